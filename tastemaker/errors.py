@@ -1,0 +1,50 @@
+"""What can go wrong, by name. Every message says what happened, with which values, and what to try.
+
+    TastemakerError                    exit code 1
+    ├── TrainingError                  exit code 1   the run itself failed (a loss that is not finite …)
+    └── InputError                     exit code 2   what was handed in cannot be used
+        ├── UsageError                 a setting, option or name that does not exist or contradicts another
+        ├── DataError                  a source, file, row or value of the data
+        ├── ModelError                 a model folder: no contract, changed weights, an untrained head …
+        ├── StorageError               the disk: full, not writable, already there
+        └── MissingExtra               an optional library that is not installed
+"""
+
+
+class TastemakerError(Exception):
+    """Root of every error Tastemaker raises on purpose. `str(error)` is one readable line."""
+
+    exit_code = 1
+
+
+class TrainingError(TastemakerError):
+    """A run failed while it was running, through no fault of the command line."""
+
+
+class InputError(TastemakerError):
+    """What was handed in cannot be used; nothing was written."""
+
+    exit_code = 2
+
+
+class UsageError(InputError):
+    """An unknown or contradicting setting, option or name."""
+
+
+class DataError(InputError):
+    """A source, file, row or value that cannot be read as a judgement."""
+
+
+class ModelError(InputError):
+    """A model folder that does not mean what it says."""
+
+
+class StorageError(InputError):
+    """The disk is full, not writable, or already holds what would be overwritten."""
+
+
+class MissingExtra(InputError):
+    """An optional library is not installed. The message holds the `pip install` line."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra `{extra}`: pip install 'tastemaker[{extra}]'")

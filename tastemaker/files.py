@@ -1,0 +1,67 @@
+"""Writing so that nothing is ever half-written: a temporary name first, then a rename."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tastemaker.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    if error.errno in _FULL:
+        return StorageError(f"{path}: the disk is full; nothing was written. Free some room or choose another folder.")
+    return StorageError(f"{path}: cannot write ({error.strerror or error}); nothing was written.")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+
+    Raises StorageError for a full disk or a folder that cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; put it in the place of `path` when the block ends well.
+
+    An older folder at `path` is replaced as a whole: a reader sees the old one or the new one, never a mixture.
+    Raises StorageError for a full disk or a folder that cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    previous = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        _remove(temporary)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+    except OSError as error:
+        if previous.exists() and not path.exists():
+            os.replace(previous, path)
+        raise _storage_error(path, error) from error
+    finally:
+        _remove(temporary)
+        _remove(previous)

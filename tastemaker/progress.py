@@ -1,0 +1,40 @@
+"""A progress line with the time left. Silent when standard error is not a terminal, or when told to be."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[float, str], None]
+"""Call it with how much more is done, and a word on how it goes."""
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Switch every progress line of this process off or on (`--quiet`)."""
+    global _quiet  # noqa: PLW0603  one switch for one process, set once at the door
+    _quiet = quiet
+
+
+@contextmanager
+def progress(what: str, total: float | None) -> Iterator[Advance]:
+    """Show `what` with a bar, the time left and a note, until the block ends.
+
+    total: the amount of work, in any unit; None when it is not known.
+    """
+    if _quiet or not sys.stderr.isatty():
+        yield lambda amount, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, note="")
+        yield lambda amount, note="": bar.update(task, advance=amount, note=note)
