@@ -1,13 +1,13 @@
 """What can go wrong, by name. Every message says what happened, with which values, and what to try.
 
-    TastemakerError                    exit code 1
-    ├── TrainingError                  exit code 1   the run itself failed (a loss that is not finite …)
-    └── InputError                     exit code 2   what was handed in cannot be used
-        ├── UsageError                 a setting, option or name that does not exist or contradicts another
-        ├── DataError                  a source, file, row or value of the data
-        ├── ModelError                 a model folder: no contract, changed weights, an untrained head …
-        ├── StorageError               the disk: full, not writable, already there
-        └── MissingExtra               an optional library that is not installed
+TastemakerError                    exit code 1
+├── TrainingError                  exit code 1   the run itself failed (a loss that is not finite …)
+└── InputError                     exit code 2   what was handed in cannot be used
+    ├── UsageError                 a setting, option or name that does not exist or contradicts another
+    ├── DataError                  a source, file, row or value of the data
+    ├── ModelError                 a model folder: no contract, changed weights, an untrained head …
+    ├── StorageError               the disk: full, not writable, already there
+    └── MissingExtra               an optional library that is not installed
 """
 
 

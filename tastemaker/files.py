@@ -35,7 +35,7 @@ def writing_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise _storage_error(path, error) from error
     finally:
@@ -56,11 +56,11 @@ def writing_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         if path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
+            path.replace(previous)
+        temporary.replace(path)
     except OSError as error:
         if previous.exists() and not path.exists():
-            os.replace(previous, path)
+            previous.replace(path)
         raise _storage_error(path, error) from error
     finally:
         _remove(temporary)

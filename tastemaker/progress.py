@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[float, str], None]
-"""Call it with how much more is done, and a word on how it goes."""
+"""Call it with how much more is done, and a word on how it goes ("" for none)."""
 
 _quiet = False
 
@@ -16,6 +16,10 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def _ignore(amount: float, note: str) -> None:
+    """Show nothing."""
+
+
 @contextmanager
 def progress(what: str, total: float | None) -> Iterator[Advance]:
     """Show `what` with a bar, the time left and a note, until the block ends.
@@ -23,7 +27,7 @@ def progress(what: str, total: float | None) -> Iterator[Advance]:
     total: the amount of work, in any unit; None when it is not known.
     """
     if _quiet or not sys.stderr.isatty():
-        yield lambda amount, note="": None
+        yield _ignore
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -37,4 +41,8 @@ def progress(what: str, total: float | None) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, note="")
-        yield lambda amount, note="": bar.update(task, advance=amount, note=note)
+
+        def advance(amount: float, note: str) -> None:
+            bar.update(task, advance=amount, note=note)
+
+        yield advance
