@@ -65,3 +65,27 @@ def writing_folder(path: Path) -> Iterator[Path]:
     finally:
         _remove(temporary)
         _remove(previous)
+
+
+@contextmanager
+def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; move what it holds into `path` when the block ends well.
+
+    The file `last` says that the folder is whole: an old one is removed first and the new one arrives last, so a
+    process killed at any moment leaves either a whole folder or one without `last`. Other files of `path` stay.
+    Raises StorageError for a full disk or a folder that cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _remove(temporary)
+        temporary.mkdir(parents=True)
+        yield temporary
+        path.mkdir(exist_ok=True)
+        (path / last).unlink(missing_ok=True)
+        for entry in sorted(temporary.iterdir(), key=lambda e: e.name == last):
+            _remove(path / entry.name)
+            entry.replace(path / entry.name)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        _remove(temporary)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,6 +22,10 @@ class Evidence:
 
     index: Tensor
     targets: Tensor
+
+    def to(self, device: torch.device) -> "Evidence":
+        """Return the same evidence on a device."""
+        return Evidence(self.index.to(device), self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,27 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def about(self, texts: Sequence[int]) -> dict[type[Judgement], Evidence]:
+        """Return the evidence about some texts, indexed by their place among `texts`."""
+        found = {}
+        for kind, rows in self._rows.items():
+            pairs = [(place, row) for place, text in enumerate(texts) for row in rows[text]]
+            if pairs:
+                index = torch.tensor([place for place, _ in pairs], dtype=torch.long)
+                found[kind] = Evidence(index, self.evidence[kind].targets[[row for _, row in pairs]])
+        return found
+
+    @cached_property
+    def _rows(self) -> dict[type[Judgement], list[list[int]]]:
+        """By kind and text, the rows of evidence about that text."""
+        table = {}
+        for kind, evidence in self.evidence.items():
+            rows: list[list[int]] = [[] for _ in self.examples]
+            for row, text in enumerate(evidence.index.tolist()):
+                rows[text].append(row)
+            table[kind] = rows
+        return table
 
 
 def log_likelihood(scores: Tensor, evidence: Mapping[type[Judgement], Evidence], links: Links) -> Tensor:

@@ -1,0 +1,44 @@
+# Chores. Each target makes .venv from the lock when it is missing or older than the lock.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test test-fast check format bench lock clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(STAMP)
+
+demo: install  ## the main job on the built-in playground: data, two models, scores, a report
+	$(BIN)/tastemaker demo --out demo
+
+test: install  ## every test but those for a GPU or for peers
+	$(BIN)/python -m pytest -m "not gpu and not peers"
+
+test-fast: install  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow and not gpu and not peers"
+
+check: install  ## format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install  ## every benchmark; each ends in one JSON line (about an hour and a half on two cores)
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock
+	$(PYTHON) scripts/lock.py
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

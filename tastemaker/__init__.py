@@ -1,0 +1,124 @@
+"""Tastemaker: learn a taste from people's judgements, and score any text with it.
+
+    import tastemaker as tm
+
+    train, held_out = tm.split(tm.read("aclImdb.tar.gz"), held_out=0.1, seed=0)
+    taste = tm.fit(train, backbone="distilbert-base-uncased", epochs=3)
+    print(tm.evaluate(taste, held_out))
+    taste.score("I was moved to tears, twice, and left the cinema grinning.")
+
+The names below are the public ones; each is imported on first use, so that `import tastemaker` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tastemaker.data.fetch import fetch as fetch
+    from tastemaker.data.judgements import Example as Example
+    from tastemaker.data.judgements import Grade as Grade
+    from tastemaker.data.judgements import Label as Label
+    from tastemaker.data.judgements import Rating as Rating
+    from tastemaker.data.read import read as read
+    from tastemaker.data.read import read_examples as read_examples
+    from tastemaker.data.readers.columns import Columns as Columns
+    from tastemaker.data.split import split as split
+    from tastemaker.errors import DataError as DataError
+    from tastemaker.errors import InputError as InputError
+    from tastemaker.errors import MissingExtra as MissingExtra
+    from tastemaker.errors import ModelError as ModelError
+    from tastemaker.errors import StorageError as StorageError
+    from tastemaker.errors import TastemakerError as TastemakerError
+    from tastemaker.errors import TrainingError as TrainingError
+    from tastemaker.errors import UsageError as UsageError
+    from tastemaker.evaluation.evaluate import Evaluation as Evaluation
+    from tastemaker.evaluation.evaluate import evaluate as evaluate
+    from tastemaker.evaluation.report import write_report as write_report
+    from tastemaker.learning.fit import fit as fit
+    from tastemaker.learning.training import Training as Training
+    from tastemaker.models.backbones import Encoder as Encoder
+    from tastemaker.models.backbones import Linear as Linear
+    from tastemaker.models.backbones import Tiny as Tiny
+    from tastemaker.models.contract import Contract as Contract
+    from tastemaker.models.reward_model import RewardModel as RewardModel
+    from tastemaker.models.reward_model import load as load
+    from tastemaker.scoring import score_file as score_file
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Columns": "tastemaker.data.readers.columns",
+    "Contract": "tastemaker.models.contract",
+    "DataError": "tastemaker.errors",
+    "Encoder": "tastemaker.models.backbones",
+    "Evaluation": "tastemaker.evaluation.evaluate",
+    "Example": "tastemaker.data.judgements",
+    "Grade": "tastemaker.data.judgements",
+    "InputError": "tastemaker.errors",
+    "Label": "tastemaker.data.judgements",
+    "Linear": "tastemaker.models.backbones",
+    "MissingExtra": "tastemaker.errors",
+    "ModelError": "tastemaker.errors",
+    "Rating": "tastemaker.data.judgements",
+    "RewardModel": "tastemaker.models.reward_model",
+    "StorageError": "tastemaker.errors",
+    "TastemakerError": "tastemaker.errors",
+    "Tiny": "tastemaker.models.backbones",
+    "Training": "tastemaker.learning.training",
+    "TrainingError": "tastemaker.errors",
+    "UsageError": "tastemaker.errors",
+    "evaluate": "tastemaker.evaluation.evaluate",
+    "fetch": "tastemaker.data.fetch",
+    "fit": "tastemaker.learning.fit",
+    "load": "tastemaker.models.reward_model",
+    "read": "tastemaker.data.read",
+    "read_examples": "tastemaker.data.read",
+    "score_file": "tastemaker.scoring",
+    "split": "tastemaker.data.split",
+    "write_report": "tastemaker.evaluation.report",
+}
+
+__all__ = [
+    "Columns",
+    "Contract",
+    "DataError",
+    "Encoder",
+    "Evaluation",
+    "Example",
+    "Grade",
+    "InputError",
+    "Label",
+    "Linear",
+    "MissingExtra",
+    "ModelError",
+    "Rating",
+    "RewardModel",
+    "StorageError",
+    "TastemakerError",
+    "Tiny",
+    "Training",
+    "TrainingError",
+    "UsageError",
+    "evaluate",
+    "fetch",
+    "fit",
+    "load",
+    "read",
+    "read_examples",
+    "score_file",
+    "split",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tastemaker' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

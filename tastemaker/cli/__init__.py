@@ -1,0 +1,69 @@
+"""The shell: thin verbs over the public names.
+
+Errors are one line on stderr; the exit code is 0, 1 (failed) or 2 (bad usage or bad input).
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import typer
+
+from tastemaker.cli.evaluate import evaluate
+from tastemaker.cli.fetch import fetch
+from tastemaker.cli.fit import fit
+from tastemaker.cli.score import score
+from tastemaker.errors import TastemakerError
+
+app = typer.Typer(
+    name="tastemaker",
+    help="Learn a taste from people's judgements, and score any text with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _verb in (fetch, fit, score, evaluate):
+    app.command()(_verb)
+
+
+@app.callback()
+def _common(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Learn a taste from people's judgements, and score any text with it."""
+    del debug  # read by `main` before the verbs run
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command line and exit with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in given:
+        given.remove("--debug")
+        given.insert(0, "--debug")
+    if "--quiet" in given or "-q" in given:
+        from tastemaker.progress import set_quiet
+
+        set_quiet(True)
+    try:
+        code: Any = app(args=given, prog_name="tastemaker", standalone_mode=False)
+    except TastemakerError as error:
+        if given[:1] == ["--debug"]:
+            raise
+        code = _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stdout.write(error.format_message() + "\n")
+        code = 2
+    except click.ClickException as error:
+        code = _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("stopped from outside; what was finished is kept.", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away, as `head` does
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write("tastemaker: " + " ".join(message.split()) + "\n")
+    return code

@@ -1,0 +1,64 @@
+"""`tastemaker evaluate`: how far to trust a reward model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tastemaker.cli import options as o
+
+EXAMPLE = """Measure a reward model on judged texts it has not seen.
+
+Examples:
+
+  tastemaker evaluate taste aclImdb.tar.gz --split test
+
+  tastemaker evaluate taste aclImdb.tar.gz --split test --report report --json
+"""
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker fit`.")],
+    source: Annotated[str, typer.Argument(help="aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name.")],
+    split: Annotated[str | None, typer.Option(help="Which part of the source: test where it has one.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write report.html, report.png, evaluation.json there.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 (what the contract proves) or fast.")] = "float32",
+    target: o.Target = None,
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    text_column: o.TextColumn = None,
+    prompt_column: o.PromptColumn = None,
+    label_column: o.LabelColumn = None,
+    grade_column: o.GradeColumn = None,
+    rating_column: o.RatingColumn = None,
+    positive: o.Positive = None,
+    scale: o.Scale = None,
+    config: o.Config = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure a reward model on judged texts it has not seen."""
+    import tastemaker as tm
+
+    taste = tm.load(model)
+    positive = positive or taste.contract.labels.get("positive")
+    columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
+    judgements = tm.read(source, split=split, target=target, limit=limit, seed=seed, columns=columns)
+    found = tm.evaluate(
+        taste,
+        judgements,
+        baseline=taste.baseline,
+        training_fingerprints=taste.training_fingerprints,
+        seed=seed,
+        precision=precision,
+    )
+    if report is not None:
+        tm.write_report(found, report)
+        o.note(f"report: {report / 'report.html'}", quiet=quiet)
+    if json:
+        o.say_json(found.as_dict())
+    else:
+        o.say(str(found))
+
+
+evaluate.__doc__ = EXAMPLE

@@ -1,0 +1,99 @@
+"""The options that several verbs share, and what they mean, written once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tastemaker.errors import UsageError
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Split = Annotated[str | None, typer.Option(help="Which part of a source that has parts: train, test, unsup …")]
+Target = Annotated[str | None, typer.Option(help="label or rating; left out: everything that was judged.")]
+Limit = Annotated[int | None, typer.Option(help="Only so many texts, chosen at random by --seed.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same bits on one CPU.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+TextColumn = Annotated[str | None, typer.Option(help="The column that holds the text, where it is not recognised.")]
+PromptColumn = Annotated[str | None, typer.Option(help="The column that holds the prompt.")]
+LabelColumn = Annotated[str | None, typer.Option(help="The column that holds a yes-or-no label.")]
+GradeColumn = Annotated[str | None, typer.Option(help="The column that holds a whole-number grade.")]
+RatingColumn = Annotated[str | None, typer.Option(help="The column that holds a rating, any number.")]
+Positive = Annotated[str | None, typer.Option(help="Which label value means positive, where it is not obvious.")]
+Scale = Annotated[str | None, typer.Option(help="The scale of the grades or ratings: LOWEST,HIGHEST such as 1,5.")]
+
+
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Take a verb's options from a YAML file; what the command line says wins. Unknown keys fail."""
+    if path is None or context.resilient_parsing:
+        return path
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: must hold `option: value` lines, not {type(values).__name__}.")
+    known = {p.name: p for p in context.command.params if p.name not in ("config", "help")}
+    settings = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"{path}: unknown key {key!r}. Known here: {', '.join(sorted(n for n in known if n))}.")
+    context.default_map = {**(context.default_map or {}), **settings}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="A YAML file with this verb's options; the command line wins.", callback=_read_config, is_eager=True
+    ),
+]
+
+
+def columns_from(
+    text: str | None,
+    prompt: str | None,
+    label: str | None,
+    grade: str | None,
+    rating: str | None,
+    positive: str | None,
+    scale: str | None,
+) -> Any:
+    """Return the `Columns` that the options name. Raises UsageError for a scale that is not two numbers."""
+    from tastemaker.data.readers.columns import Columns
+
+    return Columns(
+        text=text, prompt=prompt, label=label, grade=grade, rating=rating, positive=positive, scale=_scale(scale)
+    )
+
+
+def _scale(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        lowest, highest = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--scale {text!r}: two whole numbers with a comma between, such as 1,5.") from None
+    if lowest >= highest:
+        raise UsageError(f"--scale {text!r}: the lowest must be below the highest.")
+    return lowest, highest
+
+
+def say(text: str) -> None:
+    """Print a line for people on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str, *, quiet: bool) -> None:
+    """Print a side remark on stderr, unless told to be quiet."""
+    if not quiet:
+        sys.stderr.write(text + "\n")
+
+
+def say_json(values: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,0 +1,125 @@
+"""The run folder: settings, metrics as JSONL and TensorBoard events, and checkpoints that resume to the same bits.
+
+    OUT/run/settings.json           what was asked for; a resumed run must ask for the same
+    OUT/run/metrics.jsonl           one line a measurement; each metric is defined in docs/metrics.md
+    OUT/run/tensorboard/            the same curves as event files
+    OUT/run/checkpoint-00000120/    state.json + tensors.safetensors, complete or absent
+
+A checkpoint appears under its name only when it is whole, and the one before it goes only then: a process killed at any
+moment leaves at least one whole checkpoint, or none before the first.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tastemaker.errors import StorageError, UsageError
+from tastemaker.files import writing_file, writing_folder
+
+RUN = "run"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on: plain numbers and tensors by name."""
+
+    step: int
+    state: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class Run:
+    """One training run on disk. `folder` is None for a run that keeps nothing (library use)."""
+
+    def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.folder = folder
+        self._board: Any = None
+        self._lines = 0
+        if folder is None:
+            return
+        asked = json.loads(json.dumps(settings))
+        if (folder / "settings.json").is_file():
+            self._check_again(folder, asked, resume)
+        else:
+            with writing_file(folder / "settings.json") as temporary:
+                temporary.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def _check_again(folder: Path, asked: dict[str, Any], resume: bool) -> None:
+        if not resume:
+            raise StorageError(
+                f"{folder.parent}: holds a run already. Add --resume to go on with it, --overwrite to start again, "
+                f"or choose another --out."
+            )
+        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        unlike = sorted(k for k in before.keys() | asked.keys() if before.get(k) != asked.get(k))
+        if unlike:
+            key = unlike[0]
+            raise UsageError(
+                f"--resume needs the same command: {key} was {before.get(key)!r} and is now {asked.get(key)!r}. "
+                f"Repeat the old value, or use --overwrite to start again."
+            )
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest whole checkpoint and cut the metrics back to it; None when there is none."""
+        found = self._checkpoints()
+        if self.folder is None or not found:
+            self._cut_metrics(0)
+            return None
+        state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
+        self._lines = state.pop("metric_lines")
+        self._cut_metrics(self._lines)
+        return Checkpoint(state.pop("step"), state, load_file(found[-1] / "tensors.safetensors"))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint in place of the one before. Raises StorageError when the disk is full."""
+        if self.folder is None:
+            return
+        older = self._checkpoints()
+        with writing_folder(self.folder / f"checkpoint-{checkpoint.step:08d}") as temporary:
+            save_file(checkpoint.tensors, temporary / "tensors.safetensors")
+            state = {"step": checkpoint.step, "metric_lines": self._lines, **checkpoint.state}
+            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        for folder in older:
+            if folder.name != f"checkpoint-{checkpoint.step:08d}":
+                shutil.rmtree(folder)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write one measurement to metrics.jsonl and to TensorBoard."""
+        if self.folder is None:
+            return
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._lines += 1
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+        for name, value in metrics.items():
+            self._board.add_scalar(name, value, step)
+
+    def finish(self) -> None:
+        """Drop the checkpoints: the model is saved. Metrics and settings stay."""
+        if self._board is not None:
+            self._board.close()
+        for folder in self._checkpoints():
+            shutil.rmtree(folder)
+
+    def _checkpoints(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        return sorted(p for p in self.folder.glob("checkpoint-*") if (p / "state.json").is_file())
+
+    def _cut_metrics(self, lines: int) -> None:
+        """Forget what was measured after the checkpoint: it will be measured again, to the same value."""
+        if self.folder is None or not (self.folder / "metrics.jsonl").is_file():
+            return
+        kept = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:lines]
+        with writing_file(self.folder / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")

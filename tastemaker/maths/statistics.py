@@ -1,0 +1,266 @@
+"""How good predictions are, from numbers alone: accuracy, AUROC, calibration, correlations, bootstrap intervals.
+
+A *statistic* is a function of weights: float64 [r, n] (r weightings of the same n observations) → float64 [r]. All ones
+give the plain figure, the counts of a bootstrap resample give that resample's figure, zeros and ones the figure of a
+slice. So one definition serves the figure, its interval and its slices. Undefined figures are NaN, never an exception.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+
+_CHUNK = 1_000_000  # weights held at once by the bootstrap: 8 MB an array
+
+
+def _floats(values: ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Return numerator / denominator, NaN where the denominator is not positive."""
+    result: Floats = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
+
+
+# --- statistics: functions of weights ---------------------------------------------------------------------------------
+
+
+def mean_of(values: ArrayLike) -> Statistic:
+    """Return the statistic Σ w·v / Σ w of values [n]. With 1 for right and 0 for wrong it is the accuracy."""
+    column = _floats(values)
+    return lambda weights: _ratio(weights @ column, weights.sum(axis=1))
+
+
+def auroc_of(scores: ArrayLike, positive: ArrayLike) -> Statistic:
+    """Return the area under the ROC curve of scores [n]: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over pairs of unlike labels [n].
+
+    NaN where only one class has weight. Sorted once; a weighting then costs O(n).
+    """
+    order, starts, _ = _tied_groups(_floats(scores))
+    is_positive = np.asarray(positive, dtype=bool)[order]
+
+    def statistic(weights: Floats) -> Floats:
+        ordered = weights[:, order]
+        positives = np.add.reduceat(ordered * is_positive, starts, axis=1)
+        negatives = np.add.reduceat(ordered * ~is_positive, starts, axis=1)
+        below = np.cumsum(negatives, axis=1) - negatives / 2
+        won = (positives * below).sum(axis=1)
+        return _ratio(won, positives.sum(axis=1) * negatives.sum(axis=1))
+
+    return statistic
+
+
+def pearson_of(x: ArrayLike, y: ArrayLike) -> Statistic:
+    """Return Pearson's correlation of x [n] and y [n]; NaN where either does not vary."""
+    scaled_x, scaled_y = _to_unit_range(_floats(x)), _to_unit_range(_floats(y))
+    return lambda weights: _correlation(scaled_x, scaled_y, weights)
+
+
+def spearman_of(x: ArrayLike, y: ArrayLike) -> Statistic:
+    """Return Spearman's correlation of x [n] and y [n]: Pearson's of their ranks, ties at the mean rank.
+
+    Each weighting is ranked afresh, as a resample would be: a weight of 2 stands for the observation twice.
+    """
+    ranks_x, ranks_y = _ranks_of(_floats(x)), _ranks_of(_floats(y))
+    return lambda weights: _correlation(ranks_x(weights), ranks_y(weights), weights)
+
+
+def restricted(statistic: Statistic, where: NDArray[np.bool_]) -> Statistic:
+    """Return, as a statistic of all n observations, one of only those where `where` [n] is True."""
+    index = np.flatnonzero(where)
+    if not len(index):
+        return lambda weights: np.full(len(weights), np.nan)
+    return lambda weights: statistic(weights[:, index])
+
+
+def value_of(statistic: Statistic, n: int) -> float:
+    """Return the statistic's plain figure over all n observations; NaN for none."""
+    return float(statistic(np.ones((1, n)))[0]) if n else float("nan")
+
+
+def _to_unit_range(values: Floats) -> Floats:
+    """Shift and scale to [0, 1]: correlations stay the same, and a constant becomes exactly 0."""
+    if not len(values):
+        return values
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
+def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Return the weighted correlation [r] of x and y, each [n] or [r, n], in units in which 1e-12 is nothing."""
+    total = weights.sum(axis=1)
+
+    def centred(values: Floats) -> Floats:
+        product = weights @ values if values.ndim == 1 else np.einsum("rn,rn->r", weights, values)
+        return values - _ratio(product, total)[:, None]
+
+    def moment(a: Floats, b: Floats) -> Floats:
+        return np.einsum("rn,rn,rn->r", weights, a, b)
+
+    dx, dy = centred(x), centred(y)
+    variance_x, variance_y = moment(dx, dx), moment(dy, dy)
+    varies = np.minimum(variance_x, variance_y) > 1e-24 * total
+    spread = np.where(varies, np.sqrt(variance_x) * np.sqrt(variance_y), 0.0)
+    return np.clip(_ratio(moment(dx, dy), spread), -1.0, 1.0)
+
+
+def _tied_groups(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the sorting order [n], where each run of equal values starts in it, and the run [n] of each value."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    is_start = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(values)]
+    run = np.empty(len(values), dtype=np.intp)
+    run[order] = np.cumsum(is_start) - 1
+    return order, np.flatnonzero(is_start), run
+
+
+def _ranks_of(values: Floats) -> Statistic:
+    """Return the function weights [r, n] → mid-ranks [r, n] as shares of the total weight."""
+    order, starts, run = _tied_groups(values)
+
+    def ranks(weights: Floats) -> Floats:
+        tied = np.add.reduceat(weights[:, order], starts, axis=1)
+        middle = np.cumsum(tied, axis=1) - tied / 2
+        return _ratio(middle, tied.sum(axis=1, keepdims=True))[:, run]
+
+    return ranks
+
+
+# --- plain figures ----------------------------------------------------------------------------------------------------
+
+
+def accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
+    """Return the share of predicted [n] that equal truth [n]."""
+    right = np.asarray(predicted) == np.asarray(truth)
+    return value_of(mean_of(right), right.size)
+
+
+def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the area under the ROC curve (see `auroc_of`); NaN when only one class is there."""
+    return value_of(auroc_of(scores, positive), np.size(scores))
+
+
+def log_loss(probability: ArrayLike, positive: ArrayLike) -> float:
+    """Return the mean of −ln P(what was said) in nats, for P(positive) [n] and labels [n].
+
+    Nothing is clipped: a label that was declared impossible costs infinity. ln(1 − p) keeps its digits for small p.
+    """
+    p, is_positive = _floats(probability), np.asarray(positive, dtype=bool)
+    with np.errstate(divide="ignore"):
+        loss = -np.where(is_positive, np.log(p), np.log1p(-p))
+    return value_of(mean_of(loss), len(loss))
+
+
+def mae(predicted: ArrayLike, truth: ArrayLike) -> float:
+    """Return the mean absolute error of predicted [n], in the unit of truth [n]."""
+    errors = np.abs(_floats(predicted) - _floats(truth))
+    return value_of(mean_of(errors), len(errors))
+
+
+def pearson(x: ArrayLike, y: ArrayLike) -> float:
+    """Return Pearson's correlation; NaN when x or y does not vary."""
+    return value_of(pearson_of(x, y), np.size(x))
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Return Spearman's rank correlation; NaN when x or y does not vary."""
+    return value_of(spearman_of(x, y), np.size(x))
+
+
+def kendall(x: ArrayLike, y: ArrayLike) -> float:
+    """Return Kendall's τ_b, which allows for ties; NaN when x or y does not vary."""
+    from scipy.stats import kendalltau
+
+    a, b = _floats(x), _floats(y)
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(kendalltau(a, b).statistic)
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """What was promised and what came true, for the bins that hold anything (at most `bins`).
+
+    predicted: mean P(positive) of a bin [k]. observed: share of positives in it [k]. count: how many are in it [k].
+    """
+
+    predicted: Floats
+    observed: Floats
+    count: NDArray[np.intp]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: Σ count/n · |observed − predicted| (Guo et al. 2017); NaN for no data."""
+        gaps = np.abs(self.observed - self.predicted)
+        return float(np.average(gaps, weights=self.count)) if len(gaps) else float("nan")
+
+
+def reliability(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> Reliability:
+    """Sort P(positive) [n] into `bins` bins of equal width, [k/bins, (k+1)/bins) and the last one closed."""
+    p, is_positive = _floats(probability), np.asarray(positive, dtype=bool)
+    index = np.minimum((p * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    held = count > 0
+    promised, true = np.bincount(index, p, minlength=bins), np.bincount(index, is_positive, minlength=bins)
+    return Reliability(promised[held] / count[held], true[held] / count[held], count[held])
+
+
+def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
+    """Return the expected calibration error over bins of equal width (see `reliability`)."""
+    return reliability(probability, positive, bins).ece
+
+
+def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the false- and the true-positive rates [t] of every threshold on the scores, from (0, 0) to (1, 1)."""
+    is_positive = np.asarray(positive, dtype=bool)
+    order, starts, _ = _tied_groups(-_floats(scores))
+    right = np.cumsum(np.add.reduceat(is_positive[order].astype(float), starts))
+    wrong = np.cumsum(np.add.reduceat((~is_positive[order]).astype(float), starts))
+    return np.append(0.0, _ratio(wrong, wrong[-1:])), np.append(0.0, _ratio(right, right[-1:]))
+
+
+# --- the bootstrap ----------------------------------------------------------------------------------------------------
+
+
+def _resamples(groups: NDArray[Any], seed: int, resamples: int) -> Iterator[Floats]:
+    """Yield weights [r, n], in chunks: how often each observation is drawn when whole groups are drawn."""
+    names, group = np.unique(groups, return_inverse=True)
+    m, generator = len(names), np.random.default_rng(seed)
+    chunk = max(1, _CHUNK // max(m, len(group), 1))
+    for start in range(0, resamples, chunk):
+        rows = min(chunk, resamples - start)
+        drawn = generator.integers(m, size=(rows, m))
+        flat = (drawn + m * np.arange(rows)[:, None]).ravel()
+        yield np.bincount(flat, minlength=rows * m).reshape(rows, m)[:, group].astype(np.float64)
+
+
+def bootstrap(
+    statistics: Mapping[str, Statistic], groups: NDArray[Any], *, seed: int = 0, resamples: int = 1000
+) -> dict[str, Floats]:
+    """Return each statistic over bootstrap resamples, [resamples] each.
+
+    groups: [n], which text each observation is about. Whole groups are drawn with replacement, because two judgements
+    of one text are not independent. All statistics see the same resamples, so that the difference of two of them is
+    a paired bootstrap. The same seed gives the same numbers, in whatever order the observations come.
+    """
+    parts: dict[str, list[Floats]] = {name: [] for name in statistics}
+    for weights in _resamples(groups, seed, resamples):
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(weights))
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the middle `level` of bootstrap samples; undefined samples (NaN) are left out, (NaN, NaN) if all are."""
+    defined = samples[~np.isnan(samples)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

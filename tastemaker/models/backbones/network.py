@@ -1,0 +1,217 @@
+"""A Hugging Face encoder or decoder with one output: text → tokens → score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import StorageError
+from tastemaker.models.backbones.forward import scores, scorer
+from tastemaker.models.backbones.opening import (
+    Cut,
+    choose_max_length,
+    head_of,
+    open_parts,
+    quiet_transformers,
+    read_parts,
+    set_cut,
+    source_of,
+)
+from tastemaker.models.batching import Batch, by_length, collate
+from tastemaker.models.precision import ScoringWish, choose_scoring_precision
+from tastemaker.models.scores import Scores
+
+TEMPLATE = "{prompt}\n\n{text}"
+"""How a prompt and the text that answers it are joined, unless the model says otherwise."""
+
+SCORING_TOKENS = 8192
+"""Tokens in one batch of scoring."""
+
+_TOKENIZED_AT_ONCE = 1024  # texts: the tokenizer's own records of them are many times larger than the ids
+_SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Texts as token ids, in the order they were given.
+
+    ids: n int32 arrays, special tokens included, none longer than the limit and none empty.
+    truncated: bool [n], True where the text was longer than the limit.
+    """
+
+    ids: list[NDArray[np.int32]]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text."""
+        return [len(ids) for ids in self.ids]
+
+
+class Network:
+    """A transformers sequence classifier with one output, and its tokenizer.
+
+    module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of an over-long text
+    that is cut off. template: how prompt and text are joined.
+    """
+
+    kind = "network"
+
+    def __init__(self, module: Any, tokenizer: Any, *, max_length: int, cut: Cut, template: str = TEMPLATE) -> None:
+        set_cut(tokenizer, cut, max_length)
+        self.module = module
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.cut = cut
+        self.template = template
+
+    @classmethod
+    def open(
+        cls,
+        name_or_path: str,
+        *,
+        max_length: int | None = None,
+        cut: Cut = "left",
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> Self:
+        """Return a network to be trained, from a folder, a hub name, or `minilm`, with a fresh head drawn from `seed`.
+
+        max_length: None is 512, or what the network has positions for. cut: left keeps the end of a text, where reviews
+        give their verdict and completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is not
+        installed, UsageError for a setting that does not fit.
+        """
+        module, tokenizer = open_parts(source_of(name_or_path), dropout=dropout, seed=seed)
+        return cls(module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut)
+
+    @classmethod
+    def load(cls, folder: Path | str, *, template: str = TEMPLATE) -> Self:
+        """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
+        module, tokenizer = read_parts(Path(folder))
+        max_length, cut = tokenizer.model_max_length, tokenizer.truncation_side
+        return cls(module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut, template=template)
+
+    def save(self, folder: Path | str) -> None:
+        """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises StorageError.
+
+        The folder may exist. Nothing here renames: hand in the temporary folder of `files.writing_folder`.
+        """
+        with quiet_transformers():
+            try:
+                self.module.save_pretrained(folder)
+                self.tokenizer.save_pretrained(folder)
+            except SafetensorError as error:  # a full disk, said in safetensors' own way
+                raise StorageError(f"{folder}: cannot write the weights ({error}); nothing was kept.") from error
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def pad_id(self) -> int:
+        """The id of the padding token."""
+        return int(self.tokenizer.pad_token_id)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the weights to another device and return this network."""
+        self.module.to(device)
+        return self
+
+    def describe(self) -> str:
+        """Return family, depth and size: "bert, 6 layers, 22.7M parameters"."""
+        config = self.module.config
+        millions = sum(p.numel() for p in self.module.parameters()) / 1e6
+        layers = config.get_text_config().num_hidden_layers
+        return f"{config.model_type}, {layers} layers, {millions:.1f}M parameters"
+
+    def join(self, example: Example) -> str:
+        """Return the text that the network reads."""
+        if example.prompt is None:
+            return example.text
+        return self.template.format(prompt=example.prompt, text=example.text)
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Return the examples as token ids: what `tokenizer(text, truncation=True)` gives.
+
+        A text without any token (an empty one, for tokenizers that add no special tokens) becomes one filler token.
+        """
+        set_cut(self.tokenizer, self.cut, self.max_length)  # calls of the tokenizer by others reset it
+        backend = self.tokenizer.backend_tokenizer
+        ids: list[NDArray[np.int32]] = []
+        truncated: list[bool] = []
+        for start in range(0, len(examples), _TOKENIZED_AT_ONCE):
+            texts = [self.join(example) for example in examples[start : start + _TOKENIZED_AT_ONCE]]
+            for found in backend.encode_batch_fast(texts):
+                ids.append(np.asarray(found.ids or [self._filler], dtype=np.int32))
+                truncated.append(bool(found.overflowing))
+        return Encoded(ids, np.array(truncated, dtype=bool))
+
+    @property
+    def _filler(self) -> int:
+        """A token that is not padding, to stand for a text without tokens."""
+        tokenizer = self.tokenizer
+        candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.cls_token_id)
+        return next((i for i in candidates if i is not None), 0)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the scores of a batch [b], float32, with their gradient."""
+        return scores(self.module, batch)
+
+    def score(
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringWish = "float32",
+        batch_tokens: int = SCORING_TOKENS,
+    ) -> Scores:
+        """Return the examples' scores in the order they came.
+
+        A text's score hangs on the text alone, not on what is scored beside it. precision: float32 is what the score
+        contract promises; fast is what `choose_scoring_precision` finds this processor to gain by. batch_tokens: the size
+        of a batch, which changes memory and time alone.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            score_batch = scorer(self.module, choose_scoring_precision(self.device, precision))
+            parts = [
+                self._score(examples[start : start + _SCORED_AT_ONCE], score_batch, batch_tokens)
+                for start in range(0, len(examples), _SCORED_AT_ONCE)
+            ]
+        finally:
+            self.module.train(was_training)
+        return Scores.cat(parts)
+
+    @torch.inference_mode()
+    def _score(self, examples: Sequence[Example], score_batch: Any, batch_tokens: int) -> Scores:
+        encoded = self.encode(examples)
+        values = torch.empty(len(encoded), device=self.device)
+        for chosen in by_length(encoded.lengths, batch_tokens):
+            batch = collate([encoded.ids[i] for i in chosen], self.pad_id).to(self.device)
+            values[chosen] = score_batch(batch)
+        return Scores(values.cpu().double().numpy(), encoded.truncated)
+
+    def rescale(self, offset: float, scale: float) -> float:
+        """Fold (s − offset)/scale into the head's weights, so that every loader prints the new score.
+
+        Returns the offset that was folded: 0 where the head has no bias, as decoders' heads, which transformers could not
+        load with one.
+        """
+        head = head_of(self.module)
+        folded = offset if head.bias is not None else 0.0
+        with torch.no_grad():
+            head.weight.copy_(head.weight.double() / scale)
+            if head.bias is not None:
+                head.bias.copy_((head.bias.double() - offset) / scale)
+        return folded

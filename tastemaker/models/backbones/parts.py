@@ -1,0 +1,121 @@
+"""An encoder by its parts: what BERT, RoBERTa and DistilBERT have in common, whatever they call it.
+
+The families differ in names and in how they embed and pool; between the two stands the same post-norm transformer layer.
+Whoever wants to compute it another way (less work in `forward.py`, 8-bit products in `int8.py`) reads the parts here and
+keeps the network as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+Part = Callable[[Tensor], Tensor]
+"""A map of the last dimension: a linear layer, a norm, an activation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One post-norm transformer layer of width d.
+
+    query, key, value, out: d → d; attention_norm; widen: d → 4d; activation; narrow: 4d → d; output_norm.
+    """
+
+    query: Part
+    key: Part
+    value: Part
+    out: Part
+    attention_norm: Part
+    widen: Part
+    activation: Part
+    narrow: Part
+    output_norm: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """embed: ids and positions (None: counted from the left) [b, t] → [b, t, d]. head: first tokens [b, 1, d] → [b, 1]."""
+
+    embed: Callable[[Tensor, Tensor | None], Tensor]
+    layers: tuple[Layer, ...]
+    heads: int
+    head: Part
+
+
+def _bert_layer(layer: Any) -> Layer:
+    attention, output = layer.attention, layer.output
+    return Layer(
+        query=attention.self.query,
+        key=attention.self.key,
+        value=attention.self.value,
+        out=attention.output.dense,
+        attention_norm=attention.output.LayerNorm,
+        widen=layer.intermediate.dense,
+        activation=layer.intermediate.intermediate_act_fn,
+        narrow=output.dense,
+        output_norm=output.LayerNorm,
+    )
+
+
+def _bert(module: Any) -> Encoder:
+    base = module.bert
+    return Encoder(
+        embed=lambda ids, positions: base.embeddings(input_ids=ids, position_ids=positions),
+        layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
+        heads=module.config.num_attention_heads,
+        head=lambda first: module.classifier(base.pooler(first)),
+    )
+
+
+def _roberta(module: Any) -> Encoder:
+    base = module.roberta
+    return Encoder(
+        # RoBERTa counts positions from the padding id, on whichever side the padding stands
+        embed=lambda ids, positions: base.embeddings(input_ids=ids),
+        layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
+        heads=module.config.num_attention_heads,
+        head=module.classifier,
+    )
+
+
+def _distilbert_layer(layer: Any) -> Layer:
+    return Layer(
+        query=layer.attention.q_lin,
+        key=layer.attention.k_lin,
+        value=layer.attention.v_lin,
+        out=layer.attention.out_lin,
+        attention_norm=layer.sa_layer_norm,
+        widen=layer.ffn.lin1,
+        activation=layer.ffn.activation,
+        narrow=layer.ffn.lin2,
+        output_norm=layer.output_layer_norm,
+    )
+
+
+def _distilbert(module: Any) -> Encoder:
+    base = module.distilbert
+    return Encoder(
+        embed=lambda ids, positions: base.embeddings(ids, position_ids=positions),
+        layers=tuple(_distilbert_layer(layer) for layer in base.transformer.layer),
+        heads=module.config.n_heads,
+        head=lambda first: module.classifier(relu(module.pre_classifier(first[:, 0]))),
+    )
+
+
+_FAMILIES: dict[str, Callable[[nn.Module], Encoder]] = {
+    "transformers.models.bert.modeling_bert.BertForSequenceClassification": _bert,
+    "transformers.models.roberta.modeling_roberta.RobertaForSequenceClassification": _roberta,
+    "transformers.models.xlm_roberta.modeling_xlm_roberta.XLMRobertaForSequenceClassification": _roberta,
+    "transformers.models.distilbert.modeling_distilbert.DistilBertForSequenceClassification": _distilbert,
+}
+"""By the class's full name: to know a family must not cost the import of all the others."""
+
+
+def parts_of(module: nn.Module) -> Encoder | None:
+    """Return the parts of a sequence classifier, or None for a family that is not known here."""
+    family = _FAMILIES.get(f"{type(module).__module__}.{type(module).__qualname__}")
+    if family is None or getattr(module.config, "is_decoder", False):
+        return None
+    return family(module)
