@@ -22,7 +22,6 @@ def evaluate(
     source: Annotated[str, typer.Argument(help="aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name.")],
     split: Annotated[str | None, typer.Option(help="Which part of the source: test where it has one.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.html, report.png, evaluation.json there.")] = None,
-    precision: Annotated[str, typer.Option(help="float32 (what the contract proves) or fast.")] = "float32",
     target: o.Target = None,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -50,7 +49,6 @@ def evaluate(
         baseline=taste.baseline,
         training_fingerprints=taste.training_fingerprints,
         seed=seed,
-        precision=precision,
     )
     if report is not None:
         tm.write_report(found, report)

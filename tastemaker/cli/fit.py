@@ -3,7 +3,7 @@
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -37,10 +37,12 @@ def fit(
     evaluations: Annotated[int | None, typer.Option(help="Held-out evaluations in the run.")] = None,
     patience: Annotated[int | None, typer.Option(help="Evaluations without a gain that end the run.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens that are read of a text.")] = None,
-    cut: Annotated[str | None, typer.Option(help="Cut long texts on the left (keep the end) or right.")] = None,
+    cut: Annotated[
+        Literal["left", "right"] | None, typer.Option(help="Cut long texts on the left (keep the end) or right.")
+    ] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout of the network while it trains.")] = None,
     held_out: Annotated[float | None, typer.Option(help="Share of texts that only measure.")] = None,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
     split: o.Split = None,

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,10 +12,16 @@ from tastemaker.errors import UsageError
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Split = Annotated[str | None, typer.Option(help="Which part of a source that has parts: train, test, unsup …")]
-Target = Annotated[str | None, typer.Option(help="label or rating; left out: everything that was judged.")]
+Target = Annotated[
+    Literal["label", "rating"] | None, typer.Option(help="label or rating; left out: everything that was judged.")
+]
 Limit = Annotated[int | None, typer.Option(help="Only so many texts, chosen at random by --seed.")]
+Precision = Annotated[
+    Literal["float32", "fast", "bfloat16", "int8"],
+    typer.Option(help="float32 is what the contract proves; fast is what this processor gains by."),
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits on one CPU.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
 TextColumn = Annotated[str | None, typer.Option(help="The column that holds the text, where it is not recognised.")]
 PromptColumn = Annotated[str | None, typer.Option(help="The column that holds the prompt.")]
 LabelColumn = Annotated[str | None, typer.Option(help="The column that holds a yes-or-no label.")]

@@ -25,7 +25,7 @@ def score(
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; `-` reads one a line.")] = None,
     file: Annotated[Path | None, typer.Option(help="Score the rows of a JSONL, CSV, TSV or Parquet file …")] = None,
     out: Annotated[Path | None, typer.Option(help="… into this file, with the input's columns kept.")] = None,
-    precision: Annotated[str, typer.Option(help="float32 (what the contract proves) or fast.")] = "float32",
+    precision: o.Precision = "float32",
     text_column: o.TextColumn = None,
     prompt_column: o.PromptColumn = None,
     score_column: Annotated[str, typer.Option(help="The name of the column that is added.")] = "score",
@@ -43,8 +43,15 @@ def score(
         raise UsageError("--file and --out belong together: rows in, rows and scores out.")
     taste = tm.load(model)
     if file is not None and out is not None:
-        columns = {"text_column": text_column, "prompt_column": prompt_column, "score_column": score_column}
-        done = tm.score_file(taste, file, out, precision=precision, **columns)
+        done = tm.score_file(
+            taste,
+            file,
+            out,
+            text_column=text_column,
+            prompt_column=prompt_column,
+            score_column=score_column,
+            precision=precision,
+        )
         if json:
             o.say_json({"out": str(out), "rows": done.rows, "truncated": done.truncated})
         else:
@@ -56,7 +63,7 @@ def score(
         _score_texts(taste, texts or [], precision, json=json, quiet=quiet)
 
 
-def _score_texts(taste: Any, texts: list[str], precision: str, *, json: bool, quiet: bool) -> None:
+def _score_texts(taste: Any, texts: list[str], precision: Any, *, json: bool, quiet: bool) -> None:
     from tastemaker.data.judgements import Example
 
     scores = taste.score_all([Example(text) for text in texts], precision=precision)
@@ -71,7 +78,7 @@ def _score_texts(taste: Any, texts: list[str], precision: str, *, json: bool, qu
     _note_truncated(taste, truncated, len(texts), quiet=quiet)
 
 
-def _score_lines(taste: Any, precision: str, *, json: bool, quiet: bool) -> None:
+def _score_lines(taste: Any, precision: Any, *, json: bool, quiet: bool) -> None:
     """Score one text a line as they arrive; with --json all scores in one object at the end."""
     from tastemaker.scoring import score_lines
 

@@ -19,7 +19,7 @@ OPINIONS = frozenset(
 THINGS = frozenset({"thing", "things", "whole"})
 MODIFIERS = frozenset(
     {"degree", "fervour", "soften", "boost", "not", "far", "never", "wasnt", "werent", "didnt", "nothing", "something"}
-    | {"call", "amount", "lacked", "full", "free", "negate", "notyet"}
+    | {"call", "amount", "full", "free", "lacking", "hadno", "lacked", "negate"}
 )
 TURNS = frozenset({"but", "however"})
 CONCESSIONS = frozenset({"although", "despite"})
@@ -81,7 +81,7 @@ ENGLISH: Table = {
         0.65: "impressive, memorable, delightful, inspired, charming",
         0.5: "good, enjoyable, clever, satisfying, engaging, rewarding",
         0.35: "pleasant, likeable, decent, respectable, competent",
-        -0.35: "uneven, ordinary, unremarkable, bland, plain",
+        -0.35: "uneven, ordinary, bland, flat, plodding",
         -0.5: "bad, weak, dull, clumsy, tired, forgettable",
         -0.65: "tedious, irritating, disappointing, sloppy, tiresome",
     },
@@ -139,23 +139,26 @@ ENGLISH: Table = {
     "something": {0.8: "something"},
     "call": {-0.8: "nobody could call, nobody will call", -0.7: "I would not call, I could not call, I wouldn't call"},
     # nouns: "had plenty of charm", "lacked wit"
-    "quality": {
+    "quality any": {
         0.7: "charm, wit, imagination, warmth",
-        0.6: "depth, heart, elegance, energy",
+        0.6: "depth, elegance, energy",
         0.5: "style, conviction",
-        -0.5: "silliness, padding, clutter, noise",
-        -0.65: "confusion, nonsense, pretension, tedium",
+        -0.5: "silliness, clutter, noise",
+        -0.65: "confusion, pretension, vanity",
     },
-    "amount": {1.4: "a great deal of", 1.2: "plenty of", 1.1: "real", 0.6: "some", 0.5: "a touch of", -0.6: "little"},
+    "quality plot": {0.6: "suspense, heart", -0.5: "padding", -0.65: "nonsense"},
+    "amount": {1.4: "a great deal of", 1.2: "plenty of", 0.7: "some", 0.5: "a touch of"},
     "full": {1.3: "full of", 1.4: "brimming with"},
-    "free": {-0.8: "free of, without", -0.5: "short on"},
-    "lacked": {-0.8: "lacked", -0.9: "had no", -0.7: "had hardly any"},
+    "free": {-0.8: "free of", -0.6: "mostly free of"},
+    "lacking": {-0.8: "without", -0.6: "short on"},
+    "hadno": {-0.8: "had no", -0.6: "had hardly any, had little"},
+    "lacked": {-0.7: "lacked", -0.9: "sorely lacked"},
     # verbs: "I enjoyed the …", "I did not enjoy the …", "one enjoys the …", "the … delighted me", "the … did not delight me"
     "enjoyed": {
         0.95: "adored, loved",
         0.65: "enjoyed, admired",
         0.5: "liked, appreciated",
-        -0.5: "disliked, regretted",
+        -0.5: "disliked",
         -0.65: "resented, endured",
         -0.95: "hated, loathed",
     },
@@ -170,7 +173,7 @@ ENGLISH: Table = {
         -0.8: "failed, ruined everything",
     },
     "fare": {0.65: "impress me, move me", 0.5: "work, hold my attention", -0.5: "drag", -0.65: "bore me, annoy me"},
-    "didnt": {-0.7: "did not, didn't", -0.5: "did not really, didn't really", -0.9: "did not ever"},
+    "didnt": {-0.7: "did not, didn't", -0.5: "did not really, didn't really"},
     "esteem": {
         0.65: "praise, admiration",
         0.8: "an award, a standing ovation",
@@ -196,6 +199,10 @@ ENGLISH: Table = {
     "however": {0.0: "however, still, even so, then again"},
     "although": {0.0: "although, even though, though"},
     "despite": {0.0: "despite, apart from"},
+    # ways to begin a sentence
+    "opener": {0.0: "honestly, well, frankly, for me, in my opinion, personally, to be honest, if I may say so"},
+    "urge": {0.0: "I have to say, believe me, let me tell you, I promise"},
+    "summary": {0.0: "in short, on the whole, overall, by and large, all in all"},
     # what has nothing to do with the film
     "weekday": {0.0: "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"},
     "weather": {0.0: "rainy, sunny, windy, foggy, freezing, snowy"},
@@ -227,7 +234,7 @@ CHINESE: Table = {
     "gradable any": {
         0.65: "精彩, 出色, 迷人, 亮眼",
         0.5: "好, 讨喜, 用心, 成熟",
-        0.35: "顺眼, 踏实",
+        0.35: "顺眼, 扎实",
         -0.35: "平淡, 普通",
         -0.5: "差, 平庸, 粗糙, 老套, 俗气",
         -0.65: "糟糕, 乏味, 无聊, 敷衍",
@@ -237,7 +244,7 @@ CHINESE: Table = {
     "gradable humour": {0.65: "好笑, 风趣", 0.5: "俏皮, 机智", -0.5: "幼稚, 陈旧", -0.65: "低俗, 尴尬"},
     "gradable sound": {0.65: "动听, 悠扬", 0.5: "悦耳, 温柔", -0.5: "单调, 嘈杂", -0.65: "刺耳, 聒噪"},
     "gradable looks": {0.65: "精美, 优美", 0.5: "清新, 考究", -0.5: "昏暗, 廉价", -0.65: "难看, 寒酸"},
-    "gradable whole": {0.65: "有趣, 好看", 0.5: "温暖, 深刻", -0.5: "沉闷, 空洞", -0.65: "难看得很, 矫情"},
+    "gradable whole": {0.65: "有趣, 好看", 0.5: "温暖, 深刻", -0.5: "沉闷, 空洞", -0.65: "冗长, 矫情"},
     "fixed any": {0.5: "不错", 0.65: "令人满意, 令人难忘", -0.5: "令人犯困", -0.65: "令人失望, 令人厌烦"},
     "extreme any": {
         0.95: "完美, 无可挑剔",
@@ -248,21 +255,24 @@ CHINESE: Table = {
     "degree": {1.5: "极其, 极为", 1.3: "非常, 特别, 十分", 1.1: "相当, 颇为", 1.0: "很"},
     "soften+": {0.75: "比较", 0.6: "还算"},
     "soften-": {0.7: "有些", 0.6: "有点, 略显"},
-    "boost+": {1.1: "堪称, 几乎", 1.15: "简直, 实在是"},
-    "boost-": {1.1: "几乎", 1.15: "简直, 实在是"},
-    "not": {-0.5: "不太, 不怎么", -0.7: "不, 并不", -1.0: "一点也不, 完全不, 毫不"},
+    "boost": {1.15: "简直, 实在是"},
+    "boost+": {1.1: "堪称"},
+    "boost-": {1.1: "真是"},
+    "not": {-0.5: "不太, 不怎么", -0.7: "不, 并不", -1.0: "一点也不, 完全不, 一点都不"},
     "far": {-0.6: "谈不上, 算不上", -0.9: "远远谈不上, 绝对算不上"},
     "call": {-0.7: "没人会说, 我不觉得", -0.8: "谁也不会说"},
-    "quality": {
+    "quality any": {
         0.7: "诚意, 想象力, 灵气",
-        0.6: "温情, 张力, 巧思",
+        0.6: "温情, 巧思",
         -0.5: "套路, 噱头",
-        -0.65: "漏洞, 废话, 说教",
+        -0.65: "匠气, 俗套",
     },
+    "quality plot": {0.6: "张力, 悬念", -0.65: "漏洞, 废话, 说教"},
     "amount": {1.2: "有不少, 有很多", 0.6: "有一些", 0.5: "有一点"},
     "full": {1.3: "充满了, 满是"},
-    "lacked": {-0.6: "没什么", -0.8: "缺少, 缺乏", -1.0: "毫无"},
-    "enjoy": {0.65: "喜欢, 欣赏, 佩服", 0.95: "迷恋", -0.65: "讨厌, 反感", -0.5: "抗拒"},
+    "lacked": {-0.7: "缺少, 缺乏"},
+    "hadno": {-0.6: "没什么", -0.8: "没有, 毫无"},
+    "enjoy": {0.65: "喜欢, 欣赏, 喜爱", -0.65: "讨厌, 反感"},
     "feeling": {
         0.8: "着迷, 惊喜",
         0.65: "感动, 振奋",
@@ -287,6 +297,11 @@ CHINESE: Table = {
     "however": {0.0: "然而, 话说回来, 即便如此"},
     "although": {0.0: "虽然, 尽管"},
     "despite": {0.0: "除了"},
+    "opener": {0.0: "说真的, 老实说, 坦白讲, 不得不说, 对我来说, 说实话"},
+    "urge": {0.0: "我个人觉得, 我敢说"},
+    "summary": {0.0: "总的来说, 整体而言, 平心而论, 客观地讲"},
+    "merit": {0.0: "值得肯定的是, 难得的是"},
+    "flaw": {0.0: "美中不足的是, 可惜的是"},
     "weekday": {0.0: "周一, 周二, 周三, 周四, 周五, 周六, 周日"},
     "weather": {0.0: "下雨, 刮风, 下雪, 起雾"},
     "company": {0.0: "一个人, 和阿姨一起, 和同事一起, 和两个朋友一起, 和爸妈一起, 和表弟一起"},

@@ -148,7 +148,7 @@ def _findings(
         yardstick, said, model, linear, groups=names[text], subsets=parts, seed=seed, resamples=resamples
     )
     where = [judgement.where for judgement in found]
-    return KindFindings(LINKS[kind].kind, yardstick.headline, measured, text, said, model, linear, where)
+    return KindFindings(LINKS[kind].kind, yardstick, measured, text, said, model, linear, where)
 
 
 def _predictions(link: Link, judgements: Sequence[Judgement], scores: Floats) -> Predictions:
@@ -176,7 +176,7 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     """Return each kind's headline figure over the named subset; of two kinds with one headline, the first one's."""
     figures: dict[str, Estimate] = {}
     for found in kinds:
-        figures.setdefault(found.headline, found.measured.subsets[name])
+        figures.setdefault(found.yardstick.headline, found.measured.subsets[name])
     return figures
 
 

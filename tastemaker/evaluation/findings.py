@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.evaluation.measures import Estimate, Measured, Measures, Predictions
+from tastemaker.evaluation.measures import LOWER_IS_BETTER, Estimate, Measured, Measures, Predictions, Yardstick
 from tastemaker.maths.statistics import Floats
 
 NAMES = {
@@ -34,7 +34,7 @@ class KindFindings:
     """
 
     kind: str
-    headline: str
+    yardstick: Yardstick
     measured: Measured
     text: NDArray[np.intp] = field(repr=False)
     said: Floats = field(repr=False)
@@ -186,9 +186,14 @@ def shown(name: str, estimate: Estimate | None) -> str:
     """Return a figure as people read it: "0.931 [0.927, 0.935]", a dash where it is undefined."""
     if estimate is None or math.isnan(estimate.value):
         return "–"
-    form = "{:.3g}" if name == "mae" else "{:.3f}"
-    text = form.format(estimate.value)
-    return f"{text} [{form.format(estimate.low)}, {form.format(estimate.high)}]" if estimate.has_interval else text
+    form = amount if name == "mae" else "{:.3f}".format
+    text = form(estimate.value)
+    return f"{text} [{form(estimate.low)}, {form(estimate.high)}]" if estimate.has_interval else text
+
+
+def amount(value: float) -> str:
+    """Return a number in the judges' own unit, with about three digits: "0.930", "12.4", "1,250"."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def measure_rows(found: KindFindings) -> list[list[str]]:
@@ -204,7 +209,7 @@ def measure_rows(found: KindFindings) -> list[list[str]]:
 
 def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the table of the length slices, a heading first."""
-    names = [found.headline for found in evaluation.kinds]
+    names = [found.yardstick.headline for found in evaluation.kinds]
     names = list(dict.fromkeys(names))
     rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
     for s in evaluation.slices:
@@ -234,17 +239,14 @@ def _verdicts(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _against_others(found: KindFindings) -> Iterator[str]:
-    name, measured = found.headline, found.measured
+    yardstick, measured = found.yardstick, found.measured
     if measured.difference is not None:
-        yield _against_linear(name, measured.difference[name])
-    if name == "accuracy":
-        useless = measured.model[name].low <= measured.constant[name].value
-        constant, figure = "always giving the more frequent label", f"right for {measured.constant[name].value:.1%}"
-    else:
-        useless = measured.model["mae"].high >= measured.constant["mae"].value
-        constant, figure = f"always giving the median {found.kind}", f"off by {measured.constant['mae'].value:.3g}"
-    word = "cannot be told apart from, or is worse than," if useless else "beats"
-    yield f"The model {word} {constant} ({figure})."
+        yield _against_linear(yardstick.headline, measured.difference[yardstick.headline])
+    name = yardstick.against_constant
+    model, constant = measured.model[name], measured.constant[name]
+    better = model.high < constant.value if name in LOWER_IS_BETTER else model.low > constant.value
+    verdict = "beats" if better else "cannot be told apart from, or is worse than,"
+    yield f"The model {verdict} {yardstick.best_constant} ({NAMES[name]} {shown(name, constant)})."
 
 
 def _against_linear(name: str, difference: Estimate) -> str:

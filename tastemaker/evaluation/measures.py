@@ -45,6 +45,8 @@ class Estimate:
 
 Measures = Mapping[str, Estimate]
 
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "mae"})
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Predictions:
@@ -63,11 +65,14 @@ class Predictions:
 class Yardstick:
     """What is measured of one kind of judgement, given what was said [m] and the predictions.
 
-    headline: the figure that verdicts and slices quote. said: the number in a judgement.
+    headline: the figure that verdicts and slices quote. said: the number in a judgement. best_constant: what always
+    predicting the same comes to, in words; against_constant: the figure by which the model is compared with that.
     statistics: figures with an interval. points: figures without one. constant: those of the best constant prediction.
     """
 
     headline: str
+    best_constant: str
+    against_constant: str
     said: Callable[[Any], float]
     statistics: Callable[[Floats, Predictions], dict[str, Statistic]]
     points: Callable[[Floats, Predictions], dict[str, float]]
@@ -109,6 +114,8 @@ def _number_constant(said: Floats) -> dict[str, float]:
 
 _LABEL = Yardstick(
     headline="accuracy",
+    best_constant="always giving the more frequent label",
+    against_constant="accuracy",
     said=lambda judgement: float(judgement.positive),
     statistics=_label_statistics,
     points=lambda said, made: {"ece": ece(made.predicted, said > 0.5)},
@@ -119,6 +126,8 @@ _LABEL = Yardstick(
 def _number_yardstick(said: Callable[[Any], float]) -> Yardstick:
     return Yardstick(
         headline="pearson",
+        best_constant="always giving the median",
+        against_constant="mae",
         said=said,
         statistics=_number_statistics,
         points=lambda said, made: {"kendall_tau": kendall(made.predicted, said)},

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.data.judgements import Grade, Judgement, Label, Rating
@@ -21,6 +22,9 @@ from tastemaker.models.backbones.network import Network
 from tastemaker.models.batching import by_length, collate, microbatches, training_steps
 from tastemaker.models.links import Link
 from tastemaker.progress import progress
+
+
+Tokens = NDArray[np.int32]
 
 
 @dataclass
@@ -123,7 +127,7 @@ class Descent:
             "texts_per_second": len(texts) / (time.monotonic() - started),
         }
 
-    def _log_likelihood(self, corpus: Corpus, ids: list[list[int]], texts: list[int]) -> Tensor:
+    def _log_likelihood(self, corpus: Corpus, ids: list[Tokens], texts: list[int]) -> Tensor:
         """Return the summed log-likelihood of everything said about some texts of a corpus."""
         batch = collate([ids[i] for i in texts], self.network.pad_id).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):

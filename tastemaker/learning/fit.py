@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Backbone, Encoder, Linear, Tiny, choose_backbone
 from tastemaker.models.contract import CONTRACT, Contract
 from tastemaker.models.links import Link, links_from
+from tastemaker.models.precision import DeviceWish, TrainingWish, choose_device, choose_precision
 from tastemaker.models.reward_model import RewardModel, link_values
 
-Backbones = str | Linear | Encoder | Tiny
+Backbones: TypeAlias = str | Linear | Encoder | Tiny
 MOST_HELD_OUT = 1000
 TEMPLATE = "{prompt}\n\n{text}"
 
@@ -48,8 +49,8 @@ def fit(
     epochs: int | None = None,
     held_out: float | Sequence[Judgement] | None = None,
     seed: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
+    device: DeviceWish = "auto",
+    precision: TrainingWish = "auto",
     labels: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -136,12 +137,15 @@ def _linear_baseline(division: Division, seed: int) -> RewardModel:
 
 
 def _descend(
-    settings: Encoder | Tiny, division: Division, training: Training, where: tuple[str, str, int], run: Run
+    settings: Encoder | Tiny,
+    division: Division,
+    training: Training,
+    where: tuple[DeviceWish, TrainingWish, int],
+    run: Run,
 ) -> tuple[Backbone, int]:
     """Open the network and train it; return it and the number of steps."""
     from tastemaker.models.backbones.network import Network
     from tastemaker.models.backbones.tiny import make_tiny
-    from tastemaker.models.precision import choose_device, choose_precision
 
     device_name, precision, seed = where
     device = choose_device(device_name)
@@ -155,7 +159,6 @@ def _descend(
             "dropout": settings.dropout,
         }
         network = Network.open(settings.name, seed=seed, **limits)
-    next(iter(division.links.values())).fix_scale()
     descent = Descent(
         network,
         division.links,

@@ -217,6 +217,14 @@ def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
     return reliability(probability, positive, bins).ece
 
 
+def wilson_interval(count: ArrayLike, n: ArrayLike, z: float = 1.96) -> tuple[Floats, Floats]:
+    """Return the 95 % interval of a share `count`/`n` (Wilson 1927), which stays in [0, 1] for small n; arrays [k]."""
+    k, total = _floats(count), _floats(n)
+    centre = (k + z**2 / 2) / (total + z**2)
+    half = z / (total + z**2) * np.sqrt(k * (total - k) / total + z**2 / 4)
+    return centre - half, centre + half
+
+
 def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
     """Return the false- and the true-positive rates [t] of every threshold on the scores, from (0, 0) to (1, 1)."""
     is_positive = np.asarray(positive, dtype=bool)

@@ -1,8 +1,8 @@
 """Links: from a score to what people said.
 
-A link holds the few parameters of one kind of judgement's likelihood. They are learned beside the backbone, saved in the
-score contract, and turn a score back into a probability, a grade or a rating. To add a kind of judgement: a record in
-`data/judgements.py`, a log-likelihood in `maths/evidence.py`, a link here, and a row in `LINKS`.
+A link holds the few parameters of one kind of judgement's likelihood. They are learned beside the backbone, saved in
+the score contract, and turn a score back into a probability, a grade or a rating. To add a kind of judgement: a record
+in `data/judgements.py`, a log-likelihood in `maths/evidence.py`, a link here, and a row in `LINKS`.
 
 | method | takes | returns |
 |---|---|---|
@@ -32,15 +32,25 @@ from tastemaker.maths.evidence import (
     rating_log_likelihood,
 )
 
+_PINCH = 1e-3
+
 
 def _scalar(value: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(float(value)))
+
+
+def _ratings(judgements: Sequence[Rating]) -> Tensor:
+    for j in judgements:
+        if not math.isfinite(j.rating):
+            raise DataError(f"{j.where or 'a rating'}: {j.rating} is not a finite number.")
+    return torch.tensor([j.rating for j in judgements], dtype=torch.float64)
 
 
 class Link(nn.Module, ABC):
     """The likelihood of one kind of judgement given the score. See the table at the top of this file."""
 
     kind: str
+    slope: nn.Parameter
 
     @classmethod
     @abstractmethod
@@ -144,8 +154,10 @@ class GradeLink(Link):
         if len({j.grade for j in judgements}) < 2:
             raise DataError(f"all {len(judgements)} grades are {judgements[0].grade}: nothing to learn from.")
         steps = torch.tensor([j.grade - lowest for j in judgements])
-        above = torch.stack([(steps > j).double().mean() for j in range(highest - lowest)])
-        thresholds = -torch.logit(above.clamp(1e-3, 1 - 1e-3))
+        shares = torch.stack([(steps == k).double().mean() for k in range(highest - lowest + 1)])
+        # a pinch of every grade keeps the thresholds apart where a grade is rare or was never given
+        shares = (1 - _PINCH) * shares + _PINCH / len(shares)
+        thresholds = torch.logit(shares.cumsum(0)[:-1])
         return cls(lowest, highest, 1.0, thresholds.tolist())
 
     def targets(self, judgements: Sequence[Grade]) -> Tensor:
@@ -154,6 +166,10 @@ class GradeLink(Link):
                 raise DataError(
                     f"{j.where or 'a grade'}: a scale of {j.lowest} to {j.highest}, but this model learned grades "
                     f"from {self.lowest} to {self.highest}. Convert them to that scale."
+                )
+            if not self.lowest <= j.grade <= self.highest:
+                raise DataError(
+                    f"{j.where or 'a grade'}: {j.grade} is outside its scale of {self.lowest} to {self.highest}."
                 )
         return torch.tensor([j.grade - self.lowest for j in judgements], dtype=torch.long)
 
@@ -201,16 +217,15 @@ class RatingLink(Link):
     @classmethod
     def from_judgements(cls, judgements: Sequence[Rating]) -> Self:
         """Start at the ratings' mean and standard deviation. Raises DataError when all ratings are equal."""
-        ratings = torch.tensor([j.rating for j in judgements], dtype=torch.float64)
+        ratings = _ratings(judgements)
         spread = ratings.std(unbiased=False).item()
-        if spread == 0:
+        if (ratings == ratings[0]).all():  # the spread of equal numbers may be a rounding error, not 0
             raise DataError(f"all {len(judgements)} ratings are {judgements[0].rating:g}: nothing to learn from.")
         return cls(ratings.mean().item(), spread)
 
     def targets(self, judgements: Sequence[Rating]) -> Tensor:
         """Return the ratings standardised by the training ratings' centre and spread."""
-        ratings = torch.tensor([j.rating for j in judgements], dtype=torch.float64)
-        return ((ratings - self.centre) / self.spread).float()
+        return ((_ratings(judgements) - self.centre) / self.spread).float()
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return ln p(standardised rating | score)."""
@@ -244,6 +259,13 @@ LINKS: dict[type[Judgement], type[Link]] = {Label: LabelLink, Grade: GradeLink, 
 
 
 def links_from(judgements: Sequence[Judgement]) -> dict[type[Judgement], Link]:
-    """Return a fresh link for every kind among the judgements, in the order of `LINKS`."""
+    """Return a fresh link for every kind among the judgements, in the order of `LINKS`.
+
+    The first link's slope is fixed at 1: it says how large a score of 1 is while the backbone learns, or else slopes
+    could grow while weights shrink and no penalty on the weights would mean anything.
+    """
     by_kind = {kind: [j for j in judgements if type(j) is kind] for kind in LINKS}
-    return {kind: LINKS[kind].from_judgements(found) for kind, found in by_kind.items() if found}
+    links = {kind: LINKS[kind].from_judgements(found) for kind, found in by_kind.items() if found}
+    for first in list(links.values())[:1]:
+        first.slope.requires_grad_(False)
+    return links

@@ -6,6 +6,7 @@ its users will open it, and the largest difference of each way is written down. 
 """
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tastemaker.data.judgements import Example
 from tastemaker.errors import ModelError
 from tastemaker.models.backbones import Backbone
 from tastemaker.models.backbones.linear import LinearBackbone
+from tastemaker.models.batching import collate
 
 TOLERANCE = 1e-3
 """The largest difference that two loaders may show, in units of the score (1 = one sd of the reference texts)."""
@@ -65,16 +67,20 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     from tastemaker.models.backbones.network import Network
+    from tastemaker.models.backbones.opening import quiet_transformers
 
-    reloaded = Network.load(folder)
-    texts = [reloaded.join(example) for example in examples]
-    module = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    classify = pipeline("text-classification", model=str(folder), device="cpu")
-    with torch.inference_mode():
+    with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # what the loaders say among themselves is not about this model
+        reloaded = Network.load(folder)
+        texts = [reloaded.join(example) for example in examples]
+        module = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        ids = reloaded.encode(examples).ids
+        classify = pipeline("text-classification", model=str(folder), device="cpu")
         return {
             "tastemaker, batched": reloaded.score(examples).values,
             "tastemaker, alone": [reloaded.score([example]).values[0] for example in examples],
+            "tastemaker, left-padded": reloaded.forward(collate(ids, reloaded.pad_id, "left")).tolist(),
             "transformers, alone": [_through(module, tokenizer, [text], "right")[0] for text in texts],
             "transformers, right-padded": _through(module, tokenizer, texts, "right"),
             "transformers, left-padded": _left_padded(module, tokenizer, texts),
@@ -94,11 +100,12 @@ def _through(module: Any, tokenizer: Any, texts: list[str], side: str, **more: t
 
 def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] | str:
     """Score left-padded texts with the positions that generation gives them: counted from the first real token."""
+    if not hasattr(module, "score"):  # the head of every decoder; an encoder reads its score at the first place
+        return "not possible: transformers reads this encoder's score at the first place, which would be padding"
     if "position_ids" not in inspect.signature(module.forward).parameters:
-        return "not possible: positions are absolute and this architecture takes none; pad right"
+        return "not possible: this architecture counts positions from the left and takes none; pad right"
     encoded = tokenizer(texts, padding=True, truncation=True, padding_side="left", return_tensors="pt")
-    first = tokenizer.pad_token_id + 1 if "roberta" in module.config.model_type else 0
-    positions = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0) + first
+    positions = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
     return _through(module, tokenizer, texts, "left", position_ids=positions)
 
 

@@ -16,6 +16,7 @@ from tastemaker.files import filling_folder
 from tastemaker.models.backbones import Backbone, load_backbone
 from tastemaker.models.contract import CONTRACT, Contract, digests_of, versions
 from tastemaker.models.links import LINKS, Link
+from tastemaker.models.precision import ScoringWish
 from tastemaker.models.scores import Scores
 
 TRAINING_TEXTS = "training_texts.safetensors"
@@ -43,10 +44,10 @@ class RewardModel:
         self.training_fingerprints = training_fingerprints
 
     @overload
-    def score(self, text: Scorable, *, precision: str = ...) -> float: ...
+    def score(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
-    def score(self, text: Sequence[Scorable], *, precision: str = ...) -> list[float]: ...
-    def score(self, text: Scorable | Sequence[Scorable], *, precision: str = "float32") -> float | list[float]:
+    def score(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
+    def score(self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32") -> float | list[float]:
         """Return the score of a text, or the scores of several, in order.
 
         precision: "float32" is what the contract proves; "fast" is the quickest that this processor has.
@@ -55,22 +56,24 @@ class RewardModel:
         return self._answer(text, lambda values: values, precision)
 
     @overload
-    def probability(self, text: Scorable, *, precision: str = ...) -> float: ...
+    def probability(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
-    def probability(self, text: Sequence[Scorable], *, precision: str = ...) -> list[float]: ...
-    def probability(self, text: Scorable | Sequence[Scorable], *, precision: str = "float32") -> float | list[float]:
+    def probability(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
+    def probability(
+        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+    ) -> float | list[float]:
         """Return the probability that a judge labels the text positive. Raises ModelError without `Label` evidence."""
         return self._answer(text, self._link(Label).predict, precision)
 
     @overload
-    def rating(self, text: Scorable, *, precision: str = ...) -> float: ...
+    def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
-    def rating(self, text: Sequence[Scorable], *, precision: str = ...) -> list[float]: ...
-    def rating(self, text: Scorable | Sequence[Scorable], *, precision: str = "float32") -> float | list[float]:
+    def rating(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
+    def rating(self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32") -> float | list[float]:
         """Return the rating or grade that a judge gives on average, in the judges' unit. Raises ModelError without."""
         return self._answer(text, self._link(Rating, Grade).predict, precision)
 
-    def score_all(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+    def score_all(self, examples: Sequence[Example], *, precision: ScoringWish = "float32") -> Scores:
         """Return scores and truncation of examples, in order: what files, reports and servers use."""
         if self.contract.trained_steps < 1:
             raise ModelError("this reward model's head was never trained, so its scores mean nothing. Fit it first.")
@@ -138,7 +141,10 @@ class RewardModel:
         raise ModelError(f"this model learned from {learned}, not from {wanted}: it cannot answer that. Use `score`.")
 
     def _answer(
-        self, text: Scorable | Sequence[Scorable], meaning: Callable[[torch.Tensor], torch.Tensor], precision: str
+        self,
+        text: Scorable | Sequence[Scorable],
+        meaning: Callable[[torch.Tensor], torch.Tensor],
+        precision: ScoringWish,
     ) -> float | list[float]:
         one = isinstance(text, str | Example)
         texts: Sequence[Scorable] = [text] if isinstance(text, str | Example) else text

@@ -3,8 +3,8 @@
     aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt      rating 1 … 10
     aclImdb/train/unsup/<id>_0.txt                        no judgement
 
-Nothing is ever unpacked onto the disk. An archive with a member that points outside it (an absolute path, `..`, a link, a
-device) is refused as a whole, and so is one that ends before its end.
+Nothing is ever unpacked onto the disk. An archive with a member that points outside it (an absolute path, `..`, a link,
+a device) is refused as a whole, and so is one that ends before its end.
 """
 
 import gzip
@@ -12,8 +12,8 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple, cast
 
 from tastemaker.data.judgements import Example, Grade, Judgement, Label
 from tastemaker.errors import DataError
@@ -29,6 +29,7 @@ LARGEST_ARCHIVE = 2 * 2**30
 _CLASSES = {"train": ("train/neg", "train/pos"), "test": ("test/neg", "test/pos"), "unsup": ("train/unsup",)}
 SPLITS = tuple(_CLASSES)
 _NAME = re.compile(r"(\d+)_(\d+)\.txt", re.ASCII)
+_OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")  # absolute, a drive, or `..` as a step
 _LAYOUT = "An aclImdb source holds {train,test}/{pos,neg}/<id>_<rating>.txt"
 
 
@@ -118,14 +119,11 @@ def _files(folder: Path) -> list[Path]:
 
 def _from_archive(path: Path, folders: tuple[str, ...]) -> list[Review]:
     found: dict[tuple[str, str], Review] = {}
-    for name, read in _members(path):
-        inside = PurePosixPath(name)
-        folder, file = "/".join(inside.parts[-3:-1]), inside.name
-        if folder not in folders or file.startswith("."):
-            continue
+    for name, data in _members(path, folders):
+        folder, file = _folder_and_file(name)
         if (folder, file) in found:
             raise DataError(f"{path.name}: {name} appears twice.")
-        review = _review(folder, file, read(), f"{path.name}: {name}")
+        review = _review(folder, file, data, f"{path.name}: {name}")
         found[folder, file] = review._replace(where=name)
     for folder in folders:
         if not any(seen == folder for seen, _ in found):
@@ -133,53 +131,59 @@ def _from_archive(path: Path, folders: tuple[str, ...]) -> list[Review]:
     return list(found.values())
 
 
-class _Watched:
-    """The unpacked stream of an archive: counts it, limits it, and keeps the last piece handed out."""
+def _folder_and_file(name: str) -> tuple[str, str]:
+    """Return ("train/pos", "0_9.txt") of "aclImdb/train/pos/0_9.txt"."""
+    parts = name.split("/")
+    return "/".join(parts[-3:-1]), parts[-1]
 
-    def __init__(self, file: IO[bytes], name: str) -> None:
+
+class _Stream:
+    """The unpacked bytes of an archive, handed on piece by piece, within limits."""
+
+    def __init__(self, file: gzip.GzipFile, name: str) -> None:
         self._file, self._name = file, name
-        self.start, self.last = 0, b""
+        self._start, self._last, self._mark = 0, b"", 0
 
     def read(self, size: int) -> bytes:
-        self.start, self.last = self.start + len(self.last), self._file.read(size)
-        if self.start > LARGEST_ARCHIVE:
+        """Return the next piece. Raises DataError past a limit: a small archive can unpack to any size."""
+        self._start, self._last = self._start + len(self._last), self._file.read(size)
+        if self._start > LARGEST_ARCHIVE:
+            most = LARGEST_ARCHIVE >> 20
             raise DataError(
-                f"{self._name}: more than {LARGEST_ARCHIVE >> 20} MiB unpacked. Unpack it and name the folder."
+                f"{self._name}: more than {most} MiB unpacked. If it should be, unpack it and name the folder."
             )
-        return self.last
+        if self._start - self._mark > LARGEST_MEMBER + 2**20:  # a name can be as long as a file
+            raise DataError(f"{self._name}: a header of more than {LARGEST_MEMBER >> 20} MiB. Nothing was unpacked.")
+        return self._last
+
+    def mark(self) -> None:
+        """Begin to measure anew: what is read until the next mark is one member and the header behind it."""
+        self._mark = self._start
 
     def ends_at(self, offset: int) -> bool:
-        """Return whether the archive's end mark, a block of zeros, stands at `offset`."""
-        at = offset - self.start
-        return at >= 0 and self.last[at : at + tarfile.BLOCKSIZE] == bytes(tarfile.BLOCKSIZE)
+        """Return whether the archive's end mark, a block of zeros, stands at `offset`, in the last piece read."""
+        at = offset - self._start
+        return at >= 0 and self._last[at : at + tarfile.BLOCKSIZE] == bytes(tarfile.BLOCKSIZE)
 
 
-def _members(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (name, a function that reads it) of every file in the archive, in the archive's order.
+def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of every file in the folders, in the archive's order.
 
-    Raises DataError for a member that points outside or is too large, and for an archive that is cut short: `tarfile`
-    alone takes a missing end, and a damaged header, for the end.
+    Raises DataError for any member that points outside or is too large, and for an archive cut short or damaged.
     """
     try:
-        with (
-            path.open("rb") as packed,
-            gzip.open(packed) as unpacked,
-            progress(f"reading {path.name}", path.stat().st_size) as advance,
-        ):
-            stream = _Watched(unpacked, path.name)
-            done = 0
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=tarfile.TarInfo) as archive:
-                while (member := archive.next()) is not None:
-                    archive.members = []  # it would keep every header ever read
-                    _check_member(path, member)
-                    if member.isfile():
-                        yield member.name, lambda m=member: archive.extractfile(m).read()
+        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+            stream = _Stream(unpacked, path.name)
+            with progress(f"reading {path.name}", path.stat().st_size) as advance:
+                done = 0
+                for member, archive in _walk(path, stream):
                     advance(packed.tell() - done, "")
                     done = packed.tell()
-                if not stream.ends_at(archive.offset):
-                    raise DataError(f"{path.name}: cut short or damaged: no end mark. Get the archive again.")
+                    folder, file = _folder_and_file(member.name)
+                    if member.isreg() and folder in folders and not file.startswith("."):
+                        yield member.name, cast(IO[bytes], archive.extractfile(member)).read()
             while stream.read(2**20):  # to the end, so that gzip compares its checksum
-                pass
+                stream.mark()
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         reason = str(error).rstrip(".")
         raise DataError(f"{path.name}: cut short or damaged ({reason}). Get the archive again.") from error
@@ -187,12 +191,24 @@ def _members(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
+def _walk(path: Path, stream: _Stream) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """Yield every member, checked, to be read before the next one is asked for."""
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # it would keep every header ever read
+            stream.mark()
+            _check_member(path, member)
+            yield member, archive
+        # tarfile takes a damaged header, and no header at all, for the end
+        if not stream.ends_at(archive.offset):
+            raise DataError(f"{path.name}: cut short or damaged (no end mark). Get the archive again.")
+
+
 def _check_member(path: Path, member: tarfile.TarInfo) -> None:
     """Raise DataError for a member that is no plain file or folder inside the archive, or is too large."""
-    parts = re.split(r"[/\\]", member.name)
-    if member.name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", member.name):
+    if _OUTSIDE.search(member.name):
         raise DataError(f"{path.name}: the member {member.name!r} points outside the archive. Nothing was unpacked.")
-    if not (member.isfile() or member.isdir()):
+    if not (member.isreg() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "a device"
         raise DataError(f"{path.name}: the member {member.name!r} is {kind}. Nothing was unpacked.")
     if member.size > LARGEST_MEMBER:

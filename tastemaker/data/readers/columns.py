@@ -99,6 +99,10 @@ class Seen:
         elif word is not None:
             self.is_whole = False
 
+    def are_grades(self) -> bool:
+        """Return whether labels such as these are grades: whole numbers, more than two of them."""
+        return self.is_whole and len(self.words) > 2
+
     def has_few_steps(self, scale: tuple[int, int] | None) -> bool:
         """Return whether these are whole numbers on a scale, given or seen, of at most MOST_STEPS steps."""
         lowest, highest = scale or (self.lowest, self.highest)
@@ -148,7 +152,13 @@ def plan(table: Table, columns: Columns, *, target: Target | None = None, judged
     taken = [*_named(columns), text]
     prompt = columns.prompt or _recognise("prompt", names, taken)
     judge = _recognise("judge", names, taken)
-    cells = _cells(table, columns, target, names, seen, taken) if judged else ()
+    cells = _cells(table, columns, target, seen, taken) if judged else ()
+    if judged and not cells:
+        wanted = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
+        raise DataError(
+            f"{table.name}: no column with {wanted} among {_listed(names)}. "
+            f"Name it with --label-column, --grade-column or --rating-column."
+        )
     return Plan(table, text, prompt, judge, cells)
 
 
@@ -192,48 +202,31 @@ def _recognise(kind: str, names: list[str], taken: Collection[str]) -> str | Non
 
 
 def _cells(
-    table: Table,
-    columns: Columns,
-    target: Target | None,
-    names: list[str],
-    seen: dict[str, Seen],
-    taken: Collection[str],
+    table: Table, columns: Columns, target: Target | None, seen: dict[str, Seen], taken: Collection[str]
 ) -> tuple[Cells, ...]:
     """Return how to read every judgement column that the target wants."""
     found = {"label": columns.label, "grade": columns.grade, "rating": columns.rating}
     is_named = any(found.values())
     if not is_named:
-        found = {kind: _recognise(kind, names, taken) for kind in _JUDGEMENTS}
+        found = {kind: _recognise(kind, list(seen), taken) for kind in found}
     label, grade, rating = found.values()
     cells: list[Cells] = []
-    if label and not (target == "rating" and not _holds_grades(seen[label])):
+    if label and (target != "rating" or seen[label].are_grades()):
         cells.append(_label_cells(table, label, columns, seen[label]))
-    if target != "label" and grade:
+    if grade and target != "label":
         cells.append(_grade_cells(table, grade, columns, seen[grade]))
-    if target != "label" and rating:
-        is_grade = not is_named and seen[rating].has_few_steps(columns.scale)
-        cells.append(
-            _grade_cells(table, rating, columns, seen[rating]) if is_grade else RatingCells(rating, columns.scale)
-        )
-    if target == "label":
-        cells = [c for c in cells if isinstance(c, LabelCells)]
-    if not cells:
-        wanted = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
-        raise DataError(
-            f"{table.name}: no column with {wanted} among {_listed(names)}. "
-            f"Name it with --label-column, --grade-column or --rating-column."
-        )
-    return tuple(cells)
-
-
-def _holds_grades(seen: Seen) -> bool:
-    return seen.is_whole and len(seen.words) > 2
+    if rating and target != "label":
+        if seen[rating].has_few_steps(columns.scale) and not is_named:
+            cells.append(_grade_cells(table, rating, columns, seen[rating]))
+        else:
+            cells.append(RatingCells(rating, columns.scale))
+    return tuple(c for c in cells if target != "label" or isinstance(c, LabelCells))
 
 
 def _label_cells(table: Table, column: str, columns: Columns, seen: Seen) -> Cells:
     """Return how to read a label column: two values, or more than two whole numbers, which are grades."""
     words = list(seen.words)
-    if _holds_grades(seen) and columns.positive is None:
+    if seen.are_grades() and columns.positive is None:
         return _grade_cells(table, column, columns, seen)
     if len(words) > 2:
         shown = ", ".join(f"{word!r} ({where})" for word, where in list(seen.words.items())[:4])

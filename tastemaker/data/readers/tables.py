@@ -1,7 +1,7 @@
 """Rows of JSONL, CSV, TSV and Parquet files, one after the other, in memory that does not grow with the file.
 
-Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line` in a text file, where
-the line is the one the row begins on, and `name:row` in a Parquet file; both count from 1.
+Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line` in a text file (the
+line that the row begins on) and `name:row` in a Parquet file; both count from 1.
 """
 
 import csv

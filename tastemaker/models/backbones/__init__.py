@@ -14,21 +14,27 @@ and a convex fit) and `network` (any Hugging Face encoder or decoder). Everythin
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
-from tastemaker.models.backbones.linear import Linear, LinearBackbone
+from tastemaker.models.backbones.linear import Linear as Linear
+from tastemaker.models.backbones.linear import LinearBackbone
 from tastemaker.models.contract import Contract
+from tastemaker.models.precision import ScoringWish
 from tastemaker.models.scores import Scores
+
+Cut = Literal["left", "right"]
 
 
 class Backbone(Protocol):
     """Text → one number. See the table at the top of this file."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """`linear` or `network`: what opens a saved one."""
 
-    def score(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+    def score(self, examples: Sequence[Example], *, precision: ScoringWish = "float32") -> Scores:
         """Return the scores of examples, in order, whatever is scored beside them."""
 
     def rescale(self, offset: float, scale: float) -> float:
@@ -52,7 +58,7 @@ class Encoder:
 
     name: str
     max_length: int | None = None
-    cut: str = "left"
+    cut: Cut = "left"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -67,7 +73,7 @@ class Tiny:
 
     vocabulary: int = 8000
     max_length: int | None = 256
-    cut: str = "left"
+    cut: Cut = "left"
 
     def __post_init__(self) -> None:
         _check_reading(self.max_length, self.cut)
@@ -75,7 +81,7 @@ class Tiny:
             raise UsageError(f"vocabulary {self.vocabulary}: must be at least 300 (256 bytes and special tokens).")
 
 
-def _check_reading(max_length: int | None, cut: str) -> None:
+def _check_reading(max_length: int | None, cut: Cut) -> None:
     if max_length is not None and max_length < 8:
         raise UsageError(f"max_length {max_length}: must be at least 8 tokens.")
     if cut not in ("left", "right"):
@@ -121,4 +127,5 @@ def load_backbone(folder: Path, contract: Contract) -> Backbone:
         return LinearBackbone.load(folder)
     from tastemaker.models.backbones.network import Network
 
-    return Network.load(folder, template=contract.template)
+    network: Backbone = Network.load(folder, template=contract.template)
+    return network

@@ -1,4 +1,5 @@
 """placeholder"""
+
 from tastemaker.models.backbones.parts import Encoder
 
 

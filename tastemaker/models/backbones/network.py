@@ -99,7 +99,9 @@ class Network:
         """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
         module, tokenizer = read_parts(Path(folder))
         max_length, cut = tokenizer.model_max_length, tokenizer.truncation_side
-        return cls(module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut, template=template)
+        return cls(
+            module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut, template=template
+        )
 
     def save(self, folder: Path | str) -> None:
         """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises StorageError.

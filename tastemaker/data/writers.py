@@ -1,0 +1,147 @@
+"""Rows out, in memory that does not grow with the file: JSONL, CSV, TSV and Parquet, the counterpart of the readers."""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeAlias, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tastemaker.data.readers.tables import Format, Row
+from tastemaker.errors import DataError
+
+Content: TypeAlias = "list[Row] | pa.RecordBatch"
+"""Some rows; as a record batch only from Parquet to Parquet, where types must stay what they are."""
+
+Write = Callable[[Any], None]
+
+_ROW_GROUP = 8 * 2**20  # bytes of rows that a Parquet file gathers before it writes them
+
+
+def writing_rows(
+    path: Path, kind: Format, columns: list[str], *, schema: pa.Schema | None = None, is_packed: bool = False
+) -> AbstractContextManager[Write]:
+    """Return a context that yields a function that writes `Content`, and that closes the file.
+
+    columns: the names for a CSV header. schema: the types of a Parquet file's columns. is_packed: gzip.
+    The function raises DataError for a value that the format cannot hold, and OSError for a full disk.
+    """
+    if kind == "parquet":
+        return _parquet(path, schema)
+    if kind == "jsonl":
+        return _jsonl(path, is_packed)
+    return _csv(path, is_packed, columns, "\t" if kind == "tsv" else ",")
+
+
+def widened(schema: pa.Schema, rows: list[Row], columns: list[str]) -> pa.Schema:
+    """Return the schema that holds these rows too. Raises DataError where a column's values have no common type."""
+    with _only_what_fits("PARQUET"):
+        seen = pa.schema([(name, pa.array([row.get(name) for row in rows]).type) for name in columns])
+        return pa.unify_schemas([schema, seen], promote_options="permissive")
+
+
+@contextmanager
+def _only_what_fits(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"cannot be written as {kind} ({reason}). Choose another format for the target.") from error
+
+
+@contextmanager
+def _bytes_to(path: Path, is_packed: bool) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        if not is_packed:
+            yield file
+            return
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:  # no name, no date: the same bytes every time
+            yield cast(IO[bytes], packed)
+
+
+@contextmanager
+def _jsonl(path: Path, is_packed: bool) -> Iterator[Write]:
+    with _bytes_to(path, is_packed) as file:
+
+        def write(rows: list[Row]) -> None:
+            with _only_what_fits("JSONL"):
+                lines = [_json(row) for row in rows]
+            file.writelines(lines)
+
+        yield write
+
+
+def _json(row: Row) -> bytes:
+    try:
+        return (json.dumps(row, ensure_ascii=False, default=_plain) + "\n").encode()
+    except UnicodeEncodeError:  # half a surrogate pair: JSON can spell it, UTF-8 cannot
+        return (json.dumps(row, default=_plain) + "\n").encode()
+
+
+def _plain(value: object) -> str:
+    """Return what JSON has no word for, a date or a decimal, as a text. Raises TypeError for bytes."""
+    if isinstance(value, bytes):
+        raise TypeError("a column holds bytes")
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+
+
+@contextmanager
+def _csv(path: Path, is_packed: bool, columns: list[str], delimiter: str) -> Iterator[Write]:
+    with _bytes_to(path, is_packed) as file:
+        lines: list[bytes] = []
+        writer = csv.writer(_Lines(lines), delimiter=delimiter)
+
+        def write(rows: list[Row]) -> None:
+            with _only_what_fits("TSV" if delimiter == "\t" else "CSV"):
+                writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+            file.writelines(lines)
+            lines.clear()
+
+        writer.writerow(columns)
+        yield write
+
+
+class _Lines:
+    """What csv.writer writes to. It is told that lines end in \\r\\n, so that it quotes both; here they end in \\n."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.lines = lines
+
+    def write(self, line: str) -> None:
+        """Take one line."""
+        self.lines.append(line.removesuffix("\r\n").encode() + b"\n")
+
+
+def _cell(value: object) -> str:
+    """Return a value as CSV has it: nothing for None, a text as it is, the rest as JSON spells it."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    is_json = isinstance(value, bool | int | float | list | dict)
+    return json.dumps(value, ensure_ascii=False, default=_plain) if is_json else _plain(value)
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    gathered: list[pa.RecordBatch] = []
+    with path.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+
+        def flush() -> None:
+            if gathered:
+                writer.write_table(pa.Table.from_batches(gathered, schema))
+                gathered.clear()
+
+        def write(content: Content) -> None:
+            with _only_what_fits("PARQUET"):
+                batch = pa.RecordBatch.from_pylist(content, schema) if isinstance(content, list) else content
+            gathered.append(batch)
+            if sum(batch.nbytes for batch in gathered) > _ROW_GROUP:
+                flush()
+
+        yield write
+        flush()
