@@ -125,13 +125,20 @@ def _texts(lines: Iterable[str]) -> Iterator[str]:
     number = 0
     try:
         for number, line in enumerate(lines, 1):
-            text = line.rstrip("\r\n")
-            if not text.strip():
-                raise DataError(f"standard input:{number}: the line is empty. Give one text a line.")
-            text.encode()  # bytes that are not UTF-8 may come as half surrogate pairs
-            yield text
-    except UnicodeError as error:
-        raise DataError(f"standard input: not UTF-8 near line {number + 1}. Convert it to UTF-8.") from error
+            yield _text(line, number)
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input: not UTF-8 after line {number}. Convert it to UTF-8.") from error
+
+
+def _text(line: str, number: int) -> str:
+    text = line.rstrip("\r\n")
+    if not text.strip():
+        raise DataError(f"standard input:{number}: the line is empty. Give one text a line.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # where Python takes in stray bytes as half surrogate pairs
+        raise DataError(f"standard input:{number}: not UTF-8. Convert it to UTF-8.") from error
+    return text
 
 
 @dataclass(frozen=True)

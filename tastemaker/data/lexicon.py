@@ -23,7 +23,7 @@ MODIFIERS = frozenset(
 )
 TURNS = frozenset({"but", "however"})
 CONCESSIONS = frozenset({"although", "despite"})
-DETAILS = frozenset({"weekday", "weather", "company", "place", "person", "deed", "aside"})
+DETAILS = frozenset({"weekday", "weather", "company", "venue", "place", "person", "deed", "aside"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +60,22 @@ def words_of(table: Table) -> list[Word]:
 
 ENGLISH: Table = {
     # what a review can speak of, and how much it counts
-    "thing people": {1.5: "acting, cast", 1.2: "direction, lead performance", 1.0: "supporting cast"},
+    "thing people": {1.4: "acting, cast", 1.2: "direction, lead performance", 1.0: "supporting cast"},
     "thing plot": {
-        1.5: "story, plot",
+        1.4: "story, plot",
         1.2: "script, ending",
         1.0: "dialogue, pacing, final act",
-        0.8: "opening, first half, second half",
+        0.9: "opening, first half, second half",
     },
-    "thing humour": {0.8: "humour, comedy"},
-    "thing sound": {0.7: "music, soundtrack", 0.5: "sound design"},
-    "thing looks": {0.8: "camera work", 0.7: "photography, editing", 0.5: "lighting, set design"},
-    "things people": {1.4: "performances", 1.2: "characters", 0.8: "villains"},
-    "things plot": {1.0: "flashbacks, closing scenes", 0.8: "twists"},
-    "things humour": {0.8: "jokes, gags", 0.6: "punchlines"},
-    "things sound": {0.6: "songs, melodies"},
-    "things looks": {0.7: "special effects", 0.6: "action scenes", 0.5: "costumes, landscapes"},
-    "whole whole": {2.0: "film, movie, picture"},
+    "thing humour": {0.9: "humour, comedy"},
+    "thing sound": {0.8: "music, soundtrack", 0.6: "sound design"},
+    "thing looks": {0.9: "camera work", 0.8: "photography, editing", 0.6: "lighting, set design"},
+    "things people": {1.4: "performances", 1.2: "characters", 0.9: "villains"},
+    "things plot": {1.0: "flashbacks, closing scenes", 0.9: "twists"},
+    "things humour": {0.9: "jokes, gags", 0.7: "punchlines"},
+    "things sound": {0.7: "songs, melodies"},
+    "things looks": {0.8: "special effects", 0.7: "action scenes", 0.6: "costumes, landscapes"},
+    "whole whole": {1.6: "film, movie, picture"},
     # adjectives that take "very" …
     "gradable any": {
         0.65: "impressive, memorable, delightful, inspired, charming",
@@ -185,7 +185,7 @@ ENGLISH: Table = {
     "verdict": {
         0.9: "I was moved to tears, I would gladly see it again, I laughed from start to finish",
         0.7: "I left the cinema smiling, two hours flew by, it won me over, I would recommend it",
-        -0.7: "I nearly fell asleep, I left the cinema yawning, two hours felt like four, I would not recommend it",
+        -0.7: "I nearly fell asleep, I yawned all evening, two hours felt like four, I would not recommend it",
         -0.9: "I wanted my money back, I would not see it again, I left before the end",
     },
     "advice": {
@@ -202,6 +202,8 @@ ENGLISH: Table = {
     # ways to begin a sentence
     "opener": {0.0: "honestly, well, frankly, for me, in my opinion, personally, to be honest, if I may say so"},
     "urge": {0.0: "I have to say, believe me, let me tell you, I promise"},
+    "admission": {0.0: "I must admit that, I cannot deny that, I am sure that"},
+    "coda": {0.0: "if you ask me, to my mind, in my view"},
     "summary": {0.0: "in short, on the whole, overall, by and large, all in all"},
     # what has nothing to do with the film
     "weekday": {0.0: "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"},
@@ -210,9 +212,8 @@ ENGLISH: Table = {
         0.0: "with my aunt, with two friends, with a colleague, with my neighbours, with my parents, on my own, "
         "with a cousin, with my sister"
     },
-    "place": {
-        0.0: "at the old cinema, at a small festival, on a long flight, on the sofa, at the Odeon, in a village hall"
-    },
+    "venue": {0.0: "at the old cinema, at a small festival, at the Odeon, in a village hall"},
+    "place": {0.0: "on a long flight, on the sofa, at home"},
     "person": {0.0: "my uncle, my brother, the man beside me, our neighbour, a friend of mine, my grandmother"},
     "deed": {
         0.0: "brought popcorn, paid for the tickets, wore a green hat, arrived late, drove us home, spilled some tea, "
@@ -225,12 +226,12 @@ ENGLISH: Table = {
 }
 
 CHINESE: Table = {
-    "thing people": {1.5: "演技, 表演", 1.2: "导演手法", 1.0: "配角, 主角"},
-    "thing plot": {1.5: "剧情, 故事", 1.2: "剧本, 结局", 1.0: "节奏, 对白", 0.8: "开头, 后半段, 反转"},
-    "thing humour": {0.8: "笑点, 笑料", 0.6: "喜剧桥段"},
-    "thing sound": {0.7: "配乐, 音乐", 0.6: "主题曲", 0.5: "音效"},
-    "thing looks": {0.8: "画面, 镜头", 0.7: "摄影, 特效, 剪辑", 0.5: "服装, 布景, 灯光"},
-    "whole whole": {2.0: "电影, 影片, 片子"},
+    "thing people": {1.4: "演技, 表演", 1.2: "导演手法", 1.0: "配角, 主角"},
+    "thing plot": {1.4: "剧情, 故事", 1.2: "剧本, 结局", 1.0: "节奏, 对白", 0.9: "开头, 后半段, 反转"},
+    "thing humour": {0.9: "笑点, 笑料", 0.7: "喜剧桥段"},
+    "thing sound": {0.8: "配乐, 音乐", 0.7: "主题曲", 0.6: "音效"},
+    "thing looks": {0.9: "画面, 镜头", 0.8: "摄影, 特效, 剪辑", 0.6: "服装, 布景, 灯光"},
+    "whole whole": {1.6: "电影, 影片, 片子"},
     "gradable any": {
         0.65: "精彩, 出色, 迷人, 亮眼",
         0.5: "好, 讨喜, 用心, 成熟",
@@ -252,7 +253,7 @@ CHINESE: Table = {
         -0.85: "一塌糊涂, 糟透了",
         -0.95: "惨不忍睹, 一无是处",
     },
-    "degree": {1.5: "极其, 极为", 1.3: "非常, 特别, 十分", 1.1: "相当, 颇为", 1.0: "很"},
+    "degree": {1.5: "极其", 1.3: "非常, 特别, 十分, 真的很", 1.1: "相当, 挺", 1.0: "很"},
     "soften+": {0.75: "比较", 0.6: "还算"},
     "soften-": {0.7: "有些", 0.6: "有点, 略显"},
     "boost": {1.15: "简直, 实在是"},

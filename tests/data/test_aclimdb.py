@@ -33,7 +33,9 @@ def folder_of(root: Path, files: dict[str, str] | None = None) -> Path:
     return root / "aclImdb"
 
 
-def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+def member(
+    name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, target: str = ""
+) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.size, info.type, info.linkname = len(data), kind, target
     return info, data
@@ -115,7 +117,9 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     (folder / "train/pos/.DS_Store").write_bytes(b"\0\xff")
     assert len(reviews(folder, "train")) == 4
-    assert len(reviews(archive_of(tmp_path, [*MEMBERS, member("aclImdb/train/pos/._2_7.txt", b"\0\xff")]), "train")) == 4
+    assert (
+        len(reviews(archive_of(tmp_path, [*MEMBERS, member("aclImdb/train/pos/._2_7.txt", b"\0\xff")]), "train")) == 4
+    )
 
 
 def test_an_unknown_split(tmp_path: Path) -> None:
@@ -217,7 +221,9 @@ def test_an_archive_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_a_cut_archive_is_refused_wherever_it_is_cut(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_cut_archive_is_refused_wherever_it_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     path = tmp_path_factory.getbasetemp() / "aclImdb.tar.gz"
     tar = tar_of(MEMBERS)
     packed = gzip.compress(tar)

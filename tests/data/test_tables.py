@@ -125,7 +125,11 @@ BAD = {
     "not UTF-8 behind a mark": ("r.csv", b"\xef\xbb\xbfte\xffxt\n", "r.csv: not UTF-8 at byte 5"),
     "UTF-16": ("r.jsonl", '{"text": "a"}'.encode("utf-16"), "r.jsonl: not UTF-8 at byte 0"),
     "not JSON": ("r.jsonl", b'{"text": "a"}\n{"text": \n', "r.jsonl:2: not JSON: Expecting value"),
-    "not an object": ("r.jsonl", b'{"text": "a"}\n["b", 1]\n', "r.jsonl:2: a row must be a JSON object {…}, not ['b', 1]"),
+    "not an object": (
+        "r.jsonl",
+        b'{"text": "a"}\n["b", 1]\n',
+        "r.jsonl:2: a row must be a JSON object {…}, not ['b', 1]",
+    ),
     "an array": ("r.json", b'[\n{"text": "a"}\n]\n', "write one object a line"),
     "deep": ("r.jsonl", b"[" * 100_000, "r.jsonl:1: JSON that cannot be read"),
     "a number without end": ("r.jsonl", b'{"a": ' + b"9" * 5000 + b"}", "r.jsonl:1: JSON that cannot be read"),

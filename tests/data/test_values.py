@@ -96,7 +96,16 @@ def test_a_missing_value_is_said_to_be_missing(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [(True, "true"), (1, "1"), (1.0, "1"), ("1.0", "1"), (" Pos ", "pos"), ("-1", "-1"), (0.5, "0.5"), (math.nan, None)],
+    [
+        (True, "true"),
+        (1, "1"),
+        (1.0, "1"),
+        ("1.0", "1"),
+        (" Pos ", "pos"),
+        ("-1", "-1"),
+        (0.5, "0.5"),
+        (math.nan, None),
+    ],
 )
 def test_the_plain_form_of_a_label(value: Any, word: str | None) -> None:
     assert word_of(value) == word

@@ -1,5 +1,7 @@
-"""The maths of the tests is checked as it runs: every argument's and result's shape and type (jaxtyping, beartype)."""
+"""Maths under test is checked as it runs: the shape and type of every argument and result (jaxtyping, beartype)."""
 
+import sys
+from collections.abc import Callable
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 
@@ -8,21 +10,19 @@ from jaxtyping import install_import_hook
 
 
 @pytest.fixture(scope="session")
-def checked() -> "type[Checked]":
-    """Give `checked.load(name)`: a module of the package with its shapes and types checked at every call."""
-    return Checked
+def checked() -> Callable[[str], ModuleType]:
+    """Load a second copy of a module, with its shapes checked: another test may have imported the first already."""
 
-
-class Checked:
-    """Loads second copies of modules, because another test may have imported the unchecked ones already."""
-
-    @staticmethod
     def load(name: str) -> ModuleType:
-        """Return a fresh copy of the module, checked; the copy in `sys.modules` stays what it is."""
         with install_import_hook(name, "beartype.beartype"):
+            loaded = sys.modules.pop(name, None)  # or find_spec would answer with the unchecked copy's
             spec = find_spec(name)
+            if loaded is not None:
+                sys.modules[name] = loaded
             assert spec is not None
             assert spec.loader is not None
             module = module_from_spec(spec)
             spec.loader.exec_module(module)
         return module
+
+    return load

@@ -1,30 +1,43 @@
 """The gold score: what a text of the playground is truly worth, 0 (worst) … 10 (best), for any text at all.
 
-    gold = fluency · freshness² · (5 + 6 · m) within 0 … 10        m = Σ w·e·v / (1 + Σ w·e) over the clauses
+    gold = fluency · freshness² · (5 + 7 · m) within 0 … 10      m = Σ w·e·v / (2 + Σ w·e) over the clauses
 
 - v, a clause's value: the mean of its opinions, each times the modifiers before it (`very`, `not`), within −1 … 1;
-- w, its weight: the aspects that it speaks of (the acting counts more than the costumes), or 2 for the film as a whole;
-- e, its emphasis: in a contrast 1.5 for the side that counts (after `but`, beside `although`), 0.5 for the other, else 1;
-- the 1 below the line: a single opinion is weak evidence, so a score near 10 takes several;
+- w, its weight: the aspects that it speaks of (the acting counts more than the costumes), or 1.6 for the film as a whole;
+- e, its emphasis: in a contrast 1.4 for the side that counts (after `but`, beside `although`), 0.6 for the other, else 1;
+- the 2 below the line is silence: few opinions are weak evidence, so a score near 10 takes several;
 - fluency: the share of words in sentences that the grammar can read. The others say nothing, and their known words
   count a tenth. So nonsense, lists of keywords and cut sentences are worth next to nothing;
 - freshness: distinct ÷ all content words. Who repeats herself is worth little.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tastemaker.data.lexicon import CONCESSIONS, DETAILS, MODIFIERS, OPINIONS, THINGS, TURNS, Word, units
+from tastemaker.data.lexicon import CONCESSIONS, MODIFIERS, OPINIONS, THINGS, TURNS, Word, units
 from tastemaker.data.playground.grammar import CONTENT, GRAMMARS
 
-WHOLE_WEIGHT = 2.0
-STRONG, FAINT = 1.5, 0.5
-GAIN = 6.0
+WHOLE_WEIGHT = 1.6
+STRONG, FAINT = 1.4, 0.6
+SILENCE = 2.0
+GAIN = 7.0
 KNOWN_BUT_UNREADABLE = 0.1
-_ENDS = frozenset(".!")
-_UNKNOWN = Word("", "unknown"), "\0"
+
+_ROLES = {"=,": "comma", "=and": "and"}
+for _role, _kinds in (
+    ("opinion", OPINIONS),
+    ("modifier", MODIFIERS),
+    ("thing", THINGS),
+    ("turn", TURNS),
+    ("concession", CONCESSIONS),
+):
+    _ROLES |= dict.fromkeys(_kinds, _role)
+
+Tagged = tuple[Word, str]
+_UNKNOWN: Tagged = (Word("", "unknown"), "\0")
+_SENTENCE = re.compile(r"[^.!]*[.!]", re.DOTALL)
 
 
 class Clause(NamedTuple):
@@ -35,36 +48,45 @@ class Clause(NamedTuple):
     emphasis: float
 
 
+class Sentence(NamedTuple):
+    """The words of a sentence with its end mark, and whether the grammar can read it."""
+
+    words: list[Word]
+    is_readable: bool
+
+
 class Vocabulary:
     """Finds the words and set phrases of both languages in a sequence of units, longest first."""
 
     def __init__(self) -> None:
-        self._single: dict[str, tuple[Word, str]] = {}
-        self._phrases: dict[str, list[tuple[list[str], Word, str]]] = {}
+        self._single: dict[str, Tagged] = {}
+        self._phrases: dict[str, dict[str, list[tuple[list[str], Tagged]]]] = {}
         for grammar in GRAMMARS.values():
             for word in grammar.words:
-                spelled, tag = units(word.text), grammar.tags[word.kind]
+                spelled, tagged = units(word.text), (word, grammar.tags[word.kind])
                 if len(spelled) == 1:
-                    self._single[spelled[0]] = word, tag
+                    self._single[spelled[0]] = tagged
                 else:
-                    self._phrases.setdefault(spelled[0], []).append((spelled, word, tag))
-        for phrases in self._phrases.values():
-            phrases.sort(key=lambda phrase: -len(phrase[0]))
+                    by_second = self._phrases.setdefault(spelled[0], {})
+                    by_second.setdefault(spelled[1], []).append((spelled, tagged))
+        for by_second in self._phrases.values():
+            for phrases in by_second.values():
+                phrases.sort(key=lambda phrase: -len(phrase[0]))
 
-    def words(self, found: list[str]) -> tuple[list[Word], str]:
-        """Return the words that units spell, and their tags; a unit that begins no word is an unknown word."""
-        words, tags, start = [], "", 0
+    def tagged(self, found: list[str]) -> list[Tagged]:
+        """Return the words that units spell, with their tags; a unit that begins no word is an unknown word."""
+        result, start = [], 0
         while start < len(found):
             first, size = found[start], 1
-            word, tag = self._single.get(first, _UNKNOWN)
-            for phrase, phrase_word, phrase_tag in self._phrases.get(first, ()):
-                if found[start : start + len(phrase)] == phrase:
-                    word, tag, size = phrase_word, phrase_tag, len(phrase)
-                    break
-            words.append(word)
-            tags += tag
+            tagged = self._single.get(first, _UNKNOWN)
+            if first in self._phrases:
+                for spelled, phrase in self._phrases[first].get("".join(found[start + 1 : start + 2]), ()):
+                    if found[start : start + len(spelled)] == spelled:
+                        tagged, size = phrase, len(spelled)
+                        break
+            result.append(tagged)
             start += size
-        return words, tags
+        return result
 
 
 @cache
@@ -73,48 +95,50 @@ def _vocabulary() -> Vocabulary:
 
 
 @cache
-def _sentence_pattern() -> re.Pattern[str]:
+def _readable() -> re.Pattern[str]:
     return re.compile("|".join(grammar.pattern for grammar in GRAMMARS.values()))
 
 
-def _sentences(text: str) -> list[list[str]]:
-    """Split a text's units into sentences, each with its end mark; a missing last one is forgiven."""
+def sentences(text: str) -> Iterator[Sentence]:
+    """Yield the sentences of any text. A missing end mark of the last one is forgiven."""
     found = units(text)
-    if found and found[-1] not in _ENDS:
+    if found and found[-1] not in (".", "!"):
         found.append(".")
-    sentences, start = [], 0
-    for at, unit in enumerate(found, start=1):
-        if unit in _ENDS:
-            sentences.append(found[start:at])
-            start = at
-    return sentences
+    tagged = _vocabulary().tagged(found)
+    tags = "".join([tag for _, tag in tagged])
+    fullmatch = _readable().fullmatch
+    for match in _SENTENCE.finditer(tags):
+        start, end = match.span()
+        yield Sentence([word for word, _ in tagged[start:end]], fullmatch(tags, start, end) is not None)
 
 
 def is_well_formed(text: str) -> bool:
     """Say whether the grammar of the playground, English or Chinese, can read every sentence of a text."""
-    read = [_vocabulary().words(sentence)[1] for sentence in _sentences(text)]
-    return bool(read) and all(_sentence_pattern().fullmatch(tags) for tags in read)
+    readable = [sentence.is_readable for sentence in sentences(text)]
+    return bool(readable) and all(readable)
 
 
 def clauses_of(words: Sequence[Word]) -> list[Clause]:
     """Read one well-formed sentence: what it says, about what, with which emphasis."""
     reader = _ClauseReader()
     for at, word in enumerate(words):
-        kind = word.kind
-        if kind in OPINIONS:
+        role = _ROLES.get(word.kind)
+        if role is None:
+            continue
+        if role == "opinion":
             reader.values.append(max(-1.0, min(1.0, reader.factor * word.value)))
             reader.factor = 1.0
-        elif kind in MODIFIERS:
+        elif role == "modifier":
             reader.factor *= word.value
-        elif kind in THINGS:
+        elif role == "thing":
             reader.weight += word.value
-        elif kind in TURNS:
-            reader.turn(FAINT, STRONG)
-        elif kind in CONCESSIONS:
-            reader.concede()
-        elif kind == "=,":
+        elif role == "comma":
             reader.comma()
-        elif kind == "=and" and not words[at - 1].kind == words[at + 1].kind == "gradable":
+        elif role == "turn":
+            reader.turn(FAINT, STRONG)
+        elif role == "concession":
+            reader.concede()
+        elif not words[at - 1].kind == words[at + 1].kind == "gradable":
             reader.close()
     reader.close()
     return reader.clauses
@@ -158,20 +182,21 @@ class _ClauseReader:
 def gold_score(text: str) -> float:
     """Return the gold score of any text, 0 … 10; an empty or unreadable one is worth 0, a neutral review 5."""
     clauses: list[Clause] = []
-    content: list[Word] = []
+    content: list[str] = []
     fluent = total = 0.0
-    for sentence in _sentences(text):
-        words, tags = _vocabulary().words(sentence)
-        content += [word for word in words if word.kind in CONTENT]
+    for words, is_readable in sentences(text):
+        content += [word.text for word in words if word.kind in CONTENT]
         total += len(words)
-        if _sentence_pattern().fullmatch(tags):
+        if is_readable:
             fluent += len(words)
             clauses += clauses_of(words)
         elif len(words) > 1:
             fluent += KNOWN_BUT_UNREADABLE * sum(word is not _UNKNOWN[0] for word in words[:-1])
     if not total:
         return 0.0
-    weights = [clause.weight * clause.emphasis for clause in clauses]
-    mean = sum(w * clause.value for w, clause in zip(weights, clauses, strict=True)) / (1 + sum(weights))
+    heard = praised = 0.0
+    for weight, value, emphasis in clauses:
+        heard += weight * emphasis
+        praised += weight * emphasis * value
     freshness = len(set(content)) / len(content) if content else 1.0
-    return fluent / total * freshness**2 * max(0.0, min(10.0, 5 + GAIN * mean))
+    return fluent / total * freshness**2 * max(0.0, min(10.0, 5 + GAIN * praised / (SILENCE + heard)))

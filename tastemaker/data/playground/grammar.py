@@ -23,7 +23,7 @@ from tastemaker.data.playground.rules import ENGLISH as ENGLISH_RULES
 CONTENT = THINGS | OPINIONS | DETAILS
 """Kinds of words that say something; whoever uses one twice repeats herself."""
 
-_SAID_ONCE = CONTENT | {"opener", "urge", "summary", "merit", "flaw", "however"}
+_SAID_ONCE = CONTENT | {"opener", "urge", "summary", "merit", "flaw", "however", "admission", "coda"}
 
 VOICES = ("plain", "terse", "chatty", "formal")
 PRAISE, BLAME = 1, -1
@@ -70,6 +70,7 @@ class Grammar:
         self.tags = {kind: chr(first_tag + number) for number, kind in enumerate(kinds)}
         self.tags |= {f"={mark}": mark for mark in MARKS}  # the same in every language
         self._pools = self._pool(listed)
+        self._verdicts = {word.text: word.sign for word in listed if word.kind in ("verdict", "advice")}
 
     def _bodies(self) -> Iterable[Body]:
         for name, mark, _, _ in self._lines:
@@ -126,6 +127,10 @@ class Grammar:
         out: list[str] = []
         self._write((name, sign, _SINGULAR), "whole", rng, used, out)
         return out
+
+    def contradicts_itself(self, used: set[str]) -> bool:
+        """Say whether words used in one review hold verdicts of both signs ("do not miss it … avoid it")."""
+        return {PRAISE, BLAME} <= {self._verdicts.get(word, 0) for word in used}
 
     def _write(self, key: Key, group: str, rng: random.Random, used: set[str], out: list[str]) -> None:
         if key[0] not in self._names:

@@ -13,7 +13,7 @@ _VOICES = {"plain": (3, 2, 5), "terse": (1.5, 3, 6), "chatty": (2.5, 2, 5), "for
 """Voice → how common it is, and its fewest and most sentences."""
 _SPREAD = 0.6
 _DETAIL_SHARE = 0.12
-_TURN_SHARE = 0.4
+_TURN_SHARE = 0.3
 _LENGTHS = {"en": (8, 60), "zh": (12, 100)}
 """The fewest and most words of a review; characters in Chinese."""
 
@@ -22,8 +22,8 @@ def _length(sentence: list[str]) -> int:
     return sum(len(units(word)) for word in sentence if word not in MARKS)
 
 
-def _review(language: str, rng: random.Random) -> str:
-    """Write one review. Its quality is how likely each of its sentences is to praise."""
+def _review(language: str, rng: random.Random) -> str | None:
+    """Write one review, None if it contradicts itself. Its quality is how likely each of its sentences is to praise."""
     grammar, (shortest, longest) = GRAMMARS[language], _LENGTHS[language]
     voice = rng.choices(list(_VOICES), [common for common, _, _ in _VOICES.values()])[0]
     _, fewest, most = _VOICES[voice]
@@ -45,7 +45,7 @@ def _review(language: str, rng: random.Random) -> str:
             break
         sentences.append(sentence)
         last_sign = last_sign if name.endswith("-detail") else sign
-    return grammar.render(sentences)
+    return None if grammar.contradicts_itself(used) else grammar.render(sentences)
 
 
 def reviews(n: int, *, language: Language = "en", seed: int = 0) -> list[str]:
@@ -60,5 +60,7 @@ def reviews(n: int, *, language: Language = "en", seed: int = 0) -> list[str]:
     rng = random.Random(seed)
     found: dict[str, None] = {}
     while len(found) < n:
-        found[_review(rng.choice(list(GRAMMARS)) if language == "mixed" else language, rng)] = None
+        review = _review(rng.choice(list(GRAMMARS)) if language == "mixed" else language, rng)
+        if review is not None:
+            found[review] = None
     return list(found)

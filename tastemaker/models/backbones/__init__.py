@@ -74,6 +74,7 @@ class Tiny:
     vocabulary: int = 8000
     max_length: int | None = 256
     cut: Cut = "left"
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         _check_reading(self.max_length, self.cut)

@@ -5,58 +5,52 @@ that one token (its keys and values need all); and where nothing is padded there
 architecture, and dropout in training, goes through the module's own forward.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from tastemaker.models.backbones.int8 import in_int8
-from tastemaker.models.backbones.parts import Encoder, Layer, parts_of
+from tastemaker.models.backbones.parts import Encoder, Layer, Part, parts_of, same
 from tastemaker.models.batching import Batch
-from tastemaker.models.precision import ScoringPrecision
 
 
 def scores(module: nn.Module, batch: Batch) -> Tensor:
     """Return `module(input_ids, attention_mask).logits[:, 0]` as float32 [b], to the last digits, gradients too.
 
-    module: a transformers sequence classifier with one output.
+    module: a transformers sequence classifier with one output. The padding may stand on either side: the first token is
+    found where it is, while transformers' encoders read column 0, which would be padding.
     """
     encoder = None if _needs_its_own_forward(module) else parts_of(module)
     if encoder is None:
         return _own_forward(module, batch)
-    return encode(encoder, batch).float()
+    return encode(encoder, batch)
 
 
 def encode(encoder: Encoder, batch: Batch) -> Tensor:
-    """Return the scores [b] of a batch from an encoder's parts."""
+    """Return the scores of a batch [b], float32, computed from an encoder's parts."""
     states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
     is_key = None if batch.is_full else batch.is_text[:, None, None, :]
     for layer in encoder.layers[:-1]:
-        states = _layer(layer, encoder.heads, states, states, is_key)
-    return encoder.head(_layer(encoder.layers[-1], encoder.heads, _first_tokens(batch, states), states, is_key))[:, 0]
+        states = _layer(layer, encoder.heads, states, is_key, same)
+    first = _layer(encoder.layers[-1], encoder.heads, states, is_key, lambda x: _first_tokens(batch, x))
+    return encoder.head(first)[:, 0].float()
+
+
+def _layer(layer: Layer, heads: int, states: Tensor, is_key: Tensor | None, pick: Part) -> Tensor:
+    """Return one layer's output [b, q, d] for the tokens that `pick` takes of all `states` [b, t, d]."""
+    entering = layer.enter(states)
+    projected = (layer.query(pick(entering)), layer.key(entering), layer.value(entering))
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in projected)
+    mixed = scaled_dot_product_attention(q, k, v, attn_mask=is_key).transpose(1, 2).flatten(2)
+    attended = layer.attention_norm(layer.out(mixed) + pick(states))
+    return layer.output_norm(layer.feed_forward(attended) + attended)
 
 
 def _first_tokens(batch: Batch, states: Tensor) -> Tensor:
-    """Return the states of the texts' first tokens [b, 1, d], wherever the padding stands.
-
-    transformers reads column 0, which holds padding when the padding stands on the left.
-    """
+    """Return the states of the texts' first tokens [b, 1, d], wherever the padding stands."""
     if batch.side == "right" or batch.is_full:
         return states[:, :1]
     starts = batch.is_text.int().argmax(1)
     return states[torch.arange(len(starts), device=starts.device), starts].unsqueeze(1)
-
-
-def _layer(layer: Layer, heads: int, queries: Tensor, states: Tensor, is_key: Tensor | None) -> Tensor:
-    """Return one layer's output [b, q, d] for the tokens `queries` [b, q, d] among all `states` [b, t, d]."""
-    q, k, v = (
-        part(x).unflatten(-1, (heads, -1)).transpose(1, 2)
-        for part, x in ((layer.query, queries), (layer.key, states), (layer.value, states))
-    )
-    mixed = scaled_dot_product_attention(q, k, v, attn_mask=is_key).transpose(1, 2).flatten(2)
-    attended = layer.attention_norm(layer.out(mixed) + queries)
-    return layer.output_norm(layer.narrow(layer.activation(layer.widen(attended))) + attended)
 
 
 def _needs_its_own_forward(module: nn.Module) -> bool:
@@ -69,25 +63,5 @@ def _needs_its_own_forward(module: nn.Module) -> bool:
 
 def _own_forward(module: nn.Module, batch: Batch) -> Tensor:
     positions = {} if batch.side == "right" else {"position_ids": batch.positions}
-    mask = batch.is_text.long()
-    return module(input_ids=batch.ids, attention_mask=mask, **positions).logits[:, 0].float()
-
-
-def scorer(module: nn.Module, precision: ScoringPrecision) -> Callable[[Batch], Tensor]:
-    """Return a function from a batch to its scores [b], float32, in that precision. To be called without gradients.
-
-    Only families that `parts_of` knows have an int8 form; the others stay in float32.
-    """
-    if precision == "int8":
-        encoder = parts_of(module)
-        if encoder is not None:
-            small = in_int8(encoder)
-            return lambda batch: encode(small, batch).float()
-    if precision == "bfloat16":
-        return lambda batch: _in_bfloat16(module, batch)
-    return lambda batch: scores(module, batch)
-
-
-def _in_bfloat16(module: nn.Module, batch: Batch) -> Tensor:
-    with torch.autocast(batch.ids.device.type, torch.bfloat16):
-        return scores(module, batch)
+    logits: Tensor = module(input_ids=batch.ids, attention_mask=batch.is_text.long(), **positions).logits
+    return logits[:, 0].float()

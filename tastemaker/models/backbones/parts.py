@@ -16,11 +16,29 @@ Part = Callable[[Tensor], Tensor]
 """A map of the last dimension: a linear layer, a norm, an activation."""
 
 
+def same(values: Tensor) -> Tensor:
+    """Return the values as they are."""
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForward:
+    """widen: d → 4d; activation; narrow: 4d → d."""
+
+    widen: Part
+    activation: Part
+    narrow: Part
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Return narrow(activation(widen(states)))."""
+        return self.narrow(self.activation(self.widen(states)))
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One post-norm transformer layer of width d.
 
-    query, key, value, out: d → d; attention_norm; widen: d → 4d; activation; narrow: 4d → d; output_norm.
+    query, key, value read what `enter` makes of the layer's input; out: d → d; feed_forward: d → d.
     """
 
     query: Part
@@ -28,10 +46,9 @@ class Layer:
     value: Part
     out: Part
     attention_norm: Part
-    widen: Part
-    activation: Part
-    narrow: Part
+    feed_forward: Part
     output_norm: Part
+    enter: Part = same
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +69,7 @@ def _bert_layer(layer: Any) -> Layer:
         value=attention.self.value,
         out=attention.output.dense,
         attention_norm=attention.output.LayerNorm,
-        widen=layer.intermediate.dense,
-        activation=layer.intermediate.intermediate_act_fn,
-        narrow=output.dense,
+        feed_forward=FeedForward(layer.intermediate.dense, layer.intermediate.intermediate_act_fn, output.dense),
         output_norm=output.LayerNorm,
     )
 
@@ -87,9 +102,7 @@ def _distilbert_layer(layer: Any) -> Layer:
         value=layer.attention.v_lin,
         out=layer.attention.out_lin,
         attention_norm=layer.sa_layer_norm,
-        widen=layer.ffn.lin1,
-        activation=layer.ffn.activation,
-        narrow=layer.ffn.lin2,
+        feed_forward=FeedForward(layer.ffn.lin1, layer.ffn.activation, layer.ffn.lin2),
         output_norm=layer.output_layer_norm,
     )
 

@@ -1,0 +1,88 @@
+"""The whole loop on the playground: judged reviews → two reward models → scores beside the truth → a report."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.playground.gold import gold_score
+from tastemaker.data.playground.judges import judgements
+from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.evaluation.report import write_report
+from tastemaker.files import writing_file
+from tastemaker.learning.fit import fit
+from tastemaker.maths.statistics import kendall
+from tastemaker.models.reward_model import RewardModel
+
+SENTENCES = {
+    "en": (
+        "The acting is brilliant and the story is very moving.",
+        "The music is lovely, but the story is dull.",
+        "The story is dull, but the music is lovely.",
+        "The ending is not good.",
+        "The story is terrible and the jokes are awful.",
+        "brilliant brilliant brilliant brilliant",
+    ),
+    "zh": ("演员的表演非常精彩。", "音乐不错，但是剧情很无聊。", "剧情很糟糕。"),
+}
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+
+def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Make data, fit `linear` and `tiny`, score a few sentences, measure against gold, write reports into `folder`.
+
+    texts: judged reviews to learn from, for each language. Returns what was found, JSON-ready.
+    """
+    started = time.monotonic()
+    found: dict[str, Any] = {"folder": str(folder), "languages": {}}
+    for language, name in LANGUAGES.items():
+        say(f"\n{name}: {texts:,} reviews, each labelled or graded by one of several simulated judges")
+        train = judgements(texts, kind="mixed", language=language, seed=seed)
+        test = judgements(500, kind="mixed", language=language, seed=seed + 1)
+        _keep(folder / language / "judgements.jsonl", train)
+        models = {
+            backbone: fit(train, backbone=backbone, seed=seed, out=folder / language / backbone, overwrite=True)
+            for backbone in ("linear", "tiny")
+        }
+        _say_scores(models, SENTENCES[language], say)
+        recovered = {backbone: _recovered(model, test) for backbone, model in models.items()}
+        for backbone, tau in recovered.items():
+            say(f"  {backbone:8} recovers gold on 500 unseen reviews: Kendall's τ {tau:.3f}")
+        network = models["tiny"]
+        report = evaluate(
+            network, test, baseline=models["linear"], training_fingerprints=network.training_fingerprints, seed=seed
+        )
+        write_report(report, folder / language / "report")
+        found["languages"][language] = {"kendall_tau_with_gold": recovered}
+    found["seconds"] = round(time.monotonic() - started, 1)
+    say(f"\n{found['seconds']:.0f} s in all. Reports: " + ", ".join(str(folder / k / "report/report.html") for k in LANGUAGES))
+    say(f'Score a text of your own:  tastemaker score {folder / "en/tiny"} "The jokes are hardly funny."')
+    return found
+
+
+def _keep(path: Path, train: Sequence[Judgement]) -> None:
+    """Write the judgements as JSON lines, to be looked at or fitted again."""
+    with writing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for judgement in train:
+            kind = type(judgement).__name__.lower()
+            said = {"label": "positive", "grade": "grade", "rating": "rating"}[kind]
+            row = {"text": judgement.text, said: getattr(judgement, said), "judge": judgement.judge}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _say_scores(models: dict[str, RewardModel], sentences: Sequence[str], say: Callable[[str], None]) -> None:
+    scores = {backbone: model.score(list(sentences)) for backbone, model in models.items()}
+    say("  " + "".join(f"{backbone:>8}" for backbone in models) + f"{'gold':>8}   a few sentences (gold: 0 to 10)")
+    for number, sentence in enumerate(sentences):
+        row = "".join(f"{values[number]:+8.2f}" for values in scores.values())
+        say(f"  {row}{gold_score(sentence):8.1f}   {sentence}")
+
+
+def _recovered(model: RewardModel, test: Sequence[Judgement]) -> float:
+    """Return Kendall's τ of the model's scores and gold on texts it has not seen."""
+    scores = model.score_all([Example(j.text, j.prompt) for j in test]).values
+    return float(kendall(scores, np.array([gold_score(j.text) for j in test])))

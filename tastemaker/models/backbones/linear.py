@@ -1,0 +1,174 @@
+"""The `linear` backbone: a text's score is a weighted sum over its word n-grams. No network, no limit on length.
+
+Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them. Rows have length 1, so
+that a long review is not surer than a short one only for being long.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import ModelError, UsageError
+from tastemaker.files import writing_file
+from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts
+from tastemaker.models.scores import Scores
+
+WEIGHTS = "linear.safetensors"
+_FORMAT = "tastemaker.linear.1"
+_MOST_NGRAMS = 8
+
+
+@dataclass(frozen=True)
+class Linear:
+    """How the linear backbone reads text and how strongly its weights are held back.
+
+    ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count. weighting: "nb" is presence
+    times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" is the sublinear TF-IDF. strength: the precision
+    of the weights' Gaussian prior (scikit-learn's 1/C). smoothing: added to every count of the log-count ratio.
+    template: how a prompt and the text that answers it are joined.
+    """
+
+    ngrams: int = 3
+    min_count: int = 2
+    weighting: Literal["nb", "tfidf"] = "nb"
+    strength: float = 0.03
+    smoothing: float = 1.0
+    template: str = "{prompt}\n\n{text}"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ngrams <= _MOST_NGRAMS:
+            raise UsageError(f"ngrams {self.ngrams}: must be 1 to {_MOST_NGRAMS}; 3 is usual.")
+        if self.min_count < 1:
+            raise UsageError(f"min_count {self.min_count}: must be at least 1; 2 leaves out what only one text holds.")
+        if self.weighting not in ("nb", "tfidf"):
+            raise UsageError(f"weighting {self.weighting!r}: must be nb (naive Bayes) or tfidf.")
+        for name, value in (("strength", self.strength), ("smoothing", self.smoothing)):
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} {value}: must be a finite number above 0.")
+        joined(Example("text", "prompt"), self.template)
+
+
+def joined(example: Example, template: str) -> str:
+    """Return the one text that is read: the text alone, or prompt and text as `template` puts them.
+
+    Raises UsageError for a template without its two places {prompt} and {text}.
+    """
+    if "{prompt}" not in template or "{text}" not in template:
+        raise UsageError(f"template {template!r}: must hold {{prompt}} and {{text}}.")
+    if example.prompt is None:
+        return example.text
+    before, after = template.split("{prompt}", 1)  # not str.format: a template may hold other braces
+    return before.replace("{text}", example.text) + example.prompt + after.replace("{text}", example.text)
+
+
+def features(occurrences: sp.csr_matrix, settings: Linear, scales: NDArray[np.float64]) -> sp.csr_matrix:
+    """Return n-gram counts [texts, n-grams] as rows of features; what is multiplied with the weights.
+
+    nb: 1 for presence, rows of length 1, times `scales` (the log-count ratios, or 1 once they are folded into the
+    weights). tfidf: (1 + ln count) × `scales` (the inverse document frequencies), rows of length 1.
+    """
+    rows = occurrences.copy()
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    if settings.weighting == "nb":
+        values, after = np.ones_like(rows.data), scales[rows.indices]
+    else:
+        values, after = (1 + np.log(rows.data)) * scales[rows.indices], 1.0
+    squares = np.bincount(row, weights=values**2, minlength=rows.shape[0])
+    rows.data = values / np.sqrt(squares)[row] * after
+    return rows
+
+
+class LinearBackbone:
+    """Weights of word n-grams. Made by `fit_linear`.
+
+    names: int64 [f], ascending. weights: float32 [f]. scales: float32 [f], what `features` takes when it scores.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self,
+        settings: Linear,
+        names: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        scales: NDArray[np.float32],
+        intercept: float = 0.0,
+    ) -> None:
+        self.settings, self.names, self.weights, self.scales = settings, names, weights, scales
+        self.intercept = intercept
+
+    def score(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+        """Return the scores of examples, in order. Memory does not grow with their number; nothing is ever cut.
+
+        precision: accepted as every backbone's; sums are float64 whatever it says.
+        """
+        weights, scales = self.weights.astype(np.float64), self.scales.astype(np.float64)
+        texts = [joined(example, self.settings.template) for example in examples]
+        values = [np.zeros(0)]
+        for chunk in chunks(texts):
+            occurrences = counts(TokenNames.of(chunk), self.settings.ngrams, self.names)
+            # a row's sum goes through its own columns in order, so that its neighbours cannot change the last bit
+            values.append(features(occurrences, self.settings, scales) @ weights + self.intercept)
+        return Scores(np.concatenate(values), np.zeros(len(texts), dtype=bool))
+
+    def rescale(self, offset: float, scale: float) -> float:
+        """Fold s ← (s − offset)/scale into weights and intercept; return the offset that was folded."""
+        self.weights = (self.weights / scale).astype(np.float32)
+        self.intercept = (self.intercept - offset) / scale
+        return offset
+
+    def save(self, folder: Path) -> None:
+        """Write `linear.safetensors`: names, weights, scales, the intercept, and the settings as JSON in its head."""
+        tensors = {
+            "names": self.names,
+            "weights": self.weights,
+            "scales": self.scales,
+            "intercept": np.array([self.intercept]),
+        }
+        with writing_file(Path(folder) / WEIGHTS) as temporary:
+            temporary.write_bytes(save(tensors, {"format": _FORMAT, "settings": json.dumps(asdict(self.settings))}))
+
+    @staticmethod
+    def load(folder: Path) -> "LinearBackbone":
+        """Return the backbone that `save` wrote. Raises ModelError when the file is missing or damaged."""
+        path = Path(folder) / WEIGHTS
+        if not path.is_file():
+            raise ModelError(f"{path}: this file is missing, so the model has no weights. Copy the folder whole again.")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                head = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+            if head.get("format") != _FORMAT:
+                raise ModelError(f"{path}: format {head.get('format')!r}; this version reads {_FORMAT!r}.")
+            settings = Linear(**json.loads(head["settings"]))
+            intercept = float(tensors["intercept"].item())
+            read = LinearBackbone(settings, tensors["names"], tensors["weights"], tensors["scales"], intercept)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, UsageError) as error:
+            raise ModelError(f"{path}: not the weights of a linear model ({error}). Copy it again.") from error
+        read._check(path)
+        return read
+
+    def describe(self) -> str:
+        """Return one line for people: `linear, word 1–3-grams, 1 203 441 features`."""
+        longest = self.settings.ngrams
+        grams = "words" if longest == 1 else f"word 1–{longest}-grams"
+        return f"{self.kind}, {grams}, {len(self.names):,} features".replace(",", " ").replace("  ", ", ")
+
+    def _check(self, path: Path) -> None:
+        """Raise ModelError where the tensors cannot belong together."""
+        ascending = self.names.ndim == 1 and bool((self.names[1:] > self.names[:-1]).all())
+        like = self.weights.shape == self.names.shape == self.scales.shape
+        if not (ascending and like):
+            raise ModelError(f"{path}: its n-grams are out of order or lack weights. Fit again, or restore the file.")
+        if not (np.isfinite(self.weights).all() and np.isfinite(self.scales).all() and math.isfinite(self.intercept)):
+            raise ModelError(f"{path}: holds weights that are not finite. Fit again, or restore the file.")

@@ -1,0 +1,247 @@
+import csv
+import gzip
+import json
+import math
+import resource
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tastemaker.data.judgements import Example, Grade, Label, Rating
+from tastemaker.data.read import has_splits, read, read_examples
+from tastemaker.data.readers.columns import Columns
+from tastemaker.errors import DataError, UsageError
+
+FILES = {
+    "train/neg/0_3.txt": "Dull.",
+    "train/pos/0_9.txt": "Grand.",
+    "train/unsup/0_0.txt": "Who knows?",
+    "train/unsup/1_0.txt": "Nobody.",
+    "test/neg/0_2.txt": "Awful.",
+    "test/pos/0_10.txt": "Superb.",
+}
+TRAIN = [Label("Dull.", False), Grade("Dull.", 3), Label("Grand.", True), Grade("Grand.", 9)]
+ROWS = [{"text": f"film {number}", "label": number % 2, "stars": number % 5} for number in range(200)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / "aclImdb" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "aclImdb" / name).write_text(text)
+    return tmp_path / "aclImdb"
+
+
+@pytest.fixture
+def archive(folder: Path) -> Path:
+    with tarfile.open(folder.with_name("a.tar.gz"), "w:gz") as packed:
+        packed.add(folder, "aclImdb")
+    return folder.with_name("a.tar.gz")
+
+
+def write(path: Path, found: list[dict[str, Any]] = ROWS) -> Path:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(found), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(found[0]))
+            writer.writeheader()
+            writer.writerows(found)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return path
+
+
+def test_aclimdb_gives_two_judgements_a_text(folder: Path, archive: Path) -> None:
+    for source in (folder, str(folder), folder.parent, archive, str(archive)):
+        assert read(source) == read(source, split="train") == TRAIN
+    assert read(archive, target="label") == [TRAIN[0], TRAIN[2]]
+    assert read(archive, target="rating") == [TRAIN[1], TRAIN[3]]
+    assert read(folder, split="test", target="label") == [Label("Awful.", False), Label("Superb.", True)]
+
+
+def test_texts_that_nobody_judged(folder: Path, archive: Path) -> None:
+    for source in (folder, archive):
+        assert read_examples(source, split="unsup") == [Example("Who knows?"), Example("Nobody.")]
+        assert read_examples(source) == [Example("Dull."), Example("Grand.")]
+        with pytest.raises(DataError, match="nobody judged the texts of 'unsup'"):
+            read(source, split="unsup")
+
+
+def test_every_table_gives_the_same(tmp_path: Path) -> None:
+    expected = read(write(tmp_path / "r.jsonl"))
+    assert expected[:2] == [Label("film 0", False), Grade("film 0", 0, 0, 4)]
+    assert len(expected) == 400
+    for name in ("r.csv", "r.parquet", "r.json"):
+        assert read(write(tmp_path / name)) == expected
+    packed = tmp_path / "r2.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "r.jsonl").read_bytes()))
+    assert read(packed) == expected
+    assert expected[0].where == "r.jsonl:1"
+    assert read(tmp_path / "r.csv")[0].where == "r.csv:2"
+
+
+def test_columns_may_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", [{"a": "x", "b": "ham"}, {"a": "y", "b": "spam"}])
+    columns = Columns(text="a", label="b", positive="ham")
+    assert read(path, columns=columns) == [Label("x", True), Label("y", False)]
+    assert read_examples(path, columns=Columns(text="b")) == [Example("ham"), Example("spam")]
+
+
+def test_datasets_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    (tmp_path / "repository").mkdir()
+    write(tmp_path / "repository/train.jsonl")
+    expected = read(write(tmp_path / "r.jsonl"))
+    assert read(tmp_path / "saved") == expected
+    assert read(tmp_path / "repository") == read(str(tmp_path / "repository"), split="train") == expected
+    assert read_examples(tmp_path / "saved") == [Example(row["text"]) for row in ROWS]  # type: ignore[arg-type]
+
+
+def test_a_hub_name_is_read_by_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    asked: list[tuple[str, str]] = []
+
+    def load_dataset(name: str, split: str) -> Any:
+        asked.append((name, split))
+        return datasets.Dataset.from_list(ROWS, split=split)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.chdir(tmp_path)
+    assert len(read("org/name", target="label")) == 200
+    assert read("org/name", split="test")[0].where == "org/name[test]:1"
+    assert asked == [("org/name", "train"), ("org/name", "test")]
+
+
+def test_which_sources_have_splits(folder: Path, archive: Path, tmp_path: Path) -> None:
+    assert [has_splits(source) for source in (folder, archive, "org/name")] == [True] * 3
+    assert not has_splits(write(tmp_path / "r.csv"))
+    with pytest.raises(UsageError, match=r"r\.csv: one table has no splits, so there is no 'test' in it"):
+        read(tmp_path / "r.csv", split="test")
+
+
+def test_a_limit_counts_texts_and_keeps_the_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl")
+    found, whole = read(path, limit=20), read(path)
+    assert len(found) == 40  # both judgements of twenty texts
+    assert found == [judgement for judgement in whole if judgement in found]
+    assert read(path, limit=20, seed=0) == found != read(path, limit=20, seed=1)
+    assert read(path, limit=20, target="label") == [judgement for judgement in found if isinstance(judgement, Label)]
+    assert read_examples(path, limit=20) == list(dict.fromkeys(Example(judgement.text) for judgement in found))
+    assert read(path, limit=200) == read(path, limit=999) == whole
+
+
+def test_a_larger_limit_draws_the_same_texts_and_more(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl")
+    drawn = [{judgement.text for judgement in read(path, limit=limit, seed=5)} for limit in (1, 10, 50)]
+    assert drawn[0] < drawn[1] < drawn[2]
+    assert [len(texts) for texts in drawn] == [1, 10, 50]
+
+
+def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
+    found = [{"text": f"film {number % 10}", "rating": number / 7, "judge": str(number)} for number in range(100)]
+    kept = read(write(tmp_path / "r.jsonl", found), limit=3)
+    assert sorted(Counter(judgement.text for judgement in kept).values()) == [10, 10, 10]
+
+
+def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
+    found = [{"text": f"film {number}", "label": number < 1000} for number in range(2000)]
+    drawn = read(write(tmp_path / "r.jsonl", found), limit=400)
+    positive = sum(judgement.positive for judgement in drawn if isinstance(judgement, Label))
+    # 400 of 1000 + 1000 without putting back: mean 200, sd √(400 · ¼ · 1600/1999) = 8.9; five of them
+    assert abs(positive - 200) < 45
+
+
+def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl")
+    code = f"from tastemaker.data.read import read; print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == str([judgement.text for judgement in read(path, limit=5, seed=3)])
+
+
+def test_settings_that_cannot_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl")
+    for limit in (0, -1):
+        with pytest.raises(UsageError, match="limit"):
+            read(path, limit=limit)
+    with pytest.raises(UsageError, match="target 'stars'"):
+        read(path, target="stars")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing.csv", "reviews/nothing.csv", "a/b/c", "/no/where", "x.tar.gz"])
+def test_a_source_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no such file or folder"):
+        read(name)
+
+
+def test_folders_and_files_that_hold_no_reviews(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: the folder is empty"):
+        read(tmp_path / "empty")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/picture.png").touch()
+    with pytest.raises(DataError, match="no reviews here that can be read"):
+        read(tmp_path / "other")
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(DataError, match="what kind of file is this"):
+        read(tmp_path / "notes.txt")
+    (tmp_path / "header.csv").write_text("text,label\n")
+    with pytest.raises(DataError, match=r"header\.csv: no rows in it"):
+        read(tmp_path / "header.csv")
+
+
+GOOD = {"text": "Fine.", "label": 1, "rating": 0.5}
+BAD = {
+    "empty text": ({"text": " "}, "is empty"),
+    "no text": ({"text": None}, "no text"),
+    "bool for text": ({"text": True}, "holds True (bool) where a text belongs"),
+    "NaN": ({"rating": math.nan}, "not a finite number"),
+    "infinite": ({"rating": math.inf}, "not a finite number"),
+    "no number": ({"rating": "good"}, "not a number"),
+    "out of range": ({"rating": 1.5}, "outside the scale of 0 to 1"),
+    "no rating": ({"rating": None}, "no value"),
+    "no label": ({"label": None}, "no value"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
+    changed, said = BAD[case]
+    path = write(tmp_path / "reviews.jsonl", [GOOD] * 16 + [{**GOOD, **changed}])
+    with pytest.raises(DataError) as caught:
+        read(path, columns=Columns(scale=(0, 1), rating="rating", label="label"))
+    message = str(caught.value)
+    assert message.startswith("reviews.jsonl:17: ")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.parquet", [*ROWS, {"text": None, "label": 0, "stars": 1}])
+    with pytest.raises(DataError, match=r"r\.parquet:201: no text"):
+        read(path)
+
+
+@pytest.mark.slow
+def test_the_real_archive(shared_data: Path) -> None:
+    source = shared_data / "aclImdb.tar.gz"
+    found = read(source)
+    assert Counter(type(judgement) for judgement in found) == {Label: 25_000, Grade: 25_000}
+    few = read(source, target="label", limit=500)
+    assert Counter(j.positive for j in few if isinstance(j, Label))[True] == pytest.approx(250, abs=56)  # five sd
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20  # KiB: under 1 GiB, all of this test run with it
+
+
+def test_ratings_stay_ratings(tmp_path: Path) -> None:
+    found = [{"review": "a", "score": 7.35}, {"review": "b", "score": 2}]
+    assert read(write(tmp_path / "r.csv", found)) == [Rating("a", 7.35), Rating("b", 2.0)]

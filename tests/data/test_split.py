@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tastemaker.data.fingerprints import fingerprints
+from tastemaker.data.judgements import Judgement, Label, Rating
+from tastemaker.data.split import overlap, split
+from tastemaker.errors import DataError, UsageError
+
+TEXTS = [Label(f"film {number}", number % 2 == 0) for number in range(100)]
+words = st.sampled_from([f"word {number}" for number in range(12)])
+judgements = st.lists(st.builds(Label, words, st.booleans(), st.one_of(st.none(), words)), min_size=1, max_size=30)
+
+
+def texts(found: list[Judgement]) -> set[str]:
+    return {judgement.text.strip() for judgement in found}
+
+
+@pytest.mark.parametrize(("held_out", "count"), [(0.1, 10), (0.25, 25), (0.994, 99), (1, 1), (99, 99)])
+def test_the_share_is_exact(held_out: float, count: int) -> None:
+    train, test = split(TEXTS, held_out=held_out)
+    assert (len(train), len(test)) == (100 - count, count)
+
+
+def test_both_sides_keep_the_order_and_lose_nothing() -> None:
+    train, test = split(TEXTS)
+    assert train == [j for j in TEXTS if j not in test]
+    assert test == [j for j in TEXTS if j not in train]
+
+
+def test_the_seed_alone_decides_not_the_order_of_the_rows() -> None:
+    test = texts(split(TEXTS, seed=3)[1])
+    assert texts(split(TEXTS[::-1], seed=3)[1]) == test
+    assert texts(split(TEXTS, seed=4)[1]) != test
+
+
+def test_a_new_row_moves_at_most_one_old_one() -> None:
+    before = texts(split(TEXTS, held_out=10)[1])
+    after = texts(split([*TEXTS, Label("new", True)], held_out=10)[1])
+    assert len(before - after) <= 1
+
+
+def test_equal_texts_stay_together() -> None:
+    found: list[Judgement] = [*TEXTS, *(Rating(f" {j.text}\n", 1.0, judge="ann") for j in TEXTS)]
+    train, test = split(found)
+    assert len(test) == 20
+    assert not texts(train) & texts(test)
+
+
+def test_texts_that_answer_one_prompt_stay_together() -> None:
+    found = [Label(f"text {number}", True, prompt=f"prompt {number % 10}") for number in range(100)]
+    train, test = split(found, held_out=0.2)
+    assert len({j.prompt for j in test}) == 2
+    assert len(test) == 20
+    assert not {j.prompt for j in train} & {j.prompt for j in test}
+
+
+def test_a_text_under_two_prompts_joins_them() -> None:
+    # {p1: a, b} and {p2: b, c} are joined by b; d stands alone: two groups
+    found = [Label("a", True, "p1"), Label("b", True, "p1"), Label("b", False, "p2"), Label("c", True, "p2")]
+    alone = Label("d", True)
+    for seed in range(5):
+        sides = split([*found, alone], held_out=1, seed=seed)
+        assert sorted(map(len, sides)) == [1, 4]
+    with pytest.raises(DataError, match="1 different texts or prompts"):
+        split(found, held_out=1)
+
+
+def test_a_prompt_equal_to_a_text_joins_nothing() -> None:
+    train, test = split([Label("a", True, "b"), Label("b", True)], held_out=1)
+    assert len(train) == len(test) == 1
+
+
+@given(judgements, st.integers(0, 5))
+def test_no_text_and_no_prompt_is_ever_on_both_sides(found: list[Judgement], seed: int) -> None:
+    try:
+        train, test = split(found, held_out=0.3, seed=seed)
+    except DataError:
+        return
+    assert len(train) + len(test) == len(found)
+    assert not texts(train) & texts(test)
+    assert not ({j.prompt for j in train} & {j.prompt for j in test}) - {None}
+    backwards = split(found[::-1], held_out=0.3, seed=seed)
+    assert (backwards[0][::-1], backwards[1][::-1]) == (train, test)
+
+
+@pytest.mark.parametrize("held_out", [0.001, 0.999, 100, 101, 0])
+def test_an_empty_side_is_refused(held_out: float) -> None:
+    with pytest.raises(DataError, match="one side would be empty"):
+        split(TEXTS, held_out=held_out)
+
+
+@pytest.mark.parametrize("held_out", [0.0, 1.0, 1.5, -0.1, -1, True, float("nan")])
+def test_a_share_that_is_none(held_out: float) -> None:
+    with pytest.raises(UsageError, match="held_out"):
+        split(TEXTS, held_out=held_out)
+
+
+def test_no_judgements() -> None:
+    with pytest.raises(DataError, match="0 different texts"):
+        split([])
+
+
+def test_overlap_finds_what_was_trained_on() -> None:
+    found = overlap(fingerprints(["a film", "another"]), [" another\n", "a third", "a  film"])
+    assert found.dtype == np.bool_
+    assert found.tolist() == [True, False, False]
+
+
+def test_every_judgement_lands_where_its_lot_says_over_seeds() -> None:
+    counts = np.zeros(100)
+    for seed in range(200):
+        held_out = texts(split(TEXTS, seed=seed)[1])
+        counts += [judgement.text in held_out for judgement in TEXTS]
+    # binomial(200, 0.1): mean 20, sd 4.2; five of them
+    assert counts.sum() == 2000
+    assert counts.min() > 0
+    assert counts.max() < 42

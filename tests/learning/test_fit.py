@@ -1,0 +1,179 @@
+"""Judgements → reward model, with real networks: it learns, it is deterministic, it resumes to the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tastemaker as tm
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.descent import Descent
+from tastemaker.learning.run import Run
+from tastemaker.models.backbones.tiny import make_tiny
+from tastemaker.models.links import links_from
+
+GOOD = ("lovely", "bright", "moving", "clever", "warm")
+BAD = ("dull", "clumsy", "grey", "tired", "empty")
+
+
+def film_judgements(n: int, *, kinds: str = "label grade rating") -> list[Any]:
+    """Return judgements of n texts whose share of good words is their worth."""
+    draw = np.random.default_rng(0)
+    found: list[Any] = []
+    for number in range(n):
+        good = draw.integers(0, 6)
+        words = [draw.choice(GOOD) if k < good else draw.choice(BAD) for k in range(5)]
+        draw.shuffle(words)
+        text = f"A {', '.join(words)} film number {number}."
+        found += [tm.Label(text, bool(good >= 3))] if "label" in kinds else []
+        found += [tm.Grade(text, int(good), 0, 5)] if "grade" in kinds else []
+        found += [tm.Rating(text, 20.0 * good + draw.normal())] if "rating" in kinds else []
+    return found
+
+
+TINY = tm.Tiny(vocabulary=400, max_length=32)
+QUICK = tm.Training(epochs=2, lr=2e-3, batch_size=16, evaluations=4)
+
+
+@pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label grade rating"])
+def test_every_kind_of_judgement_teaches_the_same_taste(kinds: str) -> None:
+    model = tm.fit(film_judgements(400, kinds=kinds), backbone=TINY, training=QUICK, seed=1)
+    good, middle, bad = model.score(["A warm, bright film.", "A warm, dull film.", "A dull, grey film."])
+    assert good > middle > bad
+    if "label" in kinds:
+        assert model.probability("A lovely, warm, clever film.") > 0.8
+        assert model.probability("A tired, empty, grey film.") < 0.2
+    if kinds != "label":
+        assert model.rating("A lovely, warm, clever film.") > model.rating("A tired, empty, grey film.")
+
+
+def test_the_anchor_is_the_mean_and_spread_of_held_out_texts() -> None:
+    judgements = film_judgements(400)
+    train, held_out = tm.split(judgements, held_out=0.2, seed=0)
+    for backbone in ("linear", TINY):
+        training = None if backbone == "linear" else QUICK
+        model = tm.fit(train, backbone=backbone, held_out=held_out, training=training)
+        scores = np.array(model.score(sorted({j.text for j in held_out})))
+        assert scores.mean() == pytest.approx(0, abs=1e-3)
+        assert scores.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        tm.fit(film_judgements(100), backbone=TINY, training=QUICK, seed=seed, out=tmp_path / name)
+    one, two, three = ((tmp_path / n / "model.safetensors").read_bytes() for n in "abc")
+    assert one == two
+    assert one != three
+
+
+def test_the_token_budget_changes_memory_and_nothing_else() -> None:
+    judgements = film_judgements(64, kinds="label")
+    links = links_from(judgements)
+    corpus = Corpus.of(judgements, links)
+    gradients = []
+    for budget in (32, 100000):
+        network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
+        fresh = {kind: type(link).from_dict(link.as_dict()) for kind, link in links.items()}
+        training = tm.Training(epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1)
+        where = {"device": torch.device("cpu"), "precision": torch.float32, "seed": 0, "run": Run(None, {})}
+        descent = Descent(network, fresh, corpus, corpus, training, **where)  # type: ignore[arg-type]
+        metrics = descent._step(list(range(64)))
+        gradients.append((metrics["loss"], metrics["gradient_norm"]))
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
+
+
+def test_early_stopping_keeps_the_best_weights() -> None:
+    """With a learning rate that ruins the network after its first evaluation, the first one's weights are kept."""
+    judgements = film_judgements(200, kinds="label")
+    wild = tm.Training(epochs=4, lr=2e-3, head_lr=1.0, batch_size=16, evaluations=40, patience=2)
+    model = tm.fit(judgements, backbone=TINY, training=wild)
+    assert model.contract.evaluation["accuracy"] > 0.8
+
+
+def test_a_loss_that_is_not_finite_is_an_error_not_a_number() -> None:
+    wild = tm.Training(epochs=3, lr=1e30, warmup=0.0, clip=1e30, batch_size=16)
+    with pytest.raises(tm.TrainingError, match=r"step \d+.*--lr"):
+        tm.fit(film_judgements(100, kinds="rating"), backbone=TINY, training=wild)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    judgements = [tm.Label(f"text {n}", True) for n in range(50)]
+    with pytest.raises(tm.DataError, match="one class"):
+        tm.fit(judgements, backbone="linear", out=tmp_path / "taste")
+    assert not (tmp_path / "taste").exists()
+
+
+def test_nothing_to_learn_from_is_refused() -> None:
+    with pytest.raises(tm.DataError, match="no judgements"):
+        tm.fit([])
+
+
+def test_a_finished_model_is_not_overwritten_silently(tmp_path: Path) -> None:
+    judgements = film_judgements(60, kinds="label")
+    tm.fit(judgements, out=tmp_path / "taste")
+    before = (tmp_path / "taste" / "tastemaker.json").read_bytes()
+    with pytest.raises(tm.StorageError, match="--overwrite"):
+        tm.fit(judgements, out=tmp_path / "taste", seed=5)
+    assert (tmp_path / "taste" / "tastemaker.json").read_bytes() == before
+    again = tm.fit(judgements, out=tmp_path / "taste", resume=True)
+    assert again.contract == tm.load(tmp_path / "taste").contract
+    tm.fit(judgements, out=tmp_path / "taste", seed=5, overwrite=True)
+    assert (tmp_path / "taste" / "tastemaker.json").read_bytes() != before
+
+
+def test_training_settings_are_checked() -> None:
+    for wrong in ({"epochs": 0}, {"lr": -1.0}, {"lr": float("nan")}, {"batch_size": 0}, {"warmup": 1.0}):
+        with pytest.raises(tm.UsageError, match=next(iter(wrong))):
+            tm.Training(**wrong)  # type: ignore[arg-type]
+
+
+def _command(source: Path, out: Path, *more: str) -> list[str]:
+    options = "--backbone tiny --epochs 3 --max-length 32 --evaluations 12 --patience 12 --batch-size 8 --quiet".split()
+    return [sys.executable, "-m", "tastemaker", "fit", str(source), "--out", str(out), *options, *more]
+
+
+def _steps(out: Path) -> int:
+    metrics = out / "run" / "metrics.jsonl"
+    return len(metrics.read_text().splitlines()) if metrics.is_file() else 0
+
+
+def _kill_points() -> Iterator[int]:
+    yield from (5, 30, 75)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """Kill −9 at three places, the last after several resumes, and compare with a run that was never interrupted."""
+    source = tmp_path / "judged.jsonl"
+    rows = [{"text": j.text, "label": j.positive} for j in film_judgements(240, kinds="label")]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    subprocess.run(_command(source, tmp_path / "whole", "--dropout", "0.1"), check=True)
+    out, more = tmp_path / "torn", ["--dropout", "0.1"]
+    for point in _kill_points():
+        process = subprocess.Popen(_command(source, out, *more))
+        while process.poll() is None and _steps(out) < point:
+            time.sleep(0.005)
+        assert process.poll() is None, "the run ended before it could be killed"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        more = ["--dropout", "0.1", "--resume"]
+    subprocess.run(_command(source, out, *more), check=True)
+    for name in ("model.safetensors", "tastemaker.json", "tokenizer.json", "baseline/tastemaker.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    whole, torn = (_curve(tmp_path / n) for n in ("whole", "torn"))
+    assert torn == whole
+    assert not list((out / "run").glob("*checkpoint*"))
+
+
+def _curve(out: Path) -> list[dict[str, float]]:
+    lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "texts_per_second"} for line in lines]

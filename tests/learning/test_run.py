@@ -1,0 +1,95 @@
+"""The run folder: settings that must agree, metrics that are cut back, checkpoints that are whole or absent."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tastemaker.errors import StorageError, UsageError
+from tastemaker.learning.run import Checkpoint, Run
+
+
+def _checkpoint(step: int) -> Checkpoint:
+    return Checkpoint(step, {"standing": {"step": step}}, {"w": torch.full((3,), float(step)), "n": torch.tensor(7)})
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", {"lr": 0.1})
+    run.save(_checkpoint(5))
+    run.save(_checkpoint(12))
+    found = Run(tmp_path / "run", {"lr": 0.1}, resume=True).latest()
+    assert found is not None
+    assert (found.step, found.state) == (12, {"standing": {"step": 12}})
+    assert torch.equal(found.tensors["w"], torch.full((3,), 12.0))
+    assert found.tensors["n"].shape == ()
+    assert [p.name for p in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-00000012"]
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", {})
+    run.save(_checkpoint(5))
+    torn = tmp_path / "run" / ".checkpoint-00000009.123.tmp"
+    torn.mkdir()
+    (torn / "state.json").write_text("{")
+    found = run.latest()
+    assert found is not None
+    assert found.step == 5
+
+
+def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", {})
+    run.log(1, {"loss": 0.5})
+    run.log(2, {"loss": 0.4})
+    run.save(_checkpoint(2))
+    run.log(3, {"loss": 0.3})
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # the process died here
+    again = Run(tmp_path / "run", {}, resume=True)
+    again.latest()
+    again.log(3, {"loss": 0.3})
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+def test_a_run_without_a_checkpoint_starts_its_metrics_again(tmp_path: Path) -> None:
+    Run(tmp_path / "run", {}).log(1, {"loss": 0.5})
+    again = Run(tmp_path / "run", {}, resume=True)
+    assert again.latest() is None
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""
+
+
+def test_tensorboard_gets_the_same_curve(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = Run(tmp_path / "run", {})
+    for step in (1, 2, 3):
+        run.log(step, {"loss": 1 / step})
+    run.finish()
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    board.Reload()
+    assert [(e.step, pytest.approx(1 / e.step)) for e in board.Scalars("loss")] == [
+        (1, 1.0),
+        (2, pytest.approx(0.5)),
+        (3, pytest.approx(1 / 3)),
+    ]
+
+
+def test_another_command_cannot_resume(tmp_path: Path) -> None:
+    Run(tmp_path / "run", {"training": {"lr": 0.1}, "seed": 0})
+    with pytest.raises(UsageError, match=r"training.*0\.1.*0\.2"):
+        Run(tmp_path / "run", {"training": {"lr": 0.2}, "seed": 0}, resume=True)
+
+
+def test_an_unfinished_run_is_not_overwritten_silently(tmp_path: Path) -> None:
+    Run(tmp_path / "run", {})
+    with pytest.raises(StorageError, match="--resume"):
+        Run(tmp_path / "run", {})
+
+
+def test_a_run_without_a_folder_keeps_nothing(tmp_path: Path) -> None:
+    run = Run(None, {})
+    run.log(1, {"loss": 1.0})
+    run.save(_checkpoint(1))
+    assert run.latest() is None
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,165 @@
+"""A saved score means what its contract says: reload, refuse what was changed, answer in the judges' words."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import tastemaker as tm
+from tastemaker.models import proof
+
+TEXTS = ["A warm and clever film.", "Dull. Grey. Endless.", "It is a film.", "温暖的电影。", "x" * 3000]
+
+
+def _judgements() -> list[Any]:
+    words = ("warm", "clever", "bright", "dull", "grey", "empty")
+    texts = [f"A {words[n % 6]} film, number {n}." for n in range(120)]
+    labels = [tm.Label(text, n % 6 < 3) for n, text in enumerate(texts)]
+    return labels + [tm.Rating(text, 9.0 - n % 6) for n, text in enumerate(texts)]
+
+
+@pytest.fixture(scope="module", params=["linear", "tiny"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fitted reward model of each kind, on disk."""
+    out: Path = tmp_path_factory.mktemp("saved") / "taste"
+    backbone = tm.Linear() if request.param == "linear" else tm.Tiny(max_length=32)
+    training = None if request.param == "linear" else tm.Training(epochs=1)
+    tm.fit(_judgements(), backbone=backbone, training=training, out=out)
+    return out
+
+
+@pytest.fixture
+def copied(saved: Path, tmp_path: Path) -> Path:
+    """A copy that a test may harm."""
+    import shutil
+
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def test_reloaded_it_gives_the_same_number_in_any_company(saved: Path) -> None:
+    model, again = tm.load(saved), tm.load(saved)
+    together = model.score(TEXTS)
+    assert together == pytest.approx([again.score(text) for text in TEXTS], abs=1e-5)
+    assert together == pytest.approx(model.score(TEXTS[::-1])[::-1], abs=1e-5)
+    assert model.score(tm.Example(TEXTS[0])) == pytest.approx(together[0], abs=1e-5)
+
+
+def test_another_process_gives_the_same_number(saved: Path) -> None:
+    code = f"import tastemaker as tm; print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(found.stdout) == pytest.approx(tm.load(saved).score(TEXTS[0]), abs=1e-6)
+
+
+def test_the_answers_are_in_the_judges_words(saved: Path) -> None:
+    model = tm.load(saved)
+    probability, rating = model.probability(TEXTS), model.rating(TEXTS)
+    assert all(0 < p < 1 for p in probability)
+    order = np.argsort(model.score(TEXTS))
+    assert list(np.argsort(probability)) == list(order) == list(np.argsort(rating))
+    meanings = model.meanings(model.score_all([tm.Example(t) for t in TEXTS]))
+    assert meanings["probabilities"] == pytest.approx(probability)
+    assert meanings["ratings"] == pytest.approx(rating)
+
+
+def test_a_question_that_was_never_learned_is_refused() -> None:
+    model = tm.fit([j for j in _judgements() if isinstance(j, tm.Label)])
+    with pytest.raises(tm.ModelError, match="learned from labels"):
+        model.rating("A film.")
+
+
+def test_an_empty_text_is_refused_by_its_place(saved: Path) -> None:
+    with pytest.raises(tm.DataError, match="text 2 of 3"):
+        tm.load(saved).score(["fine", "  \n", "fine"])
+    with pytest.raises(tm.UsageError, match="int"):
+        tm.load(saved).score([3])  # type: ignore[list-item]
+
+
+def test_no_texts_give_no_scores(saved: Path) -> None:
+    assert tm.load(saved).score([]) == []
+
+
+def test_the_proof_is_written_down(saved: Path) -> None:
+    proven = json.loads((saved / "tastemaker.json").read_text())["proof"]
+    numbers = {way: d for way, d in proven["differences"].items() if not isinstance(d, str)}
+    assert numbers
+    assert all(0 <= d <= proven["tolerance"] for d in numbers.values())
+    if (saved / "config.json").is_file():
+        assert {"transformers, alone", "pipeline, batched", "sentence_transformers.CrossEncoder"} <= set(numbers)
+
+
+def test_other_loaders_give_the_same_number_and_no_sigmoid(saved: Path) -> None:
+    if not (saved / "config.json").is_file():
+        pytest.skip("the linear backbone is no transformers folder")
+    from transformers import pipeline
+
+    config = json.loads((saved / "config.json").read_text())
+    assert config["problem_type"] == "regression"
+    assert config["id2label"] == {"0": "score"}
+    assert config["label2id"] == {"score": 0}
+    assert config["pad_token_id"] is not None
+    answers = pipeline("text-classification", model=str(saved))(TEXTS[:3], truncation=True)
+    assert [a["score"] for a in answers] == pytest.approx(tm.load(saved).score(TEXTS[:3]), abs=1e-4)
+
+
+def test_a_loader_that_disagrees_stops_the_save(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tm.load(saved)
+    monkeypatch.setattr(proof, "TOLERANCE", -1.0)
+    with pytest.raises(tm.ModelError, match="differently through"):
+        model.save(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_weights_are_refused(copied: Path) -> None:
+    weights = next(copied.glob("*.safetensors"))
+    weights = copied / next(iter(json.loads((copied / "tastemaker.json").read_text())["weights"]))
+    tensors = load_file(weights)
+    name = sorted(tensors)[0]
+    tensors[name] = tensors[name] + np.ones_like(tensors[name])
+    save_file(tensors, weights)
+    with pytest.raises(tm.ModelError, match=r"changed.*digest"):
+        tm.load(copied)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda f: (f / "tastemaker.json").unlink(), "no tastemaker.json"),
+        (lambda f: (f / "tastemaker.json").write_text("{"), "not a contract"),
+        (lambda f: (f / "tastemaker.json").write_text("[]"), "not a contract"),
+        (lambda f: _edit(f, trained_steps=0), "never trained"),
+        (lambda f: _edit(f, format=99), "format 99"),
+        (lambda f: _edit(f, nonsense=1), "nonsense"),
+    ],
+)
+def test_a_folder_that_is_no_reward_model_is_refused_in_one_line(copied: Path, harm: Any, words: str) -> None:
+    harm(copied)
+    with pytest.raises(tm.ModelError, match=words) as caught:
+        tm.load(copied)
+    assert "\n" not in str(caught.value)
+
+
+def _edit(folder: Path, **values: Any) -> None:
+    contract = json.loads((folder / "tastemaker.json").read_text())
+    (folder / "tastemaker.json").write_text(json.dumps({**contract, **values}))
+
+
+def test_a_missing_folder_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(tm.ModelError, match="tastemaker fit"):
+        tm.load(tmp_path / "nowhere")
+
+
+def test_nothing_in_the_folder_is_a_pickle(saved: Path) -> None:
+    for path in saved.rglob("*"):
+        if path.is_file() and "tensorboard" not in path.parts:
+            assert path.suffix in {".json", ".jsonl", ".safetensors"}, path
+
+
+def test_its_repr_tells_what_it_is(saved: Path) -> None:
+    assert "fitted on 108 labels + 108 ratings" in repr(tm.load(saved))

@@ -1,0 +1,201 @@
+"""The shell: what scripts rely on, and one clear line with exit code 2 for everything that is wrong."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.cli import main
+
+WORDS = ("warm", "clever", "bright", "dull", "grey", "empty")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run one command line in this process; returns exit code, stdout and stderr."""
+
+    def go(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return go
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def film_rows(n: int = 120) -> list[dict[str, Any]]:
+    """Return rows with a text, a label and stars from 1 to 6."""
+    return [
+        {"text": f"A {WORDS[k % 6]} film, number {k}.", "label": "pos" if k % 6 < 3 else "neg", "stars": 6 - k % 6}
+        for k in range(n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def taste(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A linear reward model made by the command line."""
+    folder: Path = tmp_path_factory.mktemp("cli")
+    source = write_rows(folder / "films.jsonl", film_rows())
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", str(source), "--out", str(folder / "taste"), "--quiet"])
+    assert ended.value.code == 0
+    return folder / "taste"
+
+
+def test_fit_prints_one_json_object(run: Any, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "films.jsonl", film_rows())
+    code, out, err = run("fit", source, "--out", tmp_path / "taste", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert set(found) == {"model", "seconds", "evaluation"}
+    assert found["model"] == str(tmp_path / "taste")
+    assert found["evaluation"]["accuracy"] > 0.9
+
+
+def test_evaluate_prints_what_scripts_rely_on(run: Any, taste: Path, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "test.jsonl", film_rows(60))
+    code, out, _ = run("evaluate", taste, source, "--json", "--report", tmp_path / "report", "--quiet")
+    assert code == 0
+    found = json.loads(out)
+    assert {"accuracy", "accuracy_interval", "n", "auroc", "ece", "mae", "pearson", "spearman"} <= set(found)
+    assert found["duplicates"]["texts"] > 0, "the first 60 texts were trained on: said, not hidden"
+    assert {"report.html", "report.png", "evaluation.json"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    code, out, _ = run("evaluate", taste, source)
+    assert "accuracy" in out
+
+
+def test_score_texts(run: Any, taste: Path) -> None:
+    code, out, _ = run("score", taste, "A warm film.", "A dull film.", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["scores"][0] > found["scores"][1]
+    assert found["truncated"] == 0
+    code, out, _ = run("score", taste, "A warm film.")
+    assert code == 0
+    assert "A warm film." in out
+
+
+def test_score_standard_input_line_by_line(run: Any, taste: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("A warm film.\nA dull film.\n".encode())))
+    code, out, _ = run("score", taste, "-")
+    assert code == 0
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [text for _, text in lines] == ["A warm film.", "A dull film."]
+    assert float(lines[0][0]) > float(lines[1][0])
+
+
+def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "in.jsonl", [{"id": k, "text": f"A {WORDS[k]} film."} for k in range(6)])
+    code, out, _ = run("score", taste, "--file", source, "--out", tmp_path / "out.jsonl", "--json")
+    assert (code, json.loads(out)["rows"]) == (0, 6)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == list(range(6))
+    assert rows[0]["score"] > rows[5]["score"]
+
+
+def test_a_config_file_gives_options_and_the_command_line_wins(run: Any, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "films.jsonl", film_rows())
+    config = tmp_path / "fit.yaml"
+    config.write_text(f"out: {tmp_path / 'from-config'}\nseed: 7\ntarget: label\nlimit: 100\n")
+    code, out, _ = run("fit", source, "--config", config, "--seed", 9, "--json")
+    assert code == 0, out
+    contract = json.loads((tmp_path / "from-config" / "tastemaker.json").read_text())
+    assert contract["settings"]["seed"] == 9
+    assert set(contract["links"]) == {"label"}
+
+
+def test_help_shows_an_example_for_every_verb(run: Any) -> None:
+    for verb in ("fetch", "fit", "score", "evaluate", "demo"):
+        code, out, _ = run(verb, "--help")
+        assert code == 0
+        assert f"tastemaker {verb}" in out
+
+
+def test_quiet_and_json_keep_stderr_and_stdout_clean(taste: Path) -> None:
+    command = [sys.executable, "-m", "tastemaker", "score", str(taste), "A film.", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout)["scores"]
+    assert found.stderr == ""
+
+
+def fails(found: tuple[int, str, str], *words: str) -> None:
+    """Assert one clear line on stderr, nothing on stdout, and exit code 2."""
+    code, out, err = found
+    assert code == 2, (code, out, err)
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err, (word, err)
+
+
+def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "films.jsonl", film_rows())
+    out = tmp_path / "new"
+    fails(run("fit", source), "--out")
+    fails(run("fit", source, "--out", out, "--nonsense"), "nonsense")
+    fails(run("fit", source, "--out", out, "--epochs", "many"), "many")
+    fails(run("fit", source, "--out", out, "--target", "stars"), "stars")
+    fails(run("fit", source, "--out", out, "--epochs", 3), "--epochs", "linear")
+    fails(run("fit", source, "--out", out, "--backbone", "tiny", "--epochs", 0), "epochs 0")
+    fails(run("fit", source, "--out", out, "--backbone", "no/such-model"), "no/such-model")
+    fails(run("fit", source, "--out", taste), "--overwrite")
+    fails(run("score", taste), "--file")
+    fails(run("score", taste, ""), "empty")
+    fails(run("nonsense"), "nonsense")
+    config = tmp_path / "c.yaml"
+    config.write_text("learning_rate: 1\n")
+    fails(run("fit", source, "--out", out, "--config", config), "learning_rate", "c.yaml")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.jsonl", "", ("empty.jsonl",)),
+        ("utf8.csv", b"text,label\n\xff\xfe,1\n", ("utf8.csv", "UTF-8")),
+        ("blank.csv", "text,label\ngood,1\n  ,0\n", ("blank.csv:3",)),
+        ("nan.csv", "text,rating\ngood,7.5\nbad,nan\n", ("nan.csv:3",)),
+        ("inf.jsonl", '{"text": "a", "rating": 1.5}\n{"text": "b", "rating": Infinity}\n', ("inf.jsonl:2",)),
+        ("one.csv", "text,label\ngood,1\nbetter,1\nbest,1\n", ("one class",)),
+        ("columns.csv", "a,b\n1,2\n", ("columns.csv",)),
+        ("torn.tar.gz", b"\x1f\x8b\x08\x00broken", ("torn.tar.gz",)),
+    ],
+)
+def test_bad_data_is_one_line_and_exit_2(
+    run: Any, tmp_path: Path, name: str, content: str | bytes, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    fails(run("fit", path, "--out", tmp_path / "taste"), *words)
+    assert not (tmp_path / "taste").exists()
+
+
+def test_missing_sources_and_models_are_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path) -> None:
+    fails(run("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "taste"), "nowhere.csv")
+    fails(run("score", tmp_path / "nowhere", "text"), "nowhere")
+    fails(run("evaluate", tmp_path / "nowhere", taste), "nowhere")
+    fails(run("evaluate", taste, tmp_path / "nowhere.csv"), "nowhere.csv")
+
+
+def test_a_test_set_with_other_labels_is_refused(run: Any, taste: Path, tmp_path: Path) -> None:
+    other = write_rows(tmp_path / "ham.jsonl", [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}])
+    fails(run("evaluate", taste, other), "ham", "spam")
+    scale = write_rows(tmp_path / "scale.jsonl", [{"text": "a", "stars": 1}, {"text": "b", "stars": 10}])
+    fails(run("evaluate", taste, scale), "1 to 10", "1 to 6")
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tastemaker", "score", str(tmp_path / "no"), "text", "--debug"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in found.stderr

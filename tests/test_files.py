@@ -1,0 +1,251 @@
+"""Nothing is ever half-written: full disks, failures and interruptions leave what was there before."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.errors import StorageError
+from tastemaker.files import filling_folder, writing_file, writing_folder
+
+LAST = "contract.json"
+FULL_DISK = "the disk is full; nothing was written. Free some room or choose another folder"
+
+
+class BrokenError(Exception):
+    """What goes wrong inside a block."""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 64 KiB; skips where it cannot be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("a small disk can be mounted by root on Linux alone")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def holds(folder: Path) -> dict[str, str]:
+    """Every file under a folder, hidden ones too, and its text."""
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def folder_of(path: Path, **files: str) -> Path:
+    path.mkdir(parents=True)
+    for name, text in files.items():
+        (path / name).write_text(text)
+    return path
+
+
+def put(folder: Path, error: type[BaseException] | None = None, **files: int) -> None:
+    """Write files of so many bytes, then raise the error if there is one."""
+    for name, size in files.items():
+        (folder / name).write_bytes(b"x" * size)
+    if error is not None:
+        raise error
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
+    """Let the rename number `count` from now on fail, once."""
+    real, calls = Path.replace, iter(range(1, 1000))
+
+    def replace(path: Path, target: Any) -> Path:
+        if next(calls) == count:
+            raise error
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "out.txt"
+    with writing_file(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+        assert temporary.parent == target.parent  # the same disk, or the rename would copy
+    assert holds(tmp_path) == {"new/out.txt": "whole"}
+
+
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt, SystemExit])
+def test_a_file_is_as_before_after_any_failure(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "out.txt").write_text("older")
+    with pytest.raises(error), writing_file(tmp_path / "out.txt") as temporary:
+        put(temporary.parent, error, **{temporary.name: 4})
+    assert holds(tmp_path) == {"out.txt": "older"}
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("older")
+    with pytest.raises(StorageError, match=r"out\.txt: cannot write"), writing_file(tmp_path / "out.txt"):
+        pass
+    assert holds(tmp_path) == {"out.txt": "older"}
+
+
+def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
+    (small_disk / "out.txt").write_text("older")
+    with (
+        pytest.raises(StorageError, match=rf"out\.txt: {FULL_DISK}"),
+        writing_file(small_disk / "out.txt") as temporary,
+    ):
+        temporary.write_bytes(bytes(100_000))
+    assert holds(small_disk) == {"out.txt": "older"}
+    with writing_file(small_disk / "out.txt") as temporary:  # there is room again
+        temporary.write_bytes(bytes(40_000))
+
+
+def test_a_full_disk_leaves_the_old_folder(small_disk: Path) -> None:
+    target = folder_of(small_disk / "model", weights="older")
+    with pytest.raises(StorageError, match=rf"model: {FULL_DISK}"), writing_folder(target) as temporary:
+        put(temporary, config=5, weights=100_000)
+    assert holds(small_disk) == {"model/weights": "older"}
+
+
+def test_a_full_disk_leaves_a_filled_folder_whole(small_disk: Path) -> None:
+    target = folder_of(small_disk / "model", weights="older", **{LAST: "older"})
+    with pytest.raises(StorageError, match=FULL_DISK), filling_folder(target, last=LAST) as temporary:
+        put(temporary, **{LAST: 5, "weights": 100_000})
+    assert holds(small_disk) == {f"model/{LAST}": "older", "model/weights": "older"}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_apart(tmp_path: Path, code: int) -> None:
+    for writing in (writing_file, writing_folder):
+        with pytest.raises(StorageError, match=FULL_DISK), writing(tmp_path / "out"):
+            raise OSError(code, os.strerror(code))
+    assert holds(tmp_path) == {}
+
+
+def test_other_failures_name_the_path_and_the_reason(tmp_path: Path) -> None:
+    said = r"out: cannot write \(Input/output error\); nothing was written"
+    with pytest.raises(StorageError, match=said), writing_folder(tmp_path / "out"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_folder_that_is_a_file(tmp_path: Path, depth: int) -> None:
+    (tmp_path / "file").write_text("mine")
+    inside = tmp_path.joinpath("file", *["deeper"] * (depth - 1), "out")
+    for writing in (writing_file, writing_folder):
+        with pytest.raises(StorageError, match="cannot write"), writing(inside):
+            pytest.fail("there is nothing to write into")
+    with pytest.raises(StorageError, match="cannot write"), filling_folder(inside, last=LAST):
+        pytest.fail("there is nothing to write into")
+    assert holds(tmp_path) == {"file": "mine"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="cannot write"), writing_file(tmp_path / "out"):
+        pytest.fail("it may not be written")
+
+
+def test_a_folder_appears_whole_and_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    target = folder_of(tmp_path / "model", weights="older", only_old="older")
+    with writing_folder(target) as temporary:
+        (temporary / "weights").write_text("newer")
+        assert holds(target) == {"only_old": "older", "weights": "older"}
+    assert holds(tmp_path) == {"model/weights": "newer"}
+
+
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt])
+def test_a_folder_is_as_before_after_any_failure_inside(tmp_path: Path, error: type[BaseException]) -> None:
+    target = folder_of(tmp_path / "model", weights="older")
+    for writing in (writing_folder(target), filling_folder(target, last=LAST)):
+        with pytest.raises(error), writing as temporary:
+            put(temporary, error, weights=4)
+        assert holds(tmp_path) == {"model/weights": "older"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_a_rename_that_fails_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException
+) -> None:
+    """Also when it is interrupted between the old folder's going and the new one's coming."""
+    target = folder_of(tmp_path / "model", weights="older")
+    fail_at(monkeypatch, count, error)
+    with pytest.raises((StorageError, KeyboardInterrupt)), writing_folder(target) as temporary:
+        (temporary / "weights").write_text("newer")
+    assert holds(tmp_path) == {"model/weights": "older"}
+
+
+def test_filling_keeps_other_files_and_puts_the_last_one_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = folder_of(tmp_path / "run", log="kept", weights="older", **{LAST: "older"})
+    moved: list[str] = []
+    real = Path.replace
+
+    def replace(path: Path, to: Any) -> Path:
+        assert not (target / LAST).exists()
+        moved.append(path.name)
+        return real(path, to)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with filling_folder(target, last=LAST) as temporary:
+        for name in ("weights", LAST, "a", "z"):
+            (temporary / name).write_text("newer")
+        assert holds(target) == {LAST: "older", "log": "kept", "weights": "older"}
+    assert moved[-1] == LAST
+    assert holds(tmp_path / "run") == {LAST: "newer", "a": "newer", "log": "kept", "weights": "newer", "z": "newer"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_filling_replaces_subfolders_as_a_whole(tmp_path: Path) -> None:
+    target = folder_of(tmp_path / "run", **{LAST: "older"})
+    folder_of(target / "baseline", weights="older", only_old="older")
+    with filling_folder(target, last=LAST) as temporary:
+        folder_of(temporary / "baseline", weights="newer")
+        (temporary / LAST).write_text("newer")
+    assert holds(target) == {"baseline/weights": "newer", LAST: "newer"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_filling_that_fails_midway_lacks_its_last_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    target = folder_of(tmp_path / "run", a="older", b="older", **{LAST: "older"})
+    fail_at(monkeypatch, count, OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(StorageError, match="cannot write"), filling_folder(target, last=LAST) as temporary:
+        put(temporary, **{"a": 5, "b": 5, LAST: 5})
+    assert LAST not in holds(target)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from tastemaker.files import {name}
+with {name}(Path(sys.argv[1]){more}) as temporary:
+    (temporary / "weights").write_text("half") if temporary.is_dir() else temporary.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("writing_file", ""), ("writing_folder", ""), ("filling_folder", f", last='{LAST}'")]
+)
+def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(tmp_path: Path, name: str, more: str) -> None:
+    target = tmp_path / "out"
+    if name == "writing_file":
+        target.write_text("older")
+    else:
+        folder_of(target, weights="older")
+    before = holds(tmp_path)
+    code = KILLED.format(name=name, more=more)
+    assert subprocess.run([sys.executable, "-c", code, target], check=False).returncode == -9
+    assert {k: v for k, v in holds(tmp_path).items() if not k.startswith(".")} == before
+    if name == "writing_file":
+        with writing_file(target) as temporary:
+            temporary.write_text("newer")
+        assert target.read_text() == "newer"

@@ -1,0 +1,27 @@
+"""Only `tastemaker/__init__.py` is public: sorted names, an exact match."""
+
+import pytest
+
+import tastemaker as tm
+
+PUBLIC = """
+Columns Contract DataError Encoder Evaluation Example Grade InputError Label Linear MissingExtra ModelError Rating
+RewardModel StorageError TastemakerError Tiny Training TrainingError UsageError
+evaluate fetch fit load read read_examples score_file split write_report
+""".split()
+
+
+def test_the_public_names_are_exactly_these() -> None:
+    assert tm.__all__ == PUBLIC == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_explained(name: str) -> None:
+    value = getattr(tm, name)
+    assert value.__doc__
+    assert name in dir(tm)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(AttributeError, match="public names: Columns"):
+        _ = tm.nonsense
