@@ -11,6 +11,7 @@ import numpy as np
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.playground.gold import gold_score
 from tastemaker.data.playground.judges import judgements
+from tastemaker.data.playground.reviews import Language
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.report import write_report
 from tastemaker.files import writing_file
@@ -29,7 +30,7 @@ SENTENCES = {
     ),
     "zh": ("演员的表演非常精彩。", "音乐不错，但是剧情很无聊。", "剧情很糟糕。"),
 }
-LANGUAGES = {"en": "English", "zh": "Chinese"}
+LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese"}
 
 
 def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None]) -> dict[str, Any]:

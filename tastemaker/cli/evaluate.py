@@ -39,8 +39,13 @@ def evaluate(
     """Measure a reward model on judged texts it has not seen."""
     import tastemaker as tm
 
+    from tastemaker.data.read import has_splits
+
     taste = tm.load(model)
     positive = positive or taste.contract.labels.get("positive")
+    grades = taste.contract.links.get("grade")
+    scale = scale or (f"{grades['lowest']},{grades['highest']}" if grades else None)
+    split = split or ("test" if has_splits(source) else None)
     columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
     judgements = tm.read(source, split=split, target=target, limit=limit, seed=seed, columns=columns)
     found = tm.evaluate(

@@ -138,7 +138,7 @@ def _drawn(found: Iterable[_Item], limit: int | None, seed: int) -> list[_Item]:
         drawn = lot(seed, "limit", f"{example.prompt or ''}\0{example.text}")
         if drawn in kept:
             kept[drawn].append((position, item))
-        elif len(kept) < limit or drawn < -largest[0]:
+        else:
             kept[drawn] = [(position, item)]
             heapq.heappush(largest, -drawn)
             if len(kept) > limit:

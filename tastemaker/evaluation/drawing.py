@@ -23,7 +23,8 @@ _CURVE_POINTS = 400
 
 
 def draw_reliability(axes: Axes, found: KindFindings, positive: NDArray[np.bool_]) -> None:
-    axes.plot([0, 1], [0, 1], color=CONSTANT, linestyle=":", linewidth=1.2, label="kept promise")
+    """Draw the share of positives against the probability that was promised, by bin."""
+    axes.plot([0, 1], [0, 1], color=CONSTANT, linestyle=":", linewidth=1.2, label="a promise kept")
     if found.linear_predictions is not None:
         bins = reliability(found.linear_predictions.predicted, positive)
         axes.plot(bins.predicted, bins.observed, color=LINEAR, linewidth=1.3, alpha=0.9, label="linear baseline")
@@ -52,6 +53,7 @@ def _percent(axes: Axes) -> None:
 
 
 def draw_roc(axes: Axes, found: KindFindings, positive: NDArray[np.bool_]) -> None:
+    """Draw the ROC curves; both classes must be there."""
     axes.plot([0, 1], [0, 1], color=CONSTANT, linestyle=":", linewidth=1.2, label="guessing, AUROC 0.500")
     sources = [("linear baseline", found.linear_predictions, found.measured.linear, LINEAR, 1.4)]
     sources.append(("model", found.predictions, found.measured.model, MODEL, 2.2))
@@ -76,6 +78,7 @@ def _thinned(wrong: Floats, right: Floats) -> tuple[Floats, Floats]:
 
 
 def draw_scores(axes: Axes, found: KindFindings, positive: NDArray[np.bool_]) -> None:
+    """Draw the scores' histogram of each label."""
     scores = found.predictions.scores
     edges = np.histogram_bin_edges(scores, bins=min(50, max(5, int(math.sqrt(len(scores))))))
     for chosen, colour, name in ((~positive, NEGATIVE, "negative"), (positive, POSITIVE, "positive")):
@@ -92,10 +95,11 @@ def draw_scores(axes: Axes, found: KindFindings, positive: NDArray[np.bool_]) ->
 
 
 def draw_predictions(axes: Axes, found: KindFindings) -> None:
+    """Draw predicted against given: a box for each value where these are few, a density otherwise."""
     predicted, said = found.predictions.predicted, found.said
     values = np.unique(said)
     low, high = float(said.min()), float(said.max())
-    axes.plot([low, high], [low, high], color=CONSTANT, linestyle=":", linewidth=1.4, label="as given", zorder=3)
+    axes.plot([low, high], [low, high], color="#333333", linestyle=":", linewidth=1.4, label="as given", zorder=3)
     if len(values) <= _FEW_VALUES:
         gap = float(np.diff(values).min()) if len(values) > 1 else 1.0
         boxes = axes.boxplot(
@@ -122,6 +126,7 @@ def draw_predictions(axes: Axes, found: KindFindings) -> None:
 
 
 def draw_errors(axes: Axes, found: KindFindings) -> None:
+    """Draw the histogram of predicted minus given."""
     errors = found.predictions.predicted - found.said
     linear = None if found.linear_predictions is None else found.linear_predictions.predicted - found.said
     edges = np.histogram_bin_edges(errors if linear is None else np.append(errors, linear), bins=41)
@@ -147,6 +152,7 @@ def by_tenth(made: Predictions, said: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def draw_tenths(axes: Axes, found: KindFindings) -> None:
+    """Draw the mean judgement against the mean prediction, by tenth of the predictions."""
     ends = [found.said.min(), found.said.max()]
     axes.plot(ends, ends, color=CONSTANT, linestyle=":", linewidth=1.2, label="as promised")
     sources = (("linear baseline", found.linear_predictions, LINEAR, 1.3), ("model", found.predictions, MODEL, 1.8))
@@ -160,7 +166,15 @@ def draw_tenths(axes: Axes, found: KindFindings) -> None:
     axes.legend(loc="upper left")
 
 
+def _widen(axes: Axes) -> None:
+    """Show at least a fifth of the scale, which ends just above 1: small differences must look small."""
+    low, high = axes.get_ylim()
+    top = min(1.02, high + max(0.0, 0.2 - (high - low)) / 2)
+    axes.set_ylim(min(low, top - 0.2), top)
+
+
 def draw_slices(axes: Axes, evaluation: Evaluation, found: KindFindings) -> None:
+    """Draw the headline figure by quarter of text length."""
     name = found.yardstick.headline
     figures = [s.measures[name] for s in evaluation.slices]
     overall = found.measured.model[name].value
@@ -171,18 +185,11 @@ def draw_slices(axes: Axes, evaluation: Evaluation, found: KindFindings) -> None
     values = np.array([e.value for e in figures])
     whiskers = np.array([[e.value - e.low for e in figures], [e.high - e.value for e in figures]])
     positions = range(len(figures))
-    look: dict[str, Any] = {
-        "color": MODEL,
-        "marker": "o",
-        "markersize": 7,
-        "linestyle": "none",
-        "capsize": 4,
-        "linewidth": 1.6,
-    }
-    axes.errorbar(positions, values, np.clip(whiskers, 0, None), label="model", **look)
+    look: dict[str, Any] = {"color": MODEL, "marker": "o", "markersize": 7, "linestyle": "none", "capsize": 4}
+    axes.errorbar(positions, values, np.clip(whiskers, 0, None), label="model", linewidth=1.6, **look)
     ticks = [f"{s.shortest:,}–{s.longest:,}\n{s.n:,} texts" for s in evaluation.slices]
     axes.set_xticks(range(len(figures)), ticks)
     axes.set(xlabel="length in characters", ylabel=NAMES[name], xlim=(-0.5, len(figures) - 0.5))
-    axes.margins(y=0.25)
+    _widen(axes)
     axes.grid(axis="x", visible=False)
     axes.legend(loc="best")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.evaluation.measures import LOWER_IS_BETTER, Estimate, Measured, Measures, Predictions, Yardstick
+from tastemaker.evaluation.measures import LOWER_IS_BETTER, Estimate, Measured, Measures, Predictions, Yardstick, amount
 from tastemaker.maths.statistics import Floats
 
 NAMES = {
@@ -189,11 +189,6 @@ def shown(name: str, estimate: Estimate | None) -> str:
     form = amount if name == "mae" else "{:.3f}".format
     text = form(estimate.value)
     return f"{text} [{form(estimate.low)}, {form(estimate.high)}]" if estimate.has_interval else text
-
-
-def amount(value: float) -> str:
-    """Return a number in the judges' own unit, with about three digits: "0.930", "12.4", "1,250"."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def measure_rows(found: KindFindings) -> list[list[str]]:

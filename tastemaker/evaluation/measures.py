@@ -61,12 +61,18 @@ class Predictions:
     loss: Floats
 
 
+def amount(value: float) -> str:
+    """Return a number in the judges' own unit, with about three digits: "0.930", "12.4", "1,250"."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
 @dataclass(frozen=True)
 class Yardstick:
     """What is measured of one kind of judgement, given what was said [m] and the predictions.
 
     headline: the figure that verdicts and slices quote. said: the number in a judgement. best_constant: what always
     predicting the same comes to, in words; against_constant: the figure by which the model is compared with that.
+    is_mistake: of what was said [m] and predicted [m], True where they disagree. in_words: a judgement or prediction.
     statistics: figures with an interval. points: figures without one. constant: those of the best constant prediction.
     """
 
@@ -74,15 +80,25 @@ class Yardstick:
     best_constant: str
     against_constant: str
     said: Callable[[Any], float]
+    is_mistake: Callable[[Floats, Floats], NDArray[np.bool_]]
+    in_words: Callable[[float], str]
     statistics: Callable[[Floats, Predictions], dict[str, Statistic]]
     points: Callable[[Floats, Predictions], dict[str, float]]
     constant: Callable[[Floats], dict[str, float]]
 
 
+def _label_mistakes(said: Floats, predicted: Floats) -> NDArray[np.bool_]:
+    return (predicted > 0.5) != (said > 0.5)
+
+
+def _label_in_words(value: float) -> str:
+    return {1.0: "positive", 0.0: "negative"}.get(value, f"{value:.1%} positive")
+
+
 def _label_statistics(said: Floats, made: Predictions) -> dict[str, Statistic]:
     positive = said > 0.5
     return {
-        "accuracy": mean_of((made.predicted > 0.5) == positive),
+        "accuracy": mean_of(~_label_mistakes(said, made.predicted)),
         "auroc": auroc_of(made.scores, positive),
         "log_loss": mean_of(made.loss),
     }
@@ -117,6 +133,8 @@ _LABEL = Yardstick(
     best_constant="always giving the more frequent label",
     against_constant="accuracy",
     said=lambda judgement: float(judgement.positive),
+    is_mistake=_label_mistakes,
+    in_words=_label_in_words,
     statistics=_label_statistics,
     points=lambda said, made: {"ece": ece(made.predicted, said > 0.5)},
     constant=_label_constant,
@@ -129,6 +147,8 @@ def _number_yardstick(said: Callable[[Any], float]) -> Yardstick:
         best_constant="always giving the median",
         against_constant="mae",
         said=said,
+        is_mistake=lambda said, predicted: predicted != said,
+        in_words=lambda value: f"{value:,.0f}" if value.is_integer() else amount(value),
         statistics=_number_statistics,
         points=lambda said, made: {"kendall_tau": kendall(made.predicted, said)},
         constant=_number_constant,

@@ -26,12 +26,13 @@ from tastemaker.evaluation.drawing import (
     draw_slices,
     draw_tenths,
 )
-from tastemaker.evaluation.findings import NAMES, Evaluation, KindFindings, amount, shown
+from tastemaker.evaluation.findings import NAMES, Evaluation, KindFindings, shown
+from tastemaker.evaluation.measures import amount
 
 # Any: matplotlib's types want every key to be one of its literals
 _STYLE: Any = {
     "font.size": 9.5,
-    "axes.titlesize": 11,
+    "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
@@ -48,6 +49,8 @@ _STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "tastemaker",  # the same figure is the same file
 }
+
+_TITLE_WIDTH = 56  # characters that fit above one panel
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def _rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form
         for i, panel in enumerate(drawn):
             axes = figure.add_subplot(rows, columns, i + 1)
             panel.draw(axes)
-            axes.set_title(textwrap.fill(panel.title, 58))
+            axes.set_title(textwrap.fill(panel.title, _TITLE_WIDTH))
         if heading:
             figure.suptitle(heading, fontsize=14, fontweight="bold", x=0.012, ha="left")
         figure.savefig(file, format=form, metadata={"Date": None} if form == "svg" else None)
@@ -99,7 +102,8 @@ def _rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form
 
 def _panels_of(evaluation: Evaluation, found: KindFindings) -> Iterator[Panel]:
     yield from _PANELS[found.kind](found)
-    if len(evaluation.slices) > 1:
+    is_first = found is next(f for f in evaluation.kinds if f.yardstick.headline == found.yardstick.headline)
+    if is_first and len(evaluation.slices) > 1:  # a slice holds each headline figure once
         yield _slices_panel(evaluation, found)
 
 
@@ -111,17 +115,17 @@ def _label_panels(found: KindFindings) -> Iterator[Panel]:
     model = found.measured.model
     yield Panel(
         "reliability",
-        f"Its probabilities are off by {model['ece'].value:.1%} on average",
+        f"Its probabilities are off by {100 * model['ece'].value:.1f} points on average",
         "A probability is a promise: of the texts that were given a probability of about 80 %, were 80 % positive? "
-        "Dots on the diagonal keep their promise; below it the model claims too much, above it too little. The bars at "
-        "the foot show where the texts are; whiskers are 95 % intervals. ECE is the mean distance from the diagonal, in "
-        "15 bins of equal width.",
+        "Dots on the diagonal keep their promise; below it the model claims too much, above it too little. The bars "
+        "at the foot show where the texts are; whiskers are 95 % intervals. ECE is the mean distance from the "
+        "diagonal, in 15 bins of equal width.",
         lambda axes: draw_reliability(axes, found, positive),
     )
     if 0 < positive.sum() < len(positive):
         yield Panel(
             "roc",
-            f"Of 100 pairs of unlike texts it orders {100 * model['auroc'].value:.1f} rightly",
+            f"It orders {100 * model['auroc'].value:.1f} of 100 unlike pairs rightly",
             "Each point is a threshold on the score: how many positives it catches against how many negatives it takes "
             "for positive. The nearer to the top left corner the better; the diagonal is guessing. The area under the "
             "curve is the chance that a positive text scores higher than a negative one.",
@@ -129,7 +133,7 @@ def _label_panels(found: KindFindings) -> Iterator[Panel]:
         )
     yield Panel(
         "scores",
-        f"{model['accuracy'].value:.1%} of the texts lie on their own side of the line",
+        f"{model['accuracy'].value:.1%} of the texts lie on their own side",
         "How the scores of positive and negative texts are spread. The less the two hills overlap, the surer the "
         "verdicts; the dashed line is where the probability is one half.",
         lambda axes: draw_scores(axes, found, positive),
@@ -143,7 +147,7 @@ def _number_panels(found: KindFindings) -> Iterator[Panel]:
     model, word = found.measured.model, found.kind
     yield Panel(
         "predictions",
-        f"The predicted {word} is off by {amount(model['mae'].value)} on average, Pearson {model['pearson'].value:.2f}",
+        f"The predicted {word} is off by {amount(model['mae'].value)} on average",
         f"What the model predicts of the texts that people gave each {word}. A perfect model lies on the dotted line. "
         "A box holds the middle half of the predictions, its bar the median, the whiskers 90 % of them.",
         lambda axes: draw_predictions(axes, found),
@@ -151,15 +155,16 @@ def _number_panels(found: KindFindings) -> Iterator[Panel]:
     errors = np.abs(found.predictions.predicted - found.said)
     yield Panel(
         "errors",
-        f"Half of the predictions are within {amount(float(np.median(errors)))} of the given {word}",
+        f"Half of the predictions are off by less than {amount(float(np.median(errors)))}",
         "How far the predictions lie from what people said, and on which side: right of zero the model was too kind. "
         "The narrower and the more centred on zero, the better.",
         lambda axes: draw_errors(axes, found),
     )
     predicted, given, _ = by_tenth(found.predictions, found.said)
+    gap = float(np.abs(predicted - given).max())
     yield Panel(
         "tenths",
-        f"In no tenth is the mean prediction further than {amount(float(np.abs(predicted - given).max()))} off",
+        f"No tenth is off by more than {amount(gap)} on average",
         f"The texts in ten equal groups, from the lowest predicted {word} to the highest: the mean prediction of a "
         "group against the mean that people gave it. On the dotted line predictions mean what they say; a flat curve "
         "claims too much difference between texts, a steep one too little.",
@@ -178,11 +183,11 @@ def _slices_panel(evaluation: Evaluation, found: KindFindings) -> Panel:
     figures = [s.measures[name] for s in evaluation.slices if not math.isnan(s.measures[name].value)]
     values = [estimate.value for estimate in figures]
     apart = values and max(e.low for e in figures) > min(e.high for e in figures)
-    spread = f"{min(values):.3f} to {max(values):.3f}" if values else "undefined"
+    spread = f"{min(values):.3f}–{max(values):.3f}" if values else "undefined"
     verdict = "differs with length" if apart else "is much the same at every length"
     return Panel(
         "slices",
-        f"{NAMES[name][:1].upper()}{NAMES[name][1:]} {verdict}: {spread}",
+        f"{NAMES[name][:1].upper()}{NAMES[name][1:]} {verdict} ({spread})",
         "The texts in four groups by length, the shortest first, with 95 % intervals; the line is the figure over all "
         "texts. A model that is good on short texts only, or that counts words, shows here.",
         lambda axes: draw_slices(axes, evaluation, found),

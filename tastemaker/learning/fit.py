@@ -16,7 +16,6 @@ from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.learning.calibration import anchor_of, calibrated
 from tastemaker.learning.convex import fit_linear
 from tastemaker.learning.corpus import Corpus, Links
-from tastemaker.learning.descent import Descent
 from tastemaker.learning.run import RUN, Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Backbone, Encoder, Linear, Tiny, choose_backbone
@@ -144,6 +143,7 @@ def _descend(
     run: Run,
 ) -> tuple[Backbone, int]:
     """Open the network and train it; return it and the number of steps."""
+    from tastemaker.learning.descent import Descent
     from tastemaker.models.backbones.network import Network
     from tastemaker.models.backbones.tiny import make_tiny
 

@@ -50,9 +50,11 @@ def choose_scoring_precision(device: torch.device, wish: ScoringWish = "float32"
     """Return the number format of scoring.
 
     float32 keeps the score contract to the last digits; fast is bfloat16 where the device has it, else int8 where the
-    processor has it, else float32. Raises UsageError for an unknown wish.
+    processor has it, else float32. Raises UsageError for an unknown wish, and for int8 where nothing computes it.
     """
     _check("the precision", wish, get_args(ScoringWish))
+    if wish == "int8" and not gains_by_int8(device):
+        raise UsageError(f"the precision int8 needs a processor with AVX-512 VNNI, and {device} is none. Choose fast.")
     if wish != "fast":
         return wish
     if gains_by_bfloat16(device):

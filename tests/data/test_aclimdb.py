@@ -203,6 +203,8 @@ def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(aclimdb, "LARGEST_MEMBER", 2**20)
     huge = member("aclImdb/train/pos/3_8.txt", b" " * (2**20 + 1))
     assert "3_8.txt' is larger than 1 MiB" in refused(archive_of(tmp_path, [*MEMBERS, huge]))
+    large = [member(f"aclImdb/{number}", bytes(2**20)) for number in range(4)]  # each within the limit, not all
+    assert len(reviews(archive_of(tmp_path, [*large, *MEMBERS]), "train")) == 4
     folder = folder_of(tmp_path)
     (folder / "train/pos/3_8.txt").write_bytes(huge[1])
     assert "larger than 1 MiB" in refused(folder)

@@ -89,6 +89,7 @@ def test_more_than_two_labels() -> None:
     assert "more than two labels" in message
     assert "'meh' (t:3)" in message
     assert "more than two labels" in refused(column("label", "pos", "neg", "meh"), Columns(positive="pos"))
+    assert "more than two labels" in refused(column("label", 1, 2, 3), Columns(positive="3"))
 
 
 def test_more_than_two_whole_numbers_are_grades() -> None:

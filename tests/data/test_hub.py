@@ -104,6 +104,14 @@ def test_a_name_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp
     assert "\n" not in str(caught.value)
 
 
+def test_a_broken_table_of_a_repository_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.jsonl").write_text('{"text": "a"}\n{bad\n')
+    with pytest.raises(DataError, match="JSON parse error") as caught:
+        hub.table(str(tmp_path), None)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_bars_are_off_only_while_reading(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     were_disabled = datasets.are_progress_bars_disabled()
     write_jsonl(tmp_path / "d/train.jsonl", FOUND)

@@ -200,8 +200,8 @@ def test_folders_and_files_that_hold_no_reviews(tmp_path: Path) -> None:
         read(tmp_path / "header.csv")
 
 
-GOOD = {"text": "Fine.", "label": 1, "rating": 0.5}
-BAD = {
+GOOD: dict[str, Any] = {"text": "Fine.", "label": 1, "rating": 0.5}
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "empty text": ({"text": " "}, "is empty"),
     "no text": ({"text": None}, "no text"),
     "bool for text": ({"text": True}, "holds True (bool) where a text belongs"),

@@ -3,8 +3,8 @@
     gold = fluency · freshness² · (5 + 7 · m) within 0 … 10      m = Σ w·e·v / (2 + Σ w·e) over the clauses
 
 - v, a clause's value: the mean of its opinions, each times the modifiers before it (`very`, `not`), within −1 … 1;
-- w, its weight: the aspects that it speaks of (the acting counts more than the costumes), or 1.6 for the film as a whole;
-- e, its emphasis: in a contrast 1.4 for the side that counts (after `but`, beside `although`), 0.6 for the other, else 1;
+- w, its weight: that of the aspects it speaks of (acting counts more than costumes), or 1.6 for the film as a whole;
+- e, its emphasis: in a contrast 1.4 for the side that counts (after `but`), 0.6 for the other, and 1 elsewhere;
 - the 2 below the line is silence: few opinions are weak evidence, so a score near 10 takes several;
 - fluency: the share of words in sentences that the grammar can read. The others say nothing, and their known words
   count a tenth. So nonsense, lists of keywords and cut sentences are worth next to nothing;
@@ -37,7 +37,7 @@ for _role, _kinds in (
 
 Tagged = tuple[Word, str]
 _UNKNOWN: Tagged = (Word("", "unknown"), "\0")
-_SENTENCE = re.compile(r"[^.!]*[.!]", re.DOTALL)
+_SENTENCE = re.compile(r"[^.]*\.")  # over tags, where "!" is "." too
 
 
 class Clause(NamedTuple):

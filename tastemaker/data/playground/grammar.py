@@ -1,9 +1,15 @@
 """One grammar, used both ways: it writes random sentences, and compiles to one regular expression that reads them.
 
-No rule calls itself, so the language is regular: every kind of word and every word that the rules name becomes one
-character, a *tag*, and a text is well formed when each sentence, as a string of tags, matches the expression. The reader
-is a little more generous than the writer: it checks number (`the jokes were`), not that praise and blame alternate
-around `but` nor that an adjective suits its noun.
+    name: weight body | weight body …        a line may be repeated to add bodies
+
+`<name>` is a rule or a kind of word; anything else is written as it stands. `±` stands for the sign of what is said
+(+ praise, − blame) and `∓` for the opposite. `was/were` is singular/plural. `<aspect>` is a thing that can be praised,
+new for each body that holds it; the words of that body suit it.
+
+No rule calls itself, so the language is regular. Every kind of word, and every word that the rules name, becomes one
+character, a *tag*; a text is well formed when each of its sentences, as a string of tags, matches the expression. The
+reader is a little more generous than the writer: it checks number (`the jokes were`), not that praise and blame
+alternate around `but`, that an adjective suits its noun, or who may exclaim.
 """
 
 import random
@@ -14,17 +20,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
-from tastemaker.data.lexicon import CHINESE as CHINESE_WORDS
 from tastemaker.data.lexicon import DETAILS, OPINIONS, THINGS, Table, Word, words_of
-from tastemaker.data.lexicon import ENGLISH as ENGLISH_WORDS
-from tastemaker.data.playground.rules import CHINESE as CHINESE_RULES
-from tastemaker.data.playground.rules import ENGLISH as ENGLISH_RULES
+from tastemaker.data.playground import chinese, english
 
 CONTENT = THINGS | OPINIONS | DETAILS
 """Kinds of words that say something; whoever uses one twice repeats herself."""
 
 _SAID_ONCE = CONTENT | {"opener", "urge", "summary", "merit", "flaw", "however", "admission", "coda"}
 
+MARKS = ",.!?:"
+_WIDE = str.maketrans(MARKS, "，。！？：")
 VOICES = ("plain", "terse", "chatty", "formal")
 PRAISE, BLAME = 1, -1
 _SINGULAR, _PLURAL = 0, 1
@@ -68,7 +73,7 @@ class Grammar:
         self.words = listed + [Word(text, "=" + text.lower()) for text in sorted(literals)]
         kinds = sorted({word.kind for word in self.words})
         self.tags = {kind: chr(first_tag + number) for number, kind in enumerate(kinds)}
-        self.tags |= {f"={mark}": mark for mark in MARKS}  # the same in every language
+        self.tags |= {f"={mark}": "." if mark == "!" else mark for mark in MARKS}  # the same in every language
         self._pools = self._pool(listed)
         self._verdicts = {word.text: word.sign for word in listed if word.kind in ("verdict", "advice")}
 
@@ -193,10 +198,6 @@ class Grammar:
         return "(?:" + "|".join(alternatives(root, _SINGULAR) for root in roots) + ")"
 
 
-MARKS = ",.!?:"
-_WIDE = str.maketrans(MARKS, "，。！？：")
-
-
 def _printed(words: list[str]) -> str:
     text = words[0][:1].upper() + words[0][1:]
     for before, word in pairwise(words):
@@ -208,6 +209,6 @@ def _printed(words: list[str]) -> str:
 
 
 GRAMMARS = {
-    "en": Grammar(ENGLISH_RULES, ENGLISH_WORDS, first_tag=0xE000, spaced=True),
-    "zh": Grammar(CHINESE_RULES, CHINESE_WORDS, first_tag=0xE800, spaced=False),
+    "en": Grammar(english.RULES, english.WORDS, first_tag=0xE000, spaced=True),
+    "zh": Grammar(chinese.RULES, chinese.WORDS, first_tag=0xE800, spaced=False),
 }

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,7 +60,11 @@ class Judge:
 
     def judgement(self, text: str, kind: str, rng: random.Random) -> Judgement:
         """Return a label, grade or rating of a text, by the name of its kind."""
-        answers = {"label": self.label, "grade": self.grade, "rating": self.rating}
+        answers: dict[str, Callable[[str, random.Random], Judgement]] = {
+            "label": self.label,
+            "grade": self.grade,
+            "rating": self.rating,
+        }
         return answers[kind](text, rng)
 
 

@@ -50,7 +50,7 @@ def table(source: str, split: str | None) -> Table:
     except ImportError as error:
         what = f"{source}: a dataset of the `datasets` library (or no such file or folder here)"
         raise MissingExtra(what, "hub") from error
-    with _no_bars(datasets), _plain_errors(source):
+    with _silent(datasets), _plain_errors(source):
         if is_saved(Path(source)):
             dataset = _one(source, datasets.load_from_disk(source), split)
         else:
@@ -73,14 +73,16 @@ def _one(source: str, loaded: "Dataset | DatasetDict", split: str | None) -> "Da
 
 
 @contextmanager
-def _no_bars(datasets: Any) -> Iterator[None]:
-    """Keep the library's own progress bars off: they write to files and pipes as well as to terminals."""
-    were_on = not datasets.are_progress_bars_disabled()
+def _silent(datasets: Any) -> Iterator[None]:
+    """Keep the library's bars and log lines off: they go to files and pipes too, and its errors are raised besides."""
+    had_bars, verbosity = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         yield
     finally:
-        if were_on:
+        datasets.logging.set_verbosity(verbosity)
+        if had_bars:
             datasets.enable_progress_bars()
 
 
@@ -93,7 +95,8 @@ def _plain_errors(source: str) -> Iterator[None]:
         raise
     except Exception as error:
         here = "" if Path(source).exists() else "no such file or folder here, and not to be had from the hub either: "
-        reason = " ".join(str(error).split()) or type(error).__name__
+        said = [str(error), str(error.__cause__ or "")]  # the cause of a table that cannot be read names the row
+        reason = " ".join(": ".join(filter(None, said)).split()) or type(error).__name__
         raise DataError(f"{source}: {here}{reason}") from error
 
 

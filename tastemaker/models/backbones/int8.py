@@ -108,3 +108,94 @@ def _weights(part: Part) -> tuple[Tensor, Tensor]:
     assert isinstance(part, nn.Linear)
     weight = part.weight.detach().float()
     return weight, torch.zeros(len(weight)) if part.bias is None else part.bias.detach().float()
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """float32 [.., d] → uint8 codes [.., d]: a value x of channel j has the code x / steps[j] + zeros[j]."""
+
+    steps: Tensor
+    zeros: Tensor
+
+    @classmethod
+    def of(cls, seen: Range, weight: Tensor) -> "_Codes":
+        """Share the rounding between a channel's values and its column of `weight` [out, d] (SmoothQuant, α = ½)."""
+        widths = (seen.high - seen.low).clamp(min=1e-6)
+        steps = (widths / weight.abs().amax(0).clamp(min=1e-6)).sqrt()
+        steps = steps * (widths / steps).max() / 255
+        return cls(steps, 127.5 - (seen.high + seen.low) / 2 / steps)
+
+    @classmethod
+    def alike(cls, seen: Range) -> "_Codes":
+        """Give every channel the same steps, from the least value to the greatest."""
+        low, high = seen.low.min(), seen.high.max()
+        steps = ((high - low) / 255).clamp(min=1e-6).expand(len(seen.low))
+        return cls(steps, (-low / steps).round())
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the codes; what lies outside the range becomes its end."""
+        return torch.addcmul(self.zeros + 0.5, values, 1 / self.steps).clamp_(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """A linear layer on codes: uint8 [.., d] → float32 [.., out], or the codes of its GELU."""
+
+    packed: Tensor
+    steps: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor, entering: _Codes, mean: Tensor) -> "_Product":
+        """Round the weights; what the codes' zeros and the rounding add on the average input goes into the bias."""
+        stretched = weight * entering.steps
+        steps = stretched.abs().amax(1).clamp(min=1e-12) / 127
+        rounded = (stretched / steps[:, None]).round()
+        back = rounded * steps[:, None]
+        bias = bias - back @ entering.zeros + (stretched - back) @ (mean / entering.steps)
+        return cls(torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None), steps, bias)
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        return self._run(codes, 1.0, 0, torch.float32, "none", "")
+
+    def gelu_codes(self, codes: Tensor, leaving: _Codes) -> Tensor:
+        """Return the codes of GELU(product), all with the same step."""
+        return self._run(codes, leaving.steps[0].item(), int(leaving.zeros[0]), torch.uint8, "gelu", "none")
+
+    def _run(self, codes: Tensor, step: float, zero: int, dtype: torch.dtype, then: str, how: str) -> Tensor:
+        zeros = torch.zeros(len(self.steps), dtype=torch.int64)
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            codes, 1.0, 0, self.packed, self.steps, zeros, self.bias, step, zero, dtype, then, [], how
+        )
+        return product
+
+
+def _feed_forward(wide: Part, ranges: Ranges) -> Part:
+    assert isinstance(wide, FeedForward)
+    (widen, widen_bias), (narrow, narrow_bias) = _weights(wide.widen), _weights(wide.narrow)
+    attended = _Codes.of(ranges.attended, widen)
+    if not isinstance(wide.activation, GELUActivation | nn.GELU):
+        first = _Product.of(widen, widen_bias, attended, ranges.attended.mean)
+        widened = _Codes.of(ranges.wide, narrow)
+        second = _Product.of(narrow, narrow_bias, widened, ranges.wide.mean)
+        return lambda values: second(widened(wide.activation(first(attended(values)))))
+    exact, rounded = _split_units(ranges.wide)
+    kept = Range(ranges.wide.low[rounded], ranges.wide.high[rounded], ranges.wide.total[rounded], ranges.wide.count)
+    leaving = _Codes.alike(kept)
+    first = _Product.of(widen[rounded], widen_bias[rounded], attended, ranges.attended.mean)
+    second = _Product.of(narrow[:, rounded], narrow_bias, leaving, kept.mean)
+    widen, widen_bias, narrow = widen[exact].double(), widen_bias[exact].double(), narrow[:, exact].double()
+
+    def feed_forward(values: Tensor) -> Tensor:
+        product = second(first.gelu_codes(attended(values), leaving))
+        # float64, because the last digit of a float32 product hangs on the batch, and 8-bit rounding would amplify it
+        return product.add_(linear(gelu(linear(values.double(), widen, widen_bias)), narrow))
+
+    return feed_forward
+
+
+def _split_units(wide: Range) -> tuple[Tensor, Tensor]:
+    """Return the hidden units that stay exact (the widest ranges), and the others, in order."""
+    count = min(_EXACT_UNITS, len(wide.low) // 8)
+    by_width = (wide.high - wide.low).argsort(descending=True, stable=True)
+    return by_width[:count].sort().values, by_width[count:].sort().values

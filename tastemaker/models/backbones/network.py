@@ -1,6 +1,6 @@
 """A Hugging Face encoder or decoder with one output: text → tokens → score."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,8 +12,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tastemaker.data.judgements import Example
-from tastemaker.errors import StorageError
-from tastemaker.models.backbones.forward import scores, scorer
+from tastemaker.errors import StorageError, UsageError
+from tastemaker.models.backbones.calibration import small_encoder
+from tastemaker.models.backbones.forward import encode as encode_parts
+from tastemaker.models.backbones.forward import scores
 from tastemaker.models.backbones.opening import (
     Cut,
     choose_max_length,
@@ -24,14 +26,15 @@ from tastemaker.models.backbones.opening import (
     set_cut,
     source_of,
 )
-from tastemaker.models.batching import Batch, by_length, collate
+from tastemaker.models.backbones.parts import Encoder, parts_of
+from tastemaker.models.batching import Batch, by_equal_length, by_length, collate
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
 
 TEMPLATE = "{prompt}\n\n{text}"
 """How a prompt and the text that answers it are joined, unless the model says otherwise."""
 
-SCORING_TOKENS = 8192
+SCORING_TOKENS = 4096
 """Tokens in one batch of scoring."""
 
 _TOKENIZED_AT_ONCE = 1024  # texts: the tokenizer's own records of them are many times larger than the ids
@@ -58,6 +61,14 @@ class Encoded:
         return [len(ids) for ids in self.ids]
 
 
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """How texts are scored in one precision, and how lengths are cut into batches for it."""
+
+    scores: Callable[[Batch], Tensor]
+    batches: Callable[[Sequence[int], int], list[list[int]]]
+
+
 class Network:
     """A transformers sequence classifier with one output, and its tokenizer.
 
@@ -74,6 +85,7 @@ class Network:
         self.max_length = max_length
         self.cut = cut
         self.template = template
+        self._small: tuple[int, Encoder] | None = None
 
     @classmethod
     def open(
@@ -112,6 +124,7 @@ class Network:
             try:
                 self.module.save_pretrained(folder)
                 self.tokenizer.save_pretrained(folder)
+                _share_weights(Path(folder))
             except SafetensorError as error:  # a full disk, said in safetensors' own way
                 raise StorageError(f"{folder}: cannot write the weights ({error}); nothing was kept.") from error
 
@@ -180,28 +193,55 @@ class Network:
         """Return the examples' scores in the order they came.
 
         A text's score hangs on the text alone, not on what is scored beside it. precision: float32 is what the score
-        contract promises; fast is what `choose_scoring_precision` finds this processor to gain by. batch_tokens: the size
-        of a batch, which changes memory and time alone.
+        contract promises; fast is what this processor gains by (`choose_scoring_precision`). batch_tokens: the size of
+        a batch, which changes memory and time alone. Raises UsageError for a precision that this processor or
+        architecture does not have.
         """
         was_training = self.module.training
         self.module.eval()
         try:
-            score_batch = scorer(self.module, choose_scoring_precision(self.device, precision))
+            scoring = self._scoring(precision)
             parts = [
-                self._score(examples[start : start + _SCORED_AT_ONCE], score_batch, batch_tokens)
+                self._score(examples[start : start + _SCORED_AT_ONCE], scoring, batch_tokens)
                 for start in range(0, len(examples), _SCORED_AT_ONCE)
             ]
         finally:
             self.module.train(was_training)
         return Scores.cat(parts)
 
+    def _scoring(self, wish: ScoringWish) -> _Scoring:
+        """Return how to score in the precision wished for."""
+        precision = choose_scoring_precision(self.device, wish)
+        if precision == "bfloat16":
+            return _Scoring(self._in_bfloat16, by_length)
+        if precision == "int8":
+            encoder = parts_of(self.module)
+            if encoder is not None:
+                small = self._in_int8(encoder)
+                return _Scoring(lambda batch: encode_parts(small, batch), by_equal_length)
+            if wish == "int8":
+                raise UsageError(f"{self.module.config.model_type} has no int8 form here. Choose the precision fast.")
+        return _Scoring(self.forward, by_length)
+
+    def _in_bfloat16(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.forward(batch)
+
+    def _in_int8(self, encoder: Encoder) -> Encoder:
+        """Return the encoder with 8-bit products, made anew when a weight has changed since the last time."""
+        version = sum(weight._version for weight in self.module.parameters())
+        if self._small is None or self._small[0] != version:
+            set_cut(self.tokenizer, self.cut, self.max_length)
+            self._small = (version, small_encoder(encoder, self.tokenizer, self.max_length))
+        return self._small[1]
+
     @torch.inference_mode()
-    def _score(self, examples: Sequence[Example], score_batch: Any, batch_tokens: int) -> Scores:
+    def _score(self, examples: Sequence[Example], scoring: _Scoring, batch_tokens: int) -> Scores:
         encoded = self.encode(examples)
         values = torch.empty(len(encoded), device=self.device)
-        for chosen in by_length(encoded.lengths, batch_tokens):
+        for chosen in scoring.batches(encoded.lengths, batch_tokens):
             batch = collate([encoded.ids[i] for i in chosen], self.pad_id).to(self.device)
-            values[chosen] = score_batch(batch)
+            values[chosen] = scoring.scores(batch)
         return Scores(values.cpu().double().numpy(), encoded.truncated)
 
     def rescale(self, offset: float, scale: float) -> float:
@@ -217,3 +257,10 @@ class Network:
             if head.bias is not None:
                 head.bias.copy_((head.bias.double() - offset) / scale)
         return folded
+
+
+def _share_weights(folder: Path) -> None:
+    """Give the weight files the permissions of the configuration; safetensors lets their owner alone read them."""
+    mode = (folder / "config.json").stat().st_mode
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(mode)

