@@ -5,7 +5,8 @@
 Writes the texts into a temporary folder, fits a linear model on 2,000 others, and scores a tenth of the rows and all
 of them, each in a process of its own. The last line is one JSON object: `peak_mb_100k` and `peak_mb_1m` are the largest
 resident memory of the two processes in MB (of a tenth and of all the rows), `growth` is the second over the first less
-one, `seconds` is what scoring all the rows took, reading and writing included, loading the model left out.
+one, `second_half_mb` is what the second half of all the rows added to the peak (a start-up cost adds nothing there, a
+leak does), `seconds` is what scoring all the rows took, reading and writing included, loading the model left out.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 GOOD = ["wonderful", "touching", "clever", "funny", "brilliant", "warm", "gripping", "honest", "beautiful", "superb"]
 BAD = ["boring", "clumsy", "awful", "flat", "dreadful", "tedious", "shallow", "loud", "pointless", "weak"]
@@ -70,14 +72,29 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+class Watched:
+    """A model that notes the peak memory each time it has scored some rows."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.peaks = model, [0.0]
+
+    def score_all(self, examples: Sequence[Any], *, precision: str = "float32") -> Any:
+        """Score, and note the peak."""
+        scores = self.model.score_all(examples, precision=precision)
+        self.peaks.append(peak_mb())
+        return scores
+
+
 def score(model: Path, source: Path, target: Path) -> None:
     """Score one file and print what it took."""
     import tastemaker as tm
 
-    taste = tm.load(model)
+    taste = Watched(tm.load(model))
     start = time.perf_counter()
     done = tm.score_file(taste, source, target)
-    print(json.dumps({"rows": done.rows, "seconds": time.perf_counter() - start, "peak_mb": peak_mb()}))
+    seconds, peak = time.perf_counter() - start, peak_mb()
+    second_half = peak - taste.peaks[len(taste.peaks) // 2]
+    print(json.dumps({"rows": done.rows, "seconds": seconds, "peak_mb": peak, "second_half_mb": second_half}))
 
 
 def child(*arguments: object) -> dict[str, float]:
@@ -108,6 +125,7 @@ def main() -> None:
         "peak_mb_100k": round(small["peak_mb"], 1),
         "peak_mb_1m": round(large["peak_mb"], 1),
         "growth": round(large["peak_mb"] / small["peak_mb"] - 1, 4),
+        "second_half_mb": round(large["second_half_mb"], 1),
         "seconds": round(large["seconds"], 1),
         "format": given.format,
     }

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.judgements import Example, Judgement
-from tastemaker.data.playground.gold import gold_score
-from tastemaker.data.playground.judges import judgements
+from tastemaker.data.playground import gold_score, judgements
 from tastemaker.data.playground.reviews import Language
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.report import write_report
@@ -19,16 +18,16 @@ from tastemaker.learning.fit import fit
 from tastemaker.maths.statistics import kendall
 from tastemaker.models.reward_model import RewardModel
 
-SENTENCES = {
+SENTENCES: dict[Language, tuple[str, ...]] = {
     "en": (
-        "The acting is brilliant and the story is very moving.",
-        "The music is lovely, but the story is dull.",
-        "The story is dull, but the music is lovely.",
-        "The ending is not good.",
-        "The story is terrible and the jokes are awful.",
+        "The acting was brilliant and the story was very moving.",
+        "The story was dull, but the music was superb.",
+        "The music was superb, but the story was dull.",
+        "The ending was not good.",
+        "The story was terrible and the jokes were awful.",
         "brilliant brilliant brilliant brilliant",
     ),
-    "zh": ("演员的表演非常精彩。", "音乐不错，但是剧情很无聊。", "剧情很糟糕。"),
+    "zh": ("表演非常精彩。", "剧情很无聊，但是音乐很动听。", "音乐很动听，但是剧情很无聊。", "剧情很糟糕。"),
 }
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese"}
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data.judgements import Example
@@ -211,6 +211,7 @@ def test_parquet_rows_are_gathered_into_groups(model: Lengths, tmp_path: Path) -
     assert groups.num_row_groups == 3  # 20 MB of text in groups of a little over 8 MiB, not one for every chunk
 
 
+@settings(deadline=None)
 @given(texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip), min_size=1, max_size=8))
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "parquet"])
 def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, suffix: str, texts: list[str]) -> None:

@@ -249,7 +249,7 @@ def _against_linear(name: str, difference: Estimate) -> str:
         return f"{NAMES[name]} is undefined here, so the model and the linear baseline cannot be compared by it."
     scale, unit, form = (100, "points of accuracy", "{:.1f}") if name == "accuracy" else (1, NAMES[name], "{:.3f}")
     by, low, high = (scale * v for v in (difference.value, difference.low, difference.high))
-    if low <= 0 <= high:
+    if not (low > 0 or high < 0):  # also where the interval is undefined
         signed = form.replace(":", ":+").format(by)
         verdict = f"The model and the linear baseline cannot be told apart: {signed} {unit}"
     else:

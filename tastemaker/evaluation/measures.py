@@ -88,7 +88,7 @@ class Yardstick:
 
 
 def _label_mistakes(said: Floats, predicted: Floats) -> NDArray[np.bool_]:
-    return (predicted > 0.5) != (said > 0.5)
+    return np.not_equal(predicted > 0.5, said > 0.5)
 
 
 def _label_in_words(value: float) -> str:

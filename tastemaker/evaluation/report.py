@@ -54,6 +54,7 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
         texts=f"{len(evaluation.examples):,}",
         tiles=list(_tiles(evaluation)),
         verdicts=evaluation.verdicts(),
+        has_linear=any(found.linear_predictions is not None for found in evaluation.kinds),
         measures=[measure_rows(found) for found in evaluation.kinds],
         figures=[
             {"title": panel.title, "caption": panel.caption, "data": base64.b64encode(panel_svg(panel)).decode()}

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.errors import UsageError
@@ -50,7 +51,7 @@ class Batch:
         return (self.is_text.long().cumsum(1) - 1).clamp(min=0)
 
 
-def collate(sequences: Sequence[Sequence[int]], pad_id: int, side: Side = "right") -> Batch:
+def collate(sequences: Sequence[Sequence[int] | NDArray[np.int32]], pad_id: int, side: Side = "right") -> Batch:
     """Return token sequences (none of them empty) as one batch, padded with `pad_id` on `side`."""
     lengths = tuple(len(s) for s in sequences)
     longest = max(lengths)
@@ -97,9 +98,9 @@ def training_steps(
 ) -> list[list[int]]:
     """Return one epoch's optimiser steps: every text exactly once, `batch_size` texts a step, texts of a step alike.
 
-    A permutation seeded by (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool is sorted by length
-    and cut into steps, and the steps of all pools are shuffled. So each step is a random draw that differs from a plain
-    one only in that its texts are about equally long. Only one step of an epoch may hold fewer texts.
+    A permutation seeded by (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool is sorted by
+    length and cut into steps, and the steps of all pools are shuffled. So a step is a random draw that differs from a
+    plain one only in that its texts are about equally long. Only one step of an epoch may hold fewer texts.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))

@@ -24,7 +24,7 @@ def _check(what: str, wish: str, known: tuple[str, ...]) -> None:
 def gains_by_bfloat16(device: torch.device) -> bool:
     """Say whether the device has instructions for products of bfloat16 matrices."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         cpu = torch.cpu
         return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
@@ -63,7 +63,7 @@ def choose_scoring_precision(device: torch.device, wish: ScoringWish = "float32"
 
 
 def choose_device(wish: DeviceWish = "auto") -> torch.device:
-    """Return the device of that name; auto is CUDA, else MPS, else the CPU. Raises UsageError for one that is absent."""
+    """Return the device of that name; auto is CUDA, else MPS, else the CPU. Raises UsageError for an absent one."""
     _check("the device", wish, get_args(DeviceWish))
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wish == "auto":

@@ -7,7 +7,7 @@ from types import ModuleType
 import jaxtyping
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
@@ -89,6 +89,7 @@ def test_rating_agrees_with_torch(evidence: ModuleType) -> None:
     torch.testing.assert_close(evidence.rating_log_likelihood(means, ratings, log_sd), expected)
 
 
+@settings(deadline=None)
 @given(logit=finite, first=finite, steps=gaps)
 def test_grade_probabilities_are_a_distribution(
     evidence: ModuleType, logit: float, first: float, steps: list[float]
@@ -98,6 +99,7 @@ def test_grade_probabilities_are_a_distribution(
     close(shares.sum(1), 1.0)
 
 
+@settings(deadline=None)
 @given(logit=finite, first=finite, steps=gaps)
 def test_grade_likelihoods_sum_to_one(evidence: ModuleType, logit: float, first: float, steps: list[float]) -> None:
     theta = ascending(first, steps)
@@ -106,6 +108,7 @@ def test_grade_likelihoods_sum_to_one(evidence: ModuleType, logit: float, first:
     close(found.exp().sum(0, keepdim=True), 1.0, tolerance=1e-9)
 
 
+@settings(deadline=None)
 @given(logit=finite, first=finite, steps=gaps)
 def test_grade_likelihood_is_the_log_of_its_probability(
     evidence: ModuleType, logit: float, first: float, steps: list[float]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data.judgements import Grade, Label, Rating
@@ -95,6 +95,7 @@ def test_far_scores_predict_the_ends_of_the_scale() -> None:
     assert LabelLink(1.0, 0.0).predict(far).tolist() == [0.0, 1.0]
 
 
+@settings(deadline=None)
 @given(links_and_judgements(), st.floats(-3, 3), st.floats(0.1, 5))
 def test_rescaling_keeps_likelihoods_and_predictions(
     drawn: tuple[Link, Sequence[Any]], offset: float, scale: float
@@ -107,6 +108,7 @@ def test_rescaling_keeps_likelihoods_and_predictions(
     torch.testing.assert_close(other.predict(moved), link.predict(SCORES), rtol=1e-4, atol=1e-4)
 
 
+@settings(deadline=None)
 @given(links_and_judgements())
 def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
     link, _ = drawn
@@ -116,6 +118,7 @@ def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
     torch.testing.assert_close(twice.predict(SCORES), again.predict(SCORES), rtol=1e-6, atol=1e-6)  # no drift
 
 
+@settings(deadline=None)
 @given(links_and_judgements())
 def test_predictions_rise_with_the_score(drawn: tuple[Link, Sequence[Any]]) -> None:
     said = drawn[0].predict(torch.linspace(-50, 50, 401, dtype=torch.float64))

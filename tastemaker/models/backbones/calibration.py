@@ -28,7 +28,10 @@ _RANDOM_TEXTS = 32
 
 @torch.inference_mode()
 def small_encoder(encoder: Encoder, tokenizer: Any, max_length: int) -> Encoder:
-    """Return the encoder with 8-bit products. tokenizer: cuts at `max_length` and puts a token before and after a text."""
+    """Return the encoder with 8-bit products.
+
+    tokenizer: cuts at `max_length` and puts one token before a text and one after it.
+    """
     pad_id = int(tokenizer.pad_token_id)
 
     def read(watched: Encoder) -> None:

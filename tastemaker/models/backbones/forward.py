@@ -1,7 +1,7 @@
 """The same numbers as the network's own forward pass, with less work.
 
-For the BERT, RoBERTa and DistilBERT families: the score hangs on the first token alone, so the last layer is computed for
-that one token (its keys and values need all); and where nothing is padded there is no attention mask. Every other
+For the BERT, RoBERTa and DistilBERT families: the score hangs on the first token alone, so the last layer is computed
+for that one token (its keys and values need all); and where nothing is padded there is no attention mask. Every other
 architecture, and dropout in training, goes through the module's own forward.
 """
 
@@ -39,7 +39,7 @@ def _layer(layer: Layer, heads: int, states: Tensor, is_key: Tensor | None, pick
     """Return one layer's output [b, q, d] for the tokens that `pick` takes of all `states` [b, t, d]."""
     entering = layer.enter(states)
     projected = (layer.query(pick(entering)), layer.key(entering), layer.value(entering))
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in projected)
+    q, k, v = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in projected)
     mixed = scaled_dot_product_attention(q, k, v, attn_mask=is_key).transpose(1, 2).flatten(2)
     attended = layer.attention_norm(layer.out(mixed) + pick(states))
     return layer.output_norm(layer.feed_forward(attended) + attended)
@@ -57,8 +57,12 @@ def _needs_its_own_forward(module: nn.Module) -> bool:
     """Say whether training asks for what the short way leaves out: dropout or gradient checkpointing."""
     if not module.training:
         return False
-    has_dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules())
-    return has_dropout or bool(getattr(module, "is_gradient_checkpointing", False))
+    return any(
+        (isinstance(part, nn.Dropout) and part.p > 0)
+        or getattr(part, "gradient_checkpointing", False)
+        or getattr(part, "activation_checkpointing", False)
+        for part in module.modules()
+    )
 
 
 def _own_forward(module: nn.Module, batch: Batch) -> Tensor:

@@ -1,11 +1,11 @@
 """An encoder with 8-bit products: several times faster on processors with VNNI, and a little less exact.
 
 Weights are rounded to 255 steps, each output channel with steps of its own. What flows into a product is rounded to 256
-steps, fixed beforehand by watching the float32 encoder read calibration texts: steps chosen from the batch at hand would
-make a text's score hang on its neighbours. Each input channel has a range of its own where the codes are made here; the
-few wide channels of a feed-forward layer whose range would coarsen all the others stay in float32. Sums are exact
-(int32); embeddings, attention, norms, residuals and the head stay float32 too. After Xiao et al. 2023 (SmoothQuant) and
-Dettmers et al. 2022 (LLM.int8).
+steps, fixed beforehand by watching the float32 encoder read calibration texts: steps chosen from the batch at hand
+would make a text's score hang on its neighbours. Each input channel has a range of its own where the codes are made
+here; the few hidden units of a feed-forward layer whose range would coarsen all the others are not rounded. Sums are
+exact (int32); embeddings, attention, norms, residuals and the head stay float32. After Xiao et al. 2023 (SmoothQuant)
+and Dettmers et al. 2022 (LLM.int8).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 from transformers.activations import GELUActivation
 
-from tastemaker.models.backbones.parts import Encoder, FeedForward, Layer, Part, same
+from tastemaker.models.backbones.parts import Encoder, FeedForward, Layer, Part
 
 _EXACT_UNITS = 32
 """Hidden units of a feed-forward layer that stay in float32: those with the widest ranges."""
@@ -56,7 +56,7 @@ class Ranges:
 
 
 def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, ...]:
-    """Return the ranges of every layer while `read` reads calibration texts, unpadded, with the encoder handed to it."""
+    """Return the ranges of every layer while `read` reads unpadded texts with the encoder that it is handed."""
     ranges = tuple(Ranges() for _ in encoder.layers)
     read(replace(encoder, layers=tuple(_watched(x, r) for x, r in zip(encoder.layers, ranges, strict=True))))
     return ranges
@@ -156,17 +156,17 @@ class _Product:
         return cls(torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None), steps, bias)
 
     def __call__(self, codes: Tensor) -> Tensor:
-        return self._run(codes, 1.0, 0, torch.float32, "none", "")
+        return self._run(codes, (1.0, 0, torch.float32, "none", [], ""))
 
     def gelu_codes(self, codes: Tensor, leaving: _Codes) -> Tensor:
         """Return the codes of GELU(product), all with the same step."""
-        return self._run(codes, leaving.steps[0].item(), int(leaving.zeros[0]), torch.uint8, "gelu", "none")
+        return self._run(codes, (leaving.steps[0].item(), int(leaving.zeros[0]), torch.uint8, "gelu", [], "none"))
 
-    def _run(self, codes: Tensor, step: float, zero: int, dtype: torch.dtype, then: str, how: str) -> Tensor:
+    def _run(self, codes: Tensor, leaving: tuple[object, ...]) -> Tensor:
+        """Multiply. leaving: the result's step, zero and type, and what is done to it before it is rounded."""
         zeros = torch.zeros(len(self.steps), dtype=torch.int64)
-        product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            codes, 1.0, 0, self.packed, self.steps, zeros, self.bias, step, zero, dtype, then, [], how
-        )
+        known = (self.packed, self.steps, zeros, self.bias)
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(codes, 1.0, 0, *known, *leaving)
         return product
 
 

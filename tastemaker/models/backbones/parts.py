@@ -1,8 +1,8 @@
 """An encoder by its parts: what BERT, RoBERTa and DistilBERT have in common, whatever they call it.
 
-The families differ in names and in how they embed and pool; between the two stands the same post-norm transformer layer.
-Whoever wants to compute it another way (less work in `forward.py`, 8-bit products in `int8.py`) reads the parts here and
-keeps the network as it is.
+The families differ in names and in how they embed and pool; between the two stands the same post-norm transformer
+layer. Whoever wants to compute it another way (less work in `forward.py`, 8-bit products in `int8.py`) reads the parts
+here and keeps the network as it is.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """embed: ids and positions (None: counted from the left) [b, t] → [b, t, d]. head: first tokens [b, 1, d] → [b, 1]."""
+    """A stack of layers between an embedding and a head.
+
+    embed: ids and positions (None: counted from the left), both [b, t] → [b, t, d].
+    head: first tokens [b, 1, d] → [b, 1].
+    """
 
     embed: Callable[[Tensor, Tensor | None], Tensor]
     layers: tuple[Layer, ...]

@@ -1,0 +1,109 @@
+"""8-bit products: close to float32, and the same for a text whatever is scored beside it."""
+
+import numpy as np
+import pytest
+import torch
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import UsageError
+from tastemaker.models.backbones.forward import encode
+from tastemaker.models.backbones.int8 import Range, _Codes, _Product, _split_units, in_int8, watch
+from tastemaker.models.backbones.network import Network
+from tastemaker.models.backbones.parts import parts_of
+from tastemaker.models.batching import collate
+from tastemaker.models.precision import gains_by_int8
+
+pytestmark = pytest.mark.skipif(not gains_by_int8(torch.device("cpu")), reason="this processor has no AVX-512 VNNI")
+
+ENCODERS = ("bert", "roberta", "distilbert")
+
+
+def _seen(*values: torch.Tensor) -> Range:
+    seen = Range()
+    for value in values:
+        seen.see(value)
+    return seen
+
+
+def _sequences(count: int, seed: int) -> list[list[int]]:
+    random = np.random.default_rng(seed)
+    return [random.integers(5, 300, size=random.integers(1, 60)).tolist() for _ in range(count)]
+
+
+def test_a_range_knows_least_greatest_and_mean_of_every_channel():
+    seen = _seen(torch.tensor([[[1.0, -4.0], [3.0, 0.0]]]), torch.tensor([[5.0, 1.0]]))
+    assert seen.low.tolist() == [1, -4]
+    assert seen.high.tolist() == [5, 1]
+    assert seen.mean.tolist() == [3, -1]
+
+
+def test_codes_give_back_values_to_half_a_step_and_stop_at_the_ends():
+    values = torch.randn(500, 6) * torch.tensor([0.1, 1, 1, 3, 30, 1]) + 2
+    codes = _Codes.of(_seen(values), torch.randn(4, 6))
+    back = (codes(values).float() - codes.zeros) * codes.steps
+    assert ((back - values).abs() <= codes.steps * 0.501).all()
+    assert codes(torch.tensor([[1e6, -1e6]]).repeat(1, 3)).tolist() == [[255, 0] * 3]
+
+
+def test_a_product_of_codes_is_close_to_the_product():
+    torch.manual_seed(0)
+    values, weight, bias = torch.randn(50, 64) + 1, torch.randn(16, 64), torch.randn(16)
+    seen = _seen(values)
+    codes = _Codes.of(seen, weight)
+    product = _Product.of(weight, bias, codes, seen.mean)(codes(values))
+    expected = values @ weight.T + bias
+    assert (product - expected).std() / expected.std() < 0.01
+
+
+def test_the_widest_units_stay_exact():
+    wide = _seen(torch.randn(100, 64) * torch.ones(64).index_fill(0, torch.tensor([3, 60]), 50))
+    exact, rounded = _split_units(wide)
+    assert {3, 60} <= set(exact.tolist())
+    assert sorted([*exact.tolist(), *rounded.tolist()]) == list(range(64))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize("family", ENCODERS)
+@torch.inference_mode()
+def test_an_encoder_in_int8_ranks_like_float32(make_module, family, activation):
+    encoder = parts_of(make_module(family, activation=activation))
+    assert encoder is not None
+
+    def read(watched):
+        return [encode(watched, collate([ids], 0)).item() for ids in _sequences(40, 1)]
+
+    small = in_int8(encoder, watch(encoder, read))
+    texts = _sequences(60, 2)
+    expected, found = ([encode(e, collate([ids], 0)).item() for ids in texts] for e in (encoder, small))
+    assert np.corrcoef(expected, found)[0, 1] > 0.95
+    assert expected != found
+
+
+def test_a_score_in_int8_hangs_on_the_text_alone(make_folder):
+    network = Network.open(str(make_folder("bert")))
+    examples = [Example("good " * n + "film") for n in (1, 2, 3, 3, 3, 9, 20, 99)]
+    together = network.score(examples, precision="int8").values
+    alone = [network.score([e], precision="int8").values[0] for e in examples]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    backwards = network.score(examples[::-1], precision="int8", batch_tokens=16).values[::-1]
+    np.testing.assert_allclose(together, backwards, atol=1e-6)
+
+
+def test_int8_follows_the_weights(make_folder):
+    network = Network.open(str(make_folder("bert")))
+    example = [Example("A film about a lighthouse.")]
+    before = network.score(example, precision="int8").values[0]
+    with torch.no_grad():
+        for weight in network.module.parameters():
+            weight.mul_(1.3)
+    after = network.score(example, precision="int8").values[0]
+    assert abs(after - before) > 1e-3
+    assert after == pytest.approx(network.score(example).values[0], abs=0.1)
+
+
+def test_a_decoder_has_no_int8_form(make_folder):
+    network = Network.open(str(make_folder("gpt2")))
+    with pytest.raises(UsageError, match="gpt2 has no int8 form"):
+        network.score([Example("A film.")], precision="int8")
+    fast, exact = (network.score([Example("A film.")], precision=p).values for p in ("fast", "float32"))
+    assert fast == pytest.approx(exact, abs=0.1)

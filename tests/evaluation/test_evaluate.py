@@ -1,0 +1,321 @@
+"""An evaluation against numbers worked out by hand, and what it says of odd data."""
+
+import json
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from tastemaker.data.fingerprints import fingerprints
+from tastemaker.data.judgements import Grade, Label, Rating
+from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.models.links import GradeLink, LabelLink, RatingLink
+
+# Four labelled texts. With slope ln 3 a score of 1 promises σ(ln 3) = 3/4, a score of −1 promises 1/4.
+SCORES = {"good": 1.0, "fine indeed": 1.0, "awful": -1.0, "not so good at all": 1.0}
+LABELS = [Label("good", True), Label("fine indeed", True), Label("awful", False), Label("not so good at all", False)]
+
+
+@pytest.fixture
+def four(table_model):
+    return table_model({Label: LabelLink(math.log(3), 0.0)}, SCORES)
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+def test_labels_by_hand(four):
+    found = evaluate(four, LABELS).as_dict()
+    assert found["n"] == 4
+    assert found["accuracy"] == 0.75  # the last one is wrong
+    # positives 1, 1; negatives −1, 1: two pairs are won and two are ties → (2 + 1)/4
+    assert found["auroc"] == 0.75
+    # three promised 3/4 to what came true, one promised 1/4: (3·ln(4/3) + ln 4)/4 = (0.863046 + 1.386294)/4
+    assert found["log_loss"] == pytest.approx(0.562335, abs=1e-6)
+    # bin of 3/4: 2 of 3 came true, 0.08333 off, 3 of 4 texts; bin of 1/4: none came true, 0.25 off, 1 of 4 texts
+    assert found["ece"] == pytest.approx(0.75 * (3 / 4 - 2 / 3) + 0.25 * 0.25)
+    assert found["constant_accuracy"] == 0.5
+    assert found["constant_auroc"] == 0.5
+    assert found["constant_log_loss"] == pytest.approx(math.log(2))
+    low, high = found["accuracy_interval"]
+    assert low < 0.75 < high
+
+
+def test_the_log_loss_stays_finite_where_the_probability_rounds_to_one(table_model):
+    # score 800 of a negative text: P rounds to 1, and −ln(1 − P) is 800 all the same
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {"a": 800.0, "b": 800.0})
+    found = evaluate(model, [Label("a", True), Label("b", False)]).as_dict()
+    assert found["log_loss"] == pytest.approx(400)
+
+
+def test_one_class_leaves_auroc_undefined_and_accuracy_fine(four):
+    found = evaluate(four, LABELS[:2]).as_dict()
+    assert found["auroc"] is None
+    assert "auroc_interval" not in found
+    assert found["accuracy"] == 1
+    assert found["constant_accuracy"] == 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_order_of_the_judgements_does_not_matter(world):
+    w = world(Label)
+    first = w.evaluated().as_dict()["by_kind"]["label"]
+    w.judgements.reverse()
+    second = w.evaluated().as_dict()["by_kind"]["label"]
+    for part in ("linear_baseline", "difference_to_linear"):
+        first |= {f"{part}.{name}": value for name, value in first.pop(part).items()}
+        second |= {f"{part}.{name}": value for name, value in second.pop(part).items()}
+    assert second.keys() == first.keys()
+    for name, value in first.items():
+        assert second[name] == pytest.approx(value, abs=1e-12), name
+
+
+def test_the_same_seed_gives_the_same_intervals(world):
+    w = world(Label)
+    assert w.evaluated(seed=3).as_dict() == w.evaluated(seed=3).as_dict()
+    assert w.evaluated(seed=3).as_dict()["auroc_interval"] != w.evaluated(seed=4).as_dict()["auroc_interval"]
+
+
+# --- grades and ratings -----------------------------------------------------------------------------------------------
+
+
+def test_ratings_by_hand(table_model):
+    # predictions 5 + 2·s: 3, 5, 9 against 2, 6, 9: off by 1, 1, 0
+    model = table_model({Rating: RatingLink(5.0, 2.0)}, {"a": -1.0, "b": 0.0, "c": 2.0})
+    found = evaluate(model, [Rating("a", 2.0), Rating("b", 6.0), Rating("c", 9.0)]).as_dict()
+    assert found["mae"] == pytest.approx(2 / 3)
+    assert found["constant_mae"] == pytest.approx((4 + 0 + 3) / 3)  # the median is 6
+    # deviations −8/3, −2/3, 10/3 and −11/3, 1/3, 10/3: 186/9 / √(168/9 · 222/9) = 186/√37296
+    assert found["pearson"] == pytest.approx(186 / math.sqrt(37296))
+    assert found["spearman"] == pytest.approx(1)
+    assert found["kendall_tau"] == pytest.approx(1)
+    assert {"mae_interval", "pearson_interval", "spearman_interval"} <= set(found)
+    assert "accuracy" not in found
+
+
+def test_a_grade_is_compared_with_the_expected_grade(table_model):
+    # thresholds ∓ln 3 and score 0: P(1) = 1/4, P(2) = 1/2, P(3) = 1/4 → 2 is expected
+    model = table_model({Grade: GradeLink(1, 3, 1.0, [-math.log(3), math.log(3)])}, {"a": 0.0, "b": 0.0})
+    found = evaluate(model, [Grade("a", 3, 1, 3), Grade("b", 2, 1, 3)]).as_dict()
+    assert found["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert found["pearson"] is None  # the predictions do not vary
+
+
+def test_a_grade_on_another_scale_is_refused_before_scoring(world):
+    w = world(Grade, n=20)
+    w.judgements.append(Grade("a new text", 3, 1, 5, where="stars.csv:7"))
+    with pytest.raises(DataError, match=r"stars\.csv:7: a scale of 1 to 5.*1 to 10"):
+        w.evaluated()
+    assert w.model.asked == 0
+
+
+# --- the linear baseline and the constant -----------------------------------------------------------------------------
+
+
+def test_the_baseline_is_measured_on_the_same_judgements(world):
+    w = world(Label)
+    found = w.evaluated().as_dict()
+    alone = evaluate(w.baseline, w.judgements, resamples=100).as_dict()
+    assert found["linear_baseline"]["accuracy"] == alone["accuracy"]
+    assert found["linear_baseline"]["accuracy_interval"] == alone["accuracy_interval"]
+    assert found["difference_to_linear"]["accuracy"] == pytest.approx(found["accuracy"] - alone["accuracy"])
+
+
+def test_a_model_and_itself_cannot_be_told_apart(world):
+    w = world(Label)
+    found = evaluate(w.model, w.judgements, baseline=w.model, resamples=100)
+    assert found.as_dict()["difference_to_linear"]["accuracy_interval"] == [0, 0]  # paired: no luck of the draw
+    assert any("cannot be told apart: +0.0 points" in verdict for verdict in found.verdicts())
+
+
+def test_verdicts_name_the_winner(world):
+    w = world(Label)
+    assert any(v.startswith("The model beats the linear baseline by ") for v in w.evaluated().verdicts())
+    swapped = evaluate(w.baseline, w.judgements, baseline=w.model, resamples=100)
+    loses = next(v for v in swapped.verdicts() if "loses to the linear baseline by " in v)
+    assert "[-" not in loses  # "loses by 9 points, interval [5, 13]": both ends are losses
+
+
+def test_a_model_that_guesses_is_said_to_be_useless(world):
+    w = world(Label)
+    w.model.scores = {text: math.sin(1000 * i) for i, text in enumerate(w.model.scores)}
+    assert any(
+        "cannot be told apart from, or is worse than, always giving the more" in v for v in w.evaluated().verdicts()
+    )
+
+
+def test_without_a_baseline_its_column_is_absent(four):
+    found = evaluate(four, LABELS)
+    assert found.as_dict()["linear_baseline"] is None
+    assert "linear" not in str(found)
+
+
+def test_a_baseline_without_the_link_is_left_out(world, four):
+    w = world(Rating, n=30)
+    found = evaluate(w.model, w.judgements, baseline=world(Label, n=30).model, resamples=10).as_dict()
+    assert found["linear_baseline"] is None
+    assert found["mae"] > 0
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def test_mixed_kinds_lie_side_by_side(world):
+    found = world(Label, Rating).evaluated().as_dict()
+    assert {"accuracy", "auroc", "mae", "pearson", "constant_accuracy", "constant_mae"} <= set(found)
+    assert {"accuracy", "mae"} <= set(found["linear_baseline"])
+    assert found["n"] == 300
+    assert found["by_kind"]["rating"]["n"] == 300
+    assert found["texts"] == 300
+    assert {"accuracy", "pearson"} <= set(found["slices"][0])
+
+
+def test_every_text_is_scored_once(world):
+    w = world(Label, Rating)
+    w.evaluated()
+    assert w.model.asked == 300
+
+
+def test_kinds_the_model_did_not_learn_are_listed(four):
+    found = evaluate(four, [*LABELS, Rating("good", 4.5)])
+    assert found.as_dict()["not_evaluated"] == {"rating": 1}
+    assert found.as_dict()["accuracy"] == 0.75
+    assert "1 ratings were not evaluated: the model learned labels." in found.verdicts()
+
+
+def test_nothing_that_the_model_learned_is_refused(four):
+    with pytest.raises(DataError, match=r"the model learned labels, but the source holds 2 ratings"):
+        evaluate(four, [Rating("good", 4.5), Rating("awful", 1.0)])
+
+
+def test_no_judgements_are_refused(four):
+    with pytest.raises(DataError, match="no judgements"):
+        evaluate(four, [])
+
+
+def test_a_score_that_is_not_finite_is_refused(four):
+    four.scores = SCORES | {"awful": math.nan}
+    with pytest.raises(ModelError, match=r"the model scored 1 of 4 texts as nan, the first one 'awful'"):
+        evaluate(four, LABELS)
+
+
+def test_no_resamples_are_refused(four):
+    with pytest.raises(UsageError, match="resamples: 0"):
+        evaluate(four, LABELS, resamples=0)
+
+
+# --- length, truncation, duplicates -----------------------------------------------------------------------------------
+
+
+def test_truncated_texts_are_counted(four):
+    four.limit = 10  # "fine indeed" has 11 characters, "not so good at all" 18
+    found = evaluate(four, LABELS)
+    assert found.truncated == 2
+    assert any("2 texts (50.0%) were longer" in v for v in found.verdicts())
+
+
+def test_slices_by_length_hold_every_text(world):
+    found = world(Label).evaluated()
+    slices = found.as_dict()["slices"]
+    assert len(slices) == 4
+    assert sum(s["n"] for s in slices) == 300
+    assert all(a["longest"] < b["shortest"] for a, b in pairwise(slices))
+    mean = sum(s["n"] * s["accuracy"] for s in slices) / 300  # one judgement a text: the parts make up the whole
+    assert mean == pytest.approx(found.as_dict()["accuracy"])
+    assert sum(s["n"] * s["mean_score"] for s in slices) / 300 == pytest.approx(found.scores.mean())
+
+
+def test_texts_of_one_length_are_one_slice(table_model):
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {"ab": 1.0, "cd": -1.0, "ef": 2.0})
+    found = evaluate(model, [Label("ab", True), Label("cd", False), Label("ef", True)])
+    assert [s.n for s in found.slices] == [3]
+    assert found.as_dict()["score_length_correlation"] is None
+    assert "cannot be correlated" in str(found)
+
+
+@pytest.mark.parametrize(("sign", "word"), [(1, "longer"), (-1, "shorter")])
+def test_a_score_that_is_length_is_found_out(world, sign, word):
+    w = world(Label)
+    w.model.scores = {text: sign * len(text) / 1000 for text in w.model.scores}
+    found = w.evaluated()
+    assert found.score_length_correlation == pytest.approx(sign)
+    assert any(f"depends on length, towards {word} texts" in v for v in found.verdicts())
+
+
+def test_duplicates_of_training_texts_are_counted_and_left_out(four):
+    # white space around a text makes no difference; the wrong one is known from training: without it all are right
+    found = evaluate(four, LABELS, training_fingerprints=fingerprints([" not so good at all\n", "unrelated"])).as_dict()
+    assert found["duplicates"]["texts"] == 1
+    assert found["duplicates"]["within"] == 0
+    assert found["duplicates"]["accuracy_without"] == 1
+    assert found["duplicates"]["pearson_without"] is None
+    assert found["accuracy"] == 0.75
+
+
+def test_unknown_training_texts_are_not_called_zero_duplicates(four):
+    found = evaluate(four, LABELS)
+    assert found.as_dict()["duplicates"]["texts"] is None
+    assert found.as_dict()["duplicates"]["accuracy_without"] is None
+    assert any("not known" in v for v in found.verdicts())
+
+
+def test_nothing_but_duplicates_leaves_the_rest_undefined(four):
+    found = evaluate(four, LABELS, training_fingerprints=fingerprints(SCORES))
+    assert found.as_dict()["duplicates"]["texts"] == 4
+    assert found.as_dict()["duplicates"]["accuracy_without"] is None
+    assert "without them: accuracy –" in str(found)
+
+
+def test_no_duplicates_are_said_to_be_none(four):
+    found = evaluate(four, LABELS, training_fingerprints=fingerprints(["unrelated"]))
+    assert found.as_dict()["duplicates"]["texts"] == 0
+    assert found.as_dict()["duplicates"]["accuracy_without"] == 0.75
+    assert "No evaluated text occurs in the training data." in found.verdicts()
+
+
+def test_repeats_within_count_the_same_judge_only(four):
+    repeated = [*LABELS, Label("good", True), Label("good", True, judge="Ann"), Label("good", True, judge="Ben")]
+    found = evaluate(four, repeated)
+    assert found.duplicates.within == 1
+    assert found.as_dict()["n"] == 7
+    assert found.as_dict()["texts"] == 4
+
+
+# --- what people and programs read ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [(Label,), (Grade,), (Rating,), (Label, Grade, Rating)])
+def test_the_dictionary_is_json_and_the_table_is_aligned(world, kinds):
+    found = world(*kinds).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
+    table = str(found)
+    assert table == found.table()
+    for word in ("model", "linear baseline", "constant", "characters", "mean score", "paired bootstrap"):
+        assert word in table
+    heading, rule = table.splitlines()[:2]
+    assert set(rule) == {"─"}
+    assert len(heading) <= len(rule)
+
+
+def test_the_table_shows_a_figure_with_its_interval(four):
+    found = evaluate(four, LABELS, resamples=200)
+    low, high = found.as_dict()["accuracy_interval"]
+    assert f"0.750 [{low:.3f}, {high:.3f}]" in str(found)
+
+
+def test_links_are_read_and_left_alone(four):
+    link = four.links[Label]
+    evaluate(four, LABELS)
+    assert link.slope.dtype == torch.float32
+    assert link.slope.requires_grad
+
+
+def test_a_better_model_has_a_better_interval_for_ratings_too(world):
+    found = world(Rating).evaluated().as_dict()
+    low, high = found["difference_to_linear"]["pearson_interval"]
+    assert 0 < low < found["difference_to_linear"]["pearson"] < high
+    assert found["difference_to_linear"]["mae"] < 0  # a smaller error
+    assert np.isclose(found["difference_to_linear"]["mae"], found["mae"] - found["linear_baseline"]["mae"])

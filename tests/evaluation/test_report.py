@@ -1,0 +1,197 @@
+"""The report: one page that needs nothing else, safe whatever the texts hold."""
+
+import base64
+import errno
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tastemaker.data.fingerprints import fingerprints
+from tastemaker.data.judgements import Grade, Label, Rating
+from tastemaker.errors import StorageError
+from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.evaluation.plots import overview_png, panel_svg, panels
+from tastemaker.evaluation.report import html_of, write_report
+from tastemaker.models.links import LabelLink
+
+HOSTILE = "<script>alert('owned')</script> & \"quoted\" <img src=x onerror=alert(1)>"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that tags are closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.words = [], [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def mistaken(table_model):
+    """A model that is wrong about one text in either direction."""
+    scores = {"fine": 1.0, "bad": -1.0, HOSTILE: 3.0, "a good one": -2.0}
+    judgements = [
+        Label("fine", True),
+        Label("bad", False),
+        Label(HOSTILE, False, where="<i>evil</i>.csv:4"),
+        Label("a good one", True),
+    ]
+    return table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements
+
+
+@pytest.mark.parametrize(
+    "kinds", [(Label,), (Grade,), (Rating,), pytest.param((Label, Grade, Rating), marks=pytest.mark.slow)]
+)
+def test_the_report_is_written_whole(world, tmp_path, kinds):
+    found = world(*kinds).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    write_report(found, tmp_path / "new" / "report")
+    folder = tmp_path / "new" / "report"
+    assert sorted(p.name for p in folder.iterdir()) == ["evaluation.json", "report.html", "report.png"]
+    assert json.loads((folder / "evaluation.json").read_text("utf-8")) == found.as_dict()
+    assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
+    page = Page((folder / "report.html").read_text("utf-8"))
+    for verdict in found.verdicts():
+        assert verdict in page.text
+    assert page.tags.count("img") == len(panels(found))
+
+
+def test_the_page_fetches_and_runs_nothing(world):
+    page = Page(html_of(world(Label).evaluated(), title="A report"))
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    sources = [value for _, name, value in page.attributes if name in {"src", "href"}]
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    policy = [value for tag, name, value in page.attributes if tag == "meta" and name == "content"]
+    assert any("default-src 'none'" in value for value in policy)
+
+
+def test_hostile_texts_are_escaped(mistaken):
+    model, judgements = mistaken
+    html = html_of(
+        evaluate(model, judgements, training_fingerprints=fingerprints([HOSTILE])), title="<b>bold</b> & title"
+    )
+    page = Page(html)
+    assert not {"script", "i", "body script"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert "&lt;script&gt;alert" in html
+    assert page.text.count("<script>alert('owned')</script>") == 2  # as a mistake and as a duplicate
+    assert "<i>evil</i>.csv:4" in page.text
+    assert "<b>bold</b> & title" in page.text
+
+
+def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
+    scores = {f"wrong {i}": float(i) for i in range(1, 9)} | {"right": 9.0}
+    judgements = [Label(text, text == "right") for text in scores]
+    page = Page(html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"))
+    assert re.findall(r"wrong \d", page.text) == ["wrong 8", "wrong 7", "wrong 6", "wrong 5", "wrong 4"]
+    assert "predicted most too high" in page.text
+    assert "predicted most too low" not in page.text
+
+
+def test_equally_certain_mistakes_are_ordered_by_score(table_model):
+    # both promise a probability of 1 − 0 in float64
+    scores = {"surer": 200.0, "sure": 100.0, "no": -1.0}
+    judgements = [Label("sure", False), Label("surer", False), Label("no", True)]
+    page = Page(html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"))
+    assert page.text.index("surer") < page.text.index("sure ")
+
+
+def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table_model):
+    text = "前言 \x00\x1b[31m " + "好" * 5000
+    scores = {text: 3.0, "b": -1.0}
+    judgements = [Label(text, False), Label("b", True)]
+    html = html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t")
+    assert "\x00" not in html
+    assert "\x1b" not in html
+    assert "前言 \ufffd\ufffd[31m 好好" in html
+    assert "好 …" in html
+    assert html.count("好") < 400
+
+
+def test_a_text_that_is_not_unicode_does_not_stop_the_report(table_model, tmp_path):
+    text = "half a pair \ud83d"
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {text: 3.0, "b": -1.0})
+    write_report(evaluate(model, [Label(text, False, where="\udcff.csv:1"), Label("b", True)]), tmp_path)
+    assert "half a pair" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_a_prompt_is_shown_before_its_completion(table_model):
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {"Paris": 3.0, "b": -1.0})
+    judgements = [Label("Paris", False, prompt="The capital of Peru?"), Label("b", True)]
+    assert "The capital of Peru? → Paris" in html_of(evaluate(model, judgements), title="t")
+
+
+def test_other_files_in_the_folder_stay(world, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "report.html").write_text("old")
+    write_report(world(Label, n=40).evaluated(), tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_full_disk_leaves_the_old_report(world, tmp_path, monkeypatch):
+    (tmp_path / "report.html").write_text("old")
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(StorageError, match=r"report\.html: the disk is full"):
+        write_report(world(Label, n=40).evaluated(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "old"
+
+
+@pytest.mark.slow
+def test_the_same_evaluation_makes_the_same_files(world):
+    found = world(Label, n=60).evaluated()
+    assert html_of(found, title="t") == html_of(found, title="t")
+    assert overview_png(found) == overview_png(found)
+
+
+@pytest.mark.parametrize("kind", [Label, Grade, Rating])
+def test_every_panel_is_a_picture_with_a_finding_and_a_caption(world, kind):
+    found = world(kind, n=80).evaluated()
+    names = [panel.name for panel in panels(found)]
+    assert names[-1] == "slices"
+    assert len(names) == 4
+    for panel in panels(found):
+        assert ET.fromstring(panel_svg(panel)).tag.endswith("svg")
+        assert "nan" not in panel.title
+        assert len(panel.caption) > 80
+
+
+@pytest.mark.parametrize("positives", [(True, True), (False, False)])
+def test_one_class_and_two_texts_are_enough_for_a_report(table_model, tmp_path, positives):
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {"a": 1.0, "bc": -1.0})
+    judgements = [Label(text, positive) for text, positive in zip(("a", "bc"), positives, strict=True)]
+    found = evaluate(model, judgements)
+    assert "roc" not in [panel.name for panel in panels(found)]
+    write_report(found, tmp_path)
+
+
+def test_figures_inside_the_page_are_the_panels(world):
+    found = world(Label, n=60).evaluated()
+    page = Page(html_of(found, title="t"))
+    inside = [value.partition(",")[2] for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
+    assert [base64.b64decode(data) for data in inside] == [panel_svg(panel) for panel in panels(found)]
