@@ -19,6 +19,9 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or folder if it is there; what cannot be removed was reported by whoever failed to write it."""
+    if not path.parent.is_dir():
+        return
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -228,13 +228,12 @@ def _batches(found: _Found, size: int, *, is_text_only: bool = False) -> Iterato
     number = 0
     read = [found.text] if found.prompt is None else [found.text, found.prompt]
     try:
-        with pq.ParquetFile(found.path, buffer_size=_READ_AHEAD) as file:
-            columns = read if is_text_only else None
-            for group in range(file.num_row_groups):  # one reader for all groups would keep something of each
-                for batch in file.iter_batches(size, row_groups=[group], columns=columns):
-                    examples = batch.select(read).to_pylist()
-                    yield [found.example(row, number + i) for i, row in enumerate(examples, 1)], batch
-                    number += len(batch)
+        # pre_buffer, pyarrow's default, would take the whole file into memory
+        with pq.ParquetFile(found.path, buffer_size=_READ_AHEAD, pre_buffer=False) as file:
+            for batch in file.iter_batches(size, columns=read if is_text_only else None):
+                examples = batch.select(read).to_pylist()
+                yield [found.example(row, number + i) for i, row in enumerate(examples, 1)], batch
+                number += len(batch)
     except UnicodeDecodeError as error:
         raise DataError(f"{found.path.name}: a text after row {number} is not UTF-8.") from error
     except (pa.ArrowException, OSError) as error:

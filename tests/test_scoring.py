@@ -5,6 +5,7 @@ import datetime
 import decimal
 import gzip
 import json
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tastemaker.data import writers
 from tastemaker.data.judgements import Example
 from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.models.scores import Scores
@@ -401,3 +403,21 @@ def test_standard_input_that_is_not_utf8(model: Lengths, tmp_path: Path) -> None
         pytest.raises(DataError, match="not UTF-8 after line"),
     ):
         list(score_lines(model, file))
+
+
+def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "_ROW_GROUP", 0)  # nothing is gathered, so what is held is the reader's
+    held: list[int] = []
+
+    class Watching(Lengths):
+        def score_all(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+            held.append(pa.total_allocated_bytes())
+            return super().score_all(examples, precision=precision)
+
+    source, dice = tmp_path / "in.parquet", random.Random(0)
+    with pq.ParquetWriter(source, pa.schema([("text", pa.string())])) as writer:
+        for _ in range(40):
+            writer.write_table(pa.table({"text": [dice.randbytes(200).hex() for _ in range(500)]}))
+    before = pa.total_allocated_bytes()
+    score_file(Watching(), source, tmp_path / "out.parquet", chunk=100)
+    assert max(held) - before < source.stat().st_size / 4  # 8 MB in groups of 200 kB

@@ -102,7 +102,7 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
         return values - _ratio(product, total)[:, None]
 
     def moment(a: Floats, b: Floats) -> Floats:
-        return np.einsum("rn,rn,rn->r", weights, a, b)
+        return _floats(np.einsum("rn,rn,rn->r", weights, a, b))
 
     dx, dy = centred(x), centred(y)
     variance_x, variance_y = moment(dx, dx), moment(dy, dy)

@@ -110,10 +110,10 @@ def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
 
 def test_equally_certain_mistakes_are_ordered_by_score(table_model):
     # both promise a probability of 1 − 0 in float64
-    scores = {"surer": 200.0, "sure": 100.0, "no": -1.0}
-    judgements = [Label("sure", False), Label("surer", False), Label("no", True)]
+    scores = {"text at 200": 200.0, "text at 100": 100.0, "no": -1.0}
+    judgements = [Label("text at 100", False), Label("text at 200", False), Label("no", True)]
     page = Page(html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"))
-    assert page.text.index("surer") < page.text.index("sure ")
+    assert page.text.index("text at 200") < page.text.index("text at 100")
 
 
 def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table_model):
