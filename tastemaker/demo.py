@@ -59,7 +59,10 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None])
         write_report(report, folder / language / "report")
         found["languages"][language] = {"kendall_tau_with_gold": recovered}
     found["seconds"] = round(time.monotonic() - started, 1)
-    say(f"\n{found['seconds']:.0f} s in all. Reports: " + ", ".join(str(folder / k / "report/report.html") for k in LANGUAGES))
+    say(
+        f"\n{found['seconds']:.0f} s in all. Reports: "
+        + ", ".join(str(folder / k / "report/report.html") for k in LANGUAGES)
+    )
     say(f'Score a text of your own:  tastemaker score {folder / "en/tiny"} "The jokes are hardly funny."')
     return found
 

@@ -62,10 +62,10 @@ def writing_folder(path: Path) -> Iterator[Path]:
             path.replace(previous)
         temporary.replace(path)
     except OSError as error:
-        if previous.exists() and not path.exists():
-            previous.replace(path)
         raise _storage_error(path, error) from error
     finally:
+        if previous.exists() and not path.exists():  # also when interrupted between the two renames
+            previous.replace(path)
         _remove(temporary)
         _remove(previous)
 

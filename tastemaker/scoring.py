@@ -21,6 +21,7 @@ from tastemaker.data.readers.values import prompt_of, text_of
 from tastemaker.data.writers import Content, widened, writing_rows
 from tastemaker.errors import DataError, UsageError
 from tastemaker.files import writing_file
+from tastemaker.models.precision import ScoringWish
 from tastemaker.models.scores import Scores
 from tastemaker.progress import progress
 
@@ -31,7 +32,7 @@ _LOOK = 1024  # rows a first look takes at a time
 class Scorer(Protocol):
     """Anything that scores: a reward model, or a stand-in for one."""
 
-    def score_all(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+    def score_all(self, examples: Sequence[Example], *, precision: ScoringWish = "float32") -> Scores:
         """Return the scores of the examples, in order."""
         ...
 
@@ -60,7 +61,7 @@ def score_file(
     text_column: str | None = None,
     prompt_column: str | None = None,
     score_column: str = "score",
-    precision: str = "float32",
+    precision: ScoringWish = "float32",
     chunk: int = 2048,
 ) -> FileScores:
     """Score every row of `source` and write it to `target` with two more columns: its score, and whether it was cut.
@@ -98,7 +99,7 @@ def score_file(
 
 
 def score_lines(
-    model: Scorer, lines: Iterable[str], *, precision: str = "float32", chunk: int = 256
+    model: Scorer, lines: Iterable[str], *, precision: ScoringWish = "float32", chunk: int = 256
 ) -> Iterator[LineScore]:
     """Yield the score of every line, one text a line, in order: `chunk` lines are read before their scores come.
 

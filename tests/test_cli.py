@@ -86,7 +86,7 @@ def test_score_texts(run: Any, taste: Path) -> None:
 
 
 def test_score_standard_input_line_by_line(run: Any, taste: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("A warm film.\nA dull film.\n".encode())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"A warm film.\nA dull film.\n")))
     code, out, _ = run("score", taste, "-")
     assert code == 0
     lines = [line.split("\t") for line in out.splitlines()]

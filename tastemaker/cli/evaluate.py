@@ -38,7 +38,6 @@ def evaluate(
 ) -> None:
     """Measure a reward model on judged texts it has not seen."""
     import tastemaker as tm
-
     from tastemaker.data.read import has_splits
 
     taste = tm.load(model)

@@ -73,19 +73,11 @@ def fit(
     judgements = [
         j for s in sources for j in tm.read(s, split=split, target=target, limit=limit, seed=seed, columns=columns)
     ]
-    model = tm.fit(
-        judgements,
-        backbone=settings,
-        training=training,
-        held_out=held_out,
-        seed=seed,
-        device=device,
-        precision=precision,
-        labels={"positive": positive} if positive else None,
-        out=out,
-        resume=resume,
-        overwrite=overwrite,
-    )
+    where: dict[str, Any] = {"device": device, "precision": precision, "out": out}
+    again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+    labels = {"positive": positive} if positive else None
+    fitting: dict[str, Any] = {"training": training, "held_out": held_out, "seed": seed, "labels": labels}
+    model = tm.fit(judgements, backbone=settings, **fitting, **where, **again)
     _report(model, out, time.monotonic() - started, json=json)
 
 

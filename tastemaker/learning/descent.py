@@ -23,7 +23,6 @@ from tastemaker.models.batching import by_length, collate, microbatches, trainin
 from tastemaker.models.links import Link
 from tastemaker.progress import progress
 
-
 Tokens = NDArray[np.int32]
 
 

@@ -60,7 +60,8 @@ def fit(
     backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`, `Encoder`, `Tiny`).
     training: how a network is trained; None: the backbone's usual recipe. epochs: a shorthand for one setting of it.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts. Texts and prompts never
-        stand on both sides. labels: what the data calls positive, kept in the contract. out: where to save; None keeps the model in memory. resume: go on with a killed run.
+        stand on both sides. labels: what the data calls positive, kept in the contract.
+    out: where to save; None keeps the model in memory. resume: go on with a killed run.
     Raises DataError for judgements that cannot teach, UsageError for settings that cannot be, TrainingError for a run
     that failed, StorageError for a folder that cannot be written.
     """

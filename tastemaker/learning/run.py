@@ -100,7 +100,7 @@ class Run:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)
 

@@ -106,9 +106,7 @@ def test_other_loaders_give_the_same_number_and_no_sigmoid(saved: Path) -> None:
     assert [a["score"] for a in answers] == pytest.approx(tm.load(saved).score(TEXTS[:3]), abs=1e-4)
 
 
-def test_a_loader_that_disagrees_stops_the_save(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loader_that_disagrees_stops_the_save(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tm.load(saved)
     monkeypatch.setattr(proof, "TOLERANCE", -1.0)
     with pytest.raises(tm.ModelError, match="differently through"):

@@ -158,7 +158,7 @@ def _parquet_rows(path: Path) -> Rows:
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             _checked_header(file.schema_arrow.names, path)
             for batch in file.iter_batches(batch_size=_BATCH):
                 for number, row in enumerate(batch.to_pylist(), number + 1):  # noqa: B020  counts on through the batches
