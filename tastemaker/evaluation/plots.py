@@ -50,7 +50,8 @@ _STYLE: Any = {
     "svg.hashsalt": "tastemaker",  # the same figure is the same file
 }
 
-_TITLE_WIDTH = 56  # characters that fit above one panel
+_TITLE_WIDTH = 46  # characters that fit above one panel
+_HEADING_WIDTH = 96  # characters that fit above all of them
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def overview_png(evaluation: Evaluation) -> bytes:
         figure = f"{NAMES[found.yardstick.headline]} {shown(found.yardstick.headline, estimate)}"
         heads.append(f"{figure} on {found.n:,} {found.kind}s")
     heading = " · ".join(heads)
-    return _rendered(panels(evaluation), columns=2, heading=heading[:1].upper() + heading[1:], form="png")
+    heading = textwrap.fill(heading[:1].upper() + heading[1:], _HEADING_WIDTH)
+    return _rendered(panels(evaluation), columns=2, heading=heading, form="png")
 
 
 def _rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str) -> bytes:

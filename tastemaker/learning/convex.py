@@ -1,8 +1,8 @@
 """The convex fit of a linear backbone: the same likelihood as a network's, maximised in seconds.
 
-Maximises ln P(evidence | scores Xw, links) − ½ · strength · |w|² over the weights w and the links' parameters by L-BFGS.
-PyTorch differentiates the n scores' log-likelihood, whatever mixture of judgements it is; the chain rule through the
-sparse X is one product. The backbone needs no intercept here: every link has its own.
+Maximises ln P(evidence | scores Xw, links) − ½ · strength · |w|² by L-BFGS, over the weights w and the links' intercepts
+and thresholds. PyTorch differentiates the n scores' log-likelihood, whatever mixture of judgements it is; the chain rule
+through the sparse X is one product. The backbone needs no intercept here: every link has its own.
 """
 
 from collections.abc import Mapping
@@ -84,8 +84,8 @@ def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float
 class Objective:
     """What the fit minimises, per text, and its gradient, as functions of one vector: weights, then links' parameters.
 
-    rows: float64 [n, f], the texts' features. The links' parameters are counted in units in which moving one changes the
-    scores about as much as moving the weight of the most telling n-gram does: L-BFGS needs a fifth of the steps.
+    rows: float64 [n, f], the texts' features. The links' parameters are counted in units in which moving one changes
+    the scores about as much as moving the weight of the most telling n-gram does: L-BFGS needs a fifth of the steps.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The `linear` backbone: a text's score is a weighted sum over its word n-grams. No network, no limit on length.
 
-Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them. Rows have length 1, so
-that a long review is not surer than a short one only for being long.
+Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them. Rows have length 1,
+so that a long review is not surer than a short one only for being long.
 """
 
 import json
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,10 +32,10 @@ _MOST_NGRAMS = 8
 class Linear:
     """How the linear backbone reads text and how strongly its weights are held back.
 
-    ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count. weighting: "nb" is presence
-    times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" is the sublinear TF-IDF. strength: the precision
-    of the weights' Gaussian prior (scikit-learn's 1/C). smoothing: added to every count of the log-count ratio.
-    template: how a prompt and the text that answers it are joined.
+    ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count.
+    weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" the sublinear TF-IDF.
+    strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C). smoothing: added to every count of the
+    log-count ratio. template: how a prompt and the text that answers it are joined.
     """
 
     ngrams: int = 3
@@ -129,7 +129,7 @@ class LinearBackbone:
 
     def save(self, folder: Path) -> None:
         """Write `linear.safetensors`: names, weights, scales, the intercept, and the settings as JSON in its head."""
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "names": self.names,
             "weights": self.weights,
             "scales": self.scales,
@@ -162,7 +162,8 @@ class LinearBackbone:
         """Return one line for people: `linear, word 1–3-grams, 1 203 441 features`."""
         longest = self.settings.ngrams
         grams = "words" if longest == 1 else f"word 1–{longest}-grams"
-        return f"{self.kind}, {grams}, {len(self.names):,} features".replace(",", " ").replace("  ", ", ")
+        number = f"{len(self.names):,}".replace(",", " ")
+        return f"{self.kind}, {grams}, {number} features"
 
     def _check(self, path: Path) -> None:
         """Raise ModelError where the tensors cannot belong together."""

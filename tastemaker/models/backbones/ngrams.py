@@ -1,9 +1,9 @@
 """Word n-grams of many texts at once, each named by one 64-bit number.
 
 A token is a lower-cased word, a punctuation mark, or one character of a script that is written without spaces. Its name
-is the first 64 bits of its BLAKE2b hash, the same on every machine; the name of an n-gram is a polynomial of its tokens'
-names. Two of the 10⁷ n-grams of a corpus share a name with a probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵, which is why no
-vocabulary of strings is kept and everything after the regular expression is whole-array arithmetic.
+is 64 bits of its BLAKE2b hash, the same on every machine; an n-gram's name is a polynomial of its tokens' names. That
+any two of the 10⁷ n-grams of a corpus share a name has a probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵, so no vocabulary of
+strings is kept, and everything after the regular expression is whole-array arithmetic.
 """
 
 import re
@@ -17,7 +17,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 # Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word ends.
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
 _TOKEN = re.compile(rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]")
 _LINE_BREAK = re.compile(r"<br\s*/?>")
