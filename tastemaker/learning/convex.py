@@ -1,8 +1,8 @@
 """The convex fit of a linear backbone: the same likelihood as a network's, maximised in seconds.
 
-Maximises ln P(evidence | scores Xw, links) − ½ · strength · |w|² by L-BFGS, over the weights w and the links' intercepts
-and thresholds. PyTorch differentiates the n scores' log-likelihood, whatever mixture of judgements it is; the chain rule
-through the sparse X is one product. The backbone needs no intercept here: every link has its own.
+L-BFGS maximises ln P(evidence | scores Xw, links) − ½ · strength · |w|² over the weights w and the links' intercepts
+and thresholds. PyTorch differentiates the n scores' log-likelihood, whatever mixture of judgements it is; the chain
+rule through the sparse X is one product. The backbone needs no intercept here: every link has its own.
 """
 
 from collections.abc import Mapping

@@ -197,6 +197,8 @@ class Descent:
             for name, value in self.optimizer.state[parameter].items():
                 tensors[f"adam.{number}.{name}"] = value
         tensors["generator"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
         own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}  # tied weights: one copy each
         return Checkpoint(self.standing.step, {"standing": asdict(self.standing)}, own)
 
@@ -212,10 +214,10 @@ class Descent:
         for number, parameter in enumerate(self._parameters()):
             prefix = f"adam.{number}."
             found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            self.optimizer.state[parameter] = {
-                name: value.to(self.device) if value.ndim else value for name, value in found.items()
-            }
+            self.optimizer.state[parameter] = {name: value.to(self.device) for name, value in found.items()}
         torch.set_rng_state(tensors["generator"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
 
     def _stop_not_finite(self, loss: float, norm: float) -> None:
         self.run_folder.log(self.standing.step, {"loss": loss, "gradient_norm": norm})

@@ -96,7 +96,9 @@ def test_the_steps_of_a_pool_are_not_in_order_of_length():
     lengths = list(range(1, 201))
     means = [np.mean([lengths[i] for i in step]) for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)]
     assert means != sorted(means)
-    assert max(np.ptp([lengths[i] for i in step]) for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)) == 9
+    assert (
+        max(np.ptp([lengths[i] for i in step]) for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)) == 9
+    )
 
 
 @given(LENGTHS.filter(bool), st.integers(1, 2000), st.randoms())

@@ -21,7 +21,9 @@ def processor(monkeypatch):
     return says
 
 
-@pytest.mark.parametrize(("has", "expected"), [({}, "float32"), ({"bf16": True}, "bfloat16"), ({"amx": True}, "bfloat16")])
+@pytest.mark.parametrize(
+    ("has", "expected"), [({}, "float32"), ({"bf16": True}, "bfloat16"), ({"amx": True}, "bfloat16")]
+)
 def test_training_takes_bfloat16_only_where_the_processor_has_it(processor, has, expected):
     processor(vnni=True, **has)
     assert choose_precision(CPU) == getattr(torch, expected)

@@ -33,7 +33,7 @@ class Linear:
     """How the linear backbone reads text and how strongly its weights are held back.
 
     ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count.
-    weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" the sublinear TF-IDF.
+    weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" sublinear TF-IDF.
     strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C). smoothing: added to every count of the
     log-count ratio. template: how a prompt and the text that answers it are joined.
     """

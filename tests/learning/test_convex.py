@@ -1,0 +1,227 @@
+"""The convex fit: scikit-learn's optimum where both solve one problem, the right gradient, and real reviews."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from scipy.optimize import check_grad
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
+from tastemaker.data.read import read
+from tastemaker.errors import DataError
+from tastemaker.learning.convex import (
+    Objective,
+    fit_linear,
+    inverse_document_frequencies,
+    learned_parameters,
+    log_count_ratios,
+    positivity,
+)
+from tastemaker.learning.corpus import Corpus, Links
+from tastemaker.models.backbones.linear import Linear, LinearBackbone
+from tastemaker.models.backbones.ngrams import tokens
+from tastemaker.models.links import links_from
+
+GOOD = "lovely bright moving clever warm".split()
+BAD = "dull clumsy grey tired empty".split()
+
+
+def film(good: int, seed: int) -> str:
+    """Return a text of `good` good words and 5 − `good` bad ones."""
+    draw = np.random.default_rng(seed)
+    words = [*draw.choice(GOOD, good), *draw.choice(BAD, 5 - good)]
+    return " ".join(["a", *draw.permutation(words), "film", str(seed % 7)])
+
+
+def judged(texts: int, kinds: str = "label grade rating") -> list[Judgement]:
+    """Return judgements of texts whose share of good words is their worth."""
+    draw = np.random.default_rng(0)
+    found: list[Judgement] = []
+    for seed in range(texts):
+        good = int(draw.integers(0, 6))
+        text, worth = film(good, seed), good + draw.normal(scale=0.7)
+        found += [Label(text, bool(worth > 2.5))] if "label" in kinds else []
+        found += [Grade(text, int(np.clip(round(worth), 0, 5)), 0, 5)] if "grade" in kinds else []
+        found += [Rating(text, float(20 * worth))] if "rating" in kinds else []
+    return found
+
+
+def fitted(judgements: list[Judgement], **settings: Any) -> tuple[LinearBackbone, Links, Corpus]:
+    tolerance = settings.pop("tolerance", 1e-7)
+    links = links_from(judgements)
+    corpus = Corpus.of(judgements, links)
+    return fit_linear(corpus, links, Linear(**settings), tolerance=tolerance), links, corpus
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0, 10.0])
+def test_labels_with_tfidf_give_logistic_regressions_optimum(strength: float) -> None:
+    judgements = judged(200, "label")
+    settings: Any = {"ngrams": 2, "weighting": "tfidf", "strength": strength, "tolerance": 1e-15}
+    model, links, corpus = fitted(judgements, **settings)
+    texts = [example.text for example in corpus.examples]
+    reader = TfidfVectorizer(tokenizer=tokens, token_pattern=None, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    peer = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10000)
+    peer.fit(reader.fit_transform(texts), [j.positive for j in judgements if isinstance(j, Label)])
+    assert len(model.names) == len(reader.vocabulary_)
+    ours = links[Label].predict(torch.from_numpy(model.score(corpus.examples).values)).detach().numpy()
+    theirs = peer.predict_proba(reader.transform(texts))[:, 1]
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert float(np.ptp(theirs)) > 0.1
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    """Over weights and every link's parameters, with all three kinds at once, in float64."""
+    judgements = judged(30)
+    links = links_from(judgements)
+    corpus = Corpus.of(judgements, links)
+    for link in links.values():
+        link.double()
+    draw = np.random.default_rng(3)
+    rows = sp.csr_matrix(draw.normal(size=(len(corpus), 6)) * (draw.random((len(corpus), 6)) < 0.5))
+    objective = Objective(rows, corpus.evidence, links, strength=0.7)
+    point = objective.start() + draw.normal(scale=0.3, size=len(objective.start()))
+    assert len(point) == 6 + 1 + 5 + 1  # label: intercept; grade: 5 thresholds; rating: intercept
+    gradient = objective(point)[1]
+    error = check_grad(lambda p: objective(p)[0], lambda p: objective(p)[1], point, epsilon=1e-6)
+    assert error < 1e-5 * max(1, float(np.linalg.norm(gradient)))
+    assert np.abs(gradient).min() > 1e-6
+
+
+def test_the_value_is_the_penalised_log_likelihood_by_hand() -> None:
+    """Two texts, one feature: s = (w, −w), labels yes and no: −2 ln σ(w) + ½ · strength · w², for each text half."""
+    judgements: list[Judgement] = [Label("x", True), Label("y", False)]
+    links = links_from(judgements)
+    corpus = Corpus.of(judgements, links)
+    rows = sp.csr_matrix([[1.0], [-1.0]])
+    value, gradient = Objective(rows, corpus.evidence, links, strength=0.5)(np.array([1.2, 0.0]))
+    assert value == pytest.approx((2 * np.log1p(np.exp(-1.2)) + 0.25 * 1.2**2) / 2)
+    assert gradient[0] == pytest.approx((-2 / (1 + np.exp(1.2)) + 0.5 * 1.2) / 2)
+
+
+def test_log_count_ratios_by_hand() -> None:
+    """good, film | bad, film: p = (good 2, film 2, bad 1), q = (1, 2, 2), both sum to 5: ln 2, 0, −ln 2."""
+    occurrences = sp.csr_matrix([[3.0, 1.0, 0.0], [0.0, 1.0, 1.0]])  # good film bad; only presence counts
+    found = log_count_ratios(occurrences, np.array([1.0, 0.0]), smoothing=1.0)
+    assert found == pytest.approx([np.log(2), 0, -np.log(2)])
+    # half positive: good belongs to both classes alike: p = (1.5, 1.5, 1) of 4, q = (1.5, 2.5, 2) of 6
+    soft = log_count_ratios(occurrences, np.array([0.5, 0.0]), smoothing=1.0)
+    assert soft == pytest.approx(np.log([1.5 / 4 / (1.5 / 6), 1.5 / 4 / (2.5 / 6), 1 / 4 / (2 / 6)]))
+
+
+def test_inverse_document_frequencies_by_hand() -> None:
+    """Three texts: held by 1 and by 3: ln(4/2) + 1 and ln(4/4) + 1."""
+    occurrences = sp.csr_matrix([[5.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
+    assert inverse_document_frequencies(occurrences) == pytest.approx([np.log(2) + 1, 1])
+
+
+def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
+    """Grades 1 2 2 5 rank 1 2½ 2½ 4, so 0 ½ ½ 1; labels 0 and 1; a text with both has their mean."""
+    judgements: list[Judgement] = [
+        *(Grade(text, grade, 1, 5) for text, grade in zip("abcd", (1, 2, 2, 5), strict=True)),
+        *(Label("a", False), Label("b", True)),
+    ]
+    corpus = Corpus.of(judgements, links_from(judgements))
+    assert positivity(corpus.evidence, 5).tolist() == pytest.approx([0, 0.75, 0.5, 1, 0.5])
+
+
+@pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label rating", "label grade rating"])
+@pytest.mark.parametrize("weighting", ["nb", "tfidf"])
+def test_every_mixture_teaches_the_same_taste(kinds: str, weighting: str) -> None:
+    model, links, corpus = fitted(judged(300, kinds), weighting=weighting, strength=0.3)
+    new = [Example(film(good, 1000 + seed)) for seed in range(20) for good in range(6)]
+    scores = model.score(new).values
+    assert np.corrcoef(scores, np.tile(np.arange(6), 20))[0, 1] > 0.93
+    for link in links.values():
+        said = link.predict(torch.from_numpy(scores)).detach().numpy()
+        assert said[5::6].mean() > said[2::6].mean() > said[::6].mean()
+
+
+def test_links_are_learned_in_place_but_for_their_scale() -> None:
+    judgements = judged(200)
+    links = links_from(judgements)
+    before = {kind: link.as_dict() for kind, link in links.items()}
+    moved = {id(p) for p in learned_parameters(links)}
+    fit_linear(Corpus.of(judgements, links), links, Linear())
+    for kind, link in links.items():
+        after = link.as_dict()
+        assert {p.dtype for p in link.parameters()} == {torch.float32}
+        assert all(p.requires_grad for p in link.parameters())
+        assert after["slope"] == 1
+        assert after != before[kind]
+    assert links[Rating].as_dict()["log_sd"] == 0
+    assert moved == {id(p) for p in learned_parameters(links)}
+
+
+def test_a_stronger_prior_gives_smaller_weights() -> None:
+    sizes = [float(np.abs(fitted(judged(100), strength=s)[0].weights).sum()) for s in (0.01, 0.1, 1.0, 1e9)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 1e-3
+
+
+def test_the_same_judgements_give_the_same_bits() -> None:
+    one, two = (fitted(judged(150))[0] for _ in range(2))
+    assert np.array_equal(one.names, two.names)
+    assert np.array_equal(one.weights, two.weights)
+
+
+def test_the_order_of_the_judgements_changes_nothing_that_matters() -> None:
+    judgements = judged(100, "label")
+    one, two = fitted(judgements, tolerance=1e-15)[0], fitted(judgements[::-1], tolerance=1e-15)[0]
+    assert np.array_equal(one.names, two.names)
+    assert one.weights == pytest.approx(two.weights, abs=1e-4)
+
+
+def test_a_prompt_is_read_too() -> None:
+    texts = [(film(k % 6, k), k % 6 > 2) for k in range(100)]
+    model, links, _ = fitted([Label("the same answer", positive, prompt=text) for text, positive in texts])
+    good, bad = model.score([Example("the same answer", "lovely warm"), Example("the same answer", "dull grey")]).values
+    assert good > bad
+
+
+def test_chinese_is_learned_by_its_characters() -> None:
+    judgements = [Label(f"这部电影{'很好看' if k % 2 else '太无聊'}第{k}", bool(k % 2)) for k in range(40)]
+    model, links, _ = fitted(list(judgements))
+    scores = torch.from_numpy(model.score([Example("剧情很好看"), Example("剧情太无聊")]).values)
+    good, bad = links[Label].predict(scores).tolist()
+    assert good > 0.9
+    assert bad < 0.1
+
+
+def test_texts_that_share_no_word_are_refused() -> None:
+    lonely: list[Judgement] = [Label(f"w{k}x w{k}y", bool(k % 2)) for k in range(8)]
+    with pytest.raises(DataError, match=r"no word is held by 2 of the 8 texts.*lower min_count"):
+        fitted(lonely)
+    model, _, _ = fitted(lonely, min_count=1)
+    assert len(model.names) == 8 * 3
+
+
+def test_a_word_repeated_in_one_text_does_not_count_twice() -> None:
+    judgements: list[Judgement] = [Label("echo echo echo film", True), Label("film", False)]
+    model, _, _ = fitted(judgements)
+    assert len(model.names) == 1
+
+
+def test_one_class_is_refused_before_the_fit() -> None:
+    with pytest.raises(DataError, match="one class"):
+        fitted([Label("a b", True), Label("b a", True)])
+
+
+@pytest.mark.slow
+def test_real_reviews_are_learned(shared_data: Path) -> None:
+    archive = shared_data / "aclImdb.tar.gz"
+    train = read(archive, split="train", limit=4000)
+    test = read(archive, split="test", limit=2000)
+    labels, grades = ([j for j in train if isinstance(j, kind)] for kind in (Label, Grade))
+    model, links, _ = fitted(list(labels))
+    said = {j.text: j.positive for j in test if isinstance(j, Label)}
+    found = links[Label].predict(torch.from_numpy(model.score([Example(text) for text in said]).values))
+    assert float(((found > 0.5).numpy() == list(said.values())).mean()) >= 0.86
+    model, links, _ = fitted(list(grades), strength=0.1)
+    given = {j.text: j.grade for j in test if isinstance(j, Grade)}
+    found = links[Grade].predict(torch.from_numpy(model.score([Example(text) for text in given]).values))
+    assert np.corrcoef(found.detach().numpy(), list(given.values()))[0, 1] >= 0.72
