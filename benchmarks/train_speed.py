@@ -3,7 +3,7 @@
     python benchmarks/train_speed.py                    # a few steps each, taking turns
     python benchmarks/train_speed.py --loss-curve 100   # also: is the loss curve that of plain float32 training?
 
-The peer: batches of 10, everything padded to 512, float32, dropout on, transformers' own forward pass, AdamW 5e-5. Ours:
+The peer: batches of 10, all padded to 512, float32, dropout on, transformers' own forward pass, AdamW 5e-5. Ours:
 the same batches of 10 and the same optimiser settings, but texts of like lengths, no padding to speak of, dropout off,
 the short forward pass and whatever precision the processor gains by. The loss curve compares ours with transformers'
 own forward pass in float32, one text at a time and so without padding, dropout off, on the same texts in the same

@@ -129,7 +129,7 @@ def learned_parameters(links: Links) -> list[nn.Parameter]:
     noise: weights outnumber texts, so it would shrink to nothing. Calibration finds both on texts the fit never saw.
     """
     held = ("slope", "log_sd")
-    return [p for link in links.values() for name, p in link.named_parameters() if name not in held]
+    return [p for link in links.values() for name, p in link.named_parameters() if name not in held and p.requires_grad]
 
 
 def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:

@@ -146,13 +146,15 @@ def _descend(
     """Open the network and train it; return it and the number of steps."""
     from tastemaker.learning.descent import Descent
     from tastemaker.models.backbones.network import Network
+    from tastemaker.models.backbones.opening import DEFAULT_MAX_LENGTH
     from tastemaker.models.backbones.tiny import make_tiny
 
     device_name, precision, seed = where
     device = choose_device(device_name)
     if isinstance(settings, Tiny):
         texts = [e.text if e.prompt is None else f"{e.prompt}\n\n{e.text}" for e in division.train.examples]
-        network = make_tiny(texts, vocabulary=settings.vocabulary, max_length=settings.max_length or 256, seed=seed)
+        options: Mapping[str, Any] = {"vocabulary": settings.vocabulary, "dropout": settings.dropout, "seed": seed}
+        network = make_tiny(texts, max_length=settings.max_length or DEFAULT_MAX_LENGTH, cut=settings.cut, **options)
     else:
         limits: Mapping[str, Any] = {
             "max_length": settings.max_length,

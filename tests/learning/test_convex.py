@@ -27,8 +27,8 @@ from tastemaker.models.backbones.linear import Linear, LinearBackbone
 from tastemaker.models.backbones.ngrams import tokens
 from tastemaker.models.links import links_from
 
-GOOD = "lovely bright moving clever warm".split()
-BAD = "dull clumsy grey tired empty".split()
+GOOD = ["lovely", "bright", "moving", "clever", "warm"]
+BAD = ["dull", "clumsy", "grey", "tired", "empty"]
 
 
 def film(good: int, seed: int) -> str:
@@ -132,7 +132,7 @@ def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
 @pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label rating", "label grade rating"])
 @pytest.mark.parametrize("weighting", ["nb", "tfidf"])
 def test_every_mixture_teaches_the_same_taste(kinds: str, weighting: str) -> None:
-    model, links, corpus = fitted(judged(300, kinds), weighting=weighting, strength=0.3)
+    model, links, _ = fitted(judged(300, kinds), weighting=weighting, strength=0.3)
     new = [Example(film(good, 1000 + seed)) for seed in range(20) for good in range(6)]
     scores = model.score(new).values
     assert np.corrcoef(scores, np.tile(np.arange(6), 20))[0, 1] > 0.93
@@ -150,7 +150,6 @@ def test_links_are_learned_in_place_but_for_their_scale() -> None:
     for kind, link in links.items():
         after = link.as_dict()
         assert {p.dtype for p in link.parameters()} == {torch.float32}
-        assert all(p.requires_grad for p in link.parameters())
         assert after["slope"] == 1
         assert after != before[kind]
     assert links[Rating].as_dict()["log_sd"] == 0
@@ -178,7 +177,7 @@ def test_the_order_of_the_judgements_changes_nothing_that_matters() -> None:
 
 def test_a_prompt_is_read_too() -> None:
     texts = [(film(k % 6, k), k % 6 > 2) for k in range(100)]
-    model, links, _ = fitted([Label("the same answer", positive, prompt=text) for text, positive in texts])
+    model, _, _ = fitted([Label("the same answer", positive, prompt=text) for text, positive in texts])
     good, bad = model.score([Example("the same answer", "lovely warm"), Example("the same answer", "dull grey")]).values
     assert good > bad
 

@@ -62,9 +62,7 @@ class Encoder:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_reading(self.max_length, self.cut)
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout {self.dropout}: must be at least 0 and below 1.")
+        _check_reading(self.max_length, self.cut, self.dropout)
 
 
 @dataclass(frozen=True)
@@ -77,16 +75,18 @@ class Tiny:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_reading(self.max_length, self.cut)
+        _check_reading(self.max_length, self.cut, self.dropout)
         if self.vocabulary < 300:
             raise UsageError(f"vocabulary {self.vocabulary}: must be at least 300 (256 bytes and special tokens).")
 
 
-def _check_reading(max_length: int | None, cut: Cut) -> None:
+def _check_reading(max_length: int | None, cut: Cut, dropout: float) -> None:
     if max_length is not None and max_length < 8:
         raise UsageError(f"max_length {max_length}: must be at least 8 tokens.")
     if cut not in ("left", "right"):
         raise UsageError(f"cut {cut!r}: must be left (keep the end of a long text) or right (keep its start).")
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout {dropout}: must be at least 0 and below 1.")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts
 from tastemaker.models.scores import Scores
 
 WEIGHTS = "linear.safetensors"
-_FORMAT = "tastemaker.linear.1"
+FORMAT = 1
 _MOST_NGRAMS = 8
 
 
@@ -135,8 +135,9 @@ class LinearBackbone:
             "scales": self.scales,
             "intercept": np.array([self.intercept]),
         }
+        head = {"linear": json.dumps({"format": FORMAT, **asdict(self.settings)})}  # one entry: several have no order
         with writing_file(Path(folder) / WEIGHTS) as temporary:
-            temporary.write_bytes(save(tensors, {"format": _FORMAT, "settings": json.dumps(asdict(self.settings))}))
+            temporary.write_bytes(save(tensors, head))
 
     @staticmethod
     def load(folder: Path) -> "LinearBackbone":
@@ -146,11 +147,11 @@ class LinearBackbone:
             raise ModelError(f"{path}: this file is missing, so the model has no weights. Copy the folder whole again.")
         try:
             with safe_open(path, framework="numpy") as file:
-                head = file.metadata() or {}
+                head = json.loads((file.metadata() or {}).get("linear", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-            if head.get("format") != _FORMAT:
-                raise ModelError(f"{path}: format {head.get('format')!r}; this version reads {_FORMAT!r}.")
-            settings = Linear(**json.loads(head["settings"]))
+            if (found := head.pop("format", None)) != FORMAT:
+                raise ModelError(f"{path}: format {found!r} of a linear model; this version reads {FORMAT}.")
+            settings = Linear(**head)
             intercept = float(tensors["intercept"].item())
             read = LinearBackbone(settings, tensors["names"], tensors["weights"], tensors["scales"], intercept)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, UsageError) as error:

@@ -9,13 +9,21 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from tastemaker.errors import DataError
 from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.opening import draw_head, head_of, make_ready
+from tastemaker.models.backbones.opening import Cut, draw_head, head_of, make_ready
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LAYERS, _WIDTH, _HEADS = 2, 128, 4
 
 
-def make_tiny(texts: Iterable[str], *, vocabulary: int = 8000, max_length: int = 512, seed: int = 0) -> Network:
+def make_tiny(
+    texts: Iterable[str],
+    *,
+    vocabulary: int = 8000,
+    max_length: int = 512,
+    cut: Cut = "left",
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Network:
     """Return an untrained network of 2 layers, 128 wide, with a byte-level tokenizer learned from `texts`.
 
     vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special tokens). The same texts and
@@ -31,8 +39,8 @@ def make_tiny(texts: Iterable[str], *, vocabulary: int = 8000, max_length: int =
         num_attention_heads=_HEADS,
         intermediate_size=4 * _WIDTH,
         max_position_embeddings=max_length,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         pad_token_id=tokenizer.pad_token_id,
     )
     config.num_labels = 1
@@ -41,7 +49,7 @@ def make_tiny(texts: Iterable[str], *, vocabulary: int = 8000, max_length: int =
         module = BertForSequenceClassification(config)
         make_ready(module, tokenizer, "tiny")
         draw_head(head_of(module))
-    return Network(module, tokenizer, max_length=max_length, cut="left")
+    return Network(module, tokenizer, max_length=max_length, cut=cut)
 
 
 def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
