@@ -144,7 +144,7 @@ def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path)
     out = tmp_path / "new"
     fails(run("fit", source), "--out")
     fails(run("fit", source, "--out", out, "--nonsense"), "nonsense")
-    fails(run("fit", source, "--out", out, "--epochs", "many"), "many")
+    fails(run("fit", source, "--out", out, "--epochs", "many"), "--epochs", "integer")
     fails(run("fit", source, "--out", out, "--target", "stars"), "stars")
     fails(run("fit", source, "--out", out, "--epochs", 3), "--epochs", "linear")
     fails(run("fit", source, "--out", out, "--backbone", "tiny", "--epochs", 0), "epochs 0")

@@ -4,7 +4,37 @@ import pytest
 
 import tastemaker as tm
 
-PUBLIC = ["Columns", "Contract", "DataError", "Encoder", "Evaluation", "Example", "Grade", "InputError", "Label", "Linear", "MissingExtra", "ModelError", "Rating", "RewardModel", "StorageError", "TastemakerError", "Tiny", "Training", "TrainingError", "UsageError", "evaluate", "fetch", "fit", "load", "read", "read_examples", "score_file", "split", "write_report"]
+PUBLIC = [
+    "Columns",
+    "Contract",
+    "DataError",
+    "Encoder",
+    "Evaluation",
+    "Example",
+    "Grade",
+    "InputError",
+    "Label",
+    "Linear",
+    "MissingExtra",
+    "ModelError",
+    "Rating",
+    "RewardModel",
+    "StorageError",
+    "TastemakerError",
+    "Tiny",
+    "Training",
+    "TrainingError",
+    "UsageError",
+    "evaluate",
+    "fetch",
+    "fit",
+    "load",
+    "read",
+    "read_examples",
+    "score_file",
+    "split",
+    "write_report",
+]
 
 
 def test_the_public_names_are_exactly_these() -> None:

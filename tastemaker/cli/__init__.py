@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import typer
 
 from tastemaker.cli.demo import demo
@@ -16,6 +15,9 @@ from tastemaker.cli.fetch import fetch
 from tastemaker.cli.fit import fit
 from tastemaker.cli.score import score
 from tastemaker.errors import TastemakerError
+
+# typer carries its own click, whose exceptions are reached through the one that typer makes public
+_BAD_USAGE: Any = typer.BadParameter.__mro__[1:3]
 
 app = typer.Typer(
     name="tastemaker",
@@ -38,7 +40,7 @@ def _common(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if "--debug" in given:
         given.remove("--debug")
         given.insert(0, "--debug")
@@ -52,12 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given[:1] == ["--debug"]:
             raise
         code = _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stdout.write(error.format_message() + "\n")
-        code = 2
-    except click.ClickException as error:
+    except _BAD_USAGE as error:
         code = _fail(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = _fail("stopped from outside; what was finished is kept.", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does

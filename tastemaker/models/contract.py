@@ -1,8 +1,8 @@
 """What a saved score means: `tastemaker.json`, beside the weights.
 
-The contract says how a text becomes one number (template, length limit, side that is cut, pooling), what the number means
-(links, anchor), where it comes from (data, settings, evaluation) and what proves it (differences after reloading, digests
-of the weights). A folder without it, or with other weights than it names, is not a reward model.
+The contract says how a text becomes one number (template, length limit, side that is cut, pooling), what the number
+means (links, anchor), where it comes from (data, settings, evaluation) and what proves it (differences after reloading,
+digests of the weights). A folder without it, or with other weights than it names, is not a reward model.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """A saved model reloads to the same number everywhere, or it is not saved.
 
-Sample texts (short, long, too long, odd characters) are scored by the model in memory; the saved folder is then opened as
-its users will open it, and the largest difference of each way is written down. Ways that an architecture cannot take
-(left padding where positions are absolute and cannot be handed in) are named with the reason instead of a number.
+Sample texts (short, long, too long, odd characters) are scored by the model in memory; the saved folder is then opened
+as its users will open it, and the largest difference of each way is written down. Ways that an architecture cannot take
+(left padding where the score is read at the first place) are named with the reason instead of a number.
 """
 
 import inspect

@@ -137,7 +137,21 @@ def test_training_settings_are_checked() -> None:
 
 
 def _command(source: Path, out: Path, *more: str) -> list[str]:
-    options = ["--backbone", "tiny", "--epochs", "3", "--max-length", "32", "--evaluations", "12", "--patience", "12", "--batch-size", "8", "--quiet"]
+    options = [
+        "--backbone",
+        "tiny",
+        "--epochs",
+        "3",
+        "--max-length",
+        "32",
+        "--evaluations",
+        "12",
+        "--patience",
+        "12",
+        "--batch-size",
+        "8",
+        "--quiet",
+    ]
     return [sys.executable, "-m", "tastemaker", "fit", str(source), "--out", str(out), *options, *more]
 
 

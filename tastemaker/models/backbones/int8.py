@@ -18,8 +18,14 @@ from transformers.activations import GELUActivation
 
 from tastemaker.models.backbones.parts import Encoder, FeedForward, Layer, Part
 
-_EXACT_UNITS = 32
-"""Hidden units of a feed-forward layer that stay in float32: those with the widest ranges."""
+_EXACT_UNITS = 8
+"""Hidden units of a feed-forward layer that are not rounded: those with the widest ranges."""
+
+_GROUPS = (3, 5, 8)
+"""Sixteenths of the other hidden units that share their steps: the wide ones, the middle, the narrow ones."""
+
+_SHARE = 0.7
+"""How much of the rounding the weights carry: 0 leaves all of it to the activations, 1 to the weights (SmoothQuant's α)."""
 
 
 @dataclass(slots=True)
@@ -119,9 +125,9 @@ class _Codes:
 
     @classmethod
     def of(cls, seen: Range, weight: Tensor) -> "_Codes":
-        """Share the rounding between a channel's values and its column of `weight` [out, d] (SmoothQuant, α = ½)."""
+        """Share the rounding between a channel's values and its column of `weight` [out, d]."""
         widths = (seen.high - seen.low).clamp(min=1e-6)
-        steps = (widths / weight.abs().amax(0).clamp(min=1e-6)).sqrt()
+        steps = widths**_SHARE / weight.abs().amax(0).clamp(min=1e-6) ** (1 - _SHARE)
         steps = steps * (widths / steps).max() / 255
         return cls(steps, 127.5 - (seen.high + seen.low) / 2 / steps)
 
@@ -179,23 +185,48 @@ def _feed_forward(wide: Part, ranges: Ranges) -> Part:
         widened = _Codes.of(ranges.wide, narrow)
         second = _Product.of(narrow, narrow_bias, widened, ranges.wide.mean)
         return lambda values: second(widened(wide.activation(first(attended(values)))))
-    exact, rounded = _split_units(ranges.wide)
-    kept = Range(ranges.wide.low[rounded], ranges.wide.high[rounded], ranges.wide.total[rounded], ranges.wide.count)
-    leaving = _Codes.alike(kept)
-    first = _Product.of(widen[rounded], widen_bias[rounded], attended, ranges.attended.mean)
-    second = _Product.of(narrow[:, rounded], narrow_bias, leaving, kept.mean)
+    exact, *groups = _split_units(ranges.wide)
+    rounded = [_Units.of(wide, ranges, attended, units) for units in groups]
     widen, widen_bias, narrow = widen[exact].double(), widen_bias[exact].double(), narrow[:, exact].double()
 
     def feed_forward(values: Tensor) -> Tensor:
-        product = second(first.gelu_codes(attended(values), leaving))
+        codes = attended(values)
         # float64, because the last digit of a float32 product hangs on the batch, and 8-bit rounding would amplify it
-        return product.add_(linear(gelu(linear(values.double(), widen, widen_bias)), narrow))
+        product = linear(gelu(linear(values.double(), widen, widen_bias)), narrow).float().add_(narrow_bias)
+        for units in rounded:
+            product.add_(units(codes))
+        return product
 
     return feed_forward
 
 
-def _split_units(wide: Range) -> tuple[Tensor, Tensor]:
-    """Return the hidden units that stay exact (the widest ranges), and the others, in order."""
-    count = min(_EXACT_UNITS, len(wide.low) // 8)
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """Some hidden units of a feed-forward layer, alike in range: codes [.., d] → their share of the result [.., d]."""
+
+    first: _Product
+    leaving: _Codes
+    second: _Product
+
+    @classmethod
+    def of(cls, wide: FeedForward, ranges: Ranges, attended: _Codes, units: Tensor) -> "_Units":
+        """Round the weights of `units`; the result's bias is left out."""
+        (widen, widen_bias), (narrow, narrow_bias) = _weights(wide.widen), _weights(wide.narrow)
+        seen = Range(ranges.wide.low[units], ranges.wide.high[units], ranges.wide.total[units], ranges.wide.count)
+        leaving = _Codes.alike(seen)
+        first = _Product.of(widen[units], widen_bias[units], attended, ranges.attended.mean)
+        second = _Product.of(narrow[:, units], torch.zeros_like(narrow_bias), leaving, seen.mean)
+        return cls(first, leaving, second)
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        return self.second(self.first.gelu_codes(codes, self.leaving))
+
+
+def _split_units(wide: Range) -> list[Tensor]:
+    """Return the hidden units that stay exact (the widest ranges), and groups of the others, alike in range."""
+    exact = min(_EXACT_UNITS, len(wide.low) // 8)
     by_width = (wide.high - wide.low).argsort(descending=True, stable=True)
-    return by_width[:count].sort().values, by_width[count:].sort().values
+    rest = len(by_width) - exact
+    counts = [exact, *(rest * share // 16 for share in _GROUPS[:-1])]
+    counts.append(len(by_width) - sum(counts))
+    return [units.sort().values for units in by_width.split(counts)]

@@ -9,7 +9,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from tastemaker.errors import DataError
 from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.opening import Cut, draw_head, head_of, make_ready
+from tastemaker.models.backbones.opening import draw_head, head_of, make_ready
+from tastemaker.models.backbones.reading import Cut
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LAYERS, _WIDTH, _HEADS = 2, 128, 4
