@@ -50,7 +50,7 @@ _STYLE: Any = {
     "svg.hashsalt": "tastemaker",  # the same figure is the same file
 }
 
-_TITLE_WIDTH = 46  # characters that fit above one panel
+_TITLE_WIDTH = 52  # characters that fit above one panel
 _HEADING_WIDTH = 96  # characters that fit above all of them
 
 
