@@ -40,7 +40,9 @@ def fit_linear(
         scales = log_count_ratios(occurrences, positivity(corpus.evidence, len(corpus)), settings.smoothing)
     else:
         scales = inverse_document_frequencies(occurrences)
-    objective = Objective(features(occurrences, settings, scales), corpus.evidence, links, settings.strength)
+    said = sum(len(found.index) for found in corpus.evidence.values())
+    strength = settings.strength * said / len(corpus)
+    objective = Objective(features(occurrences, settings, scales), corpus.evidence, links, strength)
     weights = _maximise(objective, tolerance)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
@@ -117,7 +119,7 @@ class Objective:
         loss = -log_likelihood(scores, self.evidence, self.links)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
-        gradient = np.concatenate([by_weights, *(g.double().numpy().ravel() * self.unit for g in by_links)])
+        gradient = np.concatenate([by_weights, *(g.double().numpy().ravel() for g in by_links)])
         value = loss.item() + 0.5 * self.strength * float(weights @ weights)
         return value / texts, gradient / texts
 

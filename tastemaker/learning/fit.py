@@ -16,7 +16,7 @@ from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.learning.calibration import anchor_of, calibrated
 from tastemaker.learning.convex import fit_linear
 from tastemaker.learning.corpus import Corpus, Links
-from tastemaker.learning.run import RUN, Run
+from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Backbone, Encoder, Linear, Tiny, choose_backbone
 from tastemaker.models.contract import CONTRACT, Contract
@@ -84,7 +84,9 @@ def fit(
         _prepare(folder, resume=resume, overwrite=overwrite)
     run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
     if folder is not None and resume and (folder / CONTRACT).is_file():
-        return RewardModel.load(folder)
+        finished = RewardModel.load(folder)
+        check_same(finished.contract.settings, asked)
+        return finished
     if isinstance(chosen.settings, Linear):
         learned: Backbone = fit_linear(division.train, division.links, chosen.settings, seed=seed)
         model = _finish(learned, division, asked, steps=1)

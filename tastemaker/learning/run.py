@@ -34,37 +34,39 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
+def check_same(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Check that a run is resumed with the settings it began with. Raises UsageError that names the first other one."""
+    now = json.loads(json.dumps(asked))
+    unlike = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if unlike:
+        key = unlike[0]
+        raise UsageError(
+            f"--resume needs the same command: {key} was {before.get(key)!r} and is now {now.get(key)!r}. "
+            f"Repeat the old value, or use --overwrite to start again."
+        )
+
+
 class Run:
     """One training run on disk. `folder` is None for a run that keeps nothing (library use)."""
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, resume: bool = False) -> None:
-        self.folder = folder
+        self.folder, self.settings = folder, settings
         self._board: Any = None
         self._lines = 0
-        if folder is None:
+        if folder is None or not (folder / "settings.json").is_file():
             return
-        asked = json.loads(json.dumps(settings))
-        if (folder / "settings.json").is_file():
-            self._check_again(folder, asked, resume)
-        else:
-            with writing_file(folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-
-    @staticmethod
-    def _check_again(folder: Path, asked: dict[str, Any], resume: bool) -> None:
         if not resume:
             raise StorageError(
                 f"{folder.parent}: holds a run already. Add --resume to go on with it, --overwrite to start again, "
                 f"or choose another --out."
             )
-        before = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        unlike = sorted(k for k in before.keys() | asked.keys() if before.get(k) != asked.get(k))
-        if unlike:
-            key = unlike[0]
-            raise UsageError(
-                f"--resume needs the same command: {key} was {before.get(key)!r} and is now {asked.get(key)!r}. "
-                f"Repeat the old value, or use --overwrite to start again."
-            )
+        check_same(json.loads((folder / "settings.json").read_text(encoding="utf-8")), settings)
+
+    def _begin(self, folder: Path) -> None:
+        """Write the settings with the first thing there is to keep: a run that never started leaves nothing."""
+        if not (folder / "settings.json").is_file():
+            with writing_file(folder / "settings.json") as temporary:
+                temporary.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint and cut the metrics back to it; None when there is none."""
@@ -81,6 +83,7 @@ class Run:
         """Keep a checkpoint in place of the one before. Raises StorageError when the disk is full."""
         if self.folder is None:
             return
+        self._begin(self.folder)
         older = self._checkpoints()
         with writing_folder(self.folder / f"checkpoint-{checkpoint.step:08d}") as temporary:
             save_file(checkpoint.tensors, temporary / "tensors.safetensors")
@@ -94,6 +97,7 @@ class Run:
         """Write one measurement to metrics.jsonl and to TensorBoard."""
         if self.folder is None:
             return
+        self._begin(self.folder)
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._lines += 1

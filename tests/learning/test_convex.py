@@ -162,6 +162,13 @@ def test_a_stronger_prior_gives_smaller_weights() -> None:
     assert sizes[-1] < 1e-3
 
 
+def test_saying_everything_twice_teaches_the_same() -> None:
+    judgements = judged(100, "label")
+    once, twice = fitted(judgements, tolerance=1e-15)[0], fitted(judgements * 2, tolerance=1e-15)[0]
+    assert twice.weights == pytest.approx(once.weights, abs=1e-4)
+    assert float(np.abs(once.weights).max()) > 0.1
+
+
 def test_the_same_judgements_give_the_same_bits() -> None:
     one, two = (fitted(judged(150))[0] for _ in range(2))
     assert np.array_equal(one.names, two.names)
@@ -220,7 +227,7 @@ def test_real_reviews_are_learned(shared_data: Path) -> None:
     said = {j.text: j.positive for j in test if isinstance(j, Label)}
     found = links[Label].predict(torch.from_numpy(model.score([Example(text) for text in said]).values))
     assert float(((found > 0.5).numpy() == list(said.values())).mean()) >= 0.86
-    model, links, _ = fitted(list(grades), strength=0.1)
+    model, links, _ = fitted(list(grades))
     given = {j.text: j.grade for j in test if isinstance(j, Grade)}
     found = links[Grade].predict(torch.from_numpy(model.score([Example(text) for text in given]).values))
     assert np.corrcoef(found.detach().numpy(), list(given.values()))[0, 1] >= 0.72

@@ -75,28 +75,46 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Pat
     assert one != three
 
 
-def test_the_token_budget_changes_memory_and_nothing_else() -> None:
-    judgements = film_judgements(64, kinds="label")
+def _descent(judgements: list[Any], training: tm.Training, run: Run | None = None) -> Descent:
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
-    gradients = []
+    half = len(judgements) // 2
+    network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
+    return Descent(
+        network,
+        links,
+        Corpus.of(judgements[:half], links),
+        Corpus.of(judgements[half:], links),
+        training,
+        device=torch.device("cpu"),
+        precision=torch.float32,
+        seed=0,
+        run=run or Run(None, {}),
+    )
+
+
+def test_the_token_budget_changes_memory_and_nothing_else() -> None:
+    judgements = film_judgements(128, kinds="label")
+    found = []
     for budget in (32, 100000):
-        network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
-        fresh = {kind: type(link).from_dict(link.as_dict()) for kind, link in links.items()}
         training = tm.Training(epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1)
-        where = {"device": torch.device("cpu"), "precision": torch.float32, "seed": 0, "run": Run(None, {})}
-        descent = Descent(network, fresh, corpus, corpus, training, **where)  # type: ignore[arg-type]
-        metrics = descent._step(list(range(64)))
-        gradients.append((metrics["loss"], metrics["gradient_norm"]))
-    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
+        metrics = _descent(judgements, training)._step(list(range(64)))
+        found.append((metrics["loss"], metrics["gradient_norm"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
-def test_early_stopping_keeps_the_best_weights() -> None:
-    """With a learning rate that ruins the network after its first evaluation, the first one's weights are kept."""
-    judgements = film_judgements(200, kinds="label")
-    wild = tm.Training(epochs=4, lr=2e-3, head_lr=1.0, batch_size=16, evaluations=40, patience=2)
-    model = tm.fit(judgements, backbone=TINY, training=wild)
-    assert model.contract.evaluation["accuracy"] > 0.8
+def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    """Labels drawn at random: the network learns its texts by heart, and the held-out loss turns."""
+    draw = np.random.default_rng(1)
+    judgements = [tm.Label(f"{draw.choice(GOOD)} {draw.choice(BAD)} {n}", bool(draw.integers(2))) for n in range(160)]
+    training = tm.Training(epochs=40, lr=2e-3, batch_size=16, evaluations=40, patience=4)
+    descent = _descent(judgements, training, Run(tmp_path / "run", {}))
+    standing = descent.run()
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
+    assert standing.step < descent.total
+    assert standing.best_step == min(losses, key=losses.__getitem__) < standing.step
+    assert descent._evaluate()["held_out_loss"] == pytest.approx(losses[standing.best_step], abs=1e-6)
 
 
 def test_a_loss_that_is_not_finite_is_an_error_not_a_number() -> None:

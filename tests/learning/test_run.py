@@ -76,13 +76,13 @@ def test_tensorboard_gets_the_same_curve(tmp_path: Path) -> None:
 
 
 def test_another_command_cannot_resume(tmp_path: Path) -> None:
-    Run(tmp_path / "run", {"training": {"lr": 0.1}, "seed": 0})
+    Run(tmp_path / "run", {"training": {"lr": 0.1}, "seed": 0}).log(1, {"loss": 1.0})
     with pytest.raises(UsageError, match=r"training.*0\.1.*0\.2"):
         Run(tmp_path / "run", {"training": {"lr": 0.2}, "seed": 0}, resume=True)
 
 
 def test_an_unfinished_run_is_not_overwritten_silently(tmp_path: Path) -> None:
-    Run(tmp_path / "run", {})
+    Run(tmp_path / "run", {}).log(1, {"loss": 1.0})
     with pytest.raises(StorageError, match="--resume"):
         Run(tmp_path / "run", {})
 
@@ -92,4 +92,9 @@ def test_a_run_without_a_folder_keeps_nothing(tmp_path: Path) -> None:
     run.log(1, {"loss": 1.0})
     run.save(_checkpoint(1))
     assert run.latest() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_never_started_leaves_nothing(tmp_path: Path) -> None:
+    Run(tmp_path / "out" / "run", {"seed": 0})
     assert list(tmp_path.iterdir()) == []

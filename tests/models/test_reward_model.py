@@ -161,3 +161,31 @@ def test_nothing_in_the_folder_is_a_pickle(saved: Path) -> None:
 
 def test_its_repr_tells_what_it_is(saved: Path) -> None:
     assert "fitted on 108 labels + 108 ratings" in repr(tm.load(saved))
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_nothing_half_written(saved: Path, tmp_path: Path) -> None:
+    """Save into file systems of growing size: each save is whole or leaves nothing, and says why."""
+    import os
+    import shutil
+
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a small file system can be mounted by root alone")
+    model, outcomes = tm.load(saved), []
+    for kilobytes in (8, 64, 1024):
+        small = tmp_path / f"disk{kilobytes}"
+        small.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", small], check=False)
+        if mounted.returncode:
+            pytest.skip("this machine does not mount file systems")
+        try:
+            model.save(small / "taste")
+            outcomes.append("whole")
+            assert tm.load(small / "taste").score(TEXTS[0]) == pytest.approx(model.score(TEXTS[0]), abs=1e-6)
+        except tm.StorageError as error:
+            outcomes.append("full")
+            assert "disk is full" in str(error)  # noqa: PT017  either outcome is right, a half is not
+            assert list(small.iterdir()) == []
+        finally:
+            subprocess.run(["umount", small], check=True)
+    assert outcomes[0] == "full"

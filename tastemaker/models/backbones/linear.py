@@ -34,14 +34,15 @@ class Linear:
 
     ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count.
     weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" sublinear TF-IDF.
-    strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C). smoothing: added to every count of the
-    log-count ratio. template: how a prompt and the text that answers it are joined.
+    strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C), for each judgement that a text has on
+    average: saying everything twice must not make the fit surer. smoothing: added to every count of the log-count
+    ratio. template: how a prompt and the text that answers it are joined.
     """
 
     ngrams: int = 3
     min_count: int = 2
     weighting: Literal["nb", "tfidf"] = "nb"
-    strength: float = 0.03
+    strength: float = 0.04
     smoothing: float = 1.0
     template: str = "{prompt}\n\n{text}"
 
