@@ -119,7 +119,7 @@ class Objective:
         loss = -log_likelihood(scores, self.evidence, self.links)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
-        gradient = np.concatenate([by_weights, *(g.double().numpy().ravel() for g in by_links)])
+        gradient = np.concatenate([by_weights, *(g.double().numpy().ravel() * self.unit for g in by_links)])
         value = loss.item() + 0.5 * self.strength * float(weights @ weights)
         return value / texts, gradient / texts
 
