@@ -16,6 +16,7 @@ from tastemaker.evaluation.report import write_report
 from tastemaker.files import writing_file
 from tastemaker.learning.fit import fit
 from tastemaker.maths.statistics import kendall
+from tastemaker.models.backbones import Tiny
 from tastemaker.models.reward_model import RewardModel
 
 SENTENCES: dict[Language, tuple[str, ...]] = {
@@ -39,14 +40,14 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None])
     """
     started = time.monotonic()
     found: dict[str, Any] = {"folder": str(folder), "languages": {}}
-    for language, name in LANGUAGES.items():
-        say(f"\n{name}: {texts:,} reviews, each labelled or graded by one of several simulated judges")
+    for language, spoken in LANGUAGES.items():
+        say(f"\n{spoken}: {texts:,} reviews, each labelled, graded or rated by one of three simulated judges")
         train = judgements(texts, kind="mixed", language=language, seed=seed)
         test = judgements(500, kind="mixed", language=language, seed=seed + 1)
         _keep(folder / language / "judgements.jsonl", train)
         models = {
-            backbone: fit(train, backbone=backbone, seed=seed, out=folder / language / backbone, overwrite=True)
-            for backbone in ("linear", "tiny")
+            name: fit(train, backbone=backbone, seed=seed, out=folder / language / name, overwrite=True)
+            for name, backbone in (("linear", "linear"), ("tiny", Tiny(vocabulary=2000)))
         }
         _say_scores(models, SENTENCES[language], say)
         recovered = {backbone: _recovered(model, test) for backbone, model in models.items()}

@@ -108,7 +108,7 @@ class Chosen:
 
 _NAMED: dict[str, Chosen] = {
     "linear": Chosen(Linear()),
-    "tiny": Chosen(Tiny(), Recipe(epochs=6, lr=1e-3)),
+    "tiny": Chosen(Tiny(), Recipe(epochs=8, lr=1e-3)),
     "minilm": Chosen(Encoder("minilm", max_length=256), Recipe(epochs=1, lr=1e-4)),
 }
 
@@ -119,7 +119,9 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
         if not backbone.strip():
             raise UsageError("an empty backbone name: use linear, tiny, minilm, a model folder or a hub name.")
         return _NAMED.get(backbone) or Chosen(Encoder(backbone))
-    return next((Chosen(backbone, c.recipe) for c in _NAMED.values() if c.settings == backbone), Chosen(backbone))
+    kindred = _NAMED["minilm"] if backbone == _NAMED["minilm"].settings else None
+    kindred = _NAMED["tiny"] if isinstance(backbone, Tiny) else kindred
+    return Chosen(backbone, kindred.recipe if kindred else Recipe())
 
 
 def load_backbone(folder: Path, contract: Contract) -> Backbone:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from tastemaker.models.backbones.parts import Encoder, Layer, Part, parts_of, same
+from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.batching import Batch
 
 
@@ -27,22 +27,17 @@ def scores(module: nn.Module, batch: Batch) -> Tensor:
 
 def encode(encoder: Encoder, batch: Batch) -> Tensor:
     """Return the scores of a batch [b], float32, computed from an encoder's parts."""
-    states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
     is_key = None if batch.is_full else batch.is_text[:, None, None, :]
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (x.view(*x.shape[:2], encoder.heads, -1).transpose(1, 2) for x in (query, key, value))
+        return scaled_dot_product_attention(q, k, v, attn_mask=is_key).transpose(1, 2).flatten(2)
+
+    states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
     for layer in encoder.layers[:-1]:
-        states = _layer(layer, encoder.heads, states, is_key, same)
-    first = _layer(encoder.layers[-1], encoder.heads, states, is_key, lambda x: _first_tokens(batch, x))
+        states = layer(states, attend)
+    first = encoder.layers[-1](states, attend, lambda x: _first_tokens(batch, x))
     return encoder.head(first)[:, 0].float()
-
-
-def _layer(layer: Layer, heads: int, states: Tensor, is_key: Tensor | None, pick: Part) -> Tensor:
-    """Return one layer's output [b, q, d] for the tokens that `pick` takes of all `states` [b, t, d]."""
-    entering = layer.enter(states)
-    projected = (layer.query(pick(entering)), layer.key(entering), layer.value(entering))
-    q, k, v = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in projected)
-    mixed = scaled_dot_product_attention(q, k, v, attn_mask=is_key).transpose(1, 2).flatten(2)
-    attended = layer.attention_norm(layer.out(mixed) + pick(states))
-    return layer.output_norm(layer.feed_forward(attended) + attended)
 
 
 def _first_tokens(batch: Batch, states: Tensor) -> Tensor:

@@ -3,9 +3,8 @@
 Weights are rounded to 255 steps, each output channel with steps of its own. What flows into a product is rounded to 256
 steps, fixed beforehand by watching the float32 encoder read calibration texts: steps chosen from the batch at hand
 would make a text's score hang on its neighbours. Each input channel has a range of its own where the codes are made
-here; the few hidden units of a feed-forward layer whose range would coarsen all the others are not rounded. Sums are
-exact (int32); embeddings, attention, norms, residuals and the head stay float32. After Xiao et al. 2023 (SmoothQuant)
-and Dettmers et al. 2022 (LLM.int8).
+here; the hidden units of a feed-forward layer share their steps with units of like range. Sums are exact (int32);
+embeddings, attention, norms, residuals and the head stay float32. After Xiao et al. 2023 (SmoothQuant).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
 from transformers.activations import GELUActivation
 
 from tastemaker.models.backbones.parts import Encoder, FeedForward, Layer, Part
 
-_EXACT_UNITS = 8
-"""Hidden units of a feed-forward layer that are not rounded: those with the widest ranges."""
-
-_GROUPS = (3, 5, 8)
-"""Sixteenths of the other hidden units that share their steps: the wide ones, the middle, the narrow ones."""
+_GROUPS = (96, 6, 3)
+"""Hidden units that share their steps: a 96th of them with the widest ranges, then a 6th, then a 3rd, then the rest."""
 
 _SHARE = 0.7
 """How much of the rounding the weights carry: 0 leaves all of it to the activations, 1 to the weights (SmoothQuant's α)."""
@@ -185,15 +180,12 @@ def _feed_forward(wide: Part, ranges: Ranges) -> Part:
         widened = _Codes.of(ranges.wide, narrow)
         second = _Product.of(narrow, narrow_bias, widened, ranges.wide.mean)
         return lambda values: second(widened(wide.activation(first(attended(values)))))
-    exact, *groups = _split_units(ranges.wide)
-    rounded = [_Units.of(wide, ranges, attended, units) for units in groups]
-    widen, widen_bias, narrow = widen[exact].double(), widen_bias[exact].double(), narrow[:, exact].double()
+    groups = [_Units.of(wide, ranges, attended, units) for units in _groups(ranges.wide)]
 
     def feed_forward(values: Tensor) -> Tensor:
         codes = attended(values)
-        # float64, because the last digit of a float32 product hangs on the batch, and 8-bit rounding would amplify it
-        product = linear(gelu(linear(values.double(), widen, widen_bias)), narrow).float().add_(narrow_bias)
-        for units in rounded:
+        product = groups[0](codes).add_(narrow_bias)
+        for units in groups[1:]:
             product.add_(units(codes))
         return product
 
@@ -222,11 +214,9 @@ class _Units:
         return self.second(self.first.gelu_codes(codes, self.leaving))
 
 
-def _split_units(wide: Range) -> list[Tensor]:
-    """Return the hidden units that stay exact (the widest ranges), and groups of the others, alike in range."""
-    exact = min(_EXACT_UNITS, len(wide.low) // 8)
+def _groups(wide: Range) -> list[Tensor]:
+    """Return the hidden units in groups that are alike in range, the widest first."""
     by_width = (wide.high - wide.low).argsort(descending=True, stable=True)
-    rest = len(by_width) - exact
-    counts = [exact, *(rest * share // 16 for share in _GROUPS[:-1])]
+    counts = [len(by_width) // share for share in _GROUPS]
     counts.append(len(by_width) - sum(counts))
-    return [units.sort().values for units in by_width.split(counts)]
+    return [units.sort().values for units in by_width.split(counts) if len(units)]

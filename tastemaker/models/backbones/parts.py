@@ -15,6 +15,9 @@ from torch.nn.functional import relu
 Part = Callable[[Tensor], Tensor]
 """A map of the last dimension: a linear layer, a norm, an activation."""
 
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Multi-head attention: queries, keys and values → mixed values, heads side by side in the last dimension."""
+
 
 def same(values: Tensor) -> Tensor:
     """Return the values as they are."""
@@ -49,6 +52,14 @@ class Layer:
     feed_forward: Part
     output_norm: Part
     enter: Part = same
+
+    def __call__(self, states: Tensor, attend: Attend, pick: Part = same) -> Tensor:
+        """Return the layer's output for the tokens that `pick` takes of `states`; all are attended to."""
+        entering = self.enter(states)
+        mixed = attend(self.query(pick(entering)), self.key(entering), self.value(entering))
+        attended = self.attention_norm(self.out(mixed) + pick(states))
+        output: Tensor = self.output_norm(self.feed_forward(attended) + attended)
+        return output
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +102,11 @@ def _bert(module: Any) -> Encoder:
 def _roberta(module: Any) -> Encoder:
     base = module.roberta
     return Encoder(
-        # RoBERTa counts positions from the padding id, on whichever side the padding stands
-        embed=lambda ids, positions: base.embeddings(input_ids=ids),
+        embed=lambda ids, positions: base.embeddings(
+            input_ids=ids,
+            # RoBERTa counts from the padding id + 1; left to itself it does so too, wherever the padding stands
+            position_ids=None if positions is None else positions + base.embeddings.padding_idx + 1,
+        ),
         layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
         heads=module.config.num_attention_heads,
         head=module.classifier,
