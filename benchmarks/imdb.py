@@ -1,7 +1,7 @@
 """IMDB from the archive to honest figures: `tastemaker fit` and `evaluate --split test`, as a user runs them.
 
-    python benchmarks/imdb.py --backbone linear      # about a minute
-    python benchmarks/imdb.py --backbone minilm      # about half an hour on two cores
+    python benchmarks/imdb.py --backbone linear --target label     # about a minute; --target rating for grades
+    python benchmarks/imdb.py --backbone minilm                    # both in one fit; about half an hour on two cores
 
 The peer, in the same run: scikit-learn's TfidfVectorizer(1, 2) and LogisticRegression, the usual script. The last line
 is one JSON object: figures, wall seconds and peak memory (MiB, the largest of the processes).
@@ -45,6 +45,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", default="linear")
     options.add_argument("--data", type=Path, default=ARCHIVE)
+    options.add_argument("--target", choices=["label", "rating"], help="one sort of judgement alone")
     options.add_argument("--limit", type=int, help="only so many reviews to learn from")
     options.add_argument("--out", type=Path, help="keep the model here")
     options.add_argument("--seed", type=int, default=0)
@@ -53,6 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = given.out or Path(folder) / "taste"
         more = ["--limit", str(given.limit)] if given.limit else []
+        more += ["--target", given.target] if given.target else []
         fit = ["fit", str(given.data), "--backbone", given.backbone, "--out", str(out), "--seed", str(given.seed)]
         tastemaker = [sys.executable, "-m", "tastemaker"]
         _, fit_seconds = _timed([*tastemaker, *fit, *more, "--json"])
@@ -65,6 +67,7 @@ def main() -> None:
     line = {
         "benchmark": "imdb",
         "backbone": given.backbone,
+        "target": given.target,
         "limit": given.limit,
         "seed": given.seed,
         **{name: found.get(name) for name in figures},

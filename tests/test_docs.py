@@ -1,13 +1,18 @@
 """The documents say what the code does: every metric is defined, every module has its line."""
 
+import io
 import json
 import re
+import shlex
+import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tastemaker as tm
+from tastemaker.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,3 +62,62 @@ def test_the_readme_tree_names_every_module() -> None:
             continue
         if path.is_dir() or path.suffix == ".py":
             assert path.name in readme, f"README's tree lacks {path.name}"
+
+
+@pytest.fixture
+def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive of the README's name in the working folder: IMDB's own layout, playground reviews inside."""
+    from tastemaker.data.playground import gold_score, reviews
+
+    counts: Counter[tuple[str, str]] = Counter()
+    with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
+        for number, text in enumerate(reviews(400)):
+            grade = round(gold_score(text))
+            if grade in (0, 5, 6):
+                continue
+            place = ("test" if number % 4 == 0 else "train", "pos" if grade > 6 else "neg")
+            data = text.encode()
+            member = tarfile.TarInfo(f"aclImdb/{place[0]}/{place[1]}/{counts[place]}_{grade}.txt")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+            counts[place] += 1
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _blocks(language: str) -> list[str]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+
+
+def _commands() -> list[list[str]]:
+    """Return the README's `tastemaker` command lines, as words."""
+    lines = "\n".join(_blocks("console")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ tastemaker")]
+
+
+def test_the_readmes_python_runs(little_imdb: Path) -> None:
+    for block in _blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert (little_imdb / "another-folder" / "tastemaker.json").is_file()
+
+
+def test_the_readmes_commands_run(little_imdb: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = []
+    for command in _commands():
+        if command[1] == "fetch" or "distilbert-base-uncased" in command:
+            continue  # these need a network; their options are checked below
+        with pytest.raises(SystemExit) as ended:
+            main(command[1:])
+        assert ended.value.code == 0, (command, capsys.readouterr().err)
+        ran.append(command[1])
+    assert ran == ["fit", "score", "evaluate"]
+    assert (little_imdb / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("command", _commands(), ids=" ".join)
+def test_the_readmes_options_exist(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command[1], "--help"])
+    shown = capsys.readouterr().out
+    assert [word for word in command if word.startswith("--") and word not in shown] == []
