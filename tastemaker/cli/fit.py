@@ -69,14 +69,14 @@ def fit(
     chosen = {"max_length": max_length, "cut": cut, "dropout": dropout}
     given = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "batch_tokens": batch_tokens}
     given |= {"evaluations": evaluations, "patience": patience}
-    settings, training = _settings(backbone, _set(chosen), _set(given))
+    settings = _settings(backbone, _set(chosen), _set(given))
     judgements = [
         j for s in sources for j in tm.read(s, split=split, target=target, limit=limit, seed=seed, columns=columns)
     ]
     where: dict[str, Any] = {"device": device, "precision": precision, "out": out}
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     labels = {"positive": positive} if positive else None
-    fitting: dict[str, Any] = {"training": training, "held_out": held_out, "seed": seed, "labels": labels}
+    fitting: dict[str, Any] = {"training": _set(given), "held_out": held_out, "seed": seed, "labels": labels}
     model = tm.fit(judgements, backbone=settings, **fitting, **where, **again)
     _report(model, out, time.monotonic() - started, json=json)
 
@@ -86,10 +86,9 @@ def _set(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _settings(backbone: str, chosen: dict[str, Any], given: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the backbone's settings and its training with the options put in. Raises UsageError for a misfit."""
+def _settings(backbone: str, chosen: dict[str, Any], given: dict[str, Any]) -> Any:
+    """Return the backbone's settings with the options put in. Raises UsageError for an option without meaning."""
     from tastemaker.errors import UsageError
-    from tastemaker.learning.training import Training
     from tastemaker.models.backbones import Linear, choose_backbone
 
     found = choose_backbone(backbone)
@@ -100,8 +99,7 @@ def _settings(backbone: str, chosen: dict[str, Any], given: dict[str, Any]) -> t
     if ignored:
         option = "--" + ignored[0].replace("_", "-")
         raise UsageError(f"{option} has no meaning for the backbone {backbone!r}. Leave it out.")
-    recipe = Training(**{f.name: getattr(found.recipe, f.name) for f in fields(found.recipe)})
-    return replace(found.settings, **chosen), replace(recipe, **given)
+    return replace(found.settings, **chosen)
 
 
 def _report(model: Any, out: Path, seconds: float, *, json: bool) -> None:

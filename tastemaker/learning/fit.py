@@ -18,7 +18,7 @@ from tastemaker.learning.convex import fit_linear
 from tastemaker.learning.corpus import Corpus, Links
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.training import Training
-from tastemaker.models.backbones import Backbone, Encoder, Linear, Tiny, choose_backbone
+from tastemaker.models.backbones import Backbone, Encoder, Linear, Recipe, Tiny, choose_backbone
 from tastemaker.models.contract import CONTRACT, Contract
 from tastemaker.models.links import Link, links_from
 from tastemaker.models.precision import DeviceWish, TrainingWish, choose_device, choose_precision
@@ -44,7 +44,7 @@ def fit(
     judgements: Sequence[Judgement],
     *,
     backbone: Backbones = "linear",
-    training: Training | None = None,
+    training: Training | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     held_out: float | Sequence[Judgement] | None = None,
     seed: int = 0,
@@ -58,7 +58,7 @@ def fit(
     """Learn a reward model from any mixture of judgements.
 
     backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`, `Encoder`, `Tiny`).
-    training: how a network is trained; None: the backbone's usual recipe. epochs: a shorthand for one setting of it.
+    training: how a network is trained, whole, or some settings on top of the backbone's recipe. epochs: one of them.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts. Texts and prompts never
         stand on both sides. labels: what the data calls positive, kept in the contract.
     out: where to save; None keeps the model in memory. resume: go on with a killed run.
@@ -66,9 +66,6 @@ def fit(
     that failed, StorageError for a folder that cannot be written.
     """
     chosen = choose_backbone(backbone)
-    training = training or Training(**asdict(chosen.recipe))
-    if epochs is not None:
-        training = replace(training, epochs=epochs)
     if not judgements:
         raise DataError("no judgements to learn from: the source is empty.")
     division = _divide(judgements, held_out, seed)
@@ -79,6 +76,7 @@ def fit(
         "data": division.digest,
     }
     if not isinstance(chosen.settings, Linear):
+        training = _training(chosen.recipe, training, epochs, texts=len(division.train))
         asked |= {"training": asdict(training), "device": device, "precision": precision}
     if folder is not None:
         _prepare(folder, resume=resume, overwrite=overwrite)
@@ -92,6 +90,7 @@ def fit(
         model = _finish(learned, division, asked, steps=1)
     else:
         baseline = _linear_baseline(division, seed)
+        assert isinstance(training, Training)  # made above: a network has a training
         learned, steps = _descend(chosen.settings, division, training, (device, precision, seed), run)
         model = _finish(learned, division, asked, steps=steps, baseline=baseline)
     model.contract = replace(model.contract, labels=dict(labels or {}))
@@ -127,6 +126,19 @@ def _divide(judgements: Sequence[Judgement], held_out: float | Sequence[Judgemen
     known = [j for j in measured if type(j) in links]
     digest = hashlib.blake2b(repr([*train, None, *known]).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return Division(Corpus.of(train, links), Corpus.of(known, links), known, links, digest)
+
+
+def _training(
+    recipe: Recipe, given: Training | Mapping[str, Any] | None, epochs: int | None, *, texts: int
+) -> Training:
+    """Return the training that was asked for, completed by the backbone's recipe."""
+    if isinstance(given, Training):
+        return given if epochs is None else replace(given, epochs=epochs)
+    chosen = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
+    if epochs is not None:
+        chosen["epochs"] = epochs
+    chosen.setdefault("epochs", recipe.passes(texts, chosen["batch_size"]))
+    return Training(**chosen)
 
 
 def _linear_baseline(division: Division, seed: int) -> RewardModel:

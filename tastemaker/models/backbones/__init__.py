@@ -89,13 +89,24 @@ def _check_reading(max_length: int | None, cut: Cut, dropout: float) -> None:
         raise UsageError(f"dropout {dropout}: must be at least 0 and below 1.")
 
 
+_MOST_PASSES = 10
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a backbone is usually trained; every value has its option."""
+    """How a backbone is usually trained; every value has its option.
+
+    least_steps: few texts are read more often than `epochs` says, until there are so many steps or ten passes.
+    """
 
     epochs: int = 2
     lr: float = 5e-5
     batch_size: int = 32
+    least_steps: int = 150
+
+    def passes(self, texts: int, batch_size: int) -> int:
+        """Return how often so many texts are read."""
+        return max(self.epochs, min(_MOST_PASSES, -(-self.least_steps * batch_size // max(texts, 1))))
 
 
 @dataclass(frozen=True)

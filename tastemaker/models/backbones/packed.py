@@ -42,7 +42,9 @@ def _attend(heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor,
     tokens = [length * count for length, count in runs]
     asking = tokens if query.shape[1] == key.shape[1] else counts
     mixed = []
-    for q, k, v, count in zip(query[0].split(asking), key[0].split(tokens), value[0].split(tokens), counts, strict=True):
+    for q, k, v, count in zip(
+        query[0].split(asking), key[0].split(tokens), value[0].split(tokens), counts, strict=True
+    ):
         q, k, v = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (q, k, v))
         mixed.append(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
     return torch.cat(mixed)[None]
