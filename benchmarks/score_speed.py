@@ -59,6 +59,9 @@ def main() -> None:
 
     examples = tm.read_examples(given.data, split="test", limit=given.texts)
     network = Network.load(given.model) if Path(given.model).is_dir() else Network.open(given.model)
+    # 8-bit scoring fixes its steps by training texts: `fit` has done so; do it for a network that is only opened
+    if not Path(given.model).is_dir():
+        network.calibrate(tm.read_examples(given.data, split="train", limit=64))
     part = [network.join(e) for e in examples[:: max(1, len(examples) // given.peer_texts)]]
     with quiet_transformers():
         peer = _pipeline(network)

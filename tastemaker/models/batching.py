@@ -81,18 +81,6 @@ def by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return batches
 
 
-def by_equal_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Cut texts into batches of equal lengths, longest first, under the token budget: nothing at all is padded."""
-    groups: dict[int, list[int]] = {}
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        groups.setdefault(lengths[i], []).append(i)
-    return [
-        [group[k] for k in batch]
-        for length, group in groups.items()
-        for batch in by_length([length] * len(group), batch_tokens)
-    ]
-
-
 def training_steps(
     lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int, pool: int = 50
 ) -> list[list[int]]:

@@ -6,11 +6,11 @@ import torch
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
-from tastemaker.models.backbones.forward import encode
-from tastemaker.models.backbones.int8 import Range, _Codes, _Product, _split_units, in_int8, watch
+from tastemaker.models.backbones.calibration import Range, watch
+from tastemaker.models.backbones.int8 import _Codes, _groups, _Product, in_int8
 from tastemaker.models.backbones.network import Network
+from tastemaker.models.backbones.packed import encode_packed
 from tastemaker.models.backbones.parts import parts_of
-from tastemaker.models.batching import collate
 from tastemaker.models.precision import gains_by_int8
 
 pytestmark = pytest.mark.skipif(not gains_by_int8(torch.device("cpu")), reason="this processor has no AVX-512 VNNI")
@@ -55,11 +55,12 @@ def test_a_product_of_codes_is_close_to_the_product():
     assert (product - expected).std() / expected.std() < 0.01
 
 
-def test_the_widest_units_stay_exact():
-    wide = _seen(torch.randn(100, 64) * torch.ones(64).index_fill(0, torch.tensor([3, 60]), 50))
-    exact, rounded = _split_units(wide)
-    assert {3, 60} <= set(exact.tolist())
-    assert sorted([*exact.tolist(), *rounded.tolist()]) == list(range(64))
+def test_hidden_units_are_grouped_by_their_ranges():
+    wide = _seen(torch.randn(1000, 64) * torch.ones(64).index_fill(0, torch.tensor([3]), 50))
+    groups = _groups(wide)
+    assert groups[0].tolist() == [3]
+    assert [len(units) for units in groups] == [1, 10, 21, 32]
+    assert sorted(torch.cat(groups).tolist()) == list(range(64))
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
@@ -69,41 +70,61 @@ def test_an_encoder_in_int8_ranks_like_float32(make_module, family, activation):
     encoder = parts_of(make_module(family, activation=activation))
     assert encoder is not None
 
-    def read(watched):
-        return [encode(watched, collate([ids], 0)).item() for ids in _sequences(40, 1)]
-
-    small = in_int8(encoder, watch(encoder, read))
+    small = in_int8(encoder, watch(encoder, lambda watched: [encode_packed(watched, [s]) for s in _sequences(40, 1)]))
     texts = _sequences(60, 2)
-    expected, found = ([encode(e, collate([ids], 0)).item() for ids in texts] for e in (encoder, small))
+    expected, found = (torch.cat([encode_packed(e, [ids]) for ids in texts]).tolist() for e in (encoder, small))
     assert np.corrcoef(expected, found)[0, 1] > 0.95
     assert expected != found
 
 
-def test_a_score_in_int8_hangs_on_the_text_alone(make_folder):
+@pytest.fixture
+def calibrated(make_folder):
+    """A network that has watched itself read."""
     network = Network.open(str(make_folder("bert")))
+    network.calibrate([Example("good " * n + "film, " + "bad " * n) for n in range(30)])
+    return network
+
+
+def test_a_score_in_int8_hangs_on_the_text_alone(calibrated):
     examples = [Example("good " * n + "film") for n in (1, 2, 3, 3, 3, 9, 20, 99)]
-    together = network.score(examples, precision="int8").values
-    alone = [network.score([e], precision="int8").values[0] for e in examples]
+    together = calibrated.score(examples, precision="int8").values
+    alone = [calibrated.score([e], precision="int8").values[0] for e in examples]
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    backwards = network.score(examples[::-1], precision="int8", batch_tokens=16).values[::-1]
+    backwards = calibrated.score(examples[::-1], precision="int8", batch_tokens=16).values[::-1]
     np.testing.assert_allclose(together, backwards, atol=1e-6)
+    assert np.abs(together - calibrated.score(examples).values).max() > 1e-5
 
 
-def test_int8_follows_the_weights(make_folder):
-    network = Network.open(str(make_folder("bert")))
+def test_int8_follows_the_weights(calibrated):
     example = [Example("A film about a lighthouse.")]
-    before = network.score(example, precision="int8").values[0]
+    before = calibrated.score(example, precision="int8").values[0]
     with torch.no_grad():
-        for weight in network.module.parameters():
-            weight.mul_(1.3)
-    after = network.score(example, precision="int8").values[0]
+        for weight in calibrated.module.parameters():
+            weight.mul_(1.1)
+    after = calibrated.score(example, precision="int8").values[0]
     assert abs(after - before) > 1e-3
-    assert after == pytest.approx(network.score(example).values[0], abs=0.1)
+    assert after == pytest.approx(calibrated.score(example).values[0], abs=0.1)
+
+
+def test_what_was_watched_is_saved(calibrated, tmp_path):
+    examples = [Example("A film about a lighthouse."), Example("Good.")]
+    calibrated.save(tmp_path)
+    loaded = Network.load(tmp_path)
+    for precision in ("int8", "fast"):
+        found = loaded.score(examples, precision=precision).values
+        assert np.array_equal(found, calibrated.score(examples, precision="int8").values)
+
+
+def test_without_calibration_there_is_no_int8(make_folder):
+    network = Network.open(str(make_folder("bert")))
+    with pytest.raises(UsageError, match="was not calibrated for int8"):
+        network.score([Example("A film.")], precision="int8")
+    fast, exact = (network.score([Example("A film.")], precision=p).values for p in ("fast", "float32"))
+    assert fast == pytest.approx(exact, abs=0.1)
 
 
 def test_a_decoder_has_no_int8_form(make_folder):
     network = Network.open(str(make_folder("gpt2")))
-    with pytest.raises(UsageError, match="gpt2 has no int8 form"):
+    network.calibrate([Example("A film.")])
+    with pytest.raises(UsageError, match="has no int8 form"):
         network.score([Example("A film.")], precision="int8")
-    fast, exact = (network.score([Example("A film.")], precision=p).values for p in ("fast", "float32"))
-    assert fast == pytest.approx(exact, abs=0.1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.errors import UsageError
-from tastemaker.models.batching import Batch, by_equal_length, by_length, collate, microbatches, training_steps
+from tastemaker.models.batching import Batch, by_length, collate, microbatches, training_steps
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
 
@@ -58,15 +58,6 @@ def test_by_length_loses_nothing_and_keeps_to_the_budget(lengths, budget):
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
     assert [lengths[i] for batch in batches for i in batch] == sorted(lengths, reverse=True)
-
-
-@given(LENGTHS, st.integers(1, 2000))
-def test_batches_of_equal_length_lose_nothing_and_pad_nothing(lengths, budget):
-    batches = by_equal_length(lengths, budget)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len({lengths[i] for i in batch}) == 1
-        assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget
 
 
 def test_a_budget_without_room_is_refused():

@@ -1,51 +1,98 @@
-"""Texts that an encoder reads once before it scores in 8 bits, so that the size of each rounding step is known.
+"""What flows through an encoder: least, greatest and mean of every channel, watched while it reads calibration texts.
 
-They are the same for every user and every call: a score must not hang on what else is being scored. Random tokens reach
-the ranges that words of any language reach; a few plain sentences add what only sentences do.
+8-bit scoring needs it to fix the size of its rounding steps beforehand. The texts should be like those that will be
+scored: training texts are. The ranges are saved beside the weights.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from tastemaker.models.backbones.forward import encode
-from tastemaker.models.backbones.int8 import in_int8, watch
-from tastemaker.models.backbones.parts import Encoder
-from tastemaker.models.batching import collate
+from tastemaker.models.backbones.parts import Encoder, FeedForward, Layer, Part
 
-_SENTENCES = (
-    "Wonderful.",
-    "I walked out after twenty minutes; my aunt stayed, and regrets it.",
-    "The acting is fine, but the story goes nowhere <br /> and the ending is worse.",
-    "5/10 — not bad… not good, either!!! 🙂",
-    "剧情很精彩，但是结尾让人失望。",
-    "A film about a lighthouse. " * 12,
-    "It starts slowly and badly. " * 40 + "And then it turns into the best film of the year.",
-)
-_RANDOM_TEXTS = 32
+_PLACES = ("states", "mixed", "attended", "wide")
 
 
-@torch.inference_mode()
-def small_encoder(encoder: Encoder, tokenizer: Any, max_length: int) -> Encoder:
-    """Return the encoder with 8-bit products.
+@dataclass(slots=True)
+class Range:
+    """What was seen at one place of the network: least, greatest and mean of every channel [d]."""
 
-    tokenizer: cuts at `max_length` and puts one token before a text and one after it.
-    """
-    pad_id = int(tokenizer.pad_token_id)
+    low: Tensor = field(default_factory=lambda: torch.tensor(float("inf")))
+    high: Tensor = field(default_factory=lambda: torch.tensor(-float("inf")))
+    mean: Tensor = field(default_factory=lambda: torch.tensor(0.0))
+    count: int = 0
 
-    def read(watched: Encoder) -> None:
-        for ids in _token_ids(tokenizer, max_length):
-            encode(watched, collate([ids], pad_id))
+    def see(self, values: Tensor) -> None:
+        """Widen the range to hold values [.., d]."""
+        seen = values.flatten(0, -2).float().cpu()
+        self.low = torch.minimum(self.low, seen.amin(0))
+        self.high = torch.maximum(self.high, seen.amax(0))
+        self.count += len(seen)
+        self.mean = self.mean + (seen.mean(0) - self.mean) * (len(seen) / self.count)
 
-    return in_int8(encoder, watch(encoder, read))
+    @property
+    def width(self) -> Tensor:
+        """Greatest minus least of every channel [d]."""
+        return self.high - self.low
+
+    def of(self, channels: Tensor) -> "Range":
+        """Return the range of some channels."""
+        return Range(self.low[channels], self.high[channels], self.mean[channels], self.count)
 
 
-def _token_ids(tokenizer: Any, max_length: int) -> list[list[int]]:
-    backend = tokenizer.backend_tokenizer
-    sentences = [found.ids for found in backend.encode_batch_fast(list(_SENTENCES))]
-    first, last = sentences[0][:1], sentences[0][-1:]
-    random = np.random.default_rng(0)
-    lengths = np.linspace(1, max(1, max_length - 2), _RANDOM_TEXTS).astype(int)
-    drawn = [first + random.integers(len(tokenizer), size=n).tolist() + last for n in lengths]
-    return [ids[:max_length] for ids in sentences + drawn]
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What flows into a layer's products: its input, the mixed values, the attended tokens, the widened ones."""
+
+    states: Range = field(default_factory=Range)
+    mixed: Range = field(default_factory=Range)
+    attended: Range = field(default_factory=Range)
+    wide: Range = field(default_factory=Range)
+
+
+def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, ...]:
+    """Return the ranges of every layer while `read` reads unpadded texts with the encoder that it is handed."""
+    ranges = tuple(Ranges() for _ in encoder.layers)
+    read(replace(encoder, layers=tuple(_watched(x, r) for x, r in zip(encoder.layers, ranges, strict=True))))
+    return ranges
+
+
+def _watched(layer: Layer, ranges: Ranges) -> Layer:
+    def seeing(part: Part, seen: Range) -> Part:
+        def watched(values: Tensor) -> Tensor:
+            seen.see(values)
+            return part(values)
+
+        return watched
+
+    wide = layer.feed_forward
+    assert isinstance(wide, FeedForward)
+    feed_forward = replace(wide, narrow=seeing(wide.narrow, ranges.wide))
+    return replace(
+        layer,
+        enter=seeing(layer.enter, ranges.states),
+        out=seeing(layer.out, ranges.mixed),
+        feed_forward=seeing(feed_forward, ranges.attended),
+    )
+
+
+def write_ranges(ranges: Sequence[Ranges], path: Path) -> None:
+    """Write the ranges as safetensors."""
+    seen = {f"{n}.{place}": getattr(layer, place) for n, layer in enumerate(ranges) for place in _PLACES}
+    save_file({name: torch.stack([r.low, r.high, r.mean]).contiguous() for name, r in seen.items()}, path)
+
+
+def read_ranges(path: Path) -> tuple[Ranges, ...]:
+    """Return the ranges that `write_ranges` wrote."""
+    found = load_file(path)
+    layers = len(found) // len(_PLACES)
+    return tuple(Ranges(*(_range(found[f"{n}.{place}"]) for place in _PLACES)) for n in range(layers))
+
+
+def _range(rows: Tensor) -> Range:
+    low, high, mean = rows
+    return Range(low, high, mean, count=1)

@@ -1,90 +1,36 @@
 """An encoder with 8-bit products: several times faster on processors with VNNI, and a little less exact.
 
 Weights are rounded to 255 steps, each output channel with steps of its own. What flows into a product is rounded to 256
-steps, fixed beforehand by watching the float32 encoder read calibration texts: steps chosen from the batch at hand
-would make a text's score hang on its neighbours. Each input channel has a range of its own where the codes are made
+steps, fixed beforehand (`calibration.py`): steps chosen from the batch at hand would make a text's score hang on its
+neighbours. Each input channel has a range of its own where the codes are made
 here; the hidden units of a feed-forward layer share their steps with units of like range. Sums are exact (int32);
 embeddings, attention, norms, residuals and the head stay float32. After Xiao et al. 2023 (SmoothQuant).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
+from tastemaker.models.backbones.calibration import Range, Ranges
 from tastemaker.models.backbones.parts import Encoder, FeedForward, Layer, Part
 
-_GROUPS = (96, 6, 3)
-"""Hidden units that share their steps: a 96th of them with the widest ranges, then a 6th, then a 3rd, then the rest."""
+_GROUPS = (384, 6, 3)
+"""Hidden units that share their steps: the 384th of them with the widest ranges, then a 6th, a 3rd, and the rest."""
 
-_SHARE = 0.7
-"""How much of the rounding the weights carry: 0 leaves all of it to the activations, 1 to the weights (SmoothQuant's α)."""
-
-
-@dataclass(slots=True)
-class Range:
-    """What was seen at one place of the network: least, greatest and mean of every channel [d]."""
-
-    low: Tensor = field(default_factory=lambda: torch.tensor(float("inf")))
-    high: Tensor = field(default_factory=lambda: torch.tensor(-float("inf")))
-    total: Tensor = field(default_factory=lambda: torch.tensor(0.0))
-    count: int = 0
-
-    def see(self, values: Tensor) -> None:
-        """Widen the range to hold values [.., d]."""
-        flat = values.flatten(0, -2).float()
-        self.low = torch.minimum(self.low, flat.amin(0))
-        self.high = torch.maximum(self.high, flat.amax(0))
-        self.total = self.total + flat.sum(0)
-        self.count += len(flat)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean of every channel [d]."""
-        return self.total / self.count
-
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """What flows into a layer's products: its input, the mixed values, the attended tokens, the widened ones."""
-
-    states: Range = field(default_factory=Range)
-    mixed: Range = field(default_factory=Range)
-    attended: Range = field(default_factory=Range)
-    wide: Range = field(default_factory=Range)
-
-
-def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, ...]:
-    """Return the ranges of every layer while `read` reads unpadded texts with the encoder that it is handed."""
-    ranges = tuple(Ranges() for _ in encoder.layers)
-    read(replace(encoder, layers=tuple(_watched(x, r) for x, r in zip(encoder.layers, ranges, strict=True))))
-    return ranges
-
-
-def _watched(layer: Layer, ranges: Ranges) -> Layer:
-    def seeing(part: Part, seen: Range) -> Part:
-        def watched(values: Tensor) -> Tensor:
-            seen.see(values)
-            return part(values)
-
-        return watched
-
-    wide = layer.feed_forward
-    assert isinstance(wide, FeedForward)
-    feed_forward = replace(wide, narrow=seeing(wide.narrow, ranges.wide))
-    return replace(
-        layer,
-        enter=seeing(layer.enter, ranges.states),
-        out=seeing(layer.out, ranges.mixed),
-        feed_forward=seeing(feed_forward, ranges.attended),
-    )
+_SHARE = 0.9
+"""How much of the rounding the weights carry: 0 leaves all to the activations, 1 to the weights (SmoothQuant's α)."""
 
 
 def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
-    """Return the encoder with 8-bit products, given what `watch` saw. For scoring only: it has no gradient."""
-    return replace(encoder, layers=tuple(_small(x, r) for x, r in zip(encoder.layers, ranges, strict=True)))
+    """Return the encoder with 8-bit products, given what `watch` saw. For scoring only: it has no gradient.
+
+    The last layer stays as it is: but for its keys and values it computes a single token.
+    """
+    *most, last = encoder.layers
+    return replace(encoder, layers=(*(_small(x, r) for x, r in zip(most, ranges[:-1], strict=True)), last))
 
 
 def _small(layer: Layer, ranges: Ranges) -> Layer:
@@ -121,7 +67,7 @@ class _Codes:
     @classmethod
     def of(cls, seen: Range, weight: Tensor) -> "_Codes":
         """Share the rounding between a channel's values and its column of `weight` [out, d]."""
-        widths = (seen.high - seen.low).clamp(min=1e-6)
+        widths = seen.width.clamp(min=1e-6)
         steps = widths**_SHARE / weight.abs().amax(0).clamp(min=1e-6) ** (1 - _SHARE)
         steps = steps * (widths / steps).max() / 255
         return cls(steps, 127.5 - (seen.high + seen.low) / 2 / steps)
@@ -204,7 +150,7 @@ class _Units:
     def of(cls, wide: FeedForward, ranges: Ranges, attended: _Codes, units: Tensor) -> "_Units":
         """Round the weights of `units`; the result's bias is left out."""
         (widen, widen_bias), (narrow, narrow_bias) = _weights(wide.widen), _weights(wide.narrow)
-        seen = Range(ranges.wide.low[units], ranges.wide.high[units], ranges.wide.total[units], ranges.wide.count)
+        seen = ranges.wide.of(units)
         leaving = _Codes.alike(seen)
         first = _Product.of(widen[units], widen_bias[units], attended, ranges.attended.mean)
         second = _Product.of(narrow[:, units], torch.zeros_like(narrow_bias), leaving, seen.mean)
@@ -216,7 +162,7 @@ class _Units:
 
 def _groups(wide: Range) -> list[Tensor]:
     """Return the hidden units in groups that are alike in range, the widest first."""
-    by_width = (wide.high - wide.low).argsort(descending=True, stable=True)
-    counts = [len(by_width) // share for share in _GROUPS]
+    by_width = wide.width.argsort(descending=True, stable=True)
+    counts = [max(1, len(by_width) // share) for share in _GROUPS]
     counts.append(len(by_width) - sum(counts))
-    return [units.sort().values for units in by_width.split(counts) if len(units)]
+    return [units.sort().values for units in torch.split(by_width, counts) if len(units)]

@@ -1,7 +1,6 @@
 """A Hugging Face encoder or decoder with one output: text → tokens → score."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,9 +10,10 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import StorageError, UsageError
-from tastemaker.models.backbones.calibration import small_encoder
+from tastemaker.models.backbones.calibration import Ranges, read_ranges, watch, write_ranges
 from tastemaker.models.backbones.forward import encode as encode_parts
 from tastemaker.models.backbones.forward import scores
+from tastemaker.models.backbones.int8 import in_int8
 from tastemaker.models.backbones.opening import (
     choose_max_length,
     head_of,
@@ -22,9 +22,10 @@ from tastemaker.models.backbones.opening import (
     read_parts,
     source_of,
 )
+from tastemaker.models.backbones.packed import TokenIds, encode_packed
 from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.backbones.reading import TEMPLATE, Cut, Encoded, encode_texts, join, set_cut
-from tastemaker.models.batching import Batch, by_equal_length, by_length, collate
+from tastemaker.models.batching import Batch, by_length, collate
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
 
@@ -32,14 +33,11 @@ SCORING_TOKENS = 4096
 """Tokens in one batch of scoring."""
 
 _SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
+_CALIBRATION_TEXTS = 64
+_RANGES = "int8.safetensors"
 
-
-@dataclass(frozen=True, slots=True)
-class _Scoring:
-    """How texts are scored in one precision, and how lengths are cut into batches for it."""
-
-    scores: Callable[[Batch], Tensor]
-    batches: Callable[[Sequence[int], int], list[list[int]]]
+_ScoreTexts = Callable[[list[TokenIds]], Tensor]
+"""Token ids of n texts of like length → scores [n]."""
 
 
 class Network:
@@ -58,6 +56,7 @@ class Network:
         self.max_length = max_length
         self.cut = cut
         self.template = template
+        self._ranges: tuple[Ranges, ...] | None = None
         self._small: tuple[int, Encoder] | None = None
 
     @classmethod
@@ -84,9 +83,12 @@ class Network:
         """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
         module, tokenizer = read_parts(Path(folder))
         max_length, cut = tokenizer.model_max_length, tokenizer.truncation_side
-        return cls(
+        network = cls(
             module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut, template=template
         )
+        ranges = Path(folder) / _RANGES
+        network._ranges = read_ranges(ranges) if ranges.exists() else None
+        return network
 
     def save(self, folder: Path | str) -> None:
         """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises StorageError.
@@ -97,6 +99,8 @@ class Network:
             try:
                 self.module.save_pretrained(folder)
                 self.tokenizer.save_pretrained(folder)
+                if self._ranges is not None:
+                    write_ranges(self._ranges, Path(folder) / _RANGES)
                 _share_weights(Path(folder))
             except SafetensorError as error:  # a full disk, said in safetensors' own way
                 raise StorageError(f"{folder}: cannot write the weights ({error}); nothing was kept.") from error
@@ -137,6 +141,23 @@ class Network:
         """Return the scores of a batch [b], float32, with their gradient."""
         return scores(self.module, batch)
 
+    @torch.inference_mode()
+    def calibrate(self, examples: Sequence[Example]) -> None:
+        """Watch the network read some of the examples, so that `score(precision="fast")` may use 8-bit products.
+
+        To be called after training, with texts like those to be scored. Families without an int8 form ignore it.
+        """
+        encoder = parts_of(self.module)
+        if encoder is None or not examples:
+            return
+        chosen = self.encode(examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]).ids
+        batches = [collate([ids], self.pad_id).to(self.device) for ids in chosen]
+        was_training = self.module.training
+        self.module.eval()
+        self._ranges = watch(encoder, lambda watched: [encode_parts(watched, batch) for batch in batches])
+        self.module.train(was_training)
+        self._small = None
+
     def score(
         self,
         examples: Sequence[Example],
@@ -147,56 +168,61 @@ class Network:
         """Return the examples' scores in the order they came.
 
         A text's score hangs on the text alone, not on what is scored beside it. precision: float32 is what the score
-        contract promises; fast is what this processor gains by (`choose_scoring_precision`). batch_tokens: the size of
-        a batch, which changes memory and time alone. Raises UsageError for a precision that this processor or
-        architecture does not have.
+        contract promises; fast is what this processor gains by (`choose_scoring_precision`), int8 only after
+        `calibrate`. batch_tokens: the size of a batch, which changes memory and time alone. Raises UsageError for a
+        precision that this processor or network does not have.
         """
         was_training = self.module.training
         self.module.eval()
         try:
-            scoring = self._scoring(precision)
+            score_texts = self._scoring(precision)
             parts = [
-                self._score(examples[start : start + _SCORED_AT_ONCE], scoring, batch_tokens)
+                self._score(examples[start : start + _SCORED_AT_ONCE], score_texts, batch_tokens)
                 for start in range(0, len(examples), _SCORED_AT_ONCE)
             ]
         finally:
             self.module.train(was_training)
         return Scores.cat(parts)
 
-    def _scoring(self, wish: ScoringWish) -> _Scoring:
+    @torch.inference_mode()
+    def _score(self, examples: Sequence[Example], score_texts: _ScoreTexts, batch_tokens: int) -> Scores:
+        encoded = self.encode(examples)
+        values = torch.empty(len(encoded), device=self.device)
+        for chosen in by_length(encoded.lengths, batch_tokens):
+            values[chosen] = score_texts([encoded.ids[i] for i in chosen])
+        return Scores(values.cpu().double().numpy(), encoded.truncated)
+
+    def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
         """Return how to score in the precision wished for."""
         precision = choose_scoring_precision(self.device, wish)
         if precision == "bfloat16":
-            return _Scoring(self._in_bfloat16, by_length)
+            return self._in_bfloat16
         if precision == "int8":
-            encoder = parts_of(self.module)
+            encoder = self._in_int8()
             if encoder is not None:
-                small = self._in_int8(encoder)
-                return _Scoring(lambda batch: encode_parts(small, batch), by_equal_length)
+                return lambda texts: encode_packed(encoder, texts)
             if wish == "int8":
-                raise UsageError(f"{self.module.config.model_type} has no int8 form here. Choose the precision fast.")
-        return _Scoring(self.forward, by_length)
+                raise UsageError(
+                    f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
+                )
+        return self._in_float32
 
-    def _in_bfloat16(self, batch: Batch) -> Tensor:
+    def _in_float32(self, texts: list[TokenIds]) -> Tensor:
+        return self.forward(collate(texts, self.pad_id).to(self.device))
+
+    def _in_bfloat16(self, texts: list[TokenIds]) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
-            return self.forward(batch)
+            return self._in_float32(texts)
 
-    def _in_int8(self, encoder: Encoder) -> Encoder:
+    def _in_int8(self) -> Encoder | None:
         """Return the encoder with 8-bit products, made anew when a weight has changed since the last time."""
+        encoder = parts_of(self.module)
+        if encoder is None or self._ranges is None:
+            return None
         version = sum(weight._version for weight in self.module.parameters())
         if self._small is None or self._small[0] != version:
-            set_cut(self.tokenizer, self.cut, self.max_length)
-            self._small = (version, small_encoder(encoder, self.tokenizer, self.max_length))
+            self._small = (version, in_int8(encoder, self._ranges))
         return self._small[1]
-
-    @torch.inference_mode()
-    def _score(self, examples: Sequence[Example], scoring: _Scoring, batch_tokens: int) -> Scores:
-        encoded = self.encode(examples)
-        values = torch.empty(len(encoded), device=self.device)
-        for chosen in scoring.batches(encoded.lengths, batch_tokens):
-            batch = collate([encoded.ids[i] for i in chosen], self.pad_id).to(self.device)
-            values[chosen] = scoring.scores(batch)
-        return Scores(values.cpu().double().numpy(), encoded.truncated)
 
     def rescale(self, offset: float, scale: float) -> float:
         """Fold (s − offset)/scale into the head's weights, so that every loader prints the new score.

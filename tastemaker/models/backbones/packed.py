@@ -37,14 +37,13 @@ def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
 
 
 def _attend(heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attend within each text. runs: length and number of the texts. query: all tokens [1, t, d], or first ones [1, n, d]."""
+    """Attend within each text. runs: length and number of the texts. query: of all tokens, or of the first ones."""
     counts = [count for _, count in runs]
     tokens = [length * count for length, count in runs]
     asking = tokens if query.shape[1] == key.shape[1] else counts
+    parts = (torch.split(x[0], sizes) for x, sizes in ((query, asking), (key, tokens), (value, tokens)))
     mixed = []
-    for q, k, v, count in zip(
-        query[0].split(asking), key[0].split(tokens), value[0].split(tokens), counts, strict=True
-    ):
-        q, k, v = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (q, k, v))
+    for count, *run in zip(counts, *parts, strict=True):
+        q, k, v = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in run)
         mixed.append(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
     return torch.cat(mixed)[None]
