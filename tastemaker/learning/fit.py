@@ -187,7 +187,9 @@ def _descend(
         seed=seed,
         run=run,
     )
-    return network, descent.run().step
+    steps = descent.run().step
+    network.calibrate(division.train.examples)
+    return network, steps
 
 
 def _finish(
