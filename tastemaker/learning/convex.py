@@ -18,8 +18,9 @@ from torch import nn
 from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.learning.corpus import Corpus, Evidence, Links, log_likelihood
-from tastemaker.models.backbones.linear import Linear, LinearBackbone, features, joined
+from tastemaker.models.backbones.linear import Linear, LinearBackbone, features
 from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts, vocabulary
+from tastemaker.models.template import joined
 from tastemaker.progress import progress
 
 _MOST_ITERATIONS = 500

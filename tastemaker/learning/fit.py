@@ -23,10 +23,10 @@ from tastemaker.models.contract import CONTRACT, Contract
 from tastemaker.models.links import Link, links_from
 from tastemaker.models.precision import DeviceWish, TrainingWish, choose_device, choose_precision
 from tastemaker.models.reward_model import RewardModel, link_values
+from tastemaker.models.template import TEMPLATE, joined
 
 Backbones: TypeAlias = str | Linear | Encoder | Tiny
 MOST_HELD_OUT = 1000
-TEMPLATE = "{prompt}\n\n{text}"
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _descend(
     device_name, precision, seed = where
     device = choose_device(device_name)
     if isinstance(settings, Tiny):
-        texts = [e.text if e.prompt is None else f"{e.prompt}\n\n{e.text}" for e in division.train.examples]
+        texts = [joined(example) for example in division.train.examples]
         options: Mapping[str, Any] = {"vocabulary": settings.vocabulary, "dropout": settings.dropout, "seed": seed}
         network = make_tiny(texts, max_length=settings.max_length or DEFAULT_MAX_LENGTH, cut=settings.cut, **options)
     else:

@@ -13,8 +13,9 @@ from safetensors.numpy import load_file, save_file
 from tastemaker.data.judgements import Example
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.models.backbones import ngrams
-from tastemaker.models.backbones.linear import WEIGHTS, Linear, LinearBackbone, features, joined
+from tastemaker.models.backbones.linear import WEIGHTS, Linear, LinearBackbone, features
 from tastemaker.models.backbones.ngrams import TokenNames, counts, vocabulary
+from tastemaker.models.template import joined
 
 WORDS = ["good", "bad", "film", "not", "a", "very", "the", "plot", "acting", "好", "坏", "!", "?"]
 TEXTS = [" ".join(np.random.default_rng(n).choice(WORDS, size=n % 17)) for n in range(60)]

@@ -22,6 +22,7 @@ from tastemaker.errors import ModelError, UsageError
 from tastemaker.files import writing_file
 from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts
 from tastemaker.models.scores import Scores
+from tastemaker.models.template import TEMPLATE, joined
 
 WEIGHTS = "linear.safetensors"
 FORMAT = 1
@@ -44,7 +45,7 @@ class Linear:
     weighting: Literal["nb", "tfidf"] = "nb"
     strength: float = 0.04
     smoothing: float = 1.0
-    template: str = "{prompt}\n\n{text}"
+    template: str = TEMPLATE
 
     def __post_init__(self) -> None:
         if not 1 <= self.ngrams <= _MOST_NGRAMS:
@@ -57,19 +58,6 @@ class Linear:
             if not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} {value}: must be a finite number above 0.")
         joined(Example("text", "prompt"), self.template)
-
-
-def joined(example: Example, template: str) -> str:
-    """Return the one text that is read: the text alone, or prompt and text as `template` puts them.
-
-    Raises UsageError for a template without its two places {prompt} and {text}.
-    """
-    if "{prompt}" not in template or "{text}" not in template:
-        raise UsageError(f"template {template!r}: must hold {{prompt}} and {{text}}.")
-    if example.prompt is None:
-        return example.text
-    before, after = template.split("{prompt}", 1)  # not str.format: a template may hold other braces
-    return before.replace("{text}", example.text) + example.prompt + after.replace("{text}", example.text)
 
 
 def features(occurrences: sp.csr_matrix, settings: Linear, scales: NDArray[np.float64]) -> sp.csr_matrix:

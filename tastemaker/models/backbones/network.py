@@ -24,13 +24,14 @@ from tastemaker.models.backbones.opening import (
 )
 from tastemaker.models.backbones.packed import TokenIds, encode_packed
 from tastemaker.models.backbones.parts import Encoder, parts_of
-from tastemaker.models.backbones.reading import TEMPLATE, Cut, Encoded, encode_texts, join, set_cut
+from tastemaker.models.backbones.reading import Cut, Encoded, encode_texts, set_cut
 from tastemaker.models.batching import Batch, by_length, collate
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
+from tastemaker.models.template import TEMPLATE, joined
 
-SCORING_TOKENS = 4096
-"""Tokens in one batch of scoring."""
+_SCORING_TOKENS = {"cpu": 2048}  # what stays in a processor's caches; a GPU wants to be filled
+_SCORING_TOKENS_ELSEWHERE = 32768
 
 _SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
 _CALIBRATION_TEXTS = 64
@@ -130,7 +131,7 @@ class Network:
 
     def join(self, example: Example) -> str:
         """Return the text that the network reads."""
-        return join(example, self.template)
+        return joined(example, self.template)
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Return the examples as token ids, cut to what the network reads: see `reading.encode_texts`."""
@@ -163,17 +164,18 @@ class Network:
         examples: Sequence[Example],
         *,
         precision: ScoringWish = "float32",
-        batch_tokens: int = SCORING_TOKENS,
+        batch_tokens: int | None = None,
     ) -> Scores:
         """Return the examples' scores in the order they came.
 
         A text's score hangs on the text alone, not on what is scored beside it. precision: float32 is what the score
         contract promises; fast is what this processor gains by (`choose_scoring_precision`), int8 only after
-        `calibrate`. batch_tokens: the size of a batch, which changes memory and time alone. Raises UsageError for a
-        precision that this processor or network does not have.
+        `calibrate`. batch_tokens: the size of a batch, which changes memory and time alone; None: what suits.
+        Raises UsageError for a precision that this processor or network does not have.
         """
         was_training = self.module.training
         self.module.eval()
+        batch_tokens = batch_tokens or _SCORING_TOKENS.get(self.device.type, _SCORING_TOKENS_ELSEWHERE)
         try:
             score_texts = self._scoring(precision)
             parts = [

@@ -1,4 +1,4 @@
-"""How a network reads: prompt and text are joined, tokenized, and cut to what it can hold."""
+"""How a network reads: a text is tokenized and cut to what it can hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
 
 Cut = Literal["left", "right"]
 """The side of an over-long text that is cut off."""
-
-TEMPLATE = "{prompt}\n\n{text}"
-"""How a prompt and the text that answers it are joined, unless the model says otherwise."""
 
 _AT_ONCE = 1024  # texts: the tokenizer's own records of them are many times larger than the ids
 _LEFTOVERS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of", "is_local", "local_files_only")
@@ -38,13 +34,6 @@ class Encoded:
     def lengths(self) -> list[int]:
         """Tokens of each text."""
         return [len(ids) for ids in self.ids]
-
-
-def join(example: Example, template: str) -> str:
-    """Return the text that the network reads."""
-    if example.prompt is None:
-        return example.text
-    return template.format(prompt=example.prompt, text=example.text)
 
 
 def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:

@@ -1,0 +1,20 @@
+"""How a prompt and the text that answers it become the one text that a backbone reads."""
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import UsageError
+
+TEMPLATE = "{prompt}\n\n{text}"
+"""How they are joined, unless the model says otherwise."""
+
+
+def joined(example: Example, template: str = TEMPLATE) -> str:
+    """Return the one text that is read: the text alone, or prompt and text as `template` puts them.
+
+    Raises UsageError for a template without its two places {prompt} and {text}.
+    """
+    if "{prompt}" not in template or "{text}" not in template:
+        raise UsageError(f"template {template!r}: must hold {{prompt}} and {{text}}.")
+    if example.prompt is None:
+        return example.text
+    before, after = template.split("{prompt}", 1)  # not str.format: a template may hold other braces
+    return before.replace("{text}", example.text) + example.prompt + after.replace("{text}", example.text)
