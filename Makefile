@@ -34,11 +34,17 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install  ## every benchmark; each ends in one JSON line (about an hour and a half on two cores)
-	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: install  ## every benchmark; each ends in one JSON line (about an hour on two cores)
+	$(BIN)/python benchmarks/imdb.py --backbone linear --target label
+	$(BIN)/python benchmarks/imdb.py --backbone linear --target rating --no-peer
+	$(BIN)/python benchmarks/score_memory.py
+	$(BIN)/python benchmarks/train_speed.py --loss-curve 20
+	rm -rf bench && $(BIN)/python benchmarks/imdb.py --backbone minilm --no-peer --out bench/minilm
+	$(BIN)/python benchmarks/score_speed.py --model bench/minilm
+	$(BIN)/python benchmarks/learning_curve.py --run bench/minilm
 
 lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
