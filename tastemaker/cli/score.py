@@ -8,6 +8,9 @@ import typer
 
 from tastemaker.cli import options as o
 
+_ONE = {"probabilities": "P(positive)", "ratings": "rating"}
+"""How one of each meaning is called on screen."""
+
 EXAMPLE = """Score texts, lines of standard input, or a file.
 
 Examples:
@@ -73,7 +76,7 @@ def _score_texts(taste: Any, texts: list[str], precision: Any, *, json: bool, qu
         o.say_json({"scores": scores.as_list(), **meanings, "truncated": truncated})
     else:
         for number, text in enumerate(texts):
-            said = "".join(f"  {name.rstrip('s')} {values[number]:.3f}" for name, values in meanings.items())
+            said = "".join(f"  {_ONE[name]} {values[number]:.2f}" for name, values in meanings.items())
             o.say(f"{scores.values[number]:+.3f}{said}  {' '.join(text.split()):.80}")
     _note_truncated(taste, truncated, len(texts), quiet=quiet)
 
