@@ -25,7 +25,7 @@ from transformers import AutoTokenizer, DistilBertConfig, DistilBertForSequenceC
 import tastemaker as tm
 from tastemaker.data.judgements import Example
 from tastemaker.models.backbones.network import Network
-from tastemaker.models.batching import collate, microbatches, training_steps
+from tastemaker.models.batching import by_length, collate, training_steps
 from tastemaker.models.precision import choose_device, choose_precision
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
@@ -64,7 +64,8 @@ class Learner:
     def ours(self, texts: list[int], precision: torch.dtype, batch_tokens: int) -> float:
         """Our step: like lengths, the short forward pass."""
         losses = []
-        for part in microbatches(texts, self.lengths, batch_tokens):
+        for chosen in by_length([self.lengths[i] for i in texts], batch_tokens, most_padding=0.05):
+            part = [texts[i] for i in chosen]
             batch = collate([self.ids[i] for i in part], self.network.pad_id).to(self.device)
             with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
                 scores = self.network.forward(batch)

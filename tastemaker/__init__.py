@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tastemaker.data.fetch import fetch as fetch
+    from tastemaker.data.judgements import Comparison as Comparison
     from tastemaker.data.judgements import Example as Example
     from tastemaker.data.judgements import Grade as Grade
+    from tastemaker.data.judgements import Judgement as Judgement
     from tastemaker.data.judgements import Label as Label
+    from tastemaker.data.judgements import Message as Message
+    from tastemaker.data.judgements import Ranking as Ranking
     from tastemaker.data.judgements import Rating as Rating
     from tastemaker.data.read import read as read
     from tastemaker.data.read import read_examples as read_examples
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from tastemaker.errors import TastemakerError as TastemakerError
     from tastemaker.errors import TrainingError as TrainingError
     from tastemaker.errors import UsageError as UsageError
+    from tastemaker.evaluation.doctor import Diagnosis as Diagnosis
+    from tastemaker.evaluation.doctor import doctor as doctor
+    from tastemaker.evaluation.doctor_page import write_doctor_page as write_doctor_page
     from tastemaker.evaluation.evaluate import Evaluation as Evaluation
     from tastemaker.evaluation.evaluate import evaluate as evaluate
     from tastemaker.evaluation.report import write_report as write_report
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from tastemaker.models.backbones import Linear as Linear
     from tastemaker.models.backbones import Tiny as Tiny
     from tastemaker.models.contract import Contract as Contract
+    from tastemaker.models.links.likelihood import Likelihood as Likelihood
     from tastemaker.models.reward_model import RewardModel as RewardModel
     from tastemaker.models.reward_model import load as load
     from tastemaker.scoring import score_file as score_file
@@ -48,17 +56,23 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Columns": "tastemaker.data.readers.columns",
+    "Comparison": "tastemaker.data.judgements",
     "Contract": "tastemaker.models.contract",
     "DataError": "tastemaker.errors",
+    "Diagnosis": "tastemaker.evaluation.doctor",
     "Encoder": "tastemaker.models.backbones",
     "Evaluation": "tastemaker.evaluation.evaluate",
     "Example": "tastemaker.data.judgements",
     "Grade": "tastemaker.data.judgements",
     "InputError": "tastemaker.errors",
+    "Judgement": "tastemaker.data.judgements",
     "Label": "tastemaker.data.judgements",
+    "Likelihood": "tastemaker.models.links.likelihood",
     "Linear": "tastemaker.models.backbones",
+    "Message": "tastemaker.data.judgements",
     "MissingExtra": "tastemaker.errors",
     "ModelError": "tastemaker.errors",
+    "Ranking": "tastemaker.data.judgements",
     "Rating": "tastemaker.data.judgements",
     "RewardModel": "tastemaker.models.reward_model",
     "StorageError": "tastemaker.errors",
@@ -67,6 +81,7 @@ _HOMES = {
     "Training": "tastemaker.learning.training",
     "TrainingError": "tastemaker.errors",
     "UsageError": "tastemaker.errors",
+    "doctor": "tastemaker.evaluation.doctor",
     "evaluate": "tastemaker.evaluation.evaluate",
     "fetch": "tastemaker.data.fetch",
     "fit": "tastemaker.learning.fit",
@@ -75,22 +90,29 @@ _HOMES = {
     "read_examples": "tastemaker.data.read",
     "score_file": "tastemaker.scoring",
     "split": "tastemaker.data.split",
+    "write_doctor_page": "tastemaker.evaluation.doctor_page",
     "write_report": "tastemaker.evaluation.report",
 }
 
 __all__ = [
     "Columns",
+    "Comparison",
     "Contract",
     "DataError",
+    "Diagnosis",
     "Encoder",
     "Evaluation",
     "Example",
     "Grade",
     "InputError",
+    "Judgement",
     "Label",
+    "Likelihood",
     "Linear",
+    "Message",
     "MissingExtra",
     "ModelError",
+    "Ranking",
     "Rating",
     "RewardModel",
     "StorageError",
@@ -99,6 +121,7 @@ __all__ = [
     "Training",
     "TrainingError",
     "UsageError",
+    "doctor",
     "evaluate",
     "fetch",
     "fit",
@@ -107,6 +130,7 @@ __all__ = [
     "read_examples",
     "score_file",
     "split",
+    "write_doctor_page",
     "write_report",
 ]
 

@@ -2,15 +2,20 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.judgements import Judgement
 from tastemaker.data.playground import gold_score, judgements
+from tastemaker.data.playground.judges import Judge, troubled
 from tastemaker.data.playground.reviews import Language
+from tastemaker.data.rows import to_row
+from tastemaker.evaluation.doctor import doctor
+from tastemaker.evaluation.doctor_page import write_doctor_page
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.report import write_report
 from tastemaker.files import writing_file
@@ -41,18 +46,22 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None])
     started = time.monotonic()
     found: dict[str, Any] = {"folder": str(folder), "languages": {}}
     for language, spoken in LANGUAGES.items():
-        say(f"\n{spoken}: {texts:,} reviews, each labelled, graded or rated by one of three simulated judges")
-        train = judgements(texts, kind="mixed", language=language, seed=seed)
+        judges = troubled(n=10, seed=seed)
+        train = judgements(texts, kind="mixed", judges=judges, language=language, seed=seed)
         test = judgements(500, kind="mixed", language=language, seed=seed + 1)
+        said = ", ".join(f"{n:,} {kind}s" for kind, n in Counter(type(j).__name__.lower() for j in train).items())
+        say(f"\n{spoken}: {said}; of the ten simulated judges three answer at random and one upside down")
         _keep(folder / language / "judgements.jsonl", train)
+        _diagnose(train, folder / language / "doctor", say)
         models = {
             name: fit(train, backbone=backbone, seed=seed, out=folder / language / name, overwrite=True)
             for name, backbone in (("linear", "linear"), ("tiny", Tiny(vocabulary=2000)))
         }
+        _say_judges(models["linear"], judges, say)
         _say_scores(models, SENTENCES[language], say)
         recovered = {backbone: _recovered(model, test) for backbone, model in models.items()}
         for backbone, tau in recovered.items():
-            say(f"  {backbone:8} recovers gold on 500 unseen reviews: Kendall's τ {tau:.3f}")
+            say(f"  {backbone:8} recovers gold on 500 unseen judgements' texts: Kendall's τ {tau:.3f}")
         network = models["tiny"]
         report = evaluate(
             network, test, baseline=models["linear"], training_fingerprints=network.training_fingerprints, seed=seed
@@ -72,10 +81,7 @@ def _keep(path: Path, train: Sequence[Judgement]) -> None:
     """Write the judgements as JSON lines, to be looked at or fitted again."""
     with writing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for judgement in train:
-            kind = type(judgement).__name__.lower()
-            said = {"label": "positive", "grade": "grade", "rating": "rating"}[kind]
-            row = {"text": judgement.text, said: getattr(judgement, said), "judge": judgement.judge}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(to_row(judgement), ensure_ascii=False) + "\n")
 
 
 def _say_scores(models: dict[str, RewardModel], sentences: Sequence[str], say: Callable[[str], None]) -> None:
@@ -86,7 +92,26 @@ def _say_scores(models: dict[str, RewardModel], sentences: Sequence[str], say: C
         say(f"  {row}{gold_score(sentence):8.1f}   {sentence}")
 
 
+def _diagnose(train: Sequence[Judgement], folder: Path, say: Callable[[str], None]) -> None:
+    """Let the doctor look at the judgements, and say what it found worst."""
+    found = doctor(train)
+    write_doctor_page(found, folder)
+    for problem in found.problems[:2]:
+        say(f"  doctor: {problem.what}")
+
+
+def _say_judges(model: RewardModel, judges: Sequence[Judge], say: Callable[[str], None]) -> None:
+    """Say how reliable the model found each kind of judge."""
+    kinds: dict[str, list[float]] = {"careful": [], "at random": [], "upside down": []}
+    for judge in judges:
+        kind = "upside down" if judge.reversed else "at random" if judge.carelessness else "careful"
+        kinds[kind].append(model.contract.judges[judge.name]["reliability"])
+    shown = ", ".join(f"{kind} {min(r):+.2f} … {max(r):+.2f}" for kind, r in kinds.items() if r)
+    say(f"  reliability of the judges as learned (1 follows the score, 0 guesses, −1 turns it around): {shown}")
+
+
 def _recovered(model: RewardModel, test: Sequence[Judgement]) -> float:
     """Return Kendall's τ of the model's scores and gold on texts it has not seen."""
-    scores = model.score_all([Example(j.text, j.prompt) for j in test]).values
-    return float(kendall(scores, np.array([gold_score(j.text) for j in test])))
+    examples = [example for judgement in test for example in judgement.examples]
+    scores = model.score_all(examples).values
+    return float(kendall(scores, np.array([gold_score(example.text) for example in examples])))

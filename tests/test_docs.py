@@ -52,7 +52,7 @@ def test_every_logged_metric_is_defined(fitted: Path) -> None:
 
 def test_every_evaluated_figure_is_defined(fitted: Path) -> None:
     evaluation = json.loads((fitted / "tastemaker.json").read_text())["evaluation"]
-    assert _keys(evaluation) - _documented() - {"label", "grade", "rating"} == set()
+    assert _keys(evaluation) - _documented() - {"label", "grade", "rating", "comparison", "ranking"} == set()
 
 
 def test_the_readme_tree_names_every_module() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from tastemaker.cli.demo import demo
+from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.fetch import fetch
 from tastemaker.cli.fit import fit
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (fetch, fit, score, evaluate, demo):
+for _verb in (fetch, doctor, fit, score, evaluate, demo):
     app.command()(_verb)
 
 

@@ -1,7 +1,7 @@
 """`tastemaker evaluate`: how far to trust a reward model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,8 @@ def evaluate(
     rating_column: o.RatingColumn = None,
     positive: o.Positive = None,
     scale: o.Scale = None,
+    format: o.Format = None,
+    skip_bad: o.SkipBad = False,
     config: o.Config = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -46,7 +48,15 @@ def evaluate(
     scale = scale or (f"{grades['lowest']},{grades['highest']}" if grades else None)
     split = split or ("test" if has_splits(source) else None)
     columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
-    judgements = tm.read(source, split=split, target=target, limit=limit, seed=seed, columns=columns)
+    how: dict[str, Any] = {
+        "split": split,
+        "target": target,
+        "limit": limit,
+        "seed": seed,
+        "columns": columns,
+        "format": format,
+    }
+    judgements, bad = o.read_sources([source], skip_bad=skip_bad, quiet=quiet, **how)
     found = tm.evaluate(
         taste,
         judgements,
@@ -58,7 +68,7 @@ def evaluate(
         tm.write_report(found, report)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if json:
-        o.say_json(found.as_dict())
+        o.say_json(found.as_dict() | ({"skipped": len(bad)} if skip_bad else {}))
     else:
         o.say(str(found))
 

@@ -1,6 +1,7 @@
 """`tastemaker fit`: judgements → reward model."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,6 +44,26 @@ def fit(
     dropout: Annotated[float | None, typer.Option(help="Dropout of the network while it trains.")] = None,
     held_out: Annotated[float | None, typer.Option(help="Share of texts that only measure.")] = None,
     precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")] = "auto",
+    weight: Annotated[
+        list[str] | None, typer.Option(help="What the judgements of a kind count: comparison=2. May be repeated.")
+    ] = None,
+    judges: Annotated[
+        bool | None, typer.Option(help="Learn how reliable each judge is; default: where two or more are named.")
+    ] = None,
+    ties: Annotated[bool, typer.Option("--ties/--no-ties", help="Whether two texts can be equally good.")] = True,
+    ranking: Annotated[
+        Literal["plackett-luce", "pairs"], typer.Option(help="How rankings are believed; pairs: as InstructGPT does.")
+    ] = "plackett-luce",
+    rating_loss: Annotated[Literal["normal", "huber"], typer.Option(help="huber: outliers pull less.")] = "normal",
+    margin: Annotated[float, typer.Option(help="Units of score by which a margin of 1 asks the better to lead.")] = 1.0,
+    label_smoothing: Annotated[float, typer.Option(help="Share of labels and comparisons taken for slips.")] = 0.0,
+    centring: Annotated[float, typer.Option(help="Pull of the mean score of texts judged together to 0.")] = 0.0,
+    length_control: Annotated[
+        bool, typer.Option("--length-control", help="Fit the score so that it does not carry the texts' length.")
+    ] = False,
+    anchor: Annotated[
+        str | None, typer.Option(help="A source of reference texts: their mean becomes 0, their deviation 1.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
     split: o.Split = None,
@@ -57,6 +78,8 @@ def fit(
     rating_column: o.RatingColumn = None,
     positive: o.Positive = None,
     scale: o.Scale = None,
+    format: o.Format = None,
+    skip_bad: o.SkipBad = False,
     config: o.Config = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -70,15 +93,32 @@ def fit(
     given = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "batch_tokens": batch_tokens}
     given |= {"evaluations": evaluations, "patience": patience}
     settings = _settings(backbone, _set(chosen), _set(given))
-    judgements = [
-        j for s in sources for j in tm.read(s, split=split, target=target, limit=limit, seed=seed, columns=columns)
-    ]
+    believing: dict[str, Any] = {
+        "judges": judges,
+        "ties": ties,
+        "ranking": ranking,
+        "rating": rating_loss,
+        "margin": margin,
+    }
+    believing |= {"smoothing": label_smoothing, "centring": centring, "length_control": length_control}
+    likelihood = tm.Likelihood(weights=_weights(weight or []), **believing)
+    how: dict[str, Any] = {
+        "split": split,
+        "target": target,
+        "limit": limit,
+        "seed": seed,
+        "columns": columns,
+        "format": format,
+    }
+    judgements, bad = o.read_sources(sources, skip_bad=skip_bad, quiet=quiet, **how)
+    reference = tm.read_examples(anchor, split=split, columns=columns) if anchor is not None else None
     where: dict[str, Any] = {"device": device, "precision": precision, "out": out}
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     labels = {"positive": positive} if positive else None
     fitting: dict[str, Any] = {"training": _set(given), "held_out": held_out, "seed": seed, "labels": labels}
+    fitting |= {"likelihood": likelihood, "anchor": reference}
     model = tm.fit(judgements, backbone=settings, **fitting, **where, **again)
-    _report(model, out, time.monotonic() - started, json=json)
+    _report(model, out, time.monotonic() - started, json=json, skipped=len(bad) if skip_bad else None)
 
 
 def _set(values: dict[str, Any]) -> dict[str, Any]:
@@ -102,12 +142,43 @@ def _settings(backbone: str, chosen: dict[str, Any], given: dict[str, Any]) -> A
     return replace(found.settings, **chosen)
 
 
-def _report(model: Any, out: Path, seconds: float, *, json: bool) -> None:
+def _weights(given: list[str]) -> dict[str, float]:
+    """Return what the options `kind=number` say. Raises UsageError where one does not."""
+    from tastemaker.errors import UsageError
+
+    weights = {}
+    for text in given:
+        kind, _, number = text.partition("=")
+        try:
+            weights[kind] = float(number)
+        except ValueError:
+            raise UsageError(f"--weight {text!r}: a kind and a number, such as comparison=2.") from None
+    return weights
+
+
+def _report(model: Any, out: Path, seconds: float, *, json: bool, skipped: int | None) -> None:
+    contract = model.contract
     if json:
-        o.say_json({"model": str(out), "seconds": round(seconds, 3), "evaluation": model.contract.evaluation})
+        values = {"model": str(out), "seconds": round(seconds, 3), "evaluation": contract.evaluation}
+        values |= {"judges": contract.judges} if contract.judges else {}
+        o.say_json(values | ({} if skipped is None else {"skipped": skipped}))
         return
     o.say(f"{model!r}")
+    for name, judge in contract.judges.items():
+        low, high = judge["interval"]
+        o.say(f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}]")
+    control = contract.evaluation.get("length_control")
+    if control:
+        before, after = control["before"], contract.evaluation
+        o.say("  length control: " + "; ".join(_before_and_after(before, after)))
     o.say(f'saved in {out} after {seconds:.0f} s. Score a text:  tastemaker score {out} "What a film!"')
+
+
+def _before_and_after(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    names = {"accuracy": "accuracy", "pearson": "Pearson", "kendall_tau": "Kendall's τ"}
+    for name, shown in (*names.items(), ("score_length_correlation", "correlation of score and length")):
+        if before.get(name) is not None and after.get(name) is not None:
+            yield f"{shown} {before[name]:.3f} → {after[name]:.3f}"
 
 
 fit.__doc__ = EXAMPLE

@@ -2,12 +2,16 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from tastemaker.errors import UsageError
+
+_LISTED = 20
+"""Rows that are left out are listed up to so many."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
@@ -29,6 +33,11 @@ GradeColumn = Annotated[str | None, typer.Option(help="The column that holds a w
 RatingColumn = Annotated[str | None, typer.Option(help="The column that holds a rating, any number.")]
 Positive = Annotated[str | None, typer.Option(help="Which label value means positive, where it is not obvious.")]
 Scale = Annotated[str | None, typer.Option(help="The scale of the grades or ratings: LOWEST,HIGHEST such as 1,5.")]
+
+Format = Annotated[
+    str | None, typer.Option(help="The shape of the rows, where it is not recognised: hh, pandalm, table …")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be read; count and list them.")]
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -58,6 +67,20 @@ Config = Annotated[
         help="A YAML file with this verb's options; the command line wins.", callback=_read_config, is_eager=True
     ),
 ]
+
+
+def read_sources(sources: Sequence[str], *, skip_bad: bool, quiet: bool, **how: Any) -> tuple[list[Any], list[Any]]:
+    """Return the judgements of all sources, and the errors of the rows that were left out; these are listed."""
+    import tastemaker as tm
+
+    bad: list[Any] | None = [] if skip_bad else None
+    found = [judgement for source in sources for judgement in tm.read(source, skip_bad=bad, **how)]
+    for error in (bad or [])[:_LISTED]:
+        note(f"left out: {error}", quiet=quiet)
+    if bad:
+        more = f", {_LISTED} of them listed above" if len(bad) > _LISTED else ""
+        note(f"{len(bad):,} rows were left out because they cannot be read{more}.", quiet=quiet)
+    return found, bad or []
 
 
 def columns_from(

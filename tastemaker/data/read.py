@@ -5,6 +5,9 @@
 | an aclImdb folder, or its .tar.gz | `readers.aclimdb` |
 | .jsonl .json .csv .tsv (also .gz), .parquet | `readers.tables` |
 | a folder of such files or of `save_to_disk`, or a hub name `org/name` | `readers.hub` |
+
+The rows of a table are in a published shape (`readers.recognition` lists them), or have a text column and columns of
+labels, grades or ratings (`readers.columns`).
 """
 
 import heapq
@@ -14,14 +17,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from tastemaker.data.fingerprints import lot
-from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating, example_of
+from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating, examples_of, plain
 from tastemaker.data.readers import aclimdb, hub, tables
-from tastemaker.data.readers.columns import Columns, Target, plan
+from tastemaker.data.readers.columns import RECOGNISED, Columns, Target, plan
+from tastemaker.data.readers.recognition import TABLE, Reading, recognise
+from tastemaker.data.readers.said import column_for
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 
 _KINDS: dict[Target | None, tuple[type[Judgement], ...]] = {
-    None: (Label, Grade, Rating),
+    None: (Judgement,),
     "label": (Label,),
     "rating": (Grade, Rating),
 }
@@ -36,22 +41,30 @@ def read(
     limit: int | None = None,
     seed: int = 0,
     columns: Columns | None = None,
+    format: str | None = None,
+    skip_bad: list[DataError] | None = None,
 ) -> list[Judgement]:
     """Return the judgements of a source, in its order.
 
     source: see the table at the top of this file. split: "train" unless told, where the source has splits.
-    target: "label" for labels alone, "rating" for grades and ratings alone. limit: at most so many texts, drawn by the
-    seed, with everything said of them; a larger limit draws the same ones and more. columns: see `Columns`.
-    Raises DataError, one line with file and row, for bad input.
+    target: "label" for labels alone, "rating" for grades and ratings alone. limit: at most so many texts (or sets
+    of texts that were judged together), drawn by the seed, with everything said of them; a larger limit draws the same
+    ones and more. columns: see `Columns`; a table of which a column is named is read column by column. format: the name
+    of a published shape (`recognition.CHOICES`), where it is not to be recognised. skip_bad: a list that takes the
+    error of every row that cannot be read, where such rows are to be left out; without one the first is raised.
+    Raises DataError, one line with file and row, for bad input and for a source of which no row can be read, and
+    UsageError for a target, limit or format that cannot be.
     """
     if target not in _KINDS:
         raise UsageError(f"target {target!r}: choose 'label', 'rating' or nothing for both.")
     _check(limit)
+    named = _table_format(columns, format)
     opened = _open(source, split)
     if isinstance(opened, tables.Table):
-        found = plan(opened, columns or Columns(), target=target).judgements()
+        found = _of_table(opened, columns or Columns(), target, named, skip_bad)
         return _drawn(_watched(found, opened.name), limit, seed)
     path, name = opened
+    _check_no_format(path, format)
     if name == "unsup":
         raise DataError(f"{path}: nobody judged the texts of 'unsup'. Choose the split 'train' or 'test'.")
     said = chain.from_iterable(review.judgements() for review in aclimdb.reviews(path, name))
@@ -65,16 +78,18 @@ def read_examples(
     limit: int | None = None,
     seed: int = 0,
     columns: Columns | None = None,
+    format: str | None = None,
 ) -> list[Example]:
     """Return the texts of a source, judged or not (the split "unsup" of aclImdb too), in its order.
 
-    The arguments and errors are those of `read`.
+    A row of several texts, such as a comparison, gives each of them. The arguments and errors are those of `read`.
     """
     _check(limit)
+    named = _table_format(columns, format)
     opened = _open(source, split)
     if isinstance(opened, tables.Table):
-        found = plan(opened, columns or Columns(), judged=False).examples()
-        return _drawn(_watched(found, opened.name), limit, seed)
+        return _drawn(_watched(_texts_of(opened, columns or Columns(), named), opened.name), limit, seed)
+    _check_no_format(opened[0], format)
     return _drawn((review.example() for review in aclimdb.reviews(*opened)), limit, seed)
 
 
@@ -87,6 +102,70 @@ def has_splits(source: str | Path) -> bool:
 def _check(limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
+
+
+def _table_format(columns: Columns | None, format: str | None) -> str | None:
+    """Return the format that is asked for: naming columns asks for a table read column by column."""
+    if columns in (None, Columns()):
+        return format
+    if format not in (None, TABLE):
+        raise UsageError(f"format {format!r} has its own columns. Leave out the format, or the columns that are named.")
+    return TABLE
+
+
+def _check_no_format(path: Path, format: str | None) -> None:
+    if format is not None:
+        raise UsageError(f"{path}: the layout of aclImdb is no table of the format {format!r}. Leave out the format.")
+
+
+def _of_table(
+    table: tables.Table, columns: Columns, target: Target | None, format: str | None, skip_bad: list[DataError] | None
+) -> Iterator[Judgement]:
+    """Yield the judgements of a table that the target wants. Raises DataError where there is none."""
+    past_bad = skip_bad is not None
+    reading = recognise(table, format, past_bad=past_bad)
+    if reading is not None:
+        _check_target(reading, target)
+    said = reading or plan(table, columns, target=target, past_bad=past_bad)
+    before = len(skip_bad or ())
+    has_any = had_rows = False
+    for judgement in said.judgements(skip_bad):
+        had_rows = True
+        if isinstance(judgement, _KINDS[target]):
+            has_any = True
+            yield judgement
+    if has_any:
+        return
+    if had_rows:
+        raise UsageError(f"{table.name}: target {target!r} leaves out all of its judgements.")
+    if skip_bad is not None and len(skip_bad) > before:
+        raise DataError(f"{table.name}: not one of {len(skip_bad) - before} rows can be read; {skip_bad[before]}")
+    raise DataError(f"{table.name}: no rows in it.")
+
+
+def _check_target(reading: Reading, target: Target | None) -> None:
+    if not any(issubclass(kind, _KINDS[target]) for kind in reading.format.kinds):
+        kinds = " and ".join(f"{kind.__name__.lower()}s" for kind in reading.format.kinds)
+        raise UsageError(
+            f"{reading.table.name}: target {target!r} leaves nothing of a file of {kinds} "
+            f"(the format {reading.format.name!r}). Leave out the target."
+        )
+
+
+def _texts_of(table: tables.Table, columns: Columns, format: str | None) -> Iterator[Example]:
+    """Yield every text of a table, once a row. A table with one text a row need not say anything of it."""
+    reading = recognise(table, format)
+    if reading is None or (format is None and column_for(RECOGNISED["text"], reading.columns, ())):
+        yield from plan(table, columns, judged=False).examples()
+        return
+    where, seen = "", set[Example]()
+    for judgement in reading.judgements():
+        if judgement.where != where:
+            where, seen = judgement.where, set()
+        for example in examples_of(judgement):
+            if example not in seen:
+                seen.add(example)
+                yield example
 
 
 def _open(source: str | Path, split: str | None) -> tables.Table | tuple[Path, str]:
@@ -134,8 +213,7 @@ def _drawn(found: Iterable[_Item], limit: int | None, seed: int) -> list[_Item]:
     largest: list[int] = []  # a heap of the kept lots, negated: the largest lot first
     kept: dict[int, list[tuple[int, _Item]]] = {}
     for position, item in enumerate(found):
-        example = example_of(item)
-        drawn = lot(seed, "limit", f"{example.prompt or ''}\0{example.text}")
+        drawn = lot(seed, "limit", _unit(item))
         if drawn in kept:
             kept[drawn].append((position, item))
         else:
@@ -145,3 +223,9 @@ def _drawn(found: Iterable[_Item], limit: int | None, seed: int) -> list[_Item]:
                 del kept[-heapq.heappop(largest)]
     in_order = sorted(chain.from_iterable(kept.values()), key=lambda pair: pair[0])
     return [item for _, item in in_order]
+
+
+def _unit(item: _Item) -> str:
+    """Name what a limit counts: a text with its prompt, or the texts that were judged together."""
+    judged: tuple[Example, ...] = examples_of(item)
+    return "\0".join([plain(judged[0].prompt or ""), *sorted(example.text for example in judged)])

@@ -1,13 +1,16 @@
 """Held-out by text and prompt, never by row: what the model is tested on, it has not seen in any form."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.fingerprints import fingerprint, fingerprints, lot
-from tastemaker.data.judgements import Judgement
+from tastemaker.data.judgements import Judgement, plain
 from tastemaker.errors import DataError, UsageError
+
+_LARGEST_GROUP = 0.3  # of the judgements; beyond it, being connected says too little to keep together
 
 
 def split(
@@ -17,19 +20,25 @@ def split(
 
     Judgements that share a text, or a prompt, are one group and stay on one side. held_out: the share of the groups,
     between 0 and 1, or how many of them (an int). Which ones is drawn by the seed, whatever the order of the rows.
+    Where comparisons connect nearly all texts into one group (a tournament), the texts themselves are drawn, and every
+    judgement about a drawn text is held out: no held-out text is ever trained on.
     Raises UsageError for a share or number that cannot be, and DataError where one side would be empty.
     """
-    groups = _groups(judgements)
-    drawn = sorted(set(groups), key=lambda group: lot(seed, "split", str(group)))
+    groups = [{group} for group in _groups(judgements)]
+    largest = max(Counter(group for found in groups for group in found).values(), default=0)
+    if largest > _LARGEST_GROUP * len(judgements) and any(len(j.texts) > 1 for j in judgements):
+        groups = [{fingerprint(text) for text in j.texts} for j in judgements]
+    drawn = sorted(set().union(*groups), key=lambda group: lot(seed, "split", str(group)))
     count = _count(held_out, len(drawn))
-    if not 0 < count < len(drawn):
+    chosen = set(drawn[:count])
+    train = [j for j, found in zip(judgements, groups, strict=True) if not found & chosen]
+    measured = [j for j, found in zip(judgements, groups, strict=True) if found & chosen]
+    if not (train and measured):
         raise DataError(
             f"{len(drawn)} different texts or prompts and {held_out:g} of them held out: one side would be empty. "
             f"Add judgements or change held_out."
         )
-    chosen = set(drawn[:count])
-    train = [j for j, group in zip(judgements, groups, strict=True) if group not in chosen]
-    return train, [j for j, group in zip(judgements, groups, strict=True) if group in chosen]
+    return train, measured
 
 
 def overlap(train: NDArray[np.uint64], texts: Iterable[str]) -> NDArray[np.bool_]:
@@ -46,16 +55,15 @@ def _count(held_out: float, groups: int) -> int:
 def _groups(judgements: Sequence[Judgement]) -> list[int]:
     """Return the group of every judgement, named by the smallest fingerprint in it: no row order in the name.
 
-    Texts and prompts are the nodes, every judgement with a prompt an edge between its two, and a group is a connected
+    Texts and prompts are the nodes, every judgement an edge between all of its own, and a group is a connected
     component: a text under two prompts makes one group of both.
     """
     names: dict[str, int] = {}
     parent: dict[int, int] = {}
 
-    def node(kind: str, text: str) -> int:
-        key = kind + text
+    def node(key: str, fingerprinted: str) -> int:
         if key not in names:
-            names[key] = fingerprint(key if kind else text)
+            names[key] = fingerprint(fingerprinted)
             parent.setdefault(names[key], names[key])
         return names[key]
 
@@ -64,9 +72,18 @@ def _groups(judgements: Sequence[Judgement]) -> list[int]:
             parent[at] = at = parent[parent[at]]
         return at
 
-    nodes = [node("", j.text) for j in judgements]
-    for at, judgement in zip(nodes, judgements, strict=True):
+    def nodes(judgement: Judgement) -> Iterator[int]:
+        for text in judgement.texts:
+            yield node(text, text)
         if judgement.prompt is not None:
-            low, high = sorted((root(at), root(node("prompt\0", judgement.prompt))))
+            key = "prompt\0" + plain(judgement.prompt)
+            yield node(key, key)
+
+    first = []
+    for judgement in judgements:
+        start, *others = nodes(judgement)
+        first.append(start)
+        for other in others:
+            low, high = sorted((root(start), root(other)))
             parent[high] = low
-    return [root(at) for at in nodes]
+    return [root(at) for at in first]

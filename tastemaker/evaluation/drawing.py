@@ -1,6 +1,8 @@
 """What each figure of the report shows: marks on given axes, from the numbers of one kind of judgement."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from tastemaker.evaluation.findings import NAMES, Evaluation, KindFindings
+from tastemaker.evaluation.findings import Evaluation, KindFindings
 from tastemaker.evaluation.measures import Predictions
+from tastemaker.evaluation.words import NAMES
 from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
 
 # Okabe and Ito's colours, told apart by nearly everybody; one meaning each throughout the report.
@@ -22,27 +25,43 @@ _HEXBIN_CELLS = 40
 _CURVE_POINTS = 400
 
 
-def draw_reliability(axes: Axes, found: KindFindings, positive: NDArray[np.bool_]) -> None:
-    """Draw the share of positives against the probability that was promised, by bin."""
+@dataclass(frozen=True)
+class Panel:
+    """One figure: `draw` puts it on axes. title: the finding. caption: how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Axes], None]
+
+
+Promises = tuple[Floats, Floats]
+"""Probabilities [n] and what came true [n]: 1, 0, or ½ for a tie."""
+
+
+def draw_reliability(axes: Axes, model: Promises, linear: Promises | None, what: str) -> None:
+    """Draw the share that came true against the probability that was promised, by bin. what: was promised."""
     axes.plot([0, 1], [0, 1], color=CONSTANT, linestyle=":", linewidth=1.2, label="a promise kept")
-    if found.linear_predictions is not None:
-        bins = reliability(found.linear_predictions.predicted, positive)
+    if linear is not None:
+        bins = reliability(*linear)
         axes.plot(bins.predicted, bins.observed, color=LINEAR, linewidth=1.3, alpha=0.9, label="linear baseline")
-    bins = reliability(found.predictions.predicted, positive)
+    bins = reliability(*model)
     axes.bar(
         bins.predicted,
         0.25 * bins.count / bins.count.max(),
         width=0.045,
         color=MODEL,
         alpha=0.18,
-        label="where texts are",
+        label="where they are",
     )
     low, high = wilson_interval(bins.observed * bins.count, bins.count)
     whiskers = np.clip([bins.observed - low, high - bins.observed], 0, None)
     axes.errorbar(
         bins.predicted, bins.observed, whiskers, color=MODEL, marker="o", markersize=5, linewidth=1.6, label="model"
     )
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="promised: P(positive)", ylabel="came true: share positive")
+    lowest = 0.0 if model[0].min(initial=1.0) < 0.5 else 0.5  # a favourite's chance begins at one half
+    axes.set(xlim=(lowest - 0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set(xlabel=f"promised: P({what})", ylabel=f"came true: share {what}")
     _percent(axes)
     axes.legend(loc="upper left")
 

@@ -1,8 +1,9 @@
-"""How far to trust a reward model: its figures on judgements it has not seen, beside a linear model and a constant."""
+"""How far to trust a reward model: its figures on judgements it has not seen, beside rivals that know less."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from tastemaker.data.fingerprints import fingerprints
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.evaluation.clusters import clusters
 from tastemaker.evaluation.findings import Duplicates, Evaluation, KindFindings, LengthSlice
-from tastemaker.evaluation.measures import YARDSTICKS, Estimate, Measures, Predictions, measure
-from tastemaker.learning.corpus import Corpus, Links
+from tastemaker.evaluation.measures import Estimate, Judged, Measures, Predictions, Yardstick, measure
+from tastemaker.evaluation.yardsticks import YARDSTICKS
 from tastemaker.maths.statistics import Floats, spearman
 from tastemaker.models.links import LINKS, Link
+from tastemaker.models.links.base import NO_AIDS
 from tastemaker.models.scores import Scores
 
 __all__ = ["Evaluation", "Scorer", "evaluate"]
@@ -51,7 +54,7 @@ def evaluate(
     """Compare the model with judgements it has not seen.
 
     baseline: the linear model fitted on the same training data. training_fingerprints: those of the training texts, to
-    find duplicates. seed, resamples: of the bootstrap, which draws texts.
+    find duplicates. seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`).
 
     Raises DataError when there is nothing that the model learned to judge, or grades on another scale; ModelError when
     a score is not finite.
@@ -59,24 +62,29 @@ def evaluate(
     if resamples < 1:
         raise UsageError(f"resamples: {resamples}, but an interval needs at least 1. Take 1000.")
     links, judged, not_evaluated = _covered(model, judgements)
-    corpus = Corpus.of(judged, links)  # refuses an unlike scale before the long work of scoring
-    scores = _scored(model, corpus.examples, "the model")
+    for kind, link in links.items():  # refuses an unlike scale before the long work of scoring
+        link.targets([judgement for judgement in judged if type(judgement) is kind])
+    numbers: dict[Example, int] = {}
+    for example in chain.from_iterable(judgement.examples for judgement in judged):
+        numbers.setdefault(example, len(numbers))
+    examples = list(numbers)
+    scores = _scored(model, examples, "the model")
     scorers = [(model, scores.values)]
     if baseline is not None:
-        scorers.append((baseline, _scored(baseline, corpus.examples, "the linear baseline").values))
+        scorers.append((baseline, _scored(baseline, examples, "the linear baseline").values))
 
-    names = fingerprints([example.text for example in corpus.examples])
+    names = fingerprints([example.text for example in examples])
     in_training = np.isin(names, _NONE if training_fingerprints is None else training_fingerprints)
-    lengths = np.array([len(example.text) for example in corpus.examples])
+    lengths = np.array([len(example.text) for example in examples])
     slices = _length_slices(lengths)
-    subsets = slices | {_NEW: ~in_training}
-    kinds = tuple(
-        _findings(kind, judged, corpus, scorers, names=names, subsets=subsets, seed=seed, resamples=resamples)
-        for kind in links
-    )
+    kinds = []
+    for kind in links:
+        found = _judged(YARDSTICKS[kind], [j for j in judged if type(j) is kind], numbers, lengths)
+        subsets = _subsets(YARDSTICKS[kind], found, slices, in_training)
+        kinds.append(_findings(kind, found, scorers, subsets=subsets, seed=seed, resamples=resamples))
     known = training_fingerprints is not None
     return Evaluation(
-        kinds=kinds,
+        kinds=tuple(kinds),
         slices=tuple(_slice(name, kinds, lengths[where], scores.values[where]) for name, where in slices.items()),
         duplicates=Duplicates(
             texts=len(np.unique(names[in_training])) if known else None,
@@ -87,12 +95,14 @@ def evaluate(
         score_length_correlation=spearman(scores.values, lengths),
         truncated=int(scores.truncated.sum()),
         not_evaluated=not_evaluated,
-        examples=corpus.examples,
+        examples=examples,
         scores=scores.values,
     )
 
 
-def _covered(model: Scorer, judgements: Sequence[Judgement]) -> tuple[Links, list[Judgement], dict[str, int]]:
+def _covered(
+    model: Scorer, judgements: Sequence[Judgement]
+) -> tuple[dict[type[Judgement], Link], list[Judgement], dict[str, int]]:
     """Return the links to evaluate, the judgements they cover, and by kind how many judgements none covers."""
     counts = Counter(type(judgement) for judgement in judgements)
     links = {kind: link for kind, link in model.links.items() if counts[kind]}
@@ -122,42 +132,56 @@ def _scored(scorer: Scorer, examples: Sequence[Example], who: str) -> Scores:
     return scores
 
 
+def _judged(
+    yardstick: Yardstick, found: Sequence[Judgement], numbers: Mapping[Example, int], lengths: NDArray[np.int_]
+) -> Judged:
+    """Gather the m judgements of one kind. numbers: of each example. lengths: [n], the characters of each."""
+    said = yardstick.said(found)
+    text = np.zeros(said.shape, dtype=np.intp)
+    for i, judgement in enumerate(found):
+        about = [numbers[example] for example in judgement.examples]
+        text.reshape(len(found), -1)[i, : len(about)] = about
+    return Judged(found, said, text, lengths[text].astype(np.float64))
+
+
 def _findings(
     kind: type[Judgement],
-    judged: Sequence[Judgement],
-    corpus: Corpus,
+    judged: Judged,
     scorers: Sequence[tuple[Scorer, Floats]],
     *,
-    names: NDArray[np.uint64],
     subsets: Mapping[str, NDArray[np.bool_]],
     seed: int,
     resamples: int,
 ) -> KindFindings:
-    """Measure one kind. scorers: the model, then the baseline if any, with the scores [n] of the corpus's examples.
-
-    names, subsets: [n] each, the fingerprint of each example and whether it belongs to each subset.
-    """
-    found = [judgement for judgement in judged if type(judgement) is kind]
-    text = corpus.evidence[kind].index.numpy()
-    made = [_predictions(scorer.links[kind], found, scores[text]) for scorer, scores in scorers if kind in scorer.links]
-    model, linear = made[0], made[1] if len(made) > 1 else None
+    """Measure one kind. scorers: the model, then the baseline if any, with the scores [n] of the examples."""
     yardstick = YARDSTICKS[kind]
-    said = np.array([yardstick.said(judgement) for judgement in found], dtype=np.float64)
-    parts = {name: belongs[text] for name, belongs in subsets.items()}
-    measured = measure(
-        yardstick, said, model, linear, groups=names[text], subsets=parts, seed=seed, resamples=resamples
-    )
-    where = [judgement.where for judgement in found]
-    return KindFindings(LINKS[kind].kind, yardstick, measured, text, said, model, linear, where)
+    made = [
+        _predictions(yardstick, scorer.links[kind], judged, scores[judged.text])
+        for scorer, scores in scorers
+        if kind in scorer.links
+    ]
+    model, linear = made[0], made[1] if len(made) > 1 else None
+    groups = clusters(judged.judgements)
+    measured = measure(yardstick, judged, model, linear, groups=groups, subsets=subsets, seed=seed, resamples=resamples)
+    return KindFindings(LINKS[kind].kind, yardstick, measured, judged, model, linear, len(np.unique(groups)))
 
 
-def _predictions(link: Link, judgements: Sequence[Judgement], scores: Floats) -> Predictions:
-    """Turn the scores [m] into predictions, in float64 on the CPU wherever the model lives."""
+def _predictions(yardstick: Yardstick, link: Link, judged: Judged, scores: Floats) -> Predictions:
+    """Turn the scores into predictions, in float64 on the CPU wherever the model lives, and without aids to the fit."""
     precise = deepcopy(link).to("cpu", torch.float64)
-    with torch.no_grad():
-        s = torch.from_numpy(scores)
-        loss = -precise.log_likelihood(s, precise.targets(judgements))
-        return Predictions(scores, precise.predict(s).numpy(), loss.numpy())
+    precise.aids = NO_AIDS
+    return yardstick.predictions(precise, judged, scores)
+
+
+def _subsets(
+    yardstick: Yardstick, judged: Judged, slices: Mapping[str, NDArray[np.bool_]], in_training: NDArray[np.bool_]
+) -> dict[str, NDArray[np.bool_]]:
+    """Return by name, True [m] for the judgements of which none of the texts is known, or whose text is in a slice."""
+    texts = judged.text.reshape(len(judged), -1)
+    is_known = in_training[texts] & ~np.isnan(judged.said.reshape(texts.shape))
+    new = np.logical_not(is_known.any(axis=1))
+    by_length = {name: belongs[judged.text] for name, belongs in slices.items()} if yardstick.of_one_text else {}
+    return by_length | {_NEW: new}
 
 
 def _length_slices(lengths: NDArray[np.int_]) -> dict[str, NDArray[np.bool_]]:
@@ -176,11 +200,12 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     """Return each kind's headline figure over the named subset; of two kinds with one headline, the first one's."""
     figures: dict[str, Estimate] = {}
     for found in kinds:
-        figures.setdefault(found.yardstick.headline, found.measured.subsets[name])
+        if name in found.measured.subsets:
+            figures.setdefault(found.yardstick.headline, found.measured.subsets[name])
     return figures
 
 
 def _repeated(judgements: Sequence[Judgement]) -> int:
-    """Return how many judgements are about a text that the same judge has already judged in the same way."""
-    prompts_and_judges = [(type(j), j.prompt, j.judge, j.text.strip()) for j in judgements]
-    return len(judgements) - len(set(prompts_and_judges))
+    """Return how many judgements are about texts that the same judge has already judged in the same way."""
+    names = {(type(j), j.prompt, j.judge, frozenset(text.strip() for text in j.texts)) for j in judgements}
+    return len(judgements) - len(names)

@@ -9,54 +9,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.evaluation.measures import LOWER_IS_BETTER, Estimate, Measured, Measures, Predictions, Yardstick, amount
+from tastemaker.evaluation.measures import Judged, Measured, MeasuredPart, Measures, Predictions, Yardstick
+from tastemaker.evaluation.words import NAMES, aligned, on_length, shown, verdicts_of
 from tastemaker.maths.statistics import Floats
-
-NAMES = {
-    "accuracy": "accuracy",
-    "auroc": "AUROC",
-    "log_loss": "log-loss",
-    "ece": "ECE",
-    "mae": "MAE",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "kendall_tau": "Kendall's τ",
-}
-"""How each figure is called on screen."""
 
 
 @dataclass(frozen=True, eq=False)
 class KindFindings:
-    """What was found for one kind of judgement, and the m numbers behind it that the figures draw.
+    """What was found for one kind of judgement, and the m judgements behind it that the figures draw.
 
-    text: [m], which of the evaluation's examples each judgement is about. said: [m], 1 or 0 for a label, the grade or
-    the rating. where: [m], the file and row of each judgement.
+    clusters: how many there are of judgements that depend on each other; the bootstrap draws these.
     """
 
     kind: str
     yardstick: Yardstick
     measured: Measured
-    text: NDArray[np.intp] = field(repr=False)
-    said: Floats = field(repr=False)
+    judged: Judged = field(repr=False)
     predictions: Predictions = field(repr=False)
     linear_predictions: Predictions | None = field(repr=False)
-    where: Sequence[str] = field(repr=False)
+    clusters: int
 
     @property
     def n(self) -> int:
         """How many judgements were evaluated."""
-        return len(self.said)
+        return len(self.judged)
+
+    @property
+    def said(self) -> Floats:
+        """What people said, as the yardstick reads it."""
+        return self.judged.said
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures, JSON-ready."""
-        constant = {f"constant_{name}": value for name, value in _flat(self.measured.constant).items()}
+        measured = self.measured
+        longer = {"baseline" if name == "accuracy" else name: e for name, e in measured.longer.items()}
         return {
             "n": self.n,
-            **_flat(self.measured.model),
-            **constant,
-            "linear_baseline": _flat(self.measured.linear),
-            "difference_to_linear": _flat(self.measured.difference),
+            "clusters": self.clusters,
+            **measured.counts,
+            **_flat(measured.model),
+            **_flat(measured.people),
+            **_flat(measured.constant, before="constant_"),
+            **_flat(longer, before="longer_"),
+            "linear_baseline": _flat(measured.linear),
+            "difference_to_linear": _flat(measured.difference),
+            **({"difference_to_longer": _flat(measured.over_longer)} if longer else {}),
+            **{table: [_part(part) for part in parts] for table, parts in measured.parts.items()},
         }
+
+
+def _part(part: MeasuredPart) -> dict[str, Any]:
+    return {"part": part.name, "n": part.n, **_flat(part.measures)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +134,7 @@ class Evaluation:
                 "within": self.duplicates.within,
                 "accuracy_without": None,
                 "pearson_without": None,
-                **_flat(self.duplicates.without, "_without"),
+                **_flat(self.duplicates.without, after="_without"),
             },
             "not_evaluated": dict(self.not_evaluated),
             "by_kind": by_kind,
@@ -139,7 +142,7 @@ class Evaluation:
 
     def table(self) -> str:
         """Return the figures as aligned plain text, then one sentence for each verdict."""
-        parts = [aligned(measure_rows(found)) for found in self.kinds]
+        parts = [aligned(rows) for found in self.kinds for rows in (measure_rows(found), *part_rows(found))]
         parts.append(aligned(slice_rows(self)))
         parts.append("\n".join(self.verdicts()))
         return "\n\n".join(parts)
@@ -155,15 +158,16 @@ def _plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _flat(measures: Measures | None, suffix: str = "") -> Any:
+def _flat(measures: Measures | None, after: str = "", before: str = "") -> Any:
     """Return {name: value, name_interval: [low, high]}, or None for no measures."""
     if measures is None:
         return None
     flat: dict[str, Any] = {}
     for name, estimate in measures.items():
-        flat[name + suffix] = _plain(estimate.value)
+        key = before + name + after
+        flat[key] = _plain(estimate.value)
         if estimate.has_interval:
-            flat[f"{name}{suffix}_interval"] = [_plain(estimate.low), _plain(estimate.high)]
+            flat[f"{key}_interval"] = [_plain(estimate.low), _plain(estimate.high)]
     return flat
 
 
@@ -182,19 +186,11 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
-def shown(name: str, estimate: Estimate | None) -> str:
-    """Return a figure as people read it: "0.931 [0.927, 0.935]", a dash where it is undefined."""
-    if estimate is None or math.isnan(estimate.value):
-        return "–"
-    form = amount if name == "mae" else "{:.3f}".format
-    text = form(estimate.value)
-    return f"{text} [{form(estimate.low)}, {form(estimate.high)}]" if estimate.has_interval else text
-
-
 def measure_rows(found: KindFindings) -> list[list[str]]:
-    """Return the table of one kind, a heading first: the model, the linear baseline if there is one, the constant."""
+    """Return the table of one kind, a heading first: the model, the linear baseline if there is one, simpler rivals."""
     measured = found.measured
-    columns = {"model": measured.model, "linear baseline": measured.linear, "constant": measured.constant}
+    columns: dict[str, Measures | None] = {"model": measured.model, "linear baseline": measured.linear}
+    columns |= {"the longer": measured.longer or None, found.yardstick.constant_title: measured.constant}
     columns = {title: measures for title, measures in columns.items() if measures is not None}
     rows = [[f"{found.n:,} {found.kind}s", *columns]]
     for name in measured.model:
@@ -202,10 +198,29 @@ def measure_rows(found: KindFindings) -> list[list[str]]:
     return rows
 
 
+PARTS = {
+    "by_margin": "margin",
+    "by_length_difference": "difference in characters",
+    "by_distance": "tiers apart",
+    "by_source": "source",
+    "by_judge": "judge",
+}
+"""What the parts of each table are, on screen."""
+
+
+def part_rows(found: KindFindings) -> Iterator[list[list[str]]]:
+    """Yield the tables of the judgements' parts, each with a heading first; none for a table without parts."""
+    for table, parts in found.measured.parts.items():
+        if parts:
+            names = list(parts[0].measures)
+            rows = [[PARTS[table], "pairs", *(NAMES[name] for name in names)]]
+            rows += [[p.name, f"{p.n:,}", *(shown(name, p.measures[name]) for name in names)] for p in parts]
+            yield rows
+
+
 def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the table of the length slices, a heading first."""
-    names = [found.yardstick.headline for found in evaluation.kinds]
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(found.yardstick.headline for found in evaluation.kinds if found.yardstick.of_one_text))
     rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
     for s in evaluation.slices:
         figures = [shown(name, s.measures.get(name)) for name in names]
@@ -213,17 +228,10 @@ def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     return rows
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as columns of plain text, a rule under the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "─" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
-
-
 def _verdicts(evaluation: Evaluation) -> Iterator[str]:
     for found in evaluation.kinds:
-        yield from _against_others(found)
-    yield _on_length(evaluation.score_length_correlation)
+        yield from verdicts_of(found.yardstick, found.measured, found.kind)
+    yield on_length(evaluation.score_length_correlation)
     yield from _on_duplicates(evaluation)
     if evaluation.truncated:
         share = evaluation.truncated / len(evaluation.examples)
@@ -231,44 +239,6 @@ def _verdicts(evaluation: Evaluation) -> Iterator[str]:
     for kind, count in evaluation.not_evaluated.items():
         learned = ", ".join(f"{found.kind}s" for found in evaluation.kinds)
         yield f"{count:,} {kind}s were not evaluated: the model learned {learned}."
-
-
-def _against_others(found: KindFindings) -> Iterator[str]:
-    yardstick, measured = found.yardstick, found.measured
-    if measured.difference is not None:
-        yield _against_linear(yardstick.headline, measured.difference[yardstick.headline])
-    name = yardstick.against_constant
-    model, constant = measured.model[name], measured.constant[name]
-    better = model.high < constant.value if name in LOWER_IS_BETTER else model.low > constant.value
-    verdict = "beats" if better else "cannot be told apart from, or is worse than,"
-    yield f"The model {verdict} {yardstick.best_constant} ({NAMES[name]} {shown(name, constant)})."
-
-
-def _against_linear(name: str, difference: Estimate) -> str:
-    if math.isnan(difference.value):
-        return f"{NAMES[name]} is undefined here, so the model and the linear baseline cannot be compared by it."
-    scale, unit, form = (100, "points of accuracy", "{:.1f}") if name == "accuracy" else (1, NAMES[name], "{:.3f}")
-    by, low, high = (scale * v for v in (difference.value, difference.low, difference.high))
-    if not (low > 0 or high < 0):  # also where the interval is undefined
-        signed = form.replace(":", ":+").format(by)
-        verdict = f"The model and the linear baseline cannot be told apart: {signed} {unit}"
-    else:
-        verdict = f"The model {'beats' if by > 0 else 'loses to'} the linear baseline by {form.format(abs(by))} {unit}"
-        low, high = sorted((math.copysign(1, by) * low, math.copysign(1, by) * high))
-    return f"{verdict}, interval [{form.format(low)}, {form.format(high)}] (paired bootstrap)."
-
-
-def _on_length(correlation: float) -> str:
-    if math.isnan(correlation):
-        return "Score and length cannot be correlated: one of them does not vary."
-    towards = "longer" if correlation > 0 else "shorter"
-    if abs(correlation) < 0.1:
-        verdict = "The score hardly depends on length"
-    elif abs(correlation) < 0.3:
-        verdict = f"The score leans towards {towards} texts"
-    else:
-        verdict = f"The score depends on length, towards {towards} texts: look at the slices"
-    return f"{verdict} (Spearman {correlation:+.2f})."
 
 
 def _on_duplicates(evaluation: Evaluation) -> Iterator[str]:

@@ -6,25 +6,21 @@ anything.
 
 import base64
 import json
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from numpy.typing import NDArray
 
-from tastemaker.data.judgements import Example
-from tastemaker.evaluation.findings import NAMES, Evaluation, KindFindings, measure_rows, shown, slice_rows
+from tastemaker.evaluation.findings import Evaluation, measure_rows, part_rows, slice_rows
+from tastemaker.evaluation.mistakes import excerpt_of, mistakes
 from tastemaker.evaluation.plots import overview_png, panel_svg, panels
+from tastemaker.evaluation.words import NAMES, shown
 from tastemaker.files import writing_file
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
-_SHOWN_MISTAKES = 5
 _SHOWN_COPIES = 5
-_SHOWN_CHARACTERS = 320
-_TILES = ("accuracy", "auroc", "ece", "pearson", "spearman", "mae")
+_TILES = ("accuracy", "auroc", "ece", "pearson", "spearman", "mae", "kendall_tau", "ndcg", "top1")
 
 
 def write_report(evaluation: Evaluation, folder: Path, *, title: str = "How far to trust this reward model") -> None:
@@ -54,16 +50,17 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
         texts=f"{len(evaluation.examples):,}",
         tiles=list(_tiles(evaluation)),
         verdicts=evaluation.verdicts(),
-        has_linear=any(found.linear_predictions is not None for found in evaluation.kinds),
         measures=[measure_rows(found) for found in evaluation.kinds],
+        rivals=list(_rivals(evaluation)),
+        parts=[rows for found in evaluation.kinds for rows in part_rows(found)],
         figures=[
             {"title": panel.title, "caption": panel.caption, "data": base64.b64encode(panel_svg(panel)).decode()}
             for panel in panels(evaluation)
         ],
         slices=slice_rows(evaluation),
-        mistakes=[group for found in evaluation.kinds for group in _mistakes(evaluation, found)],
+        mistakes=mistakes(evaluation),
         duplicates=_duplicate_rows(evaluation),
-        copies=[_excerpt(evaluation.examples[i]) for i in copied],
+        copies=[excerpt_of(evaluation.examples[i]) for i in copied],
     )
 
 
@@ -71,10 +68,23 @@ def _tiles(evaluation: Evaluation) -> Iterator[dict[str, str]]:
     """Yield the few figures that stand at the top of the page."""
     for found in evaluation.kinds:
         for name in _TILES:
-            if name in found.measured.model:
+            if name in found.measured.model and (name != "kendall_tau" or not found.yardstick.of_one_text):
                 value, _, interval = shown(name, found.measured.model[name]).partition(" ")
                 heading = NAMES[name] if len(evaluation.kinds) == 1 else f"{NAMES[name]}, {found.kind}s"
                 yield {"name": heading, "value": value, "interval": interval}
+
+
+def _rivals(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what the rivals of the kinds at hand are, a sentence each."""
+    titles = {found.yardstick.constant_title for found in evaluation.kinds}
+    if any(found.linear_predictions is not None for found in evaluation.kinds):
+        yield "The linear baseline counts words and was fitted on the same judgements."
+    if any(found.measured.longer for found in evaluation.kinds):
+        yield "The longer prefers whichever text has more characters."
+    if "constant" in titles:
+        yield "The constant always says the same, the best such thing, known in hindsight."
+    if "coin" in titles:
+        yield "The coin orders by chance."
 
 
 def _duplicate_rows(evaluation: Evaluation) -> list[list[str]]:
@@ -87,48 +97,3 @@ def _duplicate_rows(evaluation: Evaluation) -> list[list[str]]:
     ]
     rows += [[f"{NAMES[name]} without the former", shown(name, e)] for name, e in duplicates.without.items()]
     return rows
-
-
-def _mistakes(evaluation: Evaluation, found: KindFindings) -> Iterator[dict[str, Any]]:
-    """Yield the worst mistakes of either direction, the worst first; nothing for a direction without one."""
-    predicted, said = found.predictions.predicted, found.said
-    error, is_mistake = predicted - said, found.yardstick.is_mistake(said, predicted)
-    for sign, word in ((1, "too high"), (-1, "too low")):
-        wrong = np.flatnonzero(is_mistake & (sign * error > 0))
-        # scores break the ties of probabilities that are all but certain
-        order = wrong[np.lexsort((-sign * found.predictions.scores[wrong], -sign * error[wrong]))]
-        rows = _mistake_rows(evaluation, found, order)
-        if rows:
-            yield {
-                "title": f"The {len(rows)} {found.kind}s predicted most {word}",
-                "note": "Read them: is the model wrong, is the judgement, or is the text of a kind that is new to it?",
-                "rows": rows,
-            }
-
-
-def _mistake_rows(evaluation: Evaluation, found: KindFindings, order: NDArray[np.intp]) -> list[dict[str, str]]:
-    """Describe the first few judgements of `order`, each text once."""
-    rows: dict[int, dict[str, str]] = {}
-    for i in order:
-        if len(rows) == _SHOWN_MISTAKES:
-            break
-        rows.setdefault(
-            int(found.text[i]),
-            {
-                "predicted": found.yardstick.in_words(float(found.predictions.predicted[i])),
-                "said": found.yardstick.in_words(float(found.said[i])),
-                "score": f"{found.predictions.scores[i]:+.2f}",
-                "text": _excerpt(evaluation.examples[found.text[i]]),
-                "where": found.where[i],
-            },
-        )
-    return list(rows.values())
-
-
-def _excerpt(example: Example) -> str:
-    """Return the beginning of an example as one line without control characters."""
-    text = example.text if example.prompt is None else f"{example.prompt} → {example.text}"
-    start = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
-    if len(start) > _SHOWN_CHARACTERS or len(text) > 4 * _SHOWN_CHARACTERS:
-        start = start[:_SHOWN_CHARACTERS].rstrip() + " …"
-    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cs"} else c for c in start)

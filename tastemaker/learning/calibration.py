@@ -6,13 +6,15 @@ saw: temperature scaling (Guo et al. 2017) for labels, and the same idea for eve
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Judgement
-from tastemaker.learning.corpus import Evidence, Links
+from tastemaker.learning.corpus import Evidence
+from tastemaker.learning.observation import ObservationModel, one_thread
 from tastemaker.models.contract import Anchor
 from tastemaker.models.links import Link
 from tastemaker.models.scores import Scores
@@ -22,38 +24,44 @@ ENOUGH = 30
 
 
 def calibrated(
-    links: Links, scores: Scores, evidence: Mapping[type[Judgement], Evidence]
+    model: ObservationModel, scores: Scores, evidence: Mapping[type[Judgement], Evidence]
 ) -> dict[type[Judgement], Link]:
-    """Return links that make the held-out judgements most likely, given the scores of the held-out texts."""
+    """Return links that make the held-out judgements most likely, given the scores of the held-out texts.
+
+    Judges keep the reliability that training found; aids to fitting (smoothing, margins) are off.
+    """
     values = torch.from_numpy(scores.values)
+    alone = copy.deepcopy(model).double()
     answer = {}
-    for kind, link in links.items():
+    for kind, link in model.links.items():
         found = evidence.get(kind)
-        enough = found is not None and len(found.index) >= ENOUGH
-        answer[kind] = _refitted(link, values, found) if found is not None and enough else link
+        plain = type(link).from_dict(link.as_dict())
+        enough = found is not None and len(found) >= ENOUGH
+        answer[kind] = _refitted(plain, alone, values, found) if found is not None and enough else plain
     return answer
 
 
-def _refitted(link: Link, scores: Tensor, evidence: Evidence) -> Link:
+def _refitted(link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence) -> Link:
     """Return the link refitted in float64, or as it was where the refit turns the score around or is not finite."""
     fresh = copy.deepcopy(link).double().requires_grad_(True)
     start = [p.detach().clone() for p in fresh.parameters()]
     targets = evidence.targets.double() if evidence.targets.is_floating_point() else evidence.targets
+    found = replace(evidence, targets=targets)
     optimizer = torch.optim.LBFGS(fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        likelihood = fresh.log_likelihood(scores[evidence.index], targets).mean()
+        likelihood = model.of_kind(fresh, scores, found)
         # a held-out set is small: the prior is worth one judgement at a distance of one
         prior = torch.stack([((p - p0) ** 2).sum() for p, p0 in zip(fresh.parameters(), start, strict=True)]).sum()
-        loss = -likelihood + 0.5 * prior / len(targets)
+        loss = (0.5 * prior - likelihood) / len(targets)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    with one_thread():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     finite = all(bool(torch.isfinite(p).all()) for p in fresh.parameters())
-    probe = fresh.predict(torch.tensor([-1.0, 1.0], dtype=torch.float64))
-    if not finite or not bool(probe[1] > probe[0]):
+    if not finite or fresh.slope.item() <= 0:
         return link
     return type(link).from_dict(fresh.float().as_dict())
 

@@ -1,23 +1,21 @@
 """The convex fit of a linear backbone: the same likelihood as a network's, maximised in seconds.
 
-L-BFGS maximises ln P(evidence | scores Xw, links) − ½ · strength · |w|² over the weights w and the links' intercepts
-and thresholds. PyTorch differentiates the n scores' log-likelihood, whatever mixture of judgements it is; the chain
-rule through the sparse X is one product. The backbone needs no intercept here: every link has its own.
+L-BFGS maximises ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and what the observation model has
+to learn beside them (intercepts, thresholds, ties). PyTorch differentiates the n scores' log-likelihood,
+whatever mixture of judgements it is; the chain rule through the sparse X is one product. The backbone needs no
+intercept here: every link has its own.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.stats import rankdata
 from torch import nn
 
-from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError, TrainingError
-from tastemaker.learning.corpus import Corpus, Evidence, Links, log_likelihood
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.observation import ObservationModel, one_thread
 from tastemaker.models.backbones.linear import Linear, LinearBackbone, features
 from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts, vocabulary
 from tastemaker.models.template import joined
@@ -28,41 +26,52 @@ _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 
 def fit_linear(
-    corpus: Corpus, links: Links, settings: Linear, seed: int = 0, *, tolerance: float = 1e-7
+    corpus: Corpus, model: ObservationModel, settings: Linear, seed: int = 0, *, tolerance: float = 1e-7
 ) -> LinearBackbone:
-    """Return the most probable linear backbone; the links' parameters are updated in place.
+    """Return the most probable linear backbone; the observation model's parameters are updated in place.
 
     seed: accepted as every backbone's; nothing here is random. tolerance: the fit ends when a step gains less than this
     per text. Raises DataError when no n-gram occurs in `min_count` texts, TrainingError when the fit does not converge
     to finite weights.
     """
     names, occurrences = _read(corpus, settings)
+    strength = settings.strength * _said(corpus) / len(corpus)
     if settings.weighting == "nb":
-        scales = log_count_ratios(occurrences, positivity(corpus.evidence, len(corpus)), settings.smoothing)
+        scales = log_count_ratios(occurrences, positivity(corpus, model), settings.smoothing)
     else:
         scales = inverse_document_frequencies(occurrences)
-    said = sum(len(found.index) for found in corpus.evidence.values())
-    strength = settings.strength * said / len(corpus)
-    objective = Objective(features(occurrences, settings, scales), corpus.evidence, links, strength)
-    weights = _maximise(objective, tolerance)
+    weights = _maximise(Objective(features(occurrences, settings, scales), corpus, model, strength), tolerance)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
     return LinearBackbone(settings, names, weights.astype(np.float32), scales.astype(np.float32))
 
 
-def positivity(evidence: Mapping[type[Judgement], Evidence], texts: int) -> NDArray[np.float64]:
-    """Return how positively each text was judged, 0 … 1 [texts]: its judgements' mean rank among those of their kind.
+def _said(corpus: Corpus) -> float:
+    """Return how much was said: a judgement about one text counts one, about K texts K − 1."""
+    widths = [max(1, found.index.shape[1] - 1) if found.index.ndim == 2 else 1 for found in corpus.evidence.values()]
+    return sum(width * float(found.weight.sum()) for width, found in zip(widths, corpus.evidence.values(), strict=True))
 
-    The lowest judgement of a kind counts 0 and the highest 1, so labels are 0 and 1; a text without judgements is 0.5.
+
+def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
+    """Return how favourably each text was judged, 0 … 1 [texts]: the mean over its judgements, by their weights.
+
+    Each judgement's leaning is what its link says (a label 0 or 1, a grade its rank, a chosen text 1, a tie ½), drawn
+    towards ½ by an unreliable judge. A text without judgements is 0.5.
     """
-    total, number = np.zeros(texts), np.zeros(texts)
-    for found in evidence.values():
-        ranks = rankdata(found.targets.double().numpy())
-        spread = max(float(np.ptp(ranks)), 1e-12) if len(ranks) else 1.0
-        index = found.index.numpy()
-        np.add.at(total, index, (ranks - ranks.min(initial=np.inf)) / spread)
-        np.add.at(number, index, 1)
-    return np.where(number > 0, total / np.maximum(number, 1), 0.5)
+    total, number = torch.zeros(len(corpus), dtype=torch.float64), torch.zeros(len(corpus), dtype=torch.float64)
+    for kind, found in corpus.evidence.items():
+        if not len(found):
+            continue
+        leaning = model.links[kind].leaning(found.targets)
+        weight = found.weight.double()
+        if model.reliabilities is not None:
+            reliability = model.reliabilities(found.judge).detach().double()
+            leaning = 0.5 + (reliability[:, None] if leaning.ndim == 2 else reliability) * (leaning - 0.5)
+        weight = weight[:, None].expand_as(leaning) if leaning.ndim == 2 else weight
+        there = ~leaning.isnan()
+        total.index_put_((found.index[there],), (weight * leaning)[there], accumulate=True)
+        number.index_put_((found.index[there],), weight[there], accumulate=True)
+    return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
 
 
 def log_count_ratios(
@@ -85,27 +94,26 @@ def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float
 
 
 class Objective:
-    """What the fit minimises, per text, and its gradient, as functions of one vector: weights, then links' parameters.
+    """What the fit minimises, per text, and its gradient, as functions of one vector: weights, then other parameters.
 
-    rows: float64 [n, f], the texts' features. The links' parameters are counted in units in which moving one changes
-    the scores about as much as moving the weight of the most telling n-gram does: L-BFGS needs a fifth of the steps.
+    rows: float64 [n, f], the texts' features. The observation model's parameters are counted in units in which moving
+    one changes the scores about as much as moving the weight of the most telling n-gram does: L-BFGS needs a fifth of
+    the steps.
     """
 
-    def __init__(
-        self, rows: sp.csr_matrix, evidence: Mapping[type[Judgement], Evidence], links: Links, strength: float
-    ) -> None:
-        self.rows, self.evidence, self.links, self.strength = rows, evidence, links, strength
-        self.learned = learned_parameters(links)
+    def __init__(self, rows: sp.csr_matrix, corpus: Corpus, model: ObservationModel, strength: float) -> None:
+        self.rows, self.corpus, self.model, self.strength = rows, corpus, model, strength
+        self.learned = learned_parameters(model)
         squares = np.bincount(rows.indices, weights=rows.data**2, minlength=rows.shape[1])
         self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
 
     def start(self) -> NDArray[np.float64]:
-        """Return weights of 0 and the links' parameters as they are."""
+        """Return weights of 0 and the other parameters as they are."""
         flat = [p.detach().double().numpy().ravel() / self.unit for p in self.learned]
         return np.concatenate([np.zeros(self.rows.shape[1]), *flat])
 
     def put(self, values: NDArray[np.float64]) -> None:
-        """Set the links' parameters, given one after the other in units of `unit`."""
+        """Set the observation model's parameters, given one after the other in units of `unit`."""
         start = 0
         for parameter in self.learned:
             part = values[start : start + parameter.numel()] * self.unit
@@ -117,7 +125,8 @@ class Objective:
         weights, texts = point[: self.rows.shape[1]], self.rows.shape[0]
         self.put(point[self.rows.shape[1] :])
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
-        loss = -log_likelihood(scores, self.evidence, self.links)
+        said = (self.corpus.evidence, self.corpus.log_lengths)
+        loss = self.model.penalty(scores, *said) - self.model.log_likelihood(scores, *said)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
         gradient = np.concatenate([by_weights, *(g.double().numpy().ravel() * self.unit for g in by_links)])
@@ -125,14 +134,15 @@ class Objective:
         return value / texts, gradient / texts
 
 
-def learned_parameters(links: Links) -> list[nn.Parameter]:
-    """Return the links' parameters that the fit may move: intercepts and thresholds.
+def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
+    """Return the parameters that the fit may move: intercepts, thresholds, ties, the length effect.
 
     Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So does the ratings'
     noise: weights outnumber texts, so it would shrink to nothing. Calibration finds both on texts the fit never saw.
     """
     held = ("slope", "log_sd")
-    return [p for link in links.values() for name, p in link.named_parameters() if name not in held and p.requires_grad]
+    named = [(name.split(".")[-1], p) for name, p in model.named_parameters()]
+    return [p for name, p in named if name not in held and p.requires_grad and p.numel()]
 
 
 def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:
@@ -157,9 +167,8 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_m
 def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
     """Run L-BFGS in float64; leave the links at the optimum and return the weights."""
     features = objective.rows.shape[1]
-    for link in objective.links.values():
-        link.double()
-    with progress("fitting the linear model", None) as advance:
+    objective.model.double()
+    with progress("fitting the linear model", None) as advance, one_thread():
         found = minimize(
             objective,
             objective.start(),
@@ -171,7 +180,6 @@ def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
     if not np.isfinite(found.x).all():
         raise TrainingError(f"the linear fit left the finite numbers ({found.message}). Raise its strength.")
     objective.put(found.x[features:])
-    for link in objective.links.values():
-        link.float()
+    objective.model.float()
     weights: NDArray[np.float64] = found.x[:features]
     return weights

@@ -1,8 +1,10 @@
 """The training loop of a network: steps, held-out evaluation, early stopping, best kept, exact resume.
 
-One step reads `batch_size` texts of like length, in micro-batches of at most `batch_tokens` tokens, whose gradients add
-up to the same step whatever the budget. The learning rate warms up linearly and decays linearly to zero (Devlin et al.
-2019). Left out on purpose: anything that would make two runs with one seed differ, such as time limits.
+One step reads about `batch_size` texts of like length, in micro-batches of at most `batch_tokens` tokens, whose
+gradients add up to the same step whatever the budget. Texts that were judged together stay in one micro-batch and are
+encoded once: K passes for a ranking of K, never one for each of its K(K − 1)/2 pairs. The learning rate warms up
+linearly and decays linearly to zero (Devlin et al. 2019). Left out on purpose: anything that would make two runs with
+one seed differ, such as time limits.
 """
 
 import time
@@ -13,17 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.data.judgements import Grade, Judgement, Label, Rating
 from tastemaker.errors import TrainingError
-from tastemaker.learning.corpus import Corpus, log_likelihood
+from tastemaker.learning.corpus import Corpus, Unit
+from tastemaker.learning.observation import ObservationModel, links_alone
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones.network import Network
-from tastemaker.models.batching import by_length, collate, microbatches, training_steps
-from tastemaker.models.links import Link
+from tastemaker.models.batching import by_length, collate, training_steps, whole_units
 from tastemaker.progress import progress
 
 Tokens = NDArray[np.int32]
+
+_MOST_PADDING = 0.05
 
 
 @dataclass
@@ -38,12 +41,12 @@ class Standing:
 
 
 class Descent:
-    """One run of gradient descent on a network and its links. `run()` leaves the best weights in both."""
+    """One run of gradient descent on a network and its observation model. `run()` leaves the best weights in both."""
 
     def __init__(
         self,
         network: Network,
-        links: dict[type[Judgement], Link],
+        model: ObservationModel,
         train: Corpus,
         held_out: Corpus,
         training: Training,
@@ -54,19 +57,21 @@ class Descent:
         run: Run,
         checkpoint_seconds: float = 120.0,
     ) -> None:
-        self.network, self.links, self.train, self.held_out = network, links, train, held_out
+        self.network, self.model, self.train, self.held_out = network, model, train, held_out
         self.training, self.device, self.precision, self.seed, self.run_folder = training, device, precision, seed, run
         self.checkpoint_seconds = checkpoint_seconds
         self.standing, self.best = Standing(), dict[str, Tensor]()
         self.network.module.to(device)
-        for link in links.values():
-            link.to(device)
+        self.model.to(device)
         self.optimizer = self._optimizer()
         self.ids = network.encode(train.examples).ids
         self.lengths = [len(i) for i in self.ids]
         self.held_out_ids = network.encode(held_out.examples).ids
-        self.steps_per_epoch = -(-len(self.ids) // training.batch_size)
-        self.total = training.epochs * self.steps_per_epoch
+        self.units = train.units
+        heads = network.heads
+        self.corpora = [train] if heads == 1 else [train.resampled(seed + number) for number in range(heads)]
+        self.steps = self._steps()
+        self.total = len(self.steps)
 
     def run(self) -> Standing:
         """Train to the end or until the held-out loss stops falling; return where it ended."""
@@ -76,8 +81,8 @@ class Descent:
         saved = time.monotonic()
         with progress("fitting", self.total) as advance:
             advance(self.standing.step, "")
-            for texts in self._remaining_steps():
-                metrics = self._step(texts)
+            for units in self._remaining_steps():
+                metrics = self._step([self.units[i] for i in units])
                 advance(1, f"loss {metrics['loss']:.3f}")
                 evaluated = self.standing.step in due
                 if evaluated:
@@ -91,26 +96,35 @@ class Descent:
         self._load(self.best)
         return self.standing
 
-    def _remaining_steps(self) -> list[list[int]]:
-        if self.standing.without_gain >= self.training.patience:
-            return []
+    def _steps(self) -> list[list[int]]:
+        """Return the units of every step of the whole run."""
+        longest = [max(self.lengths[text] for text in unit.texts) for unit in self.units]
+        sizes = [len(unit.texts) for unit in self.units]
         size, seed = self.training.batch_size, self.seed
-        epochs = range(self.standing.step // self.steps_per_epoch, self.training.epochs)
-        steps = [s for e in epochs for s in training_steps(self.lengths, batch_size=size, seed=seed, epoch=e)]
-        return steps[self.standing.step % self.steps_per_epoch :]
+        return [
+            step
+            for epoch in range(self.training.epochs)
+            for step in training_steps(longest, batch_size=size, seed=seed, epoch=epoch, sizes=sizes)
+        ]
 
-    def _step(self, texts: list[int]) -> dict[str, float]:
-        """One optimiser step on some texts; returns its metrics."""
+    def _remaining_steps(self) -> list[list[int]]:
+        return [] if self.standing.without_gain >= self.training.patience else self.steps[self.standing.step :]
+
+    def _step(self, units: list[Unit]) -> dict[str, float]:
+        """One optimiser step on some units; returns its metrics."""
         started = time.monotonic()
         self.network.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, tokens, places = 0.0, 0, 0
-        for part in microbatches(texts, self.lengths, self.training.batch_tokens):
-            batch_loss = -self._log_likelihood(self.train, self.ids, part) / len(texts)
+        loss, texts, tokens, places = 0.0, 0, 0, 0
+        sizes = [sum(self.lengths[text] for text in unit.texts) for unit in units]
+        for part in whole_units(range(len(units)), sizes, self.training.batch_tokens):
+            chosen, batch_loss, padded = self._loss([units[i] for i in part])
+            batch_loss = batch_loss / len(units)
             batch_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(batch_loss.detach())
-            tokens += sum(self.lengths[i] for i in part)
-            places += max(self.lengths[i] for i in part) * len(part)
+            texts += len(chosen)
+            tokens += sum(self.lengths[i] for i in chosen)
+            places += padded
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters(), self.training.clip))
         if not (np.isfinite(loss) and np.isfinite(norm)):
             self._stop_not_finite(loss, norm)
@@ -123,16 +137,34 @@ class Descent:
             "gradient_norm": norm,
             "learning_rate": rate,
             "padding": 1 - tokens / places,
-            "texts_per_second": len(texts) / (time.monotonic() - started),
+            "texts_per_second": texts / (time.monotonic() - started),
         }
 
-    def _log_likelihood(self, corpus: Corpus, ids: list[Tokens], texts: list[int]) -> Tensor:
-        """Return the summed log-likelihood of everything said about some texts of a corpus."""
-        batch = collate([ids[i] for i in texts], self.network.pad_id).to(self.device)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            scores = self.network.forward(batch).float()
-        evidence = {kind: e.to(self.device) for kind, e in corpus.about(texts).items()}
-        return log_likelihood(scores, evidence, self.links)
+    def _loss(self, units: list[Unit]) -> tuple[list[int], Tensor, int]:
+        """Return the units' texts, −ln P of everything said about them with its penalties, and the places computed.
+
+        Several heads each learn from the judgements as weighted for them; the loss is their mean.
+        """
+        texts, _ = self.train.part(units)
+        by_head, places = self._scores([self.ids[i] for i in texts])
+        log_lengths = self.train.log_lengths[texts].to(self.device)
+        losses = []
+        for corpus, scores in zip(self.corpora, by_head.T, strict=True):
+            evidence = {kind: e.to(self.device) for kind, e in corpus.part(units)[1].items()}
+            penalty = self.model.penalty(scores, evidence, log_lengths, whole=False)
+            losses.append(penalty - self.model.log_likelihood(scores, evidence, log_lengths))
+        return texts, torch.stack(losses).mean(), places
+
+    def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
+        """Return the scores of some texts [b, heads], in batches of like length, and how many places were computed."""
+        parts, order, places = [], list[int](), 0
+        for chosen in by_length([len(i) for i in ids], self.training.batch_tokens, most_padding=_MOST_PADDING):
+            batch = collate([ids[i] for i in chosen], self.network.pad_id).to(self.device)
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                parts.append(self.network.forward_heads(batch).float())
+            order += chosen
+            places += batch.ids.numel()
+        return torch.cat(parts)[torch.tensor(order, device=self.device).argsort()], places
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
@@ -140,26 +172,24 @@ class Descent:
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))
         for part in by_length([len(i) for i in self.held_out_ids], self.training.batch_tokens):
-            batch = collate([self.held_out_ids[i] for i in part], self.network.pad_id).to(self.device)
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                scores[part] = self.network.forward(batch).float().cpu()
-        links = {kind: type(link).from_dict(link.as_dict()) for kind, link in self.links.items()}
-        count = sum(len(e.index) for e in self.held_out.evidence.values())
-        loss = -float(log_likelihood(scores, self.held_out.evidence, links)) / count
+            scores[part] = self._scores([self.held_out_ids[i] for i in part])[0].mean(1).cpu()
+        model = links_alone(self.model.links)
+        count = sum(len(e) for e in self.held_out.evidence.values())
+        loss = -float(model.log_likelihood(scores, self.held_out.evidence)) / count
         if loss < self.standing.best_loss:
             self.standing.best_loss, self.standing.best_step = loss, self.standing.step
             self.standing.without_gain = 0
             self.best = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
         else:
             self.standing.without_gain += 1
-        return {"held_out_loss": loss, **_held_out_metrics(scores, self.held_out, links)}
+        return {"held_out_loss": loss, **_held_out_metrics(scores, self.held_out, model)}
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW; biases and norms without decay, head and links with their own learning rate."""
         prefix = self.network.module.base_model_prefix + "."
         body = [p for n, p in self.network.module.named_parameters() if n.startswith(prefix)]
         head = [p for n, p in self.network.module.named_parameters() if not n.startswith(prefix)]
-        head += [p for link in self.links.values() for p in link.parameters() if p.requires_grad]
+        head += [p for p in self.model.parameters() if p.requires_grad]
         t = self.training
         groups = [
             {"params": [p for p in body if p.ndim > 1], "weight_decay": t.weight_decay, "factor": 1.0},
@@ -182,9 +212,7 @@ class Descent:
     def _tensors(self) -> dict[str, Tensor]:
         """Return everything that is learned, by name."""
         learned = {f"network.{name}": tensor for name, tensor in self.network.module.state_dict().items()}
-        for link in self.links.values():
-            learned |= {f"link.{link.kind}.{name}": tensor for name, tensor in link.state_dict().items()}
-        return learned
+        return learned | {f"observation.{name}": tensor for name, tensor in self.model.state_dict().items()}
 
     def _load(self, tensors: dict[str, Tensor]) -> None:
         for name, tensor in self._tensors().items():
@@ -227,17 +255,11 @@ class Descent:
         )
 
 
-def _held_out_metrics(scores: Tensor, held_out: Corpus, links: dict[type[Judgement], Link]) -> dict[str, float]:
-    """Return held-out accuracy for labels and correlation for grades or ratings, as far as there are any."""
-    metrics = {}
+def _held_out_metrics(scores: Tensor, held_out: Corpus, model: ObservationModel) -> dict[str, float]:
+    """Return by kind of judgement the share that is called right, or the correlation, as its link has it."""
+    metrics: dict[str, float] = {}
     for kind, evidence in held_out.evidence.items():
-        if not len(evidence.index):
-            continue
-        predicted = links[kind].predict(scores[evidence.index])
-        if kind is Label:
-            metrics["held_out_accuracy"] = float(((predicted > 0.5) == evidence.targets).float().mean())
-        elif kind in (Grade, Rating):
-            metrics["held_out_correlation"] = float(
-                torch.corrcoef(torch.stack([predicted, evidence.targets.float()]))[0, 1]
-            )
+        if len(evidence):
+            found = model.links[kind].metrics(scores[evidence.index], evidence.targets)
+            metrics |= {f"held_out_{name}": value for name, value in found.items()}
     return metrics

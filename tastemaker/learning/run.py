@@ -62,6 +62,10 @@ class Run:
             )
         check_same(json.loads((folder / "settings.json").read_text(encoding="utf-8")), settings)
 
+    def member(self, number: int, settings: Mapping[str, Any]) -> "Run":
+        """Return the run of one member of an ensemble, in a folder of its own; resumed where it is there already."""
+        return Run(None if self.folder is None else self.folder / f"member-{number}", settings, resume=True)
+
     def _begin(self, folder: Path) -> None:
         """Write the settings with the first thing there is to keep: a run that never started leaves nothing."""
         if not (folder / "settings.json").is_file():

@@ -1,4 +1,4 @@
-"""The log-likelihood of each kind of judgement, given the latent score of its text.
+"""The log-likelihood of judgements about one text, given its latent score. Those about several: `comparisons.py`.
 
 Pure functions of tensors: no model, device, configuration or randomness. Natural logarithms; n judgements a call.
 """
@@ -43,3 +43,18 @@ def rating_log_likelihood(
 ) -> Float[Tensor, " n"]:
     """Return ln N(rating; mean, sd²): squared error whose weight is learned."""
     return -0.5 * ((rating - mean) / log_sd.exp()) ** 2 - log_sd - 0.5 * math.log(2 * math.pi)
+
+
+HUBER = 1.345
+"""Where Huber's density turns from square to straight, in standard deviations: 95 % as efficient for Normal data."""
+
+_HUBER_MASS = math.sqrt(2 * math.pi) * math.erf(HUBER / math.sqrt(2)) + 2 / HUBER * math.exp(-0.5 * HUBER**2)
+
+
+def huber_log_likelihood(
+    mean: Float[Tensor, " n"], rating: Float[Tensor, " n"], log_sd: Float[Tensor, ""]
+) -> Float[Tensor, " n"]:
+    """Return ln of Huber's density (Huber 1964): Normal near the mean, exponential tails: outliers pull less."""
+    distance = ((rating - mean) / log_sd.exp()).abs()
+    cost = torch.where(distance < HUBER, 0.5 * distance**2, HUBER * (distance - 0.5 * HUBER))
+    return -cost - log_sd - math.log(_HUBER_MASS)

@@ -38,6 +38,19 @@ def mean_of(values: ArrayLike) -> Statistic:
     return lambda weights: _ratio(weights @ column, weights.sum(axis=1))
 
 
+def ratio_of(numerators: ArrayLike, denominators: ArrayLike) -> Statistic:
+    """Return the statistic Σ w·a / Σ w·b of a [n] and b [n]: with rights and pairs of each list, the share of pairs."""
+    above, below = _floats(numerators), _floats(denominators)
+    return lambda weights: _ratio(weights @ above, weights @ below)
+
+
+def mean_of_defined(values: ArrayLike) -> Statistic:
+    """Return the mean of those of the values [n] that are not NaN."""
+    column = _floats(values)
+    defined = ~np.isnan(column)
+    return ratio_of(np.where(defined, column, 0.0), defined)
+
+
 def auroc_of(scores: ArrayLike, positive: ArrayLike) -> Statistic:
     """Return the area under the ROC curve of scores [n]: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over pairs of unlike labels [n].
 
@@ -203,12 +216,15 @@ class Reliability:
 
 
 def reliability(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> Reliability:
-    """Sort P(positive) [n] into `bins` bins of equal width, [k/bins, (k+1)/bins) and the last one closed."""
-    p, is_positive = _floats(probability), np.asarray(positive, dtype=bool)
+    """Sort P(positive) [n] into `bins` bins of equal width, [k/bins, (k+1)/bins) and the last one closed.
+
+    positive: [n], what came true: 1 or 0, or ½ for a tie.
+    """
+    p, came_true = _floats(probability), _floats(positive)
     index = np.minimum((p * bins).astype(int), bins - 1)
     count = np.bincount(index, minlength=bins)
     held = count > 0
-    promised, true = np.bincount(index, p, minlength=bins), np.bincount(index, is_positive, minlength=bins)
+    promised, true = np.bincount(index, p, minlength=bins), np.bincount(index, came_true, minlength=bins)
     return Reliability(promised[held] / count[held], true[held] / count[held], count[held])
 
 

@@ -16,6 +16,9 @@ from tastemaker.errors import UsageError
 
 Side = Literal["left", "right"]
 
+_WORTH_A_PASS = 1024
+"""Tokens. A smaller batch wastes more by being small than by its padding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -64,47 +67,71 @@ def collate(sequences: Sequence[Sequence[int] | NDArray[np.int32]], pad_id: int,
     return Batch(torch.from_numpy(ids), torch.from_numpy(is_text), lengths, side)
 
 
-def by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+def by_length(lengths: Sequence[int], batch_tokens: int, *, most_padding: float | None = None) -> list[list[int]]:
     """Cut texts into batches of like lengths: indices, longest first, rows × longest ≤ `batch_tokens`.
 
-    A text that is longer than the budget makes a batch of its own. Raises UsageError for a budget below 1.
+    A text that is longer than the budget makes a batch of its own. most_padding: end a batch also where the next text
+    would make a larger share of it padding, once it is worth a pass of its own. Raises UsageError for a budget below 1.
     """
     if batch_tokens < 1:
         raise UsageError(f"batch_tokens is {batch_tokens}: a batch needs room for at least one token. Try 4096.")
-    longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
-    start = 0
-    while start < len(longest_first):
-        rows = max(1, batch_tokens // max(1, lengths[longest_first[start]]))
-        batches.append(longest_first[start : start + rows])
-        start += rows
+    longest = tokens = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        places = longest * (len(batches[-1]) + 1) if batches else 0
+        is_padded = (
+            most_padding is not None and tokens >= _WORTH_A_PASS and tokens + lengths[i] < (1 - most_padding) * places
+        )
+        if not batches or places > batch_tokens or is_padded:
+            batches.append([])
+            longest, tokens = max(1, lengths[i]), 0
+        batches[-1].append(i)
+        tokens += lengths[i]
     return batches
 
 
 def training_steps(
-    lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int, pool: int = 50
+    lengths: Sequence[int],
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    sizes: Sequence[int] | None = None,
+    pool: int = 50,
 ) -> list[list[int]]:
-    """Return one epoch's optimiser steps: every text exactly once, `batch_size` texts a step, texts of a step alike.
+    """Return one epoch's optimiser steps: every unit exactly once, about `batch_size` texts a step, alike in length.
 
-    A permutation seeded by (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool is sorted by
-    length and cut into steps, and the steps of all pools are shuffled. So a step is a random draw that differs from a
-    plain one only in that its texts are about equally long. Only one step of an epoch may hold fewer texts.
+    lengths: of each unit's longest text. sizes: how many texts each unit holds; None: one. A permutation seeded by
+    (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool is sorted by length and cut into steps of
+    at most `batch_size` texts (a larger unit makes a step of its own), and the steps of all pools are shuffled. So a
+    step is a random draw that differs from a plain one only in that its texts are about equally long.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))
-    sizes = np.asarray(lengths)
+    longest, held = np.asarray(lengths), np.ones(len(lengths), dtype=int) if sizes is None else np.asarray(sizes)
     steps: list[list[int]] = []
-    for start in range(0, len(order), batch_size * pool):
-        pooled = order[start : start + batch_size * pool]
-        pooled = pooled[np.argsort(sizes[pooled], kind="stable")]
-        steps += [pooled[i : i + batch_size].tolist() for i in range(0, len(pooled), batch_size)]
+    for pooled in _cut(order.tolist(), held, batch_size * pool):
+        alike = np.array(pooled)[np.argsort(longest[pooled], kind="stable")]
+        steps += _cut(alike.tolist(), held, batch_size)
     return [steps[i] for i in random.permutation(len(steps))]
 
 
-def microbatches(step: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Cut one step's texts into batches under the token budget, longest first.
+def _cut(units: Sequence[int], sizes: NDArray[np.int_], most: int) -> list[list[int]]:
+    """Cut units, in their order, into parts of at most `most` texts."""
+    parts: list[list[int]] = []
+    room = 0
+    for unit in units:
+        if not parts or sizes[unit] > room:
+            parts.append([])
+            room = most
+        parts[-1].append(unit)
+        room -= int(sizes[unit])
+    return parts
 
-    step: indices into `lengths`. The gradients of the batches are summed, so the cut changes memory and time alone.
+
+def whole_units(units: Sequence[int], tokens: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Cut one step's units, in their order, into parts under the token budget; a larger unit makes a part of its own.
+
+    tokens: of each unit of all. The gradients of the parts are summed, so the cut changes memory and time alone.
     """
-    batches = by_length([lengths[i] for i in step], batch_tokens)
-    return [[step[k] for k in batch] for batch in batches]
+    return _cut(units, np.asarray(tokens), batch_tokens)

@@ -17,6 +17,7 @@ import torch
 from tastemaker.data.judgements import Example
 from tastemaker.errors import ModelError
 from tastemaker.models.backbones import Backbone
+from tastemaker.models.backbones.ensemble import Ensemble
 from tastemaker.models.backbones.linear import LinearBackbone
 from tastemaker.models.batching import collate
 
@@ -36,6 +37,8 @@ SAMPLES = (
 
 def prove(backbone: Backbone, folder: Path) -> dict[str, Any]:
     """Reload `folder` in every way and return the largest difference of each; raise ModelError over the tolerance."""
+    if isinstance(backbone, Ensemble):
+        return _prove_members(backbone, folder)
     examples = [Example(text) for text in SAMPLES]
     expected = backbone.score(examples, precision="float32").values
     ways = _linear_ways(folder, examples) if backbone.kind == "linear" else _network_ways(folder, examples)
@@ -52,6 +55,17 @@ def prove(backbone: Backbone, folder: Path) -> dict[str, Any]:
             )
         differences[way] = difference
     return {"tolerance": TOLERANCE, "texts": len(SAMPLES), "differences": differences}
+
+
+def _prove_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
+    """Prove every member on its own; return the largest difference of each way."""
+    proofs = [prove(member, own) for member, own in zip(ensemble.members, ensemble.folders(folder), strict=True)]
+    worst: dict[str, float | str] = {}
+    for way in proofs[0]["differences"]:
+        found = [proof["differences"][way] for proof in proofs]
+        numbers = [difference for difference in found if not isinstance(difference, str)]
+        worst[way] = max(numbers) if numbers else found[0]
+    return {**proofs[0], "members": len(proofs), "differences": worst}
 
 
 def _linear_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.files import filling_folder
 from tastemaker.models.backbones import Backbone, load_backbone
+from tastemaker.models.card import write_card
 from tastemaker.models.contract import CONTRACT, Contract, digests_of, versions
 from tastemaker.models.links import LINKS, Link
 from tastemaker.models.precision import ScoringWish
@@ -78,7 +79,7 @@ class RewardModel:
         if self.contract.trained_steps < 1:
             raise ModelError("this reward model's head was never trained, so its scores mean nothing. Fit it first.")
         for number, example in enumerate(examples, 1):
-            if not example.text.strip():
+            if not example.text.strip() and example.prompt is None:  # a prompt may be answered by nothing
                 raise DataError(f"text {number} of {len(examples)} is empty: there is nothing to score.")
         return self.backbone.score(examples, precision=precision)
 
@@ -104,12 +105,14 @@ class RewardModel:
 
         with filling_folder(Path(folder), last=CONTRACT) as temporary:
             self.backbone.save(temporary)
-            weights = digests_of(temporary, [p.name for p in temporary.iterdir() if p.suffix == ".safetensors"])
+            files = [p.relative_to(temporary).as_posix() for p in temporary.rglob("*.safetensors")]
+            weights = digests_of(temporary, files)
             if self.training_fingerprints is not None:
                 save_file({"fingerprints": self.training_fingerprints}, temporary / TRAINING_TEXTS)
             if self.baseline is not None:
                 self.baseline.save(temporary / BASELINE)
             proven = replace(self.contract, weights=weights, versions=versions(), proof=prove(self.backbone, temporary))
+            write_card(temporary, proven, self.backbone.describe())
             proven.write(temporary)
         self.contract = proven
         return self

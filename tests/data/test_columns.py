@@ -150,7 +150,8 @@ def test_several_judgements_in_one_row() -> None:
         {"text": "a", "label": "pos", "stars": 4, "score": 0.7, "annotator": "ann", "prompt": "Say."},
         {"text": "b", "label": "neg", "stars": 1, "score": 0.2, "annotator": None, "prompt": ""},
     )
-    label, grade, rating = Label("a", True, "Say.", "ann"), Grade("a", 4, 1, 4, "Say.", "ann"), Rating("b", 0.2)
+    said = {"prompt": "Say.", "judge": "ann"}
+    label, grade, rating = Label("a", True, **said), Grade("a", 4, 1, 4, **said), Rating("b", 0.2)
     assert judgements(found)[:2] == [label, grade]
     assert judgements(found)[5] == rating
     assert judgements(found, target="label") == [label, Label("b", False)]
@@ -166,7 +167,7 @@ def test_one_named_judgement_column_switches_recognition_off() -> None:
 def test_named_columns() -> None:
     found = table({"label": "a text", "text": 1, "q": "Say.", "review": "no"})
     columns = Columns(text="label", label="text", prompt="q")
-    assert judgements(found, columns) == [Label("a text", True, "Say.")]
+    assert judgements(found, columns) == [Label("a text", True, prompt="Say.")]
 
 
 @pytest.mark.parametrize("kind", ["text", "prompt", "label", "grade", "rating"])

@@ -3,12 +3,33 @@
 import math
 import random
 import statistics
+from collections import Counter
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Grade, Label, Rating
-from tastemaker.data.playground import CAREFUL_JUDGES, Judge, gold_score, judgements, reviews
-from tastemaker.errors import UsageError
+from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
+from tastemaker.data.lexicon import MODIFIERS, OPINIONS, THINGS, words_of
+from tastemaker.data.playground import (
+    CAREFUL_JUDGES,
+    Judge,
+    chinese,
+    english,
+    gold_score,
+    judgements,
+    reviews,
+    troubled,
+)
+from tastemaker.data.playground.judges import KINDS
+from tastemaker.data.playground.prompts import prompts
+from tastemaker.errors import DataError, UsageError
+
+# what they are worth: 5 + 7 · 1.4 · opinion / 3.4
+SUPERB, GOOD, UNEVEN, BAD = (f"The acting was {word}." for word in ("superb", "good", "uneven", "bad"))
+GOLD = {SUPERB: 7.7382, GOOD: 6.4412, UNEVEN: 3.9912, BAD: 3.5588}
+EXACT = Judge("Eve")
 
 
 def test_a_careful_judge_says_what_gold_says() -> None:
@@ -49,7 +70,219 @@ def test_judgements_are_one_a_review_signed_and_placed() -> None:
         assert all(type(judgement) is record for judgement in found)
         assert {judgement.judge for judgement in found} == {judge.name for judge in CAREFUL_JUDGES}
         assert [judgement.where for judgement in found] == [f"playground:{number}" for number in range(200)]
-    assert {type(judgement) for judgement in judgements(50, kind="mixed")} == {Label, Grade, Rating}
+
+
+def test_the_sentences_of_these_tests_are_worth_what_is_said() -> None:
+    assert [gold_score(text) for text in GOLD] == pytest.approx(list(GOLD.values()), abs=1e-4)
+
+
+def test_the_better_of_two_is_chosen_whatever_stands_first() -> None:
+    rng = random.Random(0)
+    expected = Comparison(SUPERB, GOOD, prompt="p", judge="Eve")
+    assert EXACT.comparison(SUPERB, GOOD, rng, "p") == expected == EXACT.comparison(GOOD, SUPERB, rng, "p")
+    upside_down = Judge("Eve", reversed=True)
+    assert upside_down.comparison(SUPERB, GOOD, rng) == Comparison(GOOD, SUPERB, judge="Eve")
+
+
+def test_texts_closer_than_the_tie_width_are_a_tie() -> None:
+    rng = random.Random(0)
+    assert EXACT.comparison(BAD, UNEVEN, rng) == Comparison(BAD, UNEVEN, tie=True, judge="Eve")  # 0.43 apart
+    assert EXACT.comparison(BAD, UNEVEN, rng, margins=True).margin == 0
+    assert Judge("Eve", tie_width=0.4).comparison(BAD, UNEVEN, rng) == Comparison(UNEVEN, BAD, judge="Eve")
+    assert Judge("Eve", tie_width=1.3).comparison(SUPERB, GOOD, rng).tie  # 1.297 apart
+
+
+def test_margins_are_whole_points_of_the_difference() -> None:
+    rng = random.Random(0)
+    assert EXACT.comparison(BAD, SUPERB, rng, margins=True).margin == 4  # 4.18
+    assert EXACT.comparison(BAD, GOOD, rng, margins=True).margin == 3  # 2.88
+    assert Judge("Eve", tie_width=0).comparison(BAD, UNEVEN, rng, margins=True).margin == 1  # 0.43: at least one
+    assert EXACT.comparison(BAD, SUPERB, rng).margin == 0
+
+
+def test_who_never_says_tie_flips_a_coin_between_equals() -> None:
+    rng, judge = random.Random(0), Judge("Eve", tie_width=0)
+    same = "The acting was decent.", "The acting was pleasant."  # 0.35 both
+    won = Counter(judge.comparison(*same, rng).chosen for _ in range(1000))
+    assert not judge.comparison(*same, rng).tie
+    assert won[same[0]] / 1000 == pytest.approx(0.5, abs=0.06)  # 4 standard errors
+    first = Counter(judge.ranking(same, rng).tiers[0] for _ in range(1000))
+    assert first[same[:1]] / 1000 == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_careless_comparison_is_a_coin_flip_and_ties_stay_as_common() -> None:
+    rng, judge = random.Random(0), Judge("Eve", carelessness=1)
+    won = [judge.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)]
+    assert statistics.mean(won) == pytest.approx(0.5, abs=0.045)  # 4 standard errors of 0.011
+    half = Judge("Eve", carelessness=0.5)
+    assert statistics.mean(half.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)) == pytest.approx(
+        0.75, abs=0.04
+    )
+    shares = [
+        statistics.mean(j.tie for j in judgements(1000, kind="comparison", judges=[who]))
+        for who in (EXACT, judge, Judge("Eve", reversed=True))
+    ]
+    assert shares[0] == shares[1] == shares[2]
+    assert 0.05 < shares[0] < 0.2
+
+
+def test_a_ranking_puts_texts_into_tiers() -> None:
+    rng, texts = random.Random(0), [BAD, GOOD, UNEVEN, SUPERB]
+    found = EXACT.ranking(texts, rng, "p")
+    assert [set(tier) for tier in found.tiers] == [{SUPERB}, {GOOD}, {UNEVEN, BAD}]
+    assert (found.rest, found.prompt, found.judge) == ((), "p", "Eve")
+    assert Judge("E", tie_width=0.4).ranking(texts, rng).tiers == ((SUPERB,), (GOOD,), (UNEVEN,), (BAD,))
+    assert Judge("E", tie_width=0.4, reversed=True).ranking(texts, rng).tiers == ((BAD,), (UNEVEN,), (GOOD,), (SUPERB,))
+
+
+def test_a_tier_is_as_wide_as_the_tie_width_below_its_first_text() -> None:
+    # 7.74 − 6.44 = 1.30 and 6.44 − 3.99 = 2.45 are below 2.5, 7.74 − 3.99 = 3.75 is not: no chain of ties
+    found = Judge("Eve", tie_width=2.5).ranking([BAD, GOOD, UNEVEN, SUPERB], random.Random(0))
+    assert [set(tier) for tier in found.tiers] == [{SUPERB, GOOD}, {UNEVEN, BAD}]
+
+
+def test_the_best_of_a_ranking_are_ordered_and_the_others_are_the_rest() -> None:
+    rng, texts = random.Random(0), [BAD, GOOD, UNEVEN, SUPERB]
+    assert EXACT.ranking(texts, rng, top=1).tiers == ((SUPERB,),)
+    assert set(EXACT.ranking(texts, rng, top=1).rest) == {BAD, GOOD, UNEVEN}
+    assert EXACT.ranking(texts, rng, top=2).tiers == ((SUPERB,), (GOOD,))
+    three = EXACT.ranking(texts, rng, top=3)
+    assert three.tiers[:2] == ((SUPERB,), (GOOD,))
+    assert {three.tiers[2], three.rest} == {(BAD,), (UNEVEN,)}  # these two are alike: chance says which is third
+    assert EXACT.ranking(texts, rng, top=9).rest == ()
+
+
+def test_a_partial_ranking_judges_some_of_the_texts_rightly() -> None:
+    rng, texts = random.Random(0), reviews(6, seed=3)
+    found = [EXACT.ranking(texts, rng, partial=True) for _ in range(300)]
+    assert {len(ranking.texts) for ranking in found} == {2, 3, 4, 5, 6}
+    assert {text for ranking in found for text in ranking.texts} == set(texts)
+    assert all(_is_right(ranking) for ranking in found)
+
+
+def _is_right(ranking: Ranking) -> bool:
+    """Whether every text of a tier is better than every text of the next, and no tier is too wide."""
+    worth = [[gold_score(text) for text in tier] for tier in (*ranking.tiers, *filter(None, [ranking.rest]))]
+    tiers = worth[: len(ranking.tiers)]
+    return all(min(a) >= max(b) for a, b in pairwise(worth)) and all(max(t) - min(t) < 0.5 for t in tiers)
+
+
+def test_a_careless_ranking_is_in_random_order() -> None:
+    rng, texts, judge = random.Random(0), [BAD, GOOD, UNEVEN, SUPERB], Judge("Eve", carelessness=1)
+    found = [judge.ranking(texts, rng) for _ in range(2000)]
+    assert {tuple(map(len, ranking.tiers)) for ranking in found} == {(1, 1, 2)}
+    for place in range(4):
+        held = Counter(ranking.texts[place] for ranking in found)
+        assert all(held[text] / 2000 == pytest.approx(0.25, abs=0.04) for text in texts)  # 4 standard errors
+
+
+@pytest.mark.parametrize("kind", ["label", "grade", "rating", "comparison", "ranking"])
+def test_judges_without_noise_are_exact_in_every_kind(kind: str) -> None:
+    for said in judgements(150, kind=kind, judges=[EXACT], language="mixed", seed=4):  # type: ignore[arg-type]
+        gold = [gold_score(text) for text in said.texts]
+        if isinstance(said, Label):
+            assert said.positive == (gold[0] > 5)
+        elif isinstance(said, Grade):
+            assert said.grade == min(10, 1 + math.floor(gold[0]))
+        elif isinstance(said, Rating):
+            assert said.rating == round(gold[0], 2)
+        elif isinstance(said, Comparison):
+            assert abs(gold[0] - gold[1]) < 0.5 if said.tie else gold[0] - gold[1] >= 0.5
+        else:
+            assert isinstance(said, Ranking)
+            assert _is_right(said)
+
+
+@given(
+    kind=st.sampled_from([*KINDS, "mixed"]),
+    n=st.integers(0, 12),
+    fewer=st.integers(0, 12),
+    seed=st.integers(0, 50),
+    answers=st.sampled_from([2, 4, (2, 5)]),
+    partial=st.booleans(),
+    asked=st.booleans(),
+)
+def test_the_same_seed_gives_the_same_and_texts_are_never_shared(kind, n, fewer, seed, answers, partial, asked) -> None:  # type: ignore[no-untyped-def]
+    def ask(number: int):  # type: ignore[no-untyped-def]
+        return judgements(number, kind=kind, seed=seed, answers=answers, partial=partial, prompts=asked)
+
+    found = ask(n)
+    assert found == ask(n)
+    assert found[: min(n, fewer)] == ask(min(n, fewer))
+    texts = [text for said in found for text in said.texts]
+    assert len(set(texts)) == len(texts)
+    assert [said.where for said in found] == [f"playground:{number}" for number in range(n)]
+    several = [said for said in found if len(said.texts) > 1]
+    assert len({said.prompt for said in several}) == (len(several) if asked else min(1, len(several)))
+    assert all((said.prompt is not None) == (asked and said in several) for said in found)
+
+
+def test_rankings_are_as_long_as_asked_and_mixtures_hold_every_kind() -> None:
+    assert {len(said.texts) for said in judgements(60, kind="ranking")} == {3, 4, 5, 6}
+    assert {len(said.texts) for said in judgements(20, kind="ranking", answers=9)} == {9}
+    assert all(len(said.tiers[0]) == len(said.tiers) == 1 for said in judgements(20, kind="ranking", top=1))
+    kinds = Counter(type(said) for said in judgements(1000, kind="mixed"))
+    assert set(kinds) == {Label, Grade, Rating, Comparison, Ranking}
+    assert all(150 < count < 250 for count in kinds.values())  # 200 ± 4 standard deviations
+
+
+def test_margins_are_given_where_they_are_asked_for() -> None:
+    plain = judgements(50, kind="comparison", seed=1)
+    graded = judgements(50, kind="comparison", seed=1, margins=True)
+    assert [said.texts for said in plain] == [said.texts for said in graded]
+    assert all(said.margin == 0 for said in plain)
+    assert all((said.margin >= 1) != said.tie for said in graded)
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "mixed"])
+def test_prompts_differ_and_say_nothing_of_worth(language) -> None:  # type: ignore[no-untyped-def]
+    found = list(prompts(500, language=language, seed=1))
+    assert len(set(found)) == 500
+    assert found[:20] == list(prompts(20, language=language, seed=1)) != list(prompts(20, language=language, seed=2))
+    assert {"Write" in prompt for prompt in found} == {"en": {True}, "zh": {False}, "mixed": {True, False}}[language]
+    valued = OPINIONS | MODIFIERS | THINGS
+    spaced = {f" {word.text} " for word in words_of(english.WORDS) if word.kind in valued}
+    chinese_words = {word.text for word in words_of(chinese.WORDS) if word.kind in valued}
+    for prompt in found:
+        assert not any(word in f" {prompt.lower()} " for word in spaced), prompt
+        assert not any(word in prompt for word in chinese_words), prompt
+
+
+def test_there_are_only_so_many_prompts() -> None:
+    assert len(set(prompts(16_875))) == 16_875  # 15 · 15 · 75
+    with pytest.raises(UsageError, match="16876 different prompts"):
+        next(prompts(16_876))
+
+
+def test_a_troubled_crowd_holds_as_many_as_were_asked() -> None:
+    crowd = troubled()
+    assert Counter((judge.carelessness, judge.reversed) for judge in crowd) == {
+        (0, False): 12,
+        (1, False): 6,
+        (0, True): 2,
+    }
+    names = [judge.name for judge in crowd]
+    assert names[:4] == ["Ada 1", "Bo 1", "Cy 1", "Ada 2"]
+    assert len(set(names)) == 20
+    assert crowd == troubled() != troubled(seed=1)
+    assert [judge.name for judge in troubled(seed=1, careless=0, reversed=0.5)] == names
+    assert [judge.noise for judge in crowd[:4]] == [0.6, 0.7, 0.8, 0.6]
+    assert all(judge.reversed for judge in troubled(careless=0, reversed=1, n=3))
+
+
+@given(careless=st.floats(0, 1), share=st.floats(0, 1), n=st.integers(1, 30), seed=st.integers(0, 9))
+def test_no_crowd_is_larger_than_asked(careless: float, share: float, n: int, seed: int) -> None:
+    crowd = troubled(careless=careless, reversed=(1 - careless) * share, n=n, seed=seed)
+    assert len(crowd) == n
+    assert sum(judge.carelessness for judge in crowd) == round(careless * n)
+    assert not any(judge.carelessness and judge.reversed for judge in crowd)
+
+
+def test_what_no_ranking_can_hold_is_refused() -> None:
+    with pytest.raises(DataError, match="a ranking of 1 answers"):
+        EXACT.ranking([GOOD], random.Random(0))
+    with pytest.raises(DataError, match="holds an answer twice"):
+        EXACT.ranking([GOOD, GOOD], random.Random(0))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +292,16 @@ def test_judgements_are_one_a_review_signed_and_placed() -> None:
         (lambda: reviews(-1), "-1 reviews"),
         (
             lambda: judgements(3, kind="stars"),
-            "no judgements of kind 'stars': choose one of label, grade, rating, mixed",
+            "no judgements of kind 'stars': choose one of label, grade, rating, comparison, ranking, mixed",
         ),
+        (lambda: judgements(-1), "-1 judgements were asked"),
+        (lambda: judgements(3, kind="ranking", answers=1), "rankings of 1 to 1 reviews"),
+        (lambda: judgements(3, kind="ranking", answers=(5, 4)), "rankings of 5 to 4 reviews"),
+        (lambda: judgements(3, kind="ranking", top=0), "the best 0 texts"),
+        (lambda: Judge("Zed", tie_width=-0.1), "judge Zed: tie_width is -0.1"),
+        (lambda: troubled(()), "nobody to judge"),
+        (lambda: troubled(n=0), "0 judges"),
+        (lambda: troubled(careless=0.7, reversed=0.4), "careless is 0.7 and reversed 0.4"),
         (lambda: judgements(3, judges=()), "nobody to judge"),
         (lambda: Judge("Zed", noise=-1), "judge Zed: noise is -1"),
         (lambda: Judge("Zed", bias=math.nan), "judge Zed: bias is nan"),

@@ -10,7 +10,9 @@ from tastemaker.errors import DataError, UsageError
 
 TEXTS = [Label(f"film {number}", number % 2 == 0) for number in range(100)]
 words = st.sampled_from([f"word {number}" for number in range(12)])
-judgements = st.lists(st.builds(Label, words, st.booleans(), st.one_of(st.none(), words)), min_size=1, max_size=30)
+judgements = st.lists(
+    st.builds(Label, words, st.booleans(), prompt=st.one_of(st.none(), words)), min_size=1, max_size=30
+)
 
 
 def texts(found: list[Judgement]) -> set[str]:
@@ -58,7 +60,12 @@ def test_texts_that_answer_one_prompt_stay_together() -> None:
 
 def test_a_text_under_two_prompts_joins_them() -> None:
     # {p1: a, b} and {p2: b, c} are joined by b; d stands alone: two groups
-    found = [Label("a", True, "p1"), Label("b", True, "p1"), Label("b", False, "p2"), Label("c", True, "p2")]
+    found = [
+        Label("a", True, prompt="p1"),
+        Label("b", True, prompt="p1"),
+        Label("b", False, prompt="p2"),
+        Label("c", True, prompt="p2"),
+    ]
     alone = Label("d", True)
     for seed in range(5):
         sides = split([*found, alone], held_out=1, seed=seed)
@@ -68,7 +75,7 @@ def test_a_text_under_two_prompts_joins_them() -> None:
 
 
 def test_a_prompt_equal_to_a_text_joins_nothing() -> None:
-    train, test = split([Label("a", True, "b"), Label("b", True)], held_out=1)
+    train, test = split([Label("a", True, prompt="b"), Label("b", True)], held_out=1)
     assert len(train) == len(test) == 1
 
 

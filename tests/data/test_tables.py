@@ -130,7 +130,20 @@ BAD = {
         b'{"text": "a"}\n["b", 1]\n',
         "r.jsonl:2: a row must be a JSON object {…}, not ['b', 1]",
     ),
-    "an array": ("r.json", b'[\n{"text": "a"}\n]\n', "write one object a line"),
+    "an array": (
+        "r.jsonl",
+        b'[\n{"text": "a"}\n]\n',
+        "r.jsonl:1: not JSON: Expecting value at character 1. A file that is",
+    ),
+    "an array cut short": (
+        "r.json",
+        b'[\n{"text": "a"},\n',
+        "r.json: not JSON: Expecting value at line 3, character 1",
+    ),
+    "an array that goes on": ("r.json", b'[{"text": "a"}]\n{}', "r.json: not JSON: Extra data at line 2, character 1"),
+    "an array of texts": ("r.json", b'[{"text": "a"}, "b"]', "r.json:2: a row must be a JSON object {…}, not 'b'"),
+    "an array not UTF-8": ("r.json", b'[\n"\xff"]', "r.json: not UTF-8 at byte 3"),
+    "a deep array": ("r.json", b"[" * 100_000, "r.json: JSON that cannot be read"),
     "deep": ("r.jsonl", b"[" * 100_000, "r.jsonl:1: JSON that cannot be read"),
     "a number without end": ("r.jsonl", b'{"a": ' + b"9" * 5000 + b"}", "r.jsonl:1: JSON that cannot be read"),
     "cut short": ("r.jsonl.gz", CHOPPED, "r.jsonl.gz: cut short or damaged"),
@@ -147,6 +160,59 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
         list(rows(tmp_path / name))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.json.gz"])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n \n"])
+def test_a_json_array_counts_its_rows(tmp_path: Path, name: str, indent: int | None, before: str) -> None:
+    found = [{"text": text} for text in HOSTILE]
+    content = (before + json.dumps(found, indent=indent)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert list(rows(tmp_path / name)) == list(enumerate(found, 1))
+
+
+def test_a_long_array_in_one_line_is_no_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LONGEST_LINE", 100)
+    found = [{"text": "x" * 60}] * 5
+    (tmp_path / "r.json").write_text(json.dumps(found))
+    assert [row for _, row in rows(tmp_path / "r.json")] == found
+    monkeypatch.setattr(tables, "LARGEST_ARRAY", 300)
+    with pytest.raises(DataError, match=r"r\.json: .* of more than 0 MiB"):
+        list(rows(tmp_path / "r.json"))
+    (tmp_path / "r.json").write_text(json.dumps(found, indent=1))
+    with pytest.raises(DataError, match=r"r\.json: a JSON array of more than 0 MiB"):
+        list(rows(tmp_path / "r.json"))
+
+
+def test_an_array_as_the_second_line_is_a_bad_row(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"text": "a"}\n[{"text": "b"}]\n')
+    with pytest.raises(DataError, match=r"r\.json:2: a row must be a JSON object"):
+        list(rows(tmp_path / "r.json"))
+
+
+SKIPPED = {
+    "r.jsonl": (
+        '{"text": "a"}\n{"text": \n7\n{"text": "b"}\n',
+        [1, 4],
+        ["r.jsonl:2: not JSON", "r.jsonl:3: a row must be"],
+    ),
+    "r.json": ('[{"text": "a"}, 7, {"text": "b"}]', [1, 3], ["r.json:2: a row must be"]),
+    "r.csv": ("text\na\nx,y\nb\n", [2, 4], ["r.csv:3: 2 fields, but the header has 1"]),
+}
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_rows_that_are_not_well_formed_can_be_skipped(tmp_path: Path, name: str) -> None:
+    content, numbers, said = SKIPPED[name]
+    (tmp_path / name).write_text(content)
+    skipped: list[DataError] = []
+    found = list(table(tmp_path / name).rows_past(skipped))
+    assert found == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
+    assert len(skipped) == len(said)
+    assert all(str(error).startswith(start) for error, start in zip(skipped, said, strict=True))
+    with pytest.raises(DataError, match=said[0][:9]):
+        list(table(tmp_path / name).rows_past(None))
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

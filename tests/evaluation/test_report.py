@@ -10,12 +10,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tastemaker.data.fingerprints import fingerprints
-from tastemaker.data.judgements import Grade, Label, Rating
+from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
 from tastemaker.errors import StorageError
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.plots import overview_png, panel_svg, panels
 from tastemaker.evaluation.report import html_of, write_report
-from tastemaker.models.links import LabelLink
+from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink
 
 HOSTILE = "<script>alert('owned')</script> & \"quoted\" <img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -195,3 +195,99 @@ def test_figures_inside_the_page_are_the_panels(world):
     page = Page(html_of(found, title="t"))
     inside = [value.partition(",")[2] for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
     assert [base64.b64decode(data) for data in inside] == [panel_svg(panel) for panel in panels(found)]
+
+
+# --- comparisons and rankings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Comparison, Ranking])
+def test_the_report_of_orders_is_written_whole(order_world, tmp_path, kind):
+    found = order_world(kind, 40).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    write_report(found, tmp_path)
+    assert json.loads((tmp_path / "evaluation.json").read_text("utf-8")) == found.as_dict()
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    for verdict in found.verdicts():
+        assert verdict in page.text
+    names = [panel.name for panel in panels(found)]
+    assert page.tags.count("img") == len(names)
+    expected = {"reliability", "by_margin", "by_length_difference"} if kind is Comparison else {"lists", "by_distance"}
+    assert expected | {"rivals", "length"} == set(names)
+    for panel in panels(found):
+        assert "nan" not in panel.title
+        assert len(panel.caption) > 80
+    assert "The longer prefers whichever text has more characters. The coin orders by chance." in page.text
+
+
+@pytest.fixture
+def surely_wrong(table_model):
+    """A model that prefers a hostile text to the one that people chose."""
+    scores = {"fine": 1.0, "bad": -1.0, HOSTILE: 3.0, "<i>chosen</i>": -2.0}
+    common = {"prompt": "<b>which?</b>", "where": "<u>evil</u>.jsonl:4"}
+    return table_model({Comparison: ComparisonLink(), Ranking: RankingLink()}, scores), common
+
+
+def test_hostile_pairs_stand_side_by_side_escaped(surely_wrong):
+    model, common = surely_wrong
+    judgements = [Comparison("<i>chosen</i>", HOSTILE, **common), Comparison("fine", "bad")]
+    html = html_of(evaluate(model, judgements), title="t")
+    page = Page(html)
+    assert not {"script", "i", "u"} & set(page.tags)
+    assert "&lt;script&gt;alert" in html
+    wrong = page.text[page.text.index("surest to be the other way round") :]
+    order = ["P(chosen)", "0.7%", "-2.00 / +3.00", "<b>which?</b>", "<i>chosen</i>", "<script>", "<u>evil</u>.jsonl:4"]
+    places = [wrong.index(piece) for piece in order]
+    assert places == sorted(places)
+    assert "fine" not in wrong
+
+
+def test_hostile_lists_are_escaped(surely_wrong):
+    model, common = surely_wrong
+    judgements = [Ranking(["<i>chosen</i>", "fine", HOSTILE], **common), Ranking(["fine", "bad"])]
+    page = Page(html_of(evaluate(model, judgements), title="t"))
+    assert not {"script", "i", "u"} & set(page.tags)
+    wrong = page.text[page.text.index("orders most unlike people") :]
+    assert "-1.00 3 of 3 <b>which?</b> <i>chosen</i> <script>" in wrong
+
+
+def test_a_long_prompt_is_shown_from_its_end(table_model):
+    model = table_model({Comparison: ComparisonLink()}, {"a": 0.0, "b": 1.0})
+    prompt = "first words " + "x " * 900 + "\x00 the last question?"
+    html = html_of(evaluate(model, [Comparison("a", "b", prompt=prompt)]), title="t")
+    assert "the last question?" in html
+    assert "first words" not in html
+    assert "\x00" not in html
+
+
+@pytest.mark.parametrize(
+    "judgements",
+    [
+        [Comparison("a", "bc")],
+        [Comparison("a", "bc", tie=True)],
+        [Comparison("a", "b")],  # equally long
+        [Ranking(["a", "bc"])],
+        [Ranking([["a", "bc"]])],
+        [Ranking(["bc"], rest=("a",))],
+        [Ranking([str(i) for i in range(12)]), Comparison("a", "bc", 2.5)],
+    ],
+)
+def test_one_order_is_enough_for_a_report(table_model, tmp_path, judgements):
+    scores = {"a": 1.0, "b": 0.0, "bc": -1.0} | {str(i): float(i % 3) for i in range(12)}
+    model = table_model({Comparison: ComparisonLink(), Ranking: RankingLink()}, scores)
+    found = evaluate(model, judgements, baseline=model, resamples=20)
+    write_report(found, tmp_path)
+    assert "nan" not in found.table()
+
+
+@pytest.mark.slow
+def test_every_kind_fits_on_one_page(world, order_world, tmp_path):
+    texts, pairs, lists = world(Label, Rating, n=60), order_world(Comparison, 30), order_world(Ranking, 30)
+    everything = [texts, pairs, lists]
+    model = type(texts.model)(
+        {kind: link for w in everything for kind, link in w.model.links.items()},
+        {text: score for w in everything for text, score in w.model.scores.items()},
+    )
+    found = evaluate(model, [j for w in everything for j in w.judgements], resamples=50)
+    write_report(found, tmp_path)
+    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert page.tags.count("img") == len(panels(found))
+    assert "Measured on 60 labels and 60 ratings and 90 comparisons and 30 rankings" in page.text

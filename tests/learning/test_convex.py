@@ -23,9 +23,11 @@ from tastemaker.learning.convex import (
     positivity,
 )
 from tastemaker.learning.corpus import Corpus, Links
+from tastemaker.learning.observation import ObservationModel
 from tastemaker.models.backbones.linear import Linear, LinearBackbone
 from tastemaker.models.backbones.ngrams import tokens
 from tastemaker.models.links import links_from
+from tastemaker.models.links.likelihood import Likelihood
 
 GOOD = ["lovely", "bright", "moving", "clever", "warm"]
 BAD = ["dull", "clumsy", "grey", "tired", "empty"]
@@ -55,7 +57,8 @@ def fitted(judgements: list[Judgement], **settings: Any) -> tuple[LinearBackbone
     tolerance = settings.pop("tolerance", 1e-7)
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
-    return fit_linear(corpus, links, Linear(**settings), tolerance=tolerance), links, corpus
+    model = ObservationModel(links, Likelihood(), corpus)
+    return fit_linear(corpus, model, Linear(**settings), tolerance=tolerance), links, corpus
 
 
 @pytest.mark.parametrize("strength", [0.1, 1.0, 10.0])
@@ -79,11 +82,10 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     judgements = judged(30)
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
-    for link in links.values():
-        link.double()
+    model = ObservationModel(links, Likelihood(), corpus).double()
     draw = np.random.default_rng(3)
     rows = sp.csr_matrix(draw.normal(size=(len(corpus), 6)) * (draw.random((len(corpus), 6)) < 0.5))
-    objective = Objective(rows, corpus.evidence, links, strength=0.7)
+    objective = Objective(rows, corpus, model, strength=0.7)
     point = objective.start() + draw.normal(scale=0.3, size=len(objective.start()))
     assert len(point) == 6 + 1 + 5 + 1  # label: intercept; grade: 5 thresholds; rating: intercept
     gradient = objective(point)[1]
@@ -98,7 +100,8 @@ def test_the_value_is_the_penalised_log_likelihood_by_hand() -> None:
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
     rows = sp.csr_matrix([[1.0], [-1.0]])
-    value, gradient = Objective(rows, corpus.evidence, links, strength=0.5)(np.array([1.2, 0.0]))
+    model = ObservationModel(links, Likelihood(), corpus)
+    value, gradient = Objective(rows, corpus, model, strength=0.5)(np.array([1.2, 0.0]))
     assert value == pytest.approx((2 * np.log1p(np.exp(-1.2)) + 0.25 * 1.2**2) / 2)
     assert gradient[0] == pytest.approx((-2 / (1 + np.exp(1.2)) + 0.5 * 1.2) / 2)
 
@@ -125,8 +128,10 @@ def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
         *(Grade(text, grade, 1, 5) for text, grade in zip("abcd", (1, 2, 2, 5), strict=True)),
         *(Label("a", False), Label("b", True)),
     ]
-    corpus = Corpus.of(judgements, links_from(judgements))
-    assert positivity(corpus.evidence, 5).tolist() == pytest.approx([0, 0.75, 0.5, 1, 0.5])
+    links = links_from(judgements)
+    corpus = Corpus.of(judgements, links)
+    found = positivity(corpus, ObservationModel(links, Likelihood(), corpus))
+    assert found.tolist() == pytest.approx([0, 0.75, 0.5, 1])
 
 
 @pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label rating", "label grade rating"])
@@ -145,15 +150,16 @@ def test_links_are_learned_in_place_but_for_their_scale() -> None:
     judgements = judged(200)
     links = links_from(judgements)
     before = {kind: link.as_dict() for kind, link in links.items()}
-    moved = {id(p) for p in learned_parameters(links)}
-    fit_linear(Corpus.of(judgements, links), links, Linear())
+    model = ObservationModel(links, Likelihood())
+    moved = {id(p) for p in learned_parameters(model)}
+    fit_linear(Corpus.of(judgements, links), model, Linear())
     for kind, link in links.items():
         after = link.as_dict()
         assert {p.dtype for p in link.parameters()} == {torch.float32}
         assert after["slope"] == 1
         assert after != before[kind]
     assert links[Rating].as_dict()["log_sd"] == 0
-    assert moved == {id(p) for p in learned_parameters(links)}
+    assert moved == {id(p) for p in learned_parameters(ObservationModel(links, Likelihood()))}
 
 
 def test_a_stronger_prior_gives_smaller_weights() -> None:

@@ -1,78 +1,103 @@
-"""A corpus: every text once, and all the evidence about it."""
-
-import math
+"""A corpus: every text once, all the evidence about it, and the units that a training step holds whole."""
 
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Example, Grade, Label, Rating
+from tastemaker.data.judgements import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
 from tastemaker.errors import DataError
-from tastemaker.learning.corpus import Corpus, log_likelihood
-from tastemaker.models.links import GradeLink, LabelLink, RatingLink
+from tastemaker.learning.corpus import Corpus
+from tastemaker.models.links import ComparisonLink, GradeLink, LabelLink, RankingLink, RatingLink
+from tastemaker.models.links.likelihood import Likelihood
 
-JUDGEMENTS = [
-    Label("good", True),
+JUDGEMENTS: list[Judgement] = [
+    Label("good", True, judge="ann"),
     Rating("good", 8.0),
     Label("bad", False),
-    Label("good", False, judge="another"),
+    Label("good", False, judge="bob", weight=0.5),
     Label("good", True, prompt="a film"),  # the same words in answer to a prompt: another example
+    Comparison("good", "fine", margin=2.0),
+    Ranking(["best", ["fine", "so-so"]], rest=["awful"]),
+    Ranking(["x", "y"]),
 ]
-LINKS = {Label: LabelLink(1.0, 0.0), Rating: RatingLink(5.0, 3.0)}
+LINKS = {
+    Label: LabelLink(1.0, 0.0),
+    Rating: RatingLink(5.0, 3.0),
+    Comparison: ComparisonLink(),
+    Ranking: RankingLink(),
+}
+
+
+def corpus() -> Corpus:
+    return Corpus.of(JUDGEMENTS, LINKS, judges=["ann", "bob"])
 
 
 def test_every_text_is_there_once_in_order() -> None:
-    corpus = Corpus.of(JUDGEMENTS, LINKS)
-    assert corpus.examples == [Example("good"), Example("bad"), Example("good", "a film")]
-    assert len(corpus) == 3
+    words = ["good", "bad", "fine", "best", "so-so", "awful", "x", "y"]
+    expected = [Example(word) for word in words]
+    expected.insert(2, Example("good", "a film"))
+    assert corpus().examples == expected
+    assert len(corpus()) == 9
 
 
-def test_evidence_points_at_its_text() -> None:
-    evidence = Corpus.of(JUDGEMENTS, LINKS).evidence
+def test_evidence_points_at_its_texts() -> None:
+    evidence = corpus().evidence
     assert evidence[Label].index.tolist() == [0, 1, 0, 2]
     assert evidence[Label].targets.tolist() == [True, False, False, True]
-    assert evidence[Rating].index.tolist() == [0]
+    assert evidence[Label].judge.tolist() == [0, -1, 1, -1]
+    assert evidence[Label].weight.tolist() == [1, 1, 0.5, 1]
     assert evidence[Rating].targets.tolist() == [1.0]  # (8 − 5)/3
+    assert evidence[Comparison].index.tolist() == [[0, 3]]
+    assert evidence[Comparison].targets.tolist() == [[2.0, 0.0]]
+    assert evidence[Ranking].index.tolist() == [[4, 3, 5, 6], [7, 8, 0, 0]]
+    assert evidence[Ranking].targets.tolist() == [[2, 0, 1, 1, 2], [2, 0, 1, -1, -1]]
 
 
-def test_evidence_about_some_texts() -> None:
-    corpus = Corpus.of(JUDGEMENTS, LINKS)
-    about = corpus.about([2, 0])
-    assert about[Label].index.tolist() == [0, 1, 1]
-    assert about[Label].targets.tolist() == [True, True, False]
-    assert about[Rating].index.tolist() == [1]
-    assert list(corpus.about([1])) == [Label]  # nobody rated that text
-    assert corpus.about([]) == {}
+def test_a_kind_has_a_weight() -> None:
+    link = LabelLink()
+    link.aids = Likelihood(weights={"label": 3.0})
+    found = Corpus.of([Label("a", True), Label("b", True, weight=0.5)], {Label: link})
+    assert found.evidence[Label].weight.tolist() == [3.0, 1.5]
 
 
-def test_log_likelihood_by_hand() -> None:
-    # scores 0, ln 3 and 0. Labels: three at logit 0 give −ln 2 each; "no" at ln 3 gives ln 1/4.
-    # The rating's target 1 at a mean of 0 with sd 1: −1/2 − ½ ln 2π
-    corpus = Corpus.of(JUDGEMENTS, LINKS)
-    found = log_likelihood(torch.tensor([0.0, math.log(3), 0.0]), corpus.evidence, LINKS)
-    expected = -3 * math.log(2) + math.log(1 / 4) - 0.5 - 0.5 * math.log(2 * math.pi)
-    assert found.item() == pytest.approx(expected, abs=1e-5)
+def test_units_hold_what_was_judged_together() -> None:
+    units = corpus().units
+    names = [{corpus().examples[i].text for i in unit.texts} for unit in units]
+    # "good" was compared with "fine", which was ranked with the rest; "x" and "y" stand apart
+    assert names == [{"good", "fine", "best", "so-so", "awful"}, {"bad"}, {"good"}, {"x", "y"}]
+    assert units[0].rows == {Label: [0, 2], Rating: [0], Comparison: [0], Ranking: [0]}
 
 
-def test_the_whole_is_the_sum_of_its_parts() -> None:
-    corpus = Corpus.of(JUDGEMENTS, LINKS)
-    scores = torch.tensor([0.3, -1.0, 2.0])
-    parts = [log_likelihood(scores[[i]], corpus.about([i]), LINKS) for i in range(3)]
-    torch.testing.assert_close(torch.stack(parts).sum(), log_likelihood(scores, corpus.evidence, LINKS))
+def test_a_part_holds_its_evidence_by_new_places() -> None:
+    texts, evidence = corpus().part([corpus().units[3], corpus().units[1]])
+    assert texts == [7, 8, 1]
+    assert evidence[Ranking].index.tolist()[0][:2] == [0, 1]
+    assert evidence[Label].index.tolist() == [2]
+    assert Rating not in evidence
 
 
-def test_order_of_the_texts_does_not_matter() -> None:
-    corpus, scores = Corpus.of(JUDGEMENTS, LINKS), torch.tensor([0.3, -1.0, 2.0])
-    backwards = log_likelihood(scores.flip(0), corpus.about([2, 1, 0]), LINKS)
-    torch.testing.assert_close(backwards, log_likelihood(scores, corpus.evidence, LINKS))
+words = st.sampled_from([f"w{i}" for i in range(12)])
+comparisons = st.tuples(words, words).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: Comparison(*pair))
+some = st.lists(st.one_of(st.builds(Label, words, st.booleans()), comparisons), min_size=1, max_size=40)
 
 
-def test_scores_of_texts_nobody_judged_get_no_gradient() -> None:
-    scores = torch.zeros(4, requires_grad=True)
-    log_likelihood(scores, Corpus.of(JUDGEMENTS, LINKS).evidence, LINKS).backward()
-    assert scores.grad is not None
-    assert scores.grad[3] == 0
-    # "bad" was called not positive at P = 1/2: d ln(1 − σ)/ds = −σ = −1/2
-    assert scores.grad[1].item() == -0.5
+@given(some)
+def test_every_judgement_is_in_one_unit_with_all_its_texts(judgements: list[Judgement]) -> None:
+    found = Corpus.of(judgements, LINKS)
+    for kind, evidence in found.evidence.items():
+        rows = [row for unit in found.units for row in unit.rows.get(kind, [])]
+        assert sorted(rows) == list(range(len(evidence)))
+        for unit in found.units:
+            for row in unit.rows.get(kind, []):
+                assert set(evidence.index[row].reshape(-1).tolist()) <= set(unit.texts)
+    assert {text for unit in found.units for text in unit.texts} == set(range(len(found)))
+
+
+def test_a_tournament_is_taken_comparison_by_comparison() -> None:
+    judgements: list[Judgement] = [Comparison(f"t{i}", f"t{i + 1}") for i in range(200)]
+    found = Corpus.of([*judgements, Label("t5", True)], LINKS)
+    assert [len(unit.texts) for unit in found.units] == [2] * 200
+    assert sum(len(unit.rows.get(Label, [])) for unit in found.units) == 1
 
 
 def test_a_judgement_that_does_not_fit_is_named() -> None:
@@ -82,6 +107,6 @@ def test_a_judgement_that_does_not_fit_is_named() -> None:
 
 
 def test_a_link_may_lack_judgements() -> None:
-    corpus = Corpus.of([Label("a", True)], LINKS)
-    assert corpus.evidence[Rating].index.tolist() == []
-    assert log_likelihood(torch.zeros(1), corpus.evidence, LINKS).item() == pytest.approx(-math.log(2))
+    found = Corpus.of([Label("a", True)], LINKS)
+    assert found.evidence[Rating].index.tolist() == []
+    assert found.evidence[Ranking].index.shape == (0, 2)

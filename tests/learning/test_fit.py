@@ -17,9 +17,11 @@ import torch
 import tastemaker as tm
 from tastemaker.learning.corpus import Corpus
 from tastemaker.learning.descent import Descent
+from tastemaker.learning.observation import ObservationModel
 from tastemaker.learning.run import Run
 from tastemaker.models.backbones.tiny import make_tiny
 from tastemaker.models.links import links_from
+from tastemaker.models.links.likelihood import Likelihood
 
 GOOD = ("lovely", "bright", "moving", "clever", "warm")
 BAD = ("dull", "clumsy", "grey", "tired", "empty")
@@ -80,10 +82,11 @@ def _descent(judgements: list[Any], training: tm.Training, run: Run | None = Non
     corpus = Corpus.of(judgements, links)
     half = len(judgements) // 2
     network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
+    train = Corpus.of(judgements[:half], links)
     return Descent(
         network,
-        links,
-        Corpus.of(judgements[:half], links),
+        ObservationModel(links, Likelihood(), train),
+        train,
         Corpus.of(judgements[half:], links),
         training,
         device=torch.device("cpu"),
@@ -98,7 +101,8 @@ def test_the_token_budget_changes_memory_and_nothing_else() -> None:
     found = []
     for budget in (32, 100000):
         training = tm.Training(epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1)
-        metrics = _descent(judgements, training)._step(list(range(64)))
+        descent = _descent(judgements, training)
+        metrics = descent._step(descent.units)
         found.append((metrics["loss"], metrics["gradient_norm"]))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from types import ModuleType
 
 import jaxtyping
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
 from torch import Tensor
 from torch.autograd import gradcheck
 
@@ -185,3 +187,38 @@ def test_no_judgements(evidence: ModuleType) -> None:
     assert evidence.label_log_likelihood(none, torch.zeros(0, dtype=torch.bool)).shape == (0,)
     assert evidence.grade_log_likelihood(none, torch.zeros(0, dtype=torch.long), torch.zeros(2)).shape == (0,)
     assert evidence.rating_log_likelihood(none, none, torch.zeros(())).shape == (0,)
+
+
+@pytest.mark.parametrize(("mean", "log_sd"), [(0.0, 0.0), (1.5, -0.7), (-3.0, 1.2)])
+def test_hubers_density_integrates_to_one(evidence: ModuleType, mean: float, log_sd: float) -> None:
+    sd = math.exp(log_sd)
+
+    def density(rating: float) -> float:
+        found = evidence.huber_log_likelihood(doubles(mean), doubles(rating), torch.tensor(log_sd).double())
+        return found.exp().item()
+
+    # in three pieces: the density turns from square to straight at 1.345 sd
+    bounds = [mean + sd * at for at in (-40, -evidence.HUBER, evidence.HUBER, 40)]
+    mass = sum(quad(density, low, high)[0] for low, high in pairwise(bounds))
+    assert mass == pytest.approx(1, abs=1e-7)
+
+
+def test_huber_is_normal_near_the_mean_and_straight_beyond(evidence: ModuleType) -> None:
+    mean, log_sd = doubles(0, 0, 0, 0, 0), torch.tensor(math.log(2)).double()
+    near = doubles(-2.6, -1, 0, 0.3, 2.6)  # within 1.345 · 2
+    gap = evidence.huber_log_likelihood(mean, near, log_sd) - evidence.rating_log_likelihood(mean, near, log_sd)
+    torch.testing.assert_close(gap, gap[:1].expand(5))
+    assert -0.1 < gap[0].item() < 0  # the tails hold a bit more than the Normal's
+    far = evidence.huber_log_likelihood(doubles(0, 0, 0), doubles(10, 12, 14), log_sd)
+    torch.testing.assert_close(far.diff(), doubles(-evidence.HUBER, -evidence.HUBER))  # 1.345 for every sd of 2
+    close(evidence.huber_log_likelihood(mean, -near, log_sd), *evidence.huber_log_likelihood(mean, near, log_sd))
+
+
+def test_huber_gradient(evidence: ModuleType) -> None:
+    means, ratings = doubles(-1, 0, 2, 0).requires_grad_(), doubles(0.5, 0.1, -9, 7)
+    log_sd = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda m, s: evidence.huber_log_likelihood(m, ratings, s), (means, log_sd))
+    means.grad = None
+    evidence.huber_log_likelihood(means, ratings, log_sd).sum().backward()
+    assert means.grad is not None
+    assert means.grad.abs().max().item() == pytest.approx(evidence.HUBER * math.exp(-0.3))  # no outlier pulls harder

@@ -21,9 +21,11 @@ from tastemaker.maths.statistics import (
     log_loss,
     mae,
     mean_of,
+    mean_of_defined,
     pearson,
     pearson_of,
     percentile_interval,
+    ratio_of,
     reliability,
     restricted,
     roc_curve,
@@ -100,6 +102,23 @@ def test_reliability_closes_the_last_bin_and_leaves_out_empty_ones():
     assert bins.predicted.tolist() == [0, 1]
     assert bins.count.tolist() == [1, 2]
     assert bins.ece == pytest.approx(2 / 3 * 0.5)
+
+
+def test_reliability_counts_half_for_a_tie():
+    bins = reliability([0.6, 0.6, 0.9], [1.0, 0.5, 0.5], bins=2)
+    assert bins.observed.tolist() == [pytest.approx(2 / 3)]
+    assert bins.ece == pytest.approx(0.7 - 2 / 3)
+
+
+def test_ratio_of_weighs_lists_by_their_pairs():
+    # 1 of 1 pair and 1 of 3: two of four together; without the second all of one; a list drawn twice counts twice
+    share = ratio_of([1, 1], [1, 3])
+    np.testing.assert_allclose(share(np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 0.0]])), [0.5, 1, 0.6, np.nan])
+
+
+def test_mean_of_defined_leaves_out_what_is_not():
+    mean = mean_of_defined([1.0, np.nan, 4.0])
+    np.testing.assert_allclose(mean(np.array([[1.0, 1.0, 1.0], [0.0, 3.0, 1.0], [0.0, 3.0, 0.0]])), [2.5, 4, np.nan])
 
 
 def test_mae_by_hand():

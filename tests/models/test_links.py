@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tastemaker.data.judgements import Grade, Label, Rating
 from tastemaker.errors import DataError
 from tastemaker.models.links import LINKS, GradeLink, LabelLink, Link, RatingLink, links_from
+from tastemaker.models.links.likelihood import KINDS
 
 LABELS = [Label("a", True), Label("b", True), Label("c", True), Label("d", False)]
 GRADES = [Grade("a", 1, 1, 3), Grade("b", 2, 1, 3), Grade("c", 2, 1, 3), Grade("d", 3, 1, 3)]
@@ -40,7 +41,7 @@ def links_and_judgements(draw: st.DrawFn) -> tuple[Link, Sequence[Any]]:
 
 
 def test_every_kind_has_its_link() -> None:
-    assert {Label: LabelLink, Grade: GradeLink, Rating: RatingLink} == LINKS
+    assert [link.kind for link in LINKS.values()] == [kind.__name__.lower() for kind in LINKS] == list(KINDS)
     assert len({link.kind for link in LINKS.values()}) == len(LINKS)
 
 
@@ -70,7 +71,14 @@ def test_grades_nobody_gave_keep_their_thresholds_apart() -> None:
 def test_ratings_start_at_their_mean_and_spread() -> None:
     # mean 12; deviations −2 and 2, so a standard deviation of 2; the targets are −1 and 1
     link = RatingLink.from_judgements(RATINGS)
-    assert link.as_dict() == {"centre": 12.0, "spread": 2.0, "slope": 1.0, "intercept": 0.0, "log_sd": 0.0}
+    assert link.as_dict() == {
+        "centre": 12.0,
+        "spread": 2.0,
+        "slope": 1.0,
+        "intercept": 0.0,
+        "log_sd": 0.0,
+        "tails": "normal",
+    }
     assert link.targets(RATINGS).tolist() == [-1.0, 1.0]
     assert link.predict(torch.tensor([0.0, 1.0])).tolist() == [12.0, 14.0]
 

@@ -156,7 +156,7 @@ def test_a_missing_folder_says_how_to_make_one(tmp_path: Path) -> None:
 def test_nothing_in_the_folder_is_a_pickle(saved: Path) -> None:
     for path in saved.rglob("*"):
         if path.is_file() and "tensorboard" not in path.parts:
-            assert path.suffix in {".json", ".jsonl", ".safetensors"}, path
+            assert path.suffix in {".json", ".jsonl", ".safetensors", ".md"}, path
 
 
 def test_its_repr_tells_what_it_is(saved: Path) -> None:

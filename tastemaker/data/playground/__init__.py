@@ -5,7 +5,7 @@ reviews. So everything that learns from judgements can be checked against the tr
 """
 
 from tastemaker.data.playground.gold import gold_score, is_well_formed
-from tastemaker.data.playground.judges import CAREFUL_JUDGES, Judge, judgements
+from tastemaker.data.playground.judges import CAREFUL_JUDGES, Judge, judgements, troubled
 from tastemaker.data.playground.reviews import reviews
 
-__all__ = ["CAREFUL_JUDGES", "Judge", "gold_score", "is_well_formed", "judgements", "reviews"]
+__all__ = ["CAREFUL_JUDGES", "Judge", "gold_score", "is_well_formed", "judgements", "reviews", "troubled"]

@@ -10,18 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.readers.cells import Cells, GradeCells, LabelCells, RatingCells
+from tastemaker.data.readers.said import SaidColumns, column_for, plain_name, said_columns
 from tastemaker.data.readers.tables import Row, Table
-from tastemaker.data.readers.values import (
-    Cells,
-    GradeCells,
-    LabelCells,
-    RatingCells,
-    judge_of,
-    parse_number,
-    prompt_of,
-    text_of,
-    word_of,
-)
+from tastemaker.data.readers.values import parse_number, prompt_of, text_of, word_of
 from tastemaker.errors import DataError, UsageError
 
 Target = Literal["label", "rating"]
@@ -35,9 +27,11 @@ RECOGNISED = {
     "label": ("label", "labels", "sentiment", "class", "polarity", "is_positive", "positive"),
     "grade": ("grade", "stars", "star_rating"),
     "rating": ("rating", "score"),
-    "judge": ("judge", "annotator"),
 }
-"""The column names that are understood untold, the likeliest first; case, spaces and hyphens do not matter."""
+"""The column names that are understood untold, the likeliest first; case, spaces and hyphens do not matter.
+
+Who judged, when, and how much it counts: `said.RECOGNISED`.
+"""
 
 PAIRS = (
     ("false", "true"),
@@ -111,12 +105,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to read a table: the text, prompt and judge columns, and the cells of each judgement column."""
+    """How to read a table: its columns, and the cells of each judgement column."""
 
     table: Table
     text: str
     prompt: str | None
-    judge: str | None
+    said: SaidColumns
     cells: tuple[Cells, ...]
 
     def _example(self, row: Row, where: str) -> Example:
@@ -128,30 +122,44 @@ class Plan:
         for number, row in self.table.rows():
             yield self._example(row, self.table.place(number))
 
-    def judgements(self) -> Iterator[Judgement]:
-        """Yield the judgements of every row. Raises DataError at the first row that cannot be read."""
-        for number, row in self.table.rows():
-            where = self.table.place(number)
-            example = self._example(row, where)
-            judge = judge_of(row.get(self.judge)) if self.judge else None
-            for cells in self.cells:
-                yield cells.judgement(row.get(cells.column), example, judge, where)
+    def judgements(self, skipped: list[DataError] | None = None) -> Iterator[Judgement]:
+        """Yield the judgements of every row. Raises DataError at the first row that cannot be read.
+
+        skipped: takes the errors of such rows instead, where given.
+        """
+        for number, row in self.table.rows_past(skipped):
+            try:
+                found = self._row(number, row)
+            except DataError as error:
+                if skipped is None:
+                    raise
+                skipped.append(error)
+            else:
+                yield from found
+
+    def _row(self, number: int, row: Row) -> list[Judgement]:
+        example = self._example(row, self.table.place(number))
+        said = self.said.read(row, self.table, number)
+        return [cells.judgement(row.get(cells.column), example, said) for cells in self.cells]
 
 
-def plan(table: Table, columns: Columns, *, target: Target | None = None, judged: bool = True) -> Plan:
+def plan(
+    table: Table, columns: Columns, *, target: Target | None = None, judged: bool = True, past_bad: bool = False
+) -> Plan:
     """Return how to read a table's judgements, or only its texts (`judged=False`).
 
-    target: "label" for labels alone, "rating" for grades and ratings alone. Raises DataError for a named column that is
-    not there, no text or judgement column, and labels of which it is not plain which one is positive.
+    target: "label" for labels alone, "rating" for grades and ratings alone. past_bad: rows that are not well formed do
+    not matter yet. Raises DataError for a named column that is not there, no text or judgement column, and labels of
+    which it is not plain which one is positive.
     """
-    names, seen = _survey(table, columns)
+    names, seen = _survey(table, columns, past_bad)
     _check_named(table, columns, names)
-    text = columns.text or _recognise("text", names, _named(columns))
+    text = columns.text or column_for(RECOGNISED["text"], names, _named(columns))
     if text is None:
         raise DataError(f"{table.name}: no column with a text among {_listed(names)}. Name it with --text-column.")
     taken = [*_named(columns), text]
-    prompt = columns.prompt or _recognise("prompt", names, taken)
-    judge = _recognise("judge", names, taken)
+    prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, taken)
+    said = said_columns(tuple(names), frozenset(taken))
     cells = _cells(table, columns, target, seen, taken) if judged else ()
     if judged and not cells:
         wanted = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
@@ -159,26 +167,22 @@ def plan(table: Table, columns: Columns, *, target: Target | None = None, judged
             f"{table.name}: no column with {wanted} among {_listed(names)}. "
             f"Name it with --label-column, --grade-column or --rating-column."
         )
-    return Plan(table, text, prompt, judge, cells)
+    return Plan(table, text, prompt, said, cells)
 
 
-def _survey(table: Table, columns: Columns) -> tuple[list[str], dict[str, Seen]]:
+def _survey(table: Table, columns: Columns, past_bad: bool) -> tuple[list[str], dict[str, Seen]]:
     """Return the names of all columns, and what those hold that may be judgements."""
     may_judge = {name for kind in _JUDGEMENTS for name in RECOGNISED[kind]}
     names: dict[str, Seen | None] = {}
-    for number, row in table.rows():
+    for number, row in table.rows_past([] if past_bad else None):
         for name, value in row.items():
             if name not in names:
-                names[name] = Seen() if _plain(name) in may_judge or name in _named(columns) else None
+                names[name] = Seen() if plain_name(name) in may_judge or name in _named(columns) else None
             if (seen := names[name]) is not None:
                 seen.add(value, table.place(number))
     if not names:
         raise DataError(f"{table.name}: no rows in it.")
     return list(names), {name: seen for name, seen in names.items() if seen is not None}
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
 def _named(columns: Columns) -> list[str]:
@@ -195,12 +199,6 @@ def _check_named(table: Table, columns: Columns, names: list[str]) -> None:
             raise DataError(f"{table.name}: no column {name!r}. The columns are {_listed(names)}.")
 
 
-def _recognise(kind: str, names: list[str], taken: Collection[str]) -> str | None:
-    """Return the likeliest of the columns that nobody has taken."""
-    by_plain = {_plain(name): name for name in reversed(names) if name not in taken}
-    return next((by_plain[known] for known in RECOGNISED[kind] if known in by_plain), None)
-
-
 def _cells(
     table: Table, columns: Columns, target: Target | None, seen: dict[str, Seen], taken: Collection[str]
 ) -> tuple[Cells, ...]:
@@ -208,7 +206,7 @@ def _cells(
     found = {"label": columns.label, "grade": columns.grade, "rating": columns.rating}
     is_named = any(found.values())
     if not is_named:
-        found = {kind: _recognise(kind, list(seen), taken) for kind in found}
+        found = {kind: column_for(RECOGNISED[kind], list(seen), taken) for kind in found}
     label, grade, rating = found.values()
     cells: list[Cells] = []
     if label and (target != "rating" or seen[label].are_grades()):

@@ -1,7 +1,8 @@
 """Rows of JSONL, CSV, TSV and Parquet files, one after the other, in memory that does not grow with the file.
 
 Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line` in a text file (the
-line that the row begins on) and `name:row` in a Parquet file; both count from 1.
+line that the row begins on) and `name:row` in a Parquet file; both count from 1. A .json file may also be one JSON
+array of objects, which is read as a whole; its places are `name:row`.
 """
 
 import csv
@@ -10,6 +11,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -33,15 +35,28 @@ SUFFIXES: dict[str, Format] = {
 LONGEST_LINE = 64 * 2**20
 """Bytes. A longer line is an error, so that no file can fill the memory."""
 
+LARGEST_ARRAY = 2 * 2**30
+"""Bytes, unpacked. A longer JSON array is an error, for the same reason."""
+
 _BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under one name, that can be read more than once."""
+    """Rows under one name, that can be read more than once.
+
+    past: as `rows`, but rows that are not well formed are put into the list as their errors, and reading goes on.
+    is_text: every cell is a text, so that an empty one says nothing (CSV and TSV files).
+    """
 
     name: str
     rows: Callable[[], Rows]
+    past: Callable[[list[DataError]], Rows] | None = None
+    is_text: bool = False
+
+    def rows_past(self, skipped: list[DataError] | None) -> Rows:
+        """Yield (number, row) for every row, past bad ones where there is a list for their errors."""
+        return self.rows() if skipped is None or self.past is None else self.past(skipped)
 
     def place(self, number: int) -> str:
         """Return where a row is, for messages and for `where`."""
@@ -60,9 +75,10 @@ def format_of(path: Path) -> Format:
     return found
 
 
-def rows(path: Path) -> Rows:
+def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
     """Yield (line or row number from 1, row) for every row of a table.
 
+    skipped: takes the errors of single rows that are not well formed, where given; reading goes on behind them.
     Raises DataError, with the file and the row, for a file that is missing, cut short, not UTF-8, or not well formed.
     """
     kind = format_of(path)
@@ -72,12 +88,24 @@ def rows(path: Path) -> Rows:
         raise DataError(f"{path}: the file is empty.")
     if kind == "parquet":
         return _parquet_rows(path)
-    return _json_rows(path) if kind == "jsonl" else _csv_rows(path, "\t" if kind == "tsv" else ",")
+    found = _json_rows(path) if kind == "jsonl" else _csv_rows(path, "\t" if kind == "tsv" else ",")
+    return _well_formed(found, skipped)
+
+
+def _well_formed(found: Iterator[tuple[int, Row | DataError]], skipped: list[DataError] | None) -> Rows:
+    for number, row in found:
+        if not isinstance(row, DataError):
+            yield number, row
+        elif skipped is None:
+            raise row
+        else:
+            skipped.append(row)
 
 
 def table(path: Path) -> Table:
     """Return the file as a table that can be read more than once."""
-    return Table(path.name, lambda: rows(path))
+    is_text = format_of(path) in {"csv", "tsv"}
+    return Table(path.name, lambda: rows(path), lambda skipped: rows(path, skipped), is_text)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -89,9 +117,13 @@ def _lines(path: Path) -> Iterator[str]:
     packed = path.name.lower().endswith(".gz")
     try:
         with cast(IO[bytes], gzip.open(path) if packed else path.open("rb")) as file:
-            while line := file.readline(LONGEST_LINE + 1):
-                if len(line) > LONGEST_LINE:
-                    raise DataError(f"{path.name}: a line of more than {LONGEST_LINE >> 20} MiB at byte {offset}.")
+            limit = LONGEST_LINE
+            while line := file.readline(limit + 1):
+                if offset == 0 and _begins_array(line, path):
+                    limit, rest = LARGEST_ARRAY, b"" if line.endswith(b"\n") else file.readline(LARGEST_ARRAY)
+                    line += rest
+                if len(line) > limit:
+                    raise DataError(f"{path.name}: a line of more than {limit >> 20} MiB at byte {offset}.")
                 yield line.decode("utf-8-sig" if offset == 0 else "utf-8")
                 offset += len(line)
     except UnicodeDecodeError as error:
@@ -105,24 +137,65 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
-def _json_rows(path: Path) -> Rows:
-    for number, line in enumerate(_lines(path), 1):
+def _begins_array(line: bytes, path: Path) -> bool:
+    name = path.name.lower().removesuffix(".gz")
+    return name.endswith(".json") and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Row | DataError]]:
+    lines = _lines(path)
+    is_first = True
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        where = f"{path.name}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            array = " The file is one JSON array: write one object a line." if line.lstrip().startswith("[") else ""
-            raise DataError(f"{where}: not JSON: {error.msg} at character {error.colno}.{array}") from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
-            raise DataError(f"{where}: JSON that cannot be read: {error}.") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: a row must be a JSON object {{…}}, not {show(row)}.")
-        yield number, row
+        if is_first and _begins_array(line.encode(), path):
+            yield from _array_rows(path, chain([line], lines))
+            return
+        is_first = False
+        yield number, _object(line, f"{path.name}:{number}")
 
 
-def _csv_rows(path: Path, delimiter: str) -> Rows:
+def _object(line: str, where: str) -> Row | DataError:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        is_array = line.lstrip().startswith("[")
+        array = " A file that is one JSON array ends in .json; in others write one object a line." if is_array else ""
+        return DataError(f"{where}: not JSON: {error.msg} at character {error.colno}.{array}")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
+        return DataError(f"{where}: JSON that cannot be read: {error}.")
+    return _row(row, where)
+
+
+def _row(row: Any, where: str) -> Row | DataError:
+    if isinstance(row, dict):
+        return row
+    return DataError(f"{where}: a row must be a JSON object {{…}}, not {show(row)}.")
+
+
+def _array_rows(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row | DataError]]:
+    """Yield the elements of a file that is one JSON array, numbered from 1."""
+    size, parts = 0, []
+    for line in lines:
+        size += len(line.encode())
+        if size > LARGEST_ARRAY:
+            raise DataError(
+                f"{path.name}: a JSON array of more than {LARGEST_ARRAY >> 20} MiB. Write one object a line (.jsonl)."
+            )
+        parts.append(line)
+    try:
+        found = json.loads("".join(parts))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path.name}: not JSON: {error.msg} at line {error.lineno}, character {error.colno}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path.name}: JSON that cannot be read: {error}.") from error
+    for number, row in enumerate(found, 1):
+        yield number, _row(row, f"{path.name}:{number}")
+
+
+def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, Row | DataError]]:
     # the limit is the whole process's, and 128 KiB unless told: less than a long text
     csv.field_size_limit(LONGEST_LINE)
     reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)  # strict: a quote left open is an error
@@ -133,12 +206,14 @@ def _csv_rows(path: Path, delimiter: str) -> Rows:
             if header is None and fields:
                 header = _checked_header(fields, path)
             elif header is not None and fields:
-                if len(fields) != len(header):
-                    raise DataError(
-                        f"{path.name}:{start}: {len(fields)} fields, but the header has {len(header)}. "
-                        f"Quote the fields that hold a {delimiter!r}, a quote or a line break."
+                if len(fields) == len(header):
+                    yield start, dict(zip(header, fields, strict=True))
+                else:
+                    said = f"{path.name}:{start}: {len(fields)} fields, but the header has {len(header)}. "
+                    yield (
+                        start,
+                        DataError(f"{said}Quote the fields that hold a {delimiter!r}, a quote or a line break."),
                     )
-                yield start, dict(zip(header, fields, strict=True))
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path.name}:{start}: not well-formed: {error}.") from error

@@ -1,15 +1,11 @@
-"""One cell of a table → a text, a label, a grade or a rating, or one clear line that says what is wrong with it.
+"""One cell of a table → a text or a number, or one clear line that says what is wrong with it.
 
 `where` is the place a message names (`reviews.csv:17`), `column` the name of the cell's column.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from tastemaker.data.judgements import Example, Grade, Label, Rating
 from tastemaker.errors import DataError
 
 _SHOWN = 40
@@ -30,13 +26,19 @@ def is_missing(value: object) -> bool:
 
 def text_of(value: object, where: str, column: str) -> str:
     """Return the cell as it is. Raises DataError unless it is a text with something in it."""
+    text = answer_of(value, where, column)
+    if not text.strip():
+        raise DataError(f"{where}: the text in column {column!r} is empty. Fill it in or remove the row.")
+    return text
+
+
+def answer_of(value: object, where: str, column: str) -> str:
+    """Return the cell as it is, empty or not: a model that said nothing is judged too. Raises DataError otherwise."""
     if value is None:
         raise DataError(f"{where}: no text in column {column!r}. Fill it in or remove the row.")
     if not isinstance(value, str):
         kind = type(value).__name__
         raise DataError(f"{where}: column {column!r} holds {show(value)} ({kind}) where a text belongs.")
-    if not value.strip():
-        raise DataError(f"{where}: the text in column {column!r} is empty. Fill it in or remove the row.")
     if not value.isascii():
         _check_unicode(value, where, column)
     return value
@@ -56,11 +58,6 @@ def _check_unicode(text: str, where: str, column: str) -> None:
 def prompt_of(value: object, where: str, column: str) -> str | None:
     """Return the prompt, None for an empty cell. Raises DataError when it is not a text."""
     return None if is_missing(value) else text_of(value, where, column)
-
-
-def judge_of(value: object) -> str | None:
-    """Return the judge's name, None for an empty cell; a number is a name too."""
-    return None if is_missing(value) else str(value)
 
 
 def parse_number(value: object) -> float | None:
@@ -91,6 +88,14 @@ def number_of(value: object, where: str, column: str) -> float:
     return number
 
 
+def whole_of(value: object, where: str, column: str) -> int:
+    """Return the cell as a whole number ("2.0" is one), or raise DataError."""
+    number = number_of(value, where, column)
+    if not number.is_integer():
+        raise DataError(f"{where}: column {column!r} holds {show(value)}, which is not a whole number.")
+    return int(number)
+
+
 def word_of(value: object) -> str | None:
     """Return a label's plain form ("Pos " → "pos", True → "true", 1.0 → "1"); None for an empty cell."""
     if is_missing(value):
@@ -99,64 +104,3 @@ def word_of(value: object) -> str | None:
     if number is not None and math.isfinite(number) and number.is_integer():
         return str(int(number))
     return str(value).strip().casefold()
-
-
-def _check_range(number: float, lowest: float, highest: float, where: str, column: str) -> None:
-    if not lowest <= number <= highest:
-        raise DataError(f"{where}: column {column!r} holds {number:g}, outside the scale of {lowest:g} to {highest:g}.")
-
-
-@dataclass(frozen=True)
-class LabelCells:
-    """Reads the cells of a column of labels. meanings: a label's plain form (`word_of`) → is it positive?"""
-
-    column: str
-    meanings: Mapping[str, bool]
-
-    def judgement(self, value: Any, example: Example, judge: str | None, where: str) -> Label:
-        """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
-        word = word_of(value)
-        if word is None:
-            raise DataError(f"{where}: no value in column {self.column!r}. Fill it in or remove the row.")
-        if word not in self.meanings:
-            known = " and ".join(self.meanings)
-            raise DataError(f"{where}: column {self.column!r} holds {show(value)}; the labels are {known}.")
-        return Label(example.text, self.meanings[word], example.prompt, judge, where)
-
-
-@dataclass(frozen=True)
-class GradeCells:
-    """Reads the cells of a column of grades, whole numbers from `lowest` to `highest`."""
-
-    column: str
-    lowest: int
-    highest: int
-
-    def judgement(self, value: Any, example: Example, judge: str | None, where: str) -> Grade:
-        """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
-        number = number_of(value, where, self.column)
-        if not number.is_integer():
-            raise DataError(
-                f"{where}: column {self.column!r} holds {show(value)}, which is not a whole grade. "
-                f"Name the column as ratings instead (--rating-column)."
-            )
-        _check_range(number, self.lowest, self.highest, where, self.column)
-        return Grade(example.text, int(number), self.lowest, self.highest, example.prompt, judge, where)
-
-
-@dataclass(frozen=True)
-class RatingCells:
-    """Reads the cells of a column of ratings, finite numbers, within `scale` where it is given."""
-
-    column: str
-    scale: tuple[int, int] | None = None
-
-    def judgement(self, value: Any, example: Example, judge: str | None, where: str) -> Rating:
-        """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
-        number = number_of(value, where, self.column)
-        if self.scale:
-            _check_range(number, *self.scale, where, self.column)
-        return Rating(example.text, number, example.prompt, judge, where)
-
-
-Cells = LabelCells | GradeCells | RatingCells

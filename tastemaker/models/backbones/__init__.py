@@ -1,7 +1,8 @@
 """A name → a backbone: the one door where a string becomes a part.
 
-A backbone reads text and says one number; a link says what the number means. Two kinds are here: `linear` (word n-grams
-and a convex fit) and `network` (any Hugging Face encoder or decoder). Everything else asks only for this contract:
+A backbone reads text and says one number; a link says what the number means. Three kinds are here: `linear` (word
+n-grams and a convex fit), `network` (any Hugging Face encoder or decoder) and `ensemble` (several of either).
+Everything else asks only for this contract:
 
 | method | takes | returns |
 |---|---|---|
@@ -18,6 +19,8 @@ from typing import Literal, Protocol
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
+from tastemaker.models.backbones.ensemble import Ensemble
+from tastemaker.models.backbones.linear import WEIGHTS as LINEAR_WEIGHTS
 from tastemaker.models.backbones.linear import Linear as Linear
 from tastemaker.models.backbones.linear import LinearBackbone
 from tastemaker.models.contract import Contract
@@ -54,12 +57,15 @@ class Encoder:
     max_length: tokens that are read of a text, special tokens included; None: what the network can read, at most 512.
     cut: which side of a longer text is cut off; "left" keeps its end, where reviews give their verdict.
     dropout: 0 by default: one or two passes over the data do not overfit, and it costs a third of the time.
+    template: how a prompt and the text that answers it are joined, such as "{prompt}\n\n{text}", or "chat" for the
+    tokenizer's chat template; None: that one for chats where there is one, otherwise the former.
     """
 
     name: str
     max_length: int | None = None
     cut: Cut = "left"
     dropout: float = 0.0
+    template: str | None = None
 
     def __post_init__(self) -> None:
         _check_reading(self.max_length, self.cut, self.dropout)
@@ -137,9 +143,15 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
 
 def load_backbone(folder: Path, contract: Contract) -> Backbone:
     """Open the backbone of a saved reward model."""
-    if contract.backbone == "linear":
+    if contract.backbone == "ensemble":
+        return Ensemble.load(folder, int(contract.settings["members"]), lambda own: _load_one(own, contract.template))
+    return _load_one(folder, contract.template)
+
+
+def _load_one(folder: Path, template: str) -> Backbone:
+    if (folder / LINEAR_WEIGHTS).is_file():
         return LinearBackbone.load(folder)
     from tastemaker.models.backbones.network import Network
 
-    network: Backbone = Network.load(folder, template=contract.template)
+    network: Backbone = Network.load(folder, template=template)
     return network

@@ -14,9 +14,9 @@ from tastemaker.models.batching import Batch
 
 
 def scores(module: nn.Module, batch: Batch) -> Tensor:
-    """Return `module(input_ids, attention_mask).logits[:, 0]` as float32 [b], to the last digits, gradients too.
+    """Return `module(input_ids, attention_mask).logits` as float32 [b, heads], to the last digits, gradients too.
 
-    module: a transformers sequence classifier with one output. The padding may stand on either side: the first token is
+    module: a transformers sequence classifier. The padding may stand on either side: the first token is
     found where it is, while transformers' encoders read column 0, which would be padding.
     """
     encoder = None if _needs_its_own_forward(module) else parts_of(module)
@@ -26,7 +26,7 @@ def scores(module: nn.Module, batch: Batch) -> Tensor:
 
 
 def encode(encoder: Encoder, batch: Batch) -> Tensor:
-    """Return the scores of a batch [b], float32, computed from an encoder's parts."""
+    """Return the scores of a batch [b, heads], float32, computed from an encoder's parts."""
     is_key = None if batch.is_full else batch.is_text[:, None, None, :]
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def encode(encoder: Encoder, batch: Batch) -> Tensor:
     for layer in encoder.layers[:-1]:
         states = layer(states, attend)
     first = encoder.layers[-1](states, attend, lambda x: _first_tokens(batch, x))
-    return encoder.head(first)[:, 0].float()
+    return encoder.head(first).float()
 
 
 def _first_tokens(batch: Batch, states: Tensor) -> Tensor:
@@ -63,4 +63,4 @@ def _needs_its_own_forward(module: nn.Module) -> bool:
 def _own_forward(module: nn.Module, batch: Batch) -> Tensor:
     positions = {} if batch.side == "right" else {"position_ids": batch.positions}
     logits: Tensor = module(input_ids=batch.ids, attention_mask=batch.is_text.long(), **positions).logits
-    return logits[:, 0].float()
+    return logits.float()

@@ -94,6 +94,7 @@ class LinearBackbone:
         intercept: float = 0.0,
     ) -> None:
         self.settings, self.names, self.weights, self.scales = settings, names, weights, scales
+        self.template = settings.template
         self.intercept = intercept
 
     def score(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tastemaker.data.judgements import Example
@@ -13,6 +14,7 @@ from tastemaker.errors import StorageError, UsageError
 from tastemaker.models.backbones.calibration import Ranges, read_ranges, watch, write_ranges
 from tastemaker.models.backbones.forward import encode as encode_parts
 from tastemaker.models.backbones.forward import scores
+from tastemaker.models.backbones.heads import one_head, put_heads, widen_head
 from tastemaker.models.backbones.int8 import in_int8
 from tastemaker.models.backbones.opening import (
     choose_max_length,
@@ -24,11 +26,11 @@ from tastemaker.models.backbones.opening import (
 )
 from tastemaker.models.backbones.packed import TokenIds, encode_packed
 from tastemaker.models.backbones.parts import Encoder, parts_of
-from tastemaker.models.backbones.reading import Cut, Encoded, encode_texts, set_cut
+from tastemaker.models.backbones.reading import Cut, Encoded, encode_texts, rendered, set_cut
 from tastemaker.models.batching import Batch, by_length, collate
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
-from tastemaker.models.template import TEMPLATE, joined
+from tastemaker.models.template import CHAT, TEMPLATE, joined
 
 _SCORING_TOKENS = {"cpu": 2048}  # what stays in a processor's caches; a GPU wants to be filled
 _SCORING_TOKENS_ELSEWHERE = 32768
@@ -36,9 +38,10 @@ _SCORING_TOKENS_ELSEWHERE = 32768
 _SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
 _CALIBRATION_TEXTS = 64
 _RANGES = "int8.safetensors"
+_HEADS = "heads.safetensors"
 
 _ScoreTexts = Callable[[list[TokenIds]], Tensor]
-"""Token ids of n texts of like length → scores [n]."""
+"""Token ids of n texts of like length → scores [n, heads]."""
 
 
 class Network:
@@ -89,6 +92,8 @@ class Network:
         )
         ranges = Path(folder) / _RANGES
         network._ranges = read_ranges(ranges) if ranges.exists() else None
+        if (heads := Path(folder) / _HEADS).exists():
+            put_heads(network.module, load_file(heads))
         return network
 
     def save(self, folder: Path | str) -> None:
@@ -98,7 +103,10 @@ class Network:
         """
         with quiet_transformers():
             try:
-                self.module.save_pretrained(folder)
+                with one_head(self.module) as heads:
+                    self.module.save_pretrained(folder)
+                if heads is not None:
+                    save_file(heads, Path(folder) / _HEADS)
                 self.tokenizer.save_pretrained(folder)
                 if self._ranges is not None:
                     write_ranges(self._ranges, Path(folder) / _RANGES)
@@ -129,8 +137,34 @@ class Network:
         layers = config.get_text_config().num_hidden_layers
         return f"{config.model_type}, {layers} layers, {millions:.1f}M parameters"
 
+    @property
+    def heads(self) -> int:
+        """How many heads there are: more than one are an ensemble."""
+        return head_of(self.module).out_features
+
+    def widen(self, heads: int, seed: int) -> None:
+        """Give the network so many fresh heads, the members of an ensemble that share everything below."""
+        widen_head(self.module, heads, seed)
+
+    def use_template(self, template: str | None, *, wanted: bool = True) -> None:
+        """Choose how prompt and text are joined: a template with its two places, or "chat" for the tokenizer's own.
+
+        None: the usual one. wanted: "chat" was asked for by name, so that a tokenizer without one is a UsageError;
+        otherwise it is passed over.
+        """
+        if template == CHAT and self.tokenizer.chat_template is None:
+            if wanted:
+                raise UsageError(
+                    f"the tokenizer of {self.describe()} has no chat template. Choose another --template, such as "
+                    f"{TEMPLATE!r}, or leave it out."
+                )
+            template = None
+        self.template = template or TEMPLATE
+
     def join(self, example: Example) -> str:
         """Return the text that the network reads."""
+        if self.template == CHAT:
+            return rendered(self.tokenizer, example)
         return joined(example, self.template)
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
@@ -139,7 +173,11 @@ class Network:
         return encode_texts(self.tokenizer, [self.join(example) for example in examples])
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the scores of a batch [b], float32, with their gradient."""
+        """Return the scores of a batch [b], float32, with their gradient: the mean over heads."""
+        return self.forward_heads(batch).mean(1)
+
+    def forward_heads(self, batch: Batch) -> Tensor:
+        """Return what every head says of a batch [b, heads], float32, with its gradient."""
         return scores(self.module, batch)
 
     @torch.inference_mode()
@@ -189,10 +227,13 @@ class Network:
     @torch.inference_mode()
     def _score(self, examples: Sequence[Example], score_texts: _ScoreTexts, batch_tokens: int) -> Scores:
         encoded = self.encode(examples)
-        values = torch.empty(len(encoded), device=self.device)
+        values = torch.empty(len(encoded), self.heads, device=self.device)
         for chosen in by_length(encoded.lengths, batch_tokens):
             values[chosen] = score_texts([encoded.ids[i] for i in chosen])
-        return Scores(values.cpu().double().numpy(), encoded.truncated)
+        by_head = values.cpu().double().numpy()
+        if by_head.shape[1] == 1:
+            return Scores(by_head[:, 0], encoded.truncated)
+        return Scores(by_head.mean(1), encoded.truncated, by_head.T)
 
     def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
         """Return how to score in the precision wished for."""
@@ -210,7 +251,7 @@ class Network:
         return self._in_float32
 
     def _in_float32(self, texts: list[TokenIds]) -> Tensor:
-        return self.forward(collate(texts, self.pad_id).to(self.device))
+        return self.forward_heads(collate(texts, self.pad_id).to(self.device))
 
     def _in_bfloat16(self, texts: list[TokenIds]) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):

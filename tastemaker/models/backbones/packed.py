@@ -19,7 +19,7 @@ TokenIds = Sequence[int] | NDArray[np.int32]
 
 
 def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
-    """Return the scores [n], float32, of n texts as token ids. Texts of like length should stand side by side."""
+    """Return the scores [n, heads], float32, of n texts as token ids; those of like length should stand together."""
     lengths = [len(ids) for ids in texts]
     ids = torch.from_numpy(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts]))
     starts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
@@ -33,7 +33,7 @@ def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
     for layer in encoder.layers[:-1]:
         states = layer(states, attend)
     first = encoder.layers[-1](states, attend, lambda x: x[:, starts])
-    return encoder.head(first.transpose(0, 1))[:, 0].float()
+    return encoder.head(first.transpose(0, 1)).float()
 
 
 def _attend(heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Encoder:
     """A stack of layers between an embedding and a head.
 
     embed: ids and positions (None: counted from the left), both [b, t] → [b, t, d].
-    head: first tokens [b, 1, d] → [b, 1].
+    head: first tokens [b, 1, d] → [b, heads].
     """
 
     embed: Callable[[Tensor, Tensor | None], Tensor]

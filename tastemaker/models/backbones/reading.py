@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import UsageError
 
 Cut = Literal["left", "right"]
@@ -67,3 +68,19 @@ def _filler(tokenizer: Any) -> int:
     """Return a token that is not padding, to stand for a text without tokens."""
     candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.cls_token_id)
     return next((i for i in candidates if i is not None), 0)
+
+
+def rendered(tokenizer: Any, example: Example) -> str:
+    """Return a chat as the tokenizer's template writes it, the text as the assistant's last turn.
+
+    A text without a prompt is no chat and stays as it is. A start of text that the template writes and the tokenizer
+    adds once more is taken away: a model should see one.
+    """
+    if example.prompt is None:
+        return example.text
+    turns = (Message("user", example.prompt),) if isinstance(example.prompt, str) else example.prompt
+    messages = [{"role": role, "content": content} for role, content in (*turns, Message("assistant", example.text))]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    start = tokenizer.bos_token
+    adds_start = start is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return text.removeprefix(start) if adds_start else text

@@ -1,42 +1,27 @@
-"""Links: from a score to what people said.
-
-A link holds the few parameters of one kind of judgement's likelihood. They are learned beside the backbone, saved in
-the score contract, and turn a score back into a probability, a grade or a rating. To add a kind of judgement: a record
-in `data/judgements.py`, a log-likelihood in `maths/evidence.py`, a link here, and a row in `LINKS`.
-
-| method | takes | returns |
-|---|---|---|
-| `from_judgements` | the training judgements of its kind | a link that starts near their statistics |
-| `targets` | judgements [n] | tensor [n], what `log_likelihood` wants |
-| `log_likelihood` | scores [n], targets [n] | ln P(judgement \\| score) [n] |
-| `predict` | scores [n] | what a judge would say on average [n] |
-| `rescaled` | offset, scale | the link of the scores (s − offset)/scale: same likelihoods |
-| `as_dict`, `from_dict` | | JSON |
-"""
+"""Links of the judgements about one text: labels, grades, ratings."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from tastemaker.data.judgements import Grade, Judgement, Label, Rating
+from tastemaker.data.judgements import Grade, Label, Rating
 from tastemaker.errors import DataError
 from tastemaker.maths.evidence import (
     grade_log_likelihood,
     grade_probabilities,
+    huber_log_likelihood,
     label_log_likelihood,
     rating_log_likelihood,
 )
+from tastemaker.models.links.base import NO_AIDS, Link, scalar
+from tastemaker.models.links.likelihood import Likelihood
 
 _PINCH = 1e-3
-
-
-def _scalar(value: float) -> nn.Parameter:
-    return nn.Parameter(torch.tensor(float(value)))
 
 
 def _ratings(judgements: Sequence[Rating]) -> Tensor:
@@ -46,41 +31,14 @@ def _ratings(judgements: Sequence[Rating]) -> Tensor:
     return torch.tensor([j.rating for j in judgements], dtype=torch.float64)
 
 
-class Link(nn.Module, ABC):
-    """The likelihood of one kind of judgement given the score. See the table at the top of this file."""
+def _share_of_ranks(targets: Tensor) -> Tensor:
+    """Return each target's rank among them, the lowest 0 and the highest 1."""
+    ranks = torch.from_numpy(rankdata(targets.double().numpy()))
+    return (ranks - ranks.min()) / (ranks.max() - ranks.min()).clamp(min=1e-12)
 
-    kind: str
-    slope: nn.Parameter
 
-    @classmethod
-    @abstractmethod
-    def from_judgements(cls, judgements: Sequence[Any]) -> Self:
-        """Return a link that starts near the judgements' own statistics; DataError when they cannot teach anything."""
-
-    @abstractmethod
-    def targets(self, judgements: Sequence[Any]) -> Tensor:
-        """Return the judgements as one tensor; DataError when one does not fit what this link learned."""
-
-    @abstractmethod
-    def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return ln P(judgement | score), one number a judgement."""
-
-    @abstractmethod
-    def predict(self, scores: Tensor) -> Tensor:
-        """Return what a judge would say on average of a text with this score."""
-
-    @abstractmethod
-    def rescaled(self, offset: float, scale: float) -> Self:
-        """Return the link that gives (s − offset)/scale the likelihoods that this one gives s."""
-
-    @abstractmethod
-    def as_dict(self) -> dict[str, Any]:
-        """Return the parameters as plain numbers."""
-
-    @classmethod
-    @abstractmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the link that `as_dict` described."""
+def _correlation(predicted: Tensor, targets: Tensor) -> dict[str, float]:
+    return {"correlation": float(torch.corrcoef(torch.stack([predicted, targets.to(predicted.dtype)]))[0, 1])}
 
 
 class LabelLink(Link):
@@ -90,10 +48,10 @@ class LabelLink(Link):
 
     def __init__(self, slope: float = 1.0, intercept: float = 0.0) -> None:
         super().__init__()
-        self.slope, self.intercept = _scalar(slope), _scalar(intercept)
+        self.slope, self.intercept = scalar(slope), scalar(intercept)
 
     @classmethod
-    def from_judgements(cls, judgements: Sequence[Label]) -> Self:
+    def from_judgements(cls, judgements: Sequence[Label], likelihood: Likelihood = NO_AIDS) -> Self:
         """Start at the share of positive labels. Raises DataError when all labels are equal."""
         share = sum(j.positive for j in judgements) / len(judgements)
         if share in (0.0, 1.0):
@@ -107,11 +65,22 @@ class LabelLink(Link):
         return torch.tensor([j.positive for j in judgements], dtype=torch.bool)
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return label_log_likelihood(self.slope * scores + self.intercept, targets)
+        logit, slips = self.slope * scores + self.intercept, self.aids.smoothing
+        likelihood = (1 - slips) * label_log_likelihood(logit, targets)
+        return likelihood + slips * label_log_likelihood(logit, ~targets) if slips else likelihood
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return P(positive)."""
         return torch.sigmoid(self.slope * scores + self.intercept)
+
+    def neutral(self) -> Tensor:
+        return -self.intercept / self.slope
+
+    def leaning(self, targets: Tensor) -> Tensor:
+        return targets.double()
+
+    def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        return {"accuracy": float(((self.predict(scores) > 0.5) == targets).float().mean())}
 
     def rescaled(self, offset: float, scale: float) -> Self:
         slope = self.slope.item()
@@ -133,7 +102,7 @@ class GradeLink(Link):
     def __init__(self, lowest: int, highest: int, slope: float, thresholds: Sequence[float]) -> None:
         super().__init__()
         self.lowest, self.highest = lowest, highest
-        self.slope = _scalar(slope)
+        self.slope = scalar(slope)
         ordered = torch.tensor(list(thresholds), dtype=torch.float64)
         gaps = (ordered[1:] - ordered[:-1]).clamp(min=1e-6)
         self.first = nn.Parameter(ordered[0].float())
@@ -145,7 +114,7 @@ class GradeLink(Link):
         return self.first + torch.cat([self.first.new_zeros(1), softplus(self.raw_gaps).cumsum(0)])
 
     @classmethod
-    def from_judgements(cls, judgements: Sequence[Grade]) -> Self:
+    def from_judgements(cls, judgements: Sequence[Grade], likelihood: Likelihood = NO_AIDS) -> Self:
         """Start at the grades' own cumulative shares. Raises DataError for one grade only or two scales."""
         scales = {(j.lowest, j.highest) for j in judgements}
         if len(scales) > 1:
@@ -176,6 +145,15 @@ class GradeLink(Link):
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         return grade_log_likelihood(self.slope * scores, targets, self.thresholds)
 
+    def neutral(self) -> Tensor:
+        return self.thresholds.median() / self.slope
+
+    def leaning(self, targets: Tensor) -> Tensor:
+        return _share_of_ranks(targets)
+
+    def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        return _correlation(self.predict(scores), targets)
+
     def predict(self, scores: Tensor) -> Tensor:
         """Return the expected grade."""
         shares = grade_probabilities(self.slope * scores, self.thresholds)
@@ -200,7 +178,7 @@ class GradeLink(Link):
 
 
 class RatingLink(Link):
-    """rating ~ Normal(centre + spread · (slope · s + intercept), (spread · sd)²).
+    """rating ~ Normal(centre + spread · (slope · s + intercept), (spread · sd)²), or with Huber's tails.
 
     `centre` and `spread` are the training ratings' mean and standard deviation, fixed, so that any unit fits.
     """
@@ -208,20 +186,27 @@ class RatingLink(Link):
     kind = "rating"
 
     def __init__(
-        self, centre: float, spread: float, slope: float = 1.0, intercept: float = 0.0, log_sd: float = 0.0
+        self,
+        centre: float,
+        spread: float,
+        slope: float = 1.0,
+        intercept: float = 0.0,
+        log_sd: float = 0.0,
+        *,
+        tails: str = "normal",
     ) -> None:
         super().__init__()
-        self.centre, self.spread = centre, spread
-        self.slope, self.intercept, self.log_sd = _scalar(slope), _scalar(intercept), _scalar(log_sd)
+        self.centre, self.spread, self.tails = centre, spread, tails
+        self.slope, self.intercept, self.log_sd = scalar(slope), scalar(intercept), scalar(log_sd)
 
     @classmethod
-    def from_judgements(cls, judgements: Sequence[Rating]) -> Self:
+    def from_judgements(cls, judgements: Sequence[Rating], likelihood: Likelihood = NO_AIDS) -> Self:
         """Start at the ratings' mean and standard deviation. Raises DataError when all ratings are equal."""
         ratings = _ratings(judgements)
         spread = ratings.std(unbiased=False).item()
         if (ratings == ratings[0]).all():  # the spread of equal numbers may be a rounding error, not 0
             raise DataError(f"all {len(judgements)} ratings are {judgements[0].rating:g}: nothing to learn from.")
-        return cls(ratings.mean().item(), spread)
+        return cls(ratings.mean().item(), spread, tails=likelihood.rating)
 
     def targets(self, judgements: Sequence[Rating]) -> Tensor:
         """Return the ratings standardised by the training ratings' centre and spread."""
@@ -229,7 +214,17 @@ class RatingLink(Link):
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return ln p(standardised rating | score)."""
-        return rating_log_likelihood(self.slope * scores + self.intercept, targets, self.log_sd)
+        likelihood = huber_log_likelihood if self.tails == "huber" else rating_log_likelihood
+        return likelihood(self.slope * scores + self.intercept, targets, self.log_sd)
+
+    def neutral(self) -> Tensor:
+        return -self.intercept / self.slope
+
+    def leaning(self, targets: Tensor) -> Tensor:
+        return _share_of_ranks(targets)
+
+    def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        return _correlation(self.predict(scores), targets)
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the expected rating in the unit that people used."""
@@ -238,7 +233,7 @@ class RatingLink(Link):
     def rescaled(self, offset: float, scale: float) -> Self:
         slope = self.slope.item()
         intercept = self.intercept.item() + slope * offset
-        return type(self)(self.centre, self.spread, slope * scale, intercept, self.log_sd.item())
+        return type(self)(self.centre, self.spread, slope * scale, intercept, self.log_sd.item(), tails=self.tails)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -247,25 +242,9 @@ class RatingLink(Link):
             "slope": self.slope.item(),
             "intercept": self.intercept.item(),
             "log_sd": self.log_sd.item(),
+            "tails": self.tails,
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**values)
-
-
-LINKS: dict[type[Judgement], type[Link]] = {Label: LabelLink, Grade: GradeLink, Rating: RatingLink}
-"""Which link each kind of judgement has: the one place to add a row for a new kind."""
-
-
-def links_from(judgements: Sequence[Judgement]) -> dict[type[Judgement], Link]:
-    """Return a fresh link for every kind among the judgements, in the order of `LINKS`.
-
-    The first link's slope is fixed at 1: it says how large a score of 1 is while the backbone learns, or else slopes
-    could grow while weights shrink and no penalty on the weights would mean anything.
-    """
-    by_kind = {kind: [j for j in judgements if type(j) is kind] for kind in LINKS}
-    links = {kind: LINKS[kind].from_judgements(found) for kind, found in by_kind.items() if found}
-    for first in list(links.values())[:1]:
-        first.slope.requires_grad_(False)
-    return links

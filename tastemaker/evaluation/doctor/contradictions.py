@@ -1,0 +1,194 @@
+"""Judgements that cannot all be true: contradictions, disagreement between judges, cycles of preferences."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
+from tastemaker.evaluation.doctor.catalogue import NOBODY, Catalogue, Ints, Verdicts, numbered
+from tastemaker.evaluation.doctor.problems import Problem
+
+_SMALLEST_CYCLE = 3  # of two texts it is a contradiction
+
+
+@dataclass
+class _Tally:
+    """How many texts or pairs, and the judgements about them."""
+
+    units: int = 0
+    rows: list[int] = field(default_factory=list)
+
+    def add(self, table: Verdicts, group: Ints, held: NDArray[np.bool_]) -> None:
+        """Count the groups of which a verdict is held."""
+        self.units += len(np.unique(group[held]))
+        self.rows += table.row[held].tolist()
+
+
+def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
+    """Yield what one judge says both ways, and what different judges do."""
+    tables = [table for kind, table in catalogue.verdicts.items() if kind not in ("comparison", "ranking")]
+    tables += [catalogue.pairs] if catalogue.pairs is not None else []
+    named, anonymous, between = _Tally(), _Tally(), _Tally()
+    for table in tables:
+        if len(table):
+            group = numbered(table.unit, table.judge)
+            is_both = _is_both_ways(table.value, group, is_signed=table.is_of_pairs)
+            named.add(table, group, is_both & (table.judge != NOBODY))
+            anonymous.add(table, group, is_both & (table.judge == NOBODY))
+            side = np.sign(table.value - _middle(catalogue, table))
+            differs = _is_both_ways(side, table.unit, is_signed=True)
+            between.add(table, table.unit, differs & ~np.isin(table.unit, table.unit[is_both]))
+    yield from _contradiction_problems(catalogue, named, anonymous, between)
+
+
+def _is_both_ways(value: NDArray[np.float64], group: Ints, *, is_signed: bool) -> NDArray[np.bool_]:
+    """Return which verdicts [n] are in a group with unequal values, or, if `is_signed`, with values of both signs."""
+    highest, lowest = np.full(len(value), -np.inf), np.full(len(value), np.inf)
+    np.maximum.at(highest, group, value)
+    np.minimum.at(lowest, group, value)
+    found = (highest > 0) & (lowest < 0) if is_signed else highest > lowest
+    return np.asarray(found[group], dtype=bool)
+
+
+def _middle(catalogue: Catalogue, table: Verdicts) -> NDArray[np.float64]:
+    """Return the value [n] that parts low from high; a rating has no opposite, so its middle is itself."""
+    judged = [catalogue.judgements[row] for row in table.row.tolist()]
+    if isinstance(judged[0], Grade):
+        return np.array([(g.lowest + g.highest) / 2 for g in judged if isinstance(g, Grade)])
+    if isinstance(judged[0], Rating):
+        return table.value
+    return np.full(len(table), 0.5 if isinstance(judged[0], Label) else 0.0)
+
+
+def _contradiction_problems(
+    catalogue: Catalogue, named: _Tally, anonymous: _Tally, between: _Tally
+) -> Iterator[Problem]:
+    if named.units:
+        yield Problem(
+            "contradictions",
+            "contradictions: texts or pairs of which the same judge says both one thing and another",
+            named.units,
+            "warning",
+            "Ask the judge again, or keep the later verdict.",
+            catalogue.places(named.rows),
+        )
+    if anonymous.units:
+        yield Problem(
+            "anonymous_contradictions",
+            "contradictions: texts or pairs of which anonymous judgements say both one thing and another",
+            anonymous.units,
+            "warning",
+            "Name the judges, so that a disagreement can be told from a mistake.",
+            catalogue.places(anonymous.rows),
+        )
+    if between.units:
+        yield Problem(
+            "disagreements",
+            "disagreement: texts or pairs of which different judges say opposite things",
+            between.units,
+            "note",
+            "That is what people do; see the agreement between judges.",
+            catalogue.places(between.rows),
+        )
+
+
+def cycles(catalogue: Catalogue) -> Iterator[Problem]:
+    """Yield cycles (A over B over C over A) within a prompt: in what one judge says, then in what all say together."""
+    own, of_one = _in_cycles(catalogue, catalogue.judge)
+    if of_one:
+        yield Problem(
+            "cycles",
+            f"cycles: judgements of one judge that go in a circle, A over B over C over A ({_groups(own)})",
+            len(of_one),
+            "warning",
+            "No score can satisfy them all: ask again about the closest texts, or allow ties.",
+            catalogue.places(of_one),
+        )
+    together, of_all = _in_cycles(catalogue, np.full_like(catalogue.judge, NOBODY))
+    only_together = sorted(set(of_all) - set(of_one))
+    if only_together:
+        yield Problem(
+            "cycles_between_judges",
+            f"cycles: judgements that go in a circle only when judges are taken together ({_groups(together)})",
+            len(only_together),
+            "note",
+            "Judges differ; the fit weighs them against each other.",
+            catalogue.places(only_together),
+        )
+
+
+def _groups(number: int) -> str:
+    return f"{number:,} group{'s' if number != 1 else ''} of texts"
+
+
+def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
+    """Return how many strongly connected components have three texts or more, and the judgements inside one.
+
+    Judgements are in one graph when they share prompt and `judge` [n].
+    """
+    # scipy is imported here: the doctor of labels alone does without
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = _Graph()
+    for row, judgement in enumerate(catalogue.judgements):
+        if isinstance(judgement, Comparison | Ranking):
+            graph.add(judgement, catalogue.of[row], (int(catalogue.prompt[row]), int(judge[row])), row)
+    if not graph.tails:
+        return 0, []
+    n = graph.count
+    edges = coo_array((np.ones(len(graph.tails), np.int8), (graph.tails, graph.heads)), shape=(n, n))
+    _, component = connected_components(edges, directed=True, connection="strong")
+    size = np.bincount(component[list(graph.nodes.values())], minlength=n)
+    is_cycle = size >= _SMALLEST_CYCLE
+    inside = [row for row, tiers in graph.tiers if _is_inside(tiers, component, is_cycle)]
+    return int(is_cycle.sum()), inside
+
+
+def _is_inside(tiers: list[list[int]], component: Ints, is_cycle: NDArray[np.bool_]) -> bool:
+    """Return whether two texts that a judgement puts in order are in one cycle."""
+    met: set[int] = set()
+    for tier in tiers:
+        here = {int(component[node]) for node in tier if is_cycle[component[node]]}
+        if met & here:
+            return True
+        met |= here
+    return False
+
+
+class _Graph:
+    """Preferences as arrows from better to worse; between two tiers they pass one node, so K texts have ~2K arrows."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[tuple[int, int, int], int] = {}
+        self.count = 0
+        self.tails: list[int] = []
+        self.heads: list[int] = []
+        self.tiers: list[tuple[int, list[list[int]]]] = []
+
+    def add(self, judgement: Comparison | Ranking, texts: tuple[int, ...], group: tuple[int, int], row: int) -> None:
+        """Add the arrows of one judgement, whose texts have these numbers."""
+        nodes = [self._node((*group, text)) for text in texts]
+        if isinstance(judgement, Comparison):
+            tiers = [nodes] if judgement.tie else [[nodes[0]], [nodes[1]]]
+        else:
+            tiers = [[] for _ in range(max(judgement.ranks) + 1)]
+            for node, rank in zip(nodes, judgement.ranks, strict=True):
+                tiers[rank].append(node)
+        for upper, lower in pairwise(tiers):
+            between = self._new()
+            self.tails += [*upper, *(between for _ in lower)]
+            self.heads += [*(between for _ in upper), *lower]
+        self.tiers.append((row, tiers))
+
+    def _node(self, key: tuple[int, int, int]) -> int:
+        if key not in self.nodes:
+            self.nodes[key] = self._new()
+        return self.nodes[key]
+
+    def _new(self) -> int:
+        self.count += 1
+        return self.count - 1

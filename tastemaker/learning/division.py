@@ -1,0 +1,84 @@
+"""The judgements that teach and those that only measure, and the observation model that both are read with."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tastemaker.data.fingerprints import fingerprint
+from tastemaker.data.judgements import Judgement, Message
+from tastemaker.data.split import split
+from tastemaker.errors import DataError
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.observation import ObservationModel
+from tastemaker.models.links import links_from
+from tastemaker.models.links.likelihood import Likelihood
+
+MOST_HELD_OUT = 1000
+_ENOUGH_OF_A_JUDGE = 20  # judgements on average; with fewer, reliabilities are mostly their prior
+
+
+@dataclass(frozen=True)
+class Division:
+    """Two corpora, read with the same links and judges, and a digest of all that was said."""
+
+    train: Corpus
+    held_out: Corpus
+    train_judgements: Sequence[Judgement]
+    held_out_judgements: Sequence[Judgement]
+    likelihood: Likelihood
+    digest: str
+
+    def fresh_model(self) -> ObservationModel:
+        """Return the observation model of the training judgements, which has learned nothing yet."""
+        return ObservationModel(links_from(self.train_judgements, self.likelihood), self.likelihood, self.train)
+
+
+def divide(
+    judgements: Sequence[Judgement],
+    held_out: float | Sequence[Judgement] | None,
+    likelihood: Likelihood,
+    seed: int,
+) -> Division:
+    """Split by text and prompt, unless the held-out judgements are given, and set up the observation model."""
+    _check_prompts(judgements)
+    if held_out is None:
+        texts = len({fingerprint(text) for j in judgements for text in j.texts})
+        groups = len({j.prompt if j.prompt is not None else j.texts for j in judgements})
+        train, measured = split(judgements, held_out=max(1, min(MOST_HELD_OUT, texts // 10, groups // 5)), seed=seed)
+    elif isinstance(held_out, float | int):
+        train, measured = split(judgements, held_out=held_out, seed=seed)
+    else:
+        train, measured = list(judgements), list(held_out)
+    links = links_from(train, likelihood)
+    known = [j for j in measured if type(j) in links]
+    judges = _judges(train, likelihood)
+    corpus = Corpus.of(train, links, judges)
+    digest = hashlib.blake2b(repr([*train, None, *known]).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return Division(corpus, Corpus.of(known, links, judges), train, known, likelihood, digest)
+
+
+def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
+    """Return the judges whose reliability is learned: all who are named, if that was asked for or there are enough."""
+    counts = Counter(j.judge for j in judgements if j.judge is not None)
+    if likelihood.judges is None:
+        wanted = len(counts) > 1 and counts.total() >= _ENOUGH_OF_A_JUDGE * len(counts)
+    else:
+        wanted = likelihood.judges
+    if wanted and not counts:
+        raise DataError("the reliability of judges was asked for, but no judgement names its judge.")
+    return sorted(counts) if wanted else []
+
+
+def _check_prompts(judgements: Sequence[Judgement]) -> None:
+    """Raise DataError where some prompts are chats and others plain: no template reads both alike."""
+    first: dict[bool, Judgement] = {}
+    for judgement in judgements:
+        if judgement.prompt is not None:
+            first.setdefault(isinstance(judgement.prompt, tuple), judgement)
+    if len(first) == 2:
+        chat, text = first[True], first[False]
+        raise chat.wrong(
+            f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
+            f"Give all prompts as chats ({Message._fields}) or all as texts."
+        )

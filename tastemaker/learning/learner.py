@@ -1,0 +1,173 @@
+"""One way to learn a backbone, taken once or, for an ensemble, once for each member."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import UsageError
+from tastemaker.learning.convex import fit_linear
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.division import Division
+from tastemaker.learning.finish import finish
+from tastemaker.learning.observation import ObservationModel
+from tastemaker.learning.reliability import Judges, believing
+from tastemaker.learning.run import Run
+from tastemaker.learning.training import Training
+from tastemaker.models.backbones import Backbone, Chosen, Encoder, Linear, Tiny
+from tastemaker.models.backbones.ensemble import Ensemble
+from tastemaker.models.precision import DeviceWish, TrainingWish, choose_device, choose_precision
+from tastemaker.models.reward_model import RewardModel
+from tastemaker.models.template import joined
+
+_MOST_MEMBERS = 64
+
+Learned = tuple[Backbone, ObservationModel, int]
+"""A backbone, the observation model learned beside it, and how many steps that took."""
+
+
+def check_members(members: int, shared: bool, settings: Linear | Encoder | Tiny) -> None:
+    """Raise UsageError for a number of members that cannot be, or a shared network where there is none."""
+    if not 1 <= members <= _MOST_MEMBERS:
+        raise UsageError(f"members {members}: must be 1 to {_MOST_MEMBERS}; 5 is usual.")
+    if shared and (members == 1 or isinstance(settings, Linear)):
+        what = "one member" if members == 1 else "the backbone 'linear', which is no network,"
+        raise UsageError(f"shared has no meaning for {what}. Leave it out.")
+
+
+def chosen_training(
+    chosen: Chosen, given: Training | Mapping[str, Any] | None, epochs: int | None, *, texts: int
+) -> Training | None:
+    """Return the training that was asked for, completed by the backbone's recipe; None for a linear backbone."""
+    if isinstance(chosen.settings, Linear):
+        return None
+    if isinstance(given, Training):
+        return given if epochs is None else replace(given, epochs=epochs)
+    recipe = chosen.recipe
+    asked = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
+    if epochs is not None:
+        asked["epochs"] = epochs
+    asked.setdefault("epochs", recipe.passes(texts, asked["batch_size"]))
+    return Training(**asked)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is learned from, and how. training: None for a linear backbone. judges: None to believe all alike."""
+
+    settings: Linear | Encoder | Tiny
+    division: Division
+    training: Training | None
+    device: DeviceWish
+    precision: TrainingWish
+    judges: Judges | None
+
+    def reward_model(
+        self,
+        run: Run,
+        asked: Mapping[str, Any],
+        *,
+        seed: int,
+        members: int,
+        shared: bool,
+        anchor: Sequence[Example] | None,
+    ) -> RewardModel:
+        """Learn the linear model and, if that was asked for, the network beside it; return the finished model."""
+        known = self.judges.as_dict() if self.judges else None
+        finishing: dict[str, Any] = {"judges": known, "anchor": anchor}
+        baseline = None
+        if not isinstance(self.settings, Linear):
+            linear, model = self._linear(self.division.train, Linear(), seed)
+            said = {"backbone": ["Linear", asdict(Linear())]}
+            baseline = finish(linear, model, self.division, said, steps=1, **finishing)
+        heads = members if shared else 1
+        if members == heads:
+            learned, model, steps = self._learn(self.division.train, run, seed, heads)
+        else:
+            learned, model, steps = self._ensemble(run, asked, seed, members)
+        return finish(learned, model, self.division, asked, steps=steps, baseline=baseline, **finishing)
+
+    def _ensemble(self, run: Run, asked: Mapping[str, Any], seed: int, members: int) -> Learned:
+        """Learn members apart, each in units of its own standard deviation on the held-out texts."""
+        backbones, effects, steps = [], [], 0
+        for number in range(members):
+            corpus = self.division.train.resampled(seed + number)
+            own = run.member(number, {**asked, "member": number})
+            backbone, model, taken = self._learn(corpus, own, seed + number, 1)
+            values = backbone.score(self.division.held_out.examples).values
+            sd = max(float(np.std(values)), 1e-8)
+            backbone.rescale(float(np.mean(values)), sd)
+            backbones.append(backbone)
+            effects.append(float(model.length.effect) / sd if model.length is not None else 0.0)
+            steps += taken
+        model = self._observation()
+        if model.length is not None:
+            model.length.effect.data.fill_(float(np.mean(effects)))
+        return Ensemble(backbones), model, steps
+
+    def _observation(self) -> ObservationModel:
+        model = self.division.fresh_model()
+        return believing(model, self.judges.raw) if self.judges else model
+
+    def _linear(self, corpus: Corpus, settings: Linear, seed: int) -> tuple[Backbone, ObservationModel]:
+        model = self._observation()
+        return fit_linear(corpus, model, settings, seed=seed), model
+
+    def _learn(self, corpus: Corpus, run: Run, seed: int, heads: int) -> Learned:
+        """Learn one backbone from a corpus."""
+        if isinstance(self.settings, Linear):
+            return *self._linear(corpus, self.settings, seed), 1
+        from tastemaker.learning.descent import Descent
+
+        assert self.training is not None  # `chosen_training` gives every network one
+        network = self._network(self.settings, seed)
+        model = self._observation()
+        if heads > 1:
+            network.widen(heads, seed)
+        device = choose_device(self.device)
+        descent = Descent(
+            network,
+            model,
+            corpus,
+            self.division.held_out,
+            self.training,
+            device=device,
+            precision=choose_precision(device, self.precision),
+            seed=seed,
+            run=run,
+        )
+        steps = descent.run().step
+        network.calibrate(corpus.examples)
+        if heads > 1:
+            self._standardise(network, model)
+        return network, model.to(torch.device("cpu")), steps
+
+    def _standardise(self, network: Any, model: ObservationModel) -> None:
+        """Bring the heads to one scale on the held-out texts."""
+        from tastemaker.models.backbones.heads import standardise_heads
+
+        by_head = network.score(self.division.held_out.examples).members
+        standardise_heads(network.module, by_head.mean(1).tolist(), by_head.std(1).tolist())
+        if model.length is not None:
+            model.length.effect.data.div_(max(float(by_head.std(1).mean()), 1e-8))
+
+    def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
+        """Open the network that is to be trained, or make it."""
+        from tastemaker.models.backbones.network import Network
+        from tastemaker.models.backbones.opening import DEFAULT_MAX_LENGTH
+        from tastemaker.models.backbones.tiny import make_tiny
+
+        limits: dict[str, Any] = {"cut": settings.cut, "dropout": settings.dropout, "seed": seed}
+        examples = self.division.train.examples
+        if isinstance(settings, Tiny):
+            texts = [joined(example) for example in examples]
+            length = settings.max_length or DEFAULT_MAX_LENGTH
+            return make_tiny(texts, vocabulary=settings.vocabulary, max_length=length, **limits)
+        is_chat = any(isinstance(example.prompt, tuple) for example in examples)
+        template = settings.template or ("chat" if is_chat else None)
+        network = Network.open(settings.name, max_length=settings.max_length, **limits)
+        network.use_template(template, wanted=settings.template is not None)
+        return network

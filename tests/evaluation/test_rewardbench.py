@@ -1,0 +1,142 @@
+"""RewardBench 2's own rule: by hand, and against the formula written out with arrays as its authors do."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tastemaker.errors import DataError, ModelError
+from tastemaker.evaluation.rewardbench import RewardBench, TiesScore, evaluate_rewardbench, score_rewardbench
+
+
+@dataclass(frozen=True)
+class Row:
+    subset: str
+    id: str
+    chosen: tuple[str, ...] = ("right",)
+    rejected: tuple[str, ...] = ("wrong 1", "wrong 2", "wrong 3")
+    prompt: str = "How many legs has a spider?"
+
+
+def tied(question, right, wrong, form="tied"):
+    return Row("Ties", f"{form}:{question}", tuple(f"r{i}" for i in range(right)), tuple(f"w{i}" for i in range(wrong)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "credit"),
+    [([4, 3, 2, 1], 1), ([3, 4, 2, 1], 0), ([4, 4, 2, 1], 1 / 2), ([4, 4, 4, 1], 1 / 3), ([2, 2, 2, 2], 1 / 4)],
+)
+def test_a_tie_at_the_top_earns_one_nth(scores, credit):
+    assert score_rewardbench([Row("Math", "1")], [scores]).subsets == {"Math": pytest.approx(credit)}
+
+
+def test_subsets_count_the_same_however_many_rows_they_have():
+    rows = [Row("Math", "1"), Row("Math", "2"), Row("Math", "3"), Row("Safety", "4")]
+    found = score_rewardbench(rows, [[9, 1, 1, 1], [9, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]])
+    assert found.subsets == {"Math": pytest.approx(2 / 3), "Safety": 0}
+    assert found.score == pytest.approx(1 / 3)
+    assert found.counts == {"Math": 3, "Safety": 1}
+    assert found.ties is None
+
+
+def test_ties_by_hand():
+    # question 1, tied: right 5 and 4, wrong 1 → gap 3, the right ones differ by 1; ref: right 3, wrong 1 → gap 2
+    # question 2, tied: right 5 and 2, wrong 1 → gap 1, differ by 3; ref: right 0, wrong 1 → gap −1, not accurate
+    rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(2, 1, 1, "ref")]
+    found = score_rewardbench(rows, [[5, 4, 1], [3, 1], [5, 2, 1], [0, 1]])
+    margin = (math.tanh(2 / 1 - 1) + math.tanh(-1 / 3 - 1)) / 2
+    assert found.ties == TiesScore(0.5, 1.0, 0.5, 0.5, pytest.approx(margin))
+    assert found.score == pytest.approx(0.3 * 1 + 0.3 * 0.5 + 0.2 * 0.5 + 0.2 * 0.5 + 0.01 * margin)
+
+
+def test_right_answers_that_are_scored_alike():
+    # difference 0: gap 2 → tanh(∞) = 1; gap 0 → 0/0, which counts 0; the second is not accurate
+    rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(2, 1, 1, "ref")]
+    found = score_rewardbench(rows, [[3, 3, 1], [3, 1], [1, 1, 1], [3, 1]])
+    assert found.ties == TiesScore(1.0, 0.5, 0.5, 0.5, 0.5)
+
+
+def test_questions_without_a_partner_count_for_accuracy_only():
+    rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(3, 1, 1, "ref")]
+    found = score_rewardbench(rows, [[5, 4, 1], [9, 1], [1, 1, 5], [0, 1]])
+    assert found.ties == TiesScore(0.5, 0.5, 1.0, 1.0, pytest.approx(math.tanh(2)))
+    alone = score_rewardbench([tied(1, 2, 1)], [[5, 4, 1]])
+    assert alone.ties is not None
+    assert math.isnan(alone.score)
+    assert alone.as_dict()["score"] is None
+    assert json.dumps(alone.as_dict(), allow_nan=False)
+
+
+@st.composite
+def ties_subset(draw):
+    score = st.integers(-3, 6).map(float)
+    rows = []
+    for question in range(draw(st.integers(1, 6))):
+        for form, right in (("tied", draw(st.integers(2, 4))), ("ref", 1)):
+            wrong = draw(st.integers(1, 3))
+            rows.append((form, question, right, draw(st.lists(score, min_size=right + wrong, max_size=right + wrong))))
+    return rows
+
+
+@given(ties_subset())
+def test_ties_are_the_published_formula(rows):
+    gap = {"tied": [], "ref": []}
+    spread = []
+    for form, _, right, scores in rows:
+        gap[form].append(min(scores[:right]) - max(scores[right:]))
+        if form == "tied":
+            spread.append(max(scores[:right]) - min(scores[:right]))
+    in_ties, in_ref, spread = np.array(gap["tied"]), np.array(gap["ref"]), np.array(spread)
+    with np.errstate(all="ignore"):
+        margin = np.nan_to_num(np.tanh(np.minimum(in_ref, in_ties) / spread - 1), nan=0.0).mean()
+    expected = (
+        0.30 * np.mean(in_ties > 0)
+        + 0.30 * np.mean(in_ref > 0)
+        + 0.20 * np.mean(in_ties > spread)
+        + 0.20 * np.mean(np.minimum(in_ref, in_ties) > spread)
+        + 0.01 * margin
+    )
+    items = [tied(question, right, len(scores) - right, form) for form, question, right, scores in rows]
+    assert score_rewardbench(items, [scores for *_, scores in rows]).score == pytest.approx(expected)
+
+
+def test_a_model_is_asked_for_every_answer_once(table_model):
+    scores = {"right": 2.0, "wrong 1": 1.0, "wrong 2": 2.0, "wrong 3": 0.0}
+    model = table_model({}, scores)
+    found = evaluate_rewardbench(model, [Row("Math", "1"), Row("Focus", "2")])
+    assert found.subsets == {"Math": 0.5, "Focus": 0.5}
+    assert model.asked == 4
+
+
+def test_it_reads_as_a_table():
+    found = score_rewardbench(
+        [Row("Math", "1"), tied(1, 2, 1), tied(1, 1, 1, "ref")], [[4, 4, 1, 1], [5, 4, 1], [9, 1]]
+    )
+    assert isinstance(found, RewardBench)
+    assert str(found).splitlines()[0] == "Math   50.0  1 rows"
+    assert str(found).splitlines()[-1].startswith("mean ")
+    assert found.as_dict()["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "scores", "error", "message"),
+    [
+        (Row("Math", "7", chosen=()), [1, 2, 3], DataError, "row '7': needs at least one chosen and one rejected"),
+        (Row("Math", "7"), [1, 2, 3], DataError, "row '7': 3 scores of 4 answers"),
+        (Row("Math", "7"), [1, 2, 3, math.nan], ModelError, "row '7': a score is not finite"),
+        (Row("Ties", "12"), [1, 2, 3, 4], DataError, "row '12': a name in the subset Ties is ref:N or tied:N"),
+        (Row("Ties", "other:12"), [1, 2, 3, 4], DataError, "row 'other:12': a name in the subset Ties"),
+    ],
+)
+def test_rows_that_cannot_be_scored(row, scores, error, message):
+    with pytest.raises(error, match=message):
+        score_rewardbench([row], [scores])
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(DataError, match="no rows to score"):
+        score_rewardbench([], [])

@@ -1,0 +1,396 @@
+"""Comparisons and rankings against numbers worked out by hand, and what an evaluation says of odd data."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tastemaker.data.fingerprints import fingerprints
+from tastemaker.data.judgements import Comparison, Label, Ranking
+from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.evaluation.several import agreement_with_others, favourites
+from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink
+from tastemaker.models.links.likelihood import Likelihood
+
+METRICS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
+
+# Scores −1, 0, 0 and 1 of texts of 2, 4, 6 and 8 characters. With a slope of ln 3 a difference of 1 promises 3/4.
+SCORES = {"aa": -1.0, "bbbb": 0.0, "cccccc": 0.0, "dddddddd": 1.0}
+A, B, C, D = SCORES
+
+
+@pytest.fixture
+def pairs(table_model):
+    return table_model({Comparison: ComparisonLink(math.log(3))}, SCORES)
+
+
+@pytest.fixture
+def lists(table_model):
+    return table_model({Ranking: RankingLink()}, SCORES)
+
+
+def compared(*pairs, **common):
+    """Comparisons under prompts of their own."""
+    return [Comparison(first, second, prompt=f"p{i}", **common) for i, (first, second) in enumerate(pairs)]
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def test_comparisons_by_hand(pairs):
+    judged = compared((D, C), (B, A), (C, B), (A, B))
+    found = evaluate(pairs, judged).as_dict()
+    assert found["n"] == 4
+    assert found["ties"] == 0
+    assert found["accuracy"] == 2.5 / 4  # right, right, equal scores: half, wrong
+    # three promised 3/4, one wrongly so, and one half: (2·ln(4/3) + ln 2 + ln 4)/4
+    assert found["log_loss"] == pytest.approx((2 * math.log(4 / 3) + math.log(2) + math.log(4)) / 4, abs=1e-6)
+    # favourites at 3/4: two of three won; the even pair promised ½ and counts ½
+    assert found["ece"] == pytest.approx(3 / 4 * (3 / 4 - 2 / 3), abs=1e-6)
+    assert found["constant_accuracy"] == 0.5
+    assert found["constant_log_loss"] == pytest.approx(math.log(2))
+    assert found["longer_baseline"] == 3 / 4
+    assert found["difference_to_longer"]["accuracy"] == pytest.approx(2.5 / 4 - 3 / 4)
+    assert found["people_prefer_longer"] == 3 / 4
+    assert found["prefers_longer"] == 3.5 / 4  # DC, BA and AB; BC is equal
+    assert found["linear_baseline"] is None
+    low, high = found["accuracy_interval"]
+    assert 0 <= low < 2.5 / 4 < high <= 1
+
+
+def test_ties_are_counted_and_left_out_of_accuracy(pairs):
+    judged = [
+        *compared((D, C), (A, B)),
+        Comparison(D, A, tie=True, prompt="p9"),
+        Comparison(B, C, tie=True, prompt="p8"),
+    ]
+    found = evaluate(pairs, judged).as_dict()
+    assert (found["n"], found["ties"], found["accuracy"]) == (4, 2, 0.5)
+    # people are divided in half, of pairs of unlike length: DC longer, AB shorter, and two ties
+    assert found["people_prefer_longer"] == 0.5
+    # a favourite that ties came half true: of DA promised 9/10, ½; of BC, even, ½
+    assert found["ece"] == pytest.approx((2 * (3 / 4 - 1 / 2) + 1 * (9 / 10 - 1 / 2)) / 4, abs=1e-6)
+    # the link knows no ties, so its log-loss is that of the decided pairs alone: not flattered by ln 1
+    assert found["log_loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2, abs=1e-6)
+    # a coin that knows in hindsight that half are ties: ln 2 for which it is, and ½ · ln 2 for the side
+    assert found["constant_log_loss"] == pytest.approx(1.5 * math.log(2))
+
+
+def test_the_log_loss_of_a_tie_is_davidsons(table_model):
+    # ν = 1 and equal scores: win, lose and tie are equally likely
+    model = table_model({Comparison: ComparisonLink(1.0, 0.0)}, SCORES)
+    found = evaluate(model, [Comparison(B, C, tie=True, prompt="p"), Comparison(B, C, prompt="q")]).as_dict()
+    assert found["log_loss"] == pytest.approx(math.log(3), abs=1e-6)
+    assert found["accuracy"] == 0.5
+
+
+def test_nothing_but_ties_leaves_accuracy_undefined(pairs):
+    found = evaluate(pairs, [Comparison(B, C, tie=True), Comparison(A, D, tie=True)])
+    assert found.as_dict()["accuracy"] is None
+    assert found.as_dict()["ties"] == 2
+    assert "cannot be compared by it" in str(found)
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_aids_of_the_fit_are_no_part_of_the_log_loss(pairs):
+    judged = compared((D, C), (A, B), margin=2.0)
+    plain = evaluate(pairs, judged).as_dict()["log_loss"]
+    pairs.links[Comparison].aids = Likelihood(margin=1.0, smoothing=0.1)
+    assert evaluate(pairs, judged).as_dict()["log_loss"] == plain
+    assert pairs.links[Comparison].aids.margin == 1.0  # the model's own link is left as it was
+    assert pairs.links[Comparison].slope.dtype == torch.float32
+
+
+def test_which_text_comes_first_does_not_matter_to_ties(pairs):
+    one = evaluate(pairs, [*compared((D, C)), Comparison(A, D, tie=True)]).as_dict()
+    other = evaluate(pairs, [*compared((D, C)), Comparison(D, A, tie=True)]).as_dict()
+    assert one == other
+
+
+def test_accuracy_by_margin_length_source_and_judge(pairs):
+    judged = [
+        Comparison(D, C, 3.0, prompt="p", judge="Ann", source="one"),  # 2 characters apart, right
+        Comparison(C, B, 1.0, prompt="q", judge="Ben", where="two.jsonl:3"),  # 2, half
+        Comparison(A, B, 1.0, prompt="r", judge="Ann", where="two.jsonl:4"),  # 2, wrong
+        Comparison(D, A, prompt="s"),  # 6, right
+        Comparison(D, B, tie=True, prompt="t", judge="Ann"),
+    ]
+    found = evaluate(pairs, judged).as_dict()
+
+    def table(name):
+        return {row["part"]: (row["n"], row["accuracy"]) for row in found[name]}
+
+    assert table("by_margin") == {"not said": (1, 1.0), "1": (2, 0.25), "3": (1, 1.0)}
+    assert table("by_length_difference") == {"2": (3, 0.5), "6": (1, 1.0)}
+    assert table("by_source") == {"two.jsonl": (2, 0.25), "not known": (1, 1.0), "one": (1, 1.0)}
+    assert table("by_judge") == {"Ann": (2, 0.5), "Ben": (1, 0.5), "not named": (1, 1.0)}
+    assert found["by_length_difference"][1]["longer_baseline"] == 1
+
+
+def test_a_single_judge_or_source_and_no_margin_make_no_table(pairs):
+    found = evaluate(pairs, compared((D, C), (A, B), judge="Ann", source="one"))
+    assert [found.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")] == [[], [], []]
+    assert "judge" not in str(found)
+
+
+def test_many_judges_share_a_row(table_model):
+    judged = [
+        Comparison(f"t{j}.{i}", f"u{j}.{i}", judge=f"judge {j}", prompt=f"{j}.{i}")
+        for j in range(30)
+        for i in range(31 - j)
+    ]
+    model = table_model(
+        {Comparison: ComparisonLink()}, {text: float(text[0] == "t") for j in judged for text in j.texts}
+    )
+    rows = evaluate(model, judged, resamples=10).as_dict()["by_judge"]
+    assert [row["part"] for row in rows[:2]] == ["judge 0", "judge 1"]
+    assert rows[-1]["part"] == "10 others"
+    assert len(rows) == 21
+    assert sum(row["n"] for row in rows) == len(judged)
+
+
+def test_many_margins_fall_into_quarters(table_model):
+    judged = [Comparison(f"t{i}", f"u{i}", 0.1 * (i + 1), prompt=str(i)) for i in range(40)]
+    model = table_model(
+        {Comparison: ComparisonLink()}, {text: float(text[0] == "t") for j in judged for text in j.texts}
+    )
+    rows = evaluate(model, judged, resamples=10).as_dict()["by_margin"]
+    assert [(row["part"], row["n"]) for row in rows] == [("0.1–1", 10), ("1.1–2", 10), ("2.1–3", 10), ("3.1–4", 10)]
+
+
+# --- the human ceiling ------------------------------------------------------------------------------------------------
+
+
+def test_agreement_with_others_by_hand():
+    judged = [
+        Comparison("a", "b", judge="Ann"),  # others: Ben for b, Cho for a → divided
+        Comparison("b", "a", judge="Ben"),  # others: both for a → alone
+        Comparison("a", "b", judge="Cho"),  # others: divided
+        Comparison("b", "a", judge="Ann", prompt="another"),  # nobody else judged it
+        Comparison("c", "d", judge="Ann"),  # the other one found a tie
+        Comparison("d", "c", judge="Ben", tie=True),  # a tie has no right side
+        Comparison("e", "f", judge="Ann"),  # the same judge again, and nobody else
+        Comparison("e", "f", judge="Ann"),
+        Comparison("g", "h"),  # who it was is not known
+        Comparison("h", "g"),
+    ]
+    expected = [0.5, 0, 0.5, math.nan, 0.5, math.nan, math.nan, math.nan, math.nan, math.nan]
+    np.testing.assert_array_equal(agreement_with_others(judged), expected)
+
+
+def test_a_judge_does_not_outvote_others_by_repeating(pairs):
+    judged = [
+        Comparison("a", "b", judge="Ann"),
+        Comparison("a", "b", judge="Ann"),
+        Comparison("b", "a", judge="Ben"),
+    ]
+    assert agreement_with_others(judged).tolist() == [0, 0, 0]
+
+
+def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
+    # people err with probability 0.2, so the truth agrees with 80 % of them. Of 8 others, 5 or more are right with
+    # probability 0.944 and 4 with 0.046: a judge agrees with their majority in 0.8·0.944 + 0.2·0.010 + ½·0.046 = 0.780
+    generator = np.random.default_rng(2)
+    judged = []
+    for i in range(300):
+        for judge in range(9):
+            right, wrong = f"right {i}", f"wrong {i}"
+            first, second = (right, wrong) if generator.random() < 0.8 else (wrong, right)
+            judged.append(Comparison(first, second, judge=f"judge {judge}", prompt=f"p{i}"))
+    model = table_model({Comparison: ComparisonLink()}, {t: float(t[0] == "r") for j in judged for t in j.texts})
+    found = evaluate(model, judged, resamples=200).as_dict()
+    assert found["accuracy"] == pytest.approx(0.8, abs=0.02)
+    assert found["human_ceiling"] == pytest.approx(0.78, abs=0.02)
+    assert found["human_ceiling_n"] == 2700
+    assert found["clusters"] == 300
+    low, high = found["human_ceiling_interval"]
+    assert low < found["human_ceiling"] < high
+
+
+def test_the_ceiling_is_quoted_only_where_it_is_known(pairs, order_world):
+    assert "about what a perfect score could reach" in str(order_world(Comparison, 20).evaluated())
+    found = evaluate(pairs, compared((D, C), (A, B)))
+    assert "perfect score" not in str(found)
+    assert found.as_dict()["human_ceiling"] is None
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+def test_ten_judges_of_one_prompt_do_not_narrow_the_interval(table_model):
+    generator = np.random.default_rng(7)
+    once = [Comparison(f"t{i}", f"u{i}", prompt=f"p{i}", judge="0") for i in range(100)]
+    scores = {text: generator.normal() for j in once for text in j.texts}
+    model = table_model({Comparison: ComparisonLink()}, scores)
+    tenfold = [Comparison(j.chosen, j.rejected, prompt=j.prompt, judge=str(n)) for j in once for n in range(10)]
+    alone, copied = (evaluate(model, judged).as_dict() for judged in (once, tenfold))
+    assert copied["accuracy_interval"] == pytest.approx(alone["accuracy_interval"])
+    assert copied["n"] == 1000
+
+
+def test_the_order_of_the_comparisons_does_not_matter(order_world):
+    w = order_world(Comparison, 40)
+    first = w.evaluated().as_dict()
+    w.judgements.reverse()
+    second = w.evaluated().as_dict()
+    for name in ("accuracy", "accuracy_interval", "log_loss", "longer_baseline", "human_ceiling_interval"):
+        assert second[name] == pytest.approx(first[name], abs=1e-12), name
+
+
+def test_the_linear_baseline_is_compared_by_pairs(order_world):
+    w = order_world(Comparison, 60)
+    found = w.evaluated().as_dict()
+    alone = evaluate(w.baseline, w.judgements, resamples=100).as_dict()
+    assert found["linear_baseline"]["accuracy"] == alone["accuracy"]
+    assert found["difference_to_linear"]["accuracy"] == pytest.approx(found["accuracy"] - alone["accuracy"])
+    itself = evaluate(w.model, w.judgements, baseline=w.model, resamples=50).as_dict()
+    assert itself["difference_to_linear"]["accuracy_interval"] == [0, 0]
+
+
+def test_a_score_that_is_length_ties_with_always_the_longer(order_world):
+    w = order_world(Comparison, 60)
+    w.model.scores = {text: float(len(text)) for text in w.model.scores}
+    found = w.evaluated()
+    values = found.as_dict()
+    assert values["accuracy"] == values["longer_baseline"]
+    assert values["prefers_longer"] == 1
+    assert any("and always the longer text" in v and "cannot be told apart: +0.0 points" in v for v in found.verdicts())
+
+
+# --- rankings ---------------------------------------------------------------------------------------------------------
+
+
+def test_rankings_by_hand(lists):
+    # D > B = C > A in scores. First list: D, then B and A in one tier: τ: DB and DA agree, BA is tied by people:
+    # 2/√(2·3). Second list: A first, then B, the rest C: AB and AC wrong, BC scored alike: −2/√(3·2).
+    judged = [Ranking([D, [B, A]], prompt="p"), Ranking([A, B], rest=(C,), prompt="q")]
+    found = evaluate(lists, judged).as_dict()
+    assert found["n"] == 2
+    assert found["kendall_tau"] == pytest.approx(0, abs=1e-12)
+    assert found["top1"] == 0.5
+    assert found["accuracy"] == pytest.approx((2 + 0.5) / 5)
+    assert found["pairs"] == 5
+    assert found["unordered_lists"] == 0
+    # gains 2, 1, 0 of A, B, C; by score B and C share places 1 and 2, A is third
+    d2, d3 = 1 / math.log2(3), 1 / 2
+    assert found["ndcg"] == pytest.approx((1 + ((1 + d2) / 2 + 2 * d3) / (2 + d2)) / 2)
+    assert found["constant_top1"] == pytest.approx(1 / 3)
+    assert found["constant_kendall_tau"] == 0
+    assert found["constant_accuracy"] == 0.5
+    # longest first: D, B, A is right and τ as above; C, B, A is the second list the wrong way round
+    assert found["longer_kendall_tau"] == pytest.approx((2 / math.sqrt(6) - 1) / 2)
+    assert found["longer_baseline"] == pytest.approx(2 / 5)
+    assert found["longer_top1"] == 0.5
+    by_distance = {row["part"]: (row["n"], row["accuracy"]) for row in found["by_distance"]}
+    assert by_distance == {"1": (4, 2.5 / 4), "2": (1, 0.0)}
+
+
+def test_lists_of_one_tier_are_counted_and_left_out(lists):
+    judged = [Ranking([D, B], prompt="p"), Ranking([[A, D]], prompt="q"), Ranking([C, A], prompt="r")]
+    found = evaluate(lists, judged)
+    assert found.as_dict()["unordered_lists"] == 1
+    assert found.as_dict()["kendall_tau"] == 1
+    assert found.as_dict()["top1"] == 1
+    assert "1 rankings hold one tier only" in str(found)
+
+
+def test_lists_of_unlike_lengths_do_not_see_each_others_padding(lists):
+    short, long = Ranking([A, D], prompt="p"), Ranking([D, C, A, B], prompt="q")
+    both = evaluate(lists, [short, long]).as_dict()
+    alone = [evaluate(lists, [one]).as_dict() for one in (short, long)]
+    for name in ("kendall_tau", "ndcg", "top1", "log_loss"):
+        assert both[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2), name
+    # the longer one: people in none of 1 and 5 of 6 pairs, the model in 1 of 1 and 5 of 6, with half for CB
+    assert both["people_prefer_longer"] == pytest.approx(5 / 7)
+    assert both["prefers_longer"] == pytest.approx(6.5 / 7)
+
+
+def test_a_ranking_of_two_is_a_comparison(order_world, table_model):
+    w = order_world(Comparison, 50)
+    as_lists = [Ranking([[*j.texts]] if j.tie else [*j.texts], prompt=j.prompt) for j in w.judgements]
+    ranked = evaluate(table_model({Ranking: RankingLink(1.0, [0.0])}, w.model.scores), as_lists, resamples=50).as_dict()
+    compared_ = w.evaluated().as_dict()
+    for name in ("accuracy", "longer_baseline", "prefers_longer", "people_prefer_longer"):
+        assert ranked[name] == pytest.approx(compared_[name]), name
+    assert ranked["kendall_tau"] == pytest.approx(2 * compared_["accuracy"] - 1)
+
+
+def test_rankings_against_their_rivals(order_world):
+    found = order_world(Ranking, 80).evaluated()
+    values = found.as_dict()
+    for name in ("kendall_tau", "ndcg", "top1", "accuracy"):
+        low, high = values[f"{name}_interval"]
+        assert low < values[name] < high
+        assert values[name] > values["linear_baseline"][name] > values[f"constant_{name}"]
+    assert values["difference_to_longer"]["kendall_tau_interval"][0] > 0
+    assert any(v.startswith("The model beats the linear baseline by ") and "Kendall's τ" in v for v in found.verdicts())
+
+
+# --- together ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Comparison, Ranking])
+def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
+    found = order_world(kind, 30).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    values = found.as_dict()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    contract = {"accuracy", "accuracy_interval", "n", "longer_baseline", "longer_baseline_interval", "linear_baseline"}
+    contract |= {"ties"} if kind is Comparison else {"kendall_tau", "ndcg", "top1", "top1_interval"}
+    assert contract <= set(values)
+    assert isinstance(values["longer_baseline"], float)
+    assert "accuracy" in values["linear_baseline"]
+    heading, rule = found.table().splitlines()[:2]
+    for word in ("model", "linear baseline", "the longer", "coin"):
+        assert word in heading
+    assert set(rule) == {"─"}
+
+
+def test_kinds_about_one_text_and_about_two_lie_side_by_side(table_model):
+    model = table_model({Label: LabelLink(), Comparison: ComparisonLink()}, SCORES)
+    judged = [Label(D, True), Label(A, True), Label(B, False), *compared((D, C), (D, A), (C, A))]
+    found = evaluate(model, judged)
+    values = found.as_dict()
+    assert values["accuracy"] == values["by_kind"]["label"]["accuracy"] == 2 / 3  # of the first kind
+    assert values["by_kind"]["comparison"]["accuracy"] == 1
+    assert values["longer_baseline"] == 1
+    assert values["texts"] == model.asked == 9  # a text is scored once for each prompt that it answers
+    assert "3 comparisons" in str(found)
+
+
+def test_known_texts_leave_out_every_judgement_about_them(pairs):
+    judged = compared((D, C), (A, B), (C, A))
+    found = evaluate(pairs, judged, training_fingerprints=fingerprints([B])).as_dict()
+    assert found["duplicates"]["texts"] == 1
+    assert found["duplicates"]["accuracy_without"] == 1  # the wrong one is about B
+
+
+def test_repeats_within_count_the_same_pair_either_way_round(pairs):
+    judged = [Comparison(D, C, judge="Ann"), Comparison(C, D, judge="Ann"), Comparison(D, C, judge="Ben")]
+    assert evaluate(pairs, judged).duplicates.within == 1
+
+
+def test_favourites_are_the_same_from_either_side(order_world):
+    found = order_world(Comparison, 30).evaluated().kinds[0]
+    promised, got = favourites(found.judged, found.predictions)
+    assert ((promised >= 0.5) & (promised <= 1)).all()
+    assert set(got) <= {0.0, 0.5, 1.0}
+    decided = found.said[:, 1] > 0
+    assert got[decided].mean() == pytest.approx(found.measured.model["accuracy"].value)
+
+
+def _keys(values):
+    """Every key of nested JSON."""
+    if isinstance(values, dict):
+        return set(values) | {key for value in values.values() for key in _keys(value)}
+    return {key for value in values for key in _keys(value)} if isinstance(values, list) else set()
+
+
+@pytest.mark.parametrize("kind", [Comparison, Ranking])
+def test_every_figure_is_defined(order_world, kind):
+    documented = set(re.findall(r"`([a-z_0-9]+)`", METRICS.read_text(encoding="utf-8")))
+    found = order_world(kind, 30).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    assert _keys(found.as_dict()) - documented - {"comparison", "ranking"} == set()

@@ -1,0 +1,80 @@
+"""The division: what teaches, what measures, and what cannot be learned together."""
+
+import pytest
+
+from tastemaker.data.judgements import Comparison, Judgement, Label, Message, Ranking, Rating
+from tastemaker.errors import DataError
+from tastemaker.learning.division import MOST_HELD_OUT, divide
+from tastemaker.models.links.likelihood import Likelihood
+
+LABELS: list[Judgement] = [Label(f"film {i}", i % 2 == 0) for i in range(100)]
+CHAT = (Message("user", "Which film?"),)
+
+
+def test_mixed_chat_and_plain_prompts_are_refused() -> None:
+    mixed = [
+        *LABELS,
+        Label("a", True, prompt="Which film?", where="plain.jsonl:3"),
+        Label("b", True, prompt="Which film?", where="plain.jsonl:4"),
+        Comparison("c", "d", prompt=CHAT, where="chats.jsonl:7"),
+    ]
+    with pytest.raises(DataError, match=r"^chats\.jsonl:7: answers a chat, but plain\.jsonl:3 answers a plain text\."):
+        divide(mixed, None, Likelihood(), 0)
+    with pytest.raises(DataError, match=r"^a comparison: answers a chat, but another judgement answers a plain text"):
+        divide([Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)], None, Likelihood(), 0)
+
+
+@pytest.mark.parametrize("prompt", [CHAT, "Which film?", None])
+def test_one_kind_of_prompt_beside_none_is_fine(prompt: object) -> None:
+    divided = divide([*LABELS, Label("a", True, prompt=prompt)], None, Likelihood(), 0)
+    assert len(divided.train_judgements) + len(divided.held_out_judgements) == 101
+
+
+def test_both_sides_are_read_with_the_same_links() -> None:
+    said = [*LABELS, *(Rating(f"film {i}", float(i)) for i in range(100))]
+    divided = divide(said, 0.1, Likelihood(), 0)
+    assert len(divided.held_out_judgements) == 20
+    ratings = [j.rating for j in divided.train_judgements if isinstance(j, Rating)]
+    held_out = [j.rating for j in divided.held_out_judgements if isinstance(j, Rating)]
+    centre = sum(ratings) / len(ratings)
+    spread = (sum((r - centre) ** 2 for r in ratings) / len(ratings)) ** 0.5
+    expected = [(r - centre) / spread for r in held_out]
+    assert divided.held_out.evidence[Rating].targets.tolist() == pytest.approx(expected, abs=1e-5)
+    assert not {e.text for e in divided.train.examples} & {e.text for e in divided.held_out.examples}
+
+
+def test_how_many_are_held_out() -> None:
+    # a tenth of the texts; of the prompts at most a fifth; never more than a thousand; one at least
+    assert len(divide(LABELS, None, Likelihood(), 0).held_out_judgements) == 10
+    assert len(divide(LABELS, 0.3, Likelihood(), 0).held_out_judgements) == 30
+    assert len(divide(LABELS, 7, Likelihood(), 0).held_out_judgements) == 7
+    assert len(divide(LABELS[:6], None, Likelihood(), 0).held_out_judgements) == 1
+    many: list[Judgement] = [Label(f"film {i}", i % 2 == 0) for i in range(10 * MOST_HELD_OUT + 500)]
+    assert len(divide(many, None, Likelihood(), 0).held_out_judgements) == MOST_HELD_OUT
+    lists: list[Judgement] = [Ranking([f"{i} {k}" for k in range(9)], prompt=f"p{i}") for i in range(20)]
+    assert len(divide(lists, None, Likelihood(), 0).held_out_judgements) == 4  # not 18 of the 20 prompts
+
+
+def test_given_judgements_are_measured_and_only_kinds_that_were_learned() -> None:
+    measured = [Label("x", True), Comparison("x", "y")]
+    divided = divide(LABELS, measured, Likelihood(), 0)
+    assert divided.train_judgements == LABELS
+    assert divided.held_out_judgements == measured[:1]
+    assert list(divided.held_out.evidence) == [Label]
+
+
+def test_the_digest_knows_every_judgement_and_side() -> None:
+    digest = divide(LABELS, [Label("x", True)], Likelihood(), 0).digest
+    assert divide(LABELS, [Label("x", True, where="other.csv:1")], Likelihood(), 0).digest == digest
+    assert divide(LABELS, [Label("x", False)], Likelihood(), 0).digest != digest
+    assert divide([*LABELS, Label("x", True)], [], Likelihood(), 0).digest != digest
+    assert divide(LABELS[::-1], [Label("x", True)], Likelihood(), 0).digest != digest
+
+
+def test_every_fresh_model_starts_alike() -> None:
+    divided = divide(LABELS, None, Likelihood(length_control=True), 0)
+    first, second = divided.fresh_model(), divided.fresh_model()
+    assert first.length is not None
+    assert first.reliabilities is None
+    assert [p.tolist() for p in first.parameters()] == [p.tolist() for p in second.parameters()]
+    assert first.links[Label] is not second.links[Label]

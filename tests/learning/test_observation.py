@@ -1,0 +1,118 @@
+"""The observation model: log-likelihoods by hand, judges, length, and that a whole is the sum of its parts."""
+
+import math
+
+import pytest
+import torch
+
+from tastemaker.data.judgements import Comparison, Judgement, Label, Ranking, Rating
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.observation import LengthEffect, ObservationModel, Reliabilities, links_alone
+from tastemaker.models.links import ComparisonLink, LabelLink, Link, RankingLink, RatingLink
+from tastemaker.models.links.likelihood import Likelihood
+
+
+def links() -> dict[type[Judgement], Link]:
+    return {
+        Label: LabelLink(1.0, 0.0),
+        Rating: RatingLink(5.0, 3.0),
+        Comparison: ComparisonLink(),
+        Ranking: RankingLink(),
+    }
+
+
+JUDGEMENTS: list[Judgement] = [
+    Label("a", True),
+    Rating("a", 8.0),
+    Label("b", False),
+    Comparison("a", "b"),
+    Ranking(["c", "a", "b"]),
+    Label("d", True, weight=2.0),
+]
+
+
+def test_log_likelihood_by_hand() -> None:
+    # scores a 1, b 0, c 2, d 0. Labels: ln σ(1), ln ½, and twice ln ½. The rating's target 1 at a mean of 1 with sd 1.
+    # The comparison: ln σ(1). The ranking of scores 2, 1, 0: −0.7209
+    corpus = Corpus.of(JUDGEMENTS, links())
+    found = ObservationModel(links(), Likelihood()).log_likelihood(torch.tensor([1.0, 0, 2, 0]), corpus.evidence)
+    expected = 2 * -math.log1p(math.exp(-1)) + 3 * math.log(0.5) - 0.5 * math.log(2 * math.pi) - 0.72088
+    assert found.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_whole_is_the_sum_of_its_units() -> None:
+    corpus, scores = Corpus.of(JUDGEMENTS, links()), torch.tensor([0.3, -1.0, 2.0, 0.1])
+    model = ObservationModel(links(), Likelihood())
+    parts = []
+    for unit in corpus.units:
+        texts, evidence = corpus.part([unit])
+        parts.append(model.log_likelihood(scores[texts], evidence))
+    assert len(parts) == 2
+    torch.testing.assert_close(torch.stack(parts).sum(), model.log_likelihood(scores, corpus.evidence))
+
+
+def test_no_evidence_is_zero_with_a_gradient() -> None:
+    scores = torch.zeros(3, requires_grad=True)
+    ObservationModel(links(), Likelihood()).log_likelihood(scores, {}).backward()
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [0, 0, 0]
+
+
+def test_a_judge_sees_scores_as_far_from_neutral_as_they_are_reliable() -> None:
+    # reliability ½ and an intercept of 2, so neutral at −2: the score 0 is seen as −1, a logit of 1
+    judgements: list[Judgement] = [Label("a", True, judge="ann"), Label("a", True)]
+    its = {Label: LabelLink(1.0, 2.0)}
+    corpus = Corpus.of(judgements, its, judges=["ann"])
+    model = ObservationModel(its, Likelihood(), corpus)
+    assert model.reliabilities is not None
+    model.reliabilities.raw.data.fill_(math.atanh(0.5))
+    found = model.log_likelihood(torch.zeros(1), corpus.evidence)
+    assert found.item() == pytest.approx(-math.log1p(math.exp(-1)) - math.log1p(math.exp(-2)), abs=1e-6)
+
+
+def test_a_reversed_judge_says_the_opposite() -> None:
+    for judged, turned in (
+        (Comparison("a", "b", judge="x"), Comparison("b", "a")),
+        (Ranking(["a", "b"], judge="x"), Ranking(["b", "a"])),
+        (Label("a", True, judge="x"), Label("a", False)),
+    ):
+        its = {type(judged): links()[type(judged)]}
+        model = ObservationModel(its, Likelihood(), Corpus.of([judged], its, judges=["x"]))
+        assert model.reliabilities is not None
+        model.reliabilities.raw.data.fill_(-30.0)
+        scores = torch.tensor([1.7, -0.4])
+        ours = model.log_likelihood(scores, Corpus.of([judged], its, judges=["x"]).evidence)
+        order = [1, 0] if len(turned.texts) == 2 else [0]  # the corpus counts texts as they come
+        theirs = links_alone(its).log_likelihood(scores[order], Corpus.of([turned], its).evidence)
+        assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_the_prior_of_reliabilities_by_hand() -> None:
+    reliabilities = Reliabilities(["ann", "bob"])
+    reliabilities.raw.data.copy_(torch.tensor([2.0, -1.0]))
+    assert reliabilities.log_prior().item() == pytest.approx(-0.5 * (1 + 4))
+    assert reliabilities(torch.tensor([1, -1])).tolist() == pytest.approx([math.tanh(-1), 1.0])
+
+
+def test_centring_draws_the_mean_of_each_comparison_to_zero() -> None:
+    # means 1 and 2.5: 0.1 · (1 + 6.25)
+    its = {Comparison: ComparisonLink(), Ranking: RankingLink()}
+    corpus = Corpus.of([Comparison("a", "b"), Ranking(["c", "d"]), Ranking(["e", "f", "g"])], its)
+    model = ObservationModel(its, Likelihood(centring=0.1))
+    scores = torch.tensor([2.0, 0, 3, 2, 1, 0, -1])
+    assert model.penalty(scores, corpus.evidence, corpus.log_lengths).item() == pytest.approx(0.1 * (1 + 6.25))
+
+
+def test_length_is_held_uncorrelated_within_comparisons() -> None:
+    # z of lengths 3 and 1, and a score that goes with them: covariance of (½, −½)·gap with z
+    its = {Comparison: ComparisonLink()}
+    corpus = Corpus.of([Comparison("aaa", "b")], its)
+    model = ObservationModel(its, Likelihood(length_control=True), corpus)
+    assert isinstance(model.length, LengthEffect)
+    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx([1, -1], abs=1e-5)
+    penalty = model.penalty(torch.tensor([3.0, 2.0]), corpus.evidence, corpus.log_lengths)
+    assert penalty.item() == pytest.approx(30.0 * 2 * 0.5**2, rel=1e-4)
+    assert model.penalty(torch.tensor([3.0, 3.0]), corpus.evidence, corpus.log_lengths).item() == 0
+    model.length.effect.data.fill_(2.0)  # the longer text is ahead by 2 · 2 units
+    found = model.log_likelihood(torch.zeros(2), corpus.evidence, corpus.log_lengths)
+    assert found.item() == pytest.approx(-math.log1p(math.exp(-4)), abs=1e-5)

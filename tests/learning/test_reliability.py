@@ -1,0 +1,132 @@
+"""Judges: the careless and the reversed are found by what they said, and whose reliability is learned at all."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from tastemaker.data.judgements import Judgement, Label
+from tastemaker.data.playground import CAREFUL_JUDGES, Judge, judgements, troubled
+from tastemaker.errors import DataError
+from tastemaker.learning.division import divide
+from tastemaker.learning.reliability import Judges, find_judges
+from tastemaker.models.links.likelihood import Likelihood
+
+CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
+
+
+def found(kind: str, seed: int, n: int = 600) -> Judges:
+    said = judgements(n, kind=kind, judges=CROWD, seed=seed)
+    judges = find_judges(divide(said, None, Likelihood(), 0))
+    assert judges is not None
+    return judges
+
+
+@cache
+def of_crowd(kind: str, seed: int) -> Judges:
+    return found(kind, seed)
+
+
+def by_character(judges: Judges) -> tuple[list[dict], list[dict], list[dict]]:
+    """What was found of the careful, the careless and the reversed."""
+    rows = judges.as_dict()
+    careless = [rows[judge.name] for judge in CROWD if judge.carelessness]
+    turned = [rows[judge.name] for judge in CROWD if judge.reversed]
+    careful = [rows[judge.name] for judge in CROWD if not judge.carelessness and not judge.reversed]
+    assert (len(careful), len(careless), len(turned)) == (3, 2, 1)
+    return careful, careless, turned
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("label", 0), ("label", 1), ("mixed", 0), ("mixed", 1)])
+def test_who_is_careless_or_reversed_is_found(kind: str, seed: int) -> None:
+    careful, careless, turned = by_character(of_crowd(kind, seed))
+    for row in careless:
+        assert abs(row["reliability"]) < 0.3
+    for row in turned:
+        assert row["reliability"] < -0.15
+        assert row["interval"][1] < 0
+    for row in careful:
+        assert row["reliability"] > 0.3
+        assert row["interval"][0] > 0
+
+
+def test_comparisons_alone_put_judges_in_order() -> None:
+    # 600 comparisons say less than 600 labels and grades: the careless are less certain, but stand between the others
+    careful, careless, turned = by_character(of_crowd("comparison", 0))
+    lowest = min(row["reliability"] for row in careful)
+    assert all(turned[0]["reliability"] < row["reliability"] < lowest for row in careless)
+    assert turned[0]["reliability"] < 0
+    assert all(low < 0 < high for low, high in (row["interval"] for row in careless))
+
+
+def test_intervals_hold_the_estimate_and_stay_in_range() -> None:
+    rows = of_crowd("mixed", 0).as_dict()
+    assert sum(row["judgements"] for row in rows.values()) > 450  # of 600, a tenth or so held out
+    for row in rows.values():
+        low, high = row["interval"]
+        assert -1 <= low < row["reliability"] < high <= 1
+        assert high - low < 1.2
+
+
+def test_more_judgements_narrow_the_interval() -> None:
+    def width(judges: Judges) -> float:
+        return float(judges.sd.mean())
+
+    assert width(found("label", 0, n=1200)) < width(found("label", 0, n=300))
+
+
+def test_a_repeat_finds_the_same_numbers() -> None:
+    once, again = of_crowd("label", 0), found("label", 0)
+    assert once.names == again.names == tuple(sorted(judge.name for judge in CROWD))
+    assert torch.equal(once.raw, again.raw)
+    assert torch.equal(once.sd, again.sd)
+    assert torch.equal(once.judgements, again.judgements)
+
+
+def test_an_interval_by_hand() -> None:
+    # raw 0 with a standard deviation of ½: tanh(±0.98)
+    judges = Judges(("ann",), torch.tensor([0.0]), torch.tensor([0.5]), torch.tensor([7]))
+    row = judges.as_dict()["ann"]
+    assert row["reliability"] == 0
+    assert row["interval"] == pytest.approx([-0.7531, 0.7531], abs=1e-4)
+    assert row["judgements"] == 7
+
+
+def labels(*counts: tuple[str | None, int]) -> list[Judgement]:
+    """Labels by judges: as many of each as said, half of them positive."""
+    return [Label(f"{judge} {i}", i % 2 == 0, judge=judge) for judge, count in counts for i in range(count)]
+
+
+def judges_of(said: list[Judgement], likelihood: Likelihood) -> tuple[str, ...]:
+    """The judges whose reliability would be learned; measured on other judgements, so that all of `said` teaches."""
+    return divide(said, [Label("x", True), Label("y", False)], likelihood, 0).train.judges
+
+
+def test_by_default_judges_count_where_they_said_enough() -> None:
+    assert judges_of(labels(("bo", 25), ("ann", 15)), Likelihood()) == ("ann", "bo")  # 20 each on average
+    assert judges_of(labels(("bo", 24), ("ann", 15)), Likelihood()) == ()  # not quite
+    assert judges_of(labels(("ann", 100)), Likelihood()) == ()  # one judge: compared with whom?
+    assert judges_of(labels(("ann", 30), (None, 100)), Likelihood()) == ()
+    assert judges_of(labels(("ann", 30), ("bo", 30), (None, 100)), Likelihood()) == ("ann", "bo")
+    assert judges_of(labels((None, 100)), Likelihood()) == ()
+
+
+def test_judges_are_learned_or_not_as_the_settings_say() -> None:
+    few, many = labels(("bo", 2), ("ann", 2)), labels(("bo", 50), ("ann", 50))
+    assert judges_of(few, Likelihood(judges=True)) == ("ann", "bo")
+    assert judges_of(labels(("ann", 4)), Likelihood(judges=True)) == ("ann",)
+    assert judges_of(many, Likelihood(judges=False)) == ()
+    assert find_judges(divide(many, [Label("x", True)], Likelihood(judges=False), 0)) is None
+
+
+def test_judges_without_a_name_cannot_be_learned() -> None:
+    with pytest.raises(DataError, match="reliability of judges was asked for, but no judgement names its judge"):
+        judges_of(labels((None, 100)), Likelihood(judges=True))
+
+
+def test_one_careful_judge_is_believed() -> None:
+    said = judgements(200, judges=[CAREFUL_JUDGES[0], Judge("nobody", carelessness=1.0)], seed=3)
+    judges = find_judges(divide(said, None, Likelihood(judges=True), 0))
+    assert judges is not None
+    rows = judges.as_dict()
+    assert rows["Ada"]["reliability"] > rows["nobody"]["reliability"] + 0.2

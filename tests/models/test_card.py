@@ -1,0 +1,341 @@
+"""The model card says what the contract says, in numbers, in words and in code that runs; whatever the names hold."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+import tastemaker as tm
+from tastemaker.models.card import card, escaped, hub_name_of, write_card
+from tastemaker.models.contract import Anchor, Contract
+
+HOSTILE = [
+    "a\n---\nlibrary_name: evil\n---",
+    "`rm` ``x``",
+    "<script>alert(1)</script>",
+    "x | y | z\n|---|",
+    "[click](javascript:alert(1)) ![i](http://e.vil/i.png)",
+    "{{ 7 * 7 }}{% raw %}",
+    "# heading\r\n\r\n- *list* __bold__ ~~gone~~ $x$",
+    "https://e.vil www.e.vil <!-- hidden",
+    "\u202egnihtemos\x00\x1b[31m",
+    "```python\nimport os",
+    "&lt;b&gt; \\",
+    '评审员 🙂 O\'Neil "quoted"',
+]
+EVALUATION: dict[str, Any] = {
+    "texts": 150,
+    "truncated": 64,
+    "score_length_correlation": -0.1681,
+    "by_kind": {
+        "label": {
+            "n": 1234,
+            "accuracy": 0.8467,
+            "accuracy_interval": [0.7933, 0.9001],
+            "log_loss": 0.3713,
+            "log_loss_interval": None,
+            "ece": None,
+            "constant_accuracy": 0.5133,
+            "linear_baseline": {"accuracy": 0.8012, "accuracy_interval": [0.7511, 0.8499], "log_loss": 0.4021},
+            "difference_to_linear": {"accuracy": 0.04},
+        },
+        "comparison": {
+            "n": 99,
+            "ties": 7,
+            "unordered_lists": 0,
+            "accuracy": 0.75,
+            "prefers_longer": 0.55,
+            "people_prefer_longer": 0.51,
+            "people_prefer_longer_interval": [0.5, 0.52],
+            "human_ceiling": None,
+            "human_ceiling_n": 3,
+            "constant_accuracy": 0.5,
+            "longer_baseline": 0.625,
+            "longer_baseline_interval": [0.6, 0.65],
+            "linear_baseline": None,
+            "by_judge": [{"part": "<b>", "n": 3}],
+        },
+    },
+}
+CONTRACT = Contract(
+    backbone="network",
+    template="{prompt}\n\n{text}",
+    links={
+        "label": {"slope": 2.5, "intercept": -0.25},
+        "grade": {"lowest": 1, "highest": 3, "slope": 1.5, "thresholds": [-0.75, 0.5]},
+        "rating": {"centre": 5.0, "spread": 2.0, "slope": 0.75, "intercept": 0.25, "log_sd": 0.0, "tails": "normal"},
+        "comparison": {"slope": 1.25, "log_ties": 0.0},
+        "ranking": {"slope": 1.125, "log_ties": [], "by": "pairs"},
+    },
+    max_length=256,
+    cut="left",
+    anchor=Anchor(0.0881, 1.366, 150),
+    data={"texts": 1350, "judgements": {"label": 1362, "ranking": 21}, "held_out": 150, "digest": "87ab"},
+    settings={"backbone": ["Encoder", {"name": "distilbert-base-uncased"}]},
+    evaluation=EVALUATION,
+    proof={"tolerance": 0.001, "texts": 7, "differences": {"pipeline, alone": 2.5e-7, "left": "not possible: no pads"}},
+    versions={"python": "3.11.7", "torch": "2.13.0"},
+    trained_steps=86,
+)
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    """Read the front matter as the model hub does: between the first two rules."""
+    found = re.match(r"---\n(.*?)\n---\n", text, flags=re.DOTALL)
+    assert found
+    parsed: dict[str, Any] = yaml.safe_load(found[1])
+    return parsed
+
+
+def html_of(text: str) -> str:
+    """Render the body with HTML allowed and tables on: what a careless page would do with it."""
+    body = text.split("\n---\n", 1)[1]
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(body)
+
+
+def rows_of(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table after a line."""
+    lines = text.split(heading, 1)[1].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def test_the_front_matter_is_what_the_hub_wants() -> None:
+    network = front_matter(card(CONTRACT, "bert", base_model="org/name"))
+    assert network == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["reward-model", "text-classification", "tastemaker"],
+        "base_model": "org/name",
+    }
+    linear = front_matter(card(replace(CONTRACT, backbone="linear"), "linear"))
+    assert linear["library_name"] == "tastemaker"
+    assert "base_model" not in linear
+    assert "license" not in linear
+    data = {**CONTRACT.data, "datasets": ["stanfordnlp/imdb", "../secret", "a: b"]}
+    assert front_matter(card(replace(CONTRACT, data=data), "bert"))["datasets"] == ["stanfordnlp/imdb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("minilm", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("distilbert-base-uncased", "distilbert-base-uncased"),
+        ("FacebookAI/roberta-base", "FacebookAI/roberta-base"),
+        ("/home/me/bert", None),
+        ("./bert", None),
+        ("../bert", None),
+        ("~/bert", None),
+        ("models/mine/bert", None),
+        ("C:\\models\\bert", None),
+        ("a-folder-here", None),
+        ("x\n---\ny", None),
+        ("", None),
+    ],
+)
+def test_a_base_model_is_a_hub_name_and_never_a_path(
+    name: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-folder-here").mkdir()
+    contract = replace(CONTRACT, settings={"backbone": ["Encoder", {"name": name}]})
+    assert hub_name_of(contract) == expected
+    write_card(tmp_path, contract, "bert")
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert front_matter(text).get("base_model") == expected
+    assert ("Fine-tuned from" in text) == (expected is not None)
+
+
+@pytest.mark.parametrize("settings", [{}, {"backbone": ["Tiny", {"vocabulary": 300}]}, {"backbone": "linear"}])
+def test_what_was_made_from_nothing_has_no_base(settings: dict[str, Any]) -> None:
+    assert hub_name_of(replace(CONTRACT, settings=settings)) is None
+
+
+def test_the_numbers_are_the_contracts() -> None:
+    text = card(CONTRACT, "bert, 6 layers")
+    assert "1,362 labels, 21 rankings; bert, 6 layers." in text
+    assert dict(rows_of(text, "## What it was trained on")[2:]) == {
+        "labels": "1,362",
+        "rankings": "21",
+        "texts": "1,350",
+        "texts held out": "150",
+        "steps": "86",
+    }
+    assert "Digest of the judgements: 87ab." in text
+    assert "the mean of 150 reference texts" in text
+    assert "mean\n0.0881, standard deviation 1.366)" in text
+    assert "It reads 256 tokens. A longer text loses its start." in text
+    assert "Cut because they were too long: 64 texts" in text
+    assert "Spearman correlation -0.1681" in text
+    assert rows_of(text, "## Proof")[2:] == [["pipeline, alone", "2.5e-07"], ["left", "not possible: no pads"]]
+    assert "- python 3.11.7\n- torch 2.13.0\n" in text
+
+
+def test_links_are_formulas_with_their_numbers() -> None:
+    text = card(CONTRACT, "bert")
+    assert "`P(positive) = σ(2.5 · s − 0.25)`" in text
+    assert "Grade, 1 to 3: `P(grade > j) = σ(1.5 · s − θ_j)` with θ for j = 1 … 2: -0.75, 0.5" in text
+    # centre + spread (slope s + intercept) = 5 + 2 (0.75 s + 0.25), sd = spread e^log_sd
+    assert "Rating: `1.5 · s + 5.5` on average, with a standard deviation of 2 around it" in text
+    assert "`d = 1.25 · (s_A − s_B)`" in text
+    assert "ν = 1\n" in text
+    assert (
+        "Ranking (the mean over its pairs): `P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)`, a = 1.125"
+        in text
+    )
+    no_ties = replace(CONTRACT, links={"comparison": {"slope": 1.25, "log_ties": None}, "stars": {"n": "<b>"}})
+    assert "`P(A is better than B) = σ(1.25 · (s_A − s_B))`" in card(no_ties, "bert")
+    assert '- stars: {"n": "&lt;b&gt;"}' in card(no_ties, "bert")
+
+
+def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None:
+    text = card(CONTRACT, "bert")
+    assert rows_of(text, "1,234 labels:") == [
+        ["figure", "this model", "linear baseline", "constant"],
+        ["---"] * 4,
+        ["accuracy", r"0.847 \[0.793, 0.900\]", r"0.801 \[0.751, 0.850\]", "0.513"],
+        ["log-loss", "0.371", "0.402", "–"],
+        ["ECE", "–", "–", "–"],
+    ]
+    assert rows_of(text, "99 comparisons, 7 ties:")[::2] == [
+        ["figure", "this model", "always the longer", "constant"],
+        ["accuracy", "0.750", r"0.625 \[0.600, 0.650\]", "0.500"],
+    ]
+    assert "prefers longer | 0.550 | – | – |" in text
+    assert "\n\npeople prefer longer: 0.510 \\[0.500, 0.520\\].\n" in text
+    assert "human ceiling" not in text
+    lengths = {"length_control": {"effect": 0.1, "before": {"score_length_correlation": 0.3127}}}
+    assert "the correlation was\n  0.3127." in card(replace(CONTRACT, evaluation=EVALUATION | lengths), "bert")
+    assert "length control" not in text
+    assert "fitted the numbers\nabove and chose its best step: for" in text
+    assert "fitted the numbers\nabove: for" in card(replace(CONTRACT, backbone="linear"), "linear")
+    assert "It has not been evaluated." in card(replace(CONTRACT, evaluation={}), "bert")
+
+
+def test_a_network_says_how_others_load_it_and_a_linear_model_that_they_cannot() -> None:
+    network = card(CONTRACT, "bert")
+    assert "AutoModelForSequenceClassification" in network
+    assert "CrossEncoder" in network
+    linear = card(replace(CONTRACT, backbone="linear", max_length=None, cut=None), "linear")
+    assert "no other library loads" in linear
+    assert "transformers import" not in linear
+    assert "nothing is cut" in linear
+
+
+def _with_judges(names: list[str], **more: Any) -> Contract:
+    judges = {
+        name: {"reliability": 0.5, "interval": [0.25, 0.75], "judgements": 100 + i} for i, name in enumerate(names)
+    }
+    return replace(CONTRACT, judges=judges, **more)
+
+
+def test_judges_are_listed_the_busiest_first() -> None:
+    rows = rows_of(card(_with_judges(["Ada", "Bo"]), "bert"), "## The judges")
+    assert rows[2:] == [["Bo", r"0.500 \[0.250, 0.750\]", "101"], ["Ada", r"0.500 \[0.250, 0.750\]", "100"]]
+    crowd = card(_with_judges([f"J{n}" for n in range(60)]), "bert")
+    assert len(rows_of(crowd, "## The judges")) == 52
+    assert "10 more judges" in crowd
+    assert "## The judges" not in card(CONTRACT, "bert")
+
+
+def test_hostile_names_change_nothing_but_themselves() -> None:
+    sources = dict.fromkeys(HOSTILE, 3)
+    hostile = _with_judges(
+        HOSTILE,
+        data={**CONTRACT.data, "sources": sources, "digest": HOSTILE[0]},
+        labels={"positive": HOSTILE[2]},
+        versions={HOSTILE[3]: HOSTILE[4]},
+        template=HOSTILE[9] + "{prompt}{text}",
+    )
+    plain = _with_judges(
+        [f"n{i}" for i, _ in enumerate(HOSTILE)],
+        data={**CONTRACT.data, "sources": {f"n{i}": 3 for i, _ in enumerate(HOSTILE)}, "digest": "n"},
+        labels={"positive": "n"},
+        versions={"n": "n"},
+        template="n{prompt}{text}",
+    )
+    found, expected = card(hostile, HOSTILE[1]), card(plain, "n")
+    assert front_matter(found) == front_matter(expected)
+    tags = re.compile(r"<[^>]*>")
+    assert tags.findall(html_of(found)) == tags.findall(html_of(expected))
+    assert found.count("\n") == expected.count("\n")
+    shown = html_of(found)
+    assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>" in shown
+    assert "<td>x | y | z |---|</td>" in shown
+    assert "<td>{{ 7 * 7 }}{% raw %}</td>" in shown
+    assert r"https\://e.vil www\.e.vil" in found  # no page makes these links by itself
+    assert "\u202e" not in found
+    assert "\x1b" not in found
+
+
+@given(text=st.text(max_size=80))
+def test_an_escaped_name_is_one_line_of_plain_text(text: str) -> None:
+    line = escaped(text)
+    assert "\n" not in line
+    shown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).renderInline(f"x {line}")
+    assert "<" not in shown
+
+
+def test_the_same_contract_gives_the_same_card_without_dates_and_paths(tmp_path: Path) -> None:
+    text = card(CONTRACT, "bert")
+    assert text == card(replace(CONTRACT), "bert")
+    assert not re.search(r"\b20\d\d-\d\d|/home|/tmp|/root", text)
+    write_card(tmp_path, CONTRACT, "bert \udc80")  # half a character, from a broken file
+    assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("---\nlibrary_name")
+
+
+def test_a_contract_with_nothing_in_it_has_a_card() -> None:
+    text = card(Contract(backbone="linear", template="{prompt}{text}", links={}), "linear")
+    assert "nothing that is known" in text
+    assert "The score has no anchor" in text
+    assert "It has not been proven" in text
+
+
+def _run_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Run every Python block of a folder's card inside that folder and return what each defined."""
+    monkeypatch.chdir(folder)
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    spaces: list[dict[str, Any]] = []
+    for block in blocks:
+        spaces.append({})
+        exec(compile(block, "README.md", "exec"), spaces[-1])
+    return spaces
+
+
+def _judgements() -> list[Any]:
+    words = ("warm", "clever", "bright", "dull", "grey", "empty")
+    texts = [f"A {words[n % 6]} film, number {n}." for n in range(120)]
+    return [j for n, text in enumerate(texts) for j in (tm.Label(text, n % 6 < 3), tm.Grade(text, 10 - n % 6))]
+
+
+def test_the_code_in_a_linear_models_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tm.fit(_judgements(), out=tmp_path / "taste")
+    write_card(tmp_path / "taste", model.contract, model.backbone.describe())
+    (space,) = _run_code(tmp_path / "taste", monkeypatch)
+    assert space["taste"].score("dull") == model.score("dull")
+    text = (tmp_path / "taste" / "README.md").read_text(encoding="utf-8")
+    assert "taste.probability(" in text
+    assert "taste.rating(" in text
+    assert f"{model.contract.evaluation['accuracy']:#.3g}" in text
+
+
+@pytest.mark.slow
+def test_the_code_in_a_networks_card_gives_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tm.fit(_judgements(), backbone=tm.Tiny(max_length=32), epochs=1, out=tmp_path / "taste")
+    write_card(tmp_path / "taste", model.contract, model.backbone.describe())
+    spaces = _run_code(tmp_path / "taste", monkeypatch)
+    expected = model.score(["A warm and clever film.", "Dull."])
+    assert len(spaces) == 3
+    for space in spaces[1:]:
+        assert space["scores"].reshape(2).tolist() == pytest.approx(expected, abs=1e-3)
