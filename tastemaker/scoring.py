@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
 from tastemaker.data.readers.columns import Columns, plan
@@ -22,7 +23,7 @@ from tastemaker.data.writers import Content, widened, writing_rows
 from tastemaker.errors import DataError, UsageError
 from tastemaker.files import writing_file
 from tastemaker.models.precision import ScoringWish
-from tastemaker.models.scores import Scores
+from tastemaker.models.scores import Caution, Scores
 from tastemaker.progress import progress
 
 _READ_AHEAD = 2**20  # bytes
@@ -46,11 +47,12 @@ class FileScores:
 
 
 class LineScore(NamedTuple):
-    """A line, its score, and whether it was longer than the model reads."""
+    """A line, its score, whether it was longer than the model reads, and how far an ensemble disagrees, if asked."""
 
     text: str
     score: float
     truncated: bool
+    uncertainty: float | None = None
 
 
 def score_file(
@@ -62,6 +64,8 @@ def score_file(
     prompt_column: str | None = None,
     score_column: str = "score",
     precision: ScoringWish = "float32",
+    caution: Caution = 0.0,
+    uncertainty: bool = False,
     chunk: int = 2048,
 ) -> FileScores:
     """Score every row of `source` and write it to `target` with two more columns: its score, and whether it was cut.
@@ -69,7 +73,8 @@ def score_file(
     Both are JSONL, CSV, TSV or Parquet by their names, and may differ. Rows keep their order and columns their values,
     from Parquet to Parquet also their types. The columns are called `score` and `truncated`, or `NAME` and
     `NAME_truncated` for another `score_column`. text_column, prompt_column: None for the ones recognised by name.
-    chunk: how many rows the model is given at a time.
+    caution: see `Scores.cautious`. uncertainty: one more column, `uncertainty` or `NAME_uncertainty`, with the
+    disagreement of an ensemble's members. chunk: how many rows the model is given at a time.
 
     Raises UsageError where the source has a column of the new name already; DataError, with the row, for a file or text
     that cannot be read, or not be written in the target's format; StorageError for a full disk. On any error `target`
@@ -77,7 +82,7 @@ def score_file(
     """
     kind = format_of(target)
     found = _look(source, Columns(text=text_column, prompt=prompt_column), is_typed=kind == "parquet")
-    new = _new_columns(found, score_column)
+    new = _new_columns(found, score_column, uncertainty=uncertainty)
     schema = found.schema and pa.schema([*found.schema, *_types(new)], found.schema.metadata)
     is_packed = target.name.lower().endswith(".gz")
     is_exact = kind == format_of(source) == "parquet"
@@ -88,7 +93,7 @@ def score_file(
         progress(f"scoring {source.name}", found.rows) as advance,
     ):
         for examples, content in _batches(found, chunk) if is_exact else _rows(found, chunk):
-            scores = model.score_all(examples, precision=precision)
+            scores = model.score_all(examples, precision=precision).cautious(caution)
             try:
                 write(_with_scores(content, scores, new))
             except DataError as error:
@@ -99,9 +104,17 @@ def score_file(
 
 
 def score_lines(
-    model: Scorer, lines: Iterable[str], *, precision: ScoringWish = "float32", chunk: int = 256
+    model: Scorer,
+    lines: Iterable[str],
+    *,
+    precision: ScoringWish = "float32",
+    caution: Caution = 0.0,
+    uncertainty: bool = False,
+    chunk: int = 256,
 ) -> Iterator[LineScore]:
     """Yield the score of every line, one text a line, in order: `chunk` lines are read before their scores come.
+
+    caution, uncertainty: as in `score_file`.
 
     Raises DataError, with the line, for one that is empty or not UTF-8, after the scores of the lines before it.
     """
@@ -116,8 +129,10 @@ def score_lines(
             trouble = error
         if not examples:
             break
-        scores = model.score_all(examples, precision=precision)
-        yield from map(LineScore, (e.text for e in examples), scores.values.tolist(), scores.truncated.tolist())
+        scores = model.score_all(examples, precision=precision).cautious(caution)
+        deviations = _uncertainty_of(scores).tolist() if uncertainty else [None] * len(scores)
+        values, cut = scores.values.tolist(), scores.truncated.tolist()
+        yield from map(LineScore, (e.text for e in examples), values, cut, deviations)
     if trouble is not None:
         raise trouble
 
@@ -191,9 +206,10 @@ def _look_at_rows(found: _Found, *, is_typed: bool) -> _Found:
     return _Found(found.path, found.text, found.prompt, list(names), count, schema if is_typed else None)
 
 
-def _new_columns(found: _Found, score_column: str) -> tuple[str, str]:
-    """Return the names of the score's and the truncation's column. Raises UsageError where one is there already."""
-    new = score_column, "truncated" if score_column == "score" else f"{score_column}_truncated"
+def _new_columns(found: _Found, score_column: str, *, uncertainty: bool) -> tuple[str, ...]:
+    """Return the names of the new columns: score, truncation, uncertainty. Raises UsageError where one is there."""
+    more = ("truncated", "uncertainty") if uncertainty else ("truncated",)
+    new = score_column, *(name if score_column == "score" else f"{score_column}_{name}" for name in more)
     for name in new:
         if name in found.columns:
             raise UsageError(
@@ -202,19 +218,29 @@ def _new_columns(found: _Found, score_column: str) -> tuple[str, str]:
     return new
 
 
-def _types(new: tuple[str, str]) -> list[pa.Field]:
-    return [pa.field(new[0], pa.float64()), pa.field(new[1], pa.bool_())]
+def _types(new: Sequence[str]) -> list[pa.Field]:
+    kinds = (pa.float64(), pa.bool_(), pa.float64())
+    return [pa.field(name, kind) for name, kind in zip(new, kinds, strict=False)]
 
 
-def _with_scores(content: Content, scores: Scores, new: tuple[str, str]) -> Content:
-    """Return the rows with their two new columns."""
+def _with_scores(content: Content, scores: Scores, new: Sequence[str]) -> Content:
+    """Return the rows with their new columns. Raises UsageError for the uncertainty of a single model."""
+    columns: list[NDArray[Any]] = [scores.values, scores.truncated]
+    if len(new) > len(columns):
+        columns.append(_uncertainty_of(scores))
     if isinstance(content, list):
-        pairs = zip(scores.values.tolist(), scores.truncated.tolist(), strict=True)
-        return [row | dict(zip(new, pair, strict=True)) for row, pair in zip(content, pairs, strict=True)]
-    columns = [*content.columns, pa.array(scores.values), pa.array(scores.truncated)]
+        values = zip(*(column.tolist() for column in columns), strict=True)
+        return [row | dict(zip(new, found, strict=True)) for row, found in zip(content, values, strict=True)]
+    arrays = [*content.columns, *map(pa.array, columns)]
     return pa.RecordBatch.from_arrays(
-        columns, schema=pa.schema([*content.schema, *_types(new)], content.schema.metadata)
+        arrays, schema=pa.schema([*content.schema, *_types(new)], content.schema.metadata)
     )
+
+
+def _uncertainty_of(scores: Scores) -> NDArray[Any]:
+    if scores.uncertainty is None:
+        raise UsageError("uncertainty needs an ensemble, and this is a single model. Fit one with --members 5.")
+    return scores.uncertainty
 
 
 def _rows(found: _Found, size: int) -> Iterator[tuple[list[Example], list[Row]]]:

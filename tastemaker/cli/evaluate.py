@@ -14,6 +14,10 @@ Examples:
   tastemaker evaluate taste aclImdb.tar.gz --split test
 
   tastemaker evaluate taste aclImdb.tar.gz --split test --report report --json
+
+Rows of RewardBench 2 are recognised and scored by its own rule:
+
+  tastemaker evaluate taste reward-bench-2.parquet
 """
 
 
@@ -41,12 +45,18 @@ def evaluate(
     """Measure a reward model on judged texts it has not seen."""
     import tastemaker as tm
     from tastemaker.data.read import has_splits
+    from tastemaker.evaluation.rewardbench import evaluate_rewardbench
 
     taste = tm.load(model)
     positive = positive or taste.contract.labels.get("positive")
     grades = taste.contract.links.get("grade")
     scale = scale or (f"{grades['lowest']},{grades['highest']}" if grades else None)
     split = split or ("test" if has_splits(source) else None)
+    items = None if any((text_column, label_column, grade_column, rating_column)) else _items(source, split, format)
+    if items is not None:
+        found = evaluate_rewardbench(taste, items)
+        o.say_json(found.as_dict()) if json else o.say(str(found))
+        return
     columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
     how: dict[str, Any] = {
         "split": split,
@@ -57,7 +67,7 @@ def evaluate(
         "format": format,
     }
     judgements, bad = o.read_sources([source], skip_bad=skip_bad, quiet=quiet, **how)
-    found = tm.evaluate(
+    measured = tm.evaluate(
         taste,
         judgements,
         baseline=taste.baseline,
@@ -65,12 +75,18 @@ def evaluate(
         seed=seed,
     )
     if report is not None:
-        tm.write_report(found, report)
+        tm.write_report(measured, report)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if json:
-        o.say_json(found.as_dict() | ({"skipped": len(bad)} if skip_bad else {}))
+        o.say_json(measured.as_dict() | ({"skipped": len(bad)} if skip_bad else {}))
     else:
-        o.say(str(found))
+        o.say(str(measured))
+
+
+def _items(source: str, split: str | None, format: str | None) -> Any:
+    from tastemaker.data.read import rewardbench_items
+
+    return rewardbench_items(source, split=split, format=format)
 
 
 evaluate.__doc__ = EXAMPLE

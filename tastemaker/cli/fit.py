@@ -64,6 +64,13 @@ def fit(
     anchor: Annotated[
         str | None, typer.Option(help="A source of reference texts: their mean becomes 0, their deviation 1.")
     ] = None,
+    members: Annotated[int, typer.Option(help="More than one make an ensemble, which knows what it is unsure of.")] = 1,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="The members are heads of one network: much cheaper.")
+    ] = False,
+    template: Annotated[
+        str | None, typer.Option(help="How prompt and text are joined: '{prompt} {text}', or chat for the tokenizer's.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
     split: o.Split = None,
@@ -89,7 +96,7 @@ def fit(
 
     started = time.monotonic()
     columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
-    chosen = {"max_length": max_length, "cut": cut, "dropout": dropout}
+    chosen = {"max_length": max_length, "cut": cut, "dropout": dropout, "template": template}
     given = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "batch_tokens": batch_tokens}
     given |= {"evaluations": evaluations, "patience": patience}
     settings = _settings(backbone, _set(chosen), _set(given))
@@ -116,7 +123,7 @@ def fit(
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     labels = {"positive": positive} if positive else None
     fitting: dict[str, Any] = {"training": _set(given), "held_out": held_out, "seed": seed, "labels": labels}
-    fitting |= {"likelihood": likelihood, "anchor": reference}
+    fitting |= {"likelihood": likelihood, "anchor": reference, "members": members, "shared": shared}
     model = tm.fit(judgements, backbone=settings, **fitting, **where, **again)
     _report(model, out, time.monotonic() - started, json=json, skipped=len(bad) if skip_bad else None)
 

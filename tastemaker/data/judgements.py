@@ -143,7 +143,7 @@ class Ranking(Judgement):
 
     rest: texts that are worse than every tier, in no known order (a top-k ranking, a best of k). Texts that were not
     judged are left out. Lists are taken for tuples and a text for a tier of one: Ranking(["best", "good", "bad"]).
-    Raises DataError for fewer than two texts, for a text that is repeated, and where nothing is better than anything.
+    Raises DataError for fewer than two texts, for a text that is repeated, and for an empty tier.
     """
 
     tiers: tuple[tuple[str, ...], ...]
@@ -152,7 +152,7 @@ class Ranking(Judgement):
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
         object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
-        object.__setattr__(self, "rest", tuple(self.rest))
+        object.__setattr__(self, "rest", _tier(self.rest))
         texts = self.texts
         if len(texts) < 2:
             raise self.wrong(f"a ranking of {len(texts)} answers. It needs at least two.")

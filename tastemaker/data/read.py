@@ -20,6 +20,7 @@ from tastemaker.data.fingerprints import lot
 from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating, examples_of, plain
 from tastemaker.data.readers import aclimdb, hub, tables
 from tastemaker.data.readers.columns import RECOGNISED, Columns, Target, plan
+from tastemaker.data.readers.formats import rewardbench
 from tastemaker.data.readers.recognition import TABLE, Reading, recognise
 from tastemaker.data.readers.said import column_for
 from tastemaker.errors import DataError, UsageError
@@ -91,6 +92,17 @@ def read_examples(
         return _drawn(_watched(_texts_of(opened, columns or Columns(), named), opened.name), limit, seed)
     _check_no_format(opened[0], format)
     return _drawn((review.example() for review in aclimdb.reviews(*opened)), limit, seed)
+
+
+def rewardbench_items(
+    source: str | Path, *, split: str | None = None, format: str | None = None
+) -> list[rewardbench.Item] | None:
+    """Return the rows of RewardBench 2 that a source holds; None where it is anything else."""
+    opened = _open(source, split) if format in (None, "rewardbench") else None
+    if not isinstance(opened, tables.Table):
+        return None
+    reading = recognise(opened, format, past_bad=True)
+    return list(rewardbench.items(opened)) if reading is not None and reading.format.name == "rewardbench" else None
 
 
 def has_splits(source: str | Path) -> bool:

@@ -10,7 +10,7 @@ from tastemaker.data.fingerprints import fingerprint, fingerprints, lot
 from tastemaker.data.judgements import Judgement, plain
 from tastemaker.errors import DataError, UsageError
 
-_LARGEST_GROUP = 0.3  # of the judgements; beyond it, being connected says too little to keep together
+_LARGEST_GROUP = 0.5  # of the judgements; beyond it, being connected says too little to keep together
 
 
 def split(
@@ -20,14 +20,17 @@ def split(
 
     Judgements that share a text, or a prompt, are one group and stay on one side. held_out: the share of the groups,
     between 0 and 1, or how many of them (an int). Which ones is drawn by the seed, whatever the order of the rows.
-    Where comparisons connect nearly all texts into one group (a tournament), the texts themselves are drawn, and every
-    judgement about a drawn text is held out: no held-out text is ever trained on.
+    Where comparisons or rankings connect most judgements into one group (a tournament), that group's texts themselves
+    are drawn, and every judgement about a drawn text is held out: no drawn text is ever trained on, but what it was
+    compared with may be.
     Raises UsageError for a share or number that cannot be, and DataError where one side would be empty.
     """
-    groups = [{group} for group in _groups(judgements)]
-    largest = max(Counter(group for found in groups for group in found).values(), default=0)
-    if largest > _LARGEST_GROUP * len(judgements) and any(len(j.texts) > 1 for j in judgements):
-        groups = [{fingerprint(text) for text in j.texts} for j in judgements]
+    names = _groups(judgements)
+    apart = _to_be_parted(judgements, names)
+    groups = [
+        {fingerprint(text) for text in j.texts} if name in apart else {name}
+        for j, name in zip(judgements, names, strict=True)
+    ]
     drawn = sorted(set().union(*groups), key=lambda group: lot(seed, "split", str(group)))
     count = _count(held_out, len(drawn))
     chosen = set(drawn[:count])
@@ -44,6 +47,13 @@ def split(
 def overlap(train: NDArray[np.uint64], texts: Iterable[str]) -> NDArray[np.bool_]:
     """Return, for each of n texts, whether its fingerprint is among those of the training texts; bool [n]."""
     return np.isin(fingerprints(texts), train)
+
+
+def _to_be_parted(judgements: Sequence[Judgement], groups: Sequence[int]) -> set[int]:
+    """Return the group, if any, that comparisons or rankings have made too large to stay on one side."""
+    compared = {group for judgement, group in zip(judgements, groups, strict=True) if len(judgement.texts) > 1}
+    sizes = Counter(groups)
+    return {group for group in compared if sizes[group] > _LARGEST_GROUP * len(judgements)}
 
 
 def _count(held_out: float, groups: int) -> int:

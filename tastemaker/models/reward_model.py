@@ -18,7 +18,7 @@ from tastemaker.models.card import write_card
 from tastemaker.models.contract import CONTRACT, Contract, digests_of, versions
 from tastemaker.models.links import LINKS, Link
 from tastemaker.models.precision import ScoringWish
-from tastemaker.models.scores import Scores
+from tastemaker.models.scores import Caution, Scores
 
 TRAINING_TEXTS = "training_texts.safetensors"
 BASELINE = "baseline"
@@ -45,16 +45,39 @@ class RewardModel:
         self.training_fingerprints = training_fingerprints
 
     @overload
-    def score(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def score(self, text: Scorable, *, precision: ScoringWish = ..., caution: Caution = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
-    def score(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
-    def score(self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32") -> float | list[float]:
+    def score(
+        self, text: Sequence[Scorable], *, precision: ScoringWish = ..., caution: Caution = ...
+    ) -> list[float]: ...
+    def score(
+        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32", caution: Caution = 0.0
+    ) -> float | list[float]:
         """Return the score of a text, or the scores of several, in order.
 
-        precision: "float32" is what the contract proves; "fast" is the quickest that this processor has.
+        precision: "float32" is what the contract proves; "fast" is the quickest that this processor has. caution: of
+        an ensemble, λ of mean − λ · standard deviation, or "minimum", its lowest member.
         Raises DataError for an empty text and ModelError for a model that was never trained.
         """
-        return self._answer(text, lambda values: values, precision)
+        return self._answer(text, lambda values: values, precision, caution)
+
+    @overload
+    def uncertainty(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def uncertainty(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
+    def uncertainty(
+        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+    ) -> float | list[float]:
+        """Return how far an ensemble's members disagree about a text: the standard deviation of their scores.
+
+        Raises UsageError for a single model, which cannot disagree with itself.
+        """
+        one, texts = _as_list(text)
+        found = self.score_all(texts, precision=precision).uncertainty
+        if found is None:
+            raise UsageError("uncertainty needs an ensemble, and this is a single model. Fit one with --members 5.")
+        values: list[float] = found.tolist()
+        return values[0] if one else values
 
     @overload
     def probability(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
@@ -148,10 +171,10 @@ class RewardModel:
         text: Scorable | Sequence[Scorable],
         meaning: Callable[[torch.Tensor], torch.Tensor],
         precision: ScoringWish,
+        caution: Caution = 0.0,
     ) -> float | list[float]:
-        one = isinstance(text, str | Example)
-        texts: Sequence[Scorable] = [text] if isinstance(text, str | Example) else text
-        scores = self.score_all([_example(t) for t in texts], precision=precision)
+        one, texts = _as_list(text)
+        scores = self.score_all(texts, precision=precision).cautious(caution)
         with torch.no_grad():
             values: list[float] = meaning(torch.from_numpy(scores.values)).tolist()
         return values[0] if one else values
@@ -160,6 +183,13 @@ class RewardModel:
 def load(folder: str | Path) -> RewardModel:
     """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does not hold."""
     return RewardModel.load(folder)
+
+
+def _as_list(text: Scorable | Sequence[Scorable]) -> tuple[bool, list[Example]]:
+    """Return whether it is one text, and what to score as a list."""
+    if isinstance(text, str | Example):
+        return True, [_example(text)]
+    return False, [_example(t) for t in text]
 
 
 def _example(text: Scorable) -> Example:

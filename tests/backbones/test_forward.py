@@ -36,7 +36,7 @@ def test_scores_equal_the_own_forward(make_module, family, lengths):
     module, batch = make_module(family), collate(_sequences(*lengths), 0)
     expected = _own(module, batch)
     assert len(lengths) == 1 or expected.std() > 1e-3
-    torch.testing.assert_close(scores(module, batch), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(scores(module, batch)[:, 0], expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("no_own_forward")
@@ -45,7 +45,7 @@ def test_gradients_equal_the_own_forward(make_module, family):
     module, batch = make_module(family).train(), collate(_sequences(20, 13, 2), 0)
     weights = torch.tensor([1.0, -2.0, 0.5])
     expected = torch.autograd.grad((_own(module, batch) * weights).sum(), list(module.parameters()))
-    found = torch.autograd.grad((scores(module, batch) * weights).sum(), list(module.parameters()))
+    found = torch.autograd.grad((scores(module, batch)[:, 0] * weights).sum(), list(module.parameters()))
     for (name, _), a, b in zip(module.named_parameters(), found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
 
@@ -54,7 +54,7 @@ def test_gradients_equal_the_own_forward(make_module, family):
 @pytest.mark.parametrize("family", ENCODERS)
 def test_padding_on_the_left_changes_nothing(make_module, family):
     module, sequences = make_module(family), _sequences(20, 13, 2)
-    right, left = (scores(module, collate(sequences, 0, side)) for side in ("right", "left"))
+    right, left = (scores(module, collate(sequences, 0, side))[:, 0] for side in ("right", "left"))
     torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_decoders_take_their_own_forward_with_padding_on_either_side(make_module
     alone = torch.cat([module(torch.tensor([s])).logits[:, 0] for s in sequences])
     assert alone.std() > 1e-3
     for side in ("right", "left"):
-        torch.testing.assert_close(scores(module, collate(sequences, 0, side)), alone, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(scores(module, collate(sequences, 0, side))[:, 0], alone, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", ENCODERS)
@@ -73,9 +73,9 @@ def test_dropout_in_training_takes_the_own_forward(make_module, family):
     torch.manual_seed(0)
     expected = _own(module, batch)
     torch.manual_seed(0)
-    assert torch.equal(scores(module, batch), expected)
+    assert torch.equal(scores(module, batch)[:, 0], expected)
     module.eval()
-    assert (scores(module, batch) - expected).abs().max() > 1e-3
+    assert (scores(module, batch)[:, 0] - expected).abs().max() > 1e-3
 
 
 def test_gradient_checkpointing_takes_the_own_forward(make_module, monkeypatch):
@@ -100,6 +100,6 @@ def test_unknown_architectures_have_no_parts(make_module):
 def test_scores_are_float32_under_autocast(make_module):
     module, batch = make_module("bert"), collate(_sequences(20, 13), 0)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = scores(module, batch)
+        rough = scores(module, batch)[:, 0]
     assert rough.dtype == torch.float32
-    assert 0 < (rough - scores(module, batch)).abs().max() < 0.1
+    assert 0 < (rough - scores(module, batch)[:, 0]).abs().max() < 0.1

@@ -72,7 +72,7 @@ def test_an_encoder_in_int8_ranks_like_float32(make_module, family, activation):
 
     small = in_int8(encoder, watch(encoder, lambda watched: [encode_packed(watched, [s]) for s in _sequences(40, 1)]))
     texts = _sequences(60, 2)
-    expected, found = (torch.cat([encode_packed(e, [ids]) for ids in texts]).tolist() for e in (encoder, small))
+    expected, found = (torch.cat([encode_packed(e, [ids])[:, 0] for ids in texts]).tolist() for e in (encoder, small))
     assert np.corrcoef(expected, found)[0, 1] > 0.95
     assert expected != found
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.data.fingerprints import fingerprints
-from tastemaker.data.judgements import Judgement, Label, Rating
+from tastemaker.data.judgements import Comparison, Judgement, Label, Message, Ranking, Rating
 from tastemaker.data.split import overlap, split
 from tastemaker.errors import DataError, UsageError
 
@@ -124,3 +124,103 @@ def test_every_judgement_lands_where_its_lot_says_over_seeds() -> None:
     assert counts.sum() == 2000
     assert counts.min() > 0
     assert counts.max() < 42
+
+
+def prompts(found: list[Judgement]) -> set[object]:
+    return {judgement.prompt for judgement in found}
+
+
+def all_texts(found: list[Judgement]) -> set[str]:
+    return {text.strip() for judgement in found for text in judgement.texts}
+
+
+def pairs(n: int, of: int = 3) -> list[Judgement]:
+    """`of` comparisons for each of n prompts, no text in two of them."""
+    return [Comparison(f"a {p} {i}", f"b {p} {i}", prompt=f"p{p}") for p in range(n) for i in range(of)]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 20])
+def test_comparisons_are_held_out_by_prompt_never_by_pair(n: int) -> None:
+    for seed in range(5):
+        train, test = split(pairs(n), held_out=1, seed=seed)
+        assert len(test) == 3
+        assert len(prompts(test)) == 1
+        assert not prompts(train) & prompts(test)
+
+
+def test_every_kind_about_one_prompt_or_text_stays_together() -> None:
+    found: list[Judgement] = []
+    for p in range(10):
+        a, b, c = (f"{name} {p}" for name in "abc")
+        found += [Comparison(a, b, prompt=f"p{p}"), Ranking([b, [c, f"d {p}"]], prompt=f"p{p}"), Label(a, True)]
+        found += [Rating(f"e {p}", 1.0, prompt=f"p{p}"), Ranking([f"e {p}", f"f {p}"], rest=[f"g {p}"])]
+    train, test = split(found, held_out=0.3)
+    assert (len(train), len(test)) == (35, 15)
+    assert not all_texts(train) & all_texts(test)
+
+
+def test_chats_are_prompts() -> None:
+    def chat(p: int) -> tuple[Message, ...]:
+        return (Message("user", f"question {p}"),)
+
+    found: list[Judgement] = [Comparison(f"a {i}", f"b {i}", prompt=chat(i % 10)) for i in range(50)]
+    train, test = split(found, held_out=2)
+    assert len(test) == 10
+    assert not prompts(train) & prompts(test)
+
+
+def tournament(n: int) -> list[Judgement]:
+    """Everybody against everybody."""
+    return [Comparison(f"t{i}", f"t{j}") for i in range(n) for j in range(i)]
+
+
+def test_of_a_tournament_texts_are_drawn() -> None:
+    found = [*tournament(20), Label("t3", True), Label("t4", False)]
+    train, test = split(found, held_out=2, seed=1)
+    drawn = all_texts(found) - all_texts(train)
+    assert len(drawn) == 2
+    assert all(set(judgement.texts) & drawn for judgement in test)
+    assert len([j for j in test if isinstance(j, Comparison)]) == 19 + 18  # all that either of the two took part in
+    assert len(train) + len(test) == len(found)
+    assert split(found[::-1], held_out=2, seed=1)[1] == test[::-1]
+    assert split(found, held_out=2, seed=2)[1] != test
+
+
+def test_one_prompt_for_all_is_no_reason_to_stay_together() -> None:
+    found: list[Judgement] = [Comparison(f"a {i}", f"b {i}", prompt="Tell a joke.") for i in range(50)]
+    train, test = split(found, held_out=5)
+    assert not all_texts(train) & all_texts(test)
+    assert len(test) == 5
+
+
+def test_beside_a_tournament_prompts_stay_whole() -> None:
+    for seed in range(5):
+        train, test = split([*tournament(20), *pairs(20)], held_out=0.2, seed=seed)
+        assert not (prompts(train) & prompts(test)) - {None}
+        played = [judgement for judgement in test if judgement.prompt is None]
+        assert 0 < len(played) < 190
+
+
+def test_one_large_group_of_labels_stays_together() -> None:
+    found = [Label(f"text {i}", True, prompt="one") for i in range(90)] + TEXTS[:10]
+    for seed in range(3):
+        assert {len(side) for side in split(found, held_out=1, seed=seed)} in ({10, 90}, {1, 99})
+
+
+said = st.one_of(
+    st.builds(Label, words, st.booleans(), prompt=st.one_of(st.none(), words)),
+    st.tuples(words, words).filter(lambda two: two[0] != two[1]).map(lambda two: Comparison(*two)),
+    st.lists(words, min_size=2, max_size=4, unique=True).map(Ranking),
+)
+
+
+@given(st.lists(said, min_size=1, max_size=20), st.integers(0, 5))
+def test_every_held_out_judgement_is_about_a_text_that_was_not_trained_on(found: list[Judgement], seed: int) -> None:
+    try:
+        train, test = split(found, held_out=0.3, seed=seed)
+    except DataError:
+        return
+    assert len(train) + len(test) == len(found)
+    assert all(set(judgement.texts) - all_texts(train) for judgement in test)
+    backwards = split(found[::-1], held_out=0.3, seed=seed)
+    assert (backwards[0][::-1], backwards[1][::-1]) == (train, test)

@@ -1,0 +1,107 @@
+"""What several benchmarks share: where the data lies, the spread over seeds, our training loop stepped from outside."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tastemaker.data.judgements import Judgement
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.descent import Descent
+from tastemaker.learning.observation import ObservationModel
+from tastemaker.learning.run import Run
+from tastemaker.learning.training import Training
+from tastemaker.models.backbones.network import Network
+from tastemaker.models.links import Link
+from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.models.precision import choose_precision
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+HH = [DATA / "hh-rlhf" / f"{name}-base.jsonl.gz" for name in ("helpful", "harmless")]
+
+UNSEEN_SEED = 1_000_000
+"""Added to a seed for texts that nobody judged: the playground writes others for another seed."""
+
+
+def spread(values: Sequence[float], digits: int = 4) -> dict[str, object]:
+    """Return values of several seeds as they are, with their mean and standard deviation (None for one seed)."""
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return {
+        "values": [round(value, digits) for value in values],
+        "mean": round(statistics.fmean(values), digits),
+        "sd": None if sd is None else round(sd, digits),
+    }
+
+
+def now(device: torch.device) -> float:
+    """Return the time in seconds, once the device has done all that it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class SteppedDescent:
+    """`fit`'s own training loop (`Descent`), whose steps are taken and timed from outside; no held-out evaluation.
+
+    seconds: spent in steps so far, tokenizing and warm-up not counted.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        links: dict[type[Judgement], Link],
+        corpus: Corpus,
+        training: Training,
+        *,
+        device: torch.device,
+        seed: int,
+        likelihood: Likelihood | None = None,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        model = ObservationModel(links, likelihood or Likelihood(judges=False), corpus)
+        self.descent = Descent(
+            network,
+            model,
+            corpus,
+            corpus.subset([]),
+            training,
+            device=device,
+            precision=precision or choose_precision(device),
+            seed=seed,
+            run=Run(None, {}),
+        )
+        self.network, self.device, self.seconds, self.losses = network, device, 0.0, list[float]()
+        torch.manual_seed(seed)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read in the steps so far."""
+        return self.descent.standing.tokens
+
+    def warm_up(self) -> None:
+        """Compute the largest step forwards and backwards, and throw the gradients away."""
+        units = max(self.descent.steps, key=lambda step: sum(self._tokens_in(unit) for unit in step))
+        self.network.module.train()
+        for unit in units:
+            self.descent._loss([self.descent.units[unit]])[1].backward()
+        self.descent.optimizer.zero_grad(set_to_none=True)
+
+    def advance_to(self, share: float) -> None:
+        """Take steps until this share of all has been taken."""
+        started = now(self.device)
+        while self.descent.standing.step < round(share * self.descent.total):
+            units = self.descent.steps[self.descent.standing.step]
+            self.losses.append(self.descent._step([self.descent.units[unit] for unit in units])["loss"])
+        self.seconds += now(self.device) - started
+
+    def _tokens_in(self, unit: int) -> int:
+        return sum(self.descent.lengths[text] for text in self.descent.units[unit].texts)
+
+
+def drawn(items: Sequence[Judgement], count: int, seed: int) -> list[Judgement]:
+    """Return so many of the items, drawn by the seed, in random order; all of them where there are fewer."""
+    order = np.random.default_rng(seed).permutation(len(items))
+    return [items[i] for i in order[:count]]

@@ -1,0 +1,51 @@
+"""The likelihood's settings: every value that cannot be is refused in one line that names it."""
+
+import math
+from typing import Any
+
+import pytest
+
+from tastemaker.errors import UsageError
+from tastemaker.models.links.base import NO_AIDS
+from tastemaker.models.links.likelihood import KINDS, Likelihood
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"weights": {"lable": 1.0}}, r"a weight for 'lable': .* label, grade, rating, comparison, ranking\."),
+        ({"weights": {"label": -1.0}}, r"the weight of labels is -1\.0; .* finite number of 0 or more"),
+        ({"weights": {"grade": math.nan}}, "the weight of grades is nan"),
+        ({"weights": {"label": 1.0, "ranking": math.inf}}, "the weight of rankings is inf"),
+        ({"ranking": "plackett"}, "ranking 'plackett': choose plackett-luce or pairs"),
+        ({"rating": "laplace"}, "rating 'laplace': choose normal or huber"),
+        ({"margin": -0.1}, r"margin -0\.1: must be a finite number of 0 or more"),
+        ({"margin": math.inf}, "margin inf: must be a finite number"),
+        ({"centring": -1.0}, r"centring -1\.0: must be a finite number of 0 or more"),
+        ({"centring": math.nan}, "centring nan: must be a finite number"),
+        ({"smoothing": -0.01}, r"smoothing -0\.01: must be at least 0 and below 0\.5"),
+        ({"smoothing": 0.5}, r"smoothing 0\.5: must be at least 0 and below 0\.5"),
+        ({"smoothing": math.nan}, "smoothing nan"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_one_line(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        Likelihood(**setting)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError, match="smooth"):
+        Likelihood(smooth=0.1)  # type: ignore[call-arg]
+
+
+def test_the_ends_of_every_range_are_fine() -> None:
+    Likelihood(weights=dict.fromkeys(KINDS, 0.0), margin=0.0, centring=0.0, smoothing=0.0)
+    Likelihood(weights=dict.fromkeys(KINDS, 1e6), margin=1e6, centring=1e6, smoothing=0.499)
+
+
+def test_the_defaults_believe_every_kind_as_it_is() -> None:
+    default = Likelihood()
+    assert (dict(default.weights), default.judges, default.ties) == ({}, None, True)
+    assert (default.smoothing, default.centring, default.length_control) == (0, 0, False)
+    assert Likelihood(margin=0.0) == NO_AIDS
