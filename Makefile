@@ -34,7 +34,7 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install  ## every benchmark; each ends in one JSON line (about an hour on two cores)
+bench: install  ## every benchmark; each ends in one JSON line (several hours on two cores)
 	$(BIN)/python benchmarks/imdb.py --backbone linear --target label
 	$(BIN)/python benchmarks/imdb.py --backbone linear --target rating --no-peer
 	$(BIN)/python benchmarks/score_memory.py
@@ -42,6 +42,18 @@ bench: install  ## every benchmark; each ends in one JSON line (about an hour on
 	rm -rf bench && $(BIN)/python benchmarks/imdb.py --backbone minilm --no-peer --out bench/minilm
 	$(BIN)/python benchmarks/score_speed.py --model bench/minilm
 	$(BIN)/python benchmarks/learning_curve.py --run bench/minilm
+	# 2,000 judgements of each kind, 3 seeds; then the same number of judged texts; then careless and reversed judges
+	$(BIN)/python benchmarks/playground_judgements.py
+	$(BIN)/python benchmarks/playground_judgements.py --count-by texts
+	$(BIN)/python benchmarks/playground_judgements.py --troubled
+	# 500 rankings of 9 answers, one pass: 4,500 texts, against 36,000 as pairs
+	$(BIN)/python benchmarks/rankings_speed.py
+	# 4,664 pairs of HH, 3 seeds; 904 segments of WMT-MQM, 4 fits, 3 seeds
+	$(BIN)/python benchmarks/hh.py
+	$(BIN)/python benchmarks/mqm.py
+	# 320 pairs four times over: TRL in bfloat16 and in float32, each with a run of ours
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[peers]'
+	$(BIN)/python benchmarks/pairs_speed.py
 
 lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock
 	$(PYTHON) scripts/lock.py

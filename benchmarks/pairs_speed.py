@@ -13,8 +13,9 @@ ships: no gradient checkpointing, and long texts are cut beforehand (it would le
 The trainer calls back after every step, and there ours takes its turn with the clock of the peer stopped. Loading and
 tokenizing do not count, nor do TRL's first two steps and, of ours, one step forwards and backwards before the first.
 Afterwards both are scored alike, in float32, on 200 held-out pairs (split by prompt): mean −ln σ(chosen − rejected),
-and the difference of the two with its standard error over pairs. RewardTrainer stops at a tokenizer without an
-eos_token, as BERT's is: it is given its sep_token for one. The last line is one JSON object.
+and the difference of the two with its standard error over pairs. Given texts, RewardTrainer
+crashes on a tokenizer without an eos_token, as BERT's is (TRL 1.16.0). Given token ids, as here, it does not; even so
+the sep_token is set for one. The last line is one JSON object.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def _token_rows(network: Network, pairs: list[Any]) -> list[dict[str, list[int]]
 def _peer(pairs: list[Any], given: argparse.Namespace, precision: str, ours: SteppedDescent) -> tuple[Network, float]:
     """Train TRL's on the pairs, ours taking turns; return the trained network and its pairs per second."""
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import RewardConfig, RewardTrainer
 
     class Turns(TrainerCallback):
@@ -104,8 +105,7 @@ def _peer(pairs: list[Any], given: argparse.Namespace, precision: str, ours: Ste
         trainer = RewardTrainer(
             network.module, config, train_dataset=rows, processing_class=network.tokenizer, callbacks=[turns]
         )
-        for name in ("PrinterCallback", "ProgressCallback"):  # they print to stdout
-            trainer.pop_callback(getattr(__import__("transformers.trainer_callback", fromlist=[name]), name))
+        trainer.remove_callback(PrinterCallback)  # prints to stdout
         trainer.train()
     trained = _network(given)
     trained.module.load_state_dict({name: tensor.cpu() for name, tensor in network.module.state_dict().items()})

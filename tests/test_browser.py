@@ -106,12 +106,13 @@ def hostile_judgements() -> list[Judgement]:
     return said
 
 
+@pytest.mark.slow
 def test_the_report_in_a_browser(opened: Callable[[Path], str], tmp_path: Path) -> None:
     said = hostile_judgements()
     title = f"A report of {HOSTILE}"
     write_report(evaluate(Lengths(), said, resamples=20), tmp_path / "report", title=title)
     dom = opened(tmp_path / "report" / "report.html")
-    assert_harmless(dom, title, SCRIPT, IMAGE, f"{SCRIPT}.csv:")
+    assert_harmless(dom, title, SCRIPT, IMAGE, f"{SCRIPT}.csv:", f"{HOSTILE} 2")
     assert dom.count("<img ") > 3
 
 
@@ -119,7 +120,7 @@ def test_the_doctors_page_in_a_browser(opened: Callable[[Path], str], tmp_path: 
     said = hostile_judgements()
     title = f"The health of {HOSTILE}"
     write_doctor_page(doctor([*said, *said[:5]], test=said[:9]), tmp_path / "doctor", title=title)
-    assert_harmless(opened(tmp_path / "doctor" / "doctor.html"), title, SCRIPT, f"{SCRIPT}.csv:2")
+    assert_harmless(opened(tmp_path / "doctor" / "doctor.html"), title, SCRIPT, f"{SCRIPT}.csv:2", f"{HOSTILE} 2")
 
 
 def test_a_page_that_runs_scripts_would_be_noticed(opened: Callable[[Path], str], tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def find_judges(division: Division, seed: int = 0) -> Judges | None:
     if not corpus.judges:
         return None
     units = corpus.units
-    folds = np.array([lot(seed, "fold", str(number)) % FOLDS for number in range(len(units))])
+    names = [min(corpus.examples[text].text for text in unit.texts) for unit in units]  # no row order in them
+    folds = np.array([lot(seed, "fold", name) % FOLDS for name in names])
     raw = torch.ones(len(corpus.judges))
     for _ in range(_ROUNDS):
         scores = _scores_unseen(corpus, fresh_model, folds, raw)

@@ -116,7 +116,8 @@ class Run:
         """Drop the checkpoints: the model is saved. Metrics and settings stay."""
         if self._board is not None:
             self._board.close()
-        for folder in self._checkpoints():
+        members = [] if self.folder is None else self.folder.glob("member-*/checkpoint-*")
+        for folder in [*self._checkpoints(), *members]:
             shutil.rmtree(folder)
 
     def _checkpoints(self) -> list[Path]:

@@ -123,11 +123,13 @@ def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] |
     return _through(module, tokenizer, texts, "left", position_ids=positions)
 
 
-def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float]:
+def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
     """Score single texts with CrossEncoder's own reading, network and activation (its `predict` insists on pairs)."""
     from sentence_transformers import CrossEncoder
 
     encoder = CrossEncoder(str(folder), device="cpu")
+    if encoder.tokenizer.chat_template is not None:
+        return "not possible: it puts plain texts through the chat template; render the chat and use transformers"
     scores = encoder.activation_fn(encoder(encoder.preprocess(texts))["scores"])
     values: list[float] = scores.reshape(len(texts)).float().tolist()
     return values

@@ -1,0 +1,155 @@
+"""What each kind of judgement, and each setting of the likelihood, does to a fit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tastemaker as tm
+from tastemaker.data.playground import gold_score, judgements
+from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.descent import Descent
+from tastemaker.learning.observation import ObservationModel
+from tastemaker.learning.run import Run
+from tastemaker.maths.statistics import kendall
+from tastemaker.models.backbones.tiny import make_tiny
+from tastemaker.models.links import links_from
+from tastemaker.models.links.likelihood import Likelihood
+
+GOOD, BAD = ("lovely", "bright", "moving", "clever", "warm"), ("dull", "clumsy", "grey", "tired", "empty")
+
+
+def film(good: int, draw: np.random.Generator, filler: int = 0) -> str:
+    words = [*draw.choice(GOOD, good), *draw.choice(BAD, 5 - good), *["and"] * filler]
+    return " ".join([*draw.permutation(words), f"film {draw.integers(10**6)}"])
+
+
+@pytest.mark.parametrize("backbone", ["linear", "tiny"])
+@pytest.mark.parametrize("kind", ["comparison", "ranking", "mixed"])
+def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
+    how: Any = {"backbone": "linear"}
+    if backbone == "tiny":
+        how = {"backbone": tm.Tiny(vocabulary=600, max_length=64), "training": {"epochs": 3, "lr": 2e-3}}
+    model = tm.fit(judgements(400, kind=kind, seed=3), **how)
+    unseen = [text for j in judgements(200, kind="label", seed=4) for text in j.texts]
+    tau = kendall(np.array(model.score(unseen)), np.array([gold_score(text) for text in unseen]))
+    assert tau > (0.35 if backbone == "linear" else 0.15), "a tiny network needs more than 400 judgements"
+
+
+def descent(found: list[tm.Judgement], likelihood: Likelihood | None = None, **training: Any) -> Descent:
+    links = links_from(found, likelihood or Likelihood())
+    corpus = Corpus.of(found, links)
+    network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
+    model = ObservationModel(links, likelihood or Likelihood(), corpus)
+    settings = tm.Training(**{"epochs": 1, "clip": 1e9, **training})
+    where: Any = {"device": torch.device("cpu"), "precision": torch.float32, "seed": 0, "run": Run(None, {})}
+    return Descent(network, model, corpus, corpus, settings, **where)
+
+
+def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    found: list[tm.Judgement] = [tm.Ranking([film(good, draw) for good in (5, 4, 3, 2, 1)]) for _ in range(12)]
+    run = descent(found, batch_size=20, evaluations=1)
+    rows: list[int] = []
+    forward = run.network.forward_heads
+    monkeypatch.setattr(run.network, "forward_heads", lambda batch: rows.append(len(batch.lengths)) or forward(batch))
+    for step in run.steps:
+        run._step([run.units[i] for i in step])
+    assert sum(rows) == 12 * 5
+    assert len(run.steps) == 3
+
+
+def test_the_token_budget_changes_memory_and_nothing_else_with_rankings() -> None:
+    found = judgements(40, kind="mixed", seed=2)
+    losses = []
+    for budget in (40, 100_000):
+        run = descent(found, batch_tokens=budget)
+        metrics = run._step(run.units)
+        losses.append((metrics["loss"], metrics["gradient_norm"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_order_of_the_judgements_changes_no_linear_score() -> None:
+    found = judgements(120, kind="mixed", seed=2)
+    train, held_out = tm.split(found, held_out=0.2)
+    texts = [text for j in held_out for text in j.texts]
+    there = tm.fit(train, held_out=held_out).score(texts)
+    back = tm.fit(train[::-1], held_out=held_out).score(texts)
+    assert there == pytest.approx(back, abs=2e-2)
+
+
+def test_a_kind_of_weight_zero_teaches_nothing() -> None:
+    draw = np.random.default_rng(1)
+    texts = [film(good, draw) for good in [0, 1, 4, 5] * 40]
+    said: list[tm.Judgement] = [tm.Label(text, n % 4 > 1) for n, text in enumerate(texts)]
+    lies: list[tm.Judgement] = [tm.Rating(text, -float(n % 4)) for n, text in enumerate(texts)]
+    held_out = [tm.Label(film(good, draw), good > 2) for good in [0, 1, 4, 5] * 10]
+    both = tm.fit([*said, *lies], held_out=held_out, likelihood=tm.Likelihood(weights={"rating": 0.0}))
+    assert tm.evaluate(both, held_out).as_dict()["accuracy"] == 1
+    alone = tm.fit(lies, held_out=lies)
+    assert alone.score(film(5, draw)) < alone.score(film(0, draw))
+
+
+def test_length_control_takes_the_length_out_of_the_score() -> None:
+    """Judges who like long texts as much as good ones: the score keeps the good and leaves the long."""
+    draw = np.random.default_rng(2)
+    found: list[tm.Judgement] = []
+    for _ in range(500):
+        pair = [(int(draw.integers(0, 6)), int(draw.integers(0, 30))) for _ in range(2)]
+        worth = [good + 0.15 * filler + draw.normal(scale=0.5) for good, filler in pair]
+        texts = [film(good, draw, filler) for good, filler in pair]
+        best = int(worth[1] > worth[0])
+        found.append(tm.Comparison(texts[best], texts[1 - best]))
+    train, held_out = tm.split(found, held_out=0.3)
+    plain = tm.evaluate(tm.fit(train, held_out=held_out), held_out).as_dict()
+    controlled = tm.fit(train, held_out=held_out, likelihood=tm.Likelihood(length_control=True))
+    after = controlled.contract.evaluation
+    before = after["length_control"]["before"]
+    assert plain["score_length_correlation"] > 0.4
+    assert abs(after["score_length_correlation"]) < 0.25 < before["score_length_correlation"]
+    assert after["length_control"]["effect"] > 0.1
+    assert before["accuracy"] > after["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize("backbone", ["linear", "tiny"])
+def test_the_anchor_is_the_reference_texts(backbone: str) -> None:
+    draw = np.random.default_rng(3)
+    reference = [tm.Example(film(good, draw)) for good in [3, 4, 5] * 10]
+    settings: Any = "linear" if backbone == "linear" else tm.Tiny(vocabulary=400, max_length=32)
+    training = None if backbone == "linear" else {"epochs": 1}
+    model = tm.fit(judgements(120, seed=1), backbone=settings, training=training, anchor=reference)
+    scores = model.score_all(reference).values
+    assert scores.mean() == pytest.approx(0, abs=1e-3)
+    assert scores.std() == pytest.approx(1, abs=1e-3)
+    assert model.contract.anchor is not None
+    assert model.contract.anchor.texts == 30
+
+
+def test_a_tie_where_there_are_none_is_named() -> None:
+    found = [tm.Comparison("a b", "c d"), tm.Comparison("e", "f", tie=True, where="votes.csv:7")]
+    with pytest.raises(tm.DataError, match=r"votes\.csv:7: a tie"):
+        tm.fit(found * 20, likelihood=tm.Likelihood(ties=False))
+
+
+def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
+    network = make_tiny(["user hello assistant fine"], vocabulary=300, max_length=64)
+    network.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    network.save(tmp_path / "base")
+    chat = (tm.Message("user", "How was it?"),)
+    found: list[tm.Judgement] = []
+    draw = np.random.default_rng(4)
+    for _ in range(60):
+        found.append(tm.Comparison(film(4, draw), film(1, draw), prompt=(*chat, tm.Message("user", str(len(found))))))
+    model = tm.fit(found, backbone=str(tmp_path / "base"), training={"epochs": 1}, out=tmp_path / "taste")
+    assert model.contract.template == "chat"
+    again: Any = tm.load(tmp_path / "taste").backbone
+    assert again.join(tm.Example("fine", chat)) == "<user>How was it?<assistant>fine"
+    assert again.join(tm.Example("fine")) == "fine"
+    bare = make_tiny(["hello"], vocabulary=300, max_length=64)
+    bare.save(tmp_path / "bare")
+    plain = tm.fit(found, backbone=str(tmp_path / "bare"), training={"epochs": 1})
+    assert plain.contract.template == "{prompt}\n\n{text}"
+    with pytest.raises(tm.UsageError, match="no chat template"):
+        tm.fit(found, backbone=tm.Encoder(str(tmp_path / "bare"), template="chat"), training={"epochs": 1})

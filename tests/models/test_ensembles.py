@@ -1,0 +1,122 @@
+"""Ensembles: the mean of members apart or of heads on one network, and how far they disagree."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tastemaker as tm
+from tastemaker.data.playground import judgements
+from tastemaker.learning.descent import Descent
+from tastemaker.models.scores import Scores
+
+TINY = tm.Tiny(vocabulary=400, max_length=48)
+QUICK = tm.Training(epochs=1, lr=1e-3, evaluations=2)
+TEXTS = ["The acting was brilliant.", "The story was dull.", "qwerty", "The ending was not good."]
+
+
+def fitted(out: Path | None, **how: Any) -> tm.RewardModel:
+    backbone = how.pop("backbone", TINY)
+    training = None if backbone == "linear" else QUICK
+    return tm.fit(judgements(150, kind="mixed", seed=1), backbone=backbone, training=training, out=out, **how)
+
+
+def test_uncertainty_and_caution_by_hand() -> None:
+    # members 1, 3 and 5: mean 3, standard deviation 2; 0 and 0 and 3: mean 1, deviation √3
+    members = np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 3.0]])
+    scores = Scores(members.mean(0), np.zeros(2, dtype=bool), members)
+    assert scores.uncertainty is not None
+    assert scores.uncertainty.tolist() == pytest.approx([2, 3**0.5])
+    assert scores.cautious(0).values.tolist() == [3, 1]
+    assert scores.cautious(0.5).values.tolist() == pytest.approx([2, 1 - 0.5 * 3**0.5])
+    assert scores.cautious("minimum").values.tolist() == [1, 0]
+    assert Scores.cat([scores, scores]).members is not None
+    assert Scores.cat([scores, scores]).uncertainty.tolist() == pytest.approx([2, 3**0.5] * 2)  # type: ignore[union-attr]
+
+
+def test_a_single_model_has_no_doubts_to_ask_for() -> None:
+    scores = Scores(np.zeros(1), np.zeros(1, dtype=bool))
+    assert scores.uncertainty is None
+    assert scores.cautious(0.0) is scores
+    with pytest.raises(tm.UsageError, match="--members 5"):
+        scores.cautious(1.0)
+    members = Scores(np.zeros(1), np.zeros(1, dtype=bool), np.zeros((2, 1)))
+    with pytest.raises(tm.UsageError, match="finite"):
+        members.cautious(float("nan"))
+
+
+@pytest.mark.parametrize("how", [{"backbone": "linear"}, {}, {"shared": True}], ids=["linear", "apart", "shared"])
+def test_the_score_is_the_members_mean_before_and_after_reloading(tmp_path: Path, how: dict[str, Any]) -> None:
+    model = fitted(tmp_path / "taste", members=3, **how)
+    again = tm.load(tmp_path / "taste")
+    examples = [tm.Example(text) for text in TEXTS]
+    before, after = model.score_all(examples), again.score_all(examples)
+    assert before.members is not None
+    assert after.members is not None
+    assert before.members.shape == (3, len(TEXTS))
+    np.testing.assert_allclose(before.values, before.members.mean(0), atol=1e-6)
+    np.testing.assert_allclose(after.members, before.members, atol=1e-5)
+    assert len({tuple(member.round(6)) for member in before.members}) == 3, "every member has its own opinion"
+    assert again.uncertainty(TEXTS) == pytest.approx(after.members.std(0, ddof=1).tolist(), abs=1e-4)
+    assert again.score(TEXTS[0], caution="minimum") == pytest.approx(after.members[:, 0].min(), abs=1e-4)
+    assert again.contract.proof["differences"], "and its proof is in the contract"
+
+
+def test_a_shared_ensemble_is_one_folder_that_transformers_opens(tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = fitted(tmp_path / "taste", members=3, shared=True)
+    module = AutoModelForSequenceClassification.from_pretrained(tmp_path / "taste").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "taste")
+    with torch.inference_mode():
+        theirs = [module(**tokenizer(text, return_tensors="pt")).logits.item() for text in TEXTS]
+    assert theirs == pytest.approx(model.score(TEXTS), abs=1e-3)
+    assert module.config.num_labels == 1
+
+
+def test_a_member_is_a_model_of_its_own(tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    fitted(tmp_path / "taste", members=2)
+    for number in range(2):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "taste" / f"member-{number}")
+    (tmp_path / "taste" / "member-1" / "model.safetensors").write_bytes(b"changed")
+    with pytest.raises(tm.ModelError, match="member-1"):
+        tm.load(tmp_path / "taste")
+
+
+def test_killed_between_members_it_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted(tmp_path / "whole", members=2)
+    run, calls = Descent.run, []
+
+    def killed(self: Descent) -> Any:
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(self)
+
+    monkeypatch.setattr(Descent, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "cut", members=2)
+    monkeypatch.setattr(Descent, "run", run)
+    fitted(tmp_path / "cut", members=2, resume=True)
+    for number in range(2):
+        name = f"member-{number}/model.safetensors"
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    assert not list((tmp_path / "cut").rglob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"members": 0}, "members 0"),
+        ({"members": 65}, "1 to 64"),
+        ({"members": 1, "shared": True}, "one member"),
+        ({"members": 3, "shared": True, "backbone": "linear"}, "no network"),
+    ],
+)
+def test_what_cannot_be(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(tm.UsageError, match=message):
+        fitted(None, **how)

