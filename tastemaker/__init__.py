@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tastemaker.data.read import read as read
     from tastemaker.data.read import read_examples as read_examples
     from tastemaker.data.readers.columns import Columns as Columns
+    from tastemaker.data.rows import from_row as from_row
+    from tastemaker.data.rows import to_row as to_row
     from tastemaker.data.split import split as split
     from tastemaker.errors import DataError as DataError
     from tastemaker.errors import InputError as InputError
@@ -85,11 +87,13 @@ _HOMES = {
     "evaluate": "tastemaker.evaluation.evaluate",
     "fetch": "tastemaker.data.fetch",
     "fit": "tastemaker.learning.fit",
+    "from_row": "tastemaker.data.rows",
     "load": "tastemaker.models.reward_model",
     "read": "tastemaker.data.read",
     "read_examples": "tastemaker.data.read",
     "score_file": "tastemaker.scoring",
     "split": "tastemaker.data.split",
+    "to_row": "tastemaker.data.rows",
     "write_doctor_page": "tastemaker.evaluation.doctor_page",
     "write_report": "tastemaker.evaluation.report",
 }
@@ -125,11 +129,13 @@ __all__ = [
     "evaluate",
     "fetch",
     "fit",
+    "from_row",
     "load",
     "read",
     "read_examples",
     "score_file",
     "split",
+    "to_row",
     "write_doctor_page",
     "write_report",
 ]

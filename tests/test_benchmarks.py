@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.judgements import Comparison, Rating, Ranking
+from tastemaker.data.judgements import Comparison, Ranking, Rating
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -36,6 +36,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         word = words[number % 6]
         text = f"A {word} film, number {number}."
         judgements += [tm.Label(text, number % 6 < 3), tm.Grade(text, 10 - number % 6)]
+        other = f"An empty film, number {number}."
+        judgements += [tm.Comparison(text, other, prompt=str(number), judge="ann"), tm.Ranking([text, other])]
     tm.fit(judgements, backbone=tm.Tiny(max_length=32), epochs=1, out=out)
     return out
 
@@ -81,8 +83,22 @@ def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
             counts[place] += 1
+    _write_judgements(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _write_judgements(folder: Path) -> None:
+    """Write the README's files of comparisons, rankings and labels: judgements of the playground."""
+    from tastemaker.data.playground import judgements
+    from tastemaker.data.rows import to_row
+
+    for name, kind, seed in (("comparisons", "comparison", 0), ("rankings", "ranking", 1), ("unseen", "mixed", 2)):
+        rows = [to_row(j) for j in judgements(150, kind=kind, seed=seed)]  # type: ignore[arg-type]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    labels = [j for j in judgements(100, kind="label", seed=3) if isinstance(j, tm.Label)]
+    lines = [f'"{j.text}",{str(j.positive).lower()}' for j in labels]
+    (folder / "labels.csv").write_text("\n".join(["text,label", *lines]) + "\n")
 
 
 def _blocks(language: str) -> list[str]:
@@ -111,7 +127,8 @@ def test_the_readmes_commands_run(little_imdb: Path, capsys: pytest.CaptureFixtu
             main(command[1:])
         assert ended.value.code == 0, (command, capsys.readouterr().err)
         ran.append(command[1])
-    assert ran == ["fit", "score", "evaluate"]
+    assert ran == ["fit", "score", "evaluate", "doctor", "fit", "fit", "fit", "score", "evaluate"]
+    assert (little_imdb / "checkup" / "doctor.html").is_file()
     assert (little_imdb / "report" / "report.html").is_file()
 
 

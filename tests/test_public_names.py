@@ -35,11 +35,13 @@ PUBLIC = [
     "evaluate",
     "fetch",
     "fit",
+    "from_row",
     "load",
     "read",
     "read_examples",
     "score_file",
     "split",
+    "to_row",
     "write_doctor_page",
     "write_report",
 ]
