@@ -49,8 +49,9 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
         train, held_out = by_document([*segments, same], 0.25, seed)
         learned, measured = ({s.document for s in part} for part in (train, held_out))
         assert not learned & measured
-        assert {s.source for s in held_out} == {"ted", "gmt2023"}
-        assert len(measured) == 4 or "ted 7" in measured  # a quarter of each source's segments: two documents of eight
+        for source, all_of_them in (("ted", 25), ("gmt2023", 24)):  # a quarter, filled up to whole documents of 3 or 4
+            held = sum(s.source == source for s in held_out)
+            assert all_of_them / 4 <= held < all_of_them / 4 + 4
         assert not {s.ranking.prompt for s in train} & {s.ranking.prompt for s in held_out}
     prompt = segments[0].ranking.prompt
     ratings = [Rating("x", -0.5, prompt=prompt), Rating("y", -3.0, prompt=prompt)]

@@ -144,3 +144,8 @@ def test_a_prompt_as_one_text() -> None:
     assert plain("Which film?") == "Which film?"
     assert plain(CHAT) == "system: Be brief.\n\nuser: Which film?"
     assert plain(()) == ""
+
+
+def test_a_text_is_no_ranking() -> None:
+    with pytest.raises(DataError, match="the tiers are one text"):
+        Ranking("ab")  # type: ignore[arg-type]

@@ -146,18 +146,6 @@ def test_all_rankings_of_three_sum_to_one(comparisons: ModuleType, scores: list[
     assert found.exp().sum().item() == pytest.approx(1, abs=1e-9)
 
 
-def test_all_choices_of_the_best_sum_to_one(comparisons: ModuleType) -> None:
-    every = [tier for tier in product((0, 1), repeat=4) if 1 <= tier.count(0) <= 2]
-    found = comparisons.plackett_luce_log_likelihood(
-        doubles(0.3, -2, 1.7, 0).expand(len(every), 4),
-        torch.tensor(every),
-        torch.ones(len(every), dtype=torch.long),
-        doubles(0, -0.4),
-    )
-    assert len(every) == 10
-    assert found.exp().sum().item() == pytest.approx(1, abs=1e-12)
-
-
 @given(first=st.floats(-20, 20), second=st.floats(-20, 20), log_ties=st.floats(-5, 3))
 def test_two_texts_are_davidsons(comparisons: ModuleType, first: float, second: float, log_ties: float) -> None:
     scores, tier, stages = doubles(first, second).expand(3, 2), [[0, 1], [1, 0], [0, 0]], torch.tensor([2, 2, 1])

@@ -132,13 +132,13 @@ class RankingLink(Link):
         return torch.tensor(rows, dtype=torch.long).reshape(len(judgements), longest + 1)
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """scores: [m, K], anything where there is no text."""
+        """scores: [m, K], any finite number where there is no text."""
         stages, tier, s = targets[:, 0], targets[:, 1:], self.slope * scores
         if self.by == "pairs":
             return pairs_log_likelihood(s, tier, stages, self.log_ties[0] if len(self.log_ties) else None)
         is_chosen = (tier >= 0) & (tier < stages[:, None])
         same = (tier[:, :, None] == tier[:, None, :]) & is_chosen[:, :, None]
-        return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(int(same.sum(2).max())))
+        return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(int(same.sum(2).max()) if same.numel() else 1))
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the probability that each text is the best of its list [m, K]; −inf marks where there is no text."""
