@@ -31,7 +31,7 @@ from tastemaker.maths.statistics import kendall
 
 def said(given: argparse.Namespace, kind: Any, judges: Sequence[Judge], seed: int) -> list[Judgement]:
     """Return so many judgements of a kind, or as many as are about so many texts."""
-    found = judgements(given.count, kind=kind, judges=judges, seed=seed)
+    found = judgements(given.count, kind=kind, judges=judges, seed=seed, answers=given.answers)
     if given.count_by == "judgements":
         return found
     texts = np.cumsum([len(judgement.texts) for judgement in found])
@@ -115,6 +115,7 @@ def main() -> None:
     options.add_argument("--epochs", type=int, help="the backbone's own unless told")
     options.add_argument("--count", type=int, default=2000)
     options.add_argument("--count-by", choices=["judgements", "texts"], default="judgements")
+    options.add_argument("--answers", type=int, nargs=2, default=(3, 6), help="the fewest and most of a ranking")
     options.add_argument("--unseen", type=int, default=500)
     options.add_argument("--troubled", action="store_true")
     options.add_argument("--judges", type=int, default=20, help="with --troubled: how many")
@@ -127,6 +128,7 @@ def main() -> None:
         "backbone": given.backbone,
         "count": given.count,
         "count_by": given.count_by,
+        "answers": list(given.answers),
         "unseen": given.unseen,
         "seeds": given.seeds,
         "troubled": {"careless": given.careless, "reversed": given.reversed} if given.troubled else None,

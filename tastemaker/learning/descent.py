@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.errors import TrainingError
+from tastemaker.learning.calibration import calibrated
 from tastemaker.learning.corpus import Corpus, Unit
 from tastemaker.learning.observation import ObservationModel, links_alone
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones.network import Network
 from tastemaker.models.batching import by_length, collate, training_steps, whole_units
+from tastemaker.models.scores import Scores
 from tastemaker.progress import progress
 
 Tokens = NDArray[np.int32]
@@ -173,7 +175,9 @@ class Descent:
         scores = torch.zeros(len(self.held_out))
         for part in by_length([len(i) for i in self.held_out_ids], self.training.batch_tokens):
             scores[part] = self._scores([self.held_out_ids[i] for i in part])[0].mean(1).cpu()
-        model = links_alone(self.model.links)
+        # links are fitted once more at the end, so what counts is how good the scores are once they have been
+        found = Scores(scores.double().numpy(), np.zeros(len(scores), dtype=bool))
+        model = links_alone(calibrated(self.model, found, self.held_out.evidence))
         count = sum(len(e) for e in self.held_out.evidence.values())
         loss = -float(model.log_likelihood(scores, self.held_out.evidence)) / count
         if loss < self.standing.best_loss:

@@ -19,6 +19,8 @@ from tastemaker.models.links.likelihood import Likelihood
 _LENGTH_PULL = 30.0
 """How strongly score and length are held uncorrelated, per text; large enough to leave little, small enough to fit."""
 
+_PRIOR_SD = 0.5
+
 _MEMORY = 0.95  # of the covariance of score and length, from step to step
 
 
@@ -26,7 +28,7 @@ class Reliabilities(nn.Module):
     """How closely each judge follows the score: 1 as closely as anybody, 0 not at all, −1 turned around.
 
     A judge of reliability ρ answers as the average judge would answer texts whose scores lie ρ times as far from the
-    neutral one (the discrimination of item response theory). ρ = tanh r, with a Normal(1, 1) prior on each r.
+    neutral one (the discrimination of item response theory). ρ = tanh r, with a Normal(1, ½) prior on each r.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -41,7 +43,7 @@ class Reliabilities(nn.Module):
 
     def log_prior(self) -> Tensor:
         """Return the log-density of the prior, less its constant."""
-        return -0.5 * ((self.raw - 1) ** 2).sum()
+        return -0.5 * (((self.raw - 1) / _PRIOR_SD) ** 2).sum()
 
 
 class LengthEffect(nn.Module):

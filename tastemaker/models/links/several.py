@@ -138,7 +138,8 @@ class RankingLink(Link):
             return pairs_log_likelihood(s, tier, stages, self.log_ties[0] if len(self.log_ties) else None)
         is_chosen = (tier >= 0) & (tier < stages[:, None])
         same = (tier[:, :, None] == tier[:, None, :]) & is_chosen[:, :, None]
-        return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(int(same.sum(2).max()) if same.numel() else 1))
+        largest = int(same.sum(2).max()) if same.numel() else 1
+        return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(largest))
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the probability that each text is the best of its list [m, K]; −inf marks where there is no text."""
