@@ -19,7 +19,7 @@ from tastemaker.models.links.likelihood import Likelihood
 _LENGTH_PULL = 30.0
 """How strongly score and length are held uncorrelated, per text; large enough to leave little, small enough to fit."""
 
-_PRIOR_SD = 0.5
+_PRIOR_SCALE = 0.3
 
 _MEMORY = 0.95  # of the covariance of score and length, from step to step
 
@@ -28,7 +28,7 @@ class Reliabilities(nn.Module):
     """How closely each judge follows the score: 1 as closely as anybody, 0 not at all, −1 turned around.
 
     A judge of reliability ρ answers as the average judge would answer texts whose scores lie ρ times as far from the
-    neutral one (the discrimination of item response theory). ρ = tanh r, with a Normal(1, ½) prior on each r.
+    neutral one (the discrimination of item response theory). ρ = tanh r; `log_prior` says what is believed of r before.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -41,9 +41,15 @@ class Reliabilities(nn.Module):
         """Return the reliabilities of judges by number; 1 for nobody known (−1)."""
         return torch.where(judge < 0, 1.0, torch.tanh(self.raw)[judge.clamp(min=0)])
 
-    def log_prior(self) -> Tensor:
-        """Return the log-density of the prior, less its constant."""
-        return -0.5 * (((self.raw - 1) / _PRIOR_SD) ** 2).sum()
+    def log_prior(self, *, most_alike: bool) -> Tensor:
+        """Return the log-density of the prior of r, less its constant.
+
+        Normal(1, 1), which lets everybody be found wherever they are; or, with `most_alike`, Cauchy(1, 0.3): judges who
+        are like the others are drawn together, and whoever has been found far from them is hardly held back.
+        """
+        if most_alike:
+            return -torch.log1p(((self.raw - 1) / _PRIOR_SCALE) ** 2).sum()
+        return -0.5 * ((self.raw - 1) ** 2).sum()
 
 
 class LengthEffect(nn.Module):

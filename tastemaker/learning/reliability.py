@@ -2,8 +2,9 @@
 
 A fit that learned reliabilities beside its weights would explain careless judges as well as careful ones: it has more
 weights than texts. So the linear backbone is fitted on two thirds of the units and scores the last third, for each
-third; on those scores the links and all reliabilities are fitted together (Reliabilities' prior included), and once
-more with the judges believed accordingly. The fit that follows, linear or network, takes them as they are.
+third; on those scores the links and all reliabilities are fitted together. That is done twice, the second time with
+the judges believed accordingly, and a third time with the prior that most of them are alike. The fit that follows,
+linear or network, takes them as they are.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from tastemaker.learning.observation import ObservationModel, Reliabilities, one
 from tastemaker.models.backbones.linear import Linear
 
 FOLDS = 3
-_ROUNDS = 2
 _INTERVAL = 1.96
 _STEP = 1e-3  # of the difference that measures curvature
 
@@ -59,9 +59,9 @@ def find_judges(division: Division, seed: int = 0) -> Judges | None:
     names = [min(corpus.examples[text].text for text in unit.texts) for unit in units]  # no row order in them
     folds = np.array([lot(seed, "fold", name) % FOLDS for name in names])
     raw = torch.ones(len(corpus.judges))
-    for _ in range(_ROUNDS):
+    for most_alike in (False, False, True):
         scores = _scores_unseen(corpus, fresh_model, folds, raw)
-        raw, sd = _fitted(corpus, fresh_model(), scores)
+        raw, sd = _fitted(corpus, believing(fresh_model(), raw), scores, most_alike=most_alike)
     made = torch.cat([found.judge[found.judge >= 0] for found in corpus.evidence.values()])
     return Judges(corpus.judges, raw, sd, torch.bincount(made, minlength=len(corpus.judges)))
 
@@ -87,8 +87,11 @@ def believing(model: ObservationModel, raw: Tensor) -> ObservationModel:
     return model
 
 
-def _fitted(corpus: Corpus, model: ObservationModel, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return raw reliabilities and their standard deviations, fitted with the links to given scores, in float64."""
+def _fitted(corpus: Corpus, model: ObservationModel, scores: Tensor, *, most_alike: bool) -> tuple[Tensor, Tensor]:
+    """Return raw reliabilities and their standard deviations, fitted with the links to given scores, in float64.
+
+    The search begins at what the model believes of its judges.
+    """
     model = model.double().requires_grad_(True)
     assert isinstance(model.reliabilities, Reliabilities)
     model.length = None  # scores of a controlled fit carry no length; what is left of it is noise to every judge
@@ -96,7 +99,7 @@ def _fitted(corpus: Corpus, model: ObservationModel, scores: Tensor) -> tuple[Te
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def negative_posterior() -> Tensor:
-        return -(model.log_likelihood(scores, corpus.evidence) + reliabilities.log_prior())
+        return -(model.log_likelihood(scores, corpus.evidence) + reliabilities.log_prior(most_alike=most_alike))
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -90,7 +90,9 @@ def test_a_reversed_judge_says_the_opposite() -> None:
 def test_the_prior_of_reliabilities_by_hand() -> None:
     reliabilities = Reliabilities(["ann", "bob"])
     reliabilities.raw.data.copy_(torch.tensor([2.0, -1.0]))
-    assert reliabilities.log_prior().item() == pytest.approx(-0.5 * (1 + 4) / 0.5**2)
+    assert reliabilities.log_prior(most_alike=False).item() == pytest.approx(-0.5 * (1 + 4))
+    alike = -math.log(1 + 1 / 0.09) - math.log(1 + 4 / 0.09)
+    assert reliabilities.log_prior(most_alike=True).item() == pytest.approx(alike, rel=1e-5)
     assert reliabilities(torch.tensor([1, -1])).tolist() == pytest.approx([math.tanh(-1), 1.0])
 
 
