@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import DataError, StorageError
+from tastemaker.learning.crossfit import cross_fit
 from tastemaker.learning.division import divide
 from tastemaker.learning.learner import Learner, check_members, chosen_training
-from tastemaker.learning.reliability import find_judges
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Encoder, Linear, Tiny, choose_backbone
@@ -74,7 +74,7 @@ def fit(
         finished = RewardModel.load(folder)
         check_same(finished.contract.settings, asked)
         return finished
-    learner = Learner(chosen.settings, division, training, device, precision, find_judges(division, seed))
+    learner = Learner(chosen.settings, division, training, device, precision, cross_fit(division, seed))
     model = learner.reward_model(run, asked, seed=seed, members=members, shared=shared, anchor=anchor)
     model.contract = replace(model.contract, labels=dict(labels or {}))
     if folder is not None:

@@ -11,10 +11,10 @@ from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
 from tastemaker.learning.convex import fit_linear
 from tastemaker.learning.corpus import Corpus
+from tastemaker.learning.crossfit import CrossFit
 from tastemaker.learning.division import Division
 from tastemaker.learning.finish import finish
 from tastemaker.learning.observation import ObservationModel
-from tastemaker.learning.reliability import Judges, believing
 from tastemaker.learning.run import Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Backbone, Chosen, Encoder, Linear, Tiny
@@ -56,14 +56,14 @@ def chosen_training(
 
 @dataclass(frozen=True)
 class Learner:
-    """What is learned from, and how. training: None for a linear backbone. judges: None to believe all alike."""
+    """What is learned from, and how. training: None for a linear backbone."""
 
     settings: Linear | Encoder | Tiny
     division: Division
     training: Training | None
     device: DeviceWish
     precision: TrainingWish
-    judges: Judges | None
+    found: CrossFit
 
     def reward_model(
         self,
@@ -76,7 +76,7 @@ class Learner:
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Learn the linear model and, if that was asked for, the network beside it; return the finished model."""
-        known = self.judges.as_dict() if self.judges else None
+        known = self.found.judges.as_dict() if self.found.judges else None
         finishing: dict[str, Any] = {"judges": known, "anchor": anchor}
         baseline = None
         if not isinstance(self.settings, Linear):
@@ -109,8 +109,7 @@ class Learner:
         return Ensemble(backbones), model, steps
 
     def _observation(self) -> ObservationModel:
-        model = self.division.fresh_model()
-        return believing(model, self.judges.raw) if self.judges else model
+        return self.found.prepared(self.division.fresh_model())
 
     def _linear(self, corpus: Corpus, settings: Linear, seed: int) -> tuple[Backbone, ObservationModel]:
         model = self._observation()

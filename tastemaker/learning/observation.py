@@ -34,7 +34,7 @@ class Reliabilities(nn.Module):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        # found on texts that a fit has not seen (`reliability.py`): a fit that learned them would explain everybody
+        # found on texts that a fit has not seen (`crossfit.py`): a fit that learned them would explain everybody
         self.raw = nn.Parameter(torch.ones(len(names)), requires_grad=False)
 
     def forward(self, judge: Tensor) -> Tensor:

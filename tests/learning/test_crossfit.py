@@ -5,11 +5,11 @@ from functools import cache
 import pytest
 import torch
 
-from tastemaker.data.judgements import Judgement, Label
+from tastemaker.data.judgements import Judgement, Label, Rating
 from tastemaker.data.playground import CAREFUL_JUDGES, Judge, judgements, troubled
 from tastemaker.errors import DataError
+from tastemaker.learning.crossfit import Judges, cross_fit
 from tastemaker.learning.division import divide
-from tastemaker.learning.reliability import Judges, find_judges
 from tastemaker.models.links.likelihood import Likelihood
 
 CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
@@ -17,7 +17,7 @@ CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
 
 def found(kind: str, seed: int, n: int = 600) -> Judges:
     said = judgements(n, kind=kind, judges=CROWD, seed=seed)
-    judges = find_judges(divide(said, None, Likelihood(), 0))
+    judges = cross_fit(divide(said, None, Likelihood(), 0)).judges
     assert judges is not None
     return judges
 
@@ -51,7 +51,7 @@ def test_who_is_careless_or_reversed_is_found(kind: str, seed: int) -> None:
 
 
 def test_comparisons_alone_put_judges_in_order() -> None:
-    # 600 comparisons say less than 600 labels and grades: the careless are not found as low, but stand between the others
+    # 600 comparisons say less than 600 labels: the careless are not found as low, but stand between the others
     careful, careless, turned = by_character(of_crowd("comparison", 0))
     lowest = min(row["reliability"] for row in careful)
     assert all(turned[0]["reliability"] < row["reliability"] < lowest for row in careless)
@@ -115,7 +115,7 @@ def test_judges_are_learned_or_not_as_the_settings_say() -> None:
     assert judges_of(few, Likelihood(judges=True)) == ("ann", "bo")
     assert judges_of(labels(("ann", 4)), Likelihood(judges=True)) == ("ann",)
     assert judges_of(many, Likelihood(judges=False)) == ()
-    assert find_judges(divide(many, [Label("x", True)], Likelihood(judges=False), 0)) is None
+    assert cross_fit(divide(many, [Label("x", True)], Likelihood(judges=False), 0)).judges is None
 
 
 def test_judges_without_a_name_cannot_be_learned() -> None:
@@ -125,7 +125,27 @@ def test_judges_without_a_name_cannot_be_learned() -> None:
 
 def test_one_careful_judge_is_believed() -> None:
     said = judgements(200, judges=[CAREFUL_JUDGES[0], Judge("nobody", carelessness=1.0)], seed=3)
-    judges = find_judges(divide(said, None, Likelihood(judges=True), 0))
+    judges = cross_fit(divide(said, None, Likelihood(judges=True), 0)).judges
     assert judges is not None
     rows = judges.as_dict()
     assert rows["Ada"]["reliability"] > rows["nobody"]["reliability"] + 0.2
+
+
+def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
+    """Ratings of an exact judge beside labels that are half coin flips: seen on unseen texts alone."""
+    exact = judgements(400, kind="rating", judges=[Judge("a")], seed=5)
+    vague = judgements(400, kind="label", judges=[Judge("b", carelessness=0.6)], seed=6)
+    division = divide([*exact, *vague], None, Likelihood(judges=False), 0)
+    found = cross_fit(division)
+    assert found.judges is None
+    assert found.log_sd is not None
+    assert found.log_sd < -0.1
+    assert found.slopes[Label] == 1
+    prepared = found.prepared(division.fresh_model())
+    assert prepared.links[Rating].slope.item() == pytest.approx(found.slopes[Rating])
+    assert prepared.links[Rating].log_sd.item() == pytest.approx(found.log_sd)
+
+
+def test_one_kind_alone_is_taken_as_it_comes() -> None:
+    found = cross_fit(divide(judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0))
+    assert (found.slopes, found.log_sd, found.judges) == ({}, None, None)
