@@ -41,7 +41,7 @@ LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese"}
 def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Make data, fit `linear` and `tiny`, score a few sentences, measure against gold, write reports into `folder`.
 
-    texts: judged reviews to learn from, for each language. Returns what was found, JSON-ready.
+    texts: judgements to learn from, for each language. Returns what was found, JSON-ready.
     """
     started = time.monotonic()
     found: dict[str, Any] = {"folder": str(folder), "languages": {}}

@@ -17,7 +17,7 @@ Example:
 
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for data, models and reports.")] = Path("demo"),
-    texts: Annotated[int, typer.Option(help="Judged reviews to learn from, for each language.")] = 6000,
+    texts: Annotated[int, typer.Option(help="Judgements to learn from, for each language.")] = 3000,
     seed: o.Seed = 0,
     json: o.Json = False,
     quiet: o.Quiet = False,
