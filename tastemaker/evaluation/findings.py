@@ -230,7 +230,8 @@ def slice_rows(evaluation: Evaluation) -> list[list[str]]:
 
 def _verdicts(evaluation: Evaluation) -> Iterator[str]:
     for found in evaluation.kinds:
-        yield from verdicts_of(found.yardstick, found.measured, found.kind)
+        about = f"{found.kind.capitalize()}s: " if len(evaluation.kinds) > 1 else ""
+        yield from (about + said for said in verdicts_of(found.yardstick, found.measured, found.kind))
     yield on_length(evaluation.score_length_correlation)
     yield from _on_duplicates(evaluation)
     if evaluation.truncated:

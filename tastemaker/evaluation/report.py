@@ -46,7 +46,7 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
     copied = np.flatnonzero(evaluation.duplicates.in_training)[:_SHOWN_COPIES]
     return template.render(
         title=title,
-        judgements=" and ".join(f"{found.n:,} {found.kind}s" for found in evaluation.kinds),
+        judgements=", ".join(f"{found.n:,} {found.kind}s" for found in evaluation.kinds),
         texts=f"{len(evaluation.examples):,}",
         tiles=list(_tiles(evaluation)),
         verdicts=evaluation.verdicts(),
