@@ -1,5 +1,6 @@
 """`tastemaker evaluate`: how far to trust a reward model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,22 +22,12 @@ Rows of RewardBench 2 are recognised and scored by its own rule:
 """
 
 
+@o.gathers(reading=o.Reading)
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker fit`.")],
     source: Annotated[str, typer.Argument(help="aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name.")],
-    split: Annotated[str | None, typer.Option(help="Which part of the source: test where it has one.")] = None,
+    reading: o.Reading,
     report: Annotated[Path | None, typer.Option(help="Write report.html, report.png, evaluation.json there.")] = None,
-    target: o.Target = None,
-    limit: o.Limit = None,
-    seed: o.Seed = 0,
-    text_column: o.TextColumn = None,
-    prompt_column: o.PromptColumn = None,
-    label_column: o.LabelColumn = None,
-    grade_column: o.GradeColumn = None,
-    rating_column: o.RatingColumn = None,
-    positive: o.Positive = None,
-    scale: o.Scale = None,
-    format: o.Format = None,
     skip_bad: o.SkipBad = False,
     config: o.Config = None,
     json: o.Json = False,
@@ -44,49 +35,48 @@ def evaluate(
 ) -> None:
     """Measure a reward model on judged texts it has not seen."""
     import tastemaker as tm
-    from tastemaker.data.read import has_splits
     from tastemaker.evaluation.rewardbench import evaluate_rewardbench
 
     taste = tm.load(model)
-    positive = positive or taste.contract.labels.get("positive")
-    grades = taste.contract.links.get("grade")
-    scale = scale or (f"{grades['lowest']},{grades['highest']}" if grades else None)
-    split = split or ("test" if has_splits(source) else None)
-    items = None if any((text_column, label_column, grade_column, rating_column)) else _items(source, split, format)
+    reading = _like_the_training(reading, taste.contract, source)
+    items = _items(source, reading)
     if items is not None:
         found = evaluate_rewardbench(taste, items)
         o.say_json(found.as_dict()) if json else o.say(str(found))
         return
-    columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
-    how: dict[str, Any] = {
-        "split": split,
-        "target": target,
-        "limit": limit,
-        "seed": seed,
-        "columns": columns,
-        "format": format,
-    }
-    judgements, bad = o.read_sources([source], skip_bad=skip_bad, quiet=quiet, **how)
-    measured = tm.evaluate(
-        taste,
-        judgements,
-        baseline=taste.baseline,
-        training_fingerprints=taste.training_fingerprints,
-        seed=seed,
-    )
+    skipped: list[Any] | None = [] if skip_bad else None
+    judgements = reading.judgements([source], skipped)
+    o.note_skipped(skipped or [], quiet=quiet)
+    known: dict[str, Any] = {"baseline": taste.baseline, "training_fingerprints": taste.training_fingerprints}
+    measured = tm.evaluate(taste, judgements, seed=reading.seed, **known)
     if report is not None:
         tm.write_report(measured, report)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if json:
-        o.say_json(measured.as_dict() | ({"skipped": len(bad)} if skip_bad else {}))
+        o.say_json(measured.as_dict() | ({} if skipped is None else {"skipped": len(skipped)}))
     else:
         o.say(str(measured))
 
 
-def _items(source: str, split: str | None, format: str | None) -> Any:
+def _like_the_training(reading: o.Reading, contract: Any, source: str) -> o.Reading:
+    """Return how to read, completed by what the model learned from; the split `test` of a source that has splits."""
+    from tastemaker.data.read import has_splits
+
+    grades = contract.links.get("grade")
+    return replace(
+        reading,
+        positive=reading.positive or contract.labels.get("positive"),
+        scale=reading.scale or (f"{grades['lowest']},{grades['highest']}" if grades else None),
+        split=reading.split or ("test" if has_splits(source) else None),
+    )
+
+
+def _items(source: str, reading: o.Reading) -> Any:
+    """Return RewardBench 2's rows, where the source holds them and no column was named."""
     from tastemaker.data.read import rewardbench_items
 
-    return rewardbench_items(source, split=split, format=format)
+    named = (reading.text_column, reading.label_column, reading.grade_column, reading.rating_column)
+    return None if any(named) else rewardbench_items(source, split=reading.split, format=reading.format)
 
 
 evaluate.__doc__ = EXAMPLE

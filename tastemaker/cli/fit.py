@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,42 +25,105 @@ The classic recipe, DistilBERT on IMDB:
 """
 
 
+Given = dict[str, Any]
+"""Options by name, those that were given."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a backbone reads and how a network is trained; what is left out is the backbone's recipe."""
+
+    epochs: Annotated[int | None, typer.Option(help="Passes over the texts; default: the backbone's recipe.")] = None
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate of AdamW.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Texts a step.")] = None
+    batch_tokens: Annotated[int | None, typer.Option(help="Most tokens through the network at once.")] = None
+    evaluations: Annotated[int | None, typer.Option(help="Held-out evaluations in the run.")] = None
+    patience: Annotated[int | None, typer.Option(help="Evaluations without a gain that end the run.")] = None
+    max_length: Annotated[int | None, typer.Option(help="Tokens that are read of a text.")] = None
+    cut: Annotated[
+        Literal["left", "right"] | None, typer.Option(help="Cut long texts on the left (keep the end) or right.")
+    ] = None
+    dropout: Annotated[float | None, typer.Option(help="Dropout of the network while it trains.")] = None
+    template: Annotated[
+        str | None, typer.Option(help="How prompt and text are joined: '{prompt} {text}', or chat for the tokenizer's.")
+    ] = None
+
+    @property
+    def training(self) -> Given:
+        """The settings of the training loop that were given."""
+        return self._given("epochs", "lr", "batch_size", "batch_tokens", "evaluations", "patience")
+
+    def settings(self, backbone: str) -> Any:
+        """Return the backbone's settings, completed. Raises UsageError for an option that means nothing to it."""
+        from tastemaker.errors import UsageError
+        from tastemaker.models.backbones import Linear, choose_backbone
+
+        chosen = self._given("max_length", "cut", "dropout", "template")
+        found = choose_backbone(backbone).settings
+        known = {f.name for f in fields(found)}
+        ignored = [name for name in chosen if name not in known]
+        if isinstance(found, Linear):
+            ignored += list(self.training)
+        if ignored:
+            option = "--" + ignored[0].replace("_", "-")
+            raise UsageError(f"{option} has no meaning for the backbone {backbone!r}. Leave it out.")
+        return replace(found, **chosen)
+
+    def _given(self, *names: str) -> Given:
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class Believing:
+    """How judgements are believed: the options behind `Likelihood`."""
+
+    weight: Annotated[
+        list[str] | None, typer.Option(help="What the judgements of a kind count: comparison=2. May be repeated.")
+    ] = None
+    judges: Annotated[
+        bool | None, typer.Option(help="Learn how reliable each judge is; default: where two or more are named.")
+    ] = None
+    ties: Annotated[bool, typer.Option("--ties/--no-ties", help="Whether two texts can be equally good.")] = True
+    ranking: Annotated[
+        Literal["plackett-luce", "pairs"], typer.Option(help="How rankings are believed; pairs: as InstructGPT does.")
+    ] = "plackett-luce"
+    rating_loss: Annotated[Literal["normal", "huber"], typer.Option(help="huber: outliers pull less.")] = "normal"
+    margin: Annotated[float, typer.Option(help="Units of score by which a margin of 1 asks the better to lead.")] = 1.0
+    label_smoothing: Annotated[float, typer.Option(help="Share of labels and comparisons taken for slips.")] = 0.0
+    centring: Annotated[float, typer.Option(help="Pull of the mean score of texts judged together to 0.")] = 0.0
+    length_control: Annotated[
+        bool, typer.Option("--length-control", help="Fit the score so that it does not carry the texts' length.")
+    ] = False
+
+    @property
+    def likelihood(self) -> Any:
+        """The likelihood's settings. Raises UsageError for a value that cannot be."""
+        from tastemaker.models.links.likelihood import Likelihood
+
+        return Likelihood(
+            weights=_weights(self.weight or []),
+            judges=self.judges,
+            ties=self.ties,
+            ranking=self.ranking,
+            rating=self.rating_loss,
+            margin=self.margin,
+            smoothing=self.label_smoothing,
+            centring=self.centring,
+            length_control=self.length_control,
+        )
+
+
+@o.gathers(learning=Learning, believing=Believing, reading=o.Reading)
 def fit(
     sources: Annotated[
         list[str], typer.Argument(help="aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name.")
     ],
     out: Annotated[Path, typer.Option(help="The folder that the reward model is saved in.")],
+    learning: Learning,
+    believing: Believing,
+    reading: o.Reading,
     backbone: Annotated[str, typer.Option(help="linear, tiny, minilm, a model folder or a hub name.")] = "linear",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the texts; default: the backbone's recipe.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate of AdamW.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts a step.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Most tokens through the network at once.")] = None,
-    evaluations: Annotated[int | None, typer.Option(help="Held-out evaluations in the run.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Evaluations without a gain that end the run.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens that are read of a text.")] = None,
-    cut: Annotated[
-        Literal["left", "right"] | None, typer.Option(help="Cut long texts on the left (keep the end) or right.")
-    ] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout of the network while it trains.")] = None,
     held_out: Annotated[float | None, typer.Option(help="Share of texts that only measure.")] = None,
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")] = "auto",
-    weight: Annotated[
-        list[str] | None, typer.Option(help="What the judgements of a kind count: comparison=2. May be repeated.")
-    ] = None,
-    judges: Annotated[
-        bool | None, typer.Option(help="Learn how reliable each judge is; default: where two or more are named.")
-    ] = None,
-    ties: Annotated[bool, typer.Option("--ties/--no-ties", help="Whether two texts can be equally good.")] = True,
-    ranking: Annotated[
-        Literal["plackett-luce", "pairs"], typer.Option(help="How rankings are believed; pairs: as InstructGPT does.")
-    ] = "plackett-luce",
-    rating_loss: Annotated[Literal["normal", "huber"], typer.Option(help="huber: outliers pull less.")] = "normal",
-    margin: Annotated[float, typer.Option(help="Units of score by which a margin of 1 asks the better to lead.")] = 1.0,
-    label_smoothing: Annotated[float, typer.Option(help="Share of labels and comparisons taken for slips.")] = 0.0,
-    centring: Annotated[float, typer.Option(help="Pull of the mean score of texts judged together to 0.")] = 0.0,
-    length_control: Annotated[
-        bool, typer.Option("--length-control", help="Fit the score so that it does not carry the texts' length.")
-    ] = False,
     anchor: Annotated[
         str | None, typer.Option(help="A source of reference texts: their mean becomes 0, their deviation 1.")
     ] = None,
@@ -68,24 +131,10 @@ def fit(
     shared: Annotated[
         bool, typer.Option("--shared", help="The members are heads of one network: much cheaper.")
     ] = False,
-    template: Annotated[
-        str | None, typer.Option(help="How prompt and text are joined: '{prompt} {text}', or chat for the tokenizer's.")
-    ] = None,
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")] = "auto",
+    device: o.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
-    split: o.Split = None,
-    target: o.Target = None,
-    limit: o.Limit = None,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    text_column: o.TextColumn = None,
-    prompt_column: o.PromptColumn = None,
-    label_column: o.LabelColumn = None,
-    grade_column: o.GradeColumn = None,
-    rating_column: o.RatingColumn = None,
-    positive: o.Positive = None,
-    scale: o.Scale = None,
-    format: o.Format = None,
     skip_bad: o.SkipBad = False,
     config: o.Config = None,
     json: o.Json = False,
@@ -95,58 +144,17 @@ def fit(
     import tastemaker as tm
 
     started = time.monotonic()
-    columns = o.columns_from(text_column, prompt_column, label_column, grade_column, rating_column, positive, scale)
-    chosen = {"max_length": max_length, "cut": cut, "dropout": dropout, "template": template}
-    given = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "batch_tokens": batch_tokens}
-    given |= {"evaluations": evaluations, "patience": patience}
-    settings = _settings(backbone, _set(chosen), _set(given))
-    believing: dict[str, Any] = {
-        "judges": judges,
-        "ties": ties,
-        "ranking": ranking,
-        "rating": rating_loss,
-        "margin": margin,
-    }
-    believing |= {"smoothing": label_smoothing, "centring": centring, "length_control": length_control}
-    likelihood = tm.Likelihood(weights=_weights(weight or []), **believing)
-    how: dict[str, Any] = {
-        "split": split,
-        "target": target,
-        "limit": limit,
-        "seed": seed,
-        "columns": columns,
-        "format": format,
-    }
-    judgements, bad = o.read_sources(sources, skip_bad=skip_bad, quiet=quiet, **how)
-    reference = tm.read_examples(anchor, split=split, columns=columns) if anchor is not None else None
-    where: dict[str, Any] = {"device": device, "precision": precision, "out": out}
-    again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
-    labels = {"positive": positive} if positive else None
-    fitting: dict[str, Any] = {"training": _set(given), "held_out": held_out, "seed": seed, "labels": labels}
-    fitting |= {"likelihood": likelihood, "anchor": reference, "members": members, "shared": shared}
-    model = tm.fit(judgements, backbone=settings, **fitting, **where, **again)
-    _report(model, out, time.monotonic() - started, json=json, skipped=len(bad) if skip_bad else None)
-
-
-def _set(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _settings(backbone: str, chosen: dict[str, Any], given: dict[str, Any]) -> Any:
-    """Return the backbone's settings with the options put in. Raises UsageError for an option without meaning."""
-    from tastemaker.errors import UsageError
-    from tastemaker.models.backbones import Linear, choose_backbone
-
-    found = choose_backbone(backbone)
-    known = {f.name for f in fields(found.settings)}
-    ignored = [name for name in chosen if name not in known]
-    if isinstance(found.settings, Linear):
-        ignored += list(given)
-    if ignored:
-        option = "--" + ignored[0].replace("_", "-")
-        raise UsageError(f"{option} has no meaning for the backbone {backbone!r}. Leave it out.")
-    return replace(found.settings, **chosen)
+    how: Given = {"backbone": learning.settings(backbone), "training": learning.training}
+    how |= {"likelihood": believing.likelihood, "held_out": held_out, "members": members, "shared": shared}
+    how |= {"device": device, "precision": precision, "seed": reading.seed}
+    how |= {"labels": {"positive": reading.positive}} if reading.positive else {}
+    skipped: list[Any] | None = [] if skip_bad else None
+    judgements = reading.judgements(sources, skipped)
+    o.note_skipped(skipped or [], quiet=quiet)
+    if anchor is not None:
+        how["anchor"] = tm.read_examples(anchor, split=reading.split, columns=reading.columns)
+    model = tm.fit(judgements, out=out, resume=resume, overwrite=overwrite, **how)
+    _report(model, out, time.monotonic() - started, json=json, skipped=None if skipped is None else len(skipped))
 
 
 def _weights(given: list[str]) -> dict[str, float]:

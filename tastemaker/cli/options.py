@@ -1,8 +1,12 @@
 """The options that several verbs share, and what they mean, written once."""
 
+import functools
+import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import Field, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +14,7 @@ import typer
 
 from tastemaker.errors import UsageError
 
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _LISTED = 20
 """Rows that are left out are listed up to so many."""
 
@@ -69,35 +74,84 @@ Config = Annotated[
 ]
 
 
-def read_sources(sources: Sequence[str], *, skip_bad: bool, quiet: bool, **how: Any) -> tuple[list[Any], list[Any]]:
-    """Return the judgements of all sources, and the errors of the rows that were left out; these are listed."""
-    import tastemaker as tm
+@dataclass(frozen=True)
+class Reading:
+    """How a verb was told to read its sources."""
 
-    bad: list[Any] | None = [] if skip_bad else None
-    found = [judgement for source in sources for judgement in tm.read(source, skip_bad=bad, **how)]
-    for error in (bad or [])[:_LISTED]:
+    split: Split = None
+    target: Target = None
+    limit: Limit = None
+    seed: Seed = 0
+    text_column: TextColumn = None
+    prompt_column: PromptColumn = None
+    label_column: LabelColumn = None
+    grade_column: GradeColumn = None
+    rating_column: RatingColumn = None
+    positive: Positive = None
+    scale: Scale = None
+    format: Format = None
+
+    @property
+    def columns(self) -> Any:
+        """The columns that were named. Raises UsageError for a scale that is not two numbers."""
+        from tastemaker.data.readers.columns import Columns
+
+        return Columns(
+            text=self.text_column,
+            prompt=self.prompt_column,
+            label=self.label_column,
+            grade=self.grade_column,
+            rating=self.rating_column,
+            positive=self.positive,
+            scale=_scale(self.scale),
+        )
+
+    def judgements(self, sources: Sequence[str], skipped: list[Any] | None = None) -> list[Any]:
+        """Return the judgements of all sources; rows that cannot be read go to `skipped`, if there is such a list."""
+        import tastemaker as tm
+
+        how: dict[str, Any] = {"target": self.target, "limit": self.limit, "seed": self.seed, "format": self.format}
+        how |= {"split": self.split, "columns": self.columns, "skip_bad": skipped}
+        return [judgement for source in sources for judgement in tm.read(source, **how)]
+
+
+def gathers(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a verb, in the place of each parameter named here, the options that are the fields of a dataclass.
+
+    The verb is handed one object of that class. Typer asks a function for its signature, so that is what is made.
+    """
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        shared = {name: [_parameter(f) for f in fields(group)] for name, group in groups.items()}
+
+        @functools.wraps(verb)
+        def run(**options: Any) -> Any:
+            made = {
+                name: group(**{f.name: options.pop(f.name) for f in fields(group)}) for name, group in groups.items()
+            }
+            return verb(**options, **made)
+
+        own = inspect.signature(verb).parameters.items()
+        kept = [parameter.replace(kind=_KEYWORD) for name, parameter in own if name not in groups]
+        parameters = [*kept, *chain.from_iterable(shared.values())]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(option: Field[Any]) -> inspect.Parameter:
+    return inspect.Parameter(option.name, _KEYWORD, default=option.default, annotation=option.type)
+
+
+def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
+    """List on stderr the rows that were left out."""
+    for error in skipped[:_LISTED]:
         note(f"left out: {error}", quiet=quiet)
-    if bad:
-        more = f", {_LISTED} of them listed above" if len(bad) > _LISTED else ""
-        note(f"{len(bad):,} rows were left out because they cannot be read{more}.", quiet=quiet)
-    return found, bad or []
-
-
-def columns_from(
-    text: str | None,
-    prompt: str | None,
-    label: str | None,
-    grade: str | None,
-    rating: str | None,
-    positive: str | None,
-    scale: str | None,
-) -> Any:
-    """Return the `Columns` that the options name. Raises UsageError for a scale that is not two numbers."""
-    from tastemaker.data.readers.columns import Columns
-
-    return Columns(
-        text=text, prompt=prompt, label=label, grade=grade, rating=rating, positive=positive, scale=_scale(scale)
-    )
+    if skipped:
+        more = f", {_LISTED} of them listed above" if len(skipped) > _LISTED else ""
+        note(f"{len(skipped):,} rows were left out because they cannot be read{more}.", quiet=quiet)
 
 
 def _scale(text: str | None) -> tuple[int, int] | None:

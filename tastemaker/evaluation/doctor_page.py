@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tastemaker.evaluation.doctor.diagnosis import Diagnosis
+from tastemaker.evaluation.words import listed
 from tastemaker.files import writing_file
 
 _TEMPLATE = Path(__file__).with_name("doctor_page.html.j2")
@@ -54,7 +55,7 @@ def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
 def _verdict(diagnosis: Diagnosis) -> str:
     counts = {s: sum(p.severity == s for p in diagnosis.problems) for s in ("error", "warning", "note")}
     found = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
-    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found) or "No problems were found"
+    return listed(found) or "No problems were found"
 
 
 def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from tastemaker.evaluation.findings import Evaluation, measure_rows, part_rows, slice_rows
 from tastemaker.evaluation.mistakes import excerpt_of, mistakes
 from tastemaker.evaluation.plots import overview_png, panel_svg, panels
-from tastemaker.evaluation.words import NAMES, shown
+from tastemaker.evaluation.words import NAMES, listed, shown
 from tastemaker.files import writing_file
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -46,7 +46,7 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
     copied = np.flatnonzero(evaluation.duplicates.in_training)[:_SHOWN_COPIES]
     return template.render(
         title=title,
-        judgements=", ".join(f"{found.n:,} {found.kind}s" for found in evaluation.kinds),
+        judgements=listed(f"{found.n:,} {found.kind}s" for found in evaluation.kinds),
         texts=f"{len(evaluation.examples):,}",
         tiles=list(_tiles(evaluation)),
         verdicts=evaluation.verdicts(),

@@ -1,7 +1,7 @@
 """Figures in words: how they are called, how they are written, and what they say in plain sentences."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tastemaker.evaluation.measures import LOWER_IS_BETTER, Estimate, Measured, Yardstick, amount
 
@@ -29,6 +29,12 @@ def shown(name: str, estimate: Estimate | None) -> str:
     form = amount if name == "mae" else "{:.3f}".format
     text = form(estimate.value)
     return f"{text} [{form(estimate.low)}, {form(estimate.high)}]" if estimate.has_interval else text
+
+
+def listed(items: Iterable[str]) -> str:
+    """Return things as a sentence names them: "a", "a and b", "a, b and c"."""
+    *first, last = [*items] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -290,4 +290,4 @@ def test_every_kind_fits_on_one_page(world, order_world, tmp_path):
     write_report(found, tmp_path)
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     assert page.tags.count("img") == len(panels(found))
-    assert "Measured on 60 labels and 60 ratings and 90 comparisons and 30 rankings" in page.text
+    assert "Measured on 60 labels, 60 ratings, 90 comparisons and 30 rankings" in page.text
