@@ -118,8 +118,35 @@ def _losses(network: Network, pairs: list[Any]) -> NDArray[np.float64]:
     return np.logaddexp(0.0, scores[:, 1] - scores[:, 0])
 
 
-def main() -> None:
-    """Train all, in turns, and print the JSON line."""
+def _measured(
+    pairs: list[Any], held_out: list[Any], given: argparse.Namespace, precision: str | None
+) -> dict[str, Any]:
+    """Train ours, and the peer in turns with it if its precision is given; return what each took and learned."""
+    ours = _ours(pairs, given, choose_device(given.device))
+    ours.warm_up()
+    trained, rate = _peer(pairs, given, precision, ours) if precision else (None, None)
+    ours.advance_to(1)
+    own = len(pairs) / ours.seconds
+    loss = _losses(ours.network, held_out)
+    found: dict[str, Any] = {
+        "pairs_per_second": {"ours": round(own, 3)},
+        "held_out_loss": {"ours": round(float(loss.mean()), 4)},
+        "held_out_accuracy": {"ours": round(float((loss < np.log(2)).mean()), 4)},
+        "tokens_a_pair": round(ours.tokens / len(pairs), 1),
+    }
+    if trained is not None:
+        other = _losses(trained, held_out)
+        found["pairs_per_second"]["trl"] = round(rate, 3)
+        found["ratio"] = round(own / rate, 2)
+        found["held_out_loss"]["trl"] = round(float(other.mean()), 4)
+        found["held_out_accuracy"]["trl"] = round(float((other < np.log(2)).mean()), 4)
+        found["loss_difference"] = round(float((loss - other).mean()), 4)
+        found["loss_difference_se"] = round(float((loss - other).std(ddof=1) / np.sqrt(len(loss))), 4)
+    return found
+
+
+def _given() -> argparse.Namespace:
+    """Return the options of the command line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", default="minilm")
     options.add_argument("--pairs", type=int, default=320)
@@ -136,6 +163,12 @@ def main() -> None:
     given = options.parse_args()
     if given.peers and find_spec("trl") is None:
         raise SystemExit("this benchmark compares with TRL: pip install 'tastemaker[peers]', or give --peers nothing")
+    return given
+
+
+def main() -> None:
+    """Train all, in turns, and print the JSON line."""
+    given = _given()
     device = choose_device(given.device)
     judgements = [j for path in HH for j in tm.read(path, skip_bad=[])]
     train, held_out = tm.split(judgements, held_out=given.held_out, seed=given.seed)
@@ -158,27 +191,7 @@ def main() -> None:
         "loss_untrained": round(float(untrained.mean()), 4),
     }
     for precision in given.peers or [None]:
-        ours = _ours(pairs, given, device)
-        ours.warm_up()
-        trained, rate = _peer(pairs, given, precision, ours) if precision else (None, None)
-        ours.advance_to(1)
-        own = len(pairs) / ours.seconds
-        loss = _losses(ours.network, held_out)
-        found: dict[str, Any] = {
-            "pairs_per_second": {"ours": round(own, 3)},
-            "held_out_loss": {"ours": round(float(loss.mean()), 4)},
-            "held_out_accuracy": {"ours": round(float((loss < np.log(2)).mean()), 4)},
-            "tokens_a_pair": round(ours.tokens / len(pairs), 1),
-        }
-        if trained is not None:
-            other = _losses(trained, held_out)
-            found["pairs_per_second"]["trl"] = round(rate, 3)
-            found["ratio"] = round(own / rate, 2)
-            found["held_out_loss"]["trl"] = round(float(other.mean()), 4)
-            found["held_out_accuracy"]["trl"] = round(float((other < np.log(2)).mean()), 4)
-            found["loss_difference"] = round(float((loss - other).mean()), 4)
-            found["loss_difference_se"] = round(float((loss - other).std(ddof=1) / np.sqrt(len(loss))), 4)
-        line[f"against_{precision}" if precision else "alone"] = found
+        line[f"against_{precision}" if precision else "alone"] = _measured(pairs, held_out, given, precision)
     if given.peers:
         line["trl"] = version("trl")
     print(json.dumps(line))

@@ -7,6 +7,7 @@ say where it came from; they help messages and slices and take no part in equali
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,7 +41,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(ABC):
     """What every judgement says besides what was judged. Raises DataError for what no judgement can be.
 
     weight: how many judgements this one counts for; 0 leaves it out of the fit.
@@ -60,9 +61,9 @@ class Judgement:
             raise self.wrong(f"the weight is {self.weight:g}; a weight is a finite number of 0 or more.")
 
     @property
+    @abstractmethod
     def texts(self) -> tuple[str, ...]:
         """The texts that were judged."""
-        raise NotImplementedError
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -4,21 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from tastemaker.evaluation.measures import LOWER_IS_BETTER, Estimate, Measured, Yardstick, amount
+from tastemaker.models.contract import FIGURES
 
-NAMES = {
-    "accuracy": "accuracy",
-    "auroc": "AUROC",
-    "log_loss": "log-loss",
-    "ece": "ECE",
-    "mae": "MAE",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "kendall_tau": "Kendall's τ",
-    "ndcg": "NDCG",
-    "top1": "top-1",
-    "prefers_longer": "prefers longer",
-    "longer_baseline": "the longer",
-}
+NAMES = {**FIGURES, "longer_baseline": "the longer"}
 """How each figure is called on screen."""
 
 

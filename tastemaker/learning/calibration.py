@@ -31,7 +31,7 @@ def calibrated(
     Judges keep the reliability that training found; aids to fitting (smoothing, margins) are off.
     """
     values = torch.from_numpy(scores.values)
-    alone = copy.deepcopy(model).double()
+    alone = copy.deepcopy(model).cpu().double()  # beside the scores, wherever the model was learned
     answer = {}
     for kind, link in model.links.items():
         found = evidence.get(kind)

@@ -1,12 +1,12 @@
-"""The judgements that teach and those that only measure, and the observation model that both are read with."""
+"""The judgements that teach and those that only measure."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tastemaker.data.fingerprints import fingerprint
-from tastemaker.data.judgements import Judgement, Message
+from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.split import split
 from tastemaker.errors import DataError
 from tastemaker.learning.corpus import Corpus
@@ -40,7 +40,12 @@ def divide(
     likelihood: Likelihood,
     seed: int,
 ) -> Division:
-    """Split by text and prompt, unless the held-out judgements are given, and set up the observation model."""
+    """Split by text and prompt, unless the held-out judgements are given, and read both sides with the same links.
+
+    held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of the texts, at most
+    1,000. Given ones of a kind that is not learned are left out. Raises DataError where chats and plain prompts are
+    mixed, and where judges are to be learned and none is named; UsageError for a share that cannot be.
+    """
     _check_prompts(judgements)
     if held_out is None:
         texts = len({fingerprint(text) for j in judgements for text in j.texts})
@@ -54,8 +59,13 @@ def divide(
     known = [j for j in measured if type(j) in links]
     judges = _judges(train, likelihood)
     corpus = Corpus.of(train, links, judges)
-    digest = hashlib.blake2b(repr([*train, None, *known]).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    digest = digest_of_said([*train, None, *known])
     return Division(corpus, Corpus.of(known, links, judges), train, known, likelihood, digest)
+
+
+def digest_of_said(said: Iterable[Judgement | Example | None]) -> str:
+    """Return 32 hex digits that change with every judgement or text, and with their order; None parts two sides."""
+    return hashlib.blake2b(repr([*said]).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
@@ -80,5 +90,5 @@ def _check_prompts(judgements: Sequence[Judgement]) -> None:
         chat, text = first[True], first[False]
         raise chat.wrong(
             f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
-            f"Give all prompts as chats ({Message._fields}) or all as texts."
+            "Give all prompts as chats (lists of messages with a role and a content) or all as texts."
         )

@@ -1,5 +1,6 @@
 """The last steps of every fit: calibrate the links, anchor the score, measure the held-out judgements, say it all."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,8 @@ from tastemaker.models.contract import Contract
 from tastemaker.models.reward_model import RewardModel, link_values
 from tastemaker.models.scores import Scores
 from tastemaker.models.template import TEMPLATE
+
+_NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
 
 
 def finish(
@@ -43,6 +46,7 @@ def finish(
     links = calibrated(observation, scores, division.held_out.evidence)
     found = anchor_of(scores if anchor is None else backbone.score(anchor))
     folded = backbone.rescale(found.mean, found.sd)
+    found = replace(found, centred=math.isclose(folded, found.mean, rel_tol=0, abs_tol=_NOTHING * found.sd))
     links = {kind: link.rescaled(folded, found.sd) for kind, link in links.items()}
     counts = {link.kind: len(division.train.evidence[kind]) for kind, link in links.items()}
     contract = Contract(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import DataError, StorageError
 from tastemaker.learning.crossfit import cross_fit
-from tastemaker.learning.division import divide
+from tastemaker.learning.division import digest_of_said, divide
 from tastemaker.learning.learner import Learner, check_members, chosen_training
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.training import Training
@@ -57,6 +57,8 @@ def fit(
     check_members(members, shared, chosen.settings)
     if not judgements:
         raise DataError("no judgements to learn from: the source is empty.")
+    if anchor is not None and not anchor:
+        raise DataError("the anchor holds no texts, and their mean score is to be 0. Give some, or leave it out.")
     division = divide(judgements, held_out, likelihood := likelihood or Likelihood(), seed)
     folder = Path(out) if out is not None else None
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
@@ -68,11 +70,11 @@ def fit(
     }
     asked |= {"training": asdict(training), "device": device, "precision": precision} if training else {}
     asked |= {"members": members, "shared": shared} if members > 1 else {}
+    asked |= {"anchor": digest_of_said(anchor)} if anchor is not None else {}
+    asked |= {"labels": dict(labels)} if labels else {}
     _prepare(folder, resume=resume, overwrite=overwrite)
     run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-    if folder is not None and resume and (folder / CONTRACT).is_file():
-        finished = RewardModel.load(folder)
-        check_same(finished.contract.settings, asked)
+    if (finished := _finished(folder, asked, resume=resume)) is not None:
         return finished
     learner = Learner(chosen.settings, division, training, device, precision, cross_fit(division, seed))
     model = learner.reward_model(run, asked, seed=seed, members=members, shared=shared, anchor=anchor)
@@ -80,6 +82,15 @@ def fit(
     if folder is not None:
         model.save(folder)
     run.finish()
+    return model
+
+
+def _finished(folder: Path | None, asked: Mapping[str, Any], *, resume: bool) -> RewardModel | None:
+    """Return the model that a run has saved already, if this resumes it. Raises UsageError for other settings."""
+    if folder is None or not resume or not (folder / CONTRACT).is_file():
+        return None
+    model = RewardModel.load(folder)
+    check_same(model.contract.settings, asked)
     return model
 
 

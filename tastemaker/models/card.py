@@ -16,7 +16,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from tastemaker.files import writing_file
-from tastemaker.models.contract import Contract
+from tastemaker.models.contract import FIGURES, Contract
 
 CARD = "README.md"
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -27,18 +27,7 @@ _SPECIAL = re.compile(r"[\\`*_\[\]|~$#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MOST_JUDGES = 50
 _LONGEST_NAME = 200
-_NAMES = {
-    "auroc": "AUROC",
-    "log_loss": "log-loss",
-    "ece": "ECE",
-    "mae": "MAE",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "kendall_tau": "Kendall's τ",
-    "ndcg": "NDCG",
-    "top1": "top-1",
-    "clusters": "independent groups",
-}
+_NAMES = {**FIGURES, "clusters": "independent groups"}
 _BESIDE = re.compile("^constant_|^longer_|^difference_|^people_|^human_|_baseline$|_interval$")
 """Keys of an evaluation that stand beside a figure of the model and are none themselves."""
 _OF_PEOPLE = re.compile("(?:people|human)_.*(?<!_interval)(?<!_n)")

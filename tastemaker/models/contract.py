@@ -18,16 +18,35 @@ from tastemaker.errors import ModelError
 
 CONTRACT = "tastemaker.json"
 FORMAT = 1
+FIGURES: Mapping[str, str] = {
+    "accuracy": "accuracy",
+    "auroc": "AUROC",
+    "log_loss": "log-loss",
+    "ece": "ECE",
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "kendall_tau": "Kendall's τ",
+    "ndcg": "NDCG",
+    "top1": "top-1",
+    "prefers_longer": "prefers longer",
+}
+"""How people call the figures that an evaluation keeps by name."""
 _LIBRARIES = ("tastemaker", "torch", "transformers", "tokenizers", "sentence-transformers", "scikit-learn")
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """The raw score that became 0 and the raw distance that became 1: mean and standard deviation of `texts` texts."""
+    """What became 0 and 1: the mean and the standard deviation of the raw scores of `texts` reference texts.
+
+    centred: the mean did become 0. A head without a bias, as decoders have, cannot take it off: there the standard
+    deviation became 1 and the reference texts score mean/sd on average.
+    """
 
     mean: float
     sd: float
     texts: int
+    centred: bool = True
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     from tastemaker.models.backbones.network import Network
-    from tastemaker.models.backbones.opening import quiet_transformers
+    from tastemaker.models.loading import quiet_transformers
 
     with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # what the loaders say among themselves is not about this model

@@ -28,7 +28,8 @@ Scorable = str | Example
 class RewardModel:
     """A fitted taste. Make one with `fit`, open one with `RewardModel.load(folder)`.
 
-    Scores are anchored: 0 is the mean of the reference texts, 1 their standard deviation.
+    Scores are anchored: 0 is the mean of the reference texts, 1 their standard deviation. A decoder's head has
+    no bias, so there the mean is what the contract's anchor says (`centred` is False).
     """
 
     def __init__(

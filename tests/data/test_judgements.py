@@ -1,7 +1,7 @@
 """Judgements: what none can be is refused where it is made, and equal ones are equal wherever they came from."""
 
 import math
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -130,6 +130,24 @@ def test_different_judgements_differ() -> None:
     assert Comparison("a", "b") != Comparison("a", "b", 1.0)
     assert Comparison("a", "b") != Comparison("a", "b", tie=True)
     assert Ranking(["a", "b"]) != Ranking(["a"], rest=["b"])
+
+
+def test_what_was_judged_must_be_said() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Judgement()  # type: ignore[abstract]
+
+    @dataclass(frozen=True)
+    class Vague(Judgement):
+        """Says of no text what it is about."""
+
+    with pytest.raises(TypeError, match="texts"):
+        Vague(judge="ann")  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("judgement", ONE_OF_EACH)
+def test_a_judgement_holds_nothing_but_its_fields(judgement: Judgement) -> None:
+    assert not hasattr(judgement, "__dict__")
+    assert repr(judgement).startswith(f"{type(judgement).__name__}(prompt=None, judge=None, time=None, weight=1.0, ")
 
 
 def test_judgements_are_frozen_and_name_what_is_not_the_judgement() -> None:

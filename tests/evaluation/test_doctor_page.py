@@ -1,58 +1,33 @@
 """The doctor's page: one file that needs nothing else, safe whatever the data holds."""
 
 import json
-from html.parser import HTMLParser
+
+from pages import HOSTILE, Page
 
 from tastemaker.data.judgements import Comparison, Label
 from tastemaker.errors import DataError
 from tastemaker.evaluation.doctor import doctor
 from tastemaker.evaluation.doctor_page import doctor_html, write_doctor_page
 
-HOSTILE = "<script>alert('owned')</script> & \"quoted\" <img src=x onerror=alert(1)>"
 
-
-class Page(HTMLParser):
-    """Collects tags, the names of attributes and text; checks that tags are closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.words = [], set(), set(), []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-
-def diagnosed():
+def diagnosed(text=HOSTILE, file="<i>evil</i>", odd_file="<b>x</b>"):
     rows = [
-        Comparison(HOSTILE, HOSTILE + " ", prompt=HOSTILE, judge=HOSTILE, where=f"{HOSTILE}:1"),
-        Comparison("A", "BB", judge=HOSTILE, where="<i>evil</i>.csv:2"),
-        Comparison("BB", "A", judge=HOSTILE, where="<i>evil</i>.csv:3"),
+        Comparison(text, text + " ", prompt=text, judge=text, where=f"{text}:1"),
+        Comparison("A", "BB", judge=text, where=f"{file}.csv:2"),
+        Comparison("BB", "A", judge=text, where=f"{file}.csv:3"),
         Comparison("A", "BB", judge="b"),
-        Label(HOSTILE, True),
+        Label(text, True),
     ]
-    odd = [DataError(f"<b>x</b>.csv:9: {HOSTILE}")]
+    odd = [DataError(f"{odd_file}.csv:9: {text}")]
     return doctor(rows, test=rows, odd_rows=odd, max_length=2, count_tokens=len)
 
 
 def test_hostile_texts_and_names_are_only_text():
     page = Page(doctor_html(diagnosed(), title=HOSTILE))
-    assert not page.tags & {"script", "img", "i" * 2, "iframe"}
-    assert "onerror" not in page.attributes
+    harmless = HOSTILE.translate(str.maketrans("<>&'\"", "....."))
+    assert page.tags == Page(doctor_html(diagnosed(harmless, "evil", "x"), title=harmless)).tags
+    assert not {"script", "img", "iframe"} & set(page.tags)
+    assert "onerror" not in page.named
     assert "<script>alert('owned')</script>" in page.text
     assert "<i>evil</i>.csv:2" in page.text
     assert "<b>x</b>.csv:9" in page.text
@@ -61,7 +36,7 @@ def test_hostile_texts_and_names_are_only_text():
 def test_the_page_needs_and_runs_nothing():
     html = doctor_html(diagnosed(), title="t")
     assert "default-src 'none'" in html
-    assert not Page(html).attributes & {"src", "href", "onclick"}
+    assert not Page(html).named & {"src", "href", "onclick"}
 
 
 def test_it_says_what_was_found():

@@ -4,10 +4,10 @@ import base64
 import errno
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
+from pages import HOSTILE, Page
 
 from tastemaker.data.fingerprints import fingerprints
 from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
@@ -16,35 +16,6 @@ from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.plots import overview_png, panel_svg, panels
 from tastemaker.evaluation.report import html_of, write_report
 from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink
-
-HOSTILE = "<script>alert('owned')</script> & \"quoted\" <img src=x onerror=alert(1)>"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text, and checks that tags are closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.words = [], [], [], []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture
@@ -92,7 +63,7 @@ def test_hostile_texts_are_escaped(mistaken):
     )
     page = Page(html)
     assert not {"script", "i", "body script"} & set(page.tags)
-    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not [name for name in page.named if name.startswith("on")]
     assert "&lt;script&gt;alert" in html
     assert page.text.count("<script>alert('owned')</script>") == 2  # as a mistake and as a duplicate
     assert "<i>evil</i>.csv:4" in page.text

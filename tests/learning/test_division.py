@@ -18,8 +18,13 @@ def test_mixed_chat_and_plain_prompts_are_refused() -> None:
         Label("b", True, prompt="Which film?", where="plain.jsonl:4"),
         Comparison("c", "d", prompt=CHAT, where="chats.jsonl:7"),
     ]
-    with pytest.raises(DataError, match=r"^chats\.jsonl:7: answers a chat, but plain\.jsonl:3 answers a plain text\."):
+    with pytest.raises(
+        DataError, match=r"^chats\.jsonl:7: answers a chat, but plain\.jsonl:3 answers a plain text\."
+    ) as error:
         divide(mixed, None, Likelihood(), 0)
+    assert str(error.value).endswith(
+        " Give all prompts as chats (lists of messages with a role and a content) or all as texts."
+    )
     with pytest.raises(DataError, match=r"^a comparison: answers a chat, but another judgement answers a plain text"):
         divide([Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)], None, Likelihood(), 0)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import tastemaker as tm
 from tastemaker.learning.corpus import Corpus
@@ -67,6 +68,40 @@ def test_the_anchor_is_the_mean_and_spread_of_held_out_texts() -> None:
         scores = np.array(model.score(sorted({j.text for j in held_out})))
         assert scores.mean() == pytest.approx(0, abs=1e-3)
         assert scores.std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_decoder_says_that_zero_is_not_the_mean(tmp_path: Path, members: int) -> None:
+    """Its head has no bias that could take the mean off, in transformers as here: the contract and the card say so."""
+    tokenizer = make_tiny(["A warm, bright film."], vocabulary=300).tokenizer
+    size = {"vocab_size": len(tokenizer), "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64, "num_labels": 1}
+    ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(**size, **ends, pad_token_id=tokenizer.pad_token_id)
+        GPT2ForSequenceClassification(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    reference = [tm.Example(f"A {word} film.") for word in (*GOOD, *BAD)]
+    model = tm.fit(
+        film_judgements(60, kinds="label"),
+        backbone=str(tmp_path / "base"),
+        training={"epochs": 1},
+        anchor=reference,
+        members=members,
+        out=tmp_path / "taste",
+    )
+    anchor, scores = model.contract.anchor, model.score_all(reference).values
+    assert anchor is not None
+    assert not anchor.centred
+    assert scores.std() == pytest.approx(1, abs=1e-3)
+    assert scores.mean() == pytest.approx(anchor.mean / anchor.sd, abs=1e-3)
+    assert abs(scores.mean()) > 0.01
+    saved = tm.load(tmp_path / "taste")
+    assert saved.contract.anchor == anchor
+    assert saved.baseline is not None
+    assert saved.baseline.contract.anchor is not None
+    assert saved.baseline.contract.anchor.centred
+    assert "not centred" in (tmp_path / "taste" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
@@ -150,6 +185,33 @@ def test_a_finished_model_is_not_overwritten_silently(tmp_path: Path) -> None:
     assert again.contract == tm.load(tmp_path / "taste").contract
     tm.fit(judgements, out=tmp_path / "taste", seed=5, overwrite=True)
     assert (tmp_path / "taste" / "tastemaker.json").read_bytes() != before
+
+
+def test_a_run_is_resumed_with_the_anchor_it_began_with(tmp_path: Path) -> None:
+    judgements = film_judgements(60, kinds="label")
+    reference = [tm.Example(f"A {word} film.") for word in (*GOOD, *BAD)]
+    first = tm.fit(judgements, anchor=reference, out=tmp_path / "taste")
+    again = tm.fit(judgements, anchor=list(reference), out=tmp_path / "taste", resume=True)
+    assert again.contract.anchor == first.contract.anchor
+    asked = [tm.Example(e.text, prompt="Which film?") for e in reference]
+    for other in (reference[:-1], asked, None):
+        with pytest.raises(tm.UsageError, match="--resume needs the same command: anchor was "):
+            tm.fit(judgements, anchor=other, out=tmp_path / "taste", resume=True)
+    tm.fit(judgements, out=tmp_path / "plain")
+    with pytest.raises(tm.UsageError, match="--resume needs the same command: anchor was None and is now '"):
+        tm.fit(judgements, anchor=reference, out=tmp_path / "plain", resume=True)
+
+
+def test_a_run_is_resumed_with_the_names_of_labels_it_began_with(tmp_path: Path) -> None:
+    judgements = film_judgements(60, kinds="label")
+    tm.fit(judgements, labels={"positive": "good"}, out=tmp_path / "taste")
+    with pytest.raises(tm.UsageError, match="--resume needs the same command: labels was "):
+        tm.fit(judgements, labels={"positive": "fine"}, out=tmp_path / "taste", resume=True)
+
+
+def test_an_anchor_holds_texts() -> None:
+    with pytest.raises(tm.DataError, match="the anchor holds no texts"):
+        tm.fit(film_judgements(60, kinds="label"), anchor=[])
 
 
 def test_training_settings_are_checked() -> None:

@@ -1,5 +1,6 @@
 """The model card says what the contract says, in numbers, in words and in code that runs; whatever the names hold."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -231,6 +232,40 @@ def test_a_network_says_how_others_load_it_and_a_linear_model_that_they_cannot()
     assert "no other library loads" in linear
     assert "transformers import" not in linear
     assert "nothing is cut" in linear
+
+
+def test_a_score_that_could_not_be_centred_says_so() -> None:
+    centred = card(CONTRACT, "gpt2")
+    assert "A score of 0 is the mean of 150 reference texts and 1 their standard deviation" in centred
+    assert "not centred" not in centred
+    # a mean of 0.75 in units of 1.5: 0.5
+    off = " ".join(card(replace(CONTRACT, anchor=Anchor(0.75, 1.5, 150, centred=False)), "gpt2").split())
+    assert "A score of 0 is" not in off
+    assert (
+        "standard deviation of 150 reference texts for its unit (raw scores: mean 0.75, standard deviation 1.5)" in off
+    )
+    assert "It is not centred: the network's last layer has no bias" in off
+    assert "the reference texts score 0.5 on average, not 0." in off
+
+
+def _contract_file(folder: Path, contract: Contract) -> dict[str, Any]:
+    contract.write(folder)
+    found: dict[str, Any] = json.loads((folder / "tastemaker.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_contract_keeps_whether_zero_is_the_mean(tmp_path: Path) -> None:
+    for centred in (True, False):
+        contract = replace(CONTRACT, anchor=Anchor(0.75, 1.5, 150, centred=centred))
+        assert _contract_file(tmp_path, contract)["anchor"]["centred"] is centred
+        assert Contract.read(tmp_path) == contract
+
+
+def test_a_contract_from_before_that_was_kept_still_loads(tmp_path: Path) -> None:
+    older = _contract_file(tmp_path, CONTRACT)
+    del older["anchor"]["centred"]
+    (tmp_path / "tastemaker.json").write_text(json.dumps(older), encoding="utf-8")
+    assert Contract.read(tmp_path) == CONTRACT
 
 
 def _with_judges(names: list[str], **more: Any) -> Contract:

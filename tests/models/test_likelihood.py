@@ -40,8 +40,12 @@ def test_an_unknown_setting_is_refused() -> None:
 
 
 def test_the_ends_of_every_range_are_fine() -> None:
-    Likelihood(weights=dict.fromkeys(KINDS, 0.0), margin=0.0, centring=0.0, smoothing=0.0)
-    Likelihood(weights=dict.fromkeys(KINDS, 1e6), margin=1e6, centring=1e6, smoothing=0.499)
+    lowest = Likelihood(weights=dict.fromkeys(KINDS, 0.0), margin=0.0, centring=0.0, smoothing=0.0)
+    assert dict(lowest.weights) == {"label": 0, "grade": 0, "rating": 0, "comparison": 0, "ranking": 0}
+    assert (lowest.margin, lowest.centring, lowest.smoothing) == (0, 0, 0)
+    highest = Likelihood(weights=dict.fromkeys(KINDS, 1e6), margin=1e6, centring=1e6, smoothing=0.499)
+    assert dict(highest.weights) == dict.fromkeys(KINDS, 1e6)
+    assert (highest.margin, highest.centring, highest.smoothing) == (1e6, 1e6, 0.499)
 
 
 def test_the_defaults_believe_every_kind_as_it_is() -> None:

