@@ -59,13 +59,13 @@ def read(
     if target not in _KINDS:
         raise UsageError(f"target {target!r}: choose 'label', 'rating' or nothing for both.")
     _check(limit)
-    named = _table_format(columns, format)
-    opened = _open(source, split)
+    named = table_format(columns, format)
+    opened = open_source(source, split)
     if isinstance(opened, tables.Table):
         found = _of_table(opened, columns or Columns(), target, named, skip_bad)
         return _drawn(_watched(found, opened.name), limit, seed)
     path, name = opened
-    _check_no_format(path, format)
+    check_no_format(path, format)
     if name == "unsup":
         raise DataError(f"{path}: nobody judged the texts of 'unsup'. Choose the split 'train' or 'test'.")
     said = chain.from_iterable(review.judgements() for review in aclimdb.reviews(path, name))
@@ -86,11 +86,11 @@ def read_examples(
     A row of several texts, such as a comparison, gives each of them. The arguments and errors are those of `read`.
     """
     _check(limit)
-    named = _table_format(columns, format)
-    opened = _open(source, split)
+    named = table_format(columns, format)
+    opened = open_source(source, split)
     if isinstance(opened, tables.Table):
         return _drawn(_watched(_texts_of(opened, columns or Columns(), named), opened.name), limit, seed)
-    _check_no_format(opened[0], format)
+    check_no_format(opened[0], format)
     return _drawn((review.example() for review in aclimdb.reviews(*opened)), limit, seed)
 
 
@@ -98,7 +98,7 @@ def rewardbench_items(
     source: str | Path, *, split: str | None = None, format: str | None = None
 ) -> list[rewardbench.Item] | None:
     """Return the rows of RewardBench 2 that a source holds; None where it is anything else."""
-    opened = _open(source, split) if format in (None, "rewardbench") else None
+    opened = open_source(source, split) if format in (None, "rewardbench") else None
     if not isinstance(opened, tables.Table):
         return None
     reading = recognise(opened, format, past_bad=True)
@@ -111,13 +111,30 @@ def has_splits(source: str | Path) -> bool:
     return hub.has_splits(path) if path.is_dir() or not path.exists() else aclimdb.is_aclimdb(path)
 
 
-def _check(limit: int | None) -> None:
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
+def open_source(source: str | Path, split: str | None) -> tables.Table | tuple[Path, str]:
+    """Return the source as a table, or the folder or archive of aclImdb and its split ("train" unless told).
+
+    Raises DataError for a source that is none, and UsageError for a split of one table.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _open_folder(path, split)
+    if not path.exists():
+        if hub.is_hub_name(str(source)):
+            return hub.table(str(source), split)
+        raise DataError(f"{source}: no such file or folder.")
+    if aclimdb.is_aclimdb(path):
+        return path, split or "train"
+    if split is not None:
+        raise UsageError(f"{source}: one table has no splits, so there is no {split!r} in it. Leave out the split.")
+    return tables.table(path)
 
 
-def _table_format(columns: Columns | None, format: str | None) -> str | None:
-    """Return the format that is asked for: naming columns asks for a table read column by column."""
+def table_format(columns: Columns | None, format: str | None) -> str | None:
+    """Return the format that is asked for: naming columns asks for a table read column by column.
+
+    Raises UsageError where both are named.
+    """
     if columns in (None, Columns()):
         return format
     if format not in (None, TABLE):
@@ -125,9 +142,15 @@ def _table_format(columns: Columns | None, format: str | None) -> str | None:
     return TABLE
 
 
-def _check_no_format(path: Path, format: str | None) -> None:
+def check_no_format(path: Path, format: str | None) -> None:
+    """Raise UsageError where a format is named for aclImdb."""
     if format is not None:
         raise UsageError(f"{path}: the layout of aclImdb is no table of the format {format!r}. Leave out the format.")
+
+
+def _check(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
 
 
 def _of_table(
@@ -178,22 +201,6 @@ def _texts_of(table: tables.Table, columns: Columns, format: str | None) -> Iter
             if example not in seen:
                 seen.add(example)
                 yield example
-
-
-def _open(source: str | Path, split: str | None) -> tables.Table | tuple[Path, str]:
-    """Return the source as a table, or the folder or archive of aclImdb and its split."""
-    path = Path(source)
-    if path.is_dir():
-        return _open_folder(path, split)
-    if not path.exists():
-        if hub.is_hub_name(str(source)):
-            return hub.table(str(source), split)
-        raise DataError(f"{source}: no such file or folder.")
-    if aclimdb.is_aclimdb(path):
-        return path, split or "train"
-    if split is not None:
-        raise UsageError(f"{source}: one table has no splits, so there is no {split!r} in it. Leave out the split.")
-    return tables.table(path)
 
 
 def _open_folder(path: Path, split: str | None) -> tables.Table | tuple[Path, str]:

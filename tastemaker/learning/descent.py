@@ -19,6 +19,15 @@ from tastemaker.errors import TrainingError
 from tastemaker.learning.calibration import calibrated
 from tastemaker.learning.corpus import Corpus, Unit
 from tastemaker.learning.observation import ObservationModel, links_alone
+from tastemaker.learning.optimizer import (
+    adamw,
+    generator_tensors,
+    on_host,
+    optimizer_tensors,
+    restore_generators,
+    restore_optimizer,
+    trained,
+)
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones.network import Network
@@ -127,7 +136,7 @@ class Descent:
             texts += len(chosen)
             tokens += sum(self.lengths[i] for i in chosen)
             places += padded
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters(), self.training.clip))
+        norm = float(torch.nn.utils.clip_grad_norm_(trained(self.optimizer), self.training.clip))
         if not (np.isfinite(loss) and np.isfinite(norm)):
             self._stop_not_finite(loss, norm)
         rate = self._set_learning_rate()
@@ -200,10 +209,7 @@ class Descent:
             {"params": [p for p in body if p.ndim <= 1], "weight_decay": 0.0, "factor": 1.0},
             {"params": head, "weight_decay": 0.0, "factor": t.head_lr},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=t.lr, fused=self.device.type != "mps")
-
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        return adamw(groups, t.lr, self.device)
 
     def _set_learning_rate(self) -> float:
         """Set the rate of the coming step: linear warm-up, then linear decay that reaches zero after the last step."""
@@ -225,14 +231,8 @@ class Descent:
 
     def _checkpoint(self) -> Checkpoint:
         tensors = dict(self._tensors()) | {f"best.{name}": tensor for name, tensor in self.best.items()}
-        for number, parameter in enumerate(self._parameters()):
-            for name, value in self.optimizer.state[parameter].items():
-                tensors[f"adam.{number}.{name}"] = value
-        tensors["generator"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
-        own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}  # tied weights: one copy each
-        return Checkpoint(self.standing.step, {"standing": asdict(self.standing)}, own)
+        tensors |= optimizer_tensors(self.optimizer) | generator_tensors(self.device)
+        return Checkpoint(self.standing.step, {"standing": asdict(self.standing)}, on_host(tensors))
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one: same weights, optimiser, generator and place."""
@@ -243,13 +243,8 @@ class Descent:
         tensors = checkpoint.tensors
         self._load(tensors)
         self.best = {n.removeprefix("best."): t.to(self.device) for n, t in tensors.items() if n.startswith("best.")}
-        for number, parameter in enumerate(self._parameters()):
-            prefix = f"adam.{number}."
-            found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            self.optimizer.state[parameter] = {name: value.to(self.device) for name, value in found.items()}
-        torch.set_rng_state(tensors["generator"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
+        restore_optimizer(self.optimizer, tensors, self.device)
+        restore_generators(tensors, self.device)
 
     def _stop_not_finite(self, loss: float, norm: float) -> None:
         self.run_folder.log(self.standing.step, {"loss": loss, "gradient_norm": norm})

@@ -2,16 +2,19 @@
 
     OUT/run/settings.json           what was asked for; a resumed run must ask for the same
     OUT/run/metrics.jsonl           one line a measurement; each metric is defined in docs/metrics.md
-    OUT/run/tensorboard/            the same curves as event files
+    OUT/run/samples/                what a policy wrote while it was trained
+    OUT/run/tensorboard/            the same as event files
     OUT/run/checkpoint-00000120/    state.json + tensors.safetensors, complete or absent
 
-A checkpoint appears under its name only when it is whole, and the one before it goes only then: a process killed at any
-moment leaves at least one whole checkpoint, or none before the first.
+A checkpoint appears under its name only when it is whole, and the two newest are kept: a process killed at any moment
+leaves at least one whole checkpoint, or none before the first, and one that the disk damaged has one before it.
 """
 
+import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,29 +76,46 @@ class Run:
                 temporary.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest whole checkpoint and cut the metrics back to it; None when there is none."""
-        found = self._checkpoints()
-        if self.folder is None or not found:
-            self._cut_metrics(0)
-            return None
-        state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
-        self._lines = state.pop("metric_lines")
-        self._cut_metrics(self._lines)
-        return Checkpoint(state.pop("step"), state, load_file(found[-1] / "tensors.safetensors"))
+        """Return the newest whole checkpoint and cut the metrics back to it; None when there is none.
+
+        A damaged one is removed and the one before it taken, the beginning where there is none; standard error says so.
+        """
+        left = self._checkpoints()
+        checkpoint = None
+        while left and checkpoint is None:
+            folder = left.pop()
+            checkpoint = self._read(folder)
+            if checkpoint is None:
+                before = left[-1].name if left else "the beginning"
+                sys.stderr.write(f"{folder}: this checkpoint is damaged; going on from {before}.\n")
+                shutil.rmtree(folder)
+        self._cut_metrics(self._lines if checkpoint is not None else 0)
+        return checkpoint
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint in place of the one before. Raises StorageError when the disk is full."""
+        """Keep a checkpoint, and the one before it. Raises StorageError when the disk is full."""
         if self.folder is None:
             return
         self._begin(self.folder)
-        older = self._checkpoints()
-        with writing_folder(self.folder / f"checkpoint-{checkpoint.step:08d}") as temporary:
+        name = f"checkpoint-{checkpoint.step:08d}"
+        with writing_folder(self.folder / name) as temporary:
             save_file(checkpoint.tensors, temporary / "tensors.safetensors")
-            state = {"step": checkpoint.step, "metric_lines": self._lines, **checkpoint.state}
+            digest = _digest(temporary / "tensors.safetensors")
+            state = {"step": checkpoint.step, "metric_lines": self._lines, "tensors": digest, **checkpoint.state}
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        for folder in older:
-            if folder.name != f"checkpoint-{checkpoint.step:08d}":
-                shutil.rmtree(folder)
+        for folder in [f for f in self._checkpoints() if f.name != name][:-1]:
+            shutil.rmtree(folder)
+
+    def _read(self, folder: Path) -> Checkpoint | None:
+        """Return a checkpoint, None where it is damaged."""
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if _digest(folder / "tensors.safetensors") != state.pop("tensors"):
+                return None
+            self._lines = state.pop("metric_lines")
+            return Checkpoint(state.pop("step"), state, load_file(folder / "tensors.safetensors"))
+        except (OSError, ValueError, KeyError):  # a file that is gone, no JSON, JSON that lacks something
+            return None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write one measurement to metrics.jsonl and to TensorBoard."""
@@ -105,12 +125,19 @@ class Run:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._lines += 1
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
         for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
+            self._events(step).add_scalar(name, value, step)
+
+    def keep_samples(self, step: int, samples: Sequence[str]) -> None:
+        """Write what a policy wrote after some step to samples/, and to TensorBoard."""
+        if self.folder is None:
+            return
+        self._begin(self.folder)
+        with writing_file(self.folder / "samples" / f"{step:08d}.jsonl") as temporary:
+            lines = [json.dumps({"step": step, "text": text}, ensure_ascii=False) + "\n" for text in samples]
+            temporary.write_text("".join(lines), encoding="utf-8")
+        for number, text in enumerate(samples):
+            self._events(step).add_text(f"samples/{number}", text, step)
 
     def finish(self) -> None:
         """Drop the checkpoints: the model is saved. Metrics and settings stay."""
@@ -119,6 +146,14 @@ class Run:
         members = [] if self.folder is None else self.folder.glob("member-*/checkpoint-*")
         for folder in [*self._checkpoints(), *members]:
             shutil.rmtree(folder)
+
+    def _events(self, step: int) -> Any:
+        """Return what writes TensorBoard events; those of a killed run from this step on are forgotten."""
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)  # type: ignore[operator]
+        return self._board
 
     def _checkpoints(self) -> list[Path]:
         if self.folder is None:
@@ -132,3 +167,8 @@ class Run:
         kept = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:lines]
         with writing_file(self.folder / "metrics.jsonl") as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

@@ -33,19 +33,21 @@ def plackett_luce_log_likelihood(
     scores: Float[Tensor, "m K"],
     tier: Int[Tensor, "m K"],
     stages: Int[Tensor, " m"],
-    log_ties: Float[Tensor, " D"],
+    log_ties: Float[Tensor, " D"] | Float[Tensor, "m D"],
 ) -> Float[Tensor, " m"]:
     """Return ln P(ranking) of Plackett–Luce with ties (Turner et al. 2020, eq. 2; the ties are Davidson's for K = 2).
 
     A ranking is a row of choices, the best tier first. Of the texts that remain, the set C is chosen with a probability
     proportional to δ_|C| (∏_C π)^(1/|C|), π = e^s, where log_ties[d − 1] = ln δ_d and δ_1 = 1. The sum over all sets
     of up to D texts is Σ_d δ_d e_d(π^(1/d)), e_d an elementary symmetric polynomial, built up one text at a time from
-    the worst: K steps, never 2^K. D must be at least the largest chosen tier.
+    the worst: K steps, never 2^K. D must be at least the largest chosen tier. `log_ties` is one row for all rankings, or
+    one for each; −inf stands for a size that is never chosen.
     """
     order = tier.masked_fill(tier < 0, -1).argsort(dim=1, descending=True, stable=True)
     tier = tier.gather(1, order)
     s = scores.gather(1, order).masked_fill(tier < 0, _NEVER)
-    sizes = torch.arange(1, len(log_ties) + 1, device=s.device)
+    sizes = torch.arange(1, log_ties.shape[-1] + 1, device=s.device)
+    log_ties = log_ties.expand(len(s), -1)
     total = s.new_zeros(len(s))
     table = s.new_full((len(s), len(sizes), len(sizes) + 1), _NEVER)
     table[:, :, 0] = 0.0
@@ -59,7 +61,7 @@ def plackett_luce_log_likelihood(
         size = is_chosen.sum(1)
         mean = s.masked_fill(~is_chosen, 0.0).sum(1) / size
         # where nothing is chosen, a tier may be larger than any in `log_ties`
-        chosen = mean + log_ties[(size - 1).clamp(max=len(sizes) - 1)]
+        chosen = mean + log_ties.gather(1, (size - 1).clamp(max=len(sizes) - 1)[:, None])[:, 0]
         total = total + torch.where(is_choice, chosen - ways, 0.0)
     return total
 

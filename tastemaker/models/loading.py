@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
@@ -45,3 +46,10 @@ def one_line_errors(source: str, what: str) -> Iterator[None]:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         advice = "" if Path(source).is_dir() else " Give a folder, or a hub name while the hub can be reached."
         raise ModelError(f"the {what} {source!r} cannot be opened: {reason}.{advice}") from error
+
+
+def set_dropout(config: Any, dropout: float) -> None:
+    """Set every dropout of a model's configuration."""
+    for name, value in config.to_dict().items():
+        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
+            setattr(config, name, dropout)

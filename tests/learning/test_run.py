@@ -23,7 +23,41 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (found.step, found.state) == (12, {"standing": {"step": 12}})
     assert torch.equal(found.tensors["w"], torch.full((3,), 12.0))
     assert found.tensors["n"].shape == ()
-    assert [p.name for p in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-00000012"]
+    run.save(_checkpoint(13))
+    kept = sorted(p.name for p in (tmp_path / "run").glob("checkpoint-*"))
+    assert kept == ["checkpoint-00000012", "checkpoint-00000013"]
+
+
+@pytest.mark.parametrize("damage", ["tensors cut", "one bit", "state cut", "tensors gone"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path / "run", {})
+    run.log(5, {"loss": 0.5})
+    run.save(_checkpoint(5))
+    run.log(9, {"loss": 0.4})
+    run.save(_checkpoint(9))
+    newest = tmp_path / "run" / "checkpoint-00000009"
+    tensors, state = newest / "tensors.safetensors", newest / "state.json"
+    if damage == "one bit":
+        data = bytearray(tensors.read_bytes())
+        data[-1] ^= 1
+        tensors.write_bytes(data)
+    elif damage == "tensors gone":
+        tensors.unlink()
+    else:
+        path = state if damage == "state cut" else tensors
+        path.write_bytes(path.read_bytes()[:-3])
+    found = Run(tmp_path / "run", {}, resume=True).latest()
+    assert found is not None
+    assert found.step == 5
+    assert torch.equal(found.tensors["w"], torch.full((3,), 5.0))
+    assert "checkpoint-00000009: this checkpoint is damaged; going on from checkpoint-00000005." in capsys.readouterr().err
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+    tensors = tmp_path / "run" / "checkpoint-00000005" / "tensors.safetensors"
+    tensors.write_bytes(b"")
+    assert Run(tmp_path / "run", {}, resume=True).latest() is None
+    assert "going on from the beginning" in capsys.readouterr().err
 
 
 def test_a_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:

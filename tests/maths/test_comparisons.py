@@ -199,6 +199,20 @@ def test_rankings_of_unlike_lengths_in_one_call(comparisons: ModuleType) -> None
         torch.testing.assert_close(function(scores, tier, stages, ties), torch.cat(alone))
 
 
+def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> None:
+    # the first may tie two texts, the second nothing, as if it had been alone with ln δ₁
+    scores = torch.randn(2, 3, generator=torch.Generator().manual_seed(5)).double()
+    tier, stages = torch.tensor([[0, 0, 1], [0, 1, 2]]), torch.tensor([2, 3])
+    log_ties = doubles(0, -1, 0, -math.inf).reshape(2, 2).requires_grad_()
+    found = comparisons.plackett_luce_log_likelihood(scores, tier, stages, log_ties)
+    first = one(comparisons.plackett_luce_log_likelihood, scores[0].tolist(), (0, 0, 1), 2, doubles(0, -1))
+    second = one(comparisons.plackett_luce_log_likelihood, scores[1].tolist(), (0, 1, 2), 3, NONE)
+    assert found.tolist() == pytest.approx([first, second], abs=1e-12)
+    (gradient,) = torch.autograd.grad(found.sum(), log_ties)
+    assert gradient.isfinite().all()
+    assert gradient[1, 1].item() == 0
+
+
 def test_pairs_by_hand(comparisons: ModuleType) -> None:
     # tiers {a, b} > {c} > rest {d, e}, all scores 0: 2 pairs with c, 4 with the rest, 2 of c and the rest: each ln ½.
     # The tie of a and b counts only where ties are known: with ν = 1 all nine pairs are ln ⅓. d and e are no pair

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from tastemaker.errors import MissingExtra, ModelError, UsageError
-from tastemaker.models.loading import is_path, one_line_errors, quiet_transformers
+from tastemaker.models.loading import is_path, one_line_errors, quiet_transformers, set_dropout
 
 DEFAULT_MAX_LENGTH = 512
 HOLDS_HEADS = "holds_heads"
@@ -70,13 +70,6 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
             "Give a folder that `fit --out` wrote."
         )
     return module, tokenizer
-
-
-def set_dropout(config: Any, dropout: float) -> None:
-    """Set every dropout of a model's configuration."""
-    for name, value in config.to_dict().items():
-        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
-            setattr(config, name, dropout)
 
 
 def head_of(module: nn.Module) -> nn.Linear:

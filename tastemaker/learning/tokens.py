@@ -1,0 +1,194 @@
+"""A corpus as tokens on disk: read once, then open to any order, in memory that does not grow with it.
+
+    FOLDER/ids.bin       the tokens of all pieces, end to end
+    FOLDER/pieces.bin    int64 [n, 3]: where each piece begins, its tokens, how many of them only stand before
+    FOLDER/corpus.json   counts; written last, so a folder without it is not whole
+
+A document that is longer than the context is cut into pieces of its length, each of which begins with the last token of
+the one before: so every token is learned once, and none with what another document says in view.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemaker.data.fingerprints import lot
+from tastemaker.data.judgements import Example
+from tastemaker.errors import DataError
+from tastemaker.files import writing_folder
+from tastemaker.models.batching import by_length
+from tastemaker.models.policy.reading import Reader
+from tastemaker.progress import progress
+
+TRAIN, HELD_OUT = "train", "held_out"
+_AT_ONCE = 512  # documents
+_COUNTS = "corpus.json"
+_WHOLE = 2**64  # lots are drawn below it
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a corpus holds: documents, pieces, tokens that are learned, and bytes of the texts that they spell."""
+
+    documents: int = 0
+    pieces: int = 0
+    tokens: int = 0
+    bytes: int = 0
+
+
+class TokenFile:
+    """The pieces of one side of a corpus, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.counts = Counts(**json.loads((folder / _COUNTS).read_text(encoding="utf-8")))
+        empty = not self.counts.pieces  # an empty file cannot be mapped
+        self.ids = np.zeros(0, np.int32) if empty else np.memmap(folder / "ids.bin", np.int32, "r")
+        shape = (self.counts.pieces, 3)
+        self.pieces = np.zeros(shape, np.int64) if empty else np.memmap(folder / "pieces.bin", np.int64, "r", 0, shape)
+
+    def __len__(self) -> int:
+        return self.counts.pieces
+
+    def piece(self, number: int) -> tuple[NDArray[np.int32], int]:
+        """Return a piece's tokens, and how many of them only stand before what is learned (1 or more)."""
+        start, length, before = (int(v) for v in self.pieces[number])
+        return np.asarray(self.ids[start : start + length]), before
+
+    def lengths(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many tokens some pieces hold."""
+        return np.asarray(self.pieces[numbers, 1])
+
+
+class _Side:
+    """One side while it is written."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.ids, self.pieces = (folder / "ids.bin").open("wb"), (folder / "pieces.bin").open("wb")
+        self.written = self.documents = self.count = self.tokens = self.bytes = 0
+
+    def add(self, ids: NDArray[np.int32], before: int, size: int, is_first: bool) -> None:
+        """Append a piece; size: bytes of the text that it spells."""
+        self.pieces.write(np.array([self.written, len(ids), before], dtype=np.int64).tobytes())
+        self.ids.write(ids.tobytes())
+        self.written += len(ids)
+        self.count += 1
+        self.documents += is_first
+        self.tokens += len(ids) - before
+        self.bytes += size
+
+    def close(self) -> None:
+        self.ids.close()
+        self.pieces.close()
+        counts = Counts(self.documents, self.count, self.tokens, self.bytes)
+        (self.folder / _COUNTS).write_text(json.dumps(asdict(counts)), encoding="utf-8")
+
+
+def tokenized(
+    examples: Iterable[Example], reader: Reader, folder: Path, *, context: int, held_out: float, seed: int
+) -> tuple[TokenFile, TokenFile]:
+    """Write documents as tokens under `folder` and return (train, held out); opens them where they are there already.
+
+    held_out: the share of the pieces that only measure, drawn by what they say, so that copies stand on one side.
+    Raises DataError for a corpus with nothing in it, one shorter than a context, or one of which nothing is held out.
+    """
+    if not (folder / TRAIN / _COUNTS).is_file():
+        with writing_folder(folder) as temporary:
+            _write(examples, reader, temporary, context=context, held_out=held_out, seed=seed)
+    return TokenFile(folder / TRAIN), TokenFile(folder / HELD_OUT)
+
+
+def _write(
+    examples: Iterable[Example], reader: Reader, folder: Path, *, context: int, held_out: float, seed: int
+) -> None:
+    train, measured = _Side(folder / TRAIN), _Side(folder / HELD_OUT)
+    with progress("reading", None) as advance:
+        for ids, before, size, is_first in pieces_of(examples, reader, context):
+            is_held_out = lot(seed, "pieces", ids.tobytes().hex()) < held_out * _WHOLE
+            (measured if is_held_out else train).add(ids, before, size, is_first)
+            advance(1, "")
+    train.close()
+    measured.close()
+    found, total = train.count + measured.count, train.tokens + measured.tokens
+    if not found:
+        raise DataError("the corpus holds no text. Give a source with documents in it.")
+    if total < context:
+        raise DataError(
+            f"the corpus is {total:,} tokens long, less than one context of {context:,}. "
+            f"Give more text, or a smaller --context."
+        )
+    if not (train.count and measured.count):
+        raise DataError(
+            f"{found:,} pieces of text and a share of {held_out:g} held out leave one side empty. "
+            f"Give more text, or another --held-out."
+        )
+
+
+def pieces_of(
+    examples: Iterable[Example], reader: Reader, context: int
+) -> Iterator[tuple[NDArray[np.int32], int, int, bool]]:
+    """Yield (tokens, how many only stand before, bytes of text, is the document's first) of every piece."""
+    waiting = iter(examples)
+    while chunk := list(islice(waiting, _AT_ONCE)):
+        for example, (ids, before) in zip(chunk, reader.examples(chunk), strict=True):
+            size, learned = len(example.text.encode("utf-8", "surrogatepass")), len(ids) - before
+            spelled, is_first = 0, True
+            for start in range(0, len(ids) - 1, context - 1):
+                piece = np.array(ids[start : start + context], dtype=np.int32)
+                only_before = min(max(before - start, 1), len(piece))
+                if only_before < len(piece):
+                    done = start + len(piece) - before
+                    upto = size * done // learned  # a piece's share of the text's bytes; all of them at the end
+                    yield piece, only_before, upto - spelled, is_first
+                    spelled, is_first = upto, False
+
+
+class Shuffled:
+    """A random order of 0 … n − 1 that is computed, not held: a Feistel network over the next power of four, walked
+    until it lands inside (Black & Rogaway 2002).
+    """
+
+    def __init__(self, n: int, *, seed: int, epoch: int) -> None:
+        self.n = n
+        self.half = max(1, ((n - 1).bit_length() + 1) // 2)
+        random = np.random.Generator(np.random.PCG64([seed, epoch, n]))
+        self.keys = random.integers(0, 2**63, size=6, dtype=np.uint64)
+
+    def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what stands at some places of the order."""
+        found = self._round(places.astype(np.uint64))
+        while (outside := found >= self.n).any():
+            found[outside] = self._round(found[outside])
+        return found.astype(np.int64)
+
+    def _round(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        half, low = np.uint64(self.half), np.uint64((1 << self.half) - 1)
+        left, right = values >> half, values & low
+        for key in self.keys:
+            mixed = (right ^ key) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+            mixed *= np.uint64(0xBF58476D1CE4E5B9)
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & low)
+        return (left << half) | right
+
+
+def steps_of(corpus: TokenFile, *, batch_tokens: int, seed: int, epoch: int, pool: int = 32) -> Iterator[list[int]]:
+    """Yield one epoch's optimiser steps: every piece once, alike in length, rows × longest ≤ `batch_tokens`.
+
+    The pieces are taken in a random order, `pool` steps' worth at a time; these are sorted by length, cut into steps,
+    and the steps shuffled. So almost nothing is padding, and a step is a random draw but for its length.
+    """
+    order = Shuffled(len(corpus), seed=seed, epoch=epoch)
+    mean = max(1, round((corpus.counts.tokens + len(corpus)) / len(corpus)))
+    size = max(1, pool * batch_tokens // mean)
+    random = np.random.Generator(np.random.PCG64([seed, epoch]))
+    for start in range(0, len(corpus), size):
+        numbers = order.at(np.arange(start, min(start + size, len(corpus))))
+        steps = by_length(corpus.lengths(numbers).tolist(), batch_tokens)
+        yield from (numbers[steps[i]].tolist() for i in random.permutation(len(steps)))

@@ -1,0 +1,255 @@
+"""Reading prompts and then one token at a time, with the keys and values of everything read so far kept.
+
+Room for keys and values is allocated once. Rows stand with their ends together: padding, where prompts are of unlike
+length, stands before them and is never attended to.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import DynamicCache, GPT2LMHeadModel
+from transformers.cache_utils import DynamicLayer
+
+from tastemaker.models.batching import Batch, collate
+from tastemaker.models.policy.opening import most_tokens
+
+
+class Decoder(Protocol):
+    """What the loop that writes asks of a network."""
+
+    def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
+        """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append a token to each row [rows] → logits [rows, v]."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+
+
+def decoder_for(module: Any, pad_id: int) -> Decoder:
+    """Return what reads with a network: our own pass for GPT-2's architecture, transformers' for any other."""
+    if isinstance(module, GPT2LMHeadModel) and _is_plain(module.config):
+        return GPT2Decoder(module, pad_id)
+    return AnyDecoder(module, pad_id)
+
+
+def _is_plain(config: Any) -> bool:
+    """Return whether a GPT-2 has none of the variations that our own pass leaves out."""
+    usual = config.scale_attn_weights and not (config.scale_attn_by_inverse_layer_idx or config.add_cross_attention)
+    return bool(usual and config.activation_function in ("gelu_new", "gelu_pytorch_tanh"))
+
+
+class GPT2Decoder:
+    """GPT-2's forward pass written out: the same operations as transformers', with nothing around them."""
+
+    def __init__(self, module: Any, pad_id: int) -> None:
+        self.module, self.pad_id = module, pad_id
+        config = module.config
+        self.heads, self.width, self.epsilon = config.n_head, config.n_embd, config.layer_norm_epsilon
+        self.last = config.n_positions - 1  # a row that has ended may stay until it is moved out, past its last place
+        self.keys_values: list[Tensor] = []
+        self.blocked: Tensor | None = None  # −∞ where padding stands, 0 elsewhere: [rows, 1, 1, room]
+        self.length = 0
+        self.padding = torch.zeros(0)
+
+    def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
+        """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
+        batch = collate(prompts, self.pad_id, "left").to(self.module.device)
+        rows = torch.tensor(copies, device=self.module.device)
+        self.length = batch.ids.shape[1]
+        self.padding = (self.length - batch.is_text.sum(1)).repeat_interleave(rows)
+        room, total = self.length + tokens, int(rows.sum())
+        keys_values: list[Tensor] = []
+        hidden = self._prompt(batch, keys_values)
+        shape = (2, total, self.heads, room, self.width // self.heads)
+        self.keys_values = []
+        for found in keys_values:
+            kept = hidden.new_empty(shape)
+            kept[:, :, :, : self.length] = found.repeat_interleave(rows, 1)
+            self.keys_values.append(kept)
+        self.blocked = None
+        if not batch.is_full:
+            is_blocked = torch.arange(room, device=hidden.device) < self.padding[:, None]
+            self.blocked = torch.zeros(is_blocked.shape, device=hidden.device).masked_fill_(is_blocked, float("-inf"))
+            self.blocked = self.blocked[:, None, None]
+        return self._logits(hidden).repeat_interleave(rows, 0)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append a token to each row [rows] → logits [rows, v]."""
+        network = self.module.transformer
+        rows, at = len(tokens), self.length
+        x = (
+            functional.embedding(tokens, network.wte.weight)
+            + network.wpe.weight[(at - self.padding).clamp(max=self.last)]
+        )
+        blocked = None if self.blocked is None else self.blocked[..., : at + 1]
+        for block, kept in zip(network.h, self.keys_values, strict=True):
+            query, key, value = self._projected(block, x, rows, 1)
+            kept[0, :, :, at], kept[1, :, :, at] = key[:, :, 0], value[:, :, 0]
+            keys, values = kept[0, :, :, : at + 1], kept[1, :, :, : at + 1]
+            attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=blocked)
+            x = self._rest(block, x, attended.reshape(rows, self.width))
+        self.length += 1
+        return self._logits(x)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        for number, kept in enumerate(self.keys_values):
+            moved = kept[:, : len(rows)]
+            moved[..., : self.length, :] = kept[:, rows, :, : self.length]
+            self.keys_values[number] = moved
+        self.padding = self.padding[rows]
+        if self.blocked is not None:
+            self.blocked = self.blocked[rows]
+
+    def _prompt(self, batch: Batch, keys_values: list[Tensor]) -> Tensor:
+        """Return the hidden state of each prompt's last token [b, d]; append each layer's keys and values."""
+        network = self.module.transformer
+        rows, length = batch.ids.shape
+        x = functional.embedding(batch.ids, network.wte.weight) + functional.embedding(
+            batch.positions, network.wpe.weight
+        )
+        x = x.view(rows * length, self.width)
+        allowed = None if batch.is_full else _allowed(batch)
+        for number, block in enumerate(network.h):
+            query, key, value = self._projected(block, x, rows, length)
+            keys_values.append(torch.stack((key, value)))
+            attended = functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=allowed, is_causal=batch.is_full
+            )
+            attended = attended.transpose(1, 2)
+            if number == len(network.h) - 1:  # of the last layer only the last token is asked for
+                x, attended = x.view(rows, length, -1)[:, -1], attended[:, -1]
+            x = self._rest(block, x, attended.reshape(-1, self.width))
+        return x
+
+    def _projected(self, block: Any, x: Tensor, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values [rows, heads, length, width / heads] of x [rows · length, width]."""
+        norm, projection = block.ln_1, block.attn.c_attn
+        normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
+        found = torch.addmm(projection.bias, normed, projection.weight)
+        query, key, value = found.view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        return query, key, value
+
+    def _rest(self, block: Any, x: Tensor, attended: Tensor) -> Tensor:
+        """Return what a layer makes of its input x [n, width] and what was attended to [n, width]."""
+        out, norm, up, down = block.attn.c_proj, block.ln_2, block.mlp.c_fc, block.mlp.c_proj
+        x = x + torch.addmm(out.bias, attended, out.weight)
+        normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
+        inner = functional.gelu(torch.addmm(up.bias, normed, up.weight), approximate="tanh")
+        return x + torch.addmm(down.bias, inner, down.weight)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        norm = self.module.transformer.ln_f
+        normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
+        return functional.linear(normed, self.module.lm_head.weight)
+
+
+def _allowed(batch: Batch) -> Tensor:
+    """Return what may attend to what [b, 1, t, t]: text to text before it, padding to itself to have a number."""
+    length = batch.ids.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=batch.ids.device).tril()
+    itself = torch.eye(length, dtype=torch.bool, device=batch.ids.device)
+    return ((causal & batch.is_text[:, None]) | itself)[:, None]
+
+
+class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
+    """One layer's keys and values in room that is allocated once."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tokens, self.used = tokens, 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add keys and values [rows, heads, t, d]; return all so far."""
+        rows, heads, length, _ = key_states.shape
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.all_keys = key_states.new_empty(rows, heads, self.tokens, key_states.shape[-1])
+            self.all_values = value_states.new_empty(rows, heads, self.tokens, value_states.shape[-1])
+        self.all_keys[:, :, self.used : self.used + length] = key_states
+        self.all_values[:, :, self.used : self.used + length] = value_states
+        self.used += length
+        self.keys, self.values = self.all_keys[:, :, : self.used], self.all_values[:, :, : self.used]
+        return self.keys, self.values
+
+    def repeat(self, copies: Tensor) -> None:
+        """Make so many rows of each row."""
+        self.all_keys, self.all_values = (x.repeat_interleave(copies, 0) for x in (self.all_keys, self.all_values))
+        self.keys, self.values = self.all_keys[:, :, : self.used], self.all_values[:, :, : self.used]
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        for room in (self.all_keys, self.all_values):
+            room[: len(rows), :, : self.used] = room[rows, :, : self.used]
+        self.all_keys, self.all_values = self.all_keys[: len(rows)], self.all_values[: len(rows)]
+        self.keys, self.values = self.all_keys[:, :, : self.used], self.all_values[:, :, : self.used]
+
+
+class AnyDecoder:
+    """transformers' own forward pass of any causal language model.
+
+    Networks whose layers keep keys and values in some way of their own (sliding windows, states) keep that way.
+    """
+
+    def __init__(self, module: Any, pad_id: int) -> None:
+        self.module, self.pad_id = module, pad_id
+        self.last = most_tokens(module) - 1
+        self.accepted = set(inspect.signature(module.forward).parameters)
+        self.cache: Any = None
+        self.is_text: Tensor | None = None
+        self.positions = torch.zeros(0)
+
+    def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
+        """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
+        batch = collate(prompts, self.pad_id, "left").to(self.module.device)
+        rows = torch.tensor(copies, device=self.module.device)
+        self.cache = self._cache(batch.ids.shape[1] + tokens)
+        self.is_text = None if batch.is_full else batch.is_text
+        logits = self._forward(batch.ids, batch.positions)
+        for layer in self.cache.layers:
+            if isinstance(layer, _Room):
+                layer.repeat(rows)
+            else:
+                layer.batch_select_indices(torch.arange(len(rows), device=rows.device).repeat_interleave(rows))
+        self.positions = batch.positions[:, -1].repeat_interleave(rows)
+        if self.is_text is not None:
+            self.is_text = self.is_text.repeat_interleave(rows, 0)
+        return logits.repeat_interleave(rows, 0)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append a token to each row [rows] → logits [rows, v]."""
+        self.positions = (self.positions + 1).clamp(max=self.last)
+        if self.is_text is not None:
+            self.is_text = functional.pad(self.is_text, (0, 1), value=True)
+        return self._forward(tokens[:, None], self.positions[:, None])
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        for layer in self.cache.layers:
+            if isinstance(layer, _Room):
+                layer.select(rows)
+            else:
+                layer.batch_select_indices(rows)
+        self.positions = self.positions[rows]
+        if self.is_text is not None:
+            self.is_text = self.is_text[rows]
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        mask = None if self.is_text is None else self.is_text.long()
+        wanted = {"position_ids": positions, "logits_to_keep": 1}
+        known = {name: value for name, value in wanted.items() if name in self.accepted}
+        found = self.module(input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=True, **known)
+        logits: Tensor = found.logits[:, -1].float()
+        return logits
+
+    def _cache(self, room: int) -> Any:
+        cache = DynamicCache(config=self.module.config)
+        if all(type(layer) is DynamicLayer for layer in cache.layers):
+            cache.layers = [_Room(room) for _ in cache.layers]
+        return cache

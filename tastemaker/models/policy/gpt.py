@@ -1,0 +1,125 @@
+"""A GPT and its tokenizer made from nothing: one dial for size, any language.
+
+The network is transformers' own GPT-2 architecture, which every tool loads: layer norms and a tanh GELU are single
+fast operations on a processor, which rotary positions and gated units are not. The tokenizer is byte-level BPE, so
+every text has tokens and every token a text.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from tastemaker.errors import DataError, UsageError
+from tastemaker.models.loading import quiet_transformers
+
+BEGIN, END, PAD, TURN = "<|begin|>", "<|end|>", "<|pad|>", "<|turn|>"
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '" + TURN + "' + message['role'] + '\\n' + message['content'] + eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '" + TURN + "assistant\\n' }}{% endif %}"
+)
+"""How a GPT of ours reads dialogues: each turn ends as a text does."""
+
+_SPREAD = 0.02  # of fresh weights (Radford et al. 2019)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What follows from the one dial.
+
+    context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
+    batch_tokens: tokens a step.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    context: int
+    vocabulary: int
+    lr: float
+    batch_tokens: int
+
+
+SIZES = {
+    "tiny": Size(128, 4, 2, 256, 1024, 4e-3, 4096),
+    "small": Size(256, 5, 4, 512, 4096, 2e-3, 8192),
+    "medium": Size(512, 8, 8, 1024, 16384, 1e-3, 32768),
+    "large": Size(768, 12, 12, 1024, 32768, 6e-4, 131072),
+}
+
+
+def size_named(name: str) -> Size:
+    """Return the size of that name. Raises UsageError for another."""
+    if name not in SIZES:
+        raise UsageError(f"there is no size {name!r}: choose one of {', '.join(SIZES)}.")
+    return SIZES[name]
+
+
+def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
+    """Return an untrained GPT for a tokenizer, the same for the same seed.
+
+    Weights are drawn from Normal(0, 0.02), those that write into the residual stream divided by √(2 · layers)
+    (Radford et al. 2019); embeddings are shared with the output layer.
+    """
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=size.context,
+        n_embd=size.width,
+        n_layer=size.layers,
+        n_head=size.heads,
+        activation_function="gelu_pytorch_tanh",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        initializer_range=_SPREAD,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(seed)
+        return GPT2LMHeadModel(config)
+
+
+def make_tokenizer(texts: Iterable[str], *, vocabulary: int, context: int, chats: bool = False) -> Any:
+    """Return a byte-level BPE tokenizer (Sennrich et al. 2016) of at most `vocabulary` tokens, learned from texts.
+
+    It reads a text as its begin token and the text's own; end and padding have tokens of their own. chats: whether it
+    has a chat template. Raises DataError when there are no texts and UsageError for a vocabulary that cannot hold the
+    256 bytes and the special tokens.
+    """
+    special = [BEGIN, END, PAD, *([TURN] if chats else [])]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if vocabulary < len(alphabet) + len(special):
+        raise UsageError(
+            f"a vocabulary of {vocabulary} has no room for {len(alphabet)} bytes and {len(special)} special tokens."
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() == len(alphabet) + len(special):
+        raise DataError("there is too little text to make a tokenizer from: no two characters stand together twice.")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
+    )
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=PAD, model_max_length=context
+    )
+    if chats:
+        made.add_special_tokens({"additional_special_tokens": [TURN]})
+        made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def parameters_of(module: Any) -> int:
+    """Return how many numbers a network learns, shared ones counted once."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,149 @@
+"""The loop that writes: prompts in, tokens out, one at a time for many rows at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tastemaker.errors import UsageError
+from tastemaker.models.policy.decoders import decoder_for
+from tastemaker.models.policy.reading import Reader
+from tastemaker.models.policy.sampling import Sampling, choose, uniforms
+
+Ended = Literal["end", "stop", "length"]
+"""How a completion ended: by the end token, by a stop text, or cut at the most tokens."""
+
+MOST_ROWS = 256
+_MOST_BYTES = 2**30  # of keys and values at once
+_WORTH_MOVING = 0.85  # rows are moved together once fewer than this share of them still write
+
+
+@dataclass(slots=True)
+class Row:
+    """One completion while it is written, and when it is done.
+
+    place: which prompt, and which of its samples. log_probs: of each token, at the temperature.
+    """
+
+    place: tuple[int, int]
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    ended: Ended = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What is to be written.
+
+    prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt and its completion,
+    more than any prompt has. most_rows: how many are written at once.
+    """
+
+    module: Any
+    reader: Reader
+    prompts: Sequence[Sequence[int]]
+    samples: int
+    room: int
+    sampling: Sampling
+    seed: int
+    most_rows: int = MOST_ROWS
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise UsageError(f"{self.samples} samples were asked of each prompt: ask for 1 or more.")
+        if self.most_rows < 1:
+            raise UsageError(f"most_rows {self.most_rows}: at least one row has to be written at a time.")
+
+    def steps(self) -> Iterator[list[Row]]:
+        """Yield after every token the rows that got one; a row's `ended` is final once it is no longer among them.
+
+        Prompts of like length are written together, each read once for all of its samples. A row's text depends on
+        the seed, its prompt's number and its sample's number, not on how rows are put together (but for rounding:
+        products of more rows are summed in another order, and about one token in a million stands close enough to a
+        border to change).
+        """
+        most = self._rows_that_fit()
+        group: list[tuple[int, range]] = []
+        for prompt in sorted(range(len(self.prompts)), key=lambda i: (len(self.prompts[i]), i)):
+            for start in range(0, self.samples, most):
+                samples = range(start, min(start + most, self.samples))
+                if sum(len(s) for _, s in group) + len(samples) > most:
+                    yield from self._together(group)
+                    group = []
+                group.append((prompt, samples))
+        if group:
+            yield from self._together(group)
+
+    @torch.inference_mode()
+    def _together(self, group: Sequence[tuple[int, range]]) -> Iterator[list[Row]]:
+        """Write some samples of some prompts, all at once."""
+        sampling = self.sampling
+        rows = [Row((prompt, sample)) for prompt, samples in group for sample in samples]
+        limits = [min(sampling.max_tokens, self.room - len(self.prompts[row.place[0]])) for row in rows]
+        numbers = uniforms(self.seed, [row.place for row in rows], max(limits))
+        decoder = decoder_for(self.module, self.reader.pad)
+        logits = decoder.read([self.prompts[p] for p, _ in group], [len(s) for _, s in group], max(limits))
+        seen = self._seen(rows, logits) if sampling.repetition_penalty != 1 else None
+        stops = _Stops(self.reader, sampling.stop)
+        writing = list(range(len(rows)))  # the rows that the decoder holds
+        done = [False] * len(rows)  # it may still hold them
+        for step in range(max(limits)):
+            tokens, log_probs = choose(logits, numbers[writing, step], sampling, seen)
+            if seen is not None:
+                seen[torch.arange(len(writing), device=seen.device), tokens] = True
+            going = []
+            for place, token, log_prob in zip(writing, tokens.tolist(), log_probs.tolist(), strict=True):
+                if not done[place]:
+                    row = rows[place]
+                    row.ids.append(token)
+                    row.log_probs.append(log_prob)
+                    row.ended = "end" if token == self.reader.end else "stop" if stops.reached(row) else "length"
+                    done[place] = row.ended != "length" or step + 1 == limits[place]
+                    going.append(row)
+            yield going
+            left = [number for number, place in enumerate(writing) if not done[place]]
+            if not left:
+                return
+            if len(left) < _WORTH_MOVING * len(writing):
+                kept = torch.tensor(left, device=logits.device)
+                decoder.keep(kept)
+                tokens, writing = tokens[kept], [writing[number] for number in left]
+                seen = None if seen is None else seen[kept]
+            logits = decoder.step(tokens)
+
+    def _rows_that_fit(self) -> int:
+        """Return how many rows' keys and values fit into memory at once."""
+        config = self.module.config.get_text_config()
+        longest = min(self.room, max(map(len, self.prompts), default=0) + self.sampling.max_tokens)
+        per_row = longest * config.num_hidden_layers * config.hidden_size * 2 * 4
+        return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
+
+    def _seen(self, rows: Sequence[Row], logits: Tensor) -> Tensor:
+        """Return which tokens each row's prompt holds: bool [rows, v]."""
+        seen = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+        for place, row in enumerate(rows):
+            seen[place, torch.tensor(self.prompts[row.place[0]], device=logits.device)] = True
+        return seen
+
+
+class _Stops:
+    """Looks for stop texts in what rows end with."""
+
+    def __init__(self, reader: Reader, texts: Sequence[str]) -> None:
+        self.reader, self.texts = reader, texts
+        self.window = max((len(text.encode()) for text in texts), default=0) + 4
+
+    def reached(self, row: Row) -> bool:
+        """Return whether the newest token completed one; a token is a byte or more, so few of them have to be read."""
+        if not self.texts:
+            return False
+        tail = self.reader.text(row.ids[-self.window :])
+        return any(text in tail for text in self.texts)
+
+
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """Return the text up to the first stop text in it."""
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else text
