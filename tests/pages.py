@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<script>alert('owned')</script> & \"quoted\" <img src=x onerror=alert(1)>"
+MARK = "<blink title='x'>\"&amp;"
 
 
 class Page(HTMLParser):
@@ -38,3 +39,11 @@ class Page(HTMLParser):
     def named(self) -> set[str]:
         """The names of all attributes."""
         return {name for _, name, _ in self.attributes}
+
+
+def marks(html: str) -> int:
+    """Return how often a page shows `MARK` as text; it is never a tag, and no entity of its own is read as one."""
+    page = Page(html)
+    assert "blink" not in page.tags
+    assert MARK not in html
+    return "".join(page.words).count(MARK)

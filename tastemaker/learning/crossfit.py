@@ -131,12 +131,12 @@ def _fitted(
     In float64; the search begins at what the model believes already.
     """
     model = model.double().requires_grad_(True)
-    model.length = None  # scores of a controlled fit carry no length; what is left of it is noise to every judge
     reliabilities = model.reliabilities
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def negative_posterior() -> Tensor:
         prior = 0.0 if reliabilities is None else reliabilities.log_prior(most_alike=most_alike)
+        # without lengths: scores of a controlled fit carry none, and what is left of it is noise to every judge
         return -(model.log_likelihood(scores, corpus.evidence) + prior)
 
     def closure() -> Tensor:

@@ -40,8 +40,8 @@ def plackett_luce_log_likelihood(
     A ranking is a row of choices, the best tier first. Of the texts that remain, the set C is chosen with a probability
     proportional to δ_|C| (∏_C π)^(1/|C|), π = e^s, where log_ties[d − 1] = ln δ_d and δ_1 = 1. The sum over all sets
     of up to D texts is Σ_d δ_d e_d(π^(1/d)), e_d an elementary symmetric polynomial, built up one text at a time from
-    the worst: K steps, never 2^K. D must be at least the largest chosen tier. `log_ties` is one row for all rankings, or
-    one for each; −inf stands for a size that is never chosen.
+    the worst: K steps, never 2^K. D must be at least the largest chosen tier. `log_ties` is one row for all rankings,
+    or one for each; −inf stands for a size that is never chosen.
     """
     order = tier.masked_fill(tier < 0, -1).argsort(dim=1, descending=True, stable=True)
     tier = tier.gather(1, order)

@@ -167,3 +167,14 @@ def test_a_prompt_as_one_text() -> None:
 def test_a_text_is_no_ranking() -> None:
     with pytest.raises(DataError, match="the tiers are one text"):
         Ranking("ab")  # type: ignore[arg-type]
+
+
+def test_a_grade_is_out_of_ten_unless_said() -> None:
+    grade = Grade("a", 3)
+    assert (grade.lowest, grade.highest) == (1, 10)
+    assert Grade("a", 3) == Grade("a", 3, 1, 10)
+
+
+def test_texts_that_differ_in_white_space_can_be_compared() -> None:
+    # the doctor reports such pairs; reading them is no error
+    assert Comparison("yes", "yes ").texts == ("yes", "yes ")

@@ -142,3 +142,28 @@ def test_a_bad_row_is_one_line(case: str) -> None:
     assert str(caught.value).startswith("m.jsonl:17: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_null_is_nothing_said() -> None:
+    pair = {"kind": "comparison", "chosen": "a", "rejected": "b"}
+    assert from_row({**pair, "margin": None, "tie": None, "prompt": None}) == Comparison("a", "b")
+    assert from_row({"kind": "ranking", "tiers": ["a", "b"], "rest": None}) == Ranking(["a", "b"])
+
+
+def test_a_scale_ends_on_both_sides() -> None:
+    for grade in (1, 10):
+        assert from_row({"kind": "grade", "text": "a", "grade": grade}) == Grade("a", grade, 1, 10)
+    for grade in (0, 11):
+        with pytest.raises(DataError, match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10"):
+            from_row({"kind": "grade", "text": "a", "grade": grade}, "m:1")
+    own = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
+    assert from_row({**own, "grade": -2}) == Grade("a", -2, -2, 2)
+    with pytest.raises(DataError, match="holds -3, outside the scale of -2 to 2"):
+        from_row({**own, "grade": -3})
+
+
+@pytest.mark.parametrize("tie", ["no", "false", 0, 1, []])
+def test_a_tie_is_true_or_false_and_nothing_like_it(tie: Any) -> None:
+    # bool("no") is True: a row that says "no" must not become a tie
+    with pytest.raises(DataError, match=r"^m:1: column 'tie' holds .* where true or false belongs\.$"):
+        from_row({"kind": "comparison", "chosen": "a", "rejected": "b", "tie": tie}, "m:1")

@@ -5,29 +5,14 @@ import random
 import time
 
 import pytest
+from diagnosed import counts, found, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data.judgements import Comparison, Grade, Label, Message, Ranking, Rating
-from tastemaker.errors import DataError, UsageError
+from tastemaker.errors import DataError
 from tastemaker.evaluation.doctor import Problem, doctor
-from tastemaker.maths.statistics import wilson_interval
-
-
-def found(diagnosis):
-    """Return name → problem; every name once."""
-    names = [problem.name for problem in diagnosis.problems]
-    assert len(names) == len(set(names))
-    return {problem.name: problem for problem in diagnosis.problems}
-
-
-def counts(diagnosis):
-    return {problem.name: problem.count for problem in diagnosis.problems}
-
-
-def text(i):
-    """A text whose length has nothing to do with its number."""
-    return f"text {i:04d} " + "x" * (i * 7919 % 97)
+from tastemaker.evaluation.doctor.copies import excerpt
 
 
 def healthy(n=200):
@@ -142,61 +127,37 @@ def test_leakage_between_splits():
     }
 
 
-def test_length_bias_of_comparisons_is_wilsons():
-    # 30 decided pairs, of which the longer wins 27; a tie and a pair of equal lengths say nothing
-    rows = [Comparison(f"{i} long long", f"{i}", prompt=f"{i}") for i in range(10, 37)]
-    rows += [Comparison(f"{i}", f"{i} long long", prompt=f"{i}") for i in range(40, 43)]
-    rows += [Comparison("tied", "tied and longer", tie=True), Comparison("equal", "long!")]
-    diagnosis = doctor(rows)
-    low, high = wilson_interval(27, 30)
-    bias = diagnosis.length_bias
-    assert (bias.longer_won, bias.pairs, bias.share) == (27, 30, 0.9)
-    assert (bias.low, bias.high) == (pytest.approx(float(low)), pytest.approx(float(high)))
-    assert diagnosis.ties == 1
-    problem = found(diagnosis)["length_bias"]
-    assert (problem.count, problem.severity) == (27, "warning")
-    assert "the longer text won 90% of 30" in problem.what
+def test_a_tie_the_other_way_round_is_the_same_tie():
+    rows = [Comparison("A", "B", tie=True), Comparison("B", "A", tie=True)]
+    assert found(doctor(rows))["duplicate_judgements"].count == 1
+    assert "duplicate_judgements" not in found(doctor([Comparison("A", "B"), Comparison("B", "A")]))
 
 
-def test_a_ranking_of_k_texts_counts_as_k_minus_one_pairs():
-    # a > bb > ccc: all three pairs are won by the shorter; ten times the same shape: 30 pairs, 20 observations
-    rows = [Ranking([f"{i} a", f"{i} bb", f"{i} ccc"], prompt=f"{i}") for i in range(10, 20)]
-    bias = doctor(rows).length_bias
-    assert (bias.longer_won, bias.pairs) == (0, 30)
-    assert bias.high == pytest.approx(float(wilson_interval(0, 20)[1]))
-    assert "shorter" in bias.meaning
+def test_two_judges_who_agree_repeat_nothing():
+    assert "duplicate_judgements" not in found(doctor([Label("L", True, judge=name) for name in "xy"]))
+    assert "duplicate_judgements" not in found(doctor([Label("L", True, prompt=name) for name in "xy"]))
 
 
-def test_length_goes_with_labels_and_ratings():
-    rows = [Label(f"{i:03d}" + "x" * i, i >= 20, judge=None) for i in range(40)]
-    rows += [Rating(f"r{i:03d}" + "x" * i, -float(i)) for i in range(40)]
-    diagnosis = doctor(rows)
-    assert diagnosis.length_correlations["rating"] == pytest.approx(-1)
-    problems = found(diagnosis)
-    assert problems["length_correlation_label"].severity == "warning"
-    assert problems["length_correlation_rating"].count == 40
+def test_copies_count_under_one_prompt():
+    # the same answer to two questions is no copy; prompts that are alike but for case are one
+    def count(first, second):
+        rows = [Comparison("One  Text", "B", prompt=first), Comparison("one text", "C", prompt=second)]
+        problem = found(doctor(rows)).get("near_duplicate_texts")
+        return problem.count if problem else 0
+
+    assert (count("p", "q"), count("p", "p"), count("p", " P"), count(None, None), count("p", None)) == (0, 1, 1, 1, 0)
 
 
-def test_what_truncation_would_cut():
-    rows = [Label("word " * n, n % 2 == 0) for n in (1, 2, 3, 4)]
-    diagnosis = doctor(rows, max_length=2, count_tokens=lambda text: len(text.split()))
-    assert (diagnosis.lengths.unit, diagnosis.lengths.cut, diagnosis.lengths.limit) == ("tokens", 2, 2)
-    assert found(diagnosis)["truncation"].count == 2
-    # the prompt is read too
-    asked = doctor([Label("a b", True, prompt="c d")], max_length=3, count_tokens=lambda text: len(text.split()))
-    assert asked.lengths.cut == 1
-    assert doctor(rows).lengths.unit == "characters"
-    assert doctor(rows).lengths.quantiles["1"] == 19
-    with pytest.raises(UsageError, match="max_length 0"):
-        doctor(rows, max_length=0)
+def test_a_copy_of_an_identical_pair_counts_once():
+    # "Yes" and "yes " are an identical pair; "YES" is one more copy of them
+    rows = [Comparison("Yes", "yes  "), Comparison("YES", "No")]
+    problems = found(doctor(rows))
+    assert (problems["identical_pairs"].count, problems["near_duplicate_texts"].count) == (1, 1)
 
 
-def test_answers_that_do_not_vary():
-    assert counts(doctor([Label(text(i), True) for i in range(20)])) == {"constant_labels": 20}
-    ties = [Comparison(text(2 * i), text(2 * i + 1), tie=True) for i in range(20)]
-    assert counts(doctor(ties)) == {"constant_comparisons": 20}
-    rare = [Label(text(i), i % 30 == 0) for i in range(300)]
-    assert counts(doctor(rare)) == {"unbalanced_labels": 10}
+def test_an_excerpt_cannot_turn_the_line_around():
+    # a direction override (Cf), half a surrogate pair (Cs) and an escape (Cc)
+    assert excerpt("a\u202eb \ud800 \x1b[2J\nc") == "a\ufffdb \ufffd \ufffd[2J c"
 
 
 def test_what_does_not_go_together():
@@ -206,52 +167,10 @@ def test_what_does_not_go_together():
     assert counts(doctor([*healthy(), chat, Label("no", False, prompt="plain")])) == {"mixed_prompts": 2}
 
 
-def crowd(n=200, seed=1):
-    """Three judges who mostly agree label every text, and with them one who throws a coin."""
-    luck = random.Random(seed)
-    rows = []
-    for i in range(n):
-        truth = luck.random() < 0.5
-        for name in ("ann", "bob", "cleo"):
-            rows.append(Label(text(i), truth ^ (luck.random() < 0.05), judge=name))
-        rows.append(Label(text(i), luck.random() < 0.5, judge="coin"))
-    return rows
-
-
-def test_judges_who_stand_out():
-    problems = found(doctor(crowd()))
-    assert problems["judges_at_chance"].examples == ["coin"]
-    assert problems["judges_at_chance"].count == 1
-    same = [Label(text(i), True, judge="yes-man") for i in range(30)]
-    problems = found(doctor([j for j in crowd() if j.judge != "coin"] + same))
-    assert problems["monotonous_judges"].examples == ["yes-man"]
+def test_a_judge_who_said_little_is_noted():
     problems = found(doctor([*healthy(), Label("L", True, judge="guest")]))
-    assert problems["judges_with_few_judgements"].examples == ["guest"]
     assert list(problems) == ["judges_with_few_judgements"]
-
-
-def test_agreement_of_comparisons_with_ties():
-    # pair 1: two judges agree on A; pair 2: A against a tie; nobody named: left out
-    rows = [Comparison("A", "B", judge="x"), Comparison("A", "B", judge="y")]
-    rows += [Comparison("A", "C", judge="x"), Comparison("C", "A", judge="y", tie=True)]
-    rows += [Comparison("B", "A"), Comparison("C", "B")]
-    agreement = doctor(rows).agreements["comparison"]
-    assert (agreement.pairwise.share, agreement.pairwise.pairs, agreement.pairwise.units) == (0.5, 2, 2)
-    assert agreement.judges == 2
-
-
-def test_rankings_agree_by_their_pairs():
-    rows = [Ranking(["A", "B", "C"], judge="x"), Ranking(["A", "C", "B"], judge="y")]
-    agreement = doctor(rows).agreements["ranking"]
-    assert (agreement.pairwise.pairs, agreement.pairwise.share) == (3, pytest.approx(2 / 3))
-
-
-def test_low_agreement_is_said():
-    luck = random.Random(3)
-    rows = [Grade(text(i), luck.randint(1, 10), judge=name) for i in range(100) for name in ("ann", "bob")]
-    diagnosis = doctor(rows)
-    assert found(diagnosis)["low_agreement_grade"].severity == "warning"
-    assert abs(diagnosis.agreements["grade"].alpha) < 0.25
+    assert problems["judges_with_few_judgements"].examples == ["guest"]
 
 
 def test_problems_are_ranked():
@@ -259,6 +178,24 @@ def test_problems_are_ranked():
     rows = [*healthy(), *compared(("A", "B"), ("B", "A"), judge="judge 0"), Label("L", True, judge="guest")]
     severities = [problem.severity for problem in doctor(rows, odd_rows=errors).problems]
     assert severities == ["error", "warning", "note"]
+
+
+def test_of_equally_bad_problems_the_frequent_come_first():
+    rows = [Label("...", True), Label("A", True), Label("A", False), *(Label(f"{i}", True) for i in range(10, 14))]
+    rows += [Label(f" {i}", True) for i in range(10, 14)]
+    warnings = [p for p in doctor(rows).problems if p.severity == "warning"]
+    assert [p.name for p in warnings] == ["duplicate_judgements", "anonymous_contradictions", "near_empty_texts"]
+    assert [p.count for p in warnings] == [4, 1, 1]  # by name where as many
+
+
+def test_anonymous_judgements_are_counted_beside_a_judge_of_that_name():
+    rows = [Label("A", True, judge="anonymous"), Label("B", False), Label("C", False)]
+    assert doctor(rows).as_dict()["judges"] == {"anonymous": 3}
+
+
+def test_places_of_unreadable_rows_are_file_and_row():
+    errors = [DataError("a.csv:3: column 'x' is empty."), DataError("no place at all")]
+    assert found(doctor([Label("A", True)], odd_rows=errors))["odd_rows"].where == ["a.csv:3"]
 
 
 everything = st.lists(

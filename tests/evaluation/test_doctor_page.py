@@ -1,13 +1,17 @@
 """The doctor's page: one file that needs nothing else, safe whatever the data holds."""
 
 import json
+import re
+from dataclasses import replace
 
-from pages import HOSTILE, Page
+from pages import HOSTILE, MARK, Page, marks
 
 from tastemaker.data.judgements import Comparison, Label
 from tastemaker.errors import DataError
-from tastemaker.evaluation.doctor import doctor
+from tastemaker.evaluation.doctor import Problem, doctor
 from tastemaker.evaluation.doctor_page import doctor_html, write_doctor_page
+
+PLAIN = [Label("good", True, judge="a"), Label("bad", False, judge="b")]
 
 
 def diagnosed(text=HOSTILE, file="<i>evil</i>", odd_file="<b>x</b>"):
@@ -56,3 +60,45 @@ def test_writing(tmp_path):
     write_doctor_page(diagnosis, tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"doctor.html", "doctor.json"}
     assert json.loads((tmp_path / "new" / "doctor.json").read_text("utf-8")) == diagnosis.as_dict()
+
+
+def test_titles_are_text_in_head_and_heading():
+    assert marks(doctor_html(doctor(PLAIN), title=MARK)) == 2
+
+
+def test_every_part_of_a_problem_is_text():
+    problem = Problem("name", MARK, 1, "note", MARK, [MARK], [MARK, MARK])
+    diagnosis = replace(doctor(PLAIN), problems=[problem])
+    assert marks(doctor_html(diagnosis, title="t")) == 5  # what, advice, one place, two examples
+
+
+def test_names_of_kinds_judges_and_figures_are_text():
+    diagnosis = doctor(PLAIN)
+    named = replace(
+        diagnosis,
+        judges={MARK: 1, None: 1},
+        kinds={MARK: 2},
+        length_correlations={MARK: 0.5},
+        lengths=replace(diagnosis.lengths, unit=MARK),
+    )
+    assert marks(doctor_html(named, title="t")) == 4
+
+
+def test_half_a_character_stops_no_page(tmp_path):
+    # a lone surrogate is no UTF-8: the page shows a replacement, the numbers too, and both are written
+    rows = [Label("half \ud83d of a smile", True, judge="j \ud83d"), Label("...", False, judge="b")]
+    write_doctor_page(doctor(rows), tmp_path, title="t \ud83d")
+    assert "t ?" in (tmp_path / "doctor.html").read_text("utf-8")
+    assert json.loads((tmp_path / "doctor.json").read_text("utf-8"))["texts"] == 2
+
+
+def test_the_busiest_judges_have_bars_and_the_others_one_together():
+    # judge i said i + 1 things: of 23, the busiest twenty said 23 … 4, the others 3 + 2 + 1; nobody named said 46
+    rows = [Label(f"{i} {k}", k % 2 == 0, judge=f"j{i:02d}") for i in range(23) for k in range(i + 1)]
+    rows += [Label(f"nobody {k}", k % 2 == 0) for k in range(46)]
+    html = doctor_html(doctor(rows), title="t")
+    bar = r'<span dir="auto">([^<]*)</span><span><span class="bar" style="width: ([0-9.]+)%"></span></span><b>(\d+)</b>'
+    kinds, *judges = re.findall(bar, html)
+    assert kinds == ("labels", "100.0", "322")
+    assert judges[:2] == [("j22", "50.0", "23"), ("j21", "47.8", "22")]
+    assert judges[19:] == [("j03", "8.7", "4"), ("3 other judges", "13.0", "6"), ("nobody named", "100.0", "46")]

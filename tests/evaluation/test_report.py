@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree as ET
 
 import pytest
-from pages import HOSTILE, Page
+from pages import HOSTILE, MARK, Page, marks
 
 from tastemaker.data.fingerprints import fingerprints
 from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
@@ -68,6 +68,11 @@ def test_hostile_texts_are_escaped(mistaken):
     assert page.text.count("<script>alert('owned')</script>") == 2  # as a mistake and as a duplicate
     assert "<i>evil</i>.csv:4" in page.text
     assert "<b>bold</b> & title" in page.text
+
+
+def test_titles_are_text_in_head_and_heading(table_model):
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {"good": 1.0, "bad": -1.0})
+    assert marks(html_of(evaluate(model, [Label("good", True), Label("bad", False)]), title=MARK)) == 2
 
 
 def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):

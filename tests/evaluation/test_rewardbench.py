@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tastemaker.errors import DataError, ModelError
 from tastemaker.evaluation.rewardbench import RewardBench, TiesScore, evaluate_rewardbench, score_rewardbench
+from tastemaker.models.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ def test_subsets_count_the_same_however_many_rows_they_have():
     assert found.ties is None
 
 
+def test_rows_without_a_subset_are_all_of_them():
+    found = score_rewardbench([Row("", "1"), Row("", "2")], [[2, 1, 1, 1], [1, 2, 1, 1]])
+    assert (found.subsets, found.counts) == ({"all": 0.5}, {"all": 2})
+
+
 def test_ties_by_hand():
     # question 1, tied: right 5 and 4, wrong 1 → gap 3, the right ones differ by 1; ref: right 3, wrong 1 → gap 2
     # question 2, tied: right 5 and 2, wrong 1 → gap 1, differ by 3; ref: right 0, wrong 1 → gap −1, not accurate
@@ -69,6 +75,15 @@ def test_questions_without_a_partner_count_for_accuracy_only():
     assert math.isnan(alone.score)
     assert alone.as_dict()["score"] is None
     assert json.dumps(alone.as_dict(), allow_nan=False)
+
+
+def test_rows_of_one_name_are_one_question():
+    # tied:1 in two rows: right 5 and 4, wrong 1 and 2 → gap 4 − 2 = 2, the right ones differ by 1; ref:1: gap 8
+    rows = [tied(1, 1, 1), tied(1, 1, 1), tied(1, 1, 1, "ref")]
+    found = score_rewardbench(rows, [[5, 1], [4, 2], [9, 1]])
+    assert found.ties == TiesScore(1.0, 1.0, 1.0, 1.0, pytest.approx(math.tanh(2 / 1 - 1)))
+    # the other way round, a wrong answer of one row beats a right one of the other: gap 2 − 4 < 0
+    assert score_rewardbench(rows, [[5, 4], [2, 1], [9, 1]]).ties.tied_accuracy == 0
 
 
 @st.composite
@@ -112,6 +127,18 @@ def test_a_model_is_asked_for_every_answer_once(table_model):
     assert model.asked == 4
 
 
+def test_the_same_answer_to_another_question_is_another_text():
+    class Chooser:
+        """Likes an answer by the question it answers."""
+
+        def score_all(self, examples):
+            values = np.array([float(example.text == example.prompt) for example in examples])
+            return Scores(values, np.zeros(len(values), dtype=bool))
+
+    rows = [Row("Math", "1", ("8",), ("6",), prompt="8"), Row("Math", "2", ("6",), ("8",), prompt="6")]
+    assert evaluate_rewardbench(Chooser(), rows).subsets == {"Math": 1.0}
+
+
 def test_it_reads_as_a_table():
     found = score_rewardbench(
         [Row("Math", "1"), tied(1, 2, 1), tied(1, 1, 1, "ref")], [[4, 4, 1, 1], [5, 4, 1], [9, 1]]
@@ -129,6 +156,8 @@ def test_it_reads_as_a_table():
         (Row("Math", "7"), [1, 2, 3], DataError, "row '7': 3 scores of 4 answers"),
         (Row("Math", "7"), [1, 2, 3, math.nan], ModelError, "row '7': a score is not finite"),
         (Row("Ties", "12"), [1, 2, 3, 4], DataError, "row '12': a name in the subset Ties is ref:N or tied:N"),
+        (Row("Ties", "tied"), [1, 2, 3, 4], DataError, "row 'tied': a name in the subset Ties is ref:N or tied:N"),
+        (Row("Ties", "ref"), [1, 2, 3, 4], DataError, "row 'ref': a name in the subset Ties is ref:N or tied:N"),
         (Row("Ties", "other:12"), [1, 2, 3, 4], DataError, "row 'other:12': a name in the subset Ties"),
     ],
 )

@@ -1,15 +1,28 @@
 """Judges: the careless and the reversed are found by what they said, and whose reliability is learned at all."""
 
+import math
+import random
 from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
-from tastemaker.data.judgements import Judgement, Label, Rating
+from tastemaker.data.judgements import Grade, Judgement, Label, Rating
 from tastemaker.data.playground import CAREFUL_JUDGES, Judge, judgements, troubled
 from tastemaker.errors import DataError
-from tastemaker.learning.crossfit import Judges, cross_fit
+from tastemaker.learning.crossfit import (
+    CrossFit,
+    Judges,
+    _beside_each_other,
+    _deviations,
+    _fitted,
+    _scores_unseen,
+    cross_fit,
+)
 from tastemaker.learning.division import divide
+from tastemaker.learning.observation import ObservationModel
+from tastemaker.models.links import GradeLink, LabelLink, RatingLink
 from tastemaker.models.links.likelihood import Likelihood
 
 CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
@@ -149,3 +162,98 @@ def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
 def test_one_kind_alone_is_taken_as_it_comes() -> None:
     found = cross_fit(divide(judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0))
     assert (found.slopes, found.log_sd, found.judges) == ({}, None, None)
+
+
+def test_deviations_come_from_curvature() -> None:
+    # ½ · 4 (r₁ − 1)² + ½ · 25 (r₂ − 2)²: 1/√4 and 1/√25; a curvature below that of the prior, 1, is taken for 1
+    raw = nn.Parameter(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
+
+    def negative_posterior() -> torch.Tensor:
+        return (torch.tensor([2.0, 12.5, 0.05]) * (raw - torch.tensor([1.0, 2.0, 3.0])) ** 2).sum()
+
+    assert _deviations(raw, negative_posterior).tolist() == pytest.approx([0.5, 0.2, 1.0], rel=1e-5)
+    assert raw.tolist() == [1, 2, 3]  # and they stay where they were found
+
+
+def model_of(label: float, rating: float, grade: float = 1.0) -> ObservationModel:
+    """Ratings first: what others are measured by is the first kind on a logit scale."""
+    grades = GradeLink(1, 3, grade, [-1.0, 1.0])
+    links = {Rating: RatingLink(0.0, 1.0, rating), Label: LabelLink(label, 0.0), Grade: grades}
+    return ObservationModel(links, Likelihood())
+
+
+def test_slopes_beside_the_first_logit() -> None:
+    kinds: list[type[Judgement]] = [Rating, Label, Grade]
+    slopes, log_sd = _beside_each_other(model_of(2.0, 1.0, 6.0), kinds)
+    assert slopes == {Rating: 0.5, Label: 1.0, Grade: 3.0}
+    assert log_sd == pytest.approx(0.0)  # a fresh link's noise is 1
+    assert _beside_each_other(model_of(2.0, 1.0, 6.0), kinds[1:]) == ({Label: 1.0, Grade: 3.0}, None)
+
+
+def test_kinds_are_at_most_ten_times_unlike() -> None:
+    slopes, _ = _beside_each_other(model_of(1.0, 0.01, 50.0), [Rating, Label, Grade])
+    assert slopes == {Rating: 0.1, Label: 1.0, Grade: 10.0}
+
+
+@pytest.mark.parametrize("label", [0.0, -0.5])
+def test_a_kind_that_turns_the_score_around_says_nothing_of_the_others(label: float) -> None:
+    assert _beside_each_other(model_of(label, 1.0), [Rating, Label, Grade]) == ({}, None)
+
+
+def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
+    # labels by lot, and words enough to know them by heart: a fit that has seen a text knows its label, no other does
+    luck = random.Random(4)
+    words = [f"w{i}" for i in range(80)]
+    said = [Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5) for i in range(150)]
+    division = divide(said, [Label("x", True)], Likelihood(), 0)
+    scores = _scores_unseen(division.train, division.fresh_model, CrossFit({}, None, None), 0)
+    positive = division.train.evidence[Label].targets
+    assert scores.shape == (150,)
+    assert abs(torch.corrcoef(torch.stack([scores, positive.double()]))[0, 1].item()) < 0.3
+
+
+def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
+    # the derivative by r of Σ ln σ(± tanh(r)(a s + b)) − ½(r − 1)² is 0: (1 − tanh² r) Σ (y − p)(a s + b) = r − 1
+    wrong = (1, 4, 9, 12, 20, 27, 31)
+    said = [Label(f"t{i:02d}", (i % 2 == 0) ^ (i in wrong), judge="ann") for i in range(40)]
+    division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
+    scores = torch.tensor([1.0 if i % 2 == 0 else -1.0 for i in range(40)], dtype=torch.float64)
+    model, sd = _fitted(division.train, division.fresh_model(), scores, most_alike=False)
+    assert model.reliabilities is not None
+    assert sd is not None
+    link, r = model.links[Label], model.reliabilities.raw.item()
+    logit = link.slope.item() * scores + link.intercept.item()
+    y = division.train.evidence[Label].targets.double()
+    pull = (1 - math.tanh(r) ** 2) * ((y - torch.sigmoid(math.tanh(r) * logit)) * logit).sum().item()
+    assert pull == pytest.approx(r - 1, abs=2e-3)
+    assert sd.item() > 0
+
+
+def test_too_few_units_tell_nothing_of_kinds() -> None:
+    def both(n: int) -> list[Judgement]:
+        texts = [f"a film that is {'good' if i % 2 else 'bad'} number {i}" for i in range(n)]
+        return [*(Label(t, i % 2 == 1) for i, t in enumerate(texts)), *(Rating(t, i % 2) for i, t in enumerate(texts))]
+
+    few = divide(both(59), [Label("x", True)], Likelihood(judges=False), 0)
+    assert cross_fit(few) == CrossFit({}, None, None)
+    enough = divide(both(60), [Label("x", True)], Likelihood(judges=False), 0)
+    assert set(cross_fit(enough).slopes) == {Label, Rating}
+
+
+def test_what_was_found_is_set() -> None:
+    judges = Judges(("ann", "bob"), torch.tensor([0.25, -1.5]), torch.ones(2), torch.tensor([3, 4]))
+    said = [Label(f"t{i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(8)]
+    said += [Rating(f"r{i}", float(i)) for i in range(4)]
+    division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
+    model = CrossFit({Label: 1.0, Rating: 2.5}, -0.75, judges).prepared(division.fresh_model())
+    assert model.reliabilities is not None
+    assert model.reliabilities.raw.tolist() == [0.25, -1.5]
+    assert model.links[Rating].slope.item() == 2.5
+    assert model.links[Rating].log_sd.item() == -0.75
+
+
+def test_every_judgement_of_a_judge_is_counted() -> None:
+    said = [Label(f"a film {i}", i % 2 == 0, judge="ann" if i < 30 else "bob") for i in range(75)]
+    judges = cross_fit(divide(said, [Label("x", True)], Likelihood(judges=True), 0)).judges
+    assert judges is not None
+    assert {name: row["judgements"] for name, row in judges.as_dict().items()} == {"ann": 30, "bob": 45}

@@ -83,3 +83,32 @@ def test_every_fresh_model_starts_alike() -> None:
     assert first.reliabilities is None
     assert [p.tolist() for p in first.parameters()] == [p.tolist() for p in second.parameters()]
     assert first.links[Label] is not second.links[Label]
+
+
+def test_the_seed_decides_what_is_held_out() -> None:
+    for held_out in (None, 0.2, 20):
+        first, again, other = (divide(LABELS, held_out, Likelihood(), seed) for seed in (0, 0, 1))
+        assert first.held_out_judgements == again.held_out_judgements
+        assert first.held_out_judgements != other.held_out_judgements
+        assert first.digest == again.digest != other.digest
+
+
+def test_judges_of_the_held_out_alone_are_nobody_known() -> None:
+    said = [Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(80)]
+    measured = [Label("x", True, judge="cleo"), Label("y", True, judge="bob"), Label("z", False)]
+    divided = divide(said, measured, Likelihood(), 0)
+    assert divided.train.judges == divided.held_out.judges == ("ann", "bob")
+    assert divided.held_out.evidence[Label].judge.tolist() == [-1, 1, -1]
+
+
+def test_a_judge_who_is_held_out_whole_is_not_learned() -> None:
+    # all that dora said is of one film; where the seed holds that film out, nothing of her is left to learn from
+    said = [Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(80)]
+    hers = [Label("the one film", i % 2 == 0, judge="dora") for i in range(40)]
+    known = set()
+    for seed in range(30):
+        divided = divide([*said, *hers], 0.3, Likelihood(judges=True), seed)
+        taught = {j.judge for j in divided.train_judgements}
+        assert set(divided.train.judges) == taught
+        known.add("dora" in taught)
+    assert known == {True, False}

@@ -118,3 +118,58 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
     model.length.effect.data.fill_(2.0)  # the longer text is ahead by 2 · 2 units
     found = model.log_likelihood(torch.zeros(2), corpus.evidence, corpus.log_lengths)
     assert found.item() == pytest.approx(-math.log1p(math.exp(-4)), abs=1e-5)
+
+
+def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, Corpus]:
+    """The model and corpus of judgements about texts of two lengths, as many of each: z is 1 or −1."""
+    kinds: dict[str, type[Judgement]] = {"label": Label, "comparison": Comparison, "ranking": Ranking}
+    its = {kinds[link.kind]: link for link in links}
+    corpus = Corpus.of(said, its)
+    model = ObservationModel(its, Likelihood(length_control=True), corpus)
+    assert model.length is not None
+    z = [1.0 if len(example.text) > 1 else -1.0 for example in corpus.examples]
+    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(z, abs=1e-5)
+    return model, corpus
+
+
+def test_length_is_held_uncorrelated_across_single_texts() -> None:
+    # one text twice: scores 5, 5, 3 of z 1, 1, −1; less their mean 13/3, times z: (2/3 + 2/3 + 4/3)/3 = 8/9
+    model, corpus = controlled([Label("aaa", True), Label("aaa", True), Label("b", False)], LabelLink())
+    found = model.penalty(torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths)
+    assert found.item() == pytest.approx(30 * 2 * (8 / 9) ** 2, rel=1e-4)
+
+
+def test_length_is_held_uncorrelated_within_rankings_of_unlike_length() -> None:
+    # of four: scores 3, 1, 0, 0 less 1, times z 1, −1, −1, 1: 2 + 0 + 1 − 1; of two: 3, 1 less 2: 1 + 1;
+    # 4 in six places
+    said: list[Judgement] = [Ranking(["aaa", "b", "c", "ddd"]), Ranking(["aaa", "b"])]
+    model, corpus = controlled(said, RankingLink())
+    found = model.penalty(torch.tensor([3.0, 1, 0, 0]), corpus.evidence, corpus.log_lengths)
+    assert found.item() == pytest.approx(30 * 4 * (4 / 6) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_kinds_count_by_how_many_texts_they_judge(turned: bool) -> None:
+    # the labels' 8/3 of three texts, and of the comparison 5, 3 less 4: 1 + 1 of two: 14/3 in five places
+    said = [Label("aaa", True), Label("aaa", True), Label("b", False), Comparison("aaa", "b")]
+    links: list[Link] = [LabelLink(), ComparisonLink()]
+    model, corpus = controlled(said, *(links[::-1] if turned else links))
+    found = model.penalty(torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths)
+    assert found.item() == pytest.approx(30 * 2 * (14 / 15) ** 2, rel=1e-4)
+
+
+def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
+    # a covariance of ½ in every step; remembered 0.05 · ½, then 0.95 · 0.05 · ½ + 0.05 · ½; twice that times ½
+    model, corpus = controlled([Comparison("aaa", "b")], ComparisonLink())
+    scores = torch.tensor([3.0, 2.0], requires_grad=True)
+    for remembered in (0.05 * 0.5, (0.95 * 0.05 + 0.05) * 0.5):
+        found = model.penalty(scores, corpus.evidence, corpus.log_lengths, whole=False)
+        assert found.item() == pytest.approx(30 * 2 * 2 * remembered * 0.5, rel=1e-4)
+        (gradient,) = torch.autograd.grad(found, scores)
+        # the covariance is (s₁ − s₂)/2: its gradient is ±½, and what is remembered has none
+        assert gradient.tolist() == pytest.approx([30 * 2 * 2 * remembered / 2, -30 * 2 * 2 * remembered / 2], rel=1e-4)
+    for _ in range(300):
+        found = model.penalty(scores, corpus.evidence, corpus.log_lengths, whole=False)
+    whole = model.penalty(scores, corpus.evidence, corpus.log_lengths)
+    (last,), (all_at_once,) = torch.autograd.grad(found, scores), torch.autograd.grad(whole, scores)
+    assert last.tolist() == pytest.approx(all_at_once.tolist(), rel=1e-4)  # the gradient of the square, in the end

@@ -173,6 +173,15 @@ def test_in_chunks_is_the_same_as_at_once(monkeypatch):
     tiers = np.array([np.unique(row, return_inverse=True)[1] for row in generator.integers(0, 3, (50, 6))], dtype=float)
     figures = [kendall_by_list, ndcg_by_list, top_one_by_list, agreement, lambda s, t: agreement_by_distance(s, t, 2)]
     at_once = [figure(scores, tiers) for figure in figures]
-    monkeypatch.setattr(ranks, "_CHUNK", 70)
-    for figure, expected in zip(figures, at_once, strict=True):
-        np.testing.assert_array_equal(figure(scores, tiers), expected)
+    for numbers in (70, 1):  # a few lists at a time, and one that does not fit
+        monkeypatch.setattr(ranks, "_CHUNK", numbers)
+        for figure, expected in zip(figures, at_once, strict=True):
+            np.testing.assert_array_equal(figure(scores, tiers), expected)
+
+
+def test_lists_are_taken_in_parts_by_hand():
+    # a list that needs 0.4 of what is held at once: two a part; one that needs more than all: one a part
+    assert list(ranks._chunks(5, ranks._CHUNK * 2 // 5)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert list(ranks._chunks(2, 3 * ranks._CHUNK)) == [slice(0, 1), slice(1, 2)]
+    assert list(ranks._chunks(3, 0)) == [slice(0, 3)]
+    assert list(ranks._chunks(0, 10)) == []

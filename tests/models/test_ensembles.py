@@ -1,5 +1,6 @@
 """Ensembles: the mean of members apart or of heads on one network, and how far they disagree."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import tastemaker as tm
 from tastemaker.data.playground import judgements
 from tastemaker.learning.descent import Descent
+from tastemaker.models.backbones.ensemble import Ensemble
 from tastemaker.models.scores import Scores
 
 TINY = tm.Tiny(vocabulary=400, max_length=48)
@@ -120,3 +122,51 @@ def test_killed_between_members_it_resumes_to_the_same_bits(tmp_path: Path, monk
 def test_what_cannot_be(how: dict[str, Any], message: str) -> None:
     with pytest.raises(tm.UsageError, match=message):
         fitted(None, **how)
+
+
+class Member:
+    """Says a number of every text; bfloat16 shows by a hundred more. It has a mean of its own."""
+
+    max_length, cut, template = 7, "right", "{prompt} {text}"
+
+    def __init__(self, says: float, mean: float = 0.0) -> None:
+        self.says, self.mean = says, mean
+        self.scaled: list[tuple[float, float]] = []
+
+    def score(self, examples: Sequence[tm.Example], *, precision: str = "float32") -> Scores:
+        values = np.full(len(examples), self.says + (100 if precision == "bfloat16" else 0))
+        return Scores(values, np.array([len(example.text) > 3 for example in examples]))
+
+    def rescale(self, offset: float, scale: float) -> float:
+        self.scaled.append((offset, scale))
+        return offset - self.mean
+
+    def describe(self) -> str:
+        return "a table"
+
+
+def test_the_score_is_the_mean() -> None:
+    # 1, 2 and 6: mean 3, median 2
+    found = Ensemble([Member(1.0), Member(2.0), Member(6.0)]).score([tm.Example("a"), tm.Example("long")])
+    assert found.values.tolist() == [3, 3]
+    assert found.members is not None
+    assert found.members.tolist() == [[1, 1], [2, 2], [6, 6]]
+    assert found.truncated.tolist() == [False, True]
+
+
+def test_members_are_asked_in_the_same_precision() -> None:
+    found = Ensemble([Member(1.0), Member(2.0)]).score([tm.Example("a")], precision="bfloat16")
+    assert found.values.tolist() == [101.5]
+
+
+def test_every_member_is_rescaled_and_the_offset_is_their_mean() -> None:
+    # one folds 2 − 0, the other, which has a mean of 1, folds 2 − 1
+    members = [Member(1.0), Member(2.0, mean=1.0)]
+    assert Ensemble(members).rescale(2.0, 4.0) == pytest.approx(1.5)
+    assert [member.scaled for member in members] == [[(2.0, 4.0)], [(2.0, 4.0)]]
+
+
+def test_it_reads_as_its_members_do() -> None:
+    ensemble = Ensemble([Member(1.0), Member(2.0)])
+    assert (ensemble.max_length, ensemble.cut, ensemble.template) == (7, "right", "{prompt} {text}")
+    assert ensemble.describe() == "2 members, each a table"

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 import torch
@@ -101,16 +102,45 @@ def test_ties_say_nothing_to_a_link_that_learned_none() -> None:
 
 
 def test_tiers_larger_than_any_that_was_learned() -> None:
-    # ln δ₂ = −1, ln δ₃ = −1.5: the next are −2, −2.5; with nothing learned −3, −6, −9
-    link = RankingLink(1.0, [-1.0, -1.5])
-    assert link._log_ties(5).tolist() == [0, -1, -1.5, -2, -2.5]
-    assert link._log_ties(2).tolist() == [0, -1, -1.5]
-    assert RankingLink()._log_ties(4).tolist() == [0, -3, -6, -9]
+    # ln δ₂ = −1, ln δ₃ = −1.5: the next are −2, −2.5; with nothing learned −3, −6, −9. One tier of K equal texts is one
+    # of C(K, d) sets of each size d: ln δ_K − ln Σ C(K, d) δ_d
+    for link, ties in ((RankingLink(1.0, [-1.0, -1.5]), [0, -1, -1.5, -2, -2.5]), (RankingLink(), [0, -3, -6, -9])):
+        size = len(ties)
+        found = link.log_likelihood(torch.zeros(1, size), torch.tensor([[1, *[0] * size]]))
+        every = sum(math.comb(size, d) * math.exp(ties[d - 1]) for d in range(1, size + 1))
+        assert found.item() == pytest.approx(ties[-1] - math.log(every), abs=1e-6)
+    # what was learned may be chosen, whether or not it was: of two, one by one, or both
+    found = RankingLink(1.0, [-1.0]).log_likelihood(torch.zeros(1, 2), torch.tensor([[2, 0, 1]]))
+    assert found.item() == pytest.approx(-math.log(2 + math.exp(-1)), abs=1e-6)
     found = RankingLink().log_likelihood(torch.zeros(1, 3), torch.tensor([[2, 0, 0, 1]]))
     # 3 single texts and 3 pairs of e⁻³: ln[e⁻³/(3 + 3e⁻³)]; the last is certain
     assert found.item() == pytest.approx(-3 - math.log(3 + 3 * math.exp(-3)), abs=1e-6)
     everything = RankingLink().log_likelihood(torch.randn(1, 9), torch.tensor([[1, *[0] * 9]]))
     assert everything.isfinite().all()
+
+
+def test_a_rest_of_several_texts_is_no_tie() -> None:
+    # nobody ever tied, so only single texts can be chosen: one of three equal ones, ln ⅓, however large the rest is
+    link = RankingLink()
+    found = link.log_likelihood(torch.zeros(1, 3), link.targets([Ranking(["a"], rest=["b", "c"])]))
+    assert found.item() == pytest.approx(-math.log(3), abs=1e-6)
+
+
+TIERS = st.lists(st.integers(1, 3), min_size=2, max_size=3)
+
+
+@settings(max_examples=25)
+@given(st.lists(TIERS, min_size=2, max_size=4), st.lists(st.floats(-3, 1), max_size=2), st.randoms())
+def test_a_ranking_is_as_likely_in_any_company(sizes: list[list[int]], ties: list[float], luck: Random) -> None:
+    said = [Ranking([[f"{tier} {k}" for k in range(size)] for tier, size in enumerate(row)]) for row in sizes]
+    s = torch.tensor([[luck.uniform(-3, 3) for _ in range(9)] for _ in said])
+    for by in ("plackett-luce", "pairs"):
+        link = RankingLink(1.3, ties, by)
+        together = link.log_likelihood(s[:, : max(len(j.texts) for j in said)], link.targets(said))
+        alone = [link.log_likelihood(s[i : i + 1, : len(j.texts)], link.targets([j])) for i, j in enumerate(said)]
+        torch.testing.assert_close(together, torch.cat(alone))
+        (gradient,) = torch.autograd.grad(together.sum(), link.slope)
+        assert gradient.isfinite()
 
 
 @settings(max_examples=25)
@@ -149,13 +179,16 @@ def test_a_link_survives_json(link: ComparisonLink | RankingLink) -> None:
 
 
 def test_a_margin_asks_for_a_lead() -> None:
-    # one unit of score for a margin of 1: a lead of 3 over a margin of 2 is a logit of 1
+    # one logit for a margin of 1: a lead of 3 over a margin of 2 is a logit of 1, and with a slope of 2 one of 4
     link, targets = ComparisonLink(), ComparisonLink().targets([Comparison("a", "b", 2.0)])
     assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-3)))
     link.aids = Likelihood()
     assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-1)))
     link.aids = Likelihood(margin=0.5)
     assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-2)))
+    steep = ComparisonLink(2.0)
+    steep.aids = Likelihood(margin=1.0)
+    assert steep.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-4)))
 
 
 def test_smoothing_takes_a_share_for_slips() -> None:

@@ -132,20 +132,23 @@ def _at_chance(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _monotonous(catalogue: Catalogue) -> Iterator[Problem]:
-    """Judges who always say the same, where that would happen by chance less than once in a thousand."""
+    """Judges who always say the same, where that would happen by chance less than once in a thousand.
+
+    Of comparisons only a tie is an answer that can be the same: which text of a pair stands first has no meaning.
+    """
     found: set[int] = set()
     for kind, said in catalogue.verdicts.items():
         if kind == "ranking":
             continue
-        value = said.value if kind != "comparison" else (said.value == 0).astype(float)  # sides have no meaning
+        is_answer = (said.value == 0) | (not said.is_of_pairs)
         named = np.flatnonzero(said.judge != NOBODY)
         if not len(named):
             continue
-        _, number, count = np.unique(value, return_inverse=True, return_counts=True)
-        share = count / len(value)
+        _, number, count = np.unique(said.value, return_inverse=True, return_counts=True)
+        share = count / len(said)
         order = named[np.argsort(said.judge[named], kind="stable")]
         for rows in np.split(order, np.flatnonzero(np.diff(said.judge[order])) + 1):
-            is_same = (number[rows] == number[rows[0]]).all()
+            is_same = is_answer[rows[0]] and (number[rows] == number[rows[0]]).all()
             if is_same and len(rows) * math.log(share[number[rows[0]]]) < _UNLIKELY:
                 found.add(int(said.judge[rows[0]]))
     if found:
@@ -199,7 +202,7 @@ def balance(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
-    """Yield kinds whose answers do not vary, and labels of which one is rare."""
+    """Yield kinds whose answers do not vary, and labels of which one is rare: where the rarer ones stand."""
     for kind, said in catalogue.verdicts.items():
         is_pair = kind in ("comparison", "ranking")
         if len(said) < 2:
@@ -211,6 +214,7 @@ def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
                 len(said),
                 "error",
                 "Nothing can be learned from judgements that do not vary: see that the right column was read.",
+                catalogue.places(said.row.tolist()),
             )
         elif kind == "label" and (share := min(said.value.mean(), 1 - said.value.mean())) < _RARE:
             rarer = said.row[said.value == float(said.value.mean() < 0.5)]
@@ -220,4 +224,5 @@ def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
                 len(rarer),
                 "note",
                 "Look at AUROC beside accuracy, which is high for always saying the same.",
+                catalogue.places(rarer.tolist()),
             )

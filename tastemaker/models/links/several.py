@@ -95,7 +95,8 @@ class ComparisonLink(Link):
 class RankingLink(Link):
     """Plackett–Luce on slope · s, ties as Turner et al. have them; or the mean over pairs, Davidson's ties.
 
-    log_ties: ln δ₂ … ln δ_D for tiers of 2 … D texts; a larger tier takes the last one on along its slope.
+    log_ties: ln δ₂ … ln δ_D for tiers of 2 … D texts; a larger tier takes the last one on along its slope. Sets of up
+    to D texts might have been chosen, or of as many as the ranking's own largest tier holds, whatever others hold.
     """
 
     kind = "ranking"
@@ -138,7 +139,8 @@ class RankingLink(Link):
             return pairs_log_likelihood(s, tier, stages, self.log_ties[0] if len(self.log_ties) else None)
         is_chosen = (tier >= 0) & (tier < stages[:, None])
         same = (tier[:, :, None] == tier[:, None, :]) & is_chosen[:, :, None]
-        largest = int(same.sum(2).max()) if same.numel() else 1
+        learned = stages.new_full((len(stages), 1), len(self.log_ties) + 1)
+        largest = torch.cat([same.sum(2), learned], dim=1).amax(1)
         return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(largest))
 
     def predict(self, scores: Tensor) -> Tensor:
@@ -173,14 +175,14 @@ class RankingLink(Link):
     def from_dict(cls, values: dict[str, Any]) -> Self:
         return cls(**values)
 
-    def _log_ties(self, largest: int) -> Tensor:
-        """Return ln δ₁ … ln δ_D, D at least `largest`."""
+    def _log_ties(self, largest: Tensor) -> Tensor:
+        """Return ln δ₁ … ln δ_D of rankings whose tiers may hold up to `largest` texts [m]: [m, D], −inf beyond."""
         known = torch.cat([self.log_ties.new_zeros(1), self.log_ties])
-        more = largest - len(known)
-        if more <= 0:
-            return known
+        most = int(largest.max()) if len(largest) else len(known)
+        sizes = torch.arange(1, most + 1, device=known.device)
         step = known[-1] - known[-2] if len(known) > 1 else known.new_tensor(-3.0)
-        return torch.cat([known, known[-1] + step * torch.arange(1, more + 1, device=known.device)])
+        further = known[-1] + step * (sizes[len(known) :] - len(known))
+        return torch.where(sizes <= largest[:, None], torch.cat([known, further]), -math.inf)
 
 
 def _log_sets(texts: float, size: int) -> float:
