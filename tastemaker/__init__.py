@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tastemaker.data.documents import Documents as Documents
     from tastemaker.data.fetch import fetch as fetch
     from tastemaker.data.judgements import Comparison as Comparison
     from tastemaker.data.judgements import Example as Example
@@ -42,14 +43,22 @@ if TYPE_CHECKING:
     from tastemaker.evaluation.doctor_page import write_doctor_page as write_doctor_page
     from tastemaker.evaluation.evaluate import Evaluation as Evaluation
     from tastemaker.evaluation.evaluate import evaluate as evaluate
+    from tastemaker.evaluation.perplexity import Perplexity as Perplexity
+    from tastemaker.evaluation.perplexity import perplexity as perplexity
     from tastemaker.evaluation.report import write_report as write_report
+    from tastemaker.learning.best_of_n import best_of_n as best_of_n
     from tastemaker.learning.fit import fit as fit
+    from tastemaker.learning.pretrain import pretrain as pretrain
+    from tastemaker.learning.pretraining import Pretraining as Pretraining
     from tastemaker.learning.training import Training as Training
     from tastemaker.models.backbones import Encoder as Encoder
     from tastemaker.models.backbones import Linear as Linear
     from tastemaker.models.backbones import Tiny as Tiny
     from tastemaker.models.contract import Contract as Contract
     from tastemaker.models.links.likelihood import Likelihood as Likelihood
+    from tastemaker.models.policy.policy import Completion as Completion
+    from tastemaker.models.policy.policy import Policy as Policy
+    from tastemaker.models.policy.sampling import Sampling as Sampling
     from tastemaker.models.reward_model import RewardModel as RewardModel
     from tastemaker.models.reward_model import load as load
     from tastemaker.scoring import score_file as score_file
@@ -59,9 +68,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Columns": "tastemaker.data.readers.columns",
     "Comparison": "tastemaker.data.judgements",
+    "Completion": "tastemaker.models.policy.policy",
     "Contract": "tastemaker.models.contract",
     "DataError": "tastemaker.errors",
     "Diagnosis": "tastemaker.evaluation.doctor",
+    "Documents": "tastemaker.data.documents",
     "Encoder": "tastemaker.models.backbones",
     "Evaluation": "tastemaker.evaluation.evaluate",
     "Example": "tastemaker.data.judgements",
@@ -74,21 +85,28 @@ _HOMES = {
     "Message": "tastemaker.data.judgements",
     "MissingExtra": "tastemaker.errors",
     "ModelError": "tastemaker.errors",
+    "Perplexity": "tastemaker.evaluation.perplexity",
+    "Policy": "tastemaker.models.policy.policy",
+    "Pretraining": "tastemaker.learning.pretraining",
     "Ranking": "tastemaker.data.judgements",
     "Rating": "tastemaker.data.judgements",
     "RewardModel": "tastemaker.models.reward_model",
+    "Sampling": "tastemaker.models.policy.sampling",
     "StorageError": "tastemaker.errors",
     "TastemakerError": "tastemaker.errors",
     "Tiny": "tastemaker.models.backbones",
     "Training": "tastemaker.learning.training",
     "TrainingError": "tastemaker.errors",
     "UsageError": "tastemaker.errors",
+    "best_of_n": "tastemaker.learning.best_of_n",
     "doctor": "tastemaker.evaluation.doctor",
     "evaluate": "tastemaker.evaluation.evaluate",
     "fetch": "tastemaker.data.fetch",
     "fit": "tastemaker.learning.fit",
     "from_row": "tastemaker.data.rows",
     "load": "tastemaker.models.reward_model",
+    "perplexity": "tastemaker.evaluation.perplexity",
+    "pretrain": "tastemaker.learning.pretrain",
     "read": "tastemaker.data.read",
     "read_examples": "tastemaker.data.read",
     "score_file": "tastemaker.scoring",
@@ -101,9 +119,11 @@ _HOMES = {
 __all__ = [
     "Columns",
     "Comparison",
+    "Completion",
     "Contract",
     "DataError",
     "Diagnosis",
+    "Documents",
     "Encoder",
     "Evaluation",
     "Example",
@@ -116,21 +136,28 @@ __all__ = [
     "Message",
     "MissingExtra",
     "ModelError",
+    "Perplexity",
+    "Policy",
+    "Pretraining",
     "Ranking",
     "Rating",
     "RewardModel",
+    "Sampling",
     "StorageError",
     "TastemakerError",
     "Tiny",
     "Training",
     "TrainingError",
     "UsageError",
+    "best_of_n",
     "doctor",
     "evaluate",
     "fetch",
     "fit",
     "from_row",
     "load",
+    "perplexity",
+    "pretrain",
     "read",
     "read_examples",
     "score_file",

@@ -14,7 +14,9 @@ from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.fetch import fetch
 from tastemaker.cli.fit import fit
+from tastemaker.cli.pretrain import pretrain
 from tastemaker.cli.score import score
+from tastemaker.cli.write import write
 from tastemaker.errors import TastemakerError
 
 # typer carries its own click, whose exceptions are reached through the one that typer makes public
@@ -22,12 +24,12 @@ _BAD_USAGE: Any = typer.BadParameter.__mro__[1:3]
 
 app = typer.Typer(
     name="tastemaker",
-    help="Learn a taste from people's judgements, and score any text with it.",
+    help="Learn a taste from people's judgements, score any text with it, and let a GPT write.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (fetch, doctor, fit, score, evaluate, demo):
+for _verb in (fetch, doctor, fit, score, evaluate, pretrain, write, demo):
     app.command()(_verb)
 
 
@@ -35,7 +37,7 @@ for _verb in (fetch, doctor, fit, score, evaluate, demo):
 def _common(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    """Learn a taste from people's judgements, and score any text with it."""
+    """Learn a taste from people's judgements, score any text with it, and let a GPT write."""
     del debug  # read by `main` before the verbs run
 
 

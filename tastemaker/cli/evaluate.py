@@ -1,4 +1,4 @@
-"""`tastemaker evaluate`: how far to trust a reward model."""
+"""`tastemaker evaluate`: how far to trust a reward model, or how well a policy foresees text."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from tastemaker.cli import options as o
 
-EXAMPLE = """Measure a reward model on judged texts it has not seen.
+EXAMPLE = """Measure a reward model on judged texts it has not seen, or a policy on any text.
 
 Examples:
 
@@ -19,13 +19,17 @@ Examples:
 Rows of RewardBench 2 are recognised and scored by its own rule:
 
   tastemaker evaluate taste reward-bench-2.parquet
+
+The perplexity that a GPT has on a text, per token and per byte:
+
+  tastemaker evaluate gpt aclImdb.tar.gz --split test
 """
 
 
 @o.gathers(reading=o.Reading)
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker fit`.")],
-    source: Annotated[str, typer.Argument(help="aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name.")],
+    model: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `fit` or `pretrain`.")],
+    source: Annotated[str, typer.Argument(help="aclImdb folder or .tar.gz, a table, hub name; of a GPT also texts.")],
     reading: o.Reading,
     report: Annotated[Path | None, typer.Option(help="Write report.html, report.png, evaluation.json there.")] = None,
     skip_bad: o.SkipBad = False,
@@ -33,7 +37,10 @@ def evaluate(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Measure a reward model on judged texts it has not seen."""
+    """Measure a reward model on judged texts it has not seen, or a policy on any text."""
+    if _is_policy(model):
+        _evaluate_policy(model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet)
+        return
     import tastemaker as tm
     from tastemaker.evaluation.rewardbench import evaluate_rewardbench
 
@@ -56,6 +63,35 @@ def evaluate(
         o.say_json(measured.as_dict() | ({} if skipped is None else {"skipped": len(skipped)}))
     else:
         o.say(str(measured))
+
+
+def _is_policy(folder: Path) -> bool:
+    """Return whether a folder holds a language model, and not a reward model, which may be made of one."""
+    if not (folder / "config.json").is_file() or (folder / "tastemaker.json").is_file():
+        return False
+    from tastemaker.models.policy.opening import is_causal
+
+    return is_causal(folder)
+
+
+def _evaluate_policy(
+    model: Path, source: str, reading: o.Reading, report: Path | None, *, skip_bad: bool, json: bool, quiet: bool
+) -> None:
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+
+    if report is not None:
+        raise UsageError("--report is of a reward model; a policy's perplexity is a line. Leave it out.")
+    named = reading.columns if reading.text_column or reading.prompt_column else None
+    documents = tm.Documents(
+        [source], reading.split, named, reading.format, leave_out_bad=skip_bad, limit=reading.limit
+    )
+    policy = tm.Policy.load(model)
+    for line in policy.notes:
+        o.note(line, quiet=quiet)
+    found = tm.perplexity(policy, documents)
+    o.note_skipped(documents.bad, quiet=quiet)
+    o.say_json(found.as_dict()) if json else o.say(str(found))
 
 
 def _like_the_training(reading: o.Reading, contract: Any, source: str) -> o.Reading:

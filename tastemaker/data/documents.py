@@ -6,7 +6,7 @@
 | a table with a column `messages` | every turn of the assistant; the prompt is the turns before it |
 | .txt .text .md (also .gz) | whole files, paragraphs or lines |
 | a folder of such files, and of folders of them | the same, file by file in the order of names |
-| `playground`, `playground:zh`, `playground:mixed:20000` | reviews of the playground, 30,000 unless told |
+| `playground`, `playground:zh`, `playground:mixed:20000` | reviews of the playground, 40,000 unless told |
 
 aclImdb is the one source that is held in memory, a split at a time, and the playground remembers what it has written.
 """
@@ -35,7 +35,7 @@ from tastemaker.errors import DataError, UsageError
 ACLIMDB_SPLIT = "train+unsup"
 """The splits of aclImdb that are read untold: all that is not for testing."""
 
-PLAYGROUND_REVIEWS = 30_000
+PLAYGROUND_REVIEWS = 40_000
 """How many reviews the playground writes untold."""
 
 _PLAYGROUND = "playground"

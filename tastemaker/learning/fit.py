@@ -69,9 +69,7 @@ def fit(
         "data": division.digest,
     }
     asked |= {"training": asdict(training), "device": device, "precision": precision} if training else {}
-    asked |= {"members": members, "shared": shared} if members > 1 else {}
-    asked |= {"anchor": digest_of_said(anchor)} if anchor is not None else {}
-    asked |= {"labels": dict(labels)} if labels else {}
+    asked |= _asked_beside(members, anchor, labels, shared=shared)
     _prepare(folder, resume=resume, overwrite=overwrite)
     run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
     if (finished := _finished(folder, asked, resume=resume)) is not None:
@@ -83,6 +81,15 @@ def fit(
         model.save(folder)
     run.finish()
     return model
+
+
+def _asked_beside(
+    members: int, anchor: Sequence[Example] | None, labels: Mapping[str, str] | None, *, shared: bool
+) -> dict[str, Any]:
+    """Return what a resumed run must ask for again, where it was asked for at all."""
+    found: dict[str, Any] = {"members": members, "shared": shared} if members > 1 else {}
+    found |= {"anchor": digest_of_said(anchor)} if anchor is not None else {}
+    return found | ({"labels": dict(labels)} if labels else {})
 
 
 def _finished(folder: Path | None, asked: Mapping[str, Any], *, resume: bool) -> RewardModel | None:

@@ -81,22 +81,12 @@ def pretrain(
         corpora = tokenized(
             _examples(texts), policy.reader, tokens / "pieces", context=context, held_out=training.held_out, seed=seed
         )
-        for note in policy.notes:
-            say(note)
         _say_corpus(corpora, policy, say)
-        descent = TextDescent(
-            policy,
-            corpora,
-            training,
-            lr=training.lr or chosen.lr,
-            batch_tokens=max(training.batch_tokens or chosen.batch_tokens, context),
-            device=choose_device(device),
-            precision=choose_precision(choose_device(device), precision),
-            seed=seed,
-            run=run,
-            say=say,
-        )
-        standing = descent.run()
+        where = choose_device(device)
+        how: dict[str, Any] = {"lr": training.lr or chosen.lr, "seed": seed, "run": run, "say": say}
+        how |= {"device": where, "precision": choose_precision(where, precision)}
+        how |= {"batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context)}
+        standing = TextDescent(policy, corpora, training, **how).run()
         policy.figures = {"tokens": standing.tokens, "steps": standing.step} | _figures(policy, corpora, seed)
     policy.figures |= {"seconds": round(time.monotonic() - began, 1), "settings": asked, "versions": versions()}
     say(_verdict(policy.figures))
@@ -238,6 +228,8 @@ def _figures(policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int) ->
 
 
 def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Callable[[str], None]) -> None:
+    for note in policy.notes:
+        say(note)
     train, held_out = (corpus.counts for corpus in corpora)
     say(
         f"{train.documents:,} documents of {train.tokens:,} tokens to learn from, {held_out.tokens:,} tokens held out; "

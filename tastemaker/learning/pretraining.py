@@ -185,14 +185,14 @@ class TextDescent:
     def _loss(self, pieces: list[Any]) -> tuple[Tensor, int]:
         """Return the summed −log π of what the pieces teach, and how many places were computed."""
         batch = collate([ids for ids, _ in pieces], self.policy.reader.pad).to(self.device)
-        targets = batch.ids[:, 1:].clone()
         before = torch.tensor([b for _, b in pieces], device=self.device)
         place = torch.arange(1, batch.ids.shape[1], device=self.device)
-        targets[(place < before[:, None]) | ~batch.is_text[:, 1:]] = _IGNORED
+        is_learned = (place >= before[:, None]) & batch.is_text[:, 1:]
+        targets = functional.pad(batch.ids[:, 1:].masked_fill(~is_learned, _IGNORED), (0, 1), value=_IGNORED)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1]
-        flat = logits.reshape(-1, logits.shape[-1]).float()
-        loss = functional.cross_entropy(flat, targets.reshape(-1), ignore_index=_IGNORED, reduction="sum")
+            logits = self.module(input_ids=batch.ids, use_cache=False).logits
+        flat = logits.view(-1, logits.shape[-1]).float()  # whole: to cut off the last place would copy it all, twice
+        loss = functional.cross_entropy(flat, targets.view(-1), ignore_index=_IGNORED, reduction="sum")
         return loss, batch.ids.numel()
 
     def _evaluate(self) -> dict[str, float]:

@@ -375,7 +375,7 @@ def test_the_playground_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert texts("playground:zh:40") == reviews(40, language="zh")
     assert texts("playground:mixed:30") == reviews(30, language="mixed")
     untold = texts("playground")
-    assert len(untold) == 30_000
+    assert len(untold) == 40_000
     assert untold[:50] == reviews(50)
     assert "no language 'fr'" in refused("playground:fr", UsageError)
     assert "'many' is no number of reviews" in refused("playground:en:many", UsageError)

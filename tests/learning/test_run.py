@@ -52,7 +52,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert found is not None
     assert found.step == 5
     assert torch.equal(found.tensors["w"], torch.full((3,), 5.0))
-    assert "checkpoint-00000009: this checkpoint is damaged; going on from checkpoint-00000005." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "checkpoint-00000009: this checkpoint is damaged; going on from checkpoint-00000005." in said
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     tensors = tmp_path / "run" / "checkpoint-00000005" / "tensors.safetensors"
     tensors.write_bytes(b"")

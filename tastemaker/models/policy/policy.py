@@ -32,6 +32,7 @@ from tastemaker.models.policy.reading import Reader
 from tastemaker.models.policy.sampling import Sampling
 from tastemaker.models.policy.value import ValueHead
 from tastemaker.models.policy.writing import MOST_ROWS, Ended, Row, Writing, before_stop
+from tastemaker.models.precision import DeviceWish, choose_device
 
 FIGURES = "pretraining.json"
 """What is known of how the policy was trained and what it pays for held-out text."""
@@ -87,29 +88,39 @@ class Policy:
         samples: int = 1,
         sampling: Sampling | None = None,
         seed: int = 0,
+        first: int = 0,
         most_rows: int = MOST_ROWS,
     ) -> list[Completion]:
         """Return `samples` completions of each prompt, all of the first one first.
 
         prompts: texts, which are continued, or chats (tuples of Message), which are answered; "" begins a text. Same
-        seed, same text, whatever `most_rows` are written at once.
+        seed, same text, whatever `most_rows` are written at once. first: the number of the first prompt, where these
+        are a part of more: prompts of other numbers draw other texts.
         Raises UsageError for a prompt that leaves no room for a token, and for fewer than one sample.
         """
         found = as_prompts(prompts)
         sampling = sampling or Sampling()
         written: dict[tuple[int, int], Row] = {}
-        for rows in self.stream(found, samples=samples, sampling=sampling, seed=seed, most_rows=most_rows):
+        how: dict[str, int] = {"samples": samples, "seed": seed, "first": first, "most_rows": most_rows}
+        for rows in self.stream(found, sampling=sampling, **how):
             written |= {row.place: row for row in rows if len(row.ids) == 1}
         return [
-            self.completion(found[prompt], written[prompt, sample], sampling)
-            for prompt in range(len(found))
+            self.completion(prompt, written[number, sample], sampling)
+            for number, prompt in enumerate(found, first)
             for sample in range(samples)
         ]
 
     def stream(
-        self, prompts: Sequence[Prompt], *, samples: int, sampling: Sampling, seed: int, most_rows: int = MOST_ROWS
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        samples: int,
+        sampling: Sampling,
+        seed: int,
+        first: int = 0,
+        most_rows: int = MOST_ROWS,
     ) -> Iterator[list[Row]]:
-        """Yield after every token the rows that got one. The errors are those of `complete`."""
+        """Yield after every token the rows that got one. Arguments and errors are those of `complete`."""
         ids = self.reader.prompts(prompts)
         for number, prompt in enumerate(ids, 1):
             if len(prompt) >= self.context:
@@ -117,7 +128,18 @@ class Policy:
                     f"prompt {number} is {len(prompt):,} tokens long, and this policy reads and writes "
                     f"{self.context:,} together. Shorten it to {self.context - 1:,} or fewer."
                 )
-        yield from Writing(self.module, self.reader, ids, samples, self.context, sampling, seed, most_rows).steps()
+        job = Writing(
+            self.module,
+            self.reader,
+            ids,
+            samples=samples,
+            room=self.context,
+            sampling=sampling,
+            seed=seed,
+            first=first,
+            most_rows=most_rows,
+        )
+        yield from job.steps()
 
     def completion(self, prompt: Prompt, row: Row, sampling: Sampling) -> Completion:
         """Return a finished row as people read it."""
@@ -172,6 +194,14 @@ class Policy:
         logits = self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float() / temperature
         return -nn.functional.cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
 
+    def to(self, device: DeviceWish) -> "Policy":
+        """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError for an absent one."""
+        chosen = choose_device(device)
+        self.module.to(chosen)
+        if self.value_head is not None:
+            self.value_head.to(chosen)
+        return self
+
     def with_value_head(self) -> "Policy":
         """Return this policy with a critic: a value head, zero at first, on the same network."""
         head = self.value_head or ValueHead(self.module.config.get_text_config().hidden_size)
@@ -213,6 +243,21 @@ class Policy:
         critic = ", with a value head" if self.value_head is not None else ""
         kind = type(self.module).__name__
         return f"Policy({kind}, {self.parameters:,} parameters, reads {self.context:,} tokens{critic})"
+
+
+def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
+    """Return what can be shown of a row that is still being written: nothing that a later token could take back.
+
+    That is the last character while its bytes are not all there, and what may be the beginning of a stop text.
+    """
+    text = policy.completion("", row, sampling).text
+    if row.ended == "length":
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        held = max(
+            (size for stop in sampling.stop for size in range(1, len(stop)) if text.endswith(stop[:size])), default=0
+        )
+        text = text[: len(text) - held]
+    return text
 
 
 def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -38,7 +38,7 @@ class Writing:
     """What is to be written.
 
     prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt and its completion,
-    more than any prompt has. most_rows: how many are written at once.
+    more than any prompt has. first: the number of the first prompt. most_rows: how many are written at once.
     """
 
     module: Any
@@ -48,6 +48,7 @@ class Writing:
     room: int
     sampling: Sampling
     seed: int
+    first: int = 0
     most_rows: int = MOST_ROWS
 
     def __post_init__(self) -> None:
@@ -80,12 +81,13 @@ class Writing:
     def _together(self, group: Sequence[tuple[int, range]]) -> Iterator[list[Row]]:
         """Write some samples of some prompts, all at once."""
         sampling = self.sampling
-        rows = [Row((prompt, sample)) for prompt, samples in group for sample in samples]
-        limits = [min(sampling.max_tokens, self.room - len(self.prompts[row.place[0]])) for row in rows]
+        places = [(prompt, sample) for prompt, samples in group for sample in samples]
+        rows = [Row((self.first + prompt, sample)) for prompt, sample in places]
+        limits = [min(sampling.max_tokens, self.room - len(self.prompts[prompt])) for prompt, _ in places]
         numbers = uniforms(self.seed, [row.place for row in rows], max(limits))
         decoder = decoder_for(self.module, self.reader.pad)
         logits = decoder.read([self.prompts[p] for p, _ in group], [len(s) for _, s in group], max(limits))
-        seen = self._seen(rows, logits) if sampling.repetition_penalty != 1 else None
+        seen = self._seen(places, logits) if sampling.repetition_penalty != 1 else None
         stops = _Stops(self.reader, sampling.stop)
         writing = list(range(len(rows)))  # the rows that the decoder holds
         done = [False] * len(rows)  # it may still hold them
@@ -120,11 +122,11 @@ class Writing:
         per_row = longest * config.num_hidden_layers * config.hidden_size * 2 * 4
         return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
 
-    def _seen(self, rows: Sequence[Row], logits: Tensor) -> Tensor:
+    def _seen(self, places: Sequence[tuple[int, int]], logits: Tensor) -> Tensor:
         """Return which tokens each row's prompt holds: bool [rows, v]."""
         seen = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
-        for place, row in enumerate(rows):
-            seen[place, torch.tensor(self.prompts[row.place[0]], device=logits.device)] = True
+        for row, (prompt, _) in enumerate(places):
+            seen[row, torch.tensor(self.prompts[prompt], device=logits.device)] = True
         return seen
 
 
