@@ -1,6 +1,7 @@
-"""The whole loop on the playground: judged reviews → two reward models → scores beside the truth → a report."""
+"""The whole loop on the playground: judged reviews → reward models → scores beside the truth → a GPT and its best."""
 
 import json
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tastemaker.data.documents import Documents
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.playground import gold_score, judgements
 from tastemaker.data.playground.judges import Judge, troubled
@@ -19,9 +21,12 @@ from tastemaker.evaluation.doctor_page import write_doctor_page
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.report import write_report
 from tastemaker.files import writing_file
+from tastemaker.learning.best_of_n import best_of_n
 from tastemaker.learning.fit import fit
+from tastemaker.learning.pretrain import pretrain
 from tastemaker.maths.statistics import kendall
 from tastemaker.models.backbones import Tiny
+from tastemaker.models.policy.sampling import Sampling
 from tastemaker.models.reward_model import RewardModel
 
 SENTENCES: dict[Language, tuple[str, ...]] = {
@@ -35,13 +40,17 @@ SENTENCES: dict[Language, tuple[str, ...]] = {
     ),
     "zh": ("表演非常精彩。", "剧情很无聊，但是音乐很动听。", "音乐很动听，但是剧情很无聊。", "剧情很糟糕。"),
 }
+_REVIEWS = 20_000
+_PROMPTS, _CHOSEN_OF = 32, 16
+_SHORT = Sampling(max_tokens=120, min_p=0.03)
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese"}
 
 
 def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Make data, fit `linear` and `tiny`, score a few sentences, measure against gold, write reports into `folder`.
+    """Make data, fit `linear` and `tiny`, measure against gold, write reports; train a GPT and choose its best.
 
-    texts: judgements to learn from, for each language. Returns what was found, JSON-ready.
+    folder: where everything is written. texts: judgements to learn from, for each language. Returns what was found,
+    JSON-ready.
     """
     started = time.monotonic()
     found: dict[str, Any] = {"folder": str(folder), "languages": {}}
@@ -68,13 +77,32 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None])
         )
         write_report(report, folder / language / "report")
         found["languages"][language] = {"kendall_tau_with_gold": recovered}
+    found["gpt"] = _gpt(folder, say, texts=texts, seed=seed)
     found["seconds"] = round(time.monotonic() - started, 1)
     say(
         f"\n{found['seconds']:.0f} s in all. Reports: "
         + ", ".join(str(folder / k / "report/report.html") for k in LANGUAGES)
     )
+    say(f"Let the GPT write:         tastemaker write {folder / 'gpt'} -n 3")
     say(f'Score a text of your own:  tastemaker score {folder / "en/tiny"} "The jokes are hardly funny."')
     return found
+
+
+def _gpt(folder: Path, say: Callable[[str], None], *, texts: int, seed: int) -> dict[str, float]:
+    """Train a GPT on reviews and let it write; then choose the best of 16 by what the judges' model says."""
+    say("\nA GPT from nothing: its tokenizer, its spelling and its grammar are learned from reviews nobody judged")
+    source = f"playground:en:{max(1000, min(_REVIEWS, 7 * texts))}"
+    policy = pretrain(Documents([source]), seed=seed, out=folder / "gpt", overwrite=True, say=lambda s: say(f"  {s}"))
+    taste = RewardModel.load(folder / "en/linear")
+    best = best_of_n(policy, taste, [""] * _PROMPTS, n=_CHOSEN_OF, sampling=_SHORT, seed=seed)
+    plain = policy.complete("", samples=_PROMPTS, sampling=_SHORT, seed=seed + 1)
+    golds = [statistics.fmean(gold_score(c.text) for c in chosen) for chosen in (plain, [b.completion for b in best])]
+    say(
+        f"  gold of what it writes: {golds[0]:.1f} of 10; of the linear model's best of {_CHOSEN_OF}: {golds[1]:.1f}"
+    )
+    for name, completion in (("as it writes", plain[0]), (f"best of {_CHOSEN_OF}", best[0].completion)):
+        say(f"  {name + ':':13} {completion.text[:150]}")
+    return {"perplexity": policy.figures["perplexity"], "gold": golds[0], f"gold_best_of_{_CHOSEN_OF}": golds[1]}
 
 
 def _keep(path: Path, train: Sequence[Judgement]) -> None:

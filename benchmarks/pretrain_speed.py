@@ -1,0 +1,147 @@
+"""Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, same network and documents.
+
+    python benchmarks/pretrain_speed.py                   # tiny on 6,000 playground reviews
+    python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
+
+Both start from the same weights and read every document once: the same token ids, AdamW with the same peak rate,
+betas, weight decay, clipping, warm-up and linear decay, and about as many tokens a step. The peer is what its
+examples show: Trainer with DataCollatorForLanguageModeling, documents cut to the context, a fixed number of documents
+a step (as many as make our tokens a step, on average), padded to the longest of each; logging, saving and evaluation
+switched off. Ours is `TextDescent` as `pretrain` runs it, without evaluations. Tokens are counted without padding.
+Both are then measured on the same held-out documents. The peer runs first, then ours, `--rounds` times; medians. The
+last line is one JSON object.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments
+
+import tastemaker as tm
+from tastemaker.data.judgements import Example
+from tastemaker.evaluation.perplexity import held_out_loss
+from tastemaker.learning.pretraining import Pretraining, TextDescent
+from tastemaker.learning.run import Run
+from tastemaker.learning.tokens import TokenFile, tokenized
+from tastemaker.models.policy.gpt import SIZES, Size, make_gpt, make_tokenizer
+from tastemaker.models.policy.policy import Policy
+from tastemaker.models.precision import choose_precision
+
+
+class _Pieces(Dataset[Any]):
+    """The documents of a token file, as Trainer wants them."""
+
+    def __init__(self, corpus: TokenFile) -> None:
+        self.corpus = corpus
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return {"input_ids": self.corpus.piece(number)[0].tolist()}
+
+
+def _ours(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int) -> float:
+    cpu = torch.device("cpu")
+    training = Pretraining(evaluations=1)
+    descent = TextDescent(
+        policy,
+        corpora,
+        training,
+        lr=size.lr,
+        batch_tokens=size.batch_tokens,
+        device=cpu,
+        precision=choose_precision(cpu),
+        seed=seed,
+        run=Run(None, {}),
+        say=lambda _: None,
+    )
+    started = time.perf_counter()
+    descent.run()
+    return time.perf_counter() - started
+
+
+def _theirs(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int) -> float:
+    train = corpora[0]
+    mean = train.counts.tokens / len(train)
+    settings, folder = Pretraining(), tempfile.mkdtemp()
+    arguments = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=1,
+        per_device_train_batch_size=max(1, round(size.batch_tokens / mean)),
+        learning_rate=size.lr,
+        weight_decay=settings.weight_decay,
+        adam_beta2=0.95,
+        max_grad_norm=settings.clip,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type="linear",
+        seed=seed,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        bf16=choose_precision(torch.device("cpu")) == torch.bfloat16,
+    )
+    collator = DataCollatorForLanguageModeling(policy.tokenizer, mlm=False)
+    trainer = Trainer(policy.module, arguments, data_collator=collator, train_dataset=_Pieces(train))
+    started = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure, and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="tiny", choices=list(SIZES))
+    parser.add_argument("--source", default="playground")
+    parser.add_argument("--documents", type=int, default=6000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    size = SIZES[given.size]
+    texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
+    tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
+    first = Policy(make_gpt(size, tokenizer, seed=given.seed), tokenizer)
+    seconds: dict[str, list[float]] = {"trainer": [], "ours": []}
+    losses: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = tokenized(
+            texts, first.reader, Path(folder) / "pieces", context=size.context, held_out=0.05, seed=given.seed
+        )
+        for _ in range(given.rounds):
+            for name, train in (("trainer", _theirs), ("ours", _ours)):
+                policy = Policy(copy.deepcopy(first.module), tokenizer)
+                seconds[name].append(train(policy, corpora, size, given.seed))
+                policy.module.eval()
+                losses[name] = float(held_out_loss(policy, corpora[1], seed=0).mean())
+                sys.stderr.write(f"{name}: {seconds[name][-1]:.1f} s, held-out loss {losses[name]:.4f}\n")
+        tokens = corpora[0].counts.tokens
+    speeds = {name: tokens / statistics.median(took) for name, took in seconds.items()}
+    found = {
+        "benchmark": "pretrain_speed",
+        "size": given.size,
+        "parameters": first.parameters,
+        "tokens": tokens,
+        "threads": torch.get_num_threads(),
+        "tokens_per_second": round(speeds["ours"]),
+        "trainer_tokens_per_second": round(speeds["trainer"]),
+        "ratio": round(speeds["ours"] / speeds["trainer"], 2),
+        "held_out_loss": round(losses["ours"], 4),
+        "trainer_held_out_loss": round(losses["trainer"], 4),
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
