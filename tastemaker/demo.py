@@ -97,9 +97,7 @@ def _gpt(folder: Path, say: Callable[[str], None], *, texts: int, seed: int) -> 
     best = best_of_n(policy, taste, [""] * _PROMPTS, n=_CHOSEN_OF, sampling=_SHORT, seed=seed)
     plain = policy.complete("", samples=_PROMPTS, sampling=_SHORT, seed=seed + 1)
     golds = [statistics.fmean(gold_score(c.text) for c in chosen) for chosen in (plain, [b.completion for b in best])]
-    say(
-        f"  gold of what it writes: {golds[0]:.1f} of 10; of the linear model's best of {_CHOSEN_OF}: {golds[1]:.1f}"
-    )
+    say(f"  gold of what it writes: {golds[0]:.1f} of 10; of the linear model's best of {_CHOSEN_OF}: {golds[1]:.1f}")
     for name, completion in (("as it writes", plain[0]), (f"best of {_CHOSEN_OF}", best[0].completion)):
         say(f"  {name + ':':13} {completion.text[:150]}")
     return {"perplexity": policy.figures["perplexity"], "gold": golds[0], f"gold_best_of_{_CHOSEN_OF}": golds[1]}

@@ -57,6 +57,22 @@ def test_every_evaluated_figure_is_defined(fitted: Path) -> None:
     assert _keys(evaluation) - _documented() - {"label", "grade", "rating", "comparison", "ranking"} == set()
 
 
+def test_every_figure_of_pretraining_is_defined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nano import NANO, films
+
+    from tastemaker.models.policy.gpt import SIZES
+
+    monkeypatch.setitem(SIZES, "nano", NANO)
+    texts = films(60)
+    policy = tm.pretrain(texts, size="nano", training={"held_out": 0.2}, out=tmp_path / "gpt")
+    lines = (tmp_path / "gpt" / "run" / "metrics.jsonl").read_text().splitlines()
+    logged = _keys([json.loads(line) for line in lines])
+    assert {"loss", "gradient_norm", "padding", "tokens_per_second", "held_out_perplexity"} <= logged
+    figures = {k: v for k, v in policy.figures.items() if k not in ("settings", "versions")}
+    measured = tm.perplexity(policy, [tm.Example(text) for text in texts]).as_dict()
+    assert (logged | _keys(figures) | set(policy.figures) | set(measured)) - _documented() == set()
+
+
 def test_the_readme_tree_names_every_module() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in sorted((ROOT / "tastemaker").iterdir()):

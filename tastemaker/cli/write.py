@@ -1,5 +1,6 @@
 """`tastemaker write`: a policy continues prompts."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,12 +88,16 @@ def write(
         raise UsageError("--file and --out belong together: prompts in, completions out.")
     if file is not None and prompts:
         raise UsageError("give either prompts or --file, one of the two.")
+    if n < 1:
+        raise UsageError(f"-n {n}: ask for 1 completion of each prompt, or more.")
     policy = tm.Policy.load(model).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
     writer = _Writer(policy, drawing.sampling, n, best_of, tm.load(reward) if reward else None, seed)
     if file is not None and out is not None:
-        done = complete_file(writer.for_file, file, out, prompt_column=prompt_column, chat=chat)
+        done = complete_file(
+            writer.for_file, file, out, prompt_column=prompt_column, chat=chat, is_scored=best_of is not None
+        )
         counts = {name: sum(d.ended == name for d in done) for name in ("end", "stop", "length")}
         found = {"out": str(out), "completions": len(done), "ended": counts}
         o.say_json(found) if json else o.say(f"{len(done):,} completions written into {out}")
@@ -142,7 +147,9 @@ class _Writer:
 def _say_all(found: Sequence[tuple[Any, float | None]], drawing: Drawing, *, json: bool, quiet: bool) -> None:
     """Print completions, with their scores where there are any."""
     if json:
-        scores = [score for _, score in found if score is not None]
+        scores = [
+            score if math.isfinite(score) else None for _, score in found if score is not None
+        ]  # no word, no score
         texts = {"completions": [c.text for c, _ in found], "log_probs": [c.log_prob for c, _ in found]}
         o.say_json(texts | {"ended": [c.ended for c, _ in found]} | ({"scores": scores} if scores else {}))
     else:
@@ -156,16 +163,15 @@ def _stream(policy: Any, asked: Sequence[Any], drawing: Drawing, seed: int, *, q
     """Write one completion to the terminal as it comes, the prompt before it."""
     from tastemaker.models.policy.policy import shown_so_far
 
-    if isinstance(asked[0], str):
-        sys.stdout.write(asked[0])
+    before = asked[0] if isinstance(asked[0], str) else ""  # shown with the first token: until then it may be refused
     shown, row = "", None
     for rows in policy.stream(asked, samples=1, sampling=drawing.sampling, seed=seed):
         row = rows[0]
-        text = shown_so_far(policy, row, drawing.sampling)
+        text = before + shown_so_far(policy, row, drawing.sampling)
         sys.stdout.write(text[len(shown) :])
         sys.stdout.flush()
         shown = text
-    text = policy.completion(asked[0], row, drawing.sampling).text
+    text = before + policy.completion(asked[0], row, drawing.sampling).text
     sys.stdout.write(text[len(shown) :] + "\n")
     _note_unended([row.ended] if row is not None else [], drawing, quiet=quiet)
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, ModelError, TrainingError
 from tastemaker.learning.tokens import Shuffled, TokenFile, pieces_of
 from tastemaker.maths.ngrams import NGrams
 from tastemaker.models.batching import by_length
+from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.policy.policy import Policy
 from tastemaker.progress import progress
 
@@ -25,6 +26,7 @@ _COUNTED = 2**24
 _ORDER = 4
 _BATCH_TOKENS = 8192
 _AT_ONCE = 1024
+_MOST = 700.0  # nats a token; exp of much more is no float
 
 
 @dataclass(frozen=True)
@@ -70,28 +72,36 @@ def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
     """Return what a policy pays for texts behind their prompts; a text of its own begins with the start token.
 
     Every token is counted, the end token too; a text longer than the context is read in pieces. Memory does not grow
-    with the texts. Raises DataError where there is none.
+    with the texts. Raises DataError where there is none, ModelError for a policy whose weights ran away.
     """
     texts = tokens = size = 0
     nats = 0.0
     pieces = pieces_of(examples, policy.reader, policy.context)
     with progress("reading", None) as advance:
         while chunk := list(islice(pieces, _AT_ONCE)):
-            paid = _nats(policy, [(ids, before) for ids, before, _, _ in chunk])
+            paid = _nats(policy, [(piece.ids, piece.before) for piece in chunk])
             nats += math.fsum(float(p.sum()) for p in paid)
             tokens += sum(len(p) for p in paid)
-            size += sum(bytes_ for _, _, bytes_, _ in chunk)
-            texts += sum(is_first for _, _, _, is_first in chunk)
+            size += sum(piece.bytes for piece in chunk)
+            texts += sum(piece.is_first for piece in chunk)
             advance(len(chunk), "")
     if not tokens:
         raise DataError("there is no text to measure. Give a source with documents in it.")
+    if not nats / tokens < _MOST:
+        raise ModelError(f"this policy pays {nats / tokens:g} nats a token: its weights are broken. Train it again.")
     return Perplexity(texts, tokens, size, nats)
 
 
 def held_out_loss(policy: Policy, corpus: TokenFile, *, seed: int) -> NDArray[np.float64]:
-    """Return −log π of each token of a corpus [tokens]; of a random part of it where it is large."""
-    paid = _nats(policy, [corpus.piece(number) for number in _measured(corpus, seed)])
-    return np.concatenate(paid).astype(np.float64)
+    """Return −log π of each token of a corpus [tokens]; of a random part of it where it is large.
+
+    Raises TrainingError where that is no number: the weights have run away.
+    """
+    paid = np.concatenate(_nats(policy, [corpus.piece(number) for number in _measured(corpus, seed)]))
+    found: NDArray[np.float64] = paid.astype(np.float64)
+    if not found.mean() < _MOST:
+        raise TrainingError(f"the held-out loss is {found.mean():g} nats a token: the weights ran away. Lower --lr.")
+    return found
 
 
 def ngram_loss(train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: int) -> NDArray[np.float64]:
@@ -113,7 +123,7 @@ def ngram_loss(train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: 
 def _nats(policy: Policy, pieces: list[Any]) -> list[NDArray[np.float32]]:
     """Return −log π of what each piece (its tokens, how many only stand before) teaches."""
     found: list[Any] = [None] * len(pieces)
-    with torch.inference_mode():
+    with torch.inference_mode(), quiet_transformers():  # it warns of padding that no text sees
         for part in by_length([len(ids) for ids, _ in pieces], _BATCH_TOKENS, most_padding=0.05):
             values = policy.batch_log_probs([pieces[i][0] for i in part]).cpu().numpy()
             for row, i in enumerate(part):

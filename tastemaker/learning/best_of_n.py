@@ -50,9 +50,9 @@ def best_of_n(
         raise UsageError(f"best of {n}: ask for 1 or more.")
     found = as_prompts(prompts)
     written = policy.complete(found, samples=n, sampling=sampling, seed=seed, first=first)
-    worded = [completion for completion in written if to_be_scored(completion).text.strip()]
-    values = iter(reward.score_all([to_be_scored(c) for c in worded]).as_list() if worded else [])
-    scores = [next(values) if to_be_scored(c).text.strip() else float("-inf") for c in written]
+    worded = [to_be_scored(completion) for completion in written if completion.text.strip()]
+    values = iter(reward.score_all(worded).as_list() if worded else [])
+    scores = [next(values) if completion.text.strip() else float("-inf") for completion in written]
     best = []
     for start in range(0, len(written), n):
         top = max(range(start, start + n), key=scores.__getitem__)

@@ -1,7 +1,9 @@
 """Text → policy: a tokenizer and a GPT from nothing, or a given model that learns on."""
 
+import copy
 import hashlib
 import heapq
+import json
 import math
 import shutil
 import time
@@ -17,7 +19,7 @@ from transformers import AutoTokenizer
 from tastemaker.data.documents import Documents
 from tastemaker.data.fingerprints import lot
 from tastemaker.data.judgements import Example, plain
-from tastemaker.errors import DataError, StorageError, UsageError
+from tastemaker.errors import DataError, ModelError, StorageError, UsageError
 from tastemaker.evaluation.perplexity import held_out_loss, ngram_loss
 from tastemaker.files import writing_folder
 from tastemaker.learning.pretraining import Pretraining, TextDescent
@@ -70,12 +72,13 @@ def pretrain(
     chosen = _CONTINUED if start is not None else size_named(size)
     asked = _asked(texts, size=size, start=start, training=training, seed=seed, device=device, precision=precision)
     folder = Path(out) if out is not None else None
+    _check_start(start, training, folder)
     finished = _prepared(folder, asked, resume=resume, overwrite=overwrite)
     if finished is not None:
         return finished
     began = time.monotonic()
     run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-    with _tokens_folder(folder) as tokens:
+    with _tokens_folder(folder, asked) as tokens:
         policy = _fresh(texts, chosen, training, seed, tokens) if start is None else _opened(start)
         context = _context(policy, chosen, training)
         corpora = tokenized(
@@ -88,10 +91,10 @@ def pretrain(
         how |= {"batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context)}
         standing = TextDescent(policy, corpora, training, **how).run()
         policy.figures = {"tokens": standing.tokens, "steps": standing.step} | _figures(policy, corpora, seed)
-    policy.figures |= {"seconds": round(time.monotonic() - began, 1), "settings": asked, "versions": versions()}
-    say(_verdict(policy.figures))
-    if folder is not None:
-        policy.save(folder)
+        policy.figures |= {"seconds": round(time.monotonic() - began, 1), "settings": asked, "versions": versions()}
+        say(_verdict(policy.figures))
+        if folder is not None:
+            policy.save(folder)
     run.finish()
     return policy
 
@@ -127,6 +130,16 @@ def _examples(texts: Iterable[str | Example]) -> Iterator[Example]:
     return (Example(text) if isinstance(text, str) else text for text in texts)
 
 
+def _check_start(start: Policy | str | Path | None, training: Pretraining, folder: Path | None) -> None:
+    """Check what belongs to a given model. Raises UsageError for what only a new one has, and for replacing it."""
+    if start is None:
+        return
+    if training.vocabulary is not None:
+        raise UsageError("a given model keeps its tokenizer: choose either a vocabulary or a model to go on with.")
+    if folder is not None and not isinstance(start, Policy) and folder.resolve() == Path(start).resolve():
+        raise UsageError(f"{folder}: is the model to go on with, and would be replaced by it. Choose another --out.")
+
+
 def _prepared(folder: Path | None, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Policy | None:
     """Check that the output folder may be written, clear it where that was asked; return what it holds if finished.
 
@@ -149,14 +162,22 @@ def _prepared(folder: Path | None, asked: Mapping[str, Any], *, resume: bool, ov
 
 
 @contextmanager
-def _tokens_folder(folder: Path | None) -> Iterator[Path]:
-    """Yield where the corpus lies as tokens: in the run folder, gone when the run is done, kept when it is killed."""
+def _tokens_folder(folder: Path | None, asked: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield where the corpus lies as tokens: in the run folder, gone when the run is done, kept when it is killed.
+
+    Its name says what was asked for, so that no run takes what another left. What cannot be used leaves nothing.
+    """
     if folder is None:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
         return
-    tokens = folder / RUN / _TOKENS
-    yield tokens
+    tokens, is_new = folder / RUN / _TOKENS, not folder.exists()
+    name = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+    try:
+        yield tokens / name
+    except (DataError, ModelError, UsageError):
+        shutil.rmtree(folder if is_new else tokens, ignore_errors=True)
+        raise
     shutil.rmtree(tokens, ignore_errors=True)
 
 
@@ -200,9 +221,8 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
 def _opened(start: Policy | str | Path) -> Policy:
     """Return the policy to go on with; a policy that was handed in is copied, and stays as it is."""
     if isinstance(start, Policy):
-        policy = start.frozen_copy()
-        policy.module.requires_grad_(requires_grad=True)
-        return policy
+        module = copy.deepcopy(start.module)  # all of it will change, so sharing memory would save nothing
+        return Policy(module.requires_grad_(requires_grad=True), start.tokenizer)
     return Policy.load(start)
 
 

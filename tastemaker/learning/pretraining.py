@@ -29,6 +29,7 @@ from tastemaker.learning.optimizer import (
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.tokens import TokenFile, steps_of
 from tastemaker.models.batching import collate
+from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.policy.policy import Policy
 from tastemaker.models.policy.sampling import Sampling
 from tastemaker.progress import progress
@@ -71,8 +72,8 @@ class Pretraining:
         for name in ("warmup", "held_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: must be a share, at least 0 and below 1.")
-        if self.weight_decay < 0:
-            raise UsageError(f"weight_decay {self.weight_decay}: must be at least 0.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"weight_decay {self.weight_decay}: must be a number, at least 0.")
 
 
 @dataclass
@@ -120,7 +121,7 @@ class TextDescent:
         torch.manual_seed(self.seed)
         self._resume()
         saved = time.monotonic()
-        with progress("pretraining", self.total) as advance:
+        with progress("pretraining", self.total) as advance, quiet_transformers():  # of padding that no text sees
             advance(self.standing.tokens, "")
             for numbers in self._remaining_steps():
                 metrics = self._step(numbers)
@@ -246,5 +247,5 @@ class TextDescent:
         self.run_folder.log(self.standing.step, {"loss": loss, "gradient_norm": norm})
         raise TrainingError(
             f"step {self.standing.step + 1}: the loss is {loss} and the gradient norm {norm}. "
-            f"Lower --lr (now {self.lr:g}); the last checkpoint is kept."
+            f"Start again with --overwrite and a lower --lr (now {self.lr:g})."
         )

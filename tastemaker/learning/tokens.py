@@ -10,15 +10,17 @@ the one before: so every token is learned once, and none with what another docum
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.fingerprints import lot
-from tastemaker.data.judgements import Example
+from tastemaker.data.judgements import Example, plain
 from tastemaker.errors import DataError
 from tastemaker.files import writing_folder
 from tastemaker.models.batching import by_length
@@ -73,15 +75,16 @@ class _Side:
         self.ids, self.pieces = (folder / "ids.bin").open("wb"), (folder / "pieces.bin").open("wb")
         self.written = self.documents = self.count = self.tokens = self.bytes = 0
 
-    def add(self, ids: NDArray[np.int32], before: int, size: int, is_first: bool) -> None:
-        """Append a piece; size: bytes of the text that it spells."""
-        self.pieces.write(np.array([self.written, len(ids), before], dtype=np.int64).tobytes())
-        self.ids.write(ids.tobytes())
-        self.written += len(ids)
+    def add(self, piece: "Piece") -> None:
+        """Append a piece."""
+        length = len(piece.ids)
+        self.pieces.write(np.array([self.written, length, piece.before], dtype=np.int64).tobytes())
+        self.ids.write(piece.ids.tobytes())
+        self.written += length
         self.count += 1
-        self.documents += is_first
-        self.tokens += len(ids) - before
-        self.bytes += size
+        self.documents += piece.is_first
+        self.tokens += length - piece.before
+        self.bytes += piece.bytes
 
     def close(self) -> None:
         self.ids.close()
@@ -95,7 +98,8 @@ def tokenized(
 ) -> tuple[TokenFile, TokenFile]:
     """Write documents as tokens under `folder` and return (train, held out); opens them where they are there already.
 
-    held_out: the share of the pieces that only measure, drawn by what they say, so that copies stand on one side.
+    held_out: the share of the pieces that only measure, drawn by their prompts, or by what they say where there is
+    none: so answers to one prompt stand on one side, and so do copies.
     Raises DataError for a corpus with nothing in it, one shorter than a context, or one of which nothing is held out.
     """
     if not (folder / TRAIN / _COUNTS).is_file():
@@ -107,14 +111,15 @@ def tokenized(
 def _write(
     examples: Iterable[Example], reader: Reader, folder: Path, *, context: int, held_out: float, seed: int
 ) -> None:
-    train, measured = _Side(folder / TRAIN), _Side(folder / HELD_OUT)
-    with progress("reading", None) as advance:
-        for ids, before, size, is_first in pieces_of(examples, reader, context):
-            is_held_out = lot(seed, "pieces", ids.tobytes().hex()) < held_out * _WHOLE
-            (measured if is_held_out else train).add(ids, before, size, is_first)
+    with (
+        closing(_Side(folder / TRAIN)) as train,
+        closing(_Side(folder / HELD_OUT)) as measured,
+        progress("reading", None) as advance,
+    ):
+        for piece in pieces_of(examples, reader, context):
+            is_held_out = lot(seed, "pieces", piece.group) < held_out * _WHOLE
+            (measured if is_held_out else train).add(piece)
             advance(1, "")
-    train.close()
-    measured.close()
     found, total = train.count + measured.count, train.tokens + measured.tokens
     if not found:
         raise DataError("the corpus holds no text. Give a source with documents in it.")
@@ -130,10 +135,23 @@ def _write(
         )
 
 
-def pieces_of(
-    examples: Iterable[Example], reader: Reader, context: int
-) -> Iterator[tuple[NDArray[np.int32], int, int, bool]]:
-    """Yield (tokens, how many only stand before, bytes of text, is the document's first) of every piece."""
+class Piece(NamedTuple):
+    """A part of a document that is read at once.
+
+    ids: int32, its tokens. before: how many of them only stand before what is learned. bytes: of the text that it
+    spells. is_first: whether it begins its document. group: what must stand on one side with it; pieces that answer one
+    prompt are one group, and so are copies.
+    """
+
+    ids: NDArray[np.int32]
+    before: int
+    bytes: int
+    is_first: bool
+    group: str
+
+
+def pieces_of(examples: Iterable[Example], reader: Reader, context: int) -> Iterator[Piece]:
+    """Yield every piece of some documents."""
     waiting = iter(examples)
     while chunk := list(islice(waiting, _AT_ONCE)):
         for example, (ids, before) in zip(chunk, reader.examples(chunk), strict=True):
@@ -145,7 +163,8 @@ def pieces_of(
                 if only_before < len(piece):
                     done = start + len(piece) - before
                     upto = size * done // learned  # a piece's share of the text's bytes; all of them at the end
-                    yield piece, only_before, upto - spelled, is_first
+                    group = piece.tobytes().hex() if example.prompt is None else plain(example.prompt)
+                    yield Piece(piece, only_before, upto - spelled, is_first, group)
                     spelled, is_first = upto, False
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import DynamicCache, GPT2LMHeadModel
 from transformers.cache_utils import DynamicLayer
 
+from tastemaker.errors import ModelError
 from tastemaker.models.batching import Batch, collate
 from tastemaker.models.policy.opening import most_tokens
 
@@ -201,6 +202,9 @@ class AnyDecoder:
         self.module, self.pad_id = module, pad_id
         self.last = most_tokens(module) - 1
         self.accepted = set(inspect.signature(module.forward).parameters)
+        if "past_key_values" not in self.accepted:
+            name = type(module).__name__
+            raise ModelError(f"{name} keeps no keys and values of what it has read, and cannot write here.")
         self.cache: Any = None
         self.is_text: Tensor | None = None
         self.positions = torch.zeros(0)

@@ -26,10 +26,12 @@ from tastemaker.errors import UsageError
 from tastemaker.files import filling_folder
 from tastemaker.models.batching import by_length, collate
 from tastemaker.models.loading import quiet_transformers
+from tastemaker.models.policy.card import policy_card, write_policy_card
 from tastemaker.models.policy.gpt import parameters_of
 from tastemaker.models.policy.opening import most_tokens, open_causal
 from tastemaker.models.policy.reading import Reader
 from tastemaker.models.policy.sampling import Sampling
+from tastemaker.models.policy.value import FILE as VALUE_HEAD
 from tastemaker.models.policy.value import ValueHead
 from tastemaker.models.policy.writing import MOST_ROWS, Ended, Row, Writing, before_stop
 from tastemaker.models.precision import DeviceWish, choose_device
@@ -205,7 +207,9 @@ class Policy:
     def with_value_head(self) -> "Policy":
         """Return this policy with a critic: a value head, zero at first, on the same network."""
         head = self.value_head or ValueHead(self.module.config.get_text_config().hidden_size)
-        return Policy(self.module, self.tokenizer, value_head=head.to(self.module.device))
+        critic = Policy(self.module, self.tokenizer, value_head=head.to(self.module.device))
+        critic.notes, critic.figures = list(self.notes), dict(self.figures)
+        return critic
 
     def frozen_copy(self) -> "Policy":
         """Return a copy that is never trained: the reference of a policy that will be.
@@ -218,14 +222,21 @@ class Policy:
         return Policy(module, self.tokenizer)
 
     def save(self, folder: str | Path) -> "Policy":
-        """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when the disk is full."""
+        """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when the disk is full.
+
+        An older policy's value head and figures there are removed, other files stay.
+        """
         with filling_folder(Path(folder), last="config.json") as temporary, quiet_transformers():
             self.module.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
             if self.value_head is not None:
                 self.value_head.save(temporary)
+            kind = type(self.module).__name__
+            write_policy_card(temporary, policy_card(kind, self.parameters, self.context, self.figures))
             if self.figures:
                 (temporary / FIGURES).write_text(json.dumps(self.figures, indent=2) + "\n", encoding="utf-8")
+            for name in ("config.json", VALUE_HEAD, FIGURES):  # config.json first: without it the folder is not whole
+                (Path(folder) / name).unlink(missing_ok=True)
         return self
 
     @staticmethod
@@ -271,6 +282,18 @@ def _shared(module: nn.Module) -> dict[int, Any]:
     """Return copies of a module's tensors for `deepcopy` to use: each shares memory until it is written to."""
     found: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
-        lazy = torch._lazy_clone(tensor.detach())
+        lazy = _lazily(tensor)
         found[id(tensor)] = nn.Parameter(lazy) if isinstance(tensor, nn.Parameter) else lazy
     return found
+
+
+def _lazily(tensor: Tensor) -> Tensor:
+    """Return a copy that shares memory until it is written to.
+
+    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is given its own first.
+    """
+    try:
+        return torch._lazy_clone(tensor.detach())
+    except RuntimeError:
+        tensor.data = tensor.data.clone()
+        return torch._lazy_clone(tensor.detach())

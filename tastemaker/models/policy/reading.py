@@ -87,17 +87,27 @@ class Reader:
         return found
 
     def _check_free_of_special(self, messages: tuple[Message, ...]) -> None:
-        """Refuse a turn that spells one of the tokens that stand between turns: it could speak for another role."""
+        """Refuse a turn that spells one of the tokens that stand between turns: it could speak for another role.
+
+        Many tokenizers have special tokens that no name (begin, end …) lists, so all that are added are asked.
+        """
+        special = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         for role, content in messages:
-            for token in self.tokenizer.all_special_tokens:
-                if token in content:
+            for token in special:
+                if token in role or token in content:
                     raise DataError(f"a message of {role!r} spells {token!r}, which stands between turns. Remove it.")
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of texts, in which nothing is special, whatever they spell."""
+        """Return the tokens of texts, in which nothing is special, whatever they spell.
+
+        Raises DataError for a text that is not valid Unicode.
+        """
         backend = self.tokenizer.backend_tokenizer
-        with _special_as_text(backend):
-            return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        try:
+            with _special_as_text(backend):
+                return [e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except TypeError as error:  # what the tokenizer says of half a surrogate pair
+            raise DataError("a text is not valid Unicode: it holds half a surrogate pair. Repair it.") from error
 
     def _adds_at_start(self) -> list[int]:
         begin = self.tokenizer.bos_token_id

@@ -11,11 +11,14 @@ from torch import Tensor
 from tastemaker.errors import UsageError
 
 _NEVER = float("-inf")
+_COLDEST = 1e-6  # logits over less are no longer finite in float32
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How text is drawn from a policy. The filters act in the order of the fields, as transformers' do.
+
+    Where tokens are equally likely top_k keeps k of them, where transformers keeps all, so top_k 1 is one text.
 
     temperature: divides the logits. top_k: only the k likeliest tokens (0: all). top_p: only the likeliest tokens that
     hold this share of the probability (Holtzman et al. 2020). min_p: only tokens at least this share as likely as the
@@ -30,12 +33,13 @@ class Sampling:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     max_tokens: int = 64
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+        if not (self.temperature >= _COLDEST and math.isfinite(self.temperature)):
             raise UsageError(
-                f"temperature {self.temperature:g}: must be a number above 0. For the likeliest text use top_k 1."
+                f"temperature {self.temperature:g}: must be a number above 0, at least {_COLDEST:g}. "
+                f"For the likeliest text use top_k 1."
             )
         if self.top_k < 0:
             raise UsageError(f"top_k {self.top_k}: must be at least 1, or 0 for all tokens.")
@@ -47,6 +51,8 @@ class Sampling:
             raise UsageError(f"repetition_penalty {self.repetition_penalty:g}: must be above 0; 1 changes nothing.")
         if self.max_tokens < 1:
             raise UsageError(f"max_tokens {self.max_tokens}: must be at least 1.")
+        if isinstance(self.stop, str):
+            raise UsageError(f"stop {self.stop!r}: must be a tuple of texts, such as ({self.stop!r},).")
         if any(not text for text in self.stop):
             raise UsageError("a stop text is empty: it would end every completion before it begins. Leave it out.")
 

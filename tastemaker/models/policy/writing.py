@@ -16,6 +16,7 @@ Ended = Literal["end", "stop", "length"]
 """How a completion ended: by the end token, by a stop text, or cut at the most tokens."""
 
 MOST_ROWS = 256
+_SEEDS = 2**64  # what the generator of uniform numbers takes
 _MOST_BYTES = 2**30  # of keys and values at once
 _WORTH_MOVING = 0.85  # rows are moved together once fewer than this share of them still write
 
@@ -56,6 +57,8 @@ class Writing:
             raise UsageError(f"{self.samples} samples were asked of each prompt: ask for 1 or more.")
         if self.most_rows < 1:
             raise UsageError(f"most_rows {self.most_rows}: at least one row has to be written at a time.")
+        if not 0 <= self.seed < _SEEDS:
+            raise UsageError(f"seed {self.seed}: must be a whole number, 0 to 2**64 - 1.")
 
     def steps(self) -> Iterator[list[Row]]:
         """Yield after every token the rows that got one; a row's `ended` is final once it is no longer among them.

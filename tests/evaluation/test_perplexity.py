@@ -1,0 +1,130 @@
+"""What a policy pays for text, by hand: a GPT that knows nothing pays the logarithm of its vocabulary a token."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nano import drawn, films, nano, uniform
+
+from tastemaker.data.judgements import Example, Message
+from tastemaker.errors import DataError, ModelError, TrainingError
+from tastemaker.evaluation import perplexity as module
+from tastemaker.evaluation.perplexity import Perplexity, held_out_loss, ngram_loss, perplexity
+from tastemaker.learning.tokens import tokenized
+from tastemaker.maths.ngrams import NGrams
+from tastemaker.models.policy.policy import Policy
+
+TEXTS = [Example(text) for text in films(30)]
+
+
+def test_a_uniform_gpt_hesitates_between_all_of_its_vocabulary() -> None:
+    policy = uniform(nano())
+    found = perplexity(policy, TEXTS)
+    tokens = sum(len(ids) for ids in policy.reader.completions([e.text for e in TEXTS], ended=True))
+    size = sum(len(e.text) for e in TEXTS)
+    assert (found.texts, found.tokens, found.bytes) == (30, tokens, size)
+    assert found.per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
+    assert found.per_byte == pytest.approx(len(policy.tokenizer) ** (tokens / size), rel=1e-6)
+    assert found.bits_per_byte == pytest.approx(math.log2(len(policy.tokenizer)) * tokens / size, rel=1e-6)
+
+
+def test_figures_by_hand() -> None:
+    """6 tokens that spell 12 bytes at 6 ln 8 nats: 8 a token, √8 a byte, 3 · 6 / 12 bits a byte."""
+    found = Perplexity(texts=2, tokens=6, bytes=12, nats=6 * math.log(8))
+    figures = {"perplexity": 8, "byte_perplexity": 8**0.5, "bits_per_byte": 1.5}
+    assert found.as_dict() == pytest.approx({"texts": 2, "tokens": 6, "bytes": 12, "nats": 6 * math.log(8)} | figures)
+    assert str(found).startswith("perplexity 8.00 per token, 2.828 per byte (1.500 bits per byte) on 2 texts")
+
+
+def test_it_is_the_sum_of_the_log_probabilities_that_the_policy_gives() -> None:
+    policy = drawn(nano())
+    examples = [*TEXTS[:9], Example("A grey film.", "What was it like?")]
+    prompts = ["" if e.prompt is None else f"{e.prompt}\n\n" for e in examples]
+    expected = policy.log_probs(prompts, [e.text for e in examples])
+    found = perplexity(policy, examples)
+    assert found.nats == pytest.approx(-sum(float(p.sum()) for p in expected), rel=1e-5)
+    assert found.tokens == sum(map(len, expected))
+
+
+def test_the_order_of_the_texts_and_what_stands_beside_them_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = drawn(nano())
+    whole = perplexity(policy, TEXTS)
+    assert perplexity(policy, TEXTS[::-1]).nats == pytest.approx(whole.nats, rel=1e-6)
+    monkeypatch.setattr(module, "_AT_ONCE", 7)
+    monkeypatch.setattr(module, "_BATCH_TOKENS", 40)
+    assert perplexity(policy, TEXTS).nats == pytest.approx(whole.nats, rel=1e-6)
+    parts = [perplexity(policy, [e]) for e in TEXTS]
+    assert sum(p.nats for p in parts) == pytest.approx(whole.nats, rel=1e-6)
+
+
+def test_a_text_longer_than_the_context_is_read_in_pieces() -> None:
+    """32 tokens are read at once; the end of each piece begins the next, so a piece alone costs what it does here."""
+    policy = drawn(nano())
+    [ids] = policy.reader.completions(["zqxjkvbpyw" * 7], ended=True)
+    ids = [*policy.reader.start, *ids]
+    assert len(ids) == 72
+    pieces = [ids[k : k + 32] for k in (0, 31, 62)]
+    alone = policy.log_probs_of([piece[:1] for piece in pieces], [piece[1:] for piece in pieces])
+    found = perplexity(policy, [Example("zqxjkvbpyw" * 7)])
+    assert (found.texts, found.tokens, found.bytes) == (1, 71, 70)
+    assert found.nats == pytest.approx(-sum(float(p.sum()) for p in alone), rel=1e-5)
+
+
+def test_held_out_loss_is_of_the_same_tokens_as_the_n_grams(tmp_path: Path) -> None:
+    policy = uniform(nano())
+    train, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0)
+    ours = held_out_loss(policy, held_out, seed=0)
+    assert ours == pytest.approx(np.full(held_out.counts.tokens, math.log(len(policy.tokenizer))), rel=1e-6)
+    theirs = ngram_loss(train, held_out, len(policy.tokenizer), seed=0)
+    assert theirs.shape == ours.shape
+    seen = [train.piece(number)[0] for number in range(len(train))]
+    starts = [np.arange(len(ids)) == 0 for ids in seen]
+    model = NGrams.fit(np.concatenate(seen), np.concatenate(starts), vocabulary=len(policy.tokenizer), order=4)
+    ids, before = held_out.piece(0)
+    expected = -model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum()
+    every = [held_out.piece(n) for n in range(len(held_out))]
+    total = sum(-model.log_probs(i, np.arange(len(i)) == 0)[b:].sum() for i, b in every)
+    assert expected > 0
+    assert theirs.sum() == pytest.approx(total)
+    assert theirs.mean() < ours.mean()
+
+
+def test_of_much_held_out_text_a_random_part_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = uniform(nano())
+    train, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0)
+    monkeypatch.setattr(module, "_MEASURED", 40)
+    ours = held_out_loss(policy, held_out, seed=0)
+    assert 40 - len(held_out) < len(ours) < 40 + 16
+    assert len(ngram_loss(train, held_out, len(policy.tokenizer), seed=0)) == len(ours)
+
+
+def test_nothing_to_measure_is_said() -> None:
+    with pytest.raises(DataError, match="no text to measure"):
+        perplexity(nano(), [])
+
+
+def test_a_chat_needs_a_chat_template() -> None:
+    chat = [Example("Grey.", (Message("user", "How was it?"),))]
+    with pytest.raises(ModelError, match="no chat template"):
+        perplexity(nano(), chat)
+    policy = uniform(nano(chats=True))
+    assert perplexity(policy, chat).per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e6])
+def test_weights_that_ran_away_are_an_error_and_not_a_figure(tmp_path: Path, value: float) -> None:
+    policy = _spoilt(value)
+    with pytest.raises(ModelError, match=r"pays \S+ nats a token"):
+        perplexity(policy, TEXTS)
+    _, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0)
+    with pytest.raises(TrainingError, match=r"held-out loss is \S+ nats a token.*--lr"):
+        held_out_loss(policy, held_out, seed=0)
+
+
+def _spoilt(value: float) -> Policy:
+    policy = drawn(nano())
+    with torch.no_grad():
+        policy.module.get_input_embeddings().weight *= value
+    return policy

@@ -1,0 +1,273 @@
+"""Text → policy: the same bits from the same seed whatever happens on the way, and a policy that has learned."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nano import NANO, films, nano
+
+import tastemaker as tm
+from tastemaker.data.judgements import Example, Message
+from tastemaker.data.playground import reviews
+from tastemaker.evaluation.perplexity import held_out_loss
+from tastemaker.learning.tokens import tokenized
+from tastemaker.models.policy.gpt import SIZES
+from tastemaker.models.policy.policy import FIGURES, Policy
+from tastemaker.models.policy.sampling import Sampling
+
+QUICK = {"epochs": 1, "held_out": 0.2, "evaluations": 2}
+LIKELIEST = Sampling(top_k=1, max_tokens=16)
+
+
+class Killed(BaseException):
+    """What ends a run from outside."""
+
+
+@pytest.fixture(autouse=True)
+def _nano(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A size that is trained in a second."""
+    monkeypatch.setitem(SIZES, "nano", NANO)
+
+
+def learn(texts: Any, **how: Any) -> Policy:
+    return tm.pretrain(texts, **{"size": "nano", "training": QUICK} | how)
+
+
+def weights(policy: Policy) -> bytes:
+    return b"".join(t.numpy().tobytes() for t in policy.module.state_dict().values())
+
+
+def killing(words: str) -> Callable[[str], None]:
+    """Return what ends a run when it says some words."""
+
+    def say(line: str) -> None:
+        if words in line:
+            raise Killed
+
+    return say
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a policy that was trained on short reviews."""
+    folder: Path = tmp_path_factory.mktemp("saved") / "gpt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "nano", NANO)
+        learn(films(120), out=folder, seed=3)
+    return folder
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(saved: Path) -> None:
+    texts = films(120)
+    assert weights(learn(texts, seed=3)) == weights(tm.Policy.load(saved)) != weights(learn(texts, seed=4))
+
+
+def test_the_figures_are_those_of_the_policy_that_was_saved(saved: Path, tmp_path: Path) -> None:
+    policy, figures = tm.Policy.load(saved), json.loads((saved / FIGURES).read_text())
+    assert policy.figures == figures
+    texts = [Example(text) for text in films(120)]
+    train, held_out = tokenized(texts, policy.reader, tmp_path / "p", context=32, held_out=0.2, seed=3)
+    nats = held_out_loss(policy, held_out, seed=3).mean()
+    assert figures["perplexity"] == pytest.approx(math.exp(nats), rel=1e-6)
+    size = held_out.counts.bytes / held_out.counts.tokens
+    assert figures["byte_perplexity"] == pytest.approx(math.exp(nats / size), rel=1e-6)
+    assert figures["corpus"] == {
+        name: {n: getattr(side.counts, n) for n in ("documents", "pieces", "tokens", "bytes")}
+        for name, side in (("train", train), ("held_out", held_out))
+    }
+    assert figures["measured_tokens"] == held_out.counts.tokens
+    assert (figures["tokens"], figures["parameters"]) == (train.counts.tokens, policy.parameters)
+    assert figures["settings"]["training"]["held_out"] == 0.2
+    assert 1 < figures["ngram_perplexity"] < 320
+
+
+def test_a_folder_that_holds_a_model_is_not_replaced_silently(saved: Path) -> None:
+    before = (saved / "model.safetensors").read_bytes()
+    with pytest.raises(tm.StorageError, match="--overwrite"):
+        learn(films(120), out=saved, seed=3)
+    with pytest.raises(tm.UsageError, match="seed was 3 and is now 4"):
+        learn(films(120), out=saved, seed=4, resume=True)
+    with pytest.raises(tm.UsageError, match="data was"):
+        learn(films(119), out=saved, seed=3, resume=True)
+    again = learn(films(120), out=saved, seed=3, resume=True, say=killing(""))
+    assert weights(again) == weights(tm.Policy.load(saved)), "a finished run is opened, not run"
+    assert (saved / "model.safetensors").read_bytes() == before
+    assert (saved / "run" / "metrics.jsonl").is_file()
+    assert not list((saved / "run").glob("checkpoint*"))
+    assert not (saved / "run" / "tokens").exists()
+
+
+def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        learn(films(120), out=tmp_path / "gpt", say=killing("held-out perplexity"))
+    for other in ({"seed": 1}, {"training": QUICK | {"lr": 1e-3}}, {"training": QUICK | {"context": 16}}):
+        with pytest.raises(tm.UsageError, match="--resume needs the same command"):
+            learn(films(120), out=tmp_path / "gpt", resume=True, **other)
+    with pytest.raises(tm.StorageError, match="holds a run already"):
+        learn(films(120), out=tmp_path / "gpt")
+    assert weights(learn(films(120), out=tmp_path / "gpt", resume=True)) == weights(learn(films(120)))
+
+
+def test_tokens_that_another_run_left_are_not_taken(tmp_path: Path) -> None:
+    """It was killed when the corpus lay there as tokens, and before anything was learned."""
+    with pytest.raises(Killed):
+        learn(films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"))
+    texts = [f"{text} 好看" for text in films(90)]
+    found = learn(texts, out=tmp_path / "gpt")
+    assert sum(side["documents"] for side in found.figures["corpus"].values()) == 90
+    assert weights(found) == weights(learn(texts))
+    assert not (tmp_path / "gpt" / "run" / "tokens").exists()
+
+
+@pytest.mark.parametrize(
+    ("texts", "training", "words"),
+    [
+        ([], {}, "the corpus holds no text"),
+        (["A film, a film."], {"context": 512}, "less than one context of 512"),
+        (films(20), {"held_out": 0.0}, "leave one side empty"),
+        (films(20), {"vocabulary": 5000}, r"5,000 tokens is more than this corpus supports, which gives \d+\..*\d\.$"),
+        (["z"], {}, "too little text to make a tokenizer"),
+    ],
+)
+def test_a_corpus_that_cannot_teach_is_refused_and_leaves_nothing(
+    tmp_path: Path, texts: list[str], training: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(tm.DataError, match=words):
+        learn(texts, out=tmp_path / "gpt", training=QUICK | training)
+    assert not (tmp_path / "gpt").exists()
+
+
+def test_what_cannot_be_asked_is_said(saved: Path) -> None:
+    with pytest.raises(tm.UsageError, match=r"iterator can be read only once.*Documents"):
+        learn(iter(films(9)))
+    with pytest.raises(tm.UsageError, match="no training setting 'epoch'"):
+        learn(films(9), training={"epoch": 1})
+    with pytest.raises(tm.UsageError, match="no size 'huge'"):
+        learn(films(9), size="huge")
+    with pytest.raises(tm.UsageError, match="no room for 256 bytes"):
+        learn(films(60), training=QUICK | {"vocabulary": 200})
+    with pytest.raises(tm.UsageError, match="this network reads 32 tokens"):
+        learn(films(60), start=saved, training=QUICK | {"context": 33})
+    with pytest.raises(tm.UsageError, match="keeps its tokenizer"):
+        learn(films(60), start=saved, training=QUICK | {"vocabulary": 300})
+    with pytest.raises(tm.UsageError, match="would be replaced"):
+        learn(films(60), start=str(saved), out=saved.parent / "." / "gpt", overwrite=True)
+    assert (saved / "model.safetensors").is_file()
+
+
+def test_a_run_that_goes_nowhere_saves_nothing(tmp_path: Path) -> None:
+    """One step with weights as large as this leaves no number to save."""
+    wild = {"epochs": 1e-3, "held_out": 0.2, "lr": 1e30, "warmup": 0.0}
+    with pytest.raises(tm.TrainingError, match="--lr"):
+        learn(films(120), out=tmp_path / "gpt", training=wild)
+    assert not (tmp_path / "gpt" / "config.json").exists()
+
+
+# --- going on with a given model --------------------------------------------------------------------------------------
+
+
+def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> None:
+    start = tm.Policy.load(saved)
+    before = weights(start)
+    texts = reviews(80, language="zh")
+    unseen = [Example(text) for text in reviews(100, language="zh")[80:]]
+    found = learn(texts, start=start, training=QUICK | {"lr": 5e-3, "batch_tokens": 256})
+    assert tm.perplexity(found, unseen).per_token < 0.5 * tm.perplexity(start, unseen).per_token
+    assert weights(start) == before
+    assert all(p.requires_grad for p in found.module.parameters())
+    of_folder = learn(texts, start=saved, training=QUICK | {"lr": 5e-3, "batch_tokens": 256})
+    assert weights(of_folder) == weights(found)
+
+
+ANSWERED = [Example("It was fine.", f"How was film {k}?") for k in range(120)]
+
+
+def test_a_gpt_made_from_chats_answers_them() -> None:
+    found = learn(ANSWERED, training=QUICK | {"epochs": 8})
+    assert found.tokenizer.chat_template
+    [answer] = found.complete(((Message("user", "How was film 777?"),),), sampling=LIKELIEST)  # type: ignore[arg-type]
+    assert (answer.text, answer.ended) == ("It was fine.", "end")
+    sides = found.figures["corpus"].values()
+    learned = len(found.reader.completions(["It was fine."], ended=True)[0])
+    assert sum(side["tokens"] for side in sides) == 120 * learned, "no token of a question is learned"
+
+
+def test_without_a_chat_template_an_empty_line_stands_between() -> None:
+    how = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
+    found = learn(ANSWERED, start=nano([e.text for e in ANSWERED] + films(40)), training=QUICK | how)
+    [answer] = found.complete("How was film 777?\n\n", sampling=LIKELIEST)
+    assert (answer.text, answer.ended) == ("It was fine.", "end")
+    chats = [Example(e.text, (Message("user", str(e.prompt)),)) for e in ANSWERED]
+    with pytest.raises(tm.ModelError, match="no chat template"):
+        learn(chats, start=nano(), training=QUICK)
+
+
+# --- killed at any moment ---------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+import tastemaker as tm
+from nano import NANO
+from tastemaker.learning.pretraining import TextDescent
+from tastemaker.models.policy.gpt import SIZES
+
+SIZES["nano"] = NANO
+TextDescent.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0
+training = {"epochs": 2, "held_out": 0.2, "evaluations": 3}
+tm.pretrain(tm.Documents([sys.argv[1]], each="line"), size="nano", training=training, out=sys.argv[2], resume=True)
+"""
+
+
+def _started(source: Path, out: Path) -> "subprocess.Popen[bytes]":
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(source), str(out)], env=environment)
+
+
+def _lines(out: Path) -> int:
+    metrics = out / "run" / "metrics.jsonl"
+    return len(metrics.read_text().splitlines()) if metrics.is_file() else 0
+
+
+MOMENTS: list[Callable[[Path], bool]] = [
+    lambda out: any(out.glob("run/tokens/*")),  # the tokenizer is being written
+    lambda out: any(out.glob("run/tokens/*/tokenizer")),  # the corpus becomes tokens
+    lambda out: _lines(out) >= 3,
+    lambda out: _lines(out) >= 15,
+    lambda out: any(out.parent.glob(f".{out.name}.*.tmp")),  # the policy is being saved
+]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    source = tmp_path / "films.txt"
+    source.write_text("\n".join(films(1500)), encoding="utf-8")
+    out = tmp_path / "torn"
+    whole = _started(source, tmp_path / "whole")
+    for moment in MOMENTS:
+        process = _started(source, out)
+        while process.poll() is None and not moment(out):
+            time.sleep(0.001)
+        assert process.poll() is None, "the run ended before it could be killed"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / "config.json").exists()
+    assert _started(source, out).wait() == 0
+    assert whole.wait() == 0
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert _curve(out) == _curve(tmp_path / "whole")
+    assert not [p for p in out.rglob("*") if p.name == "tokens" or p.name.startswith("checkpoint")]
+
+
+def _curve(out: Path) -> list[dict[str, float]]:
+    lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines]

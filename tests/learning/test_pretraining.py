@@ -1,0 +1,209 @@
+"""The loop that trains a GPT: what the loss is of, what it does not depend on, and how a run goes on."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nano import NANO, drawn, films, nano, uniform
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import TrainingError, UsageError
+from tastemaker.learning import pretraining as module
+from tastemaker.learning.pretraining import Pretraining, TextDescent
+from tastemaker.learning.run import Run
+from tastemaker.learning.tokens import TokenFile, tokenized
+from tastemaker.models.policy.policy import Policy
+
+Corpora = tuple[TokenFile, TokenFile]
+QUICK = Pretraining(epochs=2, held_out=0.2, warmup=0.1)
+
+
+class Killed(BaseException):
+    """What ends a run from outside."""
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Corpora:
+    """Short reviews, and some that are longer than the context."""
+    texts = films(120) + [f"{a} {b}" for a, b in zip(films(40), films(40)[::-1], strict=True)]
+    folder: Path = tmp_path_factory.mktemp("corpus") / "pieces"
+    return tokenized(map(Example, texts), nano().reader, folder, context=32, held_out=0.2, seed=0)
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+def descent(policy: Policy, corpora: Corpora, training: Pretraining = QUICK, **how: Any) -> TextDescent:
+    settings: dict[str, Any] = {"lr": NANO.lr, "batch_tokens": 256, "seed": 0, "run": Run(None, {}), "say": silent}
+    settings |= {"device": torch.device("cpu"), "precision": torch.float32}
+    return TextDescent(policy, corpora, training, **settings | how)
+
+
+def short_and_long(corpora: Corpora) -> list[int]:
+    """The numbers of the first and last six pieces: the long texts stand last."""
+    return [*range(6), *range(len(corpora[0]) - 6, len(corpora[0]))]
+
+
+def weights(policy: Policy) -> bytes:
+    return b"".join(t.numpy().tobytes() for t in policy.module.state_dict().values())
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """What a run logged, without what the clock says."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
+
+
+def test_no_text_sees_another(corpora: Corpora) -> None:
+    """A batch costs what its rows cost alone, whatever stands beside them and however much is padding."""
+    loop = descent(drawn(nano()), corpora)
+    pieces = [corpora[0].piece(number) for number in short_and_long(corpora)]
+    assert len({len(ids) for ids, _ in pieces}) > 1
+    alone = [float(loop._loss([piece])[0].detach()) for piece in pieces]
+    together, places = loop._loss(pieces)
+    assert float(together.detach()) == pytest.approx(sum(alone), rel=1e-5)
+    assert places == 12 * max(len(ids) for ids, _ in pieces)
+    some = float(loop._loss(pieces[:5])[0].detach()) + float(loop._loss(pieces[5:])[0].detach())
+    assert some == pytest.approx(sum(alone), rel=1e-5)
+
+
+def test_a_step_read_in_parts_is_the_same_step(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for at_once in (10**6, 64, 1):
+        monkeypatch.setattr(module, "_AT_ONCE", at_once)
+        found.append(descent(drawn(nano()), corpora)._step(short_and_long(corpora)))
+    for name in ("loss", "gradient_norm", "tokens"):
+        assert [f[name] for f in found] == pytest.approx([found[0][name]] * 3, rel=1e-4)
+    assert found[0]["padding"] > found[2]["padding"] == 0, "a row alone has no padding"
+
+
+def test_padding_is_what_no_token_fills(corpora: Corpora) -> None:
+    numbers = short_and_long(corpora)
+    lengths = corpora[0].lengths(np.array(numbers))
+    found = descent(nano(), corpora)._step(numbers)
+    assert found["padding"] == pytest.approx(1 - lengths.sum() / (12 * lengths.max()))
+
+
+def test_the_prompt_is_not_learned(tmp_path: Path) -> None:
+    """All logits are equal: every token that is learned costs ln V, and nothing else costs."""
+    policy = uniform(nano())
+    answers = [Example(text, f"What of number {k}?") for k, text in enumerate(films(40))]
+    chats = tokenized(answers, policy.reader, tmp_path / "p", context=32, held_out=0.5, seed=0)
+    loop = descent(policy, chats)
+    pieces = [chats[0].piece(number) for number in range(len(chats[0]))]
+    learned = sum(len(ids) for ids in policy.reader.completions([e.text for e in answers], ended=True))
+    assert sum(side.counts.tokens for side in chats) == learned
+    tokens = chats[0].counts.tokens
+    assert float(loop._loss(pieces)[0].detach()) == pytest.approx(tokens * math.log(len(policy.tokenizer)), rel=1e-5)
+    step = loop._step(list(range(len(pieces))))
+    assert (step["loss"], step["tokens"]) == (pytest.approx(math.log(len(policy.tokenizer)), rel=1e-5), tokens)
+
+
+def test_a_token_behind_the_text_changes_nothing_before_it(corpora: Corpora) -> None:
+    """What stands behind the last learned token, padding or more text, is seen by nobody."""
+    loop = descent(drawn(nano()), corpora)
+    ids, before = corpora[0].piece(0)
+    longer = np.concatenate([ids, ids[1:4]])
+    short, long = (float(loop._loss([(i, before)])[0].detach()) for i in (ids, longer))
+    last = loop._loss([(longer, len(ids))])[0]
+    assert long - float(last.detach()) == pytest.approx(short, rel=1e-4)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing(corpora: Corpora, tmp_path: Path) -> None:
+    training = Pretraining(epochs=1, warmup=0.2, held_out=0.2, evaluations=1)
+    descent(nano(), corpora, training, run=Run(tmp_path / "run", {}), lr=1e-3, batch_tokens=96).run()
+    rows = metrics(tmp_path / "run")
+    rates, tokens = (np.array([row[name] for row in rows]) for name in ("learning_rate", "tokens"))
+    total = corpora[0].counts.tokens
+    assert tokens.sum() == total
+    warm = 0.2 * total
+    is_warming = tokens.cumsum() < warm
+    assert rates[is_warming] == pytest.approx(1e-3 * tokens.cumsum()[is_warming] / warm)
+    assert 0.9e-3 < rates.max() <= 1e-3
+    later = np.flatnonzero(~is_warming)[1:-1]
+    slopes = (rates[later] - rates[later + 1]) / tokens[later]
+    assert slopes == pytest.approx(np.full(len(later), 1e-3 / (total - warm)))
+    assert rates[-1] == pytest.approx(1e-3 * tokens[-1] / (total - warm)), "a step more would have none"
+
+
+def test_parts_of_an_epoch_and_several(corpora: Corpora) -> None:
+    total = corpora[0].counts.tokens
+    for epochs in (0.3, 1.5):
+        standing = descent(nano(), corpora, Pretraining(epochs=epochs, held_out=0.2, evaluations=1)).run()
+        assert epochs * total <= standing.tokens < epochs * total + 256
+        assert standing.epoch == int(epochs)
+
+
+def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> None:
+    said: list[str] = []
+    run = Run(tmp_path / "run", {})
+    descent(nano(), corpora, Pretraining(epochs=3, held_out=0.2), run=run, say=said.append).run()
+    rows = metrics(tmp_path / "run")
+    measured = [row for row in rows if "held_out_loss" in row]
+    assert len(measured) == 3, "four times, the last one when the run is done"
+    assert measured[-1]["held_out_loss"] < measured[0]["held_out_loss"] < math.log(320)
+    assert [row["held_out_perplexity"] for row in measured] == [math.exp(row["held_out_loss"]) for row in measured]
+    assert np.mean([row["loss"] for row in rows[-5:]]) < 0.8 * np.mean([row["loss"] for row in rows[:5]])
+    assert len([line for line in said if "held-out perplexity" in line]) == 3
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_run_that_was_broken_off_ends_in_the_same_bits(corpora: Corpora, tmp_path: Path, damage: bool) -> None:
+    whole = nano()
+    descent(whole, corpora, run=Run(tmp_path / "whole", {})).run()
+    torn = nano()
+    often = {"run": Run(tmp_path / "torn", {}), "checkpoint_seconds": 0.0}
+    with pytest.raises(Killed):
+        descent(torn, corpora, say=_killing_at(3), **often).run()
+    left = sorted((tmp_path / "torn").glob("checkpoint-*"))
+    assert len(left) == 2
+    if damage:
+        tensors = left[-1] / "tensors.safetensors"
+        tensors.write_bytes(tensors.read_bytes()[:-1] + b"?")
+    again = nano(seed=5)
+    descent(again, corpora, run=Run(tmp_path / "torn", {}, resume=True)).run()
+    assert weights(again) == weights(whole) != weights(torn)
+    assert metrics(tmp_path / "torn") == metrics(tmp_path / "whole")
+
+
+def _killing_at(evaluation: int) -> Callable[[str], None]:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if sum("held-out perplexity" in before for before in said) == evaluation:
+            raise Killed
+
+    return say
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(corpora: Corpora) -> None:
+    wild = Pretraining(epochs=20, warmup=0.0, held_out=0.2, evaluations=1)
+    with pytest.raises(TrainingError, match=r"^step \d+: the loss is .*Lower --lr \(now 1e\+06\)"):
+        descent(nano(), corpora, wild, lr=1e6).run()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("epochs", value) for value in (0, -1, math.nan, math.inf)),
+        *(("lr", value) for value in (0, -1e-3, math.nan)),
+        *(("clip", value) for value in (0.0, math.inf)),
+        ("batch_tokens", 0),
+        ("evaluations", 0),
+        ("context", 7),
+        ("vocabulary", 0),
+        *((name, value) for name in ("warmup", "held_out") for value in (-0.1, 1.0, math.nan)),
+        *(("weight_decay", value) for value in (-0.1, math.nan, math.inf)),
+    ],
+)
+def test_settings_are_checked(setting: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"^{setting} {value}: must be a[^\n]*\.$"):
+        Pretraining(**{setting: value})  # type: ignore[arg-type]

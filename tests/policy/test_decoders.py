@@ -1,0 +1,131 @@
+"""Decoders give the logits of a full forward pass of each row alone, at every step."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
+
+from tastemaker.models.policy.decoders import AnyDecoder, GPT2Decoder, decoder_for
+
+V = 40
+ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **ENDS}
+UNLIKE = [[7], [3, 5, 9, 11, 4], [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]]
+ALIKE = [[3, 5, 9], [4, 6, 8], [11, 12, 13]]
+FAMILIES = ("gpt2-new", "gpt2-tanh", "gpt2-relu", "gpt2-inverse", "llama", "mistral", "neox", "opt", "bloom")
+
+
+def gpt2(**settings: Any) -> Any:
+    return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **settings))
+
+
+def make(family: str) -> Any:
+    makers = {
+        "gpt2-new": lambda: gpt2(activation_function="gelu_new"),
+        "gpt2-tanh": lambda: gpt2(activation_function="gelu_pytorch_tanh", tie_word_embeddings=False),
+        "gpt2-relu": lambda: gpt2(activation_function="relu"),
+        "gpt2-inverse": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
+        "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, num_key_value_heads=2)),
+        "mistral": lambda: MistralForCausalLM(
+            MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8)
+        ),
+        "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, intermediate_size=48, max_position_embeddings=24)),
+        "opt": lambda: OPTForCausalLM(
+            OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)
+        ),
+        "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=4, **ENDS)),
+    }
+    return makers[family]()
+
+
+@pytest.fixture(scope="module")
+def modules(stirred) -> dict[str, Any]:
+    return {family: stirred(make(family)) for family in FAMILIES}
+
+
+@torch.inference_mode()
+def alone(module: Any, rows: list[list[int]]) -> Tensor:
+    """The next token's logits of each row, from a pass over that row and nothing else."""
+    return torch.cat([module(input_ids=torch.tensor([row]), use_cache=False).logits[:, -1] for row in rows])
+
+
+def drawn(rows: int, step: int) -> list[int]:
+    """Some tokens, other ones for each row and step."""
+    return [3 + (7 * row + 5 * step) % (V - 3) for row in range(rows)]
+
+
+@torch.inference_mode()
+def walk(decoder: Any, module: Any, prompts: list[list[int]], copies: list[int], steps: int) -> None:
+    """Read, write, leave rows out twice, and compare with full passes all the way."""
+    rows = [list(prompt) for prompt, copied in zip(prompts, copies, strict=True) for _ in range(copied)]
+    found = decoder.read(prompts, copies, steps)
+    leaving = {3: [0, 2, 3, 5], 6: [1, 2]}
+    for step in range(steps):
+        assert torch.allclose(found, alone(module, rows), atol=2e-5), f"step {step}"
+        if step in leaving:
+            decoder.keep(torch.tensor(leaving[step]))
+            rows = [rows[i] for i in leaving[step]]
+        tokens = drawn(len(rows), step)
+        found = decoder.step(torch.tensor(tokens))
+        rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
+    assert torch.allclose(found, alone(module, rows), atol=2e-5)
+
+
+@pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_step_gives_the_logits_of_a_full_pass(modules, family, prompts):
+    module = modules[family]
+    walk(decoder_for(module, 0), module, prompts, [2, 1, 3], 10)
+
+
+@pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
+def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
+    walk(AnyDecoder(modules["gpt2-new"], 0), modules["gpt2-new"], prompts, [2, 1, 3], 10)
+
+
+def test_our_own_pass_is_for_plain_gpt2_alone(modules):
+    own = {family for family in FAMILIES if isinstance(decoder_for(modules[family], 0), GPT2Decoder)}
+    assert own == {"gpt2-new", "gpt2-tanh"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.inference_mode()
+def test_what_padding_is_made_of_is_never_seen(modules, family):
+    found = []
+    for pad in (0, 17):
+        decoder = decoder_for(modules[family], pad)
+        found.append([decoder.read(UNLIKE, [1, 1, 1], 3), decoder.step(torch.tensor([4, 5, 6]))])
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("family", ["gpt2-new", "gpt2-relu", "neox", "opt"])
+@torch.inference_mode()
+def test_rows_that_ended_may_stay_beyond_the_last_place(modules, family):
+    """The longest row is at its last place (24) when the shortest has 14 tokens more to write."""
+    module = modules[family]
+    decoder = decoder_for(module, 0)
+    prompts = [[3] * 23, [5] * 9]
+    rows = [list(prompt) for prompt in prompts]
+    decoder.read(prompts, [1, 1], 15)
+    for step in range(15):
+        tokens = drawn(2, step)
+        found = decoder.step(torch.tensor(tokens))
+        rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
+        assert torch.allclose(found[1], alone(module, rows[1:])[0], atol=2e-5)
+    assert len(rows[1]) == 24
