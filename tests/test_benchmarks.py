@@ -100,3 +100,25 @@ def test_trl_trains_on_the_same_pairs(shared_data: Path) -> None:
     against = _run("pairs_speed.py", *few)["against_float32"]
     assert against["pairs_per_second"]["trl"] > 0
     assert abs(against["loss_difference"]) < 0.1
+
+
+@pytest.mark.slow
+def test_writing_is_measured_against_generate() -> None:
+    found = _run("write_speed.py", "--sizes", "tiny", "--rounds", "1")
+    assert found["tiny"]["largest_log_prob_difference"] < 1e-4
+    assert found["tiny"]["ratio"] > 0
+    assert found["unlike_lengths"]["tiny"]["share"] > 0
+
+
+@pytest.mark.slow
+def test_pretraining_is_measured_against_trainer() -> None:
+    found = _run("pretrain_speed.py", "--documents", "200")
+    assert found["tokens_per_second"] > 0
+    assert found["trainer_held_out_loss"] == pytest.approx(found["held_out_loss"], abs=0.5)
+
+
+@pytest.mark.slow
+def test_the_playgrounds_gpt_is_measured() -> None:
+    found = _run("pretrain_playground.py", "--reviews", "1000")
+    assert 0 <= found["plain_well_formed"]["mean"] <= found["min_p_0.03_well_formed"]["mean"] + 0.1
+    assert found["perplexity"]["mean"] > 1

@@ -36,6 +36,7 @@ def gpt2(**settings: Any) -> Any:
 
 def make(family: str) -> Any:
     makers = {
+        "gpt2-exact": lambda: gpt2(activation_function="gelu"),
         "gpt2-new": lambda: gpt2(activation_function="gelu_new"),
         "gpt2-tanh": lambda: gpt2(activation_function="gelu_pytorch_tanh", tie_word_embeddings=False),
         "gpt2-relu": lambda: gpt2(activation_function="relu"),

@@ -201,6 +201,22 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
         assert found.tolist() == old.tolist()
 
 
+def test_a_policy_that_was_opened_has_a_reference_too(fresh, tmp_path):
+    """What is opened lies in a mapped file, and what numpy saw in memory that it watches: neither is PyTorch's own."""
+    fresh.save(tmp_path)
+    opened = Policy.load(tmp_path)
+    opened.module.transformer.wte.weight.detach().numpy()
+    reference = opened.frozen_copy()
+    again = reference.frozen_copy()
+    assert addresses(reference.module) == addresses(opened.module) == addresses(again.module)
+    expected = fresh.log_probs(PROMPTS, ANSWERS)
+    with torch.no_grad():
+        opened.module.transformer.wte.weight.add_(1.0)
+    for copy in (reference, again):
+        for found, there in zip(copy.log_probs(PROMPTS, ANSWERS), expected, strict=True):
+            np.testing.assert_array_equal(found, there)
+
+
 def test_the_policy_can_be_trained_after_a_reference_was_made(fresh):
     fresh.frozen_copy()
     assert all(p.requires_grad for p in fresh.module.parameters())

@@ -42,16 +42,24 @@ def decoder_for(module: Any, pad_id: int) -> Decoder:
 def _is_plain(config: Any) -> bool:
     """Return whether a GPT-2 has none of the variations that our own pass leaves out."""
     usual = config.scale_attn_weights and not (config.scale_attn_by_inverse_layer_idx or config.add_cross_attention)
-    return bool(usual and config.activation_function in ("gelu_new", "gelu_pytorch_tanh"))
+    return bool(usual and config.activation_function in _APPROXIMATION)
+
+
+_APPROXIMATION = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GPT-2's activation, by name, approximates GELU."""
 
 
 class GPT2Decoder:
-    """GPT-2's forward pass written out: the same operations as transformers', with nothing around them."""
+    """GPT-2's forward pass written out: the same operations as transformers', with nothing around them.
+
+    The residual stream is changed in place, so a product needs no copy of what it is added to.
+    """
 
     def __init__(self, module: Any, pad_id: int) -> None:
         self.module, self.pad_id = module, pad_id
         config = module.config
         self.heads, self.width, self.epsilon = config.n_head, config.n_embd, config.layer_norm_epsilon
+        self.approximation = _APPROXIMATION[config.activation_function]
         self.last = config.n_positions - 1  # a row that has ended may stay until it is moved out, past its last place
         self.keys_values: list[Tensor] = []
         self.blocked: Tensor | None = None  # −∞ where padding stands, 0 elsewhere: [rows, 1, 1, room]
@@ -90,13 +98,23 @@ class GPT2Decoder:
         )
         blocked = None if self.blocked is None else self.blocked[..., : at + 1]
         for block, kept in zip(network.h, self.keys_values, strict=True):
-            query, key, value = self._projected(block, x, rows, 1)
-            kept[0, :, :, at], kept[1, :, :, at] = key[:, :, 0], value[:, :, 0]
-            keys, values = kept[0, :, :, : at + 1], kept[1, :, :, : at + 1]
-            attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=blocked)
-            x = self._rest(block, x, attended.reshape(rows, self.width))
+            projected = self._projected(block, x).view(rows, 3, self.heads, -1).transpose(0, 1)
+            kept[:, :, :, at] = projected[1:]
+            x = self._rest(block, x, self._attended(projected[0], kept[..., : at + 1, :], blocked))
         self.length += 1
         return self._logits(x)
+
+    def _attended(self, query: Tensor, keys_values: Tensor, blocked: Tensor | None) -> Tensor:
+        """Return what one token of each row [rows, heads, d] attends to [rows, heads · d].
+
+        For a single token two batched products take two thirds of the time of the fused operation.
+        """
+        rows, heads, dim = query.shape
+        keys, values = keys_values.flatten(1, 2)
+        scores = torch.bmm((query * dim**-0.5).view(-1, 1, dim), keys.transpose(1, 2))
+        if blocked is not None:
+            scores.view(rows, heads, 1, -1).add_(blocked)
+        return torch.bmm(torch.softmax(scores, -1), values).view(rows, heads * dim)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows only."""
@@ -118,32 +136,31 @@ class GPT2Decoder:
         x = x.view(rows * length, self.width)
         allowed = None if batch.is_full else _allowed(batch)
         for number, block in enumerate(network.h):
-            query, key, value = self._projected(block, x, rows, length)
-            keys_values.append(torch.stack((key, value)))
+            projected = self._projected(block, x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            query, keys, values = projected.unbind()
+            keys_values.append(projected[1:])
             attended = functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=allowed, is_causal=batch.is_full
+                query, keys, values, attn_mask=allowed, is_causal=batch.is_full
             )
             attended = attended.transpose(1, 2)
             if number == len(network.h) - 1:  # of the last layer only the last token is asked for
-                x, attended = x.view(rows, length, -1)[:, -1], attended[:, -1]
+                x, attended = x.view(rows, length, -1)[:, -1].contiguous(), attended[:, -1]
             x = self._rest(block, x, attended.reshape(-1, self.width))
         return x
 
-    def _projected(self, block: Any, x: Tensor, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values [rows, heads, length, width / heads] of x [rows · length, width]."""
+    def _projected(self, block: Any, x: Tensor) -> Tensor:
+        """Return queries, keys and values [n, 3 · width] of x [n, width]."""
         norm, projection = block.ln_1, block.attn.c_attn
         normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
-        found = torch.addmm(projection.bias, normed, projection.weight)
-        query, key, value = found.view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
-        return query, key, value
+        return torch.mm(normed, projection.weight).add_(projection.bias)
 
     def _rest(self, block: Any, x: Tensor, attended: Tensor) -> Tensor:
-        """Return what a layer makes of its input x [n, width] and what was attended to [n, width]."""
+        """Add to a layer's input x [n, width] what it makes of what was attended to [n, width], and of the sum."""
         out, norm, up, down = block.attn.c_proj, block.ln_2, block.mlp.c_fc, block.mlp.c_proj
-        x = x + torch.addmm(out.bias, attended, out.weight)
+        x = x.addmm_(attended, out.weight).add_(out.bias)
         normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
-        inner = functional.gelu(torch.addmm(up.bias, normed, up.weight), approximate="tanh")
-        return x + torch.addmm(down.bias, inner, down.weight)
+        inner = functional.gelu(torch.mm(normed, up.weight).add_(up.bias), approximate=self.approximation)
+        return x.addmm_(inner, down.weight).add_(down.bias)
 
     def _logits(self, x: Tensor) -> Tensor:
         norm = self.module.transformer.ln_f

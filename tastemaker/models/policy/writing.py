@@ -18,6 +18,7 @@ Ended = Literal["end", "stop", "length"]
 MOST_ROWS = 256
 _SEEDS = 2**64  # what the generator of uniform numbers takes
 _MOST_BYTES = 2**30  # of keys and values at once
+_WORTH_A_GROUP, _LIKE = 64, 16  # rows that use a processor well; tokens by which prompts of like length differ
 _WORTH_MOVING = 0.85  # rows are moved together once fewer than this share of them still write
 
 
@@ -68,17 +69,24 @@ class Writing:
         products of more rows are summed in another order, and about one token in a million stands close enough to a
         border to change).
         """
+        for group in self._groups():
+            yield from self._together(group)
+
+    def _groups(self) -> Iterator[list[tuple[int, range]]]:
+        """Yield which samples of which prompts are written together: what fits, and is of like length."""
         most = self._rows_that_fit()
         group: list[tuple[int, range]] = []
         for prompt in sorted(range(len(self.prompts)), key=lambda i: (len(self.prompts[i]), i)):
             for start in range(0, self.samples, most):
                 samples = range(start, min(start + most, self.samples))
-                if sum(len(s) for _, s in group) + len(samples) > most:
-                    yield from self._together(group)
+                rows = sum(len(s) for _, s in group)
+                longer = len(self.prompts[prompt]) - len(self.prompts[group[0][0]]) if group else 0
+                if rows + len(samples) > most or (rows >= _WORTH_A_GROUP and longer > _LIKE):
+                    yield group
                     group = []
                 group.append((prompt, samples))
         if group:
-            yield from self._together(group)
+            yield group
 
     @torch.inference_mode()
     def _together(self, group: Sequence[tuple[int, range]]) -> Iterator[list[Row]]:
