@@ -52,7 +52,7 @@ class Pretraining:
     epochs: float = 1.0
     lr: float | None = None
     batch_tokens: int | None = None
-    warmup: float = 0.03
+    warmup: float = 0.1
     weight_decay: float = 0.1
     clip: float = 1.0
     held_out: float = 0.02

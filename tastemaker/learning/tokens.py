@@ -23,7 +23,6 @@ from tastemaker.data.fingerprints import lot
 from tastemaker.data.judgements import Example, plain
 from tastemaker.errors import DataError
 from tastemaker.files import writing_folder
-from tastemaker.models.batching import by_length
 from tastemaker.models.policy.reading import Reader
 from tastemaker.progress import progress
 
@@ -198,16 +197,21 @@ class Shuffled:
 
 
 def steps_of(corpus: TokenFile, *, batch_tokens: int, seed: int, epoch: int, pool: int = 32) -> Iterator[list[int]]:
-    """Yield one epoch's optimiser steps: every piece once, alike in length, rows × longest ≤ `batch_tokens`.
+    """Yield one epoch's optimiser steps: every piece once, alike in length, about `batch_tokens` tokens each.
 
-    The pieces are taken in a random order, `pool` steps' worth at a time; these are sorted by length, cut into steps,
-    and the steps shuffled. So almost nothing is padding, and a step is a random draw but for its length.
+    The pieces are taken in a random order, `pool` steps' worth at a time; these are sorted by length and cut into steps
+    of like many tokens (a small one left over would be followed as far as the others, and teach noise), and the steps
+    are shuffled. So almost nothing is padding, and a step is a random draw but for its length.
     """
     order = Shuffled(len(corpus), seed=seed, epoch=epoch)
     mean = max(1, round((corpus.counts.tokens + len(corpus)) / len(corpus)))
-    size = max(1, pool * batch_tokens // mean)
+    pools = max(1, round(len(corpus) * mean / (pool * batch_tokens)))
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
-    for start in range(0, len(corpus), size):
-        numbers = order.at(np.arange(start, min(start + size, len(corpus))))
-        steps = by_length(corpus.lengths(numbers).tolist(), batch_tokens)
-        yield from (numbers[steps[i]].tolist() for i in random.permutation(len(steps)))
+    for places in np.array_split(np.arange(len(corpus)), pools):
+        numbers = order.at(places)
+        lengths = corpus.lengths(numbers)
+        numbers = numbers[np.argsort(-lengths, kind="stable")]
+        ends = np.cumsum(np.sort(lengths)[::-1])
+        wanted = max(1, round(ends[-1] / batch_tokens))
+        steps = np.split(numbers, np.searchsorted(ends, ends[-1] * np.arange(1, wanted) / wanted))
+        yield from (steps[i].tolist() for i in random.permutation(wanted) if len(steps[i]))
