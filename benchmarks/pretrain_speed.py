@@ -1,5 +1,6 @@
 """Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, same network and documents.
 
+    pip install 'tastemaker[peers]'                       # Trainer needs accelerate
     python benchmarks/pretrain_speed.py                   # tiny on 6,000 playground reviews
     python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
 

@@ -110,7 +110,7 @@ def test_writing_is_measured_against_generate() -> None:
     assert found["unlike_lengths"]["tiny"]["share"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.peers
 def test_pretraining_is_measured_against_trainer() -> None:
     found = _run("pretrain_speed.py", "--documents", "200")
     assert found["tokens_per_second"] > 0
