@@ -15,19 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.errors import TrainingError
 from tastemaker.learning.calibration import calibrated
 from tastemaker.learning.corpus import Corpus, Unit
 from tastemaker.learning.observation import ObservationModel, links_alone
-from tastemaker.learning.optimizer import (
-    adamw,
-    generator_tensors,
-    on_host,
-    optimizer_tensors,
-    restore_generators,
-    restore_optimizer,
-    trained,
-)
+from tastemaker.learning.optimizer import adamw, on_host, restore_state, state_tensors, take_step
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones.network import Network
@@ -136,17 +127,13 @@ class Descent:
             texts += len(chosen)
             tokens += sum(self.lengths[i] for i in chosen)
             places += padded
-        norm = float(torch.nn.utils.clip_grad_norm_(trained(self.optimizer), self.training.clip))
-        if not (np.isfinite(loss) and np.isfinite(norm)):
-            self._stop_not_finite(loss, norm)
-        rate = self._set_learning_rate()
-        self.optimizer.step()
-        self.standing.step += 1
+        clip, number = self.training.clip, self.standing.step + 1
+        taken = take_step(
+            self.optimizer, loss, rate=self._learning_rate(), clip=clip, number=number, run=self.run_folder
+        )
+        self.standing.step = number
         self.standing.tokens += tokens
-        return {
-            "loss": loss,
-            "gradient_norm": norm,
-            "learning_rate": rate,
+        return taken | {
             "padding": 1 - tokens / places,
             "texts_per_second": texts / (time.monotonic() - started),
         }
@@ -205,19 +192,16 @@ class Descent:
         head += [p for p in self.model.parameters() if p.requires_grad]
         t = self.training
         groups = [
-            {"params": [p for p in body if p.ndim > 1], "weight_decay": t.weight_decay, "factor": 1.0},
-            {"params": [p for p in body if p.ndim <= 1], "weight_decay": 0.0, "factor": 1.0},
+            {"params": [p for p in body if p.ndim > 1], "weight_decay": t.weight_decay},
+            {"params": [p for p in body if p.ndim <= 1], "weight_decay": 0.0},
             {"params": head, "weight_decay": 0.0, "factor": t.head_lr},
         ]
         return adamw(groups, t.lr, self.device)
 
-    def _set_learning_rate(self) -> float:
-        """Set the rate of the coming step: linear warm-up, then linear decay that reaches zero after the last step."""
+    def _learning_rate(self) -> float:
+        """Return the coming step's rate: linear warm-up, then linear decay that reaches zero after the last step."""
         step, warm = self.standing.step, self.training.warmup * self.total
-        share = min((step + 1) / (warm + 1), (self.total - step) / max(self.total - warm, 1))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.training.lr * share * group["factor"]
-        return self.training.lr * share
+        return self.training.lr * min((step + 1) / (warm + 1), (self.total - step) / max(self.total - warm, 1))
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return everything that is learned, by name."""
@@ -231,7 +215,7 @@ class Descent:
 
     def _checkpoint(self) -> Checkpoint:
         tensors = dict(self._tensors()) | {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= optimizer_tensors(self.optimizer) | generator_tensors(self.device)
+        tensors |= state_tensors(self.optimizer, self.device)
         return Checkpoint(self.standing.step, {"standing": asdict(self.standing)}, on_host(tensors))
 
     def _resume(self) -> None:
@@ -243,15 +227,7 @@ class Descent:
         tensors = checkpoint.tensors
         self._load(tensors)
         self.best = {n.removeprefix("best."): t.to(self.device) for n, t in tensors.items() if n.startswith("best.")}
-        restore_optimizer(self.optimizer, tensors, self.device)
-        restore_generators(tensors, self.device)
-
-    def _stop_not_finite(self, loss: float, norm: float) -> None:
-        self.run_folder.log(self.standing.step, {"loss": loss, "gradient_norm": norm})
-        raise TrainingError(
-            f"step {self.standing.step + 1}: the loss is {loss} and the gradient norm {norm}. "
-            f"Lower --lr (now {self.training.lr:g}); the last checkpoint is kept."
-        )
+        restore_state(self.optimizer, tensors, self.device)
 
 
 def _held_out_metrics(scores: Tensor, held_out: Corpus, model: ObservationModel) -> dict[str, float]:

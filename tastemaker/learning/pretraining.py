@@ -15,17 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.errors import TrainingError, UsageError
+from tastemaker.errors import UsageError
 from tastemaker.evaluation.perplexity import held_out_loss
-from tastemaker.learning.optimizer import (
-    adamw,
-    generator_tensors,
-    on_host,
-    optimizer_tensors,
-    restore_generators,
-    restore_optimizer,
-    trained,
-)
+from tastemaker.learning.optimizer import adamw, on_host, restore_state, state_tensors, take_step
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.tokens import TokenFile, steps_of
 from tastemaker.models.batching import collate
@@ -43,8 +35,8 @@ _SHOWN, _SHORT = 2, Sampling(max_tokens=60)  # samples that are written while it
 class Pretraining:
     """How a GPT is trained on text.
 
-    epochs: passes over the corpus, parts of one too. lr: peak learning rate; None: the size's. batch_tokens: tokens a
-    step, padding included; None: the size's. warmup: share of all tokens. clip: largest gradient norm. held_out: share
+    epochs: passes over the corpus, parts of one too. lr: peak learning rate; None: the size's. batch_tokens: about so
+    many tokens a step; None: the size's. warmup: share of all tokens. clip: largest gradient norm. held_out: share
     of the pieces that only measure. evaluations: how often they are measured. context: the most tokens that are read
     at once; None: the size's. vocabulary: tokens of a new tokenizer; None: the size's, or what the corpus gives.
     """
@@ -166,18 +158,11 @@ class TextDescent:
             (part / tokens).backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
             places += size
-        mean = float(loss) / tokens
-        norm = float(torch.nn.utils.clip_grad_norm_(trained(self.optimizer), self.training.clip))
-        if not (math.isfinite(mean) and math.isfinite(norm)):
-            self._stop_not_finite(mean, norm)
-        rate = self._set_learning_rate(tokens)
-        self.optimizer.step()
+        how: dict[str, Any] = {"clip": self.training.clip, "number": self.standing.step + 1, "run": self.run_folder}
+        taken = take_step(self.optimizer, float(loss) / tokens, rate=self._learning_rate(tokens), **how)
         self.standing.step += 1
         self.standing.tokens += tokens
-        return {
-            "loss": mean,
-            "gradient_norm": norm,
-            "learning_rate": rate,
+        return taken | {
             "padding": 1 - sum(len(ids) for ids, _ in pieces) / places,
             "tokens": tokens,
             "tokens_per_second": tokens / (time.monotonic() - started),
@@ -218,17 +203,14 @@ class TextDescent:
         groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
         return adamw(groups, self.lr, self.device, betas=(0.9, 0.95))
 
-    def _set_learning_rate(self, tokens: int) -> float:
-        """Set the rate of the coming step by the tokens that will have been read when it is done."""
+    def _learning_rate(self, tokens: int) -> float:
+        """Return the rate of the coming step, by the tokens that will have been read when it is done."""
         done, warm = self.standing.tokens + tokens, max(self.training.warmup * self.total, 1)
-        rate = self.lr * min(done / warm, max(self.total - done + tokens, 1) / max(self.total - warm, 1), 1)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+        return self.lr * min(done / warm, max(self.total - done + tokens, 1) / max(self.total - warm, 1), 1)
 
     def _checkpoint(self) -> Checkpoint:
         tensors = {f"policy.{name}": t for name, t in self.module.state_dict().items()}
-        tensors |= optimizer_tensors(self.optimizer) | generator_tensors(self.device)
+        tensors |= state_tensors(self.optimizer, self.device)
         return Checkpoint(self.standing.step, {"standing": asdict(self.standing)}, on_host(tensors))
 
     @torch.no_grad()
@@ -240,12 +222,4 @@ class TextDescent:
         self.standing = Standing(**checkpoint.state["standing"])
         for name, tensor in self.module.state_dict().items():
             tensor.copy_(checkpoint.tensors[f"policy.{name}"])
-        restore_optimizer(self.optimizer, checkpoint.tensors, self.device)
-        restore_generators(checkpoint.tensors, self.device)
-
-    def _stop_not_finite(self, loss: float, norm: float) -> None:
-        self.run_folder.log(self.standing.step, {"loss": loss, "gradient_norm": norm})
-        raise TrainingError(
-            f"step {self.standing.step + 1}: the loss is {loss} and the gradient norm {norm}. "
-            f"Start again with --overwrite and a lower --lr (now {self.lr:g})."
-        )
+        restore_state(self.optimizer, checkpoint.tensors, self.device)
