@@ -2,11 +2,13 @@
 
     pip install 'tastemaker[peers]'                       # Trainer needs accelerate
     python benchmarks/pretrain_speed.py                   # tiny on 6,000 playground reviews
+    python benchmarks/pretrain_speed.py --adamw           # … with the peer's optimiser
     python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
 
-Both start from the same weights and read every document once: the same token ids, AdamW with the same peak rate,
-betas, weight decay, clipping, warm-up and linear decay, and about as many tokens a step. The peer is what its
-examples show: Trainer with DataCollatorForLanguageModeling, documents cut to the context, a fixed number of documents
+Both start from the same weights and read every document once: the same token ids, the same weight decay, clipping,
+warm-up and linear decay, about as many tokens a step, and AdamW with the same peak rate and betas, which ours leaves to
+Muon for the matrices, as `pretrain` does, unless --adamw is given. The peer is what its examples show: Trainer with
+DataCollatorForLanguageModeling, documents cut to the context, a fixed number of documents
 a step (as many as make our tokens a step, on average), padded to the longest of each; logging, saving and evaluation
 switched off. Ours is `TextDescent` as `pretrain` runs it, without evaluations. Tokens are counted without padding.
 Both are then measured on the same held-out documents. The peer runs first, then ours, `--rounds` times; medians. The
@@ -20,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,7 @@ class _Pieces(Dataset[Any]):
 
 
 def _ours(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int) -> float:
+    """Return the seconds of one epoch."""
     cpu = torch.device("cpu")
     training = Pretraining(evaluations=1)
     descent = TextDescent(
@@ -66,6 +70,7 @@ def _ours(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed
         seed=seed,
         run=Run(None, {}),
         say=lambda _: None,
+        muon=size.muon,
     )
     started = time.perf_counter()
     descent.run()
@@ -73,6 +78,7 @@ def _ours(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed
 
 
 def _theirs(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int) -> float:
+    """Return the seconds of one epoch by Trainer."""
     train = corpora[0]
     mean = train.counts.tokens / len(train)
     settings, folder = Pretraining(), tempfile.mkdtemp()
@@ -109,8 +115,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--adamw", action="store_true")
     given = parser.parse_args()
-    size = SIZES[given.size]
+    size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
     texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
     tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
     first = Policy(make_gpt(size, tokenizer, seed=given.seed), tokenizer)
@@ -132,6 +139,7 @@ def main() -> None:
     found = {
         "benchmark": "pretrain_speed",
         "size": given.size,
+        "muon": size.muon,
         "parameters": first.parameters,
         "tokens": tokens,
         "threads": torch.get_num_threads(),

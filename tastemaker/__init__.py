@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tastemaker.errors import InputError as InputError
     from tastemaker.errors import MissingExtra as MissingExtra
     from tastemaker.errors import ModelError as ModelError
+    from tastemaker.errors import RewardError as RewardError
     from tastemaker.errors import StorageError as StorageError
     from tastemaker.errors import TastemakerError as TastemakerError
     from tastemaker.errors import TrainingError as TrainingError
@@ -46,10 +47,21 @@ if TYPE_CHECKING:
     from tastemaker.evaluation.perplexity import Perplexity as Perplexity
     from tastemaker.evaluation.perplexity import perplexity as perplexity
     from tastemaker.evaluation.report import write_report as write_report
+    from tastemaker.learning.algorithms import A2C as A2C
+    from tastemaker.learning.algorithms import GRPO as GRPO
+    from tastemaker.learning.algorithms import PPO as PPO
+    from tastemaker.learning.algorithms import RLOO as RLOO
+    from tastemaker.learning.algorithms import TRPO as TRPO
+    from tastemaker.learning.algorithms import Reinforce as Reinforce
     from tastemaker.learning.best_of_n import best_of_n as best_of_n
     from tastemaker.learning.fit import fit as fit
     from tastemaker.learning.pretrain import pretrain as pretrain
     from tastemaker.learning.pretraining import Pretraining as Pretraining
+    from tastemaker.learning.steering.drift import Drift as Drift
+    from tastemaker.learning.steering.scale import Scaling as Scaling
+    from tastemaker.learning.steering.settings import Steering as Steering
+    from tastemaker.learning.steering.steer import steer as steer
+    from tastemaker.learning.steering.watch import Limits as Limits
     from tastemaker.learning.training import Training as Training
     from tastemaker.models.backbones import Encoder as Encoder
     from tastemaker.models.backbones import Linear as Linear
@@ -66,6 +78,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "A2C": "tastemaker.learning.algorithms",
     "Columns": "tastemaker.data.readers.columns",
     "Comparison": "tastemaker.data.judgements",
     "Completion": "tastemaker.models.policy.policy",
@@ -73,26 +86,36 @@ _HOMES = {
     "DataError": "tastemaker.errors",
     "Diagnosis": "tastemaker.evaluation.doctor",
     "Documents": "tastemaker.data.documents",
+    "Drift": "tastemaker.learning.steering.drift",
     "Encoder": "tastemaker.models.backbones",
     "Evaluation": "tastemaker.evaluation.evaluate",
     "Example": "tastemaker.data.judgements",
+    "GRPO": "tastemaker.learning.algorithms",
     "Grade": "tastemaker.data.judgements",
     "InputError": "tastemaker.errors",
     "Judgement": "tastemaker.data.judgements",
     "Label": "tastemaker.data.judgements",
     "Likelihood": "tastemaker.models.links.likelihood",
+    "Limits": "tastemaker.learning.steering.watch",
     "Linear": "tastemaker.models.backbones",
     "Message": "tastemaker.data.judgements",
     "MissingExtra": "tastemaker.errors",
     "ModelError": "tastemaker.errors",
+    "PPO": "tastemaker.learning.algorithms",
     "Perplexity": "tastemaker.evaluation.perplexity",
     "Policy": "tastemaker.models.policy.policy",
     "Pretraining": "tastemaker.learning.pretraining",
+    "RLOO": "tastemaker.learning.algorithms",
     "Ranking": "tastemaker.data.judgements",
     "Rating": "tastemaker.data.judgements",
+    "Reinforce": "tastemaker.learning.algorithms",
+    "RewardError": "tastemaker.errors",
     "RewardModel": "tastemaker.models.reward_model",
     "Sampling": "tastemaker.models.policy.sampling",
+    "Scaling": "tastemaker.learning.steering.scale",
+    "Steering": "tastemaker.learning.steering.settings",
     "StorageError": "tastemaker.errors",
+    "TRPO": "tastemaker.learning.algorithms",
     "TastemakerError": "tastemaker.errors",
     "Tiny": "tastemaker.models.backbones",
     "Training": "tastemaker.learning.training",
@@ -111,12 +134,18 @@ _HOMES = {
     "read_examples": "tastemaker.data.read",
     "score_file": "tastemaker.scoring",
     "split": "tastemaker.data.split",
+    "steer": "tastemaker.learning.steering.steer",
     "to_row": "tastemaker.data.rows",
     "write_doctor_page": "tastemaker.evaluation.doctor_page",
     "write_report": "tastemaker.evaluation.report",
 }
 
 __all__ = [
+    "A2C",
+    "GRPO",
+    "PPO",
+    "RLOO",
+    "TRPO",
     "Columns",
     "Comparison",
     "Completion",
@@ -124,6 +153,7 @@ __all__ = [
     "DataError",
     "Diagnosis",
     "Documents",
+    "Drift",
     "Encoder",
     "Evaluation",
     "Example",
@@ -132,6 +162,7 @@ __all__ = [
     "Judgement",
     "Label",
     "Likelihood",
+    "Limits",
     "Linear",
     "Message",
     "MissingExtra",
@@ -141,8 +172,12 @@ __all__ = [
     "Pretraining",
     "Ranking",
     "Rating",
+    "Reinforce",
+    "RewardError",
     "RewardModel",
     "Sampling",
+    "Scaling",
+    "Steering",
     "StorageError",
     "TastemakerError",
     "Tiny",
@@ -162,6 +197,7 @@ __all__ = [
     "read_examples",
     "score_file",
     "split",
+    "steer",
     "to_row",
     "write_doctor_page",
     "write_report",

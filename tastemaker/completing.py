@@ -80,6 +80,15 @@ def complete_file(
     return done
 
 
+def read_prompts(source: Path, *, prompt_column: str | None = None, chat: bool = False) -> Iterator[Prompt]:
+    """Yield the prompts of a file, as `complete_file` reads them. Raises DataError for a file that holds none."""
+    columns = _look(source, prompt_column, ())
+    if not columns.count:
+        raise DataError(f"{source}: no prompts in it.")
+    for _, prompt in _prompts(source, columns, chat=chat):
+        yield prompt
+
+
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """The column of prompts, all columns, and how many rows there are."""

@@ -6,6 +6,7 @@ TastemakerError                    exit code 1
     ├── UsageError                 a setting, option or name that does not exist or contradicts another
     ├── DataError                  a source, file, row or value of the data
     ├── ModelError                 a model folder: no contract, changed weights, an untrained head …
+    ├── RewardError                a reward that does not return one finite number for each completion
     ├── StorageError               the disk: full, not writable, already there
     └── MissingExtra               an optional library that is not installed
 """
@@ -37,6 +38,10 @@ class DataError(InputError):
 
 class ModelError(InputError):
     """A model folder that does not mean what it says."""
+
+
+class RewardError(InputError):
+    """A reward failed: it raised, hung, or did not return one finite number for each completion."""
 
 
 class StorageError(InputError):

@@ -8,23 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shell import fails
 
 from tastemaker.cli import main
 
 WORDS = ("warm", "clever", "bright", "dull", "grey", "empty")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run one command line in this process; returns exit code, stdout and stderr."""
-
-    def go(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return go
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -126,17 +114,6 @@ def test_quiet_and_json_keep_stderr_and_stdout_clean(taste: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout)["scores"]
     assert found.stderr == ""
-
-
-def fails(found: tuple[int, str, str], *words: str) -> None:
-    """Assert one clear line on stderr, nothing on stdout, and exit code 2."""
-    code, out, err = found
-    assert code == 2, (code, out, err)
-    assert out == ""
-    assert len(err.splitlines()) == 1, err
-    assert "Traceback" not in err
-    for word in words:
-        assert word in err, (word, err)
 
 
 def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path) -> None:

@@ -4,22 +4,8 @@ import json
 
 import pytest
 
-from tastemaker.cli import main
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.models.backbones.counting import token_counter
-
-
-@pytest.fixture
-def run(capsys):
-    """Run one command line in this process; returns exit code, stdout and stderr."""
-
-    def go(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return go
 
 
 def write(path, rows):

@@ -6,36 +6,18 @@ from typing import Any
 
 import pytest
 from nano import NANO, films
+from shell import fails
 from transformers import AutoTokenizer, GPT2Config
 
 import tastemaker as tm
-from tastemaker.cli import main
 from tastemaker.models.policy.gpt import SIZES
 from tastemaker.models.policy.sampling import Sampling
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run one command line in this process; returns exit code, stdout and stderr. A tiny GPT is trained in a second."""
+@pytest.fixture(autouse=True)
+def _nano(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny GPT is trained in a second."""
     monkeypatch.setitem(SIZES, "tiny", NANO)
-
-    def go(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return go
-
-
-def fails(found: tuple[int, str, str], *words: str) -> None:
-    """Assert one clear line on stderr, nothing on stdout, and exit code 2."""
-    code, out, err = found
-    assert (code, out) == (2, ""), (code, out, err)
-    assert len(err.splitlines()) == 1, err
-    assert "Traceback" not in err
-    for word in words:
-        assert word in err, (word, err)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +106,7 @@ def test_pretrain_refuses_what_cannot_be(run: Any, gpt: Path, texts: Path, taste
     )
     fails(run("pretrain", *lines, "--from", gpt, "--context", 64), "reads 32 tokens")
     fails(run("pretrain", *lines, "--from", gpt, "--vocabulary", 300), "keeps its tokenizer")
+    fails(run("pretrain", *lines, "--from", gpt, "--size", "tiny"), "--size and --from")
     fails(run("pretrain", texts, "--from", gpt, "--out", gpt, "--overwrite"), "would be replaced")
     fails(run("pretrain", texts, "--out", gpt), "--overwrite")
     assert not (tmp_path / "new").exists()

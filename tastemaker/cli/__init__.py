@@ -14,8 +14,11 @@ from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.fetch import fetch
 from tastemaker.cli.fit import fit
+from tastemaker.cli.play import play
 from tastemaker.cli.pretrain import pretrain
 from tastemaker.cli.score import score
+from tastemaker.cli.steer import steer
+from tastemaker.cli.watch import watch
 from tastemaker.cli.write import write
 from tastemaker.errors import TastemakerError
 
@@ -29,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (fetch, doctor, fit, score, evaluate, pretrain, write, demo):
+for _verb in (fetch, doctor, fit, score, evaluate, pretrain, write, steer, play, watch, demo):
     app.command()(_verb)
 
 

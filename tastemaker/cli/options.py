@@ -157,13 +157,31 @@ def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
 def _scale(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    try:
-        lowest, highest = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--scale {text!r}: two whole numbers with a comma between, such as 1,5.") from None
+    lowest, highest = two_numbers("--scale", text)
     if lowest >= highest:
         raise UsageError(f"--scale {text!r}: the lowest must be below the highest.")
     return lowest, highest
+
+
+def caution_of(text: str) -> Any:
+    """Return the caution that an option says. Raises UsageError unless it is a number or `minimum`."""
+    from tastemaker.errors import UsageError
+
+    if text == "minimum":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--caution {text!r}: a number such as 1, or minimum.") from None
+
+
+def two_numbers(option: str, text: str) -> tuple[int, int]:
+    """Return two whole numbers with a comma between. Raises UsageError for anything else."""
+    try:
+        first, second = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: two whole numbers with a comma between, such as 1,5.") from None
+    return first, second
 
 
 def say(text: str) -> None:

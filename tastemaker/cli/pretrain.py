@@ -42,7 +42,10 @@ def pretrain(
     sources: Annotated[list[str], typer.Argument(help="What fit reads, text files, folders of them, or playground.")],
     out: Annotated[Path, typer.Option(help="The folder that the GPT is saved in.")],
     learning: Learning,
-    size: Annotated[Literal["tiny", "small", "medium", "large"], typer.Option(help="All else follows.")] = "tiny",
+    size: Annotated[
+        Literal["tiny", "small", "medium", "large"] | None,
+        typer.Option(help="All else follows; default: tiny, or what --from has."),
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Go on with this folder or hub name instead.")] = None,
     each: Annotated[
         Literal["file", "paragraph", "line"], typer.Option(help="What is one document of a text file.")
@@ -64,7 +67,10 @@ def pretrain(
 ) -> None:
     """Train a GPT on text, from nothing or from a given model."""
     import tastemaker as tm
+    from tastemaker.errors import UsageError
 
+    if size is not None and start is not None:
+        raise UsageError("--size and --from: a given model has the size that it has. Choose one of the two.")
     columns = o.Reading(text_column=text_column, prompt_column=prompt_column).columns
     named = columns if text_column or prompt_column else None
     reading: dict[str, Any] = {"split": split, "columns": named, "format": format, "each": each, "limit": limit}

@@ -54,7 +54,7 @@ def score(
     if (file is None) != (out is None):
         raise UsageError("--file and --out belong together: rows in, rows and scores out.")
     taste = tm.load(model)
-    how: dict[str, Any] = {"precision": precision, "caution": _caution(caution)}
+    how: dict[str, Any] = {"precision": precision, "caution": o.caution_of(caution)}
     if file is not None and out is not None:
         done = tm.score_file(
             taste,
@@ -76,18 +76,6 @@ def score(
     else:
         examples = [tm.Example(text, prompt) for text in texts or []]
         _score_texts(taste, examples, how, uncertainty=uncertainty, json=json, quiet=quiet)
-
-
-def _caution(text: str) -> Any:
-    """Return the caution that an option says. Raises UsageError unless it is a number or `minimum`."""
-    from tastemaker.errors import UsageError
-
-    if text == "minimum":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--caution {text!r}: a number such as 1, or minimum.") from None
 
 
 def _deviations(scores: Any) -> list[float]:

@@ -42,15 +42,7 @@ class Drawing:
         """The sampling's settings. Raises UsageError for a value that cannot be."""
         from tastemaker.models.policy.sampling import Sampling
 
-        return Sampling(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
-            max_tokens=self.max_tokens,
-            stop=tuple(self.stop or ()),
-        )
+        return Sampling(**vars(self) | {"stop": tuple(self.stop or ())})
 
 
 @o.gathers(drawing=Drawing)

@@ -15,7 +15,6 @@ from tastemaker.errors import DataError, ModelError, TrainingError
 from tastemaker.learning.tokens import Shuffled, TokenFile, pieces_of
 from tastemaker.maths.ngrams import NGrams
 from tastemaker.models.batching import by_length
-from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.policy.policy import Policy
 from tastemaker.progress import progress
 
@@ -123,7 +122,7 @@ def ngram_loss(train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: 
 def _nats(policy: Policy, pieces: list[Any]) -> list[NDArray[np.float32]]:
     """Return −log π of what each piece (its tokens, how many only stand before) teaches."""
     found: list[Any] = [None] * len(pieces)
-    with torch.inference_mode(), quiet_transformers():  # it warns of padding that no text sees
+    with torch.inference_mode():
         for part in by_length([len(ids) for ids, _ in pieces], _BATCH_TOKENS, most_padding=0.05):
             values = policy.batch_log_probs([pieces[i][0] for i in part]).cpu().numpy()
             for row, i in enumerate(part):

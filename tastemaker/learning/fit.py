@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tastemaker.data.judgements import Example, Judgement
-from tastemaker.errors import DataError, StorageError
+from tastemaker.errors import DataError
 from tastemaker.learning.crossfit import cross_fit
 from tastemaker.learning.division import digest_of_said, divide
+from tastemaker.learning.folder import model_folder
 from tastemaker.learning.learner import Learner, check_members, chosen_training
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.training import Training
@@ -49,7 +50,7 @@ def fit(
         becomes 0 and standard deviation 1; None: the held-out texts. members: more than one make an ensemble, each from
         judgements weighted anew (Bayesian bootstrap, Rubin 1981); shared: its members are heads of one network.
     labels: what the data calls positive, kept in the contract. out: where to save; None keeps the model in memory.
-        resume: go on with a killed run.
+        resume: go on with a killed run. overwrite: replace what is there, when there is a model to replace it with.
     Raises DataError for judgements that cannot teach, UsageError for settings that cannot be, TrainingError for a run
     that failed, StorageError for a folder that cannot be written.
     """
@@ -70,16 +71,16 @@ def fit(
     }
     asked |= {"training": asdict(training), "device": device, "precision": precision} if training else {}
     asked |= _asked_beside(members, anchor, labels, shared=shared)
-    _prepare(folder, resume=resume, overwrite=overwrite)
-    run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-    if (finished := _finished(folder, asked, resume=resume)) is not None:
-        return finished
-    learner = Learner(chosen.settings, division, training, device, precision, cross_fit(division, seed))
-    model = learner.reward_model(run, asked, seed=seed, members=members, shared=shared, anchor=anchor)
-    model.contract = replace(model.contract, labels=dict(labels or {}))
-    if folder is not None:
-        model.save(folder)
-    run.finish()
+    with model_folder(folder, whole=CONTRACT, resume=resume, overwrite=overwrite) as is_finished:
+        if folder is not None and is_finished:
+            return _finished(folder, asked)
+        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
+        learner = Learner(chosen.settings, division, training, device, precision, cross_fit(division, seed))
+        model = learner.reward_model(run, asked, seed=seed, members=members, shared=shared, anchor=anchor)
+        model.contract = replace(model.contract, labels=dict(labels or {}))
+        if folder is not None:
+            model.save(folder)
+        run.finish()
     return model
 
 
@@ -92,25 +93,8 @@ def _asked_beside(
     return found | ({"labels": dict(labels)} if labels else {})
 
 
-def _finished(folder: Path | None, asked: Mapping[str, Any], *, resume: bool) -> RewardModel | None:
-    """Return the model that a run has saved already, if this resumes it. Raises UsageError for other settings."""
-    if folder is None or not resume or not (folder / CONTRACT).is_file():
-        return None
+def _finished(folder: Path, asked: Mapping[str, Any]) -> RewardModel:
+    """Return the model that a run has saved already. Raises UsageError for other settings."""
     model = RewardModel.load(folder)
     check_same(model.contract.settings, asked)
     return model
-
-
-def _prepare(folder: Path | None, *, resume: bool, overwrite: bool) -> None:
-    """Check that the output folder, if any, may be written; clear it where that was asked for."""
-    if folder is None:
-        return
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file, and a model is a folder. Choose another --out.")
-    holds_model = (folder / CONTRACT).is_file()
-    if holds_model and not (resume or overwrite):
-        raise StorageError(f"{folder}: holds a reward model already. Choose another --out, or add --overwrite.")
-    if overwrite and not resume and (holds_model or (folder / RUN).is_dir()):
-        import shutil
-
-        shutil.rmtree(folder)

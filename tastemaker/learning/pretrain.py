@@ -14,14 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from transformers import AutoTokenizer
 
 from tastemaker.data.documents import Documents
 from tastemaker.data.fingerprints import lot
 from tastemaker.data.judgements import Example, plain
-from tastemaker.errors import DataError, ModelError, StorageError, UsageError
+from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluation.perplexity import held_out_loss, ngram_loss
 from tastemaker.files import writing_folder
+from tastemaker.learning.folder import model_folder
 from tastemaker.learning.pretraining import Pretraining, TextDescent
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.tokens import HELD_OUT, TRAIN, TokenFile, tokenized
@@ -33,6 +35,7 @@ from tastemaker.models.precision import DeviceWish, TrainingWish, choose_device,
 _TOKENIZER_CHARACTERS = 2**25
 """Characters that a tokenizer is learned from at most."""
 _TOKENS = "tokens"
+_SIZE = "tiny"
 _CONTINUED = Size(0, 0, 0, 1024, 0, 5e-5, 8192)
 """What a given model is trained with where nothing else is said."""
 
@@ -44,7 +47,7 @@ def _silent(line: str) -> None:
 def pretrain(
     texts: Iterable[str | Example],
     *,
-    size: str = "tiny",
+    size: str | None = None,
     start: Policy | str | Path | None = None,
     training: Pretraining | Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -58,10 +61,12 @@ def pretrain(
     """Learn to write from texts.
 
     texts: anything that can be read more than once (a list, `Documents`); an Example with a prompt teaches only its
-        text, behind the prompt. size: tiny, small, medium, large: all else follows. start: a policy, folder or hub
-        name to go on with instead (supervised fine-tuning). training: settings, whole, or some on top of the size's.
+        text, behind the prompt. size: tiny (if nothing is said), small, medium, large: all else follows. start: a
+        policy, folder or hub name to go on with instead (supervised fine-tuning). training: settings, whole, or some on
+        top of the size's.
     out: where to save; None keeps the policy in memory and the tokens in a temporary folder. resume: go on with a
-        killed run, to the same bits. say: gets a line now and then on how it goes.
+        killed run, to the same bits. overwrite: replace what is there, when there is a policy to replace it with.
+        say: gets a line now and then on how it goes.
     Returns the policy; `figures` holds its held-out perplexity beside that of an interpolated n-gram model.
     Raises DataError for a corpus that cannot teach, UsageError for settings that cannot be, ModelError for a start that
     cannot write, TrainingError for a run that failed, StorageError for a folder that cannot be written.
@@ -69,15 +74,34 @@ def pretrain(
     training = _settings(training)
     if iter(texts) is texts:
         raise UsageError("texts: an iterator can be read only once. Hand in a list, or `Documents` of a source.")
-    chosen = _CONTINUED if start is not None else size_named(size)
+    if start is None:
+        size = size or _SIZE
+    elif size is not None:
+        raise UsageError("size and start: a given model has the size that it has. Choose one of the two.")
     asked = _asked(texts, size=size, start=start, training=training, seed=seed, device=device, precision=precision)
     folder = Path(out) if out is not None else None
     _check_start(start, training, folder)
-    finished = _prepared(folder, asked, resume=resume, overwrite=overwrite)
-    if finished is not None:
-        return finished
-    began = time.monotonic()
-    run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
+    chosen = _CONTINUED if size is None else size_named(size)
+    with model_folder(folder, whole=FIGURES, resume=resume, overwrite=overwrite) as is_finished:
+        if folder is not None and is_finished:
+            return _finished(folder, asked)
+        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
+        return _learned(texts, chosen, asked, run, folder, start=start, training=training, say=say)
+
+
+def _learned(
+    texts: Iterable[str | Example],
+    chosen: Size,
+    asked: dict[str, Any],
+    run: Run,
+    folder: Path | None,
+    *,
+    start: Policy | str | Path | None,
+    training: Pretraining,
+    say: Callable[[str], None],
+) -> Policy:
+    """Return the policy that was learned, saved if there is a folder."""
+    began, seed = time.monotonic(), asked["seed"]
     with _tokens_folder(folder, asked) as tokens:
         policy = _fresh(texts, chosen, training, seed, tokens) if start is None else _opened(start)
         context = _context(policy, chosen, training)
@@ -85,9 +109,9 @@ def pretrain(
             _examples(texts), policy.reader, tokens / "pieces", context=context, held_out=training.held_out, seed=seed
         )
         _say_corpus(corpora, policy, say)
-        where = choose_device(device)
+        where = choose_device(asked["device"])
         how: dict[str, Any] = {"lr": training.lr or chosen.lr, "seed": seed, "run": run, "say": say}
-        how |= {"device": where, "precision": choose_precision(where, precision)}
+        how |= {"device": where, "precision": choose_precision(where, asked["precision"])}
         how |= {"batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context)}
         standing = TextDescent(policy, corpora, training, **how).run()
         policy.figures = {"tokens": standing.tokens, "steps": standing.step} | _figures(policy, corpora, seed)
@@ -114,7 +138,7 @@ def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
 def _asked(texts: Iterable[str | Example], *, start: Policy | str | Path | None, **settings: Any) -> dict[str, Any]:
     """Return what was asked for: a resumed run must ask for the same."""
     training = asdict(settings.pop("training"))
-    given = repr(start) if isinstance(start, Policy) else start and str(start)
+    given = f"{start!r} {weights_digest(start)}" if isinstance(start, Policy) else start and str(start)
     data = texts.describe() if isinstance(texts, Documents) else _digest(texts)
     return settings | {"training": training, "start": given, "data": data}
 
@@ -123,6 +147,16 @@ def _digest(texts: Iterable[str | Example]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for example in _examples(texts):
         found.update(repr((example.prompt, example.text)).encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
+
+
+def weights_digest(policy: Policy) -> str:
+    """Return a digest of what a policy has learned and how it reads: two that only look alike have two."""
+    found = hashlib.blake2b(policy.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
+    for name, tensor in policy.module.state_dict().items():
+        copied = tensor.to("cpu", copy=True)  # looked at where it is, memory shared with a reference would be copied
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(copied.contiguous().reshape(-1).view(torch.uint8).numpy())
     return found.hexdigest()
 
 
@@ -140,25 +174,11 @@ def _check_start(start: Policy | str | Path | None, training: Pretraining, folde
         raise UsageError(f"{folder}: is the model to go on with, and would be replaced by it. Choose another --out.")
 
 
-def _prepared(folder: Path | None, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Policy | None:
-    """Check that the output folder may be written, clear it where that was asked; return what it holds if finished.
-
-    Raises StorageError for a folder that holds something else, UsageError for another command that is resumed.
-    """
-    if folder is None:
-        return None
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file, and a model is a folder. Choose another --out.")
-    holds_model = (folder / "config.json").is_file()
-    if holds_model and resume and (folder / FIGURES).is_file():
-        policy = Policy.load(folder)
-        check_same(policy.figures.get("settings", {}), asked)
-        return policy
-    if holds_model and not overwrite:
-        raise StorageError(f"{folder}: holds a model already. Choose another --out, or add --overwrite.")
-    if overwrite and not resume and (holds_model or (folder / RUN).is_dir()):
-        shutil.rmtree(folder)
-    return None
+def _finished(folder: Path, asked: Mapping[str, Any]) -> Policy:
+    """Return the policy that a run has saved already. Raises UsageError for other settings."""
+    policy = Policy.load(folder)
+    check_same(policy.figures.get("settings", {}), asked)
+    return policy
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """How a GPT is trained on text: the settings, checked where they are made, and the loop.
 
-The loop reads pieces of like length, one document a row, so that no token sees another document and almost nothing is
-padding; causal attention needs no mask for what stands behind a text. The learning rate warms up and decays linearly to
-zero by the tokens read (Defazio et al. 2023 find linear decay the best of the schedules they compare).
+A step is a random draw of documents. They go through the network end to end, so that nothing is padding, and no token
+sees another document. The learning rate warms up and decays linearly to zero by the tokens read (Defazio et al. 2023
+find linear decay the best of the schedules they compare).
 """
 
 import math
@@ -11,23 +11,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from tastemaker.errors import UsageError
 from tastemaker.evaluation.perplexity import held_out_loss
-from tastemaker.learning.optimizer import adamw, on_host, restore_state, state_tensors, take_step
+from tastemaker.learning.optimizer import Muon, adamw, on_host, restore_state, state_tensors, take_step
 from tastemaker.learning.run import Checkpoint, Run
-from tastemaker.learning.tokens import TokenFile, steps_of
-from tastemaker.models.batching import collate
-from tastemaker.models.loading import quiet_transformers
+from tastemaker.learning.tokens import TokenFile, even_parts, steps_of
+from tastemaker.models.policy.forward import Texts, nats, padding
+from tastemaker.models.policy.gpt import matrices_of
 from tastemaker.models.policy.policy import Policy
 from tastemaker.models.policy.sampling import Sampling
 from tastemaker.progress import progress
 
 _AT_ONCE = 16384  # tokens through the network at once; a step of more is read in parts
-_IGNORED = -100
+_AT_ONCE_CPU = 4096  # fewer: what is larger than 32 MiB, glibc asks of the system anew each time
+Piece = tuple[NDArray[np.int32], int]
+"""Tokens, and how many of them only stand before what is learned."""
+
 _SHOWN, _SHORT = 2, Sampling(max_tokens=60)  # samples that are written while it runs
 
 
@@ -35,8 +39,8 @@ _SHOWN, _SHORT = 2, Sampling(max_tokens=60)  # samples that are written while it
 class Pretraining:
     """How a GPT is trained on text.
 
-    epochs: passes over the corpus, parts of one too. lr: peak learning rate; None: the size's. batch_tokens: about so
-    many tokens a step; None: the size's. warmup: share of all tokens. clip: largest gradient norm. held_out: share
+    epochs: passes over the corpus, parts of one too. lr: peak learning rate, of which Muon's is a multiple; None: the
+    size's. batch_tokens: about so many tokens a step; None: the size's. warmup: share of all tokens. clip: largest gradient norm. held_out: share
     of the pieces that only measure. evaluations: how often they are measured. context: the most tokens that are read
     at once; None: the size's. vocabulary: tokens of a new tokenizer; None: the size's, or what the corpus gives.
     """
@@ -98,6 +102,7 @@ class TextDescent:
         seed: int,
         run: Run,
         say: Callable[[str], None],
+        muon: float = 0.0,
         checkpoint_seconds: float = 60.0,
     ) -> None:
         self.policy, (self.train, self.held_out), self.training = policy, corpora, training
@@ -106,14 +111,14 @@ class TextDescent:
         self.standing = Standing()
         self.module = policy.module.to(device)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
-        self.optimizer = self._optimizer()
+        self.optimizer = self._optimizer(muon)
 
     def run(self) -> Standing:
         """Train until the tokens are read; return where it ended."""
         torch.manual_seed(self.seed)
         self._resume()
         saved = time.monotonic()
-        with progress("pretraining", self.total) as advance, quiet_transformers():  # of padding that no text sees
+        with progress("pretraining", self.total) as advance:
             advance(self.standing.tokens, "")
             for numbers in self._remaining_steps():
                 metrics = self._step(numbers)
@@ -149,37 +154,44 @@ class TextDescent:
         started = time.monotonic()
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        pieces = [self.train.piece(number) for number in numbers]
-        tokens = sum(len(ids) - before for ids, before in pieces)
-        rows = max(1, _AT_ONCE // max(len(ids) for ids, _ in pieces))
-        loss, places = torch.zeros((), device=self.device), 0
-        for start in range(0, len(pieces), rows):
-            part, size = self._loss(pieces[start : start + rows])
-            (part / tokens).backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
-            places += size
+        loss, tokens, read, places = torch.zeros((), device=self.device), self._learned(numbers), 0, 0.0
+        for part in self._parts(numbers):
+            cost, texts = self._loss(part)
+            (cost / tokens).backward()  # type: ignore[no-untyped-call]
+            loss += cost.detach()
+            read += len(texts.ids)
+            places += len(texts.ids) / (1 - padding(self.module, texts))
         how: dict[str, Any] = {"clip": self.training.clip, "number": self.standing.step + 1, "run": self.run_folder}
         taken = take_step(self.optimizer, float(loss) / tokens, rate=self._learning_rate(tokens), **how)
         self.standing.step += 1
         self.standing.tokens += tokens
         return taken | {
-            "padding": 1 - sum(len(ids) for ids, _ in pieces) / places,
+            "padding": 1 - read / places,
             "tokens": tokens,
             "tokens_per_second": tokens / (time.monotonic() - started),
         }
 
-    def _loss(self, pieces: list[Any]) -> tuple[Tensor, int]:
-        """Return the summed −log π of what the pieces teach, and how many places were computed."""
-        batch = collate([ids for ids, _ in pieces], self.policy.reader.pad).to(self.device)
-        before = torch.tensor([b for _, b in pieces], device=self.device)
-        place = torch.arange(1, batch.ids.shape[1], device=self.device)
-        is_learned = (place >= before[:, None]) & batch.is_text[:, 1:]
-        targets = functional.pad(batch.ids[:, 1:].masked_fill(~is_learned, _IGNORED), (0, 1), value=_IGNORED)
+    def _learned(self, numbers: list[int]) -> int:
+        """Return how many tokens some pieces teach."""
+        return sum(len(ids) - before for ids, before in map(self.train.piece, numbers))
+
+    def _parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
+        """Yield a step's pieces in parts that go through the network at once, alike in length."""
+        chosen = np.array(numbers)
+        lengths = self.train.lengths(chosen)
+        order = np.argsort(-lengths, kind="stable")
+        most = _AT_ONCE_CPU if self.device.type == "cpu" else _AT_ONCE
+        for part in even_parts(chosen[order], lengths[order], most):
+            yield [self.train.piece(number) for number in part]
+
+    def _loss(self, pieces: list[Piece]) -> tuple[Tensor, Texts]:
+        """Return the summed −log π of what the pieces teach, and the texts that were read."""
+        texts = Texts.of([ids for ids, _ in pieces], self.device)
+        starts = zip(texts.starts, pieces, strict=True)
+        places = np.concatenate([np.arange(start + before, start + len(ids)) - 1 for start, (ids, before) in starts])
+        learned = torch.from_numpy(places).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.module(input_ids=batch.ids, use_cache=False).logits
-        flat = logits.view(-1, logits.shape[-1]).float()  # whole: to cut off the last place would copy it all, twice
-        loss = functional.cross_entropy(flat, targets.view(-1), ignore_index=_IGNORED, reduction="sum")
-        return loss, batch.ids.numel()
+            return nats(self.module, texts, learned, texts.ids[learned + 1]), texts
 
     def _evaluate(self) -> dict[str, float]:
         """Measure the held-out pieces and write samples, in the log and for whoever watches."""
@@ -193,15 +205,20 @@ class TextDescent:
         self.run_folder.keep_samples(self.standing.step, [sample.text for sample in samples])
         return {"held_out_loss": float(loss), "held_out_perplexity": math.exp(loss)}
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        """AdamW; biases, norms and embeddings without decay."""
-        parameters = [p for p in self.module.parameters() if p.requires_grad]
+    def _optimizer(self, muon: float) -> torch.optim.Optimizer:
+        """AdamW; biases, norms and embeddings without decay. muon: the rate of a GPT's matrices by Muon; 0: no Muon."""
+        decay, settings = {"weight_decay": self.training.weight_decay}, {"betas": (0.9, 0.95)}
+        matrices = matrices_of(self.module) if muon else {}
+        groups: list[dict[str, Any]] = [
+            {"params": found, "parts": parts, "factor": muon} | decay for parts, found in matrices.items()
+        ]
+        taken = {id(p) for found in matrices.values() for p in found}
         embeddings = {id(p) for p in self.module.get_input_embeddings().parameters()}
-        decayed = [p for p in parameters if p.ndim > 1 and id(p) not in embeddings]
-        others = [p for p in parameters if p.ndim <= 1 or id(p) in embeddings]
-        decay = self.training.weight_decay
-        groups = [{"params": decayed, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-        return adamw(groups, self.lr, self.device, betas=(0.9, 0.95))
+        others = [p for p in self.module.parameters() if p.requires_grad and id(p) not in taken]
+        decayed = [p for p in others if p.ndim > 1 and id(p) not in embeddings]
+        left = [p for p in others if p.ndim <= 1 or id(p) in embeddings]
+        groups = [{"params": decayed} | decay, {"params": left, "weight_decay": 0.0}, *groups]
+        return (Muon if muon else adamw)(groups, self.lr, self.device, **settings)
 
     def _learning_rate(self, tokens: int) -> float:
         """Return the rate of the coming step, by the tokens that will have been read when it is done."""

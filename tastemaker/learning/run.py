@@ -79,7 +79,10 @@ class Run:
         """Return the newest whole checkpoint and cut the metrics back to it; None when there is none.
 
         A damaged one is removed and the one before it taken, the beginning where there is none; standard error says so.
+        What a killed process was still writing is removed.
         """
+        for half in [] if self.folder is None else self.folder.glob(".checkpoint-*"):
+            shutil.rmtree(half)
         left = self._checkpoints()
         checkpoint = None
         while left and checkpoint is None:

@@ -1,7 +1,8 @@
 """A corpus as tokens on disk: read once, then open to any order, in memory that does not grow with it.
 
     FOLDER/ids.bin       the tokens of all pieces, end to end
-    FOLDER/pieces.bin    int64 [n, 3]: where each piece begins, its tokens, how many of them only stand before
+    FOLDER/pieces.bin    int64 [n, 4]: where each piece begins, its tokens, how many of them only stand before, and the
+                         bytes of text that they spell
     FOLDER/corpus.json   counts; written last, so a folder without it is not whole
 
 A document that is longer than the context is cut into pieces of its length, each of which begins with the last token of
@@ -49,7 +50,7 @@ class TokenFile:
         self.counts = Counts(**json.loads((folder / _COUNTS).read_text(encoding="utf-8")))
         empty = not self.counts.pieces  # an empty file cannot be mapped
         self.ids = np.zeros(0, np.int32) if empty else np.memmap(folder / "ids.bin", np.int32, "r")
-        shape = (self.counts.pieces, 3)
+        shape = (self.counts.pieces, 4)
         self.pieces = np.zeros(shape, np.int64) if empty else np.memmap(folder / "pieces.bin", np.int64, "r", 0, shape)
 
     def __len__(self) -> int:
@@ -57,12 +58,16 @@ class TokenFile:
 
     def piece(self, number: int) -> tuple[NDArray[np.int32], int]:
         """Return a piece's tokens, and how many of them only stand before what is learned (1 or more)."""
-        start, length, before = (int(v) for v in self.pieces[number])
+        start, length, before = (int(v) for v in self.pieces[number, :3])
         return np.asarray(self.ids[start : start + length]), before
 
     def lengths(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many tokens some pieces hold."""
         return np.asarray(self.pieces[numbers, 1])
+
+    def bytes_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many bytes of text some pieces spell."""
+        return np.asarray(self.pieces[numbers, 3])
 
 
 class _Side:
@@ -77,7 +82,7 @@ class _Side:
     def add(self, piece: "Piece") -> None:
         """Append a piece."""
         length = len(piece.ids)
-        self.pieces.write(np.array([self.written, length, piece.before], dtype=np.int64).tobytes())
+        self.pieces.write(np.array([self.written, length, piece.before, piece.bytes], dtype=np.int64).tobytes())
         self.ids.write(piece.ids.tobytes())
         self.written += length
         self.count += 1
@@ -197,21 +202,26 @@ class Shuffled:
 
 
 def steps_of(corpus: TokenFile, *, batch_tokens: int, seed: int, epoch: int, pool: int = 32) -> Iterator[list[int]]:
-    """Yield one epoch's optimiser steps: every piece once, alike in length, about `batch_tokens` tokens each.
+    """Yield one epoch's optimiser steps: every piece once, in a random order, about `batch_tokens` tokens a step.
 
-    The pieces are taken in a random order, `pool` steps' worth at a time; these are sorted by length and cut into steps
-    of like many tokens (a small one left over would be followed as far as the others, and teach noise), and the steps
-    are shuffled. So almost nothing is padding, and a step is a random draw but for its length.
+    `pool` steps' worth of pieces at a time are cut into steps of like many tokens: a small one left over would be
+    followed as far as the others, and teach noise.
     """
     order = Shuffled(len(corpus), seed=seed, epoch=epoch)
     mean = max(1, round((corpus.counts.tokens + len(corpus)) / len(corpus)))
     pools = max(1, round(len(corpus) * mean / (pool * batch_tokens)))
-    random = np.random.Generator(np.random.PCG64([seed, epoch]))
     for places in np.array_split(np.arange(len(corpus)), pools):
         numbers = order.at(places)
-        lengths = corpus.lengths(numbers)
-        numbers = numbers[np.argsort(-lengths, kind="stable")]
-        ends = np.cumsum(np.sort(lengths)[::-1])
-        wanted = max(1, round(ends[-1] / batch_tokens))
-        steps = np.split(numbers, np.searchsorted(ends, ends[-1] * np.arange(1, wanted) / wanted))
-        yield from (steps[i].tolist() for i in random.permutation(wanted) if len(steps[i]))
+        yield from (step.tolist() for step in even_parts(numbers, corpus.lengths(numbers), batch_tokens))
+
+
+def even_parts(numbers: NDArray[np.int64], lengths: NDArray[np.int64], wanted: int) -> list[NDArray[np.int64]]:
+    """Cut numbers, in their order, into parts of like many tokens, about `wanted` each; none is empty.
+
+    lengths: the tokens that each number stands for. It goes where the middle of them falls.
+    """
+    total = lengths.sum()
+    parts = max(1, round(total / wanted))
+    middles = np.cumsum(lengths) - lengths / 2
+    cuts = np.searchsorted(middles, total * np.arange(1, parts) / parts)
+    return [part for part in np.split(numbers, cuts) if len(part)]

@@ -136,6 +136,23 @@ def test_only_ties_are_an_answer_that_is_always_the_same():
     assert "monotonous_judges" not in found(doctor([*decided, *mixed]))
 
 
+def test_who_ties_every_list_says_nothing_and_a_list_is_one_answer():
+    # ann orders 60 lists of three; bob puts 30 of 30 in one tier, (30/90)³⁰; cleo 6 of 6, (36/96)⁶ = 0.3 %: not yet,
+    # though these are 18 pairs, and (108/288)¹⁸ would be
+    def ranked(i, judge, *, tied=False):
+        texts = [text(3 * i + k) for k in range(3)]
+        return Ranking([texts] if tied else texts, judge=judge)
+
+    ordered = [ranked(i, "ann") for i in range(60)]
+    tied = [ranked(i, "bob", tied=True) for i in range(60, 90)]
+    few = [ranked(i, "cleo", tied=True) for i in range(90, 96)]
+    assert found(doctor([*ordered, *tied]))["monotonous_judges"].examples == ["bob"]
+    assert found(doctor([*ordered, *tied, *few]))["monotonous_judges"].examples == ["bob"]
+    # one tier of two below the best is an order
+    halves = [Ranking([text(3 * i), [text(3 * i + 1), text(3 * i + 2)]], judge="dora") for i in range(96, 140)]
+    assert "monotonous_judges" not in found(doctor([*ordered, *halves]))
+
+
 def test_of_labels_and_grades_any_answer_is_one():
     rows = [Label(text(i), i % 2 == 0, judge="ann") for i in range(40)]
     for answer in (True, False):

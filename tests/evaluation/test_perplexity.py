@@ -12,7 +12,7 @@ from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import DataError, ModelError, TrainingError
 from tastemaker.evaluation import perplexity as module
 from tastemaker.evaluation.perplexity import Perplexity, held_out_loss, ngram_loss, perplexity
-from tastemaker.learning.tokens import tokenized
+from tastemaker.learning.tokens import Shuffled, tokenized
 from tastemaker.maths.ngrams import NGrams
 from tastemaker.models.policy.policy import Policy
 
@@ -98,6 +98,27 @@ def test_of_much_held_out_text_a_random_part_is_measured(tmp_path: Path, monkeyp
     ours = held_out_loss(policy, held_out, seed=0)
     assert 40 - len(held_out) < len(ours) < 40 + 16
     assert len(ngram_loss(train, held_out, len(policy.tokenizer), seed=0)) == len(ours)
+
+
+def test_of_much_text_the_n_grams_count_a_random_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = uniform(nano())
+    train, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0)
+    monkeypatch.setattr(module, "_COUNTED", 40)
+    seen: list[np.ndarray] = []
+    for number in Shuffled(len(train), seed=7, epoch=0).at(np.arange(len(train))):
+        seen += [train.piece(int(number))[0]] if sum(map(len, seen)) < 40 else []
+    assert len(seen) < len(train)
+    starts = np.concatenate([np.arange(len(ids)) == 0 for ids in seen])
+    model = NGrams.fit(np.concatenate(seen), starts, vocabulary=len(policy.tokenizer), order=4)
+    every = [held_out.piece(number) for number in range(len(held_out))]
+    expected = sum(-model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum() for ids, before in every)
+    assert ngram_loss(train, held_out, len(policy.tokenizer), seed=7).sum() == pytest.approx(expected)
+
+
+def test_text_without_a_byte_has_no_figure_per_byte() -> None:
+    found = Perplexity(texts=1, tokens=1, bytes=0, nats=1.0)
+    assert math.isnan(found.per_byte)
+    assert math.isnan(found.bits_per_byte)
 
 
 def test_nothing_to_measure_is_said() -> None:

@@ -187,6 +187,16 @@ def test_a_finished_model_is_not_overwritten_silently(tmp_path: Path) -> None:
     assert (tmp_path / "taste" / "tastemaker.json").read_bytes() != before
 
 
+def test_a_backbone_that_is_not_there_does_not_cost_the_model_that_it_was_to_replace(tmp_path: Path) -> None:
+    judgements = film_judgements(60, kinds="label")
+    tm.fit(judgements, out=tmp_path / "taste")
+    before = (tmp_path / "taste" / "tastemaker.json").read_bytes()
+    with pytest.raises(tm.ModelError):
+        tm.fit(judgements, backbone=str(tmp_path / "nowhere"), out=tmp_path / "taste", overwrite=True)
+    assert (tmp_path / "taste" / "tastemaker.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["taste"]
+
+
 def test_a_run_is_resumed_with_the_anchor_it_began_with(tmp_path: Path) -> None:
     judgements = film_judgements(60, kinds="label")
     reference = [tm.Example(f"A {word} film.") for word in (*GOOD, *BAD)]

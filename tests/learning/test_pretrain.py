@@ -1,13 +1,18 @@
 """Text → policy: the same bits from the same seed whatever happens on the way, and a policy that has learned."""
 
+import copy
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +20,14 @@ import pytest
 from nano import NANO, films, nano
 
 import tastemaker as tm
+from tastemaker.data.fingerprints import lot
 from tastemaker.data.judgements import Example, Message
 from tastemaker.data.playground import reviews
 from tastemaker.evaluation.perplexity import held_out_loss
+from tastemaker.learning import pretrain as module
+from tastemaker.learning.pretraining import Pretraining
 from tastemaker.learning.tokens import tokenized
-from tastemaker.models.policy.gpt import SIZES
+from tastemaker.models.policy.gpt import SIZES, make_gpt
 from tastemaker.models.policy.policy import FIGURES, Policy
 from tastemaker.models.policy.sampling import Sampling
 
@@ -38,7 +46,8 @@ def _nano(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def learn(texts: Any, **how: Any) -> Policy:
-    return tm.pretrain(texts, **{"size": "nano", "training": QUICK} | how)
+    size = {} if "start" in how else {"size": "nano"}
+    return tm.pretrain(texts, **size | {"training": QUICK} | how)
 
 
 def weights(policy: Policy) -> bytes:
@@ -116,6 +125,20 @@ def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
     assert weights(learn(films(120), out=tmp_path / "gpt", resume=True)) == weights(learn(films(120)))
 
 
+def test_a_start_in_memory_is_known_by_its_weights_and_its_tokenizer(tmp_path: Path) -> None:
+    """All three say the same of themselves."""
+    start, same, other = nano(seed=0), nano(seed=0), nano(seed=1)
+    assert repr(start) == repr(other)
+    reads_on = Policy(same.module, copy.deepcopy(same.tokenizer))
+    reads_on.tokenizer.add_tokens(["电影"])
+    with pytest.raises(Killed):
+        learn(films(120), start=start, out=tmp_path / "gpt", say=killing("held-out perplexity"))
+    for unlike in (other, reads_on):
+        with pytest.raises(tm.UsageError, match="start was"):
+            learn(films(120), start=unlike, out=tmp_path / "gpt", resume=True)
+    assert weights(learn(films(120), start=same, out=tmp_path / "gpt", resume=True))
+
+
 def test_tokens_that_another_run_left_are_not_taken(tmp_path: Path) -> None:
     """It was killed when the corpus lay there as tokens, and before anything was learned."""
     with pytest.raises(Killed):
@@ -125,6 +148,37 @@ def test_tokens_that_another_run_left_are_not_taken(tmp_path: Path) -> None:
     assert sum(side["documents"] for side in found.figures["corpus"].values()) == 90
     assert weights(found) == weights(learn(texts))
     assert not (tmp_path / "gpt" / "run" / "tokens").exists()
+
+
+def test_a_tokenizer_is_made_once_and_kept_for_the_run_that_goes_on(tmp_path: Path) -> None:
+    made = []
+    for resume in (False, True):
+        with pytest.raises(Killed):
+            learn(films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"), resume=resume)
+        [path] = (tmp_path / "gpt").glob("run/tokens/*/tokenizer/tokenizer.json")
+        made.append(path.stat().st_mtime_ns)
+    assert made[0] == made[1]
+
+
+def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts whose lots come first, as many as fit."""
+    monkeypatch.setattr(module, "_TOKENIZER_CHARACTERS", 1000)
+    texts = films(300)
+    for seed in (0, 1):
+        drawn = sorted(texts, key=partial(lot, seed, "tokenizer"))
+        lengths = accumulate(map(len, drawn))
+        expected = [text for text, length in zip(drawn, lengths, strict=True) if length <= 1000]
+        assert 30 < len(expected) < 60
+        for order in (texts, texts[::-1]):
+            assert module._sample([Example(text) for text in order], seed) == (expected, False)
+    long = "A film. " * 200
+    assert module._sample([Example(long)], 0) == ([long], False), "one that is too long by itself is all there is"
+    found, chats = module._sample([Example("Fine.", "How was it?"), Example("Grey.")], 0)
+    assert (sorted(found), chats) == (["Fine.", "Grey.", "How was it?"], True)
+
+
+def test_a_vocabulary_that_the_corpus_just_supports_is_made() -> None:
+    assert len(learn(films(120), training=QUICK | {"vocabulary": 300}).tokenizer) == 300
 
 
 @pytest.mark.parametrize(
@@ -145,6 +199,18 @@ def test_a_corpus_that_cannot_teach_is_refused_and_leaves_nothing(
     assert not (tmp_path / "gpt").exists()
 
 
+def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_replace(saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gpt"
+    shutil.copytree(saved, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(tm.DataError, match="no text"):
+        learn([], out=out, overwrite=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    found = learn(films(100), out=out, overwrite=True)
+    assert weights(tm.Policy.load(out)) == weights(found)
+    assert [path.name for path in tmp_path.iterdir()] == ["gpt"]
+
+
 def test_what_cannot_be_asked_is_said(saved: Path) -> None:
     with pytest.raises(tm.UsageError, match=r"iterator can be read only once.*Documents"):
         learn(iter(films(9)))
@@ -152,6 +218,9 @@ def test_what_cannot_be_asked_is_said(saved: Path) -> None:
         learn(films(9), training={"epoch": 1})
     with pytest.raises(tm.UsageError, match="no size 'huge'"):
         learn(films(9), size="huge")
+    for size in ("nano", "tiny"):
+        with pytest.raises(tm.UsageError, match=r"^size and start: "):
+            learn(films(9), size=size, start=saved)
     with pytest.raises(tm.UsageError, match="no room for 256 bytes"):
         learn(films(60), training=QUICK | {"vocabulary": 200})
     with pytest.raises(tm.UsageError, match="this network reads 32 tokens"):
@@ -159,8 +228,29 @@ def test_what_cannot_be_asked_is_said(saved: Path) -> None:
     with pytest.raises(tm.UsageError, match="keeps its tokenizer"):
         learn(films(60), start=saved, training=QUICK | {"vocabulary": 300})
     with pytest.raises(tm.UsageError, match="would be replaced"):
-        learn(films(60), start=str(saved), out=saved.parent / "." / "gpt", overwrite=True)
+        learn(films(60), start=str(saved), out=saved / ".." / "gpt", overwrite=True)
     assert (saved / "model.safetensors").is_file()
+
+
+def test_a_step_reads_at_least_one_context() -> None:
+    training = QUICK | {"context": 16, "evaluations": 1}
+    few, one = (learn(films(120), training=training | {"batch_tokens": tokens}) for tokens in (1, 16))
+    assert few.figures["steps"] == one.figures["steps"]
+    assert weights(few) == weights(one)
+
+
+def test_a_given_model_reads_what_it_can_up_to_a_thousand_tokens() -> None:
+    start = nano()
+    assert module._context(start, module._CONTINUED, Pretraining()) == 32
+    long = Policy(make_gpt(replace(NANO, context=2048), start.tokenizer, seed=0), start.tokenizer)
+    assert module._context(long, module._CONTINUED, Pretraining()) == 1024
+    assert module._context(long, module._CONTINUED, Pretraining(context=1500)) == 1500
+
+
+def test_a_policy_that_n_grams_foresee_as_well_is_not_said_to_be_better() -> None:
+    figures = {"perplexity": 4.0, "byte_perplexity": 1.5, "tokens": 9, "seconds": 1.0}
+    for theirs, words in ((5.0, ", below the 5.00 of n-grams"), (4.0, ", NOT below the 4.00"), (3.0, ", NOT below")):
+        assert words in module._verdict(figures | {"ngram_perplexity": theirs})
 
 
 def test_a_run_that_goes_nowhere_saves_nothing(tmp_path: Path) -> None:
@@ -185,6 +275,14 @@ def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> 
     assert all(p.requires_grad for p in found.module.parameters())
     of_folder = learn(texts, start=saved, training=QUICK | {"lr": 5e-3, "batch_tokens": 256})
     assert weights(of_folder) == weights(found)
+
+
+def test_a_run_goes_on_only_with_the_prompts_it_began_with(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        learn(ANSWERED, out=tmp_path / "gpt", say=killing("held-out perplexity"))
+    others = [Example(e.text, f"{e.prompt} Say!") for e in ANSWERED]
+    with pytest.raises(tm.UsageError, match="data was"):
+        learn(others, out=tmp_path / "gpt", resume=True)
 
 
 ANSWERED = [Example("It was fine.", f"How was film {k}?") for k in range(120)]
@@ -217,7 +315,7 @@ import sys
 import tastemaker as tm
 from nano import NANO
 from tastemaker.learning.pretraining import TextDescent
-from tastemaker.models.policy.gpt import SIZES
+from tastemaker.models.policy.gpt import SIZES, make_gpt
 
 SIZES["nano"] = NANO
 TextDescent.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0

@@ -61,14 +61,14 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def test_no_text_sees_another(corpora: Corpora) -> None:
-    """A batch costs what its rows cost alone, whatever stands beside them and however much is padding."""
+    """Texts cost together what they cost alone, whatever stands beside them."""
     loop = descent(drawn(nano()), corpora)
     pieces = [corpora[0].piece(number) for number in short_and_long(corpora)]
     assert len({len(ids) for ids, _ in pieces}) > 1
     alone = [float(loop._loss([piece])[0].detach()) for piece in pieces]
-    together, places = loop._loss(pieces)
+    together, texts = loop._loss(pieces)
     assert float(together.detach()) == pytest.approx(sum(alone), rel=1e-5)
-    assert places == 12 * max(len(ids) for ids, _ in pieces)
+    assert len(texts.ids) == sum(len(ids) for ids, _ in pieces), "no place is padding"
     some = float(loop._loss(pieces[:5])[0].detach()) + float(loop._loss(pieces[5:])[0].detach())
     assert some == pytest.approx(sum(alone), rel=1e-5)
 
@@ -76,18 +76,28 @@ def test_no_text_sees_another(corpora: Corpora) -> None:
 def test_a_step_read_in_parts_is_the_same_step(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for at_once in (10**6, 64, 1):
-        monkeypatch.setattr(module, "_AT_ONCE", at_once)
+        monkeypatch.setattr(module, "_AT_ONCE_CPU", at_once)
         found.append(descent(drawn(nano()), corpora)._step(short_and_long(corpora)))
     for name in ("loss", "gradient_norm", "tokens"):
         assert [f[name] for f in found] == pytest.approx([found[0][name]] * 3, rel=1e-4)
-    assert found[0]["padding"] > found[2]["padding"] == 0, "a row alone has no padding"
+    assert found[0]["padding"] > found[2]["padding"] == 0, "a text alone has no padding"
+
+
+def test_the_parts_of_a_step_hold_its_pieces_once_and_alike(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE_CPU", 96)
+    loop, numbers = descent(nano(), corpora), short_and_long(corpora)
+    parts = [[len(ids) for ids, _ in part] for part in loop._parts(numbers)]
+    lengths = sorted((len(corpora[0].piece(n)[0]) for n in numbers), reverse=True)
+    assert [length for part in parts for length in part] == lengths
+    assert len(parts) == round(sum(lengths) / 96)
+    assert all(abs(sum(part) - 96) < 48 for part in parts)
 
 
 def test_padding_is_what_no_token_fills(corpora: Corpora) -> None:
+    """All texts are short, so attention reads them as one group; another architecture reads them so as a whole."""
     numbers = short_and_long(corpora)
     lengths = corpora[0].lengths(np.array(numbers))
-    found = descent(nano(), corpora)._step(numbers)
-    assert found["padding"] == pytest.approx(1 - lengths.sum() / (12 * lengths.max()))
+    assert descent(nano(), corpora)._step(numbers)["padding"] == pytest.approx(1 - lengths.sum() / (12 * lengths.max()))
 
 
 def test_the_prompt_is_not_learned(tmp_path: Path) -> None:
@@ -132,6 +142,21 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing(corpora: Corpora, tmp_p
     assert rates[-1] == pytest.approx(1e-3 * tokens[-1] / (total - warm)), "a step more would have none"
 
 
+def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(corpora: Corpora) -> None:
+    """Twice the multiple, twice the step of the matrices between the layers; nothing else is moved by it."""
+    moved: list[dict[str, torch.Tensor]] = []
+    for muon in (2.0, 4.0, 0.0):
+        policy = drawn(nano())
+        before = {name: weight.detach().clone() for name, weight in policy.module.named_parameters()}
+        training = Pretraining(epochs=1, weight_decay=0.0, warmup=0.0, held_out=0.2)
+        descent(policy, corpora, training, muon=muon)._step(short_and_long(corpora))
+        moved.append({name: weight.detach() - before[name] for name, weight in policy.module.named_parameters()})
+    for name, step in moved[0].items():
+        is_matrix = ".h." in name and step.ndim == 2
+        torch.testing.assert_close(moved[1][name], step * (2 if is_matrix else 1), rtol=0, atol=1e-6, msg=name)
+        assert is_matrix != torch.allclose(moved[2][name], step, rtol=0, atol=1e-6), name
+
+
 def test_parts_of_an_epoch_and_several(corpora: Corpora) -> None:
     total = corpora[0].counts.tokens
     for epochs in (0.3, 1.5):
@@ -154,12 +179,14 @@ def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> Non
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 3
 
 
-@pytest.mark.parametrize("damage", [False, True])
-def test_a_run_that_was_broken_off_ends_in_the_same_bits(corpora: Corpora, tmp_path: Path, damage: bool) -> None:
+@pytest.mark.parametrize(("damage", "muon"), [(False, 0.0), (True, 0.0), (False, 4.0)])
+def test_a_run_that_was_broken_off_ends_in_the_same_bits(
+    corpora: Corpora, tmp_path: Path, damage: bool, muon: float
+) -> None:
     whole = nano()
-    descent(whole, corpora, run=Run(tmp_path / "whole", {})).run()
+    descent(whole, corpora, run=Run(tmp_path / "whole", {}), muon=muon).run()
     torn = nano()
-    often = {"run": Run(tmp_path / "torn", {}), "checkpoint_seconds": 0.0}
+    often = {"run": Run(tmp_path / "torn", {}), "checkpoint_seconds": 0.0, "muon": muon}
     with pytest.raises(Killed):
         descent(torn, corpora, say=_killing_at(3), **often).run()
     left = sorted((tmp_path / "torn").glob("checkpoint-*"))
@@ -168,7 +195,7 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(corpora: Corpora, tmp_p
         tensors = left[-1] / "tensors.safetensors"
         tensors.write_bytes(tensors.read_bytes()[:-1] + b"?")
     again = nano(seed=5)
-    descent(again, corpora, run=Run(tmp_path / "torn", {}, resume=True)).run()
+    descent(again, corpora, run=Run(tmp_path / "torn", {}, resume=True), muon=muon).run()
     assert weights(again) == weights(whole) != weights(torn)
     assert metrics(tmp_path / "torn") == metrics(tmp_path / "whole")
 

@@ -70,6 +70,7 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
     found = run.latest()
     assert found is not None
     assert found.step == 5
+    assert not torn.exists(), "and it does not stay for ever"
 
 
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from nano import films, nano
 from tastemaker.data.judgements import Example
 from tastemaker.data.playground import reviews
 from tastemaker.errors import DataError
-from tastemaker.learning.tokens import Shuffled, TokenFile, pieces_of, steps_of, tokenized
+from tastemaker.learning.tokens import Shuffled, TokenFile, even_parts, pieces_of, steps_of, tokenized
 from tastemaker.models.policy.gpt import make_tokenizer
 from tastemaker.models.policy.reading import Reader
 
@@ -98,8 +98,22 @@ def test_the_counts_are_those_of_the_texts(tmp_path: Path) -> None:
     assert sum(side.counts.bytes for side in sides) == sum(len(t.encode()) for t in texts)
     for side in sides:
         pieces = [side.piece(number) for number in range(len(side))]
+        assert side.bytes_of(np.arange(len(side))).sum() == side.counts.bytes
         assert sum(len(ids) - before for ids, before in pieces) == side.counts.tokens
         assert side.lengths(np.arange(len(side))).tolist() == [len(ids) for ids, _ in pieces]
+
+
+def test_each_piece_knows_the_bytes_that_it_spells(tmp_path: Path) -> None:
+    """41 letters and the end are 42 tokens, 9 a piece: up to each piece's end 41 · 9 / 42, 41 · 18 / 42 … bytes."""
+    texts = ["zqxjkvbpyw" * 4 + "z", *films(20)]
+    found = list(pieces_of(map(Example, texts), READER, 10))
+    assert [piece.bytes for piece in found[:5]] == [8, 17 - 8, 26 - 17, 35 - 26, 41 - 35]
+    written_down = [
+        (side.piece(number)[0].tobytes(), int(side.bytes_of(np.array([number]))[0]))
+        for side in written(tmp_path / "a", texts, context=10)
+        for number in range(len(side))
+    ]
+    assert Counter(written_down) == Counter((piece.ids.tobytes(), piece.bytes) for piece in found)
 
 
 def test_a_shuffled_order_holds_every_number_once() -> None:
@@ -133,20 +147,28 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
     return tokenized(map(Example, texts), reader, folder, context=128, held_out=0.1, seed=0)[0]
 
 
-def test_an_epoch_holds_every_piece_once_and_little_padding(playground: TokenFile) -> None:
+def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(playground: TokenFile) -> None:
     orders = []
+    everything = playground.lengths(np.arange(len(playground)))
     for epoch in (0, 1):
         steps = list(steps_of(playground, batch_tokens=1024, seed=0, epoch=epoch))
         lengths = [playground.lengths(np.array(step)) for step in steps]
         assert Counter(n for step in steps for n in step) == Counter(range(len(playground)))
-        tokens, places = [int(of.sum()) for of in lengths], [len(of) * int(of.max()) for of in lengths]
+        tokens = [int(of.sum()) for of in lengths]
         assert max(abs(count - 1024) for count in tokens) < 150, "no step is much smaller or larger than the others"
-        assert 1 - sum(int(of.sum()) for of in lengths) / sum(places) < 0.05
+        between = np.var([of.mean() for of in lengths]) / (everything.var() / np.mean([len(of) for of in lengths]))
+        assert 0.5 < between < 2, "means of steps vary as those of random draws do"
         orders.append(steps)
     assert orders[0] != orders[1]
     assert orders[0] == list(steps_of(playground, batch_tokens=1024, seed=0, epoch=0))
-    longest = np.array([playground.lengths(np.array(step)).max() for step in orders[0]])
-    assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.5, "not from long to short"
+
+
+def test_parts_are_even_and_none_is_empty() -> None:
+    """Middles 1.5, 4.5, 7.5 … cut at 18 / 3 and 36 / 3; one long piece leaves its neighbours' parts without any."""
+    numbers = np.arange(6)
+    assert [p.tolist() for p in even_parts(numbers, np.full(6, 3), 6)] == [[0, 1], [2, 3], [4, 5]]
+    assert [p.tolist() for p in even_parts(numbers, np.full(6, 3), 100)] == [list(range(6))]
+    assert [p.tolist() for p in even_parts(numbers[:2], np.array([90, 10]), 10)] == [[0], [1]]
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a policy says of its own words, its critic, its frozen reference, and what can be shown while it writes."""
 
+import logging
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from tastemaker.data.judgements import Message
 from tastemaker.errors import ModelError, UsageError
@@ -69,6 +71,20 @@ def test_the_log_probs_of_a_batch_can_be_learned_from(fresh):
     assert found.shape == (4, max(map(len, ids)) - 1)
     found.sum().backward()
     assert all(p.grad is not None for p in fresh.module.parameters())
+
+
+def test_padding_brings_no_advice_of_transformers(letters, monkeypatch, caplog):
+    """It recommends a mask where the pad token stands, once in a process: here again."""
+    transformers_logging.warning_once.cache_clear()
+    monkeypatch.setattr(letters.module.config, "pad_token_id", letters.reader.pad)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    ids = [[0, 1, 2], [3]]
+    letters.module(input_ids=torch.tensor([[0, 4]]))
+    assert "attention_mask" in caplog.text  # or the test would not be one
+    transformers_logging.warning_once.cache_clear()
+    caplog.clear()
+    letters.batch_log_probs(ids)
+    assert caplog.text == ""
 
 
 def test_what_log_probs_refuse_is_one_line(policy):

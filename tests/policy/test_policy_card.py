@@ -1,5 +1,9 @@
 """The card of a policy says what is known, and shows hostile names letter by letter."""
 
+from typing import Any
+
+import pytest
+
 from tastemaker.models.policy.card import policy_card
 
 SIDE = {"documents": 12, "pieces": 13, "tokens": 1400, "bytes": 5000}
@@ -12,7 +16,7 @@ FIGURES = {
     "ngram_perplexity": 20.0,
     "ngram_byte_perplexity": 1.75,
     "corpus": {"train": SIDE, "held_out": SIDE | {"tokens": 150}},
-    "settings": {"start": "models/<b>gpt</b>"},
+    "settings": {"start": "models/<b>gpt"},
 }
 
 
@@ -24,10 +28,13 @@ def test_a_trained_policys_card_holds_its_figures() -> None:
     assert "| tokens learned | 2,800 in 7 steps |" in card
     assert "| this model | 12.35 | 1.5 |" in card
     assert "of the same tokens | 20 | 1.75 |" in card
+    assert "gpt. It reads" in card
+    assert "models" not in card, "where things lie on this disk is nobody's business"
     assert "<b>" not in card
 
 
-def test_a_policy_of_unknown_training_has_a_card_without_figures() -> None:
-    card = policy_card("LlamaForCausalLM", 10, 64, {})
+@pytest.mark.parametrize("figures", [{}, {"settings": {"start": None}, "tokens": 5}])
+def test_a_policy_of_unknown_training_has_a_card_without_figures(figures: dict[str, Any]) -> None:
+    card = policy_card("LlamaForCausalLM", 10, 64, figures)
     assert "held-out" not in card
     assert "AutoModelForCausalLM" in card

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tastemaker.evaluation.doctor.catalogue import NOBODY, Catalogue, Ints, Verdicts
 from tastemaker.evaluation.doctor.problems import Problem, Severity
@@ -134,23 +135,23 @@ def _at_chance(catalogue: Catalogue) -> Iterator[Problem]:
 def _monotonous(catalogue: Catalogue) -> Iterator[Problem]:
     """Judges who always say the same, where that would happen by chance less than once in a thousand.
 
-    Of comparisons only a tie is an answer that can be the same: which text of a pair stands first has no meaning.
+    Of comparisons and rankings only a tie of all texts is an answer that can be the same: which text stood first when
+    they were shown is not kept (judgements hold the better one first), so a habit of taking it cannot be seen.
     """
     found: set[int] = set()
-    for kind, said in catalogue.verdicts.items():
-        if kind == "ranking":
-            continue
-        is_answer = (said.value == 0) | (not said.is_of_pairs)
-        named = np.flatnonzero(said.judge != NOBODY)
+    for said in catalogue.verdicts.values():
+        judge, value = _answers(said)
+        is_answer = (value == 0) | (not said.is_of_pairs)
+        named = np.flatnonzero(judge != NOBODY)
         if not len(named):
             continue
-        _, number, count = np.unique(said.value, return_inverse=True, return_counts=True)
-        share = count / len(said)
-        order = named[np.argsort(said.judge[named], kind="stable")]
-        for rows in np.split(order, np.flatnonzero(np.diff(said.judge[order])) + 1):
+        _, number, count = np.unique(value, return_inverse=True, return_counts=True)
+        share = count / len(value)
+        order = named[np.argsort(judge[named], kind="stable")]
+        for rows in np.split(order, np.flatnonzero(np.diff(judge[order])) + 1):
             is_same = is_answer[rows[0]] and (number[rows] == number[rows[0]]).all()
             if is_same and len(rows) * math.log(share[number[rows[0]]]) < _UNLIKELY:
-                found.add(int(said.judge[rows[0]]))
+                found.add(int(judge[rows[0]]))
     if found:
         yield _about_judges(
             catalogue,
@@ -160,6 +161,18 @@ def _monotonous(catalogue: Catalogue) -> Iterator[Problem]:
             severity="warning",
             advice="Such judgements say nothing: leave them out, or learn judges' reliability.",
         )
+
+
+def _answers(said: Verdicts) -> tuple[Ints, NDArray[np.float64]]:
+    """Return who judged and what was said, once a judgement: a ranking's pairs are one answer, 0 where all of them tie.
+
+    Other rankings are 1, comparisons what they are.
+    """
+    _, start, count = np.unique(said.row, return_index=True, return_counts=True)
+    if (count == 1).all():
+        return said.judge, said.value
+    total = np.add.reduceat(np.abs(said.value), start)
+    return said.judge[start], (total > 0).astype(np.float64)
 
 
 def _busy_and_idle(catalogue: Catalogue) -> Iterator[Problem]:

@@ -17,8 +17,9 @@ class Likelihood:
     weights: by kind, how much each of its judgements counts (1 unless said). judges: learn how reliable each judge is;
     None: where the data names two judges or more. ties: whether there can be ties; False refuses them.
     ranking: "plackett-luce", or "pairs", the mean over a ranking's pairs (Ouyang et al. 2022). rating: "normal", or
-    "huber", which outliers pull less. margin: by how many units of score a chosen text must lead for a margin of 1
-    (Touvron et al. 2023). smoothing: the share of answers taken for slips in labels and comparisons, 0 … 0.5.
+    "huber", which outliers pull less. margin: by how much a margin of 1 raises the log-odds that a chosen text has to
+    reach (Touvron et al. 2023): subtracted behind the link's slope, so its unit is not the score's. smoothing: the
+    share of answers taken for slips in labels and comparisons, 0 … 0.5.
     centring: how strongly the mean score of texts that were judged together is drawn to 0 (Eisenstein et al. 2023).
     length_control: explain by the texts' length what their length explains, so that the score does not carry it.
     """

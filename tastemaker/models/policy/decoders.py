@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import DynamicCache, GPT2LMHeadModel
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tastemaker.errors import ModelError
 from tastemaker.models.batching import Batch, collate
+from tastemaker.models.policy.forward import APPROXIMATION, is_plain_gpt2
 from tastemaker.models.policy.opening import most_tokens
 
 
@@ -34,19 +35,9 @@ class Decoder(Protocol):
 
 def decoder_for(module: Any, pad_id: int) -> Decoder:
     """Return what reads with a network: our own pass for GPT-2's architecture, transformers' for any other."""
-    if isinstance(module, GPT2LMHeadModel) and _is_plain(module.config):
+    if is_plain_gpt2(module):
         return GPT2Decoder(module, pad_id)
     return AnyDecoder(module, pad_id)
-
-
-def _is_plain(config: Any) -> bool:
-    """Return whether a GPT-2 has none of the variations that our own pass leaves out."""
-    usual = config.scale_attn_weights and not (config.scale_attn_by_inverse_layer_idx or config.add_cross_attention)
-    return bool(usual and config.activation_function in _APPROXIMATION)
-
-
-_APPROXIMATION = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GPT-2's activation, by name, approximates GELU."""
 
 
 class GPT2Decoder:
@@ -59,7 +50,7 @@ class GPT2Decoder:
         self.module, self.pad_id = module, pad_id
         config = module.config
         self.heads, self.width, self.epsilon = config.n_head, config.n_embd, config.layer_norm_epsilon
-        self.approximation = _APPROXIMATION[config.activation_function]
+        self.approximation = APPROXIMATION[config.activation_function]
         self.last = config.n_positions - 1  # a row that has ended may stay until it is moved out, past its last place
         self.keys_values: list[Tensor] = []
         self.blocked: Tensor | None = None  # −∞ where padding stands, 0 elsewhere: [rows, 1, 1, room]

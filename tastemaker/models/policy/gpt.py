@@ -26,6 +26,7 @@ CHAT_TEMPLATE = (
 """How a GPT of ours reads dialogues: each turn ends as a text does."""
 
 _GAIN = 0.68  # fresh weights spread by this over the root of the width: 0.0245 at 768, where GPT-2 has 0.02
+_POSITIONS = 0.1  # positions spread by this much of what tokens do: large ones drown what the tokens say at first
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Size:
     """What follows from the one dial.
 
     context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
-    batch_tokens: tokens a step.
+    batch_tokens: tokens a step. muon: how many times that rate Muon steps with along the matrices of a network that is
+    trained from nothing; 0 where AdamW trains them too.
     """
 
     width: int
@@ -43,6 +45,7 @@ class Size:
     vocabulary: int
     lr: float
     batch_tokens: int
+    muon: float = 0.0
 
 
 SIZES = {
@@ -90,7 +93,18 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
         for name, weight in module.named_parameters():
             if name.endswith("c_proj.weight"):
                 weight.zero_()
+        module.transformer.wpe.weight.mul_(_POSITIONS)
     return module
+
+
+def matrices_of(module: Any) -> dict[int, list[Any]]:
+    """Return the weights [in, out] between a GPT's layers, by how many matrices stand side by side in each.
+
+    Query, key and value are three. Embeddings are none: no text moves all of their directions.
+    """
+    blocks = module.transformer.h
+    single = [w for b in blocks for w in (b.attn.c_proj.weight, b.mlp.c_fc.weight, b.mlp.c_proj.weight)]
+    return {3: [block.attn.c_attn.weight for block in blocks], 1: single}
 
 
 def make_tokenizer(texts: Iterable[str], *, vocabulary: int, context: int, chats: bool = False) -> Any:

@@ -193,7 +193,8 @@ class Policy:
         Padding stands on the right, where a causal network's text does not see it, so no mask is needed.
         """
         batch = collate(sequences, self.reader.pad).to(self.module.device)
-        logits = self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float() / temperature
+        with quiet_transformers():  # it recommends a mask where padding stands
+            logits = self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float() / temperature
         return -nn.functional.cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
 
     def to(self, device: DeviceWish) -> "Policy":

@@ -25,9 +25,8 @@ class Reader:
     @property
     def start(self) -> list[int]:
         """The tokens that a text with nothing before it begins with: one, the tokenizer's own start or its end."""
-        own = self._adds_at_start()
-        other = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        return own or [next(i for i in other if i is not None)]
+        begin = self.tokenizer.bos_token_id
+        return [self.end if begin is None else int(begin)]
 
     @property
     def end(self) -> int:

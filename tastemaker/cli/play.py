@@ -1,0 +1,103 @@
+"""`tastemaker play`: a policy learns to play a Gymnasium environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tastemaker.cli import options as o
+
+EXAMPLE = """Teach a policy to play a Gymnasium environment, by the algorithms that steer a GPT.
+
+Examples:
+
+  tastemaker play CartPole-v1
+
+  tastemaker play LunarLander-v3 --out lander
+
+  tastemaker play Acrobot-v1 --algorithm trpo --steps 200000 --set most_kl=0.02 --json
+
+CartPole-v1, Acrobot-v1, LunarLander-v3, Pendulum-v1 and MountainCarContinuous-v0 need no settings. One of your own is
+written module:Name-v0. DIR gets the player (see `tastemaker watch`), a learning curve and a GIF of an episode.
+"""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long and how fast."""
+
+    steps: Annotated[int | None, typer.Option(help="Environment steps in all; left out: what is known to do.")] = None
+    envs: Annotated[int | None, typer.Option(help="Environments that are played at once.")] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
+    set: Annotated[
+        list[str] | None, typer.Option(help="A setting of the algorithm or of playing: NAME=VALUE, such as gamma=0.99.")
+    ] = None
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the environment: NAME=VALUE, such as continuous=true.")
+    ] = None
+
+
+@o.gathers(course=Course)
+def play(
+    env: Annotated[str, typer.Argument(metavar="ENV", help="An environment's name, such as CartPole-v1.")],
+    course: Course,
+    algorithm: Annotated[Literal["reinforce", "a2c", "trpo", "ppo"], typer.Option(help="How it learns.")] = "ppo",
+    episodes: Annotated[int, typer.Option(help="Episodes that are played at the end to measure.")] = 100,
+    out: Annotated[Path | None, typer.Option(help="The folder that the player is saved in.")] = None,
+    seed: o.Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
+    config: o.Config = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Teach a policy to play."""
+    from tastemaker.learning.control.play import known_algorithm
+    from tastemaker.learning.control.play import play as learn
+    from tastemaker.learning.control.settings import Playing
+
+    given = _settings("--set", course.set) | ({} if course.lr is None else {"lr": course.lr})
+    of_playing = {name: value for name, value in given.items() if name in Playing.__dataclass_fields__}
+    of_algorithm = {name: value for name, value in given.items() if name not in of_playing}
+    played = learn(
+        env,
+        algorithm=known_algorithm(env, algorithm, of_algorithm),
+        steps=course.steps,
+        envs=course.envs,
+        playing=of_playing,
+        options=_settings("--option", course.option),
+        seed=seed,
+        episodes=episodes,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        say=lambda line: o.note(line, quiet=quiet),
+    )
+    if json:
+        o.say_json(played.as_dict())
+        return
+    o.say(str(played))
+    if out is not None:
+        o.say(f"Watch it:  tastemaker watch {out}")
+
+
+def _settings(option: str, given: list[str] | None) -> dict[str, Any]:
+    """Return NAME=VALUE settings; a value that is no JSON is a word."""
+    import json
+
+    from tastemaker.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for setting in given or ():
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"{option} {setting}: write NAME=VALUE, such as gamma=0.99.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+play.__doc__ = EXAMPLE

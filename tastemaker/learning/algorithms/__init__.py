@@ -1,0 +1,55 @@
+"""The algorithms of the road reinforcement learning took, one file each, one contract."""
+
+from dataclasses import fields
+from typing import Any
+
+from tastemaker.errors import UsageError
+from tastemaker.learning.algorithms.a2c import A2C
+from tastemaker.learning.algorithms.contract import Algorithm
+from tastemaker.learning.algorithms.dpo import DPO
+from tastemaker.learning.algorithms.grpo import GRPO
+from tastemaker.learning.algorithms.ppo import PPO
+from tastemaker.learning.algorithms.reinforce import Reinforce
+from tastemaker.learning.algorithms.rloo import RLOO
+from tastemaker.learning.algorithms.trpo import TRPO
+from tastemaker.learning.algorithms.winners import Winners
+
+ALGORITHMS: dict[str, type[Any]] = {a.name: a for a in (Reinforce, A2C, TRPO, PPO, RLOO, GRPO, DPO, Winners)}
+"""The algorithms by name."""
+
+
+_KINDS: dict[type, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+
+
+def algorithm_named(name: str, **settings: Any) -> Algorithm[Any]:
+    """Return an algorithm with settings of its own. Raises UsageError for a name or setting that does not exist."""
+    if name not in ALGORITHMS:
+        raise UsageError(f"there is no algorithm {name!r}: choose among {', '.join(ALGORITHMS)}.")
+    known = [f.name for f in fields(ALGORITHMS[name])]
+    unknown = sorted(settings.keys() - set(known))
+    if unknown:
+        raise UsageError(f"{name} has no setting {unknown[0]!r}: choose among {', '.join(known)}.")
+    defaults = {f.name: f.default for f in fields(ALGORITHMS[name])}
+    for key, value in settings.items():
+        wanted = type(defaults[key])
+        if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool) > (
+            wanted is bool
+        ):
+            raise UsageError(f"{name}: {key} {value!r}: must be {_KINDS[wanted]}, such as {defaults[key]}.")
+    found: Algorithm[Any] = ALGORITHMS[name](**settings)
+    return found
+
+
+__all__ = [
+    "A2C",
+    "ALGORITHMS",
+    "DPO",
+    "GRPO",
+    "PPO",
+    "RLOO",
+    "TRPO",
+    "Algorithm",
+    "Reinforce",
+    "Winners",
+    "algorithm_named",
+]

@@ -1,0 +1,36 @@
+"""Completions of one prompt compared with each other: one advantage for all tokens of a completion."""
+
+import torch
+from torch import Tensor
+
+from tastemaker.errors import UsageError
+from tastemaker.learning.algorithms.experience import Experience, Rollout
+
+
+def group_experience(rollout: Rollout, advantages: Tensor, weights: Tensor) -> Experience:
+    """Return what every action of a row deserves: its row's advantage [B].
+
+    Raises UsageError for a row that has nothing to be compared with.
+    """
+    _, counts = torch.unique(rollout.groups, return_counts=True)
+    if int(counts.min()) < 2:
+        raise UsageError("an algorithm that compares completions of one prompt needs 2 or more of each.")
+    return Experience(
+        did=rollout.did,
+        is_action=rollout.is_action,
+        log_probs=rollout.log_probs,
+        reference=rollout.reference,
+        advantages=torch.where(rollout.is_action, advantages[:, None], 0),
+        weights=weights,
+    )
+
+
+def places_in_group(scores: Tensor, groups: Tensor) -> Tensor:
+    """Return each row's place among the scores of its group [B], 0 for the best; the first of equals stands first."""
+    order = torch.argsort(scores, descending=True, stable=True)
+    order = order[torch.argsort(groups[order], stable=True)]
+    _, counts = torch.unique_consecutive(groups[order], return_counts=True)
+    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    found = torch.empty_like(order)
+    found[order] = torch.arange(len(order), device=order.device) - starts
+    return found

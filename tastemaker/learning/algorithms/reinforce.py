@@ -1,0 +1,92 @@
+"""REINFORCE: make every action likelier in proportion to the return that followed it (Williams 1992).
+
+With a baseline, in proportion to how much better than expected it was: the gradient's mean stays, its spread shrinks.
+Left out: several passes over one rollout, which need a ratio (PPO). `tests/learning/test_learning_to_steer.py` shows
+that it learns.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tastemaker.learning.algorithms.checks import check_not_negative, check_positive, check_share
+from tastemaker.learning.algorithms.contract import Metrics
+from tastemaker.learning.algorithms.credit import critic_costs, foreseen
+from tastemaker.learning.algorithms.experience import (
+    Actor,
+    Evaluation,
+    Rollout,
+    ValuedExperience,
+    apart,
+    per_action,
+)
+from tastemaker.learning.algorithms.stepper import Costs, Stepper
+from tastemaker.maths.advantages import returns_to_go
+from tastemaker.maths.masked import masked_mean, standardise
+from tastemaker.maths.objectives import policy_gradient
+
+
+@dataclass(frozen=True)
+class Reinforce:
+    """REINFORCE.
+
+    baseline: what a return is compared with: nothing ("none"), the mean of the rollout ("mean"), or what a critic
+    expected ("value"). gamma: discount a step. entropy: weight of a bonus for staying undecided. whiten: advantages
+    with mean 0 and standard deviation 1. value_weight: of the critic's error beside the policy's cost.
+    """
+
+    name: ClassVar[str] = "reinforce"
+    samples: ClassVar[int] = 1
+
+    baseline: Literal["none", "mean", "value"] = "mean"
+    lr: float = 1e-3
+    gamma: float = 1.0
+    entropy: float = 0.0
+    whiten: bool = False
+    value_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_positive(self, "lr")
+        check_share(self, "gamma")
+        check_not_negative(self, "entropy", "value_weight")
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether the baseline is a critic's."""
+        return self.baseline == "value"
+
+    def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
+        """Return the returns to go, minus the baseline."""
+        values, after = foreseen(actor, rollout, wanted=self.needs_critic)
+        returns = returns_to_go(rollout.rewards, rollout.is_action, self.gamma, after)
+        expected = {"none": torch.zeros_like(values), "value": values}.get(self.baseline)
+        if expected is None:
+            expected = masked_mean(returns, rollout.is_action).expand_as(returns)
+        advantages = torch.where(rollout.is_action, returns - expected, 0)
+        if self.whiten:
+            advantages = standardise(advantages, rollout.is_action)
+        return ValuedExperience(
+            did=rollout.did,
+            is_action=rollout.is_action,
+            log_probs=rollout.log_probs,
+            reference=rollout.reference,
+            advantages=advantages,
+            weights=per_action(rollout.is_action),
+            values=values,
+            returns=returns,
+        )
+
+    def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
+        """Take one step along the policy gradient, and the critic's where there is one."""
+        return stepper.step(apart(experience), self._costs)
+
+    def _costs(self, experience: ValuedExperience, now: Evaluation) -> Costs:
+        policy_cost: Tensor = policy_gradient(now.log_probs, experience.advantages)
+        found = {"policy_loss": policy_cost, "entropy": now.entropy}
+        cost = policy_cost - self.entropy * now.entropy
+        if self.needs_critic:
+            found |= critic_costs(experience, now)
+            cost = cost + self.value_weight * found["value_loss"]
+        return found | {"cost": cost}

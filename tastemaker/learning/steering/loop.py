@@ -1,0 +1,203 @@
+"""The loop: gather, credit, update, watch, stop. A run that is killed goes on from its checkpoint, to the same bits."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tastemaker.learning.algorithms.contract import Algorithm
+from tastemaker.learning.algorithms.experience import ValuedExperience
+from tastemaker.learning.algorithms.stepper import NotFinite, Stepper
+from tastemaker.learning.optimizer import adamw, on_host, restore_state, state_tensors
+from tastemaker.learning.run import Checkpoint, Run
+from tastemaker.learning.steering.rewards import Reward, checked
+from tastemaker.learning.steering.settings import Steering
+from tastemaker.learning.steering.text import TextActor
+from tastemaker.learning.steering.watch import ADVICE, DONE, Watch, distinct, distinct_pairs
+from tastemaker.learning.steering.world import Gathered, TextWorld
+from tastemaker.maths.objectives import explained_variance
+from tastemaker.models.policy.policy import Policy
+from tastemaker.progress import progress
+
+_SHOWN = 3  # completions kept of every window
+
+
+@dataclass
+class Standing:
+    """Where a run stands: what a checkpoint keeps besides tensors.
+
+    weight: of drift, which may adapt. window: what was measured since the last window, by name. best_step: of the best
+    policy so far.
+    """
+
+    weight: float
+    step: int = 0
+    best_step: int = 0
+    window: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: why, and how well the best window did."""
+
+    steps: int
+    best_step: int
+    stopped_because: str
+    drift_weight: float
+
+
+class SteeringRun:
+    """One run of an algorithm in a world of text. `run()` leaves the last weights in the policy, the best in `best`."""
+
+    def __init__(
+        self,
+        world: TextWorld,
+        algorithm: Algorithm[Any],
+        steering: Steering,
+        *,
+        watch: Watch,
+        watched: Mapping[str, Reward],
+        run: Run,
+        say: Callable[[str], None],
+        checkpoint_seconds: float = 30.0,
+    ) -> None:
+        self.world, self.algorithm, self.steering, self.watch = world, algorithm, steering, watch
+        self.watched, self.run_folder, self.say, self.checkpoint_seconds = watched, run, say, checkpoint_seconds
+        self.policy: Policy = world.policy
+        self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
+        self.optimizer = self._optimizer()
+        self.standing = Standing(weight=world.drift.weight)
+        self.best = on_host(self.weights())
+
+    def run(self) -> Ended:
+        """Steer until the steps are done or a limit says stop."""
+        self._resume()
+        saved, reason = time.monotonic(), None
+        with progress(f"steering by {self.algorithm.name}", self.steering.steps) as advance:
+            advance(self.standing.step, "")
+            while reason is None and self.standing.step < self.steering.steps:
+                try:
+                    gathered, metrics = self._step()
+                except NotFinite as error:
+                    reason = ADVICE["not finite"].format(reason=error)
+                    break
+                self.run_folder.log(self.standing.step, metrics)
+                advance(1, f"score {metrics['score']:.2f}, drift {metrics['drift']:.1f}")
+                reason = self._look(gathered, metrics)
+                if time.monotonic() - saved > self.checkpoint_seconds:
+                    self.run_folder.save(self._checkpoint())
+                    saved = time.monotonic()
+        self.run_folder.save(self._checkpoint())
+        standing = self.standing
+        return Ended(standing.step, standing.best_step, reason or DONE, standing.weight)
+
+    def _step(self) -> tuple[Gathered, dict[str, float]]:
+        """Gather a rollout and learn from it; return what was measured."""
+        standing, steering, began = self.standing, self.steering, time.monotonic()
+        gathered = self.world.gather(standing.step, standing.weight)
+        sampled = time.monotonic()
+        generator = torch.Generator().manual_seed(self.world.seed * 1_000_003 + standing.step)
+        share = 1 - standing.step / steering.steps if steering.decay else 1.0
+        stepper = Stepper(
+            self.actor,
+            self.optimizer,
+            rate=self.algorithm.lr * share,
+            clip=steering.clip,
+            generator=generator,
+            at_once=steering.at_once,
+            penalty=self.world.drift.penalty(standing.weight, 1.0),
+        )
+        experience = self.algorithm.credit(self.actor, gathered.rollout)
+        metrics = self.algorithm.update(self.actor, experience, stepper)
+        if isinstance(experience, ValuedExperience) and self.algorithm.needs_critic:
+            explained = explained_variance(experience.values, experience.returns, experience.is_action)
+            metrics["explained_variance"] = float(explained)
+        learned = time.monotonic()
+        found = self.measured(gathered) | metrics | {"drift_weight": standing.weight}
+        standing.step += 1
+        standing.weight = self.world.drift.adapted(standing.weight, found["drift"], len(gathered.texts))
+        now = time.monotonic()
+        found |= {"gathering_seconds": sampled - began, "learning_seconds": learned - sampled}
+        return gathered, found | {"seconds": now - began}
+
+    def measured(self, gathered: Gathered) -> dict[str, float]:
+        """Return what is watched of some completions."""
+        count, lengths = len(gathered.texts), [len(c.ids) for c in gathered.completions]
+        found = {
+            "score": math.fsum(gathered.scores) / count,
+            "reward": float(gathered.rollout.scores.mean()),
+            "drift": float(gathered.drift.mean()),
+            "length": sum(lengths) / count,
+            "ended": sum(c.ended != "length" for c in gathered.completions) / count,
+            "distinct": distinct(gathered.texts),
+            "pairs": distinct_pairs(gathered.texts),
+        }
+        return found | {
+            name: math.fsum(checked(reward, gathered.completions)) / count for name, reward in self.watched.items()
+        }
+
+    def _look(self, gathered: Gathered, metrics: dict[str, float]) -> str | None:
+        """At the end of a window, keep the policy if it is the best, say how it goes; return why to stop, if so."""
+        standing, steering = self.standing, self.steering
+        for name, value in metrics.items():
+            standing.window.setdefault(name, []).append(value)
+        due, before = (step * steering.windows // steering.steps for step in (standing.step, standing.step - 1))
+        if due == before:
+            return None
+        window = {name: sum(values) / len(values) for name, values in standing.window.items()}
+        standing.window = {}
+        reason = self.watch.look(window | {"step": float(standing.step)})
+        if self.watch.is_best:
+            self.best, standing.best_step = on_host(self.weights()), standing.step
+        shown = "".join(f", {name} {window[name]:.2f}" for name in ("held_out", "gold") if name in window)
+        self.say(
+            f"step {standing.step:4}: score {window['score']:.2f}{shown}, drift {window['drift']:.1f} nats, "
+            f"{window['distinct']:.0%} distinct, {window['length']:.0f} tokens"
+        )
+        shown_texts = [c.text for c in gathered.completions[:_SHOWN]]
+        self.say(f"      {' '.join(shown_texts[0].split())[:150]}")
+        self.run_folder.keep_samples(standing.step, shown_texts)
+        return reason
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """AdamW without decay; the value head faster than the network, which it starts behind."""
+        head = {"params": self.actor.critic_parameters(), "factor": self.steering.critic_factor}
+        groups: Sequence[dict[str, Any]] = [{"params": self.actor.policy_parameters()}, head]
+        settings = {"eps": self.steering.adam_epsilon, "weight_decay": 0.0}
+        return adamw(groups, self.algorithm.lr, self.policy.module.device, **settings)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the network's weights and the value head's, by name."""
+        head = self.policy.value_head
+        found = {f"policy.{name}": t for name, t in self.policy.module.state_dict().items()}
+        return found | ({} if head is None else {f"value.{name}": t for name, t in head.state_dict().items()})
+
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Put weights into the policy, as `best` holds them."""
+        for name, tensor in self.weights().items():
+            tensor.copy_(weights[name])
+
+    def _checkpoint(self) -> Checkpoint:
+        tensors = on_host(self.weights() | state_tensors(self.optimizer, self.policy.module.device))
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        state = {"standing": vars(self.standing), "watch": self.watch.state(), "scale": self.world.scale.state()}
+        return Checkpoint(self.standing.step, state, tensors)
+
+    def _resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        checkpoint = self.run_folder.latest()
+        if checkpoint is None:
+            return
+        self.standing = Standing(**checkpoint.state["standing"])
+        for part, kept in ((self.watch, "watch"), (self.world.scale, "scale")):
+            for name, value in checkpoint.state[kept].items():
+                setattr(part, name, value)
+        self.put(checkpoint.tensors)
+        best = {n.removeprefix("best."): t for n, t in checkpoint.tensors.items() if n.startswith("best.")}
+        self.best = best
+        restore_state(self.optimizer, checkpoint.tensors, self.policy.module.device)

@@ -1,0 +1,42 @@
+"""How a policy is steered: settings, checked where they are made."""
+
+import math
+from dataclasses import dataclass
+
+from tastemaker.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How a policy is steered, whatever the algorithm.
+
+    steps: rollouts, each followed by an update. batch: completions a rollout. clip: largest gradient norm.
+    adam_epsilon: added to the root of Adam's second moment; 1e-8, the usual one elsewhere, lets rare tokens take large
+    early steps. decay: the learning rate falls in a line to 0 over the steps. critic_factor: the value head's learning
+    rate, as a multiple. dropout: of the network while it learns; 0 keeps the first pass's ratio at 1. whiten_rewards:
+    tokens' rewards with standard deviation 1, mean kept. windows: how often the run is judged. measured: completions
+    before and after. at_once: tokens that are computed at once.
+    """
+
+    steps: int = 100
+    batch: int = 128
+    clip: float = 1.0
+    adam_epsilon: float = 1e-5
+    decay: bool = False
+    critic_factor: float = 10.0
+    dropout: float = 0.0
+    whiten_rewards: bool = False
+    windows: int = 20
+    measured: int = 256
+    at_once: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "windows", "measured", "at_once"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1.")
+        for name in ("clip", "adam_epsilon", "critic_factor"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise UsageError(f"{name} {value}: must be a positive number.")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout {self.dropout}: must be a share, at least 0 and below 1.")

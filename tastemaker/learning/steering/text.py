@@ -1,0 +1,117 @@
+"""A language model as an algorithm sees it: prompts and the tokens written behind them, log-probabilities and values.
+
+Index t always means token t of a completion. The shift by one, from the place that foresees a token to the token, is
+made in `Answers` and nowhere else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from tastemaker.errors import UsageError
+from tastemaker.learning.algorithms.experience import Evaluation, Rollout
+from tastemaker.models.policy.forward import Texts, forward
+from tastemaker.models.policy.policy import Policy
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Prompts and the completions behind them, as tokens."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some of them."""
+        chosen = rows.tolist()
+        return type(self)(tuple(self.prompts[i] for i in chosen), tuple(self.tokens[i] for i in chosen))
+
+    def sizes(self) -> Tensor:
+        """Return the tokens of each row."""
+        return torch.tensor([len(p) + len(t) for p, t in zip(self.prompts, self.tokens, strict=True)])
+
+    def apart(self, is_action: Tensor) -> None:
+        """Return None: a token is chosen by all that stand before it, so a row is one whole."""
+
+    @cached_property
+    def texts(self) -> list[list[int]]:
+        """What is read to foresee every token: all but the last."""
+        return [[*p, *t[:-1]] for p, t in zip(self.prompts, self.tokens, strict=True)]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Where in the texts, end to end, each token of the completions is foreseen, int64 [n]."""
+        found, start = [], 0
+        for prompt, tokens in zip(self.prompts, self.tokens, strict=True):
+            first = start + len(prompt) - 1
+            found.append(torch.arange(first, first + len(tokens)))
+            start += len(prompt) + len(tokens) - 1
+        return torch.cat(found)
+
+    @cached_property
+    def chosen(self) -> Tensor:
+        """The tokens of the completions, end to end, int64 [n]."""
+        return torch.tensor([token for tokens in self.tokens for token in tokens])
+
+
+class TextActor:
+    """A policy that writes, as an algorithm sees it.
+
+    temperature: divides the logits, as where the text was written. dropout: whether the network drops some of its
+    activations while it learns; the ratio to the policy that acted is then no longer 1 on the first pass.
+    """
+
+    def __init__(self, policy: Policy, *, temperature: float = 1.0) -> None:
+        self.policy, self.temperature = policy, temperature
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether the policy has a value head."""
+        return self.policy.value_head is not None
+
+    def evaluate(self, did: Answers, is_action: Tensor) -> Evaluation:
+        """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
+        device = self.policy.module.device
+        found = forward(self.policy.module, Texts.of(did.texts, device), did.places.to(device))
+        every = torch.log_softmax(found.logits.float() / self.temperature, -1)
+        log_probs = every.gather(1, did.chosen.to(device)[:, None])[:, 0]
+        entropy = -(every.exp() * every).sum(-1)
+        head = self.policy.value_head
+        values = torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
+        return Evaluation(*(spread(x, is_action) for x in (log_probs, entropy, values)))
+
+    @torch.no_grad()
+    def expected(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Return the critic's values [B, T], and 0 for what follows: a text that has ended is scored whole."""
+        if self.policy.value_head is None:
+            raise UsageError("this algorithm needs a critic, and the policy has none: policy.with_value_head().")
+        values = torch.cat([self.evaluate(d, a).values for d, a in _parts(rollout)])
+        return values, torch.zeros_like(values[:, 0])
+
+    @torch.no_grad()
+    def log_probs(self, did: Answers, is_action: Tensor) -> Tensor:
+        """Return the log-probabilities of the tokens [b, T]; of a reference, say."""
+        return self.evaluate(did, is_action).log_probs
+
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """Return the network's."""
+        return [p for p in self.policy.module.parameters() if p.requires_grad]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the value head's."""
+        return [] if self.policy.value_head is None else list(self.policy.value_head.parameters())
+
+
+def spread(values: Tensor, is_action: Tensor) -> Tensor:
+    """Return numbers that stand end to end [n] in their places [B, T], 0 elsewhere."""
+    return torch.zeros(is_action.shape, dtype=values.dtype, device=values.device).masked_scatter(is_action, values)
+
+
+def _parts(rollout: Rollout, rows: int = 256) -> Sequence[tuple[Answers, Tensor]]:
+    """Return the rows in parts that are computed at once."""
+    every = torch.split(torch.arange(len(rollout.is_action)), rows)
+    return [(rollout.did.select(part), rollout.is_action[part]) for part in every]

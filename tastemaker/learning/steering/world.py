@@ -1,0 +1,118 @@
+"""The world of text: prompts in, completions out; a reward scores each whole, and drift is paid by the token."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.data.judgements import Prompt
+from tastemaker.learning.algorithms.experience import Rollout
+from tastemaker.learning.steering.drift import Drift
+from tastemaker.learning.steering.rewards import Reward, checked
+from tastemaker.learning.steering.scale import Scale
+from tastemaker.learning.steering.text import Answers, TextActor
+from tastemaker.maths.kl import k1
+from tastemaker.maths.masked import masked_sum, rescale_keeping_mean
+from tastemaker.models.policy.policy import Completion, Policy
+from tastemaker.models.policy.sampling import Sampling
+
+_MEASURED = 2**31  # the number of the first prompt that only measures: no step comes so far
+_AT_ONCE = 256  # rows whose reference log-probabilities are computed together
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One gathering of completions.
+
+    scores: of the reward, as it gave them [B]. drift: log π − log ref of each completion [B], nats.
+    """
+
+    completions: list[Completion]
+    rollout: Rollout
+    scores: list[float]
+    drift: Tensor
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What was written."""
+        return [completion.text for completion in self.completions]
+
+
+@dataclass
+class TextWorld:
+    """Where a policy writes and is scored.
+
+    prompts: taken in a random order of their own each time around. samples: completions of one prompt in a rollout, so
+    many prompts that they make `batch`. scale: how scores become rewards. whiten_rewards: all tokens' rewards, drift
+    included, with standard deviation 1 and their mean kept.
+    """
+
+    policy: Policy
+    reference: Policy
+    reward: Reward
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+    drift: Drift
+    scale: Scale
+    batch: int
+    samples: int
+    seed: int
+    whiten_rewards: bool = False
+
+    def gather(self, step: int, weight: float) -> Gathered:
+        """Write, score and price what the policy writes at some step, with drift at some weight."""
+        count = self.batch // self.samples
+        prompts = [self._prompt(step * count + k) for k in range(count)]
+        completions = self.policy.complete(
+            prompts, samples=self.samples, sampling=self.sampling, seed=self.seed, first=step * count
+        )
+        return self.priced(completions, weight)
+
+    def measure(self, count: int) -> Gathered:
+        """Write and score so many texts that nothing is learned from; every call draws by the same numbers."""
+        prompts = [self._prompt(k) for k in range(count)]
+        completions = self.policy.complete(prompts, sampling=self.sampling, seed=self.seed, first=_MEASURED)
+        return self.priced(completions, 0.0)
+
+    def priced(self, completions: list[Completion], weight: float) -> Gathered:
+        """Return completions with their scores and prices, as a rollout."""
+        scores = checked(self.reward, completions)
+        length, count = self.sampling.max_tokens, len(completions)
+        lengths = torch.tensor([len(c.ids) for c in completions])
+        is_action = torch.arange(length) < lengths[:, None]
+        log_probs = torch.zeros(count, length)
+        every = np.concatenate([np.array(c.log_probs, dtype=np.float32) for c in completions])
+        log_probs[is_action] = torch.from_numpy(every)
+        prompts = self.policy.reader.prompts([c.prompt for c in completions])
+        did = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
+        reference = self._reference(did, is_action)
+        rewards = torch.zeros(count, length)
+        rewards[torch.arange(count), lengths - 1] = torch.tensor(self.scale.applied(scores), dtype=torch.float32)
+        if self.drift.where == "reward":
+            rewards -= weight * self.drift.costs(log_probs, reference)
+        if self.whiten_rewards:
+            rewards = rescale_keeping_mean(rewards, is_action)
+        device = self.policy.module.device
+        tensors = (is_action, log_probs, reference, rewards, torch.ones(count, dtype=torch.bool), self._groups(count))
+        rollout = Rollout(did, *(x.to(device) for x in tensors))
+        return Gathered(completions, rollout, scores, masked_sum(k1(log_probs, reference), is_action, 1))
+
+    def _reference(self, did: Answers, is_action: Tensor) -> Tensor:
+        actor = TextActor(self.reference, temperature=self.sampling.temperature)
+        parts = torch.split(torch.arange(len(is_action)), _AT_ONCE)
+        device = self.reference.module.device
+        return torch.cat([actor.log_probs(did.select(p), is_action[p].to(device)).cpu() for p in parts])
+
+    def _groups(self, count: int) -> Tensor:
+        return torch.arange(count) // self.samples
+
+    def _prompt(self, number: int) -> Prompt:
+        """Return the prompt that comes `number`th: all of them in a random order, then all in another."""
+        around, place = divmod(number, len(self.prompts))
+        order = list(range(len(self.prompts)))
+        random.Random(f"{self.seed} {around}").shuffle(order)
+        return self.prompts[order[place]]

@@ -1,0 +1,33 @@
+"""Sources of documents made in a folder, and what is read from them or refused, for the tests that ask."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.data.documents import documents
+from tastemaker.errors import DataError, TastemakerError
+
+
+def files_of(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode())
+    return root
+
+
+def rows_of(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def texts(source: str | Path, **how: Any) -> list[str]:
+    return [example.text for example in documents(source, **how)]
+
+
+def refused(source: str | Path, kind: type[TastemakerError] = DataError, **how: Any) -> str:
+    with pytest.raises(kind) as caught:
+        list(documents(source, **how))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
