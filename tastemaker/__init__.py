@@ -39,27 +39,39 @@ if TYPE_CHECKING:
     from tastemaker.errors import TastemakerError as TastemakerError
     from tastemaker.errors import TrainingError as TrainingError
     from tastemaker.errors import UsageError as UsageError
+    from tastemaker.evaluation.best_of_curve import best_of_curve as best_of_curve
     from tastemaker.evaluation.doctor import Diagnosis as Diagnosis
     from tastemaker.evaluation.doctor import doctor as doctor
     from tastemaker.evaluation.doctor_page import write_doctor_page as write_doctor_page
     from tastemaker.evaluation.evaluate import Evaluation as Evaluation
     from tastemaker.evaluation.evaluate import evaluate as evaluate
+    from tastemaker.evaluation.frontier import Frontier as Frontier
+    from tastemaker.evaluation.frontier import frontier as frontier
+    from tastemaker.evaluation.frontier_page import write_frontier as write_frontier
     from tastemaker.evaluation.perplexity import Perplexity as Perplexity
     from tastemaker.evaluation.perplexity import perplexity as perplexity
     from tastemaker.evaluation.report import write_report as write_report
     from tastemaker.learning.algorithms import A2C as A2C
+    from tastemaker.learning.algorithms import DPO as DPO
     from tastemaker.learning.algorithms import GRPO as GRPO
     from tastemaker.learning.algorithms import PPO as PPO
     from tastemaker.learning.algorithms import RLOO as RLOO
     from tastemaker.learning.algorithms import TRPO as TRPO
     from tastemaker.learning.algorithms import Reinforce as Reinforce
+    from tastemaker.learning.algorithms import Winners as Winners
     from tastemaker.learning.best_of_n import best_of_n as best_of_n
+    from tastemaker.learning.control.play import Played as Played
+    from tastemaker.learning.control.play import play as play
+    from tastemaker.learning.control.player import Player as Player
+    from tastemaker.learning.control.settings import Playing as Playing
+    from tastemaker.learning.control.watch import watch as watch
     from tastemaker.learning.fit import fit as fit
     from tastemaker.learning.pretrain import pretrain as pretrain
     from tastemaker.learning.pretraining import Pretraining as Pretraining
     from tastemaker.learning.steering.drift import Drift as Drift
     from tastemaker.learning.steering.scale import Scaling as Scaling
     from tastemaker.learning.steering.settings import Steering as Steering
+    from tastemaker.learning.steering.steer import Steered as Steered
     from tastemaker.learning.steering.steer import steer as steer
     from tastemaker.learning.steering.watch import Limits as Limits
     from tastemaker.learning.training import Training as Training
@@ -83,6 +95,7 @@ _HOMES = {
     "Comparison": "tastemaker.data.judgements",
     "Completion": "tastemaker.models.policy.policy",
     "Contract": "tastemaker.models.contract",
+    "DPO": "tastemaker.learning.algorithms",
     "DataError": "tastemaker.errors",
     "Diagnosis": "tastemaker.evaluation.doctor",
     "Documents": "tastemaker.data.documents",
@@ -90,6 +103,7 @@ _HOMES = {
     "Encoder": "tastemaker.models.backbones",
     "Evaluation": "tastemaker.evaluation.evaluate",
     "Example": "tastemaker.data.judgements",
+    "Frontier": "tastemaker.evaluation.frontier",
     "GRPO": "tastemaker.learning.algorithms",
     "Grade": "tastemaker.data.judgements",
     "InputError": "tastemaker.errors",
@@ -103,6 +117,9 @@ _HOMES = {
     "ModelError": "tastemaker.errors",
     "PPO": "tastemaker.learning.algorithms",
     "Perplexity": "tastemaker.evaluation.perplexity",
+    "Played": "tastemaker.learning.control.play",
+    "Player": "tastemaker.learning.control.player",
+    "Playing": "tastemaker.learning.control.settings",
     "Policy": "tastemaker.models.policy.policy",
     "Pretraining": "tastemaker.learning.pretraining",
     "RLOO": "tastemaker.learning.algorithms",
@@ -113,6 +130,7 @@ _HOMES = {
     "RewardModel": "tastemaker.models.reward_model",
     "Sampling": "tastemaker.models.policy.sampling",
     "Scaling": "tastemaker.learning.steering.scale",
+    "Steered": "tastemaker.learning.steering.steer",
     "Steering": "tastemaker.learning.steering.settings",
     "StorageError": "tastemaker.errors",
     "TRPO": "tastemaker.learning.algorithms",
@@ -121,14 +139,18 @@ _HOMES = {
     "Training": "tastemaker.learning.training",
     "TrainingError": "tastemaker.errors",
     "UsageError": "tastemaker.errors",
+    "Winners": "tastemaker.learning.algorithms",
+    "best_of_curve": "tastemaker.evaluation.best_of_curve",
     "best_of_n": "tastemaker.learning.best_of_n",
     "doctor": "tastemaker.evaluation.doctor",
     "evaluate": "tastemaker.evaluation.evaluate",
     "fetch": "tastemaker.data.fetch",
     "fit": "tastemaker.learning.fit",
     "from_row": "tastemaker.data.rows",
+    "frontier": "tastemaker.evaluation.frontier",
     "load": "tastemaker.models.reward_model",
     "perplexity": "tastemaker.evaluation.perplexity",
+    "play": "tastemaker.learning.control.play",
     "pretrain": "tastemaker.learning.pretrain",
     "read": "tastemaker.data.read",
     "read_examples": "tastemaker.data.read",
@@ -136,12 +158,15 @@ _HOMES = {
     "split": "tastemaker.data.split",
     "steer": "tastemaker.learning.steering.steer",
     "to_row": "tastemaker.data.rows",
+    "watch": "tastemaker.learning.control.watch",
     "write_doctor_page": "tastemaker.evaluation.doctor_page",
+    "write_frontier": "tastemaker.evaluation.frontier_page",
     "write_report": "tastemaker.evaluation.report",
 }
 
 __all__ = [
     "A2C",
+    "DPO",
     "GRPO",
     "PPO",
     "RLOO",
@@ -157,6 +182,7 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "Example",
+    "Frontier",
     "Grade",
     "InputError",
     "Judgement",
@@ -168,6 +194,9 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "Perplexity",
+    "Played",
+    "Player",
+    "Playing",
     "Policy",
     "Pretraining",
     "Ranking",
@@ -177,6 +206,7 @@ __all__ = [
     "RewardModel",
     "Sampling",
     "Scaling",
+    "Steered",
     "Steering",
     "StorageError",
     "TastemakerError",
@@ -184,14 +214,18 @@ __all__ = [
     "Training",
     "TrainingError",
     "UsageError",
+    "Winners",
+    "best_of_curve",
     "best_of_n",
     "doctor",
     "evaluate",
     "fetch",
     "fit",
     "from_row",
+    "frontier",
     "load",
     "perplexity",
+    "play",
     "pretrain",
     "read",
     "read_examples",
@@ -199,7 +233,9 @@ __all__ = [
     "split",
     "steer",
     "to_row",
+    "watch",
     "write_doctor_page",
+    "write_frontier",
     "write_report",
 ]
 

@@ -14,6 +14,7 @@ from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.fetch import fetch
 from tastemaker.cli.fit import fit
+from tastemaker.cli.frontier import frontier
 from tastemaker.cli.play import play
 from tastemaker.cli.pretrain import pretrain
 from tastemaker.cli.score import score
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (fetch, doctor, fit, score, evaluate, pretrain, write, steer, play, watch, demo):
+for _verb in (fetch, doctor, fit, score, evaluate, pretrain, write, steer, frontier, play, watch, demo):
     app.command()(_verb)
 
 

@@ -88,7 +88,7 @@ class Believing:
         Literal["plackett-luce", "pairs"], typer.Option(help="How rankings are believed; pairs: as InstructGPT does.")
     ] = "plackett-luce"
     rating_loss: Annotated[Literal["normal", "huber"], typer.Option(help="huber: outliers pull less.")] = "normal"
-    margin: Annotated[float, typer.Option(help="Units of score by which a margin of 1 asks the better to lead.")] = 1.0
+    margin: Annotated[float, typer.Option(help="Log-odds by which a margin of 1 asks the better to lead.")] = 1.0
     label_smoothing: Annotated[float, typer.Option(help="Share of labels and comparisons taken for slips.")] = 0.0
     centring: Annotated[float, typer.Option(help="Pull of the mean score of texts judged together to 0.")] = 0.0
     length_control: Annotated[

@@ -27,13 +27,13 @@ missing-end, gold (the playground's truth); =NUMBER behind one is its weight, an
 class Course:
     """How long and how fast."""
 
-    steps: Annotated[int, typer.Option(help="Rollouts, each followed by an update.")] = 100
+    steps: Annotated[int, typer.Option(help="Rollouts, each followed by an update.")] = 120
     batch: Annotated[int, typer.Option(help="Completions a rollout.")] = 128
     lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
     set: Annotated[list[str] | None, typer.Option(help="A setting of the algorithm: NAME=VALUE, such as clip=0.1.")] = (
         None
     )
-    drift: Annotated[float, typer.Option(help="What a nat of drift costs, in the reward's standard deviations.")] = 0.05
+    drift: Annotated[float, typer.Option(help="What a nat of drift costs, in the reward's standard deviations.")] = 0.1
     drift_target: Annotated[float | None, typer.Option(help="Adapt that cost to so many nats a text.")] = None
     drift_in: Annotated[Literal["reward", "loss"], typer.Option(help="Where drift is paid.")] = "reward"
     most_drift: Annotated[float, typer.Option(help="Stop beyond so many nats a text.")] = 60.0
@@ -128,7 +128,7 @@ def _say(steered: Any, out: Path, *, json: bool) -> None:
     o.say(f"Let it write:  tastemaker write {out} -n 3")
 
 
-_ESTIMATOR: dict[str, Any] = {"reward": "k1", "loss": "k3"}
+_ESTIMATOR: dict[str, Any] = {"reward": "k1", "loss": "k2"}
 """The estimator of drift, by where it is paid."""
 
 

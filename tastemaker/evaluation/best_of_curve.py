@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import UsageError
-from tastemaker.learning.steering.rewards import checked, reward_of
 from tastemaker.maths.overoptimisation import BEST_OF, Fitted, best_of_kl, expected_best, fitted
 from tastemaker.maths.statistics import Floats
-from tastemaker.models.policy.policy import Policy, as_prompts
-from tastemaker.models.policy.sampling import Sampling
+
+if TYPE_CHECKING:  # a frontier of runs alone is read without torch
+    from tastemaker.models.policy.policy import Policy
+    from tastemaker.models.policy.sampling import Sampling
 
 NS = (1, 2, 4, 8, 16, 32, 64)
 _TIMES = 16
@@ -57,7 +58,7 @@ class BestOfCurve:
 
 
 def best_of_curve(
-    policy: Policy,
+    policy: "Policy",
     reward: Any,
     prompts: Prompt | Sequence[Prompt] = "",
     *,
@@ -65,7 +66,7 @@ def best_of_curve(
     held_out: Any = None,
     ns: Sequence[int] = NS,
     completions: int | None = None,
-    sampling: Sampling | None = None,
+    sampling: "Sampling | None" = None,
     seed: int = 0,
 ) -> BestOfCurve:
     """Measure what the best of n by a reward is worth, for every n, from one pool of completions of each prompt.
@@ -74,6 +75,9 @@ def best_of_curve(
     prompts together, and never fewer than that n of one. Every estimate is without bias: the mean over all choices of n
     among the pool. Raises UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
     """
+    from tastemaker.learning.steering.rewards import checked, reward_of
+    from tastemaker.models.policy.policy import as_prompts
+
     found, wanted = as_prompts(prompts), tuple(sorted({1, *ns}))
     if not found:
         raise UsageError("no prompts: give some texts to continue, or leave them out to begin texts.")
@@ -82,7 +86,7 @@ def best_of_curve(
         raise UsageError(f"best of {wanted[0]} to {wanted[-1]} among {each} completions: n must be 1 to that many.")
     measures = {"score": reward, "held_out": held_out, "gold": gold}
     rewards = {name: reward_of(spec) for name, spec in measures.items() if spec is not None}
-    written = policy.complete(found, samples=each, sampling=sampling or Sampling(), seed=seed)
+    written = policy.complete(found, samples=each, sampling=sampling, seed=seed)
     scores = {name: np.reshape(checked(r, written), (len(found), each)) for name, r in rewards.items()}
     series = {name: np.array([_mean_best(scores["score"], s, n) for n in wanted]) for name, s in scores.items()}
     return BestOfCurve(wanted, series, len(found), each)

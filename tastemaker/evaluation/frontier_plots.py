@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from tastemaker.evaluation.drawing import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
 from tastemaker.evaluation.frontier import TITLES, Course, Frontier
-from tastemaker.evaluation.plots import _rendered as rendered
+from tastemaker.evaluation.plots import rendered
 from tastemaker.maths.overoptimisation import Fitted
 from tastemaker.maths.statistics import Floats
 

@@ -13,9 +13,7 @@ from tastemaker.maths.statistics import Floats
 
 _WINDOWS = 10
 _FEWEST = 8  # steps, under which nothing is said of a course
-_SURE = (
-    3.0  # standard errors, beyond which a change is not called noise: the best of ten windows is chosen by chance too
-)
+_SURE = 3.0  # standard errors, under which a change is noise: the best of ten windows is chosen by chance too
 _EXPLAINS = 0.5  # R² under which a fitted curve says nothing of its peak
 _SHORT, _NEAR = 20, 1.0  # steps and nats under which a run has seen little
 _NORMAL = 0.6745 * math.sqrt(6)  # the median absolute second difference of noise with standard deviation 1

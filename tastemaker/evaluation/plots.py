@@ -51,7 +51,7 @@ def panels(evaluation: Evaluation) -> list[Panel]:
 
 def panel_svg(panel: Panel) -> bytes:
     """Return one panel as an SVG file."""
-    return _rendered([panel], columns=1, heading=None, form="svg")
+    return rendered([panel], columns=1, heading=None, form="svg")
 
 
 def overview_png(evaluation: Evaluation) -> bytes:
@@ -63,10 +63,10 @@ def overview_png(evaluation: Evaluation) -> bytes:
         heads.append(f"{figure} on {found.n:,} {found.kind}s")
     heading = " · ".join(heads)
     heading = textwrap.fill(heading[:1].upper() + heading[1:], _HEADING_WIDTH)
-    return _rendered(panels(evaluation), columns=2, heading=heading, form="png")
+    return rendered(panels(evaluation), columns=2, heading=heading, form="png")
 
 
-def _rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str) -> bytes:
+def rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str) -> bytes:
     rows = math.ceil(len(drawn) / columns)
     file = io.BytesIO()
     with mpl.rc_context(_STYLE):

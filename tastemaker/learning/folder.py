@@ -31,6 +31,7 @@ def model_folder(folder: Path | None, *, whole: str, resume: bool, overwrite: bo
     if folder is None:
         yield False
         return
+    folder = folder.resolve()  # "." has no name of its own
     old = folder.with_name(f".{folder.name}.old")
     if _made_ready(folder, old, whole, resume=resume, overwrite=overwrite):
         yield True

@@ -112,7 +112,7 @@ def _learned(
         where = choose_device(asked["device"])
         how: dict[str, Any] = {"lr": training.lr or chosen.lr, "seed": seed, "run": run, "say": say}
         how |= {"device": where, "precision": choose_precision(where, asked["precision"])}
-        how |= {"batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context)}
+        how |= {"batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context), "muon": chosen.muon}
         standing = TextDescent(policy, corpora, training, **how).run()
         policy.figures = {"tokens": standing.tokens, "steps": standing.step} | _figures(policy, corpora, seed)
         policy.figures |= {"seconds": round(time.monotonic() - began, 1), "settings": asked, "versions": versions()}

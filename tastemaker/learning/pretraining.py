@@ -40,9 +40,10 @@ class Pretraining:
     """How a GPT is trained on text.
 
     epochs: passes over the corpus, parts of one too. lr: peak learning rate, of which Muon's is a multiple; None: the
-    size's. batch_tokens: about so many tokens a step; None: the size's. warmup: share of all tokens. clip: largest gradient norm. held_out: share
-    of the pieces that only measure. evaluations: how often they are measured. context: the most tokens that are read
-    at once; None: the size's. vocabulary: tokens of a new tokenizer; None: the size's, or what the corpus gives.
+    size's. batch_tokens: about so many tokens a step; None: the size's. warmup: share of all tokens. clip: largest
+    gradient norm. held_out: share of the pieces that only measure. evaluations: how often they are measured. context:
+    the most tokens that are read at once; None: the size's. vocabulary: tokens of a new tokenizer; None: the size's, or
+    what the corpus gives.
     """
 
     epochs: float = 1.0

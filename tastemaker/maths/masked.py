@@ -7,8 +7,8 @@ any finite number and changes nothing.
 import torch
 from torch import Tensor
 
-_TINY = 1e-8
-"""Added to a standard deviation, so that equal values stay 0 apart."""
+_NOISE = 1e-6
+"""A standard deviation that is rounding and no spread: values this alike are not blown up to 1, they become 0."""
 
 
 def masked_sum(values: Tensor, is_counted: Tensor, dim: int | None = None) -> Tensor:
@@ -29,9 +29,10 @@ def masked_deviation(values: Tensor, is_counted: Tensor) -> Tensor:
 
 
 def standardise(values: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the values with mean 0 and standard deviation 1 among those that count; 0 elsewhere."""
-    centred = values - masked_mean(values, is_counted)
-    return (centred / (masked_deviation(values, is_counted) + _TINY)).where(is_counted, torch.zeros_like(values))
+    """Return the values with mean 0 and standard deviation 1 among those that count; 0 elsewhere, and for no spread."""
+    centred, deviation = values - masked_mean(values, is_counted), masked_deviation(values, is_counted)
+    is_told = is_counted & (deviation > _NOISE)
+    return (centred / deviation.clamp(min=_NOISE)).where(is_told, torch.zeros_like(values))
 
 
 def rescale_keeping_mean(values: Tensor, is_counted: Tensor) -> Tensor:

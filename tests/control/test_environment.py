@@ -11,12 +11,17 @@ from tastemaker.learning.control.actions import Actions, Amounts, Choices, actio
 from tastemaker.learning.control.environment import Environments
 
 
+def played(name: str, count: int, options: dict[str, object]) -> None:
+    """Take 60 steps."""
+    environments = Environments(name, count, options)
+    environments.reset(0)
+    for _ in range(60):
+        environments.step(np.zeros(count, np.int64))
+
+
 def said(kind: type[TastemakerError], name: str, count: int = 2, **options: object) -> str:
     with pytest.raises(kind) as caught:
-        environments = Environments(name, count, options)
-        environments.reset(0)
-        for _ in range(60):
-            environments.step(np.zeros(count, np.int64))
+        played(name, count, options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -57,7 +62,7 @@ def test_the_same_seed_begins_the_same_episodes() -> None:
 
 def test_what_is_not_supported_is_said_in_one_line() -> None:
     assert "Perhaps: CartPole-v1" in said(UsageError, "Cartpol-v1")
-    assert "no module 'nowhere'" in said(UsageError, "nowhere:Thing-v0")
+    assert "No module named 'nowhere'" in said(UsageError, "nowhere:Thing-v0")
     assert "supported are observations in a Box of rank 1" in said(UsageError, "test/Nested-v0")
     assert "observations are a Discrete" in said(UsageError, "FrozenLake-v1")
     assert "unexpected keyword" in said(UsageError, "CartPole-v1", wind=3)

@@ -105,7 +105,9 @@ def test_everything_else_is_trained_by_adamw_at_its_own_rate() -> None:
 def test_its_state_goes_on_to_the_same_bits() -> None:
     matrix, bias = weight(8, 24), weight(7)
     optimizer = made(matrix, others=[bias], parts=3)
-    for _ in range(2):
+    for turn in (1.0, -3.0):  # of gradients that are all alike Adam's steps need no state
+        for tensor in (matrix, bias):
+            tensor.grad *= turn
         optimizer.step()
     twin = [copy.deepcopy(x.detach()).requires_grad_() for x in (matrix, bias)]
     for one, other in zip(twin, (matrix, bias), strict=True):
@@ -126,3 +128,9 @@ def test_the_matrices_of_a_gpt_are_all_weights_between_its_layers() -> None:
     assert by_parts[3] == ["transformer.h.0.attn.c_attn.weight"]
     ends = ["attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"]
     assert by_parts[1] == [f"transformer.h.0.{end}" for end in ends]
+
+
+def test_fresh_positions_are_a_tenth_of_fresh_tokens() -> None:
+    """The spread of 1,024 and 320 · 32 draws is known within 1 in 45."""
+    network = nano().module.transformer
+    assert float((network.wpe.weight.std() / network.wte.weight.std()).detach()) == pytest.approx(0.1, rel=0.1)

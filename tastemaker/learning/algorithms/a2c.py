@@ -28,9 +28,9 @@ class A2C:
     needs_critic: ClassVar[bool] = True
     samples: ClassVar[int] = 1
 
-    lr: float = 1e-3
+    lr: float = 2e-3
     gamma: float = 1.0
-    lam: float = 0.95
+    lam: float = 1.0
     whiten: bool = True
     value_weight: float = 0.5
     entropy: float = 0.0

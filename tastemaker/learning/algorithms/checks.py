@@ -14,6 +14,14 @@ def check_positive(settings: Any, *names: str) -> None:
             raise UsageError(f"{settings.name}: {name} {value}: must be a positive number.")
 
 
+def check_limit(settings: Any, *names: str) -> None:
+    """Raise UsageError for a setting that is not above 0; infinite is none."""
+    for name in names:
+        value = getattr(settings, name)
+        if not value > 0:
+            raise UsageError(f"{settings.name}: {name} {value}: must be a positive number, infinite for none.")
+
+
 def check_not_negative(settings: Any, *names: str) -> None:
     """Raise UsageError for a setting that is negative or no number."""
     for name in names:
@@ -34,3 +42,9 @@ def check_at_least(settings: Any, least: int, *names: str) -> None:
     for name in names:
         if getattr(settings, name) < least:
             raise UsageError(f"{settings.name}: {name} {getattr(settings, name)}: must be at least {least}.")
+
+
+def check_word(settings: Any, name: str, *known: str) -> None:
+    """Raise UsageError for a word that is none of those known."""
+    if getattr(settings, name) not in known:
+        raise UsageError(f"{settings.name}: {name} {getattr(settings, name)!r}: must be one of {', '.join(known)}.")

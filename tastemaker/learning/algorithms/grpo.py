@@ -8,7 +8,13 @@ long wrong answers are not spared. Left out here: drift in the loss, which is a 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_not_negative, check_positive
+from tastemaker.learning.algorithms.checks import (
+    check_at_least,
+    check_limit,
+    check_not_negative,
+    check_positive,
+    check_word,
+)
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout, per_row, per_row_mean
 from tastemaker.learning.algorithms.groups import group_experience
@@ -39,7 +45,9 @@ class GRPO:
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
-        check_positive(self, "clip", "lr", "most_kl")
+        check_positive(self, "clip", "lr")
+        check_limit(self, "most_kl")
+        check_word(self, "normalise", "group", "dr")
         check_at_least(self, 1, "passes", "minibatches")
         check_not_negative(self, "entropy")
 

@@ -9,7 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_not_negative, check_positive, check_share
+from tastemaker.learning.algorithms.checks import (
+    check_at_least,
+    check_limit,
+    check_not_negative,
+    check_positive,
+    check_share,
+)
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import advantages_of, critic_costs
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout, ValuedExperience, apart
@@ -32,10 +38,10 @@ class PPO:
 
     clip: float = 0.2
     lr: float = 1e-3
-    passes: int = 4
+    passes: int = 2
     minibatches: int = 2
     gamma: float = 1.0
-    lam: float = 0.95
+    lam: float = 1.0
     most_kl: float = 0.05
     whiten: bool = True
     value_weight: float = 0.5
@@ -47,8 +53,7 @@ class PPO:
         check_at_least(self, 1, "passes", "minibatches")
         check_share(self, "gamma", "lam")
         check_not_negative(self, "entropy", "value_weight")
-        for name in ("most_kl", "value_clip"):  # infinite is none
-            check_positive(self, *([name] if getattr(self, name) != math.inf else []))
+        check_limit(self, "most_kl", "value_clip")
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tastemaker.learning.algorithms.checks import check_not_negative, check_positive, check_share
+from tastemaker.learning.algorithms.checks import check_not_negative, check_positive, check_share, check_word
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import critic_costs, foreseen
 from tastemaker.learning.algorithms.experience import (
@@ -41,13 +41,14 @@ class Reinforce:
     samples: ClassVar[int] = 1
 
     baseline: Literal["none", "mean", "value"] = "mean"
-    lr: float = 1e-3
+    lr: float = 2e-3
     gamma: float = 1.0
     entropy: float = 0.0
     whiten: bool = False
     value_weight: float = 0.5
 
     def __post_init__(self) -> None:
+        check_word(self, "baseline", "none", "mean", "value")
         check_positive(self, "lr")
         check_share(self, "gamma")
         check_not_negative(self, "entropy", "value_weight")

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_not_negative, check_positive
+from tastemaker.learning.algorithms.checks import check_at_least, check_limit, check_not_negative, check_positive
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout, per_row
 from tastemaker.learning.algorithms.groups import group_experience
@@ -29,7 +29,7 @@ class RLOO:
     needs_critic: ClassVar[bool] = False
 
     samples: int = 4
-    lr: float = 1e-3
+    lr: float = 2e-3
     passes: int = 1
     minibatches: int = 1
     clip: float = 0.2
@@ -39,6 +39,7 @@ class RLOO:
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
         check_positive(self, "clip", "lr")
+        check_limit(self, "most_kl")
         check_at_least(self, 1, "passes", "minibatches")
         check_not_negative(self, "entropy")
 

@@ -145,7 +145,8 @@ class Amounts:
     def handed(self, actions: Array) -> Array:
         """Return the amounts in the environment's unit, within its bounds."""
         middle, half = self._scale
-        return np.clip(middle + half * actions, self.low, self.high).astype(np.float32)
+        found: Array = np.clip(middle + half * actions, self.low, self.high).astype(np.float32)
+        return found
 
     def described(self) -> dict[str, Any]:
         """Return what makes the same again, JSON-ready."""

@@ -113,7 +113,7 @@ def _layers(sizes: Sequence[int], last: float, generator: torch.Generator) -> nn
     """Return linear layers with tanh between; their own weights drawn by the generator, `last` the last one's gain."""
     found: list[nn.Module] = []
     for number, (before, after) in enumerate(itertools.pairwise(sizes)):
-        layer = nn.utils.skip_init(nn.Linear, before, after)
+        layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
         is_last = number == len(sizes) - 2
         nn.init.orthogonal_(layer.weight, last if is_last else math.sqrt(2), generator)
         nn.init.zeros_(layer.bias)

@@ -5,6 +5,7 @@ environments had such a step, and what is observed at an ending step is truly wh
 """
 
 import difflib
+import importlib
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -80,7 +81,7 @@ class Environments:
         if not np.isfinite(found).all():
             env = int(np.argwhere(~np.isfinite(found))[0][0])
             raise TrainingError(
-                f"{self.name}: environment {env} {verb} {_short(found[env])} at step {self.steps + 1:,}, "
+                f"{self.name}: environment {env} {verb} {_short(found[env])} at step {self.steps:,}, "
                 f"which is not finite. Mend the environment; what was learned until then is kept."
             )
         return found
@@ -109,12 +110,14 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
     """Return the environments side by side: the environment's own way where it has one, else one after another."""
     import gymnasium
 
+    module, _, known = name.rpartition(":")
     try:
-        spec = gymnasium.spec(name)
-    except gymnasium.error.Error as error:
-        raise UsageError(f"there is no environment {name!r}{_near(name)}") from error
-    except ModuleNotFoundError as error:
-        raise UsageError(f"{name!r}: there is no module {error.name!r} to import it from.") from error
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(known)
+    except (gymnasium.error.Error, ImportError) as error:
+        why = f" ({_told(error)})" if isinstance(error, ImportError) else ""
+        raise UsageError(f"there is no environment {name!r}{why}{_near(known)}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an older version of an environment is the caller's choice

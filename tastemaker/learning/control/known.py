@@ -1,7 +1,7 @@
 """Environments whose settings are known: what solves them, so that no flag is needed.
 
 The settings began as those of RL Baselines3 Zoo (Raffin 2020) and were tuned on two slow CPU cores: more
-environments at once and larger minibatches, since a step of a small network costs about the same for 64 rows as for 512.
+environments at once and larger minibatches, since a small network's step costs about the same for 64 rows as for 512.
 """
 
 from typing import Any
@@ -28,22 +28,23 @@ _DEFAULT: dict[str, Known] = {
     ),
 }
 
-_PLAIN: dict[str, Any] = {"normalise_observations": False, "normalise_returns": False}
-
 _KNOWN: dict[str, dict[str, Known]] = {
     "CartPole-v1": {
         "reinforce": (
             Reinforce("value", lr=5e-3, gamma=0.99, whiten=True),
-            Playing(steps=500_000, envs=32, rollout=64),
+            Playing(steps=500_000, envs=32, rollout=64, normalise_observations=False),
         ),
-        "a2c": (A2C(lr=3e-3, gamma=0.99, lam=0.9), Playing(steps=300_000, envs=32, rollout=16)),
+        "a2c": (
+            A2C(lr=3e-3, gamma=0.99, lam=0.9),
+            Playing(steps=300_000, envs=32, rollout=16, normalise_observations=False),
+        ),
         "trpo": (
             TRPO(lr=2e-3, gamma=0.99, lam=0.95, critic_passes=10),
-            Playing(steps=150_000, envs=32, rollout=32),
+            Playing(steps=150_000, envs=32, rollout=32, normalise_observations=False),
         ),
         "ppo": (
-            PPO(lr=2e-3, gamma=0.98, lam=0.9, passes=10, minibatches=4),
-            Playing(steps=100_000, envs=32, rollout=32),
+            PPO(lr=2e-3, gamma=0.99, lam=0.95, passes=10, minibatches=1),
+            Playing(steps=100_000, envs=16, rollout=32, normalise_observations=False),
         ),
     },
     "Acrobot-v1": {

@@ -125,7 +125,8 @@ class PlayingRun:
         """Add to the window; at its end log it, and now and then say how it goes."""
         standing, playing = self.standing, self.playing
         found = {name: [value] for name, value in metrics.items()}
-        for name, values in (found | {"return": gathered.returns, "length": gathered.lengths}).items():
+        found |= {"return": gathered.returns, "length": [float(length) for length in gathered.lengths]}
+        for name, values in found.items():
             standing.window.setdefault(name, []).extend(values)
         before = standing.steps - gathered.steps
         if standing.steps * playing.windows // playing.steps == before * playing.windows // playing.steps:

@@ -155,7 +155,8 @@ def _planned(
     """Return the plan: what is known of the environment, replaced by what was asked for."""
     own, usual = known(environment, algorithm if isinstance(algorithm, str) else algorithm.name)
     chosen = playing if isinstance(playing, Playing) else with_settings(usual, playing or {})
-    chosen = replace(chosen, **{name: value for name, value in asked.items() if value is not None})
+    wanted: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    chosen = replace(chosen, **wanted)
     return Plan(environment, dict(options), own if isinstance(algorithm, str) else algorithm, chosen, seed, episodes)
 
 
@@ -169,7 +170,7 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
         taken = {float: (float, int), tuple: (tuple, list)}.get(wanted, wanted)
         if not isinstance(value, taken) or isinstance(value, bool) > (wanted is bool):
             raise UsageError(f"{name} {value!r}: must be as {before[name]!r} is.")
-    made = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    made: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return replace(playing, **made)
 
 

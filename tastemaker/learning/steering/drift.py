@@ -23,12 +23,13 @@ _STEEPEST = 0.2
 class Drift:
     """What drift costs.
 
-    weight: β, reward a nat. where: in the reward, or in the loss. estimator: k1, k2 or k3 of one token's KL. target:
-    the weight adapts so that a completion drifts so many nats (Ziegler et al. 2019, section 2.2); None: it stays.
-    horizon: completions over which it adapts.
+    weight: β, reward a nat. where: in the reward, or in the loss. estimator: k1, k2 or k3 of one token's KL; in the
+    loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere (a test shows how far).
+    target: the weight adapts so that a completion drifts so many nats (Ziegler et al. 2019, section 2.2); None: it
+    stays. horizon: completions over which it adapts.
     """
 
-    weight: float = 0.02
+    weight: float = 0.1
     where: Literal["reward", "loss"] = "reward"
     estimator: Literal["k1", "k2", "k3"] = "k1"
     target: float | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tastemaker.errors import RewardError
 from tastemaker.learning.algorithms.contract import Algorithm
 from tastemaker.learning.algorithms.experience import ValuedExperience
 from tastemaker.learning.algorithms.stepper import NotFinite, Stepper
@@ -21,6 +22,7 @@ from tastemaker.learning.steering.watch import ADVICE, DONE, Watch, distinct, di
 from tastemaker.learning.steering.world import Gathered, TextWorld
 from tastemaker.maths.objectives import explained_variance
 from tastemaker.models.policy.policy import Policy
+from tastemaker.models.policy.writing import NoNumberError
 from tastemaker.progress import progress
 
 _SHOWN = 3  # completions kept of every window
@@ -30,13 +32,14 @@ _SHOWN = 3  # completions kept of every window
 class Standing:
     """Where a run stands: what a checkpoint keeps besides tensors.
 
-    weight: of drift, which may adapt. window: what was measured since the last window, by name. best_step: of the best
-    policy so far.
+    weight: of drift, which may adapt. window: what was measured since the last window, by name. best_step: the step
+    that the best policy so far wrote for. reason: why the run has ended, where it has.
     """
 
     weight: float
     step: int = 0
     best_step: int = 0
+    reason: str | None = None
     window: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -71,34 +74,41 @@ class SteeringRun:
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
         self.optimizer = self._optimizer()
         self.standing = Standing(weight=world.drift.weight)
-        self.best = on_host(self.weights())
+        self.best = self.wrote = on_host(self.weights())  # what wrote the last window's last rollout
 
     def run(self) -> Ended:
         """Steer until the steps are done or a limit says stop."""
         self._resume()
-        saved, reason = time.monotonic(), None
+        saved, standing = time.monotonic(), self.standing
         with progress(f"steering by {self.algorithm.name}", self.steering.steps) as advance:
-            advance(self.standing.step, "")
-            while reason is None and self.standing.step < self.steering.steps:
+            advance(standing.step, "")
+            while standing.reason is None and standing.step < self.steering.steps:
+                seen = self.world.scale.state()
                 try:
                     gathered, metrics = self._step()
-                except NotFinite as error:
-                    reason = ADVICE["not finite"].format(reason=error)
+                except (NotFinite, NoNumberError) as error:
+                    standing.reason = ADVICE["not finite"].format(reason=error)
                     break
-                self.run_folder.log(self.standing.step, metrics)
+                except RewardError:  # nothing was learned from what it should have scored
+                    vars(self.world.scale).update(seen)
+                    self.run_folder.save(self._checkpoint())
+                    raise
+                self.run_folder.log(standing.step, metrics)
                 advance(1, f"score {metrics['score']:.2f}, drift {metrics['drift']:.1f}")
-                reason = self._look(gathered, metrics)
+                standing.reason = self._look(gathered, metrics)
                 if time.monotonic() - saved > self.checkpoint_seconds:
                     self.run_folder.save(self._checkpoint())
                     saved = time.monotonic()
         self.run_folder.save(self._checkpoint())
-        standing = self.standing
-        return Ended(standing.step, standing.best_step, reason or DONE, standing.weight)
+        return Ended(standing.step, standing.best_step, standing.reason or DONE, standing.weight)
 
     def _step(self) -> tuple[Gathered, dict[str, float]]:
         """Gather a rollout and learn from it; return what was measured."""
         standing, steering, began = self.standing, self.steering, time.monotonic()
         gathered = self.world.gather(standing.step, standing.weight)
+        watched = self.measured(gathered)
+        if self._ends_window(standing.step + 1):
+            self.wrote = on_host(self.weights())
         sampled = time.monotonic()
         generator = torch.Generator().manual_seed(self.world.seed * 1_000_003 + standing.step)
         share = 1 - standing.step / steering.steps if steering.decay else 1.0
@@ -117,7 +127,7 @@ class SteeringRun:
             explained = explained_variance(experience.values, experience.returns, experience.is_action)
             metrics["explained_variance"] = float(explained)
         learned = time.monotonic()
-        found = self.measured(gathered) | metrics | {"drift_weight": standing.weight}
+        found = watched | metrics | {"drift_weight": standing.weight}
         standing.step += 1
         standing.weight = self.world.drift.adapted(standing.weight, found["drift"], len(gathered.texts))
         now = time.monotonic()
@@ -142,17 +152,16 @@ class SteeringRun:
 
     def _look(self, gathered: Gathered, metrics: dict[str, float]) -> str | None:
         """At the end of a window, keep the policy if it is the best, say how it goes; return why to stop, if so."""
-        standing, steering = self.standing, self.steering
+        standing = self.standing
         for name, value in metrics.items():
             standing.window.setdefault(name, []).append(value)
-        due, before = (step * steering.windows // steering.steps for step in (standing.step, standing.step - 1))
-        if due == before:
+        if not self._ends_window(standing.step):
             return None
         window = {name: sum(values) / len(values) for name, values in standing.window.items()}
         standing.window = {}
         reason = self.watch.look(window | {"step": float(standing.step)})
         if self.watch.is_best:
-            self.best, standing.best_step = on_host(self.weights()), standing.step
+            self.best, standing.best_step = self.wrote, standing.step
         shown = "".join(f", {name} {window[name]:.2f}" for name in ("held_out", "gold") if name in window)
         self.say(
             f"step {standing.step:4}: score {window['score']:.2f}{shown}, drift {window['drift']:.1f} nats, "
@@ -162,6 +171,11 @@ class SteeringRun:
         self.say(f"      {' '.join(shown_texts[0].split())[:150]}")
         self.run_folder.keep_samples(standing.step, shown_texts)
         return reason
+
+    def _ends_window(self, step: int) -> bool:
+        """Return whether a window is full once so many steps are done."""
+        before, after = (s * self.steering.windows // self.steering.steps for s in (step - 1, step))
+        return after > before
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW without decay; the value head faster than the network, which it starts behind."""

@@ -13,14 +13,15 @@
 `=` and a number behind a spec weigh it: `repetition=-2`. Several are added up.
 """
 
+import http.client
 import json
 import math
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,13 +76,13 @@ class FunctionReward:
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return what the function returns. Raises RewardError where it raises or takes too long."""
-        found: list[Any] = []
+        found: list[list[float]] = []
         failed: list[BaseException] = []
         prompts, texts = [_plain(c.prompt) for c in completions], [c.text for c in completions]
 
         def call() -> None:
             try:
-                found.append(self.function(prompts, texts))
+                found.append(list(self.function(prompts, texts)))
             except BaseException as error:
                 failed.append(error)
 
@@ -93,7 +94,7 @@ class FunctionReward:
             raise RewardError(f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
         if not found:
             raise RewardError(f"{self.name} did not answer within {self.seconds:g} seconds.")
-        return list(found[0])
+        return found[0]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class HttpReward:
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as answer:
                 found = json.loads(answer.read(_MOST_BYTES))
-        except (OSError, ValueError, urllib.error.URLError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise RewardError(f"{self.address} did not answer with JSON: {' '.join(str(error).split())}") from error
         found = found.get("rewards", found.get("scores")) if isinstance(found, dict) else found
         if not isinstance(found, list):
@@ -158,11 +159,12 @@ class SumReward:
 
 def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
     """Return a reward's scores as floats. Raises RewardError for too few, for what is no number, and for NaN."""
-    found = reward.score(completions)
+    found: Sequence[Any] = reward.score(completions)
     if len(found) != len(completions):
         raise RewardError(f"{reward.name} returned {len(found)} scores for {len(completions)} completions.")
     for number, value in enumerate(found):
-        if isinstance(value, (str, bool)) or not hasattr(value, "__float__"):
+        is_number = isinstance(value, Real) or getattr(value, "ndim", 1) == 0  # a tensor or array of one number
+        if not is_number or isinstance(value, bool):
             raise RewardError(f"{reward.name} returned {value!r} for a score: expected a number.")
         if not math.isfinite(value):
             text = completions[number].text[:80]
@@ -216,6 +218,8 @@ def _weighed(spec: Any, caution: Caution) -> tuple[float, Reward]:
         text, _, number = text.rpartition("=")
         try:
             weight = float(number)
+            if not math.isfinite(weight):
+                raise ValueError
         except ValueError:
             raise UsageError(f"reward {spec}: {number!r} behind = must be a number, its weight.") from None
     return weight, _named(text, caution)

@@ -13,18 +13,16 @@ class Steering:
     steps: rollouts, each followed by an update. batch: completions a rollout. clip: largest gradient norm.
     adam_epsilon: added to the root of Adam's second moment; 1e-8, the usual one elsewhere, lets rare tokens take large
     early steps. decay: the learning rate falls in a line to 0 over the steps. critic_factor: the value head's learning
-    rate, as a multiple. dropout: of the network while it learns; 0 keeps the first pass's ratio at 1. whiten_rewards:
-    tokens' rewards with standard deviation 1, mean kept. windows: how often the run is judged. measured: completions
-    before and after. at_once: tokens that are computed at once.
+    rate, as a multiple. whiten_rewards: tokens' rewards with standard deviation 1, mean kept. windows: how often the
+    run is judged. measured: completions before and after. at_once: tokens that are computed at once.
     """
 
-    steps: int = 100
+    steps: int = 120
     batch: int = 128
     clip: float = 1.0
     adam_epsilon: float = 1e-5
-    decay: bool = False
+    decay: bool = True
     critic_factor: float = 10.0
-    dropout: float = 0.0
     whiten_rewards: bool = False
     windows: int = 20
     measured: int = 256
@@ -38,5 +36,3 @@ class Steering:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise UsageError(f"{name} {value}: must be a positive number.")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout {self.dropout}: must be a share, at least 0 and below 1.")

@@ -164,7 +164,9 @@ class Plan:
         start = weights_digest(policy) if isinstance(policy, Policy) else str(policy)
         said = hashlib.blake2b(repr(self.prompts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         parts = {name: value for name, value in asdict(self).items() if name != "prompts"}
-        return {"start": start, "reward": reward, "prompts": said} | parts | {"algorithm_name": self.algorithm.name}
+        asked = {"start": start, "reward": reward, "prompts": said, "algorithm_name": self.algorithm.name} | parts
+        found: dict[str, Any] = json.loads(json.dumps(asked))
+        return found
 
     def job(
         self, start: Policy, taste: Reward, watched: Mapping[str, Reward], run: Run, say: Callable[[str], None]
@@ -251,13 +253,12 @@ def _samples(before: Gathered, after: Gathered, count: int = 8) -> list[dict[str
 
 
 def _save(steered: Steered, folder: Path, job: SteeringRun, last: Mapping[str, Tensor]) -> None:
-    """Save the best policy, the last one beside it where it is another, and the figures."""
+    """Save the best policy, the last one beside it, and the figures."""
     policy = steered.policy
     policy.figures = {name: value for name, value in steered.figures.items() if name != "settings"}
-    if steered.figures["best_step"] != steered.figures["steps"]:
-        job.put(last)
-        policy.save(folder / LAST)
-        job.put(job.best)
+    job.put(last)
+    policy.save(folder / LAST)
+    job.put(job.best)
     with writing_file(folder / STEERING) as temporary:
         kept = steered.figures | {"samples": steered.samples}
         temporary.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tastemaker.errors import UsageError
 from tastemaker.learning.algorithms.experience import Evaluation, Rollout
-from tastemaker.models.policy.forward import Texts, forward
+from tastemaker.models.policy.forward import Pass, Texts, forward
 from tastemaker.models.policy.policy import Policy
 
 
@@ -61,8 +61,8 @@ class Answers:
 class TextActor:
     """A policy that writes, as an algorithm sees it.
 
-    temperature: divides the logits, as where the text was written. dropout: whether the network drops some of its
-    activations while it learns; the ratio to the policy that acted is then no longer 1 on the first pass.
+    temperature: divides the logits, as where the text was written. Dropout is off: with it, the ratio to the policy
+    that acted would not be 1 on the first pass.
     """
 
     def __init__(self, policy: Policy, *, temperature: float = 1.0) -> None:
@@ -75,10 +75,9 @@ class TextActor:
 
     def evaluate(self, did: Answers, is_action: Tensor) -> Evaluation:
         """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
-        device = self.policy.module.device
-        found = forward(self.policy.module, Texts.of(did.texts, device), did.places.to(device))
+        found = self._foreseeing(did)
         every = torch.log_softmax(found.logits.float() / self.temperature, -1)
-        log_probs = every.gather(1, did.chosen.to(device)[:, None])[:, 0]
+        log_probs = every.gather(1, did.chosen.to(every.device)[:, None])[:, 0]
         entropy = -(every.exp() * every).sum(-1)
         head = self.policy.value_head
         values = torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
@@ -89,13 +88,22 @@ class TextActor:
         """Return the critic's values [B, T], and 0 for what follows: a text that has ended is scored whole."""
         if self.policy.value_head is None:
             raise UsageError("this algorithm needs a critic, and the policy has none: policy.with_value_head().")
-        values = torch.cat([self.evaluate(d, a).values for d, a in _parts(rollout)])
+        head, found = self.policy.value_head, []
+        for did, is_action in _parts(rollout):
+            found.append(spread(head(self._foreseeing(did).hidden.float()), is_action))
+        values = torch.cat(found)
         return values, torch.zeros_like(values[:, 0])
 
     @torch.no_grad()
     def log_probs(self, did: Answers, is_action: Tensor) -> Tensor:
         """Return the log-probabilities of the tokens [b, T]; of a reference, say."""
-        return self.evaluate(did, is_action).log_probs
+        logits = self._foreseeing(did).logits.float() / self.temperature
+        return spread(-nn.functional.cross_entropy(logits, did.chosen.to(logits.device), reduction="none"), is_action)
+
+    def _foreseeing(self, did: Answers) -> Pass:
+        """Return what the network found where each token of the completions is foreseen."""
+        device = self.policy.module.device
+        return forward(self.policy.module, Texts.of(did.texts, device), did.places.to(device))
 
     def policy_parameters(self) -> list[nn.Parameter]:
         """Return the network's."""

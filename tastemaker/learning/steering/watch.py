@@ -91,10 +91,11 @@ class Watch:
     def _reason(self, window: dict[str, float]) -> str | None:
         limits, best = self.limits, self.windows[self.best]
         lost = self._worth(best) - self._worth(window)
+        pairs = window["pairs"] / (self.pairs or 1.0)  # a reference that writes one word a text has no pairs
         tests = {
             "drift": (window["drift"], limits.drift, window["drift"] > limits.drift),
             "collapse": (window["distinct"], limits.distinct, window["distinct"] < limits.distinct),
-            "repetition": (window["pairs"] / self.pairs, limits.pairs, window["pairs"] < limits.pairs * self.pairs),
+            "repetition": (pairs, limits.pairs, window["pairs"] < limits.pairs * self.pairs),
         }
         if "held_out" in window:
             is_fooled = lost > limits.held_out * self.spread and window["score"] >= best["score"]

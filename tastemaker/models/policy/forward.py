@@ -220,7 +220,6 @@ class _Pad(torch.autograd.Function):
         return tuple(part.index_select(0, source) for part in x.chunk(3, 1))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Copy back what came from text."""
         (back,) = ctx.saved_tensors
@@ -238,12 +237,11 @@ class _Unpad(torch.autograd.Function):
         return x.index_select(0, back)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Copy gradients to their places; padding has none."""
         (back,) = ctx.saved_tensors
         found = gradient.new_zeros(ctx.places, gradient.shape[1])
-        return found.index_copy_(0, back, gradient), None
+        return found.index_copy(0, back, gradient), None
 
 
 def _gpt2_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(128, 4, 2, 256, 2048, 5e-3, 1536),
-    "small": Size(192, 4, 3, 512, 4096, 3e-3, 4096),
+    "tiny": Size(128, 4, 2, 256, 2048, 1e-2, 1536, 2.0),
+    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0),
     "medium": Size(512, 8, 8, 1024, 16384, 1e-3, 32768),
     "large": Size(768, 12, 12, 1024, 32768, 6e-4, 131072),
 }
@@ -67,8 +67,8 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     """Return an untrained GPT for a tokenizer, the same for the same seed.
 
     Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin at zero, so that
-    each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). Embeddings are
-    shared with the output layer.
+    each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). Positions begin at
+    a tenth of the others. Embeddings are shared with the output layer.
     """
     spread = _GAIN * size.width**-0.5
     config = GPT2Config(

@@ -90,6 +90,7 @@ def choose(logits: Tensor, numbers: Tensor, sampling: Sampling, seen: Tensor | N
     if seen is not None and sampling.repetition_penalty != 1:
         kept = torch.log_softmax(penalised(logits, seen, sampling.repetition_penalty) / sampling.temperature, -1)
     tokens = _passed(filtered(kept, sampling).exp(), numbers.to(logits.device)[:, None])
+    tokens.clamp_(max=logits.shape[-1] - 1)  # where the logits are no numbers, any token: its log-probability says so
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
 
 

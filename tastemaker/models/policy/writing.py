@@ -1,5 +1,6 @@
 """The loop that writes: prompts in, tokens out, one at a time for many rows at once."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,13 +8,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tastemaker.errors import UsageError
+from tastemaker.errors import ModelError, UsageError
 from tastemaker.models.policy.decoders import decoder_for
 from tastemaker.models.policy.reading import Reader
 from tastemaker.models.policy.sampling import Sampling, choose, uniforms
 
 Ended = Literal["end", "stop", "length"]
 """How a completion ended: by the end token, by a stop text, or cut at the most tokens."""
+
+
+class NoNumberError(ModelError):
+    """What a network computes is not finite, so nothing can be chosen."""
+
 
 MOST_ROWS = 256
 _SEEDS = 2**64  # what the generator of uniform numbers takes
@@ -106,8 +112,13 @@ class Writing:
             tokens, log_probs = choose(logits, numbers[writing, step], sampling, seen)
             if seen is not None:
                 seen[torch.arange(len(writing), device=seen.device), tokens] = True
+            values: list[float] = log_probs.tolist()
+            if not math.isfinite(math.fsum(values)):
+                raise NoNumberError(
+                    "the policy's logits are no numbers: its weights are damaged, or a step went too far."
+                )
             going = []
-            for place, token, log_prob in zip(writing, tokens.tolist(), log_probs.tolist(), strict=True):
+            for place, token, log_prob in zip(writing, tokens.tolist(), values, strict=True):
                 if not done[place]:
                     row = rows[place]
                     row.ids.append(token)

@@ -1,0 +1,276 @@
+"""A policy learns to play: by the very classes that steer a GPT, to the same bits after a kill, saved and watched."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from shell import fails
+
+from tastemaker.errors import ModelError, TrainingError, UsageError
+from tastemaker.learning.algorithms import ALGORITHMS, PPO, Algorithm
+from tastemaker.learning.control.known import known
+from tastemaker.learning.control.play import Plan, play
+from tastemaker.learning.control.player import PLAYER, Player
+from tastemaker.learning.control.settings import Playing
+from tastemaker.learning.control.watch import watch
+from tastemaker.learning.run import Run
+
+SHORT = {"steps": 1200, "envs": 4, "rollout": 32, "hidden": [8]}
+Shell = Callable[..., tuple[int, str, str]]
+
+
+def weights(player: Player) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in player.tensors().items()}
+
+
+# --- it learns --------------------------------------------------------------------------------------------------------
+
+
+def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
+    for name in ("reinforce", "a2c", "trpo", "ppo"):
+        assert type(known("CartPole-v1", name)[0]) is ALGORITHMS[name]
+        assert ALGORITHMS[name].__module__ == f"tastemaker.learning.algorithms.{name}"
+
+
+@pytest.mark.parametrize("name", ["reinforce", "a2c", "trpo", "ppo"])
+def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
+    """One of four actions, told outright: 1 is perfect, ¼ chance."""
+    playing = {"steps": 30_000, "envs": 16, "rollout": 16, "hidden": [32], "normalise_observations": False}
+    algorithm = replace(known("test/Mirror-v0", name)[0], lr=1e-2)  # type: ignore[type-var]
+    played = play("test/Mirror-v0", algorithm=algorithm, playing=playing)
+    assert played.mean_return == 1.0
+    assert played.figures["curve"][0][1] < 0.6
+
+
+def test_amounts_are_learned() -> None:
+    """−(action − number)² of numbers within ±1 is −⅓ for always 0, 0 for the number itself."""
+    playing = {"steps": 60_000, "envs": 16, "rollout": 32, "hidden": [32], "log_sd": -0.7}
+    played = play("test/Aim-v0", algorithm=PPO(lr=3e-3, gamma=0.9, passes=8, minibatches=4), playing=playing)
+    assert played.mean_return > -0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ppo_solves_cartpole_without_a_flag(seed: int) -> None:
+    assert play("CartPole-v1", seed=seed).mean_return == 500
+
+
+def test_figures_and_what_is_logged(tmp_path: Path) -> None:
+    played = play("CartPole-v1", playing=SHORT, episodes=20, out=tmp_path / "cart")
+    low, high = played.figures["return_interval"]
+    assert low <= played.mean_return <= high
+    assert 1200 <= played.figures["steps"] < 1200 + 4 * 32
+    assert {f.name for f in (tmp_path / "cart").iterdir()} >= {"curve.png", "episode.gif", PLAYER, "player.safetensors"}
+    lines = [json.loads(line) for line in (tmp_path / "cart" / "run" / "metrics.jsonl").read_text().splitlines()]
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    keys = {key for line in lines for key in line} | set(played.figures) - {"settings", "versions", "algorithm"}
+    assert [key for key in sorted(keys - {"step"}) if f"`{key}`" not in documented] == []
+    assert lines[-1]["step"] == played.figures["steps"]
+
+
+# --- saved, loaded, watched -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
+def test_saved_and_loaded_it_does_the_same(environment: str, tmp_path: Path) -> None:
+    played = play(environment, playing=SHORT | {"normalise_observations": True}, episodes=3, out=tmp_path / "saved")
+    loaded = Player.load(tmp_path / "saved")
+    assert weights(loaded) == weights(played.policy)
+    seen = np.random.default_rng(0).normal(size=(50, loaded.shapes.size)).astype(np.float32)
+    assert np.array_equal(loaded.likeliest(seen), played.policy.likeliest(seen))
+    assert watch(tmp_path / "saved", count=3, seed=4) == watch(played.policy, count=3, seed=4)
+
+
+def test_watching_draws_an_episode(tmp_path: Path) -> None:
+    from PIL import Image
+
+    player = play("CartPole-v1", playing=SHORT, episodes=1).policy
+    first, second = watch(player, count=2, picture=tmp_path / "cart.gif")
+    assert first.score == first.length  # CartPole pays 1 a step
+    assert second.length > 0
+    with Image.open(tmp_path / "cart.gif") as image:
+        assert image.n_frames > 1  # type: ignore[attr-defined]
+
+
+def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
+    play("CartPole-v1", playing=SHORT, episodes=1, out=tmp_path / "saved")
+    said = json.loads((tmp_path / "saved" / PLAYER).read_text())
+    (tmp_path / "saved" / PLAYER).write_text(json.dumps(said | {"environment": "Acrobot-v1"}))
+    with pytest.raises(ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"):
+        watch(tmp_path / "saved")
+    (tmp_path / "saved" / PLAYER).write_text(json.dumps(said | {"shapes": said["shapes"] | {"observations": 5}}))
+    with pytest.raises(ModelError, match="do not belong together"):
+        watch(tmp_path / "saved")
+    with pytest.raises(ModelError, match=r"holds no player\.json"):
+        watch(tmp_path)
+
+
+# --- killed and resumed -----------------------------------------------------------------------------------------------
+
+PLAN = Plan("CartPole-v1", {}, PPO(lr=3e-3, gamma=0.98), Playing(3000, 4, 16, hidden=(8,), anew=5), 1, 5)
+SECONDS = ("gathering_seconds", "learning_seconds")
+
+
+def run_of(folder: Path | None, plan: Plan = PLAN, *, dies_at: int | None = None) -> dict[str, bytes]:
+    """Carry a plan out in a folder, go on where it was; dies as if killed at a rollout."""
+    job = plan.job(Run(folder, plan.asked(), resume=True), str, checkpoint_seconds=0)
+    gather = job.world.gather
+
+    def dying(number: int) -> Any:
+        if number == dies_at:
+            raise KeyboardInterrupt
+        return gather(number)
+
+    job.world.gather = dying  # type: ignore[method-assign]
+    job.run()
+    return weights(job.player) | {"returns": job.world.returns.variance.tobytes()}
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in SECONDS} for line in lines]
+
+
+@pytest.mark.parametrize("dies_at", [3, 5, 17, 23])
+def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path, dies_at: int) -> None:
+    whole = run_of(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "stopped", dies_at=dies_at)
+    assert run_of(tmp_path / "stopped") == whole
+    assert logged(tmp_path / "stopped") == logged(tmp_path / "whole")
+
+
+def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
+    for name in ("reinforce", "a2c", "trpo"):
+        plan = replace(PLAN, algorithm=known("CartPole-v1", name)[0])
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / name, plan, dies_at=12)
+        assert run_of(tmp_path / name, plan) == run_of(None, plan)
+
+
+KILLED = """
+import sys
+import tastemaker.learning.control.loop as loop
+from tastemaker.learning.control.play import play
+
+loop.PlayingRun.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0
+play("CartPole-v1", playing={"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}, seed=5, episodes=2,
+     out=sys.argv[1], resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    def command(name: str) -> list[str]:
+        return [sys.executable, "-c", KILLED, str(tmp_path / name)]
+
+    subprocess.run(command("whole"), check=True, timeout=300)
+    process = subprocess.Popen(command("killed"))
+    while not list((tmp_path / "killed").glob("run/checkpoint-*")) and process.poll() is None:
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    subprocess.run(command("killed"), check=True, timeout=300)
+    assert weights(Player.load(tmp_path / "killed")) == weights(Player.load(tmp_path / "whole"))
+    assert logged(tmp_path / "killed" / "run") == logged(tmp_path / "whole" / "run")
+
+
+def test_what_was_learned_before_an_environment_failed_is_kept(tmp_path: Path) -> None:
+    options = {"how": "raises", "at": 100}
+    playing = {"steps": 800, "envs": 2, "rollout": 16, "hidden": [4], "windows": 50}
+    with pytest.raises(TrainingError, match="no more apples"):
+        play("test/Failing-v0", playing=playing, options=options, out=tmp_path / "out")
+    assert len(list((tmp_path / "out" / "run").glob("checkpoint-*"))) == 1
+    before = logged(tmp_path / "out" / "run")
+    with pytest.raises(TrainingError):  # its life begins anew with each command, and ends again
+        play("test/Failing-v0", playing=playing, options=options, out=tmp_path / "out", resume=True)
+    after = logged(tmp_path / "out" / "run")
+    assert after[: len(before)] == before
+    assert len(after) > len(before) > 0
+
+
+def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) -> None:
+    played = play("CartPole-v1", playing=SHORT, episodes=2, out=tmp_path / "out")
+    again = play("CartPole-v1", playing=SHORT, episodes=2, out=tmp_path / "out", resume=True)
+    assert weights(again.policy) == weights(played.policy)
+    assert again.as_dict() == played.as_dict()
+    with pytest.raises(UsageError, match="seed was 0 and is now 1"):
+        play("CartPole-v1", playing=SHORT, episodes=2, seed=1, out=tmp_path / "out", resume=True)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"algorithm": "grpo"}, "no prompts to compare by"),
+        ({"algorithm": "dqn"}, "no algorithm 'dqn'"),
+        ({"steps": 0}, "steps 0: must be at least 1"),
+        ({"episodes": 0}, "episodes 0"),
+        ({"seed": -1}, "seed -1"),
+        ({"playing": {"rollout": 1}}, "rollout 1: must be at least 2"),
+        ({"playing": {"rolout": 8}}, "there is no setting 'rolout'"),
+        ({"playing": {"rollout": "many"}}, "rollout 'many': must be as"),
+        ({"playing": {"hidden": []}}, "name one or more layers"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_in_one_line(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        play("CartPole-v1", **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_that_is_not_finite_ends_the_run_with_advice() -> None:
+    played = play("CartPole-v1", algorithm=PPO(lr=1e30), playing=SHORT | {"gradient_clip": 1e30}, episodes=2)
+    assert "lower --lr" in played.figures["stopped_because"]
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    play("CartPole-v1", playing=SHORT, episodes=1)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_every_known_setting_can_be_made() -> None:
+    algorithm: Algorithm[Any]
+    for name in ("reinforce", "a2c", "trpo", "ppo"):
+        for environment in ("CartPole-v1", "LunarLander-v3", "Some-v0"):
+            algorithm, playing = known(environment, name)
+            assert algorithm.name == name
+            assert playing.steps > 0
+
+
+# --- the shell --------------------------------------------------------------------------------------------------------
+
+
+def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
+    small = ["--steps", 1200, "--envs", 4, "--set", "rollout=32", "--set", "clip=0.1", "--episodes", 5]
+    code, out, err = run("play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert set(found) == {"mean_return", "return_interval", "episodes", "steps", "seconds", "steps_per_second"}
+    assert json.loads((tmp_path / "cart" / PLAYER).read_text())["settings"]["algorithm"]["clip"] == 0.1
+    code, out, _ = run("watch", tmp_path / "cart", "--episodes", 2, "--json")
+    assert code == 0
+    assert json.loads(out)["returns"] == json.loads(out)["lengths"]
+    code, out, _ = run("watch", tmp_path / "cart")
+    assert (code, out.startswith("episode 1: return ")) == (0, True)
+    fails(run("play", "CartPole-v1", "--out", tmp_path / "cart"), "holds a model already")
+    fails(run("watch", tmp_path / "cart", "--episodes", 0), "episodes 0")
+    fails(run("watch", tmp_path / "cart", "--gif", "x.png"), ".gif")
+    fails(run("play", "Cartpole-v11"), "Perhaps: CartPole-v1")
+    fails(run("play", "CartPole-v1", "--set", "clip"), "NAME=VALUE")
+    fails(run("play", "CartPole-v1", "--set", "clpi=1"), "no setting 'clpi'")
+    fails(run("play", "Pendulum-v1", "--option", "wind=3"), "wind")

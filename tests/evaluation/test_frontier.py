@@ -1,0 +1,179 @@
+"""Steered runs beside each other: what is read, fitted and judged, and a page that is safe whatever the texts hold."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pages import MARK, Page, marks
+
+from tastemaker.errors import DataError, UsageError
+from tastemaker.evaluation.best_of_curve import BestOfCurve, powers_of_two
+from tastemaker.evaluation.frontier import frontier
+from tastemaker.evaluation.frontier_page import frontier_html, write_frontier
+from tastemaker.maths.overoptimisation import best_of_kl
+
+STEPS = 40
+DRIFT = np.linspace(0, 6, STEPS) ** 2
+SETTINGS = {"start": "gpt", "reward": "taste", "prompts": "p", "sampling": {"max_tokens": 9}}
+
+
+def curve(alpha, beta, drift=DRIFT):
+    d = np.sqrt(drift)
+    return np.array([x * (alpha - beta * math.log(x)) if x else 0.0 for x in d])
+
+
+def steered(folder, *, gold=None, held_out=None, score=None, drift=DRIFT, text="a film", settings=SETTINGS):
+    """Write a run's folder whose score and gold lie exactly on curves; the start scores 0 and has gold 5."""
+    series = {"score": curve(1, 0.05) if score is None else score, "held_out": held_out, "gold": gold}
+    series = {name: values for name, values in series.items() if values is not None}
+    (folder / "run").mkdir(parents=True)
+    rows = [{"step": i + 1, "drift": drift[i], **{n: v[i] for n, v in series.items()}} for i in range(len(drift))]
+    (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    kept = {f"{name}_before": float(values[0]) for name, values in series.items()}
+    kept |= {f"{name}_after": float(values[-1]) for name, values in series.items()}
+    sample = {"prompt": text, "before": text, "after": text, "score_before": 0.0, "score_after": 1.0}
+    kept |= {"drift_before": 0.0, "drift_after": float(drift[-1]), "algorithm": "rloo", "best_step": 3}
+    kept |= {"stopped_because": text, "settings": settings, "samples": [sample]}
+    (folder / "steering.json").write_text(json.dumps(kept))
+    return folder
+
+
+def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):
+    # gold = 5 + d(2 − ln d): peak at d = e, KL e² = 7.39, gain e
+    found = frontier([steered(tmp_path / "run-1", gold=5 + curve(2, 1))])
+    fit = found.as_dict()["runs"][0]["fits"]["gold"]
+    assert (fit["alpha"], fit["beta"], fit["r_squared"]) == pytest.approx((2, 1, 1))
+    assert (fit["peak_drift"], fit["peak_gain"]) == pytest.approx((math.e**2, math.e))
+    assert fit["peak_seen"]
+
+
+def test_over_optimisation_is_named_where_gold_turns_and_the_score_does_not(tmp_path):
+    (course,) = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))]).courses
+    assert course.verdict.name == "over-optimised"
+    assert 4 < course.verdict.turn < 12
+    assert "kept rising" in str(course.verdict)
+    assert "peak at 7.4 nats" in str(course.verdict)
+
+
+def test_what_goes_on_rising_shows_no_sign(tmp_path):
+    (course,) = frontier([steered(tmp_path / "a", gold=5 + curve(1, 0.05))]).courses
+    assert course.verdict.name == "no sign"
+    assert "no peak within the data" in str(course.verdict)
+
+
+def test_a_score_that_gold_does_not_follow_is_not_real(tmp_path):
+    # gold of every step is 5 ± 0.1 by turns: every second difference is ±0.4, which is noise of 0.24
+    flat = 5 + 0.1 * (-1.0) ** np.arange(STEPS)
+    (course,) = frontier([steered(tmp_path / "a", gold=flat)]).courses
+    assert course.verdict.name == "not real"
+
+
+def test_a_run_that_falls_with_its_score_came_apart(tmp_path):
+    falling = curve(2, 1)
+    (course,) = frontier([steered(tmp_path / "a", score=falling, gold=5 + 2 * falling)]).courses
+    assert course.verdict.name == "came apart"
+
+
+def test_what_cannot_be_judged_is_not(tmp_path):
+    blind = steered(tmp_path / "blind")
+    its_own = steered(tmp_path / "own", score=5 + curve(1, 0.1), gold=5 + curve(1, 0.1))
+    short = steered(tmp_path / "short", drift=DRIFT[:5], score=curve(1, 0, DRIFT[:5]), gold=curve(1, 0, DRIFT[:5]) * 2)
+    found = frontier([blind, its_own, short])
+    assert [c.verdict.name for c in found.courses] == ["cannot tell", "its own truth", "too short"]
+    assert any("blind" in note for note in found.notes)
+
+
+def test_a_held_out_score_is_believed_less(tmp_path):
+    (course,) = frontier([steered(tmp_path / "a", held_out=2 * curve(1, 0.05))]).courses
+    assert "learned too" in str(course.verdict)
+
+
+def test_unlike_runs_are_said_to_be(tmp_path):
+    one = steered(tmp_path / "one", gold=5 + curve(1, 0.1))
+    two = steered(tmp_path / "two", gold=5 + curve(1, 0.1), settings=SETTINGS | {"start": "b", "reward": "c"})
+    notes = " ".join(frontier([one, two]).notes)
+    assert "start from different policies" in notes
+    assert "different rewards" in notes
+    assert frontier([one]).notes == ()
+
+
+@pytest.mark.parametrize("spoil", ["steering", "torn", "unfinished", "empty", "no drift", "not finite", "list"])
+def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
+    folder = steered(tmp_path / "a", gold=5 + curve(1, 0.1))
+    kept, metrics = folder / "steering.json", folder / "run" / "metrics.jsonl"
+    lines = metrics.read_text()
+    spoiled = {
+        "steering": (kept, "{", "steering.json: cannot be read"),
+        "torn": (metrics, lines[:-20], f"metrics.jsonl:{STEPS}: the line is torn"),
+        "unfinished": (kept, None, "not finished"),
+        "empty": (metrics, "", "is empty"),
+        "no drift": (metrics, lines.replace('"drift"', '"shift"'), "metrics.jsonl:1: drift is None"),
+        "not finite": (metrics, lines.replace('"drift": 0.0,', '"drift": NaN,'), "metrics.jsonl:1: drift is nan"),
+        "list": (kept, "[]", "must hold an object, not list"),
+    }
+    path, content, words = spoiled[spoil]
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        frontier([folder])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_runs_and_one_twice(tmp_path):
+    folder = steered(tmp_path / "a", gold=5 + curve(1, 0.1))
+    with pytest.raises(UsageError, match="no runs"):
+        frontier([])
+    with pytest.raises(UsageError, match="given twice"):
+        frontier([folder, tmp_path / "a" / ".." / "a"])
+    with pytest.raises(DataError, match="no steered run"):
+        frontier([tmp_path])
+
+
+def best_of():
+    ns = (1, 2, 4, 8)
+    d = np.sqrt([best_of_kl(n) for n in ns])
+    return BestOfCurve(ns, {"score": d * (1 - 0.1 * d), "gold": 5 + d * (2 - 0.5 * d)}, prompts=2, completions=64)
+
+
+def test_best_of_n_is_fitted_in_its_own_form(tmp_path):
+    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()["best_of"]
+    assert found["points"][3]["n"] == 8
+    assert found["points"][3]["drift"] == pytest.approx(math.log(8) - 7 / 8)
+    assert (found["fits"]["gold"]["alpha"], found["fits"]["gold"]["beta"]) == pytest.approx((2, 0.5))
+    assert powers_of_two(12) == (1, 2, 4, 8, 12)
+
+
+def test_hostile_texts_are_only_text(tmp_path):
+    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1), text=MARK)], best_of=best_of())
+    html = frontier_html(found, title=MARK)
+    assert marks(html) == 6  # title twice, why it ended, prompt, before, after
+    assert "default-src 'none'" in html
+    assert not {"script", "iframe", "svg"} & set(Page(html).tags)
+
+
+def test_writing(tmp_path):
+    import matplotlib.image
+
+    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
+    write_frontier(found, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"frontier.html", "frontier.png", "frontier.json"}
+    assert json.loads((tmp_path / "out" / "frontier.json").read_text("utf-8")) == found.as_dict()
+    picture = matplotlib.image.imread(tmp_path / "out" / "frontier.png")
+    assert min(picture.shape[:2]) > 500
+    assert picture[..., :3].std() > 0.05
+    assert Page((tmp_path / "out" / "frontier.html").read_text("utf-8")).tags.count("img") == 4
+
+
+def test_every_figure_is_defined(tmp_path):
+    import re
+
+    def keys(values):
+        if isinstance(values, dict):
+            return set(values) | {key for value in values.values() for key in keys(value)}
+        return {key for value in values for key in keys(value)} if isinstance(values, list) else set()
+
+    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()
+    documented = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert keys(found) - set(re.findall(r"`([a-z_0-9]+)`", documented)) == set()

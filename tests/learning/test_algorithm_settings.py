@@ -1,0 +1,115 @@
+"""The settings of algorithms: each one changes what an update does, and is checked where it is made."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tabular import Table, rollout_of, slopes
+
+from tastemaker.errors import UsageError
+from tastemaker.learning.algorithms import (
+    A2C,
+    ALGORITHMS,
+    DPO,
+    GRPO,
+    PPO,
+    RLOO,
+    TRPO,
+    Reinforce,
+    Winners,
+    algorithm_named,
+)
+
+
+def table() -> Table:
+    return Table(3, 4, seed=5)
+
+
+SETTINGS = [
+    (A2C(), {"gamma": 0.5, "lam": 0.1, "whiten": False, "value_weight": 2.0, "entropy": 0.5}),
+    (Reinforce(baseline="value"), {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5}),
+    (
+        PPO(most_kl=math.inf, value_clip=1e-4),
+        {"clip": 0.001, "passes": 1, "minibatches": 1, "gamma": 0.5, "lam": 0.1, "most_kl": 1e-9, "whiten": False}
+        | {"value_weight": 2.0, "entropy": 0.5, "value_clip": math.inf},
+    ),
+    (RLOO(passes=3, minibatches=2), {"passes": 1, "minibatches": 1, "clip": 0.001, "most_kl": 1e-9, "entropy": 0.5}),
+    (
+        GRPO(samples=4, passes=3),
+        {"normalise": "dr", "clip": 0.001, "passes": 1, "minibatches": 1, "most_kl": 1e-9, "entropy": 0.5},
+    ),
+    (DPO(), {"beta": 1.0, "passes": 1, "minibatches": 1}),
+    (Winners(samples=4, passes=2), {"passes": 1, "minibatches": 2}),
+    (
+        TRPO(damping=0.01),
+        {"most_kl": 0.1, "solves": 1, "damping": 5.0, "gamma": 0.5, "lam": 0.1, "critic_passes": 1}
+        | {"critic_minibatches": 1},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "setting", "value"),
+    [(algorithm, *item) for algorithm, other in SETTINGS for item in other.items()],
+    ids=lambda x: getattr(x, "name", str(x)),
+)
+def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None:
+    rollout = rollout_of(table())
+    plain, other = (slopes(table(), a, rollout) for a in (algorithm, replace(algorithm, **{setting: value})))
+    assert any(not torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(plain, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        *((name, "lr", value) for name in ALGORITHMS for value in (0.0, -1.0, math.inf, math.nan)),
+        *((name, setting, value) for name in ("reinforce", "a2c", "ppo", "trpo") for setting in ("gamma", "lam")
+          for value in (-0.1, 1.1, math.nan) if (name, setting) != ("reinforce", "lam")),
+        *((name, "entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
+          for value in (-0.1, math.inf)),
+        *((name, "clip", 0.0) for name in ("ppo", "rloo", "grpo")),
+        *((name, "most_kl", value) for name in ("ppo", "rloo", "grpo", "trpo") for value in (0.0, math.nan)),
+        *((name, s, 0) for name in ("ppo", "rloo", "grpo", "dpo", "winners") for s in ("passes", "minibatches")),
+        *((name, "samples", 1) for name in ("rloo", "grpo", "dpo", "winners")),
+        *(("trpo", setting, 0) for setting in ("solves", "tries", "critic_passes", "critic_minibatches")),
+        ("trpo", "damping", -0.1),
+        ("dpo", "beta", 0.0),
+        ("ppo", "value_clip", 0.0),
+        *((name, "value_weight", -0.5) for name in ("reinforce", "a2c", "ppo")),
+        ("reinforce", "baseline", "median"),
+        ("grpo", "normalise", "row"),
+    ],
+)  # fmt: skip
+def test_settings_are_checked(name: str, setting: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=rf"^{name}: {setting} '?{value}'?: must be [^\n]*\.$"):
+        algorithm_named(name, **{setting: value})
+
+
+def test_algorithms_by_name() -> None:
+    assert algorithm_named("ppo", clip=0.1, passes=3) == PPO(clip=0.1, passes=3)
+    assert algorithm_named("ppo", gamma=1) == PPO(gamma=1)
+    for name in ALGORITHMS:
+        assert algorithm_named(name) == ALGORITHMS[name]()
+        assert ALGORITHMS[name].name == name
+    with pytest.raises(UsageError, match=r"^there is no algorithm 'pro': choose among reinforce, a2c, trpo, ppo, "):
+        algorithm_named("pro")
+    with pytest.raises(UsageError, match=r"^ppo has no setting 'clipp': choose among clip, lr, "):
+        algorithm_named("ppo", clipp=0.1)
+    with pytest.raises(UsageError, match=r"^ppo: clip 'wide': must be a number, such as 0\.2\.$"):
+        algorithm_named("ppo", clip="wide")
+    with pytest.raises(UsageError, match=r"^ppo: passes 1\.5: must be a whole number"):
+        algorithm_named("ppo", passes=1.5)
+    with pytest.raises(UsageError, match=r"^ppo: passes True: must be a whole number"):
+        algorithm_named("ppo", passes=True)
+    with pytest.raises(UsageError, match=r"^ppo: whiten 1: must be true or false"):
+        algorithm_named("ppo", whiten=1)
+
+
+def test_a_completion_with_nothing_to_compare_it_with_is_refused() -> None:
+    actor = table()
+    alone = rollout_of(actor, samples=1)
+    for algorithm in (RLOO(), GRPO()):
+        with pytest.raises(UsageError, match="needs 2 or more of each"):
+            algorithm.credit(actor, alone)

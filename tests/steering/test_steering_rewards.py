@@ -1,0 +1,240 @@
+"""Rewards of every kind through one door, and each way in which one can fail."""
+
+import http.server
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tastemaker.data.judgements import Message
+from tastemaker.errors import RewardError, UsageError
+from tastemaker.learning.steering.rewards import FunctionReward, HttpReward, SumReward, TextReward, checked, reward_of
+from tastemaker.models.policy.policy import Completion
+from tastemaker.models.scores import Scores
+
+ASKED: list[dict[str, Any]] = []
+
+
+def wrote(text: str, prompt: Any = "p ", ended: str = "end") -> Completion:
+    return Completion(prompt, text, tuple(range(len(text))), (0.0,) * len(text), ended)  # type: ignore[arg-type]
+
+
+TWO = [wrote("aa"), wrote("b")]
+
+
+def lengths(prompts: list[Any], texts: list[str]) -> list[float]:
+    return [len(p) + len(t) for p, t in zip(prompts, texts, strict=True)]
+
+
+def slow(prompts: list[Any], texts: list[str]) -> list[float]:
+    time.sleep(5)
+    return [0.0] * len(texts)
+
+
+def test_a_function_is_asked_with_prompts_and_texts() -> None:
+    chat = (Message("user", "hi"),)
+    asked: list[Any] = []
+
+    def keep(prompts: list[Any], texts: list[str]) -> list[float]:
+        asked.extend([prompts, texts])
+        return [1, 2]
+
+    assert checked(reward_of(keep), [wrote("aa"), wrote("b", chat)]) == [1.0, 2.0]
+    assert asked == [["p ", [{"role": "user", "content": "hi"}]], ["aa", "b"]]
+    assert reward_of(keep).name == "keep"
+
+
+@pytest.mark.parametrize(
+    "scores", [[1, 2.0], (1, 2), np.array([1.0, 2.0]), np.float32([1, 2]), torch.tensor([1.0, 2.0]), iter([1, 2])]
+)
+def test_any_numbers_will_do(scores: Any) -> None:
+    found = checked(FunctionReward(lambda p, t: scores), TWO)
+    assert found == [1.0, 2.0]
+    assert {type(x) for x in found} == {float}
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ([1.0], r"returned 1 scores for 2 completions\.$"),
+        ([1.0, 2.0, 3.0], r"returned 3 scores for 2 completions\.$"),
+        ([1.0, math.nan], r"returned nan for the completion 'b'\.$"),
+        ([-math.inf, 1.0], r"returned -inf for the completion 'aa'\.$"),
+        ([1.0, "2"], r"returned '2' for a score: expected a number\.$"),
+        ("12", r"returned '1' for a score: expected a number\.$"),
+        ([True, 1.0], r"returned True for a score: expected a number\.$"),
+        ([None, 1.0], r"returned None for a score: expected a number\.$"),
+        ([[1.0], [2.0]], r"returned \[1\.0\] for a score: expected a number\.$"),
+        (np.ones((2, 2)), r"returned array\(\[1\., 1\.\]\) for a score: expected a number\.$"),
+        (None, r"raised TypeError: 'NoneType' object is not iterable$"),
+        (3.0, r"raised TypeError: 'float' object is not iterable$"),
+    ],
+)
+def test_what_is_no_score_is_named(scores: Any, words: str) -> None:
+    with pytest.raises(RewardError, match=r"^mine " + words):
+        checked(FunctionReward(lambda p, t: scores, "mine"), TWO)
+
+
+def test_a_function_that_raises_or_hangs() -> None:
+    def broken(prompts: list[Any], texts: list[str]) -> Sequence[float]:
+        raise KeyError("no\n such key")
+
+    with pytest.raises(RewardError, match=r"^broken raised KeyError: [^\n]*such key'$") as raised:
+        reward_of(broken).score(TWO)
+    assert isinstance(raised.value.__cause__, KeyError)
+    began = time.monotonic()
+    with pytest.raises(RewardError, match=r"^mine did not answer within 0\.05 seconds\.$"):
+        FunctionReward(slow, "mine", seconds=0.05).score(TWO)
+    assert time.monotonic() - began < 4
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A server on this machine that answers as the path says."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            ASKED.append(asked)
+            answers = {
+                "/rewards": json.dumps({"rewards": [len(q) for q in asked["query"]]}),
+                "/scores": json.dumps({"scores": [1, 2]}),
+                "/list": "[3, 4.5]",
+                "/nan": '{"rewards": [1, NaN]}',
+                "/few": '{"rewards": [1]}',
+                "/text": '{"rewards": ["1", "2"]}',
+                "/number": '{"rewards": 1}',
+                "/other": '{"error": "no model"}',
+                "/half": '{"rewards": [1, ',
+                "/error": '{"rewards": [1, 2]}',
+            }
+            if self.path == "/slow":
+                time.sleep(1)
+            if self.path == "/garbage":
+                self.wfile.write(b"what?\r\n\r\n")
+                return
+            self.send_response(500 if self.path == "/error" else 200)
+            self.end_headers()
+            self.wfile.write(answers.get(self.path, "[1, 2]").encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
+    chat = wrote("b", (Message("user", "hi"),))
+    ASKED.clear()
+    assert checked(reward_of(f"{address}/rewards"), [wrote("aa"), chat]) == [4, 1]
+    assert ASKED == [{"query": ["p aa", "b"], "prompts": ["p ", [{"role": "user", "content": "hi"}]]}]
+    assert checked(reward_of(f"{address}/scores"), TWO) == [1, 2]
+    assert checked(reward_of(f"{address}/list"), TWO) == [3, 4.5]
+    assert checked(reward_of(f"{address}/list=-2"), TWO) == [-6, -9]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/error", "did not answer with JSON: HTTP Error 500"),
+        ("/half", "did not answer with JSON: Expecting value"),
+        ("/garbage", "did not answer with JSON: what[?]"),
+        ("/slow", "did not answer with JSON: timed out"),
+        ("/number", r'answered without a list of rewards: expected {"rewards": \[numbers\]}'),
+        ("/other", "answered without a list of rewards"),
+        ("/few", "returned 1 scores for 2 completions"),
+        ("/nan", "returned nan for the completion 'b'"),
+        ("/text", "returned '1' for a score"),
+    ],
+)
+def test_an_address_that_fails(address: str, path: str, words: str) -> None:
+    with pytest.raises(RewardError, match=rf"^{address}{path} {words}[^\n]*$"):
+        checked(HttpReward(address + path, seconds=0.3 if path == "/slow" else 10), TWO)
+
+
+def test_an_address_where_nobody_is() -> None:
+    with pytest.raises(RewardError, match=r"^http://127\.0\.0\.1:9/x did not answer with JSON: .*refused"):
+        HttpReward("http://127.0.0.1:9/x", seconds=5).score(TWO)
+
+
+def test_what_can_be_counted() -> None:
+    """a b a and b a b, a b a again: one of three triples stood there before."""
+    texts = [wrote("a b a b a"), wrote("a b", ended="length")]
+    assert reward_of("repetition").score(texts) == [pytest.approx(1 / 3), 0]
+    assert reward_of("length").score(texts) == [9, 3]
+    assert reward_of("missing-end").score(texts) == [0, 1]
+    assert len(reward_of("gold").score(texts)) == 2
+
+
+def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rules.py").write_text("def short(prompts, texts):\n    return [-len(t) for t in texts]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert reward_of("length=-0.5").score(TWO) == [-1, -0.5]
+    assert reward_of("length=1") == reward_of("length"), "a weight of 1 is none"
+    found = reward_of(["length=3", "rules:short", lengths])
+    assert found.score(TWO) == [3 * 2 - 2 + 4, 3 * 1 - 1 + 3]
+    assert found.name == "3 × length + 1 × rules:short + 1 × lengths"
+    assert reward_of(["length"]) == reward_of("length")
+    own = TextReward("own", lambda c: 7.0)
+    assert reward_of(own) is own
+    assert reward_of([own]) is own
+    with pytest.raises(RewardError, match=r"^bad returned nan"):
+        SumReward(((1.0, own), (2.0, TextReward("bad", lambda c: math.nan)))).score(TWO)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("nowhere/", r"^reward nowhere/: no such folder\. Give a reward model's folder, module:function,"),
+        ("lengthy", "no such folder.*length, repetition, missing-end, gold"),
+        ("length=much", r"^reward length=much: 'much' behind = must be a number, its weight\.$"),
+        ("length=nan", "'nan' behind = must be a number"),
+        ("length=inf", "'inf' behind = must be a number"),
+        ("no_such_module:f", "^reward no_such_module:f: No module named 'no_such_module'"),
+        ("math:no_such_name", "^reward math:no_such_name: module 'math' has no attribute"),
+        ([], "^no reward: name a reward model's folder"),
+        (3, "^3 is no reward: give a reward model"),
+        (None, "^None is no reward"),
+    ],
+)
+def test_a_spec_that_stands_for_nothing(spec: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        reward_of(spec)
+
+
+class Judged:
+    """Two judges who score by length, the second one higher; keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def score_all(self, examples: Any) -> Scores:
+        self.asked = list(examples)
+        one = np.array([float(len(e.text)) for e in self.asked])
+        members = np.stack([one, one + 2])
+        return Scores(members.mean(0), np.zeros(len(one), dtype=bool), members)
+
+
+def test_a_reward_model_scores_texts_with_a_word() -> None:
+    """Members at L and L + 2 have the deviation √2; a text without a word scores −3 and is not read."""
+    judged = Judged()
+    three = [wrote("aaa", prompt=""), wrote("  "), wrote("a", prompt="")]
+    assert reward_of(judged).score(three) == [4, -3, 2]
+    assert len(judged.asked) == 2
+    assert reward_of(judged, caution="minimum").score(three) == [3, -3, 1]
+    assert reward_of(judged, caution=0.5).score(three)[0] == pytest.approx(4 - 0.5 * math.sqrt(2))
+    assert reward_of([judged, "length=2"], caution="minimum").score(three) == [9, 1, 3]
+    assert reward_of(judged).score([wrote(" ")]) == [-3]

@@ -1,0 +1,222 @@
+"""A whole run: it goes on to the same bits, keeps what it had when a reward fails, and ends where it should."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nano import nano
+
+from tastemaker.errors import RewardError, UsageError
+from tastemaker.learning.algorithms import A2C, DPO, GRPO, PPO, RLOO, TRPO, Algorithm, Reinforce, Winners
+from tastemaker.learning.steering import loop
+from tastemaker.learning.steering.drift import Drift
+from tastemaker.learning.steering.scale import Scaling
+from tastemaker.learning.steering.settings import Steering
+from tastemaker.learning.steering.steer import Steered, steer
+from tastemaker.learning.steering.watch import Limits
+from tastemaker.models.policy.policy import Policy
+from tastemaker.models.policy.sampling import Sampling
+
+QUICK = Steering(steps=6, batch=16, measured=8, windows=6)
+NEVER = Limits(drift=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
+CLOCK = {"seconds", "gathering_seconds", "learning_seconds"}
+
+
+class Killed(BaseException):
+    """What ends a run from outside."""
+
+
+def share(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+    """The share of the letter e."""
+    return [text.count("e") / max(len(text), 1) for text in texts]
+
+
+def steered(algorithm: Any = None, reward: Any = share, **how: Any) -> Steered:
+    settings: dict[str, Any] = {"sampling": Sampling(max_tokens=5), "steering": QUICK, "limits": NEVER}
+    algorithm = algorithm or A2C(lr=1e-2)
+    return steer(nano(), reward, ["A", "The"], algorithm=algorithm, **settings | how)
+
+
+def weights(policy: Policy) -> bytes:
+    head = [] if policy.value_head is None else policy.value_head.state_dict().values()
+    return b"".join(t.numpy().tobytes() for t in [*policy.module.state_dict().values(), *head])
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
+
+
+def figures(found: Steered) -> dict[str, Any]:
+    return {k: v for k, v in found.figures.items() if k not in CLOCK}
+
+
+def killing_at(line: str) -> Callable[[str], None]:
+    def say(said: str) -> None:
+        if said.startswith(line):
+            raise Killed
+
+    return say
+
+
+def same(torn: Path, whole: Path, found: Steered, expected: Steered) -> None:
+    assert weights(found.policy) == weights(expected.policy)
+    assert metrics(torn) == metrics(whole)
+    assert figures(found) == figures(expected)
+    assert found.samples == expected.samples
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "how"),
+    [
+        (PPO(lr=1e-2), {"drift": Drift(0.1, target=1.0, horizon=50.0), "scaling": Scaling("running")}),
+        (DPO(lr=1e-2), {"held_out": "length"}),
+        (TRPO(lr=1e-2), {}),
+    ],
+    ids=["ppo", "dpo", "trpo"],
+)
+def test_a_run_that_was_broken_off_ends_in_the_same_bits(
+    algorithm: Algorithm[Any], how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = steered(algorithm, out=tmp_path / "whole", **how)
+    often = loop.SteeringRun.__init__.__kwdefaults__ | {"checkpoint_seconds": 0.0}
+    monkeypatch.setattr(loop.SteeringRun.__init__, "__kwdefaults__", often)
+    with pytest.raises(Killed):
+        steered(algorithm, out=tmp_path / "torn", say=killing_at("step    4"), **how)
+    assert [f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))] == ["2", "3"]
+    found = steered(algorithm, out=tmp_path / "torn", resume=True, **how)
+    same(tmp_path / "torn", tmp_path / "whole", found, expected)
+    again = steered(algorithm, out=tmp_path / "torn", resume=True, **how)
+    assert figures(again) == figures(expected), "a finished run is read back"
+
+
+class Failing:
+    """The share of the letter e, until it was asked so many times; then it fails once."""
+
+    name = "share"
+
+    def __init__(self, at: int) -> None:
+        self.at, self.asked = at, 0
+
+    def score(self, completions: Sequence[Any]) -> list[float]:
+        self.asked += 1
+        if self.asked == self.at:
+            raise RewardError("share has no more answers.")
+        return share([], [c.text for c in completions])
+
+
+@pytest.mark.parametrize("where", ["reward", "held_out", "gold"])
+@pytest.mark.parametrize("at", [2, 5, 8])
+def test_a_reward_that_fails_keeps_the_finished_steps(where: str, at: int, tmp_path: Path) -> None:
+    """Asked once before, once a step, once after: the 5th time is step 4, and three steps are finished."""
+    how: dict[str, Any] = {"scaling": Scaling("running"), "drift": Drift(0.1, target=1.0, horizon=50.0)}
+    others = {"reward": Failing(99), "held_out": Failing(99)}
+    expected = steered(out=tmp_path / "whole", **others | {where: Failing(99)}, **how)
+    with pytest.raises(RewardError, match="no more answers"):
+        steered(out=tmp_path / "torn", **others | {where: Failing(at)}, **how)
+    assert (tmp_path / "torn" / "run" / f"checkpoint-{at - 2:08d}").is_dir()
+    found = steered(out=tmp_path / "torn", resume=True, **others | {where: Failing(99)}, **how)
+    same(tmp_path / "torn", tmp_path / "whole", found, expected)
+
+
+def test_a_run_that_had_ended_by_itself_stays_ended(tmp_path: Path) -> None:
+    """Not drifted in step 1, stopped by its limits after steps 2 and 3, broken off while it is measured."""
+    how: dict[str, Any] = {"limits": Limits(drift=1e-4, patience=2)}
+    with pytest.raises(RewardError):
+        steered(reward=Failing(5), out=tmp_path / "torn", **how)
+    found = steered(reward=Failing(99), out=tmp_path / "torn", resume=True, **how)
+    assert found.figures["steps"] == 3
+    assert found.stopped_because.startswith("the policy drifted ")
+
+
+def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:
+    steered(out=tmp_path / "run")
+    with pytest.raises(UsageError, match="--resume needs the same command: drift"):
+        steered(out=tmp_path / "run", resume=True, drift=Drift(0.5))
+
+
+@pytest.mark.parametrize("algorithm", [Reinforce(baseline="value", lr=1e-2), TRPO(lr=1e-2), GRPO(lr=1e-2, samples=4)])
+def test_the_start_is_not_changed_and_the_same_seed_is_the_same_run(algorithm: Algorithm[Any]) -> None:
+    start = nano()
+    before = weights(start)
+    one = steer(start, share, algorithm=algorithm, steering=QUICK, sampling=Sampling(max_tokens=5), limits=NEVER)
+    two = steer(start, share, algorithm=algorithm, steering=QUICK, sampling=Sampling(max_tokens=5), limits=NEVER)
+    assert weights(start) == before != weights(one.policy) == weights(two.policy)
+    assert (one.policy.value_head is None) == (not algorithm.needs_critic)
+
+
+def test_computed_at_once_changes_nothing_but_rounding() -> None:
+    found = [steered(steering=Steering(steps=2, batch=16, measured=8, windows=1, at_once=n)) for n in (8192, 30)]
+    a, b = (torch.cat([p.flatten() for p in f.policy.module.parameters()]).detach() for f in found)
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+FLIPPED: list[dict[str, Any]] = [
+    {"adam_epsilon": 1e-2},
+    {"clip": 1e-4},
+    {"decay": False},
+    {"critic_factor": 1.0},
+    {"whiten_rewards": True},
+]
+
+
+@pytest.mark.parametrize("setting", FLIPPED, ids=lambda s: next(iter(s)))
+def test_every_detail_matters(setting: dict[str, Any]) -> None:
+    few = {"steps": 4, "batch": 64, "measured": 8, "windows": 1}
+    plain, other = (steered(steering=Steering(**few | more)) for more in ({}, setting))
+    assert weights(plain.policy) != weights(other.policy)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"drift": Drift(0.5)},
+        {"drift": Drift(0.5, estimator="k3")},
+        {"drift": Drift(0.5, where="loss", estimator="k3")},
+        {"drift": Drift(0.5, where="loss", estimator="k2")},
+        {"scaling": Scaling("none")},
+        {"scaling": Scaling("running")},
+        {"scaling": Scaling(clip=0.1)},
+        {"seed": 1},
+        {"sampling": Sampling(max_tokens=5, temperature=0.7)},
+    ],
+    ids=str,
+)
+def test_every_part_matters(how: dict[str, Any]) -> None:
+    few = {"steering": Steering(steps=4, batch=64, measured=8, windows=1)}
+    plain, other = (steered(A2C(lr=1e-2, whiten=False), **few, **more) for more in ({}, how))
+    assert weights(plain.policy) != weights(other.policy)
+
+
+def test_parts_that_contradict_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot"):
+        steered(RLOO(), steering={"batch": 18})
+    with pytest.raises(UsageError, match=r"^trpo keeps near by its trust region"):
+        steered(TRPO(), drift=Drift(where="loss", estimator="k2"))
+    with pytest.raises(UsageError, match=r"^there is no steering setting 'step': choose among steps, batch"):
+        steered(steering={"step": 3})
+    for name, value in (("steps", 0), ("batch", 0), ("windows", 0), ("clip", 0.0), ("adam_epsilon", 0.0)):
+        with pytest.raises(UsageError, match=rf"^{name} {value}: must be "):
+            Steering(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_wild_rate_stops_the_run_with_advice() -> None:
+    found = steered(Reinforce(lr=1e30), steering=Steering(steps=20, batch=16, measured=8, clip=1e30))
+    assert found.stopped_because.startswith("a number was not finite (the ")
+    assert "lower --lr" in found.stopped_because
+
+
+def test_the_best_window_is_returned_and_the_last_one_kept(tmp_path: Path) -> None:
+    """Judged by the share of another letter held out, the first window may be the best."""
+    found = steered(Winners(samples=4, lr=1e-2), held_out=lambda p, t: [-x for x in share(p, t)], out=tmp_path / "run")
+    best, steps = found.figures["best_step"], found.figures["steps"]
+    assert 1 <= best < steps == 6
+    assert weights(Policy.load(tmp_path / "run")) == weights(found.policy)
+    assert weights(Policy.load(tmp_path / "run" / "last")) != weights(found.policy)
+    rows = metrics(tmp_path / "run")
+    held_out = [row["held_out"] for row in rows]
+    assert held_out[best - 1] == max(held_out)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]

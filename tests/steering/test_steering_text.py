@@ -1,0 +1,140 @@
+"""A language model as an algorithm sees it: each token's place, log-probability, entropy and value."""
+
+import pytest
+import torch
+from nano import drawn, nano, uniform
+from tabular import stepper_of
+
+from tastemaker.errors import UsageError
+from tastemaker.learning.algorithms import A2C
+from tastemaker.learning.algorithms.experience import Evaluation, Rollout, apart
+from tastemaker.learning.steering.text import Answers, TextActor
+from tastemaker.models.policy.policy import Policy
+
+DID = Answers(((1, 5, 9), (1,), (1, 7)), ((4, 8), (30, 31, 32), (6,)))
+IS_ACTION = torch.arange(3) < torch.tensor([[2], [3], [1]])
+
+
+def critic(seed: int = 3) -> Policy:
+    """A policy whose value head has learned something."""
+    policy = drawn(nano()).with_value_head()
+    assert policy.value_head is not None
+    torch.nn.init.normal_(policy.value_head.linear.weight, generator=torch.Generator().manual_seed(seed))
+    return policy
+
+
+def rollout() -> Rollout:
+    zeros = torch.zeros(3, 3)
+    rewards = torch.tensor([[0.0, 1, 0], [0, 0, -1], [0.5, 0, 0]])
+    return Rollout(DID, IS_ACTION, zeros, zeros, rewards, torch.ones(3, dtype=torch.bool), torch.arange(3))
+
+
+def by_hand(policy: Policy, temperature: float) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
+    """Log-probabilities, entropies and values of each row alone, by transformers' own pass."""
+    found: tuple[list[list[float]], ...] = ([], [], [])
+    for prompt, tokens in zip(DID.prompts, DID.tokens, strict=True):
+        with torch.no_grad():
+            out = policy.module(input_ids=torch.tensor([[*prompt, *tokens]]), output_hidden_states=True)
+        every = torch.log_softmax(out.logits[0] / temperature, -1)
+        places = [len(prompt) - 1 + k for k in range(len(tokens))]
+        found[0].append([float(every[p, t]) for p, t in zip(places, tokens, strict=True)])
+        found[1].append([float(-(every[p].exp() * every[p]).sum()) for p in places])
+        values = torch.zeros(99) if policy.value_head is None else policy.value_head(out.hidden_states[-1])[0].detach()
+        found[2].append([float(values[p]) for p in places])
+    return found  # type: ignore[return-value]
+
+
+def padded(rows: list[list[float]]) -> torch.Tensor:
+    return torch.tensor([row + [0.0] * (3 - len(row)) for row in rows])
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
+def test_every_number_stands_at_its_token(temperature: float) -> None:
+    policy = critic()
+    found = TextActor(policy, temperature=temperature).evaluate(DID, IS_ACTION)
+    for now, expected in zip(found, by_hand(policy, temperature), strict=True):
+        torch.testing.assert_close(now.detach(), padded(expected), rtol=1e-4, atol=1e-5)
+    assert all(x.requires_grad for x in found)
+
+
+def test_a_fresh_critic_expects_nothing_and_none_expects_zeros() -> None:
+    for policy in (nano().with_value_head(), nano()):
+        actor = TextActor(policy)
+        assert actor.evaluate(DID, IS_ACTION).values.abs().max() == 0
+        assert actor.has_critic == (policy.value_head is not None)
+    policy = drawn(nano())
+    hidden = TextActor(policy.with_value_head())
+    assert hidden.expected(rollout())[0].abs().max() == 0
+
+
+def test_what_a_critic_expects_and_that_nothing_follows_a_text() -> None:
+    actor = TextActor(critic())
+    values, after = actor.expected(rollout())
+    assert torch.equal(values, actor.evaluate(DID, IS_ACTION).values.detach())
+    assert after.tolist() == [0, 0, 0]
+    with pytest.raises(
+        UsageError, match=r"^this algorithm needs a critic, and the policy has none: policy\.with_value"
+    ):
+        TextActor(nano()).expected(rollout())
+
+
+def test_company_and_order_change_nothing() -> None:
+    actor = TextActor(critic())
+    together = actor.evaluate(DID, IS_ACTION)
+    order = torch.tensor([2, 0, 1])
+    for rows in (order, order[:1], order[1:]):
+        alone = actor.evaluate(DID.select(rows), IS_ACTION[rows])
+        for a, b in zip(alone, together, strict=True):
+            torch.testing.assert_close(a, b[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_a_uniform_policy_is_ln_v_undecided() -> None:
+    policy = uniform(nano())
+    found = TextActor(policy, temperature=0.7).evaluate(DID, IS_ACTION)
+    size = torch.tensor(float(len(policy.tokenizer))).log()
+    torch.testing.assert_close(found.entropy[IS_ACTION], size.expand(6))
+    torch.testing.assert_close(found.log_probs[IS_ACTION], -size.expand(6))
+    assert found.entropy[~IS_ACTION].abs().sum() == 0
+
+
+def test_rows_and_parameters() -> None:
+    assert DID.sizes().tolist() == [5, 4, 3]
+    assert DID.texts == [[1, 5, 9, 4], [1, 30, 31], [1, 7]]
+    assert DID.places.tolist() == [2, 3, 4, 5, 6, 8]
+    assert DID.chosen.tolist() == [4, 8, 30, 31, 32, 6]
+    assert DID.select(torch.tensor([1])) == Answers(((1,),), ((30, 31, 32),))
+    policy = critic()
+    actor, experience = TextActor(policy), A2C().credit(TextActor(policy), rollout())
+    assert apart(experience) is experience
+    assert {id(p) for p in actor.policy_parameters()} == {id(p) for p in policy.module.parameters()}
+    assert [p.shape for p in actor.critic_parameters()] == [(1, 32), (1,)]
+    assert TextActor(nano()).critic_parameters() == []
+
+
+def test_parts_of_a_step_over_text_change_nothing() -> None:
+    """Tokens that are computed at once: 12, all but one row, one row each."""
+    found = []
+    for at_once in (12, 9, 1):
+        actor = TextActor(critic())
+        algorithm = A2C(whiten=False, entropy=0.1)
+        experience = algorithm.credit(actor, rollout())
+        measured = stepper_of(actor, at_once=at_once).gradients(experience, algorithm._costs)
+        grads = [
+            p.grad.flatten() for p in [*actor.policy_parameters(), *actor.critic_parameters()] if p.grad is not None
+        ]
+        found.append((torch.cat(grads), measured))
+    for gradient, measured in found[1:]:
+        torch.testing.assert_close(gradient, found[0][0], rtol=1e-3, atol=1e-5)
+        assert measured == pytest.approx(found[0][1], rel=1e-4)
+
+
+def test_temperature_divides_the_gradient_too() -> None:
+    """Of a policy that knows nothing, ∇log π of the logits is (onehot − 1/V)/T."""
+    slopes = []
+    for temperature in (1.0, 2.0):
+        policy = uniform(nano())
+        policy.module.transformer.ln_f.bias.data.fill_(1.0)
+        now: Evaluation = TextActor(policy, temperature=temperature).evaluate(DID, IS_ACTION)
+        slopes.append(torch.autograd.grad(now.log_probs.sum(), policy.module.lm_head.weight)[0])
+    assert slopes[0].abs().max() > 0
+    torch.testing.assert_close(slopes[1], slopes[0] / 2)

@@ -1,0 +1,44 @@
+"""`tastemaker frontier`: a table, one JSON object, three files, and one clear line for what is no steered run."""
+
+import json
+
+import pytest
+from shell import fails
+
+STEPS = 12
+
+
+@pytest.fixture
+def steered(tmp_path):
+    """A run's folder; gold rises as the score does."""
+    folder = tmp_path / "steered"
+    (folder / "run").mkdir(parents=True)
+    rows = [{"step": i + 1, "drift": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1} for i in range(STEPS)]
+    (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    kept = {"score_before": 0.0, "score_after": 2.2, "gold_before": 5.0, "gold_after": 6.1, "drift_before": 0.0}
+    kept |= {"drift_after": 5.5, "algorithm": "ppo", "best_step": 12, "stopped_because": "all steps are done"}
+    settings = {"start": "0123abcd", "reward": "the reward model"}
+    (folder / "steering.json").write_text(json.dumps(kept | {"settings": settings, "samples": []}))
+    return folder
+
+
+def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path):
+    code, out, err = run("frontier", steered, "--json", "--out", tmp_path / "out", "--quiet")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert set(found) == {"runs", "best_of", "notes"}
+    assert found["runs"][0]["verdict"]["name"] == "no sign"
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"frontier.html", "frontier.png", "frontier.json"}
+
+
+def test_the_table(run, steered):
+    code, out, _ = run("frontier", steered)
+    assert code == 0
+    assert "5.00 → 6.10" in out
+    assert "No sign of over-optimisation" in out
+
+
+def test_what_is_wrong_is_one_line(run, steered, tmp_path):
+    fails(run("frontier", tmp_path, "--json"), "no steered run")
+    fails(run("frontier", steered, "--best-of", 4), "--policy", "0123abcd")
+    fails(run("frontier", steered, "--best-of", 4, "--policy", steered), "--reward")
