@@ -16,6 +16,7 @@ from tastemaker.data.playground import gold_score, judgements
 from tastemaker.data.playground.judges import Judge, troubled
 from tastemaker.data.playground.reviews import Language
 from tastemaker.data.rows import to_row
+from tastemaker.demo_steering import steer_demo
 from tastemaker.evaluation.doctor import doctor
 from tastemaker.evaluation.doctor_page import write_doctor_page
 from tastemaker.evaluation.evaluate import evaluate
@@ -42,6 +43,8 @@ SENTENCES: dict[Language, tuple[str, ...]] = {
 }
 _REVIEWS = 20_000
 _PROMPTS, _CHOSEN_OF = 32, 16
+_STEPS = 60
+_FRONTIER = "steered/frontier/frontier.html"
 _SHORT = Sampling(max_tokens=120, min_p=0.03)
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "Chinese"}
 
@@ -78,12 +81,13 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Callable[[str], None])
         write_report(report, folder / language / "report")
         found["languages"][language] = {"kendall_tau_with_gold": recovered}
     found["gpt"] = _gpt(folder, say, texts=texts, seed=seed)
+    found["steered"] = steer_demo(folder, say, steps=_STEPS, seed=seed)
     found["seconds"] = round(time.monotonic() - started, 1)
     say(
         f"\n{found['seconds']:.0f} s in all. Reports: "
-        + ", ".join(str(folder / k / "report/report.html") for k in LANGUAGES)
+        + ", ".join(str(folder / page) for page in (*(f"{k}/report/report.html" for k in LANGUAGES), _FRONTIER))
     )
-    say(f"Let the GPT write:         tastemaker write {folder / 'gpt'} -n 3")
+    say(f"Let the steered GPT write: tastemaker write {folder / 'steered/ppo'} -n 3")
     say(f'Score a text of your own:  tastemaker score {folder / "en/tiny"} "The jokes are hardly funny."')
     return found
 

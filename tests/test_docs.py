@@ -128,11 +128,19 @@ def _commands() -> list[list[str]]:
     return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ tastemaker")]
 
 
+_SHORTER = {"steer": ["--steps", "2", "--batch", "8"], "play": ["--steps", "4000"]}
+"""Options that make a command's run short."""
+
+
 def test_the_readmes_python_runs(little_imdb: Path) -> None:
     tm.pretrain(tm.Documents(["playground:en:300"]), out="gpt")  # as a command before it does, with more of it
     names: dict[str, Any] = {}
+    tm.fit(tm.read("comparisons.jsonl"), out="judged")
+    tm.fit(tm.read("labels.csv"), out="taste")
+    quick = 'tm.Drift(0.1), steering={"steps": 2, "batch": 8, "measured": 8},'
     for block in _blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block.replace("tm.Drift(0.1),", quick), "README.md", "exec"), names)
+    assert names["steered"].figures["steps"] == 2
     assert (little_imdb / "another-folder" / "tastemaker.json").is_file()
 
 
@@ -142,11 +150,14 @@ def test_the_readmes_commands_run(little_imdb: Path, capsys: pytest.CaptureFixtu
         if command[1] == "fetch" or "distilbert-base-uncased" in command:
             continue  # these need a network; their options are checked below
         with pytest.raises(SystemExit) as ended:
-            main(["playground:en:300" if word == "playground" else word for word in command[1:]])
+            words = ["playground:en:300" if word == "playground" else word for word in command[1:]]
+            main([*words, *_SHORTER.get(command[1], ())])
         assert ended.value.code == 0, (command, capsys.readouterr().err)
         ran.append(command[1])
+    steering = ["steer", "write", "frontier", "play", "watch"]
     judging = ["fit", "score", "evaluate", "doctor", "fit", "fit", "fit", "score", "evaluate"]
-    assert ran == [*judging, "pretrain", "write", "write", "evaluate", "pretrain"]
+    assert ran == [*judging, "pretrain", "write", "write", "evaluate", "pretrain", *steering]
+    assert (little_imdb / "frontier" / "frontier.html").is_file()
     assert (little_imdb / "checkup" / "doctor.html").is_file()
     assert (little_imdb / "report" / "report.html").is_file()
 

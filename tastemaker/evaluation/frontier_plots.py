@@ -142,7 +142,8 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
     axes.axhline(0, color=CONSTANT, linewidth=0.8)
     axes.set_ylabel(f"gain in {TITLES[name]} over the start")
     _drift_axis(axes, frontier)
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:  # runs of a few steps have no curves
+        axes.legend()
 
 
 def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str) -> None:

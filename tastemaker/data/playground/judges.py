@@ -7,7 +7,7 @@ dealt out at random. Comparisons and rankings keep their shape then: as many tie
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -172,25 +172,29 @@ def judgements(
     partial: bool = False,
     margins: bool = False,
     prompts: bool = False,
+    texts: Iterable[str] | None = None,
 ) -> list[Judgement]:
     """Return n judgements, each of reviews of its own and by a judge drawn at random; the same for the same seed.
 
     kind: "label", "grade", "rating", "comparison", "ranking", or "mixed" for any of them, equally often.
     answers: how many reviews a ranking is about, or the fewest and the most. top, partial: see `Judge.ranking`.
     margins: comparisons say by how much. prompts: each comparison and ranking answers a prompt of its own.
-    Raises UsageError for what does not exist.
+    texts: what is judged, in the place of reviews of the judgements' own; what a policy wrote, say.
+    Raises UsageError for what does not exist, and for too few texts.
     """
     fewest, most = (answers, answers) if isinstance(answers, int) else answers
     _check_asked(n, kind, judges, fewest, most)
     plan = random.Random(f"kinds {seed}")
     kinds = [(plan.choice(KINDS) if kind == "mixed" else kind, plan.randint(fewest, most)) for _ in range(n)]
     sizes = [{"comparison": 2, "ranking": size}.get(of_kind, 1) for of_kind, size in kinds]
-    texts = iter(reviews(sum(sizes), language=language, seed=seed))
+    judged_texts = iter(texts if texts is not None else reviews(sum(sizes), language=language, seed=seed))
     asked = distinct_prompts(sum(size > 1 for size in sizes) if prompts else 0, language=language, seed=seed)
     rng = random.Random(f"judgements {seed}")
     found = []
     for number, ((of_kind, _), size) in enumerate(zip(kinds, sizes, strict=True)):
-        judge, judged = rng.choice(judges), list(islice(texts, size))
+        judge, judged = rng.choice(judges), list(islice(judged_texts, size))
+        if len(judged) < size:
+            raise UsageError(f"{n} judgements of kind {kind} are about {sum(sizes)} texts: more than were given.")
         prompt = next(asked, None) if size > 1 else None
         answers_of = _answers(judge, judged, rng, prompt, top=top, partial=partial, margins=margins)
         found.append(replace(answers_of[of_kind](), where=f"playground:{number}"))

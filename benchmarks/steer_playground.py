@@ -1,0 +1,107 @@
+"""Steering on the playground: a reward model from simulated judgements, then every algorithm, measured against gold.
+
+    python benchmarks/steer_playground.py --seeds 0 1 2
+    python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo --seeds 0 1 2    # over-optimisation
+
+A tiny GPT is trained once on the playground (or `--policy FOLDER`); for each seed a reward model is fitted on that many
+judgements (rankings of nine, the linear backbone) and another one, on others, watches. Then each algorithm steers the
+GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before and after; best-of-16 stands
+beside. `peak` is the best gold of any window of the run, so that `kept` says what share of it the automatic stop and
+the choice of the best window kept. The last line is one JSON object.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from common import UNSEEN_SEED, spread
+
+import tastemaker as tm
+from tastemaker.data.playground import gold_score, judgements
+
+ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
+SAMPLING = tm.Sampling(max_tokens=100)
+
+
+def _taste(count: int, seed: int, members: int) -> tm.RewardModel:
+    return tm.fit(
+        judgements(count, kind="ranking", answers=9, seed=seed), backbone="linear", seed=seed, members=members
+    )
+
+
+def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
+    lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    gold = [json.loads(line)["gold"] for line in lines]
+    edges = [round(steps * k / windows) for k in range(windows + 1)]
+    return [statistics.fmean(gold[a:b]) for a, b in itertools.pairwise(edges) if a < b <= len(gold)]
+
+
+def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        started = time.perf_counter()
+        found = tm.steer(
+            policy,
+            tastes[0],
+            algorithm=name,
+            held_out=tastes[1],
+            gold="gold",
+            caution=given.caution,
+            drift=tm.Drift(given.drift),
+            sampling=SAMPLING,
+            steering={"steps": given.steps},
+            seed=seed,
+            out=out,
+        )
+        seconds = time.perf_counter() - started
+        peak = max(_windows_of_gold(out, given.steps, tm.Steering().windows))
+    names = ("gold_before", "gold_after", "score_after", "held_out_after", "drift", "distinct", "steps", "length_after")
+    run = {key: found.figures[key] for key in names} | {"seconds": seconds, "peak": peak}
+    run["kept"] = run["gold_after"] / peak
+    sys.stderr.write(json.dumps({"algorithm": name, "seed": seed, "stopped": found.stopped_because, **run}) + "\n")
+    return run
+
+
+def _best_of(policy: tm.Policy, taste: Any, n: int, seed: int) -> float:
+    best = tm.best_of_n(policy, taste, [""] * 128, n=n, sampling=SAMPLING, seed=seed)
+    return statistics.fmean(gold_score(b.completion.text) for b in best)
+
+
+def main() -> None:
+    """Measure, and print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--judgements", type=int, default=2000)
+    parser.add_argument("--algorithms", nargs="+", default=list(ON_POLICY))
+    parser.add_argument("--policy", help="a GPT trained on the playground; left out: one is trained")
+    parser.add_argument("--drift", type=float, default=tm.Drift().weight)
+    parser.add_argument("--steps", type=int, default=tm.Steering().steps)
+    parser.add_argument("--members", type=int, default=1, help="of the reward model's ensemble")
+    parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
+    given = parser.parse_args()
+    policy = tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in given.algorithms}
+    best: list[float] = []
+    for seed in given.seeds:
+        tastes = (_taste(given.judgements, seed, given.members), _taste(given.judgements, seed + UNSEEN_SEED, 1))
+        best.append(_best_of(policy, tastes[0], 16, seed))
+        for name in given.algorithms:
+            runs[name].append(_steered(policy, name, tastes, given, seed))
+    table = {
+        name: {key: spread([run[key] for run in found]) for key in found[0]} for name, found in runs.items() if found
+    }
+    for name, row in table.items():
+        gold, drift = row["gold_after"], row["drift"]
+        sys.stderr.write(f"{name:10} gold {gold['mean']:.2f} {gold['values']}, drift {drift['mean']:.1f}\n")
+    result = {"benchmark": "steer_playground", "judgements": given.judgements, "drift": given.drift, **table}
+    sys.stdout.write(json.dumps(result | {"best_of_16_gold": spread(best)}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
