@@ -3,16 +3,17 @@
     python benchmarks/steer_playground.py --seeds 0 1 2
     python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo --seeds 0 1 2    # over-optimisation
 
-A tiny GPT is trained once on the playground (or `--policy FOLDER`); for each seed a reward model is fitted on that many
-judgements (rankings of nine, the linear backbone) and another one, on others, watches. Then each algorithm steers the
-GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before and after; best-of-16 stands
-beside. `peak` is the best gold of any window of the run, so that `kept` says what share of it the automatic stop and
-the choice of the best window kept. The last line is one JSON object.
+A tiny GPT is trained once on the playground (or `--policy FOLDER`). For each seed a linear reward model is fitted on
+that many judgements, rankings of twenty texts of which the GPT wrote a quarter, and another one, on others, watches.
+Then each algorithm steers the GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before
+and after; best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it
+the automatic stop and the choice of the best window kept. The last line is one JSON object.
 """
 
 import argparse
 import itertools
 import json
+import random
 import statistics
 import sys
 import tempfile
@@ -23,16 +24,21 @@ from typing import Any
 from common import UNSEEN_SEED, spread
 
 import tastemaker as tm
-from tastemaker.data.playground import gold_score, judgements
+from tastemaker.data.playground import gold_score, judgements, reviews
 
 ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(max_tokens=100)
+RANKED = 20
+"""Texts in a judgement."""
 
 
-def _taste(count: int, seed: int, members: int) -> tm.RewardModel:
-    return tm.fit(
-        judgements(count, kind="ranking", answers=9, seed=seed), backbone="linear", seed=seed, members=members
-    )
+def _taste(policy: tm.Policy, count: int, seed: int, members: int = 1) -> tm.RewardModel:
+    own = [c.text for c in policy.complete("", samples=count * RANKED // 4, sampling=SAMPLING, seed=seed)]
+    texts = list(dict.fromkeys([text for text in own if text.strip()] + reviews(count * RANKED, seed=seed)))
+    texts = texts[: count * RANKED]
+    random.Random(seed).shuffle(texts)
+    said = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
+    return tm.fit(said, backbone="linear", seed=seed, members=members)
 
 
 def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
@@ -89,8 +95,9 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in given.algorithms}
     best: list[float] = []
     for seed in given.seeds:
-        tastes = (_taste(given.judgements, seed, given.members), _taste(given.judgements, seed + UNSEEN_SEED, 1))
-        best.append(_best_of(policy, tastes[0], 16, seed))
+        taste = _taste(policy, given.judgements, seed, given.members)
+        tastes = (taste, _taste(policy, given.judgements, seed + UNSEEN_SEED))
+        best.append(_best_of(policy, taste, 16, seed))
         for name in given.algorithms:
             runs[name].append(_steered(policy, name, tastes, given, seed))
     table = {

@@ -12,7 +12,7 @@ from tastemaker.models.policy.policy import Policy
 from tastemaker.models.policy.sampling import Sampling
 from tastemaker.models.reward_model import RewardModel
 
-ALGORITHMS = ("ppo", "rloo")
+ALGORITHMS = ("ppo", "grpo")
 _LONG = Sampling(max_tokens=100)
 _NS, _POOL = (1, 2, 4, 8, 16), 256
 

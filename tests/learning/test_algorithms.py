@@ -130,12 +130,12 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
     """Σ (1/n)·A·(onehot − π) by hand; the entropy bonus adds its own gradient."""
     actor = table()
     rollout = rollout_of(actor)
-    experience = Reinforce().credit(actor, rollout)
+    experience = Reinforce(entropy=0.0).credit(actor, rollout)
     states, actions = (x[rollout.is_action] for x in (rollout.did.states, rollout.did.actions))
     policy = torch.softmax(actor.logits.detach(), -1)
     each = (torch.eye(4).double()[actions] - policy[states]) * experience.advantages[rollout.is_action][:, None]
     expected = torch.zeros(3, 4).double().index_add_(0, states, each / len(states))
-    torch.testing.assert_close(slopes(table(), Reinforce(), rollout)[0], expected)
+    torch.testing.assert_close(slopes(table(), Reinforce(entropy=0.0), rollout)[0], expected)
     every = torch.log_softmax(actor.logits.detach(), -1)
     entropy = -(policy * every).sum(-1, keepdim=True)
     bonus = -policy * (every + entropy)

@@ -33,7 +33,7 @@ class A2C:
     lam: float = 1.0
     whiten: bool = True
     value_weight: float = 0.5
-    entropy: float = 0.0
+    entropy: float = 0.01
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")

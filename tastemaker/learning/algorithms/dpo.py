@@ -36,7 +36,7 @@ class DPO:
 
     samples: int = 4
     beta: float = 0.1
-    lr: float = 5e-4
+    lr: float = 1e-4
     passes: int = 2
     minibatches: int = 2
 

@@ -41,7 +41,7 @@ class GRPO:
     passes: int = 2
     minibatches: int = 2
     most_kl: float = 0.05
-    entropy: float = 0.0
+    entropy: float = 0.01
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")

@@ -45,7 +45,7 @@ class PPO:
     most_kl: float = 0.05
     whiten: bool = True
     value_weight: float = 0.5
-    entropy: float = 0.0
+    entropy: float = 0.01
     value_clip: float = math.inf
 
     def __post_init__(self) -> None:

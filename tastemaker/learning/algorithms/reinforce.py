@@ -43,7 +43,7 @@ class Reinforce:
     baseline: Literal["none", "mean", "value"] = "mean"
     lr: float = 2e-3
     gamma: float = 1.0
-    entropy: float = 0.0
+    entropy: float = 0.01
     whiten: bool = False
     value_weight: float = 0.5
 

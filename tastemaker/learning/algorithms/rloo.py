@@ -29,12 +29,12 @@ class RLOO:
     needs_critic: ClassVar[bool] = False
 
     samples: int = 4
-    lr: float = 2e-3
+    lr: float = 1e-3
     passes: int = 1
     minibatches: int = 1
     clip: float = 0.2
     most_kl: float = math.inf
-    entropy: float = 0.0
+    entropy: float = 0.02
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
