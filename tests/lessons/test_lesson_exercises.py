@@ -1,0 +1,91 @@
+"""The exercises: a right solution passes, and an empty or a wrong one is told what is wrong with it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOLUTIONS = Path(__file__).parent / "solutions"
+EXERCISES = ("returns", "gae", "log_prob", "clipped_objective", "kl", "group_advantages")
+
+# exercise, what is right in its solution, what is wrong instead, what the learner must be told
+WRONG = [
+    ("returns", "r[:, t] + gamma * R_next", "r.sum(dim=1)", "nothing is discounted: returns(r=[[1, 1, 1]], gamma=1)"),
+    ("returns", "gamma * R_next", "R_next", "when rewards are discounted"),
+    ("returns", "return R", "return R[0]", "must have the shape [1, 3], yours has [3]"),
+    ("gae", " * ~terminated", " * ~ended", "when an episode is cut in the middle, not terminated"),
+    ("gae", " * ~ended[:, t]", "", "when an episode terminates in the middle"),
+    ("gae", "gamma * lam * A_next", "gamma * A_next", "when lam is 0, so that only δ counts"),
+    ("log_prob", "return log_pi", "return log_pi.exp()", "is [-0.6931], yours is [0.5]"),
+    ("log_prob", "below - below.exp()", "logits - logits.exp()", "when logits are large (e^1000 is infinite)"),
+    ("clipped_objective", "torch.minimum(ratio * A, ", "(", "it must still be pulled back"),
+    ("clipped_objective", "log_pi - log_pi_old", "log_pi_old - log_pi", "a good action is already twice as likely"),
+    ("kl", "log_pi - log_ref", "log_ref - log_pi", "is [0.6931], yours is [-0.6931]"),
+    ("kl", "log_ref - log_pi\n", "log_pi - log_ref\n", "when π(a) = 1/2, ref(a) = 1/4: k3("),
+    ("group_advantages", "R.shape[1] - 1", "R.shape[1]", "when there are two prompts of three answers"),
+    ("group_advantages", "torch.where(deviation > 0, centred / deviation.clamp(min=1e-12), 0.0)", "centred / deviation",
+     "when all returns are equal: group_standardised(R=[[2, 2]]) is [[0, 0]], yours is [[nan, nan]]"),
+]  # fmt: skip
+
+
+def check(*words: str) -> tuple[int, str]:
+    """Run lessons/check.py; return its exit code and the last line of what it said."""
+    command = [sys.executable, str(ROOT / "lessons" / "check.py"), *words]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    return ran.returncode, ran.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def grade() -> object:
+    """The function that the command line calls, so that not every case starts Python anew."""
+    from lesson_files import load
+
+    return load(ROOT / "lessons" / "check.py").grade
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_right_solution_passes(name: str, grade: object) -> None:
+    assert grade(name, SOLUTIONS / f"solved_{name}.py") is None
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_empty_exercise_does_not(name: str, grade: object) -> None:
+    said = grade(name, ROOT / "lessons" / "exercises" / f"{name}.py")
+    assert said.endswith(" is not filled in yet")
+
+
+@pytest.mark.parametrize(("name", "right", "wrong", "told"), WRONG)
+def test_a_wrong_solution_is_told_why(
+    name: str, right: str, wrong: str, told: str, grade: object, tmp_path: Path
+) -> None:
+    text = (SOLUTIONS / f"solved_{name}.py").read_text(encoding="utf-8")
+    assert right in text
+    (tmp_path / "mine.py").write_text(text.replace(right, wrong), encoding="utf-8")
+    said = grade(name, tmp_path / "mine.py")
+    assert told in said
+    assert "\n" not in said
+
+
+def test_a_mistake_that_raises_is_told_too(grade: object, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def returns(r, gamma):\n    return r + undefined\n")
+    said = grade("returns", tmp_path / "mine.py")
+    assert "returns(r=[[1, 1, 1]], gamma=1) raised NameError: name 'undefined' is not defined" in said
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    assert check("gae", str(SOLUTIONS / "solved_gae.py")) == (0, "gae: right")
+    assert check("gae") == (1, "gae: gae is not filled in yet")
+    code, said = check("gae", str(tmp_path / "absent.py"))
+    assert code == 1
+    assert "absent.py cannot be read" in said
+
+
+def test_the_listing_names_every_file() -> None:
+    command = [sys.executable, str(ROOT / "lessons" / "check.py")]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    files = [*(ROOT / "lessons" / "exercises").glob("*.py"), *(ROOT / "lessons" / "bugs").glob("*.py")]
+    assert len(files) == 9
+    assert [path.name for path in files if path.relative_to(ROOT).as_posix() not in listed] == []
