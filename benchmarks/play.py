@@ -1,4 +1,4 @@
-"""What environments are solved by: the known settings, seed by seed, one after another, on one thread.
+"""What the known settings reach: environment by environment and seed by seed, on one thread.
 
     python benchmarks/play.py                                      # CartPole-v1 by every algorithm, PPO on the others
     python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2

@@ -18,8 +18,9 @@ Examples:
 
   tastemaker play Acrobot-v1 --algorithm trpo --steps 200000 --set most_kl=0.02 --json
 
-CartPole-v1, Acrobot-v1, LunarLander-v3, Pendulum-v1 and MountainCarContinuous-v0 need no settings. One of your own is
-written module:Name-v0. DIR gets the player (see `tastemaker watch`), a learning curve and a GIF of an episode.
+PPO has settings of its own for CartPole-v1, Acrobot-v1, LunarLander-v3, Pendulum-v1 and MountainCarContinuous-v0, the
+other algorithms for CartPole-v1; all else begins with a default that was measured on none. An environment of your own
+is written module:Name-v0. DIR gets the player (see `tastemaker watch`), a learning curve and a GIF of an episode.
 """
 
 
@@ -27,7 +28,7 @@ written module:Name-v0. DIR gets the player (see `tastemaker watch`), a learning
 class Course:
     """How long and how fast."""
 
-    steps: Annotated[int | None, typer.Option(help="Environment steps in all; left out: what is known to do.")] = None
+    steps: Annotated[int | None, typer.Option(help="Environment steps in all; left out: as many as its settings say.")] = None
     envs: Annotated[int | None, typer.Option(help="Environments that are played at once.")] = None
     lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
     set: Annotated[

@@ -60,7 +60,7 @@ def test_amounts_are_learned() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_ppo_solves_cartpole_without_a_flag(seed: int) -> None:
+def test_ppo_learns_cartpole_without_a_flag(seed: int) -> None:
     assert play("CartPole-v1", seed=seed).mean_return == 500
 
 

@@ -36,11 +36,11 @@ _KNOWN: dict[str, dict[str, Known]] = {
         ),
         "a2c": (
             A2C(lr=3e-3, gamma=0.99, lam=0.9),
-            Playing(steps=300_000, envs=32, rollout=16, normalise_observations=False),
+            Playing(steps=500_000, envs=32, rollout=16, normalise_observations=False),
         ),
         "trpo": (
             TRPO(lr=2e-3, gamma=0.99, lam=0.95, critic_passes=10),
-            Playing(steps=150_000, envs=32, rollout=32, normalise_observations=False),
+            Playing(steps=80_000, envs=32, rollout=32, normalise_observations=False),
         ),
         "ppo": (
             PPO(lr=2e-3, gamma=0.99, lam=0.95, passes=10, minibatches=1),
@@ -50,13 +50,13 @@ _KNOWN: dict[str, dict[str, Known]] = {
     "Acrobot-v1": {
         "ppo": (
             PPO(lr=1e-3, gamma=0.99, lam=0.94, passes=4, minibatches=4),
-            Playing(steps=500_000, envs=16, rollout=256),
+            Playing(steps=400_000, envs=16, rollout=256),
         ),
     },
     "LunarLander-v3": {
         "ppo": (
             PPO(lr=1e-3, gamma=0.999, lam=0.98, passes=4, minibatches=16, entropy=0.01),
-            Playing(steps=1_000_000, envs=16, rollout=512),
+            Playing(steps=500_000, envs=16, rollout=512),
         ),
     },
     "Pendulum-v1": {
@@ -67,15 +67,15 @@ _KNOWN: dict[str, dict[str, Known]] = {
     },
     "MountainCarContinuous-v0": {
         "ppo": (
-            PPO(lr=1e-3, gamma=0.999, lam=0.95, passes=10, minibatches=8),
-            Playing(steps=100_000, envs=8, rollout=256),
+            PPO(lr=3e-4, gamma=0.9999, lam=0.9, passes=10, minibatches=8),
+            Playing(steps=100_000, envs=8, rollout=256, log_sd=1.0),
         ),
     },
 }
 
 
 def known(environment: str, algorithm: str) -> Known:
-    """Return what to play an environment with: settings that are known to solve it, or a sensible default.
+    """Return what to play an environment with: the settings measured on it, or a default that was measured on none.
 
     Raises UsageError for an algorithm that does not exist, or that compares completions of one prompt.
     """

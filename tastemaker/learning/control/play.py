@@ -77,10 +77,11 @@ def play(
     """Teach a policy to play a Gymnasium environment.
 
     environment: its name, such as CartPole-v1, or module:Name-v0 for one of your own; options: its own, such as
-    {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name, whose settings are then those known
-    to solve the environment, a default where none are. playing: settings of `Playing` that replace the known ones;
-    steps, envs: two of them. episodes: played at the end, each action the likeliest one (amounts: the mean), to say how
-    well the policy does. out: the folder for the player, its learning curve and a GIF of an episode.
+    {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name, whose settings are then those of
+    `known` for the environment, a default that was measured on none where it has none. playing: settings of `Playing`
+    that replace those; steps, envs: two of them. episodes: played at the end, each action the likeliest one (amounts:
+    the mean), to say how well the policy does. out: the folder for the player, its learning curve and a GIF of an
+    episode.
     Raises UsageError for what cannot be played, MissingExtra for a library that is not there, TrainingError for an
     environment that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be written.
     """
@@ -175,7 +176,7 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
-    """Return an algorithm as it is known to solve an environment, some settings replaced. Raises UsageError."""
+    """Return an algorithm with the settings of `known` for an environment, some replaced. Raises UsageError."""
     settings = asdict(known(environment, name)[0])  # type: ignore[call-overload]  # every algorithm is a dataclass
     return algorithm_named(name, **settings | dict(given))
 

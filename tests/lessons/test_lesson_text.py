@@ -1,0 +1,46 @@
+"""Lesson 7 steers a GPT, and the library's pieces give the numbers that lesson 6's give."""
+
+import sys
+
+import pytest
+import torch
+from lesson_files import LESSONS
+
+
+@pytest.fixture
+def lesson(monkeypatch):
+    monkeypatch.syspath_prepend(str(LESSONS))
+    import lesson7_from_cartpole_to_text as found
+
+    yield found
+    for name in ("lesson6_ppo", "lesson7_from_cartpole_to_text"):
+        sys.modules.pop(name, None)
+
+
+def test_advantages_are_equal(lesson):
+    """Rows of 3, 1 and 4 tokens; γ = λ = 1: A_t is what is still to come, less V_t."""
+    is_action = torch.arange(4) < torch.tensor([[3], [1], [4]])
+    r, V = (torch.randn(3, 4, generator=torch.Generator().manual_seed(s)) * is_action for s in (0, 1))
+    one, other = (lesson.advantages(r, V, is_action, own=own) for own in (True, False))
+    torch.testing.assert_close(one, other)
+    torch.testing.assert_close(one[1, 0], r[1, 0] - V[1, 0])
+    torch.testing.assert_close(one[0, 1], r[0, 1] + r[0, 2] - V[0, 1])
+    assert (one[~is_action] == 0).all()
+
+
+def test_costs_are_equal(lesson):
+    now, before, A = (torch.randn(50, generator=torch.Generator().manual_seed(s)) for s in (0, 1, 2))
+    torch.testing.assert_close(*(lesson.cost(now, before, A, own=own) for own in (True, False)))
+
+
+def test_a_run_with_its_own_pieces_is_the_same_run(lesson):
+    found = [lesson.train(0, own=own, reviews=300, rollouts=3) for own in (True, False)]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[0]["drift"] > 0.1, "it has moved"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_it_learns_to_write_well(lesson, seed):
+    found = lesson.train(seed, own=False)
+    assert found["score_after"] > found["score_before"] + 0.4
