@@ -28,7 +28,9 @@ is written module:Name-v0. DIR gets the player (see `tastemaker watch`), a learn
 class Course:
     """How long and how fast."""
 
-    steps: Annotated[int | None, typer.Option(help="Environment steps in all; left out: as many as its settings say.")] = None
+    steps: Annotated[
+        int | None, typer.Option(help="Environment steps in all; left out: as many as its settings say.")
+    ] = None
     envs: Annotated[int | None, typer.Option(help="Environments that are played at once.")] = None
     lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
     set: Annotated[
