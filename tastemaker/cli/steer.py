@@ -27,7 +27,7 @@ missing-end, gold (the playground's truth); =NUMBER behind one is its weight, an
 class Course:
     """How long and how fast."""
 
-    steps: Annotated[int, typer.Option(help="Rollouts, each followed by an update.")] = 120
+    steps: Annotated[int, typer.Option(help="Rollouts, each followed by an update.")] = 150
     batch: Annotated[int, typer.Option(help="Completions a rollout.")] = 128
     lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
     set: Annotated[list[str] | None, typer.Option(help="A setting of the algorithm: NAME=VALUE, such as clip=0.1.")] = (

@@ -28,7 +28,7 @@ class A2C:
     needs_critic: ClassVar[bool] = True
     samples: ClassVar[int] = 1
 
-    lr: float = 2e-3
+    lr: float = 1e-3
     gamma: float = 1.0
     lam: float = 1.0
     whiten: bool = True

@@ -37,7 +37,7 @@ class GRPO:
     samples: int = 8
     normalise: Literal["group", "dr"] = "group"
     clip: float = 0.2
-    lr: float = 1e-3
+    lr: float = 5e-4
     passes: int = 2
     minibatches: int = 2
     most_kl: float = 0.05

@@ -37,7 +37,7 @@ class PPO:
     samples: ClassVar[int] = 1
 
     clip: float = 0.2
-    lr: float = 1e-3
+    lr: float = 5e-4
     passes: int = 2
     minibatches: int = 2
     gamma: float = 1.0

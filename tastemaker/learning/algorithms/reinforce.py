@@ -41,7 +41,7 @@ class Reinforce:
     samples: ClassVar[int] = 1
 
     baseline: Literal["none", "mean", "value"] = "mean"
-    lr: float = 2e-3
+    lr: float = 1e-3
     gamma: float = 1.0
     entropy: float = 0.01
     whiten: bool = False

@@ -17,7 +17,7 @@ class Steering:
     run is judged. measured: completions before and after. at_once: tokens that are computed at once.
     """
 
-    steps: int = 120
+    steps: int = 150
     batch: int = 128
     clip: float = 1.0
     adam_epsilon: float = 1e-5

@@ -41,7 +41,7 @@ class Limits:
 
     drift: float = 60.0
     distinct: float = 0.3
-    pairs: float = 0.3
+    pairs: float = 0.1
     held_out: float = 0.15
     patience: int = 2
 
