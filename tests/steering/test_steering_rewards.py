@@ -3,6 +3,7 @@
 import http.server
 import json
 import math
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -238,3 +239,17 @@ def test_a_reward_model_scores_texts_with_a_word() -> None:
     assert reward_of(judged, caution=0.5).score(three)[0] == pytest.approx(4 - 0.5 * math.sqrt(2))
     assert reward_of([judged, "length=2"], caution="minimum").score(three) == [9, 1, 3]
     assert reward_of(judged).score([wrote(" ")]) == [-3]
+
+
+def test_an_address_keeps_its_query_and_a_weight_stands_behind_it() -> None:
+    assert reward_of("http://host/score?key=abc").name == "http://host/score?key=abc"
+    assert reward_of("http://host/score?key=abc=0.5").name == "0.5 × http://host/score?key=abc"
+
+
+def test_a_function_in_the_working_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_rules_here.py").write_text(
+        "def short(prompts, completions):\n    return [-len(c) for c in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert reward_of("own_rules_here:short").score(TWO) == [-2, -1]

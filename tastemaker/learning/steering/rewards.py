@@ -16,6 +16,7 @@
 import http.client
 import json
 import math
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from tastemaker.models.scores import Caution
 _WORST = -3.0
 """The score of a completion without a word: three standard deviations below an anchored model's reference texts."""
 _MOST_BYTES = 2**26
+_ADDRESS = ("http://", "https://")
 
 
 class Reward(Protocol):
@@ -215,20 +217,22 @@ def _weighed(spec: Any, caution: Caution) -> tuple[float, Reward]:
         return 1.0, reward_of(spec, caution=caution)
     text, weight = str(spec), 1.0
     if "=" in text and not Path(text).exists():
-        text, _, number = text.rpartition("=")
+        before, _, number = text.rpartition("=")
         try:
-            weight = float(number)
+            text, weight = before, float(number)
             if not math.isfinite(weight):
                 raise ValueError
         except ValueError:
-            raise UsageError(f"reward {spec}: {number!r} behind = must be a number, its weight.") from None
+            if not before.startswith(_ADDRESS):
+                raise UsageError(f"reward {spec}: {number!r} behind = must be a number, its weight.") from None
+            text, weight = str(spec), 1.0  # an address with a query of its own
     return weight, _named(text, caution)
 
 
 def _named(text: str, caution: Caution) -> Reward:
     if text in _COUNTED:
         return TextReward(text, _COUNTED[text])
-    if text.startswith(("http://", "https://")):
+    if text.startswith(_ADDRESS):
         return HttpReward(text)
     if Path(text).is_dir():
         return ModelReward(RewardModel.load(text), text, caution)
@@ -238,6 +242,8 @@ def _named(text: str, caution: Caution) -> Reward:
             f"reward {text}: no such folder. Give a reward model's folder, module:function, an http address, "
             f"or one of {', '.join(_COUNTED)}."
         )
+    if str(Path.cwd()) not in sys.path:  # as `python -m` finds what lies where it is called
+        sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
