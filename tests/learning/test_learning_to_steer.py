@@ -97,7 +97,7 @@ def share(prompts: Any, texts: list[str]) -> list[float]:
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
 def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
-    """A GPT that knows nothing writes it 2 % of the time; twelve rollouts of 64 texts later several times as often."""
+    """A GPT that knows nothing writes it 2 % of the time; 24 rollouts of 64 texts later several times as often."""
     algorithm = replace(algorithm, most_kl=0.05) if algorithm.name == "trpo" else replace(algorithm, lr=1e-2)
     found = steer(
         nano(seed=seed),
@@ -105,7 +105,7 @@ def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
         algorithm=algorithm,
         drift=Drift(0.0),
         sampling=Sampling(max_tokens=6),
-        steering=Steering(steps=12, batch=64, measured=64, windows=3),
+        steering=Steering(steps=24, batch=64, measured=64, windows=6),
         limits=Limits(drift=1e9, distinct=0.0, pairs=0.0),
         seed=seed,
     )
