@@ -7,7 +7,7 @@ import typer
 
 from tastemaker.cli import options as o
 
-EXAMPLE = """The whole loop on an invented world of film reviews whose true score is known; about a minute, no download.
+EXAMPLE = """The whole loop on an invented world of film reviews whose true score is known; four minutes, no download.
 
 Example:
 
