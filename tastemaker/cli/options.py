@@ -39,6 +39,8 @@ RatingColumn = Annotated[str | None, typer.Option(help="The column that holds a 
 Positive = Annotated[str | None, typer.Option(help="Which label value means positive, where it is not obvious.")]
 Scale = Annotated[str | None, typer.Option(help="The scale of the grades or ratings: LOWEST,HIGHEST such as 1,5.")]
 
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")]
 Format = Annotated[
     str | None, typer.Option(help="The shape of the rows, where it is not recognised: hh, pandalm, table …")
 ]
@@ -182,6 +184,20 @@ def two_numbers(option: str, text: str) -> tuple[int, int]:
     except ValueError:
         raise UsageError(f"{option} {text!r}: two whole numbers with a comma between, such as 1,5.") from None
     return first, second
+
+
+def settings(option: str, given: Sequence[str] | None) -> dict[str, Any]:
+    """Return NAME=VALUE settings; a value that is no JSON is a word. Raises UsageError for one without a value."""
+    found: dict[str, Any] = {}
+    for setting in given or ():
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"{option} {setting}: write NAME=VALUE, such as gamma=0.99.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def say(text: str) -> None:

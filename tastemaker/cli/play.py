@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -49,8 +49,8 @@ def play(
     episodes: Annotated[int, typer.Option(help="Episodes that are played at the end to measure.")] = 100,
     out: Annotated[Path | None, typer.Option(help="The folder that the player is saved in.")] = None,
     seed: o.Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
+    resume: o.Resume = False,
+    overwrite: o.Overwrite = False,
     config: o.Config = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -60,7 +60,7 @@ def play(
     from tastemaker.learning.control.play import play as learn
     from tastemaker.learning.control.settings import Playing
 
-    given = _settings("--set", course.set) | ({} if course.lr is None else {"lr": course.lr})
+    given = o.settings("--set", course.set) | ({} if course.lr is None else {"lr": course.lr})
     of_playing = {name: value for name, value in given.items() if name in Playing.__dataclass_fields__}
     of_algorithm = {name: value for name, value in given.items() if name not in of_playing}
     played = learn(
@@ -69,7 +69,7 @@ def play(
         steps=course.steps,
         envs=course.envs,
         playing=of_playing,
-        options=_settings("--option", course.option),
+        options=o.settings("--option", course.option),
         seed=seed,
         episodes=episodes,
         out=out,
@@ -83,24 +83,6 @@ def play(
     o.say(str(played))
     if out is not None:
         o.say(f"Watch it:  tastemaker watch {out}")
-
-
-def _settings(option: str, given: list[str] | None) -> dict[str, Any]:
-    """Return NAME=VALUE settings; a value that is no JSON is a word."""
-    import json
-
-    from tastemaker.errors import UsageError
-
-    found: dict[str, Any] = {}
-    for setting in given or ():
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"{option} {setting}: write NAME=VALUE, such as gamma=0.99.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
 
 
 play.__doc__ = EXAMPLE

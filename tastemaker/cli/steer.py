@@ -55,6 +55,24 @@ class Asked:
     prompt_column: o.PromptColumn = None
     chat: Annotated[bool, typer.Option("--chat", help="The prompts are what a user says, to be answered.")] = False
 
+    def read(self, model: str, seed: int) -> list[Any]:
+        """Return the prompts, openings being counted in the model's tokens. Raises UsageError for what contradicts."""
+        from tastemaker.errors import UsageError
+        from tastemaker.learning.steering.prompts import openings_from, prompts_from
+        from tastemaker.models.policy.policy import Policy
+
+        if self.prompts is None:
+            if self.opening or self.chat:
+                raise UsageError("--opening and --chat are about --prompts: name a file or source.")
+            return [""]
+        if self.opening is None:
+            return prompts_from(Path(self.prompts), limit=self.limit, prompt_column=self.prompt_column, chat=self.chat)
+        if self.chat or self.prompt_column:
+            raise UsageError("an --opening is continued: leave out --chat and --prompt-column.")
+        length = o.two_numbers("--opening", self.opening)
+        reader = Policy.load(model).reader
+        return list(openings_from(self.prompts, reader, length, limit=self.limit, seed=seed, split=self.split))
+
 
 @o.gathers(course=Course, asked=Asked)
 def steer(
@@ -74,28 +92,19 @@ def steer(
     caution: Annotated[str, typer.Option(help="Of an ensemble: λ of mean − λ·standard deviation, or minimum.")] = "0",
     seed: o.Seed = 0,
     device: o.Device = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")] = False,
+    resume: o.Resume = False,
+    overwrite: o.Overwrite = False,
     config: o.Config = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Teach a GPT to write what scores well."""
     import tastemaker as tm
-    from tastemaker.learning.steering.prompts import prompts_from
 
-    policy = tm.Policy.load(model)
-    for line in policy.notes:
-        o.note(line, quiet=quiet)
-    prompts: Any = [""]
-    if asked.prompts is not None:
-        how: dict[str, Any] = {"prompt_column": asked.prompt_column, "chat": asked.chat, "split": asked.split}
-        opening = o.two_numbers("--opening", asked.opening) if asked.opening else None
-        prompts = prompts_from(asked.prompts, policy, opening=opening, limit=asked.limit, seed=seed, **how)
     steered = tm.steer(
-        policy,
+        model,
         list(reward),
-        prompts,
+        asked.read(model, seed),
         algorithm=_algorithm(algorithm, course),
         drift=tm.Drift(course.drift, course.drift_in, _ESTIMATOR[course.drift_in], course.drift_target),
         sampling=tm.Sampling(temperature=course.temperature, max_tokens=course.max_tokens),
@@ -134,21 +143,10 @@ _ESTIMATOR: dict[str, Any] = {"reward": "k1", "loss": "k2"}
 
 def _algorithm(name: str, course: Course) -> Any:
     """Return the algorithm with what the command line set of it."""
-    import json
-
-    from tastemaker.errors import UsageError
     from tastemaker.learning.algorithms import algorithm_named
 
-    settings: dict[str, Any] = {} if course.lr is None else {"lr": course.lr}
-    for given in course.set or ():
-        key, equals, value = given.partition("=")
-        if not equals:
-            raise UsageError(f"--set {given}: write NAME=VALUE, such as clip=0.1.")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
-    return algorithm_named(name, **settings)
+    lr = {} if course.lr is None else {"lr": course.lr}
+    return algorithm_named(name, **lr | o.settings("--set", course.set))
 
 
 steer.__doc__ = EXAMPLE

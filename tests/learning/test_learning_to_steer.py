@@ -48,7 +48,7 @@ def settled(algorithm: Any, drift: Drift, *, steps: int = 160, count: int = 512)
     price = drift.weight if drift.where == "reward" else 0.0
     for step in range(steps):
         rate = 0.1 * (1 - step / steps)
-        penalty = drift.penalty(drift.weight, 1.0)
+        penalty = drift.penalty(drift.weight)
         stepper = stepper_of(table, rate=rate, optimizer=optimizer, penalty=penalty, generator=generator)
         rollout = gathered(table, count, algorithm.samples, price, generator)
         algorithm.update(table, algorithm.credit(table, rollout), stepper)

@@ -24,7 +24,7 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     zeros = torch.zeros(1, 1)
     experience = Experience(None, zeros == 0, zeros, logs[1], zeros, zeros)
     now = Evaluation(logs[0], zeros, zeros)
-    found = [float(Drift(where=w, estimator="k3").penalty(0.3, 2.0)(experience, now)) for w in ("loss", "reward")]  # type: ignore[arg-type]
+    found = [float(Drift(where=w, estimator="k3").penalty(0.6)(experience, now)) for w in ("loss", "reward")]  # type: ignore[arg-type]
     assert found == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
 
 

@@ -56,9 +56,9 @@ class Drift:
         error = min(max(drift / self.target - 1, -_STEEPEST), _STEEPEST)
         return weight * (1 + error * completions / self.horizon)
 
-    def penalty(self, weight: float, scale: float) -> "Penalty":
+    def penalty(self, weight: float) -> "Penalty":
         """Return what drift in the loss costs each action; nothing where it is in the reward."""
-        return Penalty(self, weight * scale if self.where == "loss" else 0.0)
+        return Penalty(self, weight if self.where == "loss" else 0.0)
 
 
 @dataclass(frozen=True)

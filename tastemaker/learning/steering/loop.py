@@ -119,7 +119,7 @@ class SteeringRun:
             clip=steering.clip,
             generator=generator,
             at_once=steering.at_once,
-            penalty=self.world.drift.penalty(standing.weight, 1.0),
+            penalty=self.world.drift.penalty(standing.weight),
         )
         experience = self.algorithm.credit(self.actor, gathered.rollout)
         metrics = self.algorithm.update(self.actor, experience, stepper)

@@ -174,6 +174,15 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
     return [float(value) for value in found]
 
 
+def identity(reward: Reward) -> Any:
+    """Return what tells a reward from another, JSON-ready: its name, and the digests of a reward model's weights."""
+    if isinstance(reward, SumReward):
+        return [[weight, identity(part)] for weight, part in reward.parts]
+    if isinstance(reward, ModelReward) and isinstance(reward.model, RewardModel):
+        return [reward.name, reward.model.contract.weights]
+    return reward.name
+
+
 def repeated(completion: Completion) -> float:
     """Return the share of a text's word triples that stood there before, 0 … 1."""
     words = completion.text.split()

@@ -21,7 +21,7 @@ from tastemaker.learning.pretrain import weights_digest
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.steering.drift import Drift
 from tastemaker.learning.steering.loop import SteeringRun
-from tastemaker.learning.steering.rewards import Reward, reward_of
+from tastemaker.learning.steering.rewards import Reward, identity, reward_of
 from tastemaker.learning.steering.scale import Scale, Scaling
 from tastemaker.learning.steering.settings import Steering
 from tastemaker.learning.steering.watch import Limits, Watch
@@ -118,13 +118,14 @@ def steer(
     )
     taste = reward_of(reward, caution=caution)
     watched = {name: reward_of(r) for name, r in (("held_out", held_out), ("gold", gold)) if r is not None}
-    asked = plan.asked(policy, taste.name)
+    start = (Policy.load(policy) if isinstance(policy, (str, Path)) else policy).to(device)
+    asked = plan.asked() | {"start": str(policy), "start_weights": weights_digest(start), "reward": taste.name}
+    asked |= {"caution": caution, "rewards": {name: identity(r) for name, r in {"reward": taste, **watched}.items()}}
     folder = Path(out) if out is not None else None
     with model_folder(folder, whole=STEERING, resume=resume, overwrite=overwrite) as is_finished:
         if folder is not None and is_finished:
             return _finished(folder, asked)
         run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-        start = (Policy.load(policy) if isinstance(policy, (str, Path)) else policy).to(device)
         job = plan.job(start, taste, watched, run, say)
         steered, last = _carried_out(job, say)
         steered.figures.update(seconds=round(time.monotonic() - began, 1), settings=asked, versions=versions())
@@ -159,12 +160,11 @@ class Plan:
         if self.drift.where == "loss" and isinstance(self.algorithm, TRPO):
             raise UsageError("trpo keeps near by its trust region: drift can be in its reward, not in its loss.")
 
-    def asked(self, policy: Policy | str | Path, reward: str) -> dict[str, Any]:
+    def asked(self) -> dict[str, Any]:
         """Return what was asked for, JSON-ready: a resumed run must ask for the same."""
-        start = weights_digest(policy) if isinstance(policy, Policy) else str(policy)
         said = hashlib.blake2b(repr(self.prompts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         parts = {name: value for name, value in asdict(self).items() if name != "prompts"}
-        asked = {"start": start, "reward": reward, "prompts": said, "algorithm_name": self.algorithm.name} | parts
+        asked = {"prompts": said, "algorithm_name": self.algorithm.name} | parts
         found: dict[str, Any] = json.loads(json.dumps(asked))
         return found
 
@@ -228,6 +228,8 @@ def _steering(given: Mapping[str, Any]) -> Steering:
 
 def _learner(start: Policy, algorithm: Algorithm[Any], say: Callable[[str], None]) -> Policy:
     """Return a copy of a policy that can learn, with a critic where the algorithm asks for one."""
+    for line in start.notes:
+        say(line)
     learner = Policy(copy.deepcopy(start.module).requires_grad_(requires_grad=True), start.tokenizer)
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
@@ -255,7 +257,6 @@ def _samples(before: Gathered, after: Gathered, count: int = 8) -> list[dict[str
 def _save(steered: Steered, folder: Path, job: SteeringRun, last: Mapping[str, Tensor]) -> None:
     """Save the best policy, the last one beside it, and the figures."""
     policy = steered.policy
-    policy.figures = {name: value for name, value in steered.figures.items() if name != "settings"}
     job.put(last)
     policy.save(folder / LAST)
     job.put(job.best)

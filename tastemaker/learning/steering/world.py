@@ -1,6 +1,5 @@
 """The world of text: prompts in, completions out; a reward scores each whole, and drift is paid by the token."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from tastemaker.learning.steering.drift import Drift
 from tastemaker.learning.steering.rewards import Reward, checked
 from tastemaker.learning.steering.scale import Scale
 from tastemaker.learning.steering.text import Answers, TextActor
+from tastemaker.learning.tokens import Shuffled
 from tastemaker.maths.kl import k1
 from tastemaker.maths.masked import masked_sum, rescale_keeping_mean
 from tastemaker.models.policy.policy import Completion, Policy
@@ -113,6 +113,5 @@ class TextWorld:
     def _prompt(self, number: int) -> Prompt:
         """Return the prompt that comes `number`th: all of them in a random order, then all in another."""
         around, place = divmod(number, len(self.prompts))
-        order = list(range(len(self.prompts)))
-        random.Random(f"{self.seed} {around}").shuffle(order)
-        return self.prompts[order[place]]
+        order = Shuffled(len(self.prompts), seed=self.seed, epoch=around)
+        return self.prompts[int(order.at(np.array([place]))[0])]
