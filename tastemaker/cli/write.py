@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 
 from tastemaker.cli import options as o
 
-EXAMPLE = """Let a GPT write.
+EXAMPLE = """Let a GPT write, drawing as its folder recommends (generation_config.json) where no option says otherwise.
 
 Examples:
 
@@ -27,22 +27,24 @@ Examples:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How text is drawn: the options behind `Sampling`."""
+    """How text is drawn: the options behind `Sampling`. What is not said is as the model's makers recommend."""
 
-    temperature: Annotated[float, typer.Option(help="Divides the logits: below 1 safer, above 1 wilder.")] = 1.0
-    top_k: Annotated[int, typer.Option(help="Only the k likeliest tokens; 0: all.")] = 0
-    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens that hold this share.")] = 1.0
-    min_p: Annotated[float, typer.Option(help="Only tokens at least this share as likely as the likeliest.")] = 0.0
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1: tokens that stand there already come less.")] = 1.0
+    temperature: Annotated[float | None, typer.Option(help="Divides the logits: below 1 safer, above 1 wilder.")] = None
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens; 0: all.")] = None
+    top_p: Annotated[float | None, typer.Option(help="Only the likeliest tokens that hold this share; 1: all.")] = None
+    min_p: Annotated[
+        float | None, typer.Option(help="Only tokens at least this share as likely as the likeliest; 0: all.")
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1: tokens that stand there already come less.")
+    ] = None
     max_tokens: Annotated[int, typer.Option(help="The most tokens that are written.")] = 200
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a completion. May be repeated.")] = None
 
-    @property
-    def sampling(self) -> Any:
-        """The sampling's settings. Raises UsageError for a value that cannot be."""
-        from tastemaker.models.policy.sampling import Sampling
-
-        return Sampling(**vars(self) | {"stop": tuple(self.stop or ())})
+    def sampling(self, policy: Any) -> Any:
+        """Return how to draw from a policy. Raises UsageError for a value that cannot be."""
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(policy.sampling, **said | {"stop": tuple(self.stop or ())})
 
 
 @o.gathers(drawing=Drawing)
@@ -85,7 +87,8 @@ def write(
     policy = tm.Policy.load(model).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
-    writer = _Writer(policy, drawing.sampling, n, best_of, tm.load(reward) if reward else None, seed)
+    sampling = drawing.sampling(policy)
+    writer = _Writer(policy, sampling, n, best_of, tm.load(reward) if reward else None, seed)
     if file is not None and out is not None:
         done = complete_file(
             writer.for_file, file, out, prompt_column=prompt_column, chat=chat, is_scored=best_of is not None
@@ -93,13 +96,13 @@ def write(
         counts = {name: sum(d.ended == name for d in done) for name in ("end", "stop", "length")}
         found = {"out": str(out), "completions": len(done), "ended": counts}
         o.say_json(found) if json else o.say(f"{len(done):,} completions written into {out}")
-        _note_unended([d.ended for d in done], drawing, quiet=quiet)
+        _note_unended([d.ended for d in done], sampling, quiet=quiet)
         return
     asked = [as_chat(prompt) if chat else prompt for prompt in prompts or [""]]
     if not json and best_of is None and len(asked) * n == 1:
-        _stream(policy, asked, drawing, seed, quiet=quiet)
+        _stream(policy, asked, sampling, seed, quiet=quiet)
         return
-    _say_all([written for all_of in writer.complete(asked, 0) for written in all_of], drawing, json=json, quiet=quiet)
+    _say_all([written for all_of in writer.complete(asked, 0) for written in all_of], sampling, json=json, quiet=quiet)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class _Writer:
         ]
 
 
-def _say_all(found: Sequence[tuple[Any, float | None]], drawing: Drawing, *, json: bool, quiet: bool) -> None:
+def _say_all(found: Sequence[tuple[Any, float | None]], sampling: Any, *, json: bool, quiet: bool) -> None:
     """Print completions, with their scores where there are any."""
     if json:
         scores = [
@@ -148,31 +151,31 @@ def _say_all(found: Sequence[tuple[Any, float | None]], drawing: Drawing, *, jso
         for completion, score in found:
             before = completion.prompt if isinstance(completion.prompt, str) else ""
             o.say(("" if score is None else f"{score:+.3f}  ") + before + completion.text + "\n")
-    _note_unended([c.ended for c, _ in found], drawing, quiet=quiet)
+    _note_unended([c.ended for c, _ in found], sampling, quiet=quiet)
 
 
-def _stream(policy: Any, asked: Sequence[Any], drawing: Drawing, seed: int, *, quiet: bool) -> None:
+def _stream(policy: Any, asked: Sequence[Any], sampling: Any, seed: int, *, quiet: bool) -> None:
     """Write one completion to the terminal as it comes, the prompt before it."""
     from tastemaker.models.policy.policy import shown_so_far
 
     before = asked[0] if isinstance(asked[0], str) else ""  # shown with the first token: until then it may be refused
     shown, row = "", None
-    for rows in policy.stream(asked, samples=1, sampling=drawing.sampling, seed=seed):
+    for rows in policy.stream(asked, samples=1, sampling=sampling, seed=seed):
         row = rows[0]
-        text = before + shown_so_far(policy, row, drawing.sampling)
+        text = before + shown_so_far(policy, row, sampling)
         sys.stdout.write(text[len(shown) :])
         sys.stdout.flush()
         shown = text
-    text = before + policy.completion(asked[0], row, drawing.sampling).text
+    text = before + policy.completion(asked[0], row, sampling).text
     sys.stdout.write(text[len(shown) :] + "\n")
-    _note_unended([row.ended] if row is not None else [], drawing, quiet=quiet)
+    _note_unended([row.ended] if row is not None else [], sampling, quiet=quiet)
 
 
-def _note_unended(ended: Sequence[str], drawing: Drawing, *, quiet: bool) -> None:
+def _note_unended(ended: Sequence[str], sampling: Any, *, quiet: bool) -> None:
     """Say how many completions were cut at the most tokens."""
     cut = sum(how == "length" for how in ended)
     if cut:
-        reason = "no stop text and no end came" if drawing.stop else "no end came"
+        reason = "no stop text and no end came" if sampling.stop else "no end came"
         o.note(f"{cut:,} of {len(ended):,} were cut at their most tokens: {reason}. See --max-tokens.", quiet=quiet)
 
 

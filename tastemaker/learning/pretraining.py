@@ -8,7 +8,7 @@ find linear decay the best of the schedules they compare).
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from tastemaker.learning.tokens import TokenFile, even_parts, steps_of
 from tastemaker.models.policy.forward import Texts, nats, padding
 from tastemaker.models.policy.gpt import matrices_of
 from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling
 from tastemaker.progress import progress
 
 _AT_ONCE = 16384  # tokens through the network at once; a step of more is read in parts
@@ -32,7 +31,7 @@ _AT_ONCE_CPU = 4096  # fewer: what is larger than 32 MiB, glibc asks of the syst
 Piece = tuple[NDArray[np.int32], int]
 """Tokens, and how many of them only stand before what is learned."""
 
-_SHOWN, _SHORT = 2, Sampling(max_tokens=60)  # samples that are written while it runs
+_SHOWN, _SHORT = 2, 60  # samples that are written while it runs, and their most tokens
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,8 @@ class TextDescent:
         loss = held_out_loss(self.policy, self.held_out, seed=self.seed).mean()
         share = self.standing.tokens / self.total
         self.say(f"{share:4.0%} of {self.total:,} tokens: held-out perplexity {math.exp(loss):.2f}")
-        samples = self.policy.complete("", samples=_SHOWN, sampling=_SHORT, seed=self.seed)
+        sampling = replace(self.policy.sampling, max_tokens=_SHORT)
+        samples = self.policy.complete("", samples=_SHOWN, sampling=sampling, seed=self.seed)
         for sample in samples:
             self.say(f"      {' '.join(sample.text.split())}{'' if sample.ended == 'end' else ' …'}")
         self.run_folder.keep_samples(self.standing.step, [sample.text for sample in samples])

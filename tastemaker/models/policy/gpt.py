@@ -26,6 +26,7 @@ CHAT_TEMPLATE = (
 """How a GPT of ours reads dialogues: each turn ends as a text does."""
 
 _GAIN = 0.68  # fresh weights spread by this over the root of the width: 0.0245 at 768, where GPT-2 has 0.02
+_MIN_P = 0.03  # of the likeliest token: what is less likely is noise that a network of this size has not learned away
 _POSITIONS = 0.1  # positions spread by this much of what tokens do: large ones drown what the tokens say at first
 
 
@@ -68,7 +69,8 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
 
     Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin at zero, so that
     each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). Positions begin at
-    a tenth of the others. Embeddings are shared with the output layer.
+    a tenth of the others. Embeddings are shared with the output layer. Its generation_config.json advises whoever draws
+    from it, transformers too, to leave out tokens that are hardly possible: a small network cannot tell them apart.
     """
     spread = _GAIN * size.width**-0.5
     config = GPT2Config(
@@ -89,6 +91,7 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         module = GPT2LMHeadModel(config)
+    module.generation_config.do_sample, module.generation_config.min_p = True, _MIN_P
     with torch.no_grad():
         for name, weight in module.named_parameters():
             if name.endswith("c_proj.weight"):

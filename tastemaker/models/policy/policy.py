@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.errors import UsageError
@@ -28,9 +29,10 @@ from tastemaker.models.batching import by_length, collate
 from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.policy.card import policy_card, write_policy_card
 from tastemaker.models.policy.gpt import parameters_of
+from tastemaker.models.policy.lazy import lazy_copies
 from tastemaker.models.policy.opening import most_tokens, open_causal
 from tastemaker.models.policy.reading import Reader
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.models.policy.sampling import Sampling, recommended
 from tastemaker.models.policy.value import FILE as VALUE_HEAD
 from tastemaker.models.policy.value import ValueHead
 from tastemaker.models.policy.writing import MOST_ROWS, Ended, Row, Writing, before_stop
@@ -83,6 +85,11 @@ class Policy:
         """How many numbers it has learned."""
         return parameters_of(self.module)
 
+    @property
+    def sampling(self) -> Sampling:
+        """How its makers recommend to draw from it. Raises ModelError where that cannot be."""
+        return recommended(self.module.generation_config)
+
     def complete(
         self,
         prompts: Prompt | Sequence[Prompt],
@@ -95,13 +102,14 @@ class Policy:
     ) -> list[Completion]:
         """Return `samples` completions of each prompt, all of the first one first.
 
-        prompts: texts, which are continued, or chats (tuples of Message), which are answered; "" begins a text. Same
-        seed, same text, whatever `most_rows` are written at once. first: the number of the first prompt, where these
-        are a part of more: prompts of other numbers draw other texts.
+        prompts: texts, which are continued, or chats (tuples of Message), which are answered; "" begins a text.
+        sampling: None draws as the policy's makers recommend. Same seed, same text, whatever `most_rows` are written
+        at once. first: the number of the first prompt, where these are a part of more: prompts of other numbers draw
+        other texts.
         Raises UsageError for a prompt that leaves no room for a token, and for fewer than one sample.
         """
         found = as_prompts(prompts)
-        sampling = sampling or Sampling()
+        sampling = sampling or self.sampling
         written: dict[tuple[int, int], Row] = {}
         how: dict[str, int] = {"samples": samples, "seed": seed, "first": first, "most_rows": most_rows}
         for rows in self.stream(found, sampling=sampling, **how):
@@ -195,7 +203,7 @@ class Policy:
         batch = collate(sequences, self.reader.pad).to(self.module.device)
         with quiet_transformers():  # it recommends a mask where padding stands
             logits = self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float() / temperature
-        return -nn.functional.cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
+        return -functional.cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
 
     def to(self, device: DeviceWish) -> "Policy":
         """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError for an absent one."""
@@ -218,7 +226,7 @@ class Policy:
         Its weights share memory with this policy's until either side is written to (copy on write), so that a
         reference costs what training changes.
         """
-        module = copy.deepcopy(self.module, _shared(self.module))
+        module = copy.deepcopy(self.module, lazy_copies(self.module))
         module.requires_grad_(requires_grad=False)
         return Policy(module, self.tokenizer)
 
@@ -277,24 +285,3 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     if isinstance(prompts, str) or (prompts and all(isinstance(turn, Message) for turn in prompts)):
         return [prompts]  # type: ignore[list-item]
     return list(prompts)  # type: ignore[arg-type]
-
-
-def _shared(module: nn.Module) -> dict[int, Any]:
-    """Return copies of a module's tensors for `deepcopy` to use: each shares memory until it is written to."""
-    found: dict[int, Any] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        lazy = _lazily(tensor)
-        found[id(tensor)] = nn.Parameter(lazy) if isinstance(tensor, nn.Parameter) else lazy
-    return found
-
-
-def _lazily(tensor: Tensor) -> Tensor:
-    """Return a copy that shares memory until it is written to.
-
-    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is given its own first.
-    """
-    try:
-        return torch._lazy_clone(tensor.detach())
-    except RuntimeError:
-        tensor.data = tensor.data.clone()
-        return torch._lazy_clone(tensor.detach())

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.errors import UsageError
+from tastemaker.errors import ModelError, UsageError
 
 _NEVER = float("-inf")
 _BELOW_ONE = 1 - 2.0**-50
 _COLDEST = 1e-6  # logits over less are no longer finite in float32
+_RECOMMENDED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,18 @@ class Sampling:
     def is_filtered(self) -> bool:
         """Whether some tokens are never chosen."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+
+
+def recommended(config: Any) -> Sampling:
+    """Return how the makers of a model say that text is drawn from it: its transformers GenerationConfig.
+
+    Plain draws at temperature 1 where it does not sample or says nothing. Raises ModelError for values that cannot be.
+    """
+    said = {name: getattr(config, name, None) for name in _RECOMMENDED} if config.do_sample else {}
+    try:
+        return Sampling(**{name: value for name, value in said.items() if value is not None})
+    except UsageError as error:
+        raise ModelError(f"generation_config.json: {error} Mend it, or remove it for plain draws.") from error
 
 
 def uniforms(seed: int, rows: Sequence[tuple[int, int]], tokens: int) -> Tensor:
