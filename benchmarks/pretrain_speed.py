@@ -3,6 +3,7 @@
     pip install 'tastemaker[peers]'                       # Trainer needs accelerate
     python benchmarks/pretrain_speed.py                   # tiny on 6,000 playground reviews
     python benchmarks/pretrain_speed.py --adamw           # … with the peer's optimiser
+    python benchmarks/pretrain_speed.py --shares 0.5 0.6 1    # … of the documents are enough for the peer's loss?
     python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
 
 Both start from the same weights and read every document once: the same token ids, the same weight decay, clipping,
@@ -11,8 +12,10 @@ Muon for the matrices, as `pretrain` does, unless --adamw is given. The peer is 
 DataCollatorForLanguageModeling, documents cut to the context, a fixed number of documents
 a step (as many as make our tokens a step, on average), padded to the longest of each; logging, saving and evaluation
 switched off. Ours is `TextDescent` as `pretrain` runs it, without evaluations. Tokens are counted without padding.
-Both are then measured on the same held-out documents. The peer runs first, then ours, `--rounds` times; medians. The
-last line is one JSON object.
+Both are then measured on the same held-out documents. The peer runs first, then ours, `--rounds` times; medians.
+--shares: ours also reads only so much of the documents, with a schedule as short, so that the seconds until it knows as
+much as the peer are measured and not guessed (`equal_loss_ratio`: the peer's seconds over those of the smallest share
+that reaches its loss). The last line is one JSON object.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,10 +59,10 @@ class _Pieces(Dataset[Any]):
         return {"input_ids": self.corpus.piece(number)[0].tolist()}
 
 
-def _ours(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int) -> float:
-    """Return the seconds of one epoch."""
+def _ours(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int, share: float = 1.0) -> float:
+    """Return the seconds of one epoch, or of a share of it."""
     cpu = torch.device("cpu")
-    training = Pretraining(evaluations=1)
+    training = Pretraining(epochs=share, evaluations=1)
     descent = TextDescent(
         policy,
         corpora,
@@ -116,26 +120,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--adamw", action="store_true")
+    parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads")
     given = parser.parse_args()
     size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
     texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
     tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
     first = Policy(make_gpt(size, tokenizer, seed=given.seed), tokenizer)
-    seconds: dict[str, list[float]] = {"trainer": [], "ours": []}
+    runs: dict[str, Any] = {"trainer": _theirs} | {
+        "ours" if share == 1 else f"ours, {share:g}": partial(_ours, share=share)
+        for share in sorted({1.0, *given.shares})
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     losses: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         corpora = tokenized(
             texts, first.reader, Path(folder) / "pieces", context=size.context, held_out=0.05, seed=given.seed
         )
         for _ in range(given.rounds):
-            for name, train in (("trainer", _theirs), ("ours", _ours)):
+            for name, train in runs.items():
                 policy = Policy(copy.deepcopy(first.module), tokenizer)
                 seconds[name].append(train(policy, corpora, size, given.seed))
                 policy.module.eval()
                 losses[name] = float(held_out_loss(policy, corpora[1], seed=0).mean())
                 sys.stderr.write(f"{name}: {seconds[name][-1]:.1f} s, held-out loss {losses[name]:.4f}\n")
         tokens = corpora[0].counts.tokens
-    speeds = {name: tokens / statistics.median(took) for name, took in seconds.items()}
+    took = {name: statistics.median(found) for name, found in seconds.items()}
+    speeds = {name: tokens / took[name] for name in ("trainer", "ours")}
+    equal = [took[name] for name in runs if name != "trainer" and losses[name] <= losses["trainer"]]
     found = {
         "benchmark": "pretrain_speed",
         "size": given.size,
@@ -148,6 +159,8 @@ def main() -> None:
         "ratio": round(speeds["ours"] / speeds["trainer"], 2),
         "held_out_loss": round(losses["ours"], 4),
         "trainer_held_out_loss": round(losses["trainer"], 4),
+        "runs": {name: {"seconds": round(took[name], 1), "held_out_loss": round(losses[name], 4)} for name in runs},
+        "equal_loss_ratio": round(took["trainer"] / min(equal), 2) if equal else None,
     }
     sys.stdout.write(json.dumps(found) + "\n")
 
