@@ -54,6 +54,11 @@ bench: install  ## every benchmark; each ends in one JSON line (several hours on
 	# 320 pairs four times over: TRL in bfloat16 and in float32, each with a run of ours
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[peers]'
 	$(BIN)/python benchmarks/pairs_speed.py
+	# where a steering step spends its time; GRPO beside TRL's, 3 seeds; an hour of pretraining, then PPO on what it wrote
+	$(BIN)/python benchmarks/steer_profile.py
+	$(BIN)/python benchmarks/grpo_speed.py --seeds 0 1 2
+	$(BIN)/tastemaker pretrain ../shared/data/aclImdb.tar.gz --size small --out bench/gpt
+	$(BIN)/python benchmarks/steer_imdb.py --policy bench/gpt
 
 lock:  ## resolve the newest versions that pyproject.toml allows into requirements.lock
 	$(PYTHON) scripts/lock.py

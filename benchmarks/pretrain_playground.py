@@ -3,8 +3,8 @@
     python benchmarks/pretrain_playground.py --seeds 0 1 2
 
 500 samples are drawn as the policy recommends, `min_p` 0.03 (tokens less than 3 % as likely as the likeliest are left
-out), and plainly, at temperature 1. Well-formed is what the playground's own reader can read; gold is its score, 0 to 10,
-beside the corpus's; copied is the share that stands in the corpus as a whole. The last line is one JSON object.
+out), and plainly, at temperature 1. Well-formed is what the playground's own reader can read; gold is its score, 0 to
+10, beside the corpus's; copied is the share that stands in the corpus as a whole. The last line is one JSON object.
 """
 
 import argparse

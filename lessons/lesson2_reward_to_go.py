@@ -57,8 +57,7 @@ def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module) -> Rollout:
     s, steps = torch.as_tensor(env.reset()[0]), []
     ended = torch.zeros(len(s), dtype=torch.bool)
     while not ended.all():
-        with torch.no_grad():
-            a = Categorical(logits=policy(s)).sample()
+        a = Categorical(logits=policy(s).detach()).sample()
         s_next, r, terminated, truncated, _ = env.step(a.numpy())
         steps.append((s, a, torch.as_tensor(r) * ~ended, ~ended))
         s, ended = torch.as_tensor(s_next), ended | torch.as_tensor(terminated | truncated)
@@ -87,9 +86,8 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def learn(policy: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
     """Learn from one rollout."""
-    is_action = rollout.is_action
-    s, a = rollout.s[is_action], rollout.a[is_action]  # [n, 4] and [n]: the actions of all episodes, end to end
-    R = returns(rollout.r, GAMMA)[is_action]
+    s, a = rollout.s[rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
+    R = returns(rollout.r, GAMMA)[rollout.is_action]
     log_pi = Categorical(logits=policy(s)).log_prob(a)
     descend(optimizer, policy_loss(log_pi, R))
 
@@ -110,9 +108,8 @@ def train(seed: int) -> dict[str, float]:
         mean_return = float(rollout.r.sum(dim=1).mean())
         if mean_return < SOLVED:
             learn(policy, optimizer, rollout)
-        rollouts, steps = rollouts + 1, steps + int(rollout.is_action.sum())
+        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 5 == 0:
-            seconds = time.perf_counter() - began
             print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
     return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
 

@@ -1,9 +1,8 @@
 """Lesson 5: TRPO. How far may one step go? Measured in what the policy does, not in its weights.
 
-Changed: `improve` moves the policy along `natural_direction`, at most `MAX_KL` far; `learn` calls it; `policy_loss`
-weighs by the ratio to the policy that acted; only the critic is left to `train`'s optimizer.
-Why: a step of Adam that is harmless in one place throws the policy away in another. Then it gathers bad experience, and
-may never come back. A bound on KL(π_old ‖ π) means the same everywhere. No bias or variance is saved: step size is.
+Changed: `learn` moves the policy along `natural_direction`, at most `MAX_KL` far, and the critic by itself: `train`'s
+optimizer has only that, `descend` is gone. `policy_loss` weighs by the ratio to the policy that acted.
+Why: a step of Adam, harmless in one place, ruins the policy in another; KL(π_old ‖ π) means the same everywhere.
 Paper: Schulman et al. 2015, "Trust region policy optimization".
 Look at: the steps until solved, and that there is no learning rate of the policy left to choose.
 Try: MAX_KL = 0.1, then 0.001. Then lesson 4 with LEARNING_RATE = 0.1: Adam has no such bound.
@@ -18,7 +17,6 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, kl_divergence
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 ROWS = 32  # B: environments side by side
 STEPS = 32  # T: of each environment in one rollout
@@ -37,9 +35,9 @@ class Rollout(NamedTuple):
     s: Tensor  # [B, T + 1, 4] states: place and speed of the cart, angle and speed of the pole; one after the last step
     a: Tensor  # [B, T] actions: 0 pushes left, 1 pushes right
     r: Tensor  # [B, T] rewards
-    is_action: Tensor  # [B, T] whether a step belongs to an episode
-    terminated: Tensor  # [B, T] whether the cart or the pole was lost at this step
-    ended: Tensor  # [B, T] whether that, or the episode was cut after 500 steps
+    is_action: Tensor  # [B, T] whether a step belongs to an episode: the one after an end only resets its row
+    terminated: Tensor  # [B, T] whether the cart or the pole was lost at this step: nothing follows, V counts as 0
+    ended: Tensor  # [B, T] whether that, or the episode was cut after 500 steps: what would follow is worth V
 
 
 def network(outputs: int) -> nn.Sequential:
@@ -55,15 +53,10 @@ def cartpoles(count: int, seed: int) -> gymnasium.vector.VectorEnv:
 
 
 def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int) -> Rollout:
-    """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there.
-
-    Gymnasium resets an ended row at the next step, whatever the action ("next-step autoreset"): that step leads from an
-    episode's last state to a new one's first, with reward 0. No policy can learn from it: is_action is False.
-    """
+    """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there."""
     steps = []
     for _ in range(T):
-        with torch.no_grad():
-            a = Categorical(logits=policy(s)).sample()
+        a = Categorical(logits=policy(s).detach()).sample()
         s_next, r, terminated, truncated, _ = env.step(a.numpy())
         is_action, ended = ~ended, torch.as_tensor(terminated | truncated)
         steps.append((s, a, torch.as_tensor(r), is_action, torch.as_tensor(terminated), ended))
@@ -73,15 +66,11 @@ def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended:
 
 
 def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
-    """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1].
-
-    Nothing follows a terminated step: there V_{t+1} counts as 0. A truncated one was merely cut: what would have
-    followed is still worth V_{t+1}. After either, A_{t+1} is another episode's and counts as 0.
-    """
+    """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1]."""
     delta = r + gamma * V[:, 1:] * ~terminated - V[:, :-1]
     A, A_next = torch.zeros_like(r), torch.zeros(len(r))
     for t in reversed(range(r.shape[1])):
-        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]
+        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]  # behind an end is another episode
     return A
 
 
@@ -90,56 +79,40 @@ def policy_loss(log_pi: Tensor, log_pi_old: Tensor, A: Tensor) -> Tensor:
     return -((log_pi - log_pi_old).exp() * A).mean()
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Take one step down the gradient of the loss."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
 def natural_direction(policy: nn.Module, s: Tensor, g: Tensor) -> Tensor:
     """Return x with H x ≈ g by ten rounds of conjugate gradients; H, the curvature of the KL, is never written out."""
     pi, parameters = Categorical(logits=policy(s)), list(policy.parameters())
     kl = kl_divergence(Categorical(logits=pi.logits.detach()), pi).mean()
-    slope = parameters_to_vector(torch.autograd.grad(kl, parameters, create_graph=True))
-    x, rest, direction = torch.zeros_like(g), g, g
-    for _ in range(10):
-        product = torch.autograd.grad(slope @ direction, parameters, retain_graph=True)
-        H_direction = parameters_to_vector(product) + 0.1 * direction  # damped: H alone may be flat somewhere
-        length = rest @ rest / (direction @ H_direction)
-        x, rest_before, rest = x + length * direction, rest, rest - length * H_direction
-        direction = rest + rest @ rest / (rest_before @ rest_before) * direction
+    slope = nn.utils.parameters_to_vector(torch.autograd.grad(kl, parameters, create_graph=True))
+    x, rest, d = torch.zeros_like(g), g, g
+    for _ in range(10):  # along d; H d is the slope's slope, damped, for H alone may be flat somewhere
+        Hd = nn.utils.parameters_to_vector(torch.autograd.grad(slope @ d, parameters, retain_graph=True)) + 0.1 * d
+        length = rest @ rest / (d @ Hd)
+        x, rest_before, rest = x + length * d, rest, rest - length * Hd
+        d = rest + rest @ rest / (rest_before @ rest_before) * d
     return x
 
 
-def improve(policy: nn.Module, s: Tensor, a: Tensor, A: Tensor) -> None:
-    """Move the policy down its loss as far as MAX_KL allows; half as far until the loss falls and the KL holds."""
-    before = parameters_to_vector(policy.parameters()).detach()
-    pi_old = Categorical(logits=policy(s).detach())
+def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
+    """Learn from one rollout: the policy by one step of bounded length, the critic by several of Adam."""
+    s, a = rollout.s[:, :-1][rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
+    V = critic(rollout.s).squeeze(-1).detach()  # [B, T + 1, 1] → [B, T + 1]
+    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[rollout.is_action]
+    R = A + V[:, :-1][rollout.is_action]
+    before, pi_old = nn.utils.parameters_to_vector(policy.parameters()).detach(), Categorical(logits=policy(s).detach())
     loss = policy_loss(Categorical(logits=policy(s)).log_prob(a), pi_old.log_prob(a), A)
-    g = parameters_to_vector(torch.autograd.grad(loss, list(policy.parameters())))
+    g = nn.utils.parameters_to_vector(torch.autograd.grad(loss, list(policy.parameters())))
     x = natural_direction(policy, s, g)
     step = (2 * MAX_KL / (x @ g)).sqrt() * x  # moves the policy by MAX_KL, as far as its curvature can tell
-    for halvings in range(10):
-        with torch.no_grad():
-            vector_to_parameters(before - step / 2**halvings, policy.parameters())
-            pi = Categorical(logits=policy(s))
-            is_better = policy_loss(pi.log_prob(a), pi_old.log_prob(a), A) < loss
-            if is_better and kl_divergence(pi_old, pi).mean() <= MAX_KL:
-                return
-    vector_to_parameters(before, policy.parameters())
-
-
-def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
-    """Learn from one rollout."""
-    is_action = rollout.is_action
-    s, a = rollout.s[:, :-1][is_action], rollout.a[is_action]  # [n, 4] and [n]: the actions of all episodes, end to end
-    V = critic(rollout.s).squeeze(-1).detach()  # [B, T + 1, 1] → [B, T + 1]
-    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[is_action]
-    R = A + V[:, :-1][is_action]
-    improve(policy, s, a, A)
+    for share in (*(0.5**halvings for halvings in range(10)), 0.0):  # until the loss falls and the KL holds
+        nn.utils.vector_to_parameters(before - share * step, policy.parameters())
+        pi = Categorical(logits=policy(s))
+        if policy_loss(pi.log_prob(a), pi_old.log_prob(a), A) < loss and kl_divergence(pi_old, pi).mean() <= MAX_KL:
+            break
     for _ in range(CRITIC_STEPS):
-        descend(optimizer, ((critic(s).squeeze(-1) - R) ** 2).mean())
+        optimizer.zero_grad()
+        ((critic(s).squeeze(-1) - R) ** 2).mean().backward()
+        optimizer.step()
 
 
 def evaluate(policy: nn.Module) -> float:
@@ -164,9 +137,8 @@ def train(seed: int) -> dict[str, float]:
         mean_return = sum(env.return_queue) / ROWS  # of the last 32 episodes that ended
         if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
-        rollouts, steps = rollouts + 1, steps + int(rollout.is_action.sum())
+        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 20 == 0:
-            seconds = time.perf_counter() - began
             print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
     return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
 

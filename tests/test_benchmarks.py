@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nano import nano
 
 from tastemaker.data.judgements import Comparison, Ranking, Rating
+from tastemaker.data.playground import reviews
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -122,3 +124,49 @@ def test_the_playgrounds_gpt_is_measured() -> None:
     found = _run("pretrain_playground.py", "--reviews", "1000")
     assert 0 <= found["plain_well_formed"]["mean"] <= found["min_p_0.03_well_formed"]["mean"] + 0.1
     assert found["perplexity"]["mean"] > 1
+
+
+@pytest.fixture(scope="module")
+def gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of an untrained GPT."""
+    folder = tmp_path_factory.mktemp("gpt")
+    nano(reviews(60)).save(folder)
+    return str(folder)
+
+
+@pytest.mark.slow
+def test_a_steering_step_is_taken_apart(gpt: str) -> None:
+    few = ["--judgements", "10", "--batch", "16", "--max-tokens", "8"]
+    found = _run("steer_profile.py", "--policy", gpt, *few, "--steps", "2", "--profiled", "1", "--rounds", "2")
+    shares = found["shares"]
+    assert sum(shares.values()) == pytest.approx(1, abs=0.001)
+    roles = ("policy", "critic", "reference")
+    passes = {f"{part} of {role}" for part in ("forward", "log-probabilities") for role in roles}
+    assert set(shares) == passes | {"sampling", "reward", "backward", "optimiser", "other"}
+    assert all(share > 0 for share in shares.values())
+    assert found["outside"] == pytest.approx(shares["reward"] + shares["optimiser"] + shares["other"], abs=0.001)
+    assert not found["reward_is_network"]
+    assert 0 < found["gathering_ratio"] < found["rollout_ratio"]
+
+
+@pytest.mark.peers
+def test_grpo_is_measured_against_trls(gpt: str) -> None:
+    pytest.importorskip("trl")
+    found = _run("grpo_speed.py", "--policy", gpt, "--batch", "16", "--group", "4", "--max-tokens", "8", "--steps", "3")
+    for side in ("ours", "trl"):
+        assert len(found[side]["curves"][0]) == 3  # a call of the reward a rollout, none for what is only measured
+        assert 1 <= found[side]["tokens_per_second"]["mean"] / found[side]["completions_per_second"]["mean"] <= 8
+
+
+@pytest.mark.slow
+def test_imdb_is_steered_and_judged(gpt: str, tmp_path: Path) -> None:
+    for number, text in enumerate(reviews(120)):
+        folder = tmp_path / "aclImdb" / ("train" if number < 100 else "test") / ("pos" if number % 2 else "neg")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}_{9 if number % 2 else 2}.txt").write_text(text, encoding="utf-8")
+    few = ["--steps", "2", "--batch", "16", "--prompts", "10", "--measured", "8", "--max-tokens", "8"]
+    found = _run("steer_imdb.py", "--policy", gpt, "--imdb", str(tmp_path / "aclImdb"), *few)
+    assert found["measured"] == 8
+    assert set(found["before"]) == set(found["after"])
+    kept = found["after"]["distinct_bigrams"] / found["before"]["distinct_bigrams"]
+    assert found["bigrams_kept"] == pytest.approx(kept, abs=0.001)

@@ -1,5 +1,6 @@
 """The pages in a real browser: hostile texts, prompts and names are shown, and nothing of them runs."""
 
+import json
 import re
 import shutil
 import struct
@@ -7,19 +8,24 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from courses import best_of, curve, steered
 
 from tastemaker.data.judgements import Comparison, Example, Judgement, Label, Ranking
 from tastemaker.evaluation.doctor import doctor
 from tastemaker.evaluation.doctor_page import write_doctor_page
 from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.evaluation.frontier import frontier
+from tastemaker.evaluation.frontier_page import write_frontier
 from tastemaker.evaluation.report import write_report
 from tastemaker.models.links import ComparisonLink, LabelLink, Link, RankingLink
 from tastemaker.models.scores import Scores
 
 WIDTH, HEIGHT = 1000, 1400
+PHONE = 375  # CSS pixels
 SCRIPT = '<script>document.title="owned"</script>'
 IMAGE = "<img src=x onerror=\"document.title='owned'\">"
 HOSTILE = f"{SCRIPT} {IMAGE} </pre></td></style><svg onload=\"document.title='owned'\">"
@@ -35,23 +41,68 @@ def browser() -> str:
     pytest.skip("no chromium is installed: the pages were not opened in a real browser")
 
 
-@pytest.fixture
-def opened(browser: str, tmp_path: Path) -> Callable[[Path], str]:
-    """Open a page as a file: its document after it has been shown, which must look like something."""
+def command(browser: str, folder: Path) -> list[str]:
+    """How to call the browser, its profile kept in a folder."""
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+    return [browser, *quiet, "--hide-scrollbars", "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}"]
 
-    def open_page(page: Path) -> str:
+
+@pytest.fixture
+def opened(browser: str, tmp_path: Path) -> Callable[..., str]:
+    """Open a page as a file: its document after it has been shown, which must look like something.
+
+    The browser must have nothing to complain about, unless `complains`.
+    """
+
+    def open_page(page: Path, *, complains: bool = False) -> str:
         picture = tmp_path / "shown.png"
-        quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
-        command = [browser, *quiet, "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}"]
         size = [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
         url = page.resolve().as_uri()
-        subprocess.run([*command, *size, url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+        called = command(browser, tmp_path)
+        subprocess.run([*called, *size, url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
         content = picture.read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
         assert struct.unpack(">II", content[16:24]) == (WIDTH, HEIGHT)
         assert len(content) > 20_000  # an empty page of this size takes a third of that
-        shown = subprocess.run([*command, "--dump-dom", url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+        shown = subprocess.run([*called, "--dump-dom", url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+        complaints = [line for line in shown.stderr.decode("utf-8", "replace").splitlines() if "CONSOLE" in line]
+        assert bool(complaints) == complains, complaints
         return shown.stdout.decode("utf-8")
+
+    return open_page
+
+
+HELD = """<!DOCTYPE html><title>not yet</title><body style="margin: 0">
+<iframe width="{width}" height="800" style="border: 0" src="{url}"></iframe><script>
+onload = () => {{
+  const page = document.querySelector("iframe").contentDocument
+  const images = [...page.images]
+  const sizes = [...page.querySelectorAll("main *")].map(e => parseFloat(getComputedStyle(e).fontSize))
+  document.title = JSON.stringify({{
+    wide: page.documentElement.scrollWidth,
+    cut: [...page.querySelectorAll("main *")].filter(e => !e.closest(".card")
+      && e.getBoundingClientRect().right > {width} + 1).map(e => e.tagName),
+    images: images.length,
+    loaded: images.filter(i => i.complete && i.naturalWidth > 0).length,
+    smallest: Math.min(...sizes),
+  }})
+}}
+</script>"""
+"""A page inside a narrow frame, since no browser window is as narrow as a phone; the title says what was found."""
+
+
+@pytest.fixture
+def on_a_phone(browser: str, tmp_path: Path) -> Callable[[Path], dict[str, Any]]:
+    """Open a page as wide as a phone: what is found there."""
+
+    def open_page(page: Path) -> dict[str, Any]:
+        holder = page.with_name("holder.html")
+        holder.write_text(HELD.format(width=PHONE, url=page.name), encoding="utf-8")
+        called = [*command(browser, tmp_path), "--allow-file-access-from-files", "--dump-dom"]
+        url = holder.resolve().as_uri()
+        shown = subprocess.run([*called, url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+        found: dict[str, Any] = json.loads(title_of(shown.stdout.decode("utf-8")))
+        return found
 
     return open_page
 
@@ -107,7 +158,7 @@ def hostile_judgements() -> list[Judgement]:
 
 
 @pytest.mark.slow
-def test_the_report_in_a_browser(opened: Callable[[Path], str], tmp_path: Path) -> None:
+def test_the_report_in_a_browser(opened: Callable[..., str], tmp_path: Path) -> None:
     said = hostile_judgements()
     title = f"A report of {HOSTILE}"
     write_report(evaluate(Lengths(), said, resamples=20), tmp_path / "report", title=title)
@@ -116,20 +167,37 @@ def test_the_report_in_a_browser(opened: Callable[[Path], str], tmp_path: Path) 
     assert dom.count("<img ") > 3
 
 
-def test_the_doctors_page_in_a_browser(opened: Callable[[Path], str], tmp_path: Path) -> None:
+def test_the_doctors_page_in_a_browser(opened: Callable[..., str], tmp_path: Path) -> None:
     said = hostile_judgements()
     title = f"The health of {HOSTILE}"
     write_doctor_page(doctor([*said, *said[:5]], test=said[:9]), tmp_path / "doctor", title=title)
     assert_harmless(opened(tmp_path / "doctor" / "doctor.html"), title, SCRIPT, f"{SCRIPT}.csv:2", f"{HOSTILE} 2")
 
 
-def test_a_page_that_runs_scripts_would_be_noticed(opened: Callable[[Path], str], tmp_path: Path) -> None:
+def test_the_frontier_in_a_browser(
+    opened: Callable[..., str], on_a_phone: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    text = f"{HOSTILE} {QUOTES}"
+    runs = [steered(tmp_path / SCRIPT.replace("/", "∕"), gold=5 + curve(2, 1), text=text)]
+    runs += [steered(tmp_path / "rloo-calm", gold=5 + curve(1, 0.05), held_out=curve(1, 0.1), text=text)]
+    title = f"The frontier of {HOSTILE}"
+    write_frontier(frontier(runs, best_of=best_of()), tmp_path / "frontier", title=title)
+    dom = opened(tmp_path / "frontier" / "frontier.html")
+    assert_harmless(dom, title, f'{HOSTILE} "><marquee', SCRIPT.replace("/", "∕"), "rloo-calm", "best of 8")
+    found = on_a_phone(tmp_path / "frontier" / "frontier.html")
+    assert found["loaded"] == found["images"] == dom.count("<img ") == 4
+    assert (found["wide"], found["cut"]) == (PHONE, []), "nothing but a table scrolls sideways, inside its card"
+    assert found["smallest"] >= 12
+
+
+def test_a_page_that_runs_scripts_would_be_noticed(opened: Callable[..., str], tmp_path: Path) -> None:
     """The test of the tests: the same browser runs the same text where a page does not escape it."""
-    for hostile in (SCRIPT, IMAGE):
+    loud = SCRIPT.replace("document", "console.error('careless'); document")
+    for hostile in (SCRIPT, IMAGE, loud):
         page = tmp_path / "careless.html"
         noise = "".join(f"<p>{'word ' * i}</p>" for i in range(60))  # so that there is something to see
         page.write_text(f"<title>harmless</title><body>{hostile}{noise}", encoding="utf-8")
-        dom = opened(page)
+        dom = opened(page, complains=hostile == loud)
         assert title_of(dom) == "owned"
         with pytest.raises(AssertionError):
             assert_harmless(dom, "harmless")

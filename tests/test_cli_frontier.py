@@ -3,9 +3,24 @@
 import json
 
 import pytest
+from nano import nano
 from shell import fails
 
+from tastemaker.data.judgements import Message
+from tastemaker.errors import DataError
+from tastemaker.evaluation.steered_run import read_run
+
 STEPS = 12
+
+
+def sampled(folder, *samples):
+    """Let a run have kept these samples, and have sampled few tokens."""
+    kept = json.loads((folder / "steering.json").read_text())
+    kept["settings"]["sampling"] = {"max_tokens": 2}
+    (folder / "steering.json").write_text(json.dumps(kept | {"samples": samples}))
+
+
+CHAT = {"prompt": "user: Good?", "messages": [{"role": "user", "content": "Good?"}]}
 
 
 @pytest.fixture
@@ -42,3 +57,28 @@ def test_what_is_wrong_is_one_line(run, steered, tmp_path):
     fails(run("frontier", tmp_path, "--json"), "no steered run")
     fails(run("frontier", steered, "--best-of", 4), "--policy", "0123abcd")
     fails(run("frontier", steered, "--best-of", 4, "--policy", steered), "--reward")
+
+
+def test_the_prompts_of_a_run_are_texts_and_chats_each_once(steered):
+    sampled(steered, CHAT, CHAT, {"prompt": "user: Good?"}, {"prompt": ""}, {"prompt": "nan"})
+    assert read_run(steered).prompts == [(Message("user", "Good?"),), "user: Good?", "", "nan"]
+    sampled(steered, CHAT | {"messages": [{"role": "user"}]})
+    with pytest.raises(DataError, match=r"steering.json, samples: "):
+        list(read_run(steered).prompts)
+
+
+def test_best_of_n_answers_chats_as_chats(run, steered, tmp_path, monkeypatch):
+    """What a reward of one's own is asked about: a chat as messages, a text as a text, as when `steer` asks it."""
+    nano(chats=True).save(tmp_path / "gpt")
+    (tmp_path / "asking.py").write_text(
+        "asked = []\ndef reward(prompts, completions):\n    asked.extend(prompts)\n    return [0.0] * len(prompts)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sampled(steered, CHAT, {"prompt": "A film"})
+    best = ("--best-of", 2, "--completions", 2, "--policy", tmp_path / "gpt", "--reward", "asking:reward")
+    code, _, err = run("frontier", steered, *best, "--quiet")
+    assert (code, err) == (0, "")
+    import asking
+
+    assert asking.asked == [CHAT["messages"]] * 2 + ["A film"] * 2

@@ -1,6 +1,7 @@
 """`pretrain`, `write` and `evaluate` of a policy: what scripts rely on, and one clear line for everything wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from transformers import AutoTokenizer, GPT2Config
 import tastemaker as tm
 from tastemaker.models.policy.gpt import SIZES
 from tastemaker.models.policy.sampling import Sampling
+
+SHORT = Sampling(min_p=0.03, max_tokens=5)
+"""As a GPT made here recommends."""
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +131,7 @@ def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
         found = json.loads(out)
         assert code == 0
         assert set(found) == {"completions", "log_probs", "ended"}
-        [expected] = tm.Policy.load(gpt).complete(prompt, sampling=Sampling(min_p=0.03, max_tokens=12), seed=3)
+        [expected] = tm.Policy.load(gpt).complete(prompt, sampling=replace(SHORT, max_tokens=12), seed=3)
         assert found["completions"] == [expected.text]
         assert found["log_probs"] == [pytest.approx(expected.log_prob, rel=1e-5)]
         code, out, err = run("write", gpt, prompt, *how, "--quiet")
@@ -159,7 +163,7 @@ def test_the_best_of_several_by_a_reward(run: Any, gpt: Path, taste: Path) -> No
     code, out, _ = run("write", gpt, "A", "-n", 2, "--best-of", 4, "--reward", taste, *how)
     found = json.loads(out)
     assert (code, len(found["completions"])) == (0, 2)
-    written = tm.Policy.load(gpt).complete(["A", "A"], samples=4, sampling=Sampling(min_p=0.03, max_tokens=6), seed=2)
+    written = tm.Policy.load(gpt).complete(["A", "A"], samples=4, sampling=replace(SHORT, max_tokens=6), seed=2)
     scores = tm.load(taste).score([f"A{c.text}" for c in written])
     assert found["scores"] == pytest.approx([max(scores[:4]), max(scores[4:])], rel=1e-5)
     chosen = [written[scores.index(max(scores[:4]))].text, written[4 + scores[4:].index(max(scores[4:]))].text]
@@ -185,7 +189,7 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     found = json.loads(said)
     assert (code, found["out"], found["completions"]) == (0, str(out), 4)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    expected = tm.Policy.load(gpt).complete(["A warm", "A grey"], samples=2, sampling=Sampling(min_p=0.03, max_tokens=5), seed=1)
+    expected = tm.Policy.load(gpt).complete(["A warm", "A grey"], samples=2, sampling=SHORT, seed=1)
     assert [(row["id"], row["completion"]) for row in rows] == [(k // 2, c.text) for k, c in enumerate(expected)]
     assert sum(found["ended"].values()) == 4
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")

@@ -154,7 +154,7 @@ def test_the_readmes_commands_run(little_imdb: Path, capsys: pytest.CaptureFixtu
             main([*words, *_SHORTER.get(command[1], ())])
         assert ended.value.code == 0, (command, capsys.readouterr().err)
         ran.append(command[1])
-    steering = ["steer", "write", "frontier", "play", "watch"]
+    steering = ["steer", "write", "steer", "frontier", "play", "watch"]
     judging = ["fit", "score", "evaluate", "doctor", "fit", "fit", "fit", "score", "evaluate"]
     assert ran == [*judging, "pretrain", "write", "write", "evaluate", "pretrain", *steering]
     assert (little_imdb / "frontier" / "frontier.html").is_file()

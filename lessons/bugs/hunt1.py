@@ -40,9 +40,9 @@ class Rollout(NamedTuple):
     s: Tensor  # [B, T + 1, 4] states: place and speed of the cart, angle and speed of the pole; one after the last step
     a: Tensor  # [B, T] actions: 0 pushes left, 1 pushes right
     r: Tensor  # [B, T] rewards
-    is_action: Tensor  # [B, T] whether a step belongs to an episode
-    terminated: Tensor  # [B, T] whether the cart or the pole was lost at this step
-    ended: Tensor  # [B, T] whether that, or the episode was cut after 500 steps
+    is_action: Tensor  # [B, T] whether a step belongs to an episode: the one after an end only resets its row
+    terminated: Tensor  # [B, T] whether the cart or the pole was lost at this step: nothing follows, V counts as 0
+    ended: Tensor  # [B, T] whether that, or the episode was cut after 500 steps: what would follow is worth V
 
 
 def network(outputs: int) -> nn.Sequential:
@@ -58,15 +58,10 @@ def cartpoles(count: int, seed: int) -> gymnasium.vector.VectorEnv:
 
 
 def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int) -> Rollout:
-    """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there.
-
-    Gymnasium resets an ended row at the next step, whatever the action ("next-step autoreset"): that step leads from an
-    episode's last state to a new one's first, with reward 0. No policy can learn from it: is_action is False.
-    """
+    """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there."""
     steps = []
     for _ in range(T):
-        with torch.no_grad():
-            a = Categorical(logits=policy(s)).sample()
+        a = Categorical(logits=policy(s).detach()).sample()
         s_next, r, terminated, truncated, _ = env.step(a.numpy())
         is_action, ended = ~ended, torch.as_tensor(terminated | truncated)
         steps.append((s, a, torch.as_tensor(r), is_action, torch.as_tensor(terminated), ended))
@@ -76,15 +71,11 @@ def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended:
 
 
 def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
-    """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1].
-
-    Nothing follows a terminated step: there V_{t+1} counts as 0. A truncated one was merely cut: what would have
-    followed is still worth V_{t+1}. After either, A_{t+1} is another episode's and counts as 0.
-    """
+    """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1]."""
     delta = r + gamma * V[:, 1:] * ~terminated - V[:, :-1]
     A, A_next = torch.zeros_like(r), torch.zeros(len(r))
     for t in reversed(range(r.shape[1])):
-        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]
+        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]  # behind an end is another episode
     return A
 
 
@@ -103,11 +94,10 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
     """Learn from one rollout."""
-    is_action = rollout.is_action
-    s, a = rollout.s[:, :-1][is_action], rollout.a[is_action]  # [n, 4] and [n]: the actions of all episodes, end to end
+    s, a = rollout.s[:, :-1][rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
     V = critic(rollout.s).squeeze(-1).detach()  # [B, T + 1, 1] → [B, T + 1]
-    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[is_action]
-    R = A + V[:, :-1][is_action]
+    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[rollout.is_action]
+    R = A + V[:, :-1][rollout.is_action]
     log_pi_old = Categorical(logits=policy(s)).log_prob(a).detach()
     for _ in range(PASSES):
         for i in torch.randperm(len(s)).split(MINIBATCH):
@@ -138,9 +128,8 @@ def train(seed: int) -> dict[str, float]:
         mean_return = sum(env.return_queue) / ROWS  # of the last 32 episodes that ended
         if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
-        rollouts, steps = rollouts + 1, steps + int(rollout.is_action.sum())
+        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 20 == 0:
-            seconds = time.perf_counter() - began
             print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
     return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
 

@@ -71,7 +71,7 @@ def _best_of(rival: Rival, most: int, run: Any) -> Any:
     return best_of_curve(
         tm.Policy.load(str(start)),
         list(reward),
-        list(dict.fromkeys(sample["prompt"] for sample in run.samples)) or "",
+        run.prompts or "",
         gold=rival.gold,
         held_out=list(rival.held_out) if rival.held_out else None,
         ns=powers_of_two(most),

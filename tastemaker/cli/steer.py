@@ -1,6 +1,6 @@
-"""`tastemaker steer`: a GPT learns to write what scores well."""
+"""`tastemaker steer`: a GPT learns to write what scores well, or what people preferred."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ import typer
 
 from tastemaker.cli import options as o
 
-EXAMPLE = """Teach a GPT to write what scores well.
+EXAMPLE = """Teach a GPT to write what scores well, or what people preferred.
 
 Examples:
 
@@ -18,8 +18,11 @@ Examples:
 
   tastemaker steer gpt --reward taste --prompts aclImdb.tar.gz --opening 2,8 --max-tokens 48 --out steered
 
+  tastemaker steer gpt --algorithm dpo --judgements comparisons.jsonl --out preferred
+
 Rewards: a folder saved by `fit`, a function of your own (module:name), an http address, or one of length, repetition,
-missing-end, gold (the playground's truth); =NUMBER behind one is its weight, and several are added up.
+missing-end, gold (the playground's truth); =NUMBER behind one is its weight, and several are added up. With
+--judgements a reward only watches.
 """
 
 
@@ -27,18 +30,38 @@ missing-end, gold (the playground's truth); =NUMBER behind one is its weight, an
 class Course:
     """How long and how fast."""
 
-    steps: Annotated[int, typer.Option(help="Rollouts, each followed by an update.")] = 150
-    batch: Annotated[int, typer.Option(help="Completions a rollout.")] = 128
+    steps: Annotated[int, typer.Option(help="Rollouts, or helpings of judgements, each followed by an update.")] = 150
+    batch: Annotated[int, typer.Option(help="Completions a rollout, or judged texts a step.")] = 128
     lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
     set: Annotated[list[str] | None, typer.Option(help="A setting of the algorithm: NAME=VALUE, such as clip=0.1.")] = (
         None
     )
-    drift: Annotated[float, typer.Option(help="What a nat of drift costs, in the reward's standard deviations.")] = 0.1
+    detail: Annotated[
+        list[str] | None, typer.Option(help="A detail of steering: NAME=VALUE, such as adam_epsilon=1e-8.")
+    ] = None
+    drift: Annotated[
+        float | None, typer.Option(help="What a nat of drift costs, in the reward's standard deviations; default: 0.1.")
+    ] = None
     drift_target: Annotated[float | None, typer.Option(help="Adapt that cost to so many nats a text.")] = None
     drift_in: Annotated[Literal["reward", "loss"], typer.Option(help="Where drift is paid.")] = "reward"
     most_drift: Annotated[float, typer.Option(help="Stop beyond so many nats a text.")] = 60.0
     max_tokens: Annotated[int, typer.Option(help="The most tokens of a completion.")] = 64
     temperature: Annotated[float, typer.Option(help="Divides the logits.")] = 1.0
+
+    @property
+    def price(self) -> Any:
+        """The drift that was asked for; None where nothing was said of it."""
+        from tastemaker.learning.steering.drift import Drift
+
+        if (self.drift, self.drift_target, self.drift_in) == (None, None, "reward"):
+            return None
+        weight = {} if self.drift is None else {"weight": self.drift}
+        return Drift(where=self.drift_in, estimator=_ESTIMATOR[self.drift_in], target=self.drift_target, **weight)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The settings of steering that were given."""
+        return {"steps": self.steps, "batch": self.batch} | o.settings("--detail", self.detail)
 
 
 @dataclass(frozen=True)
@@ -55,16 +78,19 @@ class Asked:
     prompt_column: o.PromptColumn = None
     chat: Annotated[bool, typer.Option("--chat", help="The prompts are what a user says, to be answered.")] = False
 
-    def read(self, model: str, seed: int) -> list[Any]:
-        """Return the prompts, openings being counted in the model's tokens. Raises UsageError for what contradicts."""
+    def read(self, model: str, seed: int) -> list[Any] | None:
+        """Return the prompts, None where none are named; openings are counted in the model's tokens.
+
+        Raises UsageError for what contradicts.
+        """
         from tastemaker.errors import UsageError
         from tastemaker.learning.steering.prompts import openings_from, prompts_from
         from tastemaker.models.policy.policy import Policy
 
         if self.prompts is None:
-            if self.opening or self.chat:
-                raise UsageError("--opening and --chat are about --prompts: name a file or source.")
-            return [""]
+            if self.opening:
+                raise UsageError("--opening is about --prompts: name a source.")
+            return None
         if self.opening is None:
             return prompts_from(Path(self.prompts), limit=self.limit, prompt_column=self.prompt_column, chat=self.chat)
         if self.chat or self.prompt_column:
@@ -74,15 +100,54 @@ class Asked:
         return list(openings_from(self.prompts, reader, length, limit=self.limit, seed=seed, split=self.split))
 
 
-@o.gathers(course=Course, asked=Asked)
+@dataclass(frozen=True)
+class Told:
+    """What people said of texts side by side."""
+
+    judgements: Annotated[
+        list[str] | None,
+        typer.Option(help="Comparisons and rankings to learn from instead: what `fit` reads. May be repeated."),
+    ] = None
+    format: o.Format = None
+    skip_bad: o.SkipBad = False
+
+    def read(self, asked: Asked, seed: int, *, quiet: bool) -> list[Any] | None:
+        """Return the judgements, None where no source is named. Raises DataError for a source that compares nothing."""
+        from tastemaker.errors import UsageError
+        from tastemaker.learning.steering.judged import check_compares
+
+        if self.judgements is None:
+            if self.format or self.skip_bad:
+                raise UsageError("--format and --skip-bad are about --judgements: name a source.")
+            return None
+        reading, found = o.Reading(split=asked.split, seed=seed, format=self.format), []
+        skipped: list[Any] | None = [] if self.skip_bad else None
+        for source in self.judgements:
+            said = reading.judgements([source], skipped)
+            check_compares(said, source)
+            found += [_answering(judgement) for judgement in said] if asked.chat else said
+        o.note_skipped(skipped or [], quiet=quiet)
+        return found
+
+
+def _answering(judgement: Any) -> Any:
+    """Return a judgement whose prompt, where it is a text, is what a user says."""
+    from tastemaker.completing import as_chat
+
+    is_text = isinstance(judgement.prompt, str)
+    return replace(judgement, prompt=as_chat(judgement.prompt)) if is_text else judgement
+
+
+@o.gathers(course=Course, asked=Asked, told=Told)
 def steer(
     model: Annotated[
         str, typer.Argument(metavar="POLICY", help="A folder saved by `pretrain`, any other, a hub name.")
     ],
-    reward: Annotated[list[str], typer.Option(help="What is learned to please. May be repeated.")],
     out: Annotated[Path, typer.Option(help="The folder that the steered GPT is saved in.")],
     course: Course,
     asked: Asked,
+    told: Told,
+    reward: Annotated[list[str] | None, typer.Option(help="What is learned to please. May be repeated.")] = None,
     algorithm: Annotated[
         Literal["reinforce", "a2c", "trpo", "ppo", "rloo", "grpo", "dpo", "winners"],
         typer.Option(help="How it learns."),
@@ -98,18 +163,23 @@ def steer(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Teach a GPT to write what scores well."""
+    """Teach a GPT to write what scores well, or what people preferred."""
     import tastemaker as tm
+    from tastemaker.errors import UsageError
 
+    judgements = told.read(asked, seed, quiet=quiet)
+    if asked.chat and judgements is None and asked.prompts is None:
+        raise UsageError("--chat is about --prompts or --judgements: name a file or source.")
     steered = tm.steer(
         model,
-        list(reward),
+        list(reward) if reward else None,
         asked.read(model, seed),
+        judgements=judgements,
         algorithm=_algorithm(algorithm, course),
-        drift=tm.Drift(course.drift, course.drift_in, _ESTIMATOR[course.drift_in], course.drift_target),
+        drift=course.price,
         sampling=tm.Sampling(temperature=course.temperature, max_tokens=course.max_tokens),
         limits=tm.Limits(drift=course.most_drift),
-        steering={"steps": course.steps, "batch": course.batch},
+        steering=course.details,
         held_out=list(held_out) if held_out else None,
         gold=gold,
         caution=o.caution_of(caution),
@@ -126,13 +196,17 @@ def steer(
 def _say(steered: Any, out: Path, *, json: bool) -> None:
     """Print what happened."""
     if json:
-        names = ("steps", "score_before", "score_after", "held_out_before", "held_out_after", "drift", "distinct")
+        from tastemaker.learning.steering.steer import ALWAYS
+
+        names = ["steps", *(f"{name}_{when}" for name in ALWAYS for when in ("before", "after")), "drift", "distinct"]
         found = {name: steered.figures[name] for name in (*names, "stopped_because", "seconds")}
         o.say_json({"policy": str(out)} | found)
         return
     for sample in steered.samples[:3]:
-        o.say(f"{sample['score_before']:+.2f}  before: {sample['prompt']}{sample['before']}")
-        o.say(f"{sample['score_after']:+.2f}  after:  {sample['prompt']}{sample['after']}\n")
+        for when in ("before", "after"):
+            score = f"{sample[f'score_{when}']:+.2f}  " if f"score_{when}" in sample else ""
+            o.say(f"{score}{when + ':':8}{sample['prompt']}{sample[when]}")
+        o.say("")
     o.say(str(steered))
     o.say(f"Let it write:  tastemaker write {out} -n 3")
 

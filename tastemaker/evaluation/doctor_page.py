@@ -1,22 +1,14 @@
-"""The doctor's diagnosis as one HTML page that needs nothing else, and as one JSON file.
+"""The doctor's diagnosis as one HTML page that needs nothing else, and as one JSON file."""
 
-Every name and text on the page is hostile: the template escapes all it is given, and the page forbids itself to run or
-fetch anything.
-"""
-
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from tastemaker.evaluation.doctor.diagnosis import Diagnosis
+from tastemaker.evaluation.page import numbers, page, write_together
 from tastemaker.evaluation.words import listed
-from tastemaker.files import writing_file
 
-_TEMPLATE = Path(__file__).with_name("doctor_page.html.j2")
 _SHOWN_JUDGES = 20
 _SHOWN_PLACES = 10
 
@@ -26,18 +18,14 @@ def write_doctor_page(diagnosis: Diagnosis, folder: Path, *, title: str = "What 
 
     Both are made before the first is written. Raises StorageError for a full disk or an unwritable folder.
     """
-    numbers = json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    contents = {"doctor.html": doctor_html(diagnosis, title=title), "doctor.json": numbers}
-    for name, content in contents.items():
-        with writing_file(Path(folder) / name) as temporary:
-            temporary.write_bytes(content.encode("utf-8", "replace"))
+    contents = {"doctor.html": doctor_html(diagnosis, title=title), "doctor.json": numbers(diagnosis.as_dict())}
+    write_together(folder, contents)
 
 
 def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
     """Return the diagnosis as one HTML page."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return page(
+        "doctor_page.html.j2",
         title=title,
         verdict=_verdict(diagnosis),
         tiles=list(_tiles(diagnosis)),

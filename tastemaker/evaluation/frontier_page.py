@@ -1,23 +1,15 @@
-"""The frontier as one HTML page that needs nothing else, one picture, and one JSON file.
+"""The frontier as one HTML page that needs nothing else, one picture, and one JSON file."""
 
-Every name and text on the page is hostile: the template escapes all it is given, and the page forbids itself to run or
-fetch anything.
-"""
-
-import base64
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from tastemaker.evaluation.frontier import TITLES, Course, Frontier
-from tastemaker.evaluation.frontier_plots import frontier_panels, frontier_png, frontier_svg
-from tastemaker.files import writing_file
+from tastemaker.evaluation.frontier_plots import frontier_panels, frontier_png
+from tastemaker.evaluation.page import numbers, page, page_figures, write_together
 
-_TEMPLATE = Path(__file__).with_name("frontier_page.html.j2")
+_FAR = 10  # times as far as the data reach: a number for a peak there would mean nothing
 _GOOD, _BAD = {"no sign", "its own truth"}, {"over-optimised", "came apart", "not real"}
 
 
@@ -26,33 +18,26 @@ def write_frontier(frontier: Frontier, folder: Path, *, title: str = "Reward aga
 
     All three are made before the first is written. Raises StorageError for a full disk or an unwritable folder.
     """
-    numbers = json.dumps(frontier.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    contents = {
-        "frontier.html": frontier_html(frontier, title=title).encode("utf-8", "replace"),
+    contents: dict[str, str | bytes] = {
+        "frontier.html": frontier_html(frontier, title=title),
         "frontier.png": frontier_png(frontier),
-        "frontier.json": numbers.encode("utf-8", "replace"),
+        "frontier.json": numbers(frontier.as_dict()),
     }
-    for name, content in contents.items():
-        with writing_file(Path(folder) / name) as temporary:
-            temporary.write_bytes(content)
+    write_together(folder, contents)
 
 
 def frontier_html(frontier: Frontier, *, title: str) -> str:
     """Return the frontier as one HTML page with its figures inside."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     best_of = frontier.best_of
-    return template.render(
+    return page(
+        "frontier_page.html.j2",
         title=title,
         truth=None if frontier.truth is None else TITLES[frontier.truth],
         tiles=list(_tiles(frontier)),
         verdicts=[_verdict(course) for course in frontier.courses],
         notes=frontier.notes,
         table_rows=frontier.rows,
-        figures=[
-            {"title": panel.title, "caption": panel.caption, "data": base64.b64encode(frontier_svg(panel)).decode()}
-            for panel in frontier_panels(frontier)
-        ],
+        figures=page_figures(frontier_panels(frontier)),
         fits=list(_fit_rows(frontier)),
         pool=None if best_of is None else (f"{best_of.completions:,}", f"{best_of.prompts:,}"),
         samples=[{"label": course.label, "rows": list(_sample_rows(course))} for course in frontier.courses],
@@ -93,7 +78,9 @@ def _fit_rows(frontier: Frontier) -> Iterator[list[str]]:
                 yield [label, TITLES[name], "too few points", *["–"] * 5]
                 continue
             peak = ["none: it never falls", "–"]
-            if fit.peak is not None:
+            if fit.peak is not None and fit.peak > _FAR * fit.most:
+                peak = ["far outside the data", "–"]
+            elif fit.peak is not None:
                 beyond = "" if fit.has_seen_peak else " (outside the data: a guess)"
                 peak = [f"{fit.peak:,.1f}{beyond}", f"{float(fit.gain(fit.peak)):+.2f}"]
             explained = "–" if math.isnan(fit.r_squared) else f"{fit.r_squared:.2f}"

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from tastemaker.evaluation.drawing import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
 from tastemaker.evaluation.frontier import TITLES, Course, Frontier
-from tastemaker.evaluation.plots import rendered
+from tastemaker.evaluation.rendering import rendered
 from tastemaker.maths.overoptimisation import Fitted
 from tastemaker.maths.statistics import Floats
 
@@ -58,11 +58,6 @@ def _against_drift(frontier: Frontier, name: str) -> Panel:
         f"Means of steps that follow each other. A ring is the policy that was kept, on texts of its own.{best_of}",
         lambda axes: _draw_series(axes, frontier, name),
     )
-
-
-def frontier_svg(panel: Panel) -> bytes:
-    """Return one figure as an SVG file."""
-    return rendered([panel], columns=1, heading=None, form="svg")
 
 
 def frontier_png(frontier: Frontier) -> bytes:

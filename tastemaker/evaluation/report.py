@@ -1,24 +1,16 @@
-"""The evaluation as one HTML page that needs nothing else, one overview picture, and one JSON file.
+"""The evaluation as one HTML page that needs nothing else, one overview picture, and one JSON file."""
 
-Every text on the page is hostile: the template escapes all it is given, and the page forbids itself to run or fetch
-anything.
-"""
-
-import base64
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from tastemaker.evaluation.findings import Evaluation, measure_rows, part_rows, slice_rows
 from tastemaker.evaluation.mistakes import excerpt_of, mistakes
-from tastemaker.evaluation.plots import overview_png, panel_svg, panels
+from tastemaker.evaluation.page import numbers, page, page_figures, write_together
+from tastemaker.evaluation.plots import overview_png, panels
 from tastemaker.evaluation.words import NAMES, listed, shown
-from tastemaker.files import writing_file
 
-_TEMPLATE = Path(__file__).with_name("report.html.j2")
 _SHOWN_COPIES = 5
 _TILES = ("accuracy", "auroc", "ece", "pearson", "spearman", "mae", "kendall_tau", "ndcg", "top1")
 
@@ -28,23 +20,19 @@ def write_report(evaluation: Evaluation, folder: Path, *, title: str = "How far 
 
     All three are made before the first is written. Raises StorageError for a full disk or an unwritable folder.
     """
-    numbers = json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    contents = {
-        "report.html": html_of(evaluation, title=title).encode("utf-8", "replace"),
+    contents: dict[str, str | bytes] = {
+        "report.html": html_of(evaluation, title=title),
         "report.png": overview_png(evaluation),
-        "evaluation.json": numbers.encode(),
+        "evaluation.json": numbers(evaluation.as_dict()),
     }
-    for name, content in contents.items():
-        with writing_file(Path(folder) / name) as temporary:
-            temporary.write_bytes(content)
+    write_together(folder, contents)
 
 
 def html_of(evaluation: Evaluation, *, title: str) -> str:
     """Return the report as one HTML page with its figures inside."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     copied = np.flatnonzero(evaluation.duplicates.in_training)[:_SHOWN_COPIES]
-    return template.render(
+    return page(
+        "report.html.j2",
         title=title,
         judgements=listed(f"{found.n:,} {found.kind}s" for found in evaluation.kinds),
         texts=f"{len(evaluation.examples):,}",
@@ -53,10 +41,7 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
         measures=[measure_rows(found) for found in evaluation.kinds],
         rivals=list(_rivals(evaluation)),
         parts=[rows for found in evaluation.kinds for rows in part_rows(found)],
-        figures=[
-            {"title": panel.title, "caption": panel.caption, "data": base64.b64encode(panel_svg(panel)).decode()}
-            for panel in panels(evaluation)
-        ],
+        figures=page_figures(panels(evaluation)),
         slices=slice_rows(evaluation),
         mistakes=mistakes(evaluation),
         duplicates=_duplicate_rows(evaluation),

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tastemaker.data.judgements import Prompt
+from tastemaker.data.readers.chats import messages_of
 from tastemaker.errors import DataError
 from tastemaker.maths.statistics import Floats
 
@@ -51,6 +53,18 @@ class SteeredRun:
     def is_its_own_truth(self) -> bool:
         """Whether the run was steered by what stands for the truth, so that nothing can be fooled."""
         return self.truth is not None and bool(np.array_equal(self.series["score"], self.series[self.truth]))
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """What its samples answer, each once: a text, or a chat where the sample holds its messages.
+
+        Raises DataError for messages that are none.
+        """
+        where = f"{self.folder / STEERING}, samples"
+        asked = [
+            messages_of(s["messages"], where, "messages") if "messages" in s else s["prompt"] for s in self.samples
+        ]
+        return list(dict.fromkeys(asked))
 
     def smoothed(self, values: Floats) -> Floats:
         """Return the means of at most 40 groups of steps that follow each other; a short run as it is."""

@@ -16,8 +16,8 @@ from tastemaker.errors import StorageError, TastemakerError
 from tastemaker.learning.run import RUN
 from tastemaker.models.contract import CONTRACT
 
-_MODEL = (CONTRACT, "config.json")
-"""A folder that holds one of these holds a model, ours or anyone's."""
+_MODEL = (CONTRACT, "config.json", "player.json")
+"""A folder that holds one of these holds a model: a reward model, a network of ours or anyone's, a player."""
 
 
 @contextmanager

@@ -44,9 +44,7 @@ def write_card(folder: Path, contract: Contract, description: str) -> None:
 
     description: one line about the backbone, `Backbone.describe()`.
     """
-    text = card(contract, description, base_model=hub_name_of(contract))
-    with writing_file(folder / CARD) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
+    write_as_card(folder, card(contract, description, base_model=hub_name_of(contract)))
 
 
 def hub_name_of(contract: Contract) -> str | None:
@@ -63,11 +61,9 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
 
     base_model: the hub name of what was fine-tuned, if it has one.
     """
-    environment = Environment(
-        finalize=_finalized, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
     evaluation = contract.evaluation
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return filled_in(
+        _TEMPLATE,
         front=Markdown(yaml.safe_dump(_front_matter(contract, base_model), sort_keys=False, allow_unicode=True)),
         contract=contract,
         description=description,
@@ -78,9 +74,22 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
         judges=_judges(contract.judges),
         most_judges=_MOST_JUDGES,
         is_network=contract.backbone == "network",
-        number=_number,
-        count="{:,}".format,
     )
+
+
+def filled_in(template: Path, /, **said: Any) -> str:
+    """Return a card. said: what it says, every text escaped but `Markdown`; a template may use number and count too."""
+    environment = Environment(
+        finalize=_finalized, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    text = template.read_text(encoding="utf-8")
+    return environment.from_string(text).render(number=_number, count="{:,}".format, **said)
+
+
+def write_as_card(folder: Path, text: str) -> None:
+    """Write a text as a folder's card, half a character as a ?. Raises StorageError as `write_card` does."""
+    with writing_file(folder / CARD) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "replace"))
 
 
 def escaped(text: str) -> Markdown:

@@ -6,38 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from courses import DRIFT, SETTINGS, STEPS, best_of, curve, steered
 from pages import MARK, Page, marks
 
 from tastemaker.errors import DataError, UsageError
-from tastemaker.evaluation.best_of_curve import BestOfCurve, powers_of_two
+from tastemaker.evaluation.best_of_curve import powers_of_two
 from tastemaker.evaluation.frontier import frontier
 from tastemaker.evaluation.frontier_page import frontier_html, write_frontier
-from tastemaker.maths.overoptimisation import best_of_kl
-
-STEPS = 40
-DRIFT = np.linspace(0, 6, STEPS) ** 2
-SETTINGS = {"start": "gpt", "reward": "taste", "prompts": "p", "sampling": {"max_tokens": 9}}
-
-
-def curve(alpha, beta, drift=DRIFT):
-    d = np.sqrt(drift)
-    return np.array([x * (alpha - beta * math.log(x)) if x else 0.0 for x in d])
-
-
-def steered(folder, *, gold=None, held_out=None, score=None, drift=DRIFT, text="a film", settings=SETTINGS):
-    """Write a run's folder whose score and gold lie exactly on curves; the start scores 0 and has gold 5."""
-    series = {"score": curve(1, 0.05) if score is None else score, "held_out": held_out, "gold": gold}
-    series = {name: values for name, values in series.items() if values is not None}
-    (folder / "run").mkdir(parents=True)
-    rows = [{"step": i + 1, "drift": drift[i], **{n: v[i] for n, v in series.items()}} for i in range(len(drift))]
-    (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    kept = {f"{name}_before": float(values[0]) for name, values in series.items()}
-    kept |= {f"{name}_after": float(values[-1]) for name, values in series.items()}
-    sample = {"prompt": text, "before": text, "after": text, "score_before": 0.0, "score_after": 1.0}
-    kept |= {"drift_before": 0.0, "drift_after": float(drift[-1]), "algorithm": "rloo", "best_step": 3}
-    kept |= {"stopped_because": text, "settings": settings, "samples": [sample]}
-    (folder / "steering.json").write_text(json.dumps(kept))
-    return folder
 
 
 def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):
@@ -131,12 +106,6 @@ def test_no_runs_and_one_twice(tmp_path):
         frontier([tmp_path])
 
 
-def best_of():
-    ns = (1, 2, 4, 8)
-    d = np.sqrt([best_of_kl(n) for n in ns])
-    return BestOfCurve(ns, {"score": d * (1 - 0.1 * d), "gold": 5 + d * (2 - 0.5 * d)}, prompts=2, completions=64)
-
-
 def test_best_of_n_is_fitted_in_its_own_form(tmp_path):
     found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()["best_of"]
     assert found["points"][3]["n"] == 8
@@ -151,6 +120,16 @@ def test_hostile_texts_are_only_text(tmp_path):
     assert marks(html) == 6  # title twice, why it ended, prompt, before, after
     assert "default-src 'none'" in html
     assert not {"script", "iframe", "svg"} & set(Page(html).tags)
+
+
+def test_a_peak_outside_the_data_is_a_guess_and_none_far_from_it(tmp_path):
+    # score = d(1 − 0.05 ln d): ln d = 19 at its peak, KL e³⁸. Best of n, gold d(2 − 0.5 d): d = 2, KL 4, and ln 8 − 7/8
+    # = 1.2 was seen
+    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
+    said = Page(frontier_html(found, title="t")).text
+    assert "far outside the data –" in said
+    assert "4.0 (outside the data: a guess) +2.00" in said
+    assert "7.4 +2.72" in said, "e² nats, inside the data"
 
 
 def test_writing(tmp_path):

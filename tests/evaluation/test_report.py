@@ -13,7 +13,8 @@ from tastemaker.data.fingerprints import fingerprints
 from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
 from tastemaker.errors import StorageError
 from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.evaluation.plots import overview_png, panel_svg, panels
+from tastemaker.evaluation.plots import overview_png, panels
+from tastemaker.evaluation.rendering import panel_svg
 from tastemaker.evaluation.report import html_of, write_report
 from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink
 

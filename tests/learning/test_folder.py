@@ -250,7 +250,7 @@ def test_killed_while_the_model_was_being_saved(out: Path) -> None:
 # --- what is there already --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [CONTRACT, "config.json"])
+@pytest.mark.parametrize("name", [CONTRACT, "config.json", "player.json"])
 def test_a_model_of_any_kind_is_not_replaced_silently(tmp_path: Path, name: str) -> None:
     out = tmp_path / "there"
     out.mkdir()

@@ -118,12 +118,24 @@ def address() -> Iterator[str]:
             }
             if self.path == "/slow":
                 time.sleep(1)
+            if self.path in ("/drip", "/drip-head"):
+                self._drip()
+                return
             if self.path == "/garbage":
                 self.wfile.write(b"what?\r\n\r\n")
                 return
             self.send_response(500 if self.path == "/error" else 200)
             self.end_headers()
             self.wfile.write(answers.get(self.path, "[1, 2]").encode())
+
+        def _drip(self) -> None:
+            """Answer what is asked for, but a byte every tenth of a second: three seconds in all."""
+            head, body = b"HTTP/1.0 200 OK\r\n\r\n", b"[1, 2" + b" " * 25 + b"]"
+            if self.path == "/drip":
+                self.wfile.write(head)
+            for byte in body if self.path == "/drip" else head + body:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.1)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
@@ -164,6 +176,16 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
 def test_an_address_that_fails(address: str, path: str, words: str) -> None:
     with pytest.raises(RewardError, match=rf"^{address}{path} {words}[^\n]*$"):
         checked(HttpReward(address + path, seconds=0.3 if path == "/slow" else 10), TWO)
+
+
+@pytest.mark.parametrize("path", ["/drip", "/drip-head"])
+def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
+    """Each byte comes in time, the answer does not."""
+    began = time.monotonic()
+    with pytest.raises(RewardError, match=rf"^{address}{path} did not answer with JSON: timed out$"):
+        HttpReward(address + path, seconds=0.5).score(TWO)
+    assert time.monotonic() - began < 2
+    assert HttpReward(address + path, seconds=60).score(TWO) == [1, 2]
 
 
 def test_an_address_where_nobody_is() -> None:

@@ -159,6 +159,7 @@ FLIPPED: list[dict[str, Any]] = [
     {"clip": 1e-4},
     {"decay": False},
     {"critic_factor": 1.0},
+    {"zero_critic": False},
     {"whiten_rewards": True},
 ]
 
@@ -170,11 +171,55 @@ def test_every_detail_matters(setting: dict[str, Any]) -> None:
     assert weights(plain.policy) != weights(other.policy)
 
 
+def test_a_critic_begins_at_zero_unless_told() -> None:
+    """One step of rate 1e-12 moves nothing: a new head is all 0, or has standard deviation 1/√33 at a width of 32."""
+    few = {"steps": 1, "batch": 8, "measured": 2, "windows": 1}
+    for is_zero, deviation in ((True, 0.0), (False, 33**-0.5)):
+        head = steered(A2C(lr=1e-12), steering=Steering(**few, zero_critic=is_zero)).policy.value_head
+        assert head is not None
+        assert float(head.linear.weight.detach().std()) == pytest.approx(deviation, rel=0.3, abs=1e-9)
+
+
+def forgetful() -> Policy:
+    """A GPT whose config drops out a fifth of its embeddings where it is trained."""
+    plain = nano()
+    config = type(plain.module.config)(**plain.module.config.to_dict() | {"embd_pdrop": 0.2})
+    module = type(plain.module)(config)
+    module.load_state_dict(plain.module.state_dict())
+    return Policy(module, plain.tokenizer)
+
+
+@pytest.mark.parametrize("algorithm", [PPO(lr=1e-2), DPO(lr=1e-2)], ids=["ppo", "dpo"])
+def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
+    algorithm: Algorithm[Any], tmp_path: Path
+) -> None:
+    def run(policy: Policy, name: str, **more: Any) -> Steered:
+        few = Steering(steps=2, batch=16, measured=8, windows=2, **more)
+        how: dict[str, Any] = {"steering": few, "sampling": Sampling(max_tokens=5), "limits": NEVER}
+        return steer(policy, share, ["A", "The"], algorithm=algorithm, out=tmp_path / name, **how)
+
+    off, on = run(forgetful(), "off"), run(forgetful(), "on", dropout=True)
+    assert weights(off.policy) == weights(run(nano(), "none").policy), "off unless told"
+    assert weights(on.policy) != weights(off.policy)
+    assert weights(run(forgetful(), "again", dropout=True).policy) == weights(on.policy), "drawn by the seed"
+    first, other = metrics(tmp_path / "off")[0], metrics(tmp_path / "on")[0]
+    for name in ("score", "drift", "length", "distinct", "pairs"):
+        assert first[name] == other[name], "the first rollout is the same"
+    assert not on.policy.module.training
+    same = nano()
+    assert torch.allclose(
+        torch.cat([p.flatten() for p in run(same, "slow", dropout=True).policy.module.parameters()]),
+        torch.cat([p.flatten() for p in run(same, "fast").policy.module.parameters()]),
+        atol=1e-3,
+    ), "where the config drops nothing, the other pass finds the same"
+
+
 @pytest.mark.parametrize(
     "how",
     [
         {"drift": Drift(0.5)},
         {"drift": Drift(0.5, estimator="k3")},
+        {"drift": Drift(0.1, target=0.5, horizon=50.0)},
         {"drift": Drift(0.5, where="loss", estimator="k3")},
         {"drift": Drift(0.5, where="loss", estimator="k2")},
         {"scaling": Scaling("none")},
@@ -196,9 +241,12 @@ def test_parts_that_contradict_are_refused() -> None:
         steered(RLOO(), steering={"batch": 18})
     with pytest.raises(UsageError, match=r"^trpo keeps near by its trust region"):
         steered(TRPO(), drift=Drift(where="loss", estimator="k2"))
-    with pytest.raises(UsageError, match=r"^there is no steering setting 'step': choose among steps, batch"):
+    with pytest.raises(UsageError, match=r"^steering has no setting 'step': choose among steps, batch"):
         steered(steering={"step": 3})
-    for name, value in (("steps", 0), ("batch", 0), ("windows", 0), ("clip", 0.0), ("adam_epsilon", 0.0)):
+    with pytest.raises(UsageError, match=r"^steering: steps 2\.5: must be a whole number, such as 150\."):
+        steered(steering={"steps": 2.5})
+    wrong = [("steps", 0), ("batch", 0), ("windows", 0), ("measured", 0), ("at_once", 0)]
+    for name, value in (*wrong, ("clip", 0.0), ("adam_epsilon", 0.0), ("critic_factor", 0.0)):
         with pytest.raises(UsageError, match=rf"^{name} {value}: must be "):
             Steering(**{name: value})  # type: ignore[arg-type]
 

@@ -1,10 +1,10 @@
 """The algorithms of the road reinforcement learning took, one file each, one contract."""
 
-from dataclasses import fields
 from typing import Any
 
 from tastemaker.errors import UsageError
 from tastemaker.learning.algorithms.a2c import A2C
+from tastemaker.learning.algorithms.checks import check_settings
 from tastemaker.learning.algorithms.contract import Algorithm
 from tastemaker.learning.algorithms.dpo import DPO
 from tastemaker.learning.algorithms.grpo import GRPO
@@ -18,24 +18,11 @@ ALGORITHMS: dict[str, type[Any]] = {a.name: a for a in (Reinforce, A2C, TRPO, PP
 """The algorithms by name."""
 
 
-_KINDS: dict[type, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
-
-
 def algorithm_named(name: str, **settings: Any) -> Algorithm[Any]:
     """Return an algorithm with settings of its own. Raises UsageError for a name or setting that does not exist."""
     if name not in ALGORITHMS:
         raise UsageError(f"there is no algorithm {name!r}: choose among {', '.join(ALGORITHMS)}.")
-    known = [f.name for f in fields(ALGORITHMS[name])]
-    unknown = sorted(settings.keys() - set(known))
-    if unknown:
-        raise UsageError(f"{name} has no setting {unknown[0]!r}: choose among {', '.join(known)}.")
-    defaults = {f.name: f.default for f in fields(ALGORITHMS[name])}
-    for key, value in settings.items():
-        wanted = type(defaults[key])
-        if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool) > (
-            wanted is bool
-        ):
-            raise UsageError(f"{name}: {key} {value!r}: must be {_KINDS[wanted]}, such as {defaults[key]}.")
+    check_settings(name, ALGORITHMS[name], settings)
     found: Algorithm[Any] = ALGORITHMS[name](**settings)
     return found
 

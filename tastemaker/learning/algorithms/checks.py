@@ -1,9 +1,28 @@
 """Settings of algorithms are checked where they are made."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from tastemaker.errors import UsageError
+
+_KINDS: dict[type, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+
+
+def check_settings(name: str, kind: type[Any], given: Mapping[str, Any]) -> None:
+    """Check what is given for the fields of a dataclass, all of which have defaults.
+
+    Raises UsageError, in the name of whose settings they are, for one that does not exist or is of another type.
+    """
+    defaults = {f.name: f.default for f in fields(kind)}
+    for key, value in given.items():
+        if key not in defaults:
+            raise UsageError(f"{name} has no setting {key!r}: choose among {', '.join(defaults)}.")
+        wanted: Any = type(defaults[key])
+        is_like = isinstance(value, (int, float) if wanted is float else wanted)
+        if not is_like or isinstance(value, bool) > (wanted is bool):
+            raise UsageError(f"{name}: {key} {value!r}: must be {_KINDS[wanted]}, such as {defaults[key]}.")
 
 
 def check_positive(settings: Any, *names: str) -> None:

@@ -7,9 +7,11 @@ Mathematics is shared, loops are composed, and no algorithm inherits another. To
 satisfy these members, and add it to the list in `tastemaker.learning.algorithms`.
 """
 
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
-from tastemaker.learning.algorithms.experience import Actor, Experience, Rollout
+from torch import Tensor
+
+from tastemaker.learning.algorithms.experience import Actor, Compared, Experience, Rollout
 from tastemaker.learning.algorithms.stepper import Stepper
 
 Metrics = dict[str, float]
@@ -48,4 +50,16 @@ class Algorithm(Protocol[E]):
 
     def update(self, actor: Actor, experience: E, stepper: Stepper) -> Metrics:
         """Change the policy so that what deserved it becomes likelier; return what happened."""
+        ...
+
+
+@runtime_checkable
+class LearnsFromJudgements(Protocol):
+    """An algorithm that can also learn from texts that it did not write: people's order of them is all the credit.
+
+    An algorithm is one by having this method, and its `update` takes `Compared`.
+    """
+
+    def agreement(self, compared: Compared, log_probs: Tensor) -> Metrics:
+        """Return how far a policy with these log-probabilities [B, T] agrees with the order; nothing is learned."""
         ...

@@ -1,10 +1,11 @@
 """Direct preference optimisation: of two completions the better one becomes likelier, the worse one less so.
 
 No reward in the loss and no critic: the policy's own log-ratio to its reference is the reward that it implies
-(Rafailov et al. 2023). The pairs are the best and the worst of each prompt's completions by the score, or pairs that
-people judged. The loss −log σ(βm), m the margin between the two log-ratios, has the gradient
+(Rafailov et al. 2023). What is compared are the best and the worst of each prompt's completions by the score, or texts
+that people judged. The loss −log σ(βm), m the margin between the two log-ratios, has the gradient
 −βσ(−βm)·(∇log π(chosen) − ∇log π(rejected)), which is a policy gradient with ±βσ(−βm) for advantages; so it is
-computed, and a test holds it to the loss itself.
+computed, and a test holds it to the loss itself. A ranking of K texts is K rows, never K(K − 1): its pairs' slopes add
+up to one advantage a text.
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from tastemaker.learning.algorithms.checks import check_at_least, check_positive
 from tastemaker.learning.algorithms.contract import Metrics
-from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout
-from tastemaker.learning.algorithms.groups import places_in_group
+from tastemaker.learning.algorithms.experience import Actor, Compared, Evaluation, Rollout
+from tastemaker.learning.algorithms.groups import Pairs, pairs_of, places_in_group
 from tastemaker.learning.algorithms.stepper import Costs, Stepper
 from tastemaker.maths.masked import masked_sum
 from tastemaker.maths.objectives import dpo, policy_gradient
@@ -28,7 +29,8 @@ class DPO:
     """Direct preference optimisation.
 
     samples: completions of one prompt, whose best and worst are a pair. beta: how many units of implied reward a nat of
-    log-ratio is worth; the smaller, the farther from the reference. passes, minibatches: over the pairs.
+    log-ratio is worth; the smaller, the farther from the reference. passes, minibatches: over what a rollout, or a step
+    over judgements, holds.
     """
 
     name: ClassVar[str] = "dpo"
@@ -45,57 +47,96 @@ class DPO:
         check_positive(self, "beta", "lr")
         check_at_least(self, 1, "passes", "minibatches")
 
-    def credit(self, actor: Actor, rollout: Rollout) -> Experience:
-        """Return the best and the worst of each group, one behind the other: +1 is chosen, −1 rejected.
+    def credit(self, actor: Actor, rollout: Rollout) -> Compared:
+        """Return the best and the worst of each group, one behind the other.
 
         A group whose scores are all equal has nothing to tell and is left out.
         """
-        pairs = _pairs(rollout.scores, rollout.groups)
-        chosen = rollout.select(pairs.flatten())
-        sign = torch.tensor([1.0, -1.0], device=pairs.device).repeat(len(pairs))
-        return Experience(
+        rows = _extremes(rollout.scores, rollout.groups)
+        chosen, count = rollout.select(rows.flatten()), len(rows)
+        numbers = torch.arange(2 * count, device=rows.device)
+        return Compared(
             did=chosen.did,
             is_action=chosen.is_action,
             log_probs=chosen.log_probs,
             reference=chosen.reference,
-            advantages=torch.where(chosen.is_action, sign[:, None], 0),
-            weights=chosen.is_action.float() / max(len(pairs), 1),
+            advantages=torch.zeros_like(chosen.log_probs),
+            weights=chosen.is_action.float() / max(count, 1),
+            groups=numbers // 2,
+            tiers=numbers % 2,
         )
 
-    def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
-        """Sweep over the pairs."""
-        found: Metrics = {"pairs_told": float(len(experience.is_action) // 2)}
-        for number in range(self.passes * (len(experience.is_action) > 0)):
+    def update(self, actor: Actor, experience: Compared, stepper: Stepper) -> Metrics:
+        """Sweep over the groups."""
+        found: Metrics = {"pairs_told": float(len(pairs_of(experience.groups, experience.tiers).better))}
+        for _ in range(self.passes * (len(experience.is_action) > 0)):
             sums: dict[str, float] = {}
             for part, share in _minibatches(experience, self.minibatches, stepper.generator):
-                now = part.log_probs if number == 0 and self.minibatches == 1 else _log_probs(stepper, part)
-                told = self._told(part, now, stepper, share)
-                for name, value in told.items():
+                for name, value in self._told(part, stepper, share).items():
                     sums[name] = sums.get(name, 0.0) + share * value
             found |= sums
         return found
 
-    def _told(self, part: Experience, now: Tensor, stepper: Stepper, share: float) -> Metrics:
-        """Take one step along the gradient of the mean loss of some pairs."""
-        sums, reference = (masked_sum(x, part.is_action, 1).view(-1, 2) for x in (now, part.reference))
-        loss = dpo(sums[:, 0], sums[:, 1], reference[:, 0], reference[:, 1], beta=self.beta)
-        ratio = sums - reference
-        margin = ratio[:, 0] - ratio[:, 1]
-        slope = self.beta * torch.sigmoid(-self.beta * margin)
-        advantages = part.advantages * slope.repeat_interleave(2)[:, None]
-        taken = stepper.step(replace(part, advantages=advantages), _costs, share=share)
-        right = float((margin > 0).float().mean())
-        return {"preference_loss": float(loss.mean()), "preference_accuracy": right} | {
-            name: taken[name] for name in ("gradient_norm", "entropy")
-        }
+    def agreement(self, compared: Compared, log_probs: Tensor) -> Metrics:
+        """Return the mean loss, the share of margins above 0 (of 0: half), and the mean margin of implied reward.
+
+        The pairs of a group count like one, times the group's weight. All are 0 where nothing is compared.
+        """
+        pairs, now, reference = _sums(compared, log_probs)
+        better, worse, shares = pairs
+        loss = dpo(now[better], now[worse], reference[better], reference[worse], beta=self.beta)
+        margin = _margin(pairs, now - reference)
+        weights = shares * compared.weights.amax(1)[better]
+        found = {"loss": loss, "accuracy": 0.5 + 0.5 * torch.sign(margin), "margin": self.beta * margin}
+        total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+        return {f"preference_{name}": float((weights * x).sum() / total) for name, x in found.items()}
+
+    def _told(self, part: Compared, stepper: Stepper, share: float) -> Metrics:
+        """Take one step along the gradient of the mean loss of some groups.
+
+        What a row deserves hangs on its rivals: it is worked out on the way where all rows are computed at once, and by
+        a pass of its own before where they are not.
+        """
+        if len(stepper.row_parts(part)) > 1:
+            known = _log_probs(stepper, part)
+            told = self.agreement(part, known)
+            taken = stepper.step(self._deserving(part, known), _costs, share=share)
+        else:
+            told = {}
+
+            def costs(rows: Compared, now: Evaluation) -> Costs:
+                known = now.log_probs.detach()
+                told.update(self.agreement(rows, known))
+                return _costs(self._deserving(rows, known), now)
+
+            taken = stepper.step(part, costs, share=share)
+        return told | {name: taken[name] for name in ("gradient_norm", "entropy")}
+
+    def _deserving(self, compared: Compared, log_probs: Tensor) -> Compared:
+        """Return the rows with what each deserves of a policy with these log-probabilities: ±βσ(−βm), summed."""
+        pairs, now, reference = _sums(compared, log_probs)
+        slope = self.beta * torch.sigmoid(-self.beta * _margin(pairs, now - reference)) * pairs.shares
+        deserved = torch.zeros_like(now).index_add(0, pairs.better, slope).index_add(0, pairs.worse, -slope)
+        return replace(compared, advantages=torch.where(compared.is_action, deserved[:, None], 0))
 
 
-def _costs(experience: Experience, now: Evaluation) -> Costs:
+def _costs(experience: Compared, now: Evaluation) -> Costs:
     return {"cost": policy_gradient(now.log_probs, experience.advantages), "entropy": now.entropy}
 
 
-def _pairs(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return the rows of each group's best and worst, int64 [pairs, 2]; groups of equal scores have none."""
+def _sums(compared: Compared, log_probs: Tensor) -> tuple[Pairs, Tensor, Tensor]:
+    """Return the pairs, and the log-probabilities of whole rows now and under the reference [B]."""
+    now, reference = (masked_sum(x, compared.is_action, 1) for x in (log_probs, compared.reference))
+    return pairs_of(compared.groups, compared.tiers), now, reference
+
+
+def _margin(pairs: Pairs, ratio: Tensor) -> Tensor:
+    """Return by how much the better row's log-ratio is above the worse one's [p], from those of all rows [B]."""
+    return ratio[pairs.better] - ratio[pairs.worse]
+
+
+def _extremes(scores: Tensor, groups: Tensor) -> Tensor:
+    """Return the rows of each group's best and worst, int64 [groups, 2]; groups of equal scores have none."""
     first, last = places_in_group(scores, groups), places_in_group(-scores, groups)
     order = torch.argsort(groups, stable=True)
     best, worst = (order[(places[order] == 0)] for places in (first, last))
@@ -103,16 +144,17 @@ def _pairs(scores: Tensor, groups: Tensor) -> Tensor:
     return torch.stack([best, worst], 1)[is_told]
 
 
-def _minibatches(experience: Experience, parts: int, generator: torch.Generator) -> Iterator[tuple[Experience, float]]:
-    """Yield random parts of the pairs, both rows of each together, and what share of all they are."""
-    count = len(experience.is_action) // 2
-    for pairs in torch.randperm(count, generator=generator).tensor_split(min(parts, count)):
-        rows = torch.stack([2 * pairs, 2 * pairs + 1], 1).flatten()
-        yield experience.select(rows.to(experience.is_action.device)), len(pairs) / count
+def _minibatches(experience: Compared, parts: int, generator: torch.Generator) -> Iterator[tuple[Compared, float]]:
+    """Yield random parts of the groups, all rows of each together, and what share of all groups they are."""
+    _, group = torch.unique(experience.groups, return_inverse=True)
+    count = int(group.max()) + 1
+    for chosen in torch.randperm(count, generator=generator).tensor_split(min(parts, count)):
+        rows = torch.isin(group, chosen.to(group.device)).nonzero()[:, 0]
+        yield experience.select(rows), len(chosen) / count
 
 
 @torch.no_grad()
-def _log_probs(stepper: Stepper, experience: Experience) -> Tensor:
+def _log_probs(stepper: Stepper, experience: Compared) -> Tensor:
     """Return what the policy says now of the actions [B, T]."""
     found = torch.zeros_like(experience.log_probs)
     rows = torch.arange(len(found), device=found.device)

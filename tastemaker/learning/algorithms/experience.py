@@ -1,6 +1,6 @@
 """What a policy did, and what is known of it: a type for every stage, never an optional field.
 
-    Rollout  → credit →  Experience, or ValuedExperience where a critic foresaw it
+    Rollout  → credit →  Experience, ValuedExperience where a critic foresaw it, Compared where rows stand in an order
 
 Letters: B rows in time, T steps each. A row is one completion, or one stretch of an episode; its actions stand at its
 beginning, so `is_action` [B, T] is True up to the row's length. Index t always means action t: `log_probs[:, t]` is of
@@ -86,6 +86,20 @@ class ValuedExperience(Experience):
 
     values: Tensor
     returns: Tensor
+
+
+@dataclass(frozen=True)
+class Compared(Experience):
+    """Rows of which it is known who is better than whom: by a score, or because people judged them.
+
+    groups: int64 [B], rows that are compared with each other. tiers: int64 [B], the smaller the better; rows of one
+    tier are not compared. weights: the same for all actions of a group. advantages: 0, since what a row deserves hangs
+    on what the policy makes of its rivals when it learns. Texts that the policy did not write itself have the
+    reference's log_probs, which is where it starts.
+    """
+
+    groups: Tensor
+    tiers: Tensor
 
 
 class Evaluation(NamedTuple):

@@ -1,5 +1,7 @@
 """Completions of one prompt compared with each other: one advantage for all tokens of a completion."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -34,3 +36,19 @@ def places_in_group(scores: Tensor, groups: Tensor) -> Tensor:
     found = torch.empty_like(order)
     found[order] = torch.arange(len(order), device=order.device) - starts
     return found
+
+
+class Pairs(NamedTuple):
+    """Which row is better than which, int64 [p] both, and what part of its group's pairs each is, float [p]."""
+
+    better: Tensor
+    worse: Tensor
+    shares: Tensor
+
+
+def pairs_of(groups: Tensor, tiers: Tensor) -> Pairs:
+    """Return every pair of rows of one group and of different tiers [B]; the shares of a group's pairs sum to 1."""
+    is_pair = (groups[:, None] == groups[None]) & (tiers[:, None] < tiers[None])
+    better, worse = is_pair.nonzero(as_tuple=True)
+    _, group, counts = torch.unique(groups[better], return_inverse=True, return_counts=True)
+    return Pairs(better, worse, 1 / counts[group])

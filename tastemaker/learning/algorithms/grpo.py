@@ -61,14 +61,7 @@ class GRPO:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience."""
-        return sweep(
-            stepper,
-            experience,
-            self._costs,
-            passes=self.passes,
-            minibatches=self.minibatches,
-            most_kl=self.most_kl,
-        )
+        return sweep(self, stepper, experience, self._costs)
 
     def _costs(self, experience: Experience, now: Evaluation) -> Costs:
         return clipped_costs(experience, now, clip=self.clip, entropy=self.entropy)

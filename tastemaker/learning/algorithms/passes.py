@@ -1,7 +1,7 @@
 """Several passes over one rollout, in minibatches, until the policy has moved far; the clip that keeps it near."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tastemaker.learning.algorithms.experience import Evaluation, Experience
 from tastemaker.learning.algorithms.stepper import Costs, Stepper
@@ -11,24 +11,35 @@ from tastemaker.maths.objectives import clipped, is_clipped
 E = TypeVar("E", bound=Experience)
 
 
-def sweep(
-    stepper: Stepper,
-    experience: E,
-    costs: Callable[[E, Evaluation], Costs],
-    *,
-    passes: int,
-    minibatches: int,
-    most_kl: float,
-) -> dict[str, float]:
+class Sweeping(Protocol):
+    """How an algorithm sweeps: its settings of these names."""
+
+    @property
+    def passes(self) -> int:
+        """The most sweeps over one rollout."""
+        ...
+
+    @property
+    def minibatches(self) -> int:
+        """Steps a pass."""
+        ...
+
+    @property
+    def most_kl(self) -> float:
+        """How far the policy may be from the one that acted when a pass begins, nats an action."""
+        ...
+
+
+def sweep(how: Sweeping, stepper: Stepper, experience: E, costs: Callable[[E, Evaluation], Costs]) -> dict[str, float]:
     """Take a step for each minibatch of each pass; return the metrics' means over the last pass, and `passes` done.
 
     The costs hold "moved": how far each action's policy is from the one that acted. A pass over which its mean is more
     than `most_kl` is the last.
     """
     done, sums = 0, {"moved": 0.0}
-    while done < passes and sums["moved"] <= most_kl:
+    while done < how.passes and sums["moved"] <= how.most_kl:
         done, sums = done + 1, {}
-        for part, share in stepper.minibatches(experience, minibatches):
+        for part, share in stepper.minibatches(experience, how.minibatches):
             for name, value in stepper.step(part, costs, share=share).items():
                 sums[name] = sums.get(name, 0.0) + share * value
     return sums | {"passes": float(done)}

@@ -61,14 +61,7 @@ class PPO:
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
         """Sweep over the experience until the passes are done or the policy has moved far enough."""
-        return sweep(
-            stepper,
-            apart(experience),
-            self._costs,
-            passes=self.passes,
-            minibatches=self.minibatches,
-            most_kl=self.most_kl,
-        )
+        return sweep(self, stepper, apart(experience), self._costs)
 
     def _costs(self, experience: ValuedExperience, now: Evaluation) -> Costs:
         found = clipped_costs(experience, now, clip=self.clip, entropy=self.entropy)

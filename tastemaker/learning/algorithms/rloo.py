@@ -49,14 +49,7 @@ class RLOO:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience; one pass in one step is REINFORCE."""
-        return sweep(
-            stepper,
-            experience,
-            self._costs,
-            passes=self.passes,
-            minibatches=self.minibatches,
-            most_kl=self.most_kl,
-        )
+        return sweep(self, stepper, experience, self._costs)
 
     def _costs(self, experience: Experience, now: Evaluation) -> Costs:
         return clipped_costs(experience, now, clip=self.clip, entropy=self.entropy)

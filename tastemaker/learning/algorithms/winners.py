@@ -4,6 +4,7 @@ No ratio, no baseline, no critic (expert iteration: Anthony et al. 2017; RAFT: D
 earlier rollouts, which are not kept.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,6 +29,7 @@ class Winners:
 
     name: ClassVar[str] = "winners"
     needs_critic: ClassVar[bool] = False
+    most_kl: ClassVar[float] = math.inf
 
     samples: int = 8
     lr: float = 1e-3
@@ -55,14 +57,7 @@ class Winners:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Make the winners likelier."""
-        return sweep(
-            stepper,
-            experience,
-            self._costs,
-            passes=self.passes,
-            minibatches=self.minibatches,
-            most_kl=float("inf"),
-        )
+        return sweep(self, stepper, experience, self._costs)
 
     @staticmethod
     def _costs(experience: Experience, now: Evaluation) -> Costs:

@@ -1,7 +1,6 @@
 """A policy that plays: networks with what they were shown, saved and loaded.
 
 DIR/player.json          the environment, its options, the shapes of the networks, and how it was learned
-DIR/config.json          the shapes alone, which tell the folder from an empty one
 DIR/player.safetensors   weights, and the mean and standard deviation of observations
 """
 
@@ -26,7 +25,6 @@ from tastemaker.learning.control.moments import Moments, Shown, Unchanged
 
 PLAYER = "player.json"
 _WEIGHTS = "player.safetensors"
-_SHAPES = "config.json"
 
 
 @dataclass(frozen=True)
@@ -125,10 +123,8 @@ class Player:
         (folder / PLAYER).unlink(missing_ok=True)
         with writing_file(folder / _WEIGHTS) as temporary:
             save_file({n: t.detach().contiguous().clone() for n, t in self.tensors().items()}, temporary)
-        described = self.shapes.described()
-        with writing_file(folder / _SHAPES) as temporary:
-            temporary.write_text(json.dumps({"model_type": "tastemaker-player"} | described, indent=2) + "\n")
-        kept = {"environment": self.environment, "options": self.options, "shapes": described} | self.figures
+        shapes = self.shapes.described()
+        kept = {"environment": self.environment, "options": self.options, "shapes": shapes} | self.figures
         with writing_file(folder / PLAYER) as temporary:
             temporary.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

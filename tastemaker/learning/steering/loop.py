@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,29 +18,48 @@ from tastemaker.learning.optimizer import adamw, on_host, restore_state, state_t
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.steering.rewards import Reward, checked
 from tastemaker.learning.steering.settings import Steering
-from tastemaker.learning.steering.text import TextActor
+from tastemaker.learning.steering.text import TextActor, dropping_out
 from tastemaker.learning.steering.watch import ADVICE, DONE, Watch, distinct, distinct_pairs
-from tastemaker.learning.steering.world import Gathered, TextWorld
+from tastemaker.learning.steering.world import Gathered, Teacher, TextWorld
 from tastemaker.maths.objectives import explained_variance
 from tastemaker.models.policy.policy import Policy
 from tastemaker.models.policy.writing import NoNumberError
 from tastemaker.progress import progress
 
 _SHOWN = 3  # completions kept of every window
+_FORMS = {
+    "score": "score {:.2f}",
+    "held_out": "held_out {:.2f}",
+    "gold": "gold {:.2f}",
+    "preference_loss": "loss {:.3f}",
+    "held_out_preference_loss": "held-out loss {:.3f}",
+    "held_out_preference_accuracy": "{:.0%} of held-out pairs right",
+    "drift": "drift {:.1f} nats",
+    "distinct": "{:.0%} distinct",
+    "length": "{:.0f} tokens",
+}
+
+
+def said(figures: Mapping[str, float], *names: str) -> str:
+    """Return figures in words, of these names; of all that a line has room for where there are none."""
+    chosen = [name for name in names or _FORMS if name in figures]
+    return ", ".join(_FORMS[name].format(figures[name]) for name in chosen)
 
 
 @dataclass
 class Standing:
     """Where a run stands: what a checkpoint keeps besides tensors.
 
-    weight: of drift, which may adapt. window: what was measured since the last window, by name. best_step: the step
-    that the best policy so far wrote for. reason: why the run has ended, where it has.
+    weight: of drift, which may adapt. line: what was measured since the last line of the log, by name. window: the
+    lines since the last window. best_step: the step that the best policy so far wrote for. reason: why the run has
+    ended, where it has.
     """
 
     weight: float
     step: int = 0
     best_step: int = 0
     reason: str | None = None
+    line: dict[str, list[float]] = field(default_factory=dict)
     window: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -54,11 +74,15 @@ class Ended:
 
 
 class SteeringRun:
-    """One run of an algorithm in a world of text. `run()` leaves the last weights in the policy, the best in `best`."""
+    """One run of an algorithm in a world of text. `run()` leaves the last weights in the policy, the best in `best`.
+
+    teacher: what is learned from, the world itself or texts that people compared.
+    """
 
     def __init__(
         self,
         world: TextWorld,
+        teacher: Teacher[Any],
         algorithm: Algorithm[Any],
         steering: Steering,
         *,
@@ -68,7 +92,7 @@ class SteeringRun:
         say: Callable[[str], None],
         checkpoint_seconds: float = 30.0,
     ) -> None:
-        self.world, self.algorithm, self.steering, self.watch = world, algorithm, steering, watch
+        self.world, self.teacher, self.algorithm, self.steering, self.watch = world, teacher, algorithm, steering, watch
         self.watched, self.run_folder, self.say, self.checkpoint_seconds = watched, run, say, checkpoint_seconds
         self.policy: Policy = world.policy
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
@@ -85,7 +109,7 @@ class SteeringRun:
             while standing.reason is None and standing.step < self.steering.steps:
                 seen = self.world.scale.state()
                 try:
-                    gathered, metrics = self._step()
+                    shown, metrics = self._step()
                 except (NotFinite, NoNumberError) as error:
                     standing.reason = ADVICE["not finite"].format(reason=error)
                     break
@@ -93,83 +117,89 @@ class SteeringRun:
                     vars(self.world.scale).update(seen)
                     self.run_folder.save(self._checkpoint())
                     raise
-                self.run_folder.log(standing.step, metrics)
-                advance(1, f"score {metrics['score']:.2f}, drift {metrics['drift']:.1f}")
-                standing.reason = self._look(gathered, metrics)
+                advance(1, said(metrics, "score", "preference_loss", "drift"))
+                standing.reason = self._note(shown, metrics)
                 if time.monotonic() - saved > self.checkpoint_seconds:
                     self.run_folder.save(self._checkpoint())
                     saved = time.monotonic()
         self.run_folder.save(self._checkpoint())
         return Ended(standing.step, standing.best_step, standing.reason or DONE, standing.weight)
 
-    def _step(self) -> tuple[Gathered, dict[str, float]]:
-        """Gather a rollout and learn from it; return what was measured."""
+    def _step(self) -> tuple[Gathered | None, dict[str, float]]:
+        """Gather what there is to learn from and learn it; return what was written to be watched, and what measured."""
         standing, steering, began = self.standing, self.steering, time.monotonic()
-        gathered = self.world.gather(standing.step, standing.weight)
-        watched = self.measured(gathered)
-        if self._ends_window(standing.step + 1):
+        is_last = self._ends_window(standing.step + 1)
+        gathered = self.teacher.gather(standing.step, standing.weight)
+        shown = self.teacher.shown(gathered, is_last=is_last)
+        found = {"drift_weight": standing.weight} | (self.measured(shown) if shown is not None else {})
+        if is_last:
             self.wrote = on_host(self.weights())
         sampled = time.monotonic()
-        generator = torch.Generator().manual_seed(self.world.seed * 1_000_003 + standing.step)
+        seed = self.world.seed * 1_000_003 + standing.step
         share = 1 - standing.step / steering.steps if steering.decay else 1.0
         stepper = Stepper(
             self.actor,
             self.optimizer,
             rate=self.algorithm.lr * share,
             clip=steering.clip,
-            generator=generator,
+            generator=torch.Generator().manual_seed(seed),
             at_once=steering.at_once,
             penalty=self.world.drift.penalty(standing.weight),
         )
-        experience = self.algorithm.credit(self.actor, gathered.rollout)
-        metrics = self.algorithm.update(self.actor, experience, stepper)
+        experience = self.teacher.credit(self.algorithm, self.actor, gathered)
+        with dropping_out(self.policy, seed) if steering.dropout else nullcontext():
+            found |= self.algorithm.update(self.actor, experience, stepper)
         if isinstance(experience, ValuedExperience) and self.algorithm.needs_critic:
             explained = explained_variance(experience.values, experience.returns, experience.is_action)
-            metrics["explained_variance"] = float(explained)
+            found["explained_variance"] = float(explained)
         learned = time.monotonic()
-        found = watched | metrics | {"drift_weight": standing.weight}
         standing.step += 1
-        standing.weight = self.world.drift.adapted(standing.weight, found["drift"], len(gathered.texts))
+        if shown is not None:
+            standing.weight = self.world.drift.adapted(standing.weight, found["drift"], len(shown.texts))
         now = time.monotonic()
         found |= {"gathering_seconds": sampled - began, "learning_seconds": learned - sampled}
-        return gathered, found | {"seconds": now - began}
+        return shown, found | {"seconds": now - began}
 
     def measured(self, gathered: Gathered) -> dict[str, float]:
-        """Return what is watched of some completions."""
+        """Return what is watched of some completions, and what is measured where nothing is learned."""
         count, lengths = len(gathered.texts), [len(c.ids) for c in gathered.completions]
         found = {
-            "score": math.fsum(gathered.scores) / count,
-            "reward": float(gathered.rollout.scores.mean()),
             "drift": float(gathered.drift.mean()),
             "length": sum(lengths) / count,
             "ended": sum(c.ended != "length" for c in gathered.completions) / count,
             "distinct": distinct(gathered.texts),
             "pairs": distinct_pairs(gathered.texts),
         }
+        if gathered.scores:
+            found["score"] = math.fsum(gathered.scores) / count
+            found["reward"] = float(gathered.rollout.scores.mean())
+        found |= self.teacher.held_out(self.algorithm)
         return found | {
             name: math.fsum(checked(reward, gathered.completions)) / count for name, reward in self.watched.items()
         }
 
-    def _look(self, gathered: Gathered, metrics: dict[str, float]) -> str | None:
+    def _note(self, shown: Gathered | None, metrics: Mapping[str, float]) -> str | None:
+        """Log a line wherever text was written: means since the line before. Return why to stop, if so."""
+        standing = self.standing
+        _add(standing.line, metrics)
+        if shown is None:
+            return None
+        line, standing.line = _means(standing.line), {}
+        self.run_folder.log(standing.step, line)
+        _add(standing.window, line)
+        return self._look(shown) if self._ends_window(standing.step) else None
+
+    def _look(self, shown: Gathered) -> str | None:
         """At the end of a window, keep the policy if it is the best, say how it goes; return why to stop, if so."""
         standing = self.standing
-        for name, value in metrics.items():
-            standing.window.setdefault(name, []).append(value)
-        if not self._ends_window(standing.step):
-            return None
-        window = {name: sum(values) / len(values) for name, values in standing.window.items()}
-        standing.window = {}
+        window, standing.window = _means(standing.window), {}
         reason = self.watch.look(window | {"step": float(standing.step)})
         if self.watch.is_best:
             self.best, standing.best_step = self.wrote, standing.step
-        shown = "".join(f", {name} {window[name]:.2f}" for name in ("held_out", "gold") if name in window)
-        self.say(
-            f"step {standing.step:4}: score {window['score']:.2f}{shown}, drift {window['drift']:.1f} nats, "
-            f"{window['distinct']:.0%} distinct, {window['length']:.0f} tokens"
-        )
-        shown_texts = [c.text for c in gathered.completions[:_SHOWN]]
-        self.say(f"      {' '.join(shown_texts[0].split())[:150]}")
-        self.run_folder.keep_samples(standing.step, shown_texts)
+        self.say(f"step {standing.step:4}: {said(window)}")
+        texts = [c.text for c in shown.completions[:_SHOWN]]
+        self.say(f"      {' '.join(texts[0].split())[:150]}")
+        self.run_folder.keep_samples(standing.step, texts)
         return reason
 
     def _ends_window(self, step: int) -> bool:
@@ -215,3 +245,13 @@ class SteeringRun:
         best = {n.removeprefix("best."): t for n, t in checkpoint.tensors.items() if n.startswith("best.")}
         self.best = best
         restore_state(self.optimizer, checkpoint.tensors, self.policy.module.device)
+
+
+def _add(kept: dict[str, list[float]], measured: Mapping[str, float]) -> None:
+    """Add what was measured to what is kept, by name."""
+    for name, value in measured.items():
+        kept.setdefault(name, []).append(value)
+
+
+def _means(kept: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: sum(values) / len(values) for name, values in kept.items()}

@@ -18,13 +18,14 @@ import json
 import math
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.playground import gold_score
@@ -38,6 +39,29 @@ _WORST = -3.0
 """The score of a completion without a word: three standard deviations below an anchored model's reference texts."""
 _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
+
+
+_T = TypeVar("_T")
+
+
+def _within(seconds: float, call: Callable[[], _T]) -> tuple[list[_T], BaseException | None]:
+    """Return ([what a call returned], what it raised); ([], None) where it takes longer, whatever it waits for.
+
+    A call that takes longer is left behind in a thread that does not keep the process.
+    """
+    found: list[_T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    return found[:], failed[0] if failed else None
 
 
 class Reward(Protocol):
@@ -78,21 +102,9 @@ class FunctionReward:
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return what the function returns. Raises RewardError where it raises or takes too long."""
-        found: list[list[float]] = []
-        failed: list[BaseException] = []
         prompts, texts = [_plain(c.prompt) for c in completions], [c.text for c in completions]
-
-        def call() -> None:
-            try:
-                found.append(list(self.function(prompts, texts)))
-            except BaseException as error:
-                failed.append(error)
-
-        worker = threading.Thread(target=call, daemon=True)  # a function that hangs must not keep the process
-        worker.start()
-        worker.join(self.seconds)
-        if failed:
-            error = failed[0]
+        found, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
+        if error is not None:
             raise RewardError(f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
         if not found:
             raise RewardError(f"{self.name} did not answer within {self.seconds:g} seconds.")
@@ -101,7 +113,7 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores. seconds: how long one answer may take."""
+    """An HTTP address that scores. seconds: how long one answer may take, from the first byte asked to the last."""
 
     address: str
     seconds: float = 60.0
@@ -119,15 +131,26 @@ class HttpReward:
         }
         body = json.dumps(asked | {"prompts": prompts}).encode()
         request = urllib.request.Request(self.address, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=self.seconds) as answer:
-                found = json.loads(answer.read(_MOST_BYTES))
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise RewardError(f"{self.address} did not answer with JSON: {' '.join(str(error).split())}") from error
+        answers, error = _within(self.seconds, lambda: self._answer(request))
+        if isinstance(error, (OSError, ValueError, http.client.HTTPException)) or not (answers or error):
+            said = " ".join(str(error or "timed out").split())
+            raise RewardError(f"{self.address} did not answer with JSON: {said}") from error
+        if error is not None:
+            raise error
+        found = answers[0]
         found = found.get("rewards", found.get("scores")) if isinstance(found, dict) else found
         if not isinstance(found, list):
             raise RewardError(f'{self.address} answered without a list of rewards: expected {{"rewards": [numbers]}}.')
         return found
+
+    def _answer(self, request: urllib.request.Request) -> Any:
+        """Return the JSON of an answer. The time limit here is of each read alone: a byte now and then keeps it off."""
+        try:
+            with urllib.request.urlopen(request, timeout=self.seconds) as answer:
+                return json.loads(answer.read(_MOST_BYTES))
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Index t always means token t of a completion. The shift by one, from the place t
 made in `Answers` and nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -61,8 +62,8 @@ class Answers:
 class TextActor:
     """A policy that writes, as an algorithm sees it.
 
-    temperature: divides the logits, as where the text was written. Dropout is off: with it, the ratio to the policy
-    that acted would not be 1 on the first pass.
+    temperature: divides the logits, as where the text was written. Dropout is off, but within `dropping_out`: with it,
+    the ratio to the policy that acted is not 1 on the first pass.
     """
 
     def __init__(self, policy: Policy, *, temperature: float = 1.0) -> None:
@@ -102,8 +103,9 @@ class TextActor:
 
     def _foreseeing(self, did: Answers) -> Pass:
         """Return what the network found where each token of the completions is foreseen."""
-        device = self.policy.module.device
-        return forward(self.policy.module, Texts.of(did.texts, device), did.places.to(device))
+        module, device = self.policy.module, self.policy.module.device
+        run = module.__call__ if module.training else module  # our own pass of a GPT-2 has no dropout, its own has
+        return forward(run, Texts.of(did.texts, device), did.places.to(device))
 
     def policy_parameters(self) -> list[nn.Parameter]:
         """Return the network's."""
@@ -112,6 +114,19 @@ class TextActor:
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the value head's."""
         return [] if self.policy.value_head is None else list(self.policy.value_head.parameters())
+
+
+@contextmanager
+def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
+    """Let a policy's passes drop out what its config says, drawn by a seed, until the block ends."""
+    device = policy.module.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        policy.module.train()
+        try:
+            yield
+        finally:
+            policy.module.eval()
 
 
 def spread(values: Tensor, is_action: Tensor) -> Tensor:

@@ -24,9 +24,35 @@ ADVICE = {
     "raise the drift's weight, add entropy, or lower --lr",
     "repetition": "distinct word pairs have fallen to {value:.0%} of what they were ({limit:.0%} is the least): "
     "add a repetition penalty (--reward repetition=-2), or raise the drift's weight",
+    "by heart": "the held-out preference loss has risen from {limit:.3f} to {value:.3f} while it fell where the policy "
+    "learns: it learns these judgements by heart; give more of them, fewer --steps, or a lower --lr",
     "not finite": "a number was not finite ({reason}): lower --lr",
 }
 """Why a run stopped by itself, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """By what the windows of a run are compared.
+
+    learned: the figure that the run learns to better. held_out: the same where nothing is learned from, if it is there.
+    sign: 1 where more is better, −1 where less is. advice: for a held-out figure that worsens while the other does not.
+    """
+
+    learned: str
+    held_out: str
+    sign: float
+    advice: str
+
+    def worth(self, window: dict[str, float]) -> float:
+        """Return how good a window is, by what was held out where there is that."""
+        return self.sign * window.get(self.held_out, window[self.learned])
+
+
+PLEASE = Aim("score", "held_out", 1.0, "held-out")
+"""Text is to please a reward."""
+AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
+"""A policy is to agree with judgements."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +61,8 @@ class Limits:
 
     drift: nats a text. distinct: least share of a rollout's texts that differ. pairs: least share of the distinct word
     pairs that the reference writes. held_out: how far the held-out score may fall below its best, in standard
-    deviations of what the reference's texts score, while the score rises. patience: windows in a row in which a limit
-    is passed before the run stops.
+    deviations of what the reference's texts score, while the score rises; of judgements, the nats by which the held-out
+    loss may rise while the other falls. patience: windows in a row in which a limit is passed before the run stops.
     """
 
     drift: float = 60.0
@@ -56,11 +82,12 @@ class Limits:
 class Watch:
     """The windows of a run so far, and whether it is time to stop.
 
-    A window is the mean of what was measured over some steps. best: the window that was best by the held-out score, by
-    the score where there is none.
+    A window is the mean of what was measured over some steps. best: the window that was best by what was held out, by
+    what is learned where there is none.
     """
 
     limits: Limits
+    aim: Aim = PLEASE
     spread: float = 1.0
     pairs: float = 1.0
     windows: list[dict[str, float]] = field(default_factory=list)
@@ -68,13 +95,13 @@ class Watch:
     passed: int = 0
 
     def begin(self, scores: Sequence[float], pairs: float) -> None:
-        """Take in what the reference writes: the scores of its texts, and its share of distinct word pairs."""
-        self.spread, self.pairs = statistics.pstdev(scores) or 1.0, pairs
+        """Take in what the reference writes: the scores of its texts, if any, and its share of distinct word pairs."""
+        self.spread, self.pairs = (statistics.pstdev(scores) if scores else 0.0) or 1.0, pairs
 
     def look(self, window: dict[str, float]) -> str | None:
         """Take a window in; return why to stop, None to go on."""
         self.windows.append(window)
-        if self.best < 0 or self._worth(window) > self._worth(self.windows[self.best]):
+        if self.best < 0 or self.aim.worth(window) > self.aim.worth(self.windows[self.best]):
             self.best = len(self.windows) - 1
         reason = self._reason(window)
         self.passed = self.passed + 1 if reason else 0
@@ -85,21 +112,19 @@ class Watch:
         """Whether the last window is the best so far."""
         return self.best == len(self.windows) - 1
 
-    def _worth(self, window: dict[str, float]) -> float:
-        return window.get("held_out", window["score"])
-
     def _reason(self, window: dict[str, float]) -> str | None:
-        limits, best = self.limits, self.windows[self.best]
-        lost = self._worth(best) - self._worth(window)
+        limits, aim, best = self.limits, self.aim, self.windows[self.best]
+        lost = aim.worth(best) - aim.worth(window)
         pairs = window["pairs"] / (self.pairs or 1.0)  # a reference that writes one word a text has no pairs
         tests = {
             "drift": (window["drift"], limits.drift, window["drift"] > limits.drift),
             "collapse": (window["distinct"], limits.distinct, window["distinct"] < limits.distinct),
             "repetition": (pairs, limits.pairs, window["pairs"] < limits.pairs * self.pairs),
         }
-        if "held_out" in window:
-            is_fooled = lost > limits.held_out * self.spread and window["score"] >= best["score"]
-            tests["held-out"] = (window["held_out"], best["held_out"], is_fooled)
+        if aim.held_out in window:
+            is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
+            is_fooled = lost > limits.held_out * self.spread and is_better
+            tests[aim.advice] = (window[aim.held_out], best[aim.held_out], is_fooled)
         for name, (value, limit, is_passed) in tests.items():
             if is_passed:
                 return ADVICE[name].format(value=value, limit=limit)

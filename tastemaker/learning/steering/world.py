@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
-from tastemaker.learning.algorithms.experience import Rollout
+from tastemaker.learning.algorithms.contract import Algorithm, Metrics
+from tastemaker.learning.algorithms.experience import Actor, Experience, Rollout
 from tastemaker.learning.steering.drift import Drift
 from tastemaker.learning.steering.rewards import Reward, checked
 from tastemaker.learning.steering.scale import Scale
 from tastemaker.learning.steering.text import Answers, TextActor
+from tastemaker.learning.steering.watch import PLEASE, Aim
 from tastemaker.learning.tokens import Shuffled
 from tastemaker.maths.kl import k1
 from tastemaker.maths.masked import masked_sum, rescale_keeping_mean
@@ -28,7 +31,8 @@ _AT_ONCE = 256  # rows whose reference log-probabilities are computed together
 class Gathered:
     """One gathering of completions.
 
-    scores: of the reward, as it gave them [B]. drift: log π − log ref of each completion [B], nats.
+    scores: of the reward, as it gave them [B]; none where there is no reward. drift: log π − log ref of each completion
+    [B], nats.
     """
 
     completions: list[Completion]
@@ -44,16 +48,18 @@ class Gathered:
 
 @dataclass
 class TextWorld:
-    """Where a policy writes and is scored.
+    """Where a policy writes and is scored, and learns from that.
 
-    prompts: taken in a random order of their own each time around. samples: completions of one prompt in a rollout, so
-    many prompts that they make `batch`. scale: how scores become rewards. whiten_rewards: all tokens' rewards, drift
-    included, with standard deviation 1 and their mean kept.
+    reward: None where the policy writes only to be watched. prompts: taken in a random order of their own each time
+    around. samples: completions of one prompt in a rollout, so many prompts that they make `batch`. scale: how scores
+    become rewards. whiten_rewards: all tokens' rewards, drift included, with standard deviation 1 and their mean kept.
     """
+
+    aim: ClassVar[Aim] = PLEASE
 
     policy: Policy
     reference: Policy
-    reward: Reward
+    reward: Reward | None
     prompts: Sequence[Prompt]
     sampling: Sampling
     drift: Drift
@@ -72,6 +78,19 @@ class TextWorld:
         )
         return self.priced(completions, weight)
 
+    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Gathered) -> Experience:
+        """Return who deserves what, as the algorithm has it."""
+        found: Experience = algorithm.credit(actor, gathered.rollout)
+        return found
+
+    def shown(self, gathered: Gathered, *, is_last: bool) -> Gathered:
+        """Return what was written: what is learned from is what is watched."""
+        return gathered
+
+    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
+        """Return nothing: all that is written is learned from."""
+        return {}
+
     def measure(self, count: int) -> Gathered:
         """Write and score so many texts that nothing is learned from; every call draws by the same numbers."""
         prompts = [self._prompt(k) for k in range(count)]
@@ -80,7 +99,7 @@ class TextWorld:
 
     def priced(self, completions: list[Completion], weight: float) -> Gathered:
         """Return completions with their scores and prices, as a rollout."""
-        scores = checked(self.reward, completions)
+        scores = checked(self.reward, completions) if self.reward is not None else []
         length, count = self.sampling.max_tokens, len(completions)
         lengths = torch.tensor([len(c.ids) for c in completions])
         is_action = torch.arange(length) < lengths[:, None]
@@ -91,7 +110,8 @@ class TextWorld:
         did = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
         reference = self._reference(did, is_action)
         rewards = torch.zeros(count, length)
-        rewards[torch.arange(count), lengths - 1] = torch.tensor(self.scale.applied(scores), dtype=torch.float32)
+        if scores:
+            rewards[torch.arange(count), lengths - 1] = torch.tensor(self.scale.applied(scores), dtype=torch.float32)
         if self.drift.where == "reward":
             rewards -= weight * self.drift.costs(log_probs, reference)
         if self.whiten_rewards:
@@ -111,7 +131,36 @@ class TextWorld:
         return torch.arange(count) // self.samples
 
     def _prompt(self, number: int) -> Prompt:
-        """Return the prompt that comes `number`th: all of them in a random order, then all in another."""
-        around, place = divmod(number, len(self.prompts))
-        order = Shuffled(len(self.prompts), seed=self.seed, epoch=around)
-        return self.prompts[int(order.at(np.array([place]))[0])]
+        """Return the prompt that comes `number`th."""
+        return self.prompts[in_random_order(number, len(self.prompts), self.seed)]
+
+
+def in_random_order(number: int, count: int, seed: int) -> int:
+    """Return which of `count` things comes `number`th: all of them in a random order, then all in another."""
+    around, place = divmod(number, count)
+    return int(Shuffled(count, seed=seed, epoch=around).at(np.array([place]))[0])
+
+
+G = TypeVar("G")
+
+
+class Teacher(Protocol[G]):
+    """What a policy learns from: what it writes and a reward scores (`TextWorld`), or texts that people compared."""
+
+    aim: ClassVar[Aim]
+
+    def gather(self, step: int, weight: float) -> G:
+        """Return what a step is learned from, with drift at some weight."""
+        ...
+
+    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: G) -> Experience:
+        """Return who deserves what."""
+        ...
+
+    def shown(self, gathered: G, *, is_last: bool) -> Gathered | None:
+        """Return what the policy writes at this step, to be watched; None where nothing. is_last: of its window."""
+        ...
+
+    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
+        """Return what is measured where nothing is learned."""
+        ...

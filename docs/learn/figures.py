@@ -1,0 +1,115 @@
+"""Draw the primer's figures and write down the numbers that they show.
+
+    python docs/learn/figures.py                       images/*.png and figures.json, beside this file: minutes
+    python docs/learn/figures.py --quick --out DIR     the same from next to no samples: seconds, and wrong
+
+The lessons' own code does the measuring (`measuring.py`, `worlds.py`). The text quotes figures.json, and a test holds
+it to that: after a run, write the new numbers into README.md and zh.md.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from measuring import QUICK, Numbers, Sizes, episode, half_trained, trust, variance
+from pictures import (
+    draw_bandit,
+    draw_clip,
+    draw_directions,
+    draw_fooled,
+    draw_lengths,
+    draw_noise,
+    draw_returns,
+    draw_states,
+    draw_steps,
+    draw_tree,
+)
+from worlds import bandit, clipped, fooled, tree
+
+from tastemaker.evaluation.drawing import Panel
+from tastemaker.evaluation.rendering import rendered
+
+HERE = Path(__file__).resolve().parent
+
+
+def measure(sizes: Sizes, bandit_steps: int) -> Numbers:
+    """Return the numbers of every figure, by figure."""
+    student = half_trained(sizes)
+    return {
+        "episode": episode(student),
+        "variance": variance(student, sizes),
+        "trust": trust(student, sizes),
+        "clip": clipped(),
+        "text": tree(),
+        "drift": {"bandit": bandit(bandit_steps), "fooled": fooled()},
+    }
+
+
+def rounded(x: Any) -> Any:
+    """Return nested numbers with five digits each."""
+    if isinstance(x, dict):
+        return {key: rounded(value) for key, value in x.items()}
+    if isinstance(x, list):
+        return [rounded(value) for value in x]
+    return float(f"{x:.5g}") if isinstance(x, float) else x
+
+
+def panels(found: Numbers) -> dict[str, list[Panel]]:
+    """Return the panels of each figure."""
+
+    def panel(title: str, draw: Callable[..., None], numbers: Numbers, *more: str) -> Panel:
+        return Panel(title, title, "", lambda axes: draw(axes, numbers, *more))
+
+    text, drift = found["text"], found["drift"]
+    return {
+        "episode": [
+            panel("States and actions of one episode", draw_states, found["episode"]),
+            panel("Its rewards, and the returns to go", draw_returns, found["episode"]),
+        ],
+        "variance": [
+            panel("Each lesson takes noise out of the gradient", draw_noise, found["variance"]),
+            panel("So one batch points better, until bias turns it", draw_directions, found["variance"]),
+        ],
+        "trust": [
+            panel("Too long a step: promised, and not kept", draw_steps, found["trust"]),
+            panel("One length, three changes of the policy", draw_lengths, found["trust"]),
+        ],
+        "clip": [
+            panel("A = 1: no gain from more than 1 + clip", draw_clip, found["clip"], "good"),
+            panel("A = −1: no gain from less than 1 − clip", draw_clip, found["clip"], "bad"),
+        ],
+        "text": [panel(f"The words before → after steering, β = {text['beta']:g}", draw_tree, text)],
+        "drift": [
+            panel("Two answers, rewards 1 and 0: what β leaves of it", draw_bandit, drift["bandit"]),
+            panel("A reward that can be fooled: gold turns", draw_fooled, drift["fooled"]),
+        ],
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, draw and write."""
+    parser = argparse.ArgumentParser(description="Draw the primer's figures.")
+    parser.add_argument("--quick", action="store_true", help="from next to no samples")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for figures.json and images/")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # networks this small gain nothing from more
+    began = time.perf_counter()
+    found = rounded(measure(QUICK, 20) if given.quick else measure(Sizes(), 160))
+    (given.out / "images").mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(
+        f"{json.dumps(name)}: {json.dumps(numbers, ensure_ascii=False)}" for name, numbers in found.items()
+    )
+    (given.out / "figures.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    for name, drawn in panels(found).items():
+        picture = rendered(drawn, columns=len(drawn), heading=None, form="png")
+        (given.out / "images" / f"{name}.png").write_bytes(picture)
+    sys.stdout.write(f"{len(panels(found))} figures in {time.perf_counter() - began:.0f} seconds\n")
+
+
+if __name__ == "__main__":
+    main()
