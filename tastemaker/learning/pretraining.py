@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.errors import UsageError
+from tastemaker.checks import check_at_least, check_not_negative, check_part, check_positive
 from tastemaker.evaluation.perplexity import held_out_loss
 from tastemaker.learning.optimizer import Muon, adamw, on_host, restore_state, state_tensors, take_step
 from tastemaker.learning.run import Checkpoint, Run
@@ -57,19 +57,11 @@ class Pretraining:
     vocabulary: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{name} {value}: must be a positive number.")
-        for name, least in (("batch_tokens", 1), ("evaluations", 1), ("context", 8), ("vocabulary", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} {value}: must be at least {least}.")
-        for name in ("warmup", "held_out"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: must be a share, at least 0 and below 1.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError(f"weight_decay {self.weight_decay}: must be a number, at least 0.")
+        check_positive(self, "epochs", "lr", "clip")
+        check_at_least(self, 1, "batch_tokens", "evaluations", "vocabulary")
+        check_at_least(self, 8, "context")
+        check_part(self, "warmup", "held_out")
+        check_not_negative(self, "weight_decay")
 
 
 @dataclass

@@ -1,9 +1,8 @@
 """How a network is trained: the settings of the training loop, checked where they are made."""
 
-import math
 from dataclasses import dataclass
 
-from tastemaker.errors import UsageError
+from tastemaker.checks import check_at_least, check_not_negative, check_part, check_positive
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,7 @@ class Training:
     patience: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "batch_tokens", "evaluations", "patience"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1.")
-        for name in ("lr", "clip", "head_lr"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{name} {value}: must be a positive number.")
-        if not 0 <= self.warmup < 1 or self.weight_decay < 0:
-            raise UsageError(f"warmup {self.warmup} must be in [0, 1) and weight_decay {self.weight_decay} at least 0.")
+        check_at_least(self, 1, "epochs", "batch_size", "batch_tokens", "evaluations", "patience")
+        check_positive(self, "lr", "clip", "head_lr")
+        check_part(self, "warmup")
+        check_not_negative(self, "weight_decay")

@@ -7,8 +7,6 @@ Drift is KL(π ‖ ref) with actions drawn from π. With log r = log ref(a) − 
     k3 = (r − 1) − log r    unbiased, never negative, less spread where the two are near
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -31,8 +29,3 @@ def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
 
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 """The estimators by name."""
-
-
-def best_of_n_kl(n: int) -> float:
-    """Return ln n − (n − 1)/n: what the best of n drifts at most, in nats (Beirami et al. 2024)."""
-    return math.log(n) - (n - 1) / n

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.maths.kl import ESTIMATORS, best_of_n_kl, k1, k2, k3
+from tastemaker.maths.kl import ESTIMATORS, k1, k2, k3
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,3 @@ def test_whose_gradient_is_that_of_the_kl() -> None:
     assert found["k1"] == pytest.approx([0, 0, 0], abs=1e-12)
     assert found["k2"] == pytest.approx(slope((policy * (policy / reference).log()).sum()))
     assert found["k3"] == pytest.approx(slope((reference * (reference / policy).log()).sum()))
-
-
-def test_the_best_of_n() -> None:
-    """ln n − (n − 1)/n."""
-    found = [best_of_n_kl(n) for n in (1, 8, 64, 256)]
-    assert found == pytest.approx([0, 1.2044, 3.1745, 4.5491], abs=5e-5)

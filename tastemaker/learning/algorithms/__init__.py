@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from tastemaker.checks import check_settings
 from tastemaker.errors import UsageError
 from tastemaker.learning.algorithms.a2c import A2C
-from tastemaker.learning.algorithms.checks import check_settings
 from tastemaker.learning.algorithms.contract import Algorithm
 from tastemaker.learning.algorithms.dpo import DPO
 from tastemaker.learning.algorithms.grpo import GRPO

@@ -7,7 +7,7 @@ that spread falls and some bias comes in (Schulman et al. 2016). Left out: worke
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tastemaker.learning.algorithms.checks import check_not_negative, check_positive, check_share
+from tastemaker.checks import check_not_negative, check_positive, check_share
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import advantages_of, critic_costs
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout, ValuedExperience, apart

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_positive
+from tastemaker.checks import check_at_least, check_positive
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Compared, Evaluation, Rollout
 from tastemaker.learning.algorithms.groups import Pairs, pairs_of, places_in_group

@@ -8,7 +8,7 @@ long wrong answers are not spared. Left out here: drift in the loss, which is a 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tastemaker.learning.algorithms.checks import (
+from tastemaker.checks import (
     check_at_least,
     check_limit,
     check_not_negative,

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tastemaker.learning.algorithms.checks import (
+from tastemaker.checks import (
     check_at_least,
     check_limit,
     check_not_negative,

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tastemaker.learning.algorithms.checks import check_not_negative, check_positive, check_share, check_word
+from tastemaker.checks import check_not_negative, check_positive, check_share, check_word
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import critic_costs, foreseen
 from tastemaker.learning.algorithms.experience import (

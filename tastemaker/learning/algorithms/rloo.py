@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_limit, check_not_negative, check_positive
+from tastemaker.checks import check_at_least, check_limit, check_not_negative, check_positive
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout, per_row
 from tastemaker.learning.algorithms.groups import group_experience

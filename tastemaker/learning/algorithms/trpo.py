@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_not_negative, check_positive, check_share
+from tastemaker.checks import check_at_least, check_not_negative, check_positive, check_share
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import advantages_of, critic_costs
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout, ValuedExperience, apart

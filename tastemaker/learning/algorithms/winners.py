@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from tastemaker.learning.algorithms.checks import check_at_least, check_positive
+from tastemaker.checks import check_at_least, check_positive
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout, per_action
 from tastemaker.learning.algorithms.groups import places_in_group

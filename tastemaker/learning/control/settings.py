@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from tastemaker.checks import check_at_least, check_positive
 from tastemaker.errors import UsageError
 
 
@@ -35,15 +36,10 @@ class Playing:
     windows: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("steps", "envs", "windows"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1.")
+        check_at_least(self, 1, "steps", "envs", "windows")
+        check_positive(self, "gradient_clip", "adam_epsilon", "critic_factor")
         if self.rollout < 2:
             raise UsageError(f"rollout {self.rollout}: must be at least 2: a step may only begin an episode.")
-        for name in ("gradient_clip", "adam_epsilon", "critic_factor"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{name} {value}: must be a positive number.")
         if not math.isfinite(self.log_sd):
             raise UsageError(f"log_sd {self.log_sd}: must be a number.")
         if self.anew < 0:

@@ -1,8 +1,8 @@
 """How a policy is steered: settings, checked where they are made."""
 
-import math
 from dataclasses import dataclass
 
+from tastemaker.checks import check_at_least, check_positive
 from tastemaker.errors import UsageError
 
 
@@ -35,12 +35,7 @@ class Steering:
     at_once: int = 8192
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "windows", "measured", "at_once"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1.")
-        for name in ("clip", "adam_epsilon", "critic_factor"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{name} {value}: must be a positive number.")
+        check_at_least(self, 1, "steps", "batch", "windows", "measured", "at_once")
+        check_positive(self, "clip", "adam_epsilon", "critic_factor")
         if not 0 < self.held_out_share < 1:
             raise UsageError(f"held_out_share {self.held_out_share}: must be a share, between 0 and 1.")

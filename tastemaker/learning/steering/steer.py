@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from tastemaker.checks import check_settings
 from tastemaker.data.judgements import Judgement, Prompt, plain
 from tastemaker.errors import UsageError
 from tastemaker.files import writing_file
 from tastemaker.learning.algorithms import Algorithm, algorithm_named
-from tastemaker.learning.algorithms.checks import check_settings
 from tastemaker.learning.folder import model_folder
 from tastemaker.learning.optimizer import on_host
 from tastemaker.learning.pretrain import weights_digest

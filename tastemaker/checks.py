@@ -1,7 +1,7 @@
-"""Settings of algorithms are checked where they are made."""
+"""Settings are checked where they are made: one line says which value cannot be, and why."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -26,44 +26,48 @@ def check_settings(name: str, kind: type[Any], given: Mapping[str, Any]) -> None
 
 
 def check_positive(settings: Any, *names: str) -> None:
-    """Raise UsageError for a setting that is no positive number."""
-    for name in names:
-        value = getattr(settings, name)
-        if not (value > 0 and math.isfinite(value)):
-            raise UsageError(f"{settings.name}: {name} {value}: must be a positive number.")
+    """Raise UsageError for a setting that is no positive number. None is another's choice, here and below."""
+    _refuse(settings, names, lambda value: 0 < value < math.inf, "a positive number")
 
 
 def check_limit(settings: Any, *names: str) -> None:
     """Raise UsageError for a setting that is not above 0; infinite is none."""
-    for name in names:
-        value = getattr(settings, name)
-        if not value > 0:
-            raise UsageError(f"{settings.name}: {name} {value}: must be a positive number, infinite for none.")
+    _refuse(settings, names, lambda value: value > 0, "a positive number, infinite for none")
 
 
 def check_not_negative(settings: Any, *names: str) -> None:
     """Raise UsageError for a setting that is negative or no number."""
-    for name in names:
-        value = getattr(settings, name)
-        if not 0 <= value < math.inf:
-            raise UsageError(f"{settings.name}: {name} {value}: must be a number, at least 0.")
+    _refuse(settings, names, lambda value: 0 <= value < math.inf, "a number, at least 0")
 
 
 def check_share(settings: Any, *names: str) -> None:
     """Raise UsageError for a setting that is not from 0 to 1."""
-    for name in names:
-        if not 0 <= getattr(settings, name) <= 1:
-            raise UsageError(f"{settings.name}: {name} {getattr(settings, name)}: must be from 0 to 1.")
+    _refuse(settings, names, lambda value: 0 <= value <= 1, "from 0 to 1")
+
+
+def check_part(settings: Any, *names: str) -> None:
+    """Raise UsageError for a setting that is no share of something that keeps a rest."""
+    _refuse(settings, names, lambda value: 0 <= value < 1, "a share, at least 0 and below 1")
 
 
 def check_at_least(settings: Any, least: int, *names: str) -> None:
     """Raise UsageError for a count that is too small."""
-    for name in names:
-        if getattr(settings, name) < least:
-            raise UsageError(f"{settings.name}: {name} {getattr(settings, name)}: must be at least {least}.")
+    _refuse(settings, names, lambda value: value >= least, f"at least {least}")
 
 
 def check_word(settings: Any, name: str, *known: str) -> None:
     """Raise UsageError for a word that is none of those known."""
     if getattr(settings, name) not in known:
-        raise UsageError(f"{settings.name}: {name} {getattr(settings, name)!r}: must be one of {', '.join(known)}.")
+        raise UsageError(f"{_whose(settings)}{name} {getattr(settings, name)!r}: must be one of {', '.join(known)}.")
+
+
+def _refuse(settings: Any, names: Iterable[str], can_be: Callable[[Any], bool], wanted: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not can_be(value):
+            raise UsageError(f"{_whose(settings)}{name} {value}: must be {wanted}.")
+
+
+def _whose(settings: Any) -> str:
+    """Return in whose name settings speak: an algorithm has one, and is one of several that could be meant."""
+    return f"{settings.name}: " if hasattr(settings, "name") else ""
