@@ -3,10 +3,10 @@
     python benchmarks/steer_playground.py --seeds 0 1 2
     python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo --seeds 0 1 2    # over-optimisation
 
-A tiny GPT is trained once on the playground (or `--policy FOLDER`). For each seed a linear reward model is fitted on
-that many judgements, rankings of twenty texts of which the GPT wrote a quarter, and another one, on others, watches.
-Then each algorithm steers the GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before
-and after; best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it
+A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7, as in Ziegler et al.
+2019. For each seed a linear reward model is fitted on that many judgements, rankings of twenty texts of which the GPT
+wrote a quarter, with words said twice as features, and another one, on others, watches. Then each algorithm steers the
+GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before and after; best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it
 the automatic stop and the choice of the best window kept. The last line is one JSON object.
 """
 
@@ -27,7 +27,7 @@ import tastemaker as tm
 from tastemaker.data.playground import gold_score, judgements, reviews
 
 ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
-SAMPLING = tm.Sampling(max_tokens=100)
+SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 RANKED = 20
 """Texts in a judgement."""
 
@@ -38,7 +38,7 @@ def _taste(policy: tm.Policy, count: int, seed: int, members: int = 1) -> tm.Rew
     texts = texts[: count * RANKED]
     random.Random(seed).shuffle(texts)
     said = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
-    return tm.fit(said, backbone="linear", seed=seed, members=members)
+    return tm.fit(said, backbone=tm.Linear(repeats=True), seed=seed, members=members)
 
 
 def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:

@@ -153,8 +153,9 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_m
         for chunk in chunks(texts):
             read.append(TokenNames.of(chunk))
             advance(len(chunk), "")
-    names = vocabulary(read, settings.ngrams, settings.min_count)
-    occurrences = sp.vstack([counts(chunk, settings.ngrams, names) for chunk in read], format="csr")
+    names = vocabulary(read, settings.ngrams, settings.min_count, repeats=settings.repeats)
+    found = [counts(chunk, settings.ngrams, names, repeats=settings.repeats) for chunk in read]
+    occurrences = sp.vstack(found, format="csr")
     held = np.bincount(occurrences.indices, minlength=len(names)) >= settings.min_count  # texts, not occurrences
     if not held.any():
         raise DataError(

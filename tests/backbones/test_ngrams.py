@@ -112,3 +112,18 @@ def test_remembered_tokens_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> No
     words = [f"w{n}" for n in range(50)]
     assert TokenNames.of([" ".join(words)]).names.tolist() == [name(word) for word in words]
     assert len(ngrams._names) <= 10
+
+
+def test_a_word_said_again_has_a_name_of_its_own() -> None:
+    """ "a b a a" says `a` again twice; the next text, which says it for the first time, does not."""
+    plain, document = TokenNames.of(["a b a a", "a b"]).ngrams(1)
+    found, where = TokenNames.of(["a b a a", "a b"]).ngrams(1, repeats=True)
+    assert found[: len(plain)].tolist() == plain.tolist()
+    assert where[: len(plain)].tolist() == document.tolist()
+    [again] = set(found[len(plain) :].tolist())
+    assert again not in plain
+    assert where[len(plain) :].tolist() == [0, 0]
+    assert again != TokenNames.of(["b b"]).ngrams(1, repeats=True)[0][-1]
+    kept = vocabulary([TokenNames.of(["a b a a", "a b"])], 1, 1, repeats=True)
+    table = counts(TokenNames.of(["a b a a", "a b"]), 1, kept, repeats=True).toarray()
+    assert table[:, kept.tolist().index(again)].tolist() == [2, 0]

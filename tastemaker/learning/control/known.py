@@ -32,7 +32,7 @@ _DEFAULT: dict[str, Known] = {
         Reinforce("value", lr=3e-3, gamma=0.99, whiten=True),
         Playing(steps=1_000_000, envs=16, rollout=128),
     ),
-    "a2c": (A2C(lr=2e-3, gamma=0.99, lam=0.9), Playing(steps=1_000_000, envs=32, rollout=16)),
+    "a2c": (A2C(lr=2e-3, gamma=0.99, lam=0.9, entropy=0.0), Playing(steps=1_000_000, envs=32, rollout=16)),
     "trpo": (
         TRPO(lr=1e-3, gamma=0.99, lam=0.95, critic_passes=10, critic_minibatches=4),
         Playing(steps=500_000, envs=16, rollout=128),
@@ -50,7 +50,7 @@ _KNOWN: dict[str, dict[str, Known]] = {
             Playing(steps=500_000, envs=32, rollout=64, normalise_observations=False),
         ),
         "a2c": (
-            A2C(lr=3e-3, gamma=0.99, lam=0.9),
+            A2C(lr=3e-3, gamma=0.99, lam=0.9, entropy=0.0),
             Playing(steps=500_000, envs=32, rollout=16, normalise_observations=False),
         ),
         "trpo": (
@@ -65,13 +65,13 @@ _KNOWN: dict[str, dict[str, Known]] = {
     "Acrobot-v1": {
         "ppo": (
             PPO(lr=1e-3, gamma=0.99, lam=0.94, passes=4, minibatches=4),
-            Playing(steps=400_000, envs=16, rollout=256),
+            Playing(steps=500_000, envs=16, rollout=256),
         ),
     },
     "LunarLander-v3": {
         "ppo": (
             PPO(lr=1e-3, gamma=0.999, lam=0.98, passes=4, minibatches=16, entropy=0.01),
-            Playing(steps=500_000, envs=16, rollout=512),
+            Playing(steps=800_000, envs=16, rollout=512),
         ),
     },
     "Pendulum-v1": {

@@ -37,7 +37,8 @@ class Linear:
     weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" sublinear TF-IDF.
     strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C), for each judgement that a text has on
     average: saying everything twice must not make the fit surer. smoothing: added to every count of the log-count
-    ratio. template: how a prompt and the text that answers it are joined.
+    ratio. repeats: a word that stood in its text before is a feature of its own, so that saying things twice has a
+    price where people dislike it; for a model that will steer. template: how a prompt and its answer are joined.
     """
 
     ngrams: int = 3
@@ -45,6 +46,7 @@ class Linear:
     weighting: Literal["nb", "tfidf"] = "nb"
     strength: float = 0.04
     smoothing: float = 1.0
+    repeats: bool = False
     template: str = TEMPLATE
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class LinearBackbone:
         texts = [joined(example, self.settings.template) for example in examples]
         values = [np.zeros(0)]
         for chunk in chunks(texts):
-            occurrences = counts(TokenNames.of(chunk), self.settings.ngrams, self.names)
+            occurrences = counts(TokenNames.of(chunk), self.settings.ngrams, self.names, repeats=self.settings.repeats)
             # a row's sum goes through its own columns in order, so that its neighbours cannot change the last bit
             values.append(features(occurrences, self.settings, scales) @ weights + self.intercept)
         return Scores(np.concatenate(values), np.zeros(len(texts), dtype=bool))

@@ -24,6 +24,7 @@ _SPACELESS = (
 _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
 _TOKEN = re.compile(rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]")
 _LINE_BREAK = re.compile(r"<br\s*/?>")
+_AGAIN = np.uint64(0xD1B54A32D192ED03)  # what a token said again is named by, beside its own name
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C17)  # odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
 _REMEMBERED_TOKENS = 1 << 18
 _CHUNK_CHARACTERS = 1 << 20
@@ -68,10 +69,11 @@ class TokenNames:
         names = (_names[token] for text in found for token in text)
         return TokenNames(np.fromiter(names, np.uint64, int(lengths.sum())), lengths)
 
-    def ngrams(self, longest: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def ngrams(self, longest: int, *, repeats: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
 
         name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text into the next.
+        repeats: also a name for each token that stood in its text before.
         """
         document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
         names, documents = [self.names], [document]
@@ -81,7 +83,18 @@ class TokenNames:
             inside = document[: len(running)] == document[n - 1 :]
             names.append(running[inside])
             documents.append(document[: len(running)][inside])
+        if repeats:
+            said, where = self._said_again(document)
+            names.append(said)
+            documents.append(where)
         return np.concatenate(names).view(np.int64), np.concatenate(documents)
+
+    def _said_again(self, document: NDArray[np.int32]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Return a name for each token that stood in its text before, and the number of the text."""
+        order = np.lexsort((self.names, document))
+        names, document = self.names[order], document[order]
+        again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
+        return names[1:][again] * _MULTIPLIER + _AGAIN, document[1:][again]
 
 
 def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -94,19 +107,21 @@ def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             start, characters = end, 0
 
 
-def vocabulary(chunked: Sequence[TokenNames], longest: int, min_count: int) -> NDArray[np.int64]:
+def vocabulary(
+    chunked: Sequence[TokenNames], longest: int, min_count: int, *, repeats: bool = False
+) -> NDArray[np.int64]:
     """Return the names, ascending, of the n-grams that occur `min_count` times or more in all the texts."""
-    names = np.concatenate([np.zeros(0, np.int64), *(chunk.ngrams(longest)[0] for chunk in chunked)])
+    names = np.concatenate([np.zeros(0, np.int64), *(chunk.ngrams(longest, repeats=repeats)[0] for chunk in chunked)])
     names.sort()
     first = np.flatnonzero(np.concatenate([np.ones(min(1, len(names)), bool), names[1:] != names[:-1]]))
     counts = np.diff(first, append=len(names))
     return names[first[counts >= min_count]]
 
 
-def counts(chunk: TokenNames, longest: int, kept: NDArray[np.int64]) -> sp.csr_matrix:
+def counts(chunk: TokenNames, longest: int, kept: NDArray[np.int64], *, repeats: bool = False) -> sp.csr_matrix:
     """Return how often each kept n-gram occurs in each text: float64 [texts, len(kept)], columns ascending."""
     shape = (len(chunk.lengths), len(kept))
-    names, document = chunk.ngrams(longest)
+    names, document = chunk.ngrams(longest, repeats=repeats)
     if len(kept) == 0 or len(names) == 0:
         return sp.csr_matrix(shape, dtype=np.float64)
     order = np.argsort(names)  # a search for ascending names walks through `kept` once: several times faster

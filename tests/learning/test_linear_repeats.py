@@ -1,0 +1,28 @@
+"""Words said twice as a feature: what a weighted sum of single n-grams cannot see."""
+
+import random
+from pathlib import Path
+
+import tastemaker as tm
+
+
+def test_repeats_let_a_linear_model_dislike_what_is_said_twice(tmp_path: Path) -> None:
+    """Pairs of the same words in any order, where the worse text says one of its words again instead of a new one."""
+    words = [f"word{k}" for k in range(12)]
+    rng = random.Random(0)
+
+    def pair() -> tm.Comparison:
+        said = rng.sample(words, 6)
+        return tm.Comparison(" ".join(said), " ".join(rng.sample([*said[:5], rng.choice(said[:5])], 6)))
+
+    judged, unseen = [pair() for _ in range(400)], [pair() for _ in range(200)]
+    right = {}
+    for repeats in (False, True):
+        model = tm.fit(judged, backbone=tm.Linear(ngrams=1, repeats=repeats))
+        better, worse = (model.score([getattr(j, name) for j in unseen]) for name in ("chosen", "rejected"))
+        right[repeats] = sum(a > b for a, b in zip(better, worse, strict=True)) / len(unseen)
+    assert right[True] > 0.95
+    assert right[False] < 0.8
+    model.save(tmp_path)
+    again = tm.load(tmp_path)
+    assert again.score(["word1 word1"])[0] == model.score(["word1 word1"])[0]
