@@ -3,11 +3,12 @@
     python benchmarks/steer_playground.py --seeds 0 1 2
     python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo --seeds 0 1 2    # over-optimisation
 
-A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7, as in Ziegler et al.
-2019. For each seed a linear reward model is fitted on that many judgements, rankings of twenty texts of which the GPT
-wrote a quarter, with words said twice as features, and another one, on others, watches. Then each algorithm steers the
-GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before and after; best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it
-the automatic stop and the choice of the best window kept. The last line is one JSON object.
+A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7, as in Ziegler et
+al. 2019. For each seed a linear reward model is fitted on that many judgements, rankings of twenty texts of which the
+GPT wrote a quarter, with words said twice as features, and another one, on others, watches. Then each algorithm
+steers the GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before and after;
+best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it the
+automatic stop and the choice of the best window kept. The last line is one JSON object.
 """
 
 import argparse
