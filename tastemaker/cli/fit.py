@@ -48,6 +48,10 @@ class Learning:
         str | None, typer.Option(help="How prompt and text are joined: '{prompt} {text}', or chat for the tokenizer's.")
     ] = None
 
+    repeats: Annotated[
+        bool | None, typer.Option("--repeats", help="linear: a word said again in a text counts apart; to steer by.")
+    ] = None
+
     @property
     def training(self) -> Given:
         """The settings of the training loop that were given."""
@@ -58,7 +62,7 @@ class Learning:
         from tastemaker.errors import UsageError
         from tastemaker.models.backbones import Linear, choose_backbone
 
-        chosen = self._given("max_length", "cut", "dropout", "template")
+        chosen = self._given("max_length", "cut", "dropout", "template", "repeats")
         found = choose_backbone(backbone).settings
         known = {f.name for f in fields(found)}
         ignored = [name for name in chosen if name not in known]

@@ -1,9 +1,12 @@
 """Words said twice as a feature: what a weighted sum of single n-grams cannot see."""
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import tastemaker as tm
+from tastemaker.models.backbones.linear import LinearBackbone
 
 
 def test_repeats_let_a_linear_model_dislike_what_is_said_twice(tmp_path: Path) -> None:
@@ -26,3 +29,13 @@ def test_repeats_let_a_linear_model_dislike_what_is_said_twice(tmp_path: Path) -
     model.save(tmp_path)
     again = tm.load(tmp_path)
     assert again.score(["word1 word1"])[0] == model.score(["word1 word1"])[0]
+
+
+def test_the_shell_can_ask_for_it(run: Any, tmp_path: Path) -> None:
+    source = tmp_path / "said.jsonl"
+    rows = [{"text": f"word{k} {'word' if k % 2 else 'term'}{k % 7}", "label": k % 2} for k in range(60)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("fit", source, "--repeats", "--out", tmp_path / "taste", "--quiet")[0] == 0
+    assert LinearBackbone.load(tmp_path / "taste").settings.repeats
+    code, _, err = run("fit", source, "--backbone", "tiny", "--repeats", "--out", tmp_path / "other")
+    assert (code, "--repeats has no meaning for the backbone 'tiny'" in err) == (2, True)
