@@ -13,7 +13,7 @@ from tastemaker.models.policy.sampling import Sampling
 from tastemaker.models.reward_model import RewardModel
 
 ALGORITHMS = ("ppo", "grpo")
-_LONG = Sampling(max_tokens=100)
+_LONG = Sampling(temperature=0.7, max_tokens=100)
 _NS, _POOL = (1, 2, 4, 8, 16), 256
 
 

@@ -9,6 +9,7 @@ from nano import drawn, films, nano
 
 from tastemaker.data.judgements import Comparison, Label, Message
 from tastemaker.data.rows import to_row
+from tastemaker.evaluation.steered_run import read_run
 
 SHORT = ("--steps", 2, "--batch", 8, "--max-tokens", 6, "--detail", "measured=8", "--detail", "windows=2")
 KEYS = {"policy", "steps", "score_before", "score_after", "held_out_before", "held_out_after", "drift", "distinct"}
@@ -59,7 +60,18 @@ def test_prompts_of_judgements_are_answered_where_they_are_a_chat(run: Any, fold
     assert plain["samples"][0]["prompt"].startswith("Film ")
     assert chat["samples"][0]["prompt"].startswith("user: Film ")
     assert plain["settings"]["judgements"] != chat["settings"]["judgements"]
-    assert Message("user", "hi").role == "user"
+    [first, *_] = chat["samples"]
+    assert first["messages"] == [{"role": "user", "content": plain["samples"][0]["prompt"]}]
+    assert "messages" not in plain["samples"][0]
+
+
+def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(run: Any, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "asked.txt").write_text("Film one?\nFilm two?\n", encoding="utf-8")
+    command = ("steer", folder / "gpt", "--reward", "length", "--prompts", tmp_path / "asked.txt", "--chat", *SHORT)
+    assert run(*command, "--out", tmp_path / "run", "--quiet")[0] == 0
+    asked = set(read_run(tmp_path / "run").prompts)
+    assert asked
+    assert asked <= {(Message("user", "Film one?"),), (Message("user", "Film two?"),)}
 
 
 def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
