@@ -124,6 +124,9 @@ def test_a_word_said_again_has_a_name_of_its_own() -> None:
     assert again not in plain
     assert where[len(plain) :].tolist() == [0, 0]
     assert again != TokenNames.of(["b b"]).ngrams(1, repeats=True)[0][-1]
+    assert len(TokenNames.of(["a", "a"]).ngrams(1, repeats=True)[0]) == 2, "two texts, each for the first time"
+    odd, own = 0x9E3779B97F4A7C17, 0xD1B54A32D192ED03
+    assert again % 2**64 == (name("a") * odd + own) % 2**64, "saved weights rest on it"
     kept = vocabulary([TokenNames.of(["a b a a", "a b"])], 1, 1, repeats=True)
     table = counts(TokenNames.of(["a b a a", "a b"]), 1, kept, repeats=True).toarray()
     assert table[:, kept.tolist().index(again)].tolist() == [2, 0]

@@ -30,6 +30,13 @@ def test_a_model_is_drawn_from_as_its_makers_say(said: dict[str, Any], expected:
     assert recommended(GenerationConfig(**said)) == (expected or whole)
 
 
+def test_a_model_that_does_not_draw_recommends_nothing() -> None:
+    """Left-over values count only where the folder says that it samples, as in transformers."""
+    config = GenerationConfig(do_sample=False)
+    config.temperature = 0.7
+    assert recommended(config) == PLAIN
+
+
 def test_a_recommendation_that_cannot_be_is_named_with_its_file() -> None:
     config = GenerationConfig(do_sample=True)
     config.min_p = 3.0
