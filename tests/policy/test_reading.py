@@ -22,6 +22,7 @@ def test_every_text_comes_back(tokenizer: Any, text: str):
     reader = Reader(tokenizer)
     ids = reader.completions([text], ended=True)[0]
     assert reader.text(ids) == text
+    assert reader.texts([ids, [], ids[:1]]) == [reader.text(some) for some in (ids, [], ids[:1])]
     assert ids[-1] == reader.end
     assert reader.end not in ids[:-1]
 

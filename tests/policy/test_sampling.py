@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
@@ -66,6 +66,7 @@ def is_on_a_border(logits: Tensor, sampling: Sampling) -> bool:
     st.floats(0, 1),
     st.sampled_from([0.5, 1.0, 1.3, 2.0]),
 )
+@example([8.0, 0.0, 4.0, -3.0], [], 1.0, 0, 1.0, 0.1, 1.0)  # min_p alone has a way of its own
 def test_filters_leave_what_those_of_transformers_leave(values, ids, temperature, top_k, top_p, min_p, penalty):
     logits = torch.tensor([values]) / 8
     seen = [i % len(values) for i in ids]

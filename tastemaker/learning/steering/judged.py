@@ -138,7 +138,7 @@ class JudgedTexts:
     def gather(self, step: int, weight: float) -> Compared:
         """Return the judgements of a step."""
         numbers = range(step * self.count, (step + 1) * self.count)
-        chosen = [in_random_order(number, len(self.train), self.world.seed) for number in numbers]
+        chosen = in_random_order(numbers, len(self.train), self.world.seed)
         return self.compared([self.train[number] for number in chosen])
 
     def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared) -> Compared:

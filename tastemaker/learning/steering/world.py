@@ -1,6 +1,6 @@
 """The world of text: prompts in, completions out; a reward scores each whole, and drift is paid by the token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -72,7 +72,7 @@ class TextWorld:
     def gather(self, step: int, weight: float) -> Gathered:
         """Write, score and price what the policy writes at some step, with drift at some weight."""
         count = self.batch // self.samples
-        prompts = [self._prompt(step * count + k) for k in range(count)]
+        prompts = self._prompts(range(step * count, (step + 1) * count))
         completions = self.policy.complete(
             prompts, samples=self.samples, sampling=self.sampling, seed=self.seed, first=step * count
         )
@@ -93,7 +93,7 @@ class TextWorld:
 
     def measure(self, count: int) -> Gathered:
         """Write and score so many texts that nothing is learned from; every call draws by the same numbers."""
-        prompts = [self._prompt(k) for k in range(count)]
+        prompts = self._prompts(range(count))
         completions = self.policy.complete(prompts, sampling=self.sampling, seed=self.seed, first=_MEASURED)
         return self.priced(completions, 0.0)
 
@@ -130,15 +130,19 @@ class TextWorld:
     def _groups(self, count: int) -> Tensor:
         return torch.arange(count) // self.samples
 
-    def _prompt(self, number: int) -> Prompt:
-        """Return the prompt that comes `number`th."""
-        return self.prompts[in_random_order(number, len(self.prompts), self.seed)]
+    def _prompts(self, numbers: Iterable[int]) -> list[Prompt]:
+        """Return the prompts that come at some numbers."""
+        return [self.prompts[number] for number in in_random_order(numbers, len(self.prompts), self.seed)]
 
 
-def in_random_order(number: int, count: int, seed: int) -> int:
-    """Return which of `count` things comes `number`th: all of them in a random order, then all in another."""
-    around, place = divmod(number, count)
-    return int(Shuffled(count, seed=seed, epoch=around).at(np.array([place]))[0])
+def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
+    """Return which of `count` things come at some numbers: all of them in a random order, then all in another."""
+    arounds, places = np.divmod(np.fromiter(numbers, np.int64), count)
+    found = np.empty_like(places)
+    for around in np.unique(arounds) if count > 1 else ():
+        chosen = arounds == around
+        found[chosen] = Shuffled(count, seed=seed, epoch=int(around)).at(places[chosen])
+    return (found if count > 1 else places).tolist()  # type: ignore[no-any-return]
 
 
 G = TypeVar("G")

@@ -114,11 +114,9 @@ class Policy:
         how: dict[str, int] = {"samples": samples, "seed": seed, "first": first, "most_rows": most_rows}
         for rows in self.stream(found, sampling=sampling, **how):
             written |= {row.place: row for row in rows if len(row.ids) == 1}
-        return [
-            self.completion(prompt, written[number, sample], sampling)
-            for number, prompt in enumerate(found, first)
-            for sample in range(samples)
-        ]
+        prompts = [prompt for prompt in found for _ in range(samples)]
+        places = [(number, sample) for number in range(first, first + len(found)) for sample in range(samples)]
+        return self._completions(prompts, [written[place] for place in places], sampling)
 
     def stream(
         self,
@@ -153,8 +151,14 @@ class Policy:
 
     def completion(self, prompt: Prompt, row: Row, sampling: Sampling) -> Completion:
         """Return a finished row as people read it."""
-        text = before_stop(self.reader.text(row.ids), sampling.stop)
-        return Completion(prompt, text, tuple(row.ids), tuple(row.log_probs), row.ended)
+        return self._completions([prompt], [row], sampling)[0]
+
+    def _completions(self, prompts: Sequence[Prompt], rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+        texts = self.reader.texts([row.ids for row in rows])
+        return [
+            Completion(prompt, before_stop(text, sampling.stop), tuple(row.ids), tuple(row.log_probs), row.ended)
+            for prompt, text, row in zip(prompts, texts, rows, strict=True)
+        ]
 
     def log_probs(
         self,

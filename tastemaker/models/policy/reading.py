@@ -65,6 +65,11 @@ class Reader:
         found: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return found
 
+    def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Return what each of some sequences of tokens says, as `text` does."""
+        found: list[str] = self.tokenizer.backend_tokenizer.decode_batch(list(rows), skip_special_tokens=True)
+        return found
+
     def _before(self, example: Example) -> Prompt:
         if example.prompt is None:
             return ""

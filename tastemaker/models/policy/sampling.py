@@ -146,6 +146,9 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
     """
     if not sampling.is_filtered:
         return log_probs
+    if not sampling.top_k and sampling.top_p == 1:  # what is left needs no order
+        least = log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
+        return log_probs.masked_fill(log_probs < least, _NEVER)
     size = log_probs.shape[-1]
     top = min(sampling.top_k or size, size)
     values, order = torch.topk(log_probs, top, -1) if top < size else log_probs.sort(-1, descending=True)

@@ -105,7 +105,7 @@ class Writing:
         decoder = decoder_for(self.module, self.reader.pad)
         logits = decoder.read([self.prompts[p] for p, _ in group], [len(s) for _, s in group], max(limits))
         seen = self._seen(places, logits) if sampling.repetition_penalty != 1 else None
-        stops = _Stops(self.reader, sampling.stop)
+        stops, end = _Stops(self.reader, sampling.stop), self.reader.end
         writing = list(range(len(rows)))  # the rows that the decoder holds
         done = [False] * len(rows)  # it may still hold them
         for step in range(max(limits)):
@@ -123,7 +123,7 @@ class Writing:
                     row = rows[place]
                     row.ids.append(token)
                     row.log_probs.append(log_prob)
-                    row.ended = "end" if token == self.reader.end else "stop" if stops.reached(row) else "length"
+                    row.ended = "end" if token == end else "stop" if stops.reached(row) else "length"
                     done[place] = row.ended != "length" or step + 1 == limits[place]
                     going.append(row)
             yield going
