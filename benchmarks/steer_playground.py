@@ -6,8 +6,9 @@
 A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7, as in Ziegler et
 al. 2019. For each seed a linear reward model is fitted on that many judgements, rankings of twenty texts of which the
 GPT wrote a quarter, with words said twice as features, and another one, on others, watches. Then each algorithm
-steers the GPT with its own defaults. Gold is the playground's truth, 0 to 10, of 256 texts before and after;
-best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it the
+steers the GPT with its own defaults, for 150 steps where a rollout is passed over once and 100 where more than once
+or with a critic, which costs about as much time. Gold is the playground's truth, 0 to 10, of 256 texts before and
+after; best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it the
 automatic stop and the choice of the best window kept. The last line is one JSON object.
 """
 
@@ -29,6 +30,9 @@ from tastemaker.data.playground import gold_score, judgements, reviews
 
 ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
+LINEAR = tm.Linear(repeats=True, strength=0.01)
+STEPS = {"reinforce": 150, "rloo": 150}
+"""Others take 100."""
 RANKED = 20
 """Texts in a judgement."""
 
@@ -39,7 +43,7 @@ def _taste(policy: tm.Policy, count: int, seed: int, members: int = 1) -> tm.Rew
     texts = texts[: count * RANKED]
     random.Random(seed).shuffle(texts)
     said = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
-    return tm.fit(said, backbone=tm.Linear(repeats=True), seed=seed, members=members)
+    return tm.fit(said, backbone=LINEAR, seed=seed, members=members)
 
 
 def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
@@ -50,6 +54,7 @@ def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
 
 
 def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, seed: int) -> dict[str, Any]:
+    steps = given.steps or STEPS.get(name, 100)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         started = time.perf_counter()
@@ -62,12 +67,12 @@ def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, 
             caution=given.caution,
             drift=tm.Drift(given.drift),
             sampling=SAMPLING,
-            steering={"steps": given.steps},
+            steering={"steps": steps},
             seed=seed,
             out=out,
         )
         seconds = time.perf_counter() - started
-        peak = max(_windows_of_gold(out, given.steps, tm.Steering().windows))
+        peak = max(_windows_of_gold(out, steps, tm.Steering().windows))
     names = ("gold_before", "gold_after", "score_after", "held_out_after", "drift", "distinct", "steps", "length_after")
     run = {key: found.figures[key] for key in names} | {"seconds": seconds, "peak": peak}
     run["kept"] = run["gold_after"] / peak
@@ -88,7 +93,7 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="+", default=list(ON_POLICY))
     parser.add_argument("--policy", help="a GPT trained on the playground; left out: one is trained")
     parser.add_argument("--drift", type=float, default=tm.Drift().weight)
-    parser.add_argument("--steps", type=int, default=tm.Steering().steps)
+    parser.add_argument("--steps", type=int, help="of every algorithm")
     parser.add_argument("--members", type=int, default=1, help="of the reward model's ensemble")
     parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
     given = parser.parse_args()

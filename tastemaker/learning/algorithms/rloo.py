@@ -34,7 +34,7 @@ class RLOO:
     minibatches: int = 1
     clip: float = 0.2
     most_kl: float = math.inf
-    entropy: float = 0.02
+    entropy: float = 0.01
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")

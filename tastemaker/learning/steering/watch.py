@@ -69,7 +69,7 @@ class Limits:
     distinct: float = 0.3
     pairs: float = 0.1
     held_out: float = 0.15
-    patience: int = 2
+    patience: int = 3
 
     def __post_init__(self) -> None:
         if not (self.drift > 0 and self.held_out >= 0 and self.patience >= 1):

@@ -36,7 +36,8 @@ class Size:
 
     context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
     batch_tokens: tokens a step. muon: how many times that rate Muon steps with along the matrices of a network that is
-    trained from nothing; 0 where AdamW trains them too.
+    trained from nothing; 0 where AdamW trains them too. tied: whether the output layer is the embeddings; one of its
+    own costs memory, no time, and lets a small network learn more from each token.
     """
 
     width: int
@@ -47,11 +48,12 @@ class Size:
     lr: float
     batch_tokens: int
     muon: float = 0.0
+    tied: bool = True
 
 
 SIZES = {
     "tiny": Size(128, 4, 2, 256, 2048, 1e-2, 1536, 2.0),
-    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0),
+    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0, tied=False),
     "medium": Size(512, 8, 8, 1024, 16384, 1e-3, 32768),
     "large": Size(768, 12, 12, 1024, 32768, 6e-4, 131072),
 }
@@ -69,8 +71,9 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
 
     Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin at zero, so that
     each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). Positions begin at
-    a tenth of the others. Embeddings are shared with the output layer. Its generation_config.json advises whoever draws
-    from it, transformers too, to leave out tokens that are hardly possible: a small network cannot tell them apart.
+    a tenth of the others. The output layer is the embeddings, or begins as they do. Its generation_config.json advises
+    whoever draws from it, transformers too, to leave out tokens that are hardly possible: a small network cannot tell
+    them apart.
     """
     spread = _GAIN * size.width**-0.5
     config = GPT2Config(
@@ -84,6 +87,7 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         initializer_range=spread,
+        tie_word_embeddings=size.tied,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -97,6 +101,7 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
             if name.endswith("c_proj.weight"):
                 weight.zero_()
         module.transformer.wpe.weight.mul_(_POSITIONS)
+        module.lm_head.weight.copy_(module.transformer.wte.weight)
     return module
 
 
