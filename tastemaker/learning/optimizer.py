@@ -28,7 +28,8 @@ def adamw(groups: Sequence[Mapping[str, Any]], lr: float, device: torch.device, 
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for matrices, AdamW for everything else: a step moves all directions of a matrix alike.
 
-    A group with `parts` holds matrices [in, out], each as many matrices side by side, `weight_decay`, and no others.
+    A group with `heads` holds matrices [out, in] and `weight_decay`; of so many heads (0: none), each of which has its
+    rows of three matrices, queries', keys' and values', one after the other.
     The momentum of each is replaced by the nearest orthogonal matrix, about, scaled so that its entries are as large as
     AdamW's steps are (0.2 of the rate; Liu et al. 2025). All in float32, by five steps of a quintic iteration whose
     products are batched over matrices of one shape.
@@ -36,8 +37,8 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, groups: Sequence[Mapping[str, Any]], lr: float, device: torch.device, **settings: Any) -> None:
         super().__init__([dict(g) for g in groups if g["params"]], {"lr": lr})
-        self.matrices = [g for g in self.param_groups if "parts" in g]
-        self.others = [g for g in self.param_groups if "parts" not in g]
+        self.matrices = [g for g in self.param_groups if "heads" in g]
+        self.others = [g for g in self.param_groups if "heads" not in g]
         self.adam = adamw(self.others, lr, device, **settings)
         self.adam.state = self.state
 
@@ -47,13 +48,14 @@ class Muon(torch.optim.Optimizer):
         for group, own in zip(self.adam.param_groups, self.others, strict=True):
             group["lr"] = own["lr"]
         self.adam.step()
-        wanted = [self._momentum(p).chunk(g["parts"], 1) for g in self.matrices for p in g["params"]]
-        found = iter(_orthogonal([part for parts in wanted for part in parts]))
+        wanted = [_parts(self._momentum(p), g["heads"]) for g in self.matrices for p in g["params"]]
+        found = iter(_orthogonal([part.flatten(0, -2) for parts in wanted for part in parts]))
         for group in self.matrices:
             for parameter in group["params"]:
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                for part in parameter.chunk(group["parts"], 1):
-                    part.sub_(next(found), alpha=group["lr"] * 0.2 * max(part.shape) ** 0.5)
+                for part in _parts(parameter, group["heads"]):
+                    turned = next(found)
+                    part.sub_(turned.view_as(part), alpha=group["lr"] * 0.2 * max(turned.shape) ** 0.5)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         """Return the gradient's running mean, this step's part of it weighed anew (Nesterov)."""
@@ -63,6 +65,11 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(parameter)
         mean = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
         return torch.lerp(gradient, mean, _MOMENTUM)
+
+
+def _parts(matrix: Tensor, heads: int) -> Sequence[Tensor]:
+    """Return views of the matrices in one: itself [out, in], or three [heads, out / heads, in]."""
+    return matrix.view(heads, 3, -1, matrix.shape[1]).unbind(1) if heads else (matrix,)
 
 
 def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:

@@ -203,7 +203,7 @@ class TextDescent:
         decay, settings = {"weight_decay": self.training.weight_decay}, {"betas": (0.9, 0.95)}
         matrices = matrices_of(self.module) if muon else {}
         groups: list[dict[str, Any]] = [
-            {"params": found, "parts": parts, "factor": muon} | decay for parts, found in matrices.items()
+            {"params": found, "heads": heads, "factor": muon} | decay for heads, found in matrices.items()
         ]
         taken = {id(p) for found in matrices.values() for p in found}
         embeddings = {id(p) for p in self.module.get_input_embeddings().parameters()}

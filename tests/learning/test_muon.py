@@ -14,11 +14,11 @@ from tastemaker.models.policy.gpt import matrices_of
 CPU = torch.device("cpu")
 
 
-def made(*matrices: Tensor, others: list[Tensor] | None = None, parts: int = 1, decay: float = 0.0) -> Muon:
+def made(*matrices: Tensor, others: list[Tensor] | None = None, heads: int = 0, decay: float = 0.0) -> Muon:
     """Muon of rate 0.1 on some matrices, and of 0.05 on the others, which decay not."""
     groups: list[dict[str, Any]] = [
         {"params": others or [weight(1)], "weight_decay": 0.0},
-        {"params": list(matrices), "parts": parts, "weight_decay": decay},
+        {"params": list(matrices), "heads": heads, "weight_decay": decay},
     ]
     found = Muon(groups, 0.1, CPU, betas=(0.9, 0.95))
     for group in found.others:
@@ -53,16 +53,17 @@ def test_a_step_keeps_the_directions_of_the_gradient_and_makes_them_alike(shape:
     assert moved.norm() / min(shape) ** 0.5 == pytest.approx(1, abs=0.2), "so entries are 0.2 of the rate, as AdamW's"
 
 
-def test_matrices_side_by_side_are_matrices_of_their_own() -> None:
-    """One step of [A B C] is the steps of A, B and C, whatever else of their shape is stepped at once."""
-    together = weight(8, 24)
-    parts = [p.detach().clone().requires_grad_() for p in together.chunk(3, 1)]
-    for part, gradient in zip(parts, together.grad.chunk(3, 1), strict=True):  # type: ignore[union-attr]
-        part.grad = gradient.clone()
-    made(together, parts=3).step()
-    for part in parts:
+def test_queries_keys_and_values_are_matrices_of_their_own() -> None:
+    """Two heads of two rows each: rows 0, 1, 6, 7 are one matrix, and its step is what it would be alone."""
+    together = weight(12, 8)
+    rows = [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    parts = [together.detach()[part].clone().requires_grad_() for part in rows]
+    for part, of_part in zip(parts, rows, strict=True):
+        part.grad = together.grad[of_part].clone()  # type: ignore[index]
+    made(together, heads=2).step()
+    for part, of_part in zip(parts, rows, strict=True):
         made(part, others=[weight(3, seed=2)]).step()
-    torch.testing.assert_close(together, torch.cat(parts, 1), atol=1e-6, rtol=0)
+        torch.testing.assert_close(together.detach()[of_part], part.detach(), atol=1e-6, rtol=0)
 
 
 def test_the_momentum_is_nesterovs() -> None:
@@ -103,8 +104,8 @@ def test_everything_else_is_trained_by_adamw_at_its_own_rate() -> None:
 
 
 def test_its_state_goes_on_to_the_same_bits() -> None:
-    matrix, bias = weight(8, 24), weight(7)
-    optimizer = made(matrix, others=[bias], parts=3)
+    matrix, bias = weight(24, 8), weight(7)
+    optimizer = made(matrix, others=[bias], heads=2)
     for turn in (1.0, -3.0):  # of gradients that are all alike Adam's steps need no state
         for tensor in (matrix, bias):
             tensor.grad *= turn
@@ -112,7 +113,7 @@ def test_its_state_goes_on_to_the_same_bits() -> None:
     twin = [copy.deepcopy(x.detach()).requires_grad_() for x in (matrix, bias)]
     for one, other in zip(twin, (matrix, bias), strict=True):
         one.grad = other.grad.clone()  # type: ignore[union-attr]
-    again = made(twin[0], others=[twin[1]], parts=3)
+    again = made(twin[0], others=[twin[1]], heads=2)
     restore_state(again, {name: t.clone() for name, t in state_tensors(optimizer, CPU).items()}, CPU)
     for either in (optimizer, again):
         either.step()
@@ -124,13 +125,10 @@ def test_the_matrices_of_a_gpt_are_all_weights_between_its_layers() -> None:
     module = drawn(nano()).module
     found = matrices_of(module)
     names = {id(p): name for name, p in module.named_parameters()}
-    by_parts = {parts: sorted(names[id(p)] for p in weights) for parts, weights in found.items()}
-    assert by_parts[3] == ["transformer.h.0.attn.c_attn.weight"]
-    ends = ["attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"]
-    assert by_parts[1] == [f"transformer.h.0.{end}" for end in ends]
-
-
-def test_fresh_positions_are_a_tenth_of_fresh_tokens() -> None:
-    """The spread of 1,024 and 320 · 32 draws is known within 1 in 45."""
-    network = nano().module.transformer
-    assert float((network.wpe.weight.std() / network.wte.weight.std()).detach()) == pytest.approx(0.1, rel=0.1)
+    by_heads = {heads: sorted(names[id(p)] for p in weights) for heads, weights in found.items()}
+    heads = module.config.num_attention_heads
+    ends = ["attention.dense.weight", "mlp.dense_4h_to_h.weight", "mlp.dense_h_to_4h.weight"]
+    assert by_heads == {
+        heads: ["gpt_neox.layers.0.attention.query_key_value.weight"],
+        0: [f"gpt_neox.layers.0.{end}" for end in ends],
+    }

@@ -20,14 +20,25 @@ from transformers import (
     OPTForCausalLM,
 )
 
-from tastemaker.models.policy.decoders import AnyDecoder, GPT2Decoder, decoder_for
+from tastemaker.models.policy.decoders import AnyDecoder, OwnDecoder, decoder_for
 
 V = 40
 ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **ENDS}
 UNLIKE = [[7], [3, 5, 9, 11, 4], [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]]
 ALIKE = [[3, 5, 9], [4, 6, 8], [11, 12, 13]]
-FAMILIES = ("gpt2-new", "gpt2-tanh", "gpt2-relu", "gpt2-inverse", "llama", "mistral", "neox", "opt", "bloom")
+FAMILIES = (
+    "gpt2-new",
+    "gpt2-tanh",
+    "gpt2-relu",
+    "gpt2-inverse",
+    "llama",
+    "mistral",
+    "neox",
+    "neox-ours",
+    "opt",
+    "bloom",
+)
 
 
 def gpt2(**settings: Any) -> Any:
@@ -46,6 +57,15 @@ def make(family: str) -> Any:
             MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8)
         ),
         "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, intermediate_size=48, max_position_embeddings=24)),
+        "neox-ours": lambda: GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                **SMALL,
+                intermediate_size=48,
+                max_position_embeddings=24,
+                use_parallel_residual=False,
+                rope_parameters={"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 1.0},
+            )
+        ),
         "opt": lambda: OPTForCausalLM(
             OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)
         ),
@@ -99,9 +119,9 @@ def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
     walk(AnyDecoder(modules["gpt2-new"], 0), modules["gpt2-new"], prompts, [2, 1, 3], 10)
 
 
-def test_our_own_pass_is_for_plain_gpt2_alone(modules):
-    own = {family for family in FAMILIES if isinstance(decoder_for(modules[family], 0), GPT2Decoder)}
-    assert own == {"gpt2-new", "gpt2-tanh"}
+def test_our_own_pass_is_for_two_architectures_alone(modules):
+    own = {family for family in FAMILIES if isinstance(decoder_for(modules[family], 0), OwnDecoder)}
+    assert own == {"gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

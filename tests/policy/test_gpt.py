@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_alone(tokenizer)
     first, again, other = (small(tokenizer, seed).state_dict() for seed in (3, 3, 4))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["transformer.wte.weight"], other["transformer.wte.weight"])
+    assert not torch.equal(first["gpt_neox.embed_in.weight"], other["gpt_neox.embed_in.weight"])
 
 
 def test_an_untrained_gpt_passes_on_what_it_is_given(tokenizer):
@@ -47,18 +47,19 @@ def test_an_untrained_gpt_passes_on_what_it_is_given(tokenizer):
     module = small(tokenizer, 0).eval()
     ids = torch.tensor([[5, 6, 7]])
     with torch.inference_mode():
-        network = module.transformer
-        x = network.wte(ids) + network.wpe.weight[:3]
-        assert torch.allclose(module(ids).logits, module.lm_head(network.ln_f(x)), atol=1e-6)
+        network = module.gpt_neox
+        x = network.final_layer_norm(network.embed_in(ids))
+        assert torch.allclose(module(ids).logits, module.lm_head(x), atol=1e-6)
+        assert torch.equal(module.lm_head.weight, network.embed_in.weight), "so a token at first foresees its likes"
     # 0.68 / √32 is 0.1202; of 300 · 32 weights the spread is known within 1 in 140
-    assert network.wte.weight.std().item() == pytest.approx(0.1202, rel=0.03)
+    assert network.embed_in.weight.std().item() == pytest.approx(0.1202, rel=0.03)
 
 
 def test_how_many_numbers_a_gpt_learns_by_hand(tokenizer):
-    """Embeddings 300 · 32 and 16 · 32. A layer: two norms of 2 · 32, attention 32 · 96 + 96 and 32 · 32 + 32, the
-    inner layer 32 · 128 + 128 and 128 · 32 + 32. The last norm 2 · 32; the output shares the embedding."""
+    """Embeddings and output layer, 300 · 32 each. A layer: two norms of 2 · 32, attention 32 · 96 + 96 and 32 · 32 + 32,
+    the inner layer 32 · 128 + 128 and 128 · 32 + 32. The last norm 2 · 32."""
     layer = 4 * 32 + 32 * 96 + 96 + 32 * 32 + 32 + 32 * 128 + 128 + 128 * 32 + 32
-    assert parameters_of(small(tokenizer, 0)) == len(tokenizer) * 32 + 16 * 32 + layer + 2 * 32
+    assert parameters_of(small(tokenizer, 0)) == 2 * len(tokenizer) * 32 + layer + 2 * 32
 
 
 def test_sizes_are_found_by_name_and_grow():

@@ -7,10 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tastemaker.models.policy import forward as passes
-from tastemaker.models.policy.forward import Texts, forward, is_plain_gpt2, nats, padding
+from tastemaker.models.policy.forward import Texts, forward, nats, padding
+from tastemaker.models.policy.layers import network_of
 
 V = 40
 ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -22,11 +30,21 @@ def gpt2(**settings: Any) -> Any:
     return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings))
 
 
+def neox(turned: float = 1.0, **settings: Any) -> Any:
+    turns = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": turned}
+    size: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    size |= {"intermediate_size": 48, "max_position_embeddings": 24}
+    return GPTNeoXForCausalLM(GPTNeoXConfig(**size, **ENDS, rope_parameters=turns, **settings))
+
+
 MAKERS: dict[str, Any] = {
     "gpt2-exact": lambda: gpt2(activation_function="gelu"),
     "gpt2-tanh": lambda: gpt2(activation_function="gelu_new"),
     "gpt2-untied": lambda: gpt2(activation_function="gelu", tie_word_embeddings=False),
     "gpt2-relu": lambda: gpt2(activation_function="relu"),
+    "neox-ours": lambda: neox(use_parallel_residual=False),
+    "neox-parallel": lambda: neox(0.25, hidden_act="gelu_new", tie_word_embeddings=True),
+    "neox-biasless": lambda: neox(attention_bias=False),
     "llama": lambda: LlamaForCausalLM(
         LlamaConfig(
             hidden_size=32,
@@ -38,7 +56,7 @@ MAKERS: dict[str, Any] = {
         )
     ),
 }
-PLAIN = ("gpt2-exact", "gpt2-tanh", "gpt2-untied")
+PLAIN = ("gpt2-exact", "gpt2-tanh", "gpt2-untied", "neox-ours", "neox-parallel")
 
 
 @pytest.fixture(params=list(MAKERS))
@@ -147,7 +165,7 @@ def test_an_all_but_impossible_token_costs_its_nats(stirred: Any) -> None:
     assert cost == pytest.approx(float(logits.max() - logits.min()), rel=1e-3)
 
 
-@pytest.mark.parametrize("family", ["gpt2-exact", "llama"])
+@pytest.mark.parametrize("family", ["gpt2-exact", "neox-ours", "llama"])
 def test_autocast_computes_in_bfloat16_and_sums_in_float32(family: str, stirred: Any) -> None:
     module = stirred(MAKERS[family]())
     texts = Texts.of(drawn(), "cpu")
@@ -162,9 +180,12 @@ def test_autocast_computes_in_bfloat16_and_sums_in_float32(family: str, stirred:
         assert functional.cosine_similarity(slopes[name].ravel(), expected.ravel(), dim=0) > 0.98, name
 
 
-def test_our_own_pass_is_for_plain_gpt2(stirred: Any) -> None:
-    assert [name for name, make in MAKERS.items() if is_plain_gpt2(make())] == list(PLAIN)
-    assert not is_plain_gpt2(gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True))
+def test_our_own_pass_is_for_what_it_knows_whole() -> None:
+    assert [name for name, make in MAKERS.items() if network_of(make()) is not None] == list(PLAIN)
+    assert network_of(gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True)) is None
+    slower = neox()
+    slower.gpt_neox.rotary_emb.rope_type = "linear"
+    assert network_of(slower) is None
 
 
 def test_attention_alone_is_padded_where_that_is_cheaper_than_a_group() -> None:

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from tastemaker.errors import ModelError
 from tastemaker.models.batching import Batch, collate
-from tastemaker.models.policy.forward import APPROXIMATION, is_plain_gpt2
+from tastemaker.models.policy.layers import Layer, Network, network_of
 from tastemaker.models.policy.opening import most_tokens
 
 
@@ -34,24 +34,21 @@ class Decoder(Protocol):
 
 
 def decoder_for(module: Any, pad_id: int) -> Decoder:
-    """Return what reads with a network: our own pass for GPT-2's architecture, transformers' for any other."""
-    if is_plain_gpt2(module):
-        return GPT2Decoder(module, pad_id)
-    return AnyDecoder(module, pad_id)
+    """Return what reads with a network: our own pass where there is one, transformers' for any other architecture."""
+    network = network_of(module)
+    return AnyDecoder(module, pad_id) if network is None else OwnDecoder(network, most_tokens(module), pad_id)
 
 
-class GPT2Decoder:
-    """GPT-2's forward pass written out: the same operations as transformers', with nothing around them.
+class OwnDecoder:
+    """GPT-2's and GPT-NeoX's forward pass written out: the same operations as transformers', with nothing around them.
 
     The residual stream is changed in place, so a product needs no copy of what it is added to.
     """
 
-    def __init__(self, module: Any, pad_id: int) -> None:
-        self.module, self.pad_id = module, pad_id
-        config = module.config
-        self.heads, self.width, self.epsilon = config.n_head, config.n_embd, config.layer_norm_epsilon
-        self.approximation = APPROXIMATION[config.activation_function]
-        self.last = config.n_positions - 1  # a row that has ended may stay until it is moved out, past its last place
+    def __init__(self, network: Network, most: int, pad_id: int) -> None:
+        self.network, self.pad_id = network, pad_id
+        self.heads, self.width, self.device = network.heads, network.width, network.tokens.device
+        self.last = most - 1  # a row that has ended may stay until it is moved out, past its last place
         self.keys_values: list[Tensor] = []
         self.blocked: Tensor | None = None  # −∞ where padding stands, 0 elsewhere: [rows, 1, 1, room]
         self.length = 0
@@ -59,8 +56,8 @@ class GPT2Decoder:
 
     def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
         """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
-        batch = collate(prompts, self.pad_id, "left").to(self.module.device)
-        rows = torch.tensor(copies, device=self.module.device)
+        batch = collate(prompts, self.pad_id, "left").to(self.device)
+        rows = torch.tensor(copies, device=self.device)
         self.length = batch.ids.shape[1]
         self.padding = (self.length - batch.is_text.sum(1)).repeat_interleave(rows)
         room, total = self.length + tokens, int(rows.sum())
@@ -77,23 +74,21 @@ class GPT2Decoder:
             is_blocked = torch.arange(room, device=hidden.device) < self.padding[:, None]
             self.blocked = torch.zeros(is_blocked.shape, device=hidden.device).masked_fill_(is_blocked, float("-inf"))
             self.blocked = self.blocked[:, None, None]
-        return self._logits(hidden).repeat_interleave(rows, 0)
+        return self.network.logits(hidden).repeat_interleave(rows, 0)
 
     def step(self, tokens: Tensor) -> Tensor:
         """Append a token to each row [rows] → logits [rows, v]."""
-        network = self.module.transformer
-        rows, at = len(tokens), self.length
-        x = (
-            functional.embedding(tokens, network.wte.weight)
-            + network.wpe.weight[(at - self.padding).clamp(max=self.last)]
-        )
+        network, at = self.network, self.length
+        positions = (at - self.padding).clamp(max=self.last)
+        x, turns = network.embedded(tokens, positions), network.turns(positions)
         blocked = None if self.blocked is None else self.blocked[..., : at + 1]
-        for block, kept in zip(network.h, self.keys_values, strict=True):
-            projected = self._projected(block, x).view(rows, 3, self.heads, -1).transpose(0, 1)
-            kept[:, :, :, at] = projected[1:]
-            x = self._rest(block, x, self._attended(projected[0], kept[..., : at + 1, :], blocked))
+        for layer, kept in zip(network.layers, self.keys_values, strict=True):
+            parts = self._parts(layer, x)
+            network.turn(parts, turns)
+            kept[:, :, :, at] = parts[1:]
+            x = self._rest(layer, x, self._attended(parts[0], kept[..., : at + 1, :], blocked))
         self.length += 1
-        return self._logits(x)
+        return network.logits(x)
 
     def _attended(self, query: Tensor, keys_values: Tensor, blocked: Tensor | None) -> Tensor:
         """Return what one token of each row [rows, heads, d] attends to [rows, heads · d].
@@ -119,44 +114,36 @@ class GPT2Decoder:
 
     def _prompt(self, batch: Batch, keys_values: list[Tensor]) -> Tensor:
         """Return the hidden state of each prompt's last token [b, d]; append each layer's keys and values."""
-        network = self.module.transformer
-        rows, length = batch.ids.shape
-        x = functional.embedding(batch.ids, network.wte.weight) + functional.embedding(
-            batch.positions, network.wpe.weight
-        )
-        x = x.view(rows * length, self.width)
+        network, (rows, length) = self.network, batch.ids.shape
+        positions = batch.positions.flatten()
+        x, turns = network.embedded(batch.ids.flatten(), positions), network.turns(positions)
         allowed = None if batch.is_full else _allowed(batch)
-        for number, block in enumerate(network.h):
-            projected = self._projected(block, x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-            query, keys, values = projected.unbind()
-            keys_values.append(projected[1:])
+        for number, layer in enumerate(network.layers):
+            parts = self._parts(layer, x)
+            network.turn(parts, turns)
+            query, keys, values = parts = parts.reshape(3, rows, length, self.heads, -1).transpose(2, 3)
+            keys_values.append(parts[1:])
             attended = functional.scaled_dot_product_attention(
                 query, keys, values, attn_mask=allowed, is_causal=batch.is_full
             )
             attended = attended.transpose(1, 2)
-            if number == len(network.h) - 1:  # of the last layer only the last token is asked for
+            if number == len(network.layers) - 1:  # of the last layer only the last token is asked for
                 x, attended = x.view(rows, length, -1)[:, -1].contiguous(), attended[:, -1]
-            x = self._rest(block, x, attended.reshape(-1, self.width))
+            x = self._rest(layer, x, attended.reshape(-1, self.width))
         return x
 
-    def _projected(self, block: Any, x: Tensor) -> Tensor:
-        """Return queries, keys and values [n, 3 · width] of x [n, width]."""
-        norm, projection = block.ln_1, block.attn.c_attn
-        normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
-        return torch.mm(normed, projection.weight).add_(projection.bias)
+    def _parts(self, layer: Layer, x: Tensor) -> Tensor:
+        """Return queries, keys and values [3, n, heads, d] of x [n, width]."""
+        weight, bias = layer.projection
+        return self.network.parts(torch.mm(layer.first(x), weight).add_(bias))
 
-    def _rest(self, block: Any, x: Tensor, attended: Tensor) -> Tensor:
+    def _rest(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
         """Add to a layer's input x [n, width] what it makes of what was attended to [n, width], and of the sum."""
-        out, norm, up, down = block.attn.c_proj, block.ln_2, block.mlp.c_fc, block.mlp.c_proj
-        x = x.addmm_(attended, out.weight).add_(out.bias)
-        normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
-        inner = functional.gelu(torch.mm(normed, up.weight).add_(up.bias), approximate=self.approximation)
-        return x.addmm_(inner, down.weight).add_(down.bias)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        norm = self.module.transformer.ln_f
-        normed = functional.layer_norm(x, (self.width,), norm.weight, norm.bias, self.epsilon)
-        return functional.linear(normed, self.module.lm_head.weight)
+        if self.network.is_parallel:
+            inner = self.network.inner(layer, x)
+            return layer.down.added_to(layer.out.added_to(x, attended), inner)
+        x = layer.out.added_to(x, attended)
+        return layer.down.added_to(x, self.network.inner(layer, x))
 
 
 def _allowed(batch: Batch) -> Tensor:

@@ -1,8 +1,9 @@
 """A causal language model's forward pass with gradients, over several texts end to end: no padding, no company.
 
-In GPT-2's architecture everything but attention works on one token at a time, so all tokens of all texts go through it
-as the rows of one matrix. Only attention sees texts apart: its inputs are padded to groups of like length. Any other
-architecture is run by its own forward pass, padded likewise. Either way a text gets the same numbers as alone.
+In the architectures of GPT-2 and GPT-NeoX everything but attention works on one token at a time, so all tokens of all
+texts go through it as the rows of one matrix. Only attention sees texts apart: its inputs are padded to groups of like
+length. Any other architecture is run by its own forward pass, padded likewise. Either way a text gets the same numbers
+as alone.
 """
 
 from collections.abc import Sequence
@@ -16,26 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from transformers import GPT2LMHeadModel
 
 from tastemaker.models.batching import by_length
 from tastemaker.models.loading import quiet_transformers
-
-APPROXIMATION = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GPT-2's activation, by name, approximates GELU."""
+from tastemaker.models.policy.layers import Network, Turns, network_of
 
 _MOST_PADDING = 0.1
 _WORTH_A_GROUP = 4096  # pairs of places: what attention looks at in the time that one more group takes
 _HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
-
-
-def is_plain_gpt2(module: Any) -> bool:
-    """Return whether a network is a GPT-2 with none of the variations that our own passes leave out."""
-    if not isinstance(module, GPT2LMHeadModel):
-        return False
-    config = module.config
-    usual = config.scale_attn_weights and not (config.scale_attn_by_inverse_layer_idx or config.add_cross_attention)
-    return bool(usual and config.activation_function in APPROXIMATION)
 
 
 class _Group(NamedTuple):
@@ -147,9 +136,10 @@ class Pass(NamedTuple):
 
 def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
     """Return logits and hidden states, with gradients, at `places` (int64 [m] into the n tokens); None: at all."""
-    if is_plain_gpt2(module):
-        hidden = _gpt2_hidden(module, texts, places)
-        return Pass(functional.linear(hidden, module.lm_head.weight), hidden)
+    network = network_of(module)
+    if network is not None:
+        hidden = _hidden(network, texts, places)
+        return Pass(functional.linear(hidden, network.head), hidden)
     padded, found = texts.for_network, []
     for (rows, _), source in zip(padded.groups, torch.split(padded.source, padded.sizes), strict=True):
         with quiet_transformers():  # it warns of padding that no text sees
@@ -161,48 +151,43 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
 
 
 def padding(module: Any, texts: Texts) -> float:
-    """Return the share of the places that hold no text: of attention's in GPT-2's architecture, otherwise of all."""
-    return (texts.for_attention if is_plain_gpt2(module) else texts.for_network).padding
+    """Return the share of the places that hold no text: of attention's where a pass is our own, otherwise of all."""
+    return (texts.for_network if network_of(module) is None else texts.for_attention).padding
 
 
 def nats(module: Any, texts: Texts, places: Tensor, targets: Tensor) -> Tensor:
     """Return the summed −log π of the tokens `targets` [m] behind `places` [m], in float32 at least, with gradients.
 
-    As the cross-entropy of `forward`'s logits; but those of GPT-2's architecture are never held all at once.
+    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held all at once.
     """
-    if is_plain_gpt2(module):
-        hidden = _gpt2_hidden(module, texts, places)
-        return _gpt2_nats(hidden, module.lm_head.weight, targets)
+    network = network_of(module)
+    if network is not None:
+        return _head_nats(_hidden(network, texts, places), network.head, targets)
     logits = forward(module, texts, places).logits
     return functional.cross_entropy(logits.to(_at_least_float32(logits)), targets, reduction="sum")
 
 
-def _gpt2_hidden(module: Any, texts: Texts, places: Tensor | None) -> Tensor:
-    """Return the last hidden states [m, d] of GPT-2's architecture."""
-    network, config = module.transformer, module.config
-    width, approximation = config.n_embd, APPROXIMATION[config.activation_function]
-    x = functional.embedding(texts.ids, network.wte.weight)
-    x = x + functional.embedding(texts.positions, network.wpe.weight)
-    for block in network.h:
-        projection, out, up, down = block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj
-        projected = torch.addmm(projection.bias, _normed(block.ln_1, x), projection.weight)
-        attended = _attended(projected, texts.for_attention, config.n_head)
-        x = x + torch.addmm(out.bias, attended.view(-1, width), out.weight)
-        inner = torch.addmm(up.bias, _normed(block.ln_2, x), up.weight)
-        x = x + torch.addmm(down.bias, functional.gelu(inner, approximate=approximation), down.weight)
-    return _normed(network.ln_f, x if places is None else x.index_select(0, places))
+def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
+    """Return the last hidden states [m, d]."""
+    padded, turns = texts.for_attention, network.turns(texts.positions)
+    x = network.embedded(texts.ids, texts.positions)
+    for layer in network.layers:
+        projected = layer.projection(layer.first(x))
+        attended = layer.out(_attended(projected, padded, network, turns))
+        if network.is_parallel:
+            x = x + attended + layer.down(network.inner(layer, x))
+        else:
+            x = x + attended
+            x = x + layer.down(network.inner(layer, x))
+    return network.last(x if places is None else x.index_select(0, places))
 
 
-def _normed(norm: Any, x: Tensor) -> Tensor:
-    return functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-def _attended(projected: Tensor, padded: _Padded, heads: int) -> Tensor:
+def _attended(projected: Tensor, padded: _Padded, network: Network, turns: Turns | None) -> Tensor:
     """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n, d]."""
-    parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded.source, padded.back))
+    parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded, network, turns))
     found = []
     for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
-        query, key, value = (x.view(rows, longest, heads, -1).transpose(1, 2) for x in group)
+        query, key, value = (x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group)
         attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         found.append(attended.transpose(1, 2).reshape(rows * longest, -1))
     together = found[0] if len(found) == 1 else torch.cat(found)
@@ -211,19 +196,29 @@ def _attended(projected: Tensor, padded: _Padded, heads: int) -> Tensor:
 
 
 class _Pad(torch.autograd.Function):
-    """Queries, keys and values [p, d] each, from [n, 3 · d]. No gradient comes from padding, which nothing sees."""
+    """Queries, keys and values [p, heads, d / heads] each, turned, from [n, 3 · d].
+
+    No gradient comes from padding, which nothing sees.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, source: Tensor, back: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: Turns | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Copy tokens to their places, and any to those of padding."""
-        ctx.save_for_backward(back)
-        return tuple(part.index_select(0, source) for part in x.chunk(3, 1))
+        ctx.padded, ctx.network, ctx.turns = padded, network, turns
+        parts = network.parts(x.index_select(0, padded.source))
+        network.turn(parts, None if turns is None else turns.at(padded.source))
+        query, key, value = parts.unbind()
+        return query, key, value
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """Copy back what came from text."""
-        (back,) = ctx.saved_tensors
-        return torch.cat([g.index_select(0, back) for g in gradients], 1), None, None
+        network, turns = ctx.network, ctx.turns
+        found = network.together([gradient.index_select(0, ctx.padded.back) for gradient in gradients])
+        network.turn(network.parts(found), None if turns is None else turns.back())
+        return found, None, None, None
 
 
 class _Unpad(torch.autograd.Function):
@@ -244,7 +239,7 @@ class _Unpad(torch.autograd.Function):
         return found.index_copy(0, back, gradient), None
 
 
-def _gpt2_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
         hidden, weight = (x.to(torch.get_autocast_dtype(kind)) for x in (hidden, weight))
@@ -286,7 +281,7 @@ class _HeadNats(torch.autograd.Function):
         return by_hidden * gradient.to(by_hidden.dtype), by_weight * gradient.to(by_weight.dtype), None
 
 
-def _apply(function: type[torch.autograd.Function], *arguments: Tensor) -> Any:
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
     """Call a function of our own; PyTorch has not typed how."""
     return function.apply(*arguments)  # type: ignore[no-untyped-call]
 

@@ -1,8 +1,9 @@
 """A GPT and its tokenizer made from nothing: one dial for size, any language.
 
-The network is transformers' own GPT-2 architecture, which every tool loads: layer norms and GELU are single fast
-operations on a processor, which rotary positions and gated units are not. GELU is the exact one, five times faster here
-than GPT-2's own approximation by tanh. The tokenizer is byte-level BPE, so every text has tokens and every token one.
+The network is transformers' own GPT-NeoX architecture (Black et al. 2022), which every tool loads: a GPT-2 that turns
+queries and keys by their places, where that one adds vectors to tokens, and whose output layer is its own. Layer norms
+and GELU are single fast operations on a processor, which gated units are not. The tokenizer is byte-level BPE, so every
+text has tokens and every token one.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from tastemaker.errors import DataError, UsageError
 from tastemaker.models.loading import quiet_transformers
@@ -27,7 +28,7 @@ CHAT_TEMPLATE = (
 
 _GAIN = 0.68  # fresh weights spread by this over the root of the width: 0.0245 at 768, where GPT-2 has 0.02
 _MIN_P = 0.03  # of the likeliest token: what is less likely is noise that a network of this size has not learned away
-_POSITIONS = 0.1  # positions spread by this much of what tokens do: large ones drown what the tokens say at first
+_SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class Size:
 
     context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
     batch_tokens: tokens a step. muon: how many times that rate Muon steps with along the matrices of a network that is
-    trained from nothing; 0 where AdamW trains them too. tied: whether the output layer is the embeddings; one of its
-    own costs memory, no time, and lets a small network learn more from each token.
+    trained from nothing; 0 where AdamW trains them too.
     """
 
     width: int
@@ -48,12 +48,11 @@ class Size:
     lr: float
     batch_tokens: int
     muon: float = 0.0
-    tied: bool = True
 
 
 SIZES = {
     "tiny": Size(128, 4, 2, 256, 2048, 1e-2, 1536, 2.0),
-    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0, tied=False),
+    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0),
     "medium": Size(512, 8, 8, 1024, 16384, 1e-3, 32768),
     "large": Size(768, 12, 12, 1024, 32768, 6e-4, 131072),
 }
@@ -70,49 +69,48 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     """Return an untrained GPT for a tokenizer, the same for the same seed.
 
     Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin at zero, so that
-    each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). Positions begin at
-    a tenth of the others. The output layer is the embeddings, or begins as they do. Its generation_config.json advises
+    each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). The output layer
+    begins as the embeddings and is then its own. Its generation_config.json advises
     whoever draws from it, transformers too, to leave out tokens that are hardly possible: a small network cannot tell
     them apart.
     """
     spread = _GAIN * size.width**-0.5
-    config = GPT2Config(
+    config = GPTNeoXConfig(
         vocab_size=len(tokenizer),
-        n_positions=size.context,
-        n_embd=size.width,
-        n_layer=size.layers,
-        n_head=size.heads,
-        activation_function="gelu",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
+        max_position_embeddings=size.context,
+        hidden_size=size.width,
+        intermediate_size=4 * size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        hidden_act="gelu",
+        use_parallel_residual=False,
+        rope_parameters={"rope_type": "default", "rope_theta": _SLOWEST, "partial_rotary_factor": 1.0},
         initializer_range=spread,
-        tie_word_embeddings=size.tied,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
-        module = GPT2LMHeadModel(config)
+        module = GPTNeoXForCausalLM(config)
     module.generation_config.do_sample, module.generation_config.min_p = True, _MIN_P
     with torch.no_grad():
         for name, weight in module.named_parameters():
-            if name.endswith("c_proj.weight"):
+            if name.endswith(("attention.dense.weight", "mlp.dense_4h_to_h.weight")):
                 weight.zero_()
-        module.transformer.wpe.weight.mul_(_POSITIONS)
-        module.lm_head.weight.copy_(module.transformer.wte.weight)
+        module.lm_head.weight.copy_(module.gpt_neox.embed_in.weight)
     return module
 
 
 def matrices_of(module: Any) -> dict[int, list[Any]]:
-    """Return the weights [in, out] between a GPT's layers, by how many matrices stand side by side in each.
+    """Return the weights [out, in] between the layers of a GPT of ours, by how many heads' rows take turns in them.
 
-    Query, key and value are three. Embeddings are none: no text moves all of their directions.
+    0: a weight is one matrix. Otherwise it is three, of queries, keys and values, which each head has a part of.
+    Embeddings and the output layer are none: no text moves all of their directions.
     """
-    blocks = module.transformer.h
-    single = [w for b in blocks for w in (b.attn.c_proj.weight, b.mlp.c_fc.weight, b.mlp.c_proj.weight)]
-    return {3: [block.attn.c_attn.weight for block in blocks], 1: single}
+    layers = module.gpt_neox.layers
+    single = [x.weight for n in layers for x in (n.attention.dense, n.mlp.dense_h_to_4h, n.mlp.dense_4h_to_h)]
+    return {module.config.num_attention_heads: [n.attention.query_key_value.weight for n in layers], 0: single}
 
 
 def make_tokenizer(texts: Iterable[str], *, vocabulary: int, context: int, chats: bool = False) -> Any:
