@@ -56,7 +56,7 @@ def test_an_untrained_gpt_passes_on_what_it_is_given(tokenizer):
 
 
 def test_how_many_numbers_a_gpt_learns_by_hand(tokenizer):
-    """Embeddings and output layer, 300 · 32 each. A layer: two norms of 2 · 32, attention 32 · 96 + 96 and 32 · 32 + 32,
+    """Embeddings and output layer, 300 · 32 each. A layer: two norms of 64, attention 32 · 96 + 96 and 32 · 32 + 32,
     the inner layer 32 · 128 + 128 and 128 · 32 + 32. The last norm 2 · 32."""
     layer = 4 * 32 + 32 * 96 + 96 + 32 * 32 + 32 + 32 * 128 + 128 + 128 * 32 + 32
     assert parameters_of(small(tokenizer, 0)) == 2 * len(tokenizer) * 32 + layer + 2 * 32

@@ -78,9 +78,9 @@ def test_a_reward_model_of_ours_cannot_write(tmp_path):
 def test_weights_that_are_missing_are_named(saved):
     assert is_causal(saved)
     tensors = load_file(saved / "model.safetensors")
-    del tensors["transformer.h.1.mlp.c_fc.weight"]
+    del tensors["gpt_neox.layers.1.mlp.dense_h_to_4h.weight"]
     save_file(tensors, saved / "model.safetensors", metadata={"format": "pt"})
-    assert "the weights lack transformer.h.1.mlp.c_fc.weight" in refused(saved)
+    assert "the weights lack gpt_neox.layers.1.mlp.dense_h_to_4h.weight" in refused(saved)
 
 
 def test_weights_that_are_not_there_at_all(saved):

@@ -197,9 +197,8 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
     reference = fresh.frozen_copy()
     assert addresses(reference.module) == addresses(fresh.module)
     assert not any(p.requires_grad for p in reference.module.parameters())
-    assert reference.module.lm_head.weight is reference.module.transformer.wte.weight
     fresh.module.requires_grad_(requires_grad=False)
-    trained = [p.requires_grad_() for p in fresh.module.transformer.h[1].parameters()]
+    trained = [p.requires_grad_() for p in fresh.module.gpt_neox.layers[1].parameters()]
     expected = reference.log_probs(PROMPTS, ANSWERS)
     optimizer = torch.optim.AdamW(trained, lr=0.01)
     for _ in range(2):
@@ -208,26 +207,31 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
         optimizer.step()
     ours, theirs = addresses(fresh.module), addresses(reference.module)
     changed = {name for name in ours if ours[name] != theirs[name]}
-    assert changed == {name for name in ours if name.startswith("transformer.h.1.")}
+    assert changed == {name for name in ours if name.startswith("gpt_neox.layers.1.")}
     assert all(torch.equal(tensor, before[name]) for name, tensor in reference.module.state_dict().items())
-    assert not torch.equal(
-        fresh.module.state_dict()["transformer.h.1.mlp.c_fc.weight"], before["transformer.h.1.mlp.c_fc.weight"]
-    )
+    inner = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight"
+    assert not torch.equal(fresh.module.state_dict()[inner], before[inner])
     for found, old in zip(reference.log_probs(PROMPTS, ANSWERS), expected, strict=True):
         assert found.tolist() == old.tolist()
+
+
+def test_a_reference_of_one_weight_in_two_places_has_it_in_two_places(letters):
+    reference = letters.frozen_copy()
+    assert reference.module.lm_head.weight is reference.module.transformer.wte.weight
+    assert addresses(reference.module) == addresses(letters.module)
 
 
 def test_a_policy_that_was_opened_has_a_reference_too(fresh, tmp_path):
     """What is opened lies in a mapped file, and what numpy saw in memory that it watches: neither is PyTorch's own."""
     fresh.save(tmp_path)
     opened = Policy.load(tmp_path)
-    opened.module.transformer.wte.weight.detach().numpy()
+    opened.module.gpt_neox.embed_in.weight.detach().numpy()
     reference = opened.frozen_copy()
     again = reference.frozen_copy()
     assert addresses(reference.module) == addresses(opened.module) == addresses(again.module)
     expected = fresh.log_probs(PROMPTS, ANSWERS)
     with torch.no_grad():
-        opened.module.transformer.wte.weight.add_(1.0)
+        opened.module.gpt_neox.embed_in.weight.add_(1.0)
     for copy in (reference, again):
         for found, there in zip(copy.log_probs(PROMPTS, ANSWERS), expected, strict=True):
             np.testing.assert_array_equal(found, there)

@@ -216,8 +216,8 @@ def test_a_penalty_sees_the_prompt_and_what_was_written(uniform):
     so a bias makes them positive."""
     policy = uniform.frozen_copy()
     with torch.no_grad():
-        policy.module.transformer.ln_f.bias.fill_(1)
-        policy.module.transformer.wte.weight.fill_(1)  # every logit is 32, of a seen token 0.32
+        policy.module.gpt_neox.final_layer_norm.bias.fill_(1)
+        policy.module.lm_head.weight.fill_(1)  # every logit is 32, of a seen token 0.32
     prompt = "abcdef"
     for written in policy.complete(prompt, samples=20, sampling=Sampling(repetition_penalty=100, max_tokens=24)):
         assert len(set(written.ids)) == len(written.ids)

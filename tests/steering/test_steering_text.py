@@ -133,7 +133,7 @@ def test_temperature_divides_the_gradient_too() -> None:
     slopes = []
     for temperature in (1.0, 2.0):
         policy = uniform(nano())
-        policy.module.transformer.ln_f.bias.data.fill_(1.0)
+        policy.module.gpt_neox.final_layer_norm.bias.data.fill_(1.0)
         now: Evaluation = TextActor(policy, temperature=temperature).evaluate(DID, IS_ACTION)
         slopes.append(torch.autograd.grad(now.log_probs.sum(), policy.module.lm_head.weight)[0])
     assert slopes[0].abs().max() > 0
