@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from common import spread
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--language", default="en", choices=["en", "zh"])
     parser.add_argument("--reviews", type=int, default=PLAYGROUND_REVIEWS)
+    parser.add_argument("--out", type=Path, help="keep the first seed's GPT here")
     given = parser.parse_args()
     corpus = reviews(given.reviews, language=given.language)
     gold = statistics.fmean(map(gold_score, corpus[:5000]))
@@ -54,6 +56,8 @@ def main() -> None:
             found = _measured(policy, set(corpus), gold, sampling, seed)
             run |= {f"{name}_{figure}": value for figure, value in found.items()}
         sys.stderr.write(json.dumps(run) + "\n")
+        if given.out is not None and not runs:
+            policy.save(given.out)
         runs.append(run)
     figures = {name: spread([run[name] for run in runs]) for name in runs[0]}
     result = {"benchmark": "pretrain_playground", "language": given.language, "gold": round(gold, 3), **figures}

@@ -1,0 +1,75 @@
+"""Two architectures in one shape: what lies where, and what turning by places keeps."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tastemaker.models.policy.layers import Network, network_of
+from tastemaker.models.policy.policy import Policy
+
+HEADS, WIDTH = 4, 32
+
+
+@pytest.fixture(scope="module")
+def network(policy: Policy) -> Network:
+    """A GPT of ours: all eight numbers of each head are turned."""
+    found = network_of(policy.module)
+    assert found is not None
+    return found
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+@pytest.mark.parametrize("by_head", [True, False])
+def test_what_is_cut_into_parts_is_put_together_again(network: Network, by_head: bool) -> None:
+    network, projected = replace(network, by_head=by_head), drawn(5, 3 * WIDTH)
+    parts = network.parts(projected)
+    assert parts.shape == (3, 5, HEADS, WIDTH // HEADS)
+    assert torch.equal(network.together(list(parts)), projected)
+    columns = torch.arange(3 * WIDTH, dtype=torch.float32)[None]
+    queries_begin = [0, 24, 48, 72] if by_head else [0, 8, 16, 24]
+    assert network.parts(columns)[0, 0, :, 0].tolist() == queries_begin
+
+
+@given(place=st.integers(0, 400), apart=st.integers(0, 100))
+def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(network: Network, place: int, apart: int) -> None:
+    """q turned by i times k turned by j is a function of i − j (Su et al. 2021, equation 11); and values stay."""
+    parts = drawn(3, 2, HEADS, WIDTH // HEADS).double()
+    seen = []
+    for start in (place, 0):
+        turned = parts.clone()
+        network.turn(turned, network.turns(torch.tensor([start + apart, start])))
+        assert torch.equal(turned[2], parts[2])
+        seen.append((turned[0, 0] * turned[1, 1]).sum(-1))
+    torch.testing.assert_close(seen[0], seen[1], atol=2e-3, rtol=0)
+
+
+def test_a_turn_moves_and_its_opposite_undoes_it(network: Network) -> None:
+    parts = drawn(3, 6, HEADS, WIDTH // HEADS)
+    turns = network.turns(torch.arange(6))
+    assert turns is not None
+    turned = parts.clone()
+    network.turn(turned, turns)
+    assert torch.equal(turned[:, 0], parts[:, 0]), "the first place is not turned"
+    assert (turned[:2, 1:] - parts[:2, 1:]).abs().max() > 0.5
+    network.turn(turned, turns.back())
+    torch.testing.assert_close(turned, parts, atol=1e-6, rtol=0)
+
+
+def test_places_turn_by_hand(network: Network) -> None:
+    """Two numbers a head, one radian a place: (1, 0) at place 2 becomes (cos 2, sin 2)."""
+    alone = replace(network, frequencies=torch.ones(1))
+    parts = torch.zeros(3, 1, 1, 2)
+    parts[..., 0] = 1
+    alone.turn(parts, alone.turns(torch.tensor([2])))
+    expected: Any = [-0.4161468, 0.9092974]
+    assert parts[0].flatten().tolist() == pytest.approx(expected)
+    assert parts[1].flatten().tolist() == pytest.approx(expected)
+    assert parts[2].flatten().tolist() == [1, 0]
