@@ -152,7 +152,7 @@ def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(corpora: Corpor
         descent(policy, corpora, training, muon=muon)._step(short_and_long(corpora))
         moved.append({name: weight.detach() - before[name] for name, weight in policy.module.named_parameters()})
     for name, step in moved[0].items():
-        is_matrix = ".h." in name and step.ndim == 2
+        is_matrix = ".layers." in name and step.ndim == 2
         torch.testing.assert_close(moved[1][name], step * (2 if is_matrix else 1), rtol=0, atol=1e-6, msg=name)
         assert is_matrix != torch.allclose(moved[2][name], step, rtol=0, atol=1e-6), name
 

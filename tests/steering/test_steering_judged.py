@@ -359,12 +359,15 @@ def test_parts_that_contradict_are_refused() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_to_write_the_letter_that_people_prefer(seed: int) -> None:
-    """Of two strings of six letters the one with more a's was preferred; the strings were not written by the policy."""
+    """Of two strings of six letters the one with more a's was preferred; the strings were not written by the policy.
+
+    Few steps: with many more, DPO makes strings that nobody judged likelier than either.
+    """
     draw = random.Random(seed)
     strings = ["".join(draw.choices("abcd", k=6)) for _ in range(400)]
     pairs = [sorted(pair, key=lambda s: -s.count("a")) for pair in zip(strings[::2], strings[1::2], strict=True)]
     said = [Comparison(a, b) for a, b in pairs if a.count("a") > b.count("a")]
-    how = {"steering": Steering(steps=16, batch=64, measured=64, windows=4), "sampling": Sampling(max_tokens=6)}
+    how = {"steering": Steering(steps=8, batch=64, measured=64, windows=4), "sampling": Sampling(max_tokens=6)}
     found = steer(
         nano(seed=seed), lambda p, t: [x.count("a") / max(len(x), 1) for x in t], judgements=said, seed=seed,
         algorithm=DPO(lr=1e-2), limits=NEVER, **how,

@@ -34,6 +34,11 @@ def share(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
     return [text.count("e") / max(len(text), 1) for text in texts]
 
 
+def whole(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+    """The share of ASCII characters, of which an untrained GPT writes some in every text."""
+    return [sum(c.isascii() for c in text) / max(len(text), 1) for text in texts]
+
+
 def steered(algorithm: Any = None, reward: Any = share, **how: Any) -> Steered:
     settings: dict[str, Any] = {"sampling": Sampling(max_tokens=5), "steering": QUICK, "limits": NEVER}
     algorithm = algorithm or A2C(lr=1e-2)
@@ -183,7 +188,7 @@ def test_a_critic_begins_at_zero_unless_told() -> None:
 def forgetful() -> Policy:
     """A GPT whose config drops out a fifth of its embeddings where it is trained."""
     plain = nano()
-    config = type(plain.module.config)(**plain.module.config.to_dict() | {"embd_pdrop": 0.2})
+    config = type(plain.module.config)(**plain.module.config.to_dict() | {"hidden_dropout": 0.2})
     module = type(plain.module)(config)
     module.load_state_dict(plain.module.state_dict())
     return Policy(module, plain.tokenizer)
@@ -196,7 +201,7 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
     def run(policy: Policy, name: str, **more: Any) -> Steered:
         few = Steering(steps=2, batch=16, measured=8, windows=2, **more)
         how: dict[str, Any] = {"steering": few, "sampling": Sampling(max_tokens=5), "limits": NEVER}
-        return steer(policy, share, ["A", "The"], algorithm=algorithm, out=tmp_path / name, **how)
+        return steer(policy, whole, ["A", "The"], algorithm=algorithm, out=tmp_path / name, **how)
 
     off, on = run(forgetful(), "off"), run(forgetful(), "on", dropout=True)
     assert weights(off.policy) == weights(run(nano(), "none").policy), "off unless told"
@@ -232,7 +237,7 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
 )
 def test_every_part_matters(how: dict[str, Any]) -> None:
     few = {"steering": Steering(steps=4, batch=64, measured=8, windows=1)}
-    plain, other = (steered(A2C(lr=1e-2, whiten=False), **few, **more) for more in ({}, how))
+    plain, other = (steered(A2C(lr=1e-2, whiten=False), whole, **few, **more) for more in ({}, how))
     assert weights(plain.policy) != weights(other.policy)
 
 
