@@ -1,7 +1,7 @@
 """IMDB: a small GPT learns to continue reviews so that a linear reward calls them positive; another model judges.
 
     tastemaker pretrain aclImdb.tar.gz --size small --out gpt       # first: an hour
-    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --drift 0.2 to stay nearer
+    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --drift 0.3 to stay nearer
 
 The training reviews are cut in two, no text on both sides. The reward is a linear model fitted on the labels of one
 half, the judge a linear model fitted on the other half with another seed. Prompts are the first 2 to 8 tokens of
@@ -75,12 +75,11 @@ def _show(prompts: list[str], before: list[Completion], after: list[Completion],
 def _steered(
     policy: Policy, reward: tm.RewardModel, judge: tm.RewardModel, prompts: list[str], given: argparse.Namespace
 ) -> tm.Steered:
-    lr = {} if given.lr is None else {"lr": given.lr}
     return tm.steer(
         policy,
         reward,
         prompts,
-        algorithm=algorithm_named(given.algorithm, **lr),
+        algorithm=algorithm_named(given.algorithm, lr=given.lr),
         held_out=None if given.no_watch else judge,
         caution=given.caution,
         drift=tm.Drift(given.drift, target=given.drift_target),
@@ -99,13 +98,13 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--imdb", type=Path, default=DATA / "aclImdb.tar.gz")
     parser.add_argument("--limit", type=int, help="only so many training reviews, both halves together")
     parser.add_argument("--algorithm", default="ppo", choices=list(ALGORITHMS))
-    parser.add_argument("--steps", type=int, default=tm.Steering().steps)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=tm.Steering().batch)
-    parser.add_argument("--lr", type=float, help="left out: the algorithm's")
+    parser.add_argument("--lr", type=float, default=2e-4, help="PPO's own is for smaller networks")
     parser.add_argument("--max-tokens", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=2000, help="to steer on")
     parser.add_argument("--measured", type=int, default=256, help="held-out prompts to measure on")
-    parser.add_argument("--drift", type=float, default=tm.Drift().weight)
+    parser.add_argument("--drift", type=float, default=0.15)
     parser.add_argument("--drift-target", type=float, help="adapt the drift's weight to so many nats a text")
     parser.add_argument("--members", type=int, default=1, help="of the reward's ensemble")
     parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
