@@ -33,7 +33,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments
+from transformers import DataCollatorForLanguageModeling, PrinterCallback, Trainer, TrainingArguments
 
 import tastemaker as tm
 from tastemaker.data.judgements import Example
@@ -106,6 +106,7 @@ def _theirs(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, se
     )
     collator = DataCollatorForLanguageModeling(policy.tokenizer, mlm=False)
     trainer = Trainer(policy.module, arguments, data_collator=collator, train_dataset=_Pieces(train))
+    trainer.remove_callback(PrinterCallback)  # what it says stands in the way of the JSON line
     started = time.perf_counter()
     trainer.train()
     return time.perf_counter() - started

@@ -116,7 +116,7 @@ def test_writing_is_measured_against_generate() -> None:
 def test_pretraining_is_measured_against_trainer() -> None:
     found = _run("pretrain_speed.py", "--documents", "200")
     assert found["tokens_per_second"] > 0
-    assert found["trainer_held_out_loss"] == pytest.approx(found["held_out_loss"], abs=0.5)
+    assert found["held_out_loss"] < found["trainer_held_out_loss"] + 0.5
 
 
 @pytest.mark.slow
