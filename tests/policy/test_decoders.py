@@ -4,16 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from architectures import ENDS, SMALL, V, gpt2, llama, neox
 from torch import Tensor
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     OPTConfig,
@@ -22,61 +17,29 @@ from transformers import (
 
 from tastemaker.models.policy.decoders import AnyDecoder, OwnDecoder, decoder_for
 
-V = 40
-ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **ENDS}
 UNLIKE = [[7], [3, 5, 9, 11, 4], [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]]
 ALIKE = [[3, 5, 9], [4, 6, 8], [11, 12, 13]]
-FAMILIES = (
-    "gpt2-new",
-    "gpt2-tanh",
-    "gpt2-relu",
-    "gpt2-inverse",
-    "llama",
-    "mistral",
-    "neox",
-    "neox-ours",
-    "opt",
-    "bloom",
-)
-
-
-def gpt2(**settings: Any) -> Any:
-    return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **settings))
-
-
-def make(family: str) -> Any:
-    makers = {
-        "gpt2-exact": lambda: gpt2(activation_function="gelu"),
-        "gpt2-new": lambda: gpt2(activation_function="gelu_new"),
-        "gpt2-tanh": lambda: gpt2(activation_function="gelu_pytorch_tanh", tie_word_embeddings=False),
-        "gpt2-relu": lambda: gpt2(activation_function="relu"),
-        "gpt2-inverse": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
-        "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, num_key_value_heads=2)),
-        "mistral": lambda: MistralForCausalLM(
-            MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8)
-        ),
-        "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, intermediate_size=48, max_position_embeddings=24)),
-        "neox-ours": lambda: GPTNeoXForCausalLM(
-            GPTNeoXConfig(
-                **SMALL,
-                intermediate_size=48,
-                max_position_embeddings=24,
-                use_parallel_residual=False,
-                rope_parameters={"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 1.0},
-            )
-        ),
-        "opt": lambda: OPTForCausalLM(
-            OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)
-        ),
-        "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=4, **ENDS)),
-    }
-    return makers[family]()
+MAKERS: dict[str, Any] = {
+    "gpt2-exact": lambda: gpt2(activation_function="gelu"),
+    "gpt2-new": lambda: gpt2(activation_function="gelu_new"),
+    "gpt2-tanh": lambda: gpt2(activation_function="gelu_pytorch_tanh", tie_word_embeddings=False),
+    "gpt2-relu": lambda: gpt2(activation_function="relu"),
+    "gpt2-inverse": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
+    "llama": llama,
+    "mistral": lambda: MistralForCausalLM(
+        MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8)
+    ),
+    "neox": lambda: neox(0.25),
+    "neox-ours": lambda: neox(use_parallel_residual=False),
+    "opt": lambda: OPTForCausalLM(OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)),
+    "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=4, **ENDS)),
+}
+FAMILIES = tuple(MAKERS)
 
 
 @pytest.fixture(scope="module")
 def modules(stirred) -> dict[str, Any]:
-    return {family: stirred(make(family)) for family in FAMILIES}
+    return {family: stirred(make()) for family, make in MAKERS.items()}
 
 
 @torch.inference_mode()
@@ -121,7 +84,7 @@ def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
 
 def test_our_own_pass_is_for_two_architectures_alone(modules):
     own = {family for family in FAMILIES if isinstance(decoder_for(modules[family], 0), OwnDecoder)}
-    assert own == {"gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
+    assert own == {"gpt2-exact", "gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

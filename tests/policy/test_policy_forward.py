@@ -5,36 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from architectures import V, gpt2, llama, neox
 from torch import Tensor
 from torch.nn import functional
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
 from tastemaker.models.policy import forward as passes
 from tastemaker.models.policy.forward import Texts, forward, nats, padding
 from tastemaker.models.policy.layers import network_of
 
-V = 40
-ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 LENGTHS = (5, 1, 24, 17, 5, 9, 2)
-
-
-def gpt2(**settings: Any) -> Any:
-    still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings))
-
-
-def neox(turned: float = 1.0, **settings: Any) -> Any:
-    turns = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": turned}
-    size: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    size |= {"intermediate_size": 48, "max_position_embeddings": 24}
-    return GPTNeoXForCausalLM(GPTNeoXConfig(**size, **ENDS, rope_parameters=turns, **settings))
 
 
 MAKERS: dict[str, Any] = {
@@ -45,16 +24,7 @@ MAKERS: dict[str, Any] = {
     "neox-ours": lambda: neox(use_parallel_residual=False),
     "neox-parallel": lambda: neox(0.25, hidden_act="gelu_new", tie_word_embeddings=True),
     "neox-biasless": lambda: neox(attention_bias=False),
-    "llama": lambda: LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=48,
-            **ENDS,
-        )
-    ),
+    "llama": llama,
 }
 PLAIN = ("gpt2-exact", "gpt2-tanh", "gpt2-untied", "neox-ours", "neox-parallel")
 
