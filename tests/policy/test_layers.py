@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.models.policy.layers import Network, network_of
+from tastemaker.models.policy.layers import Network, _order, network_of, turn
 from tastemaker.models.policy.policy import Policy
 
 HEADS, WIDTH = 4, 32
@@ -27,15 +27,25 @@ def drawn(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
 
 
-@pytest.mark.parametrize("by_head", [True, False])
-def test_what_is_cut_into_parts_is_put_together_again(network: Network, by_head: bool) -> None:
-    network, projected = replace(network, by_head=by_head), drawn(5, 3 * WIDTH)
+@pytest.mark.parametrize("turned", [8, 4])
+def test_what_turns_together_stands_together(turned: int) -> None:
+    """Of heads of eight numbers: i and i + r/2 are a pair, and each head's query lies before its key and its value."""
+    order = _order(HEADS, WIDTH, turned)
+    assert sorted(order.tolist()) == list(range(3 * WIDTH))
+    first = [0, 4, 1, 5, 2, 6, 3, 7] if turned == 8 else [0, 2, 1, 3, 4, 5, 6, 7]
+    assert order[:8].tolist() == first
+    assert order[8:16].tolist() == [24 + i for i in first], "the second head's query"
+    assert order[WIDTH : WIDTH + 8].tolist() == [8 + i for i in first], "the first head's key"
+    assert order[-8:].tolist() == list(range(88, 96)), "values stay as they were"
+
+
+def test_parts_are_a_view_of_what_was_projected(network: Network) -> None:
+    projected = drawn(5, 3 * WIDTH)
     parts = network.parts(projected)
     assert parts.shape == (3, 5, HEADS, WIDTH // HEADS)
-    assert torch.equal(network.together(list(parts)), projected)
-    columns = torch.arange(3 * WIDTH, dtype=torch.float32)[None]
-    queries_begin = [0, 24, 48, 72] if by_head else [0, 8, 16, 24]
-    assert network.parts(columns)[0, 0, :, 0].tolist() == queries_begin
+    assert torch.equal(parts[2, 1, 3], projected[1, -8:])
+    parts.zero_()
+    assert not projected.any()
 
 
 @given(place=st.integers(0, 400), apart=st.integers(0, 100))
@@ -45,7 +55,7 @@ def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(network: N
     seen = []
     for start in (place, 0):
         turned = parts.clone()
-        network.turn(turned, network.turns(torch.tensor([start + apart, start])))
+        turn(turned, network.turns(torch.tensor([start + apart, start])))
         assert torch.equal(turned[2], parts[2])
         seen.append((turned[0, 0] * turned[1, 1]).sum(-1))
     torch.testing.assert_close(seen[0], seen[1], atol=2e-3, rtol=0)
@@ -56,10 +66,10 @@ def test_a_turn_moves_and_its_opposite_undoes_it(network: Network) -> None:
     turns = network.turns(torch.arange(6))
     assert turns is not None
     turned = parts.clone()
-    network.turn(turned, turns)
+    turn(turned, turns)
     assert torch.equal(turned[:, 0], parts[:, 0]), "the first place is not turned"
     assert (turned[:2, 1:] - parts[:2, 1:]).abs().max() > 0.5
-    network.turn(turned, turns.back())
+    turn(turned, turns.conj())
     torch.testing.assert_close(turned, parts, atol=1e-6, rtol=0)
 
 
@@ -68,8 +78,17 @@ def test_places_turn_by_hand(network: Network) -> None:
     alone = replace(network, frequencies=torch.ones(1))
     parts = torch.zeros(3, 1, 1, 2)
     parts[..., 0] = 1
-    alone.turn(parts, alone.turns(torch.tensor([2])))
+    turn(parts, alone.turns(torch.tensor([2])))
     expected: Any = [-0.4161468, 0.9092974]
     assert parts[0].flatten().tolist() == pytest.approx(expected)
     assert parts[1].flatten().tolist() == pytest.approx(expected)
     assert parts[2].flatten().tolist() == [1, 0]
+
+
+def test_numbers_of_16_bits_turn_as_those_of_32_do(network: Network) -> None:
+    exact = drawn(3, 6, HEADS, WIDTH // HEADS).bfloat16()
+    parts, turns = exact.float(), network.turns(torch.arange(6))
+    turn(parts, turns)
+    turn(exact, turns)
+    torch.testing.assert_close(exact.float(), parts, atol=0.02, rtol=0)
+    assert torch.equal(exact, parts.bfloat16())

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from tastemaker.errors import ModelError
 from tastemaker.models.batching import Batch, collate
-from tastemaker.models.policy.layers import Layer, Network, network_of
+from tastemaker.models.policy.layers import Layer, Network, network_of, turn
 from tastemaker.models.policy.opening import most_tokens
 
 
@@ -84,7 +84,7 @@ class OwnDecoder:
         blocked = None if self.blocked is None else self.blocked[..., : at + 1]
         for layer, kept in zip(network.layers, self.keys_values, strict=True):
             parts = self._parts(layer, x)
-            network.turn(parts, turns)
+            turn(parts, turns)
             kept[:, :, :, at] = parts[1:]
             x = self._rest(layer, x, self._attended(parts[0], kept[..., : at + 1, :], blocked))
         self.length += 1
@@ -120,7 +120,7 @@ class OwnDecoder:
         allowed = None if batch.is_full else _allowed(batch)
         for number, layer in enumerate(network.layers):
             parts = self._parts(layer, x)
-            network.turn(parts, turns)
+            turn(parts, turns)
             query, keys, values = parts = parts.reshape(3, rows, length, self.heads, -1).transpose(2, 3)
             keys_values.append(parts[1:])
             attended = functional.scaled_dot_product_attention(

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from tastemaker.models.batching import by_length
 from tastemaker.models.loading import quiet_transformers
-from tastemaker.models.policy.layers import Network, Turns, network_of
+from tastemaker.models.policy.layers import Network, network_of, turn
 
 _MOST_PADDING = 0.1
 _WORTH_A_GROUP = 4096  # pairs of places: what attention looks at in the time that one more group takes
@@ -182,7 +182,7 @@ def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
     return network.last(x if places is None else x.index_select(0, places))
 
 
-def _attended(projected: Tensor, padded: _Padded, network: Network, turns: Turns | None) -> Tensor:
+def _attended(projected: Tensor, padded: _Padded, network: Network, turns: Tensor | None) -> Tensor:
     """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n, d]."""
     parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded, network, turns))
     found = []
@@ -203,21 +203,20 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: Turns | None
+        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Copy tokens to their places, and any to those of padding."""
         ctx.padded, ctx.network, ctx.turns = padded, network, turns
         parts = network.parts(x.index_select(0, padded.source))
-        network.turn(parts, None if turns is None else turns.at(padded.source))
+        turn(parts, None if turns is None else turns[padded.source])
         query, key, value = parts.unbind()
         return query, key, value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """Copy back what came from text."""
-        network, turns = ctx.network, ctx.turns
-        found = network.together([gradient.index_select(0, ctx.padded.back) for gradient in gradients])
-        network.turn(network.parts(found), None if turns is None else turns.back())
+        found = torch.stack([gradient.index_select(0, ctx.padded.back) for gradient in gradients], 1).flatten(1)
+        turn(ctx.network.parts(found), None if ctx.turns is None else ctx.turns.conj())
         return found, None, None, None
 
 

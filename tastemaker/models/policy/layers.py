@@ -1,12 +1,12 @@
 """GPT-2's and GPT-NeoX's networks in one shape, as our own passes read them.
 
 Both are layers of norm, attention, norm and two products with a GELU between, and in both everything but attention
-works on one token at a time. They differ in where they keep their weights, in how queries, keys and values lie side by
-side, and in how they know places: GPT-2 adds a vector to each token, GPT-NeoX turns queries and keys by an angle that
-grows with the place (Su et al. 2021).
+works on one token at a time. They differ in where they keep their weights and in how they know places: GPT-2 adds a
+vector to each token, GPT-NeoX turns queries and keys by an angle that grows with the place (Su et al. 2021). It turns
+the numbers i and i + r/2 of a head together. Attention sees products of queries and keys alone, so we read its weights
+in another order, in which what turns together stands together: a pair is a complex number, and a turn one product.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,29 +57,13 @@ class Layer(NamedTuple):
     down: Product
 
 
-class Turns(NamedTuple):
-    """The angles of n places: cosines and sines [n, 1, r / 2]."""
-
-    cosines: Tensor
-    sines: Tensor
-
-    def at(self, places: Tensor) -> "Turns":
-        """Return those of some of the places."""
-        return Turns(self.cosines[places], self.sines[places])
-
-    def back(self) -> "Turns":
-        """Return the same angles the other way round."""
-        return Turns(self.cosines, -self.sines)
-
-
 @dataclass(frozen=True)
 class Network:
     """All of a network that our own passes need; tensors are its own, or views of them.
 
     tokens: [v, d]. places: [most tokens, d] that are added; None where places turn. frequencies: [r / 2], radians a
-    place, of the first r numbers of each head. head: [v, d]. approximation: of GELU. is_parallel: whether both halves
-    of a layer read what the layer was given. by_head: whether each head's query, key and value stand together, and not
-    all queries before all keys.
+    place, of the first r / 2 pairs of numbers of each head. head: [v, d]. approximation: of GELU. is_parallel: whether
+    both halves of a layer read what the layer was given.
     """
 
     tokens: Tensor
@@ -91,7 +75,6 @@ class Network:
     heads: int
     approximation: str
     is_parallel: bool
-    by_head: bool
 
     @property
     def width(self) -> int:
@@ -103,33 +86,16 @@ class Network:
         x = functional.embedding(ids, self.tokens)
         return x if self.places is None else x + functional.embedding(positions, self.places)
 
-    def turns(self, positions: Tensor) -> Turns | None:
-        """Return the angles of places [n]; None where places do not turn."""
+    def turns(self, positions: Tensor) -> Tensor | None:
+        """Return e^iα of the angles α of places [n]: complex [n, 1, r / 2]; None where places do not turn."""
         if self.frequencies is None:
             return None
         angles = positions.view(-1, 1, 1).to(self.frequencies.dtype) * self.frequencies
-        return Turns(angles.cos(), angles.sin())
+        return torch.complex(angles.cos(), angles.sin())
 
     def parts(self, projected: Tensor) -> Tensor:
         """Return queries, keys and values [3, n, heads, d / heads] as a view of what was projected [n, 3 · d]."""
-        if self.by_head:
-            return projected.view(len(projected), self.heads, 3, -1).permute(2, 0, 1, 3)
         return projected.view(len(projected), 3, self.heads, -1).transpose(0, 1)
-
-    def together(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return what `parts` cut, queries, keys and values [n, heads, d / heads] each, as they were: [n, 3 · d]."""
-        return torch.stack(list(parts), 2 if self.by_head else 1).flatten(1)
-
-    def turn(self, parts: Tensor, turns: Turns | None) -> None:
-        """Turn queries and keys [2 or 3, n, heads, d / heads] in place by the angles of their n places."""
-        if turns is None:
-            return
-        cosines, sines = (x.to(parts.dtype) for x in turns)
-        half = cosines.shape[-1]
-        x, y = parts[:2, ..., :half], parts[:2, ..., half : 2 * half]
-        turned = x * cosines - y * sines
-        y.mul_(cosines).addcmul_(x, sines)
-        x.copy_(turned)
 
     def inner(self, layer: Layer, x: Tensor) -> Tensor:
         """Return what a layer's second half has between its products, of what it reads [n, d]: [n, 4 · d]."""
@@ -138,6 +104,17 @@ class Network:
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [n, v] of what the last layer left [n, d]."""
         return functional.linear(self.last(x), self.head)
+
+
+def turn(parts: Tensor, turns: Tensor | None) -> None:
+    """Turn queries and keys of [3, n, heads, d / heads] in place, by the turns [n, 1, r / 2] of their n places."""
+    if turns is None:
+        return
+    seen = parts[:2, ..., : 2 * turns.shape[-1]]
+    exact = seen.to(torch.promote_types(seen.dtype, torch.float32))  # there are no complex numbers of 16 bits
+    torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(turns)
+    if exact is not seen:
+        seen.copy_(exact)
 
 
 def network_of(module: Any) -> Network | None:
@@ -175,7 +152,6 @@ def _gpt2(module: Any) -> Network | None:
         heads=config.n_head,
         approximation=APPROXIMATION[config.activation_function],
         is_parallel=False,
-        by_head=False,
     )
 
 
@@ -184,10 +160,12 @@ def _neox(module: Any) -> Network | None:
     turns_usually = body.rotary_emb.rope_type == "default" and len(body.rotary_emb.inv_freq)
     if not turns_usually or not config.attention_bias or config.hidden_act not in APPROXIMATION:
         return None
+    order = _order(config.num_attention_heads, config.hidden_size, 2 * len(body.rotary_emb.inv_freq))
+    order = order.to(body.embed_in.weight.device)
     layers = [
         Layer(
             _norm(block.input_layernorm),
-            _product(block.attention.query_key_value),
+            _product(block.attention.query_key_value, order),
             _product(block.attention.dense),
             _norm(block.post_attention_layernorm),
             _product(block.mlp.dense_h_to_4h),
@@ -205,7 +183,6 @@ def _neox(module: Any) -> Network | None:
         heads=config.num_attention_heads,
         approximation=APPROXIMATION[config.hidden_act],
         is_parallel=config.use_parallel_residual,
-        by_head=True,
     )
 
 
@@ -213,5 +190,18 @@ def _norm(norm: Any) -> Norm:
     return Norm(norm.weight, norm.bias, norm.eps)
 
 
-def _product(linear: Any) -> Product:
-    return Product(linear.weight.T, linear.bias)
+def _product(linear: Any, order: Tensor | None = None) -> Product:
+    weight, bias = linear.weight, linear.bias
+    if order is not None:
+        weight, bias = weight.index_select(0, order), bias.index_select(0, order)
+    return Product(weight.T, bias)
+
+
+def _order(heads: int, width: int, turned: int) -> Tensor:
+    """Return the rows of GPT-NeoX's projection, int64 [3 · d]: all queries, then all keys, then all values.
+
+    It has each head's query, key and value together. Of queries and keys, what turns together stands together.
+    """
+    rows = torch.arange(3 * width).view(heads, 3, -1).transpose(0, 1).clone()
+    rows[:2, :, :turned] = rows[:2, :, :turned].reshape(2, heads, 2, -1).transpose(2, 3).flatten(2)
+    return rows.flatten()
