@@ -49,7 +49,7 @@ class Learning:
     ] = None
 
     repeats: Annotated[
-        bool | None, typer.Option("--repeats", help="linear: a word said again in a text counts apart; to steer by.")
+        bool | None, typer.Option("--repeats", help="linear: what a text says again counts apart; to steer by.")
     ] = None
 
     @property

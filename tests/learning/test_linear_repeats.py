@@ -31,6 +31,21 @@ def test_repeats_let_a_linear_model_dislike_what_is_said_twice(tmp_path: Path) -
     assert again.score(["word1 word1"])[0] == model.score(["word1 word1"])[0]
 
 
+def test_the_price_of_saying_things_twice_holds_for_words_never_heard_twice() -> None:
+    """Texts of six words, the worse of which says one of them again; of other words than those that were judged."""
+    rng = random.Random(0)
+
+    def pair(words: list[str]) -> tm.Comparison:
+        said = rng.sample(words, 6)
+        return tm.Comparison(" ".join(said), " ".join([*said[:5], rng.choice(said[:4])]))
+
+    heard, others = ([f"{name}{k}" for k in range(40)] for name in ("word", "other"))
+    model = tm.fit([pair(heard) for _ in range(300)], backbone=tm.Linear(repeats=True))
+    unseen = [pair(others) for _ in range(100)]
+    better, worse = (model.score([getattr(j, name) for j in unseen]) for name in ("chosen", "rejected"))
+    assert sum(a > b for a, b in zip(better, worse, strict=True)) == 100
+
+
 def test_the_shell_can_ask_for_it(run: Any, tmp_path: Path) -> None:
     source = tmp_path / "said.jsonl"
     rows = [{"text": f"word{k} {'word' if k % 2 else 'term'}{k % 7}", "label": k % 2} for k in range(60)]

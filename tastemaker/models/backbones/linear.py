@@ -37,8 +37,9 @@ class Linear:
     weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" sublinear TF-IDF.
     strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C), for each judgement that a text has on
     average: saying everything twice must not make the fit surer. smoothing: added to every count of the log-count
-    ratio. repeats: a word that stood in its text before is a feature of its own, so that saying things twice has a
-    price where people dislike it; for a model that will steer. template: how a prompt and its answer are joined.
+    ratio. repeats: a word that stood in its text before is a feature of its own, and how many words and n-grams did are
+    others, so that saying things twice has a price where people dislike it; for a model that will steer. template: how
+    a prompt and its answer are joined.
     """
 
     ngrams: int = 3

@@ -25,6 +25,8 @@ _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
 _TOKEN = re.compile(rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]")
 _LINE_BREAK = re.compile(r"<br\s*/?>")
 _AGAIN = np.uint64(0xD1B54A32D192ED03)  # what a token said again is named by, beside its own name
+_TOKENS_AGAIN, _NGRAMS_AGAIN = np.uint64(0x5851F42D4C957F2D), np.uint64(0x14057B7EF767814F)  # and how many there are
+_MOST_AGAIN = 24
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C17)  # odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
 _REMEMBERED_TOKENS = 1 << 18
 _CHUNK_CHARACTERS = 1 << 20
@@ -73,28 +75,38 @@ class TokenNames:
         """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
 
         name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text into the next.
-        repeats: also a name for each token that stood in its text before.
+        repeats: also a name for each token that stood in its text before, one for the first of them in a text, for the
+        second …, 24 at most, and likewise of the longest n-grams: so what saying things twice costs is learned from all
+        that is said twice, and need not be learned word by word.
         """
         document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
-        names, documents = [self.names], [document]
-        running = self.names
+        found, running = [(self.names, document)], self.names
         for n in range(2, longest + 1):
             running = running[:-1] * _MULTIPLIER + self.names[n - 1 :]
             inside = document[: len(running)] == document[n - 1 :]
-            names.append(running[inside])
-            documents.append(document[: len(running)][inside])
+            found.append((running[inside], document[: len(running)][inside]))
         if repeats:
-            said, where = self._said_again(document)
-            names.append(said)
-            documents.append(where)
+            tokens_again, ngrams_again = _said_again(*found[0]), _said_again(*found[-1])
+            found.append((tokens_again[0] * _MULTIPLIER + _AGAIN, tokens_again[1]))
+            found.append(self._numbered(tokens_again[1], _TOKENS_AGAIN))
+            found.append(self._numbered(ngrams_again[1], _NGRAMS_AGAIN))
+        names, documents = zip(*found, strict=True)
         return np.concatenate(names).view(np.int64), np.concatenate(documents)
 
-    def _said_again(self, document: NDArray[np.int32]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        """Return a name for each token that stood in its text before, and the number of the text."""
-        order = np.lexsort((self.names, document))
-        names, document = self.names[order], document[order]
-        again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
-        return names[1:][again] * _MULTIPLIER + _AGAIN, document[1:][again]
+    def _numbered(self, document: NDArray[np.int32], sort: np.uint64) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Return for each text, of the things of a sort that stand in it, a name for the first, the second …"""
+        each = np.minimum(np.bincount(document, minlength=len(self.lengths)), _MOST_AGAIN)
+        documents = np.repeat(np.arange(len(each), dtype=np.int32), each)
+        number = np.arange(len(documents)) - np.repeat(np.cumsum(each) - each, each)
+        return number.astype(np.uint64) * _MULTIPLIER + sort, documents
+
+
+def _said_again(names: NDArray[np.uint64], document: NDArray[np.int32]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """Return those names, each with the number of its text, that stood in the text before."""
+    order = np.lexsort((names, document))
+    names, document = names[order], document[order]
+    again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
+    return names[1:][again], document[1:][again]
 
 
 def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
