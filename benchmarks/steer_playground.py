@@ -6,8 +6,8 @@
 A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7, as in Ziegler et
 al. 2019. For each seed a linear reward model is fitted on that many judgements, rankings of twenty texts of which the
 GPT wrote a quarter, with words said twice as features, and another one, on others, watches. Then each algorithm
-steers the GPT with its own defaults, for 150 steps where a rollout is passed over once and 100 where more than once
-or with a critic, which costs about as much time. Gold is the playground's truth, 0 to 10, of 256 texts before and
+steers the GPT, at a learning rate and for as many steps as `SETTINGS` says: what it takes to come to rest within two
+minutes. Gold is the playground's truth, 0 to 10, of 256 texts before and
 after; best-of-16 stands beside. `peak` is the best gold of any window of the run, so `kept` says what share of it the
 automatic stop and the choice of the best window kept. The last line is one JSON object.
 """
@@ -27,12 +27,21 @@ from common import UNSEEN_SEED, spread
 
 import tastemaker as tm
 from tastemaker.data.playground import gold_score, judgements, reviews
+from tastemaker.learning.algorithms import algorithm_named
 
 ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 LINEAR = tm.Linear(repeats=True, strength=0.01)
-STEPS = {"reinforce": 150, "rloo": 150}
-"""Others take 100."""
+SETTINGS: dict[str, tuple[int, float]] = {
+    "reinforce": (150, 1.5e-3),
+    "a2c": (140, 2.3e-3),
+    "trpo": (60, 1e-3),
+    "ppo": (85, 1.2e-3),
+    "rloo": (150, 1.5e-3),
+    "grpo": (100, 1e-3),
+    "dpo": (100, 3e-4),
+}
+"""Steps, and the learning rate (TRPO's is its critic's)."""
 RANKED = 20
 """Texts in a judgement."""
 
@@ -54,14 +63,15 @@ def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
 
 
 def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, seed: int) -> dict[str, Any]:
-    steps = given.steps or STEPS.get(name, 100)
+    steps, lr = SETTINGS[name]
+    steps = given.steps or steps
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         started = time.perf_counter()
         found = tm.steer(
             policy,
             tastes[0],
-            algorithm=name,
+            algorithm=algorithm_named(name, lr=given.lr or lr),
             held_out=tastes[1],
             gold="gold",
             caution=given.caution,
@@ -90,10 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--judgements", type=int, default=2000)
-    parser.add_argument("--algorithms", nargs="+", default=list(ON_POLICY))
+    parser.add_argument("--algorithms", nargs="+", default=list(ON_POLICY), choices=list(SETTINGS))
     parser.add_argument("--policy", help="a GPT trained on the playground; left out: one is trained")
     parser.add_argument("--drift", type=float, default=tm.Drift().weight)
     parser.add_argument("--steps", type=int, help="of every algorithm")
+    parser.add_argument("--lr", type=float, help="of every algorithm")
     parser.add_argument("--members", type=int, default=1, help="of the reward model's ensemble")
     parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
     given = parser.parse_args()
