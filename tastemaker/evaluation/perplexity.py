@@ -21,7 +21,7 @@ from tastemaker.progress import progress
 _MEASURED = 2**17
 """Tokens of held-out text that are measured at most: enough for half a per cent."""
 _COUNTED = 2**24
-"""Tokens that an n-gram model counts at most: about a gigabyte of counts."""
+"""Tokens that an n-gram model counts at most: 2.4 gigabytes while it counts."""
 _ORDER = 5
 """Or less, where n-grams of so many tokens have no number of 64 bits: from a vocabulary of 7,131 on it is 4."""
 _BATCH_TOKENS = 8192
