@@ -14,10 +14,11 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.learning.corpus import Evidence
-from tastemaker.learning.observation import ObservationModel, one_thread
+from tastemaker.learning.observation import ObservationModel
 from tastemaker.models.contract import Anchor
 from tastemaker.models.links import Link
 from tastemaker.models.scores import Scores
+from tastemaker.models.threads import one_thread
 
 ENOUGH = 30
 """Fewer held-out judgements of a kind than this leave its link as training left it."""

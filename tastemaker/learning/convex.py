@@ -15,10 +15,11 @@ from torch import nn
 
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.learning.corpus import Corpus
-from tastemaker.learning.observation import ObservationModel, one_thread
+from tastemaker.learning.observation import ObservationModel
 from tastemaker.models.backbones.linear import Linear, LinearBackbone, features
 from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts, vocabulary
 from tastemaker.models.template import joined
+from tastemaker.models.threads import one_thread
 from tastemaker.progress import progress
 
 _MOST_ITERATIONS = 500

@@ -20,9 +20,10 @@ from tastemaker.data.judgements import Judgement, Rating
 from tastemaker.learning.convex import fit_linear
 from tastemaker.learning.corpus import Corpus
 from tastemaker.learning.division import Division
-from tastemaker.learning.observation import ObservationModel, one_thread
+from tastemaker.learning.observation import ObservationModel
 from tastemaker.models.backbones.linear import Linear
 from tastemaker.models.links import RatingLink
+from tastemaker.models.threads import one_thread
 
 FOLDS = 3
 _INTERVAL = 1.96

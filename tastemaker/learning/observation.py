@@ -4,11 +4,9 @@ Links say what a score means to a judge, reliabilities how closely each judge fo
 takes up what the judgements owe to the texts' length. A backbone is fitted by raising this model's log-likelihood.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import Judgement
@@ -133,18 +131,6 @@ class ObservationModel(nn.Module):
         remembered = self.length.covariance
         remembered.mul_(_MEMORY).add_((1 - _MEMORY) * now.detach())
         return 2 * remembered.clone() * now
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: sums over a few thousand judgements lose more to a second one than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def links_alone(links: Links) -> ObservationModel:

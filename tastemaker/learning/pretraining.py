@@ -9,7 +9,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,9 @@ from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.tokens import TokenFile, even_parts, steps_of
 from tastemaker.models.policy.forward import Texts, nats, padding
 from tastemaker.models.policy.gpt import matrices_of
+from tastemaker.models.policy.layers import network_of
 from tastemaker.models.policy.policy import Policy
+from tastemaker.models.threads import side_by_side
 from tastemaker.progress import progress
 
 _AT_ONCE = 16384  # tokens through the network at once; a step of more is read in parts
@@ -78,6 +81,18 @@ class Standing:
     evaluated: int = 0
 
 
+class _Taught(NamedTuple):
+    """What a part of a step teaches: gradients by weight, None for one without, and its share of the step's loss.
+
+    read: tokens. places: of them and of padding.
+    """
+
+    gradients: tuple[Tensor | None, ...]
+    loss: float
+    read: int
+    places: float
+
+
 class TextDescent:
     """One run of gradient descent of a policy on a corpus. `run()` leaves the trained weights in the policy."""
 
@@ -104,6 +119,7 @@ class TextDescent:
         self.module = policy.module.to(device)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
         self.optimizer = self._optimizer(muon)
+        self.weights = [p for p in self.module.parameters() if p.requires_grad]
 
     def run(self) -> Standing:
         """Train until the tokens are read; return where it ended."""
@@ -146,15 +162,14 @@ class TextDescent:
         started = time.monotonic()
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, tokens, read, places = torch.zeros((), device=self.device), self._learned(numbers), 0, 0.0
-        for part in self._parts(numbers):
-            cost, texts = self._loss(part)
-            (cost / tokens).backward()  # type: ignore[no-untyped-call]
-            loss += cost.detach()
-            read += len(texts.ids)
-            places += len(texts.ids) / (1 - padding(self.module, texts))
+        tokens, loss, read, places = self._learned(numbers), 0.0, 0, 0.0
+        for part in side_by_side([partial(self._taught, part, tokens) for part in self._parts(numbers)]):
+            for weight, gradient in zip(self.weights, part.gradients, strict=True):
+                if gradient is not None:
+                    weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+            loss, read, places = loss + part.loss, read + part.read, places + part.places
         how: dict[str, Any] = {"clip": self.training.clip, "number": self.standing.step + 1, "run": self.run_folder}
-        taken = take_step(self.optimizer, float(loss) / tokens, rate=self._learning_rate(tokens), **how)
+        taken = take_step(self.optimizer, loss, rate=self._learning_rate(tokens), **how)
         self.standing.step += 1
         self.standing.tokens += tokens
         return taken | {
@@ -163,16 +178,29 @@ class TextDescent:
             "tokens_per_second": tokens / (time.monotonic() - started),
         }
 
+    def _taught(self, pieces: list[Piece], tokens: int) -> _Taught:
+        """Return what some pieces teach of a step of so many tokens."""
+        cost, texts = self._loss(pieces)
+        gradients = torch.autograd.grad(cost / tokens, self.weights, allow_unused=True)
+        places = len(texts.ids) / (1 - padding(self.module, texts))
+        return _Taught(gradients, float(cost.detach()) / tokens, len(texts.ids), places)
+
     def _learned(self, numbers: list[int]) -> int:
         """Return how many tokens some pieces teach."""
         return sum(len(ids) - before for ids, before in map(self.train.piece, numbers))
 
     def _parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
-        """Yield a step's pieces in parts that go through the network at once, alike in length."""
+        """Yield a step's pieces in parts that go through the network at once, alike in length.
+
+        On a processor each thread has a part, if the pass is ours: others may draw from what all threads share.
+        """
         chosen = np.array(numbers)
         lengths = self.train.lengths(chosen)
         order = np.argsort(-lengths, kind="stable")
-        most = _AT_ONCE_CPU if self.device.type == "cpu" else _AT_ONCE
+        most = _AT_ONCE
+        if self.device.type == "cpu":
+            threads = 1 if network_of(self.module) is None else torch.get_num_threads()
+            most = min(_AT_ONCE_CPU, math.ceil(int(lengths.sum()) / threads))
         for part in even_parts(chosen[order], lengths[order], most):
             yield [self.train.piece(number) for number in part]
 

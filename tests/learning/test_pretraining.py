@@ -83,6 +83,24 @@ def test_a_step_read_in_parts_is_the_same_step(corpora: Corpora, monkeypatch: py
     assert found[0]["padding"] > found[2]["padding"] == 0, "a text alone has no padding"
 
 
+def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> None:
+    """Each of two threads has half of the tokens; the sums are those of one, and the same bits every time."""
+    before, found, states = torch.get_num_threads(), [], []
+    try:
+        for threads in (1, 2, 2):
+            torch.set_num_threads(threads)
+            policy = drawn(nano())
+            loop = descent(policy, corpora)
+            assert len(list(loop._parts(short_and_long(corpora)))) == threads
+            found.append(loop._step(short_and_long(corpora)))
+            states.append(weights(policy))
+    finally:
+        torch.set_num_threads(before)
+    for name in ("loss", "gradient_norm", "tokens"):
+        assert [f[name] for f in found] == pytest.approx([found[0][name]] * 3, rel=1e-4)
+    assert states[1] == states[2]
+
+
 def test_the_parts_of_a_step_hold_its_pieces_once_and_alike(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AT_ONCE_CPU", 96)
     loop, numbers = descent(nano(), corpora), short_and_long(corpora)

@@ -1,14 +1,12 @@
 """A policy learns to play an environment: the verb `play`."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tastemaker.errors import MissingExtra, UsageError
 from tastemaker.files import writing_file
@@ -24,6 +22,7 @@ from tastemaker.learning.folder import model_folder
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
 from tastemaker.models.contract import versions
+from tastemaker.models.threads import one_thread
 
 CURVE, EPISODE = "curve.png", "episode.gif"
 _SHOWN = ("mean_return", "return_interval", "episodes", "steps", "seconds", "steps_per_second")
@@ -97,7 +96,7 @@ def play(
     )
     asked = plan.asked()
     folder = Path(out) if out is not None else None
-    with model_folder(folder, whole=PLAYER, resume=resume, overwrite=overwrite) as is_finished, _one_thread():
+    with model_folder(folder, whole=PLAYER, resume=resume, overwrite=overwrite) as is_finished, one_thread():
         if folder is not None and is_finished:
             return _finished(folder, asked)
         run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
@@ -233,14 +232,3 @@ def _finished(folder: Path, asked: Mapping[str, Any]) -> Played:
     player = Player.load(folder)
     check_same(player.figures["settings"], asked)
     return Played(player, player.figures)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: networks this small gain nothing by more, and their bits do not depend on how many."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
