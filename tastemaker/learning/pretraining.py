@@ -24,7 +24,7 @@ from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.tokens import TokenFile, even_parts, steps_of
 from tastemaker.models.policy.forward import Texts, nats, padding
 from tastemaker.models.policy.gpt import matrices_of
-from tastemaker.models.policy.layers import network_of
+from tastemaker.models.policy.layers import is_known
 from tastemaker.models.policy.policy import Policy
 from tastemaker.models.threads import side_by_side
 from tastemaker.progress import progress
@@ -190,7 +190,7 @@ class TextDescent:
         return sum(len(ids) - before for ids, before in map(self.train.piece, numbers))
 
     def _parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
-        """Yield a step's pieces in parts that go through the network at once, alike in length.
+        """Yield a step's pieces in parts that go through the network at once, longest first.
 
         On a processor each thread has a part, if the pass is ours: others may draw from what all threads share.
         """
@@ -199,7 +199,8 @@ class TextDescent:
         order = np.argsort(-lengths, kind="stable")
         most = _AT_ONCE
         if self.device.type == "cpu":
-            threads = 1 if network_of(self.module) is None else torch.get_num_threads()
+            threads = torch.get_num_threads() if is_known(self.module) else 1
+            order = np.concatenate([order[turn::threads] for turn in range(threads)])  # like shares of long and short
             most = min(_AT_ONCE_CPU, math.ceil(int(lengths.sum()) / threads))
         for part in even_parts(chosen[order], lengths[order], most):
             yield [self.train.piece(number) for number in part]

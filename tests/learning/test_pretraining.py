@@ -91,7 +91,9 @@ def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> No
             torch.set_num_threads(threads)
             policy = drawn(nano())
             loop = descent(policy, corpora)
-            assert len(list(loop._parts(short_and_long(corpora)))) == threads
+            parts = [[len(ids) for ids, _ in part] for part in loop._parts(short_and_long(corpora))]
+            assert len(parts) == threads
+            assert all(part == sorted(part, reverse=True) and part[0] > part[-1] for part in parts)
             found.append(loop._step(short_and_long(corpora)))
             states.append(weights(policy))
     finally:
@@ -103,6 +105,7 @@ def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> No
 
 def test_the_parts_of_a_step_hold_its_pieces_once_and_alike(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AT_ONCE_CPU", 96)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     loop, numbers = descent(nano(), corpora), short_and_long(corpora)
     parts = [[len(ids) for ids, _ in part] for part in loop._parts(numbers)]
     lengths = sorted((len(corpora[0].piece(n)[0]) for n in numbers), reverse=True)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from tastemaker.models.batching import by_length
 from tastemaker.models.loading import quiet_transformers
-from tastemaker.models.policy.layers import Network, network_of, turn
+from tastemaker.models.policy.layers import Network, is_known, network_of, turn
 
 _MOST_PADDING = 0.1
 _WORTH_A_GROUP = 4096  # pairs of places: what attention looks at in the time that one more group takes
@@ -152,7 +152,7 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
 
 def padding(module: Any, texts: Texts) -> float:
     """Return the share of the places that hold no text: of attention's where a pass is our own, otherwise of all."""
-    return (texts.for_network if network_of(module) is None else texts.for_attention).padding
+    return (texts.for_attention if is_known(module) else texts.for_network).padding
 
 
 def nats(module: Any, texts: Texts, places: Tensor, targets: Tensor) -> Tensor:
@@ -170,10 +170,11 @@ def nats(module: Any, texts: Texts, places: Tensor, targets: Tensor) -> Tensor:
 def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
     """Return the last hidden states [m, d]."""
     padded, turns = texts.for_attention, network.turns(texts.positions)
+    turned = None if turns is None else (turns, turns[padded.source])
     x = network.embedded(texts.ids, texts.positions)
     for layer in network.layers:
         projected = layer.projection(layer.first(x))
-        attended = layer.out(_attended(projected, padded, network, turns))
+        attended = layer.out(_attended(projected, padded, network, turned))
         if network.is_parallel:
             x = x + attended + layer.down(network.inner(layer, x))
         else:
@@ -182,8 +183,11 @@ def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
     return network.last(x if places is None else x.index_select(0, places))
 
 
-def _attended(projected: Tensor, padded: _Padded, network: Network, turns: Tensor | None) -> Tensor:
-    """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n, d]."""
+def _attended(projected: Tensor, padded: _Padded, network: Network, turns: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n, d].
+
+    turns: of the tokens, and of the places that attention reads.
+    """
     parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded, network, turns))
     found = []
     for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
@@ -203,12 +207,12 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: Tensor | None
+        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Copy tokens to their places, and any to those of padding."""
         ctx.padded, ctx.network, ctx.turns = padded, network, turns
         parts = network.parts(x.index_select(0, padded.source))
-        turn(parts, None if turns is None else turns[padded.source])
+        turn(parts, None if turns is None else turns[1])
         query, key, value = parts.unbind()
         return query, key, value
 
@@ -216,7 +220,7 @@ class _Pad(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """Copy back what came from text."""
         found = torch.stack([gradient.index_select(0, ctx.padded.back) for gradient in gradients], 1).flatten(1)
-        turn(ctx.network.parts(found), None if ctx.turns is None else ctx.turns.conj())
+        turn(ctx.network.parts(found), None if ctx.turns is None else ctx.turns[0].conj())
         return found, None, None, None
 
 
@@ -259,6 +263,7 @@ class _HeadNats(torch.autograd.Function):
         learns = any(ctx.needs_input_grad)
         total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
         by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=total.dtype)
+        is_exact = by_weight.dtype == weight.dtype
         for start in range(0, len(hidden), _HEAD_ROWS):
             rows, wanted = hidden[start : start + _HEAD_ROWS], targets[start : start + _HEAD_ROWS, None]
             log_probs = torch.log_softmax(rows @ weight.T, 1, dtype=total.dtype)
@@ -267,7 +272,10 @@ class _HeadNats(torch.autograd.Function):
                 slopes = log_probs.exp_().scatter_add_(1, wanted, log_probs.new_full((1, 1), -1.0).expand_as(wanted))
                 slopes = slopes.to(hidden.dtype)
                 torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
-                by_weight += slopes.T @ rows
+                if is_exact:
+                    by_weight.addmm_(slopes.T, rows)
+                else:
+                    by_weight += slopes.T @ rows
         if learns:
             ctx.save_for_backward(by_hidden, by_weight.to(weight.dtype))
         return total

@@ -117,20 +117,28 @@ def turn(parts: Tensor, turns: Tensor | None) -> None:
         seen.copy_(exact)
 
 
-def network_of(module: Any) -> Network | None:
-    """Return a network in this shape; None for another architecture, or a variation that our passes leave out."""
+def is_known(module: Any) -> bool:
+    """Return whether a network has this shape; no other architecture has, nor a variation that our passes leave out."""
     if isinstance(module, GPT2LMHeadModel):
-        return _gpt2(module)
+        config: Any = module.config
+        usual = config.scale_attn_weights and not (config.scale_attn_by_inverse_layer_idx or config.add_cross_attention)
+        return bool(usual) and config.activation_function in APPROXIMATION
     if isinstance(module, GPTNeoXForCausalLM):
-        return _neox(module)
-    return None
+        config, turning = module.config, module.gpt_neox.rotary_emb
+        turns_usually = turning.rope_type == "default" and len(turning.inv_freq) > 0
+        return turns_usually and config.attention_bias and config.hidden_act in APPROXIMATION
+    return False
 
 
-def _gpt2(module: Any) -> Network | None:
-    config, body = module.config, module.transformer
-    usual = config.scale_attn_weights and not (config.scale_attn_by_inverse_layer_idx or config.add_cross_attention)
-    if not usual or config.activation_function not in APPROXIMATION:
+def network_of(module: Any) -> Network | None:
+    """Return a network in this shape; None where it is not known."""
+    if not is_known(module):
         return None
+    return _gpt2(module) if isinstance(module, GPT2LMHeadModel) else _neox(module)
+
+
+def _gpt2(module: Any) -> Network:
+    config, body = module.config, module.transformer
     layers = [
         Layer(
             _norm(block.ln_1),
@@ -155,11 +163,8 @@ def _gpt2(module: Any) -> Network | None:
     )
 
 
-def _neox(module: Any) -> Network | None:
+def _neox(module: Any) -> Network:
     config, body = module.config, module.gpt_neox
-    turns_usually = body.rotary_emb.rope_type == "default" and len(body.rotary_emb.inv_freq)
-    if not turns_usually or not config.attention_bias or config.hidden_act not in APPROXIMATION:
-        return None
     order = _order(config.num_attention_heads, config.hidden_size, 2 * len(body.rotary_emb.inv_freq))
     order = order.to(body.embed_in.weight.device)
     layers = [
