@@ -37,7 +37,7 @@ def side_by_side(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
     if threads == 1 or len(calls) == 1:
         yield from (call() for call in calls)
         return
-    torch.set_num_threads(1)  # of the library under all threads; each sets its own besides
+    torch.set_num_threads(1)  # of the library under all threads, and of those that begin meanwhile
     try:
         for start in range(0, len(calls), threads):
             yield from _pool(threads).map(lambda call: call(), calls[start : start + threads])
@@ -47,4 +47,4 @@ def side_by_side(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "side-by-side", torch.set_num_threads, (1,))
+    return ThreadPoolExecutor(threads, "side-by-side")

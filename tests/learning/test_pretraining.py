@@ -83,6 +83,15 @@ def test_a_step_read_in_parts_is_the_same_step(corpora: Corpora, monkeypatch: py
     assert found[0]["padding"] > found[2]["padding"] == 0, "a text alone has no padding"
 
 
+def test_a_step_follows_the_mean_over_its_tokens(corpora: Corpora) -> None:
+    """Adam hides how large a gradient is; the clip and the log do not."""
+    numbers, loop = short_and_long(corpora), descent(drawn(nano()), corpora)
+    cost, _ = loop._loss([corpora[0].piece(number) for number in numbers])
+    gradients = torch.autograd.grad(cost / loop._learned(numbers), loop.weights)
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+    assert descent(drawn(nano()), corpora)._step(numbers)["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+
+
 def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> None:
     """Each of two threads has half of the tokens; the sums are those of one, and the same bits every time."""
     before, found, states = torch.get_num_threads(), [], []
