@@ -153,6 +153,7 @@ def test_autocast_computes_in_bfloat16_and_sums_in_float32(family: str, stirred:
 def test_our_own_pass_is_for_what_it_knows_whole() -> None:
     assert [name for name, make in MAKERS.items() if network_of(make()) is not None] == list(PLAIN)
     assert network_of(gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True)) is None
+    assert network_of(neox(hidden_act="relu")) is None
     slower = neox()
     slower.gpt_neox.rotary_emb.rope_type = "linear"
     assert network_of(slower) is None
