@@ -2,6 +2,7 @@
 
     python benchmarks/hh.py                                     # MiniLM and linear, three seeds
     python benchmarks/hh.py --backbone minilm --max-length 512 --epochs 2 --seeds 0
+    python benchmarks/hh.py --backbone linear --experts --linear '{"ngrams": 1}'
 
 A seed draws the split (a fifth of the prompts is held out) and the head. The pairs are the published test splits of
 helpful-base and harmless-base, some 4,660. Intervals are 95 % bootstrap intervals over prompts. The last line is one
@@ -25,11 +26,12 @@ MORE = ("n", "ties", "log_loss", "ece", "prefers_longer", "score_length_correlat
 
 def _fitted(name: str, train: list[Any], given: argparse.Namespace, seed: int) -> tm.RewardModel:
     if name == "linear":
-        return tm.fit(train, backbone="linear", seed=seed)
+        settings = tm.Linear(**json.loads(given.linear))
+        return tm.fit(train, backbone=settings, experts=given.experts, seed=seed)
     usual: Any = choose_backbone(name)
     backbone = tm.Encoder(usual.settings.name, max_length=given.max_length or usual.settings.max_length, cut=given.cut)
     training = {"lr": given.lr or usual.recipe.lr, "batch_size": given.batch}
-    return tm.fit(train, backbone=backbone, training=training, epochs=given.epochs, seed=seed)
+    return tm.fit(train, backbone=backbone, training=training, epochs=given.epochs, experts=given.experts, seed=seed)
 
 
 def _measured(name: str, given: argparse.Namespace, judgements: list[Any], seed: int) -> dict[str, Any]:
@@ -62,6 +64,10 @@ def main() -> None:
     options.add_argument("--cut", choices=["left", "right"], default="left")
     options.add_argument("--held-out", type=float, default=0.2)
     options.add_argument("--limit", type=int, help="only so many pairs, drawn at random")
+    options.add_argument(
+        "--experts", action="store_true", help="a model for each of the two files, mixed by the prompt"
+    )
+    options.add_argument("--linear", default="{}", help='the linear backbone\'s settings as JSON: {"ngrams": 1}')
     options.add_argument("--resamples", type=int, default=1000)
     given = options.parse_args()
     skipped: list[Any] = []
@@ -74,6 +80,8 @@ def main() -> None:
         "epochs": given.epochs,
         "max_length": given.max_length,
         "cut": given.cut,
+        "experts": given.experts,
+        "linear_settings": json.loads(given.linear),
         "seeds": given.seeds,
     }
     for name in given.backbone:

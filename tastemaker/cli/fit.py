@@ -135,6 +135,9 @@ def fit(
     shared: Annotated[
         bool, typer.Option("--shared", help="The members are heads of one network: much cheaper.")
     ] = False,
+    experts: Annotated[
+        bool, typer.Option("--experts", help="A model for each source, mixed by whose prompt it seems to be.")
+    ] = False,
     precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")] = "auto",
     device: o.Device = "auto",
     resume: o.Resume = False,
@@ -150,6 +153,7 @@ def fit(
     started = time.monotonic()
     how: Given = {"backbone": learning.settings(backbone), "training": learning.training}
     how |= {"likelihood": believing.likelihood, "held_out": held_out, "members": members, "shared": shared}
+    how |= {"experts": experts}
     how |= {"device": device, "precision": precision, "seed": reading.seed}
     how |= {"labels": {"positive": reading.positive}} if reading.positive else {}
     skipped: list[Any] | None = [] if skip_bad else None

@@ -65,10 +65,11 @@ class CrossFit:
     judges: Judges | None
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
-        """Return the observation model with all that set."""
+        """Return the observation model with all that set, as far as it has learned of these kinds."""
         for kind, slope in self.slopes.items():
-            model.links[kind].slope.data.fill_(slope)
-        if self.log_sd is not None:
+            if kind in model.links:
+                model.links[kind].slope.data.fill_(slope)
+        if self.log_sd is not None and Rating in model.links:
             cast(RatingLink, model.links[Rating]).log_sd.data.fill_(self.log_sd)
         if self.judges is not None and model.reliabilities is not None:
             model.reliabilities.raw.data.copy_(self.judges.raw)

@@ -15,6 +15,7 @@ from tastemaker.models.links import links_from
 from tastemaker.models.links.likelihood import Likelihood
 
 MOST_HELD_OUT = 1000
+_ENOUGH_FOR_AN_EXPERT = 50  # judgements
 _ENOUGH_OF_A_JUDGE = 20  # judgements on average; with fewer, reliabilities are mostly their prior
 
 
@@ -32,6 +33,31 @@ class Division:
     def fresh_model(self) -> ObservationModel:
         """Return the observation model of the training judgements, which has learned nothing yet."""
         return ObservationModel(links_from(self.train_judgements, self.likelihood), self.likelihood, self.train)
+
+    def by_source(self) -> "dict[str, Division]":
+        """Return a division for each source of judgements, by name; judges are those of all.
+
+        Raises DataError where there are fewer than two, no prompt, or too few judgements of a source.
+        """
+        said: dict[str, list[Judgement]] = {}
+        for judgement in self.train_judgements:
+            said.setdefault(judgement.source, []).append(judgement)
+        if len(said) < 2 or not any(example.prompt is not None for example in self.train.examples):
+            what = "all judgements are of one source" if len(said) < 2 else "no judgement has a prompt"
+            raise DataError(f"experts: {what}, so nothing tells their tastes apart. Leave experts out.")
+        found = {}
+        for source in sorted(said):
+            if len(said[source]) < _ENOUGH_FOR_AN_EXPERT:
+                raise DataError(
+                    f"experts: {source or 'the source without a name'} has {len(said[source])} judgements to learn "
+                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them into the file of another source."
+                )
+            links = links_from(said[source], self.likelihood)
+            same = [j for j in self.held_out_judgements if j.source == source and type(j) in links]
+            measured = same or [j for j in self.held_out_judgements if type(j) in links]
+            train, held_out = (Corpus.of(part, links, self.train.judges) for part in (said[source], measured))
+            found[source] = Division(train, held_out, said[source], measured, self.likelihood, self.digest)
+        return found
 
 
 def divide(

@@ -10,7 +10,7 @@ from tastemaker.errors import DataError
 from tastemaker.learning.crossfit import cross_fit
 from tastemaker.learning.division import digest_of_said, divide
 from tastemaker.learning.folder import model_folder
-from tastemaker.learning.learner import Learner, check_members, chosen_training
+from tastemaker.learning.learner import Learner, Several, chosen_training
 from tastemaker.learning.run import RUN, Run, check_same
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Encoder, Linear, Tiny, choose_backbone
@@ -33,6 +33,7 @@ def fit(
     anchor: Sequence[Example] | None = None,
     members: int = 1,
     shared: bool = False,
+    experts: bool = False,
     seed: int = 0,
     device: DeviceWish = "auto",
     precision: TrainingWish = "auto",
@@ -49,17 +50,16 @@ def fit(
         most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts whose mean score
         becomes 0 and standard deviation 1; None: the held-out texts. members: more than one make an ensemble, each from
         judgements weighted anew (Bayesian bootstrap, Rubin 1981); shared: its members are heads of one network.
+    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the prompt tells.
     labels: what the data calls positive, kept in the contract. out: where to save; None keeps the model in memory.
         resume: go on with a killed run. overwrite: replace what is there, when there is a model to replace it with.
     Raises DataError for judgements that cannot teach, UsageError for settings that cannot be, TrainingError for a run
     that failed, StorageError for a folder that cannot be written.
     """
     chosen = choose_backbone(backbone)
-    check_members(members, shared, chosen.settings)
-    if not judgements:
-        raise DataError("no judgements to learn from: the source is empty.")
-    if anchor is not None and not anchor:
-        raise DataError("the anchor holds no texts, and their mean score is to be 0. Give some, or leave it out.")
+    several = Several(members, shared, experts)
+    several.check(chosen.settings)
+    _check_there_is_something(judgements, anchor)
     division = divide(judgements, held_out, likelihood := likelihood or Likelihood(), seed)
     folder = Path(out) if out is not None else None
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
@@ -70,13 +70,13 @@ def fit(
         "data": division.digest,
     }
     asked |= {"training": asdict(training), "device": device, "precision": precision} if training else {}
-    asked |= _asked_beside(members, anchor, labels, shared=shared)
+    asked |= several.asked(judgements) | _asked_beside(anchor, labels)
     with model_folder(folder, whole=CONTRACT, resume=resume, overwrite=overwrite) as is_finished:
         if folder is not None and is_finished:
             return _finished(folder, asked)
         run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
         learner = Learner(chosen.settings, division, training, device, precision, cross_fit(division, seed))
-        model = learner.reward_model(run, asked, seed=seed, members=members, shared=shared, anchor=anchor)
+        model = learner.reward_model(run, asked, seed=seed, several=several, anchor=anchor)
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if folder is not None:
             model.save(folder)
@@ -84,12 +84,17 @@ def fit(
     return model
 
 
-def _asked_beside(
-    members: int, anchor: Sequence[Example] | None, labels: Mapping[str, str] | None, *, shared: bool
-) -> dict[str, Any]:
+def _check_there_is_something(judgements: Sequence[Judgement], anchor: Sequence[Example] | None) -> None:
+    """Raise DataError where there is nothing to learn from, or an anchor without texts."""
+    if not judgements:
+        raise DataError("no judgements to learn from: the source is empty.")
+    if anchor is not None and not anchor:
+        raise DataError("the anchor holds no texts, and their mean score is to be 0. Give some, or leave it out.")
+
+
+def _asked_beside(anchor: Sequence[Example] | None, labels: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what a resumed run must ask for again, where it was asked for at all."""
-    found: dict[str, Any] = {"members": members, "shared": shared} if members > 1 else {}
-    found |= {"anchor": digest_of_said(anchor)} if anchor is not None else {}
+    found: dict[str, Any] = {"anchor": digest_of_said(anchor)} if anchor is not None else {}
     return found | ({"labels": dict(labels)} if labels else {})
 
 

@@ -1,13 +1,14 @@
-"""One way to learn a backbone, taken once or, for an ensemble, once for each member."""
+"""One way to learn a backbone, taken once or once for each member of an ensemble and each source of experts."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from tastemaker.data.judgements import Example
+from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.learning.convex import fit_linear
 from tastemaker.learning.corpus import Corpus
@@ -15,27 +16,57 @@ from tastemaker.learning.crossfit import CrossFit
 from tastemaker.learning.division import Division
 from tastemaker.learning.finish import finish
 from tastemaker.learning.observation import ObservationModel
+from tastemaker.learning.routing import fit_router
 from tastemaker.learning.run import Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones import Backbone, Chosen, Encoder, Linear, Tiny
 from tastemaker.models.backbones.ensemble import Ensemble
+from tastemaker.models.backbones.experts import Experts
 from tastemaker.models.precision import DeviceWish, TrainingWish, choose_device, choose_precision
 from tastemaker.models.reward_model import RewardModel
 from tastemaker.models.template import joined
 
 _MOST_MEMBERS = 64
 
+
+class _Apart(NamedTuple):
+    """A backbone that was learned apart; the effect of length beside it, in its units, and how many steps that took."""
+
+    backbone: Backbone
+    length_effect: float
+    steps: int
+
+
 Learned = tuple[Backbone, ObservationModel, int]
 """A backbone, the observation model learned beside it, and how many steps that took."""
 
 
-def check_members(members: int, shared: bool, settings: Linear | Encoder | Tiny) -> None:
-    """Raise UsageError for a number of members that cannot be, or a shared network where there is none."""
-    if not 1 <= members <= _MOST_MEMBERS:
-        raise UsageError(f"members {members}: must be 1 to {_MOST_MEMBERS}; 5 is usual.")
-    if shared and (members == 1 or isinstance(settings, Linear)):
-        what = "one member" if members == 1 else "the backbone 'linear', which is no network,"
-        raise UsageError(f"shared has no meaning for {what}. Leave it out.")
+@dataclass(frozen=True)
+class Several:
+    """How many backbones make a model.
+
+    members: of an ensemble; shared: as heads of one network. experts: one for each source of judgements.
+    """
+
+    members: int = 1
+    shared: bool = False
+    experts: bool = False
+
+    def check(self, settings: Linear | Encoder | Tiny) -> None:
+        """Raise UsageError for what cannot be, or contradicts."""
+        if not 1 <= self.members <= _MOST_MEMBERS:
+            raise UsageError(f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual.")
+        if self.shared and (self.members == 1 or isinstance(settings, Linear)):
+            what = "one member" if self.members == 1 else "the backbone 'linear', which is no network,"
+            raise UsageError(f"shared has no meaning for {what}. Leave it out.")
+        if self.experts and self.members > 1:
+            raise UsageError(f"experts have no members, and {self.members} are asked for. Leave one of the two out.")
+
+    def asked(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
+        """Return what a resumed run must ask for again, where it was asked for at all."""
+        found: dict[str, Any] = {"members": self.members, "shared": self.shared} if self.members > 1 else {}
+        sources = Counter(judgement.source for judgement in judgements)
+        return found | ({"experts": dict(sorted(sources.items()))} if self.experts else {})
 
 
 def chosen_training(
@@ -71,8 +102,7 @@ class Learner:
         asked: Mapping[str, Any],
         *,
         seed: int,
-        members: int,
-        shared: bool,
+        several: Several,
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Learn the linear model and, if that was asked for, the network beside it; return the finished model."""
@@ -83,30 +113,50 @@ class Learner:
             linear, model = self._linear(self.division.train, Linear(), seed)
             said = {"backbone": ["Linear", asdict(Linear())]}
             baseline = finish(linear, model, self.division, said, steps=1, **finishing)
-        heads = members if shared else 1
-        if members == heads:
+        heads = several.members if several.shared else 1
+        if several.experts:
+            learned, model, steps = self._experts(run, asked, seed)
+        elif several.members == heads:
             learned, model, steps = self._learn(self.division.train, run, seed, heads)
         else:
-            learned, model, steps = self._ensemble(run, asked, seed, members)
+            learned, model, steps = self._ensemble(run, asked, seed, several.members)
         return finish(learned, model, self.division, asked, steps=steps, baseline=baseline, **finishing)
 
     def _ensemble(self, run: Run, asked: Mapping[str, Any], seed: int, members: int) -> Learned:
-        """Learn members apart, each in units of its own standard deviation on the held-out texts."""
-        backbones, effects, steps = [], [], 0
+        """Learn members apart, each from judgements weighted anew."""
+        found = []
         for number in range(members):
             corpus = self.division.train.resampled(seed + number)
             own = run.member(number, {**asked, "member": number})
-            backbone, model, taken = self._learn(corpus, own, seed + number, 1)
-            values = backbone.score(self.division.held_out.examples).values
-            sd = max(float(np.std(values)), 1e-8)
-            backbone.rescale(float(np.mean(values)), sd)
-            backbones.append(backbone)
-            effects.append(float(model.length.effect) / sd if model.length is not None else 0.0)
-            steps += taken
+            found.append(self._in_own_units(corpus, own, seed + number))
+        backbones, model, steps = self._together(found)
+        return Ensemble(backbones), model, steps
+
+    def _experts(self, run: Run, asked: Mapping[str, Any], seed: int) -> Learned:
+        """Learn each source of judgements apart, and whose a prompt is."""
+        divisions = self.division.by_source()
+        found = []
+        for number, (source, division) in enumerate(divisions.items()):
+            own = run.member(number, {**asked, "expert": source})
+            found.append(replace(self, division=division)._in_own_units(division.train, own, seed))
+        backbones, model, steps = self._together(found)
+        router = fit_router({s: [e.prompt for e in division.train.examples] for s, division in divisions.items()})
+        return Experts(backbones, router), model, steps
+
+    def _in_own_units(self, corpus: Corpus, run: Run, seed: int) -> _Apart:
+        """Learn a backbone, in units of its own standard deviation on the held-out texts."""
+        backbone, model, steps = self._learn(corpus, run, seed, 1)
+        values = backbone.score(self.division.held_out.examples).values
+        sd = max(float(np.std(values)), 1e-8)
+        backbone.rescale(float(np.mean(values)), sd)
+        return _Apart(backbone, float(model.length.effect) / sd if model.length is not None else 0.0, steps)
+
+    def _together(self, found: Sequence[_Apart]) -> tuple[list[Backbone], ObservationModel, int]:
+        """Return backbones that were learned apart with the observation model of them all, and their steps."""
         model = self._observation()
         if model.length is not None:
-            model.length.effect.data.fill_(float(np.mean(effects)))
-        return Ensemble(backbones), model, steps
+            model.length.effect.data.fill_(float(np.mean([apart.length_effect for apart in found])))
+        return [apart.backbone for apart in found], model, sum(apart.steps for apart in found)
 
     def _observation(self) -> ObservationModel:
         return self.found.prepared(self.division.fresh_model())

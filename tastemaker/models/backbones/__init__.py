@@ -1,7 +1,8 @@
 """A name → a backbone: the one door where a string becomes a part.
 
-A backbone reads text and says one number; a link says what the number means. Three kinds are here: `linear` (word
-n-grams and a convex fit), `network` (any Hugging Face encoder or decoder) and `ensemble` (several of either).
+A backbone reads text and says one number; a link says what the number means. Four kinds are here: `linear` (word
+n-grams and a convex fit), `network` (any Hugging Face encoder or decoder), `ensemble` (several of either) and `experts`
+(one of either for each source of judgements).
 Everything else asks only for this contract:
 
 | method | takes | returns |
@@ -20,6 +21,7 @@ from typing import Literal, Protocol
 from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
 from tastemaker.models.backbones.ensemble import Ensemble
+from tastemaker.models.backbones.experts import Experts
 from tastemaker.models.backbones.linear import WEIGHTS as LINEAR_WEIGHTS
 from tastemaker.models.backbones.linear import Linear as Linear
 from tastemaker.models.backbones.linear import LinearBackbone
@@ -143,7 +145,9 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
 
 def load_backbone(folder: Path, contract: Contract) -> Backbone:
     """Open the backbone of a saved reward model."""
-    if contract.backbone == "ensemble":
+    if contract.backbone == Experts.kind:
+        return Experts.open(folder, lambda own: _load_one(own, contract.template))
+    if contract.backbone == Ensemble.kind:
         return Ensemble.load(folder, int(contract.settings["members"]), lambda own: _load_one(own, contract.template))
     return _load_one(folder, contract.template)
 
