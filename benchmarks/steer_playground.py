@@ -46,13 +46,19 @@ RANKED = 20
 """Texts in a judgement."""
 
 
-def _taste(policy: tm.Policy, count: int, seed: int, members: int = 1) -> tm.RewardModel:
+def _taste(policy: tm.Policy, count: int, seed: int, members: int = 1, keep: str | None = None) -> tm.RewardModel:
+    kept = Path(keep) / f"{count}-{members}-{seed}" if keep else None
+    if kept and kept.exists():
+        return tm.load(kept)
     own = [c.text for c in policy.complete("", samples=count * RANKED // 4, sampling=SAMPLING, seed=seed)]
     texts = list(dict.fromkeys([text for text in own if text.strip()] + reviews(count * RANKED, seed=seed)))
     texts = texts[: count * RANKED]
     random.Random(seed).shuffle(texts)
     said = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
-    return tm.fit(said, backbone=LINEAR, seed=seed, members=members)
+    taste = tm.fit(said, backbone=LINEAR, seed=seed, members=members)
+    if kept:
+        taste.save(kept)
+    return taste
 
 
 def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
@@ -107,13 +113,14 @@ def main() -> None:
     parser.add_argument("--lr", type=float, help="of every algorithm")
     parser.add_argument("--members", type=int, default=1, help="of the reward model's ensemble")
     parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
+    parser.add_argument("--keep", help="a folder where reward models are kept, and found again by the same GPT's runs")
     given = parser.parse_args()
     policy = tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in given.algorithms}
     best: list[float] = []
     for seed in given.seeds:
-        taste = _taste(policy, given.judgements, seed, given.members)
-        tastes = (taste, _taste(policy, given.judgements, seed + UNSEEN_SEED))
+        taste = _taste(policy, given.judgements, seed, given.members, given.keep)
+        tastes = (taste, _taste(policy, given.judgements, seed + UNSEEN_SEED, keep=given.keep))
         best.append(_best_of(policy, taste, 16, seed))
         for name in given.algorithms:
             runs[name].append(_steered(policy, name, tastes, given, seed))

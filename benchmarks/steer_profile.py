@@ -5,7 +5,8 @@
     python benchmarks/steer_profile.py --policy gpt --algorithm grpo --steps 30
 
 `steer`'s own loop runs with its defaults (128 completions a step, windows as in a run of 150 steps) and keeps nothing
-on disk. Functions are wrapped from outside while it runs; time belongs to the innermost wrapped one:
+on disk; on one thread, where nothing is computed side by side and seconds add up. Functions are wrapped from outside
+while it runs; time belongs to the innermost wrapped one:
 
     sampling                   Policy.complete: prompts to tokens, the decoding loop, tokens to texts
     reward                     the reward's scores
@@ -123,7 +124,7 @@ def _wrapped(clock: Clock) -> ExitStack:
     wrap(Policy, "complete", "sampling")
     for name, role in ROLES.items():
         wrap(TextActor, name, f"{BEHIND}{role}")
-    wrap(torch.Tensor, "backward", "backward")
+    wrap(torch.autograd, "grad", "backward")
     wrap(torch.nn.utils, "clip_grad_norm_", "optimiser")
     wrap(torch.optim.AdamW, "step", "optimiser")
     stack.enter_context(patch.object(text, "forward", clock.forward(text.forward)))
@@ -246,6 +247,7 @@ def _given() -> argparse.Namespace:
 def main() -> None:
     """Measure, and print one JSON line."""
     given = _given()
+    torch.set_num_threads(1)
     policy = Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
     said = judgements(given.judgements, kind="ranking", answers=20, seed=given.seed) if not given.reward else []
     taste = tm.load(given.reward) if given.reward else tm.fit(said, backbone="linear", seed=given.seed)

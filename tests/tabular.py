@@ -42,6 +42,7 @@ class Table:
         self.logits, self.values = nn.Parameter(drawn.double()), nn.Parameter(values.double())
         self.follows = 0.0
         self.has_critic = True
+        self.threads = 1
 
     def evaluate(self, did: Chosen, is_action: Tensor) -> Evaluation:
         every = torch.log_softmax(self.logits, -1)[did.states]

@@ -24,7 +24,7 @@ from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.tokens import TokenFile, even_parts, steps_of
 from tastemaker.models.policy.forward import Texts, nats, padding
 from tastemaker.models.policy.gpt import matrices_of
-from tastemaker.models.policy.layers import is_known
+from tastemaker.models.policy.layers import passes_at_once
 from tastemaker.models.policy.policy import Policy
 from tastemaker.models.threads import side_by_side
 from tastemaker.progress import progress
@@ -163,7 +163,8 @@ class TextDescent:
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         tokens, loss, read, places = self._learned(numbers), 0.0, 0, 0.0
-        for part in side_by_side([partial(self._taught, part, tokens) for part in self._parts(numbers)]):
+        parts = [partial(self._taught, part, tokens) for part in self._parts(numbers)]
+        for part in side_by_side(parts, passes_at_once(self.module)):
             for weight, gradient in zip(self.weights, part.gradients, strict=True):
                 if gradient is not None:
                     weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
@@ -199,7 +200,7 @@ class TextDescent:
         order = np.argsort(-lengths, kind="stable")
         most = _AT_ONCE
         if self.device.type == "cpu":
-            threads = torch.get_num_threads() if is_known(self.module) else 1
+            threads = passes_at_once(self.module)
             order = np.concatenate([order[turn::threads] for turn in range(threads)])  # like shares of long and short
             most = min(_AT_ONCE_CPU, math.ceil(int(lengths.sum()) / threads))
         for part in even_parts(chosen[order], lengths[order], most):

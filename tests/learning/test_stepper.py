@@ -47,6 +47,21 @@ def test_parts_add_up_to_the_whole() -> None:
         torch.testing.assert_close(gradients(table), expected)
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_threads_add_up_to_the_whole_and_learn_only_where_gradients_are_wanted() -> None:
+    table, experience = made()
+    whole = stepper_of(table).gradients(experience, costs)
+    expected = gradients(table)
+    table.logits.grad = table.values.grad = None
+    table.threads = 2
+    assert len(stepper_of(table).row_parts(experience)) == 2
+    with torch.no_grad():
+        assert stepper_of(table).gradients(experience, costs) == pytest.approx(whole)
+    assert gradients(table) == []
+    assert stepper_of(table).gradients(experience, costs) == pytest.approx(whole)
+    torch.testing.assert_close(gradients(table), expected)
+
+
 def test_what_is_measured_is_a_mean_over_the_weights() -> None:
     """Whatever the weights sum to; the cost is the weighed sum itself."""
     table, experience = made()

@@ -36,10 +36,12 @@ def test_as_many_steps_as_eigenvalues_are_enough() -> None:
     assert nothing.tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("at_once", [8192, 1])
-def test_the_fisher_product_is_that_of_the_matrix(at_once: int) -> None:
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("at_once", "threads"), [(8192, 1), (1, 1), (8192, 2)])
+def test_the_fisher_product_is_that_of_the_matrix(at_once: int, threads: int) -> None:
     """F = mean of ∇log π ∇log πᵀ over the actions, and the damping."""
     table = Table(2, 3, seed=1)
+    table.threads = threads
     algorithm = TRPO(damping=0.3)
     experience = algorithm.credit(table, rollout_of(table))
     product = algorithm._fisher(table, experience, stepper_of(table, at_once=at_once), table.policy_parameters())

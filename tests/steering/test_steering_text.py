@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from architectures import llama
 from nano import drawn, nano, uniform
 from tabular import stepper_of
 
 from tastemaker.errors import UsageError
 from tastemaker.learning.algorithms import A2C
 from tastemaker.learning.algorithms.experience import Evaluation, Rollout, apart
-from tastemaker.learning.steering.text import Answers, TextActor
+from tastemaker.learning.steering.text import Answers, TextActor, dropping_out
+from tastemaker.models.policy.layers import passes_at_once
 from tastemaker.models.policy.policy import Policy
 
 DID = Answers(((1, 5, 9), (1,), (1, 7)), ((4, 8), (30, 31, 32), (6,)))
@@ -70,7 +72,7 @@ def test_a_fresh_critic_expects_nothing_and_none_expects_zeros() -> None:
 def test_what_a_critic_expects_and_that_nothing_follows_a_text() -> None:
     actor = TextActor(critic())
     values, after = actor.expected(rollout())
-    assert torch.equal(values, actor.evaluate(DID, IS_ACTION).values.detach())
+    torch.testing.assert_close(values, actor.evaluate(DID, IS_ACTION).values.detach())
     assert after.tolist() == [0, 0, 0]
     with pytest.raises(
         UsageError, match=r"^this algorithm needs a critic, and the policy has none: policy\.with_value"
@@ -126,6 +128,36 @@ def test_parts_of_a_step_over_text_change_nothing() -> None:
     for gradient, measured in found[1:]:
         torch.testing.assert_close(gradient, found[0][0], rtol=1e-3, atol=1e-5)
         assert measured == pytest.approx(found[0][1], rel=1e-4)
+
+
+def test_threads_share_rows_and_change_nothing() -> None:
+    """Of the processor's two threads each has about half of the tokens, and every number comes back to its row."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            actor = TextActor(critic())
+            assert actor.threads == threads
+            experience = A2C(whiten=False).credit(actor, rollout())
+            assert len(stepper_of(actor).row_parts(experience)) == threads
+            found.append((actor.log_probs(DID, IS_ACTION), experience.values, experience.returns))
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
+        assert not one.requires_grad
+        assert not two.requires_grad
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_passes_that_share_what_they_draw_from_are_not_computed_side_by_side() -> None:
+    """Dropout is drawn from one generator, and transformers' own passes may do so."""
+    policy = critic()
+    assert TextActor(policy).threads == 2
+    with dropping_out(policy, seed=0):
+        assert TextActor(policy).threads == 1
+    assert passes_at_once(policy.module) == 2
+    assert passes_at_once(llama()) == 1
 
 
 def test_temperature_divides_the_gradient_too() -> None:

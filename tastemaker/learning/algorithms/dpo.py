@@ -10,6 +10,7 @@ up to one advantage a text.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -22,6 +23,7 @@ from tastemaker.learning.algorithms.groups import Pairs, pairs_of, places_in_gro
 from tastemaker.learning.algorithms.stepper import Costs, Stepper
 from tastemaker.maths.masked import masked_sum
 from tastemaker.maths.objectives import dpo, policy_gradient
+from tastemaker.models.threads import side_by_side
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,15 @@ def _minibatches(experience: Compared, parts: int, generator: torch.Generator) -
         yield experience.select(rows), len(chosen) / count
 
 
-@torch.no_grad()
 def _log_probs(stepper: Stepper, experience: Compared) -> Tensor:
     """Return what the policy says now of the actions [B, T]."""
-    found = torch.zeros_like(experience.log_probs)
-    rows = torch.arange(len(found), device=found.device)
-    for part in stepper.row_parts(experience):
-        own = experience.select(rows[part])
-        found[part] = stepper.actor.evaluate(own.did, own.is_action).log_probs
+
+    @torch.no_grad()
+    def said(rows: Tensor) -> Tensor:
+        own = experience.select(rows)
+        return stepper.actor.evaluate(own.did, own.is_action).log_probs
+
+    found, parts = torch.zeros_like(experience.log_probs), stepper.row_parts(experience)
+    for rows, values in zip(parts, side_by_side([partial(said, p) for p in parts], stepper.actor.threads), strict=True):
+        found[rows] = values
     return found

@@ -122,6 +122,11 @@ class Actor(Protocol):
         """Whether `values` are a critic's."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """How many passes may be computed side by side, one thread each."""
+        ...
+
     def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
         """Return what the policy says now of what it `Did`, with gradients; 0 where `is_action` is False."""
         ...

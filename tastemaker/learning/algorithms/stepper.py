@@ -5,6 +5,7 @@ Parts change nothing: what is summed over them is weighed before.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tastemaker.errors import TrainingError
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience
+from tastemaker.models.threads import like_parts, side_by_side
 
 E = TypeVar("E", bound=Experience)
 
@@ -83,17 +85,36 @@ class Stepper:
     ) -> dict[str, float]:
         """Add up the gradients of an objective over parts of the rows; return its cost and what it measured."""
         sums: dict[str, float] = {}
-        for part in self.parts(experience):
+        parameters = [p for p in (*self.actor.policy_parameters(), *self.actor.critic_parameters()) if p.requires_grad]
+        how = partial(self._taught, objective, parameters, share, learns=torch.is_grad_enabled())
+        for gradients, found in side_by_side([partial(how, p) for p in self.parts(experience)], self.actor.threads):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + value
+        total = float(experience.weights.sum()) / share
+        return {name: value if name == "cost" else value / total for name, value in sums.items()}
+
+    def _taught(
+        self,
+        objective: Callable[[E, Evaluation], Costs],
+        parameters: Sequence[nn.Parameter],
+        share: float,
+        part: E,
+        *,
+        learns: bool,
+    ) -> tuple[Sequence[Tensor | None], dict[str, float]]:
+        """Return the gradients of a part's cost, None where there is none, and the weighed sums of what it measured."""
+        with torch.set_grad_enabled(learns):  # a thread of its own does not know
             now = self.actor.evaluate(part.did, part.is_action)
             costs = objective(part, now)
             costs["cost"] = costs["cost"] + self.penalty(part, now)
             weighed = {name: (part.weights * values).sum() / share for name, values in costs.items()}
-            if weighed["cost"].requires_grad:
-                weighed["cost"].backward()  # type: ignore[no-untyped-call]
-            for name, value in weighed.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-        total = float(experience.weights.sum()) / share
-        return {name: value if name == "cost" else value / total for name, value in sums.items()}
+        found = {name: float(value.detach()) for name, value in weighed.items()}
+        if not weighed["cost"].requires_grad:
+            return [None] * len(parameters), found
+        return torch.autograd.grad(weighed["cost"], parameters, allow_unused=True), found
 
     def parts(self, experience: E) -> Iterator[E]:
         """Yield the rows in parts of like sizes that are computed at once."""
@@ -102,13 +123,7 @@ class Stepper:
 
     def row_parts(self, experience: Experience) -> list[Tensor]:
         """Return which rows are computed at once, int64 [b] each, of like sizes together."""
-        sizes = experience.did.sizes()
-        if int(sizes.sum()) <= self.at_once:
-            return [torch.arange(len(sizes))]
-        order = torch.argsort(sizes, descending=True, stable=True)
-        number = torch.div(sizes[order].cumsum(0) - 1, self.at_once, rounding_mode="floor")
-        counts: list[int] = torch.unique_consecutive(number, return_counts=True)[1].tolist()
-        return list(torch.split(order, counts))
+        return like_parts(experience.did.sizes(), self.at_once, self.actor.threads)
 
     def minibatches(self, experience: E, parts: int) -> Iterator[tuple[E, float]]:
         """Yield random parts of the rows, each once, and what share of all rows they are."""

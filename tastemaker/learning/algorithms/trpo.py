@@ -8,6 +8,7 @@ expectation over actions in closed form where it can, which asks a policy for mo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -21,6 +22,7 @@ from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout
 from tastemaker.learning.algorithms.stepper import Costs, Stepper
 from tastemaker.maths.kl import k2, k3
 from tastemaker.maths.objectives import surrogate
+from tastemaker.models.threads import side_by_side
 
 _SHORTER = 0.7
 """What the line search leaves of a step that went too far."""
@@ -89,18 +91,22 @@ class TRPO:
         self, actor: Actor, experience: ValuedExperience, stepper: Stepper, parameters: Sequence[nn.Parameter]
     ) -> Callable[[Tensor], Tensor]:
         """Return v → (F + damping)v: the Hessian of the mean k2 from the policy that acted, which is F there."""
-        first: list[tuple[Tensor, ...]] = []
-        for part in stepper.parts(experience):
+
+        def slope(part: ValuedExperience) -> Tensor:
             now = actor.evaluate(part.did, part.is_action)
             moved = (part.weights * k2(now.log_probs, now.log_probs.detach())).sum()
-            first.append(torch.autograd.grad(moved, list(parameters), create_graph=True, materialize_grads=True))
+            return _flat(torch.autograd.grad(moved, list(parameters), create_graph=True, materialize_grads=True))
+
+        def bend(first: Tensor, v: Tensor) -> Tensor:
+            found = torch.autograd.grad(first @ v, list(parameters), retain_graph=True, materialize_grads=True)
+            return _flat(found)
+
+        slopes = list(side_by_side([partial(slope, part) for part in stepper.parts(experience)], actor.threads))
 
         def product(v: Tensor) -> Tensor:
             found = self.damping * v
-            for gradient in first:
-                along = _flat(gradient) @ v
-                second = torch.autograd.grad(along, list(parameters), retain_graph=True, materialize_grads=True)
-                found = found + _flat(second)
+            for second in side_by_side([partial(bend, first, v) for first in slopes], actor.threads):
+                found = found + second
             return found
 
         return product

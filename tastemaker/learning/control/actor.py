@@ -74,6 +74,7 @@ class PlayingActor:
     """Networks as an algorithm sees them."""
 
     has_critic = True
+    threads = 1  # what is so small gains nothing by a second one
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks

@@ -4,10 +4,10 @@ Index t always means token t of a completion. The shift by one, from the place t
 made in `Answers` and nowhere else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import torch
@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from tastemaker.errors import UsageError
 from tastemaker.learning.algorithms.experience import Evaluation, Rollout
 from tastemaker.models.policy.forward import Pass, Texts, forward
+from tastemaker.models.policy.layers import passes_at_once
 from tastemaker.models.policy.policy import Policy
+from tastemaker.models.threads import like_parts, side_by_side
+
+_AT_ONCE = 8192  # tokens through the network at once, where no gradients are kept
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,11 @@ class TextActor:
         """Whether the policy has a value head."""
         return self.policy.value_head is not None
 
+    @property
+    def threads(self) -> int:
+        """How many passes may be computed side by side; what drops out draws from what all threads share."""
+        return 1 if self.policy.module.training else passes_at_once(self.policy.module)
+
     def evaluate(self, did: Answers, is_action: Tensor) -> Evaluation:
         """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
         found = self._foreseeing(did)
@@ -84,22 +93,33 @@ class TextActor:
         values = torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
         return Evaluation(*(spread(x, is_action) for x in (log_probs, entropy, values)))
 
-    @torch.no_grad()
     def expected(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Return the critic's values [B, T], and 0 for what follows: a text that has ended is scored whole."""
         if self.policy.value_head is None:
             raise UsageError("this algorithm needs a critic, and the policy has none: policy.with_value_head().")
-        head, found = self.policy.value_head, []
-        for did, is_action in _parts(rollout):
-            found.append(spread(head(self._foreseeing(did).hidden.float()), is_action))
-        values = torch.cat(found)
+        head = self.policy.value_head
+        values = self._in_parts(lambda did: head(self._foreseeing(did).hidden.float()), rollout.did, rollout.is_action)
         return values, torch.zeros_like(values[:, 0])
 
-    @torch.no_grad()
     def log_probs(self, did: Answers, is_action: Tensor) -> Tensor:
-        """Return the log-probabilities of the tokens [b, T]; of a reference, say."""
-        logits = self._foreseeing(did).logits.float() / self.temperature
-        return spread(-nn.functional.cross_entropy(logits, did.chosen.to(logits.device), reduction="none"), is_action)
+        """Return the log-probabilities of the tokens [b, T]; of a reference, say. No gradients."""
+
+        def found(part: Answers) -> Tensor:
+            logits = self._foreseeing(part).logits.float() / self.temperature
+            return -nn.functional.cross_entropy(logits, part.chosen.to(logits.device), reduction="none")
+
+        return self._in_parts(found, did, is_action)
+
+    def _in_parts(self, compute: Callable[[Answers], Tensor], did: Answers, is_action: Tensor) -> Tensor:
+        """Return a number of each token [b, T], computed for some rows at a time, end to end; no gradients."""
+
+        @torch.no_grad()
+        def found(rows: Tensor) -> Tensor:
+            return spread(compute(did.select(rows)), is_action[rows])
+
+        parts = like_parts(did.sizes(), _AT_ONCE, self.threads)
+        values = list(side_by_side([partial(found, rows) for rows in parts], self.threads))
+        return torch.cat(values)[torch.argsort(torch.cat(parts))]
 
     def _foreseeing(self, did: Answers) -> Pass:
         """Return what the network found where each token of the completions is foreseen."""
@@ -132,9 +152,3 @@ def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
 def spread(values: Tensor, is_action: Tensor) -> Tensor:
     """Return numbers that stand end to end [n] in their places [B, T], 0 elsewhere."""
     return torch.zeros(is_action.shape, dtype=values.dtype, device=values.device).masked_scatter(is_action, values)
-
-
-def _parts(rollout: Rollout, rows: int = 256) -> Sequence[tuple[Answers, Tensor]]:
-    """Return the rows in parts that are computed at once."""
-    every = torch.split(torch.arange(len(rollout.is_action)), rows)
-    return [(rollout.did.select(part), rollout.is_action[part]) for part in every]

@@ -24,7 +24,6 @@ from tastemaker.models.policy.policy import Completion, Policy
 from tastemaker.models.policy.sampling import Sampling
 
 _MEASURED = 2**31  # the number of the first prompt that only measures: no step comes so far
-_AT_ONCE = 256  # rows whose reference log-probabilities are computed together
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,7 @@ class TextWorld:
 
     def _reference(self, did: Answers, is_action: Tensor) -> Tensor:
         actor = TextActor(self.reference, temperature=self.sampling.temperature)
-        parts = torch.split(torch.arange(len(is_action)), _AT_ONCE)
-        device = self.reference.module.device
-        return torch.cat([actor.log_probs(did.select(p), is_action[p].to(device)).cpu() for p in parts])
+        return actor.log_probs(did, is_action.to(self.reference.module.device)).cpu()
 
     def _groups(self, count: int) -> Tensor:
         return torch.arange(count) // self.samples

@@ -130,6 +130,14 @@ def is_known(module: Any) -> bool:
     return False
 
 
+def passes_at_once(module: Any) -> int:
+    """Return how many passes may be computed side by side: one for each of a processor's threads where they are ours.
+
+    A pass that is not may draw its dropout from what all threads share; and a device is one for all.
+    """
+    return torch.get_num_threads() if module.device.type == "cpu" and is_known(module) else 1
+
+
 def network_of(module: Any) -> Network | None:
     """Return a network in this shape; None where it is not known."""
     if not is_known(module):
