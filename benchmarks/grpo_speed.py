@@ -110,7 +110,7 @@ def _ours(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, Any
 
 def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, Any]:
     from datasets import Dataset
-    from transformers import PrinterCallback
+    from transformers import GenerationConfig, PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
     tokenizer, reward = copy.deepcopy(policy.tokenizer), Recorder(given.batch)
@@ -148,6 +148,8 @@ def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, A
         )
         rows = Dataset.from_list([{"prompt": ""}] * (prompts * given.steps))
         module = copy.deepcopy(policy.module)
+        ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        module.generation_config = GenerationConfig(**ends)  # the folder's own draws by min_p, as `steer` never does
         trainer = GRPOTrainer(module, [reward], config, train_dataset=rows, processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)  # prints to stdout
         trainer.train()
