@@ -62,14 +62,13 @@ class Learner:
         return self._descend([binary_cross_entropy_with_logits(scores, self.labels[texts])])
 
     def ours(self, texts: list[int], precision: torch.dtype, batch_tokens: int) -> float:
-        """Our step: like lengths, the short forward pass."""
+        """Our step, as `fit` takes it: texts of like lengths in parts under a token budget, the short forward pass."""
         losses = []
-        for chosen in by_length([self.lengths[i] for i in texts], batch_tokens, most_padding=0.05):
+        for chosen in by_length([self.lengths[i] for i in texts], batch_tokens):
             part = [texts[i] for i in chosen]
-            batch = collate([self.ids[i] for i in part], self.network.pad_id).to(self.device)
             with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-                scores = self.network.forward(batch)
-            loss = binary_cross_entropy_with_logits(scores, self.labels[part], reduction="sum") / len(texts)
+                scores, _ = self.network.forward_texts([self.ids[i] for i in part], batch_tokens)
+            loss = binary_cross_entropy_with_logits(scores[:, 0], self.labels[part], reduction="sum") / len(texts)
             loss.backward()
             losses.append(loss.detach())
         return self._descend(losses, backward=False)

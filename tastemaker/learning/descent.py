@@ -22,13 +22,11 @@ from tastemaker.learning.optimizer import adamw, on_host, restore_state, state_t
 from tastemaker.learning.run import Checkpoint, Run
 from tastemaker.learning.training import Training
 from tastemaker.models.backbones.network import Network
-from tastemaker.models.batching import by_length, collate, training_steps, whole_units
+from tastemaker.models.batching import by_length, training_steps, whole_units
 from tastemaker.models.scores import Scores
 from tastemaker.progress import progress
 
 Tokens = NDArray[np.int32]
-
-_MOST_PADDING = 0.05
 
 
 @dataclass
@@ -154,15 +152,9 @@ class Descent:
         return texts, torch.stack(losses).mean(), places
 
     def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
-        """Return the scores of some texts [b, heads], in batches of like length, and how many places were computed."""
-        parts, order, places = [], list[int](), 0
-        for chosen in by_length([len(i) for i in ids], self.training.batch_tokens, most_padding=_MOST_PADDING):
-            batch = collate([ids[i] for i in chosen], self.network.pad_id).to(self.device)
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                parts.append(self.network.forward_heads(batch).float())
-            order += chosen
-            places += batch.ids.numel()
-        return torch.cat(parts)[torch.tensor(order, device=self.device).argsort()], places
+        """Return the scores of some texts [b, heads], and how many places were computed, padding included."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.network.forward_texts(ids, self.training.batch_tokens)
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:

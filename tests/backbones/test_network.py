@@ -13,6 +13,7 @@ from tastemaker.data.judgements import Example
 from tastemaker.errors import MissingExtra, ModelError, StorageError, UsageError
 from tastemaker.models.backbones import opening
 from tastemaker.models.backbones.network import Network
+from tastemaker.models.batching import collate
 
 FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama")
 TEXTS = [
@@ -83,6 +84,21 @@ def test_a_score_hangs_on_the_text_alone(folder):
     assert together.std() > 1e-2
     for other in (alone, backwards, small):
         np.testing.assert_allclose(other, together, atol=1e-5)
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_texts_read_together_in_training_have_the_scores_they_have_alone(folder, monkeypatch, packs):
+    network = Network.open(str(folder), seed=1)
+    if not packs:  # what another device does
+        monkeypatch.setattr("tastemaker.models.backbones.network.short_form", lambda module: None)
+    ids = network.encode([Example(text) for text in TEXTS[:3]]).ids
+    ids = [ids[0], ids[1][:4], ids[2], ids[1]]
+    alone = torch.stack([network.forward(collate([one], network.pad_id))[0] for one in ids])
+    for budget in (1, 40, 4096):
+        found, places = network.forward_texts(ids, budget)
+        torch.testing.assert_close(found[:, 0], alone, atol=2e-6, rtol=1e-5)
+        assert places >= sum(map(len, ids))
+        assert found.requires_grad
 
 
 def test_the_saved_folder_gives_the_same_number_to_transformers(folder, tmp_path):

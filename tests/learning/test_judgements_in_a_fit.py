@@ -53,8 +53,8 @@ def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> 
     found: list[tm.Judgement] = [tm.Ranking([film(good, draw) for good in (5, 4, 3, 2, 1)]) for _ in range(12)]
     run = descent(found, batch_size=20, evaluations=1)
     rows: list[int] = []
-    forward = run.network.forward_heads
-    monkeypatch.setattr(run.network, "forward_heads", lambda batch: rows.append(len(batch.lengths)) or forward(batch))
+    forward = run.network.forward_texts
+    monkeypatch.setattr(run.network, "forward_texts", lambda ids, most: rows.append(len(ids)) or forward(ids, most))
     for step in run.steps:
         run._step([run.units[i] for i in step])
     assert sum(rows) == 12 * 5

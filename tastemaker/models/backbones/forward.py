@@ -7,8 +7,8 @@ architecture, and dropout in training, goes through the module's own forward.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
+from tastemaker.models.backbones.attention import attention
 from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.batching import Batch
 
@@ -19,10 +19,13 @@ def scores(module: nn.Module, batch: Batch) -> Tensor:
     module: a transformers sequence classifier. The padding may stand on either side: the first token is
     found where it is, while transformers' encoders read column 0, which would be padding.
     """
-    encoder = None if _needs_its_own_forward(module) else parts_of(module)
-    if encoder is None:
-        return _own_forward(module, batch)
-    return encode(encoder, batch)
+    encoder = short_form(module)
+    return _own_forward(module, batch) if encoder is None else encode(encoder, batch)
+
+
+def short_form(module: nn.Module) -> Encoder | None:
+    """Return the parts of a network whose numbers may be computed the short way, None where its own is needed."""
+    return None if _needs_its_own_forward(module) else parts_of(module)
 
 
 def encode(encoder: Encoder, batch: Batch) -> Tensor:
@@ -31,7 +34,7 @@ def encode(encoder: Encoder, batch: Batch) -> Tensor:
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (x.view(*x.shape[:2], encoder.heads, -1).transpose(1, 2) for x in (query, key, value))
-        return scaled_dot_product_attention(q, k, v, attn_mask=is_key).transpose(1, 2).flatten(2)
+        return attention(q, k, v, is_key).transpose(1, 2).flatten(2)
 
     states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
     for layer in encoder.layers[:-1]:

@@ -1,7 +1,7 @@
 """Texts end to end in one row of tokens: no padding at all, and no text's numbers hang on its neighbours'.
 
 Linear layers and norms see one long row; attention sees one text at a time, or several of exactly equal length at once.
-For scoring on a CPU; a GPU prefers one padded call to many small ones (`forward.py`).
+For training and 8-bit scoring on a CPU; a GPU prefers one padded call to many small ones (`forward.py`).
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
+from tastemaker.models.backbones.attention import attention
 from tastemaker.models.backbones.parts import Encoder
 
 TokenIds = Sequence[int] | NDArray[np.int32]
@@ -45,5 +45,5 @@ def _attend(heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor,
     mixed = []
     for count, *run in zip(counts, *parts, strict=True):
         q, k, v = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in run)
-        mixed.append(scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
+        mixed.append(attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
     return torch.cat(mixed)[None]
