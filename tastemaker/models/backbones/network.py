@@ -13,7 +13,7 @@ from tastemaker.data.judgements import Example
 from tastemaker.errors import StorageError, UsageError
 from tastemaker.models.backbones.calibration import Ranges, read_ranges, watch, write_ranges
 from tastemaker.models.backbones.forward import encode as encode_parts
-from tastemaker.models.backbones.forward import scores, short_form
+from tastemaker.models.backbones.forward import scores
 from tastemaker.models.backbones.heads import one_head, put_heads, widen_head
 from tastemaker.models.backbones.int8 import in_int8
 from tastemaker.models.backbones.opening import (
@@ -26,6 +26,7 @@ from tastemaker.models.backbones.opening import (
 from tastemaker.models.backbones.packed import TokenIds, encode_packed
 from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.backbones.reading import Cut, Encoded, encode_texts, rendered, set_cut
+from tastemaker.models.backbones.together import scores_together
 from tastemaker.models.batching import Batch, by_length, collate
 from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
@@ -37,7 +38,6 @@ _SCORING_TOKENS_ELSEWHERE = 32768
 
 _SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
 _CALIBRATION_TEXTS = 64
-_MOST_PADDING = 0.05
 _RANGES = "int8.safetensors"
 _HEADS = "heads.safetensors"
 
@@ -182,24 +182,8 @@ class Network:
         return scores(self.module, batch)
 
     def forward_texts(self, texts: Sequence[TokenIds], batch_tokens: int) -> tuple[Tensor, int]:
-        """Return what every head says of some texts [n, heads], float32, with its gradient, and the places computed.
-
-        On a processor all texts are one pass, end to end, so whatever a pass costs whatever its length, such as the
-        gradient of all embeddings, is paid once. Elsewhere they are batches of like length, of `batch_tokens` at most.
-        """
-        lengths = [len(ids) for ids in texts]
-        encoder = short_form(self.module) if self.device.type == "cpu" else None
-        if encoder is not None:
-            order = sorted(range(len(texts)), key=lengths.__getitem__)
-            found = encode_packed(encoder, [texts[i] for i in order])
-            return _put_back(found, order), sum(lengths)
-        parts, order, places = [], list[int](), 0
-        for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
-            batch = collate([texts[i] for i in chosen], self.pad_id).to(self.device)
-            parts.append(self.forward_heads(batch))
-            order += chosen
-            places += batch.ids.numel()
-        return _put_back(torch.cat(parts), order), places
+        """Return what every head says of some texts [n, heads], with its gradient: see `together.scores_together`."""
+        return scores_together(self.module, texts, pad_id=self.pad_id, batch_tokens=batch_tokens)
 
     @torch.inference_mode()
     def calibrate(self, examples: Sequence[Example]) -> None:
@@ -301,11 +285,6 @@ class Network:
             if head.bias is not None:
                 head.bias.copy_((head.bias.double() - offset) / scale)
         return folded
-
-
-def _put_back(rows: Tensor, order: list[int]) -> Tensor:
-    """Return the rows where they came from: row i of `rows` is that of number order[i]."""
-    return rows[torch.tensor(order, device=rows.device).argsort()]
 
 
 def _share_weights(folder: Path) -> None:
