@@ -2,11 +2,13 @@
 
     python benchmarks/playground_judgements.py                          # 2,000 judgements of each kind, three seeds
     python benchmarks/playground_judgements.py --count-by texts         # as many judged texts of each kind instead
+    python benchmarks/playground_judgements.py --pool 2000              # as many, all of the same 2,000 texts
     python benchmarks/playground_judgements.py --troubled               # careless and reversed judges
     python benchmarks/playground_judgements.py --backbone linear        # a few minutes
 
 Kendall's τ of the score with gold, on 500 unseen texts. A judgement about several texts says more than one about one
-text, and costs its judge more: `--count-by texts` gives every kind the same number of judged texts.
+text, and costs its judge more: `--count-by texts` gives every kind the same number of judged texts, and `--pool` the
+same number of judgements of the same texts, each of which is judged again and again by kinds that take several.
 
 `--troubled`: 20 judges, of whom 30 % answer at random and 10 % upside down. τ with the same 20 names as careful judges
 (clean), with reliabilities learned, and with everybody believed alike; and what was found of each sort of judge. The
@@ -16,7 +18,7 @@ last line is one JSON object.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,23 @@ from tastemaker.maths.statistics import kendall
 
 def said(given: argparse.Namespace, kind: Any, judges: Sequence[Judge], seed: int) -> list[Judgement]:
     """Return so many judgements of a kind, or as many as are about so many texts."""
-    found = judgements(given.count, kind=kind, judges=judges, seed=seed, answers=given.answers)
+    texts = _pooled(given.pool, given.answers[1], seed) if given.pool else None
+    found = judgements(given.count, kind=kind, judges=judges, seed=seed, answers=given.answers, texts=texts)
     if given.count_by == "judgements":
         return found
     texts = np.cumsum([len(judgement.texts) for judgement in found])
     return found[: int((texts <= given.count).sum())]
+
+
+def _pooled(size: int, apart: int, seed: int) -> Iterator[str]:
+    """Yield the same texts again and again, each time in a new order; of so many in a row, no two are the same."""
+    texts, random = list(dict.fromkeys(reviews(size, seed=seed))), np.random.default_rng(seed)
+    order = random.permutation(len(texts)).tolist()
+    while True:
+        yield from (texts[i] for i in order)
+        last = set(order[-apart:])
+        while last & set(order[:apart]):
+            order = random.permutation(len(texts)).tolist()
 
 
 class Unseen:
@@ -115,6 +129,9 @@ def main() -> None:
     options.add_argument("--epochs", type=int, help="the backbone's own unless told")
     options.add_argument("--count", type=int, default=2000)
     options.add_argument("--count-by", choices=["judgements", "texts"], default="judgements")
+    options.add_argument(
+        "--pool", type=int, help="all judgements are of so many texts; one of its own each unless told"
+    )
     options.add_argument("--answers", type=int, nargs=2, default=(3, 6), help="the fewest and most of a ranking")
     options.add_argument("--unseen", type=int, default=500)
     options.add_argument("--troubled", action="store_true")
@@ -128,6 +145,7 @@ def main() -> None:
         "backbone": given.backbone,
         "count": given.count,
         "count_by": given.count_by,
+        "pool": given.pool,
         "answers": list(given.answers),
         "unseen": given.unseen,
         "seeds": given.seeds,
