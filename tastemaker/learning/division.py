@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tastemaker.data.fingerprints import fingerprint
 from tastemaker.data.judgements import Example, Judgement
-from tastemaker.data.split import split
+from tastemaker.data.split import split, split_for_a_fit
 from tastemaker.errors import DataError
 from tastemaker.learning.corpus import Corpus
 from tastemaker.learning.observation import ObservationModel
@@ -76,7 +76,7 @@ def divide(
     if held_out is None:
         texts = len({fingerprint(text) for j in judgements for text in j.texts})
         groups = len({j.prompt if j.prompt is not None else j.texts for j in judgements})
-        train, measured = split(judgements, held_out=max(1, min(MOST_HELD_OUT, texts // 10, groups // 5)), seed=seed)
+        train, measured = split_for_a_fit(judgements, most=min(MOST_HELD_OUT, texts // 10, groups // 5), seed=seed)
     elif isinstance(held_out, float | int):
         train, measured = split(judgements, held_out=held_out, seed=seed)
     else:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tastemaker.data.fingerprints import fingerprints
 from tastemaker.data.judgements import Comparison, Judgement, Label, Message, Ranking, Rating
-from tastemaker.data.split import overlap, split
+from tastemaker.data.split import overlap, split, split_for_a_fit
 from tastemaker.errors import DataError, UsageError
 
 TEXTS = [Label(f"film {number}", number % 2 == 0) for number in range(100)]
@@ -224,3 +224,39 @@ def test_every_held_out_judgement_is_about_a_text_that_was_not_trained_on(found:
     assert all(set(judgement.texts) - all_texts(train) for judgement in test)
     backwards = split(found[::-1], held_out=0.3, seed=seed)
     assert (backwards[0][::-1], backwards[1][::-1]) == (train, test)
+
+
+def pooled(n: int, texts: int, of: int) -> list[Judgement]:
+    """Rankings of a few texts of one pool, drawn again and again."""
+    draw = np.random.default_rng(0)
+    return [Ranking([f"t{i}" for i in draw.permutation(texts)[:of]]) for _ in range(n)]
+
+
+def test_of_a_pool_a_share_is_a_share_of_the_judgements() -> None:
+    found = pooled(200, texts=100, of=5)
+    train, test = split(found, held_out=0.1)
+    assert 20 <= len(test) < 30, "a tenth of the texts would hold out two fifths of the rankings"
+    assert all(set(judgement.texts) - all_texts(train) for judgement in test)
+
+
+def test_a_pool_that_connects_less_than_half_is_drawn_by_its_texts_too() -> None:
+    """As one group it would be held out whole by one seed and by another not at all."""
+    found = [*pooled(90, texts=60, of=3), *TEXTS[:50], *(Label(f"other {i}", True) for i in range(60))]
+    for seed in range(5):
+        train, test = split_for_a_fit(found, most=20, seed=seed)
+        assert 0 < len(test) <= 24
+        assert len([j for j in train if isinstance(j, Ranking)]) >= 66
+
+
+def test_a_prompt_with_many_texts_stays_whole() -> None:
+    found = [Comparison(f"a {p} {i}", f"b {p} {i % 3}", prompt=f"p{p}") for p in range(4) for i in range(30)]
+    for seed in range(3):
+        train, test = split(found, held_out=1, seed=seed)
+        assert not prompts(train) & prompts(test)
+
+
+def test_a_fit_holds_out_no_more_than_a_fifth_of_few_groups() -> None:
+    train, test = split_for_a_fit([Label(f"text {i // 30}", True) for i in range(300)], most=100)
+    assert (len(train), len(test)) == (240, 60)
+    with pytest.raises(DataError, match="1 different texts or prompts"):
+        split_for_a_fit([Label("one text", True)] * 50, most=10)
