@@ -46,20 +46,25 @@ def choose_precision(device: torch.device, wish: TrainingWish = "auto") -> torch
     return torch.bfloat16 if wants_bfloat16 else torch.float32
 
 
-def choose_scoring_precision(device: torch.device, wish: ScoringWish = "float32") -> ScoringPrecision:
+def choose_scoring_precision(
+    device: torch.device, wish: ScoringWish = "float32", *, has_int8: bool = True
+) -> ScoringPrecision:
     """Return the number format of scoring.
 
-    float32 keeps the score contract to the last digits; fast is bfloat16 where the device has it, else int8 where the
-    processor has it, else float32. Raises UsageError for an unknown wish, and for int8 where nothing computes it.
+    float32 keeps the score contract to the last digits; fast is bfloat16 where products of its matrices are in hardware
+    (a GPU, AMX), else int8 where the processor has its instructions and the network an 8-bit form, else bfloat16 where
+    there are instructions for its sums, else float32. Raises UsageError for an unknown wish, and for int8 where nothing
+    computes it.
     """
     _check("the precision", wish, get_args(ScoringWish))
     if wish == "int8" and not gains_by_int8(device):
         raise UsageError(f"the precision int8 needs a processor with AVX-512 VNNI, and {device} is none. Choose fast.")
     if wish != "fast":
         return wish
-    if gains_by_bfloat16(device):
-        return "bfloat16"
-    return "int8" if gains_by_int8(device) else "float32"
+    multiplies_matrices = device.type != "cpu" or bool(torch.cpu._is_amx_tile_supported())
+    if has_int8 and gains_by_int8(device) and not multiplies_matrices:
+        return "int8"
+    return "bfloat16" if gains_by_bfloat16(device) else "float32"
 
 
 def choose_device(wish: DeviceWish = "auto") -> torch.device:

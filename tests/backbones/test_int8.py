@@ -106,8 +106,7 @@ def test_int8_follows_the_weights(calibrated):
     assert after == pytest.approx(calibrated.score(example).values[0], abs=0.1)
 
 
-def test_what_was_watched_is_saved(calibrated, tmp_path, monkeypatch):
-    monkeypatch.setattr("tastemaker.models.precision.gains_by_bfloat16", lambda device: False)
+def test_what_was_watched_is_saved(calibrated, tmp_path):
     examples = [Example("A film about a lighthouse."), Example("Good.")]
     calibrated.save(tmp_path)
     loaded = Network.load(tmp_path)

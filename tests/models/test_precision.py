@@ -43,12 +43,20 @@ def test_a_wish_is_kept(processor):
         ({"vnni": True}, "int8"),
         ({"vnni": True, "amx": True}, "bfloat16"),
         ({"bf16": True}, "bfloat16"),
+        ({"vnni": True, "bf16": True}, "int8"),  # measured: 56 texts a second against 41
     ],
 )
 def test_fast_scoring_takes_what_the_processor_has(processor, has, expected):
     processor(**has)
     assert choose_scoring_precision(CPU, "fast") == expected
     assert choose_scoring_precision(CPU) == "float32"
+
+
+def test_fast_scoring_of_a_network_without_an_8_bit_form(processor):
+    processor(vnni=True, bf16=True)
+    assert choose_scoring_precision(CPU, "fast", has_int8=False) == "bfloat16"
+    processor(vnni=True)
+    assert choose_scoring_precision(CPU, "fast", has_int8=False) == "float32"
 
 
 def test_int8_without_its_instructions_is_refused(processor):

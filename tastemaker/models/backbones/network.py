@@ -242,17 +242,16 @@ class Network:
 
     def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
         """Return how to score in the precision wished for."""
-        precision = choose_scoring_precision(self.device, wish)
+        precision = choose_scoring_precision(self.device, wish, has_int8=self._ranges is not None)
+        encoder = self._in_int8() if precision == "int8" else None
+        if encoder is not None:
+            return lambda texts: encode_packed(encoder, texts)
+        if precision == "int8":
+            raise UsageError(
+                f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
+            )
         if precision == "bfloat16":
             return self._in_bfloat16
-        if precision == "int8":
-            encoder = self._in_int8()
-            if encoder is not None:
-                return lambda texts: encode_packed(encoder, texts)
-            if wish == "int8":
-                raise UsageError(
-                    f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
-                )
         return self._in_float32
 
     def _in_float32(self, texts: list[TokenIds]) -> Tensor:
