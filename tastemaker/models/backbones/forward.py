@@ -8,7 +8,7 @@ architecture, and dropout in training, goes through the module's own forward.
 import torch
 from torch import Tensor, nn
 
-from tastemaker.models.backbones.attention import attention
+from tastemaker.models.attention import attention
 from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.batching import Batch
 
@@ -34,7 +34,7 @@ def encode(encoder: Encoder, batch: Batch) -> Tensor:
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (x.view(*x.shape[:2], encoder.heads, -1).transpose(1, 2) for x in (query, key, value))
-        return attention(q, k, v, is_key).transpose(1, 2).flatten(2)
+        return attention(q, k, v, is_key=is_key).transpose(1, 2).flatten(2)
 
     states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
     for layer in encoder.layers[:-1]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.models.backbones.attention import attention
+from tastemaker.models.attention import attention
 from tastemaker.models.backbones.parts import Encoder
 
 TokenIds = Sequence[int] | NDArray[np.int32]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from tastemaker.models.attention import attention
 from tastemaker.models.batching import by_length
 from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.policy.layers import Network, is_known, network_of, turn
@@ -192,7 +193,7 @@ def _attended(projected: Tensor, padded: _Padded, network: Network, turns: tuple
     found = []
     for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
         query, key, value = (x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group)
-        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        attended = attention(query, key, value, is_causal=True)
         found.append(attended.transpose(1, 2).reshape(rows * longest, -1))
     together = found[0] if len(found) == 1 else torch.cat(found)
     unpadded: Tensor = _apply(_Unpad, together, padded.back)

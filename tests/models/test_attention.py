@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tastemaker.models.backbones import attention as module
-from tastemaker.models.backbones.attention import attention
+from tastemaker.models import attention as module
+from tastemaker.models.attention import attention
 
 
 def _inputs(dtype: torch.dtype, queries: int = 5, keys: int = 5) -> list[torch.Tensor]:
@@ -14,8 +14,10 @@ def _inputs(dtype: torch.dtype, queries: int = 5, keys: int = 5) -> list[torch.T
     return list(tensors)
 
 
-def _attended(inputs: list[torch.Tensor], is_key: torch.Tensor | None) -> torch.Tensor:
-    return attention(*(x.view(2, -1, 3, 8).transpose(1, 2) for x in inputs), is_key)
+def _attended(
+    inputs: list[torch.Tensor], is_key: torch.Tensor | None = None, *, is_causal: bool = False
+) -> torch.Tensor:
+    return attention(*(x.view(2, -1, 3, 8).transpose(1, 2) for x in inputs), is_key=is_key, is_causal=is_causal)
 
 
 @pytest.fixture
@@ -36,6 +38,16 @@ def test_products_are_attention_by_its_formula(queries: int, padded: bool) -> No
     weights = weights if is_key is None else weights * is_key
     expected = torch.einsum("bhqk,bhkd->bhqd", weights / weights.sum(-1, keepdim=True), v)
     torch.testing.assert_close(_attended(inputs, is_key), expected)
+
+
+@pytest.mark.usefixtures("products")
+def test_a_causal_query_sees_nothing_behind_its_place() -> None:
+    inputs = _inputs(torch.float64)
+    causal = _attended(inputs, is_causal=True)
+    for place in range(5):
+        query, *others = inputs
+        up_to_here = [query[:, place : place + 1], *(x[:, : place + 1] for x in others)]
+        torch.testing.assert_close(causal[:, :, place], _attended(up_to_here)[:, :, 0])
 
 
 @pytest.mark.usefixtures("products")
