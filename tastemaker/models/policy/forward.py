@@ -24,7 +24,7 @@ from tastemaker.models.loading import quiet_transformers
 from tastemaker.models.policy.layers import Network, is_known, network_of, turn
 
 _MOST_PADDING = 0.1
-_WORTH_A_GROUP = 8192  # pairs of places: what attention looks at in the time that one more group takes
+_WORTH_A_GROUP = 4096  # pairs of places: what attention looks at in the time that one more group takes
 _HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
 
 
