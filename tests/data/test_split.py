@@ -244,7 +244,7 @@ def test_a_pool_that_connects_less_than_half_is_drawn_by_its_texts_too() -> None
     found = [*pooled(90, texts=60, of=3), *TEXTS[:50], *(Label(f"other {i}", True) for i in range(60))]
     for seed in range(20):
         train, test = split_for_a_fit(found, most=20, seed=seed)
-        assert 0 < len(test) <= 24
+        assert 0 < len(test) <= 30, "a tenth, and what the last text drawn belongs to"
         assert len([j for j in train if isinstance(j, Ranking)]) >= 66
 
 
