@@ -267,10 +267,14 @@ class _HeadNats(torch.autograd.Function):
         is_exact = by_weight.dtype == weight.dtype
         for start in range(0, len(hidden), _HEAD_ROWS):
             rows, wanted = hidden[start : start + _HEAD_ROWS], targets[start : start + _HEAD_ROWS, None]
-            log_probs = torch.log_softmax(rows @ weight.T, 1, dtype=total.dtype)
-            total -= log_probs.gather(1, wanted).sum()
+            logits = rows @ weight.T
+            chances = torch.softmax(logits, 1, dtype=total.dtype)
+            below = logits.gather(1, wanted).to(total.dtype) - logits.amax(1, keepdim=True).to(total.dtype)
+            total -= (
+                below + chances.amax(1, keepdim=True).log()
+            ).sum()  # a small chance may have become 0, the largest not
             if learns:
-                slopes = log_probs.exp_().scatter_add_(1, wanted, log_probs.new_full((1, 1), -1.0).expand_as(wanted))
+                slopes = chances.scatter_add_(1, wanted, chances.new_full((1, 1), -1.0).expand_as(wanted))
                 slopes = slopes.to(hidden.dtype)
                 torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
                 if is_exact:
