@@ -16,9 +16,10 @@ switched off. Ours is `TextDescent` as `pretrain` runs it, without evaluations. 
 Both are then measured on the same held-out documents. The peer runs first, then ours, `--rounds` times; medians.
 --shares: ours also reads only so much of the documents, with a schedule as short, so that the seconds until it knows as
 much as the peer are measured and not guessed (`equal_loss_ratio`: the peer's seconds over those of the smallest share
-that reaches its loss). --larger: ours also takes steps so many times as large, at a rate that grows with the root, so that
-what it learns more from a token is given for speed (`equal_loss_tokens_ratio`: the best tokens a second over the
-peer's, all documents read, among the runs that reach its loss). The last line is one JSON object.
+that reaches its loss).
+--larger: ours also takes steps so many times as large, at a rate that grows with the root, so that what it learns more
+from a token is given for speed (`equal_loss_tokens_ratio`: the best tokens a second over the peer's, all documents
+read, among the runs that reach its loss). The last line is one JSON object.
 """
 
 import argparse

@@ -270,9 +270,7 @@ class _HeadNats(torch.autograd.Function):
             logits = rows @ weight.T
             chances = torch.softmax(logits, 1, dtype=total.dtype)
             below = logits.gather(1, wanted).to(total.dtype) - logits.amax(1, keepdim=True).to(total.dtype)
-            total -= (
-                below + chances.amax(1, keepdim=True).log()
-            ).sum()  # a small chance may have become 0, the largest not
+            total -= (below + chances.amax(1, keepdim=True).log()).sum()  # a small chance may be 0, the largest is not
             if learns:
                 slopes = chances.scatter_add_(1, wanted, chances.new_full((1, 1), -1.0).expand_as(wanted))
                 slopes = slopes.to(hidden.dtype)
