@@ -3,12 +3,14 @@
     python benchmarks/playground_judgements.py                          # 2,000 judgements of each kind, three seeds
     python benchmarks/playground_judgements.py --count-by texts         # as many judged texts of each kind instead
     python benchmarks/playground_judgements.py --pool 2000              # as many, all of the same 2,000 texts
+    python benchmarks/playground_judgements.py --kinds mixed --parts    # … and each kind of the mixture by itself
     python benchmarks/playground_judgements.py --troubled               # careless and reversed judges
     python benchmarks/playground_judgements.py --backbone linear        # a few minutes
 
 Kendall's τ of the score with gold, on 500 unseen texts. A judgement about several texts says more than one about one
 text, and costs its judge more: `--count-by texts` gives every kind the same number of judged texts, and `--pool` the
 same number of judgements of the same texts, each of which is judged again and again by kinds that take several.
+`--parts` also fits the mixture's judgements of each kind alone, a fifth of them: what do the others add?
 
 `--troubled`: 20 judges, of whom 30 % answer at random and 10 % upside down. τ with the same 20 names as careful judges
 (clean), with reliabilities learned, and with everybody believed alike; and what was found of each sort of judge. The
@@ -83,7 +85,21 @@ def _plain(given: argparse.Namespace) -> dict[str, Any]:
             taus.append(Unseen(given.unseen, seed).tau(_fitted(given, found, seed), found))
             print(f"{kind}, seed {seed}: {len(found)} judgements of {texts} texts, τ {taus[-1]:.4f}", file=sys.stderr)
         line[kind] = {"judgements": len(found), "texts": texts, "kendall_tau": spread(taus)}
+        if kind == "mixed" and given.parts:
+            line[kind]["parts"] = _parts(given)
     return line
+
+
+def _parts(given: argparse.Namespace) -> dict[str, Any]:
+    """Return τ of the mixture's judgements of each kind alone."""
+    taus: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for seed in given.seeds:
+        found = said(given, "mixed", CAREFUL_JUDGES, seed)
+        for kind, own in taus.items():
+            part = [judgement for judgement in found if type(judgement).__name__.lower() == kind]
+            own.append(Unseen(given.unseen, seed).tau(_fitted(given, part, seed), found))
+            print(f"{len(part)} of the mixture, {kind}, seed {seed}: τ {own[-1]:.4f}", file=sys.stderr)
+    return {kind: spread(own) for kind, own in taus.items()}
 
 
 def _troubled(given: argparse.Namespace) -> dict[str, Any]:
@@ -134,6 +150,7 @@ def main() -> None:
     )
     options.add_argument("--answers", type=int, nargs=2, default=(3, 6), help="the fewest and most of a ranking")
     options.add_argument("--unseen", type=int, default=500)
+    options.add_argument("--parts", action="store_true", help="with mixed: also each kind of the mixture by itself")
     options.add_argument("--troubled", action="store_true")
     options.add_argument("--judges", type=int, default=20, help="with --troubled: how many")
     options.add_argument("--careless", type=float, default=0.3)
