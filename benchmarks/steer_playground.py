@@ -33,9 +33,9 @@ ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 LINEAR = tm.Linear(repeats=True, strength=0.01)
 SETTINGS: dict[str, tuple[int, float]] = {
-    "reinforce": (260, 1.2e-3),
+    "reinforce": (250, 1.35e-3),
     "a2c": (250, 1.4e-3),
-    "trpo": (60, 1e-3),
+    "trpo": (100, 1e-3),
     "ppo": (140, 1.2e-3),
     "rloo": (180, 1.4e-3),
     "grpo": (130, 9e-4),

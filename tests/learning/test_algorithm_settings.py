@@ -45,7 +45,7 @@ SETTINGS = [
     (
         TRPO(damping=0.01),
         {"most_kl": 0.1, "solves": 1, "damping": 5.0, "gamma": 0.5, "lam": 0.1, "critic_passes": 1}
-        | {"critic_minibatches": 1},
+        | {"critic_minibatches": 1, "fisher_share": 1.0},
     ),
 ]
 
@@ -75,6 +75,7 @@ def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None
         *((name, "samples", 1) for name in ("rloo", "grpo", "dpo", "winners")),
         *(("trpo", setting, 0) for setting in ("solves", "tries", "critic_passes", "critic_minibatches")),
         ("trpo", "damping", -0.1),
+        *(("trpo", "fisher_share", value) for value in (-0.1, 0.0, 1.1, math.nan)),
         ("dpo", "beta", 0.0),
         ("ppo", "value_clip", 0.0),
         *((name, "value_weight", -0.5) for name in ("reinforce", "a2c", "ppo")),

@@ -26,7 +26,16 @@ from tastemaker.maths.objectives import dpo
 
 ALL = [
     *(Reinforce(baseline=b) for b in ("none", "mean", "value")),
-    *(A2C(), TRPO(), PPO(), RLOO(), GRPO(samples=4), GRPO(samples=4, normalise="dr"), DPO(), Winners(samples=4)),
+    *(
+        A2C(),
+        TRPO(fisher_share=1.0),
+        PPO(),
+        RLOO(),
+        GRPO(samples=4),
+        GRPO(samples=4, normalise="dr"),
+        DPO(),
+        Winners(samples=4),
+    ),
 ]
 
 

@@ -52,6 +52,25 @@ def test_the_fisher_product_is_that_of_the_matrix(at_once: int, threads: int) ->
     torch.testing.assert_close(found, matrix, rtol=1e-6, atol=1e-8)
 
 
+def test_a_part_of_the_rows_stands_for_all_of_them() -> None:
+    """A fifth of the rows, each once, weighing what all weigh; another draw for another generator."""
+    table = Table(2, 3, seed=1)
+    experience = TRPO().credit(table, rollout_of(table))
+    rows, draws = len(experience.is_action), []
+    for share, count in ((0.2, round(0.2 * rows)), (1e-9, 1), (1.0, rows)):
+        stepper = stepper_of(table)
+        some = TRPO(fisher_share=share)._some(experience, stepper)
+        assert len(some.is_action) == count
+        assert float(some.weights.sum()) == pytest.approx(float(experience.weights.sum()))
+        assert torch.equal(some.weights > 0, some.is_action)
+    for seed in (0, 0, 1):
+        stepper = stepper_of(table)
+        stepper.generator.manual_seed(seed)
+        draws.append(TRPO(fisher_share=0.5)._some(experience, stepper).log_probs)
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
 def moved_by(table: Table, algorithm: TRPO, rollout: Any) -> tuple[dict[str, float], float]:
     """What an update measured, and how far it moved the policy: the mean k3 of the actions."""
     found = algorithm.update(table, algorithm.credit(table, rollout), stepper_of(table))
@@ -73,7 +92,7 @@ def test_the_step_is_the_largest_of_the_quadratic_model() -> None:
     """Without damping a small step reaches δ at once, and is along the natural gradient F⁻¹g."""
     table = Table(1, 3, seed=2)
     rollout = rollout_of(table)
-    algorithm = TRPO(most_kl=1e-6, damping=1e-9)
+    algorithm = TRPO(most_kl=1e-6, damping=1e-9, fisher_share=1.0)
     before = table.logits.detach().clone()
     experience = algorithm.credit(table, rollout)
     chosen = rollout.did.actions[rollout.is_action]
