@@ -35,7 +35,7 @@ LINEAR = tm.Linear(repeats=True, strength=0.01)
 SETTINGS: dict[str, tuple[int, float]] = {
     "reinforce": (250, 1.35e-3),
     "a2c": (250, 1.4e-3),
-    "trpo": (100, 1e-3),
+    "trpo": (60, 1e-3),
     "ppo": (140, 1.2e-3),
     "rloo": (180, 1.4e-3),
     "grpo": (130, 9e-4),

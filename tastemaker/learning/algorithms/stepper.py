@@ -66,12 +66,8 @@ class Stepper:
         change; None: all. Raises NotFinite, with nothing changed, where the cost or its gradient is no number.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        found = self.gradients(experience, objective, share=share)
+        found = self.gradients(experience, objective, share=share, train=train)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if train is not None:
-            kept = {id(p) for p in train}
-            for parameter in parameters:
-                parameter.grad = parameter.grad if id(parameter) in kept else None
         norm = float(nn.utils.clip_grad_norm_(parameters, self.clip))
         if not (math.isfinite(norm) and math.isfinite(found["cost"])):
             raise NotFinite(f"the loss is {found['cost']} and the gradient norm {norm}. Try a lower --lr.")
@@ -81,11 +77,20 @@ class Stepper:
         return found | {"gradient_norm": norm}
 
     def gradients(
-        self, experience: E, objective: Callable[[E, Evaluation], Costs], *, share: float = 1.0
+        self,
+        experience: E,
+        objective: Callable[[E, Evaluation], Costs],
+        *,
+        share: float = 1.0,
+        train: Sequence[nn.Parameter] | None = None,
     ) -> dict[str, float]:
-        """Add up the gradients of an objective over parts of the rows; return its cost and what it measured."""
+        """Add up the gradients of an objective over parts of the rows; return its cost and what it measured.
+
+        train: parameters whose gradients are wanted; None: all.
+        """
         sums: dict[str, float] = {}
-        parameters = [p for p in (*self.actor.policy_parameters(), *self.actor.critic_parameters()) if p.requires_grad]
+        every = (*self.actor.policy_parameters(), *self.actor.critic_parameters()) if train is None else train
+        parameters = [p for p in every if p.requires_grad]
         how = partial(self._taught, objective, parameters, share, learns=torch.is_grad_enabled())
         for gradients, found in side_by_side([partial(how, p) for p in self.parts(experience)], self.actor.threads):
             for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -35,8 +35,8 @@ class TRPO:
     """Trust region policy optimisation.
 
     most_kl: δ, nats an action. solves: conjugate gradient iterations. damping: added to the Fisher matrix's diagonal.
-    tries: of the line search. fisher_share: of the rows, drawn at random, that F is measured on. critic_passes, critic_minibatches: how the critic learns, by the optimiser. lr: the
-    critic's. gamma, lam: as in A2C.
+    tries: of the line search. fisher_share: of the rows, drawn at random, that F is measured on. critic_passes,
+    critic_minibatches: how the critic learns, by the optimiser. lr: the critic's. gamma, lam: as in A2C.
     """
 
     name: ClassVar[str] = "trpo"
