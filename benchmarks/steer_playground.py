@@ -32,16 +32,17 @@ from tastemaker.learning.algorithms import algorithm_named
 ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 LINEAR = tm.Linear(repeats=True, strength=0.01)
-SETTINGS: dict[str, tuple[int, float]] = {
-    "reinforce": (250, 1.35e-3),
-    "a2c": (250, 1.4e-3),
-    "trpo": (60, 1e-3),
-    "ppo": (140, 1.2e-3),
-    "rloo": (180, 1.4e-3),
-    "grpo": (130, 9e-4),
-    "dpo": (100, 3e-4),
+SETTINGS: dict[str, tuple[int, dict[str, float | bool]]] = {
+    "reinforce": (250, {"lr": 1.4e-3, "whiten": True}),
+    "a2c": (250, {"lr": 1.4e-3}),
+    "trpo": (60, {"lr": 1e-3}),
+    "ppo": (140, {"lr": 1.2e-3}),
+    "rloo": (180, {"lr": 1.4e-3}),
+    "grpo": (130, {"lr": 9e-4}),
+    "dpo": (100, {"lr": 3e-4}),
+    "winners": (100, {"lr": 1e-3}),
 }
-"""Steps, and the learning rate (TRPO's is its critic's)."""
+"""Steps, and what is not as it comes: the learning rate (TRPO's is its critic's), and what keeps texts apart."""
 RANKED = 20
 """Texts in a judgement."""
 
@@ -69,15 +70,15 @@ def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
 
 
 def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, seed: int) -> dict[str, Any]:
-    steps, lr = SETTINGS[name]
-    steps = given.steps or steps
+    steps, settings = SETTINGS[name]
+    steps, settings = given.steps or steps, settings | ({"lr": given.lr} if given.lr else {})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         started = time.perf_counter()
         found = tm.steer(
             policy,
             tastes[0],
-            algorithm=algorithm_named(name, lr=given.lr or lr),
+            algorithm=algorithm_named(name, **settings),
             held_out=tastes[1],
             gold="gold",
             caution=given.caution,
