@@ -34,7 +34,7 @@ SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 LINEAR = tm.Linear(repeats=True, strength=0.01)
 SETTINGS: dict[str, tuple[int, dict[str, float | bool]]] = {
     "reinforce": (250, {"lr": 1.4e-3, "whiten": True}),
-    "a2c": (220, {"lr": 1.5e-3}),
+    "a2c": (250, {"lr": 1.4e-3}),
     "trpo": (60, {"lr": 1e-3}),
     "ppo": (140, {"lr": 1.2e-3}),
     "rloo": (180, {"lr": 1.4e-3}),
