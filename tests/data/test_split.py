@@ -242,9 +242,10 @@ def test_of_a_pool_a_share_is_a_share_of_the_judgements() -> None:
 def test_a_pool_that_connects_less_than_half_is_drawn_by_its_texts_too() -> None:
     """As one group it would be held out whole by one seed and by another not at all."""
     found = [*pooled(90, texts=60, of=3), *TEXTS[:50], *(Label(f"other {i}", True) for i in range(60))]
+    most_of_a_text = max(sum(f"t{i}" in judgement.texts for judgement in found) for i in range(60))
     for seed in range(20):
         train, test = split_for_a_fit(found, most=20, seed=seed)
-        assert 0 < len(test) <= 30, "a tenth, and what the last text drawn belongs to"
+        assert 0 < len(test) < len(found) / 10 + most_of_a_text, "a tenth, and what the last text drawn belongs to"
         assert len([j for j in train if isinstance(j, Ranking)]) >= 66
 
 
