@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import logging as hub_logging
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from tastemaker.errors import ModelError, UsageError
+
+_ALIGNED = 64  # bytes
 
 
 @contextmanager
@@ -53,3 +56,14 @@ def set_dropout(config: Any, dropout: float) -> None:
     for name, value in config.to_dict().items():
         if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
             setattr(config, name, dropout)
+
+
+def align(module: nn.Module) -> None:
+    """Move every weight that a file's reader left at an odd address to memory of its own; ties stay.
+
+    Products of float32 sum in another order there, so that a reloaded model would differ in the last digits from the
+    one that was saved. torch's own memory begins at multiples of 64 bytes.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.data_ptr() % _ALIGNED:
+            tensor.data = tensor.detach().clone()

@@ -28,7 +28,7 @@ from tastemaker.models.backbones.parts import Encoder, parts_of
 from tastemaker.models.backbones.reading import Cut, Encoded, encode_texts, rendered, set_cut
 from tastemaker.models.backbones.together import scores_together
 from tastemaker.models.batching import Batch, by_length, collate
-from tastemaker.models.loading import quiet_transformers
+from tastemaker.models.loading import align, quiet_transformers
 from tastemaker.models.precision import ScoringWish, choose_scoring_precision
 from tastemaker.models.scores import Scores
 from tastemaker.models.template import CHAT, TEMPLATE, joined
@@ -95,6 +95,7 @@ class Network:
         network._ranges = read_ranges(ranges) if ranges.exists() else None
         if (heads := Path(folder) / _HEADS).exists():
             put_heads(network.module, load_file(heads))
+            align(network.module)
         return network
 
     def save(self, folder: Path | str) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from tastemaker.errors import MissingExtra, ModelError, UsageError
-from tastemaker.models.loading import is_path, one_line_errors, quiet_transformers, set_dropout
+from tastemaker.models.loading import align, is_path, one_line_errors, quiet_transformers, set_dropout
 
 DEFAULT_MAX_LENGTH = 512
 HOLDS_HEADS = "holds_heads"
@@ -51,6 +51,7 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
         )
         make_ready(module, tokenizer, source)
         draw_head(head_of(module))
+        align(module)
     return module, tokenizer
 
 
@@ -69,6 +70,7 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
             f"{folder}: the weights lack {', '.join(missing[:3])}: a head that was never trained cannot score. "
             "Give a folder that `fit --out` wrote."
         )
+    align(module)
     return module, tokenizer
 
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from tastemaker.errors import ModelError
-from tastemaker.models.loading import is_path, one_line_errors, quiet_transformers, set_dropout
+from tastemaker.models.loading import align, is_path, one_line_errors, quiet_transformers, set_dropout
 from tastemaker.models.policy.gpt import END
 
 _NO_LIMIT = 10**6  # networks without learned positions and tokenizers without a limit
@@ -48,6 +48,7 @@ def open_causal(source: str | Path) -> Opened:
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(f"{name}: the weights lack {', '.join(missing[:3])}, so it is no whole language model.")
+    align(module)
     opened = Opened(module.eval(), tokenizer)
     _give_end_token(opened)
     return opened
