@@ -52,7 +52,9 @@ def test_reloaded_it_gives_the_same_number_in_any_company(saved: Path) -> None:
 
 def test_another_process_gives_the_same_number(saved: Path) -> None:
     # as many threads as here: one that has less to do sums in another order, and a head that learned little shows it
-    asked = f"torch.set_num_threads({torch.get_num_threads()}); print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
+    asked = (
+        f"torch.set_num_threads({torch.get_num_threads()}); print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
+    )
     code = f"import torch, tastemaker as tm; {asked}"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(found.stdout) == pytest.approx(tm.load(saved).score(TEXTS[0]), abs=1e-6)
