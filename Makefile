@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# a process for each core, with one thread each
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test test-fast check format bench lock clean
@@ -19,10 +21,10 @@ demo: install  ## the main job on the built-in playground: data, two models, sco
 	$(BIN)/tastemaker demo --out demo
 
 test: install  ## every test but those for a GPU or for peers
-	$(BIN)/python -m pytest -m "not gpu and not peers"
+	$(PYTEST) -m "not gpu and not peers"
 
 test-fast: install  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not gpu and not peers"
+	$(PYTEST) -m "not slow and not gpu and not peers"
 
 check: install  ## format, lint, types, architecture
 	$(BIN)/ruff format --check .

@@ -144,7 +144,8 @@ def main() -> None:
         "ours" if share == 1 else f"ours, {share:g}": partial(_ours, share=share)
         for share in sorted({1.0, *given.shares})
     }
-    runs |= {f"ours, steps of {larger:g}": partial(_ours, larger=larger) for larger in given.larger}
+    whole = {f"ours, steps of {larger:g}": partial(_ours, larger=larger) for larger in given.larger}
+    runs |= whole
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     losses: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +163,7 @@ def main() -> None:
     took = {name: statistics.median(found) for name, found in seconds.items()}
     speeds = {name: tokens / took[name] for name in ("trainer", "ours")}
     equal = {name: took[name] for name in runs if name != "trainer" and losses[name] <= losses["trainer"]}
-    whole = [seconds for name, seconds in equal.items() if name == "ours" or "steps of" in name]
+    every_token = [took[name] for name in equal if name in {"ours", *whole}]
     found = {
         "benchmark": "pretrain_speed",
         "size": given.size,
@@ -177,7 +178,7 @@ def main() -> None:
         "trainer_held_out_loss": round(losses["trainer"], 4),
         "runs": {name: {"seconds": round(took[name], 1), "held_out_loss": round(losses[name], 4)} for name in runs},
         "equal_loss_ratio": round(took["trainer"] / min(equal.values()), 2) if equal else None,
-        "equal_loss_tokens_ratio": round(took["trainer"] / min(whole), 2) if whole else None,
+        "equal_loss_tokens_ratio": round(took["trainer"] / min(every_token), 2) if every_token else None,
     }
     sys.stdout.write(json.dumps(found) + "\n")
 

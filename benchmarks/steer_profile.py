@@ -10,7 +10,7 @@ while it runs; time belongs to the innermost wrapped one:
 
     sampling                   Policy.complete: prompts to tokens, the decoding loop, tokens to texts
     reward                     the reward's scores
-    forward of policy, …       the network's forward pass, by who asks: the policy, its critic, the reference
+    forward of policy, …       the network's forward pass, by who asks: the policy, the reference
     log-probabilities of …     softmax, entropy and value head behind it, and rows of tokens as the network reads them
     backward                   the backward pass of all of these and of the objective
     optimiser                  clipping the gradient and AdamW's step
@@ -53,7 +53,7 @@ from tastemaker.models.backbones.linear import LinearBackbone
 from tastemaker.models.policy.policy import Completion, Policy
 from tastemaker.models.policy.writing import Writing
 
-ROLES = {"evaluate": "policy", "expected": "critic", "log_probs": "reference"}
+ROLES = {"evaluate": "policy", "log_probs": "reference"}
 """Who asks for a forward pass, by the method of `TextActor` that it stands in."""
 BEHIND = "log-probabilities of "
 

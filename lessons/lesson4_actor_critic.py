@@ -2,7 +2,8 @@
 
 Changed: `gather` takes `STEPS` steps in each of the `ROWS` (there were `EPISODES`), wherever episodes begin and end, so
 `Rollout` says where; `gae` replaces `returns`, with `LAMBDA`; `learn`, `evaluate` and `train` follow; `GAMMA` < 1,
-for without an end in sight V would grow without bound; `CRITIC_STEPS` are fewer, as rollouts come more often.
+for without an end in sight V would grow without bound; `CRITIC_STEPS` are fewer, as rollouts come more often. Older
+policies played some of the 32 recent episodes, so once those are good, `evaluate` says whether the policy left is.
 Why: after T steps V(s_T) says what the rest is worth, so the policy learns many times an episode, not once. λ weighs
 the critic (little variance, but biased while V is wrong) against rewards seen (no bias, much variance).
 Paper: Mnih et al. 2016, "Asynchronous methods for deep reinforcement learning"; Schulman et al. 2016, "High-dimensional
@@ -119,8 +120,8 @@ def train(seed: int) -> dict[str, float]:
     while mean_return < SOLVED and steps < MOST_STEPS:
         rollout = gather(env, policy, s, ended, STEPS)
         s, ended = rollout.s[:, -1], rollout.ended[:, -1]
-        mean_return = sum(env.return_queue) / ROWS  # of the last 32 episodes that ended
-        if mean_return < SOLVED or (mean_return := evaluate(policy)) < SOLVED:  # older policies played those as well
+        mean_return = evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
+        if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
         rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 20 == 0:

@@ -29,6 +29,6 @@ def neox(turned: float = 1.0, **settings: Any) -> Any:
     return GPTNeoXForCausalLM(GPTNeoXConfig(**size, rope_parameters=turns, **settings))
 
 
-def llama() -> Any:
+def llama(**settings: Any) -> Any:
     """Return a Llama whose heads share keys and values by twos."""
-    return LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, num_key_value_heads=2))
+    return LlamaForCausalLM(LlamaConfig(**SMALL | settings, intermediate_size=48, num_key_value_heads=2))

@@ -14,6 +14,14 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 settings.register_profile("tastemaker", deadline=None)
 settings.load_profile("tastemaker")
 
+
+def pytest_runtest_setup() -> None:
+    """Draw the same whatever ran before, also where a test or a fixture draws without a seed of its own."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

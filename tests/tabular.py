@@ -32,7 +32,7 @@ class Chosen:
 
 
 class Table:
-    """Logits [S, A] and values [S]; the critic expects `follows` of what comes behind a row that was cut."""
+    """Logits [S, A] and values [S]; the critic expects nothing of what comes behind a row that was cut."""
 
     def __init__(self, states: int = 1, actions: int = 2, *, seed: int | None = None) -> None:
         generator = torch.Generator().manual_seed(seed or 0)
@@ -40,7 +40,6 @@ class Table:
         drawn = torch.zeros(shape) if seed is None else torch.randn(shape, generator=generator)
         values = torch.zeros(states) if seed is None else torch.randn(states, generator=generator)
         self.logits, self.values = nn.Parameter(drawn.double()), nn.Parameter(values.double())
-        self.follows = 0.0
         self.has_critic = True
         self.threads = 1
 
@@ -50,9 +49,9 @@ class Table:
         found = (log_probs, -(every.exp() * every).sum(-1), self.values[did.states])
         return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in found))
 
-    def expected(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        values = self.evaluate(rollout.did, rollout.is_action).values.detach()
-        return values, torch.full_like(values[:, 0], self.follows)
+    def expected(self, did: Chosen, is_action: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.evaluate(did, is_action).values.detach()
+        return values, torch.zeros_like(values[:, 0])
 
     def policy_parameters(self) -> list[nn.Parameter]:
         return [self.logits]
@@ -74,6 +73,7 @@ def rollout_of(table: Table, *, seed: int = 1, samples: int = 4, whole: bool = F
     did = Chosen(*(torch.randint(n, shape, generator=generator) for n in (states, actions)), whole)
     is_action = torch.arange(shape[1]) < torch.tensor(LENGTHS)[:, None]
     now = table.evaluate(did, is_action).log_probs.detach()
+    values, after = table.expected(did, is_action)
     return Rollout(
         did=did,
         is_action=is_action,
@@ -82,6 +82,8 @@ def rollout_of(table: Table, *, seed: int = 1, samples: int = 4, whole: bool = F
         rewards=torch.randn(shape, generator=generator).double().where(is_action, torch.zeros_like(now)),
         terminated=torch.ones(len(LENGTHS), dtype=torch.bool),
         groups=torch.arange(len(LENGTHS)) // samples,
+        values=values,
+        after=after,
     )
 
 

@@ -140,7 +140,7 @@ def test_a_steering_step_is_taken_apart(gpt: str) -> None:
     found = _run("steer_profile.py", "--policy", gpt, *few, "--steps", "2", "--profiled", "1", "--rounds", "2")
     shares = found["shares"]
     assert sum(shares.values()) == pytest.approx(1, abs=0.001)
-    roles = ("policy", "critic", "reference")
+    roles = ("policy", "reference")
     passes = {f"{part} of {role}" for part in ("forward", "log-probabilities") for role in roles}
     assert set(shares) == passes | {"sampling", "reward", "backward", "optimiser", "other"}
     assert all(share > 0 for share in shares.values())

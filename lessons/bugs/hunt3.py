@@ -125,8 +125,8 @@ def train(seed: int) -> dict[str, float]:
     while mean_return < SOLVED and steps < MOST_STEPS:
         rollout = gather(env, policy, s, ended, STEPS)
         s, ended = rollout.s[:, -1], rollout.ended[:, -1]
-        mean_return = sum(env.return_queue) / ROWS  # of the last 32 episodes that ended
-        if mean_return < SOLVED or (mean_return := evaluate(policy)) < SOLVED:  # older policies played those as well
+        mean_return = evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
+        if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
         rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 20 == 0:

@@ -53,7 +53,8 @@ def one_right() -> Rollout:
     ones = torch.ones(8, 1, dtype=torch.bool)
     did = Chosen(torch.zeros(8, 1, dtype=torch.int64), torch.eye(8, dtype=torch.int64)[2][:, None])
     logs = torch.full((8, 1), math.log(0.5))
-    return Rollout(did, ones, logs, logs, scores[:, None], ones[:, 0], torch.zeros(8, dtype=torch.int64))
+    zeros = torch.zeros(8, 1)
+    return Rollout(did, ones, logs, logs, scores[:, None], ones[:, 0], zeros[:, 0].long(), zeros, zeros[:, 0])
 
 
 def test_ppos_first_pass_is_a2c() -> None:
@@ -108,8 +109,7 @@ def test_what_follows_a_row_counts_where_it_was_cut_alone(algorithm: Any) -> Non
     actor = table()
     rollout = replace(rollout_of(actor), terminated=torch.tensor([True] * 7 + [False]))
     without = algorithm.credit(actor, rollout)
-    actor.follows = 10.0
-    found = algorithm.credit(actor, rollout)
+    found = algorithm.credit(actor, replace(rollout, after=torch.full((8,), 10.0)))
     torch.testing.assert_close(found.returns[:7], without.returns[:7])
     assert float(found.returns[7, 1] - without.returns[7, 1]) == pytest.approx(10)
 
@@ -122,7 +122,8 @@ def test_reinforces_baselines() -> None:
     zeros = torch.zeros(2, 2)
     rewards = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
     did = Chosen(zeros.long(), zeros.long())
-    rollout = Rollout(did, is_action, zeros, zeros, rewards, torch.tensor([True, True]), torch.arange(2))
+    foreseen = actor.expected(did, is_action)
+    rollout = Rollout(did, is_action, zeros, zeros, rewards, torch.tensor([True, True]), torch.arange(2), *foreseen)
     wanted = {"none": [1, 1, 3], "mean": [-2 / 3, -2 / 3, 4 / 3], "value": [-1, -1, 1]}
     for baseline, expected in wanted.items():
         found = Reinforce(baseline=baseline).credit(actor, rollout)  # type: ignore[arg-type]
@@ -225,7 +226,7 @@ def wider(rollout: Rollout) -> Rollout:
         return torch.cat([x, torch.full((len(x), 2), fill, dtype=x.dtype)], 1)
 
     did = replace(rollout.did, states=more(rollout.did.states, 2), actions=more(rollout.did.actions, 1))
-    padded = {name: more(getattr(rollout, name), 0.0) for name in ("log_probs", "reference")}
+    padded = {name: more(getattr(rollout, name), 0.0) for name in ("log_probs", "reference", "values")}
     return replace(
         rollout, did=did, is_action=more(rollout.is_action, False), rewards=more(rollout.rewards, 77.0), **padded
     )

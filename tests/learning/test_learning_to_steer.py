@@ -37,8 +37,9 @@ def gathered(table: Table, count: int, samples: int, price: float, generator: to
     reference = torch.full_like(log_probs, math.log(0.5))
     rewards = (answers == 0).double() - price * (log_probs - reference)
     ones = torch.ones(count, dtype=torch.bool)
-    did = Chosen(torch.zeros_like(answers), answers)
-    return Rollout(did, ones[:, None], log_probs, reference, rewards, ones, torch.arange(count) // samples)
+    did, groups = Chosen(torch.zeros_like(answers), answers), torch.arange(count) // samples
+    foreseen = table.expected(did, ones[:, None])
+    return Rollout(did, ones[:, None], log_probs, reference, rewards, ones, groups, *foreseen)
 
 
 def settled(algorithm: Any, drift: Drift, *, steps: int = 160, count: int = 512) -> float:

@@ -81,4 +81,7 @@ def letters() -> Policy:
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END)
     config = GPT2Config(vocab_size=5, n_positions=8, n_embd=32, n_layer=1, n_head=2, eos_token_id=4, bos_token_id=4)
-    return Policy(_stirred(GPT2LMHeadModel(config), 2, 0.3), tokenizer)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = GPT2LMHeadModel(config)
+    return Policy(_stirred(module, 2, 0.3), tokenizer)

@@ -43,9 +43,10 @@ def modules(stirred) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def alone(module: Any, rows: list[list[int]]) -> Tensor:
-    """The next token's logits of each row, from a pass over that row and nothing else."""
-    return torch.cat([module(input_ids=torch.tensor([row]), use_cache=False).logits[:, -1] for row in rows])
+def alone(module: Any, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """The next token's logits and hidden state of each row, from a pass over that row and nothing else."""
+    every = [module(input_ids=torch.tensor([row]), use_cache=False, output_hidden_states=True) for row in rows]
+    return torch.cat([out.logits[:, -1] for out in every]), torch.cat([out.hidden_states[-1][:, -1] for out in every])
 
 
 def drawn(rows: int, step: int) -> list[int]:
@@ -60,26 +61,28 @@ def walk(decoder: Any, module: Any, prompts: list[list[int]], copies: list[int],
     found = decoder.read(prompts, copies, steps)
     leaving = {3: [0, 2, 3, 5], 6: [1, 2]}
     for step in range(steps):
-        assert torch.allclose(found, alone(module, rows), atol=2e-5), f"step {step}"
+        logits, hidden = alone(module, rows)
+        assert torch.allclose(found, logits, atol=2e-5), f"step {step}"
+        assert torch.allclose(decoder.hidden, hidden, atol=2e-5), f"step {step}"
         if step in leaving:
             decoder.keep(torch.tensor(leaving[step]))
             rows = [rows[i] for i in leaving[step]]
         tokens = drawn(len(rows), step)
         found = decoder.step(torch.tensor(tokens))
         rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
-    assert torch.allclose(found, alone(module, rows), atol=2e-5)
+    assert torch.allclose(found, alone(module, rows)[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_step_gives_the_logits_of_a_full_pass(modules, family, prompts):
+def test_every_step_gives_the_logits_and_hidden_states_of_a_full_pass(modules, family, prompts):
     module = modules[family]
-    walk(decoder_for(module, 0), module, prompts, [2, 1, 3], 10)
+    walk(decoder_for(module, 0, keeps_hidden=True), module, prompts, [2, 1, 3], 10)
 
 
 @pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
 def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
-    walk(AnyDecoder(modules["gpt2-new"], 0), modules["gpt2-new"], prompts, [2, 1, 3], 10)
+    walk(AnyDecoder(modules["gpt2-new"], 0, keeps_hidden=True), modules["gpt2-new"], prompts, [2, 1, 3], 10)
 
 
 def test_our_own_pass_is_for_two_architectures_alone(modules):
@@ -111,5 +114,5 @@ def test_rows_that_ended_may_stay_beyond_the_last_place(modules, family):
         tokens = drawn(2, step)
         found = decoder.step(torch.tensor(tokens))
         rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
-        assert torch.allclose(found[1], alone(module, rows[1:])[0], atol=2e-5)
+        assert torch.allclose(found[1], alone(module, rows[1:])[0][0], atol=2e-5)
     assert len(rows[1]) == 24

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from architectures import llama
 from scipy.stats import chisquare
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from tastemaker.errors import UsageError
-from tastemaker.models.policy.policy import Policy
+from tastemaker.models.policy.policy import Completion, Policy
 from tastemaker.models.policy.reading import Reader
 from tastemaker.models.policy.sampling import Sampling, uniforms
 from tastemaker.models.policy.writing import before_stop
@@ -63,6 +64,33 @@ def test_log_probs_are_those_that_a_full_pass_gives(policy, sampling):
     again = policy.log_probs([c.prompt for c in written], written, temperature=sampling.temperature)
     for completion, log_probs in zip(written, again, strict=True):
         assert completion.log_probs == pytest.approx(log_probs.tolist(), abs=1e-4)
+
+
+def full_values(policy: Policy, completion: Completion) -> list[float]:
+    """What the critic expects before each token, from a pass over the text alone."""
+    (prompt,), ids = policy.reader.prompts([completion.prompt]), list(completion.ids)
+    out = policy.module(torch.tensor([[*prompt, *ids]]), output_hidden_states=True)
+    values = policy.value_head(out.hidden_states[-1][0])
+    return values[len(prompt) - 1 : -1].tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["ours", "llama"])
+def test_values_are_what_the_critic_expects_of_a_full_pass(family, policy, tokenizer, stirred):
+    module = policy.module if family == "ours" else stirred(llama(vocab_size=len(tokenizer)))
+    plain = Policy(module, tokenizer)
+    critic = plain.with_value_head()
+    torch.nn.init.normal_(critic.value_head.linear.weight, generator=torch.Generator().manual_seed(0))
+    sampling = Sampling(0.7, max_tokens=12, top_k=50, stop=("e",))
+    whole = critic.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
+    assert len({len(c.ids) for c in whole}) > 1, "rows that end early are moved out"
+    for completion in whole:
+        assert completion.values == pytest.approx(full_values(critic, completion), abs=1e-4)
+    some = critic.complete(PROMPTS, samples=3, sampling=sampling, seed=1, most_rows=2)
+    assert [c.values for c in some] == [pytest.approx(c.values, abs=1e-4) for c in whole]
+    without = plain.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
+    assert [c.ids for c in without] == [c.ids for c in whole]
+    assert {c.values for c in without} == {()}
 
 
 def test_text_does_not_depend_on_how_rows_are_put_together(policy):

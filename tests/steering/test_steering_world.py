@@ -14,6 +14,7 @@ from tastemaker.learning.steering.rewards import TextReward
 from tastemaker.learning.steering.scale import Scale, Scaling
 from tastemaker.learning.steering.text import TextActor
 from tastemaker.learning.steering.world import TextWorld
+from tastemaker.models.policy.policy import Policy
 from tastemaker.models.policy.sampling import Sampling
 
 LETTERS = TextReward("letters", lambda c: float(len(c.text)))
@@ -55,6 +56,23 @@ def test_rewards_are_the_score_at_the_end_less_drift_all_along() -> None:
     assert rollout.terminated.all()
     assert rollout.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert found.texts == [c.text for c in found.completions]
+
+
+def critic() -> Policy:
+    policy = drawn(nano(), 1).with_value_head()
+    assert policy.value_head is not None
+    torch.nn.init.normal_(policy.value_head.linear.weight, generator=torch.Generator().manual_seed(3))
+    return policy
+
+
+def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
+    policy = critic()
+    rollout = world(policy=policy).gather(0, 0.25).rollout
+    now = TextActor(policy).evaluate(rollout.did, rollout.is_action)
+    torch.testing.assert_close(rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4)
+    assert rollout.values[rollout.is_action].abs().min() > 0
+    assert rollout.after.tolist() == [0] * 8, "a text that has ended is scored whole: nothing follows"
+    assert world().gather(0, 0.25).rollout.values.abs().max() == 0, "nobody expected anything"
 
 
 def test_in_the_loss_drift_is_not_in_the_reward() -> None:
@@ -128,11 +146,12 @@ def test_measuring_draws_by_numbers_of_its_own_and_prices_nothing() -> None:
 
 def test_a_rollouts_credit_does_not_depend_on_where_texts_are_cut_off() -> None:
     """Room for tokens that nobody wrote is padding."""
-    gathered = world().gather(0, 0.1)
-    rollout = gathered.rollout
-    wide = {n: torch.cat([getattr(rollout, n), torch.zeros(8, 3)], 1) for n in ("log_probs", "reference", "rewards")}
+    policy = critic()
+    rollout = world(policy=policy).gather(0, 0.1).rollout
+    padded = ("log_probs", "reference", "rewards", "values")
+    wide = {name: torch.cat([getattr(rollout, name), torch.zeros(8, 3)], 1) for name in padded}
     mask = torch.cat([rollout.is_action, torch.zeros(8, 3, dtype=torch.bool)], 1)
-    actor = TextActor(drawn(nano()).with_value_head())
+    actor = TextActor(policy)
     a, b = (PPO().credit(actor, r) for r in (rollout, replace(rollout, is_action=mask, **wide)))
     torch.testing.assert_close(b.advantages[:, :6], a.advantages)
     torch.testing.assert_close(b.returns[:, :6], a.returns)

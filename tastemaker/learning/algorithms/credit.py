@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from tastemaker.errors import UsageError
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout, ValuedExperience, per_action
 from tastemaker.learning.algorithms.stepper import Costs
 from tastemaker.maths.advantages import gae
@@ -12,12 +13,14 @@ from tastemaker.maths.masked import standardise
 from tastemaker.maths.objectives import value_error
 
 
-def foreseen(actor: Actor, rollout: Rollout, *, wanted: bool = True) -> tuple[Tensor, Tensor]:
-    """Return the critic's values [B, T] and that of what follows each row [B], 0 where nothing does; all 0 unwanted."""
-    if not wanted:
-        return torch.zeros_like(rollout.rewards), torch.zeros_like(rollout.rewards[:, 0])
-    values, after = actor.expected(rollout)
-    return values, torch.where(rollout.terminated, 0, after)
+def foreseen(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:
+    """Return the critic's values [B, T] and that of what follows each row [B], 0 where nothing does.
+
+    Raises UsageError for a policy without a critic.
+    """
+    if not actor.has_critic:
+        raise UsageError("this algorithm needs a critic, and the policy has none: policy.with_value_head().")
+    return rollout.values, torch.where(rollout.terminated, 0, rollout.after)
 
 
 def advantages_of(actor: Actor, rollout: Rollout, *, gamma: float, lam: float, whiten: bool) -> ValuedExperience:

@@ -47,8 +47,9 @@ class Rollout(Rows):
 
     is_action: bool [B, T]. log_probs, reference: of the actions when they were chosen, and under the reference (the
     same where there is none), float [B, T]. rewards: float [B, T]. terminated: bool [B], True where nothing follows the
-    row's last action, False where the row was cut and its value stands for the rest. groups: int64 [B], rows that
-    answer one prompt.
+    row's last action, False where the row was cut and what the critic expects stands for the rest. groups: int64 [B],
+    rows that answer one prompt. values: what the critic expected before each action, float [B, T], and after the last
+    one [B]; 0 where there is no critic.
     """
 
     did: Any
@@ -58,6 +59,8 @@ class Rollout(Rows):
     rewards: Tensor
     terminated: Tensor
     groups: Tensor
+    values: Tensor
+    after: Tensor
 
     @property
     def scores(self) -> Tensor:
@@ -129,10 +132,6 @@ class Actor(Protocol):
 
     def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
         """Return what the policy says now of what it `Did`, with gradients; 0 where `is_action` is False."""
-        ...
-
-    def expected(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Return the critic's values [B, T] and that of what follows each row's last action [B]; no gradients."""
         ...
 
     def policy_parameters(self) -> list[nn.Parameter]:

@@ -60,7 +60,8 @@ class Reinforce:
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return the returns to go, minus the baseline."""
-        values, after = foreseen(actor, rollout, wanted=self.needs_critic)
+        nothing = torch.zeros_like(rollout.values), torch.zeros_like(rollout.after)
+        values, after = foreseen(actor, rollout) if self.needs_critic else nothing
         returns = returns_to_go(rollout.rewards, rollout.is_action, self.gamma, after)
         expected = {"none": torch.zeros_like(values), "value": values}.get(self.baseline)
         if expected is None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tastemaker.learning.algorithms.experience import Evaluation, Rollout, Rows
+from tastemaker.learning.algorithms.experience import Evaluation, Rows
 from tastemaker.learning.control.actions import Actions
 
 
@@ -88,11 +88,11 @@ class PlayingActor:
         return Evaluation(*(torch.where(is_action, found, 0) for found in (log_probs, entropy, values)))
 
     @torch.no_grad()
-    def expected(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+    def expected(self, did: Steps, is_action: Tensor) -> tuple[Tensor, Tensor]:
         """Return the critic's values [B, T], and of what was seen after each row [B]."""
         critic = self.networks.critic
-        values = critic(rollout.did.observations)[..., 0]
-        return torch.where(rollout.is_action, values, 0), critic(rollout.did.after)[..., 0]
+        values = critic(did.observations)[..., 0]
+        return torch.where(is_action, values, 0), critic(did.after)[..., 0]
 
     @torch.no_grad()
     def log_probs(self, did: Any, is_action: Tensor) -> Tensor:

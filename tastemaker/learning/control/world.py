@@ -102,9 +102,10 @@ class World:
         did, is_action, rewards, terminated = table.rows()
         rewards = self._scaled(rewards, table)
         log_probs = self.player.actor.log_probs(did, is_action)
+        values, after = self.player.actor.expected(did, is_action)
         self.player.shown.see(raw[:-1][~table.is_idle])
         groups = torch.arange(len(terminated))
-        rollout = Rollout(did, is_action, log_probs, log_probs, rewards, terminated, groups)
+        rollout = Rollout(did, is_action, log_probs, log_probs, rewards, terminated, groups, values, after)
         return Gathered(rollout, int(is_action.sum()), returns, lengths)
 
     def _played(self, number: int) -> tuple[Table, Array]:

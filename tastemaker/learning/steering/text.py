@@ -13,8 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from tastemaker.errors import UsageError
-from tastemaker.learning.algorithms.experience import Evaluation, Rollout
+from tastemaker.learning.algorithms.experience import Evaluation
 from tastemaker.models.policy.forward import Pass, Texts, forward
 from tastemaker.models.policy.layers import passes_at_once
 from tastemaker.models.policy.policy import Policy
@@ -92,14 +91,6 @@ class TextActor:
         head = self.policy.value_head
         values = torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
         return Evaluation(*(spread(x, is_action) for x in (log_probs, entropy, values)))
-
-    def expected(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Return the critic's values [B, T], and 0 for what follows: a text that has ended is scored whole."""
-        if self.policy.value_head is None:
-            raise UsageError("this algorithm needs a critic, and the policy has none: policy.with_value_head().")
-        head = self.policy.value_head
-        values = self._in_parts(lambda did: head(self._foreseeing(did).hidden.float()), rollout.did, rollout.is_action)
-        return values, torch.zeros_like(values[:, 0])
 
     def log_probs(self, did: Answers, is_action: Tensor) -> Tensor:
         """Return the log-probabilities of the tokens [b, T]; of a reference, say. No gradients."""

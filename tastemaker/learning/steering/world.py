@@ -15,7 +15,7 @@ from tastemaker.learning.algorithms.experience import Actor, Experience, Rollout
 from tastemaker.learning.steering.drift import Drift
 from tastemaker.learning.steering.rewards import Reward, checked
 from tastemaker.learning.steering.scale import Scale
-from tastemaker.learning.steering.text import Answers, TextActor
+from tastemaker.learning.steering.text import Answers, TextActor, spread
 from tastemaker.learning.steering.watch import PLEASE, Aim
 from tastemaker.learning.tokens import Shuffled
 from tastemaker.maths.kl import k1
@@ -102,9 +102,8 @@ class TextWorld:
         length, count = self.sampling.max_tokens, len(completions)
         lengths = torch.tensor([len(c.ids) for c in completions])
         is_action = torch.arange(length) < lengths[:, None]
-        log_probs = torch.zeros(count, length)
-        every = np.concatenate([np.array(c.log_probs, dtype=np.float32) for c in completions])
-        log_probs[is_action] = torch.from_numpy(every)
+        log_probs = _spread((c.log_probs for c in completions), is_action)
+        values = _spread((c.values or (0.0,) * len(c.ids) for c in completions), is_action)
         prompts = self.policy.reader.prompts([c.prompt for c in completions])
         did = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
         reference = self._reference(did, is_action)
@@ -116,7 +115,8 @@ class TextWorld:
         if self.whiten_rewards:
             rewards = rescale_keeping_mean(rewards, is_action)
         device = self.policy.module.device
-        tensors = (is_action, log_probs, reference, rewards, torch.ones(count, dtype=torch.bool), self._groups(count))
+        ended, groups = torch.ones(count, dtype=torch.bool), self._groups(count)
+        tensors = (is_action, log_probs, reference, rewards, ended, groups, values, torch.zeros(count))
         rollout = Rollout(did, *(x.to(device) for x in tensors))
         return Gathered(completions, rollout, scores, masked_sum(k1(log_probs, reference), is_action, 1))
 
@@ -130,6 +130,12 @@ class TextWorld:
     def _prompts(self, numbers: Iterable[int]) -> list[Prompt]:
         """Return the prompts that come at some numbers."""
         return [self.prompts[number] for number in in_random_order(numbers, len(self.prompts), self.seed)]
+
+
+def _spread(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
+    """Return the numbers of each row in their places, float32 [B, T], 0 elsewhere."""
+    every = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
+    return spread(torch.from_numpy(every), is_action)
 
 
 def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:

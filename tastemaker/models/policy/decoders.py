@@ -21,7 +21,12 @@ from tastemaker.models.policy.opening import most_tokens
 
 
 class Decoder(Protocol):
-    """What the loop that writes asks of a network."""
+    """What the loop that writes asks of a network.
+
+    hidden: the hidden states that the last logits were made of, after the last norm [rows, d].
+    """
+
+    hidden: Tensor
 
     def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
         """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
@@ -33,10 +38,15 @@ class Decoder(Protocol):
         """Go on with these rows only."""
 
 
-def decoder_for(module: Any, pad_id: int) -> Decoder:
-    """Return what reads with a network: our own pass where there is one, transformers' for any other architecture."""
+def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Decoder:
+    """Return what reads with a network: our own pass where there is one, transformers' for any other architecture.
+
+    keeps_hidden: whether `hidden` will be asked for; our own pass has it anyway.
+    """
     network = network_of(module)
-    return AnyDecoder(module, pad_id) if network is None else OwnDecoder(network, most_tokens(module), pad_id)
+    if network is None:
+        return AnyDecoder(module, pad_id, keeps_hidden=keeps_hidden)
+    return OwnDecoder(network, most_tokens(module), pad_id)
 
 
 class OwnDecoder:
@@ -52,7 +62,7 @@ class OwnDecoder:
         self.keys_values: list[Tensor] = []
         self.blocked: Tensor | None = None  # −∞ where padding stands, 0 elsewhere: [rows, 1, 1, room]
         self.length = 0
-        self.padding = torch.zeros(0)
+        self.padding = self.hidden = torch.zeros(0)
 
     def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
         """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
@@ -74,6 +84,8 @@ class OwnDecoder:
             is_blocked = torch.arange(room, device=hidden.device) < self.padding[:, None]
             self.blocked = torch.zeros(is_blocked.shape, device=hidden.device).masked_fill_(is_blocked, float("-inf"))
             self.blocked = self.blocked[:, None, None]
+        hidden = self.network.last(hidden)
+        self.hidden = hidden.repeat_interleave(rows, 0)
         return self.network.logits(hidden).repeat_interleave(rows, 0)
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -88,7 +100,8 @@ class OwnDecoder:
             kept[:, :, :, at] = parts[1:]
             x = self._rest(layer, x, self._attended(parts[0], kept[..., : at + 1, :], blocked))
         self.length += 1
-        return network.logits(x)
+        self.hidden = network.last(x)
+        return network.logits(self.hidden)
 
     def _attended(self, query: Tensor, keys_values: Tensor, blocked: Tensor | None) -> Tensor:
         """Return what one token of each row [rows, heads, d] attends to [rows, heads · d].
@@ -193,8 +206,8 @@ class AnyDecoder:
     Networks whose layers keep keys and values in some way of their own (sliding windows, states) keep that way.
     """
 
-    def __init__(self, module: Any, pad_id: int) -> None:
-        self.module, self.pad_id = module, pad_id
+    def __init__(self, module: Any, pad_id: int, *, keeps_hidden: bool = False) -> None:
+        self.module, self.pad_id, self.keeps_hidden = module, pad_id, keeps_hidden
         self.last = most_tokens(module) - 1
         self.accepted = set(inspect.signature(module.forward).parameters)
         if "past_key_values" not in self.accepted:
@@ -202,7 +215,7 @@ class AnyDecoder:
             raise ModelError(f"{name} keeps no keys and values of what it has read, and cannot write here.")
         self.cache: Any = None
         self.is_text: Tensor | None = None
-        self.positions = torch.zeros(0)
+        self.positions = self.hidden = torch.zeros(0)
 
     def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
         """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
@@ -219,6 +232,8 @@ class AnyDecoder:
         self.positions = batch.positions[:, -1].repeat_interleave(rows)
         if self.is_text is not None:
             self.is_text = self.is_text.repeat_interleave(rows, 0)
+        if self.keeps_hidden:
+            self.hidden = self.hidden.repeat_interleave(rows, 0)
         return logits.repeat_interleave(rows, 0)
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -243,7 +258,11 @@ class AnyDecoder:
         mask = None if self.is_text is None else self.is_text.long()
         wanted = {"position_ids": positions, "logits_to_keep": 1}
         known = {name: value for name, value in wanted.items() if name in self.accepted}
+        if self.keeps_hidden:
+            known["output_hidden_states"] = True
         found = self.module(input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=True, **known)
+        if self.keeps_hidden:
+            self.hidden = found.hidden_states[-1][:, -1]
         logits: Tensor = found.logits[:, -1].float()
         return logits
 

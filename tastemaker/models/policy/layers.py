@@ -101,9 +101,9 @@ class Network:
         """Return what a layer's second half has between its products, of what it reads [n, d]: [n, 4 · d]."""
         return functional.gelu(layer.up(layer.second(x)), approximate=self.approximation)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the logits [n, v] of what the last layer left [n, d]."""
-        return functional.linear(self.last(x), self.head)
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [n, v] of hidden states [n, d], which the last norm has seen."""
+        return functional.linear(hidden, self.head)
 
 
 def turn(parts: Tensor, turns: Tensor | None) -> None:

@@ -49,6 +49,7 @@ class Completion:
 
     text: without stop text and special tokens. ids: its tokens, the end token included. log_probs: of each token, at
     the sampling's temperature, filters left out. ended: by the end token, a stop text, or cut at the most tokens.
+    values: what the critic expected before each token; none where the policy has no value head.
     """
 
     prompt: Prompt
@@ -56,6 +57,7 @@ class Completion:
     ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     ended: Ended
+    values: tuple[float, ...] = ()
 
     @property
     def log_prob(self) -> float:
@@ -146,6 +148,7 @@ class Policy:
             seed=seed,
             first=first,
             most_rows=most_rows,
+            critic=self.value_head,
         )
         yield from job.steps()
 
@@ -154,11 +157,11 @@ class Policy:
         return self._completions([prompt], [row], sampling)[0]
 
     def _completions(self, prompts: Sequence[Prompt], rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
-        texts = self.reader.texts([row.ids for row in rows])
-        return [
-            Completion(prompt, before_stop(text, sampling.stop), tuple(row.ids), tuple(row.log_probs), row.ended)
-            for prompt, text, row in zip(prompts, texts, rows, strict=True)
-        ]
+        found = []
+        for prompt, text, row in zip(prompts, self.reader.texts([row.ids for row in rows]), rows, strict=True):
+            ids, log_probs, values = tuple(row.ids), tuple(row.log_probs), tuple(row.values)
+            found.append(Completion(prompt, before_stop(text, sampling.stop), ids, log_probs, row.ended, values))
+        return found
 
     def log_probs(
         self,

@@ -12,6 +12,7 @@ from tastemaker.errors import ModelError, UsageError
 from tastemaker.models.policy.decoders import decoder_for
 from tastemaker.models.policy.reading import Reader
 from tastemaker.models.policy.sampling import Sampling, choose, uniforms
+from tastemaker.models.policy.value import ValueHead
 
 Ended = Literal["end", "stop", "length"]
 """How a completion ended: by the end token, by a stop text, or cut at the most tokens."""
@@ -32,12 +33,14 @@ _WORTH_MOVING = 0.85  # rows are moved together once fewer than this share of th
 class Row:
     """One completion while it is written, and when it is done.
 
-    place: which prompt, and which of its samples. log_probs: of each token, at the temperature.
+    place: which prompt, and which of its samples. log_probs: of each token, at the temperature. values: what the critic
+    expected before each token; none without a critic.
     """
 
     place: tuple[int, int]
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
     ended: Ended = "length"
 
 
@@ -46,7 +49,8 @@ class Writing:
     """What is to be written.
 
     prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt and its completion,
-    more than any prompt has. first: the number of the first prompt. most_rows: how many are written at once.
+    more than any prompt has. first: the number of the first prompt. most_rows: how many are written at once. critic:
+    the value head that says what it expects before each token; None: none.
     """
 
     module: Any
@@ -58,6 +62,7 @@ class Writing:
     seed: int
     first: int = 0
     most_rows: int = MOST_ROWS
+    critic: ValueHead | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -102,7 +107,7 @@ class Writing:
         rows = [Row((self.first + prompt, sample)) for prompt, sample in places]
         limits = [min(sampling.max_tokens, self.room - len(self.prompts[prompt])) for prompt, _ in places]
         numbers = uniforms(self.seed, [row.place for row in rows], max(limits))
-        decoder = decoder_for(self.module, self.reader.pad)
+        decoder = decoder_for(self.module, self.reader.pad, keeps_hidden=self.critic is not None)
         logits = decoder.read([self.prompts[p] for p, _ in group], [len(s) for _, s in group], max(limits))
         seen = self._seen(places, logits) if sampling.repetition_penalty != 1 else None
         stops, end = _Stops(self.reader, sampling.stop), self.reader.end
@@ -112,17 +117,19 @@ class Writing:
             tokens, log_probs = choose(logits, numbers[writing, step], sampling, seen)
             if seen is not None:
                 seen[torch.arange(len(writing), device=seen.device), tokens] = True
-            values: list[float] = log_probs.tolist()
-            if not math.isfinite(math.fsum(values)):
+            chances: list[float] = log_probs.tolist()
+            values = [] if self.critic is None else self.critic(decoder.hidden.float()).tolist()
+            if not math.isfinite(math.fsum(chances)):
                 raise NoNumberError(
                     "the policy's logits are no numbers: its weights are damaged, or a step went too far."
                 )
             going = []
-            for place, token, log_prob in zip(writing, tokens.tolist(), values, strict=True):
+            for number, (place, token) in enumerate(zip(writing, tokens.tolist(), strict=True)):
                 if not done[place]:
                     row = rows[place]
                     row.ids.append(token)
-                    row.log_probs.append(log_prob)
+                    row.log_probs.append(chances[number])
+                    row.values += values[number : number + 1]
                     row.ended = "end" if token == end else "stop" if stops.reached(row) else "length"
                     done[place] = row.ended != "length" or step + 1 == limits[place]
                     going.append(row)
