@@ -93,6 +93,8 @@ def test_the_first_pass_has_ratio_one_whole_or_apart() -> None:
     whole = world.player.actor.evaluate(rollout.did, rollout.is_action)
     alone = world.player.actor.evaluate(single.did, single.is_action)
     assert whole.log_probs.tolist() == rollout.log_probs.tolist()
+    assert whole.values.tolist() == rollout.values.tolist() == experience.values.tolist()
+    assert rollout.values.any()
     for of_whole, of_alone in zip(whole, alone, strict=True):
         assert of_alone[:, 0].tolist() == pytest.approx(of_whole[rollout.is_action].tolist(), rel=1e-5)
         assert not of_whole[~rollout.is_action].any()
