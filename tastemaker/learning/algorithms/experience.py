@@ -48,8 +48,8 @@ class Rollout(Rows):
     is_action: bool [B, T]. log_probs, reference: of the actions when they were chosen, and under the reference (the
     same where there is none), float [B, T]. rewards: float [B, T]. terminated: bool [B], True where nothing follows the
     row's last action, False where the row was cut and what the critic expects stands for the rest. groups: int64 [B],
-    rows that answer one prompt. values: what the critic expected before each action, float [B, T], and after the last
-    one [B]; 0 where there is no critic.
+    rows that answer one prompt. values: what the critic expected before each action, float [B, T]; after: and behind
+    each row's last one, float [B]; 0 where there is no critic.
     """
 
     did: Any
