@@ -140,6 +140,7 @@ def test_threads_share_rows_and_change_nothing() -> None:
         torch.set_num_threads(before)
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
+    assert not any(log_probs.requires_grad for log_probs, *_ in found), "but those of a reference, without gradients"
 
 
 @pytest.mark.usefixtures("two_threads")
