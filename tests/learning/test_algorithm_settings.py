@@ -28,17 +28,21 @@ def table() -> Table:
 
 
 SETTINGS = [
-    (A2C(), {"gamma": 0.5, "lam": 0.1, "whiten": False, "value_weight": 2.0, "entropy": 0.5}),
-    (Reinforce(baseline="value"), {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5}),
+    (A2C(), {"gamma": 0.5, "lam": 0.1, "whiten": False, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0}),
+    (Reinforce(baseline="value"), {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0}),
     (
         PPO(most_kl=math.inf, value_clip=1e-4),
         {"clip": 0.001, "passes": 1, "minibatches": 1, "gamma": 0.5, "lam": 0.1, "most_kl": 1e-9, "whiten": False}
-        | {"value_weight": 2.0, "entropy": 0.5, "value_clip": math.inf},
+        | {"value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0, "value_clip": math.inf},
     ),
-    (RLOO(passes=3, minibatches=2), {"passes": 1, "minibatches": 1, "clip": 0.001, "most_kl": 1e-9, "entropy": 0.5}),
+    (
+        RLOO(passes=3, minibatches=2),
+        {"passes": 1, "minibatches": 1, "clip": 0.001, "most_kl": 1e-9, "entropy": 0.5, "enough_entropy": 2.0},
+    ),
     (
         GRPO(samples=4, passes=3),
-        {"normalise": "dr", "clip": 0.001, "passes": 1, "minibatches": 1, "most_kl": 1e-9, "entropy": 0.5},
+        {"normalise": "dr", "clip": 0.001, "passes": 1, "minibatches": 1, "most_kl": 1e-9, "entropy": 0.5}
+        | {"enough_entropy": 2.0},
     ),
     (DPO(), {"beta": 1.0, "passes": 1, "minibatches": 1}),
     (Winners(samples=4, passes=2), {"passes": 1, "minibatches": 2}),
@@ -69,6 +73,8 @@ def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None
           for value in (-0.1, 1.1, math.nan) if (name, setting) != ("reinforce", "lam")),
         *((name, "entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
           for value in (-0.1, math.inf)),
+        *((name, "enough_entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
+          for value in (0.0, math.nan)),
         *((name, "clip", 0.0) for name in ("ppo", "rloo", "grpo")),
         *((name, "most_kl", value) for name in ("ppo", "rloo", "grpo", "trpo") for value in (0.0, math.nan)),
         *((name, s, 0) for name in ("ppo", "rloo", "grpo", "dpo", "winners") for s in ("passes", "minibatches")),

@@ -19,6 +19,7 @@ from tastemaker.learning.algorithms import (
     Reinforce,
     Winners,
 )
+from tastemaker.learning.algorithms.bonus import bonus_weight
 from tastemaker.learning.algorithms.experience import Rollout
 from tastemaker.learning.algorithms.groups import places_in_group
 from tastemaker.maths.masked import masked_mean, masked_sum
@@ -151,6 +152,30 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
     bonus = -policy * (every + entropy)
     count = torch.bincount(states, minlength=3)[:, None] / len(states)
     torch.testing.assert_close(slopes(table(), Reinforce(entropy=0.3), rollout)[0], expected + 0.3 * count * bonus)
+
+
+def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
+    """Actions with probabilities 1/2 and 1/8 have −log π of 2 ln 2 on average: half the bonus where 4 ln 2 is enough."""
+    rollout = rollout_of(table())
+    acted = torch.full(rollout.is_action.shape, 99.0, dtype=torch.float64)
+    actions = torch.arange(int(rollout.is_action.sum()) // 2 * 2)
+    is_action = torch.zeros_like(rollout.is_action)
+    is_action[tuple(rollout.is_action.nonzero()[actions].T)] = True
+    acted[is_action] = torch.where(actions % 2 == 0, 0.5, 0.125).double().log()
+    experience = replace(A2C().credit(table(), rollout), log_probs=acted, is_action=is_action)
+    found = [
+        bonus_weight(A2C(entropy=0.3, enough_entropy=enough * math.log(2)), experience)
+        for enough in (4, 3, 2, 1, math.inf)
+    ]
+    assert found == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
+
+
+@pytest.mark.parametrize("algorithm", [Reinforce(), A2C(), PPO(), RLOO(), GRPO(samples=4)], ids=name_of)
+def test_a_faded_bonus_is_a_smaller_one(algorithm: Any) -> None:
+    rollout = rollout_of(table())
+    enough = -2 * float(masked_mean(rollout.log_probs, rollout.is_action))
+    faded = slopes(table(), replace(algorithm, entropy=0.4, enough_entropy=enough), rollout)
+    torch.testing.assert_close(faded, slopes(table(), replace(algorithm, entropy=0.2), rollout))
 
 
 def test_the_critics_gradient() -> None:

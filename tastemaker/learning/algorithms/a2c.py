@@ -4,10 +4,13 @@ What it adds to REINFORCE with a critic: generalised advantages, which mix the c
 that spread falls and some bias comes in (Schulman et al. 2016). Left out: workers that run apart.
 """
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
-from tastemaker.checks import check_not_negative, check_positive, check_share
+from tastemaker.checks import check_limit, check_not_negative, check_positive, check_share
+from tastemaker.learning.algorithms.bonus import bonus_weight
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import advantages_of, critic_costs
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout, ValuedExperience, apart
@@ -21,7 +24,8 @@ class A2C:
 
     gamma: discount a step. lam: λ of the advantages; 1 trusts what came, 0 what the critic expects. whiten: advantages
     with mean 0 and standard deviation 1. value_weight: of the critic's error beside the policy's cost. entropy: weight
-    of a bonus for staying undecided.
+    of a bonus for staying undecided. enough_entropy: where the bonus has faded to nothing, nats an action; infinite
+    where it never fades.
     """
 
     name: ClassVar[str] = "a2c"
@@ -34,11 +38,13 @@ class A2C:
     whiten: bool = True
     value_weight: float = 0.5
     entropy: float = 0.01
+    enough_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")
         check_share(self, "gamma", "lam")
         check_not_negative(self, "entropy", "value_weight")
+        check_limit(self, "enough_entropy")
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
@@ -46,9 +52,9 @@ class A2C:
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
         """Take one step along the policy gradient and the critic's."""
-        return stepper.step(apart(experience), self._costs)
+        return stepper.step(apart(experience), partial(self._costs, bonus_weight(self, experience)))
 
-    def _costs(self, experience: ValuedExperience, now: Evaluation) -> Costs:
+    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
         policy_cost = policy_gradient(now.log_probs, experience.advantages)
         found = {"policy_loss": policy_cost, "entropy": now.entropy} | critic_costs(experience, now)
-        return found | {"cost": policy_cost + self.value_weight * found["value_loss"] - self.entropy * now.entropy}
+        return found | {"cost": policy_cost + self.value_weight * found["value_loss"] - bonus * now.entropy}

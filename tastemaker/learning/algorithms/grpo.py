@@ -5,7 +5,9 @@ divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is divi
 long wrong answers are not spared. Left out here: drift in the loss, which is a part of its own (`Drift(where="loss")`).
 """
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from tastemaker.checks import (
@@ -15,6 +17,7 @@ from tastemaker.checks import (
     check_positive,
     check_word,
 )
+from tastemaker.learning.algorithms.bonus import bonus_weight
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout, per_row, per_row_mean
 from tastemaker.learning.algorithms.groups import group_experience
@@ -28,7 +31,7 @@ class GRPO:
     """Group-relative policy optimisation.
 
     samples: completions of one prompt. normalise: "group" as the paper, "dr" as Dr. GRPO. clip, passes, minibatches,
-    most_kl, entropy: as in PPO.
+    most_kl, entropy, enough_entropy: as in PPO.
     """
 
     name: ClassVar[str] = "grpo"
@@ -42,11 +45,12 @@ class GRPO:
     minibatches: int = 2
     most_kl: float = 0.05
     entropy: float = 0.01
+    enough_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
         check_positive(self, "clip", "lr")
-        check_limit(self, "most_kl")
+        check_limit(self, "most_kl", "enough_entropy")
         check_word(self, "normalise", "group", "dr")
         check_at_least(self, 1, "passes", "minibatches")
         check_not_negative(self, "entropy")
@@ -61,7 +65,7 @@ class GRPO:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience."""
-        return sweep(self, stepper, experience, self._costs)
+        return sweep(self, stepper, experience, partial(self._costs, bonus_weight(self, experience)))
 
-    def _costs(self, experience: Experience, now: Evaluation) -> Costs:
-        return clipped_costs(experience, now, clip=self.clip, entropy=self.entropy)
+    def _costs(self, bonus: float, experience: Experience, now: Evaluation) -> Costs:
+        return clipped_costs(experience, now, clip=self.clip, entropy=bonus)

@@ -7,6 +7,7 @@ ratio 1, so its gradient is A2C's; a test holds it to that.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from tastemaker.checks import (
@@ -16,6 +17,7 @@ from tastemaker.checks import (
     check_positive,
     check_share,
 )
+from tastemaker.learning.algorithms.bonus import bonus_weight
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import advantages_of, critic_costs
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Rollout, ValuedExperience, apart
@@ -29,7 +31,8 @@ class PPO:
 
     clip: how far an action's ratio may move before it stops mattering. passes: sweeps over one rollout. minibatches:
     steps a pass. most_kl: passes end once the policy is this far from the one that acted, in nats an action.
-    value_clip: as clip, for values; infinite for none. gamma, lam, whiten, value_weight, entropy: as in A2C.
+    value_clip: as clip, for values; infinite for none. gamma, lam, whiten, value_weight, entropy,
+    enough_entropy: as in A2C.
     """
 
     name: ClassVar[str] = "ppo"
@@ -47,13 +50,14 @@ class PPO:
     value_weight: float = 0.5
     entropy: float = 0.01
     value_clip: float = math.inf
+    enough_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_positive(self, "clip", "lr")
         check_at_least(self, 1, "passes", "minibatches")
         check_share(self, "gamma", "lam")
         check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "most_kl", "value_clip")
+        check_limit(self, "most_kl", "value_clip", "enough_entropy")
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
@@ -61,9 +65,9 @@ class PPO:
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
         """Sweep over the experience until the passes are done or the policy has moved far enough."""
-        return sweep(self, stepper, apart(experience), self._costs)
+        return sweep(self, stepper, apart(experience), partial(self._costs, bonus_weight(self, experience)))
 
-    def _costs(self, experience: ValuedExperience, now: Evaluation) -> Costs:
-        found = clipped_costs(experience, now, clip=self.clip, entropy=self.entropy)
+    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
+        found = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
         found |= critic_costs(experience, now, self.value_clip)
         return found | {"cost": found["cost"] + self.value_weight * found["value_loss"]}

@@ -5,13 +5,16 @@ Left out: several passes over one rollout, which need a ratio (PPO). `tests/lear
 that it learns.
 """
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from tastemaker.checks import check_not_negative, check_positive, check_share, check_word
+from tastemaker.checks import check_limit, check_not_negative, check_positive, check_share, check_word
+from tastemaker.learning.algorithms.bonus import bonus_weight
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.credit import critic_costs, foreseen
 from tastemaker.learning.algorithms.experience import (
@@ -33,8 +36,7 @@ class Reinforce:
     """REINFORCE.
 
     baseline: what a return is compared with: nothing ("none"), the mean of the rollout ("mean"), or what a critic
-    expected ("value"). gamma: discount a step. entropy: weight of a bonus for staying undecided. whiten: advantages
-    with mean 0 and standard deviation 1. value_weight: of the critic's error beside the policy's cost.
+    expected ("value"). gamma: discount a step. entropy, enough_entropy, whiten, value_weight: as in A2C.
     """
 
     name: ClassVar[str] = "reinforce"
@@ -46,12 +48,14 @@ class Reinforce:
     entropy: float = 0.01
     whiten: bool = False
     value_weight: float = 0.5
+    enough_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_word(self, "baseline", "none", "mean", "value")
         check_positive(self, "lr")
         check_share(self, "gamma")
         check_not_negative(self, "entropy", "value_weight")
+        check_limit(self, "enough_entropy")
 
     @property
     def needs_critic(self) -> bool:
@@ -82,12 +86,12 @@ class Reinforce:
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
         """Take one step along the policy gradient, and the critic's where there is one."""
-        return stepper.step(apart(experience), self._costs)
+        return stepper.step(apart(experience), partial(self._costs, bonus_weight(self, experience)))
 
-    def _costs(self, experience: ValuedExperience, now: Evaluation) -> Costs:
+    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
         policy_cost: Tensor = policy_gradient(now.log_probs, experience.advantages)
         found = {"policy_loss": policy_cost, "entropy": now.entropy}
-        cost = policy_cost - self.entropy * now.entropy
+        cost = policy_cost - bonus * now.entropy
         if self.needs_critic:
             found |= critic_costs(experience, now)
             cost = cost + self.value_weight * found["value_loss"]

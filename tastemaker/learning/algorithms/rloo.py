@@ -6,9 +6,11 @@ tokens. Left out: a critic, discounts, anything that a single token deserves.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from tastemaker.checks import check_at_least, check_limit, check_not_negative, check_positive
+from tastemaker.learning.algorithms.bonus import bonus_weight
 from tastemaker.learning.algorithms.contract import Metrics
 from tastemaker.learning.algorithms.experience import Actor, Evaluation, Experience, Rollout, per_row
 from tastemaker.learning.algorithms.groups import group_experience
@@ -22,7 +24,7 @@ class RLOO:
     """REINFORCE leave one out.
 
     samples: completions of one prompt. clip: of each action's ratio, where there is more than one step a rollout.
-    passes, minibatches, most_kl: as in PPO. entropy: weight of a bonus for staying undecided.
+    passes, minibatches, most_kl: as in PPO. entropy, enough_entropy: as in A2C.
     """
 
     name: ClassVar[str] = "rloo"
@@ -35,11 +37,12 @@ class RLOO:
     clip: float = 0.2
     most_kl: float = math.inf
     entropy: float = 0.01
+    enough_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
         check_positive(self, "clip", "lr")
-        check_limit(self, "most_kl")
+        check_limit(self, "most_kl", "enough_entropy")
         check_at_least(self, 1, "passes", "minibatches")
         check_not_negative(self, "entropy")
 
@@ -49,7 +52,7 @@ class RLOO:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience; one pass in one step is REINFORCE."""
-        return sweep(self, stepper, experience, self._costs)
+        return sweep(self, stepper, experience, partial(self._costs, bonus_weight(self, experience)))
 
-    def _costs(self, experience: Experience, now: Evaluation) -> Costs:
-        return clipped_costs(experience, now, clip=self.clip, entropy=self.entropy)
+    def _costs(self, bonus: float, experience: Experience, now: Evaluation) -> Costs:
+        return clipped_costs(experience, now, clip=self.clip, entropy=bonus)
