@@ -29,7 +29,10 @@ def table() -> Table:
 
 SETTINGS = [
     (A2C(), {"gamma": 0.5, "lam": 0.1, "whiten": False, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0}),
-    (Reinforce(baseline="value"), {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0}),
+    (
+        Reinforce(baseline="value"),
+        {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0},
+    ),
     (
         PPO(most_kl=math.inf, value_clip=1e-4),
         {"clip": 0.001, "passes": 1, "minibatches": 1, "gamma": 0.5, "lam": 0.1, "most_kl": 1e-9, "whiten": False}
