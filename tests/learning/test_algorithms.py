@@ -155,7 +155,7 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
 
 
 def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
-    """Actions with probabilities 1/2 and 1/8 have −log π of 2 ln 2 on average: half the bonus where 4 ln 2 is enough."""
+    """Actions of probability 1/2 and 1/8 have −log π of 2 ln 2 on average: half the bonus where 4 ln 2 is enough."""
     rollout = rollout_of(table())
     acted = torch.full(rollout.is_action.shape, 99.0, dtype=torch.float64)
     actions = torch.arange(int(rollout.is_action.sum()) // 2 * 2)
