@@ -117,7 +117,9 @@ def test_parts_of_a_step_over_text_change_nothing() -> None:
         actor = TextActor(critic())
         algorithm = A2C(whiten=False, entropy=0.1)
         experience = algorithm.credit(actor, rollout(actor.policy))
-        measured = stepper_of(actor, at_once=at_once).gradients(experience, partial(algorithm._costs, algorithm.entropy))
+        measured = stepper_of(actor, at_once=at_once).gradients(
+            experience, partial(algorithm._costs, algorithm.entropy)
+        )
         grads = [
             p.grad.flatten() for p in [*actor.policy_parameters(), *actor.critic_parameters()] if p.grad is not None
         ]
