@@ -33,7 +33,7 @@ ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 LINEAR = tm.Linear(repeats=True, strength=0.01)
 SETTINGS: dict[str, tuple[int, dict[str, float | bool]]] = {
-    "reinforce": (250, {"lr": 1.4e-3, "whiten": True}),
+    "reinforce": (230, {"lr": 1.8e-3, "whiten": True, "entropy": 0.2, "enough_entropy": 0.75}),
     "a2c": (220, {"lr": 1.8e-3, "value_weight": 0.1, "entropy": 0.2, "enough_entropy": 0.7}),
     "trpo": (60, {"lr": 1e-3}),
     "ppo": (140, {"lr": 1.2e-3}),
