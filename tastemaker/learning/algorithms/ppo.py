@@ -49,8 +49,8 @@ class PPO:
     whiten: bool = True
     value_weight: float = 0.5
     entropy: float = 0.01
-    value_clip: float = math.inf
     enough_entropy: float = math.inf
+    value_clip: float = math.inf
 
     def __post_init__(self) -> None:
         check_positive(self, "clip", "lr")

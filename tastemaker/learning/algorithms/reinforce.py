@@ -46,9 +46,9 @@ class Reinforce:
     lr: float = 1e-3
     gamma: float = 1.0
     entropy: float = 0.01
+    enough_entropy: float = math.inf
     whiten: bool = False
     value_weight: float = 0.5
-    enough_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_word(self, "baseline", "none", "mean", "value")
