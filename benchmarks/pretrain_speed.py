@@ -5,11 +5,13 @@
     python benchmarks/pretrain_speed.py --adamw           # … with the peer's optimiser
     python benchmarks/pretrain_speed.py --shares 0.5 0.6 1    # … of the documents are enough for the peer's loss?
     python benchmarks/pretrain_speed.py --larger 2 3          # … times the tokens a step, and still the peer's loss?
+    python benchmarks/pretrain_speed.py --grow-at 0           # … with all layers from the first step on, as the peer
     python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
 
 Both start from the same weights and read every document once: the same token ids, the same weight decay, clipping,
 warm-up and linear decay, about as many tokens a step, and AdamW with the same peak rate and betas, which ours leaves to
-Muon for the matrices, as `pretrain` does, unless --adamw is given. The peer is what its examples show: Trainer with
+Muon for the matrices, as `pretrain` does, unless --adamw is given. Ours teaches half of the layers first, as `pretrain`
+does, unless --grow-at is 0. The peer is what its examples show: Trainer with
 DataCollatorForLanguageModeling, documents cut to the context, a fixed number of documents
 a step (as many as make our tokens a step, on average), padded to the longest of each; logging, saving and evaluation
 switched off. Ours is `TextDescent` as `pretrain` runs it, without evaluations. Tokens are counted without padding.
@@ -87,6 +89,7 @@ def _ours(
         run=Run(None, {}),
         say=lambda _: None,
         muon=size.muon,
+        grow_at=size.grow_at,
     )
     started = time.perf_counter()
     descent.run()
@@ -135,8 +138,10 @@ def main() -> None:
     parser.add_argument("--adamw", action="store_true")
     parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads")
     parser.add_argument("--larger", type=float, nargs="+", default=[], help="steps that ours also takes")
+    parser.add_argument("--grow-at", type=float, help="share of the tokens that half of the layers learn; the size's")
     given = parser.parse_args()
     size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
+    size = size if given.grow_at is None else replace(size, grow_at=given.grow_at)
     texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
     tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
     first = Policy(make_gpt(size, tokenizer, seed=given.seed), tokenizer)
@@ -168,6 +173,7 @@ def main() -> None:
         "benchmark": "pretrain_speed",
         "size": given.size,
         "muon": size.muon,
+        "grow_at": size.grow_at,
         "parameters": first.parameters,
         "tokens": tokens,
         "threads": torch.get_num_threads(),

@@ -1,6 +1,7 @@
 """The smallest GPTs that can be trained, for tests of what is learned from text, and one that knows nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -16,10 +17,10 @@ def films(n: int) -> list[str]:
     return [f"A {words[k % 6]} film, number {k}." for k in range(n)]
 
 
-def nano(texts: Sequence[str] | None = None, *, chats: bool = False, seed: int = 0) -> Policy:
+def nano(texts: Sequence[str] | None = None, *, chats: bool = False, seed: int = 0, layers: int = 1) -> Policy:
     """Return an untrained GPT that reads 32 tokens, with a tokenizer learned from texts."""
     tokenizer = make_tokenizer(texts or films(60), vocabulary=NANO.vocabulary, context=NANO.context, chats=chats)
-    return Policy(make_gpt(NANO, tokenizer, seed=seed), tokenizer)
+    return Policy(make_gpt(replace(NANO, layers=layers), tokenizer, seed=seed), tokenizer)
 
 
 def drawn(policy: Policy, seed: int = 1) -> Policy:

@@ -33,6 +33,10 @@ class Learning:
     batch_tokens: Annotated[int | None, typer.Option(help="Tokens a step.")] = None
     context: Annotated[int | None, typer.Option(help="Most tokens that are read at once.")] = None
     vocabulary: Annotated[int | None, typer.Option(help="Tokens of a new tokenizer.")] = None
+    grow_at: Annotated[
+        float | None,
+        typer.Option(help="Share of the tokens after which half of a new network's layers join; 0: none do."),
+    ] = None
     held_out: Annotated[float, typer.Option(help="Share of the corpus that only measures.")] = 0.02
     evaluations: Annotated[int, typer.Option(help="Held-out evaluations in the run, with samples.")] = 4
 

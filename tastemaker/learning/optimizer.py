@@ -44,23 +44,23 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Step along the gradients."""
+        """Step along the gradients; a parameter without one stays as it is."""
         for group, own in zip(self.adam.param_groups, self.others, strict=True):
             group["lr"] = own["lr"]
         self.adam.step()
-        wanted = [_parts(self._momentum(p), g["heads"]) for g in self.matrices for p in g["params"]]
-        found = iter(_orthogonal([part.flatten(0, -2) for parts in wanted for part in parts]))
-        for group in self.matrices:
-            for parameter in group["params"]:
+        taught = [(g, [p for p in g["params"] if p.grad is not None]) for g in self.matrices]
+        wanted = [_parts(self._momentum(p, p.grad), g["heads"]) for g, found in taught for p in found]
+        turns = iter(_orthogonal([part.flatten(0, -2) for parts in wanted for part in parts]))
+        for group, found in taught:
+            for parameter in found:
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 for part in _parts(parameter, group["heads"]):
-                    turned = next(found)
+                    turned = next(turns)
                     part.sub_(turned.view_as(part), alpha=group["lr"] * 0.2 * max(turned.shape) ** 0.5)
 
-    def _momentum(self, parameter: Tensor) -> Tensor:
+    def _momentum(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient's running mean, this step's part of it weighed anew (Nesterov)."""
         state = self.state[parameter]
-        gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         mean = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)

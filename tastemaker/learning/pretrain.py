@@ -113,6 +113,7 @@ def _learned(
         how: dict[str, Any] = {"lr": training.lr or chosen.lr, "seed": seed, "run": run, "say": say}
         how |= {"device": where, "precision": choose_precision(where, asked["precision"])}
         how |= {"batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context), "muon": chosen.muon}
+        how["grow_at"] = chosen.grow_at if training.grow_at is None else training.grow_at
         standing = TextDescent(policy, corpora, training, **how).run()
         policy.figures = {"tokens": standing.tokens, "steps": standing.step} | _figures(policy, corpora, seed)
         policy.figures |= {"seconds": round(time.monotonic() - began, 1), "settings": asked, "versions": versions()}
@@ -170,6 +171,10 @@ def _check_start(start: Policy | str | Path | None, training: Pretraining, folde
         return
     if training.vocabulary is not None:
         raise UsageError("a given model keeps its tokenizer: choose either a vocabulary or a model to go on with.")
+    if training.grow_at:
+        raise UsageError(
+            "a given model has learned with all of its layers: only a new one can grow. Leave grow_at out."
+        )
     if folder is not None and not isinstance(start, Policy) and folder.resolve() == Path(start).resolve():
         raise UsageError(f"{folder}: is the model to go on with, and would be replaced by it. Choose another --out.")
 

@@ -2,7 +2,9 @@
 
 A step is a random draw of documents. They go through the network end to end, so that nothing is padding, and no token
 sees another document. The learning rate warms up and decays linearly to zero by the tokens read (Defazio et al. 2023
-find linear decay the best of the schedules they compare).
+find linear decay the best of the schedules they compare). A network that begins from nothing may grow: half of its
+layers learn first, which costs half, and the others join them later (Gong et al. 2019; Bu 2025). They begin as layers
+that add nothing, so the network goes on from what it knows.
 """
 
 import math
@@ -45,7 +47,8 @@ class Pretraining:
     size's. batch_tokens: about so many tokens a step; None: the size's. warmup: share of all tokens. clip: largest
     gradient norm. held_out: share of the pieces that only measure. evaluations: how often they are measured. context:
     the most tokens that are read at once; None: the size's. vocabulary: tokens of a new tokenizer; None: the size's, or
-    what the corpus gives.
+    what the corpus gives. grow_at: after which share of all tokens the second half of a new network's layers joins; 0:
+    all learn from the beginning; None: the size's.
     """
 
     epochs: float = 1.0
@@ -58,12 +61,13 @@ class Pretraining:
     evaluations: int = 4
     context: int | None = None
     vocabulary: int | None = None
+    grow_at: float | None = None
 
     def __post_init__(self) -> None:
         check_positive(self, "epochs", "lr", "clip")
         check_at_least(self, 1, "batch_tokens", "evaluations", "vocabulary")
         check_at_least(self, 8, "context")
-        check_part(self, "warmup", "held_out")
+        check_part(self, "warmup", "held_out", "grow_at")
         check_not_negative(self, "weight_decay")
 
 
@@ -110,12 +114,13 @@ class TextDescent:
         run: Run,
         say: Callable[[str], None],
         muon: float = 0.0,
+        grow_at: float = 0.0,
         checkpoint_seconds: float = 60.0,
     ) -> None:
         self.policy, (self.train, self.held_out), self.training = policy, corpora, training
         self.lr, self.batch_tokens, self.device, self.precision = lr, batch_tokens, device, precision
         self.seed, self.run_folder, self.say, self.checkpoint_seconds = seed, run, say, checkpoint_seconds
-        self.standing = Standing()
+        self.grow_at, self.standing = grow_at, Standing()
         self.module = policy.module.to(device)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
         self.optimizer = self._optimizer(muon)
@@ -163,7 +168,8 @@ class TextDescent:
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         tokens, loss, read, places = self._learned(numbers), 0.0, 0, 0.0
-        parts = [partial(self._taught, part, tokens) for part in self._parts(numbers)]
+        layers = self._layers()
+        parts = [partial(self._taught, part, tokens, layers) for part in self._parts(numbers)]
         for part in side_by_side(parts, passes_at_once(self.module)):
             for weight, gradient in zip(self.weights, part.gradients, strict=True):
                 if gradient is not None:
@@ -174,14 +180,20 @@ class TextDescent:
         self.standing.step += 1
         self.standing.tokens += tokens
         return taken | {
+            "layers": layers,
             "padding": 1 - read / places,
             "tokens": tokens,
             "tokens_per_second": tokens / (time.monotonic() - started),
         }
 
-    def _taught(self, pieces: list[Piece], tokens: int) -> _Taught:
-        """Return what some pieces teach of a step of so many tokens."""
-        cost, texts = self._loss(pieces)
+    def _layers(self) -> int:
+        """Return how many layers the coming step teaches, from the first on: half of them, or all."""
+        layers: int = self.module.config.num_hidden_layers
+        return layers - layers // 2 if self.standing.tokens < self.grow_at * self.total else layers
+
+    def _taught(self, pieces: list[Piece], tokens: int, layers: int) -> _Taught:
+        """Return what some pieces teach so many layers, of a step of so many tokens."""
+        cost, texts = self._loss(pieces, layers)
         gradients = torch.autograd.grad(cost / tokens, self.weights, allow_unused=True)
         places = len(texts.ids) / (1 - padding(self.module, texts))
         return _Taught(gradients, float(cost.detach()) / tokens, len(texts.ids), places)
@@ -206,14 +218,14 @@ class TextDescent:
         for part in even_parts(chosen[order], lengths[order], most):
             yield [self.train.piece(number) for number in part]
 
-    def _loss(self, pieces: list[Piece]) -> tuple[Tensor, Texts]:
+    def _loss(self, pieces: list[Piece], layers: int | None = None) -> tuple[Tensor, Texts]:
         """Return the summed −log π of what the pieces teach, and the texts that were read."""
         texts = Texts.of([ids for ids, _ in pieces], self.device)
         starts = zip(texts.starts, pieces, strict=True)
         places = np.concatenate([np.arange(start + before, start + len(ids)) - 1 for start, (ids, before) in starts])
         learned = torch.from_numpy(places).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            return nats(self.module, texts, learned, texts.ids[learned + 1]), texts
+            return nats(self.module, texts, learned, texts.ids[learned + 1], layers=layers), texts
 
     def _evaluate(self) -> dict[str, float]:
         """Measure the held-out pieces and write samples, in the log and for whoever watches."""

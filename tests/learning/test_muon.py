@@ -92,6 +92,21 @@ def test_weights_decay_by_the_rate() -> None:
     torch.testing.assert_close(matrix.detach(), before * 0.95)
 
 
+def test_a_matrix_without_a_gradient_stays_as_it_is_and_begins_when_it_has_one() -> None:
+    late, early = weight(8, 8), weight(8, 8, seed=1)
+    before, gradient, late.grad = late.detach().clone(), late.grad, None
+    optimizer = made(late, early, decay=0.5)
+    optimizer.step()
+    assert torch.equal(late, before)
+    assert late not in optimizer.state
+    late.grad = gradient
+    alone = before.clone().requires_grad_()
+    alone.grad = late.grad.clone()  # type: ignore[union-attr]
+    optimizer.step()
+    made(alone, decay=0.5).step()
+    torch.testing.assert_close(late, alone)
+
+
 def test_everything_else_is_trained_by_adamw_at_its_own_rate() -> None:
     bias = weight(7)
     alone = bias.detach().clone().requires_grad_()

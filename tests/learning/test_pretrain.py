@@ -227,6 +227,8 @@ def test_what_cannot_be_asked_is_said(saved: Path) -> None:
         learn(films(60), start=saved, training=QUICK | {"context": 33})
     with pytest.raises(tm.UsageError, match="keeps its tokenizer"):
         learn(films(60), start=saved, training=QUICK | {"vocabulary": 300})
+    with pytest.raises(tm.UsageError, match="only a new one can grow"):
+        learn(films(60), start=saved, training=QUICK | {"grow_at": 0.5})
     with pytest.raises(tm.UsageError, match="would be replaced"):
         learn(films(60), start=str(saved), out=saved / ".." / "gpt", overwrite=True)
     assert (saved / "model.safetensors").is_file()
@@ -237,6 +239,12 @@ def test_a_step_reads_at_least_one_context() -> None:
     few, one = (learn(films(120), training=training | {"batch_tokens": tokens}) for tokens in (1, 16))
     assert few.figures["steps"] == one.figures["steps"]
     assert weights(few) == weights(one)
+
+
+def test_a_new_model_grows_as_its_size_says_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "nano", replace(NANO, layers=2, grow_at=0.5))
+    found = [learn(films(120), training=QUICK | given) for given in ({}, {"grow_at": 0.5}, {"grow_at": 0.0})]
+    assert weights(found[0]) == weights(found[1]) != weights(found[2])
 
 
 def test_a_given_model_reads_what_it_can_up_to_a_thousand_tokens() -> None:

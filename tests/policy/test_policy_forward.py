@@ -123,6 +123,19 @@ def test_nats_are_the_cross_entropy_of_the_logits(module: Any, rows: int, monkey
         torch.testing.assert_close(nats(module, texts, places, targets), expected, rtol=1e-12, atol=0)
 
 
+def test_the_first_layers_alone_are_the_network_without_the_others(module: Any) -> None:
+    if network_of(module) is None:
+        pytest.skip("this architecture runs its own pass, whole")
+    texts, places, targets = Texts.of(drawn(), "cpu"), torch.tensor([0, 6, 40]), torch.tensor([5, 9, 17])
+    whole = nats(module, texts, places, targets)
+    torch.testing.assert_close(nats(module, texts, places, targets, layers=2), whole, rtol=0, atol=0)
+    first = nats(module, texts, places, targets, layers=1)
+    assert first != whole
+    body = module.transformer.h if hasattr(module, "transformer") else module.gpt_neox.layers
+    del body[1:]
+    torch.testing.assert_close(first, nats(module, texts, places, targets), rtol=0, atol=0)
+
+
 def test_an_all_but_impossible_token_costs_its_nats(stirred: Any) -> None:
     """Logits of ± 300 make a token's probability 0 in float32; its −log π stays the difference of the logits."""
     module = stirred(gpt2(activation_function="gelu", tie_word_embeddings=False))

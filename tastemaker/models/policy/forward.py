@@ -156,14 +156,14 @@ def padding(module: Any, texts: Texts) -> float:
     return (texts.for_attention if is_known(module) else texts.for_network).padding
 
 
-def nats(module: Any, texts: Texts, places: Tensor, targets: Tensor) -> Tensor:
+def nats(module: Any, texts: Texts, places: Tensor, targets: Tensor, *, layers: int | None = None) -> Tensor:
     """Return the summed −log π of the tokens `targets` [m] behind `places` [m], in float32 at least, with gradients.
 
-    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held all at once.
+    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held all at once, and only
+    so many layers may be passed, from the first on.
     """
-    network = network_of(module)
-    if network is not None:
-        return _head_nats(_hidden(network, texts, places), network.head, targets)
+    if (network := network_of(module)) is not None:
+        return _head_nats(_hidden(network.first(layers), texts, places), network.head, targets)
     logits = forward(module, texts, places).logits
     return functional.cross_entropy(logits.to(_at_least_float32(logits)), targets, reduction="sum")
 

@@ -37,7 +37,8 @@ class Size:
 
     context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
     batch_tokens: tokens a step. muon: how many times that rate Muon steps with along the matrices of a network that is
-    trained from nothing; 0 where AdamW trains them too.
+    trained from nothing; 0 where AdamW trains them too. grow_at: after which share of the tokens the second half of the
+    layers joins; 0: all learn from the beginning.
     """
 
     width: int
@@ -48,11 +49,12 @@ class Size:
     lr: float
     batch_tokens: int
     muon: float = 0.0
+    grow_at: float = 0.0
 
 
 SIZES = {
-    "tiny": Size(128, 4, 2, 256, 2048, 1e-2, 1536, 2.0),
-    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0),
+    "tiny": Size(128, 4, 2, 256, 2048, 1e-2, 1536, 2.0, 0.5),
+    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0, 0.5),
     "medium": Size(512, 8, 8, 1024, 16384, 1e-3, 32768),
     "large": Size(768, 12, 12, 1024, 32768, 6e-4, 131072),
 }

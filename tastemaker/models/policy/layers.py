@@ -7,7 +7,7 @@ the numbers i and i + r/2 of a head together. Attention sees products of queries
 in another order, in which what turns together stands together: a pair is a complex number, and a turn one product.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -80,6 +80,10 @@ class Network:
     def width(self) -> int:
         """Numbers a token."""
         return self.tokens.shape[1]
+
+    def first(self, layers: int | None) -> "Network":
+        """Return the network of only so many of the first layers, the last norm and the head behind them; None: all."""
+        return self if layers is None else replace(self, layers=self.layers[:layers])
 
     def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Return what the first layer reads of tokens [n] at places [n]: [n, d]."""
