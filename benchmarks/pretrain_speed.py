@@ -1,27 +1,26 @@
 """Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, same network and documents.
 
-    pip install 'tastemaker[peers]'                       # Trainer needs accelerate
-    python benchmarks/pretrain_speed.py                   # tiny on 6,000 playground reviews
-    python benchmarks/pretrain_speed.py --adamw           # … with the peer's optimiser
-    python benchmarks/pretrain_speed.py --shares 0.5 0.6 1    # … of the documents are enough for the peer's loss?
-    python benchmarks/pretrain_speed.py --larger 2 3          # … times the tokens a step, and still the peer's loss?
-    python benchmarks/pretrain_speed.py --grow-at 0           # … with all layers from the first step on, as the peer
+    pip install 'tastemaker[peers]'                            # Trainer needs accelerate
+    python benchmarks/pretrain_speed.py                        # tiny on 6,000 playground reviews
+    python benchmarks/pretrain_speed.py --seeds 0 1 2          # … and how much that is chance
+    python benchmarks/pretrain_speed.py --adamw --grow-at 0    # … with the peer's optimiser, all layers from the start
+    python benchmarks/pretrain_speed.py --shares 0.8 0.9 1     # … of the documents are enough for the peer's loss?
     python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
 
-Both start from the same weights and read every document once: the same token ids, the same weight decay, clipping,
-warm-up and linear decay, about as many tokens a step, and AdamW with the same peak rate and betas, which ours leaves to
-Muon for the matrices, as `pretrain` does, unless --adamw is given. Ours teaches half of the layers first, as `pretrain`
-does, unless --grow-at is 0. The peer is what its examples show: Trainer with
-DataCollatorForLanguageModeling, documents cut to the context, a fixed number of documents
-a step (as many as make our tokens a step, on average), padded to the longest of each; logging, saving and evaluation
-switched off. Ours is `TextDescent` as `pretrain` runs it, without evaluations. Tokens are counted without padding.
-Both are then measured on the same held-out documents. The peer runs first, then ours, `--rounds` times; medians.
---shares: ours also reads only so much of the documents, with a schedule as short, so that the seconds until it knows as
-much as the peer are measured and not guessed (`equal_loss_ratio`: the peer's seconds over those of the smallest share
-that reaches its loss).
---larger: ours also takes steps so many times as large, at a rate that grows with the root, so that what it learns more
-from a token is given for speed (`equal_loss_tokens_ratio`: the best tokens a second over the peer's, all documents
-read, among the runs that reach its loss). The last line is one JSON object.
+Both start from the same weights and read every document once: the same token ids, weight decay, clipping, warm-up and
+linear decay. Ours is `TextDescent` as `pretrain` runs it, without evaluations: Muon for the matrices unless --adamw is
+given, half of the layers first unless --grow-at is 0. The peer is what its examples show: Trainer with
+DataCollatorForLanguageModeling and AdamW, documents cut to the context, a fixed number of documents a step (as many as
+make so many tokens, on average), padded to the longest of each; logging, saving and evaluation switched off. Tokens are
+counted without padding, and all are then measured on the same held-out documents.
+
+A small step learns more from a token and takes longer for it. So each side takes steps of several sizes: --steps and
+--peer-steps times what `pretrain` takes, at a rate that grows with the root. The peer's best loss (mean over seeds) is
+the bar. `equal_loss_tokens_ratio`: tokens a second of ours, the fastest that is no worse, over those of the peer that
+set the bar. `ratio`: both at steps of 1, whatever they then know. --shares: ours, at steps of 1, reads so much of the
+documents too, with a schedule as short; `equal_loss_ratio` is the seconds of the peer that set the bar over those of
+the fastest run of ours that is no worse. Every seed makes its own network and split, and is a round: the peer runs
+first, then ours; medians of seconds. The last line is one JSON object.
 """
 
 import argparse
@@ -38,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import spread
 from torch.utils.data import Dataset
 from transformers import DataCollatorForLanguageModeling, PrinterCallback, Trainer, TrainingArguments
 
@@ -71,8 +71,8 @@ def _ours(
     size: Size,
     seed: int,
     *,
+    steps: float = 1.0,
     share: float = 1.0,
-    larger: float = 1.0,
 ) -> float:
     """Return the seconds of one epoch, or of a share of it, by steps so many times as large."""
     cpu = torch.device("cpu")
@@ -81,8 +81,8 @@ def _ours(
         policy,
         corpora,
         training,
-        lr=size.lr * larger**0.5,
-        batch_tokens=round(size.batch_tokens * larger),
+        lr=size.lr * steps**0.5,
+        batch_tokens=round(size.batch_tokens * steps),
         device=cpu,
         precision=choose_precision(cpu),
         seed=seed,
@@ -96,16 +96,18 @@ def _ours(
     return time.perf_counter() - started
 
 
-def _theirs(policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int) -> float:
-    """Return the seconds of one epoch by Trainer."""
+def _theirs(
+    policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int, *, steps: float = 1.0
+) -> float:
+    """Return the seconds of one epoch by Trainer, by steps so many times as large."""
     train = corpora[0]
     mean = train.counts.tokens / len(train)
     settings, folder = Pretraining(), tempfile.mkdtemp()
     arguments = TrainingArguments(
         output_dir=folder,
         num_train_epochs=1,
-        per_device_train_batch_size=max(1, round(size.batch_tokens / mean)),
-        learning_rate=size.lr,
+        per_device_train_batch_size=max(1, round(size.batch_tokens * steps / mean)),
+        learning_rate=size.lr * steps**0.5,
         weight_decay=settings.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=settings.clip,
@@ -133,60 +135,76 @@ def main() -> None:
     parser.add_argument("--size", default="tiny", choices=list(SIZES))
     parser.add_argument("--source", default="playground")
     parser.add_argument("--documents", type=int, default=6000)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--adamw", action="store_true")
-    parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads")
-    parser.add_argument("--larger", type=float, nargs="+", default=[], help="steps that ours also takes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--adamw", action="store_true", help="ours too trains all weights by AdamW")
     parser.add_argument("--grow-at", type=float, help="share of the tokens that half of the layers learn; the size's")
+    parser.add_argument("--steps", type=float, nargs="+", default=[1.0], help="how large, times pretrain's")
+    parser.add_argument(
+        "--peer-steps", type=float, nargs="+", default=[1.0, 0.5, 0.33], help="how large, times pretrain's"
+    )
+    parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads")
     given = parser.parse_args()
     size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
     size = size if given.grow_at is None else replace(size, grow_at=given.grow_at)
-    texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
-    tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
-    first = Policy(make_gpt(size, tokenizer, seed=given.seed), tokenizer)
-    runs: dict[str, Any] = {"trainer": _theirs} | {
-        "ours" if share == 1 else f"ours, {share:g}": partial(_ours, share=share)
-        for share in sorted({1.0, *given.shares})
-    }
-    whole = {f"ours, steps of {larger:g}": partial(_ours, larger=larger) for larger in given.larger}
-    runs |= whole
+    peers = {f"trainer, steps of {s:g}": partial(_theirs, steps=s) for s in sorted({1.0, *given.peer_steps})}
+    whole = {f"ours, steps of {s:g}": partial(_ours, steps=s) for s in sorted({1.0, *given.steps})}
+    parts = {f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1}
+    runs = peers | whole | parts
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    losses: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        corpora = tokenized(
-            texts, first.reader, Path(folder) / "pieces", context=size.context, held_out=0.05, seed=given.seed
-        )
-        for _ in range(given.rounds):
-            for name, train in runs.items():
-                policy = Policy(copy.deepcopy(first.module), tokenizer)
-                seconds[name].append(train(policy, corpora, size, given.seed))
-                policy.module.eval()
-                losses[name] = float(held_out_loss(policy, corpora[1], seed=0).mean())
-                sys.stderr.write(f"{name}: {seconds[name][-1]:.1f} s, held-out loss {losses[name]:.4f}\n")
-        tokens = corpora[0].counts.tokens
+    losses: dict[str, list[float]] = {name: [] for name in runs}
+    for seed in given.seeds:
+        tokens, parameters = _round(given, size, seed, runs, (seconds, losses))
     took = {name: statistics.median(found) for name, found in seconds.items()}
-    speeds = {name: tokens / took[name] for name in ("trainer", "ours")}
-    equal = {name: took[name] for name in runs if name != "trainer" and losses[name] <= losses["trainer"]}
-    every_token = [took[name] for name in equal if name in {"ours", *whole}]
+    loss = {name: statistics.fmean(found) for name, found in losses.items()}
+    bar = min(peers, key=loss.__getitem__)
+    as_good = [name for name in {**whole, **parts} if loss[name] <= loss[bar]]
     found = {
         "benchmark": "pretrain_speed",
         "size": given.size,
         "muon": size.muon,
         "grow_at": size.grow_at,
-        "parameters": first.parameters,
+        "parameters": parameters,
         "tokens": tokens,
+        "seeds": given.seeds,
         "threads": torch.get_num_threads(),
-        "tokens_per_second": round(speeds["ours"]),
-        "trainer_tokens_per_second": round(speeds["trainer"]),
-        "ratio": round(speeds["ours"] / speeds["trainer"], 2),
-        "held_out_loss": round(losses["ours"], 4),
-        "trainer_held_out_loss": round(losses["trainer"], 4),
-        "runs": {name: {"seconds": round(took[name], 1), "held_out_loss": round(losses[name], 4)} for name in runs},
-        "equal_loss_ratio": round(took["trainer"] / min(equal.values()), 2) if equal else None,
-        "equal_loss_tokens_ratio": round(took["trainer"] / min(every_token), 2) if every_token else None,
+        "runs": {name: {"seconds": spread(seconds[name]), "held_out_loss": spread(losses[name])} for name in runs},
+        "ratio": round(took["trainer, steps of 1"] / took["ours, steps of 1"], 2),
+        "bar": bar,
+        "equal_loss_ratio": _best(took, bar, as_good),
+        "equal_loss_tokens_ratio": _best(took, bar, [name for name in as_good if name in whole]),
     }
     sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _round(
+    given: argparse.Namespace,
+    size: Size,
+    seed: int,
+    runs: dict[str, Any],
+    found: tuple[dict[str, list[float]], dict[str, list[float]]],
+) -> tuple[int, int]:
+    """Run everything once, note its seconds and losses; return the tokens that are learned, and the parameters."""
+    texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
+    tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
+    first = Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = tokenized(
+            texts, first.reader, Path(folder) / "pieces", context=size.context, held_out=0.05, seed=seed
+        )
+        for name, train in runs.items():
+            policy = Policy(copy.deepcopy(first.module), tokenizer)
+            found[0][name].append(train(policy, corpora, size, seed))
+            policy.module.eval()
+            found[1][name].append(float(held_out_loss(policy, corpora[1], seed=0).mean()))
+            sys.stderr.write(
+                f"seed {seed}, {name}: {found[0][name][-1]:.1f} s, held-out loss {found[1][name][-1]:.4f}\n"
+            )
+        return corpora[0].counts.tokens, first.parameters
+
+
+def _best(took: dict[str, float], bar: str, as_good: list[str]) -> float | None:
+    """Return how many times as fast as the bar the fastest run that is as good was; None where there is none."""
+    return round(took[bar] / min(took[name] for name in as_good), 2) if as_good else None
 
 
 if __name__ == "__main__":

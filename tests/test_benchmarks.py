@@ -114,9 +114,16 @@ def test_writing_is_measured_against_generate() -> None:
 
 @pytest.mark.peers
 def test_pretraining_is_measured_against_trainer() -> None:
-    found = _run("pretrain_speed.py", "--documents", "200")
-    assert found["tokens_per_second"] > 0
-    assert found["held_out_loss"] < found["trainer_held_out_loss"] + 0.5
+    found = _run(
+        "pretrain_speed.py", "--documents", "200", "--seeds", "0", "1", "--peer-steps", "1", "--shares", "0.5", "1"
+    )
+    runs = found["runs"]
+    assert list(runs) == ["trainer, steps of 1", "ours, steps of 1", "ours, 0.5 read"]
+    assert found["bar"] == "trainer, steps of 1"
+    assert (
+        runs["ours, steps of 1"]["held_out_loss"]["mean"] < runs["trainer, steps of 1"]["held_out_loss"]["mean"] + 0.5
+    )
+    assert found["ratio"] > 0
 
 
 @pytest.mark.slow
