@@ -35,7 +35,7 @@ class Learning:
     vocabulary: Annotated[int | None, typer.Option(help="Tokens of a new tokenizer.")] = None
     grow_at: Annotated[
         float | None,
-        typer.Option(help="Share of the tokens after which half of a new network's layers join; 0: none do."),
+        typer.Option(help="Share of the tokens after which half of a new network's layers join; 0: at once."),
     ] = None
     held_out: Annotated[float, typer.Option(help="Share of the corpus that only measures.")] = 0.02
     evaluations: Annotated[int, typer.Option(help="Held-out evaluations in the run, with samples.")] = 4
