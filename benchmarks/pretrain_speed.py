@@ -150,20 +150,33 @@ def main() -> None:
     whole = {f"ours, steps of {s:g}": partial(_ours, steps=s) for s in sorted({1.0, *given.steps})}
     parts = {f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1}
     runs = peers | whole | parts
+    texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
+    tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     losses: dict[str, list[float]] = {name: [] for name in runs}
     for seed in given.seeds:
-        tokens, parameters = _round(given, size, seed, runs, (seconds, losses))
+        first = Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
+        with tempfile.TemporaryDirectory() as folder:
+            pieces, sides = Path(folder) / "pieces", {"context": size.context, "held_out": 0.05, "seed": seed}
+            corpora = tokenized(texts, first.reader, pieces, **sides)
+            for name, train in runs.items():
+                policy = Policy(copy.deepcopy(first.module), tokenizer)
+                seconds[name].append(train(policy, corpora, size, seed))
+                policy.module.eval()
+                losses[name].append(float(held_out_loss(policy, corpora[1], seed=0).mean()))
+                note = f"{name}: {seconds[name][-1]:.1f} s, held-out loss {losses[name][-1]:.4f}"
+                sys.stderr.write(f"seed {seed}, {note}\n")
+            tokens = corpora[0].counts.tokens
     took = {name: statistics.median(found) for name, found in seconds.items()}
     loss = {name: statistics.fmean(found) for name, found in losses.items()}
     bar = min(peers, key=loss.__getitem__)
-    as_good = [name for name in {**whole, **parts} if loss[name] <= loss[bar]]
+    as_good = [name for name in whole | parts if loss[name] <= loss[bar]]
     found = {
         "benchmark": "pretrain_speed",
         "size": given.size,
         "muon": size.muon,
         "grow_at": size.grow_at,
-        "parameters": parameters,
+        "parameters": first.parameters,
         "tokens": tokens,
         "seeds": given.seeds,
         "threads": torch.get_num_threads(),
@@ -174,32 +187,6 @@ def main() -> None:
         "equal_loss_tokens_ratio": _best(took, bar, [name for name in as_good if name in whole]),
     }
     sys.stdout.write(json.dumps(found) + "\n")
-
-
-def _round(
-    given: argparse.Namespace,
-    size: Size,
-    seed: int,
-    runs: dict[str, Any],
-    found: tuple[dict[str, list[float]], dict[str, list[float]]],
-) -> tuple[int, int]:
-    """Run everything once, note its seconds and losses; return the tokens that are learned, and the parameters."""
-    texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
-    tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
-    first = Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
-    with tempfile.TemporaryDirectory() as folder:
-        corpora = tokenized(
-            texts, first.reader, Path(folder) / "pieces", context=size.context, held_out=0.05, seed=seed
-        )
-        for name, train in runs.items():
-            policy = Policy(copy.deepcopy(first.module), tokenizer)
-            found[0][name].append(train(policy, corpora, size, seed))
-            policy.module.eval()
-            found[1][name].append(float(held_out_loss(policy, corpora[1], seed=0).mean()))
-            sys.stderr.write(
-                f"seed {seed}, {name}: {found[0][name][-1]:.1f} s, held-out loss {found[1][name][-1]:.4f}\n"
-            )
-        return corpora[0].counts.tokens, first.parameters
 
 
 def _best(took: dict[str, float], bar: str, as_good: list[str]) -> float | None:

@@ -3,7 +3,7 @@
 A step is a random draw of documents. They go through the network end to end, so that nothing is padding, and no token
 sees another document. The learning rate warms up and decays linearly to zero by the tokens read (Defazio et al. 2023
 find linear decay the best of the schedules they compare). A network that begins from nothing may grow: half of its
-layers learn first, which costs half, and the others join them later (Gong et al. 2019; Bu 2025). They begin as layers
+layers learn first, which costs less, and the others join them later (Gong et al. 2019; Bu 2025). They begin as layers
 that add nothing, so the network goes on from what it knows.
 """
 
