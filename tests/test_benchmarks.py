@@ -114,26 +114,13 @@ def test_writing_is_measured_against_generate() -> None:
 
 @pytest.mark.peers
 def test_pretraining_is_measured_against_trainer() -> None:
-    found = _run(
-        "pretrain_speed.py",
-        "--documents",
-        "200",
-        "--seeds",
-        "0",
-        "1",
-        "--peer-steps",
-        "0.33",
-        "--steps",
-        "0.5",
-        "--shares",
-        "0.5",
-        "1",
-    )
+    steps = ["--peer-steps", "0.33", "--steps", "0.5", "8", "--shares", "0.5", "1"]  # steps of 8 are too large to learn
+    found = _run("pretrain_speed.py", "--documents", "200", "--seeds", "0", "1", *steps)
     loss = {name: run["held_out_loss"]["mean"] for name, run in found["runs"].items()}
     seconds = {name: run["seconds"]["mean"] for name, run in found["runs"].items()}  # of two, as the median
     peers, ours = (
         [f"{who}, steps of {steps}" for steps in sizes]
-        for who, sizes in (("trainer", ("0.33", "1")), ("ours", ("0.5", "1")))
+        for who, sizes in (("trainer", ("0.33", "1")), ("ours", ("0.5", "1", "8")))
     )
     assert list(loss) == [*peers, *ours, "ours, 0.5 read"]
     bar = found["bar"]
@@ -141,7 +128,8 @@ def test_pretraining_is_measured_against_trainer() -> None:
     as_good = [name for name in ours if loss[name] <= loss[bar]]
     fastest = min((seconds[name] for name in as_good), default=None)
     assert found["equal_loss_tokens_ratio"] == (fastest and pytest.approx(seconds[bar] / fastest, abs=0.01))
-    assert min(loss[name] for name in ours) < loss[bar] + 0.5
+    assert ours[-1] not in as_good
+    assert ours[0] in as_good
 
 
 @pytest.mark.slow
