@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tastemaker.data.judgements import Judgement
-from tastemaker.learning.corpus import Corpus
-from tastemaker.learning.descent import Descent
-from tastemaker.learning.observation import ObservationModel
-from tastemaker.learning.run import Run
-from tastemaker.learning.training import Training
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.links import Link
-from tastemaker.models.links.likelihood import Likelihood
-from tastemaker.models.precision import choose_precision
+from tastemaker.data import Judgement
+from tastemaker.fast import choose_precision
+from tastemaker.kinds import Likelihood, Link
+from tastemaker.reward import Corpus, Descent, Network, ObservationModel, Training
+from tastemaker.train import Run
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 HH = [DATA / "hh-rlhf" / f"{name}-base.jsonl.gz" for name in ("helpful", "harmless")]
@@ -83,7 +78,9 @@ class SteppedDescent:
 
     def warm_up(self) -> None:
         """Compute the largest step forwards and backwards, and throw the gradients away."""
-        units = max(self.descent.steps, key=lambda step: sum(self._tokens_in(unit) for unit in step))
+        units = max(
+            self.descent.steps, key=lambda step: sum(self._tokens_in(unit) for unit in step)
+        )
         self.network.module.train()
         for unit in units:
             self.descent._loss([self.descent.units[unit]])[1].backward()
@@ -94,7 +91,9 @@ class SteppedDescent:
         started = now(self.device)
         while self.descent.standing.step < round(share * self.descent.total):
             units = self.descent.steps[self.descent.standing.step]
-            self.losses.append(self.descent._step([self.descent.units[unit] for unit in units])["loss"])
+            self.losses.append(
+                self.descent._step([self.descent.units[unit] for unit in units])["loss"]
+            )
         self.seconds += now(self.device) - started
 
     def _tokens_in(self, unit: int) -> int:

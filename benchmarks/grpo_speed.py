@@ -35,8 +35,8 @@ import torch
 from common import spread
 
 import tastemaker as tm
-from tastemaker.data.playground import gold_score
-from tastemaker.models.policy.policy import Completion, Policy
+from tastemaker.gpt import Completion, Policy
+from tastemaker.playground import gold_score
 
 MINIBATCHES = PASSES = 2
 CLIP, NORM, EPSILON = 0.2, 1.0, 1e-5
@@ -55,7 +55,9 @@ class Recorder:
         """Return the scores, as `steer` asks; texts that are only measured are not recorded."""
         return self._scored([c.text for c in completions], [len(c.ids) for c in completions])
 
-    def __call__(self, completions: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def __call__(
+        self, completions: list[str], completion_ids: list[list[int]], **_: Any
+    ) -> list[float]:
         """Return the scores, as TRL asks."""
         return self._scored(completions, [len(ids) for ids in completion_ids])
 
@@ -70,7 +72,11 @@ class Recorder:
 
     def found(self) -> dict[str, Any]:
         """Return what was measured."""
-        seconds, turns, quarter = self.times[-1] - self.times[0], len(self.times) - 1, max(1, len(self.rewards) // 4)
+        seconds, turns, quarter = (
+            self.times[-1] - self.times[0],
+            len(self.times) - 1,
+            max(1, len(self.rewards) // 4),
+        )
         edges = [round(len(self.rewards) * part / 8) for part in range(9)]
         parts = [self.rewards[a:b] for a, b in itertools.pairwise(edges) if b > a]
         return {
@@ -101,7 +107,11 @@ def _ours(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, Any
         sampling=tm.Sampling(max_tokens=given.max_tokens),
         limits=tm.Limits(patience=given.steps + 1),
         steering=tm.Steering(
-            steps=given.steps, batch=given.batch, clip=NORM, adam_epsilon=EPSILON, measured=given.batch - 1
+            steps=given.steps,
+            batch=given.batch,
+            clip=NORM,
+            adam_epsilon=EPSILON,
+            measured=given.batch - 1,
         ),
         seed=seed,
     )
@@ -115,7 +125,9 @@ def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, A
 
     tokenizer, reward = copy.deepcopy(policy.tokenizer), Recorder(given.batch)
     if tokenizer("")["input_ids"] != policy.reader.start:
-        raise SystemExit("TRL's prompts are texts, and this tokenizer does not read an empty one as the start token")
+        raise SystemExit(
+            "TRL's prompts are texts, and this tokenizer does not read an empty one as the start token"
+        )
     prompts = given.batch // given.group
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
@@ -148,17 +160,28 @@ def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, A
         )
         rows = Dataset.from_list([{"prompt": ""}] * (prompts * given.steps))
         module = copy.deepcopy(policy.module)
-        ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        module.generation_config = GenerationConfig(**ends)  # the folder's own draws by min_p, as `steer` never does
-        trainer = GRPOTrainer(module, [reward], config, train_dataset=rows, processing_class=tokenizer)
+        ends = {
+            name: getattr(tokenizer, name)
+            for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+        }
+        module.generation_config = GenerationConfig(
+            **ends
+        )  # the folder's own draws by min_p, as `steer` never does
+        trainer = GRPOTrainer(
+            module, [reward], config, train_dataset=rows, processing_class=tokenizer
+        )
         trainer.remove_callback(PrinterCallback)  # prints to stdout
         trainer.train()
     return reward.found()
 
 
 def _given() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", help="a GPT trained on the playground; left out: one is trained")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--policy", help="a GPT trained on the playground; left out: one is trained"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=40, help="rollouts")
     parser.add_argument("--batch", type=int, default=128, help="completions a rollout")
@@ -176,7 +199,9 @@ def _given() -> argparse.Namespace:
 def main() -> None:
     """Measure both, and print one JSON line."""
     given = _given()
-    policy = tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+    policy = (
+        tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+    )
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "trl": []}
     sides = [("ours", _ours), ("trl", _theirs)]
     for seed in given.seeds:

@@ -18,10 +18,25 @@ from typing import Any
 from common import HH, drawn, spread
 
 import tastemaker as tm
-from tastemaker.models.backbones import choose_backbone
+from tastemaker.reward import choose_backbone
 
-FIGURES = ("accuracy", "accuracy_interval", "longer_baseline", "longer_baseline_interval", "difference_to_longer")
-MORE = ("n", "ties", "log_loss", "ece", "prefers_longer", "score_length_correlation", "truncated", "linear_baseline")
+FIGURES = (
+    "accuracy",
+    "accuracy_interval",
+    "longer_baseline",
+    "longer_baseline_interval",
+    "difference_to_longer",
+)
+MORE = (
+    "n",
+    "ties",
+    "log_loss",
+    "ece",
+    "prefers_longer",
+    "score_length_correlation",
+    "truncated",
+    "linear_baseline",
+)
 
 
 def _fitted(name: str, train: list[Any], given: argparse.Namespace, seed: int) -> tm.RewardModel:
@@ -29,12 +44,23 @@ def _fitted(name: str, train: list[Any], given: argparse.Namespace, seed: int) -
         settings = tm.Linear(**json.loads(given.linear))
         return tm.fit(train, backbone=settings, experts=given.experts, seed=seed)
     usual: Any = choose_backbone(name)
-    backbone = tm.Encoder(usual.settings.name, max_length=given.max_length or usual.settings.max_length, cut=given.cut)
+    backbone = tm.Encoder(
+        usual.settings.name, max_length=given.max_length or usual.settings.max_length, cut=given.cut
+    )
     training = {"lr": given.lr or usual.recipe.lr, "batch_size": given.batch}
-    return tm.fit(train, backbone=backbone, training=training, epochs=given.epochs, experts=given.experts, seed=seed)
+    return tm.fit(
+        train,
+        backbone=backbone,
+        training=training,
+        epochs=given.epochs,
+        experts=given.experts,
+        seed=seed,
+    )
 
 
-def _measured(name: str, given: argparse.Namespace, judgements: list[Any], seed: int) -> dict[str, Any]:
+def _measured(
+    name: str, given: argparse.Namespace, judgements: list[Any], seed: int
+) -> dict[str, Any]:
     """Fit and evaluate one backbone on one split; return its figures."""
     train, held_out = tm.split(judgements, held_out=given.held_out, seed=seed)
     started = time.monotonic()
@@ -45,8 +71,12 @@ def _measured(name: str, given: argparse.Namespace, judgements: list[Any], seed:
         mine = [judgement for judgement in held_out if judgement.source == path.name]
         if mine:
             found = tm.evaluate(model, mine, resamples=given.resamples).as_dict()
-            by_source[path.name.removesuffix(".jsonl.gz")] = {key: found[key] for key in (*FIGURES[:3], "n")}
-    found = tm.evaluate(model, held_out, baseline=model.baseline, resamples=given.resamples).as_dict()
+            by_source[path.name.removesuffix(".jsonl.gz")] = {
+                key: found[key] for key in (*FIGURES[:3], "n")
+            }
+    found = tm.evaluate(
+        model, held_out, baseline=model.baseline, resamples=given.resamples
+    ).as_dict()
     print(f"{name}, seed {seed}: {[found[key] for key in FIGURES]}", file=sys.stderr)
     figures = {key: found[key] for key in (*FIGURES, *MORE)}
     return {"seed": seed, **figures, "by_source": by_source, "fit_seconds": round(seconds, 1)}
@@ -65,9 +95,13 @@ def main() -> None:
     options.add_argument("--held-out", type=float, default=0.2)
     options.add_argument("--limit", type=int, help="only so many pairs, drawn at random")
     options.add_argument(
-        "--experts", action="store_true", help="a model for each of the two files, mixed by the prompt"
+        "--experts",
+        action="store_true",
+        help="a model for each of the two files, mixed by the prompt",
     )
-    options.add_argument("--linear", default="{}", help='the linear backbone\'s settings as JSON: {"ngrams": 1}')
+    options.add_argument(
+        "--linear", default="{}", help='the linear backbone\'s settings as JSON: {"ngrams": 1}'
+    )
     options.add_argument("--resamples", type=int, default=1000)
     given = options.parse_args()
     skipped: list[Any] = []

@@ -45,7 +45,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", default="linear")
     options.add_argument("--data", type=Path, default=ARCHIVE)
-    options.add_argument("--target", choices=["label", "rating"], help="one sort of judgement alone")
+    options.add_argument(
+        "--target", choices=["label", "rating"], help="one sort of judgement alone"
+    )
     options.add_argument("--limit", type=int, help="only so many reviews to learn from")
     options.add_argument("--out", type=Path, help="keep the model here")
     options.add_argument("--seed", type=int, default=0)
@@ -55,13 +57,24 @@ def main() -> None:
         out = given.out or Path(folder) / "taste"
         more = ["--limit", str(given.limit)] if given.limit else []
         more += ["--target", given.target] if given.target else []
-        fit = ["fit", str(given.data), "--backbone", given.backbone, "--out", str(out), "--seed", str(given.seed)]
+        fit = [
+            "fit",
+            str(given.data),
+            "--backbone",
+            given.backbone,
+            "--out",
+            str(out),
+            "--seed",
+            str(given.seed),
+        ]
         tastemaker = [sys.executable, "-m", "tastemaker"]
         _, fit_seconds = _timed([*tastemaker, *fit, *more, "--json"])
         evaluate = ["evaluate", str(out), str(given.data), "--split", "test", "--json"]
         found, evaluate_seconds = _timed([*tastemaker, *evaluate])
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        peer, peer_seconds = ({}, 0.0) if given.no_peer else _timed([sys.executable, "-c", PEER, str(given.data)])
+        peer, peer_seconds = (
+            ({}, 0.0) if given.no_peer else _timed([sys.executable, "-c", PEER, str(given.data)])
+        )
     figures = ["accuracy", "accuracy_interval", "auroc", "log_loss", "ece", "n"]
     figures += ["mae", "pearson", "pearson_interval", "spearman"]
     line = {
@@ -75,7 +88,11 @@ def main() -> None:
         "fit_seconds": round(fit_seconds, 1),
         "evaluate_seconds": round(evaluate_seconds, 1),
         "peak_mb": round(peak),
-        "peer": {"what": "TfidfVectorizer(1,2) + LogisticRegression", **peer, "seconds": round(peer_seconds, 1)},
+        "peer": {
+            "what": "TfidfVectorizer(1,2) + LogisticRegression",
+            **peer,
+            "seconds": round(peer_seconds, 1),
+        },
     }
     print(json.dumps(line))
 

@@ -30,7 +30,9 @@ def main() -> None:
     """Read the run, fit the linear models, plot, print."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, default=ARCHIVE)
-    options.add_argument("--run", type=Path, required=True, help="the model that imdb.py --backbone minilm left")
+    options.add_argument(
+        "--run", type=Path, required=True, help="the model that imdb.py --backbone minilm left"
+    )
     options.add_argument("--plot", type=Path)
     given = options.parse_args()
     points = _read_run(given.run)
@@ -41,8 +43,17 @@ def main() -> None:
         started = time.monotonic()
         model = tm.fit([labels[i] for i in order[:size]], backbone="linear")
         seconds = time.monotonic() - started
-        accuracy = tm.evaluate(model, [j for j in held_out if isinstance(j, tm.Label)]).as_dict()["accuracy"]
-        points.append({"backbone": "linear", "reviews": size, "seconds": round(seconds, 1), "accuracy": accuracy})
+        accuracy = tm.evaluate(model, [j for j in held_out if isinstance(j, tm.Label)]).as_dict()[
+            "accuracy"
+        ]
+        points.append(
+            {
+                "backbone": "linear",
+                "reviews": size,
+                "seconds": round(seconds, 1),
+                "accuracy": accuracy,
+            }
+        )
         print(points[-1], file=sys.stderr)
     if given.plot:
         _plot(points, given.plot)
@@ -71,15 +82,25 @@ def _plot(points: list[dict[str, Any]], path: Path) -> None:
     for backbone, colour in COLOURS.items():
         mine = sorted((p for p in points if p["backbone"] == backbone), key=lambda p: p["reviews"])
         for axis, key in zip(axes, ("reviews", "seconds"), strict=True):
-            axis.plot([p[key] for p in mine], [p["accuracy"] for p in mine], "o-", color=colour, label=backbone)
-    for axis, label in zip(axes, ("reviews learned from", "seconds of training on two cores"), strict=True):
+            axis.plot(
+                [p[key] for p in mine],
+                [p["accuracy"] for p in mine],
+                "o-",
+                color=colour,
+                label=backbone,
+            )
+    for axis, label in zip(
+        axes, ("reviews learned from", "seconds of training on two cores"), strict=True
+    ):
         axis.set_xscale("log")
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(f"accuracy on the same {HELD_OUT:,} held-out reviews")
     axes[0].legend(frameon=False)
-    figure.suptitle("IMDB: what more reviews and more time buy", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(
+        "IMDB: what more reviews and more time buy", x=0.01, ha="left", fontweight="bold"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 

@@ -31,9 +31,8 @@ from common import DATA, spread
 from rankings_speed import pairs_of
 
 import tastemaker as tm
-from tastemaker.data.judgements import Example, Judgement, Ranking
-from tastemaker.maths.ranks import kendall_by_list
-from tastemaker.maths.statistics import bootstrap, mean_of_defined, percentile_interval
+from tastemaker.data import Example, Judgement, Ranking
+from tastemaker.maths import bootstrap, kendall_by_list, mean_of_defined, percentile_interval
 
 SOURCES = {name: DATA / "wmt-mqm" / f"{name}_zhen_listwise.jsonl.gz" for name in ("ted", "gmt2023")}
 FITS = ("listwise", "pairs", "comparisons", "ratings", "ratings_huber")
@@ -65,7 +64,9 @@ def segments_of(name: str, path: Path) -> list[Segment]:
     return found
 
 
-def by_document(segments: list[Segment], share: float, seed: int) -> tuple[list[Segment], list[Segment]]:
+def by_document(
+    segments: list[Segment], share: float, seed: int
+) -> tuple[list[Segment], list[Segment]]:
     """Return (train, held out): of each source, documents drawn by the seed that hold the share of its segments.
 
     A training segment whose source text also stands in a held-out document is left out.
@@ -114,24 +115,36 @@ def tau_of(values: list[Any], segments: list[Segment], resamples: int) -> dict[s
     return {"tau": round(float(np.nanmean(tau)), 4), "interval": interval, **by_source}
 
 
-def _fitted(backbone: str, fit: str, train: list[Segment], given: argparse.Namespace, seed: int) -> tm.RewardModel:
+def _fitted(
+    backbone: str, fit: str, train: list[Segment], given: argparse.Namespace, seed: int
+) -> tm.RewardModel:
     likelihood = tm.Likelihood(
         judges=False,
         ranking="pairs" if fit == "pairs" else "plackett-luce",
         rating="huber" if fit == "ratings_huber" else "normal",
     )
     epochs = given.epochs
-    return tm.fit(judgements_of(fit, train), backbone=backbone, likelihood=likelihood, epochs=epochs, seed=seed)
+    return tm.fit(
+        judgements_of(fit, train),
+        backbone=backbone,
+        likelihood=likelihood,
+        epochs=epochs,
+        seed=seed,
+    )
 
 
 def main() -> None:
     """Fit and measure all, and print the JSON line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", nargs="+", default=["linear", "minilm"])
-    options.add_argument("--fits", nargs="+", choices=FITS, default=["listwise", "pairs", "comparisons", "ratings"])
+    options.add_argument(
+        "--fits", nargs="+", choices=FITS, default=["listwise", "pairs", "comparisons", "ratings"]
+    )
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--epochs", type=int, help="the backbone's own unless told")
-    options.add_argument("--held-out", type=float, default=0.25, help="share of the segments, whole documents")
+    options.add_argument(
+        "--held-out", type=float, default=0.25, help="share of the segments, whole documents"
+    )
     options.add_argument("--limit", type=int, help="only so many training segments")
     options.add_argument("--resamples", type=int, default=1000)
     given = options.parse_args()
@@ -140,7 +153,9 @@ def main() -> None:
     sizes = []
     for seed in given.seeds:
         train, held_out = by_document(segments, given.held_out, seed)
-        train = [train[i] for i in np.random.default_rng(seed).permutation(len(train))[: given.limit]]
+        train = [
+            train[i] for i in np.random.default_rng(seed).permutation(len(train))[: given.limit]
+        ]
         documents = [len({segment.document for segment in part}) for part in (train, held_out)]
         sizes.append({"train": len(train), "held_out": len(held_out), "documents": documents})
         lengths = [[len(text) for text in segment.ranking.texts] for segment in held_out]
@@ -151,11 +166,16 @@ def main() -> None:
                 model = _fitted(backbone, fit, train, given, seed)
                 examples = [Example(t, s.ranking.prompt) for s in held_out for t in s.ranking.texts]
                 ends = np.cumsum([len(segment.ranking.texts) for segment in held_out])[:-1]
-                found = tau_of(np.split(model.score_all(examples).values, ends), held_out, given.resamples)
+                found = tau_of(
+                    np.split(model.score_all(examples).values, ends), held_out, given.resamples
+                )
                 taus.setdefault(backbone, {}).setdefault(fit, []).append(found)
                 print(f"{backbone}, {fit}, seed {seed}: {found}", file=sys.stderr)
     table = {
-        backbone: {fit: {**spread([run["tau"] for run in runs]), "runs": runs} for fit, runs in by_fit.items()}
+        backbone: {
+            fit: {**spread([run["tau"] for run in runs]), "runs": runs}
+            for fit, runs in by_fit.items()
+        }
         for backbone, by_fit in taus.items()
     }
     line = {"benchmark": "mqm", "seeds": given.seeds, "segments": sizes, "kendall_tau": table}

@@ -32,10 +32,9 @@ from common import HH, SteppedDescent, drawn, now
 from numpy.typing import NDArray
 
 import tastemaker as tm
-from tastemaker.learning.corpus import Corpus
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.links import links_from
-from tastemaker.models.precision import choose_device, choose_precision
+from tastemaker.fast import choose_device, choose_precision
+from tastemaker.kinds import links_from
+from tastemaker.reward import Corpus, Network
 
 PEERS = ("bfloat16", "float32")
 TRL_WARM_UP = 2  # steps
@@ -49,20 +48,38 @@ def _ours(pairs: list[Any], given: argparse.Namespace, device: torch.device) -> 
     """Set up `fit`'s loop on the pairs; the head has the learning rate of the rest, as in the peer."""
     links = links_from(pairs, tm.Likelihood(judges=False))
     training = tm.Training(
-        epochs=1, lr=given.lr, batch_size=2 * given.batch, head_lr=1.0, weight_decay=0.01, clip=1.0, warmup=0.06
+        epochs=1,
+        lr=given.lr,
+        batch_size=2 * given.batch,
+        head_lr=1.0,
+        weight_decay=0.01,
+        clip=1.0,
+        warmup=0.06,
     )
     precision = choose_precision(device, given.precision)
     corpus = Corpus.of(pairs, links)
-    return SteppedDescent(_network(given), links, corpus, training, device=device, seed=given.seed, precision=precision)
+    return SteppedDescent(
+        _network(given),
+        links,
+        corpus,
+        training,
+        device=device,
+        seed=given.seed,
+        precision=precision,
+    )
 
 
 def _token_rows(network: Network, pairs: list[Any]) -> list[dict[str, list[int]]]:
     """Return the pairs as RewardTrainer takes them tokenized."""
-    ids = [found.tolist() for found in network.encode([e for pair in pairs for e in pair.examples]).ids]
+    ids = [
+        found.tolist() for found in network.encode([e for pair in pairs for e in pair.examples]).ids
+    ]
     return [{"chosen_ids": ids[2 * i], "rejected_ids": ids[2 * i + 1]} for i in range(len(pairs))]
 
 
-def _peer(pairs: list[Any], given: argparse.Namespace, precision: str, ours: SteppedDescent) -> tuple[Network, float]:
+def _peer(
+    pairs: list[Any], given: argparse.Namespace, precision: str, ours: SteppedDescent
+) -> tuple[Network, float]:
     """Train TRL's on the pairs, ours taking turns; return the trained network and its pairs per second."""
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback
@@ -77,7 +94,9 @@ def _peer(pairs: list[Any], given: argparse.Namespace, precision: str, ours: Ste
                 self.seconds, self.steps = self.seconds + at - self.resumed, self.steps + 1
             if state.global_step % given.turn == 0 or state.global_step == state.max_steps:
                 ours.advance_to(state.global_step / state.max_steps)
-                print(f"{precision}: step {state.global_step} of {state.max_steps}", file=sys.stderr)
+                print(
+                    f"{precision}: step {state.global_step} of {state.max_steps}", file=sys.stderr
+                )
             self.resumed = now(ours.device)
 
     network, turns = _network(given), Turns()
@@ -103,18 +122,26 @@ def _peer(pairs: list[Any], given: argparse.Namespace, precision: str, ours: Ste
         )
         rows = Dataset.from_list(_token_rows(network, pairs))
         trainer = RewardTrainer(
-            network.module, config, train_dataset=rows, processing_class=network.tokenizer, callbacks=[turns]
+            network.module,
+            config,
+            train_dataset=rows,
+            processing_class=network.tokenizer,
+            callbacks=[turns],
         )
         trainer.remove_callback(PrinterCallback)  # prints to stdout
         trainer.train()
     trained = _network(given)
-    trained.module.load_state_dict({name: tensor.cpu() for name, tensor in network.module.state_dict().items()})
+    trained.module.load_state_dict(
+        {name: tensor.cpu() for name, tensor in network.module.state_dict().items()}
+    )
     return trained, turns.steps * given.batch / turns.seconds
 
 
 def _losses(network: Network, pairs: list[Any]) -> NDArray[np.float64]:
     """Return −ln σ(chosen − rejected) of every pair."""
-    scores = network.score([example for pair in pairs for example in pair.examples]).values.reshape(-1, 2)
+    scores = network.score([example for pair in pairs for example in pair.examples]).values.reshape(
+        -1, 2
+    )
     return np.logaddexp(0.0, scores[:, 1] - scores[:, 0])
 
 
@@ -141,7 +168,9 @@ def _measured(
         found["held_out_loss"]["trl"] = round(float(other.mean()), 4)
         found["held_out_accuracy"]["trl"] = round(float((other < np.log(2)).mean()), 4)
         found["loss_difference"] = round(float((loss - other).mean()), 4)
-        found["loss_difference_se"] = round(float((loss - other).std(ddof=1) / np.sqrt(len(loss))), 4)
+        found["loss_difference_se"] = round(
+            float((loss - other).std(ddof=1) / np.sqrt(len(loss))), 4
+        )
     return found
 
 
@@ -154,15 +183,23 @@ def _given() -> argparse.Namespace:
     options.add_argument("--batch", type=int, default=8, help="pairs a step (8: TRL's default)")
     options.add_argument("--max-length", type=int, default=512)
     options.add_argument("--lr", type=float, default=1e-4, help="TRL's default")
-    options.add_argument("--turn", type=int, default=4, help="steps of the peer between two turns of ours")
+    options.add_argument(
+        "--turn", type=int, default=4, help="steps of the peer between two turns of ours"
+    )
     options.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    options.add_argument("--checkpointing", action="store_true", help="TRL's gradient checkpointing, its default")
-    options.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of ours")
+    options.add_argument(
+        "--checkpointing", action="store_true", help="TRL's gradient checkpointing, its default"
+    )
+    options.add_argument(
+        "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of ours"
+    )
     options.add_argument("--device", default="auto")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     if given.peers and find_spec("trl") is None:
-        raise SystemExit("this benchmark compares with TRL: pip install 'tastemaker[peers]', or give --peers nothing")
+        raise SystemExit(
+            "this benchmark compares with TRL: pip install 'tastemaker[peers]', or give --peers nothing"
+        )
     return given
 
 
@@ -191,7 +228,9 @@ def main() -> None:
         "loss_untrained": round(float(untrained.mean()), 4),
     }
     for precision in given.peers or [None]:
-        line[f"against_{precision}" if precision else "alone"] = _measured(pairs, held_out, given, precision)
+        line[f"against_{precision}" if precision else "alone"] = _measured(
+            pairs, held_out, given, precision
+        )
     if given.peers:
         line["trl"] = version("trl")
     print(json.dumps(line))

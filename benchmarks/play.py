@@ -16,7 +16,7 @@ from typing import Any
 
 from common import spread
 
-from tastemaker.learning.control.play import play
+from tastemaker.rl import play
 
 AIMS = {
     "CartPole-v1:ppo": 500.0,
@@ -44,13 +44,23 @@ def _runs(name: str, seeds: list[int], steps: int | None, episodes: int) -> dict
         sys.stderr.write(
             f"{name:32} seed {seed}: {returns[-1]:8.1f}  {seconds[-1]:7.1f} s ({wall[-1]:.0f} on the wall)\n"
         )
-    found = {"returns": spread(returns, 1), "cpu_seconds": spread(seconds, 1), "wall_seconds": spread(wall, 1)}
+    found = {
+        "returns": spread(returns, 1),
+        "cpu_seconds": spread(seconds, 1),
+        "wall_seconds": spread(wall, 1),
+    }
     is_met = min(returns) >= AIMS.get(name, float("-inf"))
-    return found | {"steps_per_cpu_second": spread(rates, 0), "aim": AIMS.get(name), "is_met": is_met}
+    return found | {
+        "steps_per_cpu_second": spread(rates, 0),
+        "aim": AIMS.get(name),
+        "is_met": is_met,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", default=list(AIMS), metavar="ENV:ALGORITHM")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, help="environment steps; left out: the known ones")
@@ -59,7 +69,9 @@ def main() -> None:
     found = {name: _runs(name, given.seeds, given.steps, given.episodes) for name in given.only}
     for name, runs in found.items():
         mean, least = runs["returns"]["mean"], min(runs["returns"]["values"])
-        sys.stderr.write(f"{name:32} mean {mean:8.1f}  least {least:8.1f}  aim {runs['aim']}  met {runs['is_met']}\n")
+        sys.stderr.write(
+            f"{name:32} mean {mean:8.1f}  least {least:8.1f}  aim {runs['aim']}  met {runs['is_met']}\n"
+        )
     print(json.dumps({"benchmark": "play", "seeds": given.seeds, "runs": found}))
 
 

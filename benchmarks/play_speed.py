@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from common import spread
 
-from tastemaker.learning.control.play import play
+from tastemaker.rl import play
 
 Timed = tuple[float, float, float, int]
 """Return in evaluation, seconds of the processor, of the wall, steps."""
@@ -31,7 +31,7 @@ def _ours(seed: int, steps: int | None) -> Timed:
     began, started = time.process_time(), time.perf_counter()
     played = play("CartPole-v1", seed=seed, steps=steps, episodes=1)
     cpu, wall = time.process_time() - began, time.perf_counter() - started
-    from tastemaker.learning.control.watch import watch
+    from tastemaker.rl import watch
 
     found = watch(played.policy, count=20, seed=seed)
     return statistics.fmean(e.score for e in found), cpu, wall, played.figures["steps"]
@@ -43,7 +43,13 @@ def _theirs(seed: int, steps: int) -> Timed:
     from stable_baselines3.common.evaluation import evaluate_policy
 
     env = make_vec_env("CartPole-v1", n_envs=8, seed=seed)
-    settings: dict[str, Any] = {"n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20}
+    settings: dict[str, Any] = {
+        "n_steps": 32,
+        "batch_size": 256,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "n_epochs": 20,
+    }
     falling = {"learning_rate": lambda left: 1e-3 * left, "clip_range": lambda left: 0.2 * left}
     began, started = time.process_time(), time.perf_counter()
     model = PPO("MlpPolicy", env, ent_coef=0.0, seed=seed, device="cpu", **settings, **falling)
@@ -54,14 +60,18 @@ def _theirs(seed: int, steps: int) -> Timed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--without-peer", action="store_true", help="measure ours alone")
     given = parser.parse_args()
     torch.set_num_threads(1)
     _ours(0, 2000)  # the warm-up
-    sides: dict[str, list[Timed]] = {"ours": []} | ({} if given.without_peer else {"stable_baselines3": []})
+    sides: dict[str, list[Timed]] = {"ours": []} | (
+        {} if given.without_peer else {"stable_baselines3": []}
+    )
     for seed in given.seeds:
         for name, runs in sides.items():
             runs.append(_ours(seed, given.steps) if name == "ours" else _theirs(seed, given.steps))
@@ -82,7 +92,9 @@ def main() -> None:
         pairs = list(zip(sides["ours"], sides["stable_baselines3"], strict=True))
         found["times_as_fast"] = spread([b[1] / b[3] * a[3] / a[1] for a, b in pairs], 2)
         found["share_of_wall_time"] = spread([a[2] / b[2] for a, b in pairs], 3)
-    print(json.dumps({"benchmark": "play_speed", "seeds": given.seeds, "steps": given.steps} | found))
+    print(
+        json.dumps({"benchmark": "play_speed", "seeds": given.seeds, "steps": given.steps} | found)
+    )
 
 
 if __name__ == "__main__":

@@ -27,16 +27,27 @@ import numpy as np
 from common import UNSEEN_SEED, spread
 
 import tastemaker as tm
-from tastemaker.data.judgements import Example, Judgement
-from tastemaker.data.playground import CAREFUL_JUDGES, gold_score, judgements, reviews, troubled
-from tastemaker.data.playground.judges import KINDS, Judge
-from tastemaker.maths.statistics import kendall
+from tastemaker.data import Example, Judgement
+from tastemaker.maths import kendall
+from tastemaker.playground import (
+    CAREFUL_JUDGES,
+    KINDS,
+    Judge,
+    gold_score,
+    judgements,
+    reviews,
+    troubled,
+)
 
 
-def said(given: argparse.Namespace, kind: Any, judges: Sequence[Judge], seed: int) -> list[Judgement]:
+def said(
+    given: argparse.Namespace, kind: Any, judges: Sequence[Judge], seed: int
+) -> list[Judgement]:
     """Return so many judgements of a kind, or as many as are about so many texts."""
     texts = _pooled(given.pool, given.answers[1], seed) if given.pool else None
-    found = judgements(given.count, kind=kind, judges=judges, seed=seed, answers=given.answers, texts=texts)
+    found = judgements(
+        given.count, kind=kind, judges=judges, seed=seed, answers=given.answers, texts=texts
+    )
     if given.count_by == "judgements":
         return found
     texts = np.cumsum([len(judgement.texts) for judgement in found])
@@ -69,9 +80,13 @@ class Unseen:
         return kendall(scores, [self.gold[i] for i in rows])
 
 
-def _fitted(given: argparse.Namespace, found: list[Judgement], seed: int, judges: bool | None = None) -> tm.RewardModel:
+def _fitted(
+    given: argparse.Namespace, found: list[Judgement], seed: int, judges: bool | None = None
+) -> tm.RewardModel:
     likelihood = tm.Likelihood(judges=judges)
-    return tm.fit(found, backbone=given.backbone, likelihood=likelihood, epochs=given.epochs, seed=seed)
+    return tm.fit(
+        found, backbone=given.backbone, likelihood=likelihood, epochs=given.epochs, seed=seed
+    )
 
 
 def _plain(given: argparse.Namespace) -> dict[str, Any]:
@@ -83,7 +98,10 @@ def _plain(given: argparse.Namespace) -> dict[str, Any]:
             found = said(given, kind, CAREFUL_JUDGES, seed)
             texts = sum(len(judgement.texts) for judgement in found)
             taus.append(Unseen(given.unseen, seed).tau(_fitted(given, found, seed), found))
-            print(f"{kind}, seed {seed}: {len(found)} judgements of {texts} texts, τ {taus[-1]:.4f}", file=sys.stderr)
+            print(
+                f"{kind}, seed {seed}: {len(found)} judgements of {texts} texts, τ {taus[-1]:.4f}",
+                file=sys.stderr,
+            )
         line[kind] = {"judgements": len(found), "texts": texts, "kendall_tau": spread(taus)}
         if kind == "mixed" and given.parts:
             line[kind]["parts"] = _parts(given)
@@ -98,7 +116,9 @@ def _parts(given: argparse.Namespace) -> dict[str, Any]:
         for kind, own in taus.items():
             part = [judgement for judgement in found if type(judgement).__name__.lower() == kind]
             own.append(Unseen(given.unseen, seed).tau(_fitted(given, part, seed), found))
-            print(f"{len(part)} of the mixture, {kind}, seed {seed}: τ {own[-1]:.4f}", file=sys.stderr)
+            print(
+                f"{len(part)} of the mixture, {kind}, seed {seed}: τ {own[-1]:.4f}", file=sys.stderr
+            )
     return {kind: spread(own) for kind, own in taus.items()}
 
 
@@ -110,25 +130,43 @@ def _troubled(given: argparse.Namespace) -> dict[str, Any]:
         reliabilities: dict[str, list[float]] = {"careful": [], "careless": [], "reversed": []}
         for seed in given.seeds:
             unseen = Unseen(given.unseen, seed)
-            crowd = troubled(n=given.judges, careless=given.careless, reversed=given.reversed, seed=seed)
+            crowd = troubled(
+                n=given.judges, careless=given.careless, reversed=given.reversed, seed=seed
+            )
             calm = troubled(n=given.judges, careless=0.0, reversed=0.0, seed=seed)
-            for name, judges, learn in (("clean", calm, None), ("learned", crowd, True), ("not_learned", crowd, False)):
+            for name, judges, learn in (
+                ("clean", calm, None),
+                ("learned", crowd, True),
+                ("not_learned", crowd, False),
+            ):
                 found = said(given, kind, judges, seed)
                 model = _fitted(given, found, seed, learn)
                 taus[name].append(unseen.tau(model, found))
                 print(f"{kind}, seed {seed}, {name}: τ {taus[name][-1]:.4f}", file=sys.stderr)
                 if name == "learned":
                     for judge in crowd:
-                        sort = "careless" if judge.carelessness else "reversed" if judge.reversed else "careful"
+                        sort = (
+                            "careless"
+                            if judge.carelessness
+                            else "reversed"
+                            if judge.reversed
+                            else "careful"
+                        )
                         if judge.name in model.contract.judges:
-                            reliabilities[sort].append(model.contract.judges[judge.name]["reliability"])
+                            reliabilities[sort].append(
+                                model.contract.judges[judge.name]["reliability"]
+                            )
         clean = np.array(taus["clean"])
         line[kind] = {
             **{name: spread(values) for name, values in taus.items()},
             "recovered": spread(list(np.array(taus["learned"]) / clean)),
             "recovered_without": spread(list(np.array(taus["not_learned"]) / clean)),
             "reliabilities": {
-                sort: [round(min(values), 3), round(float(np.mean(values)), 3), round(max(values), 3)]
+                sort: [
+                    round(min(values), 3),
+                    round(float(np.mean(values)), 3),
+                    round(max(values), 3),
+                ]
                 for sort, values in reliabilities.items()
                 if values
             },
@@ -140,17 +178,25 @@ def main() -> None:
     """Fit everything and print the JSON line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", default="minilm", help="minilm, tiny or linear")
-    options.add_argument("--kinds", nargs="+", choices=[*KINDS, "mixed"], help="all; with --troubled: mixed")
+    options.add_argument(
+        "--kinds", nargs="+", choices=[*KINDS, "mixed"], help="all; with --troubled: mixed"
+    )
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--epochs", type=int, help="the backbone's own unless told")
     options.add_argument("--count", type=int, default=2000)
     options.add_argument("--count-by", choices=["judgements", "texts"], default="judgements")
     options.add_argument(
-        "--pool", type=int, help="all judgements are of so many texts; one of its own each unless told"
+        "--pool",
+        type=int,
+        help="all judgements are of so many texts; one of its own each unless told",
     )
-    options.add_argument("--answers", type=int, nargs=2, default=(3, 6), help="the fewest and most of a ranking")
+    options.add_argument(
+        "--answers", type=int, nargs=2, default=(3, 6), help="the fewest and most of a ranking"
+    )
     options.add_argument("--unseen", type=int, default=500)
-    options.add_argument("--parts", action="store_true", help="with mixed: also each kind of the mixture by itself")
+    options.add_argument(
+        "--parts", action="store_true", help="with mixed: also each kind of the mixture by itself"
+    )
     options.add_argument("--troubled", action="store_true")
     options.add_argument("--judges", type=int, default=20, help="with --troubled: how many")
     options.add_argument("--careless", type=float, default=0.3)
@@ -166,7 +212,9 @@ def main() -> None:
         "answers": list(given.answers),
         "unseen": given.unseen,
         "seeds": given.seeds,
-        "troubled": {"careless": given.careless, "reversed": given.reversed} if given.troubled else None,
+        "troubled": {"careless": given.careless, "reversed": given.reversed}
+        if given.troubled
+        else None,
         "kinds": _troubled(given) if given.troubled else _plain(given),
     }
     print(json.dumps(line))

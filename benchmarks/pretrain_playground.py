@@ -19,13 +19,15 @@ from typing import Any
 from common import spread
 
 import tastemaker as tm
-from tastemaker.data.documents import PLAYGROUND_REVIEWS
-from tastemaker.data.playground import gold_score, is_well_formed, reviews
+from tastemaker.gpt import PLAYGROUND_REVIEWS
+from tastemaker.playground import gold_score, is_well_formed, reviews
 
 SAMPLES = 500
 
 
-def _measured(policy: Any, corpus: set[str], gold: float, sampling: tm.Sampling, seed: int) -> dict[str, float]:
+def _measured(
+    policy: Any, corpus: set[str], gold: float, sampling: tm.Sampling, seed: int
+) -> dict[str, float]:
     sampling = replace(sampling, max_tokens=200)
     texts = [c.text for c in policy.complete("", samples=SAMPLES, sampling=sampling, seed=seed)]
     return {
@@ -38,7 +40,9 @@ def _measured(policy: Any, corpus: set[str], gold: float, sampling: tm.Sampling,
 
 def main() -> None:
     """Measure, and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--language", default="en", choices=["en", "zh"])
     parser.add_argument("--reviews", type=int, default=PLAYGROUND_REVIEWS)
@@ -49,9 +53,14 @@ def main() -> None:
     runs = []
     for seed in given.seeds:
         started = time.perf_counter()
-        policy = tm.pretrain(tm.Documents([f"playground:{given.language}:{given.reviews}"]), size="tiny", seed=seed)
+        policy = tm.pretrain(
+            tm.Documents([f"playground:{given.language}:{given.reviews}"]), size="tiny", seed=seed
+        )
         run: dict[str, Any] = {"seconds": time.perf_counter() - started}
-        run |= {name: policy.figures[name] for name in ("perplexity", "ngram_perplexity", "parameters", "tokens")}
+        run |= {
+            name: policy.figures[name]
+            for name in ("perplexity", "ngram_perplexity", "parameters", "tokens")
+        }
         for name, sampling in (("recommended", policy.sampling), ("plain", tm.Sampling())):
             found = _measured(policy, set(corpus), gold, sampling, seed)
             run |= {f"{name}_{figure}": value for figure, value in found.items()}
@@ -60,7 +69,12 @@ def main() -> None:
             policy.save(given.out)
         runs.append(run)
     figures = {name: spread([run[name] for run in runs]) for name in runs[0]}
-    result = {"benchmark": "pretrain_playground", "language": given.language, "gold": round(gold, 3), **figures}
+    result = {
+        "benchmark": "pretrain_playground",
+        "language": given.language,
+        "gold": round(gold, 3),
+        **figures,
+    }
     sys.stdout.write(json.dumps(result) + "\n")
 
 

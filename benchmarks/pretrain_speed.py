@@ -39,17 +39,29 @@ from typing import Any
 import torch
 from common import spread
 from torch.utils.data import Dataset
-from transformers import DataCollatorForLanguageModeling, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    DataCollatorForLanguageModeling,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 
 import tastemaker as tm
-from tastemaker.data.judgements import Example
-from tastemaker.evaluation.perplexity import held_out_loss
-from tastemaker.learning.pretraining import Pretraining, TextDescent
-from tastemaker.learning.run import Run
-from tastemaker.learning.tokens import TokenFile, tokenized
-from tastemaker.models.policy.gpt import SIZES, Size, make_gpt, make_tokenizer
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.precision import choose_precision
+from tastemaker.data import Example
+from tastemaker.fast import choose_precision
+from tastemaker.gpt import (
+    SIZES,
+    Policy,
+    Pretraining,
+    Size,
+    TextDescent,
+    TokenFile,
+    held_out_loss,
+    make_gpt,
+    make_tokenizer,
+    tokenized,
+)
+from tastemaker.train import Run
 
 
 class _Pieces(Dataset[Any]):
@@ -97,7 +109,12 @@ def _ours(
 
 
 def _theirs(
-    policy: Policy, corpora: tuple[TokenFile, TokenFile], size: Size, seed: int, *, steps: float = 1.0
+    policy: Policy,
+    corpora: tuple[TokenFile, TokenFile],
+    size: Size,
+    seed: int,
+    *,
+    steps: float = 1.0,
 ) -> float:
     """Return the seconds of one epoch by Trainer, by steps so many times as large."""
     train = corpora[0]
@@ -122,7 +139,9 @@ def _theirs(
         bf16=choose_precision(torch.device("cpu")) == torch.bfloat16,
     )
     collator = DataCollatorForLanguageModeling(policy.tokenizer, mlm=False)
-    trainer = Trainer(policy.module, arguments, data_collator=collator, train_dataset=_Pieces(train))
+    trainer = Trainer(
+        policy.module, arguments, data_collator=collator, train_dataset=_Pieces(train)
+    )
     trainer.remove_callback(PrinterCallback)  # what it says stands in the way of the JSON line
     started = time.perf_counter()
     trainer.train()
@@ -131,33 +150,55 @@ def _theirs(
 
 def main() -> None:
     """Measure, and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", default="tiny", choices=list(SIZES))
     parser.add_argument("--source", default="playground")
     parser.add_argument("--documents", type=int, default=6000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--adamw", action="store_true", help="ours too trains all weights by AdamW")
-    parser.add_argument("--grow-at", type=float, help="share of the tokens that half of the layers learn; the size's")
-    parser.add_argument("--steps", type=float, nargs="+", default=[1.0], help="how large, times pretrain's")
     parser.add_argument(
-        "--peer-steps", type=float, nargs="+", default=[1.0, 0.5, 0.33], help="how large, times pretrain's"
+        "--grow-at",
+        type=float,
+        help="share of the tokens that half of the layers learn; the size's",
     )
-    parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads")
+    parser.add_argument(
+        "--steps", type=float, nargs="+", default=[1.0], help="how large, times pretrain's"
+    )
+    parser.add_argument(
+        "--peer-steps",
+        type=float,
+        nargs="+",
+        default=[1.0, 0.5, 0.33],
+        help="how large, times pretrain's",
+    )
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads"
+    )
     given = parser.parse_args()
     size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
     size = size if given.grow_at is None else replace(size, grow_at=given.grow_at)
-    peers = {f"trainer, steps of {s:g}": partial(_theirs, steps=s) for s in sorted({1.0, *given.peer_steps})}
+    peers = {
+        f"trainer, steps of {s:g}": partial(_theirs, steps=s)
+        for s in sorted({1.0, *given.peer_steps})
+    }
     whole = {f"ours, steps of {s:g}": partial(_ours, steps=s) for s in sorted({1.0, *given.steps})}
     parts = {f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1}
     runs = peers | whole | parts
     texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
-    tokenizer = make_tokenizer((e.text for e in texts), vocabulary=size.vocabulary, context=size.context)
+    tokenizer = make_tokenizer(
+        (e.text for e in texts), vocabulary=size.vocabulary, context=size.context
+    )
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     losses: dict[str, list[float]] = {name: [] for name in runs}
     for seed in given.seeds:
         first = Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
         with tempfile.TemporaryDirectory() as folder:
-            pieces, sides = Path(folder) / "pieces", {"context": size.context, "held_out": 0.05, "seed": seed}
+            pieces, sides = (
+                Path(folder) / "pieces",
+                {"context": size.context, "held_out": 0.05, "seed": seed},
+            )
             corpora = tokenized(texts, first.reader, pieces, **sides)
             for name, train in runs.items():
                 policy = Policy(copy.deepcopy(first.module), tokenizer)
@@ -180,7 +221,10 @@ def main() -> None:
         "tokens": tokens,
         "seeds": given.seeds,
         "threads": torch.get_num_threads(),
-        "runs": {name: {"seconds": spread(seconds[name]), "held_out_loss": spread(losses[name])} for name in runs},
+        "runs": {
+            name: {"seconds": spread(seconds[name]), "held_out_loss": spread(losses[name])}
+            for name in runs
+        },
         "ratio": round(took["trainer, steps of 1"] / took["ours, steps of 1"], 2),
         "bar": bar,
         "equal_loss_ratio": _best(took, bar, as_good),

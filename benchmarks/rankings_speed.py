@@ -22,17 +22,12 @@ import torch
 from common import UNSEEN_SEED, SteppedDescent, spread
 
 import tastemaker as tm
-from tastemaker.data.judgements import Comparison, Example, Ranking
-from tastemaker.data.playground import gold_score, judgements, reviews
-from tastemaker.data.playground.prompts import prompts
-from tastemaker.learning.corpus import Corpus, Evidence
-from tastemaker.maths.statistics import kendall
-from tastemaker.models.backbones import Tiny, choose_backbone
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.tiny import make_tiny
-from tastemaker.models.links import links_from
-from tastemaker.models.precision import choose_device
-from tastemaker.models.template import joined
+from tastemaker.data import Comparison, Example, Ranking, joined
+from tastemaker.fast import choose_device
+from tastemaker.kinds import links_from
+from tastemaker.maths import kendall
+from tastemaker.playground import gold_score, judgements, prompts, reviews
+from tastemaker.reward import Corpus, Evidence, Network, Tiny, choose_backbone, make_tiny
 
 TURNS = 20
 WAYS = ("rankings", "rankings_as_pairs", "pairs")
@@ -61,21 +56,35 @@ def _network(given: argparse.Namespace, examples: list[Example]) -> Network:
     settings: Any = choose_backbone(given.backbone).settings
     if isinstance(settings, Tiny):
         texts, length = [joined(example) for example in examples], settings.max_length or 256
-        return make_tiny(texts, max_length=length, cut=settings.cut, vocabulary=settings.vocabulary, seed=given.seed)
-    return Network.open(settings.name, max_length=settings.max_length, cut=settings.cut, seed=given.seed)
+        return make_tiny(
+            texts,
+            max_length=length,
+            cut=settings.cut,
+            vocabulary=settings.vocabulary,
+            seed=given.seed,
+        )
+    return Network.open(
+        settings.name, max_length=settings.max_length, cut=settings.cut, seed=given.seed
+    )
 
 
 def _loop(way: str, rankings: list[Any], given: argparse.Namespace) -> SteppedDescent:
     """Set up the training loop for one way of taking the same rankings."""
-    likelihood = tm.Likelihood(judges=False, ranking="pairs" if way == "rankings_as_pairs" else "plackett-luce")
-    said = [pair for ranking in rankings for pair in pairs_of(ranking)] if way == "pairs" else rankings
+    likelihood = tm.Likelihood(
+        judges=False, ranking="pairs" if way == "rankings_as_pairs" else "plackett-luce"
+    )
+    said = (
+        [pair for ranking in rankings for pair in pairs_of(ranking)] if way == "pairs" else rankings
+    )
     links = links_from(said, likelihood)
     corpus = _pairs_apart(said, links) if way == "pairs" else Corpus.of(said, links)
     network = _network(given, [example for ranking in rankings for example in ranking.examples])
     lr = given.lr or choose_backbone(given.backbone).recipe.lr
     training = tm.Training(epochs=given.passes, lr=lr, batch_size=given.batch)
     device = choose_device(given.device)
-    return SteppedDescent(network, links, corpus, training, device=device, seed=given.seed, likelihood=likelihood)
+    return SteppedDescent(
+        network, links, corpus, training, device=device, seed=given.seed, likelihood=likelihood
+    )
 
 
 def _measured(given: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -85,7 +94,10 @@ def _measured(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     seen = {text for ranking in rankings for text in ranking.texts}
     other = given.seed + UNSEEN_SEED
     texts = [text for text in reviews(given.unseen, seed=other) if text not in seen]
-    unseen = [Example(text, prompt) for text, prompt in zip(texts, prompts(len(texts), seed=other), strict=True)]
+    unseen = [
+        Example(text, prompt)
+        for text, prompt in zip(texts, prompts(len(texts), seed=other), strict=True)
+    ]
     loops = {way: _loop(way, rankings, given) for way in given.ways}
     for loop in loops.values():
         loop.warm_up()
@@ -139,7 +151,9 @@ def main() -> None:
         line[way] = {name: spread([run[way][name] for run in runs]) for name in runs[0][way]}
     if "pairs" in given.ways:
         line["ratio"] = {
-            way: round(line["pairs"]["seconds_a_pass"]["mean"] / line[way]["seconds_a_pass"]["mean"], 2)
+            way: round(
+                line["pairs"]["seconds_a_pass"]["mean"] / line[way]["seconds_a_pass"]["mean"], 2
+            )
             for way in given.ways
             if way != "pairs"
         }

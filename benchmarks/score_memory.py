@@ -21,9 +21,45 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-GOOD = ["wonderful", "touching", "clever", "funny", "brilliant", "warm", "gripping", "honest", "beautiful", "superb"]
-BAD = ["boring", "clumsy", "awful", "flat", "dreadful", "tedious", "shallow", "loud", "pointless", "weak"]
-PLAIN = ["the", "film", "plot", "acting", "music", "ending", "camera", "story", "scene", "cast", "light", "of", "its"]
+GOOD = [
+    "wonderful",
+    "touching",
+    "clever",
+    "funny",
+    "brilliant",
+    "warm",
+    "gripping",
+    "honest",
+    "beautiful",
+    "superb",
+]
+BAD = [
+    "boring",
+    "clumsy",
+    "awful",
+    "flat",
+    "dreadful",
+    "tedious",
+    "shallow",
+    "loud",
+    "pointless",
+    "weak",
+]
+PLAIN = [
+    "the",
+    "film",
+    "plot",
+    "acting",
+    "music",
+    "ending",
+    "camera",
+    "story",
+    "scene",
+    "cast",
+    "light",
+    "of",
+    "its",
+]
 
 
 def texts(count: int, seed: int) -> Iterator[tuple[str, bool]]:
@@ -38,8 +74,7 @@ def texts(count: int, seed: int) -> Iterator[tuple[str, bool]]:
 
 def write(path: Path, count: int) -> None:
     """Write a table of texts, a few thousand rows at a time."""
-    from tastemaker.data.readers.tables import format_of
-    from tastemaker.data.writers import writing_rows
+    from tastemaker.data import format_of, writing_rows
 
     schema = None
     if format_of(path) == "parquet":
@@ -59,13 +94,19 @@ def fit(folder: Path) -> None:
     """Fit a linear model and save it."""
     import tastemaker as tm
 
-    tm.fit([tm.Label(text, praises) for text, praises in texts(2_000, seed=0)], backbone="linear", out=folder)
+    tm.fit(
+        [tm.Label(text, praises) for text, praises in texts(2_000, seed=0)],
+        backbone="linear",
+        out=folder,
+    )
 
 
 def peak_mb() -> float:
     """Return the largest resident memory of this process so far, in MB."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the parent's memory too, where this process was forked from it
+    if (
+        status.exists()
+    ):  # getrusage would count the parent's memory too, where this process was forked from it
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
@@ -94,13 +135,19 @@ def score(model: Path, source: Path, target: Path) -> None:
     done = tm.score_file(taste, source, target)
     seconds, peak = time.perf_counter() - start, peak_mb()
     second_half = peak - taste.peaks[len(taste.peaks) // 2]
-    print(json.dumps({"rows": done.rows, "seconds": seconds, "peak_mb": peak, "second_half_mb": second_half}))
+    print(
+        json.dumps(
+            {"rows": done.rows, "seconds": seconds, "peak_mb": peak, "second_half_mb": second_half}
+        )
+    )
 
 
 def child(*arguments: object) -> dict[str, float]:
     """Run one step of this script in a process of its own and return what it printed."""
     command = [sys.executable, __file__, *map(str, arguments)]
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.splitlines()
     return json.loads(lines[-1]) if lines else {}
 
 
@@ -115,10 +162,16 @@ def main() -> None:
         child("fit", folder / "model")
         found = []
         for count in (given.rows // 10, given.rows):
-            source, target = folder / f"in-{count}.{given.format}", folder / f"out-{count}.{given.format}"
+            source, target = (
+                folder / f"in-{count}.{given.format}",
+                folder / f"out-{count}.{given.format}",
+            )
             child("write", source, count)
             found.append(child("score", folder / "model", source, target))
-            print(f"{given.format}: {count:,} rows, {source.stat().st_size / 1e6:.0f} MB, {found[-1]}", file=sys.stderr)
+            print(
+                f"{given.format}: {count:,} rows, {source.stat().st_size / 1e6:.0f} MB, {found[-1]}",
+                file=sys.stderr,
+            )
     small, large = found
     result = {
         "rows": int(large["rows"]),

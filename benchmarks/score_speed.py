@@ -21,9 +21,8 @@ import torch
 from scipy.stats import kendalltau
 
 import tastemaker as tm
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.opening import quiet_transformers
-from tastemaker.models.precision import choose_scoring_precision
+from tastemaker.fast import choose_scoring_precision
+from tastemaker.reward import Network, quiet_transformers
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
 
@@ -53,7 +52,9 @@ def main() -> None:
     options.add_argument("--model", default="minilm", help="a saved model's folder, or minilm")
     options.add_argument("--data", type=Path, default=ARCHIVE)
     options.add_argument("--texts", type=int, default=1000)
-    options.add_argument("--peer-texts", type=int, default=150, help="reviews that each pipeline reads")
+    options.add_argument(
+        "--peer-texts", type=int, default=150, help="reviews that each pipeline reads"
+    )
     options.add_argument("--rounds", type=int, default=2)
     given = options.parse_args()
 

@@ -30,12 +30,9 @@ import torch
 from common import DATA, UNSEEN_SEED, drawn
 
 import tastemaker as tm
-from tastemaker.data.judgements import Judgement
-from tastemaker.learning.algorithms import ALGORITHMS, algorithm_named
-from tastemaker.learning.best_of_n import to_be_scored
-from tastemaker.learning.steering.prompts import openings
-from tastemaker.learning.steering.watch import distinct, distinct_pairs
-from tastemaker.models.policy.policy import Completion, Policy
+from tastemaker.data import Judgement
+from tastemaker.gpt import Completion, Policy, to_be_scored
+from tastemaker.rl import ALGORITHMS, algorithm_named, distinct, distinct_pairs, openings
 
 OPENING = (2, 8)
 """Tokens of a review that are a prompt: the fewest and the most (TRL's notebook on the same task)."""
@@ -53,7 +50,9 @@ def _positive(model: tm.RewardModel, completions: Sequence[Completion]) -> float
     return statistics.fmean(probability > 0.5 for probability in said)
 
 
-def _measured(completions: list[Completion], reward: tm.RewardModel, judge: tm.RewardModel) -> dict[str, float]:
+def _measured(
+    completions: list[Completion], reward: tm.RewardModel, judge: tm.RewardModel
+) -> dict[str, float]:
     texts = [completion.text for completion in completions]
     return {
         "judge_positive": _positive(judge, completions),
@@ -65,7 +64,9 @@ def _measured(completions: list[Completion], reward: tm.RewardModel, judge: tm.R
     }
 
 
-def _show(prompts: list[str], before: list[Completion], after: list[Completion], count: int) -> None:
+def _show(
+    prompts: list[str], before: list[Completion], after: list[Completion], count: int
+) -> None:
     for prompt, then, now in list(zip(prompts, before, after, strict=True))[:count]:
         for when, completion in (("before", then), ("after", now)):
             sys.stderr.write(f"{when:7}{prompt}|{' '.join(completion.text.splitlines())}\n")
@@ -73,7 +74,11 @@ def _show(prompts: list[str], before: list[Completion], after: list[Completion],
 
 
 def _steered(
-    policy: Policy, reward: tm.RewardModel, judge: tm.RewardModel, prompts: list[str], given: argparse.Namespace
+    policy: Policy,
+    reward: tm.RewardModel,
+    judge: tm.RewardModel,
+    prompts: list[str],
+    given: argparse.Namespace,
 ) -> tm.Steered:
     return tm.steer(
         policy,
@@ -93,10 +98,14 @@ def _steered(
 
 
 def _given() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--policy", required=True, help="a GPT pretrained on IMDB")
     parser.add_argument("--imdb", type=Path, default=DATA / "aclImdb.tar.gz")
-    parser.add_argument("--limit", type=int, help="only so many training reviews, both halves together")
+    parser.add_argument(
+        "--limit", type=int, help="only so many training reviews, both halves together"
+    )
     parser.add_argument("--algorithm", default="ppo", choices=list(ALGORITHMS))
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=tm.Steering().batch)
@@ -105,10 +114,16 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=2000, help="to steer on")
     parser.add_argument("--measured", type=int, default=256, help="held-out prompts to measure on")
     parser.add_argument("--drift", type=float, default=0.15)
-    parser.add_argument("--drift-target", type=float, help="adapt the drift's weight to so many nats a text")
+    parser.add_argument(
+        "--drift-target", type=float, help="adapt the drift's weight to so many nats a text"
+    )
     parser.add_argument("--members", type=int, default=1, help="of the reward's ensemble")
-    parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
-    parser.add_argument("--no-watch", action="store_true", help="the judge sees nothing before the end")
+    parser.add_argument(
+        "--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation"
+    )
+    parser.add_argument(
+        "--no-watch", action="store_true", help="the judge sees nothing before the end"
+    )
     parser.add_argument("--shown", type=int, default=8, help="samples on stderr")
     parser.add_argument("--out", type=Path, help="keep the steered GPT here")
     parser.add_argument("--overwrite", action="store_true")
@@ -125,13 +140,20 @@ def main() -> None:
     halves = tm.split(train, held_out=0.5, seed=given.seed)
     reward, judge = (
         tm.fit(half, backbone="linear", seed=seed, members=members)
-        for half, seed, members in zip(halves, (given.seed, given.seed + UNSEEN_SEED), (given.members, 1), strict=True)
+        for half, seed, members in zip(
+            halves, (given.seed, given.seed + UNSEEN_SEED), (given.members, 1), strict=True
+        )
     )
     asked = _prompts(policy, test, given.measured, given.seed)
-    how: dict[str, Any] = {"sampling": tm.Sampling(max_tokens=given.max_tokens), "seed": given.seed + UNSEEN_SEED}
+    how: dict[str, Any] = {
+        "sampling": tm.Sampling(max_tokens=given.max_tokens),
+        "seed": given.seed + UNSEEN_SEED,
+    }
     before = policy.complete(asked, **how)
     started = time.perf_counter()
-    steered = _steered(policy, reward, judge, _prompts(policy, halves[0], given.prompts, given.seed), given)
+    steered = _steered(
+        policy, reward, judge, _prompts(policy, halves[0], given.prompts, given.seed), given
+    )
     seconds = time.perf_counter() - started
     after = steered.policy.complete(asked, **how)
     figures = [_measured(written, reward, judge) for written in (before, after)]

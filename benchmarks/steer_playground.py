@@ -26,8 +26,8 @@ from typing import Any
 from common import UNSEEN_SEED, spread
 
 import tastemaker as tm
-from tastemaker.data.playground import gold_score, judgements, reviews
-from tastemaker.learning.algorithms import algorithm_named
+from tastemaker.playground import gold_score, judgements, reviews
+from tastemaker.rl import algorithm_named
 
 ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
@@ -47,12 +47,19 @@ RANKED = 20
 """Texts in a judgement."""
 
 
-def _taste(policy: tm.Policy, count: int, seed: int, members: int = 1, keep: str | None = None) -> tm.RewardModel:
+def _taste(
+    policy: tm.Policy, count: int, seed: int, members: int = 1, keep: str | None = None
+) -> tm.RewardModel:
     kept = Path(keep) / f"{count}-{members}-{seed}" if keep else None
     if kept and kept.exists():
         return tm.load(kept)
-    own = [c.text for c in policy.complete("", samples=count * RANKED // 4, sampling=SAMPLING, seed=seed)]
-    texts = list(dict.fromkeys([text for text in own if text.strip()] + reviews(count * RANKED, seed=seed)))
+    own = [
+        c.text
+        for c in policy.complete("", samples=count * RANKED // 4, sampling=SAMPLING, seed=seed)
+    ]
+    texts = list(
+        dict.fromkeys([text for text in own if text.strip()] + reviews(count * RANKED, seed=seed))
+    )
     texts = texts[: count * RANKED]
     random.Random(seed).shuffle(texts)
     said = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
@@ -69,7 +76,9 @@ def _windows_of_gold(folder: Path, steps: int, windows: int) -> list[float]:
     return [statistics.fmean(gold[a:b]) for a, b in itertools.pairwise(edges) if a < b <= len(gold)]
 
 
-def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, seed: int) -> dict[str, Any]:
+def _steered(
+    policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, seed: int
+) -> dict[str, Any]:
     steps, settings = SETTINGS[name]
     steps, settings = given.steps or steps, settings | ({"lr": given.lr} if given.lr else {})
     with tempfile.TemporaryDirectory() as folder:
@@ -90,10 +99,22 @@ def _steered(policy: tm.Policy, name: str, tastes: tuple[Any, Any], given: Any, 
         )
         seconds = time.perf_counter() - started
         peak = max(_windows_of_gold(out, steps, tm.Steering().windows))
-    names = ("gold_before", "gold_after", "score_after", "held_out_after", "drift", "distinct", "steps", "length_after")
+    names = (
+        "gold_before",
+        "gold_after",
+        "score_after",
+        "held_out_after",
+        "drift",
+        "distinct",
+        "steps",
+        "length_after",
+    )
     run = {key: found.figures[key] for key in names} | {"seconds": seconds, "peak": peak}
     run["kept"] = run["gold_after"] / peak
-    sys.stderr.write(json.dumps({"algorithm": name, "seed": seed, "stopped": found.stopped_because, **run}) + "\n")
+    sys.stderr.write(
+        json.dumps({"algorithm": name, "seed": seed, "stopped": found.stopped_because, **run})
+        + "\n"
+    )
     return run
 
 
@@ -104,19 +125,30 @@ def _best_of(policy: tm.Policy, taste: Any, n: int, seed: int) -> float:
 
 def main() -> None:
     """Measure, and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--judgements", type=int, default=2000)
     parser.add_argument("--algorithms", nargs="+", default=list(ON_POLICY), choices=list(SETTINGS))
-    parser.add_argument("--policy", help="a GPT trained on the playground; left out: one is trained")
+    parser.add_argument(
+        "--policy", help="a GPT trained on the playground; left out: one is trained"
+    )
     parser.add_argument("--drift", type=float, default=tm.Drift().weight)
     parser.add_argument("--steps", type=int, help="of every algorithm")
     parser.add_argument("--lr", type=float, help="of every algorithm")
     parser.add_argument("--members", type=int, default=1, help="of the reward model's ensemble")
-    parser.add_argument("--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation")
-    parser.add_argument("--keep", help="a folder where reward models are kept, and found again by the same GPT's runs")
+    parser.add_argument(
+        "--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation"
+    )
+    parser.add_argument(
+        "--keep",
+        help="a folder where reward models are kept, and found again by the same GPT's runs",
+    )
     given = parser.parse_args()
-    policy = tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+    policy = (
+        tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+    )
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in given.algorithms}
     best: list[float] = []
     for seed in given.seeds:
@@ -126,12 +158,21 @@ def main() -> None:
         for name in given.algorithms:
             runs[name].append(_steered(policy, name, tastes, given, seed))
     table = {
-        name: {key: spread([run[key] for run in found]) for key in found[0]} for name, found in runs.items() if found
+        name: {key: spread([run[key] for run in found]) for key in found[0]}
+        for name, found in runs.items()
+        if found
     }
     for name, row in table.items():
         gold, drift = row["gold_after"], row["drift"]
-        sys.stderr.write(f"{name:10} gold {gold['mean']:.2f} {gold['values']}, drift {drift['mean']:.1f}\n")
-    result = {"benchmark": "steer_playground", "judgements": given.judgements, "drift": given.drift, **table}
+        sys.stderr.write(
+            f"{name:10} gold {gold['mean']:.2f} {gold['values']}, drift {drift['mean']:.1f}\n"
+        )
+    result = {
+        "benchmark": "steer_playground",
+        "judgements": given.judgements,
+        "drift": given.drift,
+        **table,
+    }
     sys.stdout.write(json.dumps(result | {"best_of_16_gold": spread(best)}) + "\n")
 
 

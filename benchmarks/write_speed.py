@@ -22,10 +22,8 @@ import numpy as np
 import torch
 
 import tastemaker as tm
-from tastemaker.data.playground import reviews
-from tastemaker.models.policy.gpt import SIZES, make_gpt, make_tokenizer
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.writing import Writing
+from tastemaker.gpt import SIZES, Policy, Writing, make_gpt, make_tokenizer
+from tastemaker.playground import reviews
 
 ROWS, TOKENS = 64, 64
 
@@ -36,7 +34,9 @@ def _policy(size: str, seed: int) -> Policy:
     policy = Policy(make_gpt(chosen, tokenizer, seed=seed), tokenizer)
     with torch.no_grad():  # fresh layers add nothing: let them
         for parameter in policy.module.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+            parameter.add_(
+                0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed))
+            )
     return policy
 
 
@@ -46,7 +46,9 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def _ours(policy: Policy, prompts: list[list[int]], samples: int, tokens: int, seed: int) -> list[Any]:
+def _ours(
+    policy: Policy, prompts: list[list[int]], samples: int, tokens: int, seed: int
+) -> list[Any]:
     """Write without an end, as the peer does; return the rows."""
     reader = _Endless(policy.tokenizer)
     sampling = tm.Sampling(max_tokens=tokens)
@@ -90,7 +92,9 @@ def _against_generate(size: str, given: argparse.Namespace) -> dict[str, Any]:
     tensor = torch.tensor(prompts)
     rows = _ours(policy, prompts, 1, TOKENS, given.seed)  # also the warm-up
     full = policy.log_probs_of(prompts, [row.ids for row in rows])
-    difference = max(float(np.abs(np.array(row.log_probs) - f).max()) for row, f in zip(rows, full, strict=True))
+    difference = max(
+        float(np.abs(np.array(row.log_probs) - f).max()) for row, f in zip(rows, full, strict=True)
+    )
     assert _theirs(policy, tensor).shape == (ROWS, shortest + TOKENS)
     ours, theirs = [], []
     for number in range(given.rounds):
@@ -129,7 +133,9 @@ def _unlike_lengths(size: str, given: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", nargs="+", default=["tiny", "small"], choices=list(SIZES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)

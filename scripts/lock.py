@@ -22,7 +22,9 @@ def main() -> None:
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         subprocess.run([*pip, "install", TORCH], check=True)
         subprocess.run([*pip, "install", f"{ROOT}[hub,minilm,pictures,dev]"], check=True)
-        frozen = subprocess.run([*pip, "freeze", "--exclude", "tastemaker"], check=True, capture_output=True, text=True)
+        frozen = subprocess.run(
+            [*pip, "freeze", "--exclude", "tastemaker"], check=True, capture_output=True, text=True
+        )
     lines = [TORCH if line.startswith("torch==") else line for line in frozen.stdout.splitlines()]
     (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
     sys.stdout.write(f"{len(lines)} packages locked\n")

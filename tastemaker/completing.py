@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
-from tastemaker.data.readers.columns import RECOGNISED
-from tastemaker.data.readers.plain import documents as plain_documents
-from tastemaker.data.readers.plain import is_plain
-from tastemaker.data.readers.said import column_for
-from tastemaker.data.readers.tables import Row, format_of, rows
-from tastemaker.data.readers.values import prompt_of
+from tastemaker.data.metadata import column_for
+from tastemaker.data.plain_text import documents as plain_documents
+from tastemaker.data.plain_text import is_plain
+from tastemaker.data.tables import Row, format_of, rows
+from tastemaker.data.values import prompt_of
 from tastemaker.data.writers import writing_rows
 from tastemaker.errors import DataError, UsageError
 from tastemaker.files import writing_file
@@ -57,7 +57,9 @@ def complete_file(
     """
     kind = format_of(target)
     if kind == "parquet":
-        raise UsageError(f"{target}: completions are written as JSONL, CSV or TSV. Choose another name for --out.")
+        raise UsageError(
+            f"{target}: completions are written as JSONL, CSV or TSV. Choose another name for --out."
+        )
     new = (*NEW, SCORE) if is_scored else NEW
     columns = _look(source, prompt_column, new)
     if not columns.count:
@@ -66,21 +68,29 @@ def complete_file(
     number = 0
     with (
         writing_file(target) as temporary,
-        writing_rows(temporary, kind, [*columns.all, *new], is_packed=target.name.lower().endswith(".gz")) as write,
+        writing_rows(
+            temporary, kind, [*columns.all, *new], is_packed=target.name.lower().endswith(".gz")
+        ) as write,
         progress(f"writing for {source.name}", columns.count) as advance,
     ):
         prompts = _prompts(source, columns, chat=chat)
         while part := list(islice(prompts, chunk)):
             answers = complete([prompt for _, prompt in part], number)
             number += len(part)
-            pairs = [(row, found) for (row, _), all_of in zip(part, answers, strict=True) for found in all_of]
+            pairs = [
+                (row, found)
+                for (row, _), all_of in zip(part, answers, strict=True)
+                for found in all_of
+            ]
             write([row | _cells(found) for row, found in pairs])
             done += [replace(found, text="") for _, found in pairs]
             advance(len(part), "")
     return done
 
 
-def read_prompts(source: Path, *, prompt_column: str | None = None, chat: bool = False) -> Iterator[Prompt]:
+def read_prompts(
+    source: Path, *, prompt_column: str | None = None, chat: bool = False
+) -> Iterator[Prompt]:
     """Yield the prompts of a file, as `complete_file` reads them. Raises DataError for a file that holds none."""
     columns = _look(source, prompt_column, ())
     if not columns.count:
@@ -108,16 +118,24 @@ def _look(source: Path, prompt_column: str | None, new: Sequence[str]) -> _Colum
     for number, row in rows(source):
         names.update(dict.fromkeys(row))
         if prompt is None:
-            prompt = column_for(RECOGNISED["prompt"], list(row), ()) or column_for(RECOGNISED["text"], list(row), ())
+            prompt = column_for(RECOGNISED["prompt"], list(row), ()) or column_for(
+                RECOGNISED["text"], list(row), ()
+            )
         if prompt is None:
-            raise DataError(f"{source.name}: no column of prompts among {', '.join(row)}. Name it: --prompt-column.")
+            raise DataError(
+                f"{source.name}: no column of prompts among {', '.join(row)}. Name it: --prompt-column."
+            )
         prompt_of(row.get(prompt), f"{source.name}:{number}", prompt)
         count = number
     if count and prompt not in names:
-        raise DataError(f"{source.name}: no column {prompt!r} among {', '.join(names)}. See --prompt-column.")
+        raise DataError(
+            f"{source.name}: no column {prompt!r} among {', '.join(names)}. See --prompt-column."
+        )
     taken = [name for name in new if name in names]
     if taken:
-        raise UsageError(f"{source.name}: there is a column {taken[0]!r} already, which completions need. Rename it.")
+        raise UsageError(
+            f"{source.name}: there is a column {taken[0]!r} already, which completions need. Rename it."
+        )
     return _Columns(prompt or "", list(names), count)
 
 
@@ -138,5 +156,7 @@ def as_chat(text: str) -> Prompt:
 
 
 def _cells(found: Written) -> dict[str, Any]:
-    score = {} if found.score is None or not math.isfinite(found.score) else {SCORE: found.score}  # JSON has no −∞
+    score = (
+        {} if found.score is None or not math.isfinite(found.score) else {SCORE: found.score}
+    )  # JSON has no −∞
     return {"completion": found.text, "ended": found.ended, "log_prob": found.log_prob} | score

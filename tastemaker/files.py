@@ -14,7 +14,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def _storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno in _FULL:
-        return StorageError(f"{path}: the disk is full; nothing was written. Free some room or choose another folder.")
+        return StorageError(
+            f"{path}: the disk is full; nothing was written. Free some room or choose another folder."
+        )
     return StorageError(f"{path}: cannot write ({error.strerror or error}); nothing was written.")
 
 

@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tastemaker.data.columns import Columns, plan
 from tastemaker.data.judgements import Example
-from tastemaker.data.readers.columns import Columns, plan
-from tastemaker.data.readers.tables import Row, Table, format_of, rows
-from tastemaker.data.readers.values import prompt_of, text_of
+from tastemaker.data.tables import Row, Table, format_of, rows
+from tastemaker.data.values import prompt_of, text_of
 from tastemaker.data.writers import Content, widened, writing_rows
 from tastemaker.errors import DataError, UsageError
+from tastemaker.fast.processor import ScoringWish
 from tastemaker.files import writing_file
-from tastemaker.models.precision import ScoringWish
-from tastemaker.models.scores import Caution, Scores
 from tastemaker.progress import progress
+from tastemaker.scores import Caution, Scores
 
 _READ_AHEAD = 2**20  # bytes
 _LOOK = 1024  # rows a first look takes at a time
@@ -33,7 +33,9 @@ _LOOK = 1024  # rows a first look takes at a time
 class Scorer(Protocol):
     """Anything that scores: a reward model, or a stand-in for one."""
 
-    def score_all(self, examples: Sequence[Example], *, precision: ScoringWish = "float32") -> Scores:
+    def score_all(
+        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+    ) -> Scores:
         """Return the scores of the examples, in order."""
         ...
 
@@ -81,7 +83,9 @@ def score_file(
     is as it was before.
     """
     kind = format_of(target)
-    found = _look(source, Columns(text=text_column, prompt=prompt_column), is_typed=kind == "parquet")
+    found = _look(
+        source, Columns(text=text_column, prompt=prompt_column), is_typed=kind == "parquet"
+    )
     new = _new_columns(found, score_column, uncertainty=uncertainty)
     schema = found.schema and pa.schema([*found.schema, *_types(new)], found.schema.metadata)
     is_packed = target.name.lower().endswith(".gz")
@@ -89,7 +93,9 @@ def score_file(
     done = truncated = 0
     with (
         writing_file(target) as temporary,
-        writing_rows(temporary, kind, [*found.columns, *new], schema=schema, is_packed=is_packed) as write,
+        writing_rows(
+            temporary, kind, [*found.columns, *new], schema=schema, is_packed=is_packed
+        ) as write,
         progress(f"scoring {source.name}", found.rows) as advance,
     ):
         for examples, content in _batches(found, chunk) if is_exact else _rows(found, chunk):
@@ -97,7 +103,9 @@ def score_file(
             try:
                 write(_with_scores(content, scores, new))
             except DataError as error:
-                raise DataError(f"{source.name}, rows {done + 1} to {done + len(scores)}: {error}") from error
+                raise DataError(
+                    f"{source.name}, rows {done + 1} to {done + len(scores)}: {error}"
+                ) from error
             done, truncated = done + len(scores), truncated + int(scores.truncated.sum())
             advance(len(scores), "")
     return FileScores(done, truncated)
@@ -143,7 +151,9 @@ def _texts(lines: Iterable[str]) -> Iterator[str]:
         for number, line in enumerate(lines, 1):
             yield _text(line, number)
     except UnicodeDecodeError as error:
-        raise DataError(f"standard input: not UTF-8 after line {number}. Convert it to UTF-8.") from error
+        raise DataError(
+            f"standard input: not UTF-8 after line {number}. Convert it to UTF-8."
+        ) from error
 
 
 def _text(line: str, number: int) -> str:
@@ -203,13 +213,18 @@ def _look_at_rows(found: _Found, *, is_typed: bool) -> _Found:
                 schema = widened(schema, content, list(names))
             except DataError as error:
                 raise DataError(f"{found.path.name}, before row {count + 1}: {error}") from error
-    return _Found(found.path, found.text, found.prompt, list(names), count, schema if is_typed else None)
+    return _Found(
+        found.path, found.text, found.prompt, list(names), count, schema if is_typed else None
+    )
 
 
 def _new_columns(found: _Found, score_column: str, *, uncertainty: bool) -> tuple[str, ...]:
     """Return the names of the new columns: score, truncation, uncertainty. Raises UsageError where one is there."""
     more = ("truncated", "uncertainty") if uncertainty else ("truncated",)
-    new = score_column, *(name if score_column == "score" else f"{score_column}_{name}" for name in more)
+    new = (
+        score_column,
+        *(name if score_column == "score" else f"{score_column}_{name}" for name in more),
+    )
     for name in new:
         if name in found.columns:
             raise UsageError(
@@ -230,7 +245,10 @@ def _with_scores(content: Content, scores: Scores, new: Sequence[str]) -> Conten
         columns.append(_uncertainty_of(scores))
     if isinstance(content, list):
         values = zip(*(column.tolist() for column in columns), strict=True)
-        return [row | dict(zip(new, found, strict=True)) for row, found in zip(content, values, strict=True)]
+        return [
+            row | dict(zip(new, found, strict=True))
+            for row, found in zip(content, values, strict=True)
+        ]
     arrays = [*content.columns, *map(pa.array, columns)]
     return pa.RecordBatch.from_arrays(
         arrays, schema=pa.schema([*content.schema, *_types(new)], content.schema.metadata)
@@ -239,7 +257,9 @@ def _with_scores(content: Content, scores: Scores, new: Sequence[str]) -> Conten
 
 def _uncertainty_of(scores: Scores) -> NDArray[Any]:
     if scores.uncertainty is None:
-        raise UsageError("uncertainty needs an ensemble, and this is a single model. Fit one with --members 5.")
+        raise UsageError(
+            "uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+        )
     return scores.uncertainty
 
 
@@ -250,7 +270,9 @@ def _rows(found: _Found, size: int) -> Iterator[tuple[list[Example], list[Row]]]
         yield [found.example(row, number) for number, row in part], [row for _, row in part]
 
 
-def _batches(found: _Found, size: int, *, is_text_only: bool = False) -> Iterator[tuple[list[Example], pa.RecordBatch]]:
+def _batches(
+    found: _Found, size: int, *, is_text_only: bool = False
+) -> Iterator[tuple[list[Example], pa.RecordBatch]]:
     """Yield the rows of a Parquet file as they lie there, `size` at a time, and what they ask to score."""
     number = 0
     read = [found.text] if found.prompt is None else [found.text, found.prompt]
@@ -265,4 +287,6 @@ def _batches(found: _Found, size: int, *, is_text_only: bool = False) -> Iterato
         raise DataError(f"{found.path.name}: a text after row {number} is not UTF-8.") from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{found.path.name}: cannot be read as Parquet after row {number} ({reason}).") from error
+        raise DataError(
+            f"{found.path.name}: cannot be read as Parquet after row {number} ({reason})."
+        ) from error

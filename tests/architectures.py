@@ -13,13 +13,20 @@ from transformers import (
 
 V = 40
 ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **ENDS}
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    **ENDS,
+}
 
 
 def gpt2(**settings: Any) -> Any:
     """Return a GPT-2 that reads 24 tokens, without dropout."""
     still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings))
+    return GPT2LMHeadModel(
+        GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings)
+    )
 
 
 def neox(turned: float = 1.0, **settings: Any) -> Any:
@@ -31,4 +38,6 @@ def neox(turned: float = 1.0, **settings: Any) -> Any:
 
 def llama(**settings: Any) -> Any:
     """Return a Llama whose heads share keys and values by twos."""
-    return LlamaForCausalLM(LlamaConfig(**SMALL | settings, intermediate_size=48, num_key_value_heads=2))
+    return LlamaForCausalLM(
+        LlamaConfig(**SMALL | settings, intermediate_size=48, num_key_value_heads=2)
+    )

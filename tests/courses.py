@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tastemaker.evaluation.best_of_curve import BestOfCurve
-from tastemaker.maths.overoptimisation import best_of_kl
-from tastemaker.maths.statistics import Floats
+from tastemaker.maths import Floats, best_of_kl
+from tastemaker.rl import BestOfCurve
 
 STEPS = 40
 DRIFT = np.linspace(0, 6, STEPS) ** 2
-SETTINGS: Mapping[str, Any] = {"start": "gpt", "reward": "taste", "prompts": "p", "sampling": {"max_tokens": 9}}
+SETTINGS: Mapping[str, Any] = {
+    "start": "gpt",
+    "reward": "taste",
+    "prompts": "p",
+    "sampling": {"max_tokens": 9},
+}
 
 
 def curve(alpha: float, beta: float, drift: Floats = DRIFT) -> Floats:
@@ -34,15 +38,33 @@ def steered(
     settings: Mapping[str, Any] = SETTINGS,
 ) -> Path:
     """Write a run's folder whose score and gold lie exactly on curves; the start scores 0 and has gold 5."""
-    measured = {"score": curve(1, 0.05) if score is None else score, "held_out": held_out, "gold": gold}
+    measured = {
+        "score": curve(1, 0.05) if score is None else score,
+        "held_out": held_out,
+        "gold": gold,
+    }
     series = {name: values for name, values in measured.items() if values is not None}
     (folder / "run").mkdir(parents=True)
-    rows = [{"step": i + 1, "drift": drift[i], **{n: v[i] for n, v in series.items()}} for i in range(len(drift))]
+    rows = [
+        {"step": i + 1, "drift": drift[i], **{n: v[i] for n, v in series.items()}}
+        for i in range(len(drift))
+    ]
     (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     kept: dict[str, Any] = {f"{name}_before": float(values[0]) for name, values in series.items()}
     kept |= {f"{name}_after": float(values[-1]) for name, values in series.items()}
-    sample = {"prompt": text, "before": text, "after": text, "score_before": 0.0, "score_after": 1.0}
-    kept |= {"drift_before": 0.0, "drift_after": float(drift[-1]), "algorithm": "rloo", "best_step": 3}
+    sample = {
+        "prompt": text,
+        "before": text,
+        "after": text,
+        "score_before": 0.0,
+        "score_after": 1.0,
+    }
+    kept |= {
+        "drift_before": 0.0,
+        "drift_after": float(drift[-1]),
+        "algorithm": "rloo",
+        "best_step": 3,
+    }
     kept |= {"stopped_because": text, "settings": dict(settings), "samples": [sample]}
     (folder / "steering.json").write_text(json.dumps(kept))
     return folder
@@ -52,4 +74,6 @@ def best_of() -> BestOfCurve:
     """Return a curve of best of n that lies exactly on d(α − βd)."""
     ns = (1, 2, 4, 8)
     d = np.sqrt([best_of_kl(n) for n in ns])
-    return BestOfCurve(ns, {"score": d * (1 - 0.1 * d), "gold": 5 + d * (2 - 0.5 * d)}, prompts=2, completions=64)
+    return BestOfCurve(
+        ns, {"score": d * (1 - 0.1 * d), "gold": 5 + d * (2 - 0.5 * d)}, prompts=2, completions=64
+    )

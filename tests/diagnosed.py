@@ -1,6 +1,6 @@
 """What the doctor says of a few judgements, for the tests that ask."""
 
-from tastemaker.evaluation.doctor import Diagnosis, Problem
+from tastemaker.doctor import Diagnosis, Problem
 
 
 def found(diagnosis: Diagnosis) -> dict[str, Problem]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.documents import documents
 from tastemaker.errors import DataError, TastemakerError
+from tastemaker.gpt import documents
 
 
 def files_of(root: Path, files: dict[str, str]) -> Path:

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from tastemaker.models.policy.gpt import Size, make_gpt, make_tokenizer
-from tastemaker.models.policy.policy import Policy
+from tastemaker.gpt import Policy, Size, make_gpt, make_tokenizer
 
 NANO = Size(width=32, layers=1, heads=1, context=32, vocabulary=320, lr=5e-3, batch_tokens=256)
 
@@ -17,9 +16,13 @@ def films(n: int) -> list[str]:
     return [f"A {words[k % 6]} film, number {k}." for k in range(n)]
 
 
-def nano(texts: Sequence[str] | None = None, *, chats: bool = False, seed: int = 0, layers: int = 1) -> Policy:
+def nano(
+    texts: Sequence[str] | None = None, *, chats: bool = False, seed: int = 0, layers: int = 1
+) -> Policy:
     """Return an untrained GPT that reads 32 tokens, with a tokenizer learned from texts."""
-    tokenizer = make_tokenizer(texts or films(60), vocabulary=NANO.vocabulary, context=NANO.context, chats=chats)
+    tokenizer = make_tokenizer(
+        texts or films(60), vocabulary=NANO.vocabulary, context=NANO.context, chats=chats
+    )
     return Policy(make_gpt(replace(NANO, layers=layers), tokenizer, seed=seed), tokenizer)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tastemaker.data.judgements import Example
-from tastemaker.models.scores import Scores
+from tastemaker.data import Example
+from tastemaker.scores import Scores
 
 
 class Lengths:

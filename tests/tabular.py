@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tastemaker.learning.algorithms.contract import Algorithm
-from tastemaker.learning.algorithms.experience import Evaluation, Rollout
-from tastemaker.learning.algorithms.stepper import Stepper
+from tastemaker.rl import Algorithm, Evaluation, Rollout, Stepper
 
 LENGTHS = (3, 1, 2, 3, 2, 1, 3, 2)
 
@@ -28,7 +26,11 @@ class Chosen:
         return torch.full((len(self.states),), self.states.shape[1])
 
     def apart(self, is_action: Tensor) -> "Chosen | None":
-        return None if self.whole else Chosen(self.states[is_action][:, None], self.actions[is_action][:, None])
+        return (
+            None
+            if self.whole
+            else Chosen(self.states[is_action][:, None], self.actions[is_action][:, None])
+        )
 
 
 class Table:
@@ -79,7 +81,9 @@ def rollout_of(table: Table, *, seed: int = 1, samples: int = 4, whole: bool = F
         is_action=is_action,
         log_probs=now,
         reference=torch.full_like(now, -1.0).where(is_action, torch.zeros_like(now)),
-        rewards=torch.randn(shape, generator=generator).double().where(is_action, torch.zeros_like(now)),
+        rewards=torch.randn(shape, generator=generator)
+        .double()
+        .where(is_action, torch.zeros_like(now)),
         terminated=torch.ones(len(LENGTHS), dtype=torch.bool),
         groups=torch.arange(len(LENGTHS)) // samples,
         values=values,
@@ -102,9 +106,13 @@ def stepper_of(table: Any, *, rate: float = 0.1, at_once: int = 8192, **how: Any
     return Stepper(table, optimizer, rate=rate, at_once=at_once, **settings)
 
 
-def slopes(table: Table, algorithm: Algorithm[Any], rollout: Rollout, **how: Any) -> tuple[Tensor, Tensor]:
+def slopes(
+    table: Table, algorithm: Algorithm[Any], rollout: Rollout, **how: Any
+) -> tuple[Tensor, Tensor]:
     """Return by what one update of rate 1 moves logits and values: the sum of minus the gradients of its steps."""
     before = [table.logits.detach().clone(), table.values.detach().clone()]
     algorithm.update(table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **how))
-    logits, values = (now.detach() - then for now, then in zip((table.logits, table.values), before, strict=True))
+    logits, values = (
+        now.detach() - then for now, then in zip((table.logits, table.values), before, strict=True)
+    )
     return logits, values

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from nano import nano
 
-from tastemaker.data.judgements import Comparison, Ranking, Rating
-from tastemaker.data.playground import reviews
+from tastemaker.data import Comparison, Ranking, Rating
+from tastemaker.playground import reviews
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -26,14 +26,19 @@ def _run(script: str, *options: str) -> dict[str, Any]:
     return found
 
 
-def test_a_ranking_taken_apart_keeps_ties_and_leaves_the_rest_unordered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ranking_taken_apart_keeps_ties_and_leaves_the_rest_unordered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     from rankings_speed import pairs_of  # type: ignore[import-not-found]
 
     ranking = Ranking((("a", "b"), ("c",)), ("d", "e"), prompt="p", judge="Ada")
     said = {"prompt": "p", "judge": "Ada"}
     decided = ["ac", "ad", "ae", "bc", "bd", "be", "cd", "ce"]
-    expected = [Comparison("a", "b", tie=True, **said), *(Comparison(x, y, **said) for x, y in decided)]  # type: ignore[arg-type]
+    expected = [
+        Comparison("a", "b", tie=True, **said),
+        *(Comparison(x, y, **said) for x, y in decided),
+    ]  # type: ignore[arg-type]
     assert sorted(map(repr, pairs_of(ranking))) == sorted(map(repr, expected))
 
 
@@ -51,7 +56,10 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
         train, held_out = by_document([*segments, same], 0.25, seed)
         learned, measured = ({s.document for s in part} for part in (train, held_out))
         assert not learned & measured
-        for source, all_of_them in (("ted", 25), ("gmt2023", 24)):  # a quarter, filled up to whole documents of 3 or 4
+        for source, all_of_them in (
+            ("ted", 25),
+            ("gmt2023", 24),
+        ):  # a quarter, filled up to whole documents of 3 or 4
             held = sum(s.source == source for s in held_out)
             assert all_of_them / 4 <= held < all_of_them / 4 + 4
         assert not {s.ranking.prompt for s in train} & {s.ranking.prompt for s in held_out}
@@ -64,7 +72,18 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_rankings_encode_each_text_once_and_pairs_every_text_of_every_pair() -> None:
-    sizes = ["--backbone", "tiny", "--prompts", "12", "--answers", "5", "--unseen", "20", "--batch", "20"]
+    sizes = [
+        "--backbone",
+        "tiny",
+        "--prompts",
+        "12",
+        "--answers",
+        "5",
+        "--unseen",
+        "20",
+        "--batch",
+        "20",
+    ]
     found = _run("rankings_speed.py", *sizes)
     assert found["rankings"]["texts_a_pass"]["mean"] == 12 * 5
     assert found["pairs"]["texts_a_pass"]["mean"] == 12 * (5 * 4 // 2) * 2
@@ -114,10 +133,21 @@ def test_writing_is_measured_against_generate() -> None:
 
 @pytest.mark.peers
 def test_pretraining_is_measured_against_trainer() -> None:
-    steps = ["--peer-steps", "0.33", "--steps", "0.5", "8", "--shares", "0.5", "1"]  # steps of 8 are too large to learn
+    steps = [
+        "--peer-steps",
+        "0.33",
+        "--steps",
+        "0.5",
+        "8",
+        "--shares",
+        "0.5",
+        "1",
+    ]  # steps of 8 are too large to learn
     found = _run("pretrain_speed.py", "--documents", "200", "--seeds", "0", "1", *steps)
     loss = {name: run["held_out_loss"]["mean"] for name, run in found["runs"].items()}
-    seconds = {name: run["seconds"]["mean"] for name, run in found["runs"].items()}  # of two, as the median
+    seconds = {
+        name: run["seconds"]["mean"] for name, run in found["runs"].items()
+    }  # of two, as the median
     peers, ours = (
         [f"{who}, steps of {steps}" for steps in sizes]
         for who, sizes in (("trainer", ("0.33", "1")), ("ours", ("0.5", "1", "8")))
@@ -127,7 +157,9 @@ def test_pretraining_is_measured_against_trainer() -> None:
     assert loss[bar] == min(loss[name] for name in peers)
     as_good = [name for name in ours if loss[name] <= loss[bar]]
     fastest = min((seconds[name] for name in as_good), default=None)
-    assert found["equal_loss_tokens_ratio"] == (fastest and pytest.approx(seconds[bar] / fastest, abs=0.01))
+    assert found["equal_loss_tokens_ratio"] == (
+        fastest and pytest.approx(seconds[bar] / fastest, abs=0.01)
+    )
     assert ours[-1] not in as_good
     assert ours[0] in as_good
 
@@ -150,14 +182,27 @@ def gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 def test_a_steering_step_is_taken_apart(gpt: str) -> None:
     few = ["--judgements", "10", "--batch", "16", "--max-tokens", "8"]
-    found = _run("steer_profile.py", "--policy", gpt, *few, "--steps", "2", "--profiled", "1", "--rounds", "2")
+    found = _run(
+        "steer_profile.py",
+        "--policy",
+        gpt,
+        *few,
+        "--steps",
+        "2",
+        "--profiled",
+        "1",
+        "--rounds",
+        "2",
+    )
     shares = found["shares"]
     assert sum(shares.values()) == pytest.approx(1, abs=0.001)
     roles = ("policy", "reference")
     passes = {f"{part} of {role}" for part in ("forward", "log-probabilities") for role in roles}
     assert set(shares) == passes | {"sampling", "reward", "backward", "optimiser", "other"}
     assert all(share > 0 for share in shares.values())
-    assert found["outside"] == pytest.approx(shares["reward"] + shares["optimiser"] + shares["other"], abs=0.001)
+    assert found["outside"] == pytest.approx(
+        shares["reward"] + shares["optimiser"] + shares["other"], abs=0.001
+    )
     assert not found["reward_is_network"]
     assert 0 < found["gathering_ratio"] < found["rollout_ratio"]
 
@@ -165,19 +210,54 @@ def test_a_steering_step_is_taken_apart(gpt: str) -> None:
 @pytest.mark.peers
 def test_grpo_is_measured_against_trls(gpt: str) -> None:
     pytest.importorskip("trl")
-    found = _run("grpo_speed.py", "--policy", gpt, "--batch", "16", "--group", "4", "--max-tokens", "8", "--steps", "3")
+    found = _run(
+        "grpo_speed.py",
+        "--policy",
+        gpt,
+        "--batch",
+        "16",
+        "--group",
+        "4",
+        "--max-tokens",
+        "8",
+        "--steps",
+        "3",
+    )
     for side in ("ours", "trl"):
-        assert len(found[side]["curves"][0]) == 3  # a call of the reward a rollout, none for what is only measured
-        assert 1 <= found[side]["tokens_per_second"]["mean"] / found[side]["completions_per_second"]["mean"] <= 8
+        assert (
+            len(found[side]["curves"][0]) == 3
+        )  # a call of the reward a rollout, none for what is only measured
+        assert (
+            1
+            <= found[side]["tokens_per_second"]["mean"]
+            / found[side]["completions_per_second"]["mean"]
+            <= 8
+        )
 
 
 @pytest.mark.slow
 def test_imdb_is_steered_and_judged(gpt: str, tmp_path: Path) -> None:
     for number, text in enumerate(reviews(120)):
-        folder = tmp_path / "aclImdb" / ("train" if number < 100 else "test") / ("pos" if number % 2 else "neg")
+        folder = (
+            tmp_path
+            / "aclImdb"
+            / ("train" if number < 100 else "test")
+            / ("pos" if number % 2 else "neg")
+        )
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}_{9 if number % 2 else 2}.txt").write_text(text, encoding="utf-8")
-    few = ["--steps", "2", "--batch", "16", "--prompts", "10", "--measured", "8", "--max-tokens", "8"]
+    few = [
+        "--steps",
+        "2",
+        "--batch",
+        "16",
+        "--prompts",
+        "10",
+        "--measured",
+        "8",
+        "--max-tokens",
+        "8",
+    ]
     found = _run("steer_imdb.py", "--policy", gpt, "--imdb", str(tmp_path / "aclImdb"), *few)
     assert found["measured"] == 8
     assert set(found["before"]) == set(found["after"])

@@ -14,15 +14,13 @@ import numpy as np
 import pytest
 from courses import best_of, curve, steered
 
-from tastemaker.data.judgements import Comparison, Example, Judgement, Label, Ranking
-from tastemaker.evaluation.doctor import doctor
-from tastemaker.evaluation.doctor_page import write_doctor_page
-from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.evaluation.frontier import frontier
-from tastemaker.evaluation.frontier_page import write_frontier
-from tastemaker.evaluation.report import write_report
-from tastemaker.models.links import ComparisonLink, LabelLink, Link, RankingLink
-from tastemaker.models.scores import Scores
+from tastemaker.data import Comparison, Example, Judgement, Label, Ranking
+from tastemaker.doctor import doctor
+from tastemaker.evaluate import evaluate
+from tastemaker.kinds import ComparisonLink, LabelLink, Link, RankingLink
+from tastemaker.report import write_doctor_page, write_frontier, write_report
+from tastemaker.rl import frontier
+from tastemaker.scores import Scores
 
 WIDTH, HEIGHT = 1000, 1400
 PHONE = 375  # CSS pixels
@@ -43,8 +41,20 @@ def browser() -> str:
 
 def command(browser: str, folder: Path) -> list[str]:
     """How to call the browser, its profile kept in a folder."""
-    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
-    return [browser, *quiet, "--hide-scrollbars", "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}"]
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ]
+    return [
+        browser,
+        *quiet,
+        "--hide-scrollbars",
+        "--enable-logging=stderr",
+        f"--user-data-dir={folder / 'profile'}",
+    ]
 
 
 @pytest.fixture
@@ -59,13 +69,21 @@ def opened(browser: str, tmp_path: Path) -> Callable[..., str]:
         size = [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
         url = page.resolve().as_uri()
         called = command(browser, tmp_path)
-        subprocess.run([*called, *size, url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+        subprocess.run(
+            [*called, *size, url], check=True, capture_output=True, timeout=60, cwd=tmp_path
+        )
         content = picture.read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
         assert struct.unpack(">II", content[16:24]) == (WIDTH, HEIGHT)
         assert len(content) > 20_000  # an empty page of this size takes a third of that
-        shown = subprocess.run([*called, "--dump-dom", url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
-        complaints = [line for line in shown.stderr.decode("utf-8", "replace").splitlines() if "CONSOLE" in line]
+        shown = subprocess.run(
+            [*called, "--dump-dom", url], check=True, capture_output=True, timeout=60, cwd=tmp_path
+        )
+        complaints = [
+            line
+            for line in shown.stderr.decode("utf-8", "replace").splitlines()
+            if "CONSOLE" in line
+        ]
         assert bool(complaints) == complains, complaints
         return shown.stdout.decode("utf-8")
 
@@ -100,7 +118,9 @@ def on_a_phone(browser: str, tmp_path: Path) -> Callable[[Path], dict[str, Any]]
         holder.write_text(HELD.format(width=PHONE, url=page.name), encoding="utf-8")
         called = [*command(browser, tmp_path), "--allow-file-access-from-files", "--dump-dom"]
         url = holder.resolve().as_uri()
-        shown = subprocess.run([*called, url], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+        shown = subprocess.run(
+            [*called, url], check=True, capture_output=True, timeout=60, cwd=tmp_path
+        )
         found: dict[str, Any] = json.loads(title_of(shown.stdout.decode("utf-8")))
         return found
 
@@ -131,10 +151,13 @@ def assert_harmless(dom: str, title: str, *shown: str) -> None:
     """The document has the title it was written with, no element of the texts', and shows each of `shown` as text."""
     assert title_of(dom) == title
     body = dom[dom.index("<body") :]
-    assert not re.search(r"<(script|svg|iframe|object|link|marquee)\b", body)  # every figure is an <img>
+    assert not re.search(
+        r"<(script|svg|iframe|object|link|marquee)\b", body
+    )  # every figure is an <img>
     assert not re.search(r"<[a-z]+[^<>]*\son[a-z]+=", body)
     assert all(
-        source.startswith("data:image/svg+xml;base64,") for source in re.findall(r'<img[^>]* src="([^"]*)', body)
+        source.startswith("data:image/svg+xml;base64,")
+        for source in re.findall(r'<img[^>]* src="([^"]*)', body)
     )
     text = " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
     for words in shown:
@@ -145,15 +168,29 @@ def hostile_judgements() -> list[Judgement]:
     """Labels, comparisons and rankings of texts, prompts, judges and files that try everything."""
     said: list[Judgement] = []
     for i in range(12):
-        asked = {"prompt": f"{HOSTILE} {QUOTES} {i}", "judge": f"{HOSTILE} {i % 3}", "source": f"{HOSTILE}.csv"}
+        asked = {
+            "prompt": f"{HOSTILE} {QUOTES} {i}",
+            "judge": f"{HOSTILE} {i % 3}",
+            "source": f"{HOSTILE}.csv",
+        }
         where = f"{SCRIPT}.csv:{i + 2}"
-        good, bad, so_so = f"{HOSTILE} good {i}", f"{QUOTES} {SCRIPT} bad {i}", f"{IMAGE} {QUOTES} {i}"
-        said += [Comparison(good, bad, 1.0, where=where, **asked), Comparison(bad, so_so, where=where, **asked)]
+        good, bad, so_so = (
+            f"{HOSTILE} good {i}",
+            f"{QUOTES} {SCRIPT} bad {i}",
+            f"{IMAGE} {QUOTES} {i}",
+        )
+        said += [
+            Comparison(good, bad, 1.0, where=where, **asked),
+            Comparison(bad, so_so, where=where, **asked),
+        ]
         said += [
             Comparison(good, so_so, tie=True, where=where, **asked),
             Ranking([so_so, bad, good], where=where, **asked),
         ]
-        said += [Label(good, i % 4 > 0, where=where, **asked), Label(bad, i % 4 == 0, where=where, **asked)]
+        said += [
+            Label(good, i % 4 > 0, where=where, **asked),
+            Label(bad, i % 4 == 0, where=where, **asked),
+        ]
     return said
 
 
@@ -171,7 +208,13 @@ def test_the_doctors_page_in_a_browser(opened: Callable[..., str], tmp_path: Pat
     said = hostile_judgements()
     title = f"The health of {HOSTILE}"
     write_doctor_page(doctor([*said, *said[:5]], test=said[:9]), tmp_path / "doctor", title=title)
-    assert_harmless(opened(tmp_path / "doctor" / "doctor.html"), title, SCRIPT, f"{SCRIPT}.csv:2", f"{HOSTILE} 2")
+    assert_harmless(
+        opened(tmp_path / "doctor" / "doctor.html"),
+        title,
+        SCRIPT,
+        f"{SCRIPT}.csv:2",
+        f"{HOSTILE} 2",
+    )
 
 
 def test_the_frontier_in_a_browser(
@@ -179,23 +222,33 @@ def test_the_frontier_in_a_browser(
 ) -> None:
     text = f"{HOSTILE} {QUOTES}"
     runs = [steered(tmp_path / SCRIPT.replace("/", "∕"), gold=5 + curve(2, 1), text=text)]
-    runs += [steered(tmp_path / "rloo-calm", gold=5 + curve(1, 0.05), held_out=curve(1, 0.1), text=text)]
+    runs += [
+        steered(tmp_path / "rloo-calm", gold=5 + curve(1, 0.05), held_out=curve(1, 0.1), text=text)
+    ]
     title = f"The frontier of {HOSTILE}"
     write_frontier(frontier(runs, best_of=best_of()), tmp_path / "frontier", title=title)
     dom = opened(tmp_path / "frontier" / "frontier.html")
-    assert_harmless(dom, title, f'{HOSTILE} "><marquee', SCRIPT.replace("/", "∕"), "rloo-calm", "best of 8")
+    assert_harmless(
+        dom, title, f'{HOSTILE} "><marquee', SCRIPT.replace("/", "∕"), "rloo-calm", "best of 8"
+    )
     found = on_a_phone(tmp_path / "frontier" / "frontier.html")
     assert found["loaded"] == found["images"] == dom.count("<img ") == 4
-    assert (found["wide"], found["cut"]) == (PHONE, []), "nothing but a table scrolls sideways, inside its card"
+    assert (found["wide"], found["cut"]) == (PHONE, []), (
+        "nothing but a table scrolls sideways, inside its card"
+    )
     assert found["smallest"] >= 12
 
 
-def test_a_page_that_runs_scripts_would_be_noticed(opened: Callable[..., str], tmp_path: Path) -> None:
+def test_a_page_that_runs_scripts_would_be_noticed(
+    opened: Callable[..., str], tmp_path: Path
+) -> None:
     """The test of the tests: the same browser runs the same text where a page does not escape it."""
     loud = SCRIPT.replace("document", "console.error('careless'); document")
     for hostile in (SCRIPT, IMAGE, loud):
         page = tmp_path / "careless.html"
-        noise = "".join(f"<p>{'word ' * i}</p>" for i in range(60))  # so that there is something to see
+        noise = "".join(
+            f"<p>{'word ' * i}</p>" for i in range(60)
+        )  # so that there is something to see
         page.write_text(f"<title>harmless</title><body>{hostile}{noise}", encoding="utf-8")
         dom = opened(page, complains=hostile == loud)
         assert title_of(dom) == "owned"

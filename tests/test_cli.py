@@ -24,7 +24,11 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 def film_rows(n: int = 120) -> list[dict[str, Any]]:
     """Return rows with a text, a label and stars from 1 to 6."""
     return [
-        {"text": f"A {WORDS[k % 6]} film, number {k}.", "label": "pos" if k % 6 < 3 else "neg", "stars": 6 - k % 6}
+        {
+            "text": f"A {WORDS[k % 6]} film, number {k}.",
+            "label": "pos" if k % 6 < 3 else "neg",
+            "stars": 6 - k % 6,
+        }
         for k in range(n)
     ]
 
@@ -52,12 +56,25 @@ def test_fit_prints_one_json_object(run: Any, tmp_path: Path) -> None:
 
 def test_evaluate_prints_what_scripts_rely_on(run: Any, taste: Path, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "test.jsonl", film_rows(60))
-    code, out, _ = run("evaluate", taste, source, "--json", "--report", tmp_path / "report", "--quiet")
+    code, out, _ = run(
+        "evaluate", taste, source, "--json", "--report", tmp_path / "report", "--quiet"
+    )
     assert code == 0
     found = json.loads(out)
-    assert {"accuracy", "accuracy_interval", "n", "auroc", "ece", "mae", "pearson", "spearman"} <= set(found)
+    assert {
+        "accuracy",
+        "accuracy_interval",
+        "n",
+        "auroc",
+        "ece",
+        "mae",
+        "pearson",
+        "spearman",
+    } <= set(found)
     assert found["duplicates"]["texts"] > 0, "the first 60 texts were trained on: said, not hidden"
-    assert {"report.html", "report.png", "evaluation.json"} <= {p.name for p in (tmp_path / "report").iterdir()}
+    assert {"report.html", "report.png", "evaluation.json"} <= {
+        p.name for p in (tmp_path / "report").iterdir()
+    }
     code, out, _ = run("evaluate", taste, source)
     assert "accuracy" in out
 
@@ -73,7 +90,9 @@ def test_score_texts(run: Any, taste: Path) -> None:
     assert "A warm film." in out
 
 
-def test_score_standard_input_line_by_line(run: Any, taste: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_standard_input_line_by_line(
+    run: Any, taste: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"A warm film.\nA dull film.\n")))
     code, out, _ = run("score", taste, "-")
     assert code == 0
@@ -83,7 +102,9 @@ def test_score_standard_input_line_by_line(run: Any, taste: Path, monkeypatch: p
 
 
 def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
-    source = write_rows(tmp_path / "in.jsonl", [{"id": k, "text": f"A {WORDS[k]} film."} for k in range(6)])
+    source = write_rows(
+        tmp_path / "in.jsonl", [{"id": k, "text": f"A {WORDS[k]} film."} for k in range(6)]
+    )
     code, out, _ = run("score", taste, "--file", source, "--out", tmp_path / "out.jsonl", "--json")
     assert (code, json.loads(out)["rows"]) == (0, 6)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -143,7 +164,11 @@ def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path)
         ("utf8.csv", b"text,label\n\xff\xfe,1\n", ("utf8.csv", "UTF-8")),
         ("blank.csv", "text,label\ngood,1\n  ,0\n", ("blank.csv:3",)),
         ("nan.csv", "text,rating\ngood,7.5\nbad,nan\n", ("nan.csv:3",)),
-        ("inf.jsonl", '{"text": "a", "rating": 1.5}\n{"text": "b", "rating": Infinity}\n', ("inf.jsonl:2",)),
+        (
+            "inf.jsonl",
+            '{"text": "a", "rating": 1.5}\n{"text": "b", "rating": Infinity}\n',
+            ("inf.jsonl:2",),
+        ),
         ("one.csv", "text,label\ngood,1\nbetter,1\nbest,1\n", ("one class",)),
         ("columns.csv", "a,b\n1,2\n", ("columns.csv",)),
         ("torn.tar.gz", b"\x1f\x8b\x08\x00broken", ("torn.tar.gz",)),
@@ -158,7 +183,9 @@ def test_bad_data_is_one_line_and_exit_2(
     assert not (tmp_path / "taste").exists()
 
 
-def test_missing_sources_and_models_are_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path) -> None:
+def test_missing_sources_and_models_are_one_line_and_exit_2(
+    run: Any, taste: Path, tmp_path: Path
+) -> None:
     fails(run("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "taste"), "nowhere.csv")
     fails(run("score", tmp_path / "nowhere", "text"), "nowhere")
     fails(run("evaluate", tmp_path / "nowhere", taste), "nowhere")
@@ -166,9 +193,13 @@ def test_missing_sources_and_models_are_one_line_and_exit_2(run: Any, taste: Pat
 
 
 def test_a_test_set_with_other_labels_is_refused(run: Any, taste: Path, tmp_path: Path) -> None:
-    other = write_rows(tmp_path / "ham.jsonl", [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}])
+    other = write_rows(
+        tmp_path / "ham.jsonl", [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}]
+    )
     fails(run("evaluate", taste, other), "ham", "spam")
-    scale = write_rows(tmp_path / "scale.jsonl", [{"text": "a", "stars": 1}, {"text": "b", "stars": 10}])
+    scale = write_rows(
+        tmp_path / "scale.jsonl", [{"text": "a", "stars": 1}, {"text": "b", "stars": 10}]
+    )
     fails(run("evaluate", taste, scale), "scale.jsonl:2", "10")
 
 

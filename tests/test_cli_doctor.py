@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.models.backbones.counting import token_counter
+from tastemaker.reward import token_counter
 
 
 def write(path, rows):
@@ -17,7 +17,10 @@ def write(path, rows):
 def films(tmp_path):
     """Labelled texts without a problem."""
     lengths = [3, 9, 5, 7, 4, 8, 6, 2]
-    rows = [{"text": f"A film {k} {'x' * lengths[k % 8]}", "label": "pos" if k % 2 else "neg"} for k in range(40)]
+    rows = [
+        {"text": f"A film {k} {'x' * lengths[k % 8]}", "label": "pos" if k % 2 else "neg"}
+        for k in range(40)
+    ]
     return write(tmp_path / "films.jsonl", rows)
 
 
@@ -26,7 +29,11 @@ def test_healthy_data_passes_strictly(run, films):
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert {"rows", "kinds", "judges", "ties", "problems"} <= set(found)
-    assert (found["rows"], found["kinds"], found["judges"]) == (40, {"label": 40}, {"anonymous": 40})
+    assert (found["rows"], found["kinds"], found["judges"]) == (
+        40,
+        {"label": 40},
+        {"anonymous": 40},
+    )
     assert found["problems"] == []
 
 
@@ -44,7 +51,8 @@ def test_odd_rows_do_not_stop_it_but_strict_fails(run, films):
 
 def test_several_sources_and_a_test_that_leaks(run, films, tmp_path):
     other = write(
-        tmp_path / "other.jsonl", [{"text": f"Other {k}", "label": "pos" if k % 2 else "neg"} for k in range(4)]
+        tmp_path / "other.jsonl",
+        [{"text": f"Other {k}", "label": "pos" if k % 2 else "neg"} for k in range(4)],
     )
     code, out, _ = run("doctor", films, other, "--test", other, "--json", "--strict")
     found = json.loads(out)
@@ -61,7 +69,11 @@ def test_report_and_truncation(run, films, tmp_path):
 
 
 def test_bad_input_is_one_line(run, films, tmp_path):
-    for arguments in (["nowhere.jsonl"], [films, "--max-length", "0"], [films, "--backbone", tmp_path, "--json"]):
+    for arguments in (
+        ["nowhere.jsonl"],
+        [films, "--max-length", "0"],
+        [films, "--backbone", tmp_path, "--json"],
+    ):
         code, out, err = run("doctor", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), err
 

@@ -6,9 +6,9 @@ import pytest
 from nano import nano
 from shell import fails
 
-from tastemaker.data.judgements import Message
+from tastemaker.data import Message
 from tastemaker.errors import DataError
-from tastemaker.evaluation.steered_run import read_run
+from tastemaker.rl import read_run
 
 STEPS = 12
 
@@ -28,10 +28,24 @@ def steered(tmp_path):
     """A run's folder; gold rises as the score does."""
     folder = tmp_path / "steered"
     (folder / "run").mkdir(parents=True)
-    rows = [{"step": i + 1, "drift": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1} for i in range(STEPS)]
+    rows = [
+        {"step": i + 1, "drift": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1}
+        for i in range(STEPS)
+    ]
     (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    kept = {"score_before": 0.0, "score_after": 2.2, "gold_before": 5.0, "gold_after": 6.1, "drift_before": 0.0}
-    kept |= {"drift_after": 5.5, "algorithm": "ppo", "best_step": 12, "stopped_because": "all steps are done"}
+    kept = {
+        "score_before": 0.0,
+        "score_after": 2.2,
+        "gold_before": 5.0,
+        "gold_after": 6.1,
+        "drift_before": 0.0,
+    }
+    kept |= {
+        "drift_after": 5.5,
+        "algorithm": "ppo",
+        "best_step": 12,
+        "stopped_because": "all steps are done",
+    }
     settings = {"start": "0123abcd", "reward": "the reward model"}
     (folder / "steering.json").write_text(json.dumps(kept | {"settings": settings, "samples": []}))
     return folder
@@ -43,7 +57,11 @@ def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path
     found = json.loads(out)
     assert set(found) == {"runs", "best_of", "notes"}
     assert found["runs"][0]["verdict"]["name"] == "no sign"
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"frontier.html", "frontier.png", "frontier.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "frontier.html",
+        "frontier.png",
+        "frontier.json",
+    }
 
 
 def test_the_table(run, steered):
@@ -76,7 +94,16 @@ def test_best_of_n_answers_chats_as_chats(run, steered, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     sampled(steered, CHAT, {"prompt": "A film"})
-    best = ("--best-of", 2, "--completions", 2, "--policy", tmp_path / "gpt", "--reward", "asking:reward")
+    best = (
+        "--best-of",
+        2,
+        "--completions",
+        2,
+        "--policy",
+        tmp_path / "gpt",
+        "--reward",
+        "asking:reward",
+    )
     code, _, err = run("frontier", steered, *best, "--quiet")
     assert (code, err) == (0, "")
     import asking

@@ -11,8 +11,7 @@ from shell import fails
 from transformers import AutoTokenizer, GPT2Config
 
 import tastemaker as tm
-from tastemaker.models.policy.gpt import SIZES
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import SIZES, Sampling
 
 SHORT = Sampling(min_p=0.03, max_tokens=5)
 """As a GPT made here recommends."""
@@ -55,11 +54,28 @@ def taste(texts: Path) -> Path:
 
 
 def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) -> None:
-    command = ("pretrain", texts, "--each", "line", "--held-out", 0.1, "--out", tmp_path / "gpt", "--json")
+    command = (
+        "pretrain",
+        texts,
+        "--each",
+        "line",
+        "--held-out",
+        0.1,
+        "--out",
+        tmp_path / "gpt",
+        "--json",
+    )
     code, out, err = run(*command, "--quiet")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    assert set(found) == {"model", "parameters", "tokens", "perplexity", "ngram_perplexity", "seconds"}
+    assert set(found) == {
+        "model",
+        "parameters",
+        "tokens",
+        "perplexity",
+        "ngram_perplexity",
+        "seconds",
+    }
     policy = tm.Policy.load(found["model"])
     assert (found["model"], found["parameters"]) == (str(tmp_path / "gpt"), policy.parameters)
     assert found["perplexity"] == policy.figures["perplexity"] > 1
@@ -69,10 +85,18 @@ def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) 
     assert code == 0
     assert "tastemaker write" in out
     assert "held-out perplexity" in err
-    assert sum(side["documents"] for side in tm.Policy.load(tmp_path / "gpt").figures["corpus"].values()) == 100
+    assert (
+        sum(
+            side["documents"]
+            for side in tm.Policy.load(tmp_path / "gpt").figures["corpus"].values()
+        )
+        == 100
+    )
 
 
-def test_pretrain_goes_on_with_a_model_and_leaves_bad_rows_out(run: Any, gpt: Path, tmp_path: Path) -> None:
+def test_pretrain_goes_on_with_a_model_and_leaves_bad_rows_out(
+    run: Any, gpt: Path, tmp_path: Path
+) -> None:
     rows = [json.dumps({"prompt": f"Film {k}?", "completion": "Fine."}) for k in range(40)]
     source = tmp_path / "chats.jsonl"
     source.write_text("\n".join([*rows, '{"prompt": "Film 41?", "completion": ""}']) + "\n")
@@ -85,7 +109,9 @@ def test_pretrain_goes_on_with_a_model_and_leaves_bad_rows_out(run: Any, gpt: Pa
     assert (tm.Policy.load(tmp_path / "tuned").figures["settings"]["start"]) == str(gpt)
 
 
-def test_pretrain_refuses_what_cannot_be(run: Any, gpt: Path, texts: Path, taste: Path, tmp_path: Path) -> None:
+def test_pretrain_refuses_what_cannot_be(
+    run: Any, gpt: Path, texts: Path, taste: Path, tmp_path: Path
+) -> None:
     out = ("--out", tmp_path / "new", "--quiet")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "short.txt").write_text("A film, a film.")
@@ -94,7 +120,11 @@ def test_pretrain_refuses_what_cannot_be(run: Any, gpt: Path, texts: Path, taste
     fails(run("pretrain", tmp_path / "short.txt", *out), "less than one context of 32")
     fails(run("pretrain", tmp_path / "nowhere.txt", *out), "nowhere.txt")
     lines = (texts, "--each", "line", *out)
-    fails(run("pretrain", *lines, "--vocabulary", 50_000), "50,000 tokens", "more than this corpus supports")
+    fails(
+        run("pretrain", *lines, "--vocabulary", 50_000),
+        "50,000 tokens",
+        "more than this corpus supports",
+    )
     fails(run("pretrain", *lines, "--vocabulary", 100), "no room for 256 bytes")
     fails(run("pretrain", *lines, "--size", "huge"), "huge")
     fails(run("pretrain", *lines, "--lr", 0), "lr 0")
@@ -131,7 +161,9 @@ def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
         found = json.loads(out)
         assert code == 0
         assert set(found) == {"completions", "log_probs", "ended"}
-        [expected] = tm.Policy.load(gpt).complete(prompt, sampling=replace(SHORT, max_tokens=12), seed=3)
+        [expected] = tm.Policy.load(gpt).complete(
+            prompt, sampling=replace(SHORT, max_tokens=12), seed=3
+        )
         assert found["completions"] == [expected.text]
         assert found["log_probs"] == [pytest.approx(expected.log_prob, rel=1e-5)]
         code, out, err = run("write", gpt, prompt, *how, "--quiet")
@@ -152,7 +184,21 @@ def test_several_of_several(run: Any, gpt: Path) -> None:
 
 
 def test_a_stop_text_ends_a_completion(run: Any, gpt: Path) -> None:
-    _, out, _ = run("write", gpt, "A", "-n", 8, "--stop", ",", "--stop", ".", "--json", "--max-tokens", 25, "--quiet")
+    _, out, _ = run(
+        "write",
+        gpt,
+        "A",
+        "-n",
+        8,
+        "--stop",
+        ",",
+        "--stop",
+        ".",
+        "--json",
+        "--max-tokens",
+        25,
+        "--quiet",
+    )
     found = json.loads(out)
     assert "stop" in found["ended"]
     assert not any(mark in text for text in found["completions"] for mark in ",.")
@@ -163,41 +209,73 @@ def test_the_best_of_several_by_a_reward(run: Any, gpt: Path, taste: Path) -> No
     code, out, _ = run("write", gpt, "A", "-n", 2, "--best-of", 4, "--reward", taste, *how)
     found = json.loads(out)
     assert (code, len(found["completions"])) == (0, 2)
-    written = tm.Policy.load(gpt).complete(["A", "A"], samples=4, sampling=replace(SHORT, max_tokens=6), seed=2)
+    written = tm.Policy.load(gpt).complete(
+        ["A", "A"], samples=4, sampling=replace(SHORT, max_tokens=6), seed=2
+    )
     scores = tm.load(taste).score([f"A{c.text}" for c in written])
     assert found["scores"] == pytest.approx([max(scores[:4]), max(scores[4:])], rel=1e-5)
-    chosen = [written[scores.index(max(scores[:4]))].text, written[4 + scores[4:].index(max(scores[4:]))].text]
+    chosen = [
+        written[scores.index(max(scores[:4]))].text,
+        written[4 + scores[4:].index(max(scores[4:]))].text,
+    ]
     assert found["completions"] == chosen
 
 
 def test_a_completion_without_a_word_has_no_score(run: Any, gpt: Path, taste: Path) -> None:
     """Every review begins with A, and what stands before the stop text is all there is to score."""
     best = ("--best-of", 1, "--reward", taste)
-    code, out, _ = run("write", gpt, "-n", 8, "--stop", "A", "--max-tokens", 4, *best, "--json", "--quiet")
+    code, out, _ = run(
+        "write", gpt, "-n", 8, "--stop", "A", "--max-tokens", 4, *best, "--json", "--quiet"
+    )
     found = json.loads(out)
     assert code == 0
-    assert [score is None for score in found["scores"]] == [not text.strip() for text in found["completions"]]
+    assert [score is None for score in found["scores"]] == [
+        not text.strip() for text in found["completions"]
+    ]
     assert None in found["scores"]
 
 
 def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     source = tmp_path / "prompts.jsonl"
-    source.write_text("".join(json.dumps({"id": k, "prompt": f"A {w}"}) + "\n" for k, w in enumerate(["warm", "grey"])))
+    source.write_text(
+        "".join(
+            json.dumps({"id": k, "prompt": f"A {w}"}) + "\n" for k, w in enumerate(["warm", "grey"])
+        )
+    )
     out = tmp_path / "written.jsonl"
-    command = ("write", gpt, "--file", source, "--out", out, "-n", 2, "--max-tokens", 5, "--seed", 1)
+    command = (
+        "write",
+        gpt,
+        "--file",
+        source,
+        "--out",
+        out,
+        "-n",
+        2,
+        "--max-tokens",
+        5,
+        "--seed",
+        1,
+    )
     code, said, _ = run(*command, "--json", "--quiet")
     found = json.loads(said)
     assert (code, found["out"], found["completions"]) == (0, str(out), 4)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     expected = tm.Policy.load(gpt).complete(["A warm", "A grey"], samples=2, sampling=SHORT, seed=1)
-    assert [(row["id"], row["completion"]) for row in rows] == [(k // 2, c.text) for k, c in enumerate(expected)]
+    assert [(row["id"], row["completion"]) for row in rows] == [
+        (k // 2, c.text) for k, c in enumerate(expected)
+    ]
     assert sum(found["ended"].values()) == 4
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")
-    code, said, _ = run("write", gpt, "--file", tmp_path / "prompts.txt", "--out", tmp_path / "w.csv", "--quiet")
+    code, said, _ = run(
+        "write", gpt, "--file", tmp_path / "prompts.txt", "--out", tmp_path / "w.csv", "--quiet"
+    )
     assert (code, said) == (0, f"2 completions written into {tmp_path / 'w.csv'}\n")
 
 
-def test_write_refuses_what_cannot_be(run: Any, gpt: Path, taste: Path, texts: Path, tmp_path: Path) -> None:
+def test_write_refuses_what_cannot_be(
+    run: Any, gpt: Path, taste: Path, texts: Path, tmp_path: Path
+) -> None:
     fails(run("write", gpt, "zqxjkvbpyw" * 4), "prompt 1 is 41 tokens long", "32 together")
     fails(run("write", gpt, "--temperature", 0), "temperature 0", "top_k 1")
     fails(run("write", gpt, "--top-p", 0), "top_p 0")
@@ -221,7 +299,9 @@ def test_write_refuses_what_cannot_be(run: Any, gpt: Path, taste: Path, texts: P
 # --- evaluate ---------------------------------------------------------------------------------------------------------
 
 
-def test_evaluate_says_the_perplexity_of_a_text(run: Any, gpt: Path, texts: Path, tmp_path: Path) -> None:
+def test_evaluate_says_the_perplexity_of_a_text(
+    run: Any, gpt: Path, texts: Path, tmp_path: Path
+) -> None:
     expected = tm.perplexity(tm.Policy.load(gpt), tm.Documents([texts]))
     code, out, err = run("evaluate", gpt, texts, "--json")
     assert (code, json.loads(out), err) == (0, expected.as_dict(), "")
@@ -233,7 +313,9 @@ def test_evaluate_says_the_perplexity_of_a_text(run: Any, gpt: Path, texts: Path
     fails(run("evaluate", gpt, texts, "--report", tmp_path / "r"), "--report")
 
 
-def test_a_tokenizer_without_an_end_token_is_said(run: Any, gpt: Path, texts: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_without_an_end_token_is_said(
+    run: Any, gpt: Path, texts: Path, tmp_path: Path
+) -> None:
     for file in (f for f in gpt.iterdir() if f.is_file()):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)

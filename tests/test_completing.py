@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tastemaker.completing import Written, complete_file
-from tastemaker.data.judgements import Message, Prompt
+from tastemaker.data import Message, Prompt
 from tastemaker.errors import DataError, InputError, TrainingError, UsageError
 
 PROMPTS = ["The film", "这部电影", 'a "b", c']
@@ -64,7 +64,9 @@ def test_prompts_keep_their_numbers_whatever_the_chunks(source, tmp_path, chunk)
     assert json_rows(tmp_path / "out.jsonl") == expected_rows()
 
 
-@pytest.mark.parametrize(("name", "delimiter"), [("out.csv", ","), ("out.tsv", "\t"), ("out.csv.gz", ",")])
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("out.csv", ","), ("out.tsv", "\t"), ("out.csv.gz", ",")]
+)
 def test_tables_hold_the_same(source, tmp_path, name, delimiter):
     complete_file(numbered, source, tmp_path / name)
     opener = gzip.open if name.endswith(".gz") else Path.open
@@ -77,7 +79,9 @@ def test_tables_hold_the_same(source, tmp_path, name, delimiter):
 
 
 def test_prompts_come_from_text_csv_and_parquet_files_alike(tmp_path):
-    (tmp_path / "a.txt").write_text("".join(prompt + "\n" for prompt in PROMPTS) + "\n", encoding="utf-8")
+    (tmp_path / "a.txt").write_text(
+        "".join(prompt + "\n" for prompt in PROMPTS) + "\n", encoding="utf-8"
+    )
     with (tmp_path / "b.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["prompt"], *([prompt] for prompt in PROMPTS)])
     pq.write_table(pa.table({"prompt": PROMPTS}), tmp_path / "c.parquet")
@@ -105,7 +109,10 @@ def test_prompts_of_text_can_be_what_a_user_says(tmp_path, name):
 
 def test_scores_are_written_where_there_are_any(source, tmp_path):
     def scored(prompts: Sequence[Prompt], _first: int) -> list[list[Written]]:
-        return [[Written("x", "end", 0.0, 1.25), Written("", "end", 0.0, float("-inf"))] for _ in prompts]
+        return [
+            [Written("x", "end", 0.0, 1.25), Written("", "end", 0.0, float("-inf"))]
+            for _ in prompts
+        ]
 
     complete_file(scored, source, tmp_path / "out.jsonl", is_scored=True)
     rows = json_rows(tmp_path / "out.jsonl")
@@ -126,7 +133,11 @@ def test_a_column_can_be_named(tmp_path):
         ('{"colour": "red"}', None, "no column of prompts among colour. Name it: --prompt-column."),
         ('{"prompt": "a"}', "question", "no column 'question'"),
         ('{"prompt": "a", "completion": "b"}', None, "there is a column 'completion' already"),
-        ('{"prompt": "a"}\n{"prompt": "a", "ended": "b"}', None, "there is a column 'ended' already"),
+        (
+            '{"prompt": "a"}\n{"prompt": "a", "ended": "b"}',
+            None,
+            "there is a column 'ended' already",
+        ),
         ('{"prompt": 3}', None, "a.jsonl:1"),
         ('{"prompt": "a"}\n{"prompt": ', None, "a.jsonl:2"),
         ("", None, "a.jsonl: the file is empty"),
@@ -172,4 +183,9 @@ def test_a_failure_in_the_middle_leaves_the_target_as_it_was(source, tmp_path):
 def test_a_row_without_a_prompt_begins_a_text(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\n{"prompt": null}\n')
     complete_file(numbered, tmp_path / "a.jsonl", tmp_path / "out.jsonl")
-    assert [row["completion"] for row in json_rows(tmp_path / "out.jsonl")] == ["a/0/0", "a/0/1", "/1/0", "/1/1"]
+    assert [row["completion"] for row in json_rows(tmp_path / "out.jsonl")] == [
+        "a/0/0",
+        "a/0/1",
+        "/1/0",
+        "/1/1",
+    ]

@@ -37,7 +37,10 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = f"A {word} film, number {number}."
         judgements += [tm.Label(text, number % 6 < 3), tm.Grade(text, 10 - number % 6)]
         other = f"An empty film, number {number}."
-        judgements += [tm.Comparison(text, other, prompt=str(number), judge="ann"), tm.Ranking([text, other])]
+        judgements += [
+            tm.Comparison(text, other, prompt=str(number), judge="ann"),
+            tm.Ranking([text, other]),
+        ]
     tm.fit(judgements, backbone=tm.Tiny(max_length=32), epochs=1, out=out)
     return out
 
@@ -54,20 +57,31 @@ def test_every_logged_metric_is_defined(fitted: Path) -> None:
 
 def test_every_evaluated_figure_is_defined(fitted: Path) -> None:
     evaluation = json.loads((fitted / "tastemaker.json").read_text())["evaluation"]
-    assert _keys(evaluation) - _documented() - {"label", "grade", "rating", "comparison", "ranking"} == set()
+    assert (
+        _keys(evaluation) - _documented() - {"label", "grade", "rating", "comparison", "ranking"}
+        == set()
+    )
 
 
-def test_every_figure_of_pretraining_is_defined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_figure_of_pretraining_is_defined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nano import NANO, films
 
-    from tastemaker.models.policy.gpt import SIZES
+    from tastemaker.gpt import SIZES
 
     monkeypatch.setitem(SIZES, "nano", NANO)
     texts = films(60)
     policy = tm.pretrain(texts, size="nano", training={"held_out": 0.2}, out=tmp_path / "gpt")
     lines = (tmp_path / "gpt" / "run" / "metrics.jsonl").read_text().splitlines()
     logged = _keys([json.loads(line) for line in lines])
-    assert {"loss", "gradient_norm", "padding", "tokens_per_second", "held_out_perplexity"} <= logged
+    assert {
+        "loss",
+        "gradient_norm",
+        "padding",
+        "tokens_per_second",
+        "held_out_perplexity",
+    } <= logged
     figures = {k: v for k, v in policy.figures.items() if k not in ("settings", "versions")}
     measured = tm.perplexity(policy, [tm.Example(text) for text in texts]).as_dict()
     assert (logged | _keys(figures) | set(policy.figures) | set(measured)) - _documented() == set()
@@ -85,7 +99,7 @@ def test_the_readme_tree_names_every_module() -> None:
 @pytest.fixture
 def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of the README's name in the working folder: IMDB's own layout, playground reviews inside."""
-    from tastemaker.data.playground import gold_score, reviews
+    from tastemaker.playground import gold_score, reviews
 
     counts: Counter[tuple[str, str]] = Counter()
     with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
@@ -106,10 +120,14 @@ def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _write_judgements(folder: Path) -> None:
     """Write the README's files of comparisons, rankings and labels: judgements of the playground."""
-    from tastemaker.data.playground import judgements
-    from tastemaker.data.rows import to_row
+    from tastemaker.data import to_row
+    from tastemaker.playground import judgements
 
-    for name, kind, seed in (("comparisons", "comparison", 0), ("rankings", "ranking", 1), ("unseen", "mixed", 2)):
+    for name, kind, seed in (
+        ("comparisons", "comparison", 0),
+        ("rankings", "ranking", 1),
+        ("unseen", "mixed", 2),
+    ):
         rows = [to_row(j) for j in judgements(150, kind=kind, seed=seed)]  # type: ignore[arg-type]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     labels = [j for j in judgements(100, kind="label", seed=3) if isinstance(j, tm.Label)]
@@ -125,7 +143,9 @@ def _blocks(language: str) -> list[str]:
 def _commands() -> list[list[str]]:
     """Return the README's `tastemaker` command lines, as words."""
     lines = "\n".join(_blocks("console")).replace("\\\n", " ").splitlines()
-    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ tastemaker")]
+    return [
+        shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ tastemaker")
+    ]
 
 
 _SHORTER = {"steer": ["--steps", "2", "--batch", "8"], "play": ["--steps", "4000"]}
@@ -133,7 +153,9 @@ _SHORTER = {"steer": ["--steps", "2", "--batch", "8"], "play": ["--steps", "4000
 
 
 def test_the_readmes_python_runs(little_imdb: Path) -> None:
-    tm.pretrain(tm.Documents(["playground:en:300"]), out="gpt")  # as a command before it does, with more of it
+    tm.pretrain(
+        tm.Documents(["playground:en:300"]), out="gpt"
+    )  # as a command before it does, with more of it
     names: dict[str, Any] = {}
     tm.fit(tm.read("comparisons.jsonl"), out="judged")
     tm.fit(tm.read("labels.csv"), out="taste")

@@ -29,7 +29,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("a small disk can be mounted by root on Linux alone")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode != 0:
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
@@ -39,7 +41,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def holds(folder: Path) -> dict[str, str]:
     """Every file under a folder, hidden ones too, and its text."""
-    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def folder_of(path: Path, **files: str) -> Path:
@@ -88,7 +92,10 @@ def test_a_file_is_as_before_after_any_failure(tmp_path: Path, error: type[BaseE
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "out.txt").write_text("older")
-    with pytest.raises(StorageError, match=r"out\.txt: cannot write"), writing_file(tmp_path / "out.txt"):
+    with (
+        pytest.raises(StorageError, match=r"out\.txt: cannot write"),
+        writing_file(tmp_path / "out.txt"),
+    ):
         pass
     assert holds(tmp_path) == {"out.txt": "older"}
 
@@ -107,14 +114,20 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
 
 def test_a_full_disk_leaves_the_old_folder(small_disk: Path) -> None:
     target = folder_of(small_disk / "model", weights="older")
-    with pytest.raises(StorageError, match=rf"model: {FULL_DISK}"), writing_folder(target) as temporary:
+    with (
+        pytest.raises(StorageError, match=rf"model: {FULL_DISK}"),
+        writing_folder(target) as temporary,
+    ):
         put(temporary, config=5, weights=100_000)
     assert holds(small_disk) == {"model/weights": "older"}
 
 
 def test_a_full_disk_leaves_a_filled_folder_whole(small_disk: Path) -> None:
     target = folder_of(small_disk / "model", weights="older", **{LAST: "older"})
-    with pytest.raises(StorageError, match=FULL_DISK), filling_folder(target, last=LAST) as temporary:
+    with (
+        pytest.raises(StorageError, match=FULL_DISK),
+        filling_folder(target, last=LAST) as temporary,
+    ):
         put(temporary, **{LAST: 5, "weights": 100_000})
     assert holds(small_disk) == {f"model/{LAST}": "older", "model/weights": "older"}
 
@@ -145,7 +158,9 @@ def test_a_folder_that_is_a_file(tmp_path: Path, depth: int) -> None:
     assert holds(tmp_path) == {"file": "mine"}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="cannot write"), writing_file(tmp_path / "out"):
@@ -161,7 +176,9 @@ def test_a_folder_appears_whole_and_replaces_the_old_one_as_a_whole(tmp_path: Pa
 
 
 @pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt])
-def test_a_folder_is_as_before_after_any_failure_inside(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_folder_is_as_before_after_any_failure_inside(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     target = folder_of(tmp_path / "model", weights="older")
     for writing in (writing_folder(target), filling_folder(target, last=LAST)):
         with pytest.raises(error), writing as temporary:
@@ -182,7 +199,9 @@ def test_a_rename_that_fails_leaves_the_old_folder(
     assert holds(tmp_path) == {"model/weights": "older"}
 
 
-def test_filling_keeps_other_files_and_puts_the_last_one_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_filling_keeps_other_files_and_puts_the_last_one_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = folder_of(tmp_path / "run", log="kept", weights="older", **{LAST: "older"})
     moved: list[str] = []
     real = Path.replace
@@ -198,7 +217,13 @@ def test_filling_keeps_other_files_and_puts_the_last_one_last(tmp_path: Path, mo
             (temporary / name).write_text("newer")
         assert holds(target) == {LAST: "older", "log": "kept", "weights": "older"}
     assert moved[-1] == LAST
-    assert holds(tmp_path / "run") == {LAST: "newer", "a": "newer", "log": "kept", "weights": "newer", "z": "newer"}
+    assert holds(tmp_path / "run") == {
+        LAST: "newer",
+        "a": "newer",
+        "log": "kept",
+        "weights": "newer",
+        "z": "newer",
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -217,7 +242,10 @@ def test_a_filling_that_fails_midway_lacks_its_last_file(
 ) -> None:
     target = folder_of(tmp_path / "run", a="older", b="older", **{LAST: "older"})
     fail_at(monkeypatch, count, OSError(errno.EIO, "Input/output error"))
-    with pytest.raises(StorageError, match="cannot write"), filling_folder(target, last=LAST) as temporary:
+    with (
+        pytest.raises(StorageError, match="cannot write"),
+        filling_folder(target, last=LAST) as temporary,
+    ):
         put(temporary, **{"a": 5, "b": 5, LAST: 5})
     assert LAST not in holds(target)
 
@@ -233,9 +261,12 @@ with {name}(Path(sys.argv[1]){more}) as temporary:
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("writing_file", ""), ("writing_folder", ""), ("filling_folder", f", last='{LAST}'")]
+    ("name", "more"),
+    [("writing_file", ""), ("writing_folder", ""), ("filling_folder", f", last='{LAST}'")],
 )
-def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(tmp_path: Path, name: str, more: str) -> None:
+def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(
+    tmp_path: Path, name: str, more: str
+) -> None:
     target = tmp_path / "out"
     if name == "writing_file":
         target.write_text("older")

@@ -7,7 +7,16 @@ import time
 
 import pytest
 
-HEAVY = {"torch", "transformers", "sklearn", "scipy", "matplotlib", "pyarrow", "sentence_transformers", "datasets"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pyarrow",
+    "sentence_transformers",
+    "datasets",
+}
 LIMIT = 0.5
 
 IMPORT = "import tastemaker"
@@ -24,9 +33,15 @@ LOADED = "\nimport sys; sys.stderr.write(' '.join(m for m in sys.modules if '.' 
 def run(code: str) -> tuple[float, str]:
     """Run code in a fresh interpreter; return the seconds it took, from nothing to the end, and its standard error."""
     # what measures this run's coverage or shapes would be measured too
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("COV_", "COVERAGE"))
+    }
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
     seconds = time.perf_counter() - start
     assert done.returncode == 0, done.stderr
     return seconds, done.stderr

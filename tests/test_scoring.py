@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
-from tastemaker.data.judgements import Example
+from tastemaker.data import Example
 from tastemaker.errors import DataError, StorageError, UsageError
-from tastemaker.models.scores import Scores
+from tastemaker.scores import Scores
 from tastemaker.scoring import LineScore, score_file, score_lines
 
 
@@ -24,26 +24,35 @@ def model() -> Lengths:
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 100])
 def test_the_chunk_changes_nothing(model: Lengths, tmp_path: Path, suffix: str, chunk: int) -> None:
     first = write_jsonl(tmp_path / "in.jsonl", ROWS[:1] * 3 + ROWS[1:])
-    score_file(model, first, tmp_path / f"in.{suffix}" if suffix != "jsonl" else tmp_path / "copy.jsonl")
+    score_file(
+        model, first, tmp_path / f"in.{suffix}" if suffix != "jsonl" else tmp_path / "copy.jsonl"
+    )
     source = first if suffix == "jsonl" else tmp_path / f"in.{suffix}"
     model.calls.clear()
     score_file(model, source, tmp_path / "out.jsonl", chunk=chunk, score_column="s")
-    assert [len(call) for call in model.calls] == [min(chunk, 5 - done) for done in range(0, 5, chunk)]
+    assert [len(call) for call in model.calls] == [
+        min(chunk, 5 - done) for done in range(0, 5, chunk)
+    ]
     assert [row["s"] for row in read_jsonl(tmp_path / "out.jsonl")] == VALUES[:1] * 3 + VALUES[1:]
 
 
 def test_columns_can_be_named(model: Lengths, tmp_path: Path) -> None:
     source = write_jsonl(
-        tmp_path / "in.jsonl", [{"q": "ab", "a": "abcde", "text": "not this"}, {"a": "abc", "text": ""}]
+        tmp_path / "in.jsonl",
+        [{"q": "ab", "a": "abcde", "text": "not this"}, {"a": "abc", "text": ""}],
     )
-    score_file(model, source, tmp_path / "out.jsonl", text_column="a", prompt_column="q", precision="fast")
+    score_file(
+        model, source, tmp_path / "out.jsonl", text_column="a", prompt_column="q", precision="fast"
+    )
     assert model.calls == [[Example("abcde", "ab"), Example("abc")]]
     assert model.precisions == ["fast"]
     assert [row["score"] for row in read_jsonl(tmp_path / "out.jsonl")] == [1.0, 1.0]
 
 
 def test_prompts_are_recognised_as_in_fitting(model: Lengths, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"Prompt": ["a film", None], "review": ["good", "bad"]}), tmp_path / "in.parquet")
+    pq.write_table(
+        pa.table({"Prompt": ["a film", None], "review": ["good", "bad"]}), tmp_path / "in.parquet"
+    )
     score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert model.calls == [[Example("good", "a film"), Example("bad")]]
 
@@ -54,20 +63,34 @@ def test_a_score_column_is_not_overwritten(model: Lengths, tmp_path: Path, suffi
     scored = tmp_path / f"scored.{suffix}"
     score_file(model, source, scored)
     model.calls.clear()
-    with pytest.raises(UsageError, match=rf"scored\.{suffix}: there is a column 'score' already.*--score-column"):
+    with pytest.raises(
+        UsageError, match=rf"scored\.{suffix}: there is a column 'score' already.*--score-column"
+    ):
         score_file(model, scored, tmp_path / "out.csv")
     with pytest.raises(UsageError, match=r"there is a column 'id' already"):
         score_file(model, scored, tmp_path / "out.csv", score_column="id")
     assert model.calls == []
     score_file(model, scored, tmp_path / "out.csv", score_column="second")
-    assert list(read_csv(tmp_path / "out.csv")[0])[-4:] == ["score", "truncated", "second", "second_truncated"]
+    assert list(read_csv(tmp_path / "out.csv")[0])[-4:] == [
+        "score",
+        "truncated",
+        "second",
+        "second_truncated",
+    ]
 
 
-BAD_TEXTS = [("", "is empty"), (" \n", "is empty"), (None, "no text in column 'text'"), (7, r"holds 7 \(int\)")]
+BAD_TEXTS = [
+    ("", "is empty"),
+    (" \n", "is empty"),
+    (None, "no text in column 'text'"),
+    (7, r"holds 7 \(int\)"),
+]
 
 
 @pytest.mark.parametrize(("text", "said"), BAD_TEXTS)
-def test_a_bad_text_is_named_before_anything_is_scored(model: Lengths, tmp_path: Path, text: Any, said: str) -> None:
+def test_a_bad_text_is_named_before_anything_is_scored(
+    model: Lengths, tmp_path: Path, text: Any, said: str
+) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}] * 5000 + [{"text": text}])
     (tmp_path / "out.jsonl").write_text("older")
     with pytest.raises(DataError, match=rf"in\.jsonl:5001: .*{said}"):
@@ -84,7 +107,9 @@ def test_a_missing_text_is_named(model: Lengths, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('text,id\n"two\nlines",1\n,2\n')
     with pytest.raises(DataError, match=r"in\.csv:4: the text in column 'text' is empty"):
         score_file(model, tmp_path / "in.csv", tmp_path / "out.jsonl")
-    pq.write_table(pa.table({"id": range(3000), "text": ["a"] * 2999 + [None]}), tmp_path / "in.parquet")
+    pq.write_table(
+        pa.table({"id": range(3000), "text": ["a"] * 2999 + [None]}), tmp_path / "in.parquet"
+    )
     with pytest.raises(DataError, match=r"in\.parquet:3000: no text in column 'text'"):
         score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert model.calls == []
@@ -93,9 +118,13 @@ def test_a_missing_text_is_named(model: Lengths, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_an_unknown_column_is_named(model: Lengths, tmp_path: Path, suffix: str) -> None:
     source = tmp_path / f"in.{suffix}"
-    score_file(model, write_jsonl(tmp_path / "first.jsonl", [{"text": "a"}]), source, score_column="s")
+    score_file(
+        model, write_jsonl(tmp_path / "first.jsonl", [{"text": "a"}]), source, score_column="s"
+    )
     for column in ({"text_column": "txt"}, {"prompt_column": "txt"}):
-        with pytest.raises(DataError, match=rf"in\.{suffix}: no column 'txt'\. The columns are 'text', 's'"):
+        with pytest.raises(
+            DataError, match=rf"in\.{suffix}: no column 'txt'\. The columns are 'text', 's'"
+        ):
             score_file(model, source, tmp_path / "out.jsonl", **column)
 
 
@@ -111,7 +140,9 @@ def test_an_unknown_column_is_named(model: Lengths, tmp_path: Path, suffix: str)
         ("in.txt", b"good\n", "what kind of file is this"),
     ],
 )
-def test_an_unreadable_source(model: Lengths, tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_an_unreadable_source(
+    model: Lengths, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         score_file(model, tmp_path / name, tmp_path / "out.jsonl")
@@ -121,7 +152,9 @@ def test_an_unreadable_source(model: Lengths, tmp_path: Path, name: str, content
 def test_a_cut_parquet_file(model: Lengths, tmp_path: Path) -> None:
     """The footer is whole but a page in the middle is not."""
     path = tmp_path / "in.parquet"
-    pq.write_table(pa.table({"text": [f"text {i}" for i in range(10_000)]}), path, compression="zstd")
+    pq.write_table(
+        pa.table({"text": [f"text {i}" for i in range(10_000)]}), path, compression="zstd"
+    )
     damaged = bytearray(path.read_bytes())
     damaged[1000:20_000] = bytes(19_000)
     path.write_bytes(damaged)
@@ -149,7 +182,10 @@ def test_a_model_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None:
                 raise RuntimeError("out of memory")
             return super().score_all(examples, precision=precision)
 
-    source, target = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}] * 10), tmp_path / "out.parquet"
+    source, target = (
+        write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}] * 10),
+        tmp_path / "out.parquet",
+    )
     target.write_text("older")
     with pytest.raises(RuntimeError, match="out of memory"):
         score_file(Failing(), source, target, chunk=2)
@@ -165,8 +201,14 @@ def test_a_file_may_be_scored_into_itself(model: Lengths, tmp_path: Path) -> Non
 
 def test_lines_are_scored_in_order(model: Lengths) -> None:
     lines = ["good\n", "a longer line than the others\r\n", " bad"]
-    expected = [LineScore("good", 4 / 3, False), LineScore("a longer line than the others", 29 / 3, True)]
-    assert list(score_lines(model, lines, precision="fast")) == [*expected, LineScore(" bad", 4 / 3, False)]
+    expected = [
+        LineScore("good", 4 / 3, False),
+        LineScore("a longer line than the others", 29 / 3, True),
+    ]
+    assert list(score_lines(model, lines, precision="fast")) == [
+        *expected,
+        LineScore(" bad", 4 / 3, False),
+    ]
     assert model.precisions == ["fast"]
     assert list(score_lines(model, [])) == []
 
@@ -186,7 +228,8 @@ def test_lines_are_scored_as_they_come(model: Lengths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"), [("\n", "standard input:4: the line is empty"), ("\udcff\n", "standard input:4: not UTF-8")]
+    ("bad", "said"),
+    [("\n", "standard input:4: the line is empty"), ("\udcff\n", "standard input:4: not UTF-8")],
 )
 def test_the_lines_before_a_bad_one_are_scored(model: Lengths, bad: str, said: str) -> None:
     scores = score_lines(model, ["a\n", "b\n", "c\n", bad, "d\n"], chunk=2)

@@ -33,7 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _verb in (fetch, doctor, fit, score, evaluate, pretrain, write, steer, frontier, play, watch, demo):
+for _verb in (
+    fetch,
+    doctor,
+    fit,
+    score,
+    evaluate,
+    pretrain,
+    write,
+    steer,
+    frontier,
+    play,
+    watch,
+    demo,
+):
     app.command()(_verb)
 
 

@@ -16,7 +16,9 @@ Example:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder for data, models and reports.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="The folder for data, models and reports.")] = Path(
+        "demo"
+    ),
     texts: Annotated[int, typer.Option(help="Judgements to learn from, for each language.")] = 3000,
     seed: o.Seed = 0,
     json: o.Json = False,
@@ -25,7 +27,9 @@ def demo(
     """The whole loop on the built-in playground."""
     from tastemaker.demo import run_demo
 
-    found = run_demo(out, texts=texts, seed=seed, say=(lambda line: None) if json or quiet else o.say)
+    found = run_demo(
+        out, texts=texts, seed=seed, say=(lambda line: None) if json or quiet else o.say
+    )
     if json:
         o.say_json(found)
 

@@ -28,10 +28,17 @@ The perplexity that a GPT has on a text, per token and per byte:
 
 @o.gathers(reading=o.Reading)
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `fit` or `pretrain`.")],
-    source: Annotated[str, typer.Argument(help="aclImdb folder or .tar.gz, a table, hub name; of a GPT also texts.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder saved by `fit` or `pretrain`.")
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(help="aclImdb folder or .tar.gz, a table, hub name; of a GPT also texts."),
+    ],
     reading: o.Reading,
-    report: Annotated[Path | None, typer.Option(help="Write report.html, report.png, evaluation.json there.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write report.html, report.png, evaluation.json there.")
+    ] = None,
     skip_bad: o.SkipBad = False,
     config: o.Config = None,
     json: o.Json = False,
@@ -42,7 +49,7 @@ def evaluate(
         _evaluate_policy(model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet)
         return
     import tastemaker as tm
-    from tastemaker.evaluation.rewardbench import evaluate_rewardbench
+    from tastemaker.evaluate.rewardbench import evaluate_rewardbench
 
     taste = tm.load(model)
     reading = _like_the_training(reading, taste.contract, source)
@@ -54,7 +61,10 @@ def evaluate(
     skipped: list[Any] | None = [] if skip_bad else None
     judgements = reading.judgements([source], skipped)
     o.note_skipped(skipped or [], quiet=quiet)
-    known: dict[str, Any] = {"baseline": taste.baseline, "training_fingerprints": taste.training_fingerprints}
+    known: dict[str, Any] = {
+        "baseline": taste.baseline,
+        "training_fingerprints": taste.training_fingerprints,
+    }
     measured = tm.evaluate(taste, judgements, seed=reading.seed, **known)
     if report is not None:
         tm.write_report(measured, report)
@@ -69,19 +79,28 @@ def _is_policy(folder: Path) -> bool:
     """Return whether a folder holds a language model, and not a reward model, which may be made of one."""
     if not (folder / "config.json").is_file() or (folder / "tastemaker.json").is_file():
         return False
-    from tastemaker.models.policy.opening import is_causal
+    from tastemaker.gpt.networks import is_causal
 
     return is_causal(folder)
 
 
 def _evaluate_policy(
-    model: Path, source: str, reading: o.Reading, report: Path | None, *, skip_bad: bool, json: bool, quiet: bool
+    model: Path,
+    source: str,
+    reading: o.Reading,
+    report: Path | None,
+    *,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
 ) -> None:
     import tastemaker as tm
     from tastemaker.errors import UsageError
 
     if report is not None:
-        raise UsageError("--report is of a reward model; a policy's perplexity is a line. Leave it out.")
+        raise UsageError(
+            "--report is of a reward model; a policy's perplexity is a line. Leave it out."
+        )
     named = reading.columns if reading.text_column or reading.prompt_column else None
     documents = tm.Documents(
         [source], reading.split, named, reading.format, leave_out_bad=skip_bad, limit=reading.limit
@@ -96,7 +115,7 @@ def _evaluate_policy(
 
 def _like_the_training(reading: o.Reading, contract: Any, source: str) -> o.Reading:
     """Return how to read, completed by what the model learned from; the split `test` of a source that has splits."""
-    from tastemaker.data.read import has_splits
+    from tastemaker.data.reading import has_splits
 
     grades = contract.links.get("grade")
     return replace(
@@ -109,10 +128,14 @@ def _like_the_training(reading: o.Reading, contract: Any, source: str) -> o.Read
 
 def _items(source: str, reading: o.Reading) -> Any:
     """Return RewardBench 2's rows, where the source holds them and no column was named."""
-    from tastemaker.data.read import rewardbench_items
+    from tastemaker.data.reading import rewardbench_items
 
     named = (reading.text_column, reading.label_column, reading.grade_column, reading.rating_column)
-    return None if any(named) else rewardbench_items(source, split=reading.split, format=reading.format)
+    return (
+        None
+        if any(named)
+        else rewardbench_items(source, split=reading.split, format=reading.format)
+    )
 
 
 evaluate.__doc__ = EXAMPLE

@@ -16,10 +16,14 @@ Example:
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB.")],
+    name: Annotated[
+        str, typer.Argument(help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder that the archive is put in.")] = Path(),
     url: Annotated[str | None, typer.Option(help="Another address of the same archive.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="The digest it must have, in place of the known one.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="The digest it must have, in place of the known one.")
+    ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:

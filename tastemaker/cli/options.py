@@ -19,10 +19,15 @@ _LISTED = 20
 """Rows that are left out are listed up to so many."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-Split = Annotated[str | None, typer.Option(help="Which part of a source that has parts: train, test, unsup …")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")
+]
+Split = Annotated[
+    str | None, typer.Option(help="Which part of a source that has parts: train, test, unsup …")
+]
 Target = Annotated[
-    Literal["label", "rating"] | None, typer.Option(help="label or rating; left out: everything that was judged.")
+    Literal["label", "rating"] | None,
+    typer.Option(help="label or rating; left out: everything that was judged."),
 ]
 Limit = Annotated[int | None, typer.Option(help="Only so many texts, chosen at random by --seed.")]
 Precision = Annotated[
@@ -31,20 +36,36 @@ Precision = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same bits on one CPU.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
-TextColumn = Annotated[str | None, typer.Option(help="The column that holds the text, where it is not recognised.")]
+TextColumn = Annotated[
+    str | None, typer.Option(help="The column that holds the text, where it is not recognised.")
+]
 PromptColumn = Annotated[str | None, typer.Option(help="The column that holds the prompt.")]
 LabelColumn = Annotated[str | None, typer.Option(help="The column that holds a yes-or-no label.")]
-GradeColumn = Annotated[str | None, typer.Option(help="The column that holds a whole-number grade.")]
-RatingColumn = Annotated[str | None, typer.Option(help="The column that holds a rating, any number.")]
-Positive = Annotated[str | None, typer.Option(help="Which label value means positive, where it is not obvious.")]
-Scale = Annotated[str | None, typer.Option(help="The scale of the grades or ratings: LOWEST,HIGHEST such as 1,5.")]
+GradeColumn = Annotated[
+    str | None, typer.Option(help="The column that holds a whole-number grade.")
+]
+RatingColumn = Annotated[
+    str | None, typer.Option(help="The column that holds a rating, any number.")
+]
+Positive = Annotated[
+    str | None, typer.Option(help="Which label value means positive, where it is not obvious.")
+]
+Scale = Annotated[
+    str | None, typer.Option(help="The scale of the grades or ratings: LOWEST,HIGHEST such as 1,5.")
+]
 
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")]
 Format = Annotated[
-    str | None, typer.Option(help="The shape of the rows, where it is not recognised: hh, pandalm, table …")
+    str | None,
+    typer.Option(help="The shape of the rows, where it is not recognised: hh, pandalm, table …"),
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be read; count and list them.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out rows that cannot be read; count and list them."),
+]
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -56,14 +77,18 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}).") from error
+        raise UsageError(
+            f"{path}: cannot be read as YAML ({' '.join(str(error).split())})."
+        ) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: must hold `option: value` lines, not {type(values).__name__}.")
     known = {p.name: p for p in context.command.params if p.name not in ("config", "help")}
     settings = {str(key).replace("-", "_"): value for key, value in values.items()}
     for key in settings:
         if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r}. Known here: {', '.join(sorted(n for n in known if n))}.")
+            raise UsageError(
+                f"{path}: unknown key {key!r}. Known here: {', '.join(sorted(n for n in known if n))}."
+            )
     context.default_map = {**(context.default_map or {}), **settings}
     return path
 
@@ -71,7 +96,9 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
 Config = Annotated[
     Path | None,
     typer.Option(
-        help="A YAML file with this verb's options; the command line wins.", callback=_read_config, is_eager=True
+        help="A YAML file with this verb's options; the command line wins.",
+        callback=_read_config,
+        is_eager=True,
     ),
 ]
 
@@ -96,7 +123,7 @@ class Reading:
     @property
     def columns(self) -> Any:
         """The columns that were named. Raises UsageError for a scale that is not two numbers."""
-        from tastemaker.data.readers.columns import Columns
+        from tastemaker.data.columns import Columns
 
         return Columns(
             text=self.text_column,
@@ -112,7 +139,12 @@ class Reading:
         """Return the judgements of all sources; rows that cannot be read go to `skipped`, if there is such a list."""
         import tastemaker as tm
 
-        how: dict[str, Any] = {"target": self.target, "limit": self.limit, "seed": self.seed, "format": self.format}
+        how: dict[str, Any] = {
+            "target": self.target,
+            "limit": self.limit,
+            "seed": self.seed,
+            "format": self.format,
+        }
         how |= {"split": self.split, "columns": self.columns, "skip_bad": skipped}
         return [judgement for source in sources for judgement in tm.read(source, **how)]
 
@@ -129,7 +161,8 @@ def gathers(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]
         @functools.wraps(verb)
         def run(**options: Any) -> Any:
             made = {
-                name: group(**{f.name: options.pop(f.name) for f in fields(group)}) for name, group in groups.items()
+                name: group(**{f.name: options.pop(f.name) for f in fields(group)})
+                for name, group in groups.items()
             }
             return verb(**options, **made)
 
@@ -182,7 +215,9 @@ def two_numbers(option: str, text: str) -> tuple[int, int]:
     try:
         first, second = (int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{option} {text!r}: two whole numbers with a comma between, such as 1,5.") from None
+        raise UsageError(
+            f"{option} {text!r}: two whole numbers with a comma between, such as 1,5."
+        ) from None
     return first, second
 
 

@@ -29,25 +29,40 @@ class Course:
     """How long and how fast."""
 
     steps: Annotated[
-        int | None, typer.Option(help="Environment steps in all; left out: as many as its settings say.")
+        int | None,
+        typer.Option(help="Environment steps in all; left out: as many as its settings say."),
     ] = None
     envs: Annotated[int | None, typer.Option(help="Environments that are played at once.")] = None
-    lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = (
+        None
+    )
     set: Annotated[
-        list[str] | None, typer.Option(help="A setting of the algorithm or of playing: NAME=VALUE, such as gamma=0.99.")
+        list[str] | None,
+        typer.Option(
+            help="A setting of the algorithm or of playing: NAME=VALUE, such as gamma=0.99."
+        ),
     ] = None
     option: Annotated[
-        list[str] | None, typer.Option(help="An option of the environment: NAME=VALUE, such as continuous=true.")
+        list[str] | None,
+        typer.Option(help="An option of the environment: NAME=VALUE, such as continuous=true."),
     ] = None
 
 
 @o.gathers(course=Course)
 def play(
-    env: Annotated[str, typer.Argument(metavar="ENV", help="An environment's name, such as CartPole-v1.")],
+    env: Annotated[
+        str, typer.Argument(metavar="ENV", help="An environment's name, such as CartPole-v1.")
+    ],
     course: Course,
-    algorithm: Annotated[Literal["reinforce", "a2c", "trpo", "ppo"], typer.Option(help="How it learns.")] = "ppo",
-    episodes: Annotated[int, typer.Option(help="Episodes that are played at the end to measure.")] = 100,
-    out: Annotated[Path | None, typer.Option(help="The folder that the player is saved in.")] = None,
+    algorithm: Annotated[
+        Literal["reinforce", "a2c", "trpo", "ppo"], typer.Option(help="How it learns.")
+    ] = "ppo",
+    episodes: Annotated[
+        int, typer.Option(help="Episodes that are played at the end to measure.")
+    ] = 100,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder that the player is saved in.")
+    ] = None,
     seed: o.Seed = 0,
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
@@ -56,12 +71,14 @@ def play(
     quiet: o.Quiet = False,
 ) -> None:
     """Teach a policy to play."""
-    from tastemaker.learning.control.play import known_algorithm
-    from tastemaker.learning.control.play import play as learn
-    from tastemaker.learning.control.settings import Playing
+    from tastemaker.rl.gym.play import known_algorithm
+    from tastemaker.rl.gym.play import play as learn
+    from tastemaker.rl.gym.settings import Playing
 
     given = o.settings("--set", course.set) | ({} if course.lr is None else {"lr": course.lr})
-    of_playing = {name: value for name, value in given.items() if name in Playing.__dataclass_fields__}
+    of_playing = {
+        name: value for name, value in given.items() if name in Playing.__dataclass_fields__
+    }
     of_algorithm = {name: value for name, value in given.items() if name not in of_playing}
     played = learn(
         env,

@@ -35,24 +35,34 @@ class Learning:
     vocabulary: Annotated[int | None, typer.Option(help="Tokens of a new tokenizer.")] = None
     grow_at: Annotated[
         float | None,
-        typer.Option(help="Share of the tokens after which half of a new network's layers join; 0: at once."),
+        typer.Option(
+            help="Share of the tokens after which half of a new network's layers join; 0: at once."
+        ),
     ] = None
     held_out: Annotated[float, typer.Option(help="Share of the corpus that only measures.")] = 0.02
-    evaluations: Annotated[int, typer.Option(help="Held-out evaluations in the run, with samples.")] = 4
+    evaluations: Annotated[
+        int, typer.Option(help="Held-out evaluations in the run, with samples.")
+    ] = 4
 
 
 @o.gathers(learning=Learning)
 def pretrain(
-    sources: Annotated[list[str], typer.Argument(help="What fit reads, text files, folders of them, or playground.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="What fit reads, text files, folders of them, or playground."),
+    ],
     out: Annotated[Path, typer.Option(help="The folder that the GPT is saved in.")],
     learning: Learning,
     size: Annotated[
         Literal["tiny", "small", "medium", "large"] | None,
         typer.Option(help="All else follows; default: tiny, or what --from has."),
     ] = None,
-    start: Annotated[str | None, typer.Option("--from", help="Go on with this folder or hub name instead.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Go on with this folder or hub name instead.")
+    ] = None,
     each: Annotated[
-        Literal["file", "paragraph", "line"], typer.Option(help="What is one document of a text file.")
+        Literal["file", "paragraph", "line"],
+        typer.Option(help="What is one document of a text file."),
     ] = "file",
     split: o.Split = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many documents.")] = None,
@@ -62,7 +72,9 @@ def pretrain(
     skip_bad: o.SkipBad = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the products.")
+    ] = "auto",
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
     config: o.Config = None,
@@ -74,10 +86,18 @@ def pretrain(
     from tastemaker.errors import UsageError
 
     if size is not None and start is not None:
-        raise UsageError("--size and --from: a given model has the size that it has. Choose one of the two.")
+        raise UsageError(
+            "--size and --from: a given model has the size that it has. Choose one of the two."
+        )
     columns = o.Reading(text_column=text_column, prompt_column=prompt_column).columns
     named = columns if text_column or prompt_column else None
-    reading: dict[str, Any] = {"split": split, "columns": named, "format": format, "each": each, "limit": limit}
+    reading: dict[str, Any] = {
+        "split": split,
+        "columns": named,
+        "format": format,
+        "each": each,
+        "limit": limit,
+    }
     documents = tm.Documents(sources, leave_out_bad=skip_bad, **reading)
     policy = tm.pretrain(
         documents,

@@ -28,19 +28,34 @@ An ensemble (`fit --members 5`) also says how far its members disagree, and can 
 
 
 def score(
-    model: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker fit`.")],
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; `-` reads one a line.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Score the rows of a JSONL, CSV, TSV or Parquet file …")] = None,
-    out: Annotated[Path | None, typer.Option(help="… into this file, with the input's columns kept.")] = None,
+    model: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker fit`.")
+    ],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; `-` reads one a line.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Score the rows of a JSONL, CSV, TSV or Parquet file …")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="… into this file, with the input's columns kept.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="What the texts answer.")] = None,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Say how far an ensemble disagrees.")] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Say how far an ensemble disagrees.")
+    ] = False,
     caution: Annotated[
-        str, typer.Option(help="Of an ensemble: λ of mean − λ·deviation, or minimum for its lowest member.")
+        str,
+        typer.Option(
+            help="Of an ensemble: λ of mean − λ·deviation, or minimum for its lowest member."
+        ),
     ] = "0",
     precision: o.Precision = "float32",
     text_column: o.TextColumn = None,
     prompt_column: o.PromptColumn = None,
-    score_column: Annotated[str, typer.Option(help="The name of the column that is added.")] = "score",
+    score_column: Annotated[
+        str, typer.Option(help="The name of the column that is added.")
+    ] = "score",
     config: o.Config = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -83,13 +98,21 @@ def _deviations(scores: Any) -> list[float]:
     from tastemaker.errors import UsageError
 
     if scores.uncertainty is None:
-        raise UsageError("--uncertainty needs an ensemble, and this is a single model. Fit one with --members 5.")
+        raise UsageError(
+            "--uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+        )
     found: list[float] = scores.uncertainty.tolist()
     return found
 
 
 def _score_texts(
-    taste: Any, examples: list[Any], how: dict[str, Any], *, uncertainty: bool, json: bool, quiet: bool
+    taste: Any,
+    examples: list[Any],
+    how: dict[str, Any],
+    *,
+    uncertainty: bool,
+    json: bool,
+    quiet: bool,
 ) -> None:
     scores = taste.score_all(examples, precision=how["precision"])
     deviations = _deviations(scores) if uncertainty else None
@@ -102,12 +125,16 @@ def _score_texts(
     else:
         for number, example in enumerate(examples):
             said = f" ± {deviations[number]:.3f}" if deviations is not None else ""
-            said += "".join(f"  {_ONE[name]} {values[number]:.2f}" for name, values in meanings.items())
+            said += "".join(
+                f"  {_ONE[name]} {values[number]:.2f}" for name, values in meanings.items()
+            )
             o.say(f"{scores.values[number]:+.3f}{said}  {' '.join(example.text.split()):.80}")
     _note_truncated(taste, truncated, len(examples), quiet=quiet)
 
 
-def _score_lines(taste: Any, how: dict[str, Any], *, uncertainty: bool, json: bool, quiet: bool) -> None:
+def _score_lines(
+    taste: Any, how: dict[str, Any], *, uncertainty: bool, json: bool, quiet: bool
+) -> None:
     """Score one text a line as they arrive; with --json all scores in one object at the end."""
     from tastemaker.scoring import score_lines
 

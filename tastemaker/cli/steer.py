@@ -30,20 +30,33 @@ missing-end, gold (the playground's truth); =NUMBER behind one is its weight, an
 class Course:
     """How long and how fast."""
 
-    steps: Annotated[int, typer.Option(help="Rollouts, or helpings of judgements, each followed by an update.")] = 150
+    steps: Annotated[
+        int, typer.Option(help="Rollouts, or helpings of judgements, each followed by an update.")
+    ] = 150
     batch: Annotated[int, typer.Option(help="Completions a rollout, or judged texts a step.")] = 128
-    lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = None
-    set: Annotated[list[str] | None, typer.Option(help="A setting of the algorithm: NAME=VALUE, such as clip=0.1.")] = (
+    lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the algorithm's.")] = (
         None
     )
+    set: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of the algorithm: NAME=VALUE, such as clip=0.1."),
+    ] = None
     detail: Annotated[
-        list[str] | None, typer.Option(help="A detail of steering: NAME=VALUE, such as adam_epsilon=1e-8.")
+        list[str] | None,
+        typer.Option(help="A detail of steering: NAME=VALUE, such as adam_epsilon=1e-8."),
     ] = None
     drift: Annotated[
-        float | None, typer.Option(help="What a nat of drift costs, in the reward's standard deviations; default: 0.1.")
+        float | None,
+        typer.Option(
+            help="What a nat of drift costs, in the reward's standard deviations; default: 0.1."
+        ),
     ] = None
-    drift_target: Annotated[float | None, typer.Option(help="Adapt that cost to so many nats a text.")] = None
-    drift_in: Annotated[Literal["reward", "loss"], typer.Option(help="Where drift is paid.")] = "reward"
+    drift_target: Annotated[
+        float | None, typer.Option(help="Adapt that cost to so many nats a text.")
+    ] = None
+    drift_in: Annotated[Literal["reward", "loss"], typer.Option(help="Where drift is paid.")] = (
+        "reward"
+    )
     most_drift: Annotated[float, typer.Option(help="Stop beyond so many nats a text.")] = 60.0
     max_tokens: Annotated[int, typer.Option(help="The most tokens of a completion.")] = 64
     temperature: Annotated[float, typer.Option(help="Divides the logits.")] = 1.0
@@ -51,12 +64,17 @@ class Course:
     @property
     def price(self) -> Any:
         """The drift that was asked for; None where nothing was said of it."""
-        from tastemaker.learning.steering.drift import Drift
+        from tastemaker.rl.text.kl import Drift
 
         if (self.drift, self.drift_target, self.drift_in) == (None, None, "reward"):
             return None
         weight = {} if self.drift is None else {"weight": self.drift}
-        return Drift(where=self.drift_in, estimator=_ESTIMATOR[self.drift_in], target=self.drift_target, **weight)
+        return Drift(
+            where=self.drift_in,
+            estimator=_ESTIMATOR[self.drift_in],
+            target=self.drift_target,
+            **weight,
+        )
 
     @property
     def details(self) -> dict[str, Any]:
@@ -68,15 +86,21 @@ class Course:
 class Asked:
     """What is continued or answered."""
 
-    prompts: Annotated[str | None, typer.Option(help="A file of prompts; left out: texts are begun.")] = None
+    prompts: Annotated[
+        str | None, typer.Option(help="A file of prompts; left out: texts are begun.")
+    ] = None
     opening: Annotated[
         str | None,
-        typer.Option(help="--prompts is then what pretrain reads, and a prompt its first LEAST,MOST tokens."),
+        typer.Option(
+            help="--prompts is then what pretrain reads, and a prompt its first LEAST,MOST tokens."
+        ),
     ] = None
     split: o.Split = None
     limit: Annotated[int, typer.Option(help="At most so many prompts.")] = 2000
     prompt_column: o.PromptColumn = None
-    chat: Annotated[bool, typer.Option("--chat", help="The prompts are what a user says, to be answered.")] = False
+    chat: Annotated[
+        bool, typer.Option("--chat", help="The prompts are what a user says, to be answered.")
+    ] = False
 
     def read(self, model: str, seed: int) -> list[Any] | None:
         """Return the prompts, None where none are named; openings are counted in the model's tokens.
@@ -84,20 +108,29 @@ class Asked:
         Raises UsageError for what contradicts.
         """
         from tastemaker.errors import UsageError
-        from tastemaker.learning.steering.prompts import openings_from, prompts_from
-        from tastemaker.models.policy.policy import Policy
+        from tastemaker.gpt.policy import Policy
+        from tastemaker.rl.text.prompts import openings_from, prompts_from
 
         if self.prompts is None:
             if self.opening:
                 raise UsageError("--opening is about --prompts: name a source.")
             return None
         if self.opening is None:
-            return prompts_from(Path(self.prompts), limit=self.limit, prompt_column=self.prompt_column, chat=self.chat)
+            return prompts_from(
+                Path(self.prompts),
+                limit=self.limit,
+                prompt_column=self.prompt_column,
+                chat=self.chat,
+            )
         if self.chat or self.prompt_column:
             raise UsageError("an --opening is continued: leave out --chat and --prompt-column.")
         length = o.two_numbers("--opening", self.opening)
         reader = Policy.load(model).reader
-        return list(openings_from(self.prompts, reader, length, limit=self.limit, seed=seed, split=self.split))
+        return list(
+            openings_from(
+                self.prompts, reader, length, limit=self.limit, seed=seed, split=self.split
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +139,9 @@ class Told:
 
     judgements: Annotated[
         list[str] | None,
-        typer.Option(help="Comparisons and rankings to learn from instead: what `fit` reads. May be repeated."),
+        typer.Option(
+            help="Comparisons and rankings to learn from instead: what `fit` reads. May be repeated."
+        ),
     ] = None
     format: o.Format = None
     skip_bad: o.SkipBad = False
@@ -114,7 +149,7 @@ class Told:
     def read(self, asked: Asked, seed: int, *, quiet: bool) -> list[Any] | None:
         """Return the judgements, None where no source is named. Raises DataError for a source that compares nothing."""
         from tastemaker.errors import UsageError
-        from tastemaker.learning.steering.judged import check_compares
+        from tastemaker.rl.text.judged import check_compares
 
         if self.judgements is None:
             if self.format or self.skip_bad:
@@ -141,20 +176,31 @@ def _answering(judgement: Any) -> Any:
 @o.gathers(course=Course, asked=Asked, told=Told)
 def steer(
     model: Annotated[
-        str, typer.Argument(metavar="POLICY", help="A folder saved by `pretrain`, any other, a hub name.")
+        str,
+        typer.Argument(
+            metavar="POLICY", help="A folder saved by `pretrain`, any other, a hub name."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder that the steered GPT is saved in.")],
     course: Course,
     asked: Asked,
     told: Told,
-    reward: Annotated[list[str] | None, typer.Option(help="What is learned to please. May be repeated.")] = None,
+    reward: Annotated[
+        list[str] | None, typer.Option(help="What is learned to please. May be repeated.")
+    ] = None,
     algorithm: Annotated[
         Literal["reinforce", "a2c", "trpo", "ppo", "rloo", "grpo", "dpo", "winners"],
         typer.Option(help="How it learns."),
     ] = "ppo",
-    held_out: Annotated[list[str] | None, typer.Option(help="A reward that only watches, and stops in time.")] = None,
-    gold: Annotated[str | None, typer.Option(help="The truth, where there is one: gold on the playground.")] = None,
-    caution: Annotated[str, typer.Option(help="Of an ensemble: λ of mean − λ·standard deviation, or minimum.")] = "0",
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="A reward that only watches, and stops in time.")
+    ] = None,
+    gold: Annotated[
+        str | None, typer.Option(help="The truth, where there is one: gold on the playground.")
+    ] = None,
+    caution: Annotated[
+        str, typer.Option(help="Of an ensemble: λ of mean − λ·standard deviation, or minimum.")
+    ] = "0",
     seed: o.Seed = 0,
     device: o.Device = "auto",
     resume: o.Resume = False,
@@ -196,9 +242,14 @@ def steer(
 def _say(steered: Any, out: Path, *, json: bool) -> None:
     """Print what happened."""
     if json:
-        from tastemaker.learning.steering.steer import ALWAYS
+        from tastemaker.rl.text.steer import ALWAYS
 
-        names = ["steps", *(f"{name}_{when}" for name in ALWAYS for when in ("before", "after")), "drift", "distinct"]
+        names = [
+            "steps",
+            *(f"{name}_{when}" for name in ALWAYS for when in ("before", "after")),
+            "drift",
+            "distinct",
+        ]
         found = {name: steered.figures[name] for name in (*names, "stopped_because", "seconds")}
         o.say_json({"policy": str(out)} | found)
         return
@@ -217,7 +268,7 @@ _ESTIMATOR: dict[str, Any] = {"reward": "k1", "loss": "k2"}
 
 def _algorithm(name: str, course: Course) -> Any:
     """Return the algorithm with what the command line set of it."""
-    from tastemaker.learning.algorithms import algorithm_named
+    from tastemaker.rl.algorithms import algorithm_named
 
     lr = {} if course.lr is None else {"lr": course.lr}
     return algorithm_named(name, **lr | o.settings("--set", course.set))

@@ -20,7 +20,9 @@ Examples:
 
 
 def watch(
-    player: Annotated[Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker play`.")],
+    player: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder saved by `tastemaker play`.")
+    ],
     episodes: Annotated[int, typer.Option(help="How many episodes are played.")] = 1,
     gif: Annotated[Path | None, typer.Option(help="Draw the first episode into this file.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same episodes.")] = 0,
@@ -29,7 +31,7 @@ def watch(
     quiet: o.Quiet = False,
 ) -> None:
     """Watch a saved player play."""
-    from tastemaker.learning.control.watch import watch as played_again
+    from tastemaker.rl.gym.episodes import watch as played_again
 
     found = played_again(player, count=episodes, picture=gif, seed=seed)
     if json:

@@ -29,17 +29,24 @@ Examples:
 class Drawing:
     """How text is drawn: the options behind `Sampling`. What is not said is as the model's makers recommend."""
 
-    temperature: Annotated[float | None, typer.Option(help="Divides the logits: below 1 safer, above 1 wilder.")] = None
+    temperature: Annotated[
+        float | None, typer.Option(help="Divides the logits: below 1 safer, above 1 wilder.")
+    ] = None
     top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens; 0: all.")] = None
-    top_p: Annotated[float | None, typer.Option(help="Only the likeliest tokens that hold this share; 1: all.")] = None
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest tokens that hold this share; 1: all.")
+    ] = None
     min_p: Annotated[
-        float | None, typer.Option(help="Only tokens at least this share as likely as the likeliest; 0: all.")
+        float | None,
+        typer.Option(help="Only tokens at least this share as likely as the likeliest; 0: all."),
     ] = None
     repetition_penalty: Annotated[
         float | None, typer.Option(help="Above 1: tokens that stand there already come less.")
     ] = None
     max_tokens: Annotated[int, typer.Option(help="The most tokens that are written.")] = 200
-    stop: Annotated[list[str] | None, typer.Option(help="A text that ends a completion. May be repeated.")] = None
+    stop: Annotated[
+        list[str] | None, typer.Option(help="A text that ends a completion. May be repeated.")
+    ] = None
 
     def sampling(self, policy: Any) -> Any:
         """Return how to draw from a policy. Raises UsageError for a value that cannot be."""
@@ -50,21 +57,33 @@ class Drawing:
 @o.gathers(drawing=Drawing)
 def write(
     model: Annotated[
-        str, typer.Argument(metavar="DIR", help="A folder saved by `pretrain`, any other, or a hub name.")
+        str,
+        typer.Argument(
+            metavar="DIR", help="A folder saved by `pretrain`, any other, or a hub name."
+        ),
     ],
     drawing: Drawing,
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What is continued; none: begin a text.")
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]...", help="What is continued; none: begin a text."),
     ] = None,
     n: Annotated[int, typer.Option("-n", "--samples", help="Completions of each prompt.")] = 1,
-    file: Annotated[Path | None, typer.Option(help="Prompts: a text file, one a line, or a table …")] = None,
-    out: Annotated[Path | None, typer.Option(help="… their completions: JSONL, CSV or TSV, columns kept.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Prompts: a text file, one a line, or a table …")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="… their completions: JSONL, CSV or TSV, columns kept.")
+    ] = None,
     prompt_column: o.PromptColumn = None,
-    chat: Annotated[bool, typer.Option("--chat", help="The prompts are what a user says, to be answered.")] = False,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="The prompts are what a user says, to be answered.")
+    ] = False,
     best_of: Annotated[
         int | None, typer.Option(help="Write so many for each one, keep what --reward likes best.")
     ] = None,
-    reward: Annotated[Path | None, typer.Option(help="A reward model, saved by `tastemaker fit`.")] = None,
+    reward: Annotated[
+        Path | None, typer.Option(help="A reward model, saved by `tastemaker fit`.")
+    ] = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     config: o.Config = None,
@@ -77,7 +96,9 @@ def write(
     from tastemaker.errors import UsageError
 
     if (best_of is None) != (reward is None):
-        raise UsageError("--best-of and --reward belong together: how many to choose from, and by what.")
+        raise UsageError(
+            "--best-of and --reward belong together: how many to choose from, and by what."
+        )
     if (file is None) != (out is None):
         raise UsageError("--file and --out belong together: prompts in, completions out.")
     if file is not None and prompts:
@@ -91,7 +112,12 @@ def write(
     writer = _Writer(policy, sampling, n, best_of, tm.load(reward) if reward else None, seed)
     if file is not None and out is not None:
         done = complete_file(
-            writer.for_file, file, out, prompt_column=prompt_column, chat=chat, is_scored=best_of is not None
+            writer.for_file,
+            file,
+            out,
+            prompt_column=prompt_column,
+            chat=chat,
+            is_scored=best_of is not None,
         )
         counts = {name: sum(d.ended == name for d in done) for name in ("end", "stop", "length")}
         found = {"out": str(out), "completions": len(done), "ended": counts}
@@ -102,7 +128,12 @@ def write(
     if not json and best_of is None and len(asked) * n == 1:
         _stream(policy, asked, sampling, seed, quiet=quiet)
         return
-    _say_all([written for all_of in writer.complete(asked, 0) for written in all_of], sampling, json=json, quiet=quiet)
+    _say_all(
+        [written for all_of in writer.complete(asked, 0) for written in all_of],
+        sampling,
+        json=json,
+        quiet=quiet,
+    )
 
 
 @dataclass(frozen=True)
@@ -118,15 +149,19 @@ class _Writer:
 
     def complete(self, prompts: Sequence[Any], first: int) -> list[list[tuple[Any, float | None]]]:
         """Return the n completions of each prompt, with scores where a reward chose them."""
-        from tastemaker.learning.best_of_n import best_of_n
+        from tastemaker.gpt.best_of import best_of_n
 
         how: dict[str, Any] = {"sampling": self.sampling, "seed": self.seed}
         repeated = [prompt for prompt in prompts for _ in range(self.n)]
         if self.best_of is not None:
-            best = best_of_n(self.policy, self.reward, repeated, n=self.best_of, first=first * self.n, **how)
+            best = best_of_n(
+                self.policy, self.reward, repeated, n=self.best_of, first=first * self.n, **how
+            )
             found: list[tuple[Any, float | None]] = [(b.completion, b.score) for b in best]
         else:
-            found = [(c, None) for c in self.policy.complete(prompts, samples=self.n, first=first, **how)]
+            found = [
+                (c, None) for c in self.policy.complete(prompts, samples=self.n, first=first, **how)
+            ]
         return [found[start : start + self.n] for start in range(0, len(found), self.n)]
 
     def for_file(self, prompts: Sequence[Any], first: int) -> list[list[Any]]:
@@ -139,14 +174,21 @@ class _Writer:
         ]
 
 
-def _say_all(found: Sequence[tuple[Any, float | None]], sampling: Any, *, json: bool, quiet: bool) -> None:
+def _say_all(
+    found: Sequence[tuple[Any, float | None]], sampling: Any, *, json: bool, quiet: bool
+) -> None:
     """Print completions, with their scores where there are any."""
     if json:
         scores = [
             score if math.isfinite(score) else None for _, score in found if score is not None
         ]  # no word, no score
-        texts = {"completions": [c.text for c, _ in found], "log_probs": [c.log_prob for c, _ in found]}
-        o.say_json(texts | {"ended": [c.ended for c, _ in found]} | ({"scores": scores} if scores else {}))
+        texts = {
+            "completions": [c.text for c, _ in found],
+            "log_probs": [c.log_prob for c, _ in found],
+        }
+        o.say_json(
+            texts | {"ended": [c.ended for c, _ in found]} | ({"scores": scores} if scores else {})
+        )
     else:
         for completion, score in found:
             before = completion.prompt if isinstance(completion.prompt, str) else ""
@@ -156,9 +198,11 @@ def _say_all(found: Sequence[tuple[Any, float | None]], sampling: Any, *, json: 
 
 def _stream(policy: Any, asked: Sequence[Any], sampling: Any, seed: int, *, quiet: bool) -> None:
     """Write one completion to the terminal as it comes, the prompt before it."""
-    from tastemaker.models.policy.policy import shown_so_far
+    from tastemaker.gpt.policy import shown_so_far
 
-    before = asked[0] if isinstance(asked[0], str) else ""  # shown with the first token: until then it may be refused
+    before = (
+        asked[0] if isinstance(asked[0], str) else ""
+    )  # shown with the first token: until then it may be refused
     shown, row = "", None
     for rows in policy.stream(asked, samples=1, sampling=sampling, seed=seed):
         row = rows[0]
@@ -176,7 +220,10 @@ def _note_unended(ended: Sequence[str], sampling: Any, *, quiet: bool) -> None:
     cut = sum(how == "length" for how in ended)
     if cut:
         reason = "no stop text and no end came" if sampling.stop else "no end came"
-        o.note(f"{cut:,} of {len(ended):,} were cut at their most tokens: {reason}. See --max-tokens.", quiet=quiet)
+        o.note(
+            f"{cut:,} of {len(ended):,} were cut at their most tokens: {reason}. See --max-tokens.",
+            quiet=quiet,
+        )
 
 
 write.__doc__ = EXAMPLE

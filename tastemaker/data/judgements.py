@@ -4,16 +4,24 @@ A judgement is evidence about the latent scores of its texts. Every kind is one 
 `maths/evidence.py` and one link in `models/links/`. All of them say who judged (`judge`), when (`time`), what the texts
 answer (`prompt`) and how much this one counts (`weight`). `where` (`reviews.csv:17`) and `source` (the file or subset)
 say where it came from; they help messages and slices and take no part in equality.
+
+A text's 64-bit name, to find exact duplicates and to draw lots: the same on every machine, in every process.
+
+How a prompt and the text that answers it become the one text that a backbone reads.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
-from tastemaker.errors import DataError
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemaker.errors import DataError, UsageError
 
 
 class Message(NamedTuple):
@@ -29,7 +37,11 @@ Prompt: TypeAlias = str | tuple[Message, ...]
 
 def plain(prompt: Prompt) -> str:
     """Return a prompt as one text: itself, or its turns as `role: content` with an empty line between them."""
-    return prompt if isinstance(prompt, str) else "\n\n".join(f"{turn.role}: {turn.content}" for turn in prompt)
+    return (
+        prompt
+        if isinstance(prompt, str)
+        else "\n\n".join(f"{turn.role}: {turn.content}" for turn in prompt)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,9 @@ class Judgement(ABC):
         if self.judge is not None and not self.judge.strip():
             raise self.wrong("the judge's name is empty. Name the judge, or leave the judge out.")
         if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise self.wrong(f"the weight is {self.weight:g}; a weight is a finite number of 0 or more.")
+            raise self.wrong(
+                f"the weight is {self.weight:g}; a weight is a finite number of 0 or more."
+            )
 
     @property
     @abstractmethod
@@ -130,7 +144,9 @@ class Comparison(Judgement):
                 f"the margin is {self.margin:g}; it says by how much the chosen text is better: 0 or more."
             )
         if self.tie and self.margin:
-            raise self.wrong(f"a tie with a margin of {self.margin:g}. Of two equal texts, neither is better.")
+            raise self.wrong(
+                f"a tie with a margin of {self.margin:g}. Of two equal texts, neither is better."
+            )
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -160,10 +176,14 @@ class Ranking(Judgement):
         if len(texts) < 2:
             raise self.wrong(f"a ranking of {len(texts)} answers. It needs at least two.")
         if not self.tiers or not all(self.tiers):
-            raise self.wrong("a ranking with an empty tier. Number the ranks without gaps, best first.")
+            raise self.wrong(
+                "a ranking with an empty tier. Number the ranks without gaps, best first."
+            )
         if len(set(texts)) < len(texts):
             repeated = next(text for text in texts if texts.count(text) > 1)
-            raise self.wrong(f"a ranking that holds an answer twice ({repeated[:40]!r}). Remove one of them.")
+            raise self.wrong(
+                f"a ranking that holds an answer twice ({repeated[:40]!r}). Remove one of them."
+            )
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -184,3 +204,51 @@ def _tier(tier: str | Sequence[str]) -> tuple[str, ...]:
 def examples_of(item: Judgement | Example) -> tuple[Example, ...]:
     """Return the texts, each with its prompt, that a judgement or example is about."""
     return (item,) if isinstance(item, Example) else item.examples
+
+
+def _hash(*parts: str) -> int:
+    # surrogatepass: any Python string has a name, also one that is not valid Unicode
+    data = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+
+
+def fingerprint(text: str) -> int:
+    """Return the text's name, 0 … 2⁶⁴ − 1: equal for texts that are equal but for white space around them."""
+    return _hash(text.strip())
+
+
+def fingerprints(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """Return the names of n texts, uint64 [n]."""
+    return np.fromiter((fingerprint(text) for text in texts), dtype=np.uint64)
+
+
+def lot(seed: int, purpose: str, key: str) -> int:
+    """Return the lot that `key` draws, 0 … 2⁶⁴ − 1: uniform, fixed by the seed, independent of everybody else's.
+
+    Whoever takes the keys with the k smallest lots takes k of them at random, in any order they come, and a larger k
+    takes the same ones and more. `purpose` keeps two uses of one seed independent.
+    """
+    return _hash(str(seed), purpose, key)
+
+
+TEMPLATE = "{prompt}\n\n{text}"
+"""How they are joined, unless the model says otherwise."""
+
+CHAT = "chat"
+"""The template of a model that reads prompt and text as its tokenizer's chat template puts them."""
+
+
+def joined(example: Example, template: str = TEMPLATE) -> str:
+    """Return the one text that is read: the text alone, or prompt and text as `template` puts them.
+
+    Raises UsageError for a template without its two places {prompt} and {text}.
+    """
+    if "{prompt}" not in template or "{text}" not in template:
+        raise UsageError(f"template {template!r}: must hold {{prompt}} and {{text}}.")
+    if example.prompt is None:
+        return example.text
+    prompt = plain(example.prompt)
+    before, after = template.split(
+        "{prompt}", 1
+    )  # not str.format: a template may hold other braces
+    return before.replace("{text}", example.text) + prompt + after.replace("{text}", example.text)

@@ -11,7 +11,7 @@ from typing import IO, Any, TypeAlias, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tastemaker.data.readers.tables import Format, Row
+from tastemaker.data.tables import Format, Row
 from tastemaker.errors import DataError
 
 Content: TypeAlias = "list[Row] | pa.RecordBatch"
@@ -23,7 +23,12 @@ _ROW_GROUP = 8 * 2**20  # bytes of rows that a Parquet file gathers before it wr
 
 
 def writing_rows(
-    path: Path, kind: Format, columns: list[str], *, schema: pa.Schema | None = None, is_packed: bool = False
+    path: Path,
+    kind: Format,
+    columns: list[str],
+    *,
+    schema: pa.Schema | None = None,
+    is_packed: bool = False,
 ) -> AbstractContextManager[Write]:
     """Return a context that yields a function that writes `Content`, and that closes the file.
 
@@ -40,7 +45,9 @@ def writing_rows(
 def widened(schema: pa.Schema, rows: list[Row], columns: list[str]) -> pa.Schema:
     """Return the schema that holds these rows too. Raises DataError where a column's values have no common type."""
     with _only_what_fits("PARQUET"):
-        seen = pa.schema([(name, pa.array([row.get(name) for row in rows]).type) for name in columns])
+        seen = pa.schema(
+            [(name, pa.array([row.get(name) for row in rows]).type) for name in columns]
+        )
         return pa.unify_schemas([schema, seen], promote_options="permissive")
 
 
@@ -50,7 +57,9 @@ def _only_what_fits(kind: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"cannot be written as {kind} ({reason}). Choose another format for the target.") from error
+        raise DataError(
+            f"cannot be written as {kind} ({reason}). Choose another format for the target."
+        ) from error
 
 
 @contextmanager
@@ -59,7 +68,9 @@ def _bytes_to(path: Path, is_packed: bool) -> Iterator[IO[bytes]]:
         if not is_packed:
             yield file
             return
-        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:  # no name, no date: the same bytes every time
+        with gzip.GzipFile(
+            "", "wb", fileobj=file, mtime=0
+        ) as packed:  # no name, no date: the same bytes every time
             yield cast(IO[bytes], packed)
 
 
@@ -138,7 +149,11 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
 
         def write(content: Content) -> None:
             with _only_what_fits("PARQUET"):
-                batch = pa.RecordBatch.from_pylist(content, schema) if isinstance(content, list) else content
+                batch = (
+                    pa.RecordBatch.from_pylist(content, schema)
+                    if isinstance(content, list)
+                    else content
+                )
             gathered.append(batch)
             if sum(batch.nbytes for batch in gathered) > _ROW_GROUP:
                 flush()

@@ -1,0 +1,5 @@
+"""Pure functions of numbers and tensors: no models, files, devices or logging."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

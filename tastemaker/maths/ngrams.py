@@ -53,7 +53,9 @@ class NGrams:
         return len(self.levels)
 
     @classmethod
-    def fit(cls, tokens: ArrayLike, starts: ArrayLike, *, vocabulary: int, order: int = 4) -> "NGrams":
+    def fit(
+        cls, tokens: ArrayLike, starts: ArrayLike, *, vocabulary: int, order: int = 4
+    ) -> "NGrams":
         """Count the n-grams of documents that stand end to end.
 
         tokens: int [n], each from 0 to vocabulary − 1. starts: bool [n], True at the first token of every document; the
@@ -64,8 +66,12 @@ class NGrams:
         not belong together.
         """
         if order < 1 or vocabulary < 1:
-            raise UsageError(f"n-grams of order {order} over {vocabulary} token ids: both are 1 or more.")
-        order = max(n for n in range(1, min(order, 64) + 1) if n == 1 or (vocabulary + 1) ** n <= 2**64)
+            raise UsageError(
+                f"n-grams of order {order} over {vocabulary} token ids: both are 1 or more."
+            )
+        order = max(
+            n for n in range(1, min(order, 64) + 1) if n == 1 or (vocabulary + 1) ** n <= 2**64
+        )
         ids, behind = _checked(tokens, starts, vocabulary)
         levels: list[_Level] = []
         for n in range(order, 0, -1):
@@ -104,7 +110,9 @@ class NGrams:
         return logs
 
 
-def _checked(tokens: ArrayLike, starts: ArrayLike, vocabulary: int) -> tuple[Keys, NDArray[np.int64]]:
+def _checked(
+    tokens: ArrayLike, starts: ArrayLike, vocabulary: int
+) -> tuple[Keys, NDArray[np.int64]]:
     """Return the tokens as keys [n], and how many tokens of its document stand before each, [n]."""
     ids, is_start = np.asarray(tokens), np.array(starts, dtype=bool)
     if ids.ndim != 1 or ids.shape != is_start.shape:
@@ -112,7 +120,9 @@ def _checked(tokens: ArrayLike, starts: ArrayLike, vocabulary: int) -> tuple[Key
             f"tokens of shape {ids.shape} and starts of shape {is_start.shape}: both are lists of one length."
         )
     if len(ids) and not (ids.min() >= 0 and ids.max() < vocabulary):
-        raise UsageError(f"token ids from {ids.min()} to {ids.max()}; the vocabulary has 0 to {vocabulary - 1}.")
+        raise UsageError(
+            f"token ids from {ids.min()} to {ids.max()}; the vocabulary has 0 to {vocabulary - 1}."
+        )
     is_start[:1] = True
     places = np.arange(len(ids))
     return ids.astype(np.uint64), places - np.maximum.accumulate(np.where(is_start, places, 0))
@@ -145,7 +155,9 @@ def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
     followers = np.diff(first, append=len(keys))
     once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
     discount = float(once / (once + 2 * twice)) if once and twice else _UNKNOWN_DISCOUNT
-    counted, total, following = (column.astype(np.float64) for column in (counts, totals, followers))
+    counted, total, following = (
+        column.astype(np.float64) for column in (counts, totals, followers)
+    )
     return _Level(keys, counted, contexts, total, following, discount)
 
 

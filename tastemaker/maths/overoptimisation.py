@@ -90,11 +90,15 @@ def fitted(form: Form, drift: ArrayLike, gains: ArrayLike) -> Fitted | None:
     if len(above) < _FEWEST:
         return None
     d = np.sqrt(nats)
-    (alpha, beta), *_ = np.linalg.lstsq(np.stack([d, -d * form.bend(d)], axis=1), wanted, rcond=None)
+    (alpha, beta), *_ = np.linalg.lstsq(
+        np.stack([d, -d * form.bend(d)], axis=1), wanted, rcond=None
+    )
     left = wanted - d * (alpha - beta * form.bend(d))
     about = float(((wanted - wanted.mean()) ** 2).sum())
     r_squared = 1 - float((left**2).sum()) / about if about > 0 else math.nan
-    return Fitted(form, float(alpha), float(beta), r_squared, len(nats), float(above[0]), float(above[-1]))
+    return Fitted(
+        form, float(alpha), float(beta), r_squared, len(nats), float(above[0]), float(above[-1])
+    )
 
 
 def best_of_kl(n: int) -> float:
@@ -117,10 +121,14 @@ def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
     """
     by, worth = np.asarray(proxy, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if not 1 <= n <= len(by):
-        raise UsageError(f"best of {n} among {len(by)} completions: n must be at least 1 and at most that.")
+        raise UsageError(
+            f"best of {n} among {len(by)} completions: n must be at least 1 and at most that."
+        )
     i = np.arange(2, len(by) + 1)
     # C(i − 2, n − 1) = C(i − 1, n − 1) · (i − n)/(i − 1): from the last weight, n/N, down to the first
     falling = np.cumprod(np.append(n / len(by), (np.maximum(i - n, 0) / (i - 1))[::-1]))[::-1]
     _, alike = np.unique(by, return_inverse=True)
-    shares = np.bincount(alike, falling[np.argsort(np.argsort(by, kind="stable"))]) / np.bincount(alike)
+    shares = np.bincount(alike, falling[np.argsort(np.argsort(by, kind="stable"))]) / np.bincount(
+        alike
+    )
     return float(shares[alike] @ worth)

@@ -42,11 +42,15 @@ def agreement(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         said = np.nan_to_num(_signs(b[part]))
         made = np.nan_to_num(_signs(a[part]))
         pairs[part] = np.abs(said).sum(axis=1)
-        won[part] = (pairs[part] + (made * said).sum(axis=1)) / 2  # +1 if alike, 0 if x ties, −1 if opposite
+        won[part] = (
+            pairs[part] + (made * said).sum(axis=1)
+        ) / 2  # +1 if alike, 0 if x ties, −1 if opposite
     return won, pairs
 
 
-def agreement_by_distance(scores: ArrayLike, tiers: ArrayLike, furthest: int) -> tuple[Floats, Floats]:
+def agreement_by_distance(
+    scores: ArrayLike, tiers: ArrayLike, furthest: int
+) -> tuple[Floats, Floats]:
     """Return the same of scores and tiers by how many tiers apart the two answers are: [m, furthest] each.
 
     Column d − 1 holds pairs d tiers apart, the last column those `furthest` or more apart.
@@ -56,7 +60,9 @@ def agreement_by_distance(scores: ArrayLike, tiers: ArrayLike, furthest: int) ->
     i, j = np.triu_indices(b.shape[1], 1)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
         distance = np.minimum(np.nan_to_num(np.abs(b[part][:, i] - b[part][:, j])), furthest)
-        credit = (1 - np.nan_to_num(_signs(b[part]) * _signs(a[part]))) / 2  # a lower tier is better
+        credit = (
+            1 - np.nan_to_num(_signs(b[part]) * _signs(a[part]))
+        ) / 2  # a lower tier is better
         for d in range(1, furthest + 1):
             pairs[part, d - 1] = (distance == d).sum(axis=1)
             won[part, d - 1] = np.where(distance == d, credit, 0.0).sum(axis=1)

@@ -224,7 +224,10 @@ def reliability(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> 
     index = np.minimum((p * bins).astype(int), bins - 1)
     count = np.bincount(index, minlength=bins)
     held = count > 0
-    promised, true = np.bincount(index, p, minlength=bins), np.bincount(index, came_true, minlength=bins)
+    promised, true = (
+        np.bincount(index, p, minlength=bins),
+        np.bincount(index, came_true, minlength=bins),
+    )
     return Reliability(promised[held] / count[held], true[held] / count[held], count[held])
 
 
@@ -266,7 +269,11 @@ def _resamples(groups: NDArray[Any], seed: int, resamples: int) -> Iterator[Floa
 
 
 def bootstrap(
-    statistics: Mapping[str, Statistic], groups: NDArray[Any], *, seed: int = 0, resamples: int = 1000
+    statistics: Mapping[str, Statistic],
+    groups: NDArray[Any],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> dict[str, Floats]:
     """Return each statistic over bootstrap resamples, [resamples] each.
 

@@ -21,7 +21,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from tastemaker.models.backbones.tiny import make_tiny
+from tastemaker.reward import make_tiny
 
 TEXTS = [
     "I laughed, I cried, I left the cinema grinning.",
@@ -31,7 +31,12 @@ TEXTS = [
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 DECODERS = ("gpt2", "llama")
 
-_BERT_SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+_BERT_SIZE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
 
 
 def _make(family: str, dropout: float, activation: str) -> Any:
@@ -43,20 +48,34 @@ def _make(family: str, dropout: float, activation: str) -> Any:
         "pad_token_id": 0,
     }
     if family == "bert":
-        return BertForSequenceClassification(BertConfig(**bert, max_position_embeddings=64, num_labels=1))
+        return BertForSequenceClassification(
+            BertConfig(**bert, max_position_embeddings=64, num_labels=1)
+        )
     if family == "roberta":
-        return RobertaForSequenceClassification(RobertaConfig(**bert, max_position_embeddings=65, num_labels=1))
+        return RobertaForSequenceClassification(
+            RobertaConfig(**bert, max_position_embeddings=65, num_labels=1)
+        )
     if family == "xlm-roberta":
-        return XLMRobertaForSequenceClassification(XLMRobertaConfig(**bert, max_position_embeddings=65, num_labels=1))
+        return XLMRobertaForSequenceClassification(
+            XLMRobertaConfig(**bert, max_position_embeddings=65, num_labels=1)
+        )
     if family == "distilbert":
         config = DistilBertConfig(
-            vocab_size=300, dim=32, n_layers=3, n_heads=4, hidden_dim=64, max_position_embeddings=64, num_labels=1
+            vocab_size=300,
+            dim=32,
+            n_layers=3,
+            n_heads=4,
+            hidden_dim=64,
+            max_position_embeddings=64,
+            num_labels=1,
         )
         config.dropout = config.attention_dropout = config.seq_classif_dropout = dropout
         config.activation = activation
         return DistilBertForSequenceClassification(config)
     if family == "gpt2":
-        small = GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=64, num_labels=1)
+        small = GPT2Config(
+            vocab_size=300, n_embd=32, n_layer=2, n_head=4, n_positions=64, num_labels=1
+        )
         small.resid_pdrop = small.embd_pdrop = small.attn_pdrop = dropout
         small.pad_token_id, small.bos_token_id, small.eos_token_id = 0, 3, 3
         return GPT2ForSequenceClassification(small)
@@ -82,7 +101,9 @@ def make_module() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def make_folder(tmp_path_factory: pytest.TempPathFactory, make_module: Callable[..., Any]) -> Callable[[str], Path]:
+def make_folder(
+    tmp_path_factory: pytest.TempPathFactory, make_module: Callable[..., Any]
+) -> Callable[[str], Path]:
     """A folder as people publish them: a family's module and a tokenizer; decoders come without a padding token."""
 
     def make(family: str) -> Path:

@@ -5,10 +5,8 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification
 
-from tastemaker.models.backbones import forward
-from tastemaker.models.backbones.forward import scores
-from tastemaker.models.backbones.parts import parts_of
-from tastemaker.models.batching import Batch, collate
+from tastemaker.fast import Batch, collate, parts_of, scores
+from tastemaker.fast import encoder as forward
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 DECODERS = ("gpt2", "llama")
@@ -45,7 +43,9 @@ def test_gradients_equal_the_own_forward(make_module, family):
     module, batch = make_module(family).train(), collate(_sequences(20, 13, 2), 0)
     weights = torch.tensor([1.0, -2.0, 0.5])
     expected = torch.autograd.grad((_own(module, batch) * weights).sum(), list(module.parameters()))
-    found = torch.autograd.grad((scores(module, batch)[:, 0] * weights).sum(), list(module.parameters()))
+    found = torch.autograd.grad(
+        (scores(module, batch)[:, 0] * weights).sum(), list(module.parameters())
+    )
     for (name, _), a, b in zip(module.named_parameters(), found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
 
@@ -64,7 +64,9 @@ def test_decoders_take_their_own_forward_with_padding_on_either_side(make_module
     alone = torch.cat([module(torch.tensor([s])).logits[:, 0] for s in sequences])
     assert alone.std() > 1e-3
     for side in ("right", "left"):
-        torch.testing.assert_close(scores(module, collate(sequences, 0, side))[:, 0], alone, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            scores(module, collate(sequences, 0, side))[:, 0], alone, atol=2e-6, rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("family", ENCODERS)

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from tastemaker.errors import ModelError
-from tastemaker.models.backbones.heads import one_head, put_heads, standardise_heads, widen_head
-from tastemaker.models.backbones.opening import head_of
+from tastemaker.reward import head_of, one_head, put_heads, standardise_heads, widen_head
 
 
 def network(bias: bool = True) -> nn.Module:

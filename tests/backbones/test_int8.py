@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.data.judgements import Example
+from tastemaker.data import Example
 from tastemaker.errors import UsageError
-from tastemaker.models.backbones.calibration import Range, watch
-from tastemaker.models.backbones.int8 import _Codes, _groups, _Product, in_int8
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.packed import encode_packed
-from tastemaker.models.backbones.parts import parts_of
-from tastemaker.models.precision import gains_by_int8
+from tastemaker.fast import Range, encode_packed, gains_by_int8, in_int8, parts_of, watch
+from tastemaker.fast.int8 import _Codes, _groups, _Product
+from tastemaker.reward import Network
 
-pytestmark = pytest.mark.skipif(not gains_by_int8(torch.device("cpu")), reason="this processor has no AVX-512 VNNI")
+pytestmark = pytest.mark.skipif(
+    not gains_by_int8(torch.device("cpu")), reason="this processor has no AVX-512 VNNI"
+)
 
 ENCODERS = ("bert", "roberta", "distilbert")
 
@@ -70,9 +69,15 @@ def test_an_encoder_in_int8_ranks_like_float32(make_module, family, activation):
     encoder = parts_of(make_module(family, activation=activation))
     assert encoder is not None
 
-    small = in_int8(encoder, watch(encoder, lambda watched: [encode_packed(watched, [s]) for s in _sequences(40, 1)]))
+    small = in_int8(
+        encoder,
+        watch(encoder, lambda watched: [encode_packed(watched, [s]) for s in _sequences(40, 1)]),
+    )
     texts = _sequences(60, 2)
-    expected, found = (torch.cat([encode_packed(e, [ids])[:, 0] for ids in texts]).tolist() for e in (encoder, small))
+    expected, found = (
+        torch.cat([encode_packed(e, [ids])[:, 0] for ids in texts]).tolist()
+        for e in (encoder, small)
+    )
     assert np.corrcoef(expected, found)[0, 1] > 0.95
     assert expected != found
 
@@ -119,7 +124,9 @@ def test_without_calibration_there_is_no_int8(make_folder):
     network = Network.open(str(make_folder("bert")))
     with pytest.raises(UsageError, match="was not calibrated for int8"):
         network.score([Example("A film.")], precision="int8")
-    fast, exact = (network.score([Example("A film.")], precision=p).values for p in ("fast", "float32"))
+    fast, exact = (
+        network.score([Example("A film.")], precision=p).values for p in ("fast", "float32")
+    )
     assert fast == pytest.approx(exact, abs=0.1)
 
 

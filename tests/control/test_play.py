@@ -15,13 +15,19 @@ import torch
 from shell import fails
 
 from tastemaker.errors import ModelError, TrainingError, UsageError
-from tastemaker.learning.algorithms import ALGORITHMS, PPO, Algorithm
-from tastemaker.learning.control.known import known
-from tastemaker.learning.control.play import Plan, play
-from tastemaker.learning.control.player import PLAYER, Player
-from tastemaker.learning.control.settings import Playing
-from tastemaker.learning.control.watch import watch
-from tastemaker.learning.run import Run
+from tastemaker.rl import (
+    ALGORITHMS,
+    PLAYER,
+    PPO,
+    Algorithm,
+    Plan,
+    Player,
+    Playing,
+    known,
+    play,
+    watch,
+)
+from tastemaker.train import Run
 
 SHORT = {"steps": 1200, "envs": 4, "rollout": 32, "hidden": [8]}
 Shell = Callable[..., tuple[int, str, str]]
@@ -37,13 +43,19 @@ def weights(player: Player) -> dict[str, bytes]:
 def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
     for name in ("reinforce", "a2c", "trpo", "ppo"):
         assert type(known("CartPole-v1", name)[0]) is ALGORITHMS[name]
-        assert ALGORITHMS[name].__module__ == f"tastemaker.learning.algorithms.{name}"
+        assert ALGORITHMS[name].__module__ == f"tastemaker.rl.algorithms.{name}"
 
 
 @pytest.mark.parametrize("name", ["reinforce", "a2c", "trpo", "ppo"])
 def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
     """One of four actions, told outright: 1 is perfect, ¼ chance."""
-    playing = {"steps": 30_000, "envs": 16, "rollout": 16, "hidden": [32], "normalise_observations": False}
+    playing = {
+        "steps": 30_000,
+        "envs": 16,
+        "rollout": 16,
+        "hidden": [32],
+        "normalise_observations": False,
+    }
     lr = {"ppo": 2e-3}.get(name, 1e-2)  # many passes need a lower one
     algorithm = replace(known("test/Mirror-v0", name)[0], lr=lr)  # type: ignore[type-var]
     played = play("test/Mirror-v0", algorithm=algorithm, playing=playing)
@@ -54,7 +66,9 @@ def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
 def test_amounts_are_learned() -> None:
     """−(action − number)² of numbers within ±1 is −⅓ for always 0, 0 for the number itself."""
     playing = {"steps": 60_000, "envs": 16, "rollout": 32, "hidden": [32], "log_sd": -0.7}
-    played = play("test/Aim-v0", algorithm=PPO(lr=3e-3, gamma=0.9, passes=8, minibatches=4), playing=playing)
+    played = play(
+        "test/Aim-v0", algorithm=PPO(lr=3e-3, gamma=0.9, passes=8, minibatches=4), playing=playing
+    )
     assert played.mean_return > -0.02
 
 
@@ -69,10 +83,24 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
     low, high = played.figures["return_interval"]
     assert low <= played.mean_return <= high
     assert 1200 <= played.figures["steps"] < 1200 + 4 * 32
-    assert {f.name for f in (tmp_path / "cart").iterdir()} >= {"curve.png", "episode.gif", PLAYER, "player.safetensors"}
-    lines = [json.loads(line) for line in (tmp_path / "cart" / "run" / "metrics.jsonl").read_text().splitlines()]
-    documented = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
-    keys = {key for line in lines for key in line} | set(played.figures) - {"settings", "versions", "algorithm"}
+    assert {f.name for f in (tmp_path / "cart").iterdir()} >= {
+        "curve.png",
+        "episode.gif",
+        PLAYER,
+        "player.safetensors",
+    }
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "cart" / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(
+        encoding="utf-8"
+    )
+    keys = {key for line in lines for key in line} | set(played.figures) - {
+        "settings",
+        "versions",
+        "algorithm",
+    }
     assert [key for key in sorted(keys - {"step"}) if f"`{key}`" not in documented] == []
     assert lines[-1]["step"] == played.figures["steps"]
 
@@ -82,7 +110,12 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
 def test_saved_and_loaded_it_does_the_same(environment: str, tmp_path: Path) -> None:
-    played = play(environment, playing=SHORT | {"normalise_observations": True}, episodes=3, out=tmp_path / "saved")
+    played = play(
+        environment,
+        playing=SHORT | {"normalise_observations": True},
+        episodes=3,
+        out=tmp_path / "saved",
+    )
     loaded = Player.load(tmp_path / "saved")
     assert weights(loaded) == weights(played.policy)
     seen = np.random.default_rng(0).normal(size=(50, loaded.shapes.size)).astype(np.float32)
@@ -107,7 +140,9 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved" / PLAYER).write_text(json.dumps(said | {"environment": "Acrobot-v1"}))
     with pytest.raises(ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"):
         watch(tmp_path / "saved")
-    (tmp_path / "saved" / PLAYER).write_text(json.dumps(said | {"shapes": said["shapes"] | {"observations": 5}}))
+    (tmp_path / "saved" / PLAYER).write_text(
+        json.dumps(said | {"shapes": said["shapes"] | {"observations": 5}})
+    )
     with pytest.raises(ModelError, match="do not belong together"):
         watch(tmp_path / "saved")
     with pytest.raises(ModelError, match=r"holds no player\.json"):
@@ -116,11 +151,15 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 # --- killed and resumed -----------------------------------------------------------------------------------------------
 
-PLAN = Plan("CartPole-v1", {}, PPO(lr=3e-3, gamma=0.98), Playing(3000, 4, 16, hidden=(8,), anew=5), 1, 5)
+PLAN = Plan(
+    "CartPole-v1", {}, PPO(lr=3e-3, gamma=0.98), Playing(3000, 4, 16, hidden=(8,), anew=5), 1, 5
+)
 SECONDS = ("gathering_seconds", "learning_seconds")
 
 
-def run_of(folder: Path | None, plan: Plan = PLAN, *, dies_at: int | None = None) -> dict[str, bytes]:
+def run_of(
+    folder: Path | None, plan: Plan = PLAN, *, dies_at: int | None = None
+) -> dict[str, bytes]:
     """Carry a plan out in a folder, go on where it was; dies as if killed at a rollout."""
     job = plan.job(Run(folder, plan.asked(), resume=True), str, checkpoint_seconds=0)
     gather = job.world.gather
@@ -151,7 +190,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path, dies_at: in
 
 def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
     for name in ("reinforce", "a2c", "trpo"):
-        plan = replace(PLAN, algorithm=known("CartPole-v1", name)[0], playing=replace(PLAN.playing, steps=900))
+        plan = replace(
+            PLAN, algorithm=known("CartPole-v1", name)[0], playing=replace(PLAN.playing, steps=900)
+        )
         with pytest.raises(KeyboardInterrupt):
             run_of(tmp_path / name, plan, dies_at=8)
         assert run_of(tmp_path / name, plan) == run_of(None, plan)
@@ -159,9 +200,9 @@ def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-import tastemaker.learning.control.loop as loop
-from tastemaker.learning.control.play import play
-from tastemaker.learning.run import Run
+import tastemaker.rl.gym.loop as loop
+from tastemaker.rl.gym.play import play
+from tastemaker.train.run import Run
 
 kept, save, left = [], Run.save, int(sys.argv[2])
 
@@ -241,7 +282,9 @@ def test_what_cannot_be_played_is_refused_in_one_line(given: dict[str, Any], wor
 
 
 def test_a_number_that_is_not_finite_ends_the_run_with_advice() -> None:
-    played = play("CartPole-v1", algorithm=PPO(lr=1e30), playing=SHORT | {"gradient_clip": 1e30}, episodes=2)
+    played = play(
+        "CartPole-v1", algorithm=PPO(lr=1e30), playing=SHORT | {"gradient_clip": 1e30}, episodes=2
+    )
     assert "lower --lr" in played.figures["stopped_because"]
 
 
@@ -266,12 +309,32 @@ def test_every_known_setting_can_be_made() -> None:
 
 
 def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
-    small = ["--steps", 1200, "--envs", 4, "--set", "rollout=32", "--set", "clip=0.1", "--episodes", 5]
+    small = [
+        "--steps",
+        1200,
+        "--envs",
+        4,
+        "--set",
+        "rollout=32",
+        "--set",
+        "clip=0.1",
+        "--episodes",
+        5,
+    ]
     code, out, err = run("play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert set(found) == {"mean_return", "return_interval", "episodes", "steps", "seconds", "steps_per_second"}
-    assert json.loads((tmp_path / "cart" / PLAYER).read_text())["settings"]["algorithm"]["clip"] == 0.1
+    assert set(found) == {
+        "mean_return",
+        "return_interval",
+        "episodes",
+        "steps",
+        "seconds",
+        "steps_per_second",
+    }
+    assert (
+        json.loads((tmp_path / "cart" / PLAYER).read_text())["settings"]["algorithm"]["clip"] == 0.1
+    )
     code, out, _ = run("watch", tmp_path / "cart", "--episodes", 2, "--json")
     assert code == 0
     assert json.loads(out)["returns"] == json.loads(out)["lengths"]

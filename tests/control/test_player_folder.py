@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from tastemaker.errors import StorageError
-from tastemaker.learning.control.actions import Choices
-from tastemaker.learning.control.player import PLAYER, Player, Shapes
-from tastemaker.learning.folder import model_folder
-from tastemaker.models.contract import CONTRACT
+from tastemaker.reward import CONTRACT
+from tastemaker.rl import PLAYER, Choices, Player, Shapes
+from tastemaker.train import model_folder
 
 
 @pytest.fixture
@@ -36,7 +35,9 @@ def test_no_run_of_any_kind_replaces_it_silently(played: Path, whole: str) -> No
     def interrupted() -> None:
         with model_folder(played, whole=whole, resume=False, overwrite=True):
             assert not played.exists()
-            assert (played.parent / ".player.old" / PLAYER).is_file(), "kept until the new one is saved"
+            assert (played.parent / ".player.old" / PLAYER).is_file(), (
+                "kept until the new one is saved"
+            )
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

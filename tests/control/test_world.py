@@ -6,16 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.learning.algorithms import A2C, PPO
-from tastemaker.learning.algorithms.experience import apart
-from tastemaker.learning.control.actor import Single, Steps
-from tastemaker.learning.control.environment import Environments
-from tastemaker.learning.control.moments import Moments
-from tastemaker.learning.control.player import Player, Shapes
-from tastemaker.learning.control.world import Table, World
+from tastemaker.rl import (
+    A2C,
+    PPO,
+    Environments,
+    Moments,
+    Player,
+    Shapes,
+    Single,
+    Steps,
+    Table,
+    World,
+    apart,
+)
 
 
-def world_of(options: dict[str, Any], *, envs: int = 1, rollout: int = 6, scaled: bool = False) -> World:
+def world_of(
+    options: dict[str, Any], *, envs: int = 1, rollout: int = 6, scaled: bool = False
+) -> World:
     environments = Environments("test/Counting-v0", envs, options)
     shapes = Shapes(environments.size, environments.actions, (4,), is_normalised=False)
     player = Player.fresh("test/Counting-v0", options, shapes)
@@ -32,7 +40,10 @@ def test_rows_are_stretches_and_the_idle_step_is_in_none() -> None:
     assert first.is_action.tolist() == [[True, True, True], [True, True, False]]
     assert first.rewards.tolist() == [[10, 20, 30], [10, 20, 0]]
     assert first.terminated.tolist() == [True, False]
-    assert first.did.after.tolist() == [[0, 3], [1, 2]]  # the true last one, not the first of the next episode
+    assert first.did.after.tolist() == [
+        [0, 3],
+        [1, 2],
+    ]  # the true last one, not the first of the next episode
     assert second.rewards.tolist() == [[30, 0, 0], [10, 20, 30]]
     assert second.did.observations[0, 0].tolist() == [1, 2]
     assert second.did.after.tolist() == [[1, 3], [2, 3]]
@@ -42,7 +53,10 @@ def test_rows_are_stretches_and_the_idle_step_is_in_none() -> None:
 def test_episodes_are_counted_over_rollouts() -> None:
     world = world_of({"ends": 4})
     gathered = [world.gather(number) for number in range(2)]  # 1 2 3 4 idle 1 | 2 3 4 idle 1 2
-    assert [(g.returns, g.lengths, g.steps) for g in gathered] == [([100.0], [4], 5), ([100.0], [4], 5)]
+    assert [(g.returns, g.lengths, g.steps) for g in gathered] == [
+        ([100.0], [4], 5),
+        ([100.0], [4], 5),
+    ]
     world.begin(2)  # what was under way is forgotten
     assert world.gather(2).lengths == [4]
 
@@ -52,12 +66,17 @@ def test_rows_come_environment_by_environment() -> None:
     seen = np.arange(3 * 2, dtype=np.float32).reshape(3, 2, 1)  # [T + 1, N, 1]
     no, over = np.zeros((2, 2), np.bool_), np.array([[False, True], [False, False]])
     idle = np.array([[False, False], [False, True]])
-    table = Table(seen, np.array([[5, 6], [7, 8]]), np.array([[1.0, 2.0], [3.0, 0.0]]), over, no, idle)
+    table = Table(
+        seen, np.array([[5, 6], [7, 8]]), np.array([[1.0, 2.0], [3.0, 0.0]]), over, no, idle
+    )
     did, is_action, rewards, terminated = table.rows()
     assert did.actions.tolist() == [[5, 7], [6, 0]]
     assert did.observations[..., 0].tolist() == [[0, 2], [1, 0]]
     assert did.after[:, 0].tolist() == [4, 3]
-    assert (is_action.tolist(), rewards.tolist()) == ([[True, True], [True, False]], [[1, 3], [2, 0]])
+    assert (is_action.tolist(), rewards.tolist()) == (
+        [[True, True], [True, False]],
+        [[1, 3], [2, 0]],
+    )
     assert terminated.tolist() == [False, True]
 
 
@@ -79,7 +98,9 @@ def test_an_end_is_worth_nothing_and_a_cut_what_the_critic_expects(
     assert experience.returns.tolist() == [expected, expected]
     cut = world_of({"ends": 100}, rollout=2)
     cut.player.restore(world.player.tensors())
-    assert A2C(gamma=0.5, lam=1.0).credit(cut.player.actor, cut.gather(0).rollout).returns.tolist() == [[22, 24]]
+    assert A2C(gamma=0.5, lam=1.0).credit(
+        cut.player.actor, cut.gather(0).rollout
+    ).returns.tolist() == [[22, 24]]
 
 
 def test_the_first_pass_has_ratio_one_whole_or_apart() -> None:
@@ -96,12 +117,18 @@ def test_the_first_pass_has_ratio_one_whole_or_apart() -> None:
     assert whole.values.tolist() == rollout.values.tolist() == experience.values.tolist()
     assert rollout.values.any()
     for of_whole, of_alone in zip(whole, alone, strict=True):
-        assert of_alone[:, 0].tolist() == pytest.approx(of_whole[rollout.is_action].tolist(), rel=1e-5)
+        assert of_alone[:, 0].tolist() == pytest.approx(
+            of_whole[rollout.is_action].tolist(), rel=1e-5
+        )
         assert not of_whole[~rollout.is_action].any()
 
 
 def test_select_and_sizes() -> None:
-    did = Steps(torch.arange(12.0).reshape(3, 2, 2), torch.tensor([[0, 1], [2, 3], [4, 5]]), torch.zeros(3, 2))
+    did = Steps(
+        torch.arange(12.0).reshape(3, 2, 2),
+        torch.tensor([[0, 1], [2, 3], [4, 5]]),
+        torch.zeros(3, 2),
+    )
     chosen = did.select(torch.tensor([2, 0]))
     assert chosen.actions.tolist() == [[4, 5], [0, 1]]
     assert chosen.observations[0, 0].tolist() == [8, 9]
@@ -126,7 +153,9 @@ def test_a_rollout_depends_on_its_number_and_nothing_before_it_once_all_begins_a
 def test_rewards_are_divided_by_the_spread_of_their_discounted_sums() -> None:
     """Episodes of 3, γ = ½: sums 10, 25, 42.5, each twice; mean 25.83, variance 176.39, deviation 13.281."""
     rollout = world_of({"ends": 3}, rollout=7, scaled=True).gather(0).rollout
-    assert rollout.rewards[0].tolist() == pytest.approx([10 / 13.2812, 20 / 13.2812, 30 / 13.2812], rel=1e-4)
+    assert rollout.rewards[0].tolist() == pytest.approx(
+        [10 / 13.2812, 20 / 13.2812, 30 / 13.2812], rel=1e-4
+    )
 
 
 def test_moments_of_parts_are_those_of_the_whole() -> None:

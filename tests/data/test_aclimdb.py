@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Grade, Label
-from tastemaker.data.readers import aclimdb
-from tastemaker.data.readers.aclimdb import is_aclimdb, reviews
+from tastemaker.data import Grade, Label, aclimdb, is_aclimdb, reviews
 from tastemaker.errors import DataError
 
 FILES = {
@@ -118,7 +116,13 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     (folder / "train/pos/.DS_Store").write_bytes(b"\0\xff")
     assert len(reviews(folder, "train")) == 4
     assert (
-        len(reviews(archive_of(tmp_path, [*MEMBERS, member("aclImdb/train/pos/._2_7.txt", b"\0\xff")]), "train")) == 4
+        len(
+            reviews(
+                archive_of(tmp_path, [*MEMBERS, member("aclImdb/train/pos/._2_7.txt", b"\0\xff")]),
+                "train",
+            )
+        )
+        == 4
     )
 
 
@@ -139,7 +143,9 @@ def test_an_unknown_split(tmp_path: Path) -> None:
         ("train/pos/1_8.txt", b" \n", "the text is empty"),
     ],
 )
-def test_a_bad_file_in_folder_and_archive(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+def test_a_bad_file_in_folder_and_archive(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
     folder = folder_of(tmp_path)
     (folder / name).write_bytes(data)
     archive = archive_of(tmp_path, [*MEMBERS, member(f"aclImdb/{name}", data)])
@@ -168,7 +174,9 @@ def test_a_folder_among_the_reviews(tmp_path: Path) -> None:
 
 
 def test_a_review_twice(tmp_path: Path) -> None:
-    assert "aclImdb/train/pos/2_7.txt appears twice" in refused(archive_of(tmp_path, [*MEMBERS, MEMBERS[2]]))
+    assert "aclImdb/train/pos/2_7.txt appears twice" in refused(
+        archive_of(tmp_path, [*MEMBERS, MEMBERS[2]])
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,8 +187,14 @@ def test_a_review_twice(tmp_path: Path) -> None:
         (member("..", kind=tarfile.DIRTYPE), "'..' points outside"),
         (member("a\\..\\x", b"x"), "points outside"),
         (member("C:\\x", b"x"), "points outside"),
-        (member("aclImdb/train/pos/3_8.txt", kind=tarfile.SYMTYPE, target="/etc/passwd"), "3_8.txt' is a link"),
-        (member("aclImdb/train/pos/3_8.txt", kind=tarfile.LNKTYPE, target="aclImdb/README"), "3_8.txt' is a link"),
+        (
+            member("aclImdb/train/pos/3_8.txt", kind=tarfile.SYMTYPE, target="/etc/passwd"),
+            "3_8.txt' is a link",
+        ),
+        (
+            member("aclImdb/train/pos/3_8.txt", kind=tarfile.LNKTYPE, target="aclImdb/README"),
+            "3_8.txt' is a link",
+        ),
         (member("aclImdb/null", kind=tarfile.CHRTYPE), "'aclImdb/null' is a device"),
         (member("aclImdb/pipe", kind=tarfile.FIFOTYPE), "'aclImdb/pipe' is a device"),
     ],
@@ -196,14 +210,19 @@ def test_a_member_that_points_outside(
 
 
 def test_dots_in_a_name_are_no_way_out(tmp_path: Path) -> None:
-    assert len(reviews(archive_of(tmp_path, [*MEMBERS, member("aclImdb/..notes..", b"x")]), "train")) == 4
+    assert (
+        len(reviews(archive_of(tmp_path, [*MEMBERS, member("aclImdb/..notes..", b"x")]), "train"))
+        == 4
+    )
 
 
 def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aclimdb, "LARGEST_MEMBER", 2**20)
     huge = member("aclImdb/train/pos/3_8.txt", b" " * (2**20 + 1))
     assert "3_8.txt' is larger than 1 MiB" in refused(archive_of(tmp_path, [*MEMBERS, huge]))
-    large = [member(f"aclImdb/{number}", bytes(2**20)) for number in range(4)]  # each within the limit, not all
+    large = [
+        member(f"aclImdb/{number}", bytes(2**20)) for number in range(4)
+    ]  # each within the limit, not all
     assert len(reviews(archive_of(tmp_path, [*large, *MEMBERS]), "train")) == 4
     folder = folder_of(tmp_path)
     (folder / "train/pos/3_8.txt").write_bytes(huge[1])
@@ -212,7 +231,9 @@ def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_name_too_long_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aclimdb, "LARGEST_MEMBER", 2**20)
-    assert "a header of more than 1 MiB" in refused(archive_of(tmp_path, [*MEMBERS, member("x" * 3 * 2**20)]))
+    assert "a header of more than 1 MiB" in refused(
+        archive_of(tmp_path, [*MEMBERS, member("x" * 3 * 2**20)])
+    )
 
 
 def test_an_archive_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

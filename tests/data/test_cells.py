@@ -2,13 +2,17 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.judgements import Example, Grade, Label, Rating
-from tastemaker.data.readers.cells import GradeCells, LabelCells, RatingCells
-from tastemaker.data.readers.said import Said
+from tastemaker.data import Example, Grade, GradeCells, Label, LabelCells, Rating, RatingCells, Said
 from tastemaker.errors import DataError
 
 FILM = Example("a film")
-SAID: Said = {"judge": None, "time": None, "weight": 1.0, "where": "reviews.csv:17", "source": "reviews.csv"}
+SAID: Said = {
+    "judge": None,
+    "time": None,
+    "weight": 1.0,
+    "where": "reviews.csv:17",
+    "source": "reviews.csv",
+}
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
@@ -39,7 +43,9 @@ def test_a_grade_cell() -> None:
 
 
 def test_a_rating_cell() -> None:
-    assert RatingCells("y").judgement("-7.35", FILM, {**SAID, "judge": "ann"}) == Rating("a film", -7.35, judge="ann")
+    assert RatingCells("y").judgement("-7.35", FILM, {**SAID, "judge": "ann"}) == Rating(
+        "a film", -7.35, judge="ann"
+    )
     bounded = RatingCells("y", (0, 100))
     assert bounded.judgement(100, FILM, SAID).rating == 100
     with pytest.raises(DataError, match=r"'y' holds 100.5, outside the scale of 0 to 100"):

@@ -3,9 +3,18 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
-from tastemaker.data.readers.columns import Columns, Target, plan
-from tastemaker.data.readers.tables import Row, Table
+from tastemaker.data import (
+    Columns,
+    Example,
+    Grade,
+    Judgement,
+    Label,
+    Rating,
+    Row,
+    Table,
+    Target,
+    plan,
+)
 from tastemaker.errors import DataError, UsageError
 
 
@@ -18,7 +27,9 @@ def column(name: str, *values: Any) -> Table:
     return table(*({"text": str(number), name: value} for number, value in enumerate(values)))
 
 
-def judgements(found: Table, columns: Columns | None = None, target: Target | None = None) -> list[Judgement]:
+def judgements(
+    found: Table, columns: Columns | None = None, target: Target | None = None
+) -> list[Judgement]:
     return list(plan(found, columns or Columns(), target=target).judgements())
 
 
@@ -54,12 +65,16 @@ def test_one_class_alone_is_read(value: Any) -> None:
     assert judgements(column("label", value, value)) == [Label("0", False), Label("1", False)]
 
 
-@pytest.mark.parametrize("name", ["label", "Sentiment", "CLASS", "is positive", "is-positive", "Polarity"])
+@pytest.mark.parametrize(
+    "name", ["label", "Sentiment", "CLASS", "is positive", "is-positive", "Polarity"]
+)
 def test_names_of_a_label_column(name: str) -> None:
     assert judgements(column(name, 1)) == [Label("0", True)]
 
 
-@pytest.mark.parametrize("name", ["Text", "REVIEW", "sentence", "content", "completion", "response", "comment"])
+@pytest.mark.parametrize(
+    "name", ["Text", "REVIEW", "sentence", "content", "completion", "response", "comment"]
+)
 def test_names_of_a_text_column(name: str) -> None:
     assert judgements(table({name: "a", "label": 1})) == [Label("a", True)]
 
@@ -75,12 +90,20 @@ def test_two_other_labels_need_to_be_told_apart() -> None:
     assert "--positive" in message
     expected = [Label("0", True), Label("1", False), Label("2", True)]
     assert judgements(found, Columns(positive="HAM")) == expected
-    assert "never holds 'eggs', the positive label. It holds 'ham', 'spam'" in refused(found, Columns(positive="eggs"))
+    assert "never holds 'eggs', the positive label. It holds 'ham', 'spam'" in refused(
+        found, Columns(positive="eggs")
+    )
 
 
 def test_positive_may_turn_a_plain_pair_round_and_name_a_number() -> None:
-    assert judgements(column("label", 0, 1), Columns(positive="0")) == [Label("0", True), Label("1", False)]
-    assert judgements(column("label", 1, 2), Columns(positive="2")) == [Label("0", False), Label("1", True)]
+    assert judgements(column("label", 0, 1), Columns(positive="0")) == [
+        Label("0", True),
+        Label("1", False),
+    ]
+    assert judgements(column("label", 1, 2), Columns(positive="2")) == [
+        Label("0", False),
+        Label("1", True),
+    ]
     assert "'1' or '2'" in refused(column("label", 1, 2))
 
 
@@ -88,18 +111,26 @@ def test_more_than_two_labels() -> None:
     message = refused(column("label", "pos", "neg", "meh"))
     assert "more than two labels" in message
     assert "'meh' (t:3)" in message
-    assert "more than two labels" in refused(column("label", "pos", "neg", "meh"), Columns(positive="pos"))
+    assert "more than two labels" in refused(
+        column("label", "pos", "neg", "meh"), Columns(positive="pos")
+    )
     assert "more than two labels" in refused(column("label", 1, 2, 3), Columns(positive="3"))
 
 
 def test_more_than_two_whole_numbers_are_grades() -> None:
-    assert judgements(column("label", 0, 4, "2")) == [Grade("0", 0, 0, 4), Grade("1", 4, 0, 4), Grade("2", 2, 0, 4)]
+    assert judgements(column("label", 0, 4, "2")) == [
+        Grade("0", 0, 0, 4),
+        Grade("1", 4, 0, 4),
+        Grade("2", 2, 0, 4),
+    ]
 
 
 def test_an_empty_label_is_refused_with_its_row() -> None:
     assert "t:2: no value in column 'label'" in refused(column("label", 1, None, 0))
     assert "t:1: no value in column 'label'" in refused(column("label", math.nan))
-    assert "t:2: no value in column 'label'" in refused(table({"text": "a", "label": 1}, {"text": "b"}))
+    assert "t:2: no value in column 'label'" in refused(
+        table({"text": "a", "label": 1}, {"text": "b"})
+    )
 
 
 @pytest.mark.parametrize("name", ["rating", "Score"])
@@ -129,7 +160,9 @@ def test_a_column_named_as_ratings_or_grades_is_that() -> None:
     found = column("score", 1, 2)
     assert judgements(found, Columns(rating="score")) == [Rating("0", 1), Rating("1", 2)]
     assert judgements(found, Columns(grade="score")) == [Grade("0", 1, 1, 2), Grade("1", 2, 1, 2)]
-    assert "2.5, which is not a whole grade" in refused(column("score", 1, 2.5), Columns(grade="score"))
+    assert "2.5, which is not a whole grade" in refused(
+        column("score", 1, 2.5), Columns(grade="score")
+    )
     assert "more than 20 steps" in refused(column("stars", 0, 100))
 
 
@@ -147,7 +180,14 @@ def test_a_rating_that_is_no_number(value: Any) -> None:
 
 def test_several_judgements_in_one_row() -> None:
     found = table(
-        {"text": "a", "label": "pos", "stars": 4, "score": 0.7, "annotator": "ann", "prompt": "Say."},
+        {
+            "text": "a",
+            "label": "pos",
+            "stars": 4,
+            "score": 0.7,
+            "annotator": "ann",
+            "prompt": "Say.",
+        },
         {"text": "b", "label": "neg", "stars": 1, "score": 0.2, "annotator": None, "prompt": ""},
     )
     said = {"prompt": "Say.", "judge": "ann"}
@@ -155,7 +195,9 @@ def test_several_judgements_in_one_row() -> None:
     assert judgements(found)[:2] == [label, grade]
     assert judgements(found)[5] == rating
     assert judgements(found, target="label") == [label, Label("b", False)]
-    assert judgements(found, target="rating") == [j for j in judgements(found) if not isinstance(j, Label)]
+    assert judgements(found, target="rating") == [
+        j for j in judgements(found) if not isinstance(j, Label)
+    ]
     assert judgements(found)[0].where == "t:1"
 
 
@@ -204,7 +246,10 @@ def test_no_rows() -> None:
 
 def test_texts_alone_need_no_judgement() -> None:
     found = table({"text": "a", "rating": "?"}, {"text": "b", "rating": None, "prompt": "Say."})
-    assert list(plan(found, Columns(), judged=False).examples()) == [Example("a"), Example("b", "Say.")]
+    assert list(plan(found, Columns(), judged=False).examples()) == [
+        Example("a"),
+        Example("b", "Say."),
+    ]
 
 
 @pytest.mark.parametrize("value", ["", " \n", None, True, 5, {"a": 1}])

@@ -11,12 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from documented import files_of, refused, rows_of, texts
 
-from tastemaker.data.documents import documents
-from tastemaker.data.judgements import Comparison, Example, Label, Message
-from tastemaker.data.playground import reviews
-from tastemaker.data.readers.columns import Columns
-from tastemaker.data.rows import to_row
+from tastemaker.data import Columns, Comparison, Example, Label, Message, to_row
 from tastemaker.errors import DataError, UsageError
+from tastemaker.gpt import documents
+from tastemaker.playground import reviews
 
 REVIEWS = {
     "train/neg/0_3.txt": "Dull.",
@@ -29,7 +27,10 @@ REVIEWS = {
 
 def chat(*turns: str) -> list[dict[str, str]]:
     """The user and the assistant in turn."""
-    return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
+    return [
+        {"role": ("user", "assistant")[place % 2], "content": turn}
+        for place, turn in enumerate(turns)
+    ]
 
 
 # --- what `read` opens ------------------------------------------------------------------------------------------------
@@ -40,10 +41,16 @@ def test_aclimdb_gives_all_that_is_not_for_testing(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
         packed.add(folder, "aclImdb")
     for source in (folder, tmp_path, tmp_path / "a.tar.gz", str(folder)):
-        assert list(documents(source)) == [Example("Dull."), Example("Grand."), Example("Who knows?")]
+        assert list(documents(source)) == [
+            Example("Dull."),
+            Example("Grand."),
+            Example("Who knows?"),
+        ]
         assert texts(source, split="unsup") == ["Who knows?"]
         assert texts(source, split="test+unsup") == ["Awful.", "Superb.", "Who knows?"]
-        assert "no split 'unsop'; aclImdb has train, test, unsup" in refused(source, split="train+unsop")
+        assert "no split 'unsop'; aclImdb has train, test, unsup" in refused(
+            source, split="train+unsop"
+        )
     assert "a name is missing" in refused(folder, UsageError, split="train+")
     assert "is no table of the format 'hh'" in refused(folder, UsageError, format="hh")
 
@@ -73,7 +80,9 @@ def test_prompts_and_completions(tmp_path: Path) -> None:
     plain_rows = [{"prompt": "Say hi.", "completion": "Hi."}]
     assert list(documents(rows_of(tmp_path / "p.jsonl", plain_rows))) == [Example("Hi.", "Say hi.")]
     turns = [{"prompt": chat("Say hi."), "completion": [{"role": "assistant", "content": "Hi."}]}]
-    assert list(documents(rows_of(tmp_path / "c.jsonl", turns))) == [Example("Hi.", (Message("user", "Say hi."),))]
+    assert list(documents(rows_of(tmp_path / "c.jsonl", turns))) == [
+        Example("Hi.", (Message("user", "Say hi."),))
+    ]
 
 
 def test_chats_give_every_turn_of_the_assistant(tmp_path: Path) -> None:
@@ -82,9 +91,16 @@ def test_chats_give_every_turn_of_the_assistant(tmp_path: Path) -> None:
         {"messages": [{"role": "assistant", "content": "I begin."}]},
     ]
     hi, hello, bye = Message("user", "Hi"), Message("assistant", "Hello!"), Message("user", "Bye")
-    expected = [Example("Hello!", (hi,)), Example("See you.", (hi, hello, bye)), Example("I begin.")]
+    expected = [
+        Example("Hello!", (hi,)),
+        Example("See you.", (hi, hello, bye)),
+        Example("I begin."),
+    ]
     assert list(documents(rows_of(tmp_path / "c.jsonl", rows))) == expected
-    pq.write_table(pa.Table.from_pylist([{"messages": row["messages"]} for row in rows]), tmp_path / "c.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([{"messages": row["messages"]} for row in rows]),
+        tmp_path / "c.parquet",
+    )
     assert list(documents(tmp_path / "c.parquet")) == expected
 
 
@@ -95,7 +111,9 @@ def test_a_text_column_comes_before_chats(tmp_path: Path) -> None:
 
 
 def test_chats_without_an_answer_are_named(tmp_path: Path) -> None:
-    path = rows_of(tmp_path / "c.jsonl", [{"messages": chat("Hi", "Hello!")}, {"messages": chat("Hi")}])
+    path = rows_of(
+        tmp_path / "c.jsonl", [{"messages": chat("Hi", "Hello!")}, {"messages": chat("Hi")}]
+    )
     assert refused(path).startswith("c.jsonl:2: no turn of an assistant in column 'messages'")
     skipped: list[DataError] = []
     assert texts(path, skip_bad=skipped) == ["Hello!"]
@@ -107,15 +125,25 @@ def test_only_what_was_chosen_is_imitated(tmp_path: Path) -> None:
         {"prompt": "Q", "chosen": "good", "rejected": "bad"},
         {"prompt": "Q", "chosen": "fine", "rejected": "poor"},
     ]
-    assert list(documents(rows_of(tmp_path / "p.jsonl", pairs))) == [Example("good", "Q"), Example("fine", "Q")]
+    assert list(documents(rows_of(tmp_path / "p.jsonl", pairs))) == [
+        Example("good", "Q"),
+        Example("fine", "Q"),
+    ]
     ranked = [
-        {"prompt": "Q", "answers": [{"answer": text, "rank": rank} for text, rank in (("c", 2), ("a", 1), ("b", 1))]}
+        {
+            "prompt": "Q",
+            "answers": [
+                {"answer": text, "rank": rank} for text, rank in (("c", 2), ("a", 1), ("b", 1))
+            ],
+        }
     ]
     assert texts(rows_of(tmp_path / "n.jsonl", ranked)) == ["a", "b"]
     best = [{"query": "Q", "sample0": "x", "sample1": "y", "best": 1}]
     assert texts(rows_of(tmp_path / "b.jsonl", best)) == ["y"]
     turns = [{"chosen": chat("Q", "good"), "rejected": chat("Q", "bad")}]
-    assert list(documents(rows_of(tmp_path / "t.jsonl", turns))) == [Example("good", (Message("user", "Q"),))]
+    assert list(documents(rows_of(tmp_path / "t.jsonl", turns))) == [
+        Example("good", (Message("user", "Q"),))
+    ]
     dialogues = [{name: f"\n\nHuman: Q\n\nAssistant: {name}" for name in ("chosen", "rejected")}]
     assert list(documents(rows_of(tmp_path / "h.jsonl", dialogues))) == [
         Example("chosen", "\n\nHuman: Q\n\nAssistant:")
@@ -124,28 +152,42 @@ def test_only_what_was_chosen_is_imitated(tmp_path: Path) -> None:
         {"prompt": "Q", "completion": "yes", "label": True},
         {"prompt": "Q", "completion": "no", "label": False},
     ]
-    assert list(documents(rows_of(tmp_path / "k.jsonl", labelled))) == [Example("yes", "Q"), Example("no", "Q")]
+    assert list(documents(rows_of(tmp_path / "k.jsonl", labelled))) == [
+        Example("yes", "Q"),
+        Example("no", "Q"),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("votes", "best"), [((1, 1, 2), ["x"]), ((2, 0, 2), ["y"]), ((1, 0, 2), ["x", "y"]), ((0, 0, 0), ["x", "y"])]
+    ("votes", "best"),
+    [((1, 1, 2), ["x"]), ((2, 0, 2), ["y"]), ((1, 0, 2), ["x", "y"]), ((0, 0, 0), ["x", "y"])],
 )
-def test_of_votes_the_majority_counts(tmp_path: Path, votes: tuple[int, ...], best: list[str]) -> None:
+def test_of_votes_the_majority_counts(
+    tmp_path: Path, votes: tuple[int, ...], best: list[str]
+) -> None:
     row = {"instruction": "Q", "input": "", "response1": "x", "response2": "y"}
     voted = row | {f"annotator{number}": vote for number, vote in enumerate(votes, 1)}
     assert sorted(texts(rows_of(tmp_path / "v.jsonl", [voted]))) == best
 
 
 def test_our_own_rows_of_several_kinds(tmp_path: Path) -> None:
-    rows = [to_row(Label("one", False)), to_row(Comparison("good", "bad")), to_row(Comparison("a", "b", tie=True))]
+    rows = [
+        to_row(Label("one", False)),
+        to_row(Comparison("good", "bad")),
+        to_row(Comparison("a", "b", tie=True)),
+    ]
     assert texts(rows_of(tmp_path / "own.jsonl", rows)) == ["one", "good", "a", "b"]
 
 
-def test_a_hub_name_and_folders_of_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_name_and_folders_of_datasets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     train, test = ([{"messages": chat("Hi", answer)}] for answer in ("Hello!", "What?"))
-    both = datasets.DatasetDict(train=datasets.Dataset.from_list(train), test=datasets.Dataset.from_list(test))
+    both = datasets.DatasetDict(
+        train=datasets.Dataset.from_list(train), test=datasets.Dataset.from_list(test)
+    )
     both.save_to_disk(tmp_path / "saved")
     assert texts(tmp_path / "saved") == ["Hello!"]
     assert texts(tmp_path / "saved", split="test+train") == ["What?", "Hello!"]
@@ -159,7 +201,9 @@ def test_a_hub_name_and_folders_of_datasets(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_bad_rows_are_named_or_skipped(tmp_path: Path) -> None:
-    path = rows_of(tmp_path / "r.jsonl", [{"text": "One."}, {"text": " "}, {"text": 3}, {"text": "Two."}])
+    path = rows_of(
+        tmp_path / "r.jsonl", [{"text": "One."}, {"text": " "}, {"text": 3}, {"text": "Two."}]
+    )
     assert refused(path).startswith("r.jsonl:2: the text in column 'text' is empty.")
     skipped: list[DataError] = []
     assert texts(path, skip_bad=skipped) == ["One.", "Two."]
@@ -197,7 +241,9 @@ def test_nothing_in_it(tmp_path: Path, text: str) -> None:
 
 def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "no text in it. The texts and tables of a folder end in .txt" in refused(tmp_path / "empty")
+    assert "no text in it. The texts and tables of a folder end in .txt" in refused(
+        tmp_path / "empty"
+    )
     assert "no such file" in refused(tmp_path / "absent.txt")
     assert "no such file" in refused(tmp_path / "absent.jsonl")
     path = files_of(tmp_path, {"a.txt": "One.", "a.log": "One."}) / "a.txt"
@@ -213,5 +259,7 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_real_archive(shared_data: Path) -> None:
-    lengths = Counter(bool(example.text.strip()) for example in documents(shared_data / "aclImdb.tar.gz"))
+    lengths = Counter(
+        bool(example.text.strip()) for example in documents(shared_data / "aclImdb.tar.gz")
+    )
     assert lengths == {True: 75_000}

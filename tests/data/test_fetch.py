@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, Self
 
 import pytest
 
-from tastemaker.data import fetch as fetching
-from tastemaker.data.fetch import SOURCES, Source, fetch
+from tastemaker.data import SOURCES, Source, fetch
+from tastemaker.data import downloading as fetching
 from tastemaker.errors import DataError, StorageError, UsageError
 
 ARCHIVE = bytes(range(256)) * 4096  # one MiB in which every position is known
@@ -81,7 +81,11 @@ class Handler(BaseHTTPRequestHandler):
     def _start(self) -> int | None:
         """The first byte that was asked for, None for the whole file; If-Range as RFC 9110 §13.1.5 wants it."""
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
-        if not self.server.ranges or asked is None or condition not in (None, self.server.etag, self.server.date):
+        if (
+            not self.server.ranges
+            or asked is None
+            or condition not in (None, self.server.etag, self.server.date)
+        ):
             return None
         return int(asked.removeprefix("bytes=").rstrip("-"))
 
@@ -91,7 +95,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server whose content is what `fetch("imdb")` expects; no proxy and no pauses between tries."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(fetching, "PAUSES", (0.0, 0.0, 0.0))
-    known = Source("http://nowhere.invalid/" + NAME, "md5:" + hashlib.md5(ARCHIVE).hexdigest(), len(ARCHIVE))
+    known = Source(
+        "http://nowhere.invalid/" + NAME, "md5:" + hashlib.md5(ARCHIVE).hexdigest(), len(ARCHIVE)
+    )
     monkeypatch.setitem(SOURCES, "imdb", known)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -113,7 +119,9 @@ def test_the_known_source_is_the_authors_archive() -> None:
     )
 
 
-def test_fetches_the_whole_file_and_leaves_nothing_beside_it(server: Server, tmp_path: Path) -> None:
+def test_fetches_the_whole_file_and_leaves_nothing_beside_it(
+    server: Server, tmp_path: Path
+) -> None:
     path = fetch("imdb", tmp_path / "new" / "folder", url=server.url)
     assert path == tmp_path / "new" / "folder" / NAME
     assert path.read_bytes() == ARCHIVE
@@ -129,7 +137,9 @@ def test_a_file_that_is_there_is_not_fetched_again(server: Server, tmp_path: Pat
 
 def test_another_file_of_that_name_is_never_overwritten(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"mine")
-    with pytest.raises(StorageError, match=r"already there, but it has md5:\w+, not md5:\w+\. Move or remove it"):
+    with pytest.raises(
+        StorageError, match=r"already there, but it has md5:\w+, not md5:\w+\. Move or remove it"
+    ):
         fetch("imdb", tmp_path, url=server.url)
     assert (tmp_path / NAME).read_bytes() == b"mine"
     assert server.asked == []
@@ -144,7 +154,9 @@ def test_a_cut_connection_goes_on_where_it_stopped(server: Server, tmp_path: Pat
 
 def test_a_killed_download_is_resumed_by_the_next_run(server: Server, tmp_path: Path) -> None:
     server.cuts = [300_000, 0, 0, 0]
-    with pytest.raises(DataError, match=r"gave up after 4 tries.*300,000 bytes.*\.part.*run it again"):
+    with pytest.raises(
+        DataError, match=r"gave up after 4 tries.*300,000 bytes.*\.part.*run it again"
+    ):
         fetch("imdb", tmp_path, url=server.url)
     assert names(tmp_path) == [f"{NAME}.part", f"{NAME}.part.version"]
     assert fetch("imdb", tmp_path, url=server.url).read_bytes() == ARCHIVE
@@ -186,7 +198,9 @@ def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) ->
 
 def test_a_server_without_ranges_that_always_breaks_ends(server: Server, tmp_path: Path) -> None:
     server.ranges, server.cuts = False, [1000] * 20
-    with pytest.raises(DataError, match=r"broke after 1,000 of 1,048,576 bytes; gave up after 4 tries"):
+    with pytest.raises(
+        DataError, match=r"broke after 1,000 of 1,048,576 bytes; gave up after 4 tries"
+    ):
         fetch("imdb", tmp_path, url=server.url)
     assert len(server.asked) == 4
 
@@ -194,14 +208,17 @@ def test_a_server_without_ranges_that_always_breaks_ends(server: Server, tmp_pat
 def test_a_wrong_checksum_removes_what_arrived(server: Server, tmp_path: Path) -> None:
     server.content = ARCHIVE[:-1] + b"!"
     with pytest.raises(
-        DataError, match=r"1,048,576 bytes that arrived have md5:\w{32}, not md5:\w{32}; they were removed"
+        DataError,
+        match=r"1,048,576 bytes that arrived have md5:\w{32}, not md5:\w{32}; they were removed",
     ):
         fetch("imdb", tmp_path, url=server.url)
     assert names(tmp_path) == []
 
 
 def test_a_mixture_of_two_versions_is_found_out(server: Server, tmp_path: Path) -> None:
-    (tmp_path / f"{NAME}.part").write_bytes(b"x" * 1000)  # no version is known, so the server sends the rest
+    (tmp_path / f"{NAME}.part").write_bytes(
+        b"x" * 1000
+    )  # no version is known, so the server sends the rest
     with pytest.raises(DataError, match="they were removed"):
         fetch("imdb", tmp_path, url=server.url)
     assert fetch("imdb", tmp_path, url=server.url).read_bytes() == ARCHIVE
@@ -209,12 +226,16 @@ def test_a_mixture_of_two_versions_is_found_out(server: Server, tmp_path: Path) 
 
 def test_another_size_is_said_before_anything_is_fetched(server: Server, tmp_path: Path) -> None:
     server.content = ARCHIVE + b"more"
-    with pytest.raises(DataError, match=r"offers 1,048,580 bytes, not the 1,048,576 of the original"):
+    with pytest.raises(
+        DataError, match=r"offers 1,048,580 bytes, not the 1,048,576 of the original"
+    ):
         fetch("imdb", tmp_path, url=server.url)
     assert names(tmp_path) == []
 
 
-def test_a_body_shorter_than_announced_is_not_taken_for_whole(server: Server, tmp_path: Path) -> None:
+def test_a_body_shorter_than_announced_is_not_taken_for_whole(
+    server: Server, tmp_path: Path
+) -> None:
     server.content, server.lie, server.ranges = ARCHIVE[:-10], len(ARCHIVE), False
     with pytest.raises(DataError, match=r"broke after 1,048,566 of 1,048,576 bytes"):
         fetch("imdb", tmp_path, url=server.url)
@@ -241,7 +262,10 @@ def test_a_whole_part_needs_no_server(server: Server, tmp_path: Path) -> None:
 
 def test_a_missing_file_is_said_at_once(server: Server, tmp_path: Path) -> None:
     server.statuses = [404]
-    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:\d+/aclImdb_v1\.tar\.gz: the server says 404 Not Found"):
+    with pytest.raises(
+        DataError,
+        match=r"http://127\.0\.0\.1:\d+/aclImdb_v1\.tar\.gz: the server says 404 Not Found",
+    ):
         fetch("imdb", tmp_path, url=server.url)
     assert len(server.asked) == 1
     assert names(tmp_path) == []
@@ -270,12 +294,16 @@ def test_pauses_grow(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert slept == [1.0, 2.0, 4.0]
 
 
-def test_a_given_sha256_takes_the_place_of_the_known_checksum(server: Server, tmp_path: Path) -> None:
+def test_a_given_sha256_takes_the_place_of_the_known_checksum(
+    server: Server, tmp_path: Path
+) -> None:
     server.content = b"a smaller edition"
     right = hashlib.sha256(server.content).hexdigest()
     with pytest.raises(DataError, match=f"have sha256:{right}, not sha256:0{{64}}"):
         fetch("imdb", tmp_path, url=server.url, sha256="0" * 64)
-    assert fetch("imdb", tmp_path, url=server.url, sha256=right.upper()).read_bytes() == server.content
+    assert (
+        fetch("imdb", tmp_path, url=server.url, sha256=right.upper()).read_bytes() == server.content
+    )
 
 
 class FullAfterOneBlock:
@@ -297,7 +325,9 @@ class FullAfterOneBlock:
         self.file.write(block)
 
 
-def test_a_full_disk_keeps_what_has_arrived(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_what_has_arrived(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_open = Path.open
 
     def open_on_a_small_disk(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
@@ -306,7 +336,10 @@ def test_a_full_disk_keeps_what_has_arrived(server: Server, tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", open_on_a_small_disk)
-        with pytest.raises(StorageError, match=r"cannot write \(No space left on device\)\. What has arrived is kept"):
+        with pytest.raises(
+            StorageError,
+            match=r"cannot write \(No space left on device\)\. What has arrived is kept",
+        ):
             fetch("imdb", tmp_path, url=server.url)
     kept = (tmp_path / f"{NAME}.part").stat().st_size
     assert 0 < kept < len(ARCHIVE)
@@ -327,7 +360,8 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://host/x", "aclImdb.tar.gz", "http://", "http://[x", "http://h/é"]
+    "url",
+    ["file:///etc/passwd", "ftp://host/x", "aclImdb.tar.gz", "http://", "http://[x", "http://h/é"],
 )
 def test_only_web_addresses(url: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must be an address that starts with http:// or https://"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.fingerprints import fingerprint, fingerprints, lot
+from tastemaker.data import fingerprint, fingerprints, lot
 
 
 def test_is_the_blake2b_of_the_stripped_text() -> None:
@@ -16,7 +16,17 @@ def test_is_the_blake2b_of_the_stripped_text() -> None:
 
 
 def test_differs_for_inner_white_space_and_case() -> None:
-    assert len({fingerprint("a film"), fingerprint("a  film"), fingerprint("A film"), fingerprint("afilm")}) == 4
+    assert (
+        len(
+            {
+                fingerprint("a film"),
+                fingerprint("a  film"),
+                fingerprint("A film"),
+                fingerprint("afilm"),
+            }
+        )
+        == 4
+    )
 
 
 @given(st.text(st.characters()))
@@ -38,13 +48,20 @@ def test_an_array_holds_the_same_names() -> None:
 
 
 def test_a_lot_is_the_same_in_another_process() -> None:
-    code = "from tastemaker.data.fingerprints import lot; print(lot(3, 'split', 'a film'))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = "from tastemaker.data.judgements import lot; print(lot(3, 'split', 'a film'))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert int(told) == lot(3, "split", "a film")
 
 
 def test_a_lot_depends_on_seed_purpose_and_key() -> None:
-    assert len({lot(0, "split", "a"), lot(1, "split", "a"), lot(0, "limit", "a"), lot(0, "split", "b")}) == 4
+    assert (
+        len(
+            {lot(0, "split", "a"), lot(1, "split", "a"), lot(0, "limit", "a"), lot(0, "split", "b")}
+        )
+        == 4
+    )
 
 
 def test_lots_are_uniform() -> None:

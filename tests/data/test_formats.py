@@ -8,12 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Message, Ranking
-from tastemaker.data.read import read
-from tastemaker.data.readers.formats.pairs import ASSISTANT, split_dialogues
-from tastemaker.data.readers.formats.rewardbench import Item, items
-from tastemaker.data.readers.recognition import FORMATS
-from tastemaker.data.readers.tables import table
+from tastemaker.data import (
+    ASSISTANT,
+    FORMATS,
+    Comparison,
+    Grade,
+    Item,
+    Judgement,
+    Label,
+    Message,
+    Ranking,
+    items,
+    read,
+    split_dialogues,
+    table,
+)
 from tastemaker.errors import DataError
 
 Row = dict[str, Any]
@@ -21,16 +30,38 @@ Row = dict[str, Any]
 
 def turns(*contents: str) -> list[dict[str, str]]:
     """Messages, the user's first."""
-    return [{"role": ("user", "assistant")[at % 2], "content": content} for at, content in enumerate(contents)]
+    return [
+        {"role": ("user", "assistant")[at % 2], "content": content}
+        for at, content in enumerate(contents)
+    ]
 
 
 def chat(*contents: str) -> tuple[Message, ...]:
     return tuple(Message(turn["role"], turn["content"]) for turn in turns(*contents))
 
 
-ARENA = {"prompt": "Q", "response_a": "a", "response_b": "b", "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}
-HELPSTEER3 = {"context": turns("Q"), "response1": "a", "response2": "b", "overall_preference": -2, "language": "en"}
-WEBGPT = {"question": {"full_text": "Q", "id": "7"}, "answer_0": "a", "answer_1": "b", "score_0": 0.5, "score_1": -0.5}
+ARENA = {
+    "prompt": "Q",
+    "response_a": "a",
+    "response_b": "b",
+    "winner_model_a": 0,
+    "winner_model_b": 1,
+    "winner_tie": 0,
+}
+HELPSTEER3 = {
+    "context": turns("Q"),
+    "response1": "a",
+    "response2": "b",
+    "overall_preference": -2,
+    "language": "en",
+}
+WEBGPT = {
+    "question": {"full_text": "Q", "id": "7"},
+    "answer_0": "a",
+    "answer_1": "b",
+    "score_0": 0.5,
+    "score_1": -0.5,
+}
 SHP = {
     "history": "Q",
     "human_ref_A": "a",
@@ -40,14 +71,25 @@ SHP = {
     "score_A": 7,
     "score_B": 2,
 }
-PANDALM = {"instruction": "Q", "input": "", "response1": "a", "response2": "b", "annotator1": 2, "annotator2": 0}
+PANDALM = {
+    "instruction": "Q",
+    "input": "",
+    "response1": "a",
+    "response2": "b",
+    "annotator1": 2,
+    "annotator2": 0,
+}
 NEMO = {
     "context": turns("Q"),
     "completions": [{"rank": 1, "completion": "b"}, {"rank": 0, "completion": turns("", "a")[1:]}],
 }
 NECTAR = {
     "prompt": "\n\nHuman: Q\n\nAssistant: ",
-    "answers": [{"answer": "c", "model": "m", "rank": 5.0}, {"answer": "a", "rank": 1.0}, {"answer": "b", "rank": 5.0}],
+    "answers": [
+        {"answer": "c", "model": "m", "rank": 5.0},
+        {"answer": "a", "rank": 1.0},
+        {"answer": "b", "rank": 5.0},
+    ],
     "turns": 1,
     "good_natured": True,
 }
@@ -75,15 +117,34 @@ HH = {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": "\n\nHuman: Q\n\nAss
 TRL = {"prompt": "Q", "chosen": "a", "rejected": "b"}
 TRL_CHAT = {"chosen": turns("Q", "a"), "rejected": turns("Q", "b")}
 KTO = {"prompt": "Q", "completion": "a", "label": True}
-HELPSTEER = {"prompt": "Q", "response": "a", "helpfulness": 3, "correctness": 4, "coherence": 4, "verbosity": 1}
+HELPSTEER = {
+    "prompt": "Q",
+    "response": "a",
+    "helpfulness": 3,
+    "correctness": 4,
+    "coherence": 4,
+    "verbosity": 1,
+}
 A_OVER_B = Comparison("a", "b", prompt="Q")
 CHAT = chat("Q")
 
 GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     "trl": ("preference", TRL, [A_OVER_B]),
-    "trl without a prompt": ("preference", {"chosen": "a", "rejected": "b"}, [Comparison("a", "b")]),
-    "trl with a margin": ("preference", {**TRL, "margin": 1.5}, [Comparison("a", "b", 1.5, prompt="Q")]),
-    "trl, an empty answer": ("preference", {**TRL, "rejected": ""}, [Comparison("a", "", prompt="Q")]),
+    "trl without a prompt": (
+        "preference",
+        {"chosen": "a", "rejected": "b"},
+        [Comparison("a", "b")],
+    ),
+    "trl with a margin": (
+        "preference",
+        {**TRL, "margin": 1.5},
+        [Comparison("a", "b", 1.5, prompt="Q")],
+    ),
+    "trl, an empty answer": (
+        "preference",
+        {**TRL, "rejected": ""},
+        [Comparison("a", "", prompt="Q")],
+    ),
     "trl chat": ("preference", TRL_CHAT, [Comparison("a", "b", prompt=CHAT)]),
     "trl chat, longer": (
         "preference",
@@ -131,13 +192,25 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     "webgpt": ("webgpt", WEBGPT, [Comparison("a", "b", 1, prompt="Q")]),
     "webgpt, flat": (
         "webgpt",
-        {**{k: v for k, v in WEBGPT.items() if k != "question"}, "question.full_text": "Q", "score_0": -1},
+        {
+            **{k: v for k, v in WEBGPT.items() if k != "question"},
+            "question.full_text": "Q",
+            "score_0": -1,
+        },
         [Comparison("b", "a", 0.5, prompt="Q")],
     ),
-    "webgpt, tie": ("webgpt", {**WEBGPT, "score_0": -0.5}, [Comparison("a", "b", tie=True, prompt="Q")]),
+    "webgpt, tie": (
+        "webgpt",
+        {**WEBGPT, "score_0": -0.5},
+        [Comparison("a", "b", tie=True, prompt="Q")],
+    ),
     "shp": ("shp", SHP, [A_OVER_B]),
     "shp, second": ("shp", {**SHP, "labels": 0}, [Comparison("b", "a", prompt="Q")]),
-    "arena": ("arena", {**ARENA, "judge": "arena_user_7"}, [Comparison("b", "a", prompt="Q", judge="arena_user_7")]),
+    "arena": (
+        "arena",
+        {**ARENA, "judge": "arena_user_7"},
+        [Comparison("b", "a", prompt="Q", judge="arena_user_7")],
+    ),
     "arena, tie": (
         "arena",
         {**ARENA, "winner_model_b": 0, "winner_tie": 1},
@@ -164,7 +237,10 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     "nemo": ("nemo", NEMO, [Ranking(("a", "b"), prompt=CHAT)]),  # type: ignore[arg-type]
     "nemo, plain": (
         "nemo",
-        {"context": "Q", "completions": [{"rank": 0, "completion": "a"}, {"rank": 0, "completion": "b"}]},
+        {
+            "context": "Q",
+            "completions": [{"rank": 0, "completion": "a"}, {"rank": 0, "completion": "b"}],
+        },
         [Ranking((("a", "b"),), prompt="Q")],
     ),
     "nemo, as columns": (
@@ -174,7 +250,11 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     ),
     "nectar": ("nectar", NECTAR, [Ranking((("a",), ("c", "b")), prompt=NECTAR["prompt"])]),  # type: ignore[arg-type]
     "alpaca": ("alpaca", ALPACA, [Ranking((("a",), ("b",), ("c",)), prompt="Q")]),
-    "alpaca, input": ("alpaca", {**ALPACA, "input": "I"}, [Ranking((("a",), ("b",), ("c",)), prompt="Q\n\nI")]),
+    "alpaca, input": (
+        "alpaca",
+        {**ALPACA, "input": "I"},
+        [Ranking((("a",), ("b",), ("c",)), prompt="Q\n\nI")],
+    ),
     "alpaca chat": (
         "alpaca",
         {**ALPACA, "history": [["P", "p"]]},
@@ -194,7 +274,11 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
         {**KTO, "prompt": turns("Q"), "completion": turns("", "a")[1:]},
         [Label("a", True, prompt=CHAT)],
     ),
-    "own": ("judgements", {"kind": "comparison", "prompt": "Q", "chosen": "a", "rejected": "b"}, [A_OVER_B]),
+    "own": (
+        "judgements",
+        {"kind": "comparison", "prompt": "Q", "chosen": "a", "rejected": "b"},
+        [A_OVER_B],
+    ),
 }
 
 
@@ -230,25 +314,41 @@ def test_who_when_and_how_much_in_every_format(tmp_path: Path) -> None:
 BAD: dict[str, tuple[Row, Row, str]] = {
     "itself": (TRL, {"rejected": "a"}, "compares a text with itself ('a')"),
     "itself, hh": (HH, {"rejected": HH["chosen"]}, "compares a text with itself ('a')"),
-    "itself, chat": (TRL_CHAT, {"rejected": TRL_CHAT["chosen"]}, "compares a text with itself ('a')"),
+    "itself, chat": (
+        TRL_CHAT,
+        {"rejected": TRL_CHAT["chosen"]},
+        "compares a text with itself ('a')",
+    ),
     "itself, arena": (
         ARENA,
         {"prompt": ["Q"], "response_a": ["a"], "response_b": ["a"]},
         "compares a text with itself ('a')",
     ),
     "margin": (TRL, {"margin": -1}, "the margin is -1"),
-    "margin that is none": (TRL, {"margin": "far"}, "column 'margin' holds 'far', which is not a number"),
+    "margin that is none": (
+        TRL,
+        {"margin": "far"},
+        "column 'margin' holds 'far', which is not a number",
+    ),
     "bool": (TRL, {"chosen": True}, "column 'chosen' holds True (bool) where a text belongs"),
     "judge": (TRL, {"judge": "  "}, "the judge's name is empty"),
     "no name": (TRL, {"judge": ""}, "the judge's name is empty"),
     "weight": (TRL, {"weight": -1}, "the weight is -1"),
-    "role": (TRL_CHAT, {"chosen": [{"role": 1, "content": "a"}]}, "column 'chosen, message 1, role' holds 1 (int)"),
+    "role": (
+        TRL_CHAT,
+        {"chosen": [{"role": 1, "content": "a"}]},
+        "column 'chosen, message 1, role' holds 1 (int)",
+    ),
     "content": (
         TRL_CHAT,
         {"chosen": [{"role": "user", "content": None}]},
         "no text in column 'chosen, message 1, content'",
     ),
-    "no messages": (TRL_CHAT, {"chosen": []}, "column 'chosen' holds [] where a list of messages belongs"),
+    "no messages": (
+        TRL_CHAT,
+        {"chosen": []},
+        "column 'chosen' holds [] where a list of messages belongs",
+    ),
     "chats of nothing in common": (
         TRL_CHAT,
         {"chosen": turns("R", "a")},
@@ -259,10 +359,22 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"prompt": "Z"},
         "the text in column 'prompt' is in none of the turns",
     ),
-    "no prefix": (HH, {"rejected": "\n\nHuman: R\n\nAssistant: b"}, "the two dialogues share no turn up to"),
-    "helpsteer": (HELPSTEER, {"helpfulness": 5}, "column 'helpfulness' holds 5, outside the scale of 0 to 4"),
+    "no prefix": (
+        HH,
+        {"rejected": "\n\nHuman: R\n\nAssistant: b"},
+        "the two dialogues share no turn up to",
+    ),
+    "helpsteer": (
+        HELPSTEER,
+        {"helpfulness": 5},
+        "column 'helpfulness' holds 5, outside the scale of 0 to 4",
+    ),
     "helpsteer3": (HELPSTEER3, {"overall_preference": 4}, "holds 4, outside the scale of -3 to 3"),
-    "helpsteer3, nothing": (HELPSTEER3, {"overall_preference": None}, "no value in column 'overall_preference'"),
+    "helpsteer3, nothing": (
+        HELPSTEER3,
+        {"overall_preference": None},
+        "no value in column 'overall_preference'",
+    ),
     "webgpt": (WEBGPT, {"score_0": "inf"}, "not a finite number"),
     "shp": (SHP, {"labels": 2}, "column 'labels' holds 2; 1 says that A is better"),
     "arena, two winners": (ARENA, {"winner_tie": 1}, "one of the three winners must be 1"),
@@ -271,12 +383,36 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"prompt": '["Q"]', "response_a": '["a", "c"]', "response_b": '["b"]'},
         "1 turns in column",
     ),
-    "pandalm": (PANDALM, {"response1": False}, "column 'response1' holds False (bool) where a text belongs"),
-    "pandalm, vote": (PANDALM, {"annotator2": 3}, "column 'annotator2' holds 3; 1 and 2 say which is better"),
-    "nemo, null": (NEMO, {"completions": [{"rank": None, "completion": "a"}]}, "the rank None is unknown"),
-    "nemo, half": (NEMO, {"completions": [{"rank": 0.5, "completion": "a"}]}, "the rank 0.5 is unknown"),
-    "nemo, one": (NEMO, {"completions": [{"rank": 0, "completion": "a"}]}, "a ranking of 1 answers"),
-    "nemo, none": (NEMO, {"completions": ["a"]}, "item 1 of column 'completions' is 'a' where an object belongs"),
+    "pandalm": (
+        PANDALM,
+        {"response1": False},
+        "column 'response1' holds False (bool) where a text belongs",
+    ),
+    "pandalm, vote": (
+        PANDALM,
+        {"annotator2": 3},
+        "column 'annotator2' holds 3; 1 and 2 say which is better",
+    ),
+    "nemo, null": (
+        NEMO,
+        {"completions": [{"rank": None, "completion": "a"}]},
+        "the rank None is unknown",
+    ),
+    "nemo, half": (
+        NEMO,
+        {"completions": [{"rank": 0.5, "completion": "a"}]},
+        "the rank 0.5 is unknown",
+    ),
+    "nemo, one": (
+        NEMO,
+        {"completions": [{"rank": 0, "completion": "a"}]},
+        "a ranking of 1 answers",
+    ),
+    "nemo, none": (
+        NEMO,
+        {"completions": ["a"]},
+        "item 1 of column 'completions' is 'a' where an object belongs",
+    ),
     "nectar": (NECTAR, {"answers": [{"answer": "a", "rank": 0}]}, "the rank 0 is unknown"),
     "nectar, twice": (
         NECTAR,
@@ -285,10 +421,22 @@ BAD: dict[str, tuple[Row, Row, str]] = {
     ),
     "alpaca, one": (ALPACA, {"output": ["a"]}, "a ranking of 1 answers"),
     "alpaca, twice": (ALPACA, {"output": ["a", "b", "a"]}, "holds an answer twice ('a')"),
-    "alpaca, history": ({**ALPACA, "history": []}, {"history": ["P"]}, "where [question, answer] belongs"),
+    "alpaca, history": (
+        {**ALPACA, "history": []},
+        {"history": ["P"]},
+        "where [question, answer] belongs",
+    ),
     "best": (BEST, {"best": 3}, "column 'best' holds 3; the samples are 0, 1, 2"),
-    "best, no number": (BEST, {"best": "first"}, "column 'best' holds 'first'; the samples are 0, 1, 2"),
-    "mqm": (MQM, {"candidates": [{"text": "a", "mqm_penalty": None}]}, "no value in column 'mqm_penalty'"),
+    "best, no number": (
+        BEST,
+        {"best": "first"},
+        "column 'best' holds 'first'; the samples are 0, 1, 2",
+    ),
+    "mqm": (
+        MQM,
+        {"candidates": [{"text": "a", "mqm_penalty": None}]},
+        "no value in column 'mqm_penalty'",
+    ),
     "mqm, one": (
         MQM,
         {"candidates": [MQM["candidates"][0], MQM["candidates"][2]]},
@@ -321,7 +469,9 @@ DIALOGUES = st.lists(LINES | TAGS, max_size=6).map("".join)
 
 
 @given(DIALOGUES, DIALOGUES, DIALOGUES)
-def test_a_prompt_and_its_completions_make_the_dialogues_again(start: str, one: str, other: str) -> None:
+def test_a_prompt_and_its_completions_make_the_dialogues_again(
+    start: str, one: str, other: str
+) -> None:
     start = f"\n\nHuman: {start}{ASSISTANT}"
     dialogues = start + one, start + other
     prompt, *completions = split_dialogues(*dialogues)
@@ -330,14 +480,25 @@ def test_a_prompt_and_its_completions_make_the_dialogues_again(start: str, one: 
     for dialogue, completion in zip(dialogues, completions, strict=True):
         assert dialogue in (prompt + completion, f"{prompt} {completion}")
     # as long as it can be: no Assistant turn begins in both completions at one place, after equal text
-    shared = next((at for at, (a, b) in enumerate(zip(*dialogues, strict=False)) if a != b), min(map(len, dialogues)))
+    shared = next(
+        (at for at, (a, b) in enumerate(zip(*dialogues, strict=False)) if a != b),
+        min(map(len, dialogues)),
+    )
     assert ASSISTANT not in dialogues[0][len(prompt) - len(ASSISTANT) + 1 : shared]
 
 
 def test_items_of_rewardbench(tmp_path: Path) -> None:
-    found = items(table(write(tmp_path / "r.jsonl", REWARDBENCH, {"prompt": "Q", "chosen": ["a"], "rejected": [3]})))
+    found = items(
+        table(
+            write(
+                tmp_path / "r.jsonl", REWARDBENCH, {"prompt": "Q", "chosen": ["a"], "rejected": [3]}
+            )
+        )
+    )
     assert next(found) == Item("Q", ("a", "b"), ("c", "d"), "Ties", "7")
-    with pytest.raises(DataError, match=r"r\.jsonl:2: column 'rejected' holds 3 \(int\) where a text belongs"):
+    with pytest.raises(
+        DataError, match=r"r\.jsonl:2: column 'rejected' holds 3 \(int\) where a text belongs"
+    ):
         next(found)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tastemaker.data.judgements import Comparison, Judgement, Ranking
-from tastemaker.data.read import read
+from tastemaker.data import Comparison, Judgement, Ranking, read
 from tastemaker.errors import DataError
 
 
@@ -26,7 +25,10 @@ def both(path: Path) -> tuple[list[Judgement], list[str]]:
 def test_hh_helpful(shared_data: Path) -> None:
     found, bad = both(shared_data / "hh-rlhf/helpful-base.jsonl.gz")
     assert len(found) == 2354 - 2
-    assert bad == ["helpful-base.jsonl.gz:722", "helpful-base.jsonl.gz:2169"]  # "You’re welcome!" on both sides
+    assert bad == [
+        "helpful-base.jsonl.gz:722",
+        "helpful-base.jsonl.gz:2169",
+    ]  # "You’re welcome!" on both sides
     first = found[0]
     assert isinstance(first, Comparison)
     assert first.prompt == (
@@ -44,14 +46,19 @@ def test_hh_harmless(shared_data: Path) -> None:
         for judgement, line in zip(found, lines, strict=True):
             row = json.loads(line)
             assert isinstance(judgement, Comparison)
-            for text, whole in ((judgement.chosen, row["chosen"]), (judgement.rejected, row["rejected"])):
+            for text, whole in (
+                (judgement.chosen, row["chosen"]),
+                (judgement.rejected, row["rejected"]),
+            ):
                 assert whole in (f"{judgement.prompt}{text}", f"{judgement.prompt} {text}")
 
 
 def test_pandalm(shared_data: Path) -> None:
     found, bad = both(shared_data / "pandalm/testset-v1.json")
     assert bad == [f"testset-v1.json:{number}" for number in (158, 159, 160, 162, 163, 165)]
-    assert Counter(judgement.judge for judgement in found) == {f"annotator{number}": 993 for number in (1, 2, 3)}
+    assert Counter(judgement.judge for judgement in found) == {
+        f"annotator{number}": 993 for number in (1, 2, 3)
+    }
     assert sum(isinstance(judgement, Comparison) and judgement.tie for judgement in found) == 322
     first = found[0]
     assert isinstance(first, Comparison)
@@ -60,7 +67,9 @@ def test_pandalm(shared_data: Path) -> None:
     assert isinstance(first.prompt, str)
     instruction, given = first.prompt.split("\n\n")
     assert instruction.endswith("eliminate unnecessary words.")
-    assert given.startswith("If you have any questions about my rate or if you find it necessary to increase")
+    assert given.startswith(
+        "If you have any questions about my rate or if you find it necessary to increase"
+    )
 
 
 def test_mqm_ted(shared_data: Path) -> None:

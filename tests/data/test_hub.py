@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.readers import hub
+from tastemaker.data import hub
 from tastemaker.errors import DataError, MissingExtra
 
 datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
@@ -83,20 +83,34 @@ def test_the_folder_data_of_a_repository(tmp_path: Path) -> None:
 
 
 def test_two_class_names_say_more_than_numbers(tmp_path: Path) -> None:
-    names = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])})
-    found = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, -1]}, features=names)
+    names = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])}
+    )
+    found = datasets.Dataset.from_dict(
+        {"text": ["a", "b", "c"], "label": [0, 1, -1]}, features=names
+    )
     found.save_to_disk(tmp_path / "d")
-    assert [row["label"] for _, row in rows(tmp_path / "d")] == ["pos", "neg", None]  # −1: not labelled
+    assert [row["label"] for _, row in rows(tmp_path / "d")] == [
+        "pos",
+        "neg",
+        None,
+    ]  # −1: not labelled
 
 
 def test_five_class_names_stay_numbers(tmp_path: Path) -> None:
     names = [f"{stars} stars" for stars in range(1, 6)]
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
-    datasets.Dataset.from_dict({"text": ["a"], "label": [4]}, features=features).save_to_disk(tmp_path / "d")
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    )
+    datasets.Dataset.from_dict({"text": ["a"], "label": [4]}, features=features).save_to_disk(
+        tmp_path / "d"
+    )
     assert rows(tmp_path / "d") == [(1, {"text": "a", "label": 4})]
 
 
-def test_a_name_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_name_that_is_nowhere_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="nobody/nothing: no such file or folder here") as caught:
@@ -104,7 +118,9 @@ def test_a_name_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_table_of_a_repository_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_table_of_a_repository_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "train.jsonl").write_text('{"text": "a"}\n{bad\n')
     with pytest.raises(DataError, match="JSON parse error") as caught:
         hub.table(str(tmp_path), None)

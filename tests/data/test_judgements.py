@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.judgements import (
+from tastemaker.data import (
     Comparison,
     Example,
     Grade,
@@ -42,7 +42,9 @@ ONE_OF_EACH = [
         ({"weight": math.inf}, "the weight is inf"),
     ],
 )
-def test_what_no_judgement_can_be(judgement: Judgement, setting: dict[str, Any], message: str) -> None:
+def test_what_no_judgement_can_be(
+    judgement: Judgement, setting: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DataError, match=rf"^t\.csv:4: {message}") as error:
         replace(judgement, where="t.csv:4", **setting)
     assert "\n" not in str(error.value)
@@ -54,10 +56,16 @@ def test_what_no_judgement_can_be(judgement: Judgement, setting: dict[str, Any],
     ("of", "message"),
     [
         (("same", "same"), r"compares a text with itself \('same'\)\. Remove the row\."),
-        (("a", "b", -0.5), r"the margin is -0\.5; it says by how much the chosen text is better: 0 or more\."),
+        (
+            ("a", "b", -0.5),
+            r"the margin is -0\.5; it says by how much the chosen text is better: 0 or more\.",
+        ),
         (("a", "b", math.nan), "the margin is nan"),
         (("a", "b", math.inf), "the margin is inf"),
-        (("a", "b", 2.0, True), r"a tie with a margin of 2\. Of two equal texts, neither is better\."),
+        (
+            ("a", "b", 2.0, True),
+            r"a tie with a margin of 2\. Of two equal texts, neither is better\.",
+        ),
     ],
 )
 def test_what_no_comparison_can_be(of: tuple[Any, ...], message: str) -> None:
@@ -71,9 +79,17 @@ def test_what_no_comparison_can_be(of: tuple[Any, ...], message: str) -> None:
         ([], [], r"a ranking of 0 answers\. It needs at least two\."),
         (["a"], [], r"a ranking of 1 answers\. It needs at least two\."),
         ([], ["a"], r"a ranking of 1 answers"),
-        ([], ["a", "b"], r"a ranking with an empty tier\. Number the ranks without gaps, best first\."),
+        (
+            [],
+            ["a", "b"],
+            r"a ranking with an empty tier\. Number the ranks without gaps, best first\.",
+        ),
         (["a", [], "b"], [], "a ranking with an empty tier"),
-        (["a", "b", "a"], [], r"a ranking that holds an answer twice \('a'\)\. Remove one of them\."),
+        (
+            ["a", "b", "a"],
+            [],
+            r"a ranking that holds an answer twice \('a'\)\. Remove one of them\.",
+        ),
         ([["a", "a"], "b"], [], r"holds an answer twice \('a'\)"),
         (["a", "b"], ["c", "b"], r"holds an answer twice \('b'\)"),
     ],
@@ -93,7 +109,9 @@ def test_convenient_forms_of_a_ranking() -> None:
     assert Ranking(["best", ["good", "fine"], "bad"], rest=["awful", "worse"]) == exact
     assert Ranking(("best", ("good", "fine"), ["bad"]), ("awful", "worse")) == exact
     assert hash(exact) == hash(replace(exact, where="t.csv:1"))
-    assert Ranking(["best"], rest="awful") == Ranking((("best",),), ("awful",))  # a text, not its letters
+    assert Ranking(["best"], rest="awful") == Ranking(
+        (("best",),), ("awful",)
+    )  # a text, not its letters
 
 
 def test_texts_and_ranks_of_a_ranking() -> None:
@@ -108,7 +126,11 @@ def test_texts_and_ranks_of_a_ranking() -> None:
 def test_examples_hold_the_prompt(prompt: Any) -> None:
     for judgement in ONE_OF_EACH:
         asked = replace(judgement, prompt=prompt)
-        assert asked.examples == examples_of(asked) == tuple(Example(text, prompt) for text in asked.texts)
+        assert (
+            asked.examples
+            == examples_of(asked)
+            == tuple(Example(text, prompt) for text in asked.texts)
+        )
     assert [judgement.texts for judgement in ONE_OF_EACH] == [("good",)] * 3 + [("good", "bad")] * 2
     assert examples_of(Example("a", prompt)) == (Example("a", prompt),)
 
@@ -147,7 +169,9 @@ def test_what_was_judged_must_be_said() -> None:
 @pytest.mark.parametrize("judgement", ONE_OF_EACH)
 def test_a_judgement_holds_nothing_but_its_fields(judgement: Judgement) -> None:
     assert not hasattr(judgement, "__dict__")
-    assert repr(judgement).startswith(f"{type(judgement).__name__}(prompt=None, judge=None, time=None, weight=1.0, ")
+    assert repr(judgement).startswith(
+        f"{type(judgement).__name__}(prompt=None, judge=None, time=None, weight=1.0, "
+    )
 
 
 def test_judgements_are_frozen_and_name_what_is_not_the_judgement() -> None:

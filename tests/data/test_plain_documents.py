@@ -11,10 +11,10 @@ from documented import files_of, refused, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.documents import documents
-from tastemaker.data.judgements import Example
-from tastemaker.data.readers import plain
+from tastemaker.data import Example
+from tastemaker.data import plain_text as plain
 from tastemaker.errors import DataError
+from tastemaker.gpt import documents
 
 # --- plain text files -------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,13 @@ def test_long_documents_are_cut_at_line_ends(tmp_path: Path, each: str) -> None:
     lengths = [len(text) for text in texts(path, each=each)]
     assert max(lengths) <= plain.LONGEST
     expected = {
-        "file": [900_000, 300_000, plain.LONGEST, plain.LONGEST, 15],  # 3 of the short lines, then the fourth alone
+        "file": [
+            900_000,
+            300_000,
+            plain.LONGEST,
+            plain.LONGEST,
+            15,
+        ],  # 3 of the short lines, then the fourth alone
         "paragraph": [899_999, 299_999, plain.LONGEST, plain.LONGEST, 14],
         "line": [299_999] * 4 + [plain.LONGEST, plain.LONGEST, 10, 3],
     }
@@ -80,8 +86,14 @@ def by_hand(text: str, each: str) -> list[str]:
     for line in lines:
         groups += [""] if not line.strip() else []
         groups[-1] += line if line.strip() else ""
-    trimmed = [[part.removesuffix("\n").removesuffix("\r") for part in parts] for parts in (groups, lines)]
-    return [part for part in {"file": [text], "paragraph": trimmed[0], "line": trimmed[1]}[each] if part.strip()]
+    trimmed = [
+        [part.removesuffix("\n").removesuffix("\r") for part in parts] for parts in (groups, lines)
+    ]
+    return [
+        part
+        for part in {"file": [text], "paragraph": trimmed[0], "line": trimmed[1]}[each]
+        if part.strip()
+    ]
 
 
 pieces = st.lists(st.text(st.sampled_from("ab 电\r\n\n"), min_size=1, max_size=12), max_size=12)
@@ -89,11 +101,15 @@ pieces = st.lists(st.text(st.sampled_from("ab 电\r\n\n"), min_size=1, max_size=
 
 @given(pieces, st.sampled_from(sorted(plain.EACH)))
 def test_documents_do_not_depend_on_how_a_file_is_read(parts: list[str], each: plain.Each) -> None:
-    assert [text for text in plain.EACH[each](iter(parts)) if text.strip()] == by_hand("".join(parts), each)
+    assert [text for text in plain.EACH[each](iter(parts)) if text.strip()] == by_hand(
+        "".join(parts), each
+    )
 
 
 @given(pieces, st.sampled_from(sorted(plain.EACH)), st.integers(1, 9))
-def test_cut_documents_hold_all_that_is_in_the_file(parts: list[str], each: plain.Each, longest: int) -> None:
+def test_cut_documents_hold_all_that_is_in_the_file(
+    parts: list[str], each: plain.Each, longest: int
+) -> None:
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "LONGEST", longest)
@@ -104,7 +120,9 @@ def test_cut_documents_hold_all_that_is_in_the_file(parts: list[str], each: plai
         assert "".join(found) == text
         for part, following in pairwise(found):
             line = part.rpartition("\n")[2] + following.partition("\n")[0]
-            assert part.endswith("\n") or len(line) >= longest  # cut in a line: one that is too long by itself
+            assert (
+                part.endswith("\n") or len(line) >= longest
+            )  # cut in a line: one that is too long by itself
 
 
 # --- streaming --------------------------------------------------------------------------------------------------------
@@ -156,7 +174,9 @@ def _one_line(path: Path, mib: int) -> Path:
 
 def _table(path: Path, mib: int) -> Path:
     with path.open("w") as file:
-        file.writelines('{"text": "' + "A long review. " * 60 + '"}\n' for _ in range(mib * 2**20 // 914))
+        file.writelines(
+            '{"text": "' + "A long review. " * 60 + '"}\n' for _ in range(mib * 2**20 // 914)
+        )
     return path
 
 

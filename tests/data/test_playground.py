@@ -12,10 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.lexicon import DETAILS, units
-from tastemaker.data.playground import gold_score, is_well_formed, reviews
-from tastemaker.data.playground.gold import sentences
-from tastemaker.data.playground.grammar import BLAME, CONTENT, GRAMMARS, MARKS, PRAISE, VOICES
+from tastemaker.playground import (
+    BLAME,
+    CONTENT,
+    DETAILS,
+    GRAMMARS,
+    MARKS,
+    PRAISE,
+    VOICES,
+    gold_score,
+    is_well_formed,
+    reviews,
+    sentences,
+    units,
+)
 
 LANGUAGES = ("en", "zh")
 KNOWN_WORDS = [word.text for grammar in GRAMMARS.values() for word in grammar.words]
@@ -37,7 +47,10 @@ BY_HAND = [
     ("The acting had plenty of charm.", 5 + 7 * (1.4 * 1.2 * 0.7) / 3.4),
     ("The music? Anything but good.", 5 + 7 * (0.8 * -1.1 * 0.5) / 2.8),
     # contrast: the side that counts has emphasis 1.4, the other 0.6
-    ("The music was dull, but the acting was good.", 5 + 7 * (0.6 * 0.8 * -0.5 + 1.4 * 1.4 * 0.5) / (2 + 0.48 + 1.96)),
+    (
+        "The music was dull, but the acting was good.",
+        5 + 7 * (0.6 * 0.8 * -0.5 + 1.4 * 1.4 * 0.5) / (2 + 0.48 + 1.96),
+    ),
     ("Although the music was dull, the acting was good.", 5 + 7 * (-0.24 + 0.98) / 4.44),
     ("The acting was good, although the music was dull.", 5 + 7 * (-0.24 + 0.98) / 4.44),
     ("Despite the dull music, the acting was good.", 5 + 7 * (-0.24 + 0.98) / 4.44),
@@ -107,7 +120,9 @@ def test_intensity_orders_praise_and_blame() -> None:
     blame = ["slightly dull", "dull", "very dull", "extremely dull", "appalling"]
     for words, rises in ((praise, True), (blame, False)):
         golds = [gold_score(f"The story was {word}.") for word in words]
-        assert all((better > worse) == rises and better != worse for worse, better in pairwise(golds))
+        assert all(
+            (better > worse) == rises and better != worse for worse, better in pairwise(golds)
+        )
 
 
 @pytest.mark.parametrize(
@@ -130,12 +145,16 @@ def test_what_follows_but_weighs_more() -> None:
     praise_last = gold_score("The plot was dull, but the story was good.")
     assert praise_last > 5 > gold_score("The plot was good, but the story was dull.")
     assert praise_last > gold_score("The plot was dull and the story was good.") == pytest.approx(5)
-    assert gold_score("虽然剧情乏味，但是故事迷人。") > 5 > gold_score("虽然剧情迷人，但是故事乏味。")
+    assert (
+        gold_score("虽然剧情乏味，但是故事迷人。") > 5 > gold_score("虽然剧情迷人，但是故事乏味。")
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_irrelevant_detail_changes_nothing(language: str) -> None:
-    detail = {"en": "I watched it in a village hall with a cousin. ", "zh": "我们是在飞机上看的。"}[language]
+    detail = {"en": "I watched it in a village hall with a cousin. ", "zh": "我们是在飞机上看的。"}[
+        language
+    ]
     plain = [text for text in reviews(300, language=language, seed=3) if not detail_words(text)]
     assert len(plain) > 100
     for text in plain:
@@ -143,7 +162,9 @@ def test_irrelevant_detail_changes_nothing(language: str) -> None:
 
 
 def detail_words(text: str) -> list[str]:
-    return [word.text for sentence in sentences(text) for word in sentence.words if word.kind in DETAILS]
+    return [
+        word.text for sentence in sentences(text) for word in sentence.words if word.kind in DETAILS
+    ]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -173,7 +194,8 @@ def test_any_text_has_a_gold_score(text: str) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*KNOWN_WORDS, *",.!?:", "zebra", "\ud800", "\x00", "\ue000"])), st.sampled_from(["", " "])
+    st.lists(st.sampled_from([*KNOWN_WORDS, *",.!?:", "zebra", "\ud800", "\x00", "\ue000"])),
+    st.sampled_from(["", " "]),
 )
 def test_known_words_in_any_order_have_a_gold_score(words: list[str], space: str) -> None:
     text = space.join(words)
@@ -211,7 +233,9 @@ def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(language:
         assert is_well_formed(text), text
         words = [word for sentence in sentences(text) for word in sentence.words]
         assert 1 <= sum(word.kind in ("=.", "=!") for word in words) <= 6
-        length = len(text.split()) if text.isascii() else sum(unit not in MARKS for unit in units(text))
+        length = (
+            len(text.split()) if text.isascii() else sum(unit not in MARKS for unit in units(text))
+        )
         assert (8 if text.isascii() else 12) <= length <= (60 if text.isascii() else 100), text
         content = [word.text for word in words if word.kind in CONTENT]
         stale += len(set(content)) < len(content)
@@ -239,7 +263,7 @@ def test_the_same_seed_gives_the_same_reviews() -> None:
 
 
 def test_reviews_do_not_depend_on_the_hash_seed() -> None:
-    code = "from tastemaker.data.playground import judgements; print(judgements(30, kind='mixed', language='mixed'))"
+    code = "from tastemaker.playground import judgements; print(judgements(30, kind='mixed', language='mixed'))"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -262,6 +286,8 @@ def test_words_alone_tell_gold_well_but_not_all(language: str) -> None:
 
     texts = reviews(6000, language=language, seed=1)
     golds = [gold_score(text) for text in texts]
-    features = TfidfVectorizer(tokenizer=units, token_pattern=None, ngram_range=(1, 2), min_df=2).fit_transform(texts)
+    features = TfidfVectorizer(
+        tokenizer=units, token_pattern=None, ngram_range=(1, 2), min_df=2
+    ).fit_transform(texts)
     predicted = Ridge(0.3).fit(features[:5000], golds[:5000]).predict(features[5000:])
     assert 0.7 < kendalltau(predicted, golds[5000:]).statistic < 0.9

@@ -10,24 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
-from tastemaker.data.lexicon import MODIFIERS, OPINIONS, THINGS, words_of
-from tastemaker.data.playground import (
+from tastemaker.data import Comparison, Grade, Label, Ranking, Rating
+from tastemaker.errors import DataError, UsageError
+from tastemaker.playground import (
     CAREFUL_JUDGES,
+    KINDS,
+    MODIFIERS,
+    OPINIONS,
+    THINGS,
     Judge,
     chinese,
     english,
     gold_score,
     judgements,
+    prompts,
     reviews,
     troubled,
+    words_of,
 )
-from tastemaker.data.playground.judges import KINDS
-from tastemaker.data.playground.prompts import prompts
-from tastemaker.errors import DataError, UsageError
 
 # what they are worth: 5 + 7 · 1.4 · opinion / 3.4
-SUPERB, GOOD, UNEVEN, BAD = (f"The acting was {word}." for word in ("superb", "good", "uneven", "bad"))
+SUPERB, GOOD, UNEVEN, BAD = (
+    f"The acting was {word}." for word in ("superb", "good", "uneven", "bad")
+)
 GOLD = {SUPERB: 7.7382, GOOD: 6.4412, UNEVEN: 3.9912, BAD: 3.5588}
 EXACT = Judge("Eve")
 
@@ -51,7 +56,9 @@ def test_a_reversed_judge_reads_the_scale_upside_down() -> None:
 def test_bias_and_noise_are_as_large_as_said() -> None:
     judge, rng = Judge("x", noise=0.5, bias=1.0), random.Random(0)
     errors = [judge.rating("The acting was good.", rng).rating - 6.4412 for _ in range(4000)]
-    assert statistics.mean(errors) == pytest.approx(1.0, abs=0.03)  # standard error 0.5/√4000 = 0.008
+    assert statistics.mean(errors) == pytest.approx(
+        1.0, abs=0.03
+    )  # standard error 0.5/√4000 = 0.008
     assert statistics.pstdev(errors) == pytest.approx(0.5, abs=0.03)
 
 
@@ -59,7 +66,9 @@ def test_a_careless_judge_is_careless_as_often_as_said() -> None:
     judge, rng = Judge("x", carelessness=0.3), random.Random(0)
     ratings = [judge.rating("The acting was superb.", rng).rating for _ in range(4000)]
     assert sum(rating != 7.74 for rating in ratings) / 4000 == pytest.approx(0.3, abs=0.03)
-    assert statistics.mean(rating for rating in ratings if rating != 7.74) == pytest.approx(5, abs=0.4)
+    assert statistics.mean(rating for rating in ratings if rating != 7.74) == pytest.approx(
+        5, abs=0.4
+    )
 
 
 def test_judgements_are_one_a_review_signed_and_placed() -> None:
@@ -69,7 +78,9 @@ def test_judgements_are_one_a_review_signed_and_placed() -> None:
         assert [judgement.text for judgement in found] == texts
         assert all(type(judgement) is record for judgement in found)
         assert {judgement.judge for judgement in found} == {judge.name for judge in CAREFUL_JUDGES}
-        assert [judgement.where for judgement in found] == [f"playground:{number}" for number in range(200)]
+        assert [judgement.where for judgement in found] == [
+            f"playground:{number}" for number in range(200)
+        ]
 
 
 def test_the_sentences_of_these_tests_are_worth_what_is_said() -> None:
@@ -79,16 +90,24 @@ def test_the_sentences_of_these_tests_are_worth_what_is_said() -> None:
 def test_the_better_of_two_is_chosen_whatever_stands_first() -> None:
     rng = random.Random(0)
     expected = Comparison(SUPERB, GOOD, prompt="p", judge="Eve")
-    assert EXACT.comparison(SUPERB, GOOD, rng, "p") == expected == EXACT.comparison(GOOD, SUPERB, rng, "p")
+    assert (
+        EXACT.comparison(SUPERB, GOOD, rng, "p")
+        == expected
+        == EXACT.comparison(GOOD, SUPERB, rng, "p")
+    )
     upside_down = Judge("Eve", reversed=True)
     assert upside_down.comparison(SUPERB, GOOD, rng) == Comparison(GOOD, SUPERB, judge="Eve")
 
 
 def test_texts_closer_than_the_tie_width_are_a_tie() -> None:
     rng = random.Random(0)
-    assert EXACT.comparison(BAD, UNEVEN, rng) == Comparison(BAD, UNEVEN, tie=True, judge="Eve")  # 0.43 apart
+    assert EXACT.comparison(BAD, UNEVEN, rng) == Comparison(
+        BAD, UNEVEN, tie=True, judge="Eve"
+    )  # 0.43 apart
     assert EXACT.comparison(BAD, UNEVEN, rng, margins=True).margin == 0
-    assert Judge("Eve", tie_width=0.4).comparison(BAD, UNEVEN, rng) == Comparison(UNEVEN, BAD, judge="Eve")
+    assert Judge("Eve", tie_width=0.4).comparison(BAD, UNEVEN, rng) == Comparison(
+        UNEVEN, BAD, judge="Eve"
+    )
     assert Judge("Eve", tie_width=1.3).comparison(SUPERB, GOOD, rng).tie  # 1.297 apart
 
 
@@ -96,7 +115,9 @@ def test_margins_are_whole_points_of_the_difference() -> None:
     rng = random.Random(0)
     assert EXACT.comparison(BAD, SUPERB, rng, margins=True).margin == 4  # 4.18
     assert EXACT.comparison(BAD, GOOD, rng, margins=True).margin == 3  # 2.88
-    assert Judge("Eve", tie_width=0).comparison(BAD, UNEVEN, rng, margins=True).margin == 1  # 0.43: at least one
+    assert (
+        Judge("Eve", tie_width=0).comparison(BAD, UNEVEN, rng, margins=True).margin == 1
+    )  # 0.43: at least one
     assert EXACT.comparison(BAD, SUPERB, rng).margin == 0
 
 
@@ -115,9 +136,9 @@ def test_a_careless_comparison_is_a_coin_flip_and_ties_stay_as_common() -> None:
     won = [judge.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)]
     assert statistics.mean(won) == pytest.approx(0.5, abs=0.045)  # 4 standard errors of 0.011
     half = Judge("Eve", carelessness=0.5)
-    assert statistics.mean(half.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)) == pytest.approx(
-        0.75, abs=0.04
-    )
+    assert statistics.mean(
+        half.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)
+    ) == pytest.approx(0.75, abs=0.04)
     shares = [
         statistics.mean(j.tie for j in judgements(1000, kind="comparison", judges=[who]))
         for who in (EXACT, judge, Judge("Eve", reversed=True))
@@ -131,8 +152,18 @@ def test_a_ranking_puts_texts_into_tiers() -> None:
     found = EXACT.ranking(texts, rng, "p")
     assert [set(tier) for tier in found.tiers] == [{SUPERB}, {GOOD}, {UNEVEN, BAD}]
     assert (found.rest, found.prompt, found.judge) == ((), "p", "Eve")
-    assert Judge("E", tie_width=0.4).ranking(texts, rng).tiers == ((SUPERB,), (GOOD,), (UNEVEN,), (BAD,))
-    assert Judge("E", tie_width=0.4, reversed=True).ranking(texts, rng).tiers == ((BAD,), (UNEVEN,), (GOOD,), (SUPERB,))
+    assert Judge("E", tie_width=0.4).ranking(texts, rng).tiers == (
+        (SUPERB,),
+        (GOOD,),
+        (UNEVEN,),
+        (BAD,),
+    )
+    assert Judge("E", tie_width=0.4, reversed=True).ranking(texts, rng).tiers == (
+        (BAD,),
+        (UNEVEN,),
+        (GOOD,),
+        (SUPERB,),
+    )
 
 
 def test_a_tier_is_as_wide_as_the_tie_width_below_its_first_text() -> None:
@@ -148,7 +179,10 @@ def test_the_best_of_a_ranking_are_ordered_and_the_others_are_the_rest() -> None
     assert EXACT.ranking(texts, rng, top=2).tiers == ((SUPERB,), (GOOD,))
     three = EXACT.ranking(texts, rng, top=3)
     assert three.tiers[:2] == ((SUPERB,), (GOOD,))
-    assert {three.tiers[2], three.rest} == {(BAD,), (UNEVEN,)}  # these two are alike: chance says which is third
+    assert {three.tiers[2], three.rest} == {
+        (BAD,),
+        (UNEVEN,),
+    }  # these two are alike: chance says which is third
     assert EXACT.ranking(texts, rng, top=9).rest == ()
 
 
@@ -162,9 +196,14 @@ def test_a_partial_ranking_judges_some_of_the_texts_rightly() -> None:
 
 def _is_right(ranking: Ranking) -> bool:
     """Whether every text of a tier is better than every text of the next, and no tier is too wide."""
-    worth = [[gold_score(text) for text in tier] for tier in (*ranking.tiers, *filter(None, [ranking.rest]))]
+    worth = [
+        [gold_score(text) for text in tier]
+        for tier in (*ranking.tiers, *filter(None, [ranking.rest]))
+    ]
     tiers = worth[: len(ranking.tiers)]
-    return all(min(a) >= max(b) for a, b in pairwise(worth)) and all(max(t) - min(t) < 0.5 for t in tiers)
+    return all(min(a) >= max(b) for a, b in pairwise(worth)) and all(
+        max(t) - min(t) < 0.5 for t in tiers
+    )
 
 
 def test_a_careless_ranking_is_in_random_order() -> None:
@@ -173,7 +212,9 @@ def test_a_careless_ranking_is_in_random_order() -> None:
     assert {tuple(map(len, ranking.tiers)) for ranking in found} == {(1, 1, 2)}
     for place in range(4):
         held = Counter(ranking.texts[place] for ranking in found)
-        assert all(held[text] / 2000 == pytest.approx(0.25, abs=0.04) for text in texts)  # 4 standard errors
+        assert all(
+            held[text] / 2000 == pytest.approx(0.25, abs=0.04) for text in texts
+        )  # 4 standard errors
 
 
 @pytest.mark.parametrize("kind", ["label", "grade", "rating", "comparison", "ranking"])
@@ -202,9 +243,13 @@ def test_judges_without_noise_are_exact_in_every_kind(kind: str) -> None:
     partial=st.booleans(),
     asked=st.booleans(),
 )
-def test_the_same_seed_gives_the_same_and_texts_are_never_shared(kind, n, fewer, seed, answers, partial, asked) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_seed_gives_the_same_and_texts_are_never_shared(
+    kind, n, fewer, seed, answers, partial, asked
+) -> None:  # type: ignore[no-untyped-def]
     def ask(number: int):  # type: ignore[no-untyped-def]
-        return judgements(number, kind=kind, seed=seed, answers=answers, partial=partial, prompts=asked)
+        return judgements(
+            number, kind=kind, seed=seed, answers=answers, partial=partial, prompts=asked
+        )
 
     found = ask(n)
     assert found == ask(n)
@@ -213,14 +258,18 @@ def test_the_same_seed_gives_the_same_and_texts_are_never_shared(kind, n, fewer,
     assert len(set(texts)) == len(texts)
     assert [said.where for said in found] == [f"playground:{number}" for number in range(n)]
     several = [said for said in found if len(said.texts) > 1]
-    assert len({said.prompt for said in several}) == (len(several) if asked else min(1, len(several)))
+    assert len({said.prompt for said in several}) == (
+        len(several) if asked else min(1, len(several))
+    )
     assert all((said.prompt is not None) == (asked and said in several) for said in found)
 
 
 def test_rankings_are_as_long_as_asked_and_mixtures_hold_every_kind() -> None:
     assert {len(said.texts) for said in judgements(60, kind="ranking")} == {3, 4, 5, 6}
     assert {len(said.texts) for said in judgements(20, kind="ranking", answers=9)} == {9}
-    assert all(len(said.tiers[0]) == len(said.tiers) == 1 for said in judgements(20, kind="ranking", top=1))
+    assert all(
+        len(said.tiers[0]) == len(said.tiers) == 1 for said in judgements(20, kind="ranking", top=1)
+    )
     kinds = Counter(type(said) for said in judgements(1000, kind="mixed"))
     assert set(kinds) == {Label, Grade, Rating, Comparison, Ranking}
     assert all(150 < count < 250 for count in kinds.values())  # 200 ± 4 standard deviations
@@ -238,8 +287,16 @@ def test_margins_are_given_where_they_are_asked_for() -> None:
 def test_prompts_differ_and_say_nothing_of_worth(language) -> None:  # type: ignore[no-untyped-def]
     found = list(prompts(500, language=language, seed=1))
     assert len(set(found)) == 500
-    assert found[:20] == list(prompts(20, language=language, seed=1)) != list(prompts(20, language=language, seed=2))
-    assert {"Write" in prompt for prompt in found} == {"en": {True}, "zh": {False}, "mixed": {True, False}}[language]
+    assert (
+        found[:20]
+        == list(prompts(20, language=language, seed=1))
+        != list(prompts(20, language=language, seed=2))
+    )
+    assert {"Write" in prompt for prompt in found} == {
+        "en": {True},
+        "zh": {False},
+        "mixed": {True, False},
+    }[language]
     valued = OPINIONS | MODIFIERS | THINGS
     spaced = {f" {word.text} " for word in words_of(english.WORDS) if word.kind in valued}
     chinese_words = {word.text for word in words_of(chinese.WORDS) if word.kind in valued}
@@ -270,7 +327,9 @@ def test_a_troubled_crowd_holds_as_many_as_were_asked() -> None:
     assert all(judge.reversed for judge in troubled(careless=0, reversed=1, n=3))
 
 
-@given(careless=st.floats(0, 1), share=st.floats(0, 1), n=st.integers(1, 30), seed=st.integers(0, 9))
+@given(
+    careless=st.floats(0, 1), share=st.floats(0, 1), n=st.integers(1, 30), seed=st.integers(0, 9)
+)
 def test_no_crowd_is_larger_than_asked(careless: float, share: float, n: int, seed: int) -> None:
     crowd = troubled(careless=careless, reversed=(1 - careless) * share, n=n, seed=seed)
     assert len(crowd) == n

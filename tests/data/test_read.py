@@ -13,9 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tastemaker.data.judgements import Example, Grade, Label, Rating
-from tastemaker.data.read import has_splits, read, read_examples
-from tastemaker.data.readers.columns import Columns
+from tastemaker.data import Columns, Example, Grade, Label, Rating, has_splits, read, read_examples
 from tastemaker.errors import DataError, UsageError
 
 FILES = {
@@ -27,7 +25,9 @@ FILES = {
     "test/pos/0_10.txt": "Superb.",
 }
 TRAIN = [Label("Dull.", False), Grade("Dull.", 3), Label("Grand.", True), Grade("Grand.", 9)]
-ROWS = [{"text": f"film {number}", "label": number % 2, "stars": number % 5} for number in range(200)]
+ROWS = [
+    {"text": f"film {number}", "label": number % 2, "stars": number % 5} for number in range(200)
+]
 
 
 @pytest.fixture
@@ -63,7 +63,10 @@ def test_aclimdb_gives_two_judgements_a_text(folder: Path, archive: Path) -> Non
         assert read(source) == read(source, split="train") == TRAIN
     assert read(archive, target="label") == [TRAIN[0], TRAIN[2]]
     assert read(archive, target="rating") == [TRAIN[1], TRAIN[3]]
-    assert read(folder, split="test", target="label") == [Label("Awful.", False), Label("Superb.", True)]
+    assert read(folder, split="test", target="label") == [
+        Label("Awful.", False),
+        Label("Superb.", True),
+    ]
 
 
 def test_texts_that_nobody_judged(folder: Path, archive: Path) -> None:
@@ -102,7 +105,11 @@ def test_datasets_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write(tmp_path / "repository/train.jsonl")
     expected = read(write(tmp_path / "r.jsonl"))
     assert read(tmp_path / "saved") == expected
-    assert read(tmp_path / "repository") == read(str(tmp_path / "repository"), split="train") == expected
+    assert (
+        read(tmp_path / "repository")
+        == read(str(tmp_path / "repository"), split="train")
+        == expected
+    )
     assert read_examples(tmp_path / "saved") == [Example(row["text"]) for row in ROWS]  # type: ignore[arg-type]
 
 
@@ -124,7 +131,9 @@ def test_a_hub_name_is_read_by_the_library(tmp_path: Path, monkeypatch: pytest.M
 def test_which_sources_have_splits(folder: Path, archive: Path, tmp_path: Path) -> None:
     assert [has_splits(source) for source in (folder, archive, "org/name")] == [True] * 3
     assert not has_splits(write(tmp_path / "r.csv"))
-    with pytest.raises(UsageError, match=r"r\.csv: one table has no splits, so there is no 'test' in it"):
+    with pytest.raises(
+        UsageError, match=r"r\.csv: one table has no splits, so there is no 'test' in it"
+    ):
         read(tmp_path / "r.csv", split="test")
 
 
@@ -134,20 +143,29 @@ def test_a_limit_counts_texts_and_keeps_the_order(tmp_path: Path) -> None:
     assert len(found) == 40  # both judgements of twenty texts
     assert found == [judgement for judgement in whole if judgement in found]
     assert read(path, limit=20, seed=0) == found != read(path, limit=20, seed=1)
-    assert read(path, limit=20, target="label") == [judgement for judgement in found if isinstance(judgement, Label)]
-    assert read_examples(path, limit=20) == list(dict.fromkeys(Example(judgement.text) for judgement in found))
+    assert read(path, limit=20, target="label") == [
+        judgement for judgement in found if isinstance(judgement, Label)
+    ]
+    assert read_examples(path, limit=20) == list(
+        dict.fromkeys(Example(judgement.text) for judgement in found)
+    )
     assert read(path, limit=200) == read(path, limit=999) == whole
 
 
 def test_a_larger_limit_draws_the_same_texts_and_more(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
-    drawn = [{judgement.text for judgement in read(path, limit=limit, seed=5)} for limit in (1, 10, 50)]
+    drawn = [
+        {judgement.text for judgement in read(path, limit=limit, seed=5)} for limit in (1, 10, 50)
+    ]
     assert drawn[0] < drawn[1] < drawn[2]
     assert [len(texts) for texts in drawn] == [1, 10, 50]
 
 
 def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
-    found = [{"text": f"film {number % 10}", "rating": number / 7, "judge": str(number)} for number in range(100)]
+    found = [
+        {"text": f"film {number % 10}", "rating": number / 7, "judge": str(number)}
+        for number in range(100)
+    ]
     kept = read(write(tmp_path / "r.jsonl", found), limit=3)
     assert sorted(Counter(judgement.text for judgement in kept).values()) == [10, 10, 10]
 
@@ -162,8 +180,10 @@ def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
 
 def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
-    code = f"from tastemaker.data.read import read; print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = f"from tastemaker.data.reading import read; print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert told.strip() == str([judgement.text for judgement in read(path, limit=5, seed=3)])
 
 
@@ -176,8 +196,12 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
         read(path, target="stars")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["nothing", "nothing.csv", "reviews/nothing.csv", "a/b/c", "/no/where", "x.tar.gz"])
-def test_a_source_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["nothing", "nothing.csv", "reviews/nothing.csv", "a/b/c", "/no/where", "x.tar.gz"]
+)
+def test_a_source_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="no such file or folder"):
         read(name)
@@ -237,15 +261,20 @@ def test_the_real_archive(shared_data: Path) -> None:
     found = read(source)
     assert Counter(type(judgement) for judgement in found) == {Label: 25_000, Grade: 25_000}
     few = read(source, target="label", limit=500)
-    assert Counter(j.positive for j in few if isinstance(j, Label))[True] == pytest.approx(250, abs=56)  # five sd
+    assert Counter(j.positive for j in few if isinstance(j, Label))[True] == pytest.approx(
+        250, abs=56
+    )  # five sd
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak of a process is read from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").is_file(),
+    reason="the peak of a process is read from Linux's /proc",
+)
 def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
     """A process of its own, and VmHWM: `ru_maxrss` would count what the process that started it needed."""
     code = (
-        "import sys; from tastemaker.data.read import read; read(sys.argv[1]); "
+        "import sys; from tastemaker.data.reading import read; read(sys.argv[1]); "
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     command = [sys.executable, "-c", code, str(shared_data / "aclImdb.tar.gz")]

@@ -9,11 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tastemaker.data.judgements import Comparison, Example, Grade, Label, Message, Ranking
-from tastemaker.data.read import read, read_examples
-from tastemaker.data.readers.columns import Columns
-from tastemaker.data.readers.recognition import CHOICES, FORMATS, recognise
-from tastemaker.data.readers.tables import Table
+from tastemaker.data import (
+    CHOICES,
+    FORMATS,
+    Columns,
+    Comparison,
+    Example,
+    Grade,
+    Label,
+    Message,
+    Ranking,
+    Table,
+    read,
+    read_examples,
+    recognise,
+)
 from tastemaker.errors import DataError, UsageError
 
 TRL = {"prompt": "Q", "chosen": "a", "rejected": "b"}
@@ -50,14 +60,23 @@ def test_an_unknown_format(tmp_path: Path) -> None:
 
 
 TWO: dict[str, tuple[list[dict[str, Any]], str]] = {
-    "a dialogue, then a pair": ([HH, TRL], "r.jsonl:2: a row of the format 'preference' in a file of the format 'hh'"),
-    "a pair, then a dialogue": ([TRL, HH], "r.jsonl:2: a row of the format 'hh' in a file of the format 'preference'"),
+    "a dialogue, then a pair": (
+        [HH, TRL],
+        "r.jsonl:2: a row of the format 'preference' in a file of the format 'hh'",
+    ),
+    "a pair, then a dialogue": (
+        [TRL, HH],
+        "r.jsonl:2: a row of the format 'hh' in a file of the format 'preference'",
+    ),
     "pairs, then a list": (
         [TRL, ALPACA],
         "r.jsonl:2: a row of the format 'alpaca' in a file of the format 'preference'",
     ),
     "both in one row": ([TRL, {**TRL, **ALPACA}], "r.jsonl:2: a row of the format 'alpaca'"),
-    "then labels": ([TRL, PLAIN], "r.jsonl:2: no column 'chosen', which every row of the format 'preference' has"),
+    "then labels": (
+        [TRL, PLAIN],
+        "r.jsonl:2: no column 'chosen', which every row of the format 'preference' has",
+    ),
     "labels first": ([PLAIN, TRL], "r.jsonl:1: no column 'chosen'"),
     "our own, then a pair": (
         [{"kind": "label", **PLAIN, "positive": True}, TRL],
@@ -78,7 +97,12 @@ def test_two_formats_in_one_file(tmp_path: Path, case: str) -> None:
 
 
 def test_chats_and_plain_prompts_in_one_file(tmp_path: Path) -> None:
-    chat = {"kind": "label", "text": "a", "positive": True, "prompt": [{"role": "user", "content": "Q"}]}
+    chat = {
+        "kind": "label",
+        "text": "a",
+        "positive": True,
+        "prompt": [{"role": "user", "content": "Q"}],
+    }
     plain, none = {**chat, "prompt": "Q"}, {**chat, "prompt": None}
     assert refused(write(tmp_path / "r.jsonl", none, chat, plain)).startswith(
         "r.jsonl:3: the prompt is a plain text, but that of r.jsonl:2 is a chat."
@@ -94,14 +118,18 @@ def test_chats_and_plain_prompts_in_one_file(tmp_path: Path) -> None:
 def test_a_history_in_one_row_makes_chats_of_all(tmp_path: Path) -> None:
     found = read(write(tmp_path / "r.jsonl", ALPACA, {**ALPACA, "history": [["P", "p"]]}))
     user = Message("user", "Q")
-    assert [ranking.prompt for ranking in found] == [(user,), (Message("user", "P"), Message("assistant", "p"), user)]
+    assert [ranking.prompt for ranking in found] == [
+        (user,),
+        (Message("user", "P"), Message("assistant", "p"), user),
+    ]
 
 
 def test_columns_of_two_formats_ask_for_one(tmp_path: Path) -> None:
     both = {**TRL, "answers": [{"answer": "x", "rank": 1}, {"answer": "y", "rank": 2}]}
     path = write(tmp_path / "r.jsonl", both, both)
-    assert "r.jsonl: the columns are those of the formats 'preference' and 'nectar'. Name one (--format)" in refused(
-        path
+    assert (
+        "r.jsonl: the columns are those of the formats 'preference' and 'nectar'. Name one (--format)"
+        in refused(path)
     )
     assert read(path, format="preference") == [A_OVER_B] * 2
     assert read(path, format="nectar") == [Ranking((("x",), ("y",)), prompt="Q")] * 2
@@ -119,7 +147,9 @@ def test_named_columns_read_a_table(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", HELPSTEER, {**HELPSTEER, "correctness": 4})
     assert read(path) == [Grade("a", 3, 0, 4, prompt="Q")] * 2
     assert read(path, columns=Columns()) == read(path)
-    assert read(path, columns=Columns(grade="correctness", scale=(0, 4)))[1] == Grade("a", 4, 0, 4, prompt="Q")
+    assert read(path, columns=Columns(grade="correctness", scale=(0, 4)))[1] == Grade(
+        "a", 4, 0, 4, prompt="Q"
+    )
     with pytest.raises(UsageError, match="'helpsteer' has its own columns"):
         read(path, format="helpsteer", columns=Columns(grade="correctness"))
 
@@ -127,12 +157,18 @@ def test_named_columns_read_a_table(tmp_path: Path) -> None:
 def test_a_target_that_leaves_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", TRL)
     for target in ("label", "rating"):
-        with pytest.raises(UsageError, match=rf"target '{target}' leaves nothing of a file of comparisons"):
+        with pytest.raises(
+            UsageError, match=rf"target '{target}' leaves nothing of a file of comparisons"
+        ):
             read(path, target=target)  # type: ignore[arg-type]
     own = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
-    with pytest.raises(UsageError, match=r"o\.jsonl: target 'label' leaves out all of its judgements"):
+    with pytest.raises(
+        UsageError, match=r"o\.jsonl: target 'label' leaves out all of its judgements"
+    ):
         read(own, target="label")
-    assert read(write(tmp_path / "h.jsonl", HELPSTEER), target="rating")[0] == Grade("a", 3, 0, 4, prompt="Q")
+    assert read(write(tmp_path / "h.jsonl", HELPSTEER), target="rating")[0] == Grade(
+        "a", 3, 0, 4, prompt="Q"
+    )
 
 
 def test_bad_rows_of_a_plain_table_can_be_skipped(tmp_path: Path) -> None:
@@ -148,7 +184,9 @@ def test_a_file_of_bad_rows_alone_is_an_error(tmp_path: Path) -> None:
     skipped: list[DataError] = [DataError("from the file before")]
     bad = {**TRL, "rejected": "a"}
     said = refused(write(tmp_path / "r.jsonl", bad, bad), skip_bad=skipped)
-    assert said.startswith("r.jsonl: not one of 2 rows can be read; r.jsonl:1: compares a text with itself")
+    assert said.startswith(
+        "r.jsonl: not one of 2 rows can be read; r.jsonl:1: compares a text with itself"
+    )
     assert len(skipped) == 3
 
 
@@ -160,7 +198,9 @@ def test_csv_and_gzip_and_an_array(tmp_path: Path) -> None:
         writer.writerow({**TRL, "margin": "2", "judge": "ann"})
     expected = [A_OVER_B, Comparison("a", "b", 2, prompt="Q", judge="ann")]
     assert read(tmp_path / "r.csv") == expected
-    (tmp_path / "r.json").write_text(json.dumps([TRL, {**TRL, "margin": 2, "judge": "ann"}], indent=1))
+    (tmp_path / "r.json").write_text(
+        json.dumps([TRL, {**TRL, "margin": 2, "judge": "ann"}], indent=1)
+    )
     (tmp_path / "r.json.gz").write_bytes(gzip.compress((tmp_path / "r.json").read_bytes()))
     for name in ("r.json", "r.json.gz"):
         assert read(tmp_path / name) == expected
@@ -173,7 +213,11 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     datasets.Dataset.from_list([CHAT, CHAT]).save_to_disk(tmp_path / "pairs")
     assert read(tmp_path / "pairs") == [Comparison("a", "b", prompt=(Message("user", "Q"),))] * 2
     (tmp_path / "lists").mkdir()
-    write(tmp_path / "lists/train.jsonl", {**ALPACA, "history": [["P", "p"]]}, {**ALPACA, "history": []})
+    write(
+        tmp_path / "lists/train.jsonl",
+        {**ALPACA, "history": [["P", "p"]]},
+        {**ALPACA, "history": []},
+    )
     assert [len(ranking.prompt or ()) for ranking in read(tmp_path / "lists")] == [3, 1]
 
 
@@ -181,7 +225,9 @@ def test_arrays_are_lists() -> None:
     row = {"query": "Q", "sample0": "a", "sample1": "b", "best": np.int64(1), "completions": None}
     lists = {
         "context": "Q",
-        "completions": np.array([{"rank": np.int64(0), "completion": "a"}, {"rank": 1, "completion": "b"}]),
+        "completions": np.array(
+            [{"rank": np.int64(0), "completion": "a"}, {"rank": 1, "completion": "b"}]
+        ),
     }
     for one, expected in (
         (row, Ranking((("b",),), ("a",), prompt="Q")),
@@ -193,11 +239,20 @@ def test_arrays_are_lists() -> None:
 
 
 def test_texts_alone(tmp_path: Path) -> None:
-    votes = {"instruction": "Q", "response1": "a", "response2": "b", "annotator1": 1, "annotator2": 0, "annotator3": 2}
+    votes = {
+        "instruction": "Q",
+        "response1": "a",
+        "response2": "b",
+        "annotator1": 1,
+        "annotator2": 0,
+        "annotator3": 2,
+    }
     path = write(tmp_path / "r.jsonl", votes, votes)
     assert read_examples(path) == [Example("a", "Q"), Example("b", "Q")] * 2
     # a table with one text a row needs no judgement of it
-    assert read_examples(write(tmp_path / "h.jsonl", HELPSTEER, {"prompt": "Q", "response": "b"})) == [
+    assert read_examples(
+        write(tmp_path / "h.jsonl", HELPSTEER, {"prompt": "Q", "response": "b"})
+    ) == [
         Example("a", "Q"),
         Example("b", "Q"),
     ]

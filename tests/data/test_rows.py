@@ -7,18 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Message, Ranking, Rating
-from tastemaker.data.read import read
-from tastemaker.data.rows import from_row, to_row
+from tastemaker.data import (
+    Comparison,
+    Grade,
+    Judgement,
+    Label,
+    Message,
+    Ranking,
+    Rating,
+    from_row,
+    read,
+    to_row,
+)
 from tastemaker.errors import DataError
 
 CHARACTERS = st.characters(codec="utf-8")
 NAMES = st.text(CHARACTERS, min_size=1).filter(lambda text: bool(text.strip()))
 TEXTS = st.text(CHARACTERS)
-ZONES = st.one_of(st.none(), st.just(UTC), st.integers(-840, 840).map(lambda m: timezone(timedelta(minutes=m))))
+ZONES = st.one_of(
+    st.none(), st.just(UTC), st.integers(-840, 840).map(lambda m: timezone(timedelta(minutes=m)))
+)
 SAID: dict[str, Any] = {
     "prompt": st.one_of(
-        st.none(), NAMES, st.lists(st.builds(Message, NAMES, TEXTS), min_size=1, max_size=3).map(tuple)
+        st.none(),
+        NAMES,
+        st.lists(st.builds(Message, NAMES, TEXTS), min_size=1, max_size=3).map(tuple),
     ),
     "judge": st.one_of(st.none(), NAMES),
     "time": st.one_of(st.none(), st.datetimes(timezones=ZONES)),
@@ -114,23 +127,53 @@ def test_one_file_holds_every_kind(tmp_path: Path) -> None:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "kind": ({"kind": "verdict"}, "column 'kind' holds 'verdict'; the kinds are label, grade"),
     "no kind": ({}, "column 'kind' holds None"),
-    "truth": ({"kind": "label", "text": "a", "positive": 1}, "'positive' holds 1 where true or false belongs"),
+    "truth": (
+        {"kind": "label", "text": "a", "positive": 1},
+        "'positive' holds 1 where true or false belongs",
+    ),
     "no text": ({"kind": "label", "positive": True}, "no text in column 'text'"),
-    "scale": ({"kind": "grade", "text": "a", "grade": 11}, "holds 11, outside the scale of 1 to 10"),
+    "scale": (
+        {"kind": "grade", "text": "a", "grade": 11},
+        "holds 11, outside the scale of 1 to 10",
+    ),
     "half": ({"kind": "grade", "text": "a", "grade": 1.5}, "not a whole number"),
     "rating": ({"kind": "rating", "text": "a", "rating": float("nan")}, "not a finite number"),
-    "itself": ({"kind": "comparison", "chosen": "a", "rejected": "a"}, "compares a text with itself"),
-    "margin": ({"kind": "comparison", "chosen": "a", "rejected": "b", "margin": -1}, "the margin is -1"),
-    "tie": ({"kind": "comparison", "chosen": "a", "rejected": "b", "margin": 1, "tie": True}, "a tie with a margin"),
+    "itself": (
+        {"kind": "comparison", "chosen": "a", "rejected": "a"},
+        "compares a text with itself",
+    ),
+    "margin": (
+        {"kind": "comparison", "chosen": "a", "rejected": "b", "margin": -1},
+        "the margin is -1",
+    ),
+    "tie": (
+        {"kind": "comparison", "chosen": "a", "rejected": "b", "margin": 1, "tie": True},
+        "a tie with a margin",
+    ),
     "one answer": ({"kind": "ranking", "tiers": [["a"]]}, "a ranking of 1 answers"),
     "twice": ({"kind": "ranking", "tiers": ["a", "b"], "rest": ["a"]}, "holds an answer twice"),
     "gap": ({"kind": "ranking", "tiers": [["a"], [], ["b"]]}, "an empty tier"),
-    "tiers": ({"kind": "ranking", "tiers": "ab"}, "'tiers' holds 'ab' where a list of tiers belongs"),
-    "tier": ({"kind": "ranking", "tiers": [["a"], 3]}, "'tiers' holds 3 where a list of texts belongs"),
-    "judge": ({"kind": "label", "text": "a", "positive": True, "judge": " "}, "the judge's name is empty"),
+    "tiers": (
+        {"kind": "ranking", "tiers": "ab"},
+        "'tiers' holds 'ab' where a list of tiers belongs",
+    ),
+    "tier": (
+        {"kind": "ranking", "tiers": [["a"], 3]},
+        "'tiers' holds 3 where a list of texts belongs",
+    ),
+    "judge": (
+        {"kind": "label", "text": "a", "positive": True, "judge": " "},
+        "the judge's name is empty",
+    ),
     "weight": ({"kind": "label", "text": "a", "positive": True, "weight": -1}, "the weight is -1"),
-    "time": ({"kind": "label", "text": "a", "positive": True, "time": "now"}, "which is not a time"),
-    "prompt": ({"kind": "label", "text": "a", "positive": True, "prompt": [{"role": "user"}]}, "message 1, content"),
+    "time": (
+        {"kind": "label", "text": "a", "positive": True, "time": "now"},
+        "which is not a time",
+    ),
+    "prompt": (
+        {"kind": "label", "text": "a", "positive": True, "prompt": [{"role": "user"}]},
+        "message 1, content",
+    ),
 }
 
 
@@ -154,7 +197,9 @@ def test_a_scale_ends_on_both_sides() -> None:
     for grade in (1, 10):
         assert from_row({"kind": "grade", "text": "a", "grade": grade}) == Grade("a", grade, 1, 10)
     for grade in (0, 11):
-        with pytest.raises(DataError, match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10"):
+        with pytest.raises(
+            DataError, match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10"
+        ):
             from_row({"kind": "grade", "text": "a", "grade": grade}, "m:1")
     own = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
     assert from_row({**own, "grade": -2}) == Grade("a", -2, -2, 2)
@@ -165,5 +210,7 @@ def test_a_scale_ends_on_both_sides() -> None:
 @pytest.mark.parametrize("tie", ["no", "false", 0, 1, []])
 def test_a_tie_is_true_or_false_and_nothing_like_it(tie: Any) -> None:
     # bool("no") is True: a row that says "no" must not become a tie
-    with pytest.raises(DataError, match=r"^m:1: column 'tie' holds .* where true or false belongs\.$"):
+    with pytest.raises(
+        DataError, match=r"^m:1: column 'tie' holds .* where true or false belongs\.$"
+    ):
         from_row({"kind": "comparison", "chosen": "a", "rejected": "b", "tie": tie}, "m:1")

@@ -3,9 +3,7 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data.judgements import Label
-from tastemaker.data.readers.said import SaidColumns, judge_of, said_columns, time_of, weight_of
-from tastemaker.data.readers.tables import Table
+from tastemaker.data import Label, SaidColumns, Table, judge_of, said_columns, time_of, weight_of
 from tastemaker.errors import DataError
 
 WHERE = "r.csv:17"
@@ -58,7 +56,13 @@ def test_what_is_no_time(value: Any) -> None:
 
 
 def test_a_weight() -> None:
-    assert [weight_of(value, WHERE, "weight") for value in (None, "", 2, "0.5", 0)] == [1, 1, 2, 0.5, 0]
+    assert [weight_of(value, WHERE, "weight") for value in (None, "", 2, "0.5", 0)] == [
+        1,
+        1,
+        2,
+        0.5,
+        0,
+    ]
     with pytest.raises(DataError, match=r"r\.csv:17: column 'weight' holds 'much'"):
         weight_of("much", WHERE, "weight")
 

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tastemaker.data.documents import Documents
-from tastemaker.data.judgements import Example
-from tastemaker.data.readers.columns import Columns
+from tastemaker.data import Columns, Example
 from tastemaker.errors import DataError, UsageError
+from tastemaker.gpt import Documents
 
 
 @pytest.fixture
@@ -30,7 +29,11 @@ def test_sources_follow_each_other_as_often_as_they_are_read(sources: list[Path]
 
 
 def test_a_limit_is_of_all_sources_together(sources: list[Path]) -> None:
-    for limit, expected in ((1, ["One."]), (3, ["One.", "Two.", "Three."]), (9, ["One.", "Two.", "Three.", "Four."])):
+    for limit, expected in (
+        (1, ["One."]),
+        (3, ["One.", "Two.", "Three."]),
+        (9, ["One.", "Two.", "Three.", "Four."]),
+    ):
         documents = Documents(sources, each="line", leave_out_bad=True, limit=limit)
         assert [example.text for example in documents] == expected
     with pytest.raises(UsageError, match="limit 0"):
@@ -39,13 +42,17 @@ def test_a_limit_is_of_all_sources_together(sources: list[Path]) -> None:
         Documents([])
 
 
-def test_another_file_or_setting_is_described_otherwise(sources: list[Path], tmp_path: Path) -> None:
+def test_another_file_or_setting_is_described_otherwise(
+    sources: list[Path], tmp_path: Path
+) -> None:
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "c.txt").write_text("Five.")
     described = Documents([*sources, folder, "playground"]).describe()
     assert json.loads(json.dumps(described)) == described
-    assert Documents([*sources, folder, "playground"], bad=[DataError("seen")]).describe() == described
+    assert (
+        Documents([*sources, folder, "playground"], bad=[DataError("seen")]).describe() == described
+    )
     for other in (
         Documents([*sources, folder, "playground"], each="line"),
         Documents([*sources, folder, "playground"], limit=5),

@@ -3,15 +3,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.fingerprints import fingerprints
-from tastemaker.data.judgements import Comparison, Judgement, Label, Message, Ranking, Rating
-from tastemaker.data.split import overlap, split, split_for_a_fit
+from tastemaker.data import (
+    Comparison,
+    Judgement,
+    Label,
+    Message,
+    Ranking,
+    Rating,
+    fingerprints,
+    overlap,
+    split,
+    split_for_a_fit,
+)
 from tastemaker.errors import DataError, UsageError
 
 TEXTS = [Label(f"film {number}", number % 2 == 0) for number in range(100)]
 words = st.sampled_from([f"word {number}" for number in range(12)])
 judgements = st.lists(
-    st.builds(Label, words, st.booleans(), prompt=st.one_of(st.none(), words)), min_size=1, max_size=30
+    st.builds(Label, words, st.booleans(), prompt=st.one_of(st.none(), words)),
+    min_size=1,
+    max_size=30,
 )
 
 
@@ -19,7 +30,9 @@ def texts(found: list[Judgement]) -> set[str]:
     return {judgement.text.strip() for judgement in found}
 
 
-@pytest.mark.parametrize(("held_out", "count"), [(0.1, 10), (0.25, 25), (0.994, 99), (1, 1), (99, 99)])
+@pytest.mark.parametrize(
+    ("held_out", "count"), [(0.1, 10), (0.25, 25), (0.994, 99), (1, 1), (99, 99)]
+)
 def test_the_share_is_exact(held_out: float, count: int) -> None:
     train, test = split(TEXTS, held_out=held_out)
     assert (len(train), len(test)) == (100 - count, count)
@@ -136,7 +149,9 @@ def all_texts(found: list[Judgement]) -> set[str]:
 
 def pairs(n: int, of: int = 3) -> list[Judgement]:
     """`of` comparisons for each of n prompts, no text in two of them."""
-    return [Comparison(f"a {p} {i}", f"b {p} {i}", prompt=f"p{p}") for p in range(n) for i in range(of)]
+    return [
+        Comparison(f"a {p} {i}", f"b {p} {i}", prompt=f"p{p}") for p in range(n) for i in range(of)
+    ]
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 20])
@@ -152,8 +167,15 @@ def test_every_kind_about_one_prompt_or_text_stays_together() -> None:
     found: list[Judgement] = []
     for p in range(10):
         a, b, c = (f"{name} {p}" for name in "abc")
-        found += [Comparison(a, b, prompt=f"p{p}"), Ranking([b, [c, f"d {p}"]], prompt=f"p{p}"), Label(a, True)]
-        found += [Rating(f"e {p}", 1.0, prompt=f"p{p}"), Ranking([f"e {p}", f"f {p}"], rest=[f"g {p}"])]
+        found += [
+            Comparison(a, b, prompt=f"p{p}"),
+            Ranking([b, [c, f"d {p}"]], prompt=f"p{p}"),
+            Label(a, True),
+        ]
+        found += [
+            Rating(f"e {p}", 1.0, prompt=f"p{p}"),
+            Ranking([f"e {p}", f"f {p}"], rest=[f"g {p}"]),
+        ]
     train, test = split(found, held_out=0.3)
     assert (len(train), len(test)) == (35, 15)
     assert not all_texts(train) & all_texts(test)
@@ -163,7 +185,9 @@ def test_chats_are_prompts() -> None:
     def chat(p: int) -> tuple[Message, ...]:
         return (Message("user", f"question {p}"),)
 
-    found: list[Judgement] = [Comparison(f"a {i}", f"b {i}", prompt=chat(i % 10)) for i in range(50)]
+    found: list[Judgement] = [
+        Comparison(f"a {i}", f"b {i}", prompt=chat(i % 10)) for i in range(50)
+    ]
     train, test = split(found, held_out=2)
     assert len(test) == 10
     assert not prompts(train) & prompts(test)
@@ -180,14 +204,18 @@ def test_of_a_tournament_texts_are_drawn() -> None:
     drawn = all_texts(found) - all_texts(train)
     assert len(drawn) == 2
     assert all(set(judgement.texts) & drawn for judgement in test)
-    assert len([j for j in test if isinstance(j, Comparison)]) == 19 + 18  # all that either of the two took part in
+    assert (
+        len([j for j in test if isinstance(j, Comparison)]) == 19 + 18
+    )  # all that either of the two took part in
     assert len(train) + len(test) == len(found)
     assert split(found[::-1], held_out=2, seed=1)[1] == test[::-1]
     assert split(found, held_out=2, seed=2)[1] != test
 
 
 def test_one_prompt_for_all_is_no_reason_to_stay_together() -> None:
-    found: list[Judgement] = [Comparison(f"a {i}", f"b {i}", prompt="Tell a joke.") for i in range(50)]
+    found: list[Judgement] = [
+        Comparison(f"a {i}", f"b {i}", prompt="Tell a joke.") for i in range(50)
+    ]
     train, test = split(found, held_out=5)
     assert not all_texts(train) & all_texts(test)
     assert len(test) == 5
@@ -215,7 +243,9 @@ said = st.one_of(
 
 
 @given(st.lists(said, min_size=1, max_size=20), st.integers(0, 5))
-def test_every_held_out_judgement_is_about_a_text_that_was_not_trained_on(found: list[Judgement], seed: int) -> None:
+def test_every_held_out_judgement_is_about_a_text_that_was_not_trained_on(
+    found: list[Judgement], seed: int
+) -> None:
     try:
         train, test = split(found, held_out=0.3, seed=seed)
     except DataError:
@@ -241,16 +271,26 @@ def test_of_a_pool_a_share_is_a_share_of_the_judgements() -> None:
 
 def test_a_pool_that_connects_less_than_half_is_drawn_by_its_texts_too() -> None:
     """As one group it would be held out whole by one seed and by another not at all."""
-    found = [*pooled(90, texts=60, of=3), *TEXTS[:50], *(Label(f"other {i}", True) for i in range(60))]
+    found = [
+        *pooled(90, texts=60, of=3),
+        *TEXTS[:50],
+        *(Label(f"other {i}", True) for i in range(60)),
+    ]
     most_of_a_text = max(sum(f"t{i}" in judgement.texts for judgement in found) for i in range(60))
     for seed in range(20):
         train, test = split_for_a_fit(found, most=20, seed=seed)
-        assert 0 < len(test) < len(found) / 10 + most_of_a_text, "a tenth, and what the last text drawn belongs to"
+        assert 0 < len(test) < len(found) / 10 + most_of_a_text, (
+            "a tenth, and what the last text drawn belongs to"
+        )
         assert len([j for j in train if isinstance(j, Ranking)]) >= 66
 
 
 def test_a_prompt_with_many_texts_stays_whole() -> None:
-    found = [Comparison(f"a {p} {i}", f"b {p} {i % 3}", prompt=f"p{p}") for p in range(4) for i in range(30)]
+    found = [
+        Comparison(f"a {p} {i}", f"b {p} {i % 3}", prompt=f"p{p}")
+        for p in range(4)
+        for i in range(30)
+    ]
     for seed in range(3):
         train, test = split(found, held_out=1, seed=seed)
         assert not prompts(train) & prompts(test)

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.readers import tables
-from tastemaker.data.readers.tables import format_of, rows, table
+from tastemaker.data import format_of, rows, table, tables
 from tastemaker.errors import DataError
 
 HOSTILE = [
@@ -40,7 +39,9 @@ TEXTS = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0")),
     st.text(st.sampled_from('"\n\r\t,\\ aß字🎬')),
 )
-ROWS = st.lists(st.fixed_dictionaries({"text": TEXTS, "label, or so": TEXTS}), min_size=1, max_size=8)
+ROWS = st.lists(
+    st.fixed_dictionaries({"text": TEXTS, "label, or so": TEXTS}), min_size=1, max_size=8
+)
 
 
 def write(path: Path, found: list[dict[str, Any]]) -> Path:
@@ -52,7 +53,9 @@ def write(path: Path, found: list[dict[str, Any]]) -> Path:
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "wt", encoding="utf-8", newline="") as file:
         if plain.endswith((".csv", ".tsv")):
-            writer = csv.DictWriter(file, list(found[0]), delimiter="\t" if plain.endswith(".tsv") else ",")
+            writer = csv.DictWriter(
+                file, list(found[0]), delimiter="\t" if plain.endswith(".tsv") else ","
+            )
             writer.writeheader()
             writer.writerows(found)
         else:
@@ -60,7 +63,18 @@ def write(path: Path, found: list[dict[str, Any]]) -> Path:
     return path
 
 
-NAMES = ["r.jsonl", "r.json", "r.ndjson", "r.csv", "r.tsv", "r.parquet", "r.CSV", "r.jsonl.gz", "r.csv.gz", "r.tsv.gz"]
+NAMES = [
+    "r.jsonl",
+    "r.json",
+    "r.ndjson",
+    "r.csv",
+    "r.tsv",
+    "r.parquet",
+    "r.CSV",
+    "r.jsonl.gz",
+    "r.csv.gz",
+    "r.tsv.gz",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,13 +87,21 @@ def test_hostile_texts_come_back_as_they_were(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.tsv", "r.parquet"])
 @settings(max_examples=60, deadline=None)
 @given(found=ROWS)
-def test_any_text_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, name: str, found: Any) -> None:
+def test_any_text_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, name: str, found: Any
+) -> None:
     path = write(tmp_path_factory.getbasetemp() / name, found)
     assert [row for _, row in rows(path)] == found
 
 
 def test_the_format_is_in_the_name() -> None:
-    named = {"a.jsonl": "jsonl", "a.b.CSV": "csv", "a.tsv.gz": "tsv", "a.json": "jsonl", "a.parquet": "parquet"}
+    named = {
+        "a.jsonl": "jsonl",
+        "a.b.CSV": "csv",
+        "a.tsv.gz": "tsv",
+        "a.json": "jsonl",
+        "a.parquet": "parquet",
+    }
     assert {name: format_of(Path(name)) for name in named} == named
     for name in ("a.txt", "a", "a.gz", "a.parquet.gz", "a.csv.bz2", "csv"):
         with pytest.raises(DataError, match="what kind of file"):
@@ -116,7 +138,11 @@ def test_a_table_can_be_read_twice(tmp_path: Path) -> None:
 CHOPPED = gzip.compress(b'{"text": "a"}\n' * 5000)[:-20]
 BAD = {
     "empty": ("r.csv", b"", "the file is empty"),
-    "half a quote": ("r.csv", b'text,label\na,1\n"b,0\nc,1\n', "r.csv:3: not well-formed: unexpected end of data"),
+    "half a quote": (
+        "r.csv",
+        b'text,label\na,1\n"b,0\nc,1\n',
+        "r.csv:3: not well-formed: unexpected end of data",
+    ),
     "text behind a quote": ("r.csv", b'text,label\n"a"b,1\n', "r.csv:2: not well-formed"),
     "too many": ("r.csv", b"text,label\na,1\nb,c,0\n", "r.csv:3: 3 fields, but the header has 2"),
     "too few": ("r.tsv", b"text\tlabel\na\t1\nb\n", "r.tsv:3: 1 fields, but the header has 2"),
@@ -140,12 +166,24 @@ BAD = {
         b'[\n{"text": "a"},\n',
         "r.json: not JSON: Expecting value at line 3, character 1",
     ),
-    "an array that goes on": ("r.json", b'[{"text": "a"}]\n{}', "r.json: not JSON: Extra data at line 2, character 1"),
-    "an array of texts": ("r.json", b'[{"text": "a"}, "b"]', "r.json:2: a row must be a JSON object {…}, not 'b'"),
+    "an array that goes on": (
+        "r.json",
+        b'[{"text": "a"}]\n{}',
+        "r.json: not JSON: Extra data at line 2, character 1",
+    ),
+    "an array of texts": (
+        "r.json",
+        b'[{"text": "a"}, "b"]',
+        "r.json:2: a row must be a JSON object {…}, not 'b'",
+    ),
     "an array not UTF-8": ("r.json", b'[\n"\xff"]', "r.json: not UTF-8 at byte 3"),
     "a deep array": ("r.json", b"[" * 100_000, "r.json: JSON that cannot be read"),
     "deep": ("r.jsonl", b"[" * 100_000, "r.jsonl:1: JSON that cannot be read"),
-    "a number without end": ("r.jsonl", b'{"a": ' + b"9" * 5000 + b"}", "r.jsonl:1: JSON that cannot be read"),
+    "a number without end": (
+        "r.jsonl",
+        b'{"a": ' + b"9" * 5000 + b"}",
+        "r.jsonl:1: JSON that cannot be read",
+    ),
     "cut short": ("r.jsonl.gz", CHOPPED, "r.jsonl.gz: cut short or damaged"),
     "not gzip": ("r.csv.gz", b"text\na\n", "r.csv.gz: cut short or damaged"),
     "not Parquet": ("r.parquet", b"text\na\n", "r.parquet: cannot be read as Parquet"),
@@ -165,14 +203,18 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize("name", ["r.json", "r.json.gz"])
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("before", ["", "\ufeff", "\n \n"])
-def test_a_json_array_counts_its_rows(tmp_path: Path, name: str, indent: int | None, before: str) -> None:
+def test_a_json_array_counts_its_rows(
+    tmp_path: Path, name: str, indent: int | None, before: str
+) -> None:
     found = [{"text": text} for text in HOSTILE]
     content = (before + json.dumps(found, indent=indent)).encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     assert list(rows(tmp_path / name)) == list(enumerate(found, 1))
 
 
-def test_a_long_array_in_one_line_is_no_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_array_in_one_line_is_no_long_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tables, "LONGEST_LINE", 100)
     found = [{"text": "x" * 60}] * 5
     (tmp_path / "r.json").write_text(json.dumps(found))
@@ -248,7 +290,9 @@ def test_a_line_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.jsonl.gz", "r.parquet"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     def peak(count: int) -> int:
-        path = write(tmp_path / name, [{"text": f"{number} " + "x" * 200} for number in range(count)])
+        path = write(
+            tmp_path / name, [{"text": f"{number} " + "x" * 200} for number in range(count)]
+        )
         tracemalloc.start()
         assert sum(1 for _ in rows(path)) == count
         most = tracemalloc.get_traced_memory()[1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.readers.values import (
+from tastemaker.data import (
     answer_of,
     number_of,
     parse_number,
@@ -60,7 +60,15 @@ def test_an_empty_prompt_is_none_and_a_bool_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(3, 3), (2.5, 2.5), ("2.5", 2.5), (" 8 ", 8), ("-1e3", -1000), (Decimal("7.35"), 7.35), ("+4", 4)],
+    [
+        (3, 3),
+        (2.5, 2.5),
+        ("2.5", 2.5),
+        (" 8 ", 8),
+        ("-1e3", -1000),
+        (Decimal("7.35"), 7.35),
+        ("+4", 4),
+    ],
 )
 def test_numbers_and_their_spellings(value: Any, number: float) -> None:
     assert number_of(value, WHERE, COLUMN) == number
@@ -75,7 +83,9 @@ def test_what_is_not_a_number(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "nan", "inf", "-Infinity", "1e999", 10**400])
 def test_what_is_not_finite(value: Any) -> None:
-    with pytest.raises(DataError, match=r"reviews\.csv:17: column 'review' holds .* not a finite number"):
+    with pytest.raises(
+        DataError, match=r"reviews\.csv:17: column 'review' holds .* not a finite number"
+    ):
         number_of(value, WHERE, COLUMN)
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tastemaker.data.judgements import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
-from tastemaker.evaluation.evaluate import Evaluation, evaluate
-from tastemaker.models.links import ComparisonLink, GradeLink, LabelLink, Link, RankingLink, RatingLink
-from tastemaker.models.scores import Scores
+from tastemaker.data import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.evaluate import Evaluation, evaluate
+from tastemaker.kinds import ComparisonLink, GradeLink, LabelLink, Link, RankingLink, RatingLink
+from tastemaker.scores import Scores
 
 
 @dataclass
@@ -24,7 +24,9 @@ class TableModel:
     def score_all(self, examples: Sequence[Example]) -> Scores:
         self.asked += len(examples)
         values = np.array([self.scores[example.text] for example in examples], dtype=np.float64)
-        return Scores(values, np.array([len(example.text) > self.limit for example in examples], dtype=bool))
+        return Scores(
+            values, np.array([len(example.text) > self.limit for example in examples], dtype=bool)
+        )
 
 
 @pytest.fixture
@@ -41,7 +43,9 @@ class World:
     baseline: TableModel
 
     def evaluated(self, **options: object) -> Evaluation:
-        return evaluate(self.model, self.judgements, baseline=self.baseline, resamples=100, **options)
+        return evaluate(
+            self.model, self.judgements, baseline=self.baseline, resamples=100, **options
+        )
 
 
 _LINKS: dict[type[Judgement], Callable[[float], Link]] = {
@@ -66,10 +70,15 @@ def world() -> Callable[..., World]:
 
     def make(*kinds: type[Judgement], n: int = 300) -> World:
         generator = np.random.default_rng(11)
-        texts = [f"text {i} " + "x" * int(length) for i, length in enumerate(generator.integers(5, 1200, n))]
+        texts = [
+            f"text {i} " + "x" * int(length)
+            for i, length in enumerate(generator.integers(5, 1200, n))
+        ]
         gold = generator.normal(size=n)
         luck = generator.random(n)
-        judged = [_judgement(kind, texts[i], gold[i], luck[i], i + 2) for kind in kinds for i in range(n)]
+        judged = [
+            _judgement(kind, texts[i], gold[i], luck[i], i + 2) for kind in kinds for i in range(n)
+        ]
         good = dict(zip(texts, gold + 0.4 * generator.normal(size=n), strict=True))
         worse = dict(zip(texts, gold + 1.0 * generator.normal(size=n), strict=True))
         return World(
@@ -81,19 +90,31 @@ def world() -> Callable[..., World]:
     return make
 
 
-def _compared(generator: np.random.Generator, prompt: str, texts: list[str], utility: np.ndarray) -> list[Judgement]:
+def _compared(
+    generator: np.random.Generator, prompt: str, texts: list[str], utility: np.ndarray
+) -> list[Judgement]:
     """Let three judges compare the first two texts, some of them carefully."""
     judged: list[Judgement] = []
     for judge in ("Ann", "Ben", "Cho"):
         by = utility[0] - utility[1] + generator.logistic()
         first, second = (texts[0], texts[1]) if by > 0 else (texts[1], texts[0])
         is_tie = abs(by) < 0.3
-        common = {"prompt": prompt, "judge": judge, "where": f"{'ab'[len(judged) % 2]}.jsonl:{len(judged) + 1}"}
-        judged.append(Comparison(first, second, 0.0 if is_tie else float(np.ceil(min(abs(by), 3))), is_tie, **common))
+        common = {
+            "prompt": prompt,
+            "judge": judge,
+            "where": f"{'ab'[len(judged) % 2]}.jsonl:{len(judged) + 1}",
+        }
+        judged.append(
+            Comparison(
+                first, second, 0.0 if is_tie else float(np.ceil(min(abs(by), 3))), is_tie, **common
+            )
+        )
     return judged
 
 
-def _ranked(generator: np.random.Generator, prompt: str, texts: list[str], utility: np.ndarray) -> list[Judgement]:
+def _ranked(
+    generator: np.random.Generator, prompt: str, texts: list[str], utility: np.ndarray
+) -> list[Judgement]:
     """Rank the texts, neighbours that are hard to tell apart in one tier."""
     heard = utility + generator.gumbel(size=len(texts))
     tiers: list[list[str]] = []
@@ -122,12 +143,22 @@ def order_world() -> Callable[..., World]:
             texts = [f"answer {number}.{i} " + "y" * int(lengths[i]) for i in range(k)]
             gold = generator.normal(size=k)
             make_one = _compared if kind is Comparison else _ranked
-            judged += make_one(generator, f"prompt {number}", texts, 1.5 * gold + 0.6 * (lengths - 450) / 450)
-            good |= dict(zip(texts, gold + 0.4 * generator.normal(size=k) + 0.5 * (lengths - 450) / 450, strict=True))
+            judged += make_one(
+                generator, f"prompt {number}", texts, 1.5 * gold + 0.6 * (lengths - 450) / 450
+            )
+            good |= dict(
+                zip(
+                    texts,
+                    gold + 0.4 * generator.normal(size=k) + 0.5 * (lengths - 450) / 450,
+                    strict=True,
+                )
+            )
             worse |= dict(zip(texts, gold + 1.5 * generator.normal(size=k), strict=True))
         links: list[Link] = [RankingLink(), RankingLink()]
         if kind is Comparison:
             links = [ComparisonLink(1.4, -1.0), ComparisonLink(0.6, -1.0)]
-        return World(judged, TableModel({kind: links[0]}, good), TableModel({kind: links[1]}, worse))
+        return World(
+            judged, TableModel({kind: links[0]}, good), TableModel({kind: links[1]}, worse)
+        )
 
     return make

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tastemaker.data.judgements import Comparison, Label, Message, Ranking, Rating
-from tastemaker.evaluation.clusters import clusters
+from tastemaker.data import Comparison, Label, Message, Ranking, Rating
+from tastemaker.evaluate import clusters
 
 
 def alike(judgements):
@@ -24,13 +24,28 @@ def test_one_prompt_is_a_cluster_whatever_the_texts_are():
 
 def test_a_chat_is_a_prompt():
     chat = (Message("user", "Who?"), Message("assistant", "Me."))
-    judged = [Comparison("a", "b", prompt=chat), Comparison("c", "d", prompt=chat), Label("e", True), Label("f", True)]
+    judged = [
+        Comparison("a", "b", prompt=chat),
+        Comparison("c", "d", prompt=chat),
+        Label("e", True),
+        Label("f", True),
+    ]
     assert alike(judged) == [[0, 1], [2], [3]]
 
 
 def test_without_a_prompt_connected_texts_are_a_cluster():
-    judged = [Comparison("a", "b"), Comparison("c", "d"), Comparison("b ", "e"), Comparison("f", "g"), Label("d", True)]
-    assert alike(judged) == [[0, 2], [1, 4], [3]]  # white space around a text makes no other text of it
+    judged = [
+        Comparison("a", "b"),
+        Comparison("c", "d"),
+        Comparison("b ", "e"),
+        Comparison("f", "g"),
+        Label("d", True),
+    ]
+    assert alike(judged) == [
+        [0, 2],
+        [1, 4],
+        [3],
+    ]  # white space around a text makes no other text of it
 
 
 def test_judgements_about_one_text_are_clusters_by_text():
@@ -56,7 +71,12 @@ def test_one_prompt_for_all_falls_into_connected_texts():
 
 
 def test_the_order_of_the_judgements_does_not_matter():
-    judged = [Comparison("a", "b"), Comparison("c", "d"), Comparison("b", "e"), Comparison("g", "h", prompt="p")]
+    judged = [
+        Comparison("a", "b"),
+        Comparison("c", "d"),
+        Comparison("b", "e"),
+        Comparison("g", "h", prompt="p"),
+    ]
     names = clusters(judged)
     np.testing.assert_array_equal(clusters(judged[::-1]), names[::-1])
 

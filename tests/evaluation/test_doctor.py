@@ -9,10 +9,9 @@ from diagnosed import counts, found, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Comparison, Grade, Label, Message, Ranking, Rating
+from tastemaker.data import Comparison, Grade, Label, Message, Ranking, Rating
+from tastemaker.doctor import Problem, doctor, excerpt
 from tastemaker.errors import DataError
-from tastemaker.evaluation.doctor import Problem, doctor
-from tastemaker.evaluation.doctor.copies import excerpt
 
 
 def healthy(n=200):
@@ -21,12 +20,23 @@ def healthy(n=200):
     for i in range(n):
         a, b = sorted((text(2 * i), text(2 * i + 1)), key=len)
         chosen, rejected = (a, b) if i % 2 else (b, a)
-        rows.append(Comparison(chosen, rejected, prompt=f"prompt {i}", judge=f"judge {i % 2}", where=f"ok.csv:{i + 2}"))
+        rows.append(
+            Comparison(
+                chosen,
+                rejected,
+                prompt=f"prompt {i}",
+                judge=f"judge {i % 2}",
+                where=f"ok.csv:{i + 2}",
+            )
+        )
     return rows
 
 
 def compared(*pairs, prompt="circle", judge="anna", file="p.csv"):
-    return [Comparison(a, b, prompt=prompt, judge=judge, where=f"{file}:{i}") for i, (a, b) in enumerate(pairs, 2)]
+    return [
+        Comparison(a, b, prompt=prompt, judge=judge, where=f"{file}:{i}")
+        for i, (a, b) in enumerate(pairs, 2)
+    ]
 
 
 def test_healthy_data_has_no_problems():
@@ -34,22 +44,43 @@ def test_healthy_data_has_no_problems():
     assert diagnosis.problems == []
     assert diagnosis.is_healthy
     assert "No problems found." in str(diagnosis)
-    assert (diagnosis.rows, diagnosis.texts, diagnosis.prompts, diagnosis.ties) == (200, 400, 200, 0)
+    assert (diagnosis.rows, diagnosis.texts, diagnosis.prompts, diagnosis.ties) == (
+        200,
+        400,
+        200,
+        0,
+    )
     assert diagnosis.kinds == {"comparison": 200}
     assert diagnosis.judges == {"judge 0": 100, "judge 1": 100}
 
 
 PLANTED = [
     ("duplicate_judgements", compared(("same A", "same B"), ("same A", "same B")), ["p.csv:3"]),
-    ("duplicate_judgements", [Label("L", True), Label(" L", True), Label("M", False)], ["judgement 202"]),
-    ("near_duplicate_texts", [*compared(("One  Text", "B")), *compared(("one text", "C"), file="q.csv")], ["q.csv:2"]),
+    (
+        "duplicate_judgements",
+        [Label("L", True), Label(" L", True), Label("M", False)],
+        ["judgement 202"],
+    ),
+    (
+        "near_duplicate_texts",
+        [*compared(("One  Text", "B")), *compared(("one text", "C"), file="q.csv")],
+        ["q.csv:2"],
+    ),
     ("identical_pairs", compared(("Yes, it is.", "yes,  it is. ")), ["p.csv:2"]),
     ("contradictions", compared(("A", "B"), ("B", "A")), ["p.csv:2", "p.csv:3"]),
-    ("contradictions", [Label("L", v, judge="judge 0", where=f"l.csv:{v:d}") for v in (True, False)], None),
+    (
+        "contradictions",
+        [Label("L", v, judge="judge 0", where=f"l.csv:{v:d}") for v in (True, False)],
+        None,
+    ),
     ("contradictions", [Grade("G", v, judge="judge 0") for v in (4, 7)], None),
     ("contradictions", [Rating("R", v, judge="judge 1") for v in (4.5, 7)], None),
     ("anonymous_contradictions", [Label("L", True), Label("L", False)], None),
-    ("disagreements", [*compared(("A", "B"), judge="judge 0"), *compared(("B", "A"), judge="judge 1")], None),
+    (
+        "disagreements",
+        [*compared(("A", "B"), judge="judge 0"), *compared(("B", "A"), judge="judge 1")],
+        None,
+    ),
     ("disagreements", [Grade("G", 9, judge="judge 0"), Grade("G", 2, judge="judge 1")], None),
     ("near_empty_texts", compared(("...", "B")), ["p.csv:2"]),
     ("very_long_texts", compared(("w" * 20_001, "B")), ["p.csv:2"]),
@@ -67,7 +98,9 @@ def test_what_is_planted_once_is_found_once(name, rows, where):
 def _as_known(comparison):
     """The same comparison by a judge of the healthy data: a judge with one judgement would be a problem too."""
     chosen, rejected = comparison.texts
-    return Comparison(chosen, rejected, prompt=comparison.prompt, judge="judge 0", where=comparison.where)
+    return Comparison(
+        chosen, rejected, prompt=comparison.prompt, judge="judge 0", where=comparison.where
+    )
 
 
 def test_a_grade_near_another_is_no_disagreement():
@@ -79,8 +112,14 @@ def test_cycles_of_one_judge_and_of_two():
     circle = compared(("A", "B"), ("B", "C"), ("C", "A"), ("A", "D"), judge="judge 0")
     problems = found(doctor([*healthy(), *circle]))
     assert list(problems) == ["cycles"]
-    assert (problems["cycles"].count, problems["cycles"].where) == (3, ["p.csv:2", "p.csv:3", "p.csv:4"])
-    shared = [*compared(("A", "B"), ("B", "C"), judge="judge 0"), *compared(("C", "A"), judge="judge 1")]
+    assert (problems["cycles"].count, problems["cycles"].where) == (
+        3,
+        ["p.csv:2", "p.csv:3", "p.csv:4"],
+    )
+    shared = [
+        *compared(("A", "B"), ("B", "C"), judge="judge 0"),
+        *compared(("C", "A"), judge="judge 1"),
+    ]
     assert counts(doctor([*healthy(), *shared])) == {"cycles_between_judges": 3}
     apart = [*compared(("A", "B"), ("B", "C")), *compared(("C", "A"), prompt="another")]
     assert "cycles" not in counts(doctor(apart))
@@ -88,7 +127,12 @@ def test_cycles_of_one_judge_and_of_two():
 
 def test_cycles_through_rankings_and_tiers():
     first = Ranking([["A", "B"], ["C", "D"]], prompt="p", where="r:1")
-    assert counts(doctor([first, Ranking(["C", "E"], prompt="p"), Ranking(["E", "B"], prompt="p")]))["cycles"] == 3
+    assert (
+        counts(doctor([first, Ranking(["C", "E"], prompt="p"), Ranking(["E", "B"], prompt="p")]))[
+            "cycles"
+        ]
+        == 3
+    )
     # equal texts and the unordered rest prefer nothing
     rest = [Ranking(["A"], rest=["B", "C"]), Ranking(["B", "C"]), Ranking(["C", "D"])]
     assert "cycles" not in counts(doctor(rest))
@@ -108,7 +152,10 @@ def test_odd_rows_keep_their_lines():
     diagnosis = doctor(healthy(), odd_rows=[*errors, itself.value])
     problems = found(diagnosis)
     assert (diagnosis.rows, diagnosis.odd_rows) == (203, 3)
-    assert (problems["odd_rows"].count, problems["odd_rows"].where) == (2, ["films.csv:3", "films.csv:17"])
+    assert (problems["odd_rows"].count, problems["odd_rows"].where) == (
+        2,
+        ["films.csv:3", "films.csv:17"],
+    )
     assert problems["self_comparisons"].where == ["C:/films.csv:20"]
     assert {problem.severity for problem in problems.values()} == {"error"}
     assert not diagnosis.is_healthy
@@ -134,18 +181,31 @@ def test_a_tie_the_other_way_round_is_the_same_tie():
 
 
 def test_two_judges_who_agree_repeat_nothing():
-    assert "duplicate_judgements" not in found(doctor([Label("L", True, judge=name) for name in "xy"]))
-    assert "duplicate_judgements" not in found(doctor([Label("L", True, prompt=name) for name in "xy"]))
+    assert "duplicate_judgements" not in found(
+        doctor([Label("L", True, judge=name) for name in "xy"])
+    )
+    assert "duplicate_judgements" not in found(
+        doctor([Label("L", True, prompt=name) for name in "xy"])
+    )
 
 
 def test_copies_count_under_one_prompt():
     # the same answer to two questions is no copy; prompts that are alike but for case are one
     def count(first, second):
-        rows = [Comparison("One  Text", "B", prompt=first), Comparison("one text", "C", prompt=second)]
+        rows = [
+            Comparison("One  Text", "B", prompt=first),
+            Comparison("one text", "C", prompt=second),
+        ]
         problem = found(doctor(rows)).get("near_duplicate_texts")
         return problem.count if problem else 0
 
-    assert (count("p", "q"), count("p", "p"), count("p", " P"), count(None, None), count("p", None)) == (0, 1, 1, 1, 0)
+    assert (
+        count("p", "q"),
+        count("p", "p"),
+        count("p", " P"),
+        count(None, None),
+        count("p", None),
+    ) == (0, 1, 1, 1, 0)
 
 
 def test_a_copy_of_an_identical_pair_counts_once():
@@ -164,7 +224,9 @@ def test_what_does_not_go_together():
     scales = [Grade("G one", 3, 1, 5), Grade("G two", 8, 1, 10)]
     assert counts(doctor([*healthy(), *scales])) == {"mixed_scales": 2}
     chat = Label("answer", True, prompt=(Message("user", "question"),))
-    assert counts(doctor([*healthy(), chat, Label("no", False, prompt="plain")])) == {"mixed_prompts": 2}
+    assert counts(doctor([*healthy(), chat, Label("no", False, prompt="plain")])) == {
+        "mixed_prompts": 2
+    }
 
 
 def test_a_judge_who_said_little_is_noted():
@@ -175,16 +237,29 @@ def test_a_judge_who_said_little_is_noted():
 
 def test_problems_are_ranked():
     errors = [DataError("films.csv:3: empty.")]
-    rows = [*healthy(), *compared(("A", "B"), ("B", "A"), judge="judge 0"), Label("L", True, judge="guest")]
+    rows = [
+        *healthy(),
+        *compared(("A", "B"), ("B", "A"), judge="judge 0"),
+        Label("L", True, judge="guest"),
+    ]
     severities = [problem.severity for problem in doctor(rows, odd_rows=errors).problems]
     assert severities == ["error", "warning", "note"]
 
 
 def test_of_equally_bad_problems_the_frequent_come_first():
-    rows = [Label("...", True), Label("A", True), Label("A", False), *(Label(f"{i}", True) for i in range(10, 14))]
+    rows = [
+        Label("...", True),
+        Label("A", True),
+        Label("A", False),
+        *(Label(f"{i}", True) for i in range(10, 14)),
+    ]
     rows += [Label(f" {i}", True) for i in range(10, 14)]
     warnings = [p for p in doctor(rows).problems if p.severity == "warning"]
-    assert [p.name for p in warnings] == ["duplicate_judgements", "anonymous_contradictions", "near_empty_texts"]
+    assert [p.name for p in warnings] == [
+        "duplicate_judgements",
+        "anonymous_contradictions",
+        "near_empty_texts",
+    ]
     assert [p.count for p in warnings] == [4, 1, 1]  # by name where as many
 
 
@@ -200,9 +275,15 @@ def test_places_of_unreadable_rows_are_file_and_row():
 
 everything = st.lists(
     st.one_of(
-        st.builds(Label, st.sampled_from("abC"), st.booleans(), judge=st.sampled_from([None, "x", "y"])),
-        st.builds(Grade, st.sampled_from("abC"), st.integers(1, 10), judge=st.sampled_from(["x", "y"])),
-        st.builds(Rating, st.sampled_from("abC"), st.floats(-9, 9), judge=st.sampled_from(["x", "y"])),
+        st.builds(
+            Label, st.sampled_from("abC"), st.booleans(), judge=st.sampled_from([None, "x", "y"])
+        ),
+        st.builds(
+            Grade, st.sampled_from("abC"), st.integers(1, 10), judge=st.sampled_from(["x", "y"])
+        ),
+        st.builds(
+            Rating, st.sampled_from("abC"), st.floats(-9, 9), judge=st.sampled_from(["x", "y"])
+        ),
         st.builds(
             lambda pair, **options: Comparison(*pair, **options),
             st.permutations(["a", "b", "B", "cc", "dd "]).map(lambda texts: texts[:2]),
@@ -211,7 +292,9 @@ everything = st.lists(
             judge=st.sampled_from([None, "x", "y"]),
         ),
         st.builds(
-            lambda order, cut, **options: Ranking([order[:cut], *order[cut:4]], rest=order[4:], **options),
+            lambda order, cut, **options: Ranking(
+                [order[:cut], *order[cut:4]], rest=order[4:], **options
+            ),
             st.permutations(["a", "b", "B", "cc", "dd"]),
             st.integers(1, 3),
             judge=st.sampled_from([None, "x"]),
@@ -249,7 +332,9 @@ def test_nothing_at_all():
 
 
 def test_hostile_names_stay_on_their_line():
-    shown = str(doctor([Label("text", True, judge="evil\x1b[2J\nname"), Label("other", False, judge="b")]))
+    shown = str(
+        doctor([Label("text", True, judge="evil\x1b[2J\nname"), Label("other", False, judge="b")])
+    )
     assert "\x1b" not in shown
     assert "evil\ufffd[2J name" in shown
 
@@ -258,7 +343,9 @@ def test_twenty_thousand_judgements_take_seconds():
     luck = random.Random(0)
     rows = [
         Comparison(
-            *luck.sample([f"answer {k} to {i // 10}" for k in range(4)], 2), prompt=f"{i // 10}", judge=f"{i % 50}"
+            *luck.sample([f"answer {k} to {i // 10}" for k in range(4)], 2),
+            prompt=f"{i // 10}",
+            judge=f"{i % 50}",
         )
         for i in range(20_000)
     ]
@@ -273,7 +360,7 @@ def test_a_problem_says_what_the_contract_promises():
 
 
 def test_real_annotators(shared_data):
-    from tastemaker.data.read import read
+    from tastemaker.data import read
 
     odd = []
     rows = read(shared_data / "pandalm" / "testset-v1.json", skip_bad=odd)

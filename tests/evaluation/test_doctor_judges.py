@@ -5,25 +5,35 @@ import random
 import pytest
 from diagnosed import counts, found, text
 
-from tastemaker.data.fingerprints import fingerprint
-from tastemaker.data.judgements import Comparison, Grade, Label, Ranking
-from tastemaker.evaluation.doctor import doctor
+from tastemaker.data import Comparison, Grade, Label, Ranking, fingerprint
+from tastemaker.doctor import doctor
 
 
-@pytest.mark.parametrize(("low", "high", "lowest", "highest"), [(5, 6, 1, 10), (3, 5, 3, 5), (-1, 1, -2, 2)])
+@pytest.mark.parametrize(
+    ("low", "high", "lowest", "highest"), [(5, 6, 1, 10), (3, 5, 3, 5), (-1, 1, -2, 2)]
+)
 def test_grades_on_two_sides_of_the_middle_disagree(low, high, lowest, highest):
     def said(one, other):
-        rows = [Grade("G", one, lowest, highest, judge="x"), Grade("G", other, lowest, highest, judge="y")]
+        rows = [
+            Grade("G", one, lowest, highest, judge="x"),
+            Grade("G", other, lowest, highest, judge="y"),
+        ]
         return "disagreements" in found(doctor(rows))
 
     assert said(low, high)
     assert not said(low, low)
-    assert not said((lowest + highest) // 2, lowest) or (lowest + highest) % 2  # the middle itself is on neither side
+    assert (
+        not said((lowest + highest) // 2, lowest) or (lowest + highest) % 2
+    )  # the middle itself is on neither side
 
 
 @pytest.mark.parametrize(("a", "b"), [("A", "B"), ("B", "A")])
 def test_a_tie_contradicts_nobody(a, b):
-    rows = [Comparison(a, b, judge="x"), Comparison(a, b, tie=True, judge="x"), Comparison(a, b, tie=True, judge="y")]
+    rows = [
+        Comparison(a, b, judge="x"),
+        Comparison(a, b, tie=True, judge="x"),
+        Comparison(a, b, tie=True, judge="y"),
+    ]
     assert not {"contradictions", "disagreements"} & set(found(doctor(rows)))
 
 
@@ -39,7 +49,11 @@ def test_agreement_of_comparisons_with_ties():
     rows += [Comparison("A", "C", judge="x"), Comparison("C", "A", judge="y", tie=True)]
     rows += [Comparison("B", "A"), Comparison("C", "B")]
     agreement = doctor(rows).agreements["comparison"]
-    assert (agreement.pairwise.share, agreement.pairwise.pairs, agreement.pairwise.units) == (0.5, 2, 2)
+    assert (agreement.pairwise.share, agreement.pairwise.pairs, agreement.pairwise.units) == (
+        0.5,
+        2,
+        2,
+    )
     assert agreement.judges == 2
 
 
@@ -63,19 +77,27 @@ def test_rankings_agree_by_their_pairs():
 
 def test_the_rest_of_a_ranking_is_in_no_pair():
     # B and C both stand in the rest, so only A–B and A–C were judged, though three texts are there
-    agreed = doctor([Ranking(["A"], rest=["B", "C"], judge=name) for name in "xy"]).agreements["ranking"]
+    agreed = doctor([Ranking(["A"], rest=["B", "C"], judge=name) for name in "xy"]).agreements[
+        "ranking"
+    ]
     assert agreed.pairwise.units == 2
 
 
 def test_of_a_long_ranking_near_pairs_are_looked_at():
     # of 23 texts, those at most 20 places apart: 253 pairs less the 3 at 21 and 22 places
-    agreed = doctor([Ranking([f"{i}" for i in range(23)], judge=name) for name in "xy"]).agreements["ranking"]
+    agreed = doctor([Ranking([f"{i}" for i in range(23)], judge=name) for name in "xy"]).agreements[
+        "ranking"
+    ]
     assert agreed.pairwise.units == 250
 
 
 def test_low_agreement_is_said():
     luck = random.Random(3)
-    rows = [Grade(text(i), luck.randint(1, 10), judge=name) for i in range(100) for name in ("ann", "bob")]
+    rows = [
+        Grade(text(i), luck.randint(1, 10), judge=name)
+        for i in range(100)
+        for name in ("ann", "bob")
+    ]
     diagnosis = doctor(rows)
     assert found(diagnosis)["low_agreement_grade"].severity == "warning"
     assert abs(diagnosis.agreements["grade"].alpha) < 0.25
@@ -85,7 +107,10 @@ def agreeing(same, n=100):
     """Two judges who label n texts, half of them positive, and agree on `same` of them."""
     rows = []
     for i in range(n):
-        rows += [Label(text(i), i % 2 == 0, judge="x"), Label(text(i), (i % 2 == 0) == (i < same), judge="y")]
+        rows += [
+            Label(text(i), i % 2 == 0, judge="x"),
+            Label(text(i), (i % 2 == 0) == (i < same), judge="y"),
+        ]
     return rows
 
 
@@ -149,7 +174,10 @@ def test_who_ties_every_list_says_nothing_and_a_list_is_one_answer():
     assert found(doctor([*ordered, *tied]))["monotonous_judges"].examples == ["bob"]
     assert found(doctor([*ordered, *tied, *few]))["monotonous_judges"].examples == ["bob"]
     # one tier of two below the best is an order
-    halves = [Ranking([text(3 * i), [text(3 * i + 1), text(3 * i + 2)]], judge="dora") for i in range(96, 140)]
+    halves = [
+        Ranking([text(3 * i), [text(3 * i + 1), text(3 * i + 2)]], judge="dora")
+        for i in range(96, 140)
+    ]
     assert "monotonous_judges" not in found(doctor([*ordered, *halves]))
 
 
@@ -178,4 +206,7 @@ def test_the_rarer_label_is_named_and_found(rare, name):
     assert list(problems) == ["unbalanced_labels"]
     problem = problems["unbalanced_labels"]
     assert f"unbalanced labels: {name} ones are 5.0%" in problem.what
-    assert (problem.count, problem.where) == (5, ["l.csv:3", "l.csv:23", "l.csv:43", "l.csv:63", "l.csv:83"])
+    assert (problem.count, problem.where) == (
+        5,
+        ["l.csv:3", "l.csv:23", "l.csv:43", "l.csv:63", "l.csv:83"],
+    )

@@ -3,10 +3,10 @@
 import pytest
 from diagnosed import found
 
-from tastemaker.data.judgements import Comparison, Label, Ranking, Rating
+from tastemaker.data import Comparison, Label, Ranking, Rating
+from tastemaker.doctor import doctor
 from tastemaker.errors import UsageError
-from tastemaker.evaluation.doctor import doctor
-from tastemaker.maths.statistics import wilson_interval
+from tastemaker.maths import wilson_interval
 
 
 def of_length(i, length):
@@ -41,7 +41,9 @@ def test_a_ranking_of_k_texts_counts_as_k_minus_one_pairs():
 
 def test_verdicts_on_one_pair_count_as_one():
     # ten say that the longer of one pair is better, and one of another: 11 pairs, but 2 observations
-    rows = [Comparison("long text", "short", judge=f"{i}") for i in range(10)] + [Comparison("longer", "shrt")]
+    rows = [Comparison("long text", "short", judge=f"{i}") for i in range(10)] + [
+        Comparison("longer", "shrt")
+    ]
     bias = doctor(rows).length_bias
     assert (bias.pairs, bias.longer_won) == (11, 11)
     assert bias.low == pytest.approx(float(wilson_interval(2, 2)[0]))
@@ -70,15 +72,23 @@ def test_a_correlation_is_said_where_it_is_certain():
         return [Rating(of_length(i, 40 + i), float((i + moved) % n)) for i in range(n)]
 
     few, many = doctor(of(20)), doctor(of(200))
-    assert few.length_correlations["rating"] == pytest.approx(1 - 6 * (18 * 4 + 2 * 324) / (20**3 - 20))
-    assert many.length_correlations["rating"] == pytest.approx(1 - 6 * (180 * 400 + 20 * 32400) / (200**3 - 200))
+    assert few.length_correlations["rating"] == pytest.approx(
+        1 - 6 * (18 * 4 + 2 * 324) / (20**3 - 20)
+    )
+    assert many.length_correlations["rating"] == pytest.approx(
+        1 - 6 * (180 * 400 + 20 * 32400) / (200**3 - 200)
+    )
     assert "length_correlation_rating" not in found(few)
     assert found(many)["length_correlation_rating"].count == 200
 
 
 def test_shorter_is_better_is_as_bad_as_longer():
-    down = found(doctor([Rating(of_length(i, 40 + i), -float(i)) for i in range(40)]))["length_correlation_rating"]
-    up = found(doctor([Rating(of_length(i, 40 + i), float(i)) for i in range(40)]))["length_correlation_rating"]
+    down = found(doctor([Rating(of_length(i, 40 + i), -float(i)) for i in range(40)]))[
+        "length_correlation_rating"
+    ]
+    up = found(doctor([Rating(of_length(i, 40 + i), float(i)) for i in range(40)]))[
+        "length_correlation_rating"
+    ]
     assert (down.severity, up.severity) == ("warning", "warning")
     assert "-1.00" in down.what
     assert "+1.00" in up.what
@@ -87,10 +97,18 @@ def test_shorter_is_better_is_as_bad_as_longer():
 def test_what_truncation_would_cut():
     rows = [Label("word " * n, n % 2 == 0) for n in (1, 2, 3, 4)]
     diagnosis = doctor(rows, max_length=2, count_tokens=lambda text: len(text.split()))
-    assert (diagnosis.lengths.unit, diagnosis.lengths.cut, diagnosis.lengths.limit) == ("tokens", 2, 2)
+    assert (diagnosis.lengths.unit, diagnosis.lengths.cut, diagnosis.lengths.limit) == (
+        "tokens",
+        2,
+        2,
+    )
     assert found(diagnosis)["truncation"].count == 2
     # the prompt is read too
-    asked = doctor([Label("a b", True, prompt="c d")], max_length=3, count_tokens=lambda text: len(text.split()))
+    asked = doctor(
+        [Label("a b", True, prompt="c d")],
+        max_length=3,
+        count_tokens=lambda text: len(text.split()),
+    )
     assert asked.lengths.cut == 1
     assert doctor(rows).lengths.unit == "characters"
     assert doctor(rows).lengths.quantiles["1"] == 19
@@ -101,7 +119,9 @@ def test_what_truncation_would_cut():
 @pytest.mark.parametrize(("long", "severity"), [(4, "note"), (5, "note"), (6, "warning")])
 def test_truncation_is_a_warning_beyond_a_twentieth(long, severity):
     rows = [Label(f"{i} " + ("word " * 9 if i < long else "word"), i % 2 == 0) for i in range(100)]
-    problem = found(doctor(rows, max_length=5, count_tokens=lambda text: len(text.split())))["truncation"]
+    problem = found(doctor(rows, max_length=5, count_tokens=lambda text: len(text.split())))[
+        "truncation"
+    ]
     assert (problem.count, problem.severity) == (long, severity)
 
 

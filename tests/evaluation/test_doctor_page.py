@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from pages import HOSTILE, MARK, Page, marks
 
-from tastemaker.data.judgements import Comparison, Label
+from tastemaker.data import Comparison, Label
+from tastemaker.doctor import Problem, doctor
 from tastemaker.errors import DataError
-from tastemaker.evaluation.doctor import Problem, doctor
-from tastemaker.evaluation.doctor_page import doctor_html, write_doctor_page
+from tastemaker.report import doctor_html, write_doctor_page
 
 PLAIN = [Label("good", True, judge="a"), Label("bad", False, judge="b")]
 
@@ -45,7 +45,15 @@ def test_the_page_needs_and_runs_nothing():
 
 def test_it_says_what_was_found():
     page = Page(doctor_html(diagnosed(), title="Health"))
-    for words in ("odd rows", "leakage", "contradictions", "identical pairs", "longer text won", "alpha", "tokens"):
+    for words in (
+        "odd rows",
+        "leakage",
+        "contradictions",
+        "identical pairs",
+        "longer text won",
+        "alpha",
+        "tokens",
+    ):
         assert words in page.text
     assert page.text.index("odd rows: they") < page.text.index("contradictions: texts")
 
@@ -94,11 +102,17 @@ def test_half_a_character_stops_no_page(tmp_path):
 
 def test_the_busiest_judges_have_bars_and_the_others_one_together():
     # judge i said i + 1 things: of 23, the busiest twenty said 23 … 4, the others 3 + 2 + 1; nobody named said 46
-    rows = [Label(f"{i} {k}", k % 2 == 0, judge=f"j{i:02d}") for i in range(23) for k in range(i + 1)]
+    rows = [
+        Label(f"{i} {k}", k % 2 == 0, judge=f"j{i:02d}") for i in range(23) for k in range(i + 1)
+    ]
     rows += [Label(f"nobody {k}", k % 2 == 0) for k in range(46)]
     html = doctor_html(doctor(rows), title="t")
     bar = r'<span dir="auto">([^<]*)</span><span><span class="bar" style="width: ([0-9.]+)%"></span></span><b>(\d+)</b>'
     kinds, *judges = re.findall(bar, html)
     assert kinds == ("labels", "100.0", "322")
     assert judges[:2] == [("j22", "50.0", "23"), ("j21", "47.8", "22")]
-    assert judges[19:] == [("j03", "8.7", "4"), ("3 other judges", "13.0", "6"), ("nobody named", "100.0", "46")]
+    assert judges[19:] == [
+        ("j03", "8.7", "4"),
+        ("3 other judges", "13.0", "6"),
+        ("nobody named", "100.0", "46"),
+    ]

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.data.fingerprints import fingerprints
-from tastemaker.data.judgements import Grade, Label, Rating
+from tastemaker.data import Grade, Label, Rating, fingerprints
 from tastemaker.errors import DataError, ModelError, UsageError
-from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.models.links import GradeLink, LabelLink, RatingLink
+from tastemaker.evaluate import evaluate
+from tastemaker.kinds import GradeLink, LabelLink, RatingLink
 
 # Four labelled texts. With slope ln 3 a score of 1 promises σ(ln 3) = 3/4, a score of −1 promises 1/4.
 SCORES = {"good": 1.0, "fine indeed": 1.0, "awful": -1.0, "not so good at all": 1.0}
-LABELS = [Label("good", True), Label("fine indeed", True), Label("awful", False), Label("not so good at all", False)]
+LABELS = [
+    Label("good", True),
+    Label("fine indeed", True),
+    Label("awful", False),
+    Label("not so good at all", False),
+]
 
 
 @pytest.fixture
@@ -76,7 +80,10 @@ def test_the_order_of_the_judgements_does_not_matter(world):
 def test_the_same_seed_gives_the_same_intervals(world):
     w = world(Label)
     assert w.evaluated(seed=3).as_dict() == w.evaluated(seed=3).as_dict()
-    assert w.evaluated(seed=3).as_dict()["auroc_interval"] != w.evaluated(seed=4).as_dict()["auroc_interval"]
+    assert (
+        w.evaluated(seed=3).as_dict()["auroc_interval"]
+        != w.evaluated(seed=4).as_dict()["auroc_interval"]
+    )
 
 
 # --- grades and ratings -----------------------------------------------------------------------------------------------
@@ -98,7 +105,9 @@ def test_ratings_by_hand(table_model):
 
 def test_a_grade_is_compared_with_the_expected_grade(table_model):
     # thresholds ∓ln 3 and score 0: P(1) = 1/4, P(2) = 1/2, P(3) = 1/4 → 2 is expected
-    model = table_model({Grade: GradeLink(1, 3, 1.0, [-math.log(3), math.log(3)])}, {"a": 0.0, "b": 0.0})
+    model = table_model(
+        {Grade: GradeLink(1, 3, 1.0, [-math.log(3), math.log(3)])}, {"a": 0.0, "b": 0.0}
+    )
     found = evaluate(model, [Grade("a", 3, 1, 3), Grade("b", 2, 1, 3)]).as_dict()
     assert found["mae"] == pytest.approx(0.5, abs=1e-6)
     assert found["pearson"] is None  # the predictions do not vary
@@ -121,19 +130,26 @@ def test_the_baseline_is_measured_on_the_same_judgements(world):
     alone = evaluate(w.baseline, w.judgements, resamples=100).as_dict()
     assert found["linear_baseline"]["accuracy"] == alone["accuracy"]
     assert found["linear_baseline"]["accuracy_interval"] == alone["accuracy_interval"]
-    assert found["difference_to_linear"]["accuracy"] == pytest.approx(found["accuracy"] - alone["accuracy"])
+    assert found["difference_to_linear"]["accuracy"] == pytest.approx(
+        found["accuracy"] - alone["accuracy"]
+    )
 
 
 def test_a_model_and_itself_cannot_be_told_apart(world):
     w = world(Label)
     found = evaluate(w.model, w.judgements, baseline=w.model, resamples=100)
-    assert found.as_dict()["difference_to_linear"]["accuracy_interval"] == [0, 0]  # paired: no luck of the draw
+    assert found.as_dict()["difference_to_linear"]["accuracy_interval"] == [
+        0,
+        0,
+    ]  # paired: no luck of the draw
     assert any("cannot be told apart: +0.0 points" in verdict for verdict in found.verdicts())
 
 
 def test_verdicts_name_the_winner(world):
     w = world(Label)
-    assert any(v.startswith("The model beats the linear baseline by ") for v in w.evaluated().verdicts())
+    assert any(
+        v.startswith("The model beats the linear baseline by ") for v in w.evaluated().verdicts()
+    )
     swapped = evaluate(w.baseline, w.judgements, baseline=w.model, resamples=100)
     loses = next(v for v in swapped.verdicts() if "loses to the linear baseline by " in v)
     assert "[-" not in loses  # "loses by 9 points, interval [5, 13]": both ends are losses
@@ -143,7 +159,8 @@ def test_a_model_that_guesses_is_said_to_be_useless(world):
     w = world(Label)
     w.model.scores = {text: math.sin(1000 * i) for i, text in enumerate(w.model.scores)}
     assert any(
-        "cannot be told apart from, or is worse than, always giving the more" in v for v in w.evaluated().verdicts()
+        "cannot be told apart from, or is worse than, always giving the more" in v
+        for v in w.evaluated().verdicts()
     )
 
 
@@ -155,7 +172,9 @@ def test_without_a_baseline_its_column_is_absent(four):
 
 def test_a_baseline_without_the_link_is_left_out(world, four):
     w = world(Rating, n=30)
-    found = evaluate(w.model, w.judgements, baseline=world(Label, n=30).model, resamples=10).as_dict()
+    found = evaluate(
+        w.model, w.judgements, baseline=world(Label, n=30).model, resamples=10
+    ).as_dict()
     assert found["linear_baseline"] is None
     assert found["mae"] > 0
 
@@ -165,7 +184,9 @@ def test_a_baseline_without_the_link_is_left_out(world, four):
 
 def test_mixed_kinds_lie_side_by_side(world):
     found = world(Label, Rating).evaluated().as_dict()
-    assert {"accuracy", "auroc", "mae", "pearson", "constant_accuracy", "constant_mae"} <= set(found)
+    assert {"accuracy", "auroc", "mae", "pearson", "constant_accuracy", "constant_mae"} <= set(
+        found
+    )
     assert {"accuracy", "mae"} <= set(found["linear_baseline"])
     assert found["n"] == 300
     assert found["by_kind"]["rating"]["n"] == 300
@@ -187,7 +208,9 @@ def test_kinds_the_model_did_not_learn_are_listed(four):
 
 
 def test_nothing_that_the_model_learned_is_refused(four):
-    with pytest.raises(DataError, match=r"the model learned labels, but the source holds 2 ratings"):
+    with pytest.raises(
+        DataError, match=r"the model learned labels, but the source holds 2 ratings"
+    ):
         evaluate(four, [Rating("good", 4.5), Rating("awful", 1.0)])
 
 
@@ -198,7 +221,9 @@ def test_no_judgements_are_refused(four):
 
 def test_a_score_that_is_not_finite_is_refused(four):
     four.scores = SCORES | {"awful": math.nan}
-    with pytest.raises(ModelError, match=r"the model scored 1 of 4 texts as nan, the first one 'awful'"):
+    with pytest.raises(
+        ModelError, match=r"the model scored 1 of 4 texts as nan, the first one 'awful'"
+    ):
         evaluate(four, LABELS)
 
 
@@ -223,7 +248,9 @@ def test_slices_by_length_hold_every_text(world):
     assert len(slices) == 4
     assert sum(s["n"] for s in slices) == 300
     assert all(a["longest"] < b["shortest"] for a, b in pairwise(slices))
-    mean = sum(s["n"] * s["accuracy"] for s in slices) / 300  # one judgement a text: the parts make up the whole
+    mean = (
+        sum(s["n"] * s["accuracy"] for s in slices) / 300
+    )  # one judgement a text: the parts make up the whole
     assert mean == pytest.approx(found.as_dict()["accuracy"])
     assert sum(s["n"] * s["mean_score"] for s in slices) / 300 == pytest.approx(found.scores.mean())
 
@@ -247,7 +274,9 @@ def test_a_score_that_is_length_is_found_out(world, sign, word):
 
 def test_duplicates_of_training_texts_are_counted_and_left_out(four):
     # white space around a text makes no difference; the wrong one is known from training: without it all are right
-    found = evaluate(four, LABELS, training_fingerprints=fingerprints([" not so good at all\n", "unrelated"])).as_dict()
+    found = evaluate(
+        four, LABELS, training_fingerprints=fingerprints([" not so good at all\n", "unrelated"])
+    ).as_dict()
     assert found["duplicates"]["texts"] == 1
     assert found["duplicates"]["within"] == 0
     assert found["duplicates"]["accuracy_without"] == 1
@@ -277,7 +306,12 @@ def test_no_duplicates_are_said_to_be_none(four):
 
 
 def test_repeats_within_count_the_same_judge_only(four):
-    repeated = [*LABELS, Label("good", True), Label("good", True, judge="Ann"), Label("good", True, judge="Ben")]
+    repeated = [
+        *LABELS,
+        Label("good", True),
+        Label("good", True, judge="Ann"),
+        Label("good", True, judge="Ben"),
+    ]
     found = evaluate(four, repeated)
     assert found.duplicates.within == 1
     assert found.as_dict()["n"] == 7
@@ -293,7 +327,14 @@ def test_the_dictionary_is_json_and_the_table_is_aligned(world, kinds):
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
     table = str(found)
     assert table == found.table()
-    for word in ("model", "linear baseline", "constant", "characters", "mean score", "paired bootstrap"):
+    for word in (
+        "model",
+        "linear baseline",
+        "constant",
+        "characters",
+        "mean score",
+        "paired bootstrap",
+    ):
         assert word in table
     heading, rule = table.splitlines()[:2]
     assert set(rule) == {"─"}
@@ -318,4 +359,6 @@ def test_a_better_model_has_a_better_interval_for_ratings_too(world):
     low, high = found["difference_to_linear"]["pearson_interval"]
     assert 0 < low < found["difference_to_linear"]["pearson"] < high
     assert found["difference_to_linear"]["mae"] < 0  # a smaller error
-    assert np.isclose(found["difference_to_linear"]["mae"], found["mae"] - found["linear_baseline"]["mae"])
+    assert np.isclose(
+        found["difference_to_linear"]["mae"], found["mae"] - found["linear_baseline"]["mae"]
+    )

@@ -10,9 +10,8 @@ from courses import DRIFT, SETTINGS, STEPS, best_of, curve, steered
 from pages import MARK, Page, marks
 
 from tastemaker.errors import DataError, UsageError
-from tastemaker.evaluation.best_of_curve import powers_of_two
-from tastemaker.evaluation.frontier import frontier
-from tastemaker.evaluation.frontier_page import frontier_html, write_frontier
+from tastemaker.report import frontier_html, write_frontier
+from tastemaker.rl import frontier, powers_of_two
 
 
 def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):
@@ -54,7 +53,12 @@ def test_a_run_that_falls_with_its_score_came_apart(tmp_path):
 def test_what_cannot_be_judged_is_not(tmp_path):
     blind = steered(tmp_path / "blind")
     its_own = steered(tmp_path / "own", score=5 + curve(1, 0.1), gold=5 + curve(1, 0.1))
-    short = steered(tmp_path / "short", drift=DRIFT[:5], score=curve(1, 0, DRIFT[:5]), gold=curve(1, 0, DRIFT[:5]) * 2)
+    short = steered(
+        tmp_path / "short",
+        drift=DRIFT[:5],
+        score=curve(1, 0, DRIFT[:5]),
+        gold=curve(1, 0, DRIFT[:5]) * 2,
+    )
     found = frontier([blind, its_own, short])
     assert [c.verdict.name for c in found.courses] == ["cannot tell", "its own truth", "too short"]
     assert any("blind" in note for note in found.notes)
@@ -67,14 +71,18 @@ def test_a_held_out_score_is_believed_less(tmp_path):
 
 def test_unlike_runs_are_said_to_be(tmp_path):
     one = steered(tmp_path / "one", gold=5 + curve(1, 0.1))
-    two = steered(tmp_path / "two", gold=5 + curve(1, 0.1), settings=SETTINGS | {"start": "b", "reward": "c"})
+    two = steered(
+        tmp_path / "two", gold=5 + curve(1, 0.1), settings=SETTINGS | {"start": "b", "reward": "c"}
+    )
     notes = " ".join(frontier([one, two]).notes)
     assert "start from different policies" in notes
     assert "different rewards" in notes
     assert frontier([one]).notes == ()
 
 
-@pytest.mark.parametrize("spoil", ["steering", "torn", "unfinished", "empty", "no drift", "not finite", "list"])
+@pytest.mark.parametrize(
+    "spoil", ["steering", "torn", "unfinished", "empty", "no drift", "not finite", "list"]
+)
 def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
     folder = steered(tmp_path / "a", gold=5 + curve(1, 0.1))
     kept, metrics = folder / "steering.json", folder / "run" / "metrics.jsonl"
@@ -84,8 +92,16 @@ def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
         "torn": (metrics, lines[:-20], f"metrics.jsonl:{STEPS}: the line is torn"),
         "unfinished": (kept, None, "not finished"),
         "empty": (metrics, "", "is empty"),
-        "no drift": (metrics, lines.replace('"drift"', '"shift"'), "metrics.jsonl:1: drift is None"),
-        "not finite": (metrics, lines.replace('"drift": 0.0,', '"drift": NaN,'), "metrics.jsonl:1: drift is nan"),
+        "no drift": (
+            metrics,
+            lines.replace('"drift"', '"shift"'),
+            "metrics.jsonl:1: drift is None",
+        ),
+        "not finite": (
+            metrics,
+            lines.replace('"drift": 0.0,', '"drift": NaN,'),
+            "metrics.jsonl:1: drift is nan",
+        ),
         "list": (kept, "[]", "must hold an object, not list"),
     }
     path, content, words = spoiled[spoil]
@@ -107,10 +123,14 @@ def test_no_runs_and_one_twice(tmp_path):
 
 
 def test_best_of_n_is_fitted_in_its_own_form(tmp_path):
-    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()["best_of"]
+    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()[
+        "best_of"
+    ]
     assert found["points"][3]["n"] == 8
     assert found["points"][3]["drift"] == pytest.approx(math.log(8) - 7 / 8)
-    assert (found["fits"]["gold"]["alpha"], found["fits"]["gold"]["beta"]) == pytest.approx((2, 0.5))
+    assert (found["fits"]["gold"]["alpha"], found["fits"]["gold"]["beta"]) == pytest.approx(
+        (2, 0.5)
+    )
     assert powers_of_two(12) == (1, 2, 4, 8, 12)
 
 
@@ -137,7 +157,11 @@ def test_writing(tmp_path):
 
     found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
     write_frontier(found, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"frontier.html", "frontier.png", "frontier.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "frontier.html",
+        "frontier.png",
+        "frontier.json",
+    }
     assert json.loads((tmp_path / "out" / "frontier.json").read_text("utf-8")) == found.as_dict()
     picture = matplotlib.image.imread(tmp_path / "out" / "frontier.png")
     assert min(picture.shape[:2]) > 500
@@ -151,7 +175,9 @@ def test_every_figure_is_defined(tmp_path):
     def keys(values):
         if isinstance(values, dict):
             return set(values) | {key for value in values.values() for key in keys(value)}
-        return {key for value in values for key in keys(value)} if isinstance(values, list) else set()
+        return (
+            {key for value in values for key in keys(value)} if isinstance(values, list) else set()
+        )
 
     found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()
     documented = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -8,13 +8,19 @@ import pytest
 import torch
 from nano import drawn, films, nano, uniform
 
-from tastemaker.data.judgements import Example, Message
+from tastemaker.data import Example, Message
 from tastemaker.errors import DataError, ModelError, TrainingError
-from tastemaker.evaluation import perplexity as module
-from tastemaker.evaluation.perplexity import Perplexity, held_out_loss, ngram_loss, perplexity
-from tastemaker.learning.tokens import Shuffled, tokenized
-from tastemaker.maths.ngrams import NGrams
-from tastemaker.models.policy.policy import Policy
+from tastemaker.gpt import (
+    Perplexity,
+    Policy,
+    Shuffled,
+    held_out_loss,
+    ngram_loss,
+    perplexity,
+    tokenized,
+)
+from tastemaker.gpt import language_loss as module
+from tastemaker.maths import NGrams
 
 TEXTS = [Example(text) for text in films(30)]
 
@@ -27,15 +33,21 @@ def test_a_uniform_gpt_hesitates_between_all_of_its_vocabulary() -> None:
     assert (found.texts, found.tokens, found.bytes) == (30, tokens, size)
     assert found.per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
     assert found.per_byte == pytest.approx(len(policy.tokenizer) ** (tokens / size), rel=1e-6)
-    assert found.bits_per_byte == pytest.approx(math.log2(len(policy.tokenizer)) * tokens / size, rel=1e-6)
+    assert found.bits_per_byte == pytest.approx(
+        math.log2(len(policy.tokenizer)) * tokens / size, rel=1e-6
+    )
 
 
 def test_figures_by_hand() -> None:
     """6 tokens that spell 12 bytes at 6 ln 8 nats: 8 a token, √8 a byte, 3 · 6 / 12 bits a byte."""
     found = Perplexity(texts=2, tokens=6, bytes=12, nats=6 * math.log(8))
     figures = {"perplexity": 8, "byte_perplexity": 8**0.5, "bits_per_byte": 1.5}
-    assert found.as_dict() == pytest.approx({"texts": 2, "tokens": 6, "bytes": 12, "nats": 6 * math.log(8)} | figures)
-    assert str(found).startswith("perplexity 8.00 per token, 2.828 per byte (1.500 bits per byte) on 2 texts")
+    assert found.as_dict() == pytest.approx(
+        {"texts": 2, "tokens": 6, "bytes": 12, "nats": 6 * math.log(8)} | figures
+    )
+    assert str(found).startswith(
+        "perplexity 8.00 per token, 2.828 per byte (1.500 bits per byte) on 2 texts"
+    )
 
 
 def test_it_is_the_sum_of_the_log_probabilities_that_the_policy_gives() -> None:
@@ -48,7 +60,9 @@ def test_it_is_the_sum_of_the_log_probabilities_that_the_policy_gives() -> None:
     assert found.tokens == sum(map(len, expected))
 
 
-def test_the_order_of_the_texts_and_what_stands_beside_them_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_of_the_texts_and_what_stands_beside_them_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     policy = drawn(nano())
     whole = perplexity(policy, TEXTS)
     assert perplexity(policy, TEXTS[::-1]).nats == pytest.approx(whole.nats, rel=1e-6)
@@ -74,14 +88,20 @@ def test_a_text_longer_than_the_context_is_read_in_pieces() -> None:
 
 def test_held_out_loss_is_of_the_same_tokens_as_the_n_grams(tmp_path: Path) -> None:
     policy = uniform(nano())
-    train, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0)
+    train, held_out = tokenized(
+        TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0
+    )
     ours = held_out_loss(policy, held_out, seed=0)
-    assert ours == pytest.approx(np.full(held_out.counts.tokens, math.log(len(policy.tokenizer))), rel=1e-6)
+    assert ours == pytest.approx(
+        np.full(held_out.counts.tokens, math.log(len(policy.tokenizer))), rel=1e-6
+    )
     theirs = ngram_loss(train, held_out, len(policy.tokenizer), seed=0)
     assert theirs.shape == ours.shape
     seen = [train.piece(number)[0] for number in range(len(train))]
     starts = [np.arange(len(ids)) == 0 for ids in seen]
-    model = NGrams.fit(np.concatenate(seen), np.concatenate(starts), vocabulary=len(policy.tokenizer), order=5)
+    model = NGrams.fit(
+        np.concatenate(seen), np.concatenate(starts), vocabulary=len(policy.tokenizer), order=5
+    )
     ids, before = held_out.piece(0)
     expected = -model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum()
     every = [held_out.piece(n) for n in range(len(held_out))]
@@ -91,18 +111,26 @@ def test_held_out_loss_is_of_the_same_tokens_as_the_n_grams(tmp_path: Path) -> N
     assert theirs.mean() < ours.mean()
 
 
-def test_of_much_held_out_text_a_random_part_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_much_held_out_text_a_random_part_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = uniform(nano())
-    train, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0)
+    train, held_out = tokenized(
+        TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0
+    )
     monkeypatch.setattr(module, "_MEASURED", 40)
     ours = held_out_loss(policy, held_out, seed=0)
     assert 40 - len(held_out) < len(ours) < 40 + 16
     assert len(ngram_loss(train, held_out, len(policy.tokenizer), seed=0)) == len(ours)
 
 
-def test_of_much_text_the_n_grams_count_a_random_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_much_text_the_n_grams_count_a_random_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = uniform(nano())
-    train, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0)
+    train, held_out = tokenized(
+        TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0
+    )
     monkeypatch.setattr(module, "_COUNTED", 40)
     seen: list[np.ndarray] = []
     for number in Shuffled(len(train), seed=7, epoch=0).at(np.arange(len(train))):
@@ -111,8 +139,12 @@ def test_of_much_text_the_n_grams_count_a_random_part(tmp_path: Path, monkeypatc
     starts = np.concatenate([np.arange(len(ids)) == 0 for ids in seen])
     model = NGrams.fit(np.concatenate(seen), starts, vocabulary=len(policy.tokenizer), order=5)
     every = [held_out.piece(number) for number in range(len(held_out))]
-    expected = sum(-model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum() for ids, before in every)
-    assert ngram_loss(train, held_out, len(policy.tokenizer), seed=7).sum() == pytest.approx(expected)
+    expected = sum(
+        -model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum() for ids, before in every
+    )
+    assert ngram_loss(train, held_out, len(policy.tokenizer), seed=7).sum() == pytest.approx(
+        expected
+    )
 
 
 def test_text_without_a_byte_has_no_figure_per_byte() -> None:

@@ -9,14 +9,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from pages import HOSTILE, MARK, Page, marks
 
-from tastemaker.data.fingerprints import fingerprints
-from tastemaker.data.judgements import Comparison, Grade, Label, Ranking, Rating
+from tastemaker.data import Comparison, Grade, Label, Ranking, Rating, fingerprints
 from tastemaker.errors import StorageError
-from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.evaluation.plots import overview_png, panels
-from tastemaker.evaluation.rendering import panel_svg
-from tastemaker.evaluation.report import html_of, write_report
-from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink
+from tastemaker.evaluate import evaluate
+from tastemaker.kinds import ComparisonLink, LabelLink, RankingLink
+from tastemaker.report import html_of, overview_png, panel_svg, panels, write_report
 
 
 @pytest.fixture
@@ -33,13 +30,18 @@ def mistaken(table_model):
 
 
 @pytest.mark.parametrize(
-    "kinds", [(Label,), (Grade,), (Rating,), pytest.param((Label, Grade, Rating), marks=pytest.mark.slow)]
+    "kinds",
+    [(Label,), (Grade,), (Rating,), pytest.param((Label, Grade, Rating), marks=pytest.mark.slow)],
 )
 def test_the_report_is_written_whole(world, tmp_path, kinds):
     found = world(*kinds).evaluated(training_fingerprints=fingerprints(["unrelated"]))
     write_report(found, tmp_path / "new" / "report")
     folder = tmp_path / "new" / "report"
-    assert sorted(p.name for p in folder.iterdir()) == ["evaluation.json", "report.html", "report.png"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "evaluation.json",
+        "report.html",
+        "report.png",
+    ]
     assert json.loads((folder / "evaluation.json").read_text("utf-8")) == found.as_dict()
     assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
     page = Page((folder / "report.html").read_text("utf-8"))
@@ -60,27 +62,40 @@ def test_the_page_fetches_and_runs_nothing(world):
 def test_hostile_texts_are_escaped(mistaken):
     model, judgements = mistaken
     html = html_of(
-        evaluate(model, judgements, training_fingerprints=fingerprints([HOSTILE])), title="<b>bold</b> & title"
+        evaluate(model, judgements, training_fingerprints=fingerprints([HOSTILE])),
+        title="<b>bold</b> & title",
     )
     page = Page(html)
     assert not {"script", "i", "body script"} & set(page.tags)
     assert not [name for name in page.named if name.startswith("on")]
     assert "&lt;script&gt;alert" in html
-    assert page.text.count("<script>alert('owned')</script>") == 2  # as a mistake and as a duplicate
+    assert (
+        page.text.count("<script>alert('owned')</script>") == 2
+    )  # as a mistake and as a duplicate
     assert "<i>evil</i>.csv:4" in page.text
     assert "<b>bold</b> & title" in page.text
 
 
 def test_titles_are_text_in_head_and_heading(table_model):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"good": 1.0, "bad": -1.0})
-    assert marks(html_of(evaluate(model, [Label("good", True), Label("bad", False)]), title=MARK)) == 2
+    assert (
+        marks(html_of(evaluate(model, [Label("good", True), Label("bad", False)]), title=MARK)) == 2
+    )
 
 
 def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
     scores = {f"wrong {i}": float(i) for i in range(1, 9)} | {"right": 9.0}
     judgements = [Label(text, text == "right") for text in scores]
-    page = Page(html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"))
-    assert re.findall(r"wrong \d", page.text) == ["wrong 8", "wrong 7", "wrong 6", "wrong 5", "wrong 4"]
+    page = Page(
+        html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t")
+    )
+    assert re.findall(r"wrong \d", page.text) == [
+        "wrong 8",
+        "wrong 7",
+        "wrong 6",
+        "wrong 5",
+        "wrong 4",
+    ]
     assert "predicted most too high" in page.text
     assert "predicted most too low" not in page.text
 
@@ -89,7 +104,9 @@ def test_equally_certain_mistakes_are_ordered_by_score(table_model):
     # both promise a probability of 1 − 0 in float64
     scores = {"text at 200": 200.0, "text at 100": 100.0, "no": -1.0}
     judgements = [Label("text at 100", False), Label("text at 200", False), Label("no", True)]
-    page = Page(html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"))
+    page = Page(
+        html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t")
+    )
     assert page.text.index("text at 200") < page.text.index("text at 100")
 
 
@@ -97,7 +114,9 @@ def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table
     text = "前言 \x00\x1b[31m " + "好" * 5000
     scores = {text: 3.0, "b": -1.0}
     judgements = [Label(text, False), Label("b", True)]
-    html = html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t")
+    html = html_of(
+        evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"
+    )
     assert "\x00" not in html
     assert "\x1b" not in html
     assert "前言 \ufffd\ufffd[31m 好好" in html
@@ -108,7 +127,9 @@ def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table
 def test_a_text_that_is_not_unicode_does_not_stop_the_report(table_model, tmp_path):
     text = "half a pair \ud83d"
     model = table_model({Label: LabelLink(1.0, 0.0)}, {text: 3.0, "b": -1.0})
-    write_report(evaluate(model, [Label(text, False, where="\udcff.csv:1"), Label("b", True)]), tmp_path)
+    write_report(
+        evaluate(model, [Label(text, False, where="\udcff.csv:1"), Label("b", True)]), tmp_path
+    )
     assert "half a pair" in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -161,7 +182,9 @@ def test_every_panel_is_a_picture_with_a_finding_and_a_caption(world, kind):
 @pytest.mark.parametrize("positives", [(True, True), (False, False)])
 def test_one_class_and_two_texts_are_enough_for_a_report(table_model, tmp_path, positives):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"a": 1.0, "bc": -1.0})
-    judgements = [Label(text, positive) for text, positive in zip(("a", "bc"), positives, strict=True)]
+    judgements = [
+        Label(text, positive) for text, positive in zip(("a", "bc"), positives, strict=True)
+    ]
     found = evaluate(model, judgements)
     assert "roc" not in [panel.name for panel in panels(found)]
     write_report(found, tmp_path)
@@ -170,8 +193,14 @@ def test_one_class_and_two_texts_are_enough_for_a_report(table_model, tmp_path, 
 def test_figures_inside_the_page_are_the_panels(world):
     found = world(Label, n=60).evaluated()
     page = Page(html_of(found, title="t"))
-    inside = [value.partition(",")[2] for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
-    assert [base64.b64decode(data) for data in inside] == [panel_svg(panel) for panel in panels(found)]
+    inside = [
+        value.partition(",")[2]
+        for tag, name, value in page.attributes
+        if (tag, name) == ("img", "src")
+    ]
+    assert [base64.b64decode(data) for data in inside] == [
+        panel_svg(panel) for panel in panels(found)
+    ]
 
 
 # --- comparisons and rankings -----------------------------------------------------------------------------------------
@@ -187,12 +216,19 @@ def test_the_report_of_orders_is_written_whole(order_world, tmp_path, kind):
         assert verdict in page.text
     names = [panel.name for panel in panels(found)]
     assert page.tags.count("img") == len(names)
-    expected = {"reliability", "by_margin", "by_length_difference"} if kind is Comparison else {"lists", "by_distance"}
+    expected = (
+        {"reliability", "by_margin", "by_length_difference"}
+        if kind is Comparison
+        else {"lists", "by_distance"}
+    )
     assert expected | {"rivals", "length"} == set(names)
     for panel in panels(found):
         assert "nan" not in panel.title
         assert len(panel.caption) > 80
-    assert "The longer prefers whichever text has more characters. The coin orders by chance." in page.text
+    assert (
+        "The longer prefers whichever text has more characters. The coin orders by chance."
+        in page.text
+    )
 
 
 @pytest.fixture
@@ -211,7 +247,15 @@ def test_hostile_pairs_stand_side_by_side_escaped(surely_wrong):
     assert not {"script", "i", "u"} & set(page.tags)
     assert "&lt;script&gt;alert" in html
     wrong = page.text[page.text.index("surest to be the other way round") :]
-    order = ["P(chosen)", "0.7%", "-2.00 / +3.00", "<b>which?</b>", "<i>chosen</i>", "<script>", "<u>evil</u>.jsonl:4"]
+    order = [
+        "P(chosen)",
+        "0.7%",
+        "-2.00 / +3.00",
+        "<b>which?</b>",
+        "<i>chosen</i>",
+        "<script>",
+        "<u>evil</u>.jsonl:4",
+    ]
     places = [wrong.index(piece) for piece in order]
     assert places == sorted(places)
     assert "fine" not in wrong
@@ -257,7 +301,11 @@ def test_one_order_is_enough_for_a_report(table_model, tmp_path, judgements):
 
 @pytest.mark.slow
 def test_every_kind_fits_on_one_page(world, order_world, tmp_path):
-    texts, pairs, lists = world(Label, Rating, n=60), order_world(Comparison, 30), order_world(Ranking, 30)
+    texts, pairs, lists = (
+        world(Label, Rating, n=60),
+        order_world(Comparison, 30),
+        order_world(Ranking, 30),
+    )
     everything = [texts, pairs, lists]
     model = type(texts.model)(
         {kind: link for w in everything for kind, link in w.model.links.items()},

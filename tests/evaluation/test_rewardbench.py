@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.errors import DataError, ModelError
-from tastemaker.evaluation.rewardbench import RewardBench, TiesScore, evaluate_rewardbench, score_rewardbench
-from tastemaker.models.scores import Scores
+from tastemaker.evaluate import RewardBench, TiesScore, evaluate_rewardbench, score_rewardbench
+from tastemaker.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,28 @@ class Row:
 
 
 def tied(question, right, wrong, form="tied"):
-    return Row("Ties", f"{form}:{question}", tuple(f"r{i}" for i in range(right)), tuple(f"w{i}" for i in range(wrong)))
+    return Row(
+        "Ties",
+        f"{form}:{question}",
+        tuple(f"r{i}" for i in range(right)),
+        tuple(f"w{i}" for i in range(wrong)),
+    )
 
 
 @pytest.mark.parametrize(
     ("scores", "credit"),
-    [([4, 3, 2, 1], 1), ([3, 4, 2, 1], 0), ([4, 4, 2, 1], 1 / 2), ([4, 4, 4, 1], 1 / 3), ([2, 2, 2, 2], 1 / 4)],
+    [
+        ([4, 3, 2, 1], 1),
+        ([3, 4, 2, 1], 0),
+        ([4, 4, 2, 1], 1 / 2),
+        ([4, 4, 4, 1], 1 / 3),
+        ([2, 2, 2, 2], 1 / 4),
+    ],
 )
 def test_a_tie_at_the_top_earns_one_nth(scores, credit):
-    assert score_rewardbench([Row("Math", "1")], [scores]).subsets == {"Math": pytest.approx(credit)}
+    assert score_rewardbench([Row("Math", "1")], [scores]).subsets == {
+        "Math": pytest.approx(credit)
+    }
 
 
 def test_subsets_count_the_same_however_many_rows_they_have():
@@ -93,7 +106,14 @@ def ties_subset(draw):
     for question in range(draw(st.integers(1, 6))):
         for form, right in (("tied", draw(st.integers(2, 4))), ("ref", 1)):
             wrong = draw(st.integers(1, 3))
-            rows.append((form, question, right, draw(st.lists(score, min_size=right + wrong, max_size=right + wrong))))
+            rows.append(
+                (
+                    form,
+                    question,
+                    right,
+                    draw(st.lists(score, min_size=right + wrong, max_size=right + wrong)),
+                )
+            )
     return rows
 
 
@@ -115,8 +135,12 @@ def test_ties_are_the_published_formula(rows):
         + 0.20 * np.mean(np.minimum(in_ref, in_ties) > spread)
         + 0.01 * margin
     )
-    items = [tied(question, right, len(scores) - right, form) for form, question, right, scores in rows]
-    assert score_rewardbench(items, [scores for *_, scores in rows]).score == pytest.approx(expected)
+    items = [
+        tied(question, right, len(scores) - right, form) for form, question, right, scores in rows
+    ]
+    assert score_rewardbench(items, [scores for *_, scores in rows]).score == pytest.approx(
+        expected
+    )
 
 
 def test_a_model_is_asked_for_every_answer_once(table_model):
@@ -135,7 +159,10 @@ def test_the_same_answer_to_another_question_is_another_text():
             values = np.array([float(example.text == example.prompt) for example in examples])
             return Scores(values, np.zeros(len(values), dtype=bool))
 
-    rows = [Row("Math", "1", ("8",), ("6",), prompt="8"), Row("Math", "2", ("6",), ("8",), prompt="6")]
+    rows = [
+        Row("Math", "1", ("8",), ("6",), prompt="8"),
+        Row("Math", "2", ("6",), ("8",), prompt="6"),
+    ]
     assert evaluate_rewardbench(Chooser(), rows).subsets == {"Math": 1.0}
 
 
@@ -152,13 +179,38 @@ def test_it_reads_as_a_table():
 @pytest.mark.parametrize(
     ("row", "scores", "error", "message"),
     [
-        (Row("Math", "7", chosen=()), [1, 2, 3], DataError, "row '7': needs at least one chosen and one rejected"),
+        (
+            Row("Math", "7", chosen=()),
+            [1, 2, 3],
+            DataError,
+            "row '7': needs at least one chosen and one rejected",
+        ),
         (Row("Math", "7"), [1, 2, 3], DataError, "row '7': 3 scores of 4 answers"),
         (Row("Math", "7"), [1, 2, 3, math.nan], ModelError, "row '7': a score is not finite"),
-        (Row("Ties", "12"), [1, 2, 3, 4], DataError, "row '12': a name in the subset Ties is ref:N or tied:N"),
-        (Row("Ties", "tied"), [1, 2, 3, 4], DataError, "row 'tied': a name in the subset Ties is ref:N or tied:N"),
-        (Row("Ties", "ref"), [1, 2, 3, 4], DataError, "row 'ref': a name in the subset Ties is ref:N or tied:N"),
-        (Row("Ties", "other:12"), [1, 2, 3, 4], DataError, "row 'other:12': a name in the subset Ties"),
+        (
+            Row("Ties", "12"),
+            [1, 2, 3, 4],
+            DataError,
+            "row '12': a name in the subset Ties is ref:N or tied:N",
+        ),
+        (
+            Row("Ties", "tied"),
+            [1, 2, 3, 4],
+            DataError,
+            "row 'tied': a name in the subset Ties is ref:N or tied:N",
+        ),
+        (
+            Row("Ties", "ref"),
+            [1, 2, 3, 4],
+            DataError,
+            "row 'ref': a name in the subset Ties is ref:N or tied:N",
+        ),
+        (
+            Row("Ties", "other:12"),
+            [1, 2, 3, 4],
+            DataError,
+            "row 'other:12': a name in the subset Ties",
+        ),
     ],
 )
 def test_rows_that_cannot_be_scored(row, scores, error, message):

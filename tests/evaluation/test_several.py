@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.data.fingerprints import fingerprints
-from tastemaker.data.judgements import Comparison, Label, Ranking
-from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.evaluation.several import agreement_with_others, favourites
-from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.data import Comparison, Label, Ranking, fingerprints
+from tastemaker.evaluate import agreement_with_others, evaluate, favourites
+from tastemaker.kinds import ComparisonLink, LabelLink, Likelihood, RankingLink
 
 METRICS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
@@ -35,7 +32,10 @@ def lists(table_model):
 
 def compared(*pairs, **common):
     """Comparisons under prompts of their own."""
-    return [Comparison(first, second, prompt=f"p{i}", **common) for i, (first, second) in enumerate(pairs)]
+    return [
+        Comparison(first, second, prompt=f"p{i}", **common)
+        for i, (first, second) in enumerate(pairs)
+    ]
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
@@ -48,7 +48,9 @@ def test_comparisons_by_hand(pairs):
     assert found["ties"] == 0
     assert found["accuracy"] == 2.5 / 4  # right, right, equal scores: half, wrong
     # three promised 3/4, one wrongly so, and one half: (2·ln(4/3) + ln 2 + ln 4)/4
-    assert found["log_loss"] == pytest.approx((2 * math.log(4 / 3) + math.log(2) + math.log(4)) / 4, abs=1e-6)
+    assert found["log_loss"] == pytest.approx(
+        (2 * math.log(4 / 3) + math.log(2) + math.log(4)) / 4, abs=1e-6
+    )
     # favourites at 3/4: two of three won; the even pair promised ½ and counts ½
     assert found["ece"] == pytest.approx(3 / 4 * (3 / 4 - 2 / 3), abs=1e-6)
     assert found["constant_accuracy"] == 0.5
@@ -83,7 +85,9 @@ def test_ties_are_counted_and_left_out_of_accuracy(pairs):
 def test_the_log_loss_of_a_tie_is_davidsons(table_model):
     # ν = 1 and equal scores: win, lose and tie are equally likely
     model = table_model({Comparison: ComparisonLink(1.0, 0.0)}, SCORES)
-    found = evaluate(model, [Comparison(B, C, tie=True, prompt="p"), Comparison(B, C, prompt="q")]).as_dict()
+    found = evaluate(
+        model, [Comparison(B, C, tie=True, prompt="p"), Comparison(B, C, prompt="q")]
+    ).as_dict()
     assert found["log_loss"] == pytest.approx(math.log(3), abs=1e-6)
     assert found["accuracy"] == 0.5
 
@@ -133,7 +137,11 @@ def test_accuracy_by_margin_length_source_and_judge(pairs):
 
 def test_a_single_judge_or_source_and_no_margin_make_no_table(pairs):
     found = evaluate(pairs, compared((D, C), (A, B), judge="Ann", source="one"))
-    assert [found.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")] == [[], [], []]
+    assert [found.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")] == [
+        [],
+        [],
+        [],
+    ]
     assert "judge" not in str(found)
 
 
@@ -144,7 +152,8 @@ def test_many_judges_share_a_row(table_model):
         for i in range(31 - j)
     ]
     model = table_model(
-        {Comparison: ComparisonLink()}, {text: float(text[0] == "t") for j in judged for text in j.texts}
+        {Comparison: ComparisonLink()},
+        {text: float(text[0] == "t") for j in judged for text in j.texts},
     )
     rows = evaluate(model, judged, resamples=10).as_dict()["by_judge"]
     assert [row["part"] for row in rows[:2]] == ["judge 0", "judge 1"]
@@ -156,10 +165,16 @@ def test_many_judges_share_a_row(table_model):
 def test_many_margins_fall_into_quarters(table_model):
     judged = [Comparison(f"t{i}", f"u{i}", 0.1 * (i + 1), prompt=str(i)) for i in range(40)]
     model = table_model(
-        {Comparison: ComparisonLink()}, {text: float(text[0] == "t") for j in judged for text in j.texts}
+        {Comparison: ComparisonLink()},
+        {text: float(text[0] == "t") for j in judged for text in j.texts},
     )
     rows = evaluate(model, judged, resamples=10).as_dict()["by_margin"]
-    assert [(row["part"], row["n"]) for row in rows] == [("0.1–1", 10), ("1.1–2", 10), ("2.1–3", 10), ("3.1–4", 10)]
+    assert [(row["part"], row["n"]) for row in rows] == [
+        ("0.1–1", 10),
+        ("1.1–2", 10),
+        ("2.1–3", 10),
+        ("3.1–4", 10),
+    ]
 
 
 # --- the human ceiling ------------------------------------------------------------------------------------------------
@@ -201,7 +216,9 @@ def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
             right, wrong = f"right {i}", f"wrong {i}"
             first, second = (right, wrong) if generator.random() < 0.8 else (wrong, right)
             judged.append(Comparison(first, second, judge=f"judge {judge}", prompt=f"p{i}"))
-    model = table_model({Comparison: ComparisonLink()}, {t: float(t[0] == "r") for j in judged for t in j.texts})
+    model = table_model(
+        {Comparison: ComparisonLink()}, {t: float(t[0] == "r") for j in judged for t in j.texts}
+    )
     found = evaluate(model, judged, resamples=200).as_dict()
     assert found["accuracy"] == pytest.approx(0.8, abs=0.02)
     assert found["human_ceiling"] == pytest.approx(0.78, abs=0.02)
@@ -226,7 +243,11 @@ def test_ten_judges_of_one_prompt_do_not_narrow_the_interval(table_model):
     once = [Comparison(f"t{i}", f"u{i}", prompt=f"p{i}", judge="0") for i in range(100)]
     scores = {text: generator.normal() for j in once for text in j.texts}
     model = table_model({Comparison: ComparisonLink()}, scores)
-    tenfold = [Comparison(j.chosen, j.rejected, prompt=j.prompt, judge=str(n)) for j in once for n in range(10)]
+    tenfold = [
+        Comparison(j.chosen, j.rejected, prompt=j.prompt, judge=str(n))
+        for j in once
+        for n in range(10)
+    ]
     alone, copied = (evaluate(model, judged).as_dict() for judged in (once, tenfold))
     assert copied["accuracy_interval"] == pytest.approx(alone["accuracy_interval"])
     assert copied["n"] == 1000
@@ -237,7 +258,13 @@ def test_the_order_of_the_comparisons_does_not_matter(order_world):
     first = w.evaluated().as_dict()
     w.judgements.reverse()
     second = w.evaluated().as_dict()
-    for name in ("accuracy", "accuracy_interval", "log_loss", "longer_baseline", "human_ceiling_interval"):
+    for name in (
+        "accuracy",
+        "accuracy_interval",
+        "log_loss",
+        "longer_baseline",
+        "human_ceiling_interval",
+    ):
         assert second[name] == pytest.approx(first[name], abs=1e-12), name
 
 
@@ -246,7 +273,9 @@ def test_the_linear_baseline_is_compared_by_pairs(order_world):
     found = w.evaluated().as_dict()
     alone = evaluate(w.baseline, w.judgements, resamples=100).as_dict()
     assert found["linear_baseline"]["accuracy"] == alone["accuracy"]
-    assert found["difference_to_linear"]["accuracy"] == pytest.approx(found["accuracy"] - alone["accuracy"])
+    assert found["difference_to_linear"]["accuracy"] == pytest.approx(
+        found["accuracy"] - alone["accuracy"]
+    )
     itself = evaluate(w.model, w.judgements, baseline=w.model, resamples=50).as_dict()
     assert itself["difference_to_linear"]["accuracy_interval"] == [0, 0]
 
@@ -258,7 +287,10 @@ def test_a_score_that_is_length_ties_with_always_the_longer(order_world):
     values = found.as_dict()
     assert values["accuracy"] == values["longer_baseline"]
     assert values["prefers_longer"] == 1
-    assert any("and always the longer text" in v and "cannot be told apart: +0.0 points" in v for v in found.verdicts())
+    assert any(
+        "and always the longer text" in v and "cannot be told apart: +0.0 points" in v
+        for v in found.verdicts()
+    )
 
 
 # --- rankings ---------------------------------------------------------------------------------------------------------
@@ -290,7 +322,11 @@ def test_rankings_by_hand(lists):
 
 
 def test_lists_of_one_tier_are_counted_and_left_out(lists):
-    judged = [Ranking([D, B], prompt="p"), Ranking([[A, D]], prompt="q"), Ranking([C, A], prompt="r")]
+    judged = [
+        Ranking([D, B], prompt="p"),
+        Ranking([[A, D]], prompt="q"),
+        Ranking([C, A], prompt="r"),
+    ]
     found = evaluate(lists, judged)
     assert found.as_dict()["unordered_lists"] == 1
     assert found.as_dict()["kendall_tau"] == 1
@@ -311,8 +347,12 @@ def test_lists_of_unlike_lengths_do_not_see_each_others_padding(lists):
 
 def test_a_ranking_of_two_is_a_comparison(order_world, table_model):
     w = order_world(Comparison, 50)
-    as_lists = [Ranking([[*j.texts]] if j.tie else [*j.texts], prompt=j.prompt) for j in w.judgements]
-    ranked = evaluate(table_model({Ranking: RankingLink(1.0, [0.0])}, w.model.scores), as_lists, resamples=50).as_dict()
+    as_lists = [
+        Ranking([[*j.texts]] if j.tie else [*j.texts], prompt=j.prompt) for j in w.judgements
+    ]
+    ranked = evaluate(
+        table_model({Ranking: RankingLink(1.0, [0.0])}, w.model.scores), as_lists, resamples=50
+    ).as_dict()
     compared_ = w.evaluated().as_dict()
     for name in ("accuracy", "longer_baseline", "prefers_longer", "people_prefer_longer"):
         assert ranked[name] == pytest.approx(compared_[name]), name
@@ -327,7 +367,10 @@ def test_rankings_against_their_rivals(order_world):
         assert low < values[name] < high
         assert values[name] > values["linear_baseline"][name] > values[f"constant_{name}"]
     assert values["difference_to_longer"]["kendall_tau_interval"][0] > 0
-    assert any(v.startswith("The model beats the linear baseline by ") and "Kendall's τ" in v for v in found.verdicts())
+    assert any(
+        v.startswith("The model beats the linear baseline by ") and "Kendall's τ" in v
+        for v in found.verdicts()
+    )
 
 
 # --- together ---------------------------------------------------------------------------------------------------------
@@ -338,7 +381,14 @@ def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
     found = order_world(kind, 30).evaluated(training_fingerprints=fingerprints(["unrelated"]))
     values = found.as_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-    contract = {"accuracy", "accuracy_interval", "n", "longer_baseline", "longer_baseline_interval", "linear_baseline"}
+    contract = {
+        "accuracy",
+        "accuracy_interval",
+        "n",
+        "longer_baseline",
+        "longer_baseline_interval",
+        "linear_baseline",
+    }
     contract |= {"ties"} if kind is Comparison else {"kendall_tau", "ndcg", "top1", "top1_interval"}
     assert contract <= set(values)
     assert isinstance(values["longer_baseline"], float)
@@ -354,10 +404,14 @@ def test_kinds_about_one_text_and_about_two_lie_side_by_side(table_model):
     judged = [Label(D, True), Label(A, True), Label(B, False), *compared((D, C), (D, A), (C, A))]
     found = evaluate(model, judged)
     values = found.as_dict()
-    assert values["accuracy"] == values["by_kind"]["label"]["accuracy"] == 2 / 3  # of the first kind
+    assert (
+        values["accuracy"] == values["by_kind"]["label"]["accuracy"] == 2 / 3
+    )  # of the first kind
     assert values["by_kind"]["comparison"]["accuracy"] == 1
     assert values["longer_baseline"] == 1
-    assert values["texts"] == model.asked == 9  # a text is scored once for each prompt that it answers
+    assert (
+        values["texts"] == model.asked == 9
+    )  # a text is scored once for each prompt that it answers
     assert "3 comparisons" in str(found)
 
 
@@ -369,7 +423,11 @@ def test_known_texts_leave_out_every_judgement_about_them(pairs):
 
 
 def test_repeats_within_count_the_same_pair_either_way_round(pairs):
-    judged = [Comparison(D, C, judge="Ann"), Comparison(C, D, judge="Ann"), Comparison(D, C, judge="Ben")]
+    judged = [
+        Comparison(D, C, judge="Ann"),
+        Comparison(C, D, judge="Ann"),
+        Comparison(D, C, judge="Ben"),
+    ]
     assert evaluate(pairs, judged).duplicates.within == 1
 
 

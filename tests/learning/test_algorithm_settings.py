@@ -9,7 +9,7 @@ import torch
 from tabular import Table, rollout_of, slopes
 
 from tastemaker.errors import UsageError
-from tastemaker.learning.algorithms import (
+from tastemaker.rl import (
     A2C,
     ALGORITHMS,
     DPO,
@@ -28,23 +28,55 @@ def table() -> Table:
 
 
 SETTINGS = [
-    (A2C(), {"gamma": 0.5, "lam": 0.1, "whiten": False, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0}),
+    (
+        A2C(),
+        {
+            "gamma": 0.5,
+            "lam": 0.1,
+            "whiten": False,
+            "value_weight": 2.0,
+            "entropy": 0.5,
+            "enough_entropy": 2.0,
+        },
+    ),
     (
         Reinforce(baseline="value"),
         {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0},
     ),
     (
         PPO(most_kl=math.inf, value_clip=1e-4),
-        {"clip": 0.001, "passes": 1, "minibatches": 1, "gamma": 0.5, "lam": 0.1, "most_kl": 1e-9, "whiten": False}
+        {
+            "clip": 0.001,
+            "passes": 1,
+            "minibatches": 1,
+            "gamma": 0.5,
+            "lam": 0.1,
+            "most_kl": 1e-9,
+            "whiten": False,
+        }
         | {"value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0, "value_clip": math.inf},
     ),
     (
         RLOO(passes=3, minibatches=2),
-        {"passes": 1, "minibatches": 1, "clip": 0.001, "most_kl": 1e-9, "entropy": 0.5, "enough_entropy": 2.0},
+        {
+            "passes": 1,
+            "minibatches": 1,
+            "clip": 0.001,
+            "most_kl": 1e-9,
+            "entropy": 0.5,
+            "enough_entropy": 2.0,
+        },
     ),
     (
         GRPO(samples=4, passes=3),
-        {"normalise": "dr", "clip": 0.001, "passes": 1, "minibatches": 1, "most_kl": 1e-9, "entropy": 0.5}
+        {
+            "normalise": "dr",
+            "clip": 0.001,
+            "passes": 1,
+            "minibatches": 1,
+            "most_kl": 1e-9,
+            "entropy": 0.5,
+        }
         | {"enough_entropy": 2.0},
     ),
     (DPO(), {"beta": 1.0, "passes": 1, "minibatches": 1}),
@@ -64,8 +96,12 @@ SETTINGS = [
 )
 def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None:
     rollout = rollout_of(table())
-    plain, other = (slopes(table(), a, rollout) for a in (algorithm, replace(algorithm, **{setting: value})))
-    assert any(not torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(plain, other, strict=True))
+    plain, other = (
+        slopes(table(), a, rollout) for a in (algorithm, replace(algorithm, **{setting: value}))
+    )
+    assert any(
+        not torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(plain, other, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +139,9 @@ def test_algorithms_by_name() -> None:
     for name in ALGORITHMS:
         assert algorithm_named(name) == ALGORITHMS[name]()
         assert ALGORITHMS[name].name == name
-    with pytest.raises(UsageError, match=r"^there is no algorithm 'pro': choose among reinforce, a2c, trpo, ppo, "):
+    with pytest.raises(
+        UsageError, match=r"^there is no algorithm 'pro': choose among reinforce, a2c, trpo, ppo, "
+    ):
         algorithm_named("pro")
     with pytest.raises(UsageError, match=r"^ppo has no setting 'clipp': choose among clip, lr, "):
         algorithm_named("ppo", clipp=0.1)

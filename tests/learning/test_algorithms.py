@@ -9,7 +9,8 @@ import torch
 from tabular import Chosen, Table, raised, rollout_of, slopes, stepper_of
 from torch import Tensor
 
-from tastemaker.learning.algorithms import (
+from tastemaker.maths import dpo, masked_mean, masked_sum
+from tastemaker.rl import (
     A2C,
     DPO,
     GRPO,
@@ -17,13 +18,11 @@ from tastemaker.learning.algorithms import (
     RLOO,
     TRPO,
     Reinforce,
+    Rollout,
     Winners,
+    bonus_weight,
+    places_in_group,
 )
-from tastemaker.learning.algorithms.bonus import bonus_weight
-from tastemaker.learning.algorithms.experience import Rollout
-from tastemaker.learning.algorithms.groups import places_in_group
-from tastemaker.maths.masked import masked_mean, masked_sum
-from tastemaker.maths.objectives import dpo
 
 ALL = [
     *(Reinforce(baseline=b) for b in ("none", "mean", "value")),
@@ -45,7 +44,9 @@ def table() -> Table:
 
 
 def name_of(algorithm: Any) -> str:
-    return f"{algorithm.name}-{getattr(algorithm, 'baseline', getattr(algorithm, 'normalise', ''))}".rstrip("-")
+    return f"{algorithm.name}-{getattr(algorithm, 'baseline', getattr(algorithm, 'normalise', ''))}".rstrip(
+        "-"
+    )
 
 
 def one_right() -> Rollout:
@@ -55,7 +56,9 @@ def one_right() -> Rollout:
     did = Chosen(torch.zeros(8, 1, dtype=torch.int64), torch.eye(8, dtype=torch.int64)[2][:, None])
     logs = torch.full((8, 1), math.log(0.5))
     zeros = torch.zeros(8, 1)
-    return Rollout(did, ones, logs, logs, scores[:, None], ones[:, 0], zeros[:, 0].long(), zeros, zeros[:, 0])
+    return Rollout(
+        did, ones, logs, logs, scores[:, None], ones[:, 0], zeros[:, 0].long(), zeros, zeros[:, 0]
+    )
 
 
 def test_ppos_first_pass_is_a2c() -> None:
@@ -65,16 +68,23 @@ def test_ppos_first_pass_is_a2c() -> None:
     by_a2c = slopes(table(), A2C(), rollout)
     by_ppo = slopes(table(), PPO(passes=1, minibatches=1), rollout)
     torch.testing.assert_close(by_ppo, by_a2c, rtol=1e-10, atol=1e-12)
-    found = PPO(passes=1, minibatches=1).update(actor, PPO().credit(actor, rollout), stepper_of(actor))
+    found = PPO(passes=1, minibatches=1).update(
+        actor, PPO().credit(actor, rollout), stepper_of(actor)
+    )
     assert found["clip_fraction"] == 0
     assert found["moved"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_later_pass_is_clipped_and_another_number_of_steps_is_another_update() -> None:
     rollout = rollout_of(table())
-    one, two = (slopes(table(), PPO(passes=n, minibatches=1, most_kl=math.inf), rollout)[0] for n in (1, 2))
+    one, two = (
+        slopes(table(), PPO(passes=n, minibatches=1, most_kl=math.inf), rollout)[0] for n in (1, 2)
+    )
     assert not torch.allclose(one, two)
-    tight, loose = (slopes(table(), PPO(passes=2, minibatches=1, clip=c, most_kl=9.0), rollout)[0] for c in (0.01, 9.0))
+    tight, loose = (
+        slopes(table(), PPO(passes=2, minibatches=1, clip=c, most_kl=9.0), rollout)[0]
+        for c in (0.01, 9.0)
+    )
     assert not torch.allclose(tight, loose)
 
 
@@ -82,8 +92,12 @@ def test_passes_end_once_the_policy_has_moved_far() -> None:
     for most_kl, passes in ((math.inf, 6), (1e-6, 2)):
         actor = table()
         algorithm = PPO(passes=6, minibatches=1, most_kl=most_kl)
-        found = algorithm.update(actor, algorithm.credit(actor, rollout_of(actor)), stepper_of(actor, rate=0.5))
-        assert found["passes"] == passes, "the first pass has not moved, the second sees that it has"
+        found = algorithm.update(
+            actor, algorithm.credit(actor, rollout_of(actor)), stepper_of(actor, rate=0.5)
+        )
+        assert found["passes"] == passes, (
+            "the first pass has not moved, the second sees that it has"
+        )
         assert found["moved"] > 1e-6
 
 
@@ -93,9 +107,13 @@ def test_a2cs_credit() -> None:
     rollout = rollout_of(actor)
     raw, whitened = (A2C(whiten=w, lam=0.5).credit(actor, rollout) for w in (False, True))
     torch.testing.assert_close(raw.returns, whitened.returns)
-    torch.testing.assert_close(raw.returns, (raw.advantages + raw.values).where(rollout.is_action, torch.tensor(0.0)))
+    torch.testing.assert_close(
+        raw.returns, (raw.advantages + raw.values).where(rollout.is_action, torch.tensor(0.0))
+    )
     assert float(masked_mean(whitened.advantages, rollout.is_action)) == pytest.approx(0, abs=1e-9)
-    assert float(masked_mean(whitened.advantages**2, rollout.is_action)) == pytest.approx(1, abs=1e-6)
+    assert float(masked_mean(whitened.advantages**2, rollout.is_action)) == pytest.approx(
+        1, abs=1e-6
+    )
     full = A2C(whiten=False, lam=1.0).credit(actor, rollout)
     other = Reinforce(baseline="value").credit(actor, rollout)
     torch.testing.assert_close(full.advantages, other.advantages)
@@ -105,7 +123,9 @@ def test_a2cs_credit() -> None:
     assert not torch.allclose(raw.advantages, less.advantages), "γ matters"
 
 
-@pytest.mark.parametrize("algorithm", [A2C(whiten=False), PPO(whiten=False), Reinforce(baseline="value")], ids=name_of)
+@pytest.mark.parametrize(
+    "algorithm", [A2C(whiten=False), PPO(whiten=False), Reinforce(baseline="value")], ids=name_of
+)
 def test_what_follows_a_row_counts_where_it_was_cut_alone(algorithm: Any) -> None:
     actor = table()
     rollout = replace(rollout_of(actor), terminated=torch.tensor([True] * 7 + [False]))
@@ -124,13 +144,24 @@ def test_reinforces_baselines() -> None:
     rewards = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
     did = Chosen(zeros.long(), zeros.long())
     foreseen = actor.expected(did, is_action)
-    rollout = Rollout(did, is_action, zeros, zeros, rewards, torch.tensor([True, True]), torch.arange(2), *foreseen)
+    rollout = Rollout(
+        did,
+        is_action,
+        zeros,
+        zeros,
+        rewards,
+        torch.tensor([True, True]),
+        torch.arange(2),
+        *foreseen,
+    )
     wanted = {"none": [1, 1, 3], "mean": [-2 / 3, -2 / 3, 4 / 3], "value": [-1, -1, 1]}
     for baseline, expected in wanted.items():
         found = Reinforce(baseline=baseline).credit(actor, rollout)  # type: ignore[arg-type]
         assert found.advantages[is_action].tolist() == pytest.approx(expected)
         assert found.advantages[1, 1] == 0
-        assert found.weights.tolist() == [pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])]
+        assert found.weights.tolist() == [
+            pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])
+        ]
     white = Reinforce(baseline="none", whiten=True).credit(actor, rollout).advantages[is_action]
     assert white.tolist() == pytest.approx([-math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2)])
     early = Reinforce(baseline="none", gamma=0.5).credit(actor, rollout).advantages[is_action]
@@ -144,14 +175,18 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
     experience = Reinforce(entropy=0.0).credit(actor, rollout)
     states, actions = (x[rollout.is_action] for x in (rollout.did.states, rollout.did.actions))
     policy = torch.softmax(actor.logits.detach(), -1)
-    each = (torch.eye(4).double()[actions] - policy[states]) * experience.advantages[rollout.is_action][:, None]
+    each = (torch.eye(4).double()[actions] - policy[states]) * experience.advantages[
+        rollout.is_action
+    ][:, None]
     expected = torch.zeros(3, 4).double().index_add_(0, states, each / len(states))
     torch.testing.assert_close(slopes(table(), Reinforce(entropy=0.0), rollout)[0], expected)
     every = torch.log_softmax(actor.logits.detach(), -1)
     entropy = -(policy * every).sum(-1, keepdim=True)
     bonus = -policy * (every + entropy)
     count = torch.bincount(states, minlength=3)[:, None] / len(states)
-    torch.testing.assert_close(slopes(table(), Reinforce(entropy=0.3), rollout)[0], expected + 0.3 * count * bonus)
+    torch.testing.assert_close(
+        slopes(table(), Reinforce(entropy=0.3), rollout)[0], expected + 0.3 * count * bonus
+    )
 
 
 def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
@@ -170,7 +205,9 @@ def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
     assert found == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
 
 
-@pytest.mark.parametrize("algorithm", [Reinforce(), A2C(), PPO(), RLOO(), GRPO(samples=4)], ids=name_of)
+@pytest.mark.parametrize(
+    "algorithm", [Reinforce(), A2C(), PPO(), RLOO(), GRPO(samples=4)], ids=name_of
+)
 def test_a_faded_bonus_is_a_smaller_one(algorithm: Any) -> None:
     rollout = rollout_of(table())
     enough = -2 * float(masked_mean(rollout.log_probs, rollout.is_action))
@@ -192,7 +229,11 @@ def test_the_critics_gradient() -> None:
         slopes(table(), PPO(passes=1, minibatches=1, value_weight=1.5), rollout)[1], 3 * expected
     )
     value = slopes(table(), Reinforce(baseline="value", value_weight=0.0), rollout)[1]
-    assert value.abs().max() == 0 != slopes(table(), Reinforce(baseline="value"), rollout)[1].abs().max()
+    assert (
+        value.abs().max()
+        == 0
+        != slopes(table(), Reinforce(baseline="value"), rollout)[1].abs().max()
+    )
     assert slopes(table(), Reinforce(), rollout)[1].abs().max() == 0
 
 
@@ -214,10 +255,17 @@ def test_what_an_action_weighs() -> None:
     """Lengths 3, 1, 2, 3, 2, 1, 3, 2 are 17 actions in 8 rows of at most 3."""
     actor = table()
     rollout = rollout_of(actor)
-    first = [found.credit(actor, rollout).weights[0, 0] for found in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))]
+    first = [
+        found.credit(actor, rollout).weights[0, 0]
+        for found in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))
+    ]
     assert [float(x) for x in first] == pytest.approx([1 / 17, 1 / 8, 1 / 8 / 3, 1 / 8 / 3])
-    second = [found.credit(actor, rollout).weights[1] for found in (RLOO(), GRPO(), GRPO(normalise="dr"))]
-    assert [x.tolist() for x in second] == [pytest.approx([w, 0, 0]) for w in (1 / 8, 1 / 8, 1 / 8 / 3)]
+    second = [
+        found.credit(actor, rollout).weights[1] for found in (RLOO(), GRPO(), GRPO(normalise="dr"))
+    ]
+    assert [x.tolist() for x in second] == [
+        pytest.approx([w, 0, 0]) for w in (1 / 8, 1 / 8, 1 / 8 / 3)
+    ]
 
 
 @pytest.mark.parametrize("algorithm", [RLOO(), *ALL[6:]], ids=name_of)
@@ -231,12 +279,16 @@ def test_a_constant_on_all_scores_changes_nothing(algorithm: Any) -> None:
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
 def test_padding_and_order_change_nothing(algorithm: Any) -> None:
     """Dr. GRPO divides by the longest there can be, so it takes wider rows for another longest."""
-    algorithm = replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
+    algorithm = (
+        replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
+    )
     algorithm = replace(algorithm, critic_minibatches=1) if algorithm.name == "trpo" else algorithm
     rollout = rollout_of(table())
     expected = slopes(table(), algorithm, rollout)
     order = torch.tensor([3, 1, 0, 2, 6, 7, 5, 4])
-    torch.testing.assert_close(slopes(table(), algorithm, rollout.select(order)), expected, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(
+        slopes(table(), algorithm, rollout.select(order)), expected, atol=1e-7, rtol=1e-6
+    )
     found = slopes(table(), algorithm, wider(rollout))
     if getattr(algorithm, "normalise", "") == "dr":
         assert found[0].abs().max() < expected[0].abs().max()
@@ -250,10 +302,18 @@ def wider(rollout: Rollout) -> Rollout:
     def more(x: Tensor, fill: Any) -> Tensor:
         return torch.cat([x, torch.full((len(x), 2), fill, dtype=x.dtype)], 1)
 
-    did = replace(rollout.did, states=more(rollout.did.states, 2), actions=more(rollout.did.actions, 1))
-    padded = {name: more(getattr(rollout, name), 0.0) for name in ("log_probs", "reference", "values")}
+    did = replace(
+        rollout.did, states=more(rollout.did.states, 2), actions=more(rollout.did.actions, 1)
+    )
+    padded = {
+        name: more(getattr(rollout, name), 0.0) for name in ("log_probs", "reference", "values")
+    }
     return replace(
-        rollout, did=did, is_action=more(rollout.is_action, False), rewards=more(rollout.rewards, 77.0), **padded
+        rollout,
+        did=did,
+        is_action=more(rollout.is_action, False),
+        rewards=more(rollout.rewards, 77.0),
+        **padded,
     )
 
 
@@ -262,9 +322,15 @@ def test_parts_and_rows_that_stay_whole_change_nothing(algorithm: Any) -> None:
     rollout = rollout_of(table())
     expected = slopes(table(), algorithm, rollout)
     for at_once in (1, 7):
-        torch.testing.assert_close(slopes(table(), algorithm, rollout, at_once=at_once), expected, atol=1e-7, rtol=1e-6)
-    if not hasattr(algorithm, "critic_passes"):  # its critic draws minibatches of rows, which are others when apart
-        single = replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
+        torch.testing.assert_close(
+            slopes(table(), algorithm, rollout, at_once=at_once), expected, atol=1e-7, rtol=1e-6
+        )
+    if not hasattr(
+        algorithm, "critic_passes"
+    ):  # its critic draws minibatches of rows, which are others when apart
+        single = (
+            replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
+        )
         kept = slopes(table(), single, rollout_of(table(), whole=True))
         torch.testing.assert_close(kept, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6)
 
@@ -280,15 +346,20 @@ def test_dpos_step_is_along_the_gradient_of_its_loss(whole: bool) -> None:
     actor = table()
     rollout = rollout_of(actor, whole=whole)
     best, worst = (
-        torch.stack([f(rollout.scores[:4]), 4 + f(rollout.scores[4:])]) for f in (torch.argmax, torch.argmin)
+        torch.stack([f(rollout.scores[:4]), 4 + f(rollout.scores[4:])])
+        for f in (torch.argmax, torch.argmin)
     )
     pairs = torch.stack([best, worst], 1)
     loss = dpo_loss(actor, rollout, pairs, 0.7)
     (expected,) = torch.autograd.grad(loss, actor.logits)
     algorithm = DPO(beta=0.7, passes=1, minibatches=1)
-    torch.testing.assert_close(slopes(table(), algorithm, rollout)[0], -expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        slopes(table(), algorithm, rollout)[0], -expected, rtol=1e-6, atol=1e-9
+    )
     experience = algorithm.credit(actor, rollout)
-    assert experience.is_action.sum(1).tolist() == rollout.is_action.sum(1)[pairs.flatten()].tolist()
+    assert (
+        experience.is_action.sum(1).tolist() == rollout.is_action.sum(1)[pairs.flatten()].tolist()
+    )
     found = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
     assert found["preference_loss"] == pytest.approx(float(loss.detach()))
     assert found["pairs_told"] == 2
@@ -307,7 +378,9 @@ def test_dpo_at_the_reference_is_ln_2_and_equal_scores_tell_nothing() -> None:
     algorithm = DPO(passes=1, minibatches=1)
     found = algorithm.update(actor, algorithm.credit(actor, rollout), stepper_of(actor, rate=1e-9))
     assert found["preference_loss"] == pytest.approx(math.log(2))
-    assert found["preference_accuracy"] == 0.5, "a margin of 0 is half right, as equal scores are elsewhere"
+    assert found["preference_accuracy"] == 0.5, (
+        "a margin of 0 is half right, as equal scores are elsewhere"
+    )
     same = replace(rollout, rewards=torch.zeros_like(rollout.rewards))
     before = actor.logits.detach().clone()
     assert DPO().update(actor, DPO().credit(actor, same), stepper_of(actor)) == {"pairs_told": 0.0}
@@ -323,7 +396,9 @@ def test_winners_learn_the_best_of_each_group() -> None:
     states, actions = (x[won.is_action] for x in (won.did.states, won.did.actions))
     nats = -torch.log_softmax(actor.logits, -1)[states, actions].mean()
     (expected,) = torch.autograd.grad(nats, actor.logits)
-    torch.testing.assert_close(slopes(table(), algorithm, rollout)[0], -expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        slopes(table(), algorithm, rollout)[0], -expected, rtol=1e-6, atol=1e-9
+    )
 
 
 def test_places_in_a_group() -> None:

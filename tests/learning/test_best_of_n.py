@@ -9,12 +9,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from tastemaker.data.judgements import Example, Message
+from tastemaker.data import Example, Message
 from tastemaker.errors import UsageError
-from tastemaker.learning.best_of_n import best_of_n, to_be_scored
-from tastemaker.models.policy.policy import Completion, Policy
-from tastemaker.models.policy.sampling import Sampling
-from tastemaker.models.scores import Scores
+from tastemaker.gpt import Completion, Policy, Sampling, best_of_n, to_be_scored
+from tastemaker.scores import Scores
 
 TWO = Sampling(max_tokens=2)
 
@@ -38,7 +36,9 @@ def policy() -> Policy:
     backend = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "<end>": 3}, unk_token="a"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
-    config = GPT2Config(vocab_size=4, n_positions=8, n_embd=8, n_layer=1, n_head=1, eos_token_id=3, bos_token_id=3)
+    config = GPT2Config(
+        vocab_size=4, n_positions=8, n_embd=8, n_layer=1, n_head=1, eos_token_id=3, bos_token_id=3
+    )
     module = GPT2LMHeadModel(config)
     with torch.no_grad():
         for weight in module.parameters():
@@ -93,15 +93,23 @@ def test_where_all_are_empty_the_first_is_kept_and_nothing_is_scored(policy):
 
 def test_parts_of_a_list_write_what_the_whole_does(policy):
     whole = best_of_n(policy, Scored(letters), ["a", "b", "c"], n=3, sampling=TWO, seed=2)
-    assert best_of_n(policy, Scored(letters), ["b", "c"], n=3, sampling=TWO, seed=2, first=1) == whole[1:]
+    assert (
+        best_of_n(policy, Scored(letters), ["b", "c"], n=3, sampling=TWO, seed=2, first=1)
+        == whole[1:]
+    )
 
 
 def test_the_mean_of_the_best_is_the_mean_of_a_maximum(policy):
     """One letter or none, worth 0, 1, 10 or −∞ with 1/4 each. Best of 2: P(10) = 1 − (3/4)² = 7/16."""
     found = best_of_n(policy, Scored(letters), [""] * 4000, n=2, sampling=Sampling(max_tokens=1))
-    shares = {value: sum(best.score == value for best in found) / 4000 for value in (10.0, 1.0, 0.0, float("-inf"))}
+    shares = {
+        value: sum(best.score == value for best in found) / 4000
+        for value in (10.0, 1.0, 0.0, float("-inf"))
+    }
     # the spread of a share is at most √(1/4 / 4000) = 0.008
-    assert shares == pytest.approx({10.0: 7 / 16, 1.0: 5 / 16, 0.0: 3 / 16, float("-inf"): 1 / 16}, abs=0.032)
+    assert shares == pytest.approx(
+        {10.0: 7 / 16, 1.0: 5 / 16, 0.0: 3 / 16, float("-inf"): 1 / 16}, abs=0.032
+    )
 
 
 @pytest.mark.parametrize("n", [0, -1])

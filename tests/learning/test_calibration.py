@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.data.judgements import Judgement, Label
-from tastemaker.learning.calibration import ENOUGH, anchor_of, calibrated
-from tastemaker.learning.corpus import Corpus
-from tastemaker.learning.observation import ObservationModel
-from tastemaker.models.contract import Anchor
-from tastemaker.models.links import LabelLink, links_from
-from tastemaker.models.links.likelihood import Likelihood
-from tastemaker.models.scores import Scores
+from tastemaker.data import Judgement, Label
+from tastemaker.kinds import LabelLink, Likelihood, links_from
+from tastemaker.reward import ENOUGH, Anchor, Corpus, ObservationModel, anchor_of, calibrated
+from tastemaker.scores import Scores
 
 
 def scored(values: list[float]) -> Scores:
@@ -31,12 +27,18 @@ def said(times: int) -> list[Judgement]:
     return found
 
 
-def learned(judgements: list[Judgement], judges: tuple[str, ...]) -> tuple[ObservationModel, Corpus, Scores]:
+def learned(
+    judgements: list[Judgement], judges: tuple[str, ...]
+) -> tuple[ObservationModel, Corpus, Scores]:
     """Return an observation model, the corpus that is held out, and its scores: 2 for a good text, −2 for a bad one."""
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links, judges)
     model = ObservationModel(links, Likelihood(), corpus)
-    return model, corpus, scored([2.0 if e.text.startswith("good") else -2.0 for e in corpus.examples])
+    return (
+        model,
+        corpus,
+        scored([2.0 if e.text.startswith("good") else -2.0 for e in corpus.examples]),
+    )
 
 
 def test_a_link_learns_how_sure_it_may_be() -> None:
@@ -57,13 +59,17 @@ def test_a_few_judgements_leave_a_link_as_it_was(count: int) -> None:
     few = Corpus.of(said(10)[:count], model.links).evidence
     is_as_it_was = calibrated(model, scores, few)[Label].as_dict() == model.links[Label].as_dict()
     assert is_as_it_was == (count < ENOUGH)
-    assert calibrated(model, scores, {})[Label].as_dict() == model.links[Label].as_dict()  # not even asked
+    assert (
+        calibrated(model, scores, {})[Label].as_dict() == model.links[Label].as_dict()
+    )  # not even asked
 
 
 def test_a_link_that_would_turn_the_score_around_is_left_as_it_was() -> None:
     upside_down = [Label(f"{'bad' if i % 2 else 'good'} {i}", i % 2 == 1) for i in range(40)]
     model, corpus, scores = learned(upside_down, judges=())
-    assert calibrated(model, scores, corpus.evidence)[Label].as_dict() == model.links[Label].as_dict()
+    assert (
+        calibrated(model, scores, corpus.evidence)[Label].as_dict() == model.links[Label].as_dict()
+    )
 
 
 def test_aids_to_fitting_are_off() -> None:
@@ -78,7 +84,9 @@ def test_reliabilities_are_believed() -> None:
     model, corpus, scores = learned(said(100), judges=("1", "2"))
     assert model.reliabilities is not None
     model.reliabilities.raw.data.fill_(np.arctanh(0.5))
-    assert calibrated(model, scores, corpus.evidence)[Label].as_dict()["slope"] == pytest.approx(np.log(3), abs=0.02)
+    assert calibrated(model, scores, corpus.evidence)[Label].as_dict()["slope"] == pytest.approx(
+        np.log(3), abs=0.02
+    )
 
 
 @pytest.mark.parametrize("reliability", [None, 0.5])
@@ -87,8 +95,13 @@ def test_likelihood_and_prior_balance(reliability: float | None) -> None:
     # d/dθ [Σ w ln σ(±ρ(a s + b)) − ½(a − a₀)² − ½(b − b₀)²] = 0:
     # Σ w ρ (y − p) s = a − a₀ and Σ w ρ (y − p) = b − b₀, where ρ is 1 for whoever is not known
     s, judges = np.linspace(-2, 3, 40), [None, "ann"] * 20
-    y, weight = (np.arange(40) >= 20) ^ np.isin(np.arange(40), (3, 8, 17, 22)), 1.0 + (np.arange(40) % 3 == 0)
-    given: list[Judgement] = [Label(f"t{i}", bool(y[i]), judge=judges[i], weight=weight[i]) for i in range(40)]
+    y, weight = (
+        (np.arange(40) >= 20) ^ np.isin(np.arange(40), (3, 8, 17, 22)),
+        1.0 + (np.arange(40) % 3 == 0),
+    )
+    given: list[Judgement] = [
+        Label(f"t{i}", bool(y[i]), judge=judges[i], weight=weight[i]) for i in range(40)
+    ]
     links = {Label: LabelLink(2.5, 0.5)}
     corpus = Corpus.of(given, links, judges=[] if reliability is None else ["ann"])
     model = ObservationModel(links, Likelihood(), corpus)
@@ -97,7 +110,9 @@ def test_likelihood_and_prior_balance(reliability: float | None) -> None:
         model.reliabilities.raw.data.fill_(np.arctanh(reliability))
     found = calibrated(model, scored(s.tolist()), corpus.evidence)[Label].as_dict()
     a, b = found["slope"], found["intercept"]
-    rho = np.array([1.0 if judge is None or reliability is None else reliability for judge in judges])
+    rho = np.array(
+        [1.0 if judge is None or reliability is None else reliability for judge in judges]
+    )
     rest = weight * rho * (y - 1 / (1 + np.exp(-rho * (a * s + b))))
     assert (rest * s).sum() == pytest.approx(a - 2.5, abs=2e-3)
     assert rest.sum() == pytest.approx(b - 0.5, abs=2e-3)
@@ -119,5 +134,7 @@ def test_the_anchor_is_the_mean_and_the_standard_deviation() -> None:
     # 1, 2, 6: mean 3, standard deviation √((4 + 1 + 9)/3)
     anchor = anchor_of(scored([1.0, 2.0, 6.0]))
     assert (anchor.mean, anchor.sd, anchor.texts) == (3, pytest.approx((14 / 3) ** 0.5), 3)
-    assert anchor_of(scored([5.0, 5.0])) == Anchor(5.0, 1.0, 2)  # no spread to speak of: the unit stays
+    assert anchor_of(scored([5.0, 5.0])) == Anchor(
+        5.0, 1.0, 2
+    )  # no spread to speak of: the unit stays
     assert anchor_of(scored([0.7])) == Anchor(0.7, 1.0, 1)

@@ -11,23 +11,23 @@ from scipy.optimize import check_grad
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
-from tastemaker.data.read import read
+from tastemaker.data import Example, Grade, Judgement, Label, Rating, read
 from tastemaker.errors import DataError
-from tastemaker.learning.convex import (
+from tastemaker.kinds import Likelihood, links_from
+from tastemaker.reward import (
+    Corpus,
+    Linear,
+    LinearBackbone,
+    Links,
     Objective,
+    ObservationModel,
     fit_linear,
     inverse_document_frequencies,
     learned_parameters,
     log_count_ratios,
     positivity,
+    tokens,
 )
-from tastemaker.learning.corpus import Corpus, Links
-from tastemaker.learning.observation import ObservationModel
-from tastemaker.models.backbones.linear import Linear, LinearBackbone
-from tastemaker.models.backbones.ngrams import tokens
-from tastemaker.models.links import links_from
-from tastemaker.models.links.likelihood import Likelihood
 
 GOOD = ["lovely", "bright", "moving", "clever", "warm"]
 BAD = ["dull", "clumsy", "grey", "tired", "empty"]
@@ -67,11 +67,15 @@ def test_labels_with_tfidf_give_logistic_regressions_optimum(strength: float) ->
     settings: Any = {"ngrams": 2, "weighting": "tfidf", "strength": strength, "tolerance": 1e-15}
     model, links, corpus = fitted(judgements, **settings)
     texts = [example.text for example in corpus.examples]
-    reader = TfidfVectorizer(tokenizer=tokens, token_pattern=None, ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    reader = TfidfVectorizer(
+        tokenizer=tokens, token_pattern=None, ngram_range=(1, 2), min_df=2, sublinear_tf=True
+    )
     peer = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10000)
     peer.fit(reader.fit_transform(texts), [j.positive for j in judgements if isinstance(j, Label)])
     assert len(model.names) == len(reader.vocabulary_)
-    ours = links[Label].predict(torch.from_numpy(model.score(corpus.examples).values)).detach().numpy()
+    ours = (
+        links[Label].predict(torch.from_numpy(model.score(corpus.examples).values)).detach().numpy()
+    )
     theirs = peer.predict_proba(reader.transform(texts))[:, 1]
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert float(np.ptp(theirs)) > 0.1
@@ -108,12 +112,16 @@ def test_the_value_is_the_penalised_log_likelihood_by_hand() -> None:
 
 def test_log_count_ratios_by_hand() -> None:
     """good, film | bad, film: p = (good 2, film 2, bad 1), q = (1, 2, 2), both sum to 5: ln 2, 0, −ln 2."""
-    occurrences = sp.csr_matrix([[3.0, 1.0, 0.0], [0.0, 1.0, 1.0]])  # good film bad; only presence counts
+    occurrences = sp.csr_matrix(
+        [[3.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
+    )  # good film bad; only presence counts
     found = log_count_ratios(occurrences, np.array([1.0, 0.0]), smoothing=1.0)
     assert found == pytest.approx([np.log(2), 0, -np.log(2)])
     # half positive: good belongs to both classes alike: p = (1.5, 1.5, 1) of 4, q = (1.5, 2.5, 2) of 6
     soft = log_count_ratios(occurrences, np.array([0.5, 0.0]), smoothing=1.0)
-    assert soft == pytest.approx(np.log([1.5 / 4 / (1.5 / 6), 1.5 / 4 / (2.5 / 6), 1 / 4 / (2 / 6)]))
+    assert soft == pytest.approx(
+        np.log([1.5 / 4 / (1.5 / 6), 1.5 / 4 / (2.5 / 6), 1 / 4 / (2 / 6)])
+    )
 
 
 def test_inverse_document_frequencies_by_hand() -> None:
@@ -134,7 +142,9 @@ def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
     assert found.tolist() == pytest.approx([0, 0.75, 0.5, 1])
 
 
-@pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label rating", "label grade rating"])
+@pytest.mark.parametrize(
+    "kinds", ["label", "grade", "rating", "label rating", "label grade rating"]
+)
 @pytest.mark.parametrize("weighting", ["nb", "tfidf"])
 def test_every_mixture_teaches_the_same_taste(kinds: str, weighting: str) -> None:
     model, links, _ = fitted(judged(300, kinds), weighting=weighting, strength=0.3)
@@ -163,7 +173,10 @@ def test_links_are_learned_in_place_but_for_their_scale() -> None:
 
 
 def test_a_stronger_prior_gives_smaller_weights() -> None:
-    sizes = [float(np.abs(fitted(judged(100), strength=s)[0].weights).sum()) for s in (0.01, 0.1, 1.0, 1e9)]
+    sizes = [
+        float(np.abs(fitted(judged(100), strength=s)[0].weights).sum())
+        for s in (0.01, 0.1, 1.0, 1e9)
+    ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 1e-3
 
@@ -190,13 +203,19 @@ def test_the_order_of_the_judgements_changes_nothing_that_matters() -> None:
 
 def test_a_prompt_is_read_too() -> None:
     texts = [(film(k % 6, k), k % 6 > 2) for k in range(100)]
-    model, _, _ = fitted([Label("the same answer", positive, prompt=text) for text, positive in texts])
-    good, bad = model.score([Example("the same answer", "lovely warm"), Example("the same answer", "dull grey")]).values
+    model, _, _ = fitted(
+        [Label("the same answer", positive, prompt=text) for text, positive in texts]
+    )
+    good, bad = model.score(
+        [Example("the same answer", "lovely warm"), Example("the same answer", "dull grey")]
+    ).values
     assert good > bad
 
 
 def test_chinese_is_learned_by_its_characters() -> None:
-    judgements = [Label(f"这部电影{'很好看' if k % 2 else '太无聊'}第{k}", bool(k % 2)) for k in range(40)]
+    judgements = [
+        Label(f"这部电影{'很好看' if k % 2 else '太无聊'}第{k}", bool(k % 2)) for k in range(40)
+    ]
     model, links, _ = fitted(list(judgements))
     scores = torch.from_numpy(model.score([Example("剧情很好看"), Example("剧情太无聊")]).values)
     good, bad = links[Label].predict(scores).tolist()
@@ -231,9 +250,13 @@ def test_real_reviews_are_learned(shared_data: Path) -> None:
     labels, grades = ([j for j in train if isinstance(j, kind)] for kind in (Label, Grade))
     model, links, _ = fitted(list(labels))
     said = {j.text: j.positive for j in test if isinstance(j, Label)}
-    found = links[Label].predict(torch.from_numpy(model.score([Example(text) for text in said]).values))
+    found = links[Label].predict(
+        torch.from_numpy(model.score([Example(text) for text in said]).values)
+    )
     assert float(((found > 0.5).numpy() == list(said.values())).mean()) >= 0.86
     model, links, _ = fitted(list(grades))
     given = {j.text: j.grade for j in test if isinstance(j, Grade)}
-    found = links[Grade].predict(torch.from_numpy(model.score([Example(text) for text in given]).values))
+    found = links[Grade].predict(
+        torch.from_numpy(model.score([Example(text) for text in given]).values)
+    )
     assert np.corrcoef(found.detach().numpy(), list(given.values()))[0, 1] >= 0.72

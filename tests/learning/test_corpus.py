@@ -4,11 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.data import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
 from tastemaker.errors import DataError
-from tastemaker.learning.corpus import Corpus
-from tastemaker.models.links import ComparisonLink, GradeLink, LabelLink, RankingLink, RatingLink
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.kinds import (
+    ComparisonLink,
+    GradeLink,
+    LabelLink,
+    Likelihood,
+    RankingLink,
+    RatingLink,
+)
+from tastemaker.reward import Corpus
 
 JUDGEMENTS: list[Judgement] = [
     Label("good", True, judge="ann"),
@@ -77,8 +83,14 @@ def test_a_part_holds_its_evidence_by_new_places() -> None:
 
 
 words = st.sampled_from([f"w{i}" for i in range(12)])
-comparisons = st.tuples(words, words).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: Comparison(*pair))
-some = st.lists(st.one_of(st.builds(Label, words, st.booleans()), comparisons), min_size=1, max_size=40)
+comparisons = (
+    st.tuples(words, words)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: Comparison(*pair))
+)
+some = st.lists(
+    st.one_of(st.builds(Label, words, st.booleans()), comparisons), min_size=1, max_size=40
+)
 
 
 @given(some)

@@ -8,22 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from tastemaker.data.judgements import Grade, Judgement, Label, Rating
-from tastemaker.data.playground import CAREFUL_JUDGES, Judge, judgements, troubled
+from tastemaker.data import Grade, Judgement, Label, Rating
 from tastemaker.errors import DataError
-from tastemaker.learning.crossfit import (
-    CrossFit,
-    Judges,
-    _beside_each_other,
-    _deviations,
-    _fitted,
-    _scores_unseen,
-    cross_fit,
-)
-from tastemaker.learning.division import divide
-from tastemaker.learning.observation import ObservationModel
-from tastemaker.models.links import GradeLink, LabelLink, RatingLink
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.kinds import GradeLink, LabelLink, Likelihood, RatingLink
+from tastemaker.playground import CAREFUL_JUDGES, Judge, judgements, troubled
+from tastemaker.reward import CrossFit, Judges, ObservationModel, cross_fit, divide
+from tastemaker.reward.crossfit import _beside_each_other, _deviations, _fitted, _scores_unseen
 
 CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
 
@@ -106,7 +96,11 @@ def test_an_interval_by_hand() -> None:
 
 def labels(*counts: tuple[str | None, int]) -> list[Judgement]:
     """Labels by judges: as many of each as said, half of them positive."""
-    return [Label(f"{judge} {i}", i % 2 == 0, judge=judge) for judge, count in counts for i in range(count)]
+    return [
+        Label(f"{judge} {i}", i % 2 == 0, judge=judge)
+        for judge, count in counts
+        for i in range(count)
+    ]
 
 
 def judges_of(said: list[Judgement], likelihood: Likelihood) -> tuple[str, ...]:
@@ -115,7 +109,10 @@ def judges_of(said: list[Judgement], likelihood: Likelihood) -> tuple[str, ...]:
 
 
 def test_by_default_judges_count_where_they_said_enough() -> None:
-    assert judges_of(labels(("bo", 25), ("ann", 15)), Likelihood()) == ("ann", "bo")  # 20 each on average
+    assert judges_of(labels(("bo", 25), ("ann", 15)), Likelihood()) == (
+        "ann",
+        "bo",
+    )  # 20 each on average
     assert judges_of(labels(("bo", 24), ("ann", 15)), Likelihood()) == ()  # not quite
     assert judges_of(labels(("ann", 100)), Likelihood()) == ()  # one judge: compared with whom?
     assert judges_of(labels(("ann", 30), (None, 100)), Likelihood()) == ()
@@ -132,7 +129,9 @@ def test_judges_are_learned_or_not_as_the_settings_say() -> None:
 
 
 def test_judges_without_a_name_cannot_be_learned() -> None:
-    with pytest.raises(DataError, match="reliability of judges was asked for, but no judgement names its judge"):
+    with pytest.raises(
+        DataError, match="reliability of judges was asked for, but no judgement names its judge"
+    ):
         judges_of(labels((None, 100)), Likelihood(judges=True))
 
 
@@ -160,7 +159,9 @@ def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
 
 
 def test_one_kind_alone_is_taken_as_it_comes() -> None:
-    found = cross_fit(divide(judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0))
+    found = cross_fit(
+        divide(judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0)
+    )
     assert (found.slopes, found.log_sd, found.judges) == ({}, None, None)
 
 
@@ -187,7 +188,10 @@ def test_slopes_beside_the_first_logit() -> None:
     slopes, log_sd = _beside_each_other(model_of(2.0, 1.0, 6.0), kinds)
     assert slopes == {Rating: 0.5, Label: 1.0, Grade: 3.0}
     assert log_sd == pytest.approx(0.0)  # a fresh link's noise is 1
-    assert _beside_each_other(model_of(2.0, 1.0, 6.0), kinds[1:]) == ({Label: 1.0, Grade: 3.0}, None)
+    assert _beside_each_other(model_of(2.0, 1.0, 6.0), kinds[1:]) == (
+        {Label: 1.0, Grade: 3.0},
+        None,
+    )
 
 
 def test_kinds_are_at_most_ten_times_unlike() -> None:
@@ -204,7 +208,9 @@ def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
     # labels by lot, and words enough to know them by heart: a fit that has seen a text knows its label, no other does
     luck = random.Random(4)
     words = [f"w{i}" for i in range(80)]
-    said = [Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5) for i in range(150)]
+    said = [
+        Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5) for i in range(150)
+    ]
     division = divide(said, [Label("x", True)], Likelihood(), 0)
     scores = _scores_unseen(division.train, division.fresh_model, CrossFit({}, None, None), 0)
     positive = division.train.evidence[Label].targets
@@ -224,7 +230,9 @@ def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
     link, r = model.links[Label], model.reliabilities.raw.item()
     logit = link.slope.item() * scores + link.intercept.item()
     y = division.train.evidence[Label].targets.double()
-    pull = (1 - math.tanh(r) ** 2) * ((y - torch.sigmoid(math.tanh(r) * logit)) * logit).sum().item()
+    pull = (1 - math.tanh(r) ** 2) * (
+        (y - torch.sigmoid(math.tanh(r) * logit)) * logit
+    ).sum().item()
     assert pull == pytest.approx(r - 1, abs=2e-3)
     assert sd.item() > 0
 
@@ -232,7 +240,10 @@ def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
 def test_too_few_units_tell_nothing_of_kinds() -> None:
     def both(n: int) -> list[Judgement]:
         texts = [f"a film that is {'good' if i % 2 else 'bad'} number {i}" for i in range(n)]
-        return [*(Label(t, i % 2 == 1) for i, t in enumerate(texts)), *(Rating(t, i % 2) for i, t in enumerate(texts))]
+        return [
+            *(Label(t, i % 2 == 1) for i, t in enumerate(texts)),
+            *(Rating(t, i % 2) for i, t in enumerate(texts)),
+        ]
 
     few = divide(both(59), [Label("x", True)], Likelihood(judges=False), 0)
     assert cross_fit(few) == CrossFit({}, None, None)
@@ -256,4 +267,7 @@ def test_every_judgement_of_a_judge_is_counted() -> None:
     said = [Label(f"a film {i}", i % 2 == 0, judge="ann" if i < 30 else "bob") for i in range(75)]
     judges = cross_fit(divide(said, [Label("x", True)], Likelihood(judges=True), 0)).judges
     assert judges is not None
-    assert {name: row["judgements"] for name, row in judges.as_dict().items()} == {"ann": 30, "bob": 45}
+    assert {name: row["judgements"] for name, row in judges.as_dict().items()} == {
+        "ann": 30,
+        "bob": 45,
+    }

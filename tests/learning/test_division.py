@@ -2,10 +2,10 @@
 
 import pytest
 
-from tastemaker.data.judgements import Comparison, Judgement, Label, Message, Ranking, Rating
+from tastemaker.data import Comparison, Judgement, Label, Message, Ranking, Rating
 from tastemaker.errors import DataError
-from tastemaker.learning.division import MOST_HELD_OUT, divide
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.kinds import Likelihood
+from tastemaker.reward import MOST_HELD_OUT, divide
 
 LABELS: list[Judgement] = [Label(f"film {i}", i % 2 == 0) for i in range(100)]
 CHAT = (Message("user", "Which film?"),)
@@ -19,14 +19,20 @@ def test_mixed_chat_and_plain_prompts_are_refused() -> None:
         Comparison("c", "d", prompt=CHAT, where="chats.jsonl:7"),
     ]
     with pytest.raises(
-        DataError, match=r"^chats\.jsonl:7: answers a chat, but plain\.jsonl:3 answers a plain text\."
+        DataError,
+        match=r"^chats\.jsonl:7: answers a chat, but plain\.jsonl:3 answers a plain text\.",
     ) as error:
         divide(mixed, None, Likelihood(), 0)
     assert str(error.value).endswith(
         " Give all prompts as chats (lists of messages with a role and a content) or all as texts."
     )
-    with pytest.raises(DataError, match=r"^a comparison: answers a chat, but another judgement answers a plain text"):
-        divide([Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)], None, Likelihood(), 0)
+    with pytest.raises(
+        DataError,
+        match=r"^a comparison: answers a chat, but another judgement answers a plain text",
+    ):
+        divide(
+            [Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)], None, Likelihood(), 0
+        )
 
 
 @pytest.mark.parametrize("prompt", [CHAT, "Which film?", None])
@@ -45,7 +51,9 @@ def test_both_sides_are_read_with_the_same_links() -> None:
     spread = (sum((r - centre) ** 2 for r in ratings) / len(ratings)) ** 0.5
     expected = [(r - centre) / spread for r in held_out]
     assert divided.held_out.evidence[Rating].targets.tolist() == pytest.approx(expected, abs=1e-5)
-    assert not {e.text for e in divided.train.examples} & {e.text for e in divided.held_out.examples}
+    assert not {e.text for e in divided.train.examples} & {
+        e.text for e in divided.held_out.examples
+    }
 
 
 def test_how_many_are_held_out() -> None:
@@ -54,10 +62,16 @@ def test_how_many_are_held_out() -> None:
     assert len(divide(LABELS, 0.3, Likelihood(), 0).held_out_judgements) == 30
     assert len(divide(LABELS, 7, Likelihood(), 0).held_out_judgements) == 7
     assert len(divide(LABELS[:6], None, Likelihood(), 0).held_out_judgements) == 1
-    many: list[Judgement] = [Label(f"film {i}", i % 2 == 0) for i in range(10 * MOST_HELD_OUT + 500)]
+    many: list[Judgement] = [
+        Label(f"film {i}", i % 2 == 0) for i in range(10 * MOST_HELD_OUT + 500)
+    ]
     assert len(divide(many, None, Likelihood(), 0).held_out_judgements) == MOST_HELD_OUT
-    lists: list[Judgement] = [Ranking([f"{i} {k}" for k in range(9)], prompt=f"p{i}") for i in range(20)]
-    assert len(divide(lists, None, Likelihood(), 0).held_out_judgements) == 4  # not 18 of the 20 prompts
+    lists: list[Judgement] = [
+        Ranking([f"{i} {k}" for k in range(9)], prompt=f"p{i}") for i in range(20)
+    ]
+    assert (
+        len(divide(lists, None, Likelihood(), 0).held_out_judgements) == 4
+    )  # not 18 of the 20 prompts
 
 
 def test_given_judgements_are_measured_and_only_kinds_that_were_learned() -> None:

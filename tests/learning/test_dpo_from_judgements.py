@@ -9,11 +9,8 @@ import torch
 from tabular import Chosen, Table, rollout_of, stepper_of
 from torch import Tensor
 
-from tastemaker.learning.algorithms import ALGORITHMS, DPO
-from tastemaker.learning.algorithms.contract import LearnsFromJudgements
-from tastemaker.learning.algorithms.experience import Compared
-from tastemaker.learning.algorithms.groups import pairs_of
-from tastemaker.maths.masked import masked_sum
+from tastemaker.maths import masked_sum
+from tastemaker.rl import ALGORITHMS, DPO, Compared, LearnsFromJudgements, pairs_of
 
 GROUPS, TIERS = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2]), torch.tensor([0, 1, 1, 2, 1, 0, 0, 0])
 """A ranking of a best, two equals and a worst; a comparison; a tie."""
@@ -39,7 +36,9 @@ def compared(actor: Table, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     )
 
 
-def loss_by_hand(actor: Table, told: Compared, weights: tuple[float, float, float], beta: float) -> Tensor:
+def loss_by_hand(
+    actor: Table, told: Compared, weights: tuple[float, float, float], beta: float
+) -> Tensor:
     """The sum over groups of weight/3 times the mean of −ln σ(β·margin) over the group's pairs."""
     logs = actor.evaluate(told.did, told.is_action).log_probs
     ratio = masked_sum(logs - told.reference, told.is_action, 1)
@@ -67,7 +66,14 @@ def moved(algorithm: DPO, told: Compared, **how: int) -> Tensor:
 def test_pairs_and_what_each_counts() -> None:
     """Of four texts in three tiers five pairs are ordered, one tie is not; of two equals none is."""
     better, worse, shares = pairs_of(GROUPS, TIERS)
-    assert list(zip(better.tolist(), worse.tolist(), strict=True)) == [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3), (5, 4)]
+    assert list(zip(better.tolist(), worse.tolist(), strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 3),
+        (2, 3),
+        (5, 4),
+    ]
     assert shares.tolist() == pytest.approx([0.2] * 5 + [1.0])
     assert [len(x) for x in pairs_of(torch.tensor([0, 0]), torch.tensor([1, 1]))] == [0, 0, 0]
 
@@ -133,7 +139,9 @@ def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all()
     def tiny(minibatches: int) -> Tensor:
         actor = table()
         before = actor.logits.detach().clone()
-        found = DPO(passes=1, minibatches=minibatches).update(actor, told, stepper_of(actor, rate=1e-6))
+        found = DPO(passes=1, minibatches=minibatches).update(
+            actor, told, stepper_of(actor, rate=1e-6)
+        )
         assert found["pairs_told"] == 6
         return (actor.logits.detach() - before) / 1e-6
 
@@ -142,4 +150,6 @@ def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all()
 
 
 def test_only_dpo_learns_from_judgements() -> None:
-    assert [name for name, kind in ALGORITHMS.items() if issubclass(kind, LearnsFromJudgements)] == ["dpo"]
+    assert [
+        name for name, kind in ALGORITHMS.items() if issubclass(kind, LearnsFromJudgements)
+    ] == ["dpo"]

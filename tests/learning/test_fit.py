@@ -16,13 +16,9 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import tastemaker as tm
-from tastemaker.learning.corpus import Corpus
-from tastemaker.learning.descent import Descent
-from tastemaker.learning.observation import ObservationModel
-from tastemaker.learning.run import Run
-from tastemaker.models.backbones.tiny import make_tiny
-from tastemaker.models.links import links_from
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.kinds import Likelihood, links_from
+from tastemaker.reward import Corpus, Descent, ObservationModel, make_tiny
+from tastemaker.train import Run
 
 GOOD = ("lovely", "bright", "moving", "clever", "warm")
 BAD = ("dull", "clumsy", "grey", "tired", "empty")
@@ -50,13 +46,17 @@ QUICK = tm.Training(epochs=2, lr=2e-3, batch_size=16, evaluations=4)
 @pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label grade rating"])
 def test_every_kind_of_judgement_teaches_the_same_taste(kinds: str) -> None:
     model = tm.fit(film_judgements(400, kinds=kinds), backbone=TINY, training=QUICK, seed=1)
-    good, middle, bad = model.score(["A warm, bright film.", "A warm, dull film.", "A dull, grey film."])
+    good, middle, bad = model.score(
+        ["A warm, bright film.", "A warm, dull film.", "A dull, grey film."]
+    )
     assert good > middle > bad
     if "label" in kinds:
         assert model.probability("A lovely, warm, clever film.") > 0.8
         assert model.probability("A tired, empty, grey film.") < 0.2
     if kinds != "label":
-        assert model.rating("A lovely, warm, clever film.") > model.rating("A tired, empty, grey film.")
+        assert model.rating("A lovely, warm, clever film.") > model.rating(
+            "A tired, empty, grey film."
+        )
 
 
 def test_the_anchor_is_the_mean_and_spread_of_held_out_texts() -> None:
@@ -74,7 +74,14 @@ def test_the_anchor_is_the_mean_and_spread_of_held_out_texts() -> None:
 def test_a_decoder_says_that_zero_is_not_the_mean(tmp_path: Path, members: int) -> None:
     """Its head has no bias that could take the mean off, in transformers as here: the contract and the card say so."""
     tokenizer = make_tiny(["A warm, bright film."], vocabulary=300).tokenizer
-    size = {"vocab_size": len(tokenizer), "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64, "num_labels": 1}
+    size = {
+        "vocab_size": len(tokenizer),
+        "n_embd": 32,
+        "n_layer": 1,
+        "n_head": 2,
+        "n_positions": 64,
+        "num_labels": 1,
+    }
     ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -135,7 +142,9 @@ def test_the_token_budget_changes_memory_and_nothing_else() -> None:
     judgements = film_judgements(128, kinds="label")
     found = []
     for budget in (32, 100000):
-        training = tm.Training(epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1)
+        training = tm.Training(
+            epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1
+        )
         descent = _descent(judgements, training)
         metrics = descent._step(descent.units)
         found.append((metrics["loss"], metrics["gradient_norm"]))
@@ -145,15 +154,22 @@ def test_the_token_budget_changes_memory_and_nothing_else() -> None:
 def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) -> None:
     """Labels drawn at random: the network learns its texts by heart, and the held-out loss turns."""
     draw = np.random.default_rng(1)
-    judgements = [tm.Label(f"{draw.choice(GOOD)} {draw.choice(BAD)} {n}", bool(draw.integers(2))) for n in range(160)]
+    judgements = [
+        tm.Label(f"{draw.choice(GOOD)} {draw.choice(BAD)} {n}", bool(draw.integers(2)))
+        for n in range(160)
+    ]
     training = tm.Training(epochs=40, lr=2e-3, batch_size=16, evaluations=40, patience=4)
     descent = _descent(judgements, training, Run(tmp_path / "run", {}))
     standing = descent.run()
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     losses = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
     assert standing.step < descent.total
     assert standing.best_step == min(losses, key=losses.__getitem__) < standing.step
-    assert descent._evaluate()["held_out_loss"] == pytest.approx(losses[standing.best_step], abs=1e-6)
+    assert descent._evaluate()["held_out_loss"] == pytest.approx(
+        losses[standing.best_step], abs=1e-6
+    )
 
 
 def test_a_loss_that_is_not_finite_is_an_error_not_a_number() -> None:
@@ -187,12 +203,16 @@ def test_a_finished_model_is_not_overwritten_silently(tmp_path: Path) -> None:
     assert (tmp_path / "taste" / "tastemaker.json").read_bytes() != before
 
 
-def test_a_backbone_that_is_not_there_does_not_cost_the_model_that_it_was_to_replace(tmp_path: Path) -> None:
+def test_a_backbone_that_is_not_there_does_not_cost_the_model_that_it_was_to_replace(
+    tmp_path: Path,
+) -> None:
     judgements = film_judgements(60, kinds="label")
     tm.fit(judgements, out=tmp_path / "taste")
     before = (tmp_path / "taste" / "tastemaker.json").read_bytes()
     with pytest.raises(tm.ModelError):
-        tm.fit(judgements, backbone=str(tmp_path / "nowhere"), out=tmp_path / "taste", overwrite=True)
+        tm.fit(
+            judgements, backbone=str(tmp_path / "nowhere"), out=tmp_path / "taste", overwrite=True
+        )
     assert (tmp_path / "taste" / "tastemaker.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["taste"]
 
@@ -208,7 +228,9 @@ def test_a_run_is_resumed_with_the_anchor_it_began_with(tmp_path: Path) -> None:
         with pytest.raises(tm.UsageError, match="--resume needs the same command: anchor was "):
             tm.fit(judgements, anchor=other, out=tmp_path / "taste", resume=True)
     tm.fit(judgements, out=tmp_path / "plain")
-    with pytest.raises(tm.UsageError, match="--resume needs the same command: anchor was None and is now '"):
+    with pytest.raises(
+        tm.UsageError, match="--resume needs the same command: anchor was None and is now '"
+    ):
         tm.fit(judgements, anchor=reference, out=tmp_path / "plain", resume=True)
 
 
@@ -225,7 +247,13 @@ def test_an_anchor_holds_texts() -> None:
 
 
 def test_training_settings_are_checked() -> None:
-    for wrong in ({"epochs": 0}, {"lr": -1.0}, {"lr": float("nan")}, {"batch_size": 0}, {"warmup": 1.0}):
+    for wrong in (
+        {"epochs": 0},
+        {"lr": -1.0},
+        {"lr": float("nan")},
+        {"batch_size": 0},
+        {"warmup": 1.0},
+    ):
         with pytest.raises(tm.UsageError, match=next(iter(wrong))):
             tm.Training(**wrong)  # type: ignore[arg-type]
 
@@ -246,7 +274,17 @@ def _command(source: Path, out: Path, *more: str) -> list[str]:
         "8",
         "--quiet",
     ]
-    return [sys.executable, "-m", "tastemaker", "fit", str(source), "--out", str(out), *options, *more]
+    return [
+        sys.executable,
+        "-m",
+        "tastemaker",
+        "fit",
+        str(source),
+        "--out",
+        str(out),
+        *options,
+        *more,
+    ]
 
 
 def _steps(out: Path) -> int:
@@ -275,7 +313,12 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
         process.wait()
         more = ["--dropout", "0.1", "--resume"]
     subprocess.run(_command(source, out, *more), check=True)
-    for name in ("model.safetensors", "tastemaker.json", "tokenizer.json", "baseline/tastemaker.json"):
+    for name in (
+        "model.safetensors",
+        "tastemaker.json",
+        "tokenizer.json",
+        "baseline/tastemaker.json",
+    ):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     whole, torn = (_curve(tmp_path / n) for n in ("whole", "torn"))
     assert torn == whole
@@ -284,4 +327,6 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
 
 def _curve(out: Path) -> list[dict[str, float]]:
     lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "texts_per_second"} for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "texts_per_second"} for line in lines
+    ]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tastemaker.errors import DataError, MissingExtra, StorageError, TrainingError
-from tastemaker.learning.folder import model_folder
-from tastemaker.models.contract import CONTRACT
+from tastemaker.reward import CONTRACT
+from tastemaker.train import model_folder
 
 OLD, NEW = "the old model", "the new model"
 
@@ -57,12 +57,20 @@ def learn(
 
 def is_old(out: Path) -> bool:
     """Whether the old model is there with all it had, and nothing beside it."""
-    whole = (out / CONTRACT).read_text() == OLD and '"seed": 0' in (out / "run" / "settings.json").read_text()
-    return whole and not (out / "run" / "tokens").exists() and [p.name for p in out.parent.iterdir()] == [out.name]
+    whole = (out / CONTRACT).read_text() == OLD and '"seed": 0' in (
+        out / "run" / "settings.json"
+    ).read_text()
+    return (
+        whole
+        and not (out / "run" / "tokens").exists()
+        and [p.name for p in out.parent.iterdir()] == [out.name]
+    )
 
 
 def is_new(out: Path) -> bool:
-    return (out / CONTRACT).read_text() == NEW and [p.name for p in out.parent.iterdir()] == [out.name]
+    return (out / CONTRACT).read_text() == NEW and [p.name for p in out.parent.iterdir()] == [
+        out.name
+    ]
 
 
 def kept(out: Path) -> Path:
@@ -79,8 +87,12 @@ def test_a_new_model_takes_the_place_of_the_old_one(out: Path) -> None:
     assert is_new(out)
 
 
-@pytest.mark.parametrize("error", [DataError("no text"), TrainingError("no number"), KeyboardInterrupt(), OSError()])
-def test_an_error_before_anything_was_written_costs_nothing(out: Path, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error", [DataError("no text"), TrainingError("no number"), KeyboardInterrupt(), OSError()]
+)
+def test_an_error_before_anything_was_written_costs_nothing(
+    out: Path, error: BaseException
+) -> None:
     with pytest.raises(type(error)), held(out, overwrite=True):
         learn(out, fails=error, begins=False)
     assert is_old(out)
@@ -90,11 +102,16 @@ def test_an_error_before_anything_was_written_costs_nothing(out: Path, error: Ba
 
 
 @pytest.mark.parametrize("error", [TrainingError("Lower --lr."), MissingExtra("this", "hub")])
-def test_a_later_error_says_where_the_old_model_is_and_the_run_can_go_on(out: Path, error: Exception) -> None:
+def test_a_later_error_says_where_the_old_model_is_and_the_run_can_go_on(
+    out: Path, error: Exception
+) -> None:
     before = str(error)
     with pytest.raises(type(error)) as caught, held(out, overwrite=True):
         learn(out, fails=error)
-    assert str(caught.value) == f"{before} What {out} held before is kept in {kept(out)} until a model is saved."
+    assert (
+        str(caught.value)
+        == f"{before} What {out} held before is kept in {kept(out)} until a model is saved."
+    )
     assert (kept(out) / CONTRACT).read_text() == OLD
     with held(out, resume=True) as is_finished:
         assert not is_finished
@@ -103,7 +120,10 @@ def test_a_later_error_says_where_the_old_model_is_and_the_run_can_go_on(out: Pa
 
 
 def test_an_error_where_nothing_is_replaced_is_said_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"^Lower --lr\.$"), held(tmp_path / "new", overwrite=True):
+    with (
+        pytest.raises(TrainingError, match=r"^Lower --lr\.$"),
+        held(tmp_path / "new", overwrite=True),
+    ):
         learn(tmp_path / "new", fails=TrainingError("Lower --lr."))
 
 
@@ -196,7 +216,10 @@ def test_killed_when_the_model_was_just_saved(out: Path, begins: bool) -> None:
         assert is_finished
     assert is_new(out)
     killed(out, begins=begins, saved=True)
-    with pytest.raises(StorageError, match="holds a model already"), held(out, whole="another.json"):
+    with (
+        pytest.raises(StorageError, match="holds a model already"),
+        held(out, whole="another.json"),
+    ):
         pass
     assert is_new(out)
 
@@ -256,7 +279,10 @@ def test_a_model_of_any_kind_is_not_replaced_silently(tmp_path: Path, name: str)
     out.mkdir()
     (out / name).write_text("{}")
     for resume in (True, False):
-        with pytest.raises(StorageError, match="holds a model already"), held(out, whole="mine.json", resume=resume):
+        with (
+            pytest.raises(StorageError, match="holds a model already"),
+            held(out, whole="mine.json", resume=resume),
+        ):
             pass
     (out / "mine.json").write_text("{}")
     with held(out, whole="mine.json", resume=True) as is_finished:
@@ -265,7 +291,10 @@ def test_a_model_of_any_kind_is_not_replaced_silently(tmp_path: Path, name: str)
 
 def test_a_file_and_no_folder_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="is a file, and a model is a folder"), held(tmp_path / "file"):
+    with (
+        pytest.raises(StorageError, match="is a file, and a model is a folder"),
+        held(tmp_path / "file"),
+    ):
         pass
     with model_folder(None, whole=CONTRACT, resume=True, overwrite=True) as is_finished:
         assert not is_finished

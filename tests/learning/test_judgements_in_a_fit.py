@@ -8,17 +8,16 @@ import pytest
 import torch
 
 import tastemaker as tm
-from tastemaker.data.playground import gold_score, judgements
-from tastemaker.learning.corpus import Corpus
-from tastemaker.learning.descent import Descent
-from tastemaker.learning.observation import ObservationModel
-from tastemaker.learning.run import Run
-from tastemaker.maths.statistics import kendall
-from tastemaker.models.backbones.tiny import make_tiny
-from tastemaker.models.links import links_from
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.kinds import Likelihood, links_from
+from tastemaker.maths import kendall
+from tastemaker.playground import gold_score, judgements
+from tastemaker.reward import Corpus, Descent, ObservationModel, make_tiny
+from tastemaker.train import Run
 
-GOOD, BAD = ("lovely", "bright", "moving", "clever", "warm"), ("dull", "clumsy", "grey", "tired", "empty")
+GOOD, BAD = (
+    ("lovely", "bright", "moving", "clever", "warm"),
+    ("dull", "clumsy", "grey", "tired", "empty"),
+)
 
 
 def film(good: int, draw: np.random.Generator, filler: int = 0) -> str:
@@ -31,30 +30,46 @@ def film(good: int, draw: np.random.Generator, filler: int = 0) -> str:
 def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
     how: Any = {"backbone": "linear"}
     if backbone == "tiny":
-        how = {"backbone": tm.Tiny(vocabulary=600, max_length=64), "training": {"epochs": 3, "lr": 2e-3}}
+        how = {
+            "backbone": tm.Tiny(vocabulary=600, max_length=64),
+            "training": {"epochs": 3, "lr": 2e-3},
+        }
     model = tm.fit(judgements(400, kind=kind, seed=3), **how)
     unseen = [text for j in judgements(200, kind="label", seed=4) for text in j.texts]
     tau = kendall(np.array(model.score(unseen)), np.array([gold_score(text) for text in unseen]))
-    assert tau > (0.35 if backbone == "linear" else 0.15), "a tiny network needs more than 400 judgements"
+    assert tau > (0.35 if backbone == "linear" else 0.15), (
+        "a tiny network needs more than 400 judgements"
+    )
 
 
-def descent(found: list[tm.Judgement], likelihood: Likelihood | None = None, **training: Any) -> Descent:
+def descent(
+    found: list[tm.Judgement], likelihood: Likelihood | None = None, **training: Any
+) -> Descent:
     links = links_from(found, likelihood or Likelihood())
     corpus = Corpus.of(found, links)
     network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
     model = ObservationModel(links, likelihood or Likelihood(), corpus)
     settings = tm.Training(**{"epochs": 1, "clip": 1e9, **training})
-    where: Any = {"device": torch.device("cpu"), "precision": torch.float32, "seed": 0, "run": Run(None, {})}
+    where: Any = {
+        "device": torch.device("cpu"),
+        "precision": torch.float32,
+        "seed": 0,
+        "run": Run(None, {}),
+    }
     return Descent(network, model, corpus, corpus, settings, **where)
 
 
 def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
-    found: list[tm.Judgement] = [tm.Ranking([film(good, draw) for good in (5, 4, 3, 2, 1)]) for _ in range(12)]
+    found: list[tm.Judgement] = [
+        tm.Ranking([film(good, draw) for good in (5, 4, 3, 2, 1)]) for _ in range(12)
+    ]
     run = descent(found, batch_size=20, evaluations=1)
     rows: list[int] = []
     forward = run.network.forward_texts
-    monkeypatch.setattr(run.network, "forward_texts", lambda ids, most: rows.append(len(ids)) or forward(ids, most))
+    monkeypatch.setattr(
+        run.network, "forward_texts", lambda ids, most: rows.append(len(ids)) or forward(ids, most)
+    )
     for step in run.steps:
         run._step([run.units[i] for i in step])
     assert sum(rows) == 12 * 5
@@ -86,7 +101,9 @@ def test_a_kind_of_weight_zero_teaches_nothing() -> None:
     said: list[tm.Judgement] = [tm.Label(text, n % 4 > 1) for n, text in enumerate(texts)]
     lies: list[tm.Judgement] = [tm.Rating(text, -float(n % 4)) for n, text in enumerate(texts)]
     held_out = [tm.Label(film(good, draw), good > 2) for good in [0, 1, 4, 5] * 10]
-    both = tm.fit([*said, *lies], held_out=held_out, likelihood=tm.Likelihood(weights={"rating": 0.0}))
+    both = tm.fit(
+        [*said, *lies], held_out=held_out, likelihood=tm.Likelihood(weights={"rating": 0.0})
+    )
     assert tm.evaluate(both, held_out).as_dict()["accuracy"] == 1
     alone = tm.fit(lies, held_out=lies)
     assert alone.score(film(5, draw)) < alone.score(film(0, draw))
@@ -135,14 +152,22 @@ def test_a_tie_where_there_are_none_is_named() -> None:
 
 def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
     network = make_tiny(["user hello assistant fine"], vocabulary=300, max_length=64)
-    network.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    network.tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    )
     network.save(tmp_path / "base")
     chat = (tm.Message("user", "How was it?"),)
     found: list[tm.Judgement] = []
     draw = np.random.default_rng(4)
     for _ in range(60):
-        found.append(tm.Comparison(film(4, draw), film(1, draw), prompt=(*chat, tm.Message("user", str(len(found))))))
-    model = tm.fit(found, backbone=str(tmp_path / "base"), training={"epochs": 1}, out=tmp_path / "taste")
+        found.append(
+            tm.Comparison(
+                film(4, draw), film(1, draw), prompt=(*chat, tm.Message("user", str(len(found))))
+            )
+        )
+    model = tm.fit(
+        found, backbone=str(tmp_path / "base"), training={"epochs": 1}, out=tmp_path / "taste"
+    )
     assert model.contract.template == "chat"
     again: Any = tm.load(tmp_path / "taste").backbone
     assert again.join(tm.Example("fine", chat)) == "<user>How was it?<assistant>fine"
@@ -152,4 +177,8 @@ def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
     plain = tm.fit(found, backbone=str(tmp_path / "bare"), training={"epochs": 1})
     assert plain.contract.template == "{prompt}\n\n{text}"
     with pytest.raises(tm.UsageError, match="no chat template"):
-        tm.fit(found, backbone=tm.Encoder(str(tmp_path / "bare"), template="chat"), training={"epochs": 1})
+        tm.fit(
+            found,
+            backbone=tm.Encoder(str(tmp_path / "bare"), template="chat"),
+            training={"epochs": 1},
+        )

@@ -9,27 +9,52 @@ import torch
 from nano import nano
 from tabular import Chosen, Table, stepper_of
 
-from tastemaker.learning.algorithms import A2C, DPO, GRPO, PPO, RLOO, TRPO, Reinforce, Winners
-from tastemaker.learning.algorithms.experience import Rollout
-from tastemaker.learning.steering.drift import Drift
-from tastemaker.learning.steering.settings import Steering
-from tastemaker.learning.steering.steer import steer
-from tastemaker.learning.steering.watch import Limits
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import Sampling
+from tastemaker.rl import (
+    A2C,
+    DPO,
+    GRPO,
+    PPO,
+    RLOO,
+    TRPO,
+    Drift,
+    Limits,
+    Reinforce,
+    Rollout,
+    Steering,
+    Winners,
+    steer,
+)
 
-PLAIN = [Reinforce(baseline="none"), Reinforce(baseline="mean"), Reinforce(baseline="value"), A2C(whiten=False)]
+PLAIN = [
+    Reinforce(baseline="none"),
+    Reinforce(baseline="mean"),
+    Reinforce(baseline="value"),
+    A2C(whiten=False),
+]
 ALL = [
     *PLAIN,
-    *(A2C(), TRPO(most_kl=3e-4, critic_passes=1, critic_minibatches=1), PPO(), RLOO(), GRPO(), GRPO(normalise="dr")),
+    *(
+        A2C(),
+        TRPO(most_kl=3e-4, critic_passes=1, critic_minibatches=1),
+        PPO(),
+        RLOO(),
+        GRPO(),
+        GRPO(normalise="dr"),
+    ),
     *(DPO(), Winners()),
 ]
 
 
 def name_of(algorithm: Any) -> str:
-    return f"{algorithm.name}-{getattr(algorithm, 'baseline', getattr(algorithm, 'normalise', ''))}".rstrip("-")
+    return f"{algorithm.name}-{getattr(algorithm, 'baseline', getattr(algorithm, 'normalise', ''))}".rstrip(
+        "-"
+    )
 
 
-def gathered(table: Table, count: int, samples: int, price: float, generator: torch.Generator) -> Rollout:
+def gathered(
+    table: Table, count: int, samples: int, price: float, generator: torch.Generator
+) -> Rollout:
     """Answers that bring 1 (the first) and 0 (the second), less the price of each one's log-ratio to ½."""
     every = torch.log_softmax(table.logits.detach()[0], -1)
     answers = torch.multinomial(every.exp(), count, replacement=True, generator=generator)[:, None]
@@ -50,7 +75,9 @@ def settled(algorithm: Any, drift: Drift, *, steps: int = 160, count: int = 512)
     for step in range(steps):
         rate = 0.1 * (1 - step / steps)
         penalty = drift.penalty(drift.weight)
-        stepper = stepper_of(table, rate=rate, optimizer=optimizer, penalty=penalty, generator=generator)
+        stepper = stepper_of(
+            table, rate=rate, optimizer=optimizer, penalty=penalty, generator=generator
+        )
         rollout = gathered(table, count, algorithm.samples, price, generator)
         algorithm.update(table, algorithm.credit(table, rollout), stepper)
     return table.likely
@@ -58,7 +85,9 @@ def settled(algorithm: Any, drift: Drift, *, steps: int = 160, count: int = 512)
 
 @pytest.mark.parametrize(("beta", "optimum"), [(0.5, 0.8808), (2.0, 0.6225)])
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
-def test_drift_in_the_reward_leads_to_the_regularised_optimum(algorithm: Any, beta: float, optimum: float) -> None:
+def test_drift_in_the_reward_leads_to_the_regularised_optimum(
+    algorithm: Any, beta: float, optimum: float
+) -> None:
     """π* ∝ π_ref · exp(r/β): of two answers with ½ each and rewards 1 and 0, 1/(1 + e^(−1/β)) for the first."""
     assert optimum == pytest.approx(1 / (1 + math.exp(-1 / beta)), abs=5e-5)
     assert settled(algorithm, Drift(beta)) == pytest.approx(optimum, abs=0.02)
@@ -95,11 +124,17 @@ def share(prompts: Any, texts: list[str]) -> list[float]:
     return [text.count("e") / max(len(text), 1) for text in texts]
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
 def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
     """A GPT that knows nothing writes it 2 % of the time; 24 rollouts of 64 texts later several times as often."""
-    algorithm = replace(algorithm, most_kl=0.05) if algorithm.name == "trpo" else replace(algorithm, lr=1e-2)
+    algorithm = (
+        replace(algorithm, most_kl=0.05)
+        if algorithm.name == "trpo"
+        else replace(algorithm, lr=1e-2)
+    )
     found = steer(
         nano(seed=seed),
         share,

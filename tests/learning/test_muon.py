@@ -9,13 +9,15 @@ import torch
 from nano import NANO, nano
 from torch import Tensor
 
-from tastemaker.learning.optimizer import Muon, restore_state, state_tensors
-from tastemaker.models.policy.gpt import make_gpt, matrices_of
+from tastemaker.gpt import make_gpt, matrices_of
+from tastemaker.train import Muon, restore_state, state_tensors
 
 CPU = torch.device("cpu")
 
 
-def made(*matrices: Tensor, others: list[Tensor] | None = None, heads: int = 0, decay: float = 0.0) -> Muon:
+def made(
+    *matrices: Tensor, others: list[Tensor] | None = None, heads: int = 0, decay: float = 0.0
+) -> Muon:
     """Muon of rate 0.1 on some matrices, and of 0.05 on the others, which decay not."""
     groups: list[dict[str, Any]] = [
         {"params": others or [weight(1)], "weight_decay": 0.0},
@@ -40,7 +42,9 @@ def singular(steps: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 32), (32, 8)])
-def test_a_step_keeps_the_directions_of_the_gradient_and_makes_them_alike(shape: tuple[int, int]) -> None:
+def test_a_step_keeps_the_directions_of_the_gradient_and_makes_them_alike(
+    shape: tuple[int, int],
+) -> None:
     """G = U S Vᵀ: the step is U S' Vᵀ with S' near 1, times 0.2 · √(the longer side) times the rate."""
     matrix = weight(*shape)
     before, gradient = matrix.detach().clone(), matrix.grad.clone()  # type: ignore[union-attr]
@@ -51,7 +55,9 @@ def test_a_step_keeps_the_directions_of_the_gradient_and_makes_them_alike(shape:
     assert turned.diagonal().min() > 0.3
     assert turned.diagonal().max() < 1.25
     torch.testing.assert_close(turned, turned.diagonal().diag(), atol=1e-4, rtol=0)
-    assert moved.norm() / min(shape) ** 0.5 == pytest.approx(1, abs=0.2), "so entries are 0.2 of the rate, as AdamW's"
+    assert moved.norm() / min(shape) ** 0.5 == pytest.approx(1, abs=0.2), (
+        "so entries are 0.2 of the rate, as AdamW's"
+    )
 
 
 def test_queries_keys_and_values_are_matrices_of_their_own() -> None:
@@ -79,7 +85,9 @@ def test_the_momentum_is_nesterovs() -> None:
     matrix.grad = 2 * gradient
     before = matrix.detach().clone()
     optimizer.step()
-    torch.testing.assert_close(optimizer.state[matrix]["momentum"], (0.95 * 0.05 + 0.05 * 2) * gradient)
+    torch.testing.assert_close(
+        optimizer.state[matrix]["momentum"], (0.95 * 0.05 + 0.05 * 2) * gradient
+    )
     torch.testing.assert_close(before - matrix.detach(), first, atol=1e-5, rtol=0)
 
 
@@ -130,7 +138,9 @@ def test_its_state_goes_on_to_the_same_bits() -> None:
     for one, other in zip(twin, (matrix, bias), strict=True):
         one.grad = other.grad.clone()  # type: ignore[union-attr]
     again = made(twin[0], others=[twin[1]], heads=2)
-    restore_state(again, {name: t.clone() for name, t in state_tensors(optimizer, CPU).items()}, CPU)
+    restore_state(
+        again, {name: t.clone() for name, t in state_tensors(optimizer, CPU).items()}, CPU
+    )
     for either in (optimizer, again):
         either.step()
     assert torch.equal(twin[0], matrix)

@@ -5,11 +5,9 @@ import math
 import pytest
 import torch
 
-from tastemaker.data.judgements import Comparison, Judgement, Label, Ranking, Rating
-from tastemaker.learning.corpus import Corpus
-from tastemaker.learning.observation import LengthEffect, ObservationModel, Reliabilities, links_alone
-from tastemaker.models.links import ComparisonLink, LabelLink, Link, RankingLink, RatingLink
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.data import Comparison, Judgement, Label, Ranking, Rating
+from tastemaker.kinds import ComparisonLink, LabelLink, Likelihood, Link, RankingLink, RatingLink
+from tastemaker.reward import Corpus, LengthEffect, ObservationModel, Reliabilities, links_alone
 
 
 def links() -> dict[type[Judgement], Link]:
@@ -35,8 +33,12 @@ def test_log_likelihood_by_hand() -> None:
     # scores a 1, b 0, c 2, d 0. Labels: ln σ(1), ln ½, and twice ln ½. The rating's target 1 at a mean of 1 with sd 1.
     # The comparison: ln σ(1). The ranking of scores 2, 1, 0: −0.7209
     corpus = Corpus.of(JUDGEMENTS, links())
-    found = ObservationModel(links(), Likelihood()).log_likelihood(torch.tensor([1.0, 0, 2, 0]), corpus.evidence)
-    expected = 2 * -math.log1p(math.exp(-1)) + 3 * math.log(0.5) - 0.5 * math.log(2 * math.pi) - 0.72088
+    found = ObservationModel(links(), Likelihood()).log_likelihood(
+        torch.tensor([1.0, 0, 2, 0]), corpus.evidence
+    )
+    expected = (
+        2 * -math.log1p(math.exp(-1)) + 3 * math.log(0.5) - 0.5 * math.log(2 * math.pi) - 0.72088
+    )
     assert found.item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -48,7 +50,9 @@ def test_the_whole_is_the_sum_of_its_units() -> None:
         texts, evidence = corpus.part([unit])
         parts.append(model.log_likelihood(scores[texts], evidence))
     assert len(parts) == 2
-    torch.testing.assert_close(torch.stack(parts).sum(), model.log_likelihood(scores, corpus.evidence))
+    torch.testing.assert_close(
+        torch.stack(parts).sum(), model.log_likelihood(scores, corpus.evidence)
+    )
 
 
 def test_no_evidence_is_zero_with_a_gradient() -> None:
@@ -67,7 +71,9 @@ def test_a_judge_sees_scores_as_far_from_neutral_as_they_are_reliable() -> None:
     assert model.reliabilities is not None
     model.reliabilities.raw.data.fill_(math.atanh(0.5))
     found = model.log_likelihood(torch.zeros(1), corpus.evidence)
-    assert found.item() == pytest.approx(-math.log1p(math.exp(-1)) - math.log1p(math.exp(-2)), abs=1e-6)
+    assert found.item() == pytest.approx(
+        -math.log1p(math.exp(-1)) - math.log1p(math.exp(-2)), abs=1e-6
+    )
 
 
 def test_a_reversed_judge_says_the_opposite() -> None:
@@ -102,7 +108,9 @@ def test_centring_draws_the_mean_of_each_comparison_to_zero() -> None:
     corpus = Corpus.of([Comparison("a", "b"), Ranking(["c", "d"]), Ranking(["e", "f", "g"])], its)
     model = ObservationModel(its, Likelihood(centring=0.1))
     scores = torch.tensor([2.0, 0, 3, 2, 1, 0, -1])
-    assert model.penalty(scores, corpus.evidence, corpus.log_lengths).item() == pytest.approx(0.1 * (1 + 6.25))
+    assert model.penalty(scores, corpus.evidence, corpus.log_lengths).item() == pytest.approx(
+        0.1 * (1 + 6.25)
+    )
 
 
 def test_length_is_held_uncorrelated_within_comparisons() -> None:
@@ -111,7 +119,9 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
     corpus = Corpus.of([Comparison("aaa", "b")], its)
     model = ObservationModel(its, Likelihood(length_control=True), corpus)
     assert isinstance(model.length, LengthEffect)
-    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx([1, -1], abs=1e-5)
+    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(
+        [1, -1], abs=1e-5
+    )
     penalty = model.penalty(torch.tensor([3.0, 2.0]), corpus.evidence, corpus.log_lengths)
     assert penalty.item() == pytest.approx(30.0 * 2 * 0.5**2, rel=1e-4)
     assert model.penalty(torch.tensor([3.0, 3.0]), corpus.evidence, corpus.log_lengths).item() == 0
@@ -122,7 +132,11 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
 
 def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, Corpus]:
     """The model and corpus of judgements about texts of two lengths, as many of each: z is 1 or −1."""
-    kinds: dict[str, type[Judgement]] = {"label": Label, "comparison": Comparison, "ranking": Ranking}
+    kinds: dict[str, type[Judgement]] = {
+        "label": Label,
+        "comparison": Comparison,
+        "ranking": Ranking,
+    }
     its = {kinds[link.kind]: link for link in links}
     corpus = Corpus.of(said, its)
     model = ObservationModel(its, Likelihood(length_control=True), corpus)
@@ -134,7 +148,9 @@ def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, C
 
 def test_length_is_held_uncorrelated_across_single_texts() -> None:
     # one text twice: scores 5, 5, 3 of z 1, 1, −1; less their mean 13/3, times z: (2/3 + 2/3 + 4/3)/3 = 8/9
-    model, corpus = controlled([Label("aaa", True), Label("aaa", True), Label("b", False)], LabelLink())
+    model, corpus = controlled(
+        [Label("aaa", True), Label("aaa", True), Label("b", False)], LabelLink()
+    )
     found = model.penalty(torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths)
     assert found.item() == pytest.approx(30 * 2 * (8 / 9) ** 2, rel=1e-4)
 
@@ -167,9 +183,13 @@ def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
         assert found.item() == pytest.approx(30 * 2 * 2 * remembered * 0.5, rel=1e-4)
         (gradient,) = torch.autograd.grad(found, scores)
         # the covariance is (s₁ − s₂)/2: its gradient is ±½, and what is remembered has none
-        assert gradient.tolist() == pytest.approx([30 * 2 * 2 * remembered / 2, -30 * 2 * 2 * remembered / 2], rel=1e-4)
+        assert gradient.tolist() == pytest.approx(
+            [30 * 2 * 2 * remembered / 2, -30 * 2 * 2 * remembered / 2], rel=1e-4
+        )
     for _ in range(300):
         found = model.penalty(scores, corpus.evidence, corpus.log_lengths, whole=False)
     whole = model.penalty(scores, corpus.evidence, corpus.log_lengths)
     (last,), (all_at_once,) = torch.autograd.grad(found, scores), torch.autograd.grad(whole, scores)
-    assert last.tolist() == pytest.approx(all_at_once.tolist(), rel=1e-4)  # the gradient of the square, in the end
+    assert last.tolist() == pytest.approx(
+        all_at_once.tolist(), rel=1e-4
+    )  # the gradient of the square, in the end

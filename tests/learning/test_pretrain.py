@@ -20,16 +20,19 @@ import pytest
 from nano import NANO, films, nano
 
 import tastemaker as tm
-from tastemaker.data.fingerprints import lot
-from tastemaker.data.judgements import Example, Message
-from tastemaker.data.playground import reviews
-from tastemaker.evaluation.perplexity import held_out_loss
-from tastemaker.learning import pretrain as module
-from tastemaker.learning.pretraining import Pretraining
-from tastemaker.learning.tokens import tokenized
-from tastemaker.models.policy.gpt import SIZES, make_gpt
-from tastemaker.models.policy.policy import FIGURES, Policy
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.data import Example, Message, lot
+from tastemaker.gpt import (
+    FIGURES,
+    SIZES,
+    Policy,
+    Pretraining,
+    Sampling,
+    held_out_loss,
+    make_gpt,
+    tokenized,
+)
+from tastemaker.gpt import pretraining as module
+from tastemaker.playground import reviews
 
 QUICK = {"epochs": 1, "held_out": 0.2, "evaluations": 2}
 LIKELIEST = Sampling(top_k=1, max_tokens=16)
@@ -76,14 +79,20 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(saved: Path) -> None:
     texts = films(120)
-    assert weights(learn(texts, seed=3)) == weights(tm.Policy.load(saved)) != weights(learn(texts, seed=4))
+    assert (
+        weights(learn(texts, seed=3))
+        == weights(tm.Policy.load(saved))
+        != weights(learn(texts, seed=4))
+    )
 
 
 def test_the_figures_are_those_of_the_policy_that_was_saved(saved: Path, tmp_path: Path) -> None:
     policy, figures = tm.Policy.load(saved), json.loads((saved / FIGURES).read_text())
     assert policy.figures == figures
     texts = [Example(text) for text in films(120)]
-    train, held_out = tokenized(texts, policy.reader, tmp_path / "p", context=32, held_out=0.2, seed=3)
+    train, held_out = tokenized(
+        texts, policy.reader, tmp_path / "p", context=32, held_out=0.2, seed=3
+    )
     nats = held_out_loss(policy, held_out, seed=3).mean()
     assert figures["perplexity"] == pytest.approx(math.exp(nats), rel=1e-6)
     size = held_out.counts.bytes / held_out.counts.tokens
@@ -117,12 +126,18 @@ def test_a_folder_that_holds_a_model_is_not_replaced_silently(saved: Path) -> No
 def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         learn(films(120), out=tmp_path / "gpt", say=killing("held-out perplexity"))
-    for other in ({"seed": 1}, {"training": QUICK | {"lr": 1e-3}}, {"training": QUICK | {"context": 16}}):
+    for other in (
+        {"seed": 1},
+        {"training": QUICK | {"lr": 1e-3}},
+        {"training": QUICK | {"context": 16}},
+    ):
         with pytest.raises(tm.UsageError, match="--resume needs the same command"):
             learn(films(120), out=tmp_path / "gpt", resume=True, **other)
     with pytest.raises(tm.StorageError, match="holds a run already"):
         learn(films(120), out=tmp_path / "gpt")
-    assert weights(learn(films(120), out=tmp_path / "gpt", resume=True)) == weights(learn(films(120)))
+    assert weights(learn(films(120), out=tmp_path / "gpt", resume=True)) == weights(
+        learn(films(120))
+    )
 
 
 def test_a_start_in_memory_is_known_by_its_weights_and_its_tokenizer(tmp_path: Path) -> None:
@@ -154,13 +169,17 @@ def test_a_tokenizer_is_made_once_and_kept_for_the_run_that_goes_on(tmp_path: Pa
     made = []
     for resume in (False, True):
         with pytest.raises(Killed):
-            learn(films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"), resume=resume)
+            learn(
+                films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"), resume=resume
+            )
         [path] = (tmp_path / "gpt").glob("run/tokens/*/tokenizer/tokenizer.json")
         made.append(path.stat().st_mtime_ns)
     assert made[0] == made[1]
 
 
-def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The texts whose lots come first, as many as fit."""
     monkeypatch.setattr(module, "_TOKENIZER_CHARACTERS", 1000)
     texts = films(300)
@@ -172,7 +191,9 @@ def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(monkeypatch: pyt
         for order in (texts, texts[::-1]):
             assert module._sample([Example(text) for text in order], seed) == (expected, False)
     long = "A film. " * 200
-    assert module._sample([Example(long)], 0) == ([long], False), "one that is too long by itself is all there is"
+    assert module._sample([Example(long)], 0) == ([long], False), (
+        "one that is too long by itself is all there is"
+    )
     found, chats = module._sample([Example("Fine.", "How was it?"), Example("Grey.")], 0)
     assert (sorted(found), chats) == (["Fine.", "Grey.", "How was it?"], True)
 
@@ -187,7 +208,11 @@ def test_a_vocabulary_that_the_corpus_just_supports_is_made() -> None:
         ([], {}, "the corpus holds no text"),
         (["A film, a film."], {"context": 512}, "less than one context of 512"),
         (films(20), {"held_out": 0.0}, "leave one side empty"),
-        (films(20), {"vocabulary": 5000}, r"5,000 tokens is more than this corpus supports, which gives \d+\..*\d\.$"),
+        (
+            films(20),
+            {"vocabulary": 5000},
+            r"5,000 tokens is more than this corpus supports, which gives \d+\..*\d\.$",
+        ),
         (["z"], {}, "too little text to make a tokenizer"),
     ],
 )
@@ -199,7 +224,9 @@ def test_a_corpus_that_cannot_teach_is_refused_and_leaves_nothing(
     assert not (tmp_path / "gpt").exists()
 
 
-def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_replace(saved: Path, tmp_path: Path) -> None:
+def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_replace(
+    saved: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "gpt"
     shutil.copytree(saved, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -236,14 +263,21 @@ def test_what_cannot_be_asked_is_said(saved: Path) -> None:
 
 def test_a_step_reads_at_least_one_context() -> None:
     training = QUICK | {"context": 16, "evaluations": 1}
-    few, one = (learn(films(120), training=training | {"batch_tokens": tokens}) for tokens in (1, 16))
+    few, one = (
+        learn(films(120), training=training | {"batch_tokens": tokens}) for tokens in (1, 16)
+    )
     assert few.figures["steps"] == one.figures["steps"]
     assert weights(few) == weights(one)
 
 
-def test_a_new_model_grows_as_its_size_says_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_model_grows_as_its_size_says_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(SIZES, "nano", replace(NANO, layers=2, grow_at=0.5))
-    found = [learn(films(120), training=QUICK | given) for given in ({}, {"grow_at": 0.5}, {"grow_at": 0.0})]
+    found = [
+        learn(films(120), training=QUICK | given)
+        for given in ({}, {"grow_at": 0.5}, {"grow_at": 0.0})
+    ]
     assert weights(found[0]) == weights(found[1]) != weights(found[2])
 
 
@@ -257,7 +291,11 @@ def test_a_given_model_reads_what_it_can_up_to_a_thousand_tokens() -> None:
 
 def test_a_policy_that_n_grams_foresee_as_well_is_not_said_to_be_better() -> None:
     figures = {"perplexity": 4.0, "byte_perplexity": 1.5, "tokens": 9, "seconds": 1.0}
-    for theirs, words in ((5.0, ", below the 5.00 of n-grams"), (4.0, ", NOT below the 4.00"), (3.0, ", NOT below")):
+    for theirs, words in (
+        (5.0, ", below the 5.00 of n-grams"),
+        (4.0, ", NOT below the 4.00"),
+        (3.0, ", NOT below"),
+    ):
         assert words in module._verdict(figures | {"ngram_perplexity": theirs})
 
 
@@ -303,12 +341,16 @@ def test_a_gpt_made_from_chats_answers_them() -> None:
     assert (answer.text, answer.ended) == ("It was fine.", "end")
     sides = found.figures["corpus"].values()
     learned = len(found.reader.completions(["It was fine."], ended=True)[0])
-    assert sum(side["tokens"] for side in sides) == 120 * learned, "no token of a question is learned"
+    assert sum(side["tokens"] for side in sides) == 120 * learned, (
+        "no token of a question is learned"
+    )
 
 
 def test_without_a_chat_template_an_empty_line_stands_between() -> None:
     how = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
-    found = learn(ANSWERED, start=nano([e.text for e in ANSWERED] + films(40)), training=QUICK | how)
+    found = learn(
+        ANSWERED, start=nano([e.text for e in ANSWERED] + films(40)), training=QUICK | how
+    )
     [answer] = found.complete("How was film 777?\n\n", sampling=LIKELIEST)
     assert (answer.text, answer.ended) == ("It was fine.", "end")
     chats = [Example(e.text, (Message("user", str(e.prompt)),)) for e in ANSWERED]
@@ -322,8 +364,8 @@ SCRIPT = """
 import sys
 import tastemaker as tm
 from nano import NANO
-from tastemaker.learning.pretraining import TextDescent
-from tastemaker.models.policy.gpt import SIZES, make_gpt
+from tastemaker.gpt.pretrain_loop import TextDescent
+from tastemaker.gpt.networks import SIZES, make_gpt
 
 SIZES["nano"] = NANO
 TextDescent.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0
@@ -376,4 +418,6 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
 
 def _curve(out: Path) -> list[dict[str, float]]:
     lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines
+    ]

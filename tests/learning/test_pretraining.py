@@ -12,16 +12,22 @@ import pytest
 import torch
 from nano import NANO, drawn, films, nano, uniform
 
-from tastemaker.data.judgements import Example
-from tastemaker.data.playground import reviews
+from tastemaker.data import Example
 from tastemaker.errors import TrainingError, UsageError
-from tastemaker.evaluation.perplexity import held_out_loss
-from tastemaker.learning import pretraining as module
-from tastemaker.learning.pretraining import Pretraining, TextDescent
-from tastemaker.learning.run import Run
-from tastemaker.learning.tokens import TokenFile, tokenized
-from tastemaker.models.policy.gpt import SIZES, make_gpt, make_tokenizer
-from tastemaker.models.policy.policy import Policy
+from tastemaker.gpt import (
+    SIZES,
+    Policy,
+    Pretraining,
+    TextDescent,
+    TokenFile,
+    held_out_loss,
+    make_gpt,
+    make_tokenizer,
+    tokenized,
+)
+from tastemaker.gpt import pretrain_loop as module
+from tastemaker.playground import reviews
+from tastemaker.train import Run
 
 Corpora = tuple[TokenFile, TokenFile]
 QUICK = Pretraining(epochs=2, held_out=0.2, warmup=0.1)
@@ -43,8 +49,16 @@ def silent(line: str) -> None:
     """Say nothing."""
 
 
-def descent(policy: Policy, corpora: Corpora, training: Pretraining = QUICK, **how: Any) -> TextDescent:
-    settings: dict[str, Any] = {"lr": NANO.lr, "batch_tokens": 256, "seed": 0, "run": Run(None, {}), "say": silent}
+def descent(
+    policy: Policy, corpora: Corpora, training: Pretraining = QUICK, **how: Any
+) -> TextDescent:
+    settings: dict[str, Any] = {
+        "lr": NANO.lr,
+        "batch_tokens": 256,
+        "seed": 0,
+        "run": Run(None, {}),
+        "say": silent,
+    }
     settings |= {"device": torch.device("cpu"), "precision": torch.float32}
     return TextDescent(policy, corpora, training, **settings | how)
 
@@ -77,7 +91,9 @@ def test_no_text_sees_another(corpora: Corpora) -> None:
     assert some == pytest.approx(sum(alone), rel=1e-5)
 
 
-def test_a_step_read_in_parts_is_the_same_step(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_read_in_parts_is_the_same_step(
+    corpora: Corpora, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for at_once in (10**6, 64, 1):
         monkeypatch.setattr(module, "_AT_ONCE_CPU", at_once)
@@ -93,7 +109,9 @@ def test_a_step_follows_the_mean_over_its_tokens(corpora: Corpora) -> None:
     cost, _ = loop._loss([corpora[0].piece(number) for number in numbers])
     gradients = torch.autograd.grad(cost / loop._learned(numbers), loop.weights)
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
-    assert descent(drawn(nano()), corpora)._step(numbers)["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    assert descent(drawn(nano()), corpora)._step(numbers)["gradient_norm"] == pytest.approx(
+        norm, rel=1e-4
+    )
 
 
 def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> None:
@@ -116,7 +134,9 @@ def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> No
     assert states[1] == states[2]
 
 
-def test_the_parts_of_a_step_hold_its_pieces_once_and_alike(corpora: Corpora, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_of_a_step_hold_its_pieces_once_and_alike(
+    corpora: Corpora, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_AT_ONCE_CPU", 96)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     loop, numbers = descent(nano(), corpora), short_and_long(corpora)
@@ -131,7 +151,9 @@ def test_padding_is_what_no_token_fills(corpora: Corpora) -> None:
     """All texts are short, so attention reads them as one group; another architecture reads them so as a whole."""
     numbers = short_and_long(corpora)
     lengths = corpora[0].lengths(np.array(numbers))
-    assert descent(nano(), corpora)._step(numbers)["padding"] == pytest.approx(1 - lengths.sum() / (12 * lengths.max()))
+    assert descent(nano(), corpora)._step(numbers)["padding"] == pytest.approx(
+        1 - lengths.sum() / (12 * lengths.max())
+    )
 
 
 def test_the_prompt_is_not_learned(tmp_path: Path) -> None:
@@ -141,12 +163,19 @@ def test_the_prompt_is_not_learned(tmp_path: Path) -> None:
     chats = tokenized(answers, policy.reader, tmp_path / "p", context=32, held_out=0.5, seed=0)
     loop = descent(policy, chats)
     pieces = [chats[0].piece(number) for number in range(len(chats[0]))]
-    learned = sum(len(ids) for ids in policy.reader.completions([e.text for e in answers], ended=True))
+    learned = sum(
+        len(ids) for ids in policy.reader.completions([e.text for e in answers], ended=True)
+    )
     assert sum(side.counts.tokens for side in chats) == learned
     tokens = chats[0].counts.tokens
-    assert float(loop._loss(pieces)[0].detach()) == pytest.approx(tokens * math.log(len(policy.tokenizer)), rel=1e-5)
+    assert float(loop._loss(pieces)[0].detach()) == pytest.approx(
+        tokens * math.log(len(policy.tokenizer)), rel=1e-5
+    )
     step = loop._step(list(range(len(pieces))))
-    assert (step["loss"], step["tokens"]) == (pytest.approx(math.log(len(policy.tokenizer)), rel=1e-5), tokens)
+    assert (step["loss"], step["tokens"]) == (
+        pytest.approx(math.log(len(policy.tokenizer)), rel=1e-5),
+        tokens,
+    )
 
 
 def test_a_token_behind_the_text_changes_nothing_before_it(corpora: Corpora) -> None:
@@ -161,7 +190,9 @@ def test_a_token_behind_the_text_changes_nothing_before_it(corpora: Corpora) -> 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing(corpora: Corpora, tmp_path: Path) -> None:
     training = Pretraining(epochs=1, warmup=0.2, held_out=0.2, evaluations=1)
-    descent(nano(), corpora, training, run=Run(tmp_path / "run", {}), lr=1e-3, batch_tokens=96).run()
+    descent(
+        nano(), corpora, training, run=Run(tmp_path / "run", {}), lr=1e-3, batch_tokens=96
+    ).run()
     rows = metrics(tmp_path / "run")
     rates, tokens = (np.array([row[name] for row in rows]) for name in ("learning_rate", "tokens"))
     total = corpora[0].counts.tokens
@@ -173,7 +204,9 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing(corpora: Corpora, tmp_p
     later = np.flatnonzero(~is_warming)[1:-1]
     slopes = (rates[later] - rates[later + 1]) / tokens[later]
     assert slopes == pytest.approx(np.full(len(later), 1e-3 / (total - warm)))
-    assert rates[-1] == pytest.approx(1e-3 * tokens[-1] / (total - warm)), "a step more would have none"
+    assert rates[-1] == pytest.approx(1e-3 * tokens[-1] / (total - warm)), (
+        "a step more would have none"
+    )
 
 
 def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(corpora: Corpora) -> None:
@@ -181,20 +214,31 @@ def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(corpora: Corpor
     moved: list[dict[str, torch.Tensor]] = []
     for muon in (2.0, 4.0, 0.0):
         policy = drawn(nano())
-        before = {name: weight.detach().clone() for name, weight in policy.module.named_parameters()}
+        before = {
+            name: weight.detach().clone() for name, weight in policy.module.named_parameters()
+        }
         training = Pretraining(epochs=1, weight_decay=0.0, warmup=0.0, held_out=0.2)
         descent(policy, corpora, training, muon=muon)._step(short_and_long(corpora))
-        moved.append({name: weight.detach() - before[name] for name, weight in policy.module.named_parameters()})
+        moved.append(
+            {
+                name: weight.detach() - before[name]
+                for name, weight in policy.module.named_parameters()
+            }
+        )
     for name, step in moved[0].items():
         is_matrix = ".layers." in name and step.ndim == 2
-        torch.testing.assert_close(moved[1][name], step * (2 if is_matrix else 1), rtol=0, atol=1e-6, msg=name)
+        torch.testing.assert_close(
+            moved[1][name], step * (2 if is_matrix else 1), rtol=0, atol=1e-6, msg=name
+        )
         assert is_matrix != torch.allclose(moved[2][name], step, rtol=0, atol=1e-6), name
 
 
 def test_parts_of_an_epoch_and_several(corpora: Corpora) -> None:
     total = corpora[0].counts.tokens
     for epochs in (0.3, 1.5):
-        standing = descent(nano(), corpora, Pretraining(epochs=epochs, held_out=0.2, evaluations=1)).run()
+        standing = descent(
+            nano(), corpora, Pretraining(epochs=epochs, held_out=0.2, evaluations=1)
+        ).run()
         assert epochs * total <= standing.tokens < epochs * total + 256
         assert standing.epoch == int(epochs)
 
@@ -207,13 +251,19 @@ def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> Non
     measured = [row for row in rows if "held_out_loss" in row]
     assert len(measured) == 3, "four times, the last one when the run is done"
     assert measured[-1]["held_out_loss"] < measured[0]["held_out_loss"] < math.log(320)
-    assert [row["held_out_perplexity"] for row in measured] == [math.exp(row["held_out_loss"]) for row in measured]
-    assert np.mean([row["loss"] for row in rows[-5:]]) < 0.8 * np.mean([row["loss"] for row in rows[:5]])
+    assert [row["held_out_perplexity"] for row in measured] == [
+        math.exp(row["held_out_loss"]) for row in measured
+    ]
+    assert np.mean([row["loss"] for row in rows[-5:]]) < 0.8 * np.mean(
+        [row["loss"] for row in rows[:5]]
+    )
     assert len([line for line in said if "held-out perplexity" in line]) == 3
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 3
 
 
-def test_a_network_grows_when_its_share_of_the_tokens_is_read(corpora: Corpora, tmp_path: Path) -> None:
+def test_a_network_grows_when_its_share_of_the_tokens_is_read(
+    corpora: Corpora, tmp_path: Path
+) -> None:
     """Two of three layers learn until 0.6 of the tokens are read; the third then begins as it was made."""
     policy = nano(layers=3)
     third = policy.module.gpt_neox.layers[2].state_dict()
@@ -223,7 +273,9 @@ def test_a_network_grows_when_its_share_of_the_tokens_is_read(corpora: Corpora, 
 
     def watched(numbers: list[int]) -> dict[str, float]:
         read = loop.standing.tokens / loop.total
-        states.append((read, all(torch.equal(made[name], weight) for name, weight in third.items())))
+        states.append(
+            (read, all(torch.equal(made[name], weight) for name, weight in third.items()))
+        )
         return step(numbers)
 
     loop._step = watched  # type: ignore[method-assign]
@@ -272,7 +324,13 @@ def test_a_network_that_grows_knows_as_much_in_the_end(tmp_path: Path, seed: int
     corpora = tokenized(map(Example, texts), policies[0].reader, folder, **sides)
     losses = []
     for policy, grow_at in zip(policies, (0.0, 0.5), strict=True):
-        how = {"lr": size.lr, "batch_tokens": size.batch_tokens, "muon": size.muon, "seed": seed, "grow_at": grow_at}
+        how = {
+            "lr": size.lr,
+            "batch_tokens": size.batch_tokens,
+            "muon": size.muon,
+            "seed": seed,
+            "grow_at": grow_at,
+        }
         descent(policy, corpora, Pretraining(evaluations=1), **how).run()
         losses.append(held_out_loss(policy, corpora[1], seed=0).mean())
     assert losses[0] < 3, "it has learned"
@@ -281,7 +339,13 @@ def test_a_network_that_grows_knows_as_much_in_the_end(tmp_path: Path, seed: int
 
 @pytest.mark.parametrize(
     ("damage", "muon", "grow_at", "layers"),
-    [(False, 0.0, 0.0, 1), (True, 0.0, 0.0, 1), (False, 4.0, 0.0, 1), (False, 4.0, 0.7, 2), (False, 0.0, 0.8, 2)],
+    [
+        (False, 0.0, 0.0, 1),
+        (True, 0.0, 0.0, 1),
+        (False, 4.0, 0.0, 1),
+        (False, 4.0, 0.7, 2),
+        (False, 0.0, 0.8, 2),
+    ],
 )
 def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     corpora: Corpora, tmp_path: Path, damage: bool, muon: float, grow_at: float, layers: int
@@ -317,7 +381,10 @@ def _killing_at(evaluation: int) -> Callable[[str], None]:
 
 def test_a_loss_that_is_not_finite_stops_the_run(corpora: Corpora) -> None:
     wild = Pretraining(epochs=20, warmup=0.0, held_out=0.2, evaluations=1)
-    with pytest.raises(TrainingError, match=r"^step \d+: the loss is .* a lower --lr \(the rate was [\d.]+e\+0[3-6]\)"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^step \d+: the loss is .* a lower --lr \(the rate was [\d.]+e\+0[3-6]\)",
+    ):
         descent(nano(), corpora, wild, lr=1e6).run()
 
 
@@ -331,7 +398,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpora: Corpora) -> None:
         ("evaluations", 0),
         ("context", 7),
         ("vocabulary", 0),
-        *((name, value) for name in ("warmup", "held_out", "grow_at") for value in (-0.1, 1.0, math.nan)),
+        *(
+            (name, value)
+            for name in ("warmup", "held_out", "grow_at")
+            for value in (-0.1, 1.0, math.nan)
+        ),
         *(("weight_decay", value) for value in (-0.1, math.nan, math.inf)),
     ],
 )

@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from tastemaker.errors import StorageError, UsageError
-from tastemaker.learning.run import Checkpoint, Run
+from tastemaker.train import Checkpoint, Run
 
 
 def _checkpoint(step: int) -> Checkpoint:
-    return Checkpoint(step, {"standing": {"step": step}}, {"w": torch.full((3,), float(step)), "n": torch.tensor(7)})
+    return Checkpoint(
+        step,
+        {"standing": {"step": step}},
+        {"w": torch.full((3,), float(step)), "n": torch.tensor(7)},
+    )
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -53,7 +57,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert found.step == 5
     assert torch.equal(found.tensors["w"], torch.full((3,), 5.0))
     said = capsys.readouterr().err
-    assert "checkpoint-00000009: this checkpoint is damaged; going on from checkpoint-00000005." in said
+    assert (
+        "checkpoint-00000009: this checkpoint is damaged; going on from checkpoint-00000005."
+        in said
+    )
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     tensors = tmp_path / "run" / "checkpoint-00000005" / "tensors.safetensors"
     tensors.write_bytes(b"")

@@ -8,18 +8,19 @@ import torch
 from tabular import LENGTHS, Table, rollout_of, stepper_of
 from torch import Tensor
 
-from tastemaker.learning.algorithms import A2C, RLOO
-from tastemaker.learning.algorithms.experience import (
+from tastemaker.rl import (
+    A2C,
+    RLOO,
+    Drift,
     Evaluation,
     Experience,
+    NotFinite,
     ValuedExperience,
     apart,
     per_action,
     per_row,
     per_row_mean,
 )
-from tastemaker.learning.algorithms.stepper import NotFinite
-from tastemaker.learning.steering.drift import Drift
 
 
 def made() -> tuple[Table, ValuedExperience]:
@@ -28,7 +29,10 @@ def made() -> tuple[Table, ValuedExperience]:
 
 
 def costs(experience: Experience, now: Evaluation) -> dict[str, Tensor]:
-    return {"cost": -now.log_probs * experience.advantages + now.values**2, "ones": torch.ones_like(now.log_probs)}
+    return {
+        "cost": -now.log_probs * experience.advantages + now.values**2,
+        "ones": torch.ones_like(now.log_probs),
+    }
 
 
 def gradients(table: Table) -> list[Tensor]:
@@ -67,7 +71,10 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
     table, experience = made()
     for weights in (per_action, per_row, per_row_mean):
         own = Experience(
-            *(getattr(experience, name) for name in ("did", "is_action", "log_probs", "reference", "advantages")),
+            *(
+                getattr(experience, name)
+                for name in ("did", "is_action", "log_probs", "reference", "advantages")
+            ),
             weights(experience.is_action),
         )
         found = stepper_of(table).gradients(
@@ -80,7 +87,9 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
 
 def test_weights() -> None:
     is_action = torch.tensor([[True, True], [True, False]])
-    assert per_action(is_action).tolist() == [pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])]
+    assert per_action(is_action).tolist() == [
+        pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])
+    ]
     assert per_row(is_action).tolist() == [[0.5, 0.5], [0.5, 0]]
     assert per_row_mean(is_action).tolist() == [[0.25, 0.25], [0.5, 0]]
 
@@ -97,7 +106,10 @@ def test_parts_hold_like_sizes_and_every_row_once() -> None:
 def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
     table, experience = made()
     marked = ValuedExperience(
-        *(getattr(experience, n) for n in ("did", "is_action", "log_probs", "reference", "advantages", "weights")),
+        *(
+            getattr(experience, n)
+            for n in ("did", "is_action", "log_probs", "reference", "advantages", "weights")
+        ),
         values=torch.arange(8.0)[:, None].expand(8, 3),
         returns=experience.returns,
     )
@@ -106,7 +118,9 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
     every = [row for part in rows for row in part]
     assert sorted(every) == list(range(8)) != every
     assert [share for _, share in parts] == [3 / 8, 3 / 8, 2 / 8]
-    again = [part.values[:, 0].int().tolist() for part, _ in stepper_of(table).minibatches(marked, 3)]
+    again = [
+        part.values[:, 0].int().tolist() for part, _ in stepper_of(table).minibatches(marked, 3)
+    ]
     assert again == rows, "the same generator draws the same"
     assert len(list(stepper_of(table).minibatches(marked, 99))) == 8
     assert [share for _, share in stepper_of(table).minibatches(marked, 1)] == [1.0]
@@ -130,7 +144,9 @@ def test_minibatches_step_as_far_as_the_whole_on_average() -> None:
 def test_the_gradient_is_cut_to_its_norm_and_the_rate_is_of_now() -> None:
     table, experience = made()
     before = table.logits.detach().clone(), table.values.detach().clone()
-    optimizer = torch.optim.SGD([{"params": [table.logits]}, {"params": [table.values], "factor": 10.0}], lr=99.0)
+    optimizer = torch.optim.SGD(
+        [{"params": [table.logits]}, {"params": [table.values], "factor": 10.0}], lr=99.0
+    )
     found = stepper_of(table, rate=0.5, clip=1e-3, optimizer=optimizer).step(experience, costs)
     assert found["gradient_norm"] > 1e-3
     moved = (table.logits.detach() - before[0]) / 0.5, (table.values.detach() - before[1]) / 5
@@ -164,7 +180,9 @@ def test_a_number_that_is_not_finite_changes_nothing(wrong: float) -> None:
     def spoiled(part: Any, now: Evaluation) -> dict[str, Tensor]:
         return {"cost": now.log_probs * wrong}
 
-    with pytest.raises(NotFinite, match=r"^the loss is .* and the gradient norm nan\. Try a lower --lr\.$"):
+    with pytest.raises(
+        NotFinite, match=r"^the loss is .* and the gradient norm nan\. Try a lower --lr\.$"
+    ):
         stepper_of(table).step(experience, spoiled)
     assert torch.equal(table.logits, before)
 
@@ -187,7 +205,9 @@ def test_actions_apart() -> None:
     assert flat.is_action.shape == (17, 1)
     assert flat.is_action.all()
     for name in ("advantages", "weights", "returns", "values", "log_probs", "reference"):
-        assert torch.equal(getattr(flat, name)[:, 0], getattr(experience, name)[experience.is_action])
+        assert torch.equal(
+            getattr(flat, name)[:, 0], getattr(experience, name)[experience.is_action]
+        )
     assert torch.equal(flat.did.actions[:, 0], experience.did.actions[experience.is_action])
     whole = A2C().credit(table, rollout_of(table, whole=True))
     assert apart(whole) is whole

@@ -11,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nano import films, nano
 
-from tastemaker.data.judgements import Example
-from tastemaker.data.playground import reviews
+from tastemaker.data import Example
 from tastemaker.errors import DataError
-from tastemaker.learning.tokens import Shuffled, TokenFile, even_parts, pieces_of, steps_of, tokenized
-from tastemaker.models.policy.gpt import make_tokenizer
-from tastemaker.models.policy.reading import Reader
+from tastemaker.gpt import (
+    Reader,
+    Shuffled,
+    TokenFile,
+    even_parts,
+    make_tokenizer,
+    pieces_of,
+    steps_of,
+    tokenized,
+)
+from tastemaker.playground import reviews
 
 READER = nano().reader
 WORDS = st.text(st.sampled_from("A film grey é好\n"), min_size=1, max_size=60)
@@ -26,7 +33,11 @@ EXAMPLES = st.lists(st.builds(Example, WORDS, st.none() | WORDS), min_size=1, ma
 def written(
     folder: Path, texts: list[str], *, context: int = 16, held_out: float = 0.3, seed: int = 0
 ) -> list[TokenFile]:
-    return list(tokenized(map(Example, texts), READER, folder, context=context, held_out=held_out, seed=seed))
+    return list(
+        tokenized(
+            map(Example, texts), READER, folder, context=context, held_out=held_out, seed=seed
+        )
+    )
 
 
 def said(corpus: TokenFile) -> set[bytes]:
@@ -36,15 +47,23 @@ def said(corpus: TokenFile) -> set[bytes]:
 
 @settings(max_examples=60)
 @given(EXAMPLES, st.integers(8, 40))
-def test_every_token_is_learned_exactly_once_behind_the_token_before_it(examples: list[Example], context: int) -> None:
+def test_every_token_is_learned_exactly_once_behind_the_token_before_it(
+    examples: list[Example], context: int
+) -> None:
     found = list(pieces_of(examples, READER, context))
     assert all(len(piece.ids) <= context for piece in found)
     assert sum(piece.is_first for piece in found) == len(examples)
     starts = [number for number, piece in enumerate(found) if piece.is_first] + [len(found)]
-    for place, (example, (ids, before)) in enumerate(zip(examples, READER.examples(examples), strict=True)):
+    for place, (example, (ids, before)) in enumerate(
+        zip(examples, READER.examples(examples), strict=True)
+    ):
         own = found[starts[place] : starts[place + 1]]
-        learned = [(int(p.ids[k - 1]), int(p.ids[k])) for p in own for k in range(p.before, len(p.ids))]
-        assert learned == list(zip(ids[before - 1 :], ids[before:], strict=False)), "the prompt's tokens are no targets"
+        learned = [
+            (int(p.ids[k - 1]), int(p.ids[k])) for p in own for k in range(p.before, len(p.ids))
+        ]
+        assert learned == list(zip(ids[before - 1 :], ids[before:], strict=False)), (
+            "the prompt's tokens are no targets"
+        )
         assert sum(piece.bytes for piece in own) == len(example.text.encode())
 
 
@@ -69,9 +88,14 @@ def test_a_prompt_longer_than_the_context_leaves_its_end_before_the_answer() -> 
 
 
 def test_answers_to_one_prompt_stand_on_one_side(tmp_path: Path) -> None:
-    examples = [Example(f"Answer {k} of {p}.", f"Question {p}?") for p in range(60) for k in range(3)]
+    examples = [
+        Example(f"Answer {k} of {p}.", f"Question {p}?") for p in range(60) for k in range(3)
+    ]
     sides = tokenized(examples, READER, tmp_path / "a", context=64, held_out=0.3, seed=0)
-    asked = [{READER.text(side.piece(n)[0].tolist()).split("?")[0] for n in range(len(side))} for side in sides]
+    asked = [
+        {READER.text(side.piece(n)[0].tolist()).split("?")[0] for n in range(len(side))}
+        for side in sides
+    ]
     assert all(asked)
     assert not asked[0] & asked[1]
     assert len(asked[0] | asked[1]) == 60
@@ -84,7 +108,9 @@ def test_what_is_held_out_is_drawn_by_what_it_says(tmp_path: Path) -> None:
     assert len(train) + len(held_out) == 600
     assert 0.2 < len(held_out) / 600 < 0.4
     other, measured = written(tmp_path / "b", texts[::-1], context=32)
-    assert (said(other), said(measured)) == (said(train), said(held_out)), "in any order, and without the copies"
+    assert (said(other), said(measured)) == (said(train), said(held_out)), (
+        "in any order, and without the copies"
+    )
     _, of_another_seed = written(tmp_path / "c", texts, context=32, seed=1)
     assert said(of_another_seed) != said(held_out)
 
@@ -123,11 +149,15 @@ def test_a_shuffled_order_holds_every_number_once() -> None:
 
 
 def test_orders_differ_by_seed_and_epoch_and_look_random() -> None:
-    orders = [Shuffled(2000, seed=s, epoch=e).at(np.arange(2000)) for s in range(3) for e in range(3)]
+    orders = [
+        Shuffled(2000, seed=s, epoch=e).at(np.arange(2000)) for s in range(3) for e in range(3)
+    ]
     for number, order in enumerate(orders):
         for other in (np.arange(2000), *orders[:number]):
             assert abs(np.corrcoef(order, other)[0, 1]) < 0.12  # five standard errors
-    assert np.array_equal(Shuffled(2000, seed=0, epoch=0).at(np.arange(500, 600)), orders[0][500:600])
+    assert np.array_equal(
+        Shuffled(2000, seed=0, epoch=0).at(np.arange(500, 600)), orders[0][500:600]
+    )
 
 
 def test_large_orders_are_computed_not_held() -> None:
@@ -147,7 +177,9 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
     return tokenized(map(Example, texts), reader, folder, context=128, held_out=0.1, seed=0)[0]
 
 
-def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(playground: TokenFile) -> None:
+def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(
+    playground: TokenFile,
+) -> None:
     orders = []
     everything = playground.lengths(np.arange(len(playground)))
     for epoch in (0, 1):
@@ -155,8 +187,12 @@ def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(playground
         lengths = [playground.lengths(np.array(step)) for step in steps]
         assert Counter(n for step in steps for n in step) == Counter(range(len(playground)))
         tokens = [int(of.sum()) for of in lengths]
-        assert max(abs(count - 1024) for count in tokens) < 150, "no step is much smaller or larger than the others"
-        between = np.var([of.mean() for of in lengths]) / (everything.var() / np.mean([len(of) for of in lengths]))
+        assert max(abs(count - 1024) for count in tokens) < 150, (
+            "no step is much smaller or larger than the others"
+        )
+        between = np.var([of.mean() for of in lengths]) / (
+            everything.var() / np.mean([len(of) for of in lengths])
+        )
         assert 0.5 < between < 2, "means of steps vary as those of random draws do"
         orders.append(steps)
     assert orders[0] != orders[1]
@@ -215,7 +251,12 @@ def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     [
         ([], 16, 0.1, r"holds no text"),
         (["A film."], 32, 0.1, r"is \d tokens long, less than one context of 32\..*--context"),
-        (films(20), 32, 1e-9, r"20 pieces of text and a share of 1e-09 held out leave one side empty\..*--held-out"),
+        (
+            films(20),
+            32,
+            1e-9,
+            r"20 pieces of text and a share of 1e-09 held out leave one side empty\..*--held-out",
+        ),
         (films(20), 32, 1 - 1e-9, r"leave one side empty"),
     ],
 )

@@ -7,15 +7,18 @@ import torch
 from nano import drawn, nano
 from tabular import Table, rollout_of, stepper_of
 
-from tastemaker.learning.algorithms import TRPO
-from tastemaker.learning.algorithms.trpo import conjugate_gradient
-from tastemaker.learning.steering.drift import Drift
-from tastemaker.learning.steering.rewards import TextReward
-from tastemaker.learning.steering.scale import Scale, Scaling
-from tastemaker.learning.steering.text import TextActor
-from tastemaker.learning.steering.world import TextWorld
-from tastemaker.maths.kl import k3
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import Sampling
+from tastemaker.maths import k3
+from tastemaker.rl import (
+    TRPO,
+    Drift,
+    Scale,
+    Scaling,
+    TextActor,
+    TextReward,
+    TextWorld,
+    conjugate_gradient,
+)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -44,7 +47,9 @@ def test_the_fisher_product_is_that_of_the_matrix(at_once: int, threads: int) ->
     table.threads = threads
     algorithm = TRPO(damping=0.3)
     experience = algorithm.credit(table, rollout_of(table))
-    product = algorithm._fisher(table, experience, stepper_of(table, at_once=at_once), table.policy_parameters())
+    product = algorithm._fisher(
+        table, experience, stepper_of(table, at_once=at_once), table.policy_parameters()
+    )
     log_probs = table.evaluate(experience.did, experience.is_action).log_probs[experience.is_action]
     each = [torch.autograd.grad(x, table.logits, retain_graph=True)[0].flatten() for x in log_probs]
     matrix = sum(torch.outer(g, g) for g in each) / len(each) + 0.3 * torch.eye(6)
@@ -132,7 +137,9 @@ def test_the_search_shortens_until_it_holds() -> None:
     assert torch.equal(table.logits, start)
     found = algorithm._searched(experience, stepper, parameters, -100 * gradient, cost["cost"])
     assert 1e-4 < found["moved"] <= 1e-3
-    torch.testing.assert_close(table.logits.detach(), start - found["step_length"] * 100 * gradient.view(3, 4))
+    torch.testing.assert_close(
+        table.logits.detach(), start - found["step_length"] * 100 * gradient.view(3, 4)
+    )
     tried = torch.tensor(found["step_length"]).log() / torch.tensor(0.7).log()
     assert float(tried) == pytest.approx(round(float(tried)), abs=1e-4)
 
@@ -159,11 +166,22 @@ def test_a_step_of_a_gpt_stays_within_the_trust_region() -> None:
     learner = drawn(nano()).with_value_head()
     length = TextReward("length", lambda c: float(len(c.text)))
     world = TextWorld(
-        learner, start, length, ["A", "The film"], Sampling(max_tokens=6), Drift(), Scale(Scaling("running")), 16, 1, 0
+        learner,
+        start,
+        length,
+        ["A", "The film"],
+        Sampling(max_tokens=6),
+        Drift(),
+        Scale(Scaling("running")),
+        16,
+        1,
+        0,
     )
     gathered = world.gather(0, 0.0)
     actor, algorithm = TextActor(learner), TRPO(most_kl=0.003)
-    found = algorithm.update(actor, algorithm.credit(actor, gathered.rollout), stepper_of(actor, rate=1e-3))
+    found = algorithm.update(
+        actor, algorithm.credit(actor, gathered.rollout), stepper_of(actor, rate=1e-3)
+    )
     now = actor.log_probs(gathered.rollout.did, gathered.rollout.is_action)
     is_action = gathered.rollout.is_action
     moved = float(k3(gathered.rollout.log_probs, now)[is_action].mean())

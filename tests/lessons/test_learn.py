@@ -44,18 +44,31 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def commands(page: str) -> list[list[str]]:
-    lines = [line for language, text in blocks(page) if language == "console" for line in text.splitlines()]
+    lines = [
+        line
+        for language, text in blocks(page)
+        if language == "console"
+        for line in text.splitlines()
+    ]
     assert [line for line in lines if not line.startswith("$ ")] == []
     return [shlex.split(line[2:]) for line in lines]
 
 
 def formulas(text: str) -> list[str]:
-    return re.findall(r"\$\$?([^$\n]+?)\$\$?", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE))
+    return re.findall(
+        r"\$\$?([^$\n]+?)\$\$?", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
 
 
 def prose(text: str) -> str:
     """Return a text without comments, code, formulas and the addresses of links."""
-    for pattern in (r"<!--.*?-->", r"^```.*?^```$", r"`[^`\n]*`", r"\$\$?[^$\n]+?\$\$?", r"\]\([^)]*\)"):
+    for pattern in (
+        r"<!--.*?-->",
+        r"^```.*?^```$",
+        r"`[^`\n]*`",
+        r"\$\$?[^$\n]+?\$\$?",
+        r"\]\([^)]*\)",
+    ):
         text = re.sub(pattern, " ", text, flags=re.DOTALL | re.MULTILINE)
     return text
 
@@ -81,22 +94,36 @@ def at(path: str) -> Any:
 
 def decimals(text: str) -> set[str]:
     """Return the numbers in a text that have a decimal point, and signed ones, without a plus."""
-    return {x.replace("−", "-") for x in re.findall(r"(?<![\w/.])−?\d+\.\d+(?![\d.])", text.replace("+", ""))}
+    return {
+        x.replace("−", "-")
+        for x in re.findall(r"(?<![\w/.])−?\d+\.\d+(?![\d.])", text.replace("+", ""))
+    }
 
 
 def test_both_languages_say_the_same() -> None:
     assert len(sections("README.md")) == len(sections("zh.md")) == 8
     assert blocks("README.md") == blocks("zh.md")
     for here, there in zip(sections("README.md"), sections("zh.md"), strict=True):
-        for pattern in (r"^!\[.*\]\((.*)\)", r"^<!-- from .*", r"^[|-] ?(?=[^|-])", r"^<[\w/]+>$", r"^\$\$", r"\*\*"):
-            assert re.findall(pattern, here, flags=re.MULTILINE) == re.findall(pattern, there, flags=re.MULTILINE)
+        for pattern in (
+            r"^!\[.*\]\((.*)\)",
+            r"^<!-- from .*",
+            r"^[|-] ?(?=[^|-])",
+            r"^<[\w/]+>$",
+            r"^\$\$",
+            r"\*\*",
+        ):
+            assert re.findall(pattern, here, flags=re.MULTILINE) == re.findall(
+                pattern, there, flags=re.MULTILINE
+            )
         assert sorted(formulas(here)) == sorted(formulas(there))
         assert measured(here) == measured(there)
 
 
 @both
 def test_letters_are_those_of_the_code(page: str) -> None:
-    code = "\n".join((LESSONS / f"{name}.py").read_text(encoding="utf-8") for name in (*LADDER, LAST))
+    code = "\n".join(
+        (LESSONS / f"{name}.py").read_text(encoding="utf-8") for name in (*LADDER, LAST)
+    )
     rows = re.findall(r"^\| [^|`]+ \| (`[^|]+) \|", sections(page)[0], flags=re.MULTILINE)
     assert len(rows) == 12
     for name in re.findall(r"`([^`]+)`", " ".join(rows)):
@@ -108,7 +135,9 @@ def test_every_section_is_run_and_asked(page: str) -> None:
     for section in sections(page)[1:]:
         _, after = re.split(r"^\*\*(?:See it run\.|动手看看。)\*\*", section, flags=re.MULTILINE)
         assert after.count("```console") == 1
-        assert after.count("<details>") == after.count("<summary>") == after.count("</details>") == 1
+        assert (
+            after.count("<details>") == after.count("<summary>") == after.count("</details>") == 1
+        )
 
 
 @both
@@ -116,9 +145,15 @@ def test_links_and_pictures_exist(page: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)", text_of(page))
     assert [target for target in targets if not (LEARN / target).exists()] == []
     drawn = {path.stem for path in (LEARN / "images").iterdir()}
-    assert drawn == set(FIGURES) == {Path(target).stem for target in targets if target.endswith(".png")}
+    assert (
+        drawn
+        == set(FIGURES)
+        == {Path(target).stem for target in targets if target.endswith(".png")}
+    )
     paths = re.findall(r"`([\w/]+\.(?:py|md))`", text_of(page))
-    assert [path for path in paths if not (ROOT / path).exists() and not (LEARN / path).exists()] == []
+    assert [
+        path for path in paths if not (ROOT / path).exists() and not (LEARN / path).exists()
+    ] == []
 
 
 @both
@@ -137,7 +172,9 @@ def test_numbers_are_the_measured_ones(page: str) -> None:
 
 @both
 def test_excerpts_are_verbatim(page: str) -> None:
-    found = re.findall(r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", text_of(page), flags=re.DOTALL | re.MULTILINE
+    )
     assert len(found) == len([None for language, _ in blocks(page) if language != "console"]) == 7
     for path, excerpt in found:
         assert "\n" + excerpt in (ROOT / path).read_text(encoding="utf-8"), (path, excerpt)
@@ -163,7 +200,10 @@ def test_commands_exist() -> None:
             assert program == "python"
             said = (ROOT / words[0]).read_text(encoding="utf-8")
             if words[0].endswith("check.py"):
-                assert any((LESSONS / folder / f"{words[1]}.py").is_file() for folder in ("exercises", "bugs"))
+                assert any(
+                    (LESSONS / folder / f"{words[1]}.py").is_file()
+                    for folder in ("exercises", "bugs")
+                )
         assert [option for option in options if option not in said] == []
     for option in re.findall(r"`(--[\w-]+)`", text_of("README.md")):
         assert option in steering or option == "--own"
@@ -199,10 +239,14 @@ def drawing() -> Iterator[ModuleType]:
         sys.modules.pop(name, None)
 
 
-def test_a_quick_run_draws_every_figure_and_the_same_twice(drawing: ModuleType, tmp_path: Path) -> None:
+def test_a_quick_run_draws_every_figure_and_the_same_twice(
+    drawing: ModuleType, tmp_path: Path
+) -> None:
     drawing.main(["--quick", "--out", str(tmp_path)])
     once = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    assert {path.name for path in (tmp_path / "images").iterdir()} == {f"{name}.png" for name in FIGURES}
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {
+        f"{name}.png" for name in FIGURES
+    }
     assert drawing.rounded(drawing.measure(drawing.QUICK, 20)) == once
     # what is exact is exact in a quick run too
     for name in ("clip", "text"):

@@ -72,7 +72,9 @@ def test_a_wrong_solution_is_told_why(
 def test_a_mistake_that_raises_is_told_too(grade: object, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def returns(r, gamma):\n    return r + undefined\n")
     said = grade("returns", tmp_path / "mine.py")
-    assert "returns(r=[[1, 1, 1]], gamma=1) raised NameError: name 'undefined' is not defined" in said
+    assert (
+        "returns(r=[[1, 1, 1]], gamma=1) raised NameError: name 'undefined' is not defined" in said
+    )
 
 
 def test_the_command_line(tmp_path: Path) -> None:
@@ -86,6 +88,9 @@ def test_the_command_line(tmp_path: Path) -> None:
 def test_the_listing_names_every_file() -> None:
     command = [sys.executable, str(ROOT / "lessons" / "check.py")]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    files = [*(ROOT / "lessons" / "exercises").glob("*.py"), *(ROOT / "lessons" / "bugs").glob("*.py")]
+    files = [
+        *(ROOT / "lessons" / "exercises").glob("*.py"),
+        *(ROOT / "lessons" / "bugs").glob("*.py"),
+    ]
     assert len(files) == 9
     assert [path.name for path in files if path.relative_to(ROOT).as_posix() not in listed] == []

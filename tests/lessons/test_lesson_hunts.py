@@ -15,7 +15,9 @@ HUNTS = [
 
 
 @pytest.mark.parametrize(("hunt", "name", "told", "size"), HUNTS)
-def test_a_hunt_is_a_lesson_with_one_bug(hunt: str, name: str, told: str, size: tuple[int, int]) -> None:
+def test_a_hunt_is_a_lesson_with_one_bug(
+    hunt: str, name: str, told: str, size: tuple[int, int]
+) -> None:
     lines = list(difflib.unified_diff(code_of(name), code_of(f"bugs/{hunt}"), n=0, lineterm=""))[2:]
     taken, added = ([line[1:] for line in lines if line.startswith(sign)] for sign in "-+")
     assert (len(taken), len(added)) == size
@@ -23,7 +25,9 @@ def test_a_hunt_is_a_lesson_with_one_bug(hunt: str, name: str, told: str, size: 
 
 
 @pytest.mark.parametrize(("hunt", "name", "told", "size"), HUNTS)
-def test_the_probe_finds_the_bug_and_passes_the_lesson(hunt: str, name: str, told: str, size: tuple[int, int]) -> None:
+def test_the_probe_finds_the_bug_and_passes_the_lesson(
+    hunt: str, name: str, told: str, size: tuple[int, int]
+) -> None:
     grade = load(LESSONS / "check.py").grade
     said = grade(hunt, LESSONS / "bugs" / f"{hunt}.py")
     assert told in said
@@ -32,7 +36,9 @@ def test_the_probe_finds_the_bug_and_passes_the_lesson(hunt: str, name: str, tol
 
 
 @pytest.mark.parametrize(("hunt", "name", "told", "size"), HUNTS)
-def test_the_answers_quote_the_files(hunt: str, name: str, told: str, size: tuple[int, int]) -> None:
+def test_the_answers_quote_the_files(
+    hunt: str, name: str, told: str, size: tuple[int, int]
+) -> None:
     answers = (LESSONS / "bugs" / "ANSWERS.md").read_text(encoding="utf-8")
     answer = answers.split(f"## {hunt}")[1].split("\n## ")[0]
     (wrong,) = re.findall(r"^ *(.*?)  # wrong", answer, flags=re.MULTILINE)

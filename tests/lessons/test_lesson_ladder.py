@@ -24,7 +24,11 @@ def definitions(name: str) -> dict[str, str]:
     found = {}
     for node in ast.parse(text_of(name)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            node.body = [part for part in node.body if not isinstance(part, ast.Expr) or not is_text(part.value)]
+            node.body = [
+                part
+                for part in node.body
+                if not isinstance(part, ast.Expr) or not is_text(part.value)
+            ]
             found[node.name] = ast.dump(node)
         elif isinstance(node, ast.Assign):
             found[ast.unparse(node.targets[0])] = ast.dump(node.value)

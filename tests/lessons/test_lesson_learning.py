@@ -19,7 +19,13 @@ SECONDS = 60  # of the processor; the lessons take 3 to 20 on a slow core
 def test_a_lesson_learns(name: str, seed: int) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, str(LESSONS / f"{name}.py"), "--seed", str(seed)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    ran = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     *progress, last = ran.stdout.strip().splitlines()
     result = json.loads(last)

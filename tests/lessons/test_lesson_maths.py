@@ -5,7 +5,8 @@ import torch
 from lesson_files import lesson
 from torch import Tensor
 
-from tastemaker.maths import advantages, objectives
+from tastemaker.maths import rl as advantages
+from tastemaker.maths import rl as objectives
 
 ADVANTAGES = ("lesson4_actor_critic", "lesson5_trpo", "lesson6_ppo")
 TO_GO = ("lesson2_reward_to_go", "lesson3_baseline")
@@ -55,7 +56,9 @@ def test_the_librarys_advantages_are_the_lessons(name: str) -> None:
     torch.manual_seed(0)
     r, V, no = torch.randn(4, 9), torch.randn(4, 10), torch.zeros(4, 9, dtype=torch.bool)
     found = lesson(name).gae(r, V, no, no, gamma=0.9, lam=0.8)
-    torch.testing.assert_close(found, advantages.gae(r, V[:, :-1], V[:, -1], ~no, gamma=0.9, lam=0.8))
+    torch.testing.assert_close(
+        found, advantages.gae(r, V[:, :-1], V[:, -1], ~no, gamma=0.9, lam=0.8)
+    )
 
 
 @pytest.mark.parametrize("name", TO_GO)
@@ -63,16 +66,22 @@ def test_the_librarys_returns_are_the_lessons(name: str) -> None:
     torch.manual_seed(0)
     r = torch.randn(4, 9)
     is_action = torch.ones(4, 9, dtype=torch.bool)
-    torch.testing.assert_close(lesson(name).returns(r, 0.9), advantages.returns_to_go(r, is_action, 0.9))
+    torch.testing.assert_close(
+        lesson(name).returns(r, 0.9), advantages.returns_to_go(r, is_action, 0.9)
+    )
 
 
 def test_the_librarys_objectives_are_the_lessons() -> None:
     torch.manual_seed(0)
     log_pi, old, A = torch.randn(50), torch.randn(50), torch.randn(50)
-    plain, ratio, clipped = (lesson(name).policy_loss for name in ("lesson3_baseline", *ADVANTAGES[1:]))
+    plain, ratio, clipped = (
+        lesson(name).policy_loss for name in ("lesson3_baseline", *ADVANTAGES[1:])
+    )
     torch.testing.assert_close(plain(log_pi, A), objectives.policy_gradient(log_pi, A).mean())
     torch.testing.assert_close(ratio(log_pi, old, A), objectives.surrogate(log_pi, old, A).mean())
-    torch.testing.assert_close(clipped(log_pi, old, A, 0.2), objectives.clipped(log_pi, old, A, clip=0.2).mean())
+    torch.testing.assert_close(
+        clipped(log_pi, old, A, 0.2), objectives.clipped(log_pi, old, A, clip=0.2).mean()
+    )
 
 
 def test_the_clipped_loss_by_hand() -> None:
@@ -94,4 +103,6 @@ def test_the_natural_direction_solves_its_equation() -> None:
     over_states = torch.einsum("n,ni,nj->ij", p * (1 - p), s, s) / len(s)
     H = torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), over_states) + 0.1 * torch.eye(4)
     g = torch.randn(4)
-    torch.testing.assert_close(trpo.natural_direction(policy, s, g), torch.linalg.solve(H, g), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        trpo.natural_direction(policy, s, g), torch.linalg.solve(H, g), atol=1e-4, rtol=1e-3
+    )

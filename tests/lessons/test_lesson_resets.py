@@ -10,7 +10,9 @@ CUT = ("lesson4_actor_critic", "lesson5_trpo", "lesson6_ppo")
 
 
 def cartpoles(count: int, longest: int) -> gymnasium.vector.VectorEnv:
-    env = gymnasium.make_vec("CartPole-v1", count, vectorization_mode="vector_entry_point", max_episode_steps=longest)
+    env = gymnasium.make_vec(
+        "CartPole-v1", count, vectorization_mode="vector_entry_point", max_episode_steps=longest
+    )
     env.reset(seed=0)
     return env
 
@@ -42,13 +44,19 @@ def test_a_cut_is_no_loss_and_the_reset_no_action(name: str) -> None:
     module = lesson(name)
     env = cartpoles(2, 5)
     nothing = torch.zeros(2, dtype=torch.bool)
-    rollout = module.gather(env, module.network(2), torch.as_tensor(env.reset(seed=0)[0]), nothing, 9)
+    rollout = module.gather(
+        env, module.network(2), torch.as_tensor(env.reset(seed=0)[0]), nothing, 9
+    )
     # five steps, the reset, and three steps of the next episode
     assert rollout.ended.tolist() == [[False] * 4 + [True] + [False] * 4] * 2
     assert not rollout.terminated.any()
     assert rollout.is_action.tolist() == [[True] * 5 + [False] + [True] * 3] * 2
-    assert rollout.s[:, 6].abs().max() <= 0.05  # Gymnasium starts an episode this near to upright and still
-    assert rollout.s[:, 5].abs().max() > 0.05  # the last state of the first, which V bootstraps from
+    assert (
+        rollout.s[:, 6].abs().max() <= 0.05
+    )  # Gymnasium starts an episode this near to upright and still
+    assert (
+        rollout.s[:, 5].abs().max() > 0.05
+    )  # the last state of the first, which V bootstraps from
 
 
 @pytest.mark.parametrize("name", CUT)
@@ -57,7 +65,9 @@ def test_a_fall_is_a_loss(name: str) -> None:
     module = lesson(name)
     env = cartpoles(8, 500)
     nothing = torch.zeros(8, dtype=torch.bool)
-    rollout = module.gather(env, module.network(2), torch.as_tensor(env.reset(seed=0)[0]), nothing, 60)
+    rollout = module.gather(
+        env, module.network(2), torch.as_tensor(env.reset(seed=0)[0]), nothing, 60
+    )
     assert torch.equal(rollout.terminated, rollout.ended)
     assert rollout.ended.any(dim=1).all()
     assert torch.equal(~rollout.is_action[:, 1:], rollout.ended[:, :-1])
@@ -70,7 +80,9 @@ def test_a_rollout_goes_on_where_the_last_one_stopped(name: str) -> None:
     torch.manual_seed(0)
     module = lesson(name)
     env, policy = cartpoles(1, 5), module.network(2)
-    first = module.gather(env, policy, torch.as_tensor(env.reset(seed=0)[0]), torch.zeros(1, dtype=torch.bool), 5)
+    first = module.gather(
+        env, policy, torch.as_tensor(env.reset(seed=0)[0]), torch.zeros(1, dtype=torch.bool), 5
+    )
     second = module.gather(env, policy, first.s[:, -1], first.ended[:, -1], 4)
     assert first.ended.tolist() == [[False] * 4 + [True]]
     assert second.is_action.tolist() == [[False, True, True, True]]
@@ -85,7 +97,11 @@ def test_nothing_is_learned_over_a_reset(name: str) -> None:
     for nonsense in (0.0, 100.0):
         torch.manual_seed(0)
         policy, critic = module.network(2), module.network(1)
-        learning = critic.parameters() if name == "lesson5_trpo" else [*policy.parameters(), *critic.parameters()]
+        learning = (
+            critic.parameters()
+            if name == "lesson5_trpo"
+            else [*policy.parameters(), *critic.parameters()]
+        )
         optimizer = torch.optim.Adam(learning, 0.01)
         env = cartpoles(4, 5)
         nothing = torch.zeros(4, dtype=torch.bool)
@@ -94,5 +110,9 @@ def test_nothing_is_learned_over_a_reset(name: str) -> None:
         rollout.r[~rollout.is_action] += nonsense
         rollout.a[~rollout.is_action] = 0
         module.learn(policy, critic, optimizer, rollout)
-        weights.append(torch.nn.utils.parameters_to_vector([*policy.parameters(), *critic.parameters()]).detach())
+        weights.append(
+            torch.nn.utils.parameters_to_vector(
+                [*policy.parameters(), *critic.parameters()]
+            ).detach()
+        )
     assert torch.equal(*weights)

@@ -20,7 +20,9 @@ def lesson(monkeypatch):
 def test_advantages_are_equal(lesson):
     """Rows of 3, 1 and 4 tokens; γ = λ = 1: A_t is what is still to come, less V_t."""
     is_action = torch.arange(4) < torch.tensor([[3], [1], [4]])
-    r, V = (torch.randn(3, 4, generator=torch.Generator().manual_seed(s)) * is_action for s in (0, 1))
+    r, V = (
+        torch.randn(3, 4, generator=torch.Generator().manual_seed(s)) * is_action for s in (0, 1)
+    )
     one, other = (lesson.advantages(r, V, is_action, own=own) for own in (True, False))
     torch.testing.assert_close(one, other)
     torch.testing.assert_close(one[1, 0], r[1, 0] - V[1, 0])
@@ -29,7 +31,9 @@ def test_advantages_are_equal(lesson):
 
 
 def test_costs_are_equal(lesson):
-    now, before, A = (torch.randn(50, generator=torch.Generator().manual_seed(s)) for s in (0, 1, 2))
+    now, before, A = (
+        torch.randn(50, generator=torch.Generator().manual_seed(s)) for s in (0, 1, 2)
+    )
     torch.testing.assert_close(*(lesson.cost(now, before, A, own=own) for own in (True, False)))
 
 

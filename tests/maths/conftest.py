@@ -15,7 +15,9 @@ def checked() -> Callable[[str], ModuleType]:
 
     def load(name: str) -> ModuleType:
         with install_import_hook(name, "beartype.beartype"):
-            loaded = sys.modules.pop(name, None)  # or find_spec would answer with the unchecked copy's
+            loaded = sys.modules.pop(
+                name, None
+            )  # or find_spec would answer with the unchecked copy's
             spec = find_spec(name)
             if loaded is not None:
                 sys.modules[name] = loaded

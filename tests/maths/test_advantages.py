@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.maths.advantages import gae, group_centred, group_standardised, leave_one_out, returns_to_go
+from tastemaker.maths import gae, group_centred, group_standardised, leave_one_out, returns_to_go
 
 REWARDS = torch.tensor([[1.0, 2.0], [4.0, 99.0]])
 VALUES = torch.tensor([[0.5, 0.25], [1.0, 99.0]])
@@ -25,7 +25,10 @@ def test_generalised_advantages_by_hand() -> None:
 def test_the_two_ends_of_lambda() -> None:
     values = VALUES.where(IS_ACTION, torch.zeros(()))
     returns = returns_to_go(REWARDS, IS_ACTION, 0.9, AFTER)
-    assert returns.tolist() == [pytest.approx([1 + 0.9 * (2 + 0.9 * 3), 4.7]), pytest.approx([5.8, 0])]
+    assert returns.tolist() == [
+        pytest.approx([1 + 0.9 * (2 + 0.9 * 3), 4.7]),
+        pytest.approx([5.8, 0]),
+    ]
     full = gae(REWARDS, VALUES, AFTER, IS_ACTION, gamma=0.9, lam=1.0)
     torch.testing.assert_close(full, returns - values)
     one_step = gae(REWARDS, VALUES, AFTER, IS_ACTION, gamma=0.9, lam=0.0)
@@ -54,7 +57,9 @@ def test_padding_changes_nothing(anything: float, more: int) -> None:
 def test_eight_answers_one_correct() -> None:
     """Mean 1/8, population deviation √(1/8·7/8): (7/8)/0.3307 = 2.646. The others' mean is 0, or 1/7 = 0.143."""
     group = torch.zeros(8, dtype=torch.int64)
-    assert group_standardised(ONE_RIGHT, group).tolist() == pytest.approx([2.646] + [-0.378] * 7, abs=5e-4)
+    assert group_standardised(ONE_RIGHT, group).tolist() == pytest.approx(
+        [2.646] + [-0.378] * 7, abs=5e-4
+    )
     assert leave_one_out(ONE_RIGHT, group).tolist() == pytest.approx([1.0] + [-1 / 7] * 7)
     assert group_centred(ONE_RIGHT, group).tolist() == pytest.approx([7 / 8] + [-1 / 8] * 7)
 

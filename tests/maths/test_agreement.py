@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.maths.agreement import (
+from tastemaker.maths import (
     distances_to_others,
     expected_distance,
     krippendorff_alpha,
@@ -59,7 +59,9 @@ def by_coincidences(table, level):
     return 1 - observed / expected if expected > 0 else float("nan")
 
 
-@pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
+@pytest.mark.parametrize(
+    ("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
+)
 def test_the_published_table(level, alpha):
     assert krippendorff_alpha(*long_form(OBSERVERS), level) == pytest.approx(alpha, abs=5e-4)
 
@@ -82,7 +84,9 @@ tables = st.integers(2, 4).flatmap(
 @given(tables, st.sampled_from(["nominal", "ordinal", "interval"]))
 def test_it_is_the_definition(rows, level):
     table = np.array(rows).T
-    assert krippendorff_alpha(*long_form(table), level) == pytest.approx(by_coincidences(table, level), nan_ok=True)
+    assert krippendorff_alpha(*long_form(table), level) == pytest.approx(
+        by_coincidences(table, level), nan_ok=True
+    )
 
 
 @given(tables, st.randoms(use_true_random=False))
@@ -111,7 +115,9 @@ def test_extremes():
 
 
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
-@pytest.mark.parametrize(("values", "units"), [([], []), ([1, 2], [0, 1]), ([3, 3, 3], [0, 0, 0]), ([1, _], [0, 0])])
+@pytest.mark.parametrize(
+    ("values", "units"), [([], []), ([1, 2], [0, 1]), ([3, 3, 3], [0, 0, 0]), ([1, _], [0, 0])]
+)
 def test_nothing_to_agree_on(values, units, level):
     assert math.isnan(krippendorff_alpha(values, units, level))
 
@@ -120,7 +126,9 @@ def test_distances_of_one_judge():
     # a unit with 1, 2 and 4: squares 1 and 9; 1 and 4; 9 and 4; a unit with a single 7 says nothing
     found = distances_to_others([1, 2, 7, 4], [0, 0, 1, 0], "interval")
     np.testing.assert_allclose(found, [5, 2.5, np.nan, 6.5])
-    np.testing.assert_allclose(distances_to_others([1, 1, 7, 4], [0, 0, 1, 0], "nominal"), [0.5, 0.5, np.nan, 1])
+    np.testing.assert_allclose(
+        distances_to_others([1, 1, 7, 4], [0, 0, 1, 0], "nominal"), [0.5, 0.5, np.nan, 1]
+    )
     # all ordered pairs of 1, 2, 4: (1 + 9 + 4)/3
     assert expected_distance([1, 2, 7, 4], [0, 0, 1, 0], "interval") == pytest.approx(14 / 3)
 

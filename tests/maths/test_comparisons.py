@@ -19,8 +19,8 @@ NONE = torch.zeros(1, dtype=torch.float64)
 
 @pytest.fixture(scope="module")
 def comparisons(checked: Callable[[str], ModuleType]) -> ModuleType:
-    """`tastemaker.maths.comparisons` with every shape and type checked."""
-    return checked("tastemaker.maths.comparisons")
+    """`tastemaker.maths.likelihoods` with every shape and type checked."""
+    return checked("tastemaker.maths.likelihoods")
 
 
 def doubles(*values: float) -> Tensor:
@@ -31,7 +31,9 @@ def double(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
 
-def by_enumeration(scores: Sequence[float], tier: Sequence[int], stages: int, log_ties: Sequence[float]) -> float:
+def by_enumeration(
+    scores: Sequence[float], tier: Sequence[int], stages: int, log_ties: Sequence[float]
+) -> float:
     """ln P(ranking), every set that could have been chosen written out: 2^K of them, straight from the definition."""
 
     def strength(chosen: Sequence[int]) -> float:
@@ -42,7 +44,9 @@ def by_enumeration(scores: Sequence[float], tier: Sequence[int], stages: int, lo
     for stage in range(stages):
         chosen = [i for i in remaining if tier[i] == stage]
         sizes = range(1, min(len(log_ties), len(remaining)) + 1)
-        every = math.fsum(strength(some) for size in sizes for some in combinations(remaining, size))
+        every = math.fsum(
+            strength(some) for size in sizes for some in combinations(remaining, size)
+        )
         total += math.log(strength(chosen) / every)
         remaining = [i for i in remaining if i not in chosen]
     return total
@@ -56,10 +60,16 @@ def weak_orders(texts: int) -> Iterator[tuple[int, ...]]:
 
 
 def one(
-    function: Callable[..., Tensor], scores: Sequence[float], tier: Sequence[int], stages: int, ties: Tensor
+    function: Callable[..., Tensor],
+    scores: Sequence[float],
+    tier: Sequence[int],
+    stages: int,
+    ties: Tensor,
 ) -> float:
     """The log-likelihood of one ranking."""
-    return function(doubles(*scores)[None], torch.tensor([tier]), torch.tensor([stages]), ties).item()
+    return function(
+        doubles(*scores)[None], torch.tensor([tier]), torch.tensor([stages]), ties
+    ).item()
 
 
 @st.composite
@@ -78,7 +88,14 @@ def rankings(draw: st.DrawFn, most: int = 6) -> tuple[list[float], list[int], in
     tier = draw(st.permutations(ordered))
     scores = draw(st.lists(st.floats(-5, 5), min_size=len(tier), max_size=len(tier)))
     more = draw(st.integers(0, 2))
-    log_ties = [0.0, *draw(st.lists(st.floats(-4, 2), min_size=max(tiers) - 1 + more, max_size=max(tiers) - 1 + more))]
+    log_ties = [
+        0.0,
+        *draw(
+            st.lists(
+                st.floats(-4, 2), min_size=max(tiers) - 1 + more, max_size=max(tiers) - 1 + more
+            )
+        ),
+    ]
     return scores, list(tier), len(tiers), log_ties
 
 
@@ -86,7 +103,9 @@ def test_shapes_are_checked(comparisons: ModuleType) -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         comparisons.comparison_log_likelihood(doubles(0, 0), torch.tensor([True]))
     with pytest.raises(jaxtyping.TypeCheckError):
-        comparisons.plackett_luce_log_likelihood(doubles(0)[None], torch.tensor([[0, 1]]), torch.tensor([2]), NONE)
+        comparisons.plackett_luce_log_likelihood(
+            doubles(0)[None], torch.tensor([[0, 1]]), torch.tensor([2]), NONE
+        )
 
 
 def test_exact_values_of_three_scores(comparisons: ModuleType) -> None:
@@ -94,9 +113,13 @@ def test_exact_values_of_three_scores(comparisons: ModuleType) -> None:
     # pairs' differences d = 1, 1, 2 is (0.31326 + 0.31326 + 0.12693)/3 = 0.2512
     listwise = one(comparisons.plackett_luce_log_likelihood, (2, 1, 0), (0, 1, 2), 3, NONE)
     e = math.e
-    assert listwise == pytest.approx(math.log(e**2 / (e**2 + e + 1)) + math.log(e / (e + 1)), abs=1e-12)
+    assert listwise == pytest.approx(
+        math.log(e**2 / (e**2 + e + 1)) + math.log(e / (e + 1)), abs=1e-12
+    )
     assert listwise == pytest.approx(-0.7209, abs=5e-5)
-    pairs = comparisons.pairs_log_likelihood(doubles(2, 1, 0)[None], torch.tensor([[0, 1, 2]]), torch.tensor([3]))
+    pairs = comparisons.pairs_log_likelihood(
+        doubles(2, 1, 0)[None], torch.tensor([[0, 1, 2]]), torch.tensor([3])
+    )
     assert pairs.item() == pytest.approx(-0.2512, abs=5e-5)
 
 
@@ -134,7 +157,9 @@ def test_plackett_luce_is_what_enumeration_says(
     scores=st.lists(st.floats(-5, 5), min_size=3, max_size=3),
     ties=st.lists(st.floats(-4, 3), min_size=0, max_size=2),
 )
-def test_all_rankings_of_three_sum_to_one(comparisons: ModuleType, scores: list[float], ties: list[float]) -> None:
+def test_all_rankings_of_three_sum_to_one(
+    comparisons: ModuleType, scores: list[float], ties: list[float]
+) -> None:
     every = [tier for tier in weak_orders(3) if max(tier.count(t) for t in tier) <= 1 + len(ties)]
     assert len(every) == {0: 6, 1: 12, 2: 13}[len(ties)]
     found = comparisons.plackett_luce_log_likelihood(
@@ -147,9 +172,17 @@ def test_all_rankings_of_three_sum_to_one(comparisons: ModuleType, scores: list[
 
 
 @given(first=st.floats(-20, 20), second=st.floats(-20, 20), log_ties=st.floats(-5, 3))
-def test_two_texts_are_davidsons(comparisons: ModuleType, first: float, second: float, log_ties: float) -> None:
-    scores, tier, stages = doubles(first, second).expand(3, 2), [[0, 1], [1, 0], [0, 0]], torch.tensor([2, 2, 1])
-    ranked = comparisons.plackett_luce_log_likelihood(scores, torch.tensor(tier), stages, doubles(0, log_ties))
+def test_two_texts_are_davidsons(
+    comparisons: ModuleType, first: float, second: float, log_ties: float
+) -> None:
+    scores, tier, stages = (
+        doubles(first, second).expand(3, 2),
+        [[0, 1], [1, 0], [0, 0]],
+        torch.tensor([2, 2, 1]),
+    )
+    ranked = comparisons.plackett_luce_log_likelihood(
+        scores, torch.tensor(tier), stages, doubles(0, log_ties)
+    )
     d = first - second
     compared = comparisons.comparison_log_likelihood(
         doubles(d, -d, d), torch.tensor([False, False, True]), double(log_ties)
@@ -159,7 +192,9 @@ def test_two_texts_are_davidsons(comparisons: ModuleType, first: float, second: 
 
 
 @given(scores=st.lists(st.floats(-5, 5), min_size=2, max_size=7))
-def test_without_ties_it_is_a_softmax_after_another(comparisons: ModuleType, scores: list[float]) -> None:
+def test_without_ties_it_is_a_softmax_after_another(
+    comparisons: ModuleType, scores: list[float]
+) -> None:
     s = doubles(*scores)
     classic = sum((s[i] - s[i:].logsumexp(0)).item() for i in range(len(s)))
     found = one(comparisons.plackett_luce_log_likelihood, scores, range(len(s)), len(s), NONE)
@@ -168,7 +203,12 @@ def test_without_ties_it_is_a_softmax_after_another(comparisons: ModuleType, sco
 
 @pytest.mark.parametrize("by", ["plackett_luce", "pairs"])
 @settings(max_examples=30)
-@given(drawn=rankings(), shift=st.floats(-50, 50), order=st.randoms(use_true_random=False), pad=st.integers(0, 3))
+@given(
+    drawn=rankings(),
+    shift=st.floats(-50, 50),
+    order=st.randoms(use_true_random=False),
+    pad=st.integers(0, 3),
+)
 def test_shift_order_and_padding_change_nothing(
     comparisons: ModuleType,
     by: str,
@@ -181,21 +221,34 @@ def test_shift_order_and_padding_change_nothing(
     function = getattr(comparisons, f"{by}_log_likelihood")
     ties = doubles(*log_ties) if by == "plackett_luce" else double(log_ties[-1])
     before = one(function, scores, tier, stages, ties)
-    assert one(function, [s + shift for s in scores], tier, stages, ties) == pytest.approx(before, abs=1e-9)
+    assert one(function, [s + shift for s in scores], tier, stages, ties) == pytest.approx(
+        before, abs=1e-9
+    )
     places = list(range(len(tier)))
     order.shuffle(places)  # type: ignore[attr-defined]
     moved = one(function, [scores[i] for i in places], [tier[i] for i in places], stages, ties)
     assert moved == pytest.approx(before, abs=1e-9)
-    padded = one(function, [*[7.0] * pad, *scores, *[9.0] * pad], [*[-1] * pad, *tier, *[-1] * pad], stages, ties)
+    padded = one(
+        function,
+        [*[7.0] * pad, *scores, *[9.0] * pad],
+        [*[-1] * pad, *tier, *[-1] * pad],
+        stages,
+        ties,
+    )
     assert padded == pytest.approx(before, abs=1e-9)
 
 
 def test_rankings_of_unlike_lengths_in_one_call(comparisons: ModuleType) -> None:
     scores = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).double()
-    tier, stages = torch.tensor([[0, 1, -1, -1], [0, 0, 1, 2], [1, 1, 0, -1]]), torch.tensor([2, 2, 1])
+    tier, stages = (
+        torch.tensor([[0, 1, -1, -1], [0, 0, 1, 2], [1, 1, 0, -1]]),
+        torch.tensor([2, 2, 1]),
+    )
     for name, ties in (("plackett_luce", doubles(0, -1)), ("pairs", double(-1))):
         function = getattr(comparisons, f"{name}_log_likelihood")
-        alone = [function(scores[i : i + 1], tier[i : i + 1], stages[i : i + 1], ties) for i in range(3)]
+        alone = [
+            function(scores[i : i + 1], tier[i : i + 1], stages[i : i + 1], ties) for i in range(3)
+        ]
         torch.testing.assert_close(function(scores, tier, stages, ties), torch.cat(alone))
 
 
@@ -205,7 +258,9 @@ def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> Non
     tier, stages = torch.tensor([[0, 0, 1], [0, 1, 2]]), torch.tensor([2, 3])
     log_ties = doubles(0, -1, 0, -math.inf).reshape(2, 2).requires_grad_()
     found = comparisons.plackett_luce_log_likelihood(scores, tier, stages, log_ties)
-    first = one(comparisons.plackett_luce_log_likelihood, scores[0].tolist(), (0, 0, 1), 2, doubles(0, -1))
+    first = one(
+        comparisons.plackett_luce_log_likelihood, scores[0].tolist(), (0, 0, 1), 2, doubles(0, -1)
+    )
     second = one(comparisons.plackett_luce_log_likelihood, scores[1].tolist(), (0, 1, 2), 3, NONE)
     assert found.tolist() == pytest.approx([first, second], abs=1e-12)
     (gradient,) = torch.autograd.grad(found.sum(), log_ties)
@@ -216,8 +271,14 @@ def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> Non
 def test_pairs_by_hand(comparisons: ModuleType) -> None:
     # tiers {a, b} > {c} > rest {d, e}, all scores 0: 2 pairs with c, 4 with the rest, 2 of c and the rest: each ln ½.
     # The tie of a and b counts only where ties are known: with ν = 1 all nine pairs are ln ⅓. d and e are no pair
-    scores, tier, stages = torch.zeros(1, 5).double(), torch.tensor([[0, 0, 1, 2, 2]]), torch.tensor([2])
-    assert comparisons.pairs_log_likelihood(scores, tier, stages).item() == pytest.approx(-math.log(2))
+    scores, tier, stages = (
+        torch.zeros(1, 5).double(),
+        torch.tensor([[0, 0, 1, 2, 2]]),
+        torch.tensor([2]),
+    )
+    assert comparisons.pairs_log_likelihood(scores, tier, stages).item() == pytest.approx(
+        -math.log(2)
+    )
     with_ties = comparisons.pairs_log_likelihood(scores, tier, stages, double(0.0))
     assert with_ties.item() == pytest.approx(-math.log(3))
 
@@ -234,35 +295,54 @@ def test_two_texts_of_the_rest_are_no_pair(comparisons: ModuleType) -> None:
 
 def test_ties_count_only_where_they_are_known(comparisons: ModuleType) -> None:
     scores, tier, stages = doubles(3, -1)[None], torch.tensor([[0, 0]]), torch.tensor([1])
-    assert comparisons.pairs_log_likelihood(scores, tier, stages).item() == 0  # no pair at all, and no 0/0
+    assert (
+        comparisons.pairs_log_likelihood(scores, tier, stages).item() == 0
+    )  # no pair at all, and no 0/0
     tie = comparisons.comparison_log_likelihood(doubles(4), torch.tensor([True]), double(-1))
-    torch.testing.assert_close(comparisons.pairs_log_likelihood(scores, tier, stages, double(-1)), tie)
+    torch.testing.assert_close(
+        comparisons.pairs_log_likelihood(scores, tier, stages, double(-1)), tie
+    )
 
 
 def test_comparison_gradient(comparisons: ModuleType) -> None:
-    d, is_tie = doubles(-3, -0.5, 0.0, 0.7, 4).requires_grad_(), torch.tensor([False, True, True, False, True])
+    d, is_tie = (
+        doubles(-3, -0.5, 0.0, 0.7, 4).requires_grad_(),
+        torch.tensor([False, True, True, False, True]),
+    )
     log_ties = double(-0.8).requires_grad_()
     assert gradcheck(lambda x: comparisons.comparison_log_likelihood(x, is_tie & False), d)
-    assert gradcheck(lambda x, t: comparisons.comparison_log_likelihood(x, is_tie, t), (d, log_ties))
+    assert gradcheck(
+        lambda x, t: comparisons.comparison_log_likelihood(x, is_tie, t), (d, log_ties)
+    )
 
 
 RANKED = (
     torch.tensor([[0, 1, 2, 3, 4], [2, 1, 0, 1, -1], [1, 0, 0, 0, 1], [0, 0, -1, 1, -1]]),
-    torch.tensor([5, 3, 1, 2]),  # full, with a tie in the middle, the best three as one, and two tied above the last
+    torch.tensor(
+        [5, 3, 1, 2]
+    ),  # full, with a tie in the middle, the best three as one, and two tied above the last
 )
 
 
 def test_plackett_luce_gradient(comparisons: ModuleType) -> None:
-    scores = torch.randn(4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
+    scores = torch.randn(
+        4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    ).requires_grad_()
     log_ties = doubles(0, -0.7, -1.9).requires_grad_()
-    assert gradcheck(lambda s, t: comparisons.plackett_luce_log_likelihood(s, *RANKED, t), (scores, log_ties))
+    assert gradcheck(
+        lambda s, t: comparisons.plackett_luce_log_likelihood(s, *RANKED, t), (scores, log_ties)
+    )
 
 
 def test_pairs_gradient(comparisons: ModuleType) -> None:
-    scores = torch.randn(4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+    scores = torch.randn(
+        4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    ).requires_grad_()
     log_ties = double(-0.7).requires_grad_()
     assert gradcheck(lambda s: comparisons.pairs_log_likelihood(s, *RANKED), scores)
-    assert gradcheck(lambda s, t: comparisons.pairs_log_likelihood(s, *RANKED, t), (scores, log_ties))
+    assert gradcheck(
+        lambda s, t: comparisons.pairs_log_likelihood(s, *RANKED, t), (scores, log_ties)
+    )
 
 
 def test_absent_texts_get_no_gradient(comparisons: ModuleType) -> None:
@@ -278,7 +358,9 @@ def test_absent_texts_get_no_gradient(comparisons: ModuleType) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("log_tie", [-30.0, 0.0, 30.0])
-def test_far_scores_stay_finite(comparisons: ModuleType, dtype: torch.dtype, log_tie: float) -> None:
+def test_far_scores_stay_finite(
+    comparisons: ModuleType, dtype: torch.dtype, log_tie: float
+) -> None:
     far = list(permutations((-1e4, 0.0, 1e4, 1e4)))
     tier = [(0, 1, 2, 3), (0, 0, 1, 1), (0, 1, 1, 1), (0, 0, 0, -1)]
     scores = torch.tensor([s for s in far for _ in tier], dtype=dtype, requires_grad=True)
@@ -287,18 +369,24 @@ def test_far_scores_stay_finite(comparisons: ModuleType, dtype: torch.dtype, log
     log_ties = torch.tensor([0.0, log_tie, log_tie], dtype=dtype, requires_grad=True)
     listwise = comparisons.plackett_luce_log_likelihood(scores, tiers, stages, log_ties)
     pairs = comparisons.pairs_log_likelihood(scores, tiers, stages, log_ties[1])
-    decided = comparisons.comparison_log_likelihood(scores[:, 0] - scores[:, 1], tiers[:, 1] == 0, log_ties[1])
+    decided = comparisons.comparison_log_likelihood(
+        scores[:, 0] - scores[:, 1], tiers[:, 1] == 0, log_ties[1]
+    )
     plain = comparisons.comparison_log_likelihood(scores[:, 0] - scores[:, 1], tiers[:, 1] == 0)
     for found in (listwise, pairs, decided, plain):
         assert found.isfinite().all()
         assert (found <= 1e-3).all()
-        for gradient in torch.autograd.grad(found.sum(), (scores, log_ties), retain_graph=True, allow_unused=True):
+        for gradient in torch.autograd.grad(
+            found.sum(), (scores, log_ties), retain_graph=True, allow_unused=True
+        ):
             assert gradient is None or gradient.isfinite().all()
 
 
 def test_sixty_texts_in_float32(comparisons: ModuleType) -> None:
     scores = torch.randn(2, 60, generator=torch.Generator().manual_seed(3)) * 3
-    tier = torch.stack([torch.randperm(60, generator=torch.Generator().manual_seed(4)), torch.arange(60) // 5])
+    tier = torch.stack(
+        [torch.randperm(60, generator=torch.Generator().manual_seed(4)), torch.arange(60) // 5]
+    )
     arguments = (tier, torch.tensor([60, 12]))
     log_ties = torch.tensor([0.0, -1, -2, -3, -4])
     found = comparisons.plackett_luce_log_likelihood(scores, *arguments, log_ties)
@@ -309,6 +397,10 @@ def test_sixty_texts_in_float32(comparisons: ModuleType) -> None:
 def test_no_judgements(comparisons: ModuleType) -> None:
     none, nothing = torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long)
     stages = torch.zeros(0, dtype=torch.long)
-    assert comparisons.comparison_log_likelihood(torch.zeros(0), torch.zeros(0, dtype=torch.bool)).shape == (0,)
-    assert comparisons.plackett_luce_log_likelihood(none, nothing, stages, torch.zeros(2)).shape == (0,)
+    assert comparisons.comparison_log_likelihood(
+        torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+    ).shape == (0,)
+    assert comparisons.plackett_luce_log_likelihood(
+        none, nothing, stages, torch.zeros(2)
+    ).shape == (0,)
     assert comparisons.pairs_log_likelihood(none, nothing, stages).shape == (0,)

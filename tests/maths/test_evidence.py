@@ -21,8 +21,8 @@ gaps = st.lists(st.floats(1e-3, 10), min_size=0, max_size=9)
 
 @pytest.fixture(scope="module")
 def evidence(checked: Callable[[str], ModuleType]) -> ModuleType:
-    """`tastemaker.maths.evidence` with every shape and type checked."""
-    return checked("tastemaker.maths.evidence")
+    """`tastemaker.maths.likelihoods` with every shape and type checked."""
+    return checked("tastemaker.maths.likelihoods")
 
 
 def doubles(*values: float) -> Tensor:
@@ -30,7 +30,9 @@ def doubles(*values: float) -> Tensor:
 
 
 def close(found: Tensor, *expected: float, tolerance: float = 1e-12) -> None:
-    torch.testing.assert_close(found, doubles(*expected).to(found.dtype), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(
+        found, doubles(*expected).to(found.dtype), rtol=tolerance, atol=tolerance
+    )
 
 
 def ascending(first: float, steps: list[float]) -> Tensor:
@@ -46,7 +48,10 @@ def test_shapes_are_checked(evidence: ModuleType) -> None:
 
 def test_label_by_hand(evidence: ModuleType) -> None:
     # σ(0) = 1/2, so ln P = −ln 2 for either label; σ(ln 3) = 3/4, so ln P is ln 3/4 for yes and ln 1/4 for no
-    logits, labels = doubles(0, 0, math.log(3), math.log(3)), torch.tensor([True, False, True, False])
+    logits, labels = (
+        doubles(0, 0, math.log(3), math.log(3)),
+        torch.tensor([True, False, True, False]),
+    )
     found = evidence.label_log_likelihood(logits, labels)
     close(found, -math.log(2), -math.log(2), math.log(3 / 4), math.log(1 / 4))
 
@@ -64,7 +69,9 @@ def test_grade_by_hand_away_from_the_middle(evidence: ModuleType) -> None:
     # the same θ, logit ln 3: P(>0) = σ(2 ln 3) = 9/10 and P(>1) = σ(0) = 1/2, so 1/10, 4/10, 5/10
     theta = doubles(-math.log(3), math.log(3))
     close(evidence.grade_probabilities(doubles(math.log(3)), theta)[0], 0.1, 0.4, 0.5)
-    found = evidence.grade_log_likelihood(doubles(*[math.log(3)] * 3), torch.tensor([0, 1, 2]), theta)
+    found = evidence.grade_log_likelihood(
+        doubles(*[math.log(3)] * 3), torch.tensor([0, 1, 2]), theta
+    )
     close(found, math.log(0.1), math.log(0.4), math.log(0.5))
 
 
@@ -79,14 +86,22 @@ def test_two_grades_are_a_label(evidence: ModuleType) -> None:
 def test_rating_by_hand(evidence: ModuleType) -> None:
     # N(1; 1, 1) = 1/√(2π); N(3; 1, 2²) = e^{−1/2}/(2√(2π))
     close(
-        evidence.rating_log_likelihood(doubles(1), doubles(1), torch.zeros(()).double()), -0.5 * math.log(2 * math.pi)
+        evidence.rating_log_likelihood(doubles(1), doubles(1), torch.zeros(()).double()),
+        -0.5 * math.log(2 * math.pi),
     )
     two = torch.tensor(math.log(2), dtype=torch.float64)
-    close(evidence.rating_log_likelihood(doubles(1), doubles(3), two), -0.5 - math.log(2) - 0.5 * math.log(2 * math.pi))
+    close(
+        evidence.rating_log_likelihood(doubles(1), doubles(3), two),
+        -0.5 - math.log(2) - 0.5 * math.log(2 * math.pi),
+    )
 
 
 def test_rating_agrees_with_torch(evidence: ModuleType) -> None:
-    means, ratings, log_sd = torch.randn(50).double(), torch.randn(50).double(), torch.tensor(-0.7).double()
+    means, ratings, log_sd = (
+        torch.randn(50).double(),
+        torch.randn(50).double(),
+        torch.tensor(-0.7).double(),
+    )
     expected = torch.distributions.Normal(means, log_sd.exp()).log_prob(ratings)
     torch.testing.assert_close(evidence.rating_log_likelihood(means, ratings, log_sd), expected)
 
@@ -103,7 +118,9 @@ def test_grade_probabilities_are_a_distribution(
 
 @settings(deadline=None)
 @given(logit=finite, first=finite, steps=gaps)
-def test_grade_likelihoods_sum_to_one(evidence: ModuleType, logit: float, first: float, steps: list[float]) -> None:
+def test_grade_likelihoods_sum_to_one(
+    evidence: ModuleType, logit: float, first: float, steps: list[float]
+) -> None:
     theta = ascending(first, steps)
     every = torch.arange(len(theta) + 1)
     found = evidence.grade_log_likelihood(doubles(*[logit] * len(every)), every, theta)
@@ -118,7 +135,9 @@ def test_grade_likelihood_is_the_log_of_its_probability(
     theta = ascending(first, steps)
     every = torch.arange(len(theta) + 1)
     found = evidence.grade_log_likelihood(doubles(*[logit] * len(every)), every, theta).exp()
-    torch.testing.assert_close(found, evidence.grade_probabilities(doubles(logit), theta)[0], rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(
+        found, evidence.grade_probabilities(doubles(logit), theta)[0], rtol=1e-6, atol=1e-12
+    )
 
 
 def test_label_gradient(evidence: ModuleType) -> None:
@@ -129,7 +148,10 @@ def test_label_gradient(evidence: ModuleType) -> None:
 
 def test_grade_gradient(evidence: ModuleType) -> None:
     steps = torch.tensor([0, 1, 2, 3, 0, 3])
-    logits, theta = doubles(-3, -0.5, 0.2, 4, 2, -2).requires_grad_(), doubles(-1, 0.3, 0.35).requires_grad_()
+    logits, theta = (
+        doubles(-3, -0.5, 0.2, 4, 2, -2).requires_grad_(),
+        doubles(-1, 0.3, 0.35).requires_grad_(),
+    )
     assert gradcheck(lambda x, t: evidence.grade_log_likelihood(x, steps, t), (logits, theta))
     assert gradcheck(evidence.grade_probabilities, (logits, theta))
 
@@ -157,9 +179,18 @@ def test_far_labels_stay_finite(evidence: ModuleType, dtype: torch.dtype, label:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "thresholds",
-    [(0.0,), (-1.0, 0.0, 2.0), (0.0, 0.0, 0.0), (-1e-9, 0.0, 1e-9), (1e4, 1e4 + 1, 2e4), (-1e4, 0.0, 1e4)],
+    [
+        (0.0,),
+        (-1.0, 0.0, 2.0),
+        (0.0, 0.0, 0.0),
+        (-1e-9, 0.0, 1e-9),
+        (1e4, 1e4 + 1, 2e4),
+        (-1e4, 0.0, 1e4),
+    ],
 )
-def test_far_grades_stay_finite(evidence: ModuleType, dtype: torch.dtype, thresholds: tuple[float, ...]) -> None:
+def test_far_grades_stay_finite(
+    evidence: ModuleType, dtype: torch.dtype, thresholds: tuple[float, ...]
+) -> None:
     for step in range(len(thresholds) + 1):
         logits = torch.tensor(FAR, dtype=dtype, requires_grad=True)
         theta = torch.tensor(thresholds, dtype=dtype, requires_grad=True)
@@ -185,7 +216,9 @@ def test_narrow_grades_keep_their_digits(evidence: ModuleType) -> None:
 def test_no_judgements(evidence: ModuleType) -> None:
     none = torch.zeros(0)
     assert evidence.label_log_likelihood(none, torch.zeros(0, dtype=torch.bool)).shape == (0,)
-    assert evidence.grade_log_likelihood(none, torch.zeros(0, dtype=torch.long), torch.zeros(2)).shape == (0,)
+    assert evidence.grade_log_likelihood(
+        none, torch.zeros(0, dtype=torch.long), torch.zeros(2)
+    ).shape == (0,)
     assert evidence.rating_log_likelihood(none, none, torch.zeros(())).shape == (0,)
 
 
@@ -194,7 +227,9 @@ def test_hubers_density_integrates_to_one(evidence: ModuleType, mean: float, log
     sd = math.exp(log_sd)
 
     def density(rating: float) -> float:
-        found = evidence.huber_log_likelihood(doubles(mean), doubles(rating), torch.tensor(log_sd).double())
+        found = evidence.huber_log_likelihood(
+            doubles(mean), doubles(rating), torch.tensor(log_sd).double()
+        )
         return found.exp().item()
 
     # in three pieces: the density turns from square to straight at 1.345 sd
@@ -206,12 +241,19 @@ def test_hubers_density_integrates_to_one(evidence: ModuleType, mean: float, log
 def test_huber_is_normal_near_the_mean_and_straight_beyond(evidence: ModuleType) -> None:
     mean, log_sd = doubles(0, 0, 0, 0, 0), torch.tensor(math.log(2)).double()
     near = doubles(-2.6, -1, 0, 0.3, 2.6)  # within 1.345 · 2
-    gap = evidence.huber_log_likelihood(mean, near, log_sd) - evidence.rating_log_likelihood(mean, near, log_sd)
+    gap = evidence.huber_log_likelihood(mean, near, log_sd) - evidence.rating_log_likelihood(
+        mean, near, log_sd
+    )
     torch.testing.assert_close(gap, gap[:1].expand(5))
     assert -0.1 < gap[0].item() < 0  # the tails hold a bit more than the Normal's
     far = evidence.huber_log_likelihood(doubles(0, 0, 0), doubles(10, 12, 14), log_sd)
-    torch.testing.assert_close(far.diff(), doubles(-evidence.HUBER, -evidence.HUBER))  # 1.345 for every sd of 2
-    close(evidence.huber_log_likelihood(mean, -near, log_sd), *evidence.huber_log_likelihood(mean, near, log_sd))
+    torch.testing.assert_close(
+        far.diff(), doubles(-evidence.HUBER, -evidence.HUBER)
+    )  # 1.345 for every sd of 2
+    close(
+        evidence.huber_log_likelihood(mean, -near, log_sd),
+        *evidence.huber_log_likelihood(mean, near, log_sd),
+    )
 
 
 def test_huber_gradient(evidence: ModuleType) -> None:
@@ -221,4 +263,6 @@ def test_huber_gradient(evidence: ModuleType) -> None:
     means.grad = None
     evidence.huber_log_likelihood(means, ratings, log_sd).sum().backward()
     assert means.grad is not None
-    assert means.grad.abs().max().item() == pytest.approx(evidence.HUBER * math.exp(-0.3))  # no outlier pulls harder
+    assert means.grad.abs().max().item() == pytest.approx(
+        evidence.HUBER * math.exp(-0.3)
+    )  # no outlier pulls harder

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.maths.kl import ESTIMATORS, k1, k2, k3
+from tastemaker.maths import ESTIMATORS, k1, k2, k3
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,10 @@ def mean(estimator: str, policy: Tensor, reference: Tensor) -> float:
 
 def test_k1_and_k3_are_right_on_average() -> None:
     """0.9 ln 1.8 + 0.1 ln 0.2 = 0.3681; the other direction, KL(ref ‖ π), is 0.5108. k2: 0.2850."""
-    policy, reference = torch.tensor([0.9, 0.1], dtype=torch.float64), torch.tensor([0.5, 0.5], dtype=torch.float64)
+    policy, reference = (
+        torch.tensor([0.9, 0.1], dtype=torch.float64),
+        torch.tensor([0.5, 0.5], dtype=torch.float64),
+    )
     found = {name: mean(name, policy, reference) for name in ESTIMATORS}
     assert found == pytest.approx({"k1": 0.3681, "k2": 0.2850, "k3": 0.3681}, abs=5e-5)
     assert mean("k1", reference, policy) == pytest.approx(0.5108, abs=5e-5)
@@ -39,7 +42,9 @@ def test_k1_and_k3_are_right_on_average() -> None:
 @given(st.lists(st.floats(0.01, 1), min_size=2, max_size=5), st.data())
 def test_any_two_distributions(weights: list[float], data: st.DataObject) -> None:
     others = data.draw(st.lists(st.floats(0.01, 1), min_size=len(weights), max_size=len(weights)))
-    policy, reference = (torch.tensor(w, dtype=torch.float64) / math.fsum(w) for w in (weights, others))
+    policy, reference = (
+        torch.tensor(w, dtype=torch.float64) / math.fsum(w) for w in (weights, others)
+    )
     true = float((policy * (policy / reference).log()).sum())
     assert mean("k1", policy, reference) == pytest.approx(true, abs=1e-9)
     assert mean("k3", policy, reference) == pytest.approx(true, abs=1e-9)
@@ -65,7 +70,8 @@ def test_whose_gradient_is_that_of_the_kl() -> None:
         return [float(x) for x in torch.autograd.grad(cost, logits, retain_graph=True)[0]]
 
     found = {
-        n: slope((policy.detach() * estimator(every, reference.log())).sum()) for n, estimator in ESTIMATORS.items()
+        n: slope((policy.detach() * estimator(every, reference.log())).sum())
+        for n, estimator in ESTIMATORS.items()
     }
     assert found["k1"] == pytest.approx([0, 0, 0], abs=1e-12)
     assert found["k2"] == pytest.approx(slope((policy * (policy / reference).log()).sum()))

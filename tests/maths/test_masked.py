@@ -7,7 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.maths.masked import masked_deviation, masked_mean, masked_sum, rescale_keeping_mean, standardise
+from tastemaker.maths import (
+    masked_deviation,
+    masked_mean,
+    masked_sum,
+    rescale_keeping_mean,
+    standardise,
+)
 
 VALUES = torch.tensor([[1.0, 2.0, 9.0], [3.0, -7.0, 9.0]])
 COUNTED = torch.tensor([[True, True, False], [True, False, False]])
@@ -32,7 +38,9 @@ def test_the_deviation_divides_by_the_number_of_values() -> None:
 def test_standardised_and_rescaled() -> None:
     """±1/√(2/3) = ±1.2247 around 0, and around the mean 2."""
     high = math.sqrt(1.5)
-    assert standardise(VALUES, COUNTED).tolist() == [pytest.approx(row) for row in ([-high, 0, 0], [high, 0, 0])]
+    assert standardise(VALUES, COUNTED).tolist() == [
+        pytest.approx(row) for row in ([-high, 0, 0], [high, 0, 0])
+    ]
     kept = rescale_keeping_mean(VALUES, COUNTED)
     assert kept.tolist() == [pytest.approx(row) for row in ([2 - high, 2, 0], [2 + high, 0, 0])]
 
@@ -57,4 +65,6 @@ def test_no_gradient_comes_from_what_does_not_count() -> None:
     values = VALUES.clone().requires_grad_()
     masked_mean(values, COUNTED).backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
-    assert values.grad.tolist() == [pytest.approx(row) for row in ([1 / 3, 1 / 3, 0], [1 / 3, 0, 0])]
+    assert values.grad.tolist() == [
+        pytest.approx(row) for row in ([1 / 3, 1 / 3, 0], [1 / 3, 0, 0])
+    ]

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.lexicon import units
-from tastemaker.data.playground import reviews
 from tastemaker.errors import UsageError
-from tastemaker.maths.ngrams import NGrams
+from tastemaker.maths import NGrams
+from tastemaker.playground import reviews, units
 
 
 def joined(documents):
@@ -116,7 +115,9 @@ class Slow:
 @st.composite
 def corpora(draw):
     vocabulary = draw(st.integers(1, 5))
-    documents = st.lists(st.lists(st.integers(0, vocabulary - 1), min_size=1, max_size=8), max_size=6)
+    documents = st.lists(
+        st.lists(st.integers(0, vocabulary - 1), min_size=1, max_size=8), max_size=6
+    )
     return draw(documents), draw(documents.filter(len)), vocabulary, draw(st.integers(1, 5))
 
 
@@ -125,7 +126,9 @@ def test_the_same_numbers_as_plain_python(corpus):
     documents, asked, vocabulary, order = corpus
     model, slow = fitted(documents, vocabulary, order), Slow(documents, vocabulary, order)
     expected = [
-        slow.probability(("|", *document[:place]), token) for document in asked for place, token in enumerate(document)
+        slow.probability(("|", *document[:place]), token)
+        for document in asked
+        for place, token in enumerate(document)
     ]
     assert np.exp(model.log_probs(*joined(asked))) == pytest.approx(np.array(expected), rel=1e-12)
 
@@ -135,7 +138,9 @@ def test_probabilities_of_all_tokens_add_up_to_one(corpus):
     documents, contexts, vocabulary, order = corpus
     model = fitted(documents, vocabulary, order)
     for context in [[], *contexts]:
-        assert sum(probability(model, *context, token) for token in range(vocabulary)) == pytest.approx(1)
+        assert sum(
+            probability(model, *context, token) for token in range(vocabulary)
+        ) == pytest.approx(1)
 
 
 @given(corpora())
@@ -151,7 +156,9 @@ def test_nothing_leaks_from_one_document_into_the_next(corpus):
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("vocabulary", "asked", "order"), [(65_535, 4, 4), (65_536, 4, 3), (10**6, 9, 3), (1, 99, 64)])
+@pytest.mark.parametrize(
+    ("vocabulary", "asked", "order"), [(65_535, 4, 4), (65_536, 4, 3), (10**6, 9, 3), (1, 99, 64)]
+)
 def test_the_order_shrinks_until_keys_fit(vocabulary, asked, order):
     last = vocabulary - 1
     model = fitted([[last] * 5, [0, last]], vocabulary, asked)
@@ -163,7 +170,9 @@ def test_the_order_shrinks_until_keys_fit(vocabulary, asked, order):
 
 def test_the_largest_keys_do_not_wrap():
     rng = np.random.default_rng(0)
-    documents = (rng.integers(0, 4, (20, 12)) + 65_531).tolist()  # the four largest ids of the largest vocabulary
+    documents = (
+        rng.integers(0, 4, (20, 12)) + 65_531
+    ).tolist()  # the four largest ids of the largest vocabulary
     low = [[token - 65_531 for token in document] for document in documents]
     large, small = fitted(documents, 65_535, 4), fitted(low, 4, 4)
     for many, few in zip(large.levels, small.levels, strict=True):
@@ -172,14 +181,20 @@ def test_the_largest_keys_do_not_wrap():
 
 
 def test_without_tokens_all_are_alike():
-    assert np.exp(NGrams.fit([], [], vocabulary=8).log_probs([3, 5], [True, False])) == pytest.approx(1 / 8)
+    assert np.exp(
+        NGrams.fit([], [], vocabulary=8).log_probs([3, 5], [True, False])
+    ) == pytest.approx(1 / 8)
     assert len(fitted([[1]], 2, 4).log_probs([], [])) == 0
 
 
 def test_the_first_token_begins_a_document_said_or_not():
     tokens = [0, 1, 0]
-    said, unsaid = (NGrams.fit(tokens, [first, False, False], vocabulary=2) for first in (True, False))
-    assert np.array_equal(said.log_probs(tokens, [True] * 3), unsaid.log_probs(tokens, [False, True, True]))
+    said, unsaid = (
+        NGrams.fit(tokens, [first, False, False], vocabulary=2) for first in (True, False)
+    )
+    assert np.array_equal(
+        said.log_probs(tokens, [True] * 3), unsaid.log_probs(tokens, [False, True, True])
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +219,10 @@ def test_what_cannot_be_is_one_line(tokens, starts, settings, said):
 
 def test_context_helps_on_the_playground():
     texts = [units(text) for text in reviews(1200, seed=1)]
-    names = {word: number for number, word in enumerate(sorted({word for text in texts for word in text}))}
+    names = {
+        word: number
+        for number, word in enumerate(sorted({word for text in texts for word in text}))
+    }
     documents = [[names[word] for word in text] for text in texts]
     losses = [
         -fitted(documents[:1000], len(names), order).log_probs(*joined(documents[1000:])).mean()

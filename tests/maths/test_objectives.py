@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tastemaker.maths import objectives
+from tastemaker.maths import rl as objectives
 
 LN2 = math.log(2)
 
@@ -19,7 +19,9 @@ def test_policy_gradient_and_surrogate() -> None:
     """Where the policy has not moved both have the gradient −A."""
     log_probs, advantages = t(-1.0, -2.0).requires_grad_(), t(3.0, -0.5)
     assert objectives.policy_gradient(log_probs, advantages).tolist() == [3.0, -1.0]
-    assert objectives.surrogate(log_probs, log_probs.detach() - LN2, advantages).tolist() == pytest.approx([-6.0, 1.0])
+    assert objectives.surrogate(
+        log_probs, log_probs.detach() - LN2, advantages
+    ).tolist() == pytest.approx([-6.0, 1.0])
     for cost in (
         objectives.policy_gradient(log_probs, advantages),
         objectives.surrogate(log_probs, log_probs.detach(), advantages),
@@ -66,16 +68,26 @@ def test_explained_variance() -> None:
         for values in (returns, returns + 7, t(2, 2, 2, 9), t(3, 2, 1, 0), t(1.5, 2, 2.5, 0))
     ]
     assert explained == pytest.approx([1, 1, 0, 1 - 4, 1 - 1 / 4])
-    assert float(objectives.explained_variance(returns, t(4, 4, 4, 1), counted)) == 0, "returns without variance"
+    assert float(objectives.explained_variance(returns, t(4, 4, 4, 1), counted)) == 0, (
+        "returns without variance"
+    )
 
 
 def test_dpo() -> None:
     """−ln σ(0.1·((−12 + c) − (−10 + c))) = ln(1 + e^0.2) = 0.798, (−9, −10): ln(1 + e^−0.1) = 0.644; ln 2 at ref."""
     same = t(-11.0)
-    assert float(objectives.dpo(t(-12.0), t(-10.0), same, same, beta=0.1)) == pytest.approx(0.798, abs=5e-4)
-    assert float(objectives.dpo(t(-9.0), t(-10.0), same, same, beta=0.1)) == pytest.approx(0.644, abs=5e-4)
-    assert float(objectives.dpo(t(-12.0), t(-3.0), t(-12.0), t(-3.0), beta=0.7)) == pytest.approx(LN2)
+    assert float(objectives.dpo(t(-12.0), t(-10.0), same, same, beta=0.1)) == pytest.approx(
+        0.798, abs=5e-4
+    )
+    assert float(objectives.dpo(t(-9.0), t(-10.0), same, same, beta=0.1)) == pytest.approx(
+        0.644, abs=5e-4
+    )
+    assert float(objectives.dpo(t(-12.0), t(-3.0), t(-12.0), t(-3.0), beta=0.7)) == pytest.approx(
+        LN2
+    )
     moved = objectives.dpo(t(-12.0), t(-10.0), t(-14.0), t(-10.0), beta=0.5)
-    assert float(moved) == pytest.approx(math.log1p(math.exp(-1))), "chosen 2 nats likelier than under the reference"
+    assert float(moved) == pytest.approx(math.log1p(math.exp(-1))), (
+        "chosen 2 nats likelier than under the reference"
+    )
     other = objectives.dpo(t(-12.0), t(-10.0), t(-12.0), t(-12.0), beta=0.5)
     assert float(other) == pytest.approx(math.log1p(math.exp(1))), "rejected 2 nats likelier"

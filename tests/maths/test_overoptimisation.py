@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tastemaker.errors import UsageError
-from tastemaker.maths.overoptimisation import BEST_OF, LEARNED, best_of_kl, expected_best, fitted
+from tastemaker.maths import BEST_OF, LEARNED, best_of_kl, expected_best, fitted
 
 DRIFT = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 9.0, 16.0, 25.0])
 
@@ -61,7 +61,9 @@ def test_kl_of_the_best_of_n():
 def test_the_expected_best_is_the_mean_over_all_choices(n):
     generator = np.random.default_rng(n)
     proxy, gold = generator.normal(size=7), generator.normal(size=7)
-    choices = [max(chosen, key=lambda i: proxy[i]) for chosen in itertools.combinations(range(7), n)]
+    choices = [
+        max(chosen, key=lambda i: proxy[i]) for chosen in itertools.combinations(range(7), n)
+    ]
     assert expected_best(proxy, gold, n) == pytest.approx(np.mean(gold[choices]))
     assert expected_best(proxy, proxy, n) == pytest.approx(np.mean(proxy[choices]))
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from tastemaker.maths import ranks
-from tastemaker.maths.ranks import (
+from tastemaker.maths import (
     agreement,
     agreement_by_distance,
     is_ordered,
     kendall_by_list,
     ndcg_by_list,
+    ranks,
     top_one_by_list,
 )
 
@@ -28,7 +28,9 @@ def one_list(draw):
     """Scores and tiers of one list, ties common; tiers are numbered without gaps."""
     k = draw(st.integers(2, 9))
     scores = draw(st.lists(st.integers(-3, 3).map(float), min_size=k, max_size=k))
-    tiers = np.unique(draw(st.lists(st.integers(0, 4), min_size=k, max_size=k)), return_inverse=True)[1]
+    tiers = np.unique(
+        draw(st.lists(st.integers(0, 4), min_size=k, max_size=k)), return_inverse=True
+    )[1]
     return np.array(scores), tiers.astype(float)
 
 
@@ -53,7 +55,9 @@ def test_agreement_by_distance_by_hand():
     won, pairs = agreement_by_distance(SCORES, TIERS, 3)
     assert won.tolist() == [[2.5, 1.0, 0.0]]
     assert pairs.tolist() == [[4.0, 1.0, 0.0]]
-    won, pairs = agreement_by_distance(SCORES, TIERS, 1)  # everything in the one column that is open at its end
+    won, pairs = agreement_by_distance(
+        SCORES, TIERS, 1
+    )  # everything in the one column that is open at its end
     assert (won.tolist(), pairs.tolist()) == ([[3.5]], [[5.0]])
 
 
@@ -149,11 +153,21 @@ def test_agreement_is_the_share_of_won_pairs(data):
 @given(one_list(), st.integers(1, 4), st.floats(-9, 9))
 def test_padding_is_not_read(data, more, filled):
     scores, tiers = data
-    wide, wide_tiers = padded(scores, len(scores) + more, filled), padded(tiers, len(tiers) + more, NONE)
+    wide, wide_tiers = (
+        padded(scores, len(scores) + more, filled),
+        padded(tiers, len(tiers) + more, NONE),
+    )
     for figure in (kendall_by_list, ndcg_by_list, top_one_by_list):
-        assert figure([wide], [wide_tiers])[0] == pytest.approx(figure([scores], [tiers])[0], nan_ok=True)
-    for figure in (lambda s, t: agreement(s, -np.array(t)), lambda s, t: agreement_by_distance(s, t, 2)):
-        for alone, in_company in zip(figure([scores], [tiers]), figure([wide], [wide_tiers]), strict=True):
+        assert figure([wide], [wide_tiers])[0] == pytest.approx(
+            figure([scores], [tiers])[0], nan_ok=True
+        )
+    for figure in (
+        lambda s, t: agreement(s, -np.array(t)),
+        lambda s, t: agreement_by_distance(s, t, 2),
+    ):
+        for alone, in_company in zip(
+            figure([scores], [tiers]), figure([wide], [wide_tiers]), strict=True
+        ):
             np.testing.assert_array_equal(alone, in_company)
 
 
@@ -170,8 +184,17 @@ def test_the_order_of_the_answers_does_not_matter(data, random):
 def test_in_chunks_is_the_same_as_at_once(monkeypatch):
     generator = np.random.default_rng(3)
     scores = generator.integers(0, 4, (50, 6)).astype(float)
-    tiers = np.array([np.unique(row, return_inverse=True)[1] for row in generator.integers(0, 3, (50, 6))], dtype=float)
-    figures = [kendall_by_list, ndcg_by_list, top_one_by_list, agreement, lambda s, t: agreement_by_distance(s, t, 2)]
+    tiers = np.array(
+        [np.unique(row, return_inverse=True)[1] for row in generator.integers(0, 3, (50, 6))],
+        dtype=float,
+    )
+    figures = [
+        kendall_by_list,
+        ndcg_by_list,
+        top_one_by_list,
+        agreement,
+        lambda s, t: agreement_by_distance(s, t, 2),
+    ]
     at_once = [figure(scores, tiers) for figure in figures]
     for numbers in (70, 1):  # a few lists at a time, and one that does not fit
         monkeypatch.setattr(ranks, "_CHUNK", numbers)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from tastemaker.maths.statistics import (
+from tastemaker.maths import (
     accuracy,
     auroc,
     auroc_of,
@@ -83,7 +83,9 @@ def test_log_loss_neither_clips_nor_loses_digits():
     assert log_loss([0.0], [True]) == math.inf
     assert log_loss([1.0], [False]) == math.inf
     assert log_loss([1.0, 0.0], [True, False]) == 0
-    assert log_loss([1e-20], [False]) == pytest.approx(1e-20, rel=1e-12, abs=0)  # ln(1 − 1e-20) would round to 0
+    assert log_loss([1e-20], [False]) == pytest.approx(
+        1e-20, rel=1e-12, abs=0
+    )  # ln(1 − 1e-20) would round to 0
 
 
 def test_ece_by_hand():
@@ -113,12 +115,16 @@ def test_reliability_counts_half_for_a_tie():
 def test_ratio_of_weighs_lists_by_their_pairs():
     # 1 of 1 pair and 1 of 3: two of four together; without the second all of one; a list drawn twice counts twice
     share = ratio_of([1, 1], [1, 3])
-    np.testing.assert_allclose(share(np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 0.0]])), [0.5, 1, 0.6, np.nan])
+    np.testing.assert_allclose(
+        share(np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 0.0]])), [0.5, 1, 0.6, np.nan]
+    )
 
 
 def test_mean_of_defined_leaves_out_what_is_not():
     mean = mean_of_defined([1.0, np.nan, 4.0])
-    np.testing.assert_allclose(mean(np.array([[1.0, 1.0, 1.0], [0.0, 3.0, 1.0], [0.0, 3.0, 0.0]])), [2.5, 4, np.nan])
+    np.testing.assert_allclose(
+        mean(np.array([[1.0, 1.0, 1.0], [0.0, 3.0, 1.0], [0.0, 3.0, 0.0]])), [2.5, 4, np.nan]
+    )
 
 
 def test_mae_by_hand():
@@ -139,7 +145,9 @@ def test_a_correlation_with_a_constant_is_undefined(correlation):
     assert math.isnan(correlation([1, 2, 3], [0.7, 0.7, 0.7]))
 
 
-@pytest.mark.parametrize("figure", [accuracy, auroc, log_loss, ece, mae, pearson, spearman, kendall])
+@pytest.mark.parametrize(
+    "figure", [accuracy, auroc, log_loss, ece, mae, pearson, spearman, kendall]
+)
 def test_no_data_is_undefined(figure):
     assert math.isnan(figure([], []))
 
@@ -213,7 +221,9 @@ def test_pearson_survives_a_large_offset():
 @given(st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=1, max_size=20))
 def test_log_loss_is_sklearns(data):
     p, positive = np.array([d[0] for d in data]), np.array([d[1] for d in data])
-    assert log_loss(p, positive) == pytest.approx(sklearn_log_loss(positive, p, labels=[False, True]))
+    assert log_loss(p, positive) == pytest.approx(
+        sklearn_log_loss(positive, p, labels=[False, True])
+    )
 
 
 @given(scored_labels(), st.randoms(use_true_random=False))
@@ -222,7 +232,13 @@ def test_the_order_of_the_data_does_not_matter(data, random):
     order = list(range(len(scores)))
     random.shuffle(order)
     p = 1 / (1 + np.exp(-scores))
-    for figure, first in ((auroc, scores), (log_loss, p), (ece, p), (accuracy, p > 0.5), (spearman, scores)):
+    for figure, first in (
+        (auroc, scores),
+        (log_loss, p),
+        (ece, p),
+        (accuracy, p > 0.5),
+        (spearman, scores),
+    ):
         after = figure(first[order], positive[order])
         assert after == pytest.approx(figure(first, positive), abs=1e-12, nan_ok=True)
 
@@ -277,7 +293,9 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for seed in range(200):
         x = generator.random(150) < 0.8
-        low, high = percentile_interval(bootstrap({"p": mean_of(x)}, np.arange(150), seed=seed, resamples=300)["p"])
+        low, high = percentile_interval(
+            bootstrap({"p": mean_of(x)}, np.arange(150), seed=seed, resamples=300)["p"]
+        )
         covered += low <= 0.8 <= high
     assert 0.90 <= covered / 200 <= 0.99
 
@@ -286,7 +304,9 @@ def test_bootstrap_draws_whole_groups():
     # each text judged four times alike: four copies of 100 observations are still worth 100, not 400
     x = np.random.default_rng(3).normal(size=100)
     alone = bootstrap({"mean": mean_of(x)}, np.arange(100), seed=4, resamples=500)["mean"]
-    copied = bootstrap({"mean": mean_of(np.repeat(x, 4))}, np.repeat(np.arange(100), 4), seed=4, resamples=500)["mean"]
+    copied = bootstrap(
+        {"mean": mean_of(np.repeat(x, 4))}, np.repeat(np.arange(100), 4), seed=4, resamples=500
+    )["mean"]
     np.testing.assert_allclose(copied, alone)
 
 
@@ -298,7 +318,9 @@ def test_bootstrap_is_seeded_and_does_not_know_the_order():
     np.testing.assert_allclose(
         bootstrap({"mean": mean_of(x[order])}, names[order], seed=8, resamples=100)["mean"], first
     )
-    assert not np.array_equal(bootstrap({"mean": mean_of(x)}, names, seed=9, resamples=100)["mean"], first)
+    assert not np.array_equal(
+        bootstrap({"mean": mean_of(x)}, names, seed=9, resamples=100)["mean"], first
+    )
 
 
 def test_bootstrap_in_chunks_is_the_same_as_at_once(monkeypatch):

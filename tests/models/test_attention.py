@@ -3,21 +3,25 @@
 import pytest
 import torch
 
-from tastemaker.models import attention as module
-from tastemaker.models.attention import attention
+from tastemaker.fast import attention
+from tastemaker.fast import processor as module
 
 
 def _inputs(dtype: torch.dtype, queries: int = 5, keys: int = 5) -> list[torch.Tensor]:
     torch.manual_seed(0)
     # heads lie beside each other in the last dimension, as they come out of a linear layer
-    tensors = (torch.randn(2, t, 3 * 8, dtype=dtype).requires_grad_() for t in (queries, keys, keys))
+    tensors = (
+        torch.randn(2, t, 3 * 8, dtype=dtype).requires_grad_() for t in (queries, keys, keys)
+    )
     return list(tensors)
 
 
 def _attended(
     inputs: list[torch.Tensor], is_key: torch.Tensor | None = None, *, is_causal: bool = False
 ) -> torch.Tensor:
-    return attention(*(x.view(2, -1, 3, 8).transpose(1, 2) for x in inputs), is_key=is_key, is_causal=is_causal)
+    return attention(
+        *(x.view(2, -1, 3, 8).transpose(1, 2) for x in inputs), is_key=is_key, is_causal=is_causal
+    )
 
 
 @pytest.fixture
@@ -53,7 +57,9 @@ def test_a_causal_query_sees_nothing_behind_its_place() -> None:
 @pytest.mark.usefixtures("products")
 def test_gradients_of_the_products_equal_differences() -> None:
     is_key = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
-    assert torch.autograd.gradcheck(lambda *inputs: _attended(list(inputs), is_key), _inputs(torch.float64))
+    assert torch.autograd.gradcheck(
+        lambda *inputs: _attended(list(inputs), is_key), _inputs(torch.float64)
+    )
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -63,7 +69,10 @@ def test_training_in_bfloat16_is_as_near_to_float32_as_the_kernel(padded: bool) 
     def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
         inputs = [x.detach().to(dtype).requires_grad_() for x in _inputs(torch.float32)]
         attended = _attended(inputs, is_key)
-        return [attended.float(), *(g.float() for g in torch.autograd.grad(attended.float().square().sum(), inputs))]
+        return [
+            attended.float(),
+            *(g.float() for g in torch.autograd.grad(attended.float().square().sum(), inputs)),
+        ]
 
     exact, rounded = gradients(torch.float32), gradients(torch.bfloat16)
     for a, b in zip(rounded, exact, strict=True):

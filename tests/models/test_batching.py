@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.errors import UsageError
-from tastemaker.models.batching import Batch, by_length, collate, training_steps, whole_units
+from tastemaker.fast import Batch, by_length, collate, training_steps, whole_units
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
 
@@ -71,7 +71,9 @@ def test_an_epoch_holds_every_text_once(lengths, batch_size, seed, epoch, pool):
     assert sorted(i for step in steps for i in step) == list(range(len(lengths)))
     assert len(steps) == -(-len(lengths) // batch_size)
     assert sum(len(step) != batch_size for step in steps) <= 1
-    assert steps == training_steps(lengths, batch_size=batch_size, seed=seed, epoch=epoch, pool=pool)
+    assert steps == training_steps(
+        lengths, batch_size=batch_size, seed=seed, epoch=epoch, pool=pool
+    )
 
 
 def test_epochs_and_seeds_differ():
@@ -85,10 +87,17 @@ def test_epochs_and_seeds_differ():
 
 def test_the_steps_of_a_pool_are_not_in_order_of_length():
     lengths = list(range(1, 201))
-    means = [np.mean([lengths[i] for i in step]) for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)]
+    means = [
+        np.mean([lengths[i] for i in step])
+        for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)
+    ]
     assert means != sorted(means)
     assert (
-        max(np.ptp([lengths[i] for i in step]) for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)) == 9
+        max(
+            np.ptp([lengths[i] for i in step])
+            for step in training_steps(lengths, batch_size=10, seed=0, epoch=0)
+        )
+        == 9
     )
 
 
@@ -116,7 +125,9 @@ def test_batches_of_much_unlike_lengths_are_cut_where_padding_grows(lengths, bud
     for batch in batches:
         held = [lengths[i] for i in batch]
         assert len(batch) == 1 or len(batch) * max(held) <= budget
-        before = held[:-1]  # with its last text a batch may pass the share only while it is not worth a pass
+        before = held[
+            :-1
+        ]  # with its last text a batch may pass the share only while it is not worth a pass
         if before and sum(before) >= 1024:
             assert sum(held) >= 0.95 * len(held) * max(held)
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import tastemaker as tm
-from tastemaker.models.card import card, escaped, hub_name_of, write_card
-from tastemaker.models.contract import Anchor, Contract
+from tastemaker.reward import Anchor, Contract, card, escaped, hub_name_of, write_card
 
 EVALUATION: dict[str, Any] = {
     "texts": 150,
@@ -29,7 +28,11 @@ EVALUATION: dict[str, Any] = {
             "log_loss_interval": None,
             "ece": None,
             "constant_accuracy": 0.5133,
-            "linear_baseline": {"accuracy": 0.8012, "accuracy_interval": [0.7511, 0.8499], "log_loss": 0.4021},
+            "linear_baseline": {
+                "accuracy": 0.8012,
+                "accuracy_interval": [0.7511, 0.8499],
+                "log_loss": 0.4021,
+            },
             "difference_to_linear": {"accuracy": 0.04},
         },
         "comparison": {
@@ -56,17 +59,33 @@ CONTRACT = Contract(
     links={
         "label": {"slope": 2.5, "intercept": -0.25},
         "grade": {"lowest": 1, "highest": 3, "slope": 1.5, "thresholds": [-0.75, 0.5]},
-        "rating": {"centre": 5.0, "spread": 2.0, "slope": 0.75, "intercept": 0.25, "log_sd": 0.0, "tails": "normal"},
+        "rating": {
+            "centre": 5.0,
+            "spread": 2.0,
+            "slope": 0.75,
+            "intercept": 0.25,
+            "log_sd": 0.0,
+            "tails": "normal",
+        },
         "comparison": {"slope": 1.25, "log_ties": 0.0},
         "ranking": {"slope": 1.125, "log_ties": [], "by": "pairs"},
     },
     max_length=256,
     cut="left",
     anchor=Anchor(0.0881, 1.366, 150),
-    data={"texts": 1350, "judgements": {"label": 1362, "ranking": 21}, "held_out": 150, "digest": "87ab"},
+    data={
+        "texts": 1350,
+        "judgements": {"label": 1362, "ranking": 21},
+        "held_out": 150,
+        "digest": "87ab",
+    },
     settings={"backbone": ["Encoder", {"name": "distilbert-base-uncased"}]},
     evaluation=EVALUATION,
-    proof={"tolerance": 0.001, "texts": 7, "differences": {"pipeline, alone": 2.5e-7, "left": "not possible: no pads"}},
+    proof={
+        "tolerance": 0.001,
+        "texts": 7,
+        "differences": {"pipeline, alone": 2.5e-7, "left": "not possible: no pads"},
+    },
     versions={"python": "3.11.7", "torch": "2.13.0"},
     trained_steps=86,
 )
@@ -85,7 +104,9 @@ def test_the_front_matter_is_what_the_hub_wants() -> None:
     assert "base_model" not in linear
     assert "license" not in linear
     data = {**CONTRACT.data, "datasets": ["stanfordnlp/imdb", "../secret", "a: b"]}
-    assert front_matter(card(replace(CONTRACT, data=data), "bert"))["datasets"] == ["stanfordnlp/imdb"]
+    assert front_matter(card(replace(CONTRACT, data=data), "bert"))["datasets"] == [
+        "stanfordnlp/imdb"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +139,9 @@ def test_a_base_model_is_a_hub_name_and_never_a_path(
     assert ("Fine-tuned from" in text) == (expected is not None)
 
 
-@pytest.mark.parametrize("settings", [{}, {"backbone": ["Tiny", {"vocabulary": 300}]}, {"backbone": "linear"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"backbone": ["Tiny", {"vocabulary": 300}]}, {"backbone": "linear"}]
+)
 def test_what_was_made_from_nothing_has_no_base(settings: dict[str, Any]) -> None:
     assert hub_name_of(replace(CONTRACT, settings=settings)) is None
 
@@ -139,14 +162,19 @@ def test_the_numbers_are_the_contracts() -> None:
     assert "It reads 256 tokens. A longer text loses its start." in text
     assert "Cut because they were too long: 64 texts" in text
     assert "Spearman correlation -0.1681" in text
-    assert rows_of(text, "## Proof")[2:] == [["pipeline, alone", "2.5e-07"], ["left", "not possible: no pads"]]
+    assert rows_of(text, "## Proof")[2:] == [
+        ["pipeline, alone", "2.5e-07"],
+        ["left", "not possible: no pads"],
+    ]
     assert "- python 3.11.7\n- torch 2.13.0\n" in text
 
 
 def test_links_are_formulas_with_their_numbers() -> None:
     text = card(CONTRACT, "bert")
     assert "`P(positive) = σ(2.5 · s − 0.25)`" in text
-    assert "Grade, 1 to 3: `P(grade > j) = σ(1.5 · s − θ_j)` with θ for j = 1 … 2: -0.75, 0.5" in text
+    assert (
+        "Grade, 1 to 3: `P(grade > j) = σ(1.5 · s − θ_j)` with θ for j = 1 … 2: -0.75, 0.5" in text
+    )
     # centre + spread (slope s + intercept) = 5 + 2 (0.75 s + 0.25), sd = spread e^log_sd
     assert "Rating: `1.5 · s + 5.5` on average, with a standard deviation of 2 around it" in text
     assert "`d = 1.25 · (s_A − s_B)`" in text
@@ -155,7 +183,9 @@ def test_links_are_formulas_with_their_numbers() -> None:
         "Ranking (the mean over its pairs): `P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)`, a = 1.125"
         in text
     )
-    no_ties = replace(CONTRACT, links={"comparison": {"slope": 1.25, "log_ties": None}, "stars": {"n": "<b>"}})
+    no_ties = replace(
+        CONTRACT, links={"comparison": {"slope": 1.25, "log_ties": None}, "stars": {"n": "<b>"}}
+    )
     assert "`P(A is better than B) = σ(1.25 · (s_A − s_B))`" in card(no_ties, "bert")
     assert '- stars: {"n": "&lt;b&gt;"}' in card(no_ties, "bert")
 
@@ -177,7 +207,9 @@ def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None
     assert "\n\npeople prefer longer: 0.510 \\[0.500, 0.520\\].\n" in text
     assert "human ceiling" not in text
     lengths = {"length_control": {"effect": 0.1, "before": {"score_length_correlation": 0.3127}}}
-    assert "the correlation was\n  0.3127." in card(replace(CONTRACT, evaluation=EVALUATION | lengths), "bert")
+    assert "the correlation was\n  0.3127." in card(
+        replace(CONTRACT, evaluation=EVALUATION | lengths), "bert"
+    )
     assert "length control" not in text
     assert "fitted the numbers\nabove and chose its best step: for" in text
     assert "fitted the numbers\nabove: for" in card(replace(CONTRACT, backbone="linear"), "linear")
@@ -196,13 +228,18 @@ def test_a_network_says_how_others_load_it_and_a_linear_model_that_they_cannot()
 
 def test_a_score_that_could_not_be_centred_says_so() -> None:
     centred = card(CONTRACT, "gpt2")
-    assert "A score of 0 is the mean of 150 reference texts and 1 their standard deviation" in centred
+    assert (
+        "A score of 0 is the mean of 150 reference texts and 1 their standard deviation" in centred
+    )
     assert "not centred" not in centred
     # a mean of 0.75 in units of 1.5: 0.5
-    off = " ".join(card(replace(CONTRACT, anchor=Anchor(0.75, 1.5, 150, centred=False)), "gpt2").split())
+    off = " ".join(
+        card(replace(CONTRACT, anchor=Anchor(0.75, 1.5, 150, centred=False)), "gpt2").split()
+    )
     assert "A score of 0 is" not in off
     assert (
-        "standard deviation of 150 reference texts for its unit (raw scores: mean 0.75, standard deviation 1.5)" in off
+        "standard deviation of 150 reference texts for its unit (raw scores: mean 0.75, standard deviation 1.5)"
+        in off
     )
     assert "It is not centred: the network's last layer has no bias" in off
     assert "the reference texts score 0.5 on average, not 0." in off
@@ -230,14 +267,18 @@ def test_a_contract_from_before_that_was_kept_still_loads(tmp_path: Path) -> Non
 
 def _with_judges(names: list[str], **more: Any) -> Contract:
     judges = {
-        name: {"reliability": 0.5, "interval": [0.25, 0.75], "judgements": 100 + i} for i, name in enumerate(names)
+        name: {"reliability": 0.5, "interval": [0.25, 0.75], "judgements": 100 + i}
+        for i, name in enumerate(names)
     }
     return replace(CONTRACT, judges=judges, **more)
 
 
 def test_judges_are_listed_the_busiest_first() -> None:
     rows = rows_of(card(_with_judges(["Ada", "Bo"]), "bert"), "## The judges")
-    assert rows[2:] == [["Bo", r"0.500 \[0.250, 0.750\]", "101"], ["Ada", r"0.500 \[0.250, 0.750\]", "100"]]
+    assert rows[2:] == [
+        ["Bo", r"0.500 \[0.250, 0.750\]", "101"],
+        ["Ada", r"0.500 \[0.250, 0.750\]", "100"],
+    ]
     crowd = card(_with_judges([f"J{n}" for n in range(60)]), "bert")
     assert len(rows_of(crowd, "## The judges")) == 52
     assert "10 more judges" in crowd
@@ -255,7 +296,11 @@ def test_hostile_names_change_nothing_but_themselves() -> None:
     )
     plain = _with_judges(
         [f"n{i}" for i, _ in enumerate(HOSTILE)],
-        data={**CONTRACT.data, "sources": {f"n{i}": 3 for i, _ in enumerate(HOSTILE)}, "digest": "n"},
+        data={
+            **CONTRACT.data,
+            "sources": {f"n{i}": 3 for i, _ in enumerate(HOSTILE)},
+            "digest": "n",
+        },
         labels={"positive": "n"},
         versions={"n": "n"},
         template="n{prompt}{text}",
@@ -278,7 +323,11 @@ def test_hostile_names_change_nothing_but_themselves() -> None:
 def test_an_escaped_name_is_one_line_of_plain_text(text: str) -> None:
     line = escaped(text)
     assert "\n" not in line
-    shown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).renderInline(f"x {line}")
+    shown = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable(["table", "strikethrough"])
+        .renderInline(f"x {line}")
+    )
     assert "<" not in shown
 
 
@@ -300,7 +349,9 @@ def test_a_contract_with_nothing_in_it_has_a_card() -> None:
 def _run_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Run every Python block of a folder's card inside that folder and return what each defined."""
     monkeypatch.chdir(folder)
-    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     spaces: list[dict[str, Any]] = []
     for block in blocks:
         spaces.append({})
@@ -311,10 +362,16 @@ def _run_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
 def _judgements() -> list[Any]:
     words = ("warm", "clever", "bright", "dull", "grey", "empty")
     texts = [f"A {words[n % 6]} film, number {n}." for n in range(120)]
-    return [j for n, text in enumerate(texts) for j in (tm.Label(text, n % 6 < 3), tm.Grade(text, 10 - n % 6))]
+    return [
+        j
+        for n, text in enumerate(texts)
+        for j in (tm.Label(text, n % 6 < 3), tm.Grade(text, 10 - n % 6))
+    ]
 
 
-def test_the_code_in_a_linear_models_card_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_in_a_linear_models_card_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tm.fit(_judgements(), out=tmp_path / "taste")
     write_card(tmp_path / "taste", model.contract, model.backbone.describe())
     (space,) = _run_code(tmp_path / "taste", monkeypatch)
@@ -326,7 +383,9 @@ def test_the_code_in_a_linear_models_card_runs(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_the_code_in_a_networks_card_gives_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_in_a_networks_card_gives_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tm.fit(_judgements(), backbone=tm.Tiny(max_length=32), epochs=1, out=tmp_path / "taste")
     write_card(tmp_path / "taste", model.contract, model.backbone.describe())
     spaces = _run_code(tmp_path / "taste", monkeypatch)

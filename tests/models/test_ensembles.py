@@ -9,10 +9,9 @@ import pytest
 import torch
 
 import tastemaker as tm
-from tastemaker.data.playground import judgements
-from tastemaker.learning.descent import Descent
-from tastemaker.models.backbones.ensemble import Ensemble
-from tastemaker.models.scores import Scores
+from tastemaker.playground import judgements
+from tastemaker.reward import Descent, Ensemble
+from tastemaker.scores import Scores
 
 TINY = tm.Tiny(vocabulary=400, max_length=48)
 QUICK = tm.Training(epochs=1, lr=1e-3, evaluations=2)
@@ -22,7 +21,9 @@ TEXTS = ["The acting was brilliant.", "The story was dull.", "qwerty", "The endi
 def fitted(out: Path | None, **how: Any) -> tm.RewardModel:
     backbone = how.pop("backbone", TINY)
     training = None if backbone == "linear" else QUICK
-    return tm.fit(judgements(150, kind="mixed", seed=1), backbone=backbone, training=training, out=out, **how)
+    return tm.fit(
+        judgements(150, kind="mixed", seed=1), backbone=backbone, training=training, out=out, **how
+    )
 
 
 def test_uncertainty_and_caution_by_hand() -> None:
@@ -49,8 +50,12 @@ def test_a_single_model_has_no_doubts_to_ask_for() -> None:
         members.cautious(float("nan"))
 
 
-@pytest.mark.parametrize("how", [{"backbone": "linear"}, {}, {"shared": True}], ids=["linear", "apart", "shared"])
-def test_the_score_is_the_members_mean_before_and_after_reloading(tmp_path: Path, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "how", [{"backbone": "linear"}, {}, {"shared": True}], ids=["linear", "apart", "shared"]
+)
+def test_the_score_is_the_members_mean_before_and_after_reloading(
+    tmp_path: Path, how: dict[str, Any]
+) -> None:
     model = fitted(tmp_path / "taste", members=3, **how)
     again = tm.load(tmp_path / "taste")
     examples = [tm.Example(text) for text in TEXTS]
@@ -60,9 +65,15 @@ def test_the_score_is_the_members_mean_before_and_after_reloading(tmp_path: Path
     assert before.members.shape == (3, len(TEXTS))
     np.testing.assert_allclose(before.values, before.members.mean(0), atol=1e-6)
     np.testing.assert_allclose(after.members, before.members, atol=1e-5)
-    assert len({tuple(member.round(6)) for member in before.members}) == 3, "every member has its own opinion"
-    assert again.uncertainty(TEXTS) == pytest.approx(after.members.std(0, ddof=1).tolist(), abs=1e-4)
-    assert again.score(TEXTS[0], caution="minimum") == pytest.approx(after.members[:, 0].min(), abs=1e-4)
+    assert len({tuple(member.round(6)) for member in before.members}) == 3, (
+        "every member has its own opinion"
+    )
+    assert again.uncertainty(TEXTS) == pytest.approx(
+        after.members.std(0, ddof=1).tolist(), abs=1e-4
+    )
+    assert again.score(TEXTS[0], caution="minimum") == pytest.approx(
+        after.members[:, 0].min(), abs=1e-4
+    )
     assert again.contract.proof["differences"], "and its proof is in the contract"
 
 
@@ -89,7 +100,9 @@ def test_a_member_is_a_model_of_its_own(tmp_path: Path) -> None:
         tm.load(tmp_path / "taste")
 
 
-def test_killed_between_members_it_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_between_members_it_resumes_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fitted(tmp_path / "whole", members=2)
     run, calls = Descent.run, []
 
@@ -147,7 +160,9 @@ class Member:
 
 def test_the_score_is_the_mean() -> None:
     # 1, 2 and 6: mean 3, median 2
-    found = Ensemble([Member(1.0), Member(2.0), Member(6.0)]).score([tm.Example("a"), tm.Example("long")])
+    found = Ensemble([Member(1.0), Member(2.0), Member(6.0)]).score(
+        [tm.Example("a"), tm.Example("long")]
+    )
     assert found.values.tolist() == [3, 3]
     assert found.members is not None
     assert found.members.tolist() == [[1, 1], [2, 2], [6, 6]]

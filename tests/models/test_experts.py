@@ -10,8 +10,7 @@ import pytest
 from test_ensembles import Member
 
 import tastemaker as tm
-from tastemaker.learning.routing import fit_router
-from tastemaker.models.backbones.experts import Experts, Router
+from tastemaker.reward import Experts, Router, fit_router
 
 WORDS = ["lamp", "river", "stone", "cloud", "garden", "paper", "window", "bread"]
 ASKED = {"long": "please explain the {}", "short": "name one {}"}
@@ -59,14 +58,21 @@ def test_shares_are_probabilities_and_know_whose_a_prompt_is(router: Router) -> 
 
 
 def test_three_sources() -> None:
-    prompts = {name: [f"{name} {word} {n}" for n, word in enumerate(WORDS)] for name in ("red", "green", "blue")}
+    prompts = {
+        name: [f"{name} {word} {n}" for n, word in enumerate(WORDS)]
+        for name in ("red", "green", "blue")
+    }
     shares = fit_router(prompts).shares(["green apple", "blue sea", "red rose"])
     assert shares.argmax(1).tolist() == [1, 2, 0]
     np.testing.assert_allclose(shares.sum(1), 1)
 
 
 def test_the_score_is_the_mean_weighed_by_the_shares(router: Router) -> None:
-    examples = [tm.Example("a", "please explain the moon"), tm.Example("long", "name one animal"), tm.Example("b")]
+    examples = [
+        tm.Example("a", "please explain the moon"),
+        tm.Example("long", "name one animal"),
+        tm.Example("b"),
+    ]
     shares = router.shares([example.prompt for example in examples])
     members: list[Any] = [Member(1.0), Member(5.0)]
     experts = Experts(members, router)
@@ -101,7 +107,10 @@ def test_sources_that_want_opposite_things_are_both_served(tmp_path: Path) -> No
 def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
-    tiny, quick = tm.Tiny(vocabulary=400, max_length=48), tm.Training(epochs=1, lr=1e-3, evaluations=2)
+    tiny, quick = (
+        tm.Tiny(vocabulary=400, max_length=48),
+        tm.Training(epochs=1, lr=1e-3, evaluations=2),
+    )
     model = tm.fit(both(60, 0), backbone=tiny, training=quick, experts=True, out=tmp_path / "taste")
     for number in range(2):
         AutoModelForSequenceClassification.from_pretrained(tmp_path / "taste" / f"member-{number}")
@@ -113,8 +122,14 @@ def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> Non
     ("wrong", "message"),
     [
         (lambda: said("long", 100, 0), "all judgements are of one source"),
-        (lambda: [*said("long", 100, 0), *said("short", 20, 0)], r"short has \d+ judgements .* needs 50"),
-        (lambda: [tm.Comparison(*j.texts, source=j.source) for j in both(100, 0)], "no judgement has a prompt"),
+        (
+            lambda: [*said("long", 100, 0), *said("short", 20, 0)],
+            r"short has \d+ judgements .* needs 50",
+        ),
+        (
+            lambda: [tm.Comparison(*j.texts, source=j.source) for j in both(100, 0)],
+            "no judgement has a prompt",
+        ),
     ],
 )
 def test_what_cannot_teach_experts(wrong: Callable[[], list[tm.Comparison]], message: str) -> None:

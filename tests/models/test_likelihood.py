@@ -6,15 +6,20 @@ from typing import Any
 import pytest
 
 from tastemaker.errors import UsageError
-from tastemaker.models.links.base import NO_AIDS
-from tastemaker.models.links.likelihood import KINDS, Likelihood
+from tastemaker.kinds import KINDS, NO_AIDS, Likelihood
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"weights": {"lable": 1.0}}, r"a weight for 'lable': .* label, grade, rating, comparison, ranking\."),
-        ({"weights": {"label": -1.0}}, r"the weight of labels is -1\.0; .* finite number of 0 or more"),
+        (
+            {"weights": {"lable": 1.0}},
+            r"a weight for 'lable': .* label, grade, rating, comparison, ranking\.",
+        ),
+        (
+            {"weights": {"label": -1.0}},
+            r"the weight of labels is -1\.0; .* finite number of 0 or more",
+        ),
         ({"weights": {"grade": math.nan}}, "the weight of grades is nan"),
         ({"weights": {"label": 1.0, "ranking": math.inf}}, "the weight of rankings is inf"),
         ({"ranking": "plackett"}, "ranking 'plackett': choose plackett-luce or pairs"),
@@ -28,7 +33,9 @@ from tastemaker.models.links.likelihood import KINDS, Likelihood
         ({"smoothing": math.nan}, "smoothing nan"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_in_one_line(setting: dict[str, Any], message: str) -> None:
+def test_a_setting_that_cannot_be_is_refused_in_one_line(
+    setting: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=message) as error:
         Likelihood(**setting)
     assert "\n" not in str(error.value)
@@ -41,9 +48,17 @@ def test_an_unknown_setting_is_refused() -> None:
 
 def test_the_ends_of_every_range_are_fine() -> None:
     lowest = Likelihood(weights=dict.fromkeys(KINDS, 0.0), margin=0.0, centring=0.0, smoothing=0.0)
-    assert dict(lowest.weights) == {"label": 0, "grade": 0, "rating": 0, "comparison": 0, "ranking": 0}
+    assert dict(lowest.weights) == {
+        "label": 0,
+        "grade": 0,
+        "rating": 0,
+        "comparison": 0,
+        "ranking": 0,
+    }
     assert (lowest.margin, lowest.centring, lowest.smoothing) == (0, 0, 0)
-    highest = Likelihood(weights=dict.fromkeys(KINDS, 1e6), margin=1e6, centring=1e6, smoothing=0.499)
+    highest = Likelihood(
+        weights=dict.fromkeys(KINDS, 1e6), margin=1e6, centring=1e6, smoothing=0.499
+    )
     assert dict(highest.weights) == dict.fromkeys(KINDS, 1e6)
     assert (highest.margin, highest.centring, highest.smoothing) == (1e6, 1e6, 0.499)
 

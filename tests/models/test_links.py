@@ -10,10 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.judgements import Grade, Label, Rating
+from tastemaker.data import Grade, Label, Rating
 from tastemaker.errors import DataError
-from tastemaker.models.links import LINKS, GradeLink, LabelLink, Link, RatingLink, links_from
-from tastemaker.models.links.likelihood import KINDS
+from tastemaker.kinds import KINDS, LINKS, GradeLink, LabelLink, Link, RatingLink, links_from
 
 LABELS = [Label("a", True), Label("b", True), Label("c", True), Label("d", False)]
 GRADES = [Grade("a", 1, 1, 3), Grade("b", 2, 1, 3), Grade("c", 2, 1, 3), Grade("d", 3, 1, 3)]
@@ -37,11 +36,17 @@ def links_and_judgements(draw: st.DrawFn) -> tuple[Link, Sequence[Any]]:
     steps = draw(st.lists(st.floats(0.05, 3), min_size=0, max_size=8))
     thresholds = middle + torch.tensor([0.0, *steps]).cumsum(0)
     highest = 2 + len(steps)
-    return GradeLink(1, highest, slope, thresholds.tolist()), [Grade("", 1 + i % highest, 1, highest) for i in range(n)]
+    return GradeLink(1, highest, slope, thresholds.tolist()), [
+        Grade("", 1 + i % highest, 1, highest) for i in range(n)
+    ]
 
 
 def test_every_kind_has_its_link() -> None:
-    assert [link.kind for link in LINKS.values()] == [kind.__name__.lower() for kind in LINKS] == list(KINDS)
+    assert (
+        [link.kind for link in LINKS.values()]
+        == [kind.__name__.lower() for kind in LINKS]
+        == list(KINDS)
+    )
     assert len({link.kind for link in LINKS.values()}) == len(LINKS)
 
 
@@ -87,7 +92,9 @@ def test_label_likelihood_by_hand() -> None:
     # slope 2, intercept −1: at s = 1/2 the logit is 0, so either label has ln 1/2; at s = (1 + ln 3)/2 it is ln 3
     link = LabelLink(2.0, -1.0)
     scores = torch.tensor([0.5, 0.5, (1 + math.log(3)) / 2])
-    found = link.log_likelihood(scores, link.targets([Label("", True), Label("", False), Label("", True)]))
+    found = link.log_likelihood(
+        scores, link.targets([Label("", True), Label("", False), Label("", True)])
+    )
     assert found.tolist() == pytest.approx([-math.log(2), -math.log(2), math.log(3 / 4)], abs=1e-6)
 
 
@@ -111,8 +118,13 @@ def test_rescaling_keeps_likelihoods_and_predictions(
     link, judgements = drawn
     other, targets = link.rescaled(offset, scale), link.targets(judgements)
     moved = (SCORES - offset) / scale
-    near = {"rtol": 1e-3, "atol": 1e-3}  # parameters are float32: a slope of 4 at 1e-7, and narrow grades, add up
-    torch.testing.assert_close(other.log_likelihood(moved, targets), link.log_likelihood(SCORES, targets), **near)
+    near = {
+        "rtol": 1e-3,
+        "atol": 1e-3,
+    }  # parameters are float32: a slope of 4 at 1e-7, and narrow grades, add up
+    torch.testing.assert_close(
+        other.log_likelihood(moved, targets), link.log_likelihood(SCORES, targets), **near
+    )
     torch.testing.assert_close(other.predict(moved), link.predict(SCORES), rtol=1e-4, atol=1e-4)
 
 
@@ -123,7 +135,9 @@ def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
     again = type(link).from_dict(json.loads(json.dumps(link.as_dict())))
     torch.testing.assert_close(again.predict(SCORES), link.predict(SCORES), rtol=1e-6, atol=1e-6)
     twice = type(link).from_dict(again.as_dict())
-    torch.testing.assert_close(twice.predict(SCORES), again.predict(SCORES), rtol=1e-6, atol=1e-6)  # no drift
+    torch.testing.assert_close(
+        twice.predict(SCORES), again.predict(SCORES), rtol=1e-6, atol=1e-6
+    )  # no drift
 
 
 @settings(deadline=None)
@@ -177,14 +191,18 @@ def test_one_grade_teaches_nothing() -> None:
 @pytest.mark.parametrize("count", [1, 3, 7, 10])
 def test_one_rating_teaches_nothing(count: int) -> None:
     with pytest.raises(DataError, match=rf"all {count} ratings are 0\.1: nothing to learn from"):
-        RatingLink.from_judgements([Rating("", 0.1)] * count)  # their spread in float64 is 1.4e-17, not 0, for three
+        RatingLink.from_judgements(
+            [Rating("", 0.1)] * count
+        )  # their spread in float64 is 1.4e-17, not 0, for three
 
 
 def test_unlike_scales_do_not_mix() -> None:
     with pytest.raises(DataError, match=r"unlike scales in one fit: \[\(1, 5\), \(1, 10\)\]"):
         GradeLink.from_judgements([Grade("", 1, 1, 5), Grade("", 2, 1, 10)])
     link = GradeLink.from_judgements(GRADES)
-    with pytest.raises(DataError, match=r"t\.csv:4: a scale of 1 to 10, but this model learned grades from 1 to 3"):
+    with pytest.raises(
+        DataError, match=r"t\.csv:4: a scale of 1 to 10, but this model learned grades from 1 to 3"
+    ):
         link.targets([Grade("", 2, 1, 10, where="t.csv:4")])
 
 

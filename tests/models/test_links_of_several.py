@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.data.judgements import Comparison, Ranking
+from tastemaker.data import Comparison, Ranking
 from tastemaker.errors import DataError
-from tastemaker.models.links import ComparisonLink, LabelLink, RankingLink, links_from
-from tastemaker.models.links.likelihood import Likelihood
+from tastemaker.kinds import ComparisonLink, LabelLink, Likelihood, RankingLink, links_from
 
 COMPARISONS = [Comparison("a", "b"), Comparison("c", "b", 2.0), Comparison("a", "c", tie=True)]
 RANKINGS = [Ranking([["a", "b"], "c"], rest=["d"]), Ranking(["x", "y"])]
@@ -32,7 +31,10 @@ def test_comparisons_start_at_the_share_of_ties() -> None:
     assert link.as_dict() == pytest.approx({"slope": 1.0, "log_ties": 0.0})
     tie = link.log_likelihood(scores([0, 0]), link.targets([Comparison("a", "b", tie=True)]))
     assert tie.exp().item() == pytest.approx(1 / 3)
-    assert ComparisonLink.from_judgements(COMPARISONS[:2]).as_dict() == {"slope": 1.0, "log_ties": None}
+    assert ComparisonLink.from_judgements(COMPARISONS[:2]).as_dict() == {
+        "slope": 1.0,
+        "log_ties": None,
+    }
 
 
 def test_rankings_start_at_the_shares_of_tiers() -> None:
@@ -55,7 +57,11 @@ def test_rankings_start_at_the_shares_of_tiers() -> None:
 
 def test_rankings_by_pairs_start_even() -> None:
     by_pairs = Likelihood(ranking="pairs")
-    assert RankingLink.from_judgements(RANKINGS, by_pairs).as_dict() == {"slope": 1.0, "log_ties": [0.0], "by": "pairs"}
+    assert RankingLink.from_judgements(RANKINGS, by_pairs).as_dict() == {
+        "slope": 1.0,
+        "log_ties": [0.0],
+        "by": "pairs",
+    }
     assert RankingLink.from_judgements(RANKINGS[1:], by_pairs).as_dict()["log_ties"] == []
 
 
@@ -84,17 +90,23 @@ def test_likelihoods_by_hand() -> None:
     # slope 2: the scores 1, ½, 0 are 2, 1, 0: Plackett–Luce −0.7209, the mean over pairs −0.2512 (worked out in
     # tests/maths/test_comparisons.py)
     targets = RankingLink().targets([Ranking(["a", "b", "c"])])
-    assert RankingLink(2.0).log_likelihood(scores([1, 0.5, 0]), targets).item() == pytest.approx(-0.7209, abs=5e-5)
+    assert RankingLink(2.0).log_likelihood(scores([1, 0.5, 0]), targets).item() == pytest.approx(
+        -0.7209, abs=5e-5
+    )
     pairs = RankingLink(2.0, by="pairs").log_likelihood(scores([1, 0.5, 0]), targets)
     assert pairs.item() == pytest.approx(-0.2512, abs=5e-5)
     link = ComparisonLink(2.0)
-    found = link.log_likelihood(scores([0.5, 0], [0, 0.5]), link.targets([Comparison("a", "b")] * 2))
+    found = link.log_likelihood(
+        scores([0.5, 0], [0, 0.5]), link.targets([Comparison("a", "b")] * 2)
+    )
     assert found.tolist() == pytest.approx([-math.log1p(math.exp(-1)), -math.log1p(math.exp(1))])
 
 
 def test_ties_say_nothing_to_a_link_that_learned_none() -> None:
     link, s = ComparisonLink(), scores([3, -1], [3, -1]).requires_grad_()
-    found = link.log_likelihood(s, link.targets([Comparison("a", "b", tie=True), Comparison("a", "b")]))
+    found = link.log_likelihood(
+        s, link.targets([Comparison("a", "b", tie=True), Comparison("a", "b")])
+    )
     assert found[0].item() == 0
     assert found[1].item() < 0
     (gradient,) = torch.autograd.grad(found.sum(), s)
@@ -104,7 +116,10 @@ def test_ties_say_nothing_to_a_link_that_learned_none() -> None:
 def test_tiers_larger_than_any_that_was_learned() -> None:
     # ln δ₂ = −1, ln δ₃ = −1.5: the next are −2, −2.5; with nothing learned −3, −6, −9. One tier of K equal texts is one
     # of C(K, d) sets of each size d: ln δ_K − ln Σ C(K, d) δ_d
-    for link, ties in ((RankingLink(1.0, [-1.0, -1.5]), [0, -1, -1.5, -2, -2.5]), (RankingLink(), [0, -3, -6, -9])):
+    for link, ties in (
+        (RankingLink(1.0, [-1.0, -1.5]), [0, -1, -1.5, -2, -2.5]),
+        (RankingLink(), [0, -3, -6, -9]),
+    ):
         size = len(ties)
         found = link.log_likelihood(torch.zeros(1, size), torch.tensor([[1, *[0] * size]]))
         every = sum(math.comb(size, d) * math.exp(ties[d - 1]) for d in range(1, size + 1))
@@ -130,14 +145,24 @@ TIERS = st.lists(st.integers(1, 3), min_size=2, max_size=3)
 
 
 @settings(max_examples=25)
-@given(st.lists(TIERS, min_size=2, max_size=4), st.lists(st.floats(-3, 1), max_size=2), st.randoms())
-def test_a_ranking_is_as_likely_in_any_company(sizes: list[list[int]], ties: list[float], luck: Random) -> None:
-    said = [Ranking([[f"{tier} {k}" for k in range(size)] for tier, size in enumerate(row)]) for row in sizes]
+@given(
+    st.lists(TIERS, min_size=2, max_size=4), st.lists(st.floats(-3, 1), max_size=2), st.randoms()
+)
+def test_a_ranking_is_as_likely_in_any_company(
+    sizes: list[list[int]], ties: list[float], luck: Random
+) -> None:
+    said = [
+        Ranking([[f"{tier} {k}" for k in range(size)] for tier, size in enumerate(row)])
+        for row in sizes
+    ]
     s = torch.tensor([[luck.uniform(-3, 3) for _ in range(9)] for _ in said])
     for by in ("plackett-luce", "pairs"):
         link = RankingLink(1.3, ties, by)
         together = link.log_likelihood(s[:, : max(len(j.texts) for j in said)], link.targets(said))
-        alone = [link.log_likelihood(s[i : i + 1, : len(j.texts)], link.targets([j])) for i, j in enumerate(said)]
+        alone = [
+            link.log_likelihood(s[i : i + 1, : len(j.texts)], link.targets([j]))
+            for i, j in enumerate(said)
+        ]
         torch.testing.assert_close(together, torch.cat(alone))
         (gradient,) = torch.autograd.grad(together.sum(), link.slope)
         assert gradient.isfinite()
@@ -145,19 +170,29 @@ def test_a_ranking_is_as_likely_in_any_company(sizes: list[list[int]], ties: lis
 
 @settings(max_examples=25)
 @given(slopes, st.floats(-3, 3), st.floats(-3, 3), st.floats(0.1, 5))
-def test_rescaling_keeps_likelihoods_and_predictions(slope: float, ties: float, offset: float, scale: float) -> None:
+def test_rescaling_keeps_likelihoods_and_predictions(
+    slope: float, ties: float, offset: float, scale: float
+) -> None:
     s = torch.tensor([[1.0, 0.3, -2, 0.5], [0, 2, 1, -1]])
     for link in (ComparisonLink(slope, ties), ComparisonLink(slope)):
         other, targets = link.rescaled(offset, scale), link.targets(COMPARISONS[::2])
         pairs, moved = s[:, :2], (s[:, :2] - offset) / scale
         close = {"rtol": 1e-3, "atol": 1e-3}
-        torch.testing.assert_close(other.log_likelihood(moved, targets), link.log_likelihood(pairs, targets), **close)
+        torch.testing.assert_close(
+            other.log_likelihood(moved, targets), link.log_likelihood(pairs, targets), **close
+        )
         torch.testing.assert_close(other.predict(moved), link.predict(pairs), **close)
     for by in ("plackett-luce", "pairs"):
         ranked = RankingLink(slope, [ties], by)
-        other, targets, moved = ranked.rescaled(offset, scale), ranked.targets(RANKINGS), (s - offset) / scale
+        other, targets, moved = (
+            ranked.rescaled(offset, scale),
+            ranked.targets(RANKINGS),
+            (s - offset) / scale,
+        )
         assert other.by == by
-        torch.testing.assert_close(other.log_likelihood(moved, targets), ranked.log_likelihood(s, targets), **close)
+        torch.testing.assert_close(
+            other.log_likelihood(moved, targets), ranked.log_likelihood(s, targets), **close
+        )
         torch.testing.assert_close(other.predict(moved), ranked.predict(s), **close)
 
 
@@ -181,14 +216,22 @@ def test_a_link_survives_json(link: ComparisonLink | RankingLink) -> None:
 def test_a_margin_asks_for_a_lead() -> None:
     # one logit for a margin of 1: a lead of 3 over a margin of 2 is a logit of 1, and with a slope of 2 one of 4
     link, targets = ComparisonLink(), ComparisonLink().targets([Comparison("a", "b", 2.0)])
-    assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-3)))
+    assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(
+        -math.log1p(math.exp(-3))
+    )
     link.aids = Likelihood()
-    assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-1)))
+    assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(
+        -math.log1p(math.exp(-1))
+    )
     link.aids = Likelihood(margin=0.5)
-    assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-2)))
+    assert link.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(
+        -math.log1p(math.exp(-2))
+    )
     steep = ComparisonLink(2.0)
     steep.aids = Likelihood(margin=1.0)
-    assert steep.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(-math.log1p(math.exp(-4)))
+    assert steep.log_likelihood(scores([3, 0]), targets).item() == pytest.approx(
+        -math.log1p(math.exp(-4))
+    )
 
 
 def test_smoothing_takes_a_share_for_slips() -> None:
@@ -199,7 +242,9 @@ def test_smoothing_takes_a_share_for_slips() -> None:
     assert link.log_likelihood(scores([2, 0]), link.targets(said)).item() == pytest.approx(expected)
     label = LabelLink()
     label.aids = Likelihood(smoothing=0.1)
-    assert label.log_likelihood(torch.tensor([2.0]), torch.tensor([True])).item() == pytest.approx(expected)
+    assert label.log_likelihood(torch.tensor([2.0]), torch.tensor([True])).item() == pytest.approx(
+        expected
+    )
     tied, plain = ComparisonLink(1.0, 0.5), ComparisonLink(1.0, 0.5)
     tied.aids = Likelihood(smoothing=0.1)
     targets = tied.targets([Comparison("a", "b", tie=True)])
@@ -216,7 +261,9 @@ def test_a_tie_where_there_are_none_is_named() -> None:
     tied = Ranking(["a", ["b", "c"]], where="t.csv:4")
     with pytest.raises(DataError, match=message):
         RankingLink.from_judgements([Ranking(["x", "y"]), tied], NO_TIES)
-    links = links_from([Comparison("a", "b"), Ranking(["a", "b"], rest=["c", "d"])], NO_TIES)  # the rest is no tie
+    links = links_from(
+        [Comparison("a", "b"), Ranking(["a", "b"], rest=["c", "d"])], NO_TIES
+    )  # the rest is no tie
     with pytest.raises(DataError, match=message):
         links[Comparison].targets([tie])
     with pytest.raises(DataError, match=message):
@@ -232,7 +279,11 @@ def test_what_decides_nothing_teaches_nothing() -> None:
 
 
 def test_leaning() -> None:
-    assert ComparisonLink().leaning(ComparisonLink().targets(COMPARISONS)).tolist() == [[1, 0], [1, 0], [0.5, 0.5]]
+    assert ComparisonLink().leaning(ComparisonLink().targets(COMPARISONS)).tolist() == [
+        [1, 0],
+        [1, 0],
+        [0.5, 0.5],
+    ]
     targets = RankingLink().targets([Ranking([["a", "b"], "c"], rest=["d"]), Ranking([["x", "y"]])])
     found = RankingLink().leaning(targets)
     assert found[0].tolist() == [1, 1, 0.5, 0]
@@ -257,10 +308,17 @@ def test_equal_scores_are_half_right() -> None:
 
 def test_only_differences_matter() -> None:
     assert ComparisonLink(2.0, 0.3).neutral().item() == RankingLink(2.0).neutral().item() == 0
-    for link, said in ((ComparisonLink(1.5, 0.2), COMPARISONS), (RankingLink(1.5, [0.1]), RANKINGS)):
+    for link, said in (
+        (ComparisonLink(1.5, 0.2), COMPARISONS),
+        (RankingLink(1.5, [0.1]), RANKINGS),
+    ):
         targets = link.targets(said)
-        s = torch.randn(len(said), 2 if said is COMPARISONS else 4, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(link.log_likelihood(s + 3, targets), link.log_likelihood(s, targets))
+        s = torch.randn(
+            len(said), 2 if said is COMPARISONS else 4, generator=torch.Generator().manual_seed(0)
+        )
+        torch.testing.assert_close(
+            link.log_likelihood(s + 3, targets), link.log_likelihood(s, targets)
+        )
 
 
 @pytest.mark.parametrize("by", ["plackett-luce", "pairs"])

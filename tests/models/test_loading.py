@@ -9,14 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tastemaker.data.judgements import Example
-from tastemaker.models.backbones.heads import widen_head
-from tastemaker.models.backbones.network import Network
-from tastemaker.models.backbones.tiny import make_tiny
-from tastemaker.models.loading import align
-from tastemaker.models.policy.gpt import Size, make_gpt, make_tokenizer
-from tastemaker.models.policy.opening import open_causal
-from tastemaker.models.policy.policy import Policy
+from tastemaker.data import Example
+from tastemaker.gpt import Policy, Size, make_gpt, make_tokenizer, open_causal
+from tastemaker.huggingface import align
+from tastemaker.reward import Network, make_tiny, widen_head
 
 TEXTS = ["The film is warm and clever.", "这部电影很好看。", "Dull, grey and endless: 2/10!"] * 10
 HEADERS = range(0, 64, 8)
@@ -56,7 +52,9 @@ def test_a_weight_at_an_odd_address_is_moved_with_its_ties() -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 3])
-def test_a_reloaded_network_gives_the_same_bits_whatever_its_file_looks_like(heads: int, tmp_path: Path) -> None:
+def test_a_reloaded_network_gives_the_same_bits_whatever_its_file_looks_like(
+    heads: int, tmp_path: Path
+) -> None:
     network = make_tiny(TEXTS, vocabulary=320, max_length=40)
     if heads > 1:
         widen_head(network.module, heads, seed=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tastemaker.errors import UsageError
-from tastemaker.models.precision import choose_device, choose_precision, choose_scoring_precision
+from tastemaker.fast import choose_device, choose_precision, choose_scoring_precision
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,8 @@ def processor(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("has", "expected"), [({}, "float32"), ({"bf16": True}, "bfloat16"), ({"amx": True}, "bfloat16")]
+    ("has", "expected"),
+    [({}, "float32"), ({"bf16": True}, "bfloat16"), ({"amx": True}, "bfloat16")],
 )
 def test_training_takes_bfloat16_only_where_the_processor_has_it(processor, has, expected):
     processor(vnni=True, **has)
@@ -71,11 +72,15 @@ def test_apple_graphics_stay_in_float32():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(UsageError, match=r"'float16' does not exist: choose one of auto, float32, bfloat16"):
+    with pytest.raises(
+        UsageError, match=r"'float16' does not exist: choose one of auto, float32, bfloat16"
+    ):
         choose_precision(CPU, "float16")
     with pytest.raises(UsageError, match="'slow' does not exist"):
         choose_scoring_precision(CPU, "slow")
-    with pytest.raises(UsageError, match=r"the device 'tpu' does not exist: choose one of auto, cpu, cuda, mps"):
+    with pytest.raises(
+        UsageError, match=r"the device 'tpu' does not exist: choose one of auto, cpu, cuda, mps"
+    ):
         choose_device("tpu")
 
 

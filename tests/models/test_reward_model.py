@@ -12,9 +12,15 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import tastemaker as tm
-from tastemaker.models import proof
+from tastemaker.reward import roundtrip as proof
 
-TEXTS = ["A warm and clever film.", "Dull. Grey. Endless.", "It is a film.", "温暖的电影。", "x" * 3000]
+TEXTS = [
+    "A warm and clever film.",
+    "Dull. Grey. Endless.",
+    "It is a film.",
+    "温暖的电影。",
+    "x" * 3000,
+]
 
 
 def _judgements() -> list[Any]:
@@ -52,9 +58,7 @@ def test_reloaded_it_gives_the_same_number_in_any_company(saved: Path) -> None:
 
 def test_another_process_gives_the_same_number(saved: Path) -> None:
     # as many threads as here: one that has less to do sums in another order, and a head that learned little shows it
-    asked = (
-        f"torch.set_num_threads({torch.get_num_threads()}); print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
-    )
+    asked = f"torch.set_num_threads({torch.get_num_threads()}); print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
     code = f"import torch, tastemaker as tm; {asked}"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(found.stdout) == pytest.approx(tm.load(saved).score(TEXTS[0]), abs=1e-6)
@@ -94,7 +98,11 @@ def test_the_proof_is_written_down(saved: Path) -> None:
     assert numbers
     assert all(0 <= d <= proven["tolerance"] for d in numbers.values())
     if (saved / "config.json").is_file():
-        assert {"transformers, alone", "pipeline, batched", "sentence_transformers.CrossEncoder"} <= set(numbers)
+        assert {
+            "transformers, alone",
+            "pipeline, batched",
+            "sentence_transformers.CrossEncoder",
+        } <= set(numbers)
 
 
 def test_other_loaders_give_the_same_number_and_no_sigmoid(saved: Path) -> None:
@@ -111,7 +119,9 @@ def test_other_loaders_give_the_same_number_and_no_sigmoid(saved: Path) -> None:
     assert [a["score"] for a in answers] == pytest.approx(tm.load(saved).score(TEXTS[:3]), abs=1e-4)
 
 
-def test_a_loader_that_disagrees_stops_the_save(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loader_that_disagrees_stops_the_save(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tm.load(saved)
     monkeypatch.setattr(proof, "TOLERANCE", -1.0)
     with pytest.raises(tm.ModelError, match="differently through"):
@@ -141,7 +151,9 @@ def test_changed_weights_are_refused(copied: Path) -> None:
         (lambda f: _edit(f, nonsense=1), "nonsense"),
     ],
 )
-def test_a_folder_that_is_no_reward_model_is_refused_in_one_line(copied: Path, harm: Any, words: str) -> None:
+def test_a_folder_that_is_no_reward_model_is_refused_in_one_line(
+    copied: Path, harm: Any, words: str
+) -> None:
     harm(copied)
     with pytest.raises(tm.ModelError, match=words) as caught:
         tm.load(copied)
@@ -180,13 +192,17 @@ def test_a_full_disk_leaves_nothing_half_written(saved: Path, tmp_path: Path) ->
     for kilobytes in (8, 64, 1024):
         small = tmp_path / f"disk{kilobytes}"
         small.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", small], check=False)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", small], check=False
+        )
         if mounted.returncode:
             pytest.skip("this machine does not mount file systems")
         try:
             model.save(small / "taste")
             outcomes.append("whole")
-            assert tm.load(small / "taste").score(TEXTS[0]) == pytest.approx(model.score(TEXTS[0]), abs=1e-6)
+            assert tm.load(small / "taste").score(TEXTS[0]) == pytest.approx(
+                model.score(TEXTS[0]), abs=1e-6
+            )
         except tm.StorageError as error:
             outcomes.append("full")
             assert "disk is full" in str(error) or "No space left" in str(error)  # noqa: PT017  either outcome is right, a half is not

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.models.threads import like_parts, one_thread, side_by_side
+from tastemaker.fast import like_parts, one_thread, side_by_side
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 
@@ -28,7 +28,9 @@ def test_two_run_at_once_and_come_back_in_order() -> None:
 def test_one_alone_has_all_threads() -> None:
     assert list(side_by_side([torch.get_num_threads], 2)) == [2]
     here = threading.get_ident()
-    assert list(side_by_side([threading.get_ident] * 3, 1)) == [here] * 3, "with one thread there is no other"
+    assert list(side_by_side([threading.get_ident] * 3, 1)) == [here] * 3, (
+        "with one thread there is no other"
+    )
 
 
 def test_an_error_comes_through_and_the_threads_come_back() -> None:
@@ -43,8 +45,12 @@ def test_an_error_comes_through_and_the_threads_come_back() -> None:
     assert torch.get_num_threads() == 2
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 400), st.integers(1, 4))
-def test_parts_hold_every_row_once_and_about_as_much_as_is_allowed(sizes: list[int], most: int, threads: int) -> None:
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 400), st.integers(1, 4)
+)
+def test_parts_hold_every_row_once_and_about_as_much_as_is_allowed(
+    sizes: list[int], most: int, threads: int
+) -> None:
     parts = like_parts(torch.tensor(sizes), most, threads)
     sums = [sum(sizes[row] for row in part) for part in parts]
     assert sorted(row for part in parts for row in part.tolist()) == list(range(len(sizes)))

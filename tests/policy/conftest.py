@@ -8,8 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from tastemaker.models.policy.gpt import END, Size, make_gpt, make_tokenizer
-from tastemaker.models.policy.policy import Policy
+from tastemaker.gpt import END, Policy, Size, make_gpt, make_tokenizer
 
 TEXTS = ["The film is warm and clever, and the end is warm.", "这部电影很好看，剧情很精彩。"] * 20
 CONTEXT = 32
@@ -80,7 +79,9 @@ def letters() -> Policy:
     backend = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "d": 3, END: 4}, unk_token=END))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END)
-    config = GPT2Config(vocab_size=5, n_positions=8, n_embd=32, n_layer=1, n_head=2, eos_token_id=4, bos_token_id=4)
+    config = GPT2Config(
+        vocab_size=5, n_positions=8, n_embd=32, n_layer=1, n_head=2, eos_token_id=4, bos_token_id=4
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = GPT2LMHeadModel(config)

@@ -15,7 +15,7 @@ from transformers import (
     OPTForCausalLM,
 )
 
-from tastemaker.models.policy.decoders import AnyDecoder, OwnDecoder, decoder_for
+from tastemaker.fast import AnyDecoder, OwnDecoder, decoder_for
 
 UNLIKE = [[7], [3, 5, 9, 11, 4], [6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26]]
 ALIKE = [[3, 5, 9], [4, 6, 8], [11, 12, 13]]
@@ -31,7 +31,9 @@ MAKERS: dict[str, Any] = {
     ),
     "neox": lambda: neox(0.25),
     "neox-ours": lambda: neox(use_parallel_residual=False),
-    "opt": lambda: OPTForCausalLM(OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)),
+    "opt": lambda: OPTForCausalLM(
+        OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)
+    ),
     "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=4, **ENDS)),
 }
 FAMILIES = tuple(MAKERS)
@@ -45,8 +47,13 @@ def modules(stirred) -> dict[str, Any]:
 @torch.inference_mode()
 def alone(module: Any, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     """The next token's logits and hidden state of each row, from a pass over that row and nothing else."""
-    every = [module(input_ids=torch.tensor([row]), use_cache=False, output_hidden_states=True) for row in rows]
-    return torch.cat([out.logits[:, -1] for out in every]), torch.cat([out.hidden_states[-1][:, -1] for out in every])
+    every = [
+        module(input_ids=torch.tensor([row]), use_cache=False, output_hidden_states=True)
+        for row in rows
+    ]
+    return torch.cat([out.logits[:, -1] for out in every]), torch.cat(
+        [out.hidden_states[-1][:, -1] for out in every]
+    )
 
 
 def drawn(rows: int, step: int) -> list[int]:
@@ -55,9 +62,13 @@ def drawn(rows: int, step: int) -> list[int]:
 
 
 @torch.inference_mode()
-def walk(decoder: Any, module: Any, prompts: list[list[int]], copies: list[int], steps: int) -> None:
+def walk(
+    decoder: Any, module: Any, prompts: list[list[int]], copies: list[int], steps: int
+) -> None:
     """Read, write, leave rows out twice, and compare with full passes all the way."""
-    rows = [list(prompt) for prompt, copied in zip(prompts, copies, strict=True) for _ in range(copied)]
+    rows = [
+        list(prompt) for prompt, copied in zip(prompts, copies, strict=True) for _ in range(copied)
+    ]
     found = decoder.read(prompts, copies, steps)
     leaving = {3: [0, 2, 3, 5], 6: [1, 2]}
     for step in range(steps):
@@ -82,7 +93,13 @@ def test_every_step_gives_the_logits_and_hidden_states_of_a_full_pass(modules, f
 
 @pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
 def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
-    walk(AnyDecoder(modules["gpt2-new"], 0, keeps_hidden=True), modules["gpt2-new"], prompts, [2, 1, 3], 10)
+    walk(
+        AnyDecoder(modules["gpt2-new"], 0, keeps_hidden=True),
+        modules["gpt2-new"],
+        prompts,
+        [2, 1, 3],
+        10,
+    )
 
 
 def test_our_own_pass_is_for_two_architectures_alone(modules):

@@ -8,9 +8,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from tastemaker.errors import DataError, UsageError
-from tastemaker.models.policy.gpt import BEGIN, SIZES, Size, make_gpt, make_tokenizer, parameters_of, size_named
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import (
+    BEGIN,
+    SIZES,
+    Policy,
+    Sampling,
+    Size,
+    make_gpt,
+    make_tokenizer,
+    parameters_of,
+    size_named,
+)
 
 TEXTS = ["The film is warm and clever.", "这部电影很好看。"] * 20
 
@@ -50,7 +58,9 @@ def test_an_untrained_gpt_passes_on_what_it_is_given(tokenizer):
         network = module.gpt_neox
         x = network.final_layer_norm(network.embed_in(ids))
         assert torch.allclose(module(ids).logits, module.lm_head(x), atol=1e-6)
-        assert torch.equal(module.lm_head.weight, network.embed_in.weight), "so a token at first foresees its likes"
+        assert torch.equal(module.lm_head.weight, network.embed_in.weight), (
+            "so a token at first foresees its likes"
+        )
     # 0.68 / √32 is 0.1202; of 300 · 32 weights the spread is known within 1 in 140
     assert network.embed_in.weight.std().item() == pytest.approx(0.1202, rel=0.03)
 
@@ -68,7 +78,9 @@ def test_sizes_are_found_by_name_and_grow():
         assert smaller.width < larger.width
         assert smaller.vocabulary < larger.vocabulary
     assert all(size.width % size.heads == 0 for size in SIZES.values())
-    with pytest.raises(UsageError, match=r"no size 'huge': choose one of tiny, small, medium, large\."):
+    with pytest.raises(
+        UsageError, match=r"no size 'huge': choose one of tiny, small, medium, large\."
+    ):
         size_named("huge")
 
 
@@ -84,7 +96,9 @@ def test_a_tokenizer_has_a_token_for_every_byte_and_no_more_than_asked(tokenizer
 
 
 def test_what_no_tokenizer_can_be_made_of_is_one_line():
-    with pytest.raises(UsageError, match=r"^a vocabulary of 258 has no room for 256 bytes and 3 special tokens\.$"):
+    with pytest.raises(
+        UsageError, match=r"^a vocabulary of 258 has no room for 256 bytes and 3 special tokens\.$"
+    ):
         make_tokenizer(TEXTS, vocabulary=258, context=8)
     with pytest.raises(UsageError, match="4 special"):
         make_tokenizer(TEXTS, vocabulary=259, context=8, chats=True)
@@ -109,15 +123,23 @@ def test_transformers_writes_from_the_folder_what_we_write(policy, opened):
     module, tokenizer = opened
     assert module.generation_config.eos_token_id == policy.reader.end
     ours = policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0]
-    found = module.generate(**tokenizer("The film", return_tensors="pt"), max_new_tokens=8, do_sample=False)
+    found = module.generate(
+        **tokenizer("The film", return_tensors="pt"), max_new_tokens=8, do_sample=False
+    )
     assert found[0].tolist() == [*policy.reader.prompts(["The film"])[0], *ours.ids]
 
 
 def test_the_pipeline_of_transformers_writes_from_the_folder(policy, opened):
     module, tokenizer = opened
     write = pipeline("text-generation", model=module, tokenizer=tokenizer)
-    found = write("The film", max_new_tokens=8, do_sample=False, max_length=None)[0]["generated_text"]
-    assert found == "The film" + policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0].text
+    found = write("The film", max_new_tokens=8, do_sample=False, max_length=None)[0][
+        "generated_text"
+    ]
+    assert (
+        found
+        == "The film"
+        + policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0].text
+    )
 
 
 def test_a_chat_tokenizer_keeps_its_template(chat_policy, tmp_path):

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.models.policy.layers import Network, _order, network_of, turn
-from tastemaker.models.policy.policy import Policy
+from tastemaker.fast import Network, network_of, turn
+from tastemaker.fast.gpt_layers import _order
+from tastemaker.gpt import Policy
 
 HEADS, WIDTH = 4, 32
 
@@ -49,7 +50,9 @@ def test_parts_are_a_view_of_what_was_projected(network: Network) -> None:
 
 
 @given(place=st.integers(0, 400), apart=st.integers(0, 100))
-def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(network: Network, place: int, apart: int) -> None:
+def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(
+    network: Network, place: int, apart: int
+) -> None:
     """q turned by i times k turned by j is a function of i − j (Su et al. 2021, equation 11); and values stay."""
     parts = drawn(3, 2, HEADS, WIDTH // HEADS).double()
     seen = []

@@ -13,10 +13,15 @@ from transformers import BertConfig, BertForSequenceClassification, GPT2Config, 
 
 import tastemaker as tm
 from tastemaker.errors import ModelError
-from tastemaker.models.policy.gpt import END, make_tokenizer
-from tastemaker.models.policy.opening import is_causal, most_tokens, open_causal
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.fast import most_tokens
+from tastemaker.gpt import (
+    END,
+    Policy,
+    Sampling,
+    is_causal,
+    make_tokenizer,
+    open_causal,
+)
 
 TEXTS = ["The film is warm and clever."] * 20
 
@@ -37,7 +42,9 @@ def refused(folder: Path | str) -> str:
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    assert "there is no such folder. Give a folder that `pretrain --out` wrote" in refused(tmp_path / "nothing")
+    assert "there is no such folder. Give a folder that `pretrain --out` wrote" in refused(
+        tmp_path / "nothing"
+    )
 
 
 def test_a_hub_name_that_cannot_be_reached():
@@ -51,25 +58,36 @@ def test_an_empty_folder(tmp_path):
 
 def test_a_classifier_cannot_write(tmp_path, policy):
     config = BertConfig(
-        vocab_size=300, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+        vocab_size=300,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
     )
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     policy.tokenizer.save_pretrained(tmp_path)
     found = refused(tmp_path)
-    assert "holds BertForSequenceClassification, which is no causal language model and cannot write." in found
+    assert (
+        "holds BertForSequenceClassification, which is no causal language model and cannot write."
+        in found
+    )
     assert not is_causal(tmp_path)
 
 
 def test_a_reward_model_of_a_decoder_cannot_write(saved):
     """Its architecture's family writes, but its head scores."""
     config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps(config | {"architectures": ["GPT2ForSequenceClassification"]}))
+    (saved / "config.json").write_text(
+        json.dumps(config | {"architectures": ["GPT2ForSequenceClassification"]})
+    )
     assert "holds GPT2ForSequenceClassification" in refused(saved)
     assert not is_causal(saved)
 
 
 def test_a_reward_model_of_ours_cannot_write(tmp_path):
-    judgements = [tm.Label(f"{'warm' if n % 2 else 'dull'} film number {n}", bool(n % 2)) for n in range(60)]
+    judgements = [
+        tm.Label(f"{'warm' if n % 2 else 'dull'} film number {n}", bool(n % 2)) for n in range(60)
+    ]
     tm.fit(judgements, backbone="linear", out=tmp_path / "taste")
     assert str(tmp_path / "taste") in refused(tmp_path / "taste")
     assert not is_causal(tmp_path / "taste")
@@ -119,7 +137,9 @@ def endless(tmp_path) -> Callable[[int], Path]:
         GPT2LMHeadModel(config).save_pretrained(tmp_path)
         tokenizer.save_pretrained(tmp_path)
         # the end token of ours under a name that means nothing
-        (tmp_path / "tokenizer.json").write_text(re.sub(r"<\|end\|>", "<|other|>", json.dumps(backend)))
+        (tmp_path / "tokenizer.json").write_text(
+            re.sub(r"<\|end\|>", "<|other|>", json.dumps(backend))
+        )
         path = tmp_path / "tokenizer_config.json"
         path.write_text(re.sub(r"<\|end\|>", "<|other|>", path.read_text()))
         return tmp_path

@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from tastemaker.data.judgements import Message
+from tastemaker.data import Message
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.models.policy.policy import Policy, as_prompts, shown_so_far
-from tastemaker.models.policy.sampling import Sampling
-from tastemaker.models.policy.value import FILE, ValueHead
-from tastemaker.models.policy.writing import Row
+from tastemaker.gpt import FILE, Policy, Row, Sampling, ValueHead, as_prompts, shown_so_far
 
 PROMPTS = ["The film", "", "这部电影很好看，", "warm"]
 ANSWERS = [" is warm", "The end", "很精彩。", ""]
 KNOWN = {  # what the model card tells of the training
     "corpus": {"train": {"documents": 5}, "held_out": {"tokens": 7}},
     **{"tokens": 9, "steps": 3, "measured_tokens": 7},
-    **{"perplexity": 2.5, "byte_perplexity": 1.5, "ngram_perplexity": 3.0, "ngram_byte_perplexity": 1.75},
+    **{
+        "perplexity": 2.5,
+        "byte_perplexity": 1.5,
+        "ngram_perplexity": 3.0,
+        "ngram_byte_perplexity": 1.75,
+    },
 }
 
 
@@ -40,11 +42,17 @@ def test_a_uniform_gpt_finds_every_token_as_likely(uniform):
 def test_log_probs_are_a_softmax_of_each_places_logits(policy, temperature):
     found = policy.log_probs(PROMPTS, ANSWERS, temperature=temperature)
     prompts = policy.reader.prompts(PROMPTS)
-    for prompt, answer, values in zip(prompts, policy.reader.completions(ANSWERS, ended=True), found, strict=True):
+    for prompt, answer, values in zip(
+        prompts, policy.reader.completions(ANSWERS, ended=True), found, strict=True
+    ):
         with torch.inference_mode():
-            logits = policy.module(torch.tensor([[*prompt, *answer]])).logits[0].double() / temperature
+            logits = (
+                policy.module(torch.tensor([[*prompt, *answer]])).logits[0].double() / temperature
+            )
         every = torch.log_softmax(logits, -1)
-        expected = [float(every[len(prompt) - 1 + place, token]) for place, token in enumerate(answer)]
+        expected = [
+            float(every[len(prompt) - 1 + place, token]) for place, token in enumerate(answer)
+        ]
         assert values.tolist() == pytest.approx(expected, abs=1e-4)
 
 
@@ -90,7 +98,9 @@ def test_padding_brings_no_advice_of_transformers(letters, monkeypatch, caplog):
 def test_what_log_probs_refuse_is_one_line(policy):
     with pytest.raises(UsageError, match=r"^2 prompts and 1 completions: give one for each\.$"):
         policy.log_probs(["a", "b"], ["c"])
-    with pytest.raises(UsageError, match=r"^text 2 is 34 tokens long with its prompt, and this policy reads 32\.$"):
+    with pytest.raises(
+        UsageError, match=r"^text 2 is 34 tokens long with its prompt, and this policy reads 32\.$"
+    ):
         policy.log_probs(["a", "a" * 16], ["b", "b" * 16])  # 1 + 16 + 16 + 1
     assert len(policy.log_probs(["a" * 15], ["b" * 15])[0]) == 16  # 32 fit
     with pytest.raises(UsageError, match="temperature 0"):
@@ -166,7 +176,9 @@ def test_a_critic_is_saved_beside_the_network_and_loaded(fresh, tmp_path):
 def test_a_critic_of_another_width_is_refused(fresh, tmp_path):
     fresh.save(tmp_path / "gpt")
     ValueHead(16).save(tmp_path / "gpt")
-    with pytest.raises(ModelError, match=r"a value head for width 16, and this network is 32 wide\.$"):
+    with pytest.raises(
+        ModelError, match=r"a value head for width 16, and this network is 32 wide\.$"
+    ):
         Policy.load(tmp_path / "gpt")
 
 
@@ -208,7 +220,9 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
     ours, theirs = addresses(fresh.module), addresses(reference.module)
     changed = {name for name in ours if ours[name] != theirs[name]}
     assert changed == {name for name in ours if name.startswith("gpt_neox.layers.1.")}
-    assert all(torch.equal(tensor, before[name]) for name, tensor in reference.module.state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in reference.module.state_dict().items()
+    )
     inner = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight"
     assert not torch.equal(fresh.module.state_dict()[inner], before[inner])
     for found, old in zip(reference.log_probs(PROMPTS, ANSWERS), expected, strict=True):

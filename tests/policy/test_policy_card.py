@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cards import HOSTILE, front_matter, html_of, rows_of
 
-from tastemaker.models.policy.card import policy_card
+from tastemaker.gpt import policy_card
 
 SIDE = {"documents": 12, "pieces": 13, "tokens": 1400, "bytes": 5000}
 FIGURES = {

@@ -9,9 +9,8 @@ from architectures import V, gpt2, llama, neox
 from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.models.policy import forward as passes
-from tastemaker.models.policy.forward import Texts, forward, nats, padding
-from tastemaker.models.policy.layers import network_of
+from tastemaker.fast import Texts, forward, nats, network_of, padding
+from tastemaker.fast import gpt_forward as passes
 
 LENGTHS = (5, 1, 24, 17, 5, 9, 2)
 
@@ -49,8 +48,12 @@ def drawn(lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> list[list[int]]:
 
 def alone(module: Any, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Logits and last hidden states of transformers' own pass of each text alone, end to end."""
-    outs = [module(torch.tensor([ids]), use_cache=False, output_hidden_states=True) for ids in sequences]
-    return torch.cat([out.logits[0] for out in outs]), torch.cat([out.hidden_states[-1][0] for out in outs])
+    outs = [
+        module(torch.tensor([ids]), use_cache=False, output_hidden_states=True) for ids in sequences
+    ]
+    return torch.cat([out.logits[0] for out in outs]), torch.cat(
+        [out.hidden_states[-1][0] for out in outs]
+    )
 
 
 def gradients(module: Any, value: Tensor) -> dict[str, Tensor]:
@@ -110,25 +113,37 @@ def test_order_and_company_change_nothing(module: Any) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_nats_are_the_cross_entropy_of_the_logits(module: Any, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nats_are_the_cross_entropy_of_the_logits(
+    module: Any, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passes, "_HEAD_ROWS", rows)
     texts = Texts.of(drawn(), "cpu")
     places = torch.tensor([0, 3, 6, 20, 21, 40, 61])
     targets = torch.tensor([5, 5, 9, 39, 3, 17, 8])
-    expected = functional.cross_entropy(forward(module, texts, places).logits, targets, reduction="sum")
+    expected = functional.cross_entropy(
+        forward(module, texts, places).logits, targets, reduction="sum"
+    )
     found = nats(module, texts, places, targets)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     assert_same(gradients(module, found * 0.25), gradients(module, expected * 0.25))
     with torch.no_grad():
-        torch.testing.assert_close(nats(module, texts, places, targets), expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            nats(module, texts, places, targets), expected, rtol=1e-12, atol=0
+        )
 
 
 def test_the_first_layers_alone_are_the_network_without_the_others(module: Any) -> None:
     if network_of(module) is None:
         pytest.skip("this architecture runs its own pass, whole")
-    texts, places, targets = Texts.of(drawn(), "cpu"), torch.tensor([0, 6, 40]), torch.tensor([5, 9, 17])
+    texts, places, targets = (
+        Texts.of(drawn(), "cpu"),
+        torch.tensor([0, 6, 40]),
+        torch.tensor([5, 9, 17]),
+    )
     whole = nats(module, texts, places, targets)
-    torch.testing.assert_close(nats(module, texts, places, targets, layers=2), whole, rtol=0, atol=0)
+    torch.testing.assert_close(
+        nats(module, texts, places, targets, layers=2), whole, rtol=0, atol=0
+    )
     first = nats(module, texts, places, targets, layers=1)
     assert first != whole
     body = module.transformer.h if hasattr(module, "transformer") else module.gpt_neox.layers
@@ -160,12 +175,16 @@ def test_autocast_computes_in_bfloat16_and_sums_in_float32(family: str, stirred:
     assert float(cost.detach()) == pytest.approx(float(whole.detach()), rel=0.02)
     slopes = gradients(module, cost)
     for name, expected in gradients(module, whole).items():
-        assert functional.cosine_similarity(slopes[name].ravel(), expected.ravel(), dim=0) > 0.98, name
+        assert functional.cosine_similarity(slopes[name].ravel(), expected.ravel(), dim=0) > 0.98, (
+            name
+        )
 
 
 def test_our_own_pass_is_for_what_it_knows_whole() -> None:
     assert [name for name, make in MAKERS.items() if network_of(make()) is not None] == list(PLAIN)
-    assert network_of(gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True)) is None
+    assert (
+        network_of(gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True)) is None
+    )
     assert network_of(neox(hidden_act="relu")) is None
     slower = neox()
     slower.gpt_neox.rotary_emb.rope_type = "linear"
@@ -178,7 +197,9 @@ def test_attention_alone_is_padded_where_that_is_cheaper_than_a_group() -> None:
     together, apart = Texts.of(drawn((100, 60)), "cpu"), Texts.of(drawn((50, 100)), "cpu")
     assert padding(module, together) == pytest.approx(1 - 160 / 200)
     assert padding(module, apart) == 0
-    assert padding(MAKERS["llama"](), apart) == pytest.approx(1 - 150 / 200), "a pass is worth more than 1,024 tokens"
+    assert padding(MAKERS["llama"](), apart) == pytest.approx(1 - 150 / 200), (
+        "a pass is worth more than 1,024 tokens"
+    )
 
 
 def test_texts_know_where_they_begin_and_where_each_token_stands() -> None:

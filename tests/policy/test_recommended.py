@@ -10,8 +10,7 @@ import pytest
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from tastemaker.errors import ModelError
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling, recommended
+from tastemaker.gpt import Policy, Sampling, recommended
 
 PLAIN = Sampling()
 
@@ -19,13 +18,24 @@ PLAIN = Sampling()
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "repetition_penalty": 1.05}, None),
+        (
+            {
+                "do_sample": True,
+                "temperature": 0.7,
+                "top_k": 20,
+                "top_p": 0.8,
+                "repetition_penalty": 1.05,
+            },
+            None,
+        ),
         ({"do_sample": True}, PLAIN),
         ({"do_sample": False}, PLAIN),
         ({}, PLAIN),
     ],
 )
-def test_a_model_is_drawn_from_as_its_makers_say(said: dict[str, Any], expected: Sampling | None) -> None:
+def test_a_model_is_drawn_from_as_its_makers_say(
+    said: dict[str, Any], expected: Sampling | None
+) -> None:
     whole = Sampling(temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.05)
     assert recommended(GenerationConfig(**said)) == (expected or whole)
 
@@ -40,11 +50,15 @@ def test_a_model_that_does_not_draw_recommends_nothing() -> None:
 def test_a_recommendation_that_cannot_be_is_named_with_its_file() -> None:
     config = GenerationConfig(do_sample=True)
     config.min_p = 3.0
-    with pytest.raises(ModelError, match=r"^generation_config.json: min_p 3: .* Mend it, or remove it"):
+    with pytest.raises(
+        ModelError, match=r"^generation_config.json: min_p 3: .* Mend it, or remove it"
+    ):
         recommended(config)
 
 
-def test_a_gpt_made_here_recommends_to_leave_out_what_is_hardly_possible(fresh: Policy, tmp_path: Path) -> None:
+def test_a_gpt_made_here_recommends_to_leave_out_what_is_hardly_possible(
+    fresh: Policy, tmp_path: Path
+) -> None:
     fresh.save(tmp_path)
     assert json.loads((tmp_path / "generation_config.json").read_text())["min_p"] == 0.03
     assert AutoModelForCausalLM.from_pretrained(tmp_path).generation_config.do_sample

@@ -19,7 +19,7 @@ from transformers.generation.logits_process import (
 )
 
 from tastemaker.errors import UsageError
-from tastemaker.models.policy.sampling import Sampling, choose, filtered, penalised, uniforms
+from tastemaker.gpt import Sampling, choose, filtered, penalised, uniforms
 
 LARGEST = 1 - 2**-53  # the largest uniform number there is
 HALF_QUARTER = torch.tensor([[0.125, 0.5, 0.125, 0.25]]).log()
@@ -30,7 +30,11 @@ ALIKE = st.lists(st.integers(-3, 3), min_size=1, max_size=50)
 def transformers_keep(logits: Tensor, seen: Sequence[int], sampling: Sampling) -> Tensor:
     """The probabilities that are left by transformers' processors, in their order."""
     ids = torch.tensor([list(seen)], dtype=torch.long)
-    scores = RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)(ids, logits) if seen else logits
+    scores = (
+        RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)(ids, logits)
+        if seen
+        else logits
+    )
     scores = TemperatureLogitsWarper(sampling.temperature)(ids, scores)
     if sampling.top_k:
         scores = TopKLogitsWarper(sampling.top_k)(ids, scores)
@@ -50,7 +54,9 @@ def we_keep(logits: Tensor, seen: Sequence[int], sampling: Sampling) -> Tensor:
 
 def is_on_a_border(logits: Tensor, sampling: Sampling) -> bool:
     """Whether rounding alone decides which side of top_p or min_p a token is on."""
-    likely = torch.softmax(logits.double()[0] / sampling.temperature, -1).sort(descending=True).values
+    likely = (
+        torch.softmax(logits.double()[0] / sampling.temperature, -1).sort(descending=True).values
+    )
     likely = likely[: sampling.top_k or None]
     likely = likely / likely.sum()
     near_p = ((likely.cumsum(0) - sampling.top_p).abs() < 1e-5).any() and sampling.top_p < 1
@@ -67,7 +73,9 @@ def is_on_a_border(logits: Tensor, sampling: Sampling) -> bool:
     st.sampled_from([0.5, 1.0, 1.3, 2.0]),
 )
 @example([8.0, 0.0, 4.0, -3.0], [], 1.0, 0, 1.0, 0.1, 1.0)  # min_p alone has a way of its own
-def test_filters_leave_what_those_of_transformers_leave(values, ids, temperature, top_k, top_p, min_p, penalty):
+def test_filters_leave_what_those_of_transformers_leave(
+    values, ids, temperature, top_k, top_p, min_p, penalty
+):
     logits = torch.tensor([values]) / 8
     seen = [i % len(values) for i in ids]
     sampling = Sampling(temperature, top_k, top_p, min_p, penalty)
@@ -82,7 +90,9 @@ def test_filters_leave_what_those_of_transformers_leave(values, ids, temperature
 
 
 @given(ALIKE, st.floats(0.2, 3), st.floats(0.01, 1), st.floats(0, 1))
-def test_among_tokens_that_are_as_likely_shares_keep_as_many_as_transformers(values, temperature, top_p, min_p):
+def test_among_tokens_that_are_as_likely_shares_keep_as_many_as_transformers(
+    values, temperature, top_p, min_p
+):
     logits = torch.tensor([values]) / 2
     sampling = Sampling(temperature, top_p=top_p, min_p=min_p)
     assume(not is_on_a_border(logits, sampling))
@@ -111,11 +121,16 @@ def test_top_k_keeps_k_also_where_tokens_are_as_likely(values, top_k):
         (Sampling(top_p=0.7), [0, 2 / 3, 0, 1 / 3]),  # 0.5 is too little, 0.5 + 0.25 is enough
         (Sampling(min_p=0.5), [0, 2 / 3, 0, 1 / 3]),  # at least 0.5 · 0.5
         (Sampling(min_p=0.2), [1 / 8, 1 / 2, 1 / 8, 1 / 4]),
-        (Sampling(top_k=2, top_p=0.6), [0, 1, 0, 0]),  # of the two that are left the likelier holds 2/3
+        (
+            Sampling(top_k=2, top_p=0.6),
+            [0, 1, 0, 0],
+        ),  # of the two that are left the likelier holds 2/3
     ],
 )
 def test_filters_by_hand(sampling, left):
-    assert torch.allclose(we_keep(HALF_QUARTER, (), sampling), torch.tensor([left], dtype=torch.float32), atol=1e-6)
+    assert torch.allclose(
+        we_keep(HALF_QUARTER, (), sampling), torch.tensor([left], dtype=torch.float32), atol=1e-6
+    )
 
 
 def test_a_penalty_divides_what_is_positive_and_multiplies_what_is_negative():
@@ -142,7 +157,12 @@ def test_log_probs_are_those_at_the_temperature_filters_and_penalty_left_out():
     assert log_prob.item() == pytest.approx(math.log(16 / 22), abs=1e-6)
 
 
-@given(UNLIKE, st.sampled_from([0.0, 2**-53, 0.5, LARGEST]), st.integers(1, 5), st.sampled_from([0.3, 1.0]))
+@given(
+    UNLIKE,
+    st.sampled_from([0.0, 2**-53, 0.5, LARGEST]),
+    st.integers(1, 5),
+    st.sampled_from([0.3, 1.0]),
+)
 def test_what_a_filter_leaves_out_is_never_chosen(values, number, top_k, temperature):
     logits = torch.tensor([values]) / 2
     sampling = Sampling(temperature, top_k=top_k)
@@ -159,7 +179,9 @@ def test_a_token_without_probability_is_never_chosen(number, likely):
     assert (int(token), float(log_prob)) == (likely, 0.0)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.7), Sampling(top_p=0.8), Sampling(top_k=3)])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(), Sampling(temperature=0.7), Sampling(top_p=0.8), Sampling(top_k=3)]
+)
 def test_tokens_come_as_often_as_they_are_likely(sampling):
     logits = torch.tensor([[0.3, -1.0, 1.2, 0.0, -0.4]])
     numbers = uniforms(5, [(0, sample) for sample in range(20_000)], 1)[:, 0]
@@ -182,7 +204,9 @@ def test_uniform_numbers_depend_on_seed_prompt_and_sample_alone():
 
 
 def test_uniform_numbers_are_uniform_within_rows_and_between_them():
-    numbers = uniforms(0, [(prompt, sample) for prompt in range(50) for sample in range(20)], 20).numpy()
+    numbers = uniforms(
+        0, [(prompt, sample) for prompt in range(50) for sample in range(20)], 20
+    ).numpy()
     assert numbers.min() >= 0
     assert numbers.max() < 1
     for some in (numbers.ravel(), numbers[:, 0]):

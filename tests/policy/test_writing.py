@@ -10,10 +10,7 @@ from scipy.stats import chisquare
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from tastemaker.errors import UsageError
-from tastemaker.models.policy.policy import Completion, Policy
-from tastemaker.models.policy.reading import Reader
-from tastemaker.models.policy.sampling import Sampling, uniforms
-from tastemaker.models.policy.writing import before_stop
+from tastemaker.gpt import Completion, Policy, Reader, Sampling, before_stop, uniforms
 
 PROMPTS = ["The film", "", "这部电影很好看，", "warm and clever, and the end"]
 SHORT = Sampling(max_tokens=6)
@@ -24,12 +21,16 @@ def exact(policy: Policy, temperature: float) -> dict[tuple[int, ...], float]:
     end = policy.reader.end
     found = {}
     with torch.inference_mode():
-        one = torch.softmax(policy.module(torch.tensor([[end]])).logits[0, -1].double() / temperature, -1)
+        one = torch.softmax(
+            policy.module(torch.tensor([[end]])).logits[0, -1].double() / temperature, -1
+        )
         for first in range(5):
             if first == end:
                 found[(end,)] = float(one[end])
                 continue
-            two = torch.softmax(policy.module(torch.tensor([[end, first]])).logits[0, -1].double() / temperature, -1)
+            two = torch.softmax(
+                policy.module(torch.tensor([[end, first]])).logits[0, -1].double() / temperature, -1
+            )
             found |= {(first, second): float(one[first] * two[second]) for second in range(5)}
     return found
 
@@ -52,13 +53,17 @@ def test_whole_texts_come_as_often_as_they_are_likely(letters, temperature):
 def test_a_uniform_gpt_writes_the_token_where_its_number_falls(uniform):
     size = len(uniform.tokenizer)
     numbers = uniforms(4, [(0, 0), (0, 1), (1, 0), (1, 1)], 5).numpy()
-    for row, c in enumerate(uniform.complete(["a", "the"], samples=2, seed=4, sampling=Sampling(max_tokens=5))):
+    for row, c in enumerate(
+        uniform.complete(["a", "the"], samples=2, seed=4, sampling=Sampling(max_tokens=5))
+    ):
         expected = np.floor(numbers[row] * size).astype(int).tolist()
         assert list(c.ids) == expected[: len(c.ids)]
         assert len(c.ids) == 5 or c.ids[-1] == uniform.reader.end
 
 
-@pytest.mark.parametrize("sampling", [SHORT, Sampling(0.6, top_k=20, top_p=0.9, repetition_penalty=1.2, max_tokens=6)])
+@pytest.mark.parametrize(
+    "sampling", [SHORT, Sampling(0.6, top_k=20, top_p=0.9, repetition_penalty=1.2, max_tokens=6)]
+)
 def test_log_probs_are_those_that_a_full_pass_gives(policy, sampling):
     written = policy.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
     again = policy.log_probs([c.prompt for c in written], written, temperature=sampling.temperature)
@@ -80,7 +85,9 @@ def test_values_are_what_the_critic_expects_of_a_full_pass(family, policy, token
     module = policy.module if family == "ours" else stirred(llama(vocab_size=len(tokenizer)))
     plain = Policy(module, tokenizer)
     critic = plain.with_value_head()
-    torch.nn.init.normal_(critic.value_head.linear.weight, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(
+        critic.value_head.linear.weight, generator=torch.Generator().manual_seed(0)
+    )
     sampling = Sampling(0.7, max_tokens=12, top_k=50, stop=("e",))
     whole = critic.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
     assert len({len(c.ids) for c in whole}) > 1, "rows that end early are moved out"
@@ -114,7 +121,9 @@ def test_more_samples_go_on_where_fewer_ended(policy):
     few = policy.complete(PROMPTS, samples=2, sampling=SHORT)
     many = policy.complete(PROMPTS, samples=5, sampling=SHORT)
     for number in range(len(PROMPTS)):
-        assert [c.ids for c in few[2 * number : 2 * number + 2]] == [c.ids for c in many[5 * number : 5 * number + 2]]
+        assert [c.ids for c in few[2 * number : 2 * number + 2]] == [
+            c.ids for c in many[5 * number : 5 * number + 2]
+        ]
 
 
 def test_more_tokens_go_on_where_fewer_ended(policy):
@@ -124,14 +133,22 @@ def test_more_tokens_go_on_where_fewer_ended(policy):
 
 
 def test_rows_that_are_done_leave_the_batch(letters, stirred):
-    config = LlamaConfig(vocab_size=5, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = LlamaConfig(
+        vocab_size=5,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
     config.bos_token_id = config.eos_token_id = 4
     module = stirred(LlamaForCausalLM(config))
     counts: list[int] = []
     hook = module.register_forward_pre_hook(
         lambda _module, _args, kwargs: counts.append(len(kwargs["input_ids"])), with_kwargs=True
     )
-    written = Policy(module, letters.tokenizer).complete("", samples=64, sampling=Sampling(max_tokens=30), seed=3)
+    written = Policy(module, letters.tokenizer).complete(
+        "", samples=64, sampling=Sampling(max_tokens=30), seed=3
+    )
     hook.remove()
     assert counts[0] == 1  # the prompt is read once for all of its samples
     for step, rows in enumerate(counts[1:], 1):
@@ -146,7 +163,9 @@ def reciting(tokenizer) -> Callable[[str], Policy]:
 
     def make(text: str) -> Policy:
         ids = Reader(tokenizer).completions([text], ended=True)[0]
-        config = GPT2Config(vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=1, n_head=1)
+        config = GPT2Config(
+            vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=1, n_head=1
+        )
         config.tie_word_embeddings = False
         module = GPT2LMHeadModel(config)
         with torch.no_grad():
@@ -187,14 +206,20 @@ def test_a_stop_text_ends_a_completion_and_is_no_part_of_it(reciting, text, stop
 def test_a_completion_ends_with_the_end_token_or_at_its_most_tokens(reciting):
     policy = reciting("The film is warm")
     ended = policy.complete("", sampling=Sampling(stop=("never",)))[0]
-    assert (ended.text, ended.ended, ended.ids[-1]) == ("The film is warm", "end", policy.reader.end)
+    assert (ended.text, ended.ended, ended.ids[-1]) == (
+        "The film is warm",
+        "end",
+        policy.reader.end,
+    )
     cut = policy.complete("", sampling=Sampling(max_tokens=2, stop=("never",)))[0]
     assert (cut.ended, cut.ids) == ("length", ended.ids[:2])
     last = policy.complete("", sampling=Sampling(max_tokens=len(ended.ids) - 1))[0]
     assert (last.text, last.ended) == ("The film is warm", "length")
 
 
-@pytest.mark.parametrize(("text", "left"), [("a. b! c", "a"), ("b! c. a", "b"), ("none", "none"), ("", "")])
+@pytest.mark.parametrize(
+    ("text", "left"), [("a. b! c", "a"), ("b! c. a", "b"), ("none", "none"), ("", "")]
+)
 def test_the_first_stop_text_counts(text, left):
     assert before_stop(text, (".", "!")) == left
 
@@ -215,7 +240,10 @@ def test_prompt_and_completion_are_never_longer_than_the_context(policy):
 
 
 def test_a_prompt_that_leaves_no_room_is_named_with_the_limit(policy):
-    with pytest.raises(UsageError, match=r"^prompt 2 is 32 tokens long, .* 32 together\. Shorten it to 31 or fewer\.$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^prompt 2 is 32 tokens long, .* 32 together\. Shorten it to 31 or fewer\.$",
+    ):
         policy.complete(["a", "a" * 31])
 
 
@@ -232,7 +260,11 @@ def test_no_prompts_are_no_completions(policy):
 def test_top_1_is_what_transformers_writes_without_drawing(policy, prompt):
     ids = torch.tensor(policy.reader.prompts([prompt]))
     theirs = policy.module.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False, pad_token_id=policy.reader.pad
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=8,
+        do_sample=False,
+        pad_token_id=policy.reader.pad,
     )
     for seed in (0, 1):
         ours = policy.complete(prompt, sampling=Sampling(top_k=1, max_tokens=8), seed=seed)[0]
@@ -247,13 +279,16 @@ def test_a_penalty_sees_the_prompt_and_what_was_written(uniform):
         policy.module.gpt_neox.final_layer_norm.bias.fill_(1)
         policy.module.lm_head.weight.fill_(1)  # every logit is 32, of a seen token 0.32
     prompt = "abcdef"
-    for written in policy.complete(prompt, samples=20, sampling=Sampling(repetition_penalty=100, max_tokens=24)):
+    for written in policy.complete(
+        prompt, samples=20, sampling=Sampling(repetition_penalty=100, max_tokens=24)
+    ):
         assert len(set(written.ids)) == len(written.ids)
         assert not set(written.ids) & set(policy.reader.prompts([prompt])[0])
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"), [({"samples": 0}, "0 samples"), ({"most_rows": 0}, "most_rows 0"), ({"seed": -1}, "seed -1")]
+    ("wrong", "words"),
+    [({"samples": 0}, "0 samples"), ({"most_rows": 0}, "most_rows 0"), ({"seed": -1}, "seed -1")],
 )
 def test_what_cannot_be_written_is_one_line(policy, wrong, words):
     with pytest.raises(UsageError, match=words):

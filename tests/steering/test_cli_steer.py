@@ -7,13 +7,37 @@ from typing import Any
 import pytest
 from nano import drawn, films, nano
 
-from tastemaker.data.judgements import Comparison, Label, Message
-from tastemaker.data.rows import to_row
-from tastemaker.evaluation.steered_run import read_run
+from tastemaker.data import Comparison, Label, Message, to_row
+from tastemaker.rl import read_run
 
-SHORT = ("--steps", 2, "--batch", 8, "--max-tokens", 6, "--detail", "measured=8", "--detail", "windows=2")
-KEYS = {"policy", "steps", "score_before", "score_after", "held_out_before", "held_out_after", "drift", "distinct"}
-KEYS |= {"held_out_preference_accuracy_before", "held_out_preference_accuracy_after", "stopped_because", "seconds"}
+SHORT = (
+    "--steps",
+    2,
+    "--batch",
+    8,
+    "--max-tokens",
+    6,
+    "--detail",
+    "measured=8",
+    "--detail",
+    "windows=2",
+)
+KEYS = {
+    "policy",
+    "steps",
+    "score_before",
+    "score_after",
+    "held_out_before",
+    "held_out_after",
+    "drift",
+    "distinct",
+}
+KEYS |= {
+    "held_out_preference_accuracy_before",
+    "held_out_preference_accuracy_after",
+    "stopped_because",
+    "seconds",
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = [Comparison(f" warm{k}", f" dull{k}", prompt=f"Film {k % 20}:") for k in range(40)]
     labels = [Label(text, k % 2 == 0) for k, text in enumerate(films(12))]
     for name, judgements in (("pairs", pairs), ("labels", labels)):
-        (found / f"{name}.jsonl").write_text("".join(json.dumps(to_row(j)) + "\n" for j in judgements))
+        (found / f"{name}.jsonl").write_text(
+            "".join(json.dumps(to_row(j)) + "\n" for j in judgements)
+        )
     return found
 
 
@@ -37,14 +63,25 @@ def fails(result: tuple[int, str, str], *words: str) -> None:
 
 
 def test_from_judgements(run: Any, folder: Path, tmp_path: Path) -> None:
-    command = ("steer", folder / "gpt", "--algorithm", "dpo", "--judgements", folder / "pairs.jsonl", *SHORT)
+    command = (
+        "steer",
+        folder / "gpt",
+        "--algorithm",
+        "dpo",
+        "--judgements",
+        folder / "pairs.jsonl",
+        *SHORT,
+    )
     code, out, err = run(*command, "--out", tmp_path / "a", "--json", "--quiet")
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert set(found) == KEYS
     assert found["score_before"] is found["score_after"] is found["held_out_after"] is None
     assert 0 <= found["held_out_preference_accuracy_after"] <= 1
-    assert json.loads(run(*command, "--out", tmp_path / "a", "--resume", "--json", "--quiet")[1]) == found
+    assert (
+        json.loads(run(*command, "--out", tmp_path / "a", "--resume", "--json", "--quiet")[1])
+        == found
+    )
     code, out, err = run(*command, "--out", tmp_path / "b", "--reward", "length")
     assert code == 0
     assert "pairs of 36 judgements to learn from, 4 pairs of 4 judgements to measure" in err
@@ -52,11 +89,23 @@ def test_from_judgements(run: Any, folder: Path, tmp_path: Path) -> None:
     assert f"tastemaker write {tmp_path / 'b'}" in out
 
 
-def test_prompts_of_judgements_are_answered_where_they_are_a_chat(run: Any, folder: Path, tmp_path: Path) -> None:
-    command = ("steer", folder / "gpt", "--algorithm", "dpo", "--judgements", folder / "pairs.jsonl", *SHORT)
+def test_prompts_of_judgements_are_answered_where_they_are_a_chat(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    command = (
+        "steer",
+        folder / "gpt",
+        "--algorithm",
+        "dpo",
+        "--judgements",
+        folder / "pairs.jsonl",
+        *SHORT,
+    )
     for name, more in (("plain", ()), ("chat", ("--chat",))):
         assert run(*command, "--out", tmp_path / name, "--quiet", *more)[0] == 0
-    plain, chat = (json.loads((tmp_path / name / "steering.json").read_text()) for name in ("plain", "chat"))
+    plain, chat = (
+        json.loads((tmp_path / name / "steering.json").read_text()) for name in ("plain", "chat")
+    )
     assert plain["samples"][0]["prompt"].startswith("Film ")
     assert chat["samples"][0]["prompt"].startswith("user: Film ")
     assert plain["settings"]["judgements"] != chat["settings"]["judgements"]
@@ -65,9 +114,20 @@ def test_prompts_of_judgements_are_answered_where_they_are_a_chat(run: Any, fold
     assert "messages" not in plain["samples"][0]
 
 
-def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(run: Any, folder: Path, tmp_path: Path) -> None:
+def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "asked.txt").write_text("Film one?\nFilm two?\n", encoding="utf-8")
-    command = ("steer", folder / "gpt", "--reward", "length", "--prompts", tmp_path / "asked.txt", "--chat", *SHORT)
+    command = (
+        "steer",
+        folder / "gpt",
+        "--reward",
+        "length",
+        "--prompts",
+        tmp_path / "asked.txt",
+        "--chat",
+        *SHORT,
+    )
     assert run(*command, "--out", tmp_path / "run", "--quiet")[0] == 0
     asked = set(read_run(tmp_path / "run").prompts)
     assert asked
@@ -82,8 +142,17 @@ def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
     assert found["score_before"] > 0
     assert found["held_out_preference_accuracy_before"] is None
     settings = json.loads((tmp_path / "a" / "steering.json").read_text())["settings"]
-    assert settings["drift"] == {"weight": 0.2, "where": "reward", "estimator": "k1", "target": None, "horizon": 1e4}
-    assert settings["steering"] | {"steps": 2, "batch": 8, "measured": 8, "windows": 2} == settings["steering"]
+    assert settings["drift"] == {
+        "weight": 0.2,
+        "where": "reward",
+        "estimator": "k1",
+        "target": None,
+        "horizon": 1e4,
+    }
+    assert (
+        settings["steering"] | {"steps": 2, "batch": 8, "measured": 8, "windows": 2}
+        == settings["steering"]
+    )
     code, out, _ = run(*command, "--drift-in", "loss", "--out", tmp_path / "b", "--quiet")
     assert code == 0
     settings = json.loads((tmp_path / "b" / "steering.json").read_text())["settings"]
@@ -95,7 +164,11 @@ def test_what_cannot_be_is_one_line(run: Any, folder: Path, tmp_path: Path) -> N
     out = ("--out", tmp_path / "new", "--quiet", *SHORT)
     fails(run("steer", gpt, *out), "nothing to learn from: give a reward, or judgements")
     dpo = ("steer", gpt, "--algorithm", "dpo", *out)
-    fails(run(*dpo, "--judgements", labels), "labels.jsonl: 12 labels, and nothing that compares", "tastemaker fit")
+    fails(
+        run(*dpo, "--judgements", labels),
+        "labels.jsonl: 12 labels, and nothing that compares",
+        "tastemaker fit",
+    )
     fails(run(*dpo, "--judgements", pairs, "--judgements", labels), "labels.jsonl: 12 labels")
     fails(run(*dpo, "--judgements", folder / "nowhere.jsonl"), "nowhere.jsonl: no such file")
     fails(run(*dpo, "--judgements", pairs, "--drift", 0.1), "drift is not paid: leave them out")
@@ -104,7 +177,13 @@ def test_what_cannot_be_is_one_line(run: Any, folder: Path, tmp_path: Path) -> N
     fails(run(*length, "--skip-bad"), "--format and --skip-bad are about --judgements")
     fails(run(*length, "--chat"), "--chat is about --prompts or --judgements")
     fails(run(*length, "--opening", "1,2"), "--opening is about --prompts")
-    fails(run(*length, "--detail", "clip=wide"), "steering: clip 'wide': must be a number, such as 1.0.")
-    fails(run(*length, "--detail", "depth=3"), "steering has no setting 'depth': choose among steps, batch")
+    fails(
+        run(*length, "--detail", "clip=wide"),
+        "steering: clip 'wide': must be a number, such as 1.0.",
+    )
+    fails(
+        run(*length, "--detail", "depth=3"),
+        "steering has no setting 'depth': choose among steps, batch",
+    )
     fails(run(*length, "--detail", "decay"), "--detail decay: write NAME=VALUE")
     assert not (tmp_path / "new").exists()

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tastemaker.errors import UsageError
-from tastemaker.learning.algorithms.experience import Evaluation, Experience
-from tastemaker.learning.steering.drift import Drift
+from tastemaker.rl import Drift, Evaluation, Experience
 
 
 def test_what_a_token_costs() -> None:
@@ -24,7 +23,10 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     zeros = torch.zeros(1, 1)
     experience = Experience(None, zeros == 0, zeros, logs[1], zeros, zeros)
     now = Evaluation(logs[0], zeros, zeros)
-    found = [float(Drift(where=w, estimator="k3").penalty(0.6)(experience, now)) for w in ("loss", "reward")]  # type: ignore[arg-type]
+    found = [
+        float(Drift(where=w, estimator="k3").penalty(0.6)(experience, now))
+        for w in ("loss", "reward")
+    ]  # type: ignore[arg-type]
     assert found == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
 
 
@@ -33,7 +35,9 @@ def test_the_weight_adapts() -> None:
     drift = Drift(weight=0.2, target=6.0)
     found = [drift.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
     assert found == pytest.approx([0.2 * (1 + e * 0.0256) for e in (0.1, 0, -0.1, 0.2, -0.2)])
-    assert Drift(weight=0.2, target=6.0, horizon=100.0).adapted(0.2, 6.6, 10) == pytest.approx(0.2 * 1.01)
+    assert Drift(weight=0.2, target=6.0, horizon=100.0).adapted(0.2, 6.6, 10) == pytest.approx(
+        0.2 * 1.01
+    )
     assert Drift(weight=0.2).adapted(0.2, 60.0, 256) == 0.2
 
 

@@ -14,19 +14,29 @@ import pytest
 import torch
 from nano import drawn, nano
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Message, Ranking, Rating
+from tastemaker.data import Comparison, Grade, Judgement, Label, Message, Ranking, Rating
 from tastemaker.errors import DataError, RewardError, UsageError
-from tastemaker.learning.algorithms import DPO, PPO
-from tastemaker.learning.steering import loop
-from tastemaker.learning.steering.drift import Drift
-from tastemaker.learning.steering.judged import Judged, JudgedTexts, check_compares, read_judged, tiers_of
-from tastemaker.learning.steering.scale import Scale, Scaling
-from tastemaker.learning.steering.settings import Steering
-from tastemaker.learning.steering.steer import Steered, steer
-from tastemaker.learning.steering.watch import AGREE, Limits, Watch
-from tastemaker.learning.steering.world import TextWorld
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import Policy, Sampling
+from tastemaker.rl import (
+    AGREE,
+    DPO,
+    PPO,
+    Drift,
+    Judged,
+    JudgedTexts,
+    Limits,
+    Scale,
+    Scaling,
+    Steered,
+    Steering,
+    TextWorld,
+    Watch,
+    check_compares,
+    read_judged,
+    steer,
+    tiers_of,
+)
+from tastemaker.rl.text import loop
 
 SHORT = Sampling(max_tokens=5)
 NEVER = Limits(drift=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
@@ -44,18 +54,27 @@ def compared(count: int = 40) -> list[Judgement]:
     found: list[Judgement] = []
     for k in range(count):
         prompt, words = f"Film {k % 10}:", (f" warm{k} film", f" dull{k}", f" grey{k}, grey")
-        whole: Judgement = Ranking(words, prompt=prompt) if k % 4 == 0 else Comparison(*words[:2], prompt=prompt)
+        whole: Judgement = (
+            Ranking(words, prompt=prompt) if k % 4 == 0 else Comparison(*words[:2], prompt=prompt)
+        )
         found.append(whole)
     return found
 
 
 def world(policy: Policy | None = None, batch: int = 12) -> TextWorld:
     learner, reference = policy or drawn(nano(), 1), drawn(nano(), 2)
-    how: dict[str, Any] = {"prompts": ["A"], "sampling": SHORT, "drift": Drift(0.0), "scale": Scale(Scaling())}
+    how: dict[str, Any] = {
+        "prompts": ["A"],
+        "sampling": SHORT,
+        "drift": Drift(0.0),
+        "scale": Scale(Scaling()),
+    }
     return TextWorld(learner, reference, None, batch=batch, samples=1, seed=0, **how)
 
 
-def taught(judgements: list[Judgement], held_out: list[Judgement] | None = None, **how: Any) -> JudgedTexts:
+def taught(
+    judgements: list[Judgement], held_out: list[Judgement] | None = None, **how: Any
+) -> JudgedTexts:
     own = world(**how)
     sides = [read_judged(j, own.policy.reader, 32)[0] for j in (judgements, held_out or judgements)]
     return JudgedTexts.of(own, *sides, at_once=8192)
@@ -63,7 +82,10 @@ def taught(judgements: list[Judgement], held_out: list[Judgement] | None = None,
 
 def log_ratio(teacher: JudgedTexts, prompt: str, text: str) -> float:
     """log π − log ref of a text with its end token, by the policy's own words."""
-    found = [p.log_probs([prompt], [text])[0].sum() for p in (teacher.world.policy, teacher.world.reference)]
+    found = [
+        p.log_probs([prompt], [text])[0].sum()
+        for p in (teacher.world.policy, teacher.world.reference)
+    ]
     return float(found[0] - found[1])
 
 
@@ -74,14 +96,20 @@ def test_tiers() -> None:
     assert tiers_of(Comparison("a", "b")) == (0, 1)
     assert tiers_of(Comparison("a", "b", tie=True)) == (0, 0)
     assert tiers_of(Ranking((("a",), ("b", "c")), ("d",))) == (0, 1, 1, 2)
-    assert [tiers_of(j) for j in (Label("a", True), Grade("a", 3), Rating("a", 0.5))] == [(), (), ()]
+    assert [tiers_of(j) for j in (Label("a", True), Grade("a", 3), Rating("a", 0.5))] == [
+        (),
+        (),
+        (),
+    ]
 
 
 def test_what_a_judgement_is_as_tokens() -> None:
     """The prompt's tokens as steering writes behind it, the text's with its end; no prompt begins a text."""
     policy = nano()
     reader = policy.reader
-    (one, two), left = read_judged([Comparison(" b", " c", prompt="A"), Comparison("b", "c", weight=2.0)], reader, 32)
+    (one, two), left = read_judged(
+        [Comparison(" b", " c", prompt="A"), Comparison("b", "c", weight=2.0)], reader, 32
+    )
     assert one.prompt == reader.prompts(["A"])[0]
     assert two.prompt == reader.prompts([""])[0] == reader.start
     assert [list(t) for t in one.texts] == reader.completions([" b", " c"], ended=True)
@@ -89,7 +117,10 @@ def test_what_a_judgement_is_as_tokens() -> None:
     assert left == {}
     chats = nano(chats=True).reader
     turns = (Message("user", "A"),)
-    assert read_judged([Comparison("b", "c", prompt=turns)], chats, 64)[0][0].prompt == chats.prompts([turns])[0]
+    assert (
+        read_judged([Comparison("b", "c", prompt=turns)], chats, 64)[0][0].prompt
+        == chats.prompts([turns])[0]
+    )
 
 
 def test_what_is_left_out_is_counted() -> None:
@@ -130,7 +161,9 @@ def test_a_step_holds_judgements_with_all_their_texts() -> None:
     sizes = torch.bincount(told.groups).tolist()
     assert len(sizes) == 5
     assert set(sizes) == {2, 3}
-    assert [told.tiers[told.groups == g].tolist() for g in range(5)] == [list(range(n)) for n in sizes]
+    assert [told.tiers[told.groups == g].tolist() for g in range(5)] == [
+        list(range(n)) for n in sizes
+    ]
     assert told.is_action.sum(1).tolist() == [len(t) for t in told.did.tokens]
     torch.testing.assert_close(told.weights, told.is_action / 5)
     again = teacher.gather(0, 0.0)
@@ -171,7 +204,9 @@ def test_held_out_figures_by_hand() -> None:
     for batch in (2, 20):
         teacher = taught(compared(), list(said), batch=batch)
         ratios = [[log_ratio(teacher, j.prompt or "", t) for t in j.texts] for j in said]
-        margins = [[r[a] - r[b] for a in range(len(r)) for b in range(a + 1, len(r))] for r in ratios]
+        margins = [
+            [r[a] - r[b] for a in range(len(r)) for b in range(a + 1, len(r))] for r in ratios
+        ]
         weights = [j.weight for j in said]
 
         def mean(of: Any, margins: Any = margins, weights: Any = weights) -> float:
@@ -179,7 +214,9 @@ def test_held_out_figures_by_hand() -> None:
             return sum(w * x for w, x in zip(weights, each, strict=True)) / sum(weights)
 
         assert teacher.held_out(DPO(beta=0.5)) == {
-            "held_out_preference_loss": pytest.approx(mean(lambda m: math.log1p(math.exp(-0.5 * m))), rel=1e-3),
+            "held_out_preference_loss": pytest.approx(
+                mean(lambda m: math.log1p(math.exp(-0.5 * m))), rel=1e-3
+            ),
             "held_out_preference_accuracy": pytest.approx(mean(lambda m: m > 0)),
             "held_out_preference_margin": pytest.approx(mean(lambda m: 0.5 * m), abs=1e-3),
         }
@@ -208,7 +245,11 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
     def window(learned: float, held_out: float) -> dict[str, float]:
         return fine | {"preference_loss": learned, "held_out_preference_loss": held_out}
 
-    for last, is_stopped in ((window(0.3, 0.66), True), (window(0.3, 0.64), False), (window(0.6, 0.66), False)):
+    for last, is_stopped in (
+        (window(0.3, 0.66), True),
+        (window(0.3, 0.64), False),
+        (window(0.6, 0.66), False),
+    ):
         looks = Watch(Limits(patience=1), AGREE)
         looks.begin([], pairs=0.5)
         assert [looks.look(window(0.69, 0.69)), looks.look(window(0.5, 0.5))] == [None, None]
@@ -216,15 +257,24 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
         reason = looks.look(last)
         assert (reason is not None) == is_stopped
         if reason is not None:
-            assert reason.startswith("the held-out preference loss has risen from 0.500 to 0.660 while it fell")
+            assert reason.startswith(
+                "the held-out preference loss has risen from 0.500 to 0.660 while it fell"
+            )
 
 
 # --- a whole run ------------------------------------------------------------------------------------------------------
 
 
 def steered(judgements: Any = None, **how: Any) -> Steered:
-    settings: dict[str, Any] = {"algorithm": DPO(lr=1e-2), "sampling": SHORT, "steering": QUICK, "limits": NEVER}
-    return steer(nano(), judgements=compared() if judgements is None else judgements, **settings | how)
+    settings: dict[str, Any] = {
+        "algorithm": DPO(lr=1e-2),
+        "sampling": SHORT,
+        "steering": QUICK,
+        "limits": NEVER,
+    }
+    return steer(
+        nano(), judgements=compared() if judgements is None else judgements, **settings | how
+    )
 
 
 def weights(policy: Policy) -> bytes:
@@ -232,7 +282,9 @@ def weights(policy: Policy) -> bytes:
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
-    rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
 
 
@@ -245,8 +297,12 @@ def test_a_run_from_judgements_alone(tmp_path: Path) -> None:
     found = steered(out=tmp_path / "run", say=lines.append)
     assert [row["step"] for row in metrics(tmp_path / "run")] == [2, 4, 6], "a line a window"
     steered(out=tmp_path / "each", steering=replace(QUICK, windows=6))
-    told, each = ([row["pairs_told"] for row in metrics(tmp_path / name)] for name in ("run", "each"))
-    assert told == [(a + b) / 2 for a, b in zip(each[::2], each[1::2], strict=True)], "means over its steps alone"
+    told, each = (
+        [row["pairs_told"] for row in metrics(tmp_path / name)] for name in ("run", "each")
+    )
+    assert told == [(a + b) / 2 for a, b in zip(each[::2], each[1::2], strict=True)], (
+        "means over its steps alone"
+    )
     names = {
         "preference_loss",
         "preference_accuracy",
@@ -285,7 +341,11 @@ def test_a_reward_beside_judgements_only_watches(tmp_path: Path) -> None:
     assert row["score"] == row["length"]
     assert {"held_out", "held_out_preference_loss"} <= row.keys()
     assert found.figures["score_after"] == found.figures["length_after"]
-    assert {1 <= sample[f"score_{when}"] <= 5 for sample in found.samples for when in ("before", "after")} == {True}
+    assert {
+        1 <= sample[f"score_{when}"] <= 5
+        for sample in found.samples
+        for when in ("before", "after")
+    } == {True}
 
 
 @pytest.mark.parametrize("line", ["step    2", "step    4"])
@@ -305,7 +365,9 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     assert weights(found.policy) == weights(expected.policy)
     assert metrics(tmp_path / "torn") == metrics(tmp_path / "whole")
     assert figures(found) == figures(expected)
-    assert figures(steered(out=tmp_path / "torn", resume=True)) == figures(expected), "a finished run is read back"
+    assert figures(steered(out=tmp_path / "torn", resume=True)) == figures(expected), (
+        "a finished run is read back"
+    )
     with pytest.raises(UsageError, match=r"^--resume needs the same command: judgements was"):
         steered(compared(41), out=tmp_path / "torn", resume=True)
 
@@ -328,8 +390,13 @@ def test_a_reward_that_fails_keeps_the_finished_steps(tmp_path: Path) -> None:
 def test_the_best_window_is_by_what_was_held_out() -> None:
     """Coin flips about random strings can only be learned by heart: what is held out gets worse."""
     draw = random.Random(0)
-    coins: list[Judgement] = [Comparison(*("".join(draw.choices("abcdef", k=6)) for _ in "ab")) for _ in range(40)]
-    how = {"steering": Steering(steps=40, batch=72, measured=4, windows=20), "algorithm": DPO(lr=3e-2, beta=1.0)}
+    coins: list[Judgement] = [
+        Comparison(*("".join(draw.choices("abcdef", k=6)) for _ in "ab")) for _ in range(40)
+    ]
+    how = {
+        "steering": Steering(steps=40, batch=72, measured=4, windows=20),
+        "algorithm": DPO(lr=3e-2, beta=1.0),
+    }
     found = steered(coins, limits=Limits(drift=1e9, distinct=0.0, pairs=0.0), **how)
     assert found.stopped_because.startswith("the held-out preference loss has risen from ")
     assert found.figures["best_step"] < found.figures["steps"] < 40
@@ -349,7 +416,11 @@ def test_parts_that_contradict_are_refused() -> None:
     fails(UsageError, "none to scale", scaling=Scaling("none"))
     fails(UsageError, r"^held_out_share 1\.0: must be a share", steering={"held_out_share": 1.0})
     fails(DataError, r"^the judgements: no judgements, and nothing that compares", judgements=[])
-    fails(DataError, r"^the judgements: 3 labels, and nothing", judgements=[Label(f"film {k}", True) for k in range(3)])
+    fails(
+        DataError,
+        r"^the judgements: 3 labels, and nothing",
+        judgements=[Label(f"film {k}", True) for k in range(3)],
+    )
     fails(DataError, "one side would be empty", judgements=[Comparison("a", "b")])
     long = [Comparison(f"{k} " * 40, "b", prompt=str(k)) for k in range(20)]
     fails(DataError, r"no pair is left .* 20 texts longer than the 32 tokens", judgements=long)
@@ -365,9 +436,15 @@ def test_it_learns_to_write_the_letter_that_people_prefer(seed: int) -> None:
     """
     draw = random.Random(seed)
     strings = ["".join(draw.choices("abcd", k=6)) for _ in range(400)]
-    pairs = [sorted(pair, key=lambda s: -s.count("a")) for pair in zip(strings[::2], strings[1::2], strict=True)]
+    pairs = [
+        sorted(pair, key=lambda s: -s.count("a"))
+        for pair in zip(strings[::2], strings[1::2], strict=True)
+    ]
     said = [Comparison(a, b) for a, b in pairs if a.count("a") > b.count("a")]
-    how = {"steering": Steering(steps=8, batch=64, measured=64, windows=4), "sampling": Sampling(max_tokens=6)}
+    how = {
+        "steering": Steering(steps=8, batch=64, measured=64, windows=4),
+        "sampling": Sampling(max_tokens=6),
+    }
     found = steer(
         nano(seed=seed), lambda p, t: [x.count("a") / max(len(x), 1) for x in t], judgements=said, seed=seed,
         algorithm=DPO(lr=1e-2), limits=NEVER, **how,

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from tastemaker.data.judgements import Message
+from tastemaker.data import Message
 from tastemaker.errors import RewardError, UsageError
-from tastemaker.learning.steering.rewards import FunctionReward, HttpReward, SumReward, TextReward, checked, reward_of
-from tastemaker.models.policy.policy import Completion
-from tastemaker.models.scores import Scores
+from tastemaker.gpt import Completion
+from tastemaker.rl import FunctionReward, HttpReward, SumReward, TextReward, checked, reward_of
+from tastemaker.scores import Scores
 
 ASKED: list[dict[str, Any]] = []
 
@@ -53,7 +53,15 @@ def test_a_function_is_asked_with_prompts_and_texts() -> None:
 
 
 @pytest.mark.parametrize(
-    "scores", [[1, 2.0], (1, 2), np.array([1.0, 2.0]), np.float32([1, 2]), torch.tensor([1.0, 2.0]), iter([1, 2])]
+    "scores",
+    [
+        [1, 2.0],
+        (1, 2),
+        np.array([1.0, 2.0]),
+        np.float32([1, 2]),
+        torch.tensor([1.0, 2.0]),
+        iter([1, 2]),
+    ],
 )
 def test_any_numbers_will_do(scores: Any) -> None:
     found = checked(FunctionReward(lambda p, t: scores), TWO)
@@ -153,7 +161,9 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
     chat = wrote("b", (Message("user", "hi"),))
     ASKED.clear()
     assert checked(reward_of(f"{address}/rewards"), [wrote("aa"), chat]) == [4, 1]
-    assert ASKED == [{"query": ["p aa", "b"], "prompts": ["p ", [{"role": "user", "content": "hi"}]]}]
+    assert ASKED == [
+        {"query": ["p aa", "b"], "prompts": ["p ", [{"role": "user", "content": "hi"}]]}
+    ]
     assert checked(reward_of(f"{address}/scores"), TWO) == [1, 2]
     assert checked(reward_of(f"{address}/list"), TWO) == [3, 4.5]
     assert checked(reward_of(f"{address}/list=-2"), TWO) == [-6, -9]
@@ -182,14 +192,18 @@ def test_an_address_that_fails(address: str, path: str, words: str) -> None:
 def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
     """Each byte comes in time, the answer does not."""
     began = time.monotonic()
-    with pytest.raises(RewardError, match=rf"^{address}{path} did not answer with JSON: timed out$"):
+    with pytest.raises(
+        RewardError, match=rf"^{address}{path} did not answer with JSON: timed out$"
+    ):
         HttpReward(address + path, seconds=0.5).score(TWO)
     assert time.monotonic() - began < 2
     assert HttpReward(address + path, seconds=60).score(TWO) == [1, 2]
 
 
 def test_an_address_where_nobody_is() -> None:
-    with pytest.raises(RewardError, match=r"^http://127\.0\.0\.1:9/x did not answer with JSON: .*refused"):
+    with pytest.raises(
+        RewardError, match=r"^http://127\.0\.0\.1:9/x did not answer with JSON: .*refused"
+    ):
         HttpReward("http://127.0.0.1:9/x", seconds=5).score(TWO)
 
 
@@ -203,7 +217,9 @@ def test_what_can_be_counted() -> None:
 
 
 def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "rules.py").write_text("def short(prompts, texts):\n    return [-len(t) for t in texts]\n")
+    (tmp_path / "rules.py").write_text(
+        "def short(prompts, texts):\n    return [-len(t) for t in texts]\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert reward_of("length=-0.5").score(TWO) == [-1, -0.5]
     assert reward_of("length=1") == reward_of("length"), "a weight of 1 is none"
@@ -221,7 +237,10 @@ def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("nowhere/", r"^reward nowhere/: no such folder\. Give a reward model's folder, module:function,"),
+        (
+            "nowhere/",
+            r"^reward nowhere/: no such folder\. Give a reward model's folder, module:function,",
+        ),
         ("lengthy", "no such folder.*length, repetition, missing-end, gold"),
         ("length=much", r"^reward length=much: 'much' behind = must be a number, its weight\.$"),
         ("length=nan", "'nan' behind = must be a number"),
@@ -268,7 +287,9 @@ def test_an_address_keeps_its_query_and_a_weight_stands_behind_it() -> None:
     assert reward_of("http://host/score?key=abc=0.5").name == "0.5 × http://host/score?key=abc"
 
 
-def test_a_function_in_the_working_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_in_the_working_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "own_rules_here.py").write_text(
         "def short(prompts, completions):\n    return [-len(c) for c in completions]\n"
     )

@@ -10,15 +10,25 @@ import torch
 from nano import nano
 
 from tastemaker.errors import RewardError, UsageError
-from tastemaker.learning.algorithms import A2C, DPO, GRPO, PPO, RLOO, TRPO, Algorithm, Reinforce, Winners
-from tastemaker.learning.steering import loop
-from tastemaker.learning.steering.drift import Drift
-from tastemaker.learning.steering.scale import Scaling
-from tastemaker.learning.steering.settings import Steering
-from tastemaker.learning.steering.steer import Steered, steer
-from tastemaker.learning.steering.watch import Limits
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import Policy, Sampling
+from tastemaker.rl import (
+    A2C,
+    DPO,
+    GRPO,
+    PPO,
+    RLOO,
+    TRPO,
+    Algorithm,
+    Drift,
+    Limits,
+    Reinforce,
+    Scaling,
+    Steered,
+    Steering,
+    Winners,
+    steer,
+)
+from tastemaker.rl.text import loop
 
 QUICK = Steering(steps=6, batch=16, measured=8, windows=6)
 NEVER = Limits(drift=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
@@ -40,7 +50,11 @@ def whole(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
 
 
 def steered(algorithm: Any = None, reward: Any = share, **how: Any) -> Steered:
-    settings: dict[str, Any] = {"sampling": Sampling(max_tokens=5), "steering": QUICK, "limits": NEVER}
+    settings: dict[str, Any] = {
+        "sampling": Sampling(max_tokens=5),
+        "steering": QUICK,
+        "limits": NEVER,
+    }
     algorithm = algorithm or A2C(lr=1e-2)
     return steer(nano(), reward, ["A", "The"], algorithm=algorithm, **settings | how)
 
@@ -51,7 +65,9 @@ def weights(policy: Policy) -> bytes:
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
-    rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
 
 
@@ -77,7 +93,10 @@ def same(torn: Path, whole: Path, found: Steered, expected: Steered) -> None:
 @pytest.mark.parametrize(
     ("algorithm", "how"),
     [
-        (PPO(lr=1e-2), {"drift": Drift(0.1, target=1.0, horizon=50.0), "scaling": Scaling("running")}),
+        (
+            PPO(lr=1e-2),
+            {"drift": Drift(0.1, target=1.0, horizon=50.0), "scaling": Scaling("running")},
+        ),
         (DPO(lr=1e-2), {"held_out": "length"}),
         (TRPO(lr=1e-2), {}),
     ],
@@ -91,7 +110,10 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     monkeypatch.setattr(loop.SteeringRun.__init__, "__kwdefaults__", often)
     with pytest.raises(Killed):
         steered(algorithm, out=tmp_path / "torn", say=killing_at("step    4"), **how)
-    assert [f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))] == ["2", "3"]
+    assert [f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))] == [
+        "2",
+        "3",
+    ]
     found = steered(algorithm, out=tmp_path / "torn", resume=True, **how)
     same(tmp_path / "torn", tmp_path / "whole", found, expected)
     again = steered(algorithm, out=tmp_path / "torn", resume=True, **how)
@@ -117,7 +139,10 @@ class Failing:
 @pytest.mark.parametrize("at", [2, 5, 8])
 def test_a_reward_that_fails_keeps_the_finished_steps(where: str, at: int, tmp_path: Path) -> None:
     """Asked once before, once a step, once after: the 5th time is step 4, and three steps are finished."""
-    how: dict[str, Any] = {"scaling": Scaling("running"), "drift": Drift(0.1, target=1.0, horizon=50.0)}
+    how: dict[str, Any] = {
+        "scaling": Scaling("running"),
+        "drift": Drift(0.1, target=1.0, horizon=50.0),
+    }
     others = {"reward": Failing(99), "held_out": Failing(99)}
     expected = steered(out=tmp_path / "whole", **others | {where: Failing(99)}, **how)
     with pytest.raises(RewardError, match="no more answers"):
@@ -143,18 +168,39 @@ def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:
         steered(out=tmp_path / "run", resume=True, drift=Drift(0.5))
 
 
-@pytest.mark.parametrize("algorithm", [Reinforce(baseline="value", lr=1e-2), TRPO(lr=1e-2), GRPO(lr=1e-2, samples=4)])
-def test_the_start_is_not_changed_and_the_same_seed_is_the_same_run(algorithm: Algorithm[Any]) -> None:
+@pytest.mark.parametrize(
+    "algorithm", [Reinforce(baseline="value", lr=1e-2), TRPO(lr=1e-2), GRPO(lr=1e-2, samples=4)]
+)
+def test_the_start_is_not_changed_and_the_same_seed_is_the_same_run(
+    algorithm: Algorithm[Any],
+) -> None:
     start = nano()
     before = weights(start)
-    one = steer(start, share, algorithm=algorithm, steering=QUICK, sampling=Sampling(max_tokens=5), limits=NEVER)
-    two = steer(start, share, algorithm=algorithm, steering=QUICK, sampling=Sampling(max_tokens=5), limits=NEVER)
+    one = steer(
+        start,
+        share,
+        algorithm=algorithm,
+        steering=QUICK,
+        sampling=Sampling(max_tokens=5),
+        limits=NEVER,
+    )
+    two = steer(
+        start,
+        share,
+        algorithm=algorithm,
+        steering=QUICK,
+        sampling=Sampling(max_tokens=5),
+        limits=NEVER,
+    )
     assert weights(start) == before != weights(one.policy) == weights(two.policy)
     assert (one.policy.value_head is None) == (not algorithm.needs_critic)
 
 
 def test_computed_at_once_changes_nothing_but_rounding() -> None:
-    found = [steered(steering=Steering(steps=2, batch=16, measured=8, windows=1, at_once=n)) for n in (8192, 30)]
+    found = [
+        steered(steering=Steering(steps=2, batch=16, measured=8, windows=1, at_once=n))
+        for n in (8192, 30)
+    ]
     a, b = (torch.cat([p.flatten() for p in f.policy.module.parameters()]).detach() for f in found)
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
@@ -180,9 +226,13 @@ def test_a_critic_begins_at_zero_unless_told() -> None:
     """One step of rate 1e-12 moves nothing: a new head is all 0, or has standard deviation 1/√33 at a width of 32."""
     few = {"steps": 1, "batch": 8, "measured": 2, "windows": 1}
     for is_zero, deviation in ((True, 0.0), (False, 33**-0.5)):
-        head = steered(A2C(lr=1e-12), steering=Steering(**few, zero_critic=is_zero)).policy.value_head
+        head = steered(
+            A2C(lr=1e-12), steering=Steering(**few, zero_critic=is_zero)
+        ).policy.value_head
         assert head is not None
-        assert float(head.linear.weight.detach().std()) == pytest.approx(deviation, rel=0.3, abs=1e-9)
+        assert float(head.linear.weight.detach().std()) == pytest.approx(
+            deviation, rel=0.3, abs=1e-9
+        )
 
 
 def forgetful() -> Policy:
@@ -206,14 +256,18 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
     off, on = run(forgetful(), "off"), run(forgetful(), "on", dropout=True)
     assert weights(off.policy) == weights(run(nano(), "none").policy), "off unless told"
     assert weights(on.policy) != weights(off.policy)
-    assert weights(run(forgetful(), "again", dropout=True).policy) == weights(on.policy), "drawn by the seed"
+    assert weights(run(forgetful(), "again", dropout=True).policy) == weights(on.policy), (
+        "drawn by the seed"
+    )
     first, other = metrics(tmp_path / "off")[0], metrics(tmp_path / "on")[0]
     for name in ("score", "drift", "length", "distinct", "pairs"):
         assert first[name] == other[name], "the first rollout is the same"
     assert not on.policy.module.training
     same = nano()
     assert torch.allclose(
-        torch.cat([p.flatten() for p in run(same, "slow", dropout=True).policy.module.parameters()]),
+        torch.cat(
+            [p.flatten() for p in run(same, "slow", dropout=True).policy.module.parameters()]
+        ),
         torch.cat([p.flatten() for p in run(same, "fast").policy.module.parameters()]),
         atol=1e-3,
     ), "where the config drops nothing, the other pass finds the same"
@@ -242,13 +296,19 @@ def test_every_part_matters(how: dict[str, Any]) -> None:
 
 
 def test_parts_that_contradict_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot"):
+    with pytest.raises(
+        UsageError, match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot"
+    ):
         steered(RLOO(), steering={"batch": 18})
     with pytest.raises(UsageError, match=r"^trpo keeps near by its trust region"):
         steered(TRPO(), drift=Drift(where="loss", estimator="k2"))
-    with pytest.raises(UsageError, match=r"^steering has no setting 'step': choose among steps, batch"):
+    with pytest.raises(
+        UsageError, match=r"^steering has no setting 'step': choose among steps, batch"
+    ):
         steered(steering={"step": 3})
-    with pytest.raises(UsageError, match=r"^steering: steps 2\.5: must be a whole number, such as 150\."):
+    with pytest.raises(
+        UsageError, match=r"^steering: steps 2\.5: must be a whole number, such as 150\."
+    ):
         steered(steering={"steps": 2.5})
     wrong = [("steps", 0), ("batch", 0), ("windows", 0), ("measured", 0), ("at_once", 0)]
     for name, value in (*wrong, ("clip", 0.0), ("adam_epsilon", 0.0), ("critic_factor", 0.0)):
@@ -257,14 +317,20 @@ def test_parts_that_contradict_are_refused() -> None:
 
 
 def test_a_wild_rate_stops_the_run_with_advice() -> None:
-    found = steered(Reinforce(lr=1e30), steering=Steering(steps=20, batch=16, measured=8, clip=1e30))
+    found = steered(
+        Reinforce(lr=1e30), steering=Steering(steps=20, batch=16, measured=8, clip=1e30)
+    )
     assert found.stopped_because.startswith("a number was not finite (the ")
     assert "lower --lr" in found.stopped_because
 
 
 def test_the_best_window_is_returned_and_the_last_one_kept(tmp_path: Path) -> None:
     """Judged by the share of another letter held out, the first window may be the best."""
-    found = steered(Winners(samples=4, lr=1e-2), held_out=lambda p, t: [-x for x in share(p, t)], out=tmp_path / "run")
+    found = steered(
+        Winners(samples=4, lr=1e-2),
+        held_out=lambda p, t: [-x for x in share(p, t)],
+        out=tmp_path / "run",
+    )
     best, steps = found.figures["best_step"], found.figures["steps"]
     assert 1 <= best < steps == 6
     assert weights(Policy.load(tmp_path / "run")) == weights(found.policy)

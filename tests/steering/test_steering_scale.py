@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.errors import UsageError
-from tastemaker.learning.steering.scale import Scale, Scaling
+from tastemaker.rl import Scale, Scaling
 
 
 def test_the_reference_scores_0_with_spread_1() -> None:
@@ -24,7 +24,9 @@ def test_the_reference_scores_0_with_spread_1() -> None:
 def test_running_sees_first_and_none_leaves() -> None:
     scale = Scale(Scaling("running"))
     assert scale.applied([2.0, 4.0]) == [-1, 1]
-    assert scale.applied([6.0, 8.0]) == pytest.approx([1 / math.sqrt(5), 3 / math.sqrt(5)]), "mean 5, variance 5"
+    assert scale.applied([6.0, 8.0]) == pytest.approx([1 / math.sqrt(5), 3 / math.sqrt(5)]), (
+        "mean 5, variance 5"
+    )
     none = Scale(Scaling("none"))
     none.see([2, 4, 9])
     assert none.applied([2.0, 4.0]) == [2, 4]
@@ -46,16 +48,22 @@ def test_without_spread_or_scores_the_unit_is_1() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.integers(0, 30))
-def test_one_by_one_is_all_at_once_and_goes_on_from_its_state(scores: list[float], cut: int) -> None:
+def test_one_by_one_is_all_at_once_and_goes_on_from_its_state(
+    scores: list[float], cut: int
+) -> None:
     scale = Scale(Scaling())
     scale.see(scores[:cut])
     other = Scale(Scaling(), **scale.state())
     other.see(scores[cut:])
     assert other.mean == pytest.approx(statistics.fmean(scores), abs=1e-6)
-    assert math.sqrt(other.squares / other.count) == pytest.approx(statistics.pstdev(scores), abs=1e-5)
+    assert math.sqrt(other.squares / other.count) == pytest.approx(
+        statistics.pstdev(scores), abs=1e-5
+    )
 
 
-@pytest.mark.parametrize("settings", [{"by": "batch"}, {"clip": 0.0}, {"clip": math.nan}, {"clip": -1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"by": "batch"}, {"clip": 0.0}, {"clip": math.nan}, {"clip": -1.0}]
+)
 def test_settings_are_checked(settings: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"^scaling "):
         Scaling(**settings)  # type: ignore[arg-type]

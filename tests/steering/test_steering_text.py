@@ -9,11 +9,9 @@ from nano import drawn, nano, uniform
 from tabular import stepper_of
 
 from tastemaker.errors import UsageError
-from tastemaker.learning.algorithms import A2C
-from tastemaker.learning.algorithms.experience import Evaluation, Rollout, apart
-from tastemaker.learning.steering.text import Answers, TextActor, dropping_out
-from tastemaker.models.policy.layers import passes_at_once
-from tastemaker.models.policy.policy import Policy
+from tastemaker.fast import passes_at_once
+from tastemaker.gpt import Policy
+from tastemaker.rl import A2C, Answers, Evaluation, Rollout, TextActor, apart, dropping_out
 
 DID = Answers(((1, 5, 9), (1,), (1, 7)), ((4, 8), (30, 31, 32), (6,)))
 IS_ACTION = torch.arange(3) < torch.tensor([[2], [3], [1]])
@@ -23,7 +21,9 @@ def critic(seed: int = 3) -> Policy:
     """A policy whose value head has learned something."""
     policy = drawn(nano()).with_value_head()
     assert policy.value_head is not None
-    torch.nn.init.normal_(policy.value_head.linear.weight, generator=torch.Generator().manual_seed(seed))
+    torch.nn.init.normal_(
+        policy.value_head.linear.weight, generator=torch.Generator().manual_seed(seed)
+    )
     return policy
 
 
@@ -35,17 +35,25 @@ def rollout(policy: Policy) -> Rollout:
     return Rollout(DID, IS_ACTION, zeros, zeros, rewards, ended, torch.arange(3), values, nothing)
 
 
-def by_hand(policy: Policy, temperature: float) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
+def by_hand(
+    policy: Policy, temperature: float
+) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
     """Log-probabilities, entropies and values of each row alone, by transformers' own pass."""
     found: tuple[list[list[float]], ...] = ([], [], [])
     for prompt, tokens in zip(DID.prompts, DID.tokens, strict=True):
         with torch.no_grad():
-            out = policy.module(input_ids=torch.tensor([[*prompt, *tokens]]), output_hidden_states=True)
+            out = policy.module(
+                input_ids=torch.tensor([[*prompt, *tokens]]), output_hidden_states=True
+            )
         every = torch.log_softmax(out.logits[0] / temperature, -1)
         places = [len(prompt) - 1 + k for k in range(len(tokens))]
         found[0].append([float(every[p, t]) for p, t in zip(places, tokens, strict=True)])
         found[1].append([float(-(every[p].exp() * every[p]).sum()) for p in places])
-        values = torch.zeros(99) if policy.value_head is None else policy.value_head(out.hidden_states[-1])[0].detach()
+        values = (
+            torch.zeros(99)
+            if policy.value_head is None
+            else policy.value_head(out.hidden_states[-1])[0].detach()
+        )
         found[2].append([float(values[p]) for p in places])
     return found  # type: ignore[return-value]
 
@@ -72,7 +80,8 @@ def test_a_fresh_critic_expects_nothing_and_none_expects_zeros() -> None:
 
 def test_an_algorithm_that_needs_a_critic_says_how_to_get_one() -> None:
     with pytest.raises(
-        UsageError, match=r"^this algorithm needs a critic, and the policy has none: policy\.with_value"
+        UsageError,
+        match=r"^this algorithm needs a critic, and the policy has none: policy\.with_value",
     ):
         A2C().credit(TextActor(nano()), rollout(nano()))
 
@@ -121,7 +130,9 @@ def test_parts_of_a_step_over_text_change_nothing() -> None:
             experience, partial(algorithm._costs, algorithm.entropy)
         )
         grads = [
-            p.grad.flatten() for p in [*actor.policy_parameters(), *actor.critic_parameters()] if p.grad is not None
+            p.grad.flatten()
+            for p in [*actor.policy_parameters(), *actor.critic_parameters()]
+            if p.grad is not None
         ]
         found.append((torch.cat(grads), measured))
     for gradient, measured in found[1:]:
@@ -144,7 +155,9 @@ def test_threads_share_rows_and_change_nothing() -> None:
         torch.set_num_threads(before)
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
-    assert not any(log_probs.requires_grad for log_probs, *_ in found), "but those of a reference, without gradients"
+    assert not any(log_probs.requires_grad for log_probs, *_ in found), (
+        "but those of a reference, without gradients"
+    )
 
 
 @pytest.mark.usefixtures("two_threads")

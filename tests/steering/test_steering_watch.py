@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tastemaker.errors import UsageError
-from tastemaker.learning.steering.watch import Limits, Watch, distinct, distinct_pairs
+from tastemaker.rl import Limits, Watch, distinct, distinct_pairs
 
 FINE = {"score": 1.0, "drift": 1.0, "distinct": 1.0, "pairs": 0.5}
 
@@ -22,7 +22,10 @@ def watch(**limits: float) -> Watch:
     [
         ({"drift": 60.1}, "the policy drifted 60.1 nats a text from its reference, more than 60:"),
         ({"distinct": 0.29}, r"only 29% of the texts are distinct \(30% is the least\)"),
-        ({"pairs": 0.049}, r"distinct word pairs have fallen to 10% of what they were \(10% is the least\)"),
+        (
+            {"pairs": 0.049},
+            r"distinct word pairs have fallen to 10% of what they were \(10% is the least\)",
+        ),
     ],
 )
 def test_each_limit_stops(window: dict[str, float], words: str) -> None:
@@ -96,7 +99,14 @@ def test_distinct_texts_and_word_pairs() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"drift": 0.0}, {"held_out": -0.1}, {"patience": 0}, {"distinct": 1.1}, {"pairs": -0.1}, {"drift": math.nan}],
+    [
+        {"drift": 0.0},
+        {"held_out": -0.1},
+        {"patience": 0},
+        {"distinct": 1.1},
+        {"pairs": -0.1},
+        {"drift": math.nan},
+    ],
 )
 def test_limits_are_checked(limits: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"^limits: "):

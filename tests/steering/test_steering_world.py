@@ -8,14 +8,8 @@ import pytest
 import torch
 from nano import drawn, nano
 
-from tastemaker.learning.algorithms import PPO
-from tastemaker.learning.steering.drift import Drift
-from tastemaker.learning.steering.rewards import TextReward
-from tastemaker.learning.steering.scale import Scale, Scaling
-from tastemaker.learning.steering.text import TextActor
-from tastemaker.learning.steering.world import TextWorld
-from tastemaker.models.policy.policy import Policy
-from tastemaker.models.policy.sampling import Sampling
+from tastemaker.gpt import Policy, Sampling
+from tastemaker.rl import PPO, Drift, Scale, Scaling, TextActor, TextReward, TextWorld
 
 LETTERS = TextReward("letters", lambda c: float(len(c.text)))
 PROMPTS = ("A", "A warm", "A dull film", "The", "")
@@ -52,7 +46,9 @@ def test_rewards_are_the_score_at_the_end_less_drift_all_along() -> None:
     price = ((rollout.log_probs - rollout.reference) * rollout.is_action).sum(1)
     torch.testing.assert_close(found.drift, price)
     assert found.drift.abs().min() > 0
-    torch.testing.assert_close(rollout.scores, torch.tensor(found.scores) - 0.25 * price, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        rollout.scores, torch.tensor(found.scores) - 0.25 * price, atol=1e-4, rtol=1e-4
+    )
     assert rollout.terminated.all()
     assert rollout.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert found.texts == [c.text for c in found.completions]
@@ -61,7 +57,9 @@ def test_rewards_are_the_score_at_the_end_less_drift_all_along() -> None:
 def critic() -> Policy:
     policy = drawn(nano(), 1).with_value_head()
     assert policy.value_head is not None
-    torch.nn.init.normal_(policy.value_head.linear.weight, generator=torch.Generator().manual_seed(3))
+    torch.nn.init.normal_(
+        policy.value_head.linear.weight, generator=torch.Generator().manual_seed(3)
+    )
     return policy
 
 
@@ -71,7 +69,9 @@ def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
     now = TextActor(policy).evaluate(rollout.did, rollout.is_action)
     torch.testing.assert_close(rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4)
     assert rollout.values[rollout.is_action].abs().min() > 0
-    assert rollout.after.tolist() == [0] * 8, "a text that has ended is scored whole: nothing follows"
+    assert rollout.after.tolist() == [0] * 8, (
+        "a text that has ended is scored whole: nothing follows"
+    )
     assert world().gather(0, 0.25).rollout.values.abs().max() == 0, "nobody expected anything"
 
 
@@ -99,14 +99,18 @@ def test_whitened_rewards_keep_their_mean() -> None:
     kept = plain.rewards[plain.is_action]
     found = white.rewards[white.is_action]
     assert float(found.std(correction=0)) == pytest.approx(1, abs=1e-4)
-    torch.testing.assert_close(found, (kept - kept.mean()) / kept.std(correction=0) + kept.mean(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        found, (kept - kept.mean()) / kept.std(correction=0) + kept.mean(), atol=1e-4, rtol=1e-4
+    )
     assert white.rewards[~white.is_action].abs().sum() == 0
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_policy_actor_and_reference_divide_by_the_same_temperature(temperature: float) -> None:
     """So the ratio of the first pass is 1, and a policy that is its reference does not drift."""
-    same = world(reference=drawn(nano(), 1), sampling=Sampling(max_tokens=6, temperature=temperature))
+    same = world(
+        reference=drawn(nano(), 1), sampling=Sampling(max_tokens=6, temperature=temperature)
+    )
     found = same.gather(0, 0.5)
     rollout = found.rollout
     now = TextActor(same.policy, temperature=temperature).log_probs(rollout.did, rollout.is_action)
@@ -130,7 +134,9 @@ def test_what_is_written_depends_on_seed_and_step_alone() -> None:
     assert torch.equal(again.rollout.rewards, first.rollout.rewards)
     assert world().gather(4, 0.1).texts != first.texts
     assert world(seed=1).gather(3, 0.1).texts != first.texts
-    pairs = [(c.prompt, c.text) for c in world().gather(0, 0.1).completions]  # four of the five prompts
+    pairs = [
+        (c.prompt, c.text) for c in world().gather(0, 0.1).completions
+    ]  # four of the five prompts
     assert len({p for p, _ in pairs}) == 4
     assert any(pairs[k][1] != pairs[k + 1][1] for k in range(0, 8, 2)), "samples of a prompt differ"
 

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 
-def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
+def gae(
+    r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float
+) -> Tensor:
     delta = r + gamma * V[:, 1:] * ~terminated - V[:, :-1]
     A, A_next = torch.zeros_like(r), torch.zeros(len(r))
     for t in reversed(range(r.shape[1])):

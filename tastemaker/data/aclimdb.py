@@ -1,0 +1,239 @@
+"""The Large Movie Review Dataset (Maas et al. 2011): its folder, or its .tar.gz read straight as a stream.
+
+    aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt      rating 1 … 10
+    aclImdb/train/unsup/<id>_0.txt                        no judgement
+
+Nothing is ever unpacked onto the disk. An archive with a member that points outside it (an absolute path, `..`, a link,
+a device) is refused as a whole, and so is one that ends before its end.
+"""
+
+import gzip
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from tastemaker.data.judgements import Example, Grade, Judgement, Label
+from tastemaker.errors import DataError
+from tastemaker.progress import progress
+
+LOWEST, HIGHEST = 1, 10
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+LARGEST_MEMBER = 64 * 2**20
+"""Bytes, unpacked. The archive as published holds nothing over 42 MB (the bags of words of `unsup`)."""
+LARGEST_ARCHIVE = 2 * 2**30
+"""Bytes, unpacked, in all."""
+
+_CLASSES = {
+    "train": ("train/neg", "train/pos"),
+    "test": ("test/neg", "test/pos"),
+    "unsup": ("train/unsup",),
+}
+SPLITS = tuple(_CLASSES)
+_NAME = re.compile(r"(\d+)_(\d+)\.txt", re.ASCII)
+_OUTSIDE = re.compile(
+    r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
+)  # absolute, a drive, or `..` as a step
+_LAYOUT = "An aclImdb source holds {train,test}/{pos,neg}/<id>_<rating>.txt"
+
+
+class Review(NamedTuple):
+    """One review file. folder: "train/pos" …; number: the id in its name; rating: 0 in `unsup`; where: its place."""
+
+    folder: str
+    number: int
+    rating: int
+    text: str
+    where: str
+
+    def judgements(self) -> tuple[Judgement, ...]:
+        """Return the label (which folder) and the grade (the file name): two judgements on one text."""
+        label = Label(self.text, self.folder.endswith("/pos"), where=self.where)
+        return label, Grade(self.text, self.rating, LOWEST, HIGHEST, where=self.where)
+
+    def example(self) -> Example:
+        """Return the text alone."""
+        return Example(self.text)
+
+
+def is_aclimdb(path: Path) -> bool:
+    """Return whether this is an archive, or a folder laid out like aclImdb."""
+    if path.is_dir():
+        return any((path / folder).is_dir() for folders in _CLASSES.values() for folder in folders)
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def reviews(path: Path, split: str) -> list[Review]:
+    """Return the reviews of a split ("train", "test", "unsup"), ordered by class and number.
+
+    A folder and its archive give equal judgements. Raises DataError, with the file, for anything that is not as the
+    dataset's layout says.
+    """
+    if split not in SPLITS:
+        raise DataError(f"{path}: no split {split!r}; aclImdb has {', '.join(SPLITS)}.")
+    folders = _CLASSES[split]
+    found = _from_folder(path, folders) if path.is_dir() else _from_archive(path, folders)
+    return sorted(found, key=lambda review: review[:3])
+
+
+def _review(folder: str, name: str, data: bytes, where: str) -> Review:
+    """Return what one file says. Raises DataError for a name, rating or text that is not as it should be."""
+    match = _NAME.fullmatch(name)
+    if not match:
+        raise DataError(f"{where}: the name is not <id>_<rating>.txt. Rename or remove the file.")
+    number, rating = map(int, match.groups())
+    if folder != "train/unsup" and not LOWEST <= rating <= HIGHEST:
+        raise DataError(
+            f"{where}: the rating in the name is {rating}, outside {LOWEST} to {HIGHEST}."
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: not UTF-8 at byte {error.start}. Convert the file to UTF-8."
+        ) from error
+    if not text.strip():
+        raise DataError(f"{where}: the text is empty. Remove the file.")
+    return Review(folder, number, rating, text, where)
+
+
+def _from_folder(path: Path, folders: tuple[str, ...]) -> list[Review]:
+    files = [(folder, file) for folder in folders for file in _files(path / folder)]
+    found = []
+    with progress(f"reading {path.name}", len(files)) as advance:
+        for folder, file in files:
+            if not file.is_file():
+                raise DataError(f"{file}: not a file. {_LAYOUT}.")
+            if file.stat().st_size > LARGEST_MEMBER:
+                raise DataError(
+                    f"{file}: larger than {LARGEST_MEMBER >> 20} MiB; that is no review."
+                )
+            try:
+                data = file.read_bytes()
+            except OSError as error:
+                raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
+            found.append(_review(folder, file.name, data, str(file)))
+            advance(1, "")
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return what is in a class folder. Raises DataError when it is missing or empty."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the class folder is missing. {_LAYOUT}.")
+    files = [
+        file for file in folder.iterdir() if not file.name.startswith(".")
+    ]  # .DS_Store and its like
+    if not files:
+        raise DataError(f"{folder}: the class folder is empty. {_LAYOUT}.")
+    return files
+
+
+def _from_archive(path: Path, folders: tuple[str, ...]) -> list[Review]:
+    found: dict[tuple[str, str], Review] = {}
+    for name, data in _members(path, folders):
+        folder, file = _folder_and_file(name)
+        if (folder, file) in found:
+            raise DataError(f"{path.name}: {name} appears twice.")
+        review = _review(folder, file, data, f"{path.name}: {name}")
+        found[folder, file] = review._replace(where=name)
+    for folder in folders:
+        if not any(seen == folder for seen, _ in found):
+            raise DataError(f"{path.name}: no review in {folder}. {_LAYOUT}.")
+    return list(found.values())
+
+
+def _folder_and_file(name: str) -> tuple[str, str]:
+    """Return ("train/pos", "0_9.txt") of "aclImdb/train/pos/0_9.txt"."""
+    parts = name.split("/")
+    return "/".join(parts[-3:-1]), parts[-1]
+
+
+class _Stream:
+    """The unpacked bytes of an archive, handed on piece by piece, within limits."""
+
+    def __init__(self, file: gzip.GzipFile, name: str) -> None:
+        self._file, self._name = file, name
+        self._start, self._last, self._mark = 0, b"", 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next piece. Raises DataError past a limit: a small archive can unpack to any size."""
+        self._start, self._last = self._start + len(self._last), self._file.read(size)
+        if self._start > LARGEST_ARCHIVE:
+            most = LARGEST_ARCHIVE >> 20
+            raise DataError(
+                f"{self._name}: more than {most} MiB unpacked. If it should be, unpack it and name the folder."
+            )
+        if self._start - self._mark > LARGEST_MEMBER + 2**20:  # a name can be as long as a file
+            raise DataError(
+                f"{self._name}: a header of more than {LARGEST_MEMBER >> 20} MiB. Nothing was unpacked."
+            )
+        return self._last
+
+    def mark(self) -> None:
+        """Begin to measure anew: what is read until the next mark is one member and the header behind it."""
+        self._mark = self._start
+
+    def ends_at(self, offset: int) -> bool:
+        """Return whether the archive's end mark, a block of zeros, stands at `offset`, in the last piece read."""
+        at = offset - self._start
+        return at >= 0 and self._last[at : at + tarfile.BLOCKSIZE] == bytes(tarfile.BLOCKSIZE)
+
+
+def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of every file in the folders, in the archive's order.
+
+    Raises DataError for any member that points outside or is too large, and for an archive cut short or damaged.
+    """
+    try:
+        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+            stream = _Stream(unpacked, path.name)
+            with progress(f"reading {path.name}", path.stat().st_size) as advance:
+                done = 0
+                for member, archive in _walk(path, stream):
+                    advance(packed.tell() - done, "")
+                    done = packed.tell()
+                    folder, file = _folder_and_file(member.name)
+                    if member.isreg() and folder in folders and not file.startswith("."):
+                        yield member.name, cast(IO[bytes], archive.extractfile(member)).read()
+            while stream.read(2**20):  # to the end, so that gzip compares its checksum
+                stream.mark()
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+        reason = str(error).rstrip(".")
+        raise DataError(
+            f"{path.name}: cut short or damaged ({reason}). Get the archive again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _walk(path: Path, stream: _Stream) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """Yield every member, checked, to be read before the next one is asked for."""
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # it would keep every header ever read
+            stream.mark()
+            _check_member(path, member)
+            yield member, archive
+        # tarfile takes a damaged header, and no header at all, for the end
+        if not stream.ends_at(archive.offset):
+            raise DataError(
+                f"{path.name}: cut short or damaged (no end mark). Get the archive again."
+            )
+
+
+def _check_member(path: Path, member: tarfile.TarInfo) -> None:
+    """Raise DataError for a member that is no plain file or folder inside the archive, or is too large."""
+    if _OUTSIDE.search(member.name):
+        raise DataError(
+            f"{path.name}: the member {member.name!r} points outside the archive. Nothing was unpacked."
+        )
+    if not (member.isreg() or member.isdir()):
+        kind = "a link" if member.issym() or member.islnk() else "a device"
+        raise DataError(f"{path.name}: the member {member.name!r} is {kind}. Nothing was unpacked.")
+    if member.size > LARGEST_MEMBER:
+        raise DataError(
+            f"{path.name}: the member {member.name!r} is larger than {LARGEST_MEMBER >> 20} MiB. Nothing was unpacked."
+        )

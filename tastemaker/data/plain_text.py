@@ -1,0 +1,132 @@
+"""Plain text files → documents, in memory that does not grow with the file.
+
+Files are UTF-8, with or without a byte order mark, and may be gzipped. A line ends at \\n alone. A document is a file,
+a paragraph (blank lines divide) or a line; one of more than `LONGEST` characters is cut behind its last line end before
+that, in the middle of a line only where the line itself is longer. What is white space alone is no document.
+"""
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, Literal, cast
+
+from tastemaker.errors import DataError
+
+Each = Literal["file", "paragraph", "line"]
+"""What is one document."""
+
+SUFFIXES = (".txt", ".text", ".md")
+"""What the names of text files end in; all also with `.gz` behind."""
+
+LONGEST = 2**20
+"""Characters. A longer document is cut, so that no file can fill the memory."""
+
+_READ = 2**16  # bytes at a time
+_BLANK_LINES = re.compile(r"(?:\A|\n)(?:[^\S\n]*\n)+")
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether the file's name is that of a plain text."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix in SUFFIXES
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and the folders in it, in the order of their names.
+
+    Hidden ones are left out, and links to folders are not followed. Raises DataError for a folder that cannot be read.
+    """
+    try:
+        found = sorted(folder.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror or error}).") from error
+    for path in found:
+        if path.name.startswith("."):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from files(path)
+
+
+def documents(path: Path, each: Each = "file") -> Iterator[str]:
+    """Yield the documents of a text file, in its order: a whole file as it is, the others without their last line end.
+
+    Raises DataError, with the file, for one that is missing or cut short, and with the line for one that is not UTF-8.
+    """
+    return (text for text in EACH[each](_decoded(path)) if text and not text.isspace())
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    """Yield the text of a file piece by piece."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    line = 1  # where the next piece begins
+    try:
+        with cast(
+            IO[bytes], gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+        ) as file:
+            while data := file.read(_READ):
+                text = decoder.decode(data)
+                yield text
+                line += text.count("\n")
+            decoder.decode(b"", final=True)  # a character that the file's end cuts
+    except UnicodeDecodeError as error:
+        line += error.object.count(b"\n", 0, error.start)
+        raise DataError(f"{path}:{line}: not UTF-8. Convert the file to UTF-8.") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: cut short or damaged ({error}). Get the file again.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _divided(pieces: Iterator[str], divide: Callable[[str], list[str]]) -> Iterator[str]:
+    """Yield what a text is divided into, cut where it is too long.
+
+    divide: a text → its parts, of which the last may go on in the next piece.
+    """
+    held = ""
+    for piece in pieces:
+        *whole, held = divide(held + piece)
+        for text in whole:
+            yield from _cut(text)
+        *parts, held = _cut(held)
+        yield from parts
+    yield held
+
+
+def _cut(text: str) -> list[str]:
+    """Return a text in parts that are not too long, cut behind line ends if that can be."""
+    parts = []
+    while len(text) > LONGEST:
+        at = text.rfind("\n", 0, LONGEST) + 1 or LONGEST
+        parts.append(text[:at])
+        text = text[at:]
+    return [*parts, text]
+
+
+def _files(pieces: Iterator[str]) -> Iterator[str]:
+    return _divided(pieces, lambda text: [text])
+
+
+def _paragraphs(pieces: Iterator[str]) -> Iterator[str]:
+    ended = chain(pieces, ["\n"])  # a last line of white space is a blank line too
+    return map(_without_end, _divided(ended, _BLANK_LINES.split))
+
+
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    return map(_without_end, _divided(pieces, lambda text: text.split("\n")))
+
+
+def _without_end(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+EACH: dict[Each, Callable[[Iterator[str]], Iterator[str]]] = {
+    "file": _files,
+    "paragraph": _paragraphs,
+    "line": _lines,
+}
+"""How the pieces of a text become documents, by what is one document."""

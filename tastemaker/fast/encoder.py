@@ -1,0 +1,303 @@
+"""An encoder by its parts: what BERT, RoBERTa and DistilBERT have in common, whatever they call it.
+
+The families differ in names and in how they embed and pool; between the two stands the same post-norm transformer
+layer. Whoever wants to compute it another way (less work in `forward.py`, 8-bit products in `int8.py`) reads the parts
+here and keeps the network as it is.
+
+The same numbers as the network's own forward pass, with less work.
+
+For the BERT, RoBERTa and DistilBERT families: the score hangs on the first token alone, so the last layer is computed
+for that one token (its keys and values need all); and where nothing is padded there is no attention mask. Every other
+architecture, and dropout in training, goes through the module's own forward.
+
+Texts end to end in one row of tokens: no padding at all, and no text's numbers hang on its neighbours'.
+
+Linear layers and norms see one long row; attention sees one text at a time, or several of exactly equal length at once.
+For training and 8-bit scoring on a CPU; a GPU prefers one padded call to many small ones (`forward.py`).
+
+Many texts of any length at once, with their gradient: the pass of training.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from tastemaker.fast.batching import Batch, by_length, collate
+from tastemaker.fast.processor import attention
+
+Part = Callable[[Tensor], Tensor]
+"""A map of the last dimension: a linear layer, a norm, an activation."""
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Multi-head attention: queries, keys and values → mixed values, heads side by side in the last dimension."""
+
+
+def same(values: Tensor) -> Tensor:
+    """Return the values as they are."""
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForward:
+    """widen: d → 4d; activation; narrow: 4d → d."""
+
+    widen: Part
+    activation: Part
+    narrow: Part
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Return narrow(activation(widen(states)))."""
+        return self.narrow(self.activation(self.widen(states)))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One post-norm transformer layer of width d.
+
+    query, key, value read what `enter` makes of the layer's input; out: d → d; feed_forward: d → d.
+    """
+
+    query: Part
+    key: Part
+    value: Part
+    out: Part
+    attention_norm: Part
+    feed_forward: Part
+    output_norm: Part
+    enter: Part = same
+
+    def __call__(self, states: Tensor, attend: Attend, pick: Part = same) -> Tensor:
+        """Return the layer's output for the tokens that `pick` takes of `states`; all are attended to."""
+        entering = self.enter(states)
+        mixed = attend(self.query(pick(entering)), self.key(entering), self.value(entering))
+        attended = self.attention_norm(self.out(mixed) + pick(states))
+        output: Tensor = self.output_norm(self.feed_forward(attended) + attended)
+        return output
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A stack of layers between an embedding and a head.
+
+    embed: ids and positions (None: counted from the left), both [b, t] → [b, t, d].
+    head: first tokens [b, 1, d] → [b, heads].
+    """
+
+    embed: Callable[[Tensor, Tensor | None], Tensor]
+    layers: tuple[Layer, ...]
+    heads: int
+    head: Part
+
+
+def _bert_layer(layer: Any) -> Layer:
+    attention, output = layer.attention, layer.output
+    return Layer(
+        query=attention.self.query,
+        key=attention.self.key,
+        value=attention.self.value,
+        out=attention.output.dense,
+        attention_norm=attention.output.LayerNorm,
+        feed_forward=FeedForward(
+            layer.intermediate.dense, layer.intermediate.intermediate_act_fn, output.dense
+        ),
+        output_norm=output.LayerNorm,
+    )
+
+
+def _bert(module: Any) -> Encoder:
+    base = module.bert
+    return Encoder(
+        embed=lambda ids, positions: base.embeddings(input_ids=ids, position_ids=positions),
+        layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
+        heads=module.config.num_attention_heads,
+        head=lambda first: module.classifier(base.pooler(first)),
+    )
+
+
+def _roberta(module: Any) -> Encoder:
+    base = module.roberta
+    return Encoder(
+        embed=lambda ids, positions: base.embeddings(
+            input_ids=ids,
+            # RoBERTa counts from the padding id + 1; left to itself it does so too, wherever the padding stands
+            position_ids=None if positions is None else positions + base.embeddings.padding_idx + 1,
+        ),
+        layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
+        heads=module.config.num_attention_heads,
+        head=module.classifier,
+    )
+
+
+def _distilbert_layer(layer: Any) -> Layer:
+    return Layer(
+        query=layer.attention.q_lin,
+        key=layer.attention.k_lin,
+        value=layer.attention.v_lin,
+        out=layer.attention.out_lin,
+        attention_norm=layer.sa_layer_norm,
+        feed_forward=FeedForward(layer.ffn.lin1, layer.ffn.activation, layer.ffn.lin2),
+        output_norm=layer.output_layer_norm,
+    )
+
+
+def _distilbert(module: Any) -> Encoder:
+    base = module.distilbert
+    return Encoder(
+        embed=lambda ids, positions: base.embeddings(ids, position_ids=positions),
+        layers=tuple(_distilbert_layer(layer) for layer in base.transformer.layer),
+        heads=module.config.n_heads,
+        head=lambda first: module.classifier(relu(module.pre_classifier(first[:, 0]))),
+    )
+
+
+_FAMILIES: dict[str, Callable[[nn.Module], Encoder]] = {
+    "transformers.models.bert.modeling_bert.BertForSequenceClassification": _bert,
+    "transformers.models.roberta.modeling_roberta.RobertaForSequenceClassification": _roberta,
+    "transformers.models.xlm_roberta.modeling_xlm_roberta.XLMRobertaForSequenceClassification": _roberta,
+    "transformers.models.distilbert.modeling_distilbert.DistilBertForSequenceClassification": _distilbert,
+}
+"""By the class's full name: to know a family must not cost the import of all the others."""
+
+
+def parts_of(module: nn.Module) -> Encoder | None:
+    """Return the parts of a sequence classifier, or None for a family that is not known here."""
+    family = _FAMILIES.get(f"{type(module).__module__}.{type(module).__qualname__}")
+    if family is None or getattr(module.config, "is_decoder", False):
+        return None
+    return family(module)
+
+
+def scores(module: nn.Module, batch: Batch) -> Tensor:
+    """Return `module(input_ids, attention_mask).logits` as float32 [b, heads], to the last digits, gradients too.
+
+    module: a transformers sequence classifier. The padding may stand on either side: the first token is
+    found where it is, while transformers' encoders read column 0, which would be padding.
+    """
+    encoder = short_form(module)
+    return _own_forward(module, batch) if encoder is None else encode(encoder, batch)
+
+
+def short_form(module: nn.Module) -> Encoder | None:
+    """Return the parts of a network whose numbers may be computed the short way, None where its own is needed."""
+    return None if _needs_its_own_forward(module) else parts_of(module)
+
+
+def encode(encoder: Encoder, batch: Batch) -> Tensor:
+    """Return the scores of a batch [b, heads], float32, computed from an encoder's parts."""
+    is_key = None if batch.is_full else batch.is_text[:, None, None, :]
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (
+            x.view(*x.shape[:2], encoder.heads, -1).transpose(1, 2) for x in (query, key, value)
+        )
+        return attention(q, k, v, is_key=is_key).transpose(1, 2).flatten(2)
+
+    states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
+    for layer in encoder.layers[:-1]:
+        states = layer(states, attend)
+    first = encoder.layers[-1](states, attend, lambda x: _first_tokens(batch, x))
+    return encoder.head(first).float()
+
+
+def _first_tokens(batch: Batch, states: Tensor) -> Tensor:
+    """Return the states of the texts' first tokens [b, 1, d], wherever the padding stands."""
+    if batch.side == "right" or batch.is_full:
+        return states[:, :1]
+    starts = batch.is_text.int().argmax(1)
+    return states[torch.arange(len(starts), device=starts.device), starts].unsqueeze(1)
+
+
+def _needs_its_own_forward(module: nn.Module) -> bool:
+    """Say whether training asks for what the short way leaves out: dropout or gradient checkpointing."""
+    if not module.training:
+        return False
+    return any(
+        (isinstance(part, nn.Dropout) and part.p > 0)
+        or getattr(part, "gradient_checkpointing", False)
+        or getattr(part, "activation_checkpointing", False)
+        for part in module.modules()
+    )
+
+
+def _own_forward(module: nn.Module, batch: Batch) -> Tensor:
+    positions = {} if batch.side == "right" else {"position_ids": batch.positions}
+    logits: Tensor = module(
+        input_ids=batch.ids, attention_mask=batch.is_text.long(), **positions
+    ).logits
+    return logits.float()
+
+
+TokenIds = Sequence[int] | NDArray[np.int32]
+
+
+def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
+    """Return the scores [n, heads], float32, of n texts as token ids; those of like length should stand together."""
+    lengths = [len(ids) for ids in texts]
+    ids = torch.from_numpy(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts]))
+    starts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    positions = torch.cat([torch.arange(length).repeat(count) for length, count in runs])
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return _attend(encoder.heads, runs, query, key, value)
+
+    states = encoder.embed(ids[None], positions[None])
+    for layer in encoder.layers[:-1]:
+        states = layer(states, attend)
+    first = encoder.layers[-1](states, attend, lambda x: x[:, starts])
+    return encoder.head(first.transpose(0, 1)).float()
+
+
+def _attend(
+    heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    """Attend within each text. runs: length and number of the texts. query: of all tokens, or of the first ones."""
+    counts = [count for _, count in runs]
+    tokens = [length * count for length, count in runs]
+    asking = tokens if query.shape[1] == key.shape[1] else counts
+    parts = (
+        torch.split(x[0], sizes) for x, sizes in ((query, asking), (key, tokens), (value, tokens))
+    )
+    mixed = []
+    for count, *run in zip(counts, *parts, strict=True):
+        q, k, v = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in run)
+        mixed.append(attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
+    return torch.cat(mixed)[None]
+
+
+_MOST_PADDING = 0.05
+
+
+def scores_together(
+    module: Any, texts: Sequence[TokenIds], *, pad_id: int, batch_tokens: int
+) -> tuple[Tensor, int]:
+    """Return the scores of texts [n, heads], float32, with their gradient, and the places computed, padding included.
+
+    module: a transformers sequence classifier. On a processor all texts are one pass, end to end, so that what a pass
+    costs whatever its length, such as the gradient of all embeddings, is paid once. Elsewhere, and where the module
+    needs its own forward pass, they are batches of like length, of `batch_tokens` at most.
+    """
+    lengths = [len(ids) for ids in texts]
+    encoder = short_form(module) if module.device.type == "cpu" else None
+    if encoder is not None:
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        return _put_back(encode_packed(encoder, [texts[i] for i in order]), order), sum(lengths)
+    parts, order, places = [], list[int](), 0
+    for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
+        batch = collate([texts[i] for i in chosen], pad_id).to(module.device)
+        parts.append(scores(module, batch))
+        order += chosen
+        places += batch.ids.numel()
+    return _put_back(torch.cat(parts), order), places
+
+
+def _put_back(rows: Tensor, order: list[int]) -> Tensor:
+    """Return the rows where they came from: row i of `rows` is that of number order[i]."""
+    return rows[torch.tensor(order, device=rows.device).argsort()]

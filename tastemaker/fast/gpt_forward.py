@@ -1,0 +1,333 @@
+"""A causal language model's forward pass with gradients, over several texts end to end: no padding, no company.
+
+In the architectures of GPT-2 and GPT-NeoX everything but attention works on one token at a time, so all tokens of all
+texts go through it as the rows of one matrix. Only attention sees texts apart: its inputs are padded to groups of like
+length. Any other architecture is run by its own forward pass, padded likewise. Either way a text gets the same numbers
+as alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from tastemaker.fast.batching import by_length
+from tastemaker.fast.gpt_layers import Network, is_known, network_of, turn
+from tastemaker.fast.processor import attention
+from tastemaker.huggingface import quiet_transformers
+
+_MOST_PADDING = 0.1
+_WORTH_A_GROUP = (
+    4096  # pairs of places: what attention looks at in the time that one more group takes
+)
+_HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
+
+
+class _Group(NamedTuple):
+    """Texts of like length, as rows padded to the longest."""
+
+    rows: int
+    longest: int
+
+
+class _Padded(NamedTuple):
+    """Texts padded on the right, group behind group: p places in all.
+
+    source: int64 [p], the token that stands at each place, and any token of the text where padding does.
+    back: int64 [n], the place of each token.
+    """
+
+    groups: tuple[_Group, ...]
+    source: Tensor
+    back: Tensor
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many places each group has."""
+        return [rows * longest for rows, longest in self.groups]
+
+    @property
+    def padding(self) -> float:
+        """The share of the places that holds no text."""
+        return 1 - len(self.back) / len(self.source)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Several texts end to end, without padding.
+
+    ids: int64 [n], the tokens of all. lengths: of each text, in order, none of them 0.
+    """
+
+    ids: Tensor
+    lengths: tuple[int, ...]
+
+    @staticmethod
+    def of(
+        sequences: Sequence[Sequence[int] | NDArray[np.int32]], device: torch.device | str
+    ) -> "Texts":
+        """Return token sequences, none of them empty, as one on a device."""
+        ids = np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences])
+        return Texts(torch.from_numpy(ids).to(device), tuple(len(s) for s in sequences))
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where each text begins."""
+        return tuple(np.cumsum([0, *self.lengths[:-1]]).tolist())
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """Each token's place in its own text, int64 [n]."""
+        found = np.arange(sum(self.lengths)) - np.repeat(self.starts, self.lengths)
+        return torch.from_numpy(found).to(self.ids.device)
+
+    @cached_property
+    def for_attention(self) -> _Padded:
+        """The texts as attention reads them: few pairs of places hold padding."""
+        return self._padded(_alike(self.lengths))
+
+    @cached_property
+    def for_network(self) -> _Padded:
+        """The texts as a whole network reads them: groups that are worth a pass each, with little padding."""
+        return self._padded(by_length(self.lengths, 2**62, most_padding=_MOST_PADDING))
+
+    def _padded(self, groups: list[list[int]]) -> _Padded:
+        starts, lengths = np.array(self.starts), np.array(self.lengths)
+        found, sources, start = [], [], 0
+        back = np.empty(lengths.sum(), dtype=np.int64)
+        for members in groups:
+            own = lengths[members, None]
+            place = np.arange(own.max())
+            source, is_text = starts[members, None] + np.minimum(place, own - 1), place < own
+            back[source[is_text]] = start + np.flatnonzero(is_text)
+            found.append(_Group(len(members), len(place)))
+            sources.append(source.ravel())
+            start += source.size
+        at = self.ids.device
+        return _Padded(
+            tuple(found),
+            torch.from_numpy(np.concatenate(sources)).to(at),
+            torch.from_numpy(back).to(at),
+        )
+
+
+def _alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Cut texts into groups of like length, longest first: a group ends where padding would cost more than a group."""
+    groups: list[list[int]] = []
+    longest = pairs = wasted = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        wasted += (longest - lengths[i]) * longest
+        pairs += longest * longest
+        if not groups or wasted > max(_WORTH_A_GROUP, _MOST_PADDING * pairs):
+            groups.append([])
+            longest, wasted = lengths[i], 0
+            pairs = longest * longest
+        groups[-1].append(i)
+    return groups
+
+
+class Pass(NamedTuple):
+    """What a forward pass found at m places.
+
+    logits: [m, v], of the token behind each. hidden: [m, d], the last hidden states, after the last norm.
+    """
+
+    logits: Tensor
+    hidden: Tensor
+
+
+def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
+    """Return logits and hidden states, with gradients, at `places` (int64 [m] into the n tokens); None: at all."""
+    network = network_of(module)
+    if network is not None:
+        hidden = _hidden(network, texts, places)
+        return Pass(functional.linear(hidden, network.head), hidden)
+    padded, found = texts.for_network, []
+    for (rows, _), source in zip(
+        padded.groups, torch.split(padded.source, padded.sizes), strict=True
+    ):
+        with quiet_transformers():  # it warns of padding that no text sees
+            out = module(
+                input_ids=texts.ids[source].view(rows, -1),
+                use_cache=False,
+                output_hidden_states=True,
+            )
+        found.append((out.logits.flatten(0, 1), out.hidden_states[-1].flatten(0, 1)))
+    back = padded.back if places is None else padded.back[places]
+    logits, hidden = (torch.cat(parts).index_select(0, back) for parts in zip(*found, strict=True))
+    return Pass(logits, hidden)
+
+
+def padding(module: Any, texts: Texts) -> float:
+    """Return the share of the places that hold no text: of attention's where a pass is our own, otherwise of all."""
+    return (texts.for_attention if is_known(module) else texts.for_network).padding
+
+
+def nats(
+    module: Any, texts: Texts, places: Tensor, targets: Tensor, *, layers: int | None = None
+) -> Tensor:
+    """Return the summed −log π of the tokens `targets` [m] behind `places` [m], in float32 at least, with gradients.
+
+    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held all at once, and only
+    so many layers may be passed, from the first on.
+    """
+    if (network := network_of(module)) is not None:
+        return _head_nats(_hidden(network.first(layers), texts, places), network.head, targets)
+    logits = forward(module, texts, places).logits
+    return functional.cross_entropy(logits.to(_at_least_float32(logits)), targets, reduction="sum")
+
+
+def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
+    """Return the last hidden states [m, d]."""
+    padded, turns = texts.for_attention, network.turns(texts.positions)
+    turned = None if turns is None else (turns, turns[padded.source])
+    x = network.embedded(texts.ids, texts.positions)
+    for layer in network.layers:
+        projected = layer.projection(layer.first(x))
+        attended = layer.out(_attended(projected, padded, network, turned))
+        if network.is_parallel:
+            x = x + attended + layer.down(network.inner(layer, x))
+        else:
+            x = x + attended
+            x = x + layer.down(network.inner(layer, x))
+    return network.last(x if places is None else x.index_select(0, places))
+
+
+def _attended(
+    projected: Tensor, padded: _Padded, network: Network, turns: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n, d].
+
+    turns: of the tokens, and of the places that attention reads.
+    """
+    parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded, network, turns))
+    found = []
+    for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
+        query, key, value = (x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group)
+        attended = attention(query, key, value, is_causal=True)
+        found.append(attended.transpose(1, 2).reshape(rows * longest, -1))
+    together = found[0] if len(found) == 1 else torch.cat(found)
+    unpadded: Tensor = _apply(_Unpad, together, padded.back)
+    return unpadded
+
+
+class _Pad(torch.autograd.Function):
+    """Queries, keys and values [p, heads, d / heads] each, turned, from [n, 3 · d].
+
+    No gradient comes from padding, which nothing sees.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Copy tokens to their places, and any to those of padding."""
+        ctx.padded, ctx.network, ctx.turns = padded, network, turns
+        parts = network.parts(x.index_select(0, padded.source))
+        turn(parts, None if turns is None else turns[1])
+        query, key, value = parts.unbind()
+        return query, key, value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Copy back what came from text."""
+        found = torch.stack(
+            [gradient.index_select(0, ctx.padded.back) for gradient in gradients], 1
+        ).flatten(1)
+        turn(ctx.network.parts(found), None if ctx.turns is None else ctx.turns[0].conj())
+        return found, None, None, None
+
+
+class _Unpad(torch.autograd.Function):
+    """Tokens [n, d] from their places [p, d]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, back: Tensor) -> Tensor:
+        """Leave out what is padding."""
+        ctx.save_for_backward(back)
+        ctx.places = len(x)
+        return x.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Copy gradients to their places; padding has none."""
+        (back,) = ctx.saved_tensors
+        found = gradient.new_zeros(ctx.places, gradient.shape[1])
+        return found.index_copy(0, back, gradient), None
+
+
+def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    kind = hidden.device.type
+    if torch.is_autocast_enabled(kind):
+        hidden, weight = (x.to(torch.get_autocast_dtype(kind)) for x in (hidden, weight))
+    with torch.autocast(kind, enabled=False):
+        found: Tensor = _apply(_HeadNats, hidden, weight, targets)
+    return found
+
+
+class _HeadNats(torch.autograd.Function):
+    """Σ −log softmax(hidden · weightᵀ)[target], by a few rows at a time.
+
+    The gradient, softmax less one at the target, is known as soon as the rows' logits are, so it is computed with them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum, and keep its gradients."""
+        learns = any(ctx.needs_input_grad)
+        total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
+        by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=total.dtype)
+        is_exact = by_weight.dtype == weight.dtype
+        for start in range(0, len(hidden), _HEAD_ROWS):
+            rows, wanted = (
+                hidden[start : start + _HEAD_ROWS],
+                targets[start : start + _HEAD_ROWS, None],
+            )
+            logits = rows @ weight.T
+            chances = torch.softmax(logits, 1, dtype=total.dtype)
+            below = logits.gather(1, wanted).to(total.dtype) - logits.amax(1, keepdim=True).to(
+                total.dtype
+            )
+            total -= (
+                below + chances.amax(1, keepdim=True).log()
+            ).sum()  # a small chance may be 0, the largest is not
+            if learns:
+                slopes = chances.scatter_add_(
+                    1, wanted, chances.new_full((1, 1), -1.0).expand_as(wanted)
+                )
+                slopes = slopes.to(hidden.dtype)
+                torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
+                if is_exact:
+                    by_weight.addmm_(slopes.T, rows)
+                else:
+                    by_weight += slopes.T @ rows
+        if learns:
+            ctx.save_for_backward(by_hidden, by_weight.to(weight.dtype))
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Return the kept gradients times that of the sum."""
+        by_hidden, by_weight = ctx.saved_tensors
+        return (
+            by_hidden * gradient.to(by_hidden.dtype),
+            by_weight * gradient.to(by_weight.dtype),
+            None,
+        )
+
+
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+    """Call a function of our own; PyTorch has not typed how."""
+    return function.apply(*arguments)  # type: ignore[no-untyped-call]
+
+
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)

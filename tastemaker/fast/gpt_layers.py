@@ -1,0 +1,242 @@
+"""GPT-2's and GPT-NeoX's networks in one shape, as our own passes read them.
+
+Both are layers of norm, attention, norm and two products with a GELU between, and in both everything but attention
+works on one token at a time. They differ in where they keep their weights and in how they know places: GPT-2 adds a
+vector to each token, GPT-NeoX turns queries and keys by an angle that grows with the place (Su et al. 2021). It turns
+the numbers i and i + r/2 of a head together. Attention sees products of queries and keys alone, so we read its weights
+in another order, in which what turns together stands together: a pair is a complex number, and a turn one product.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
+
+APPROXIMATION = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How the activation, by name, approximates GELU."""
+
+
+class Norm(NamedTuple):
+    """A layer norm: weight and bias [d]."""
+
+    weight: Tensor
+    bias: Tensor
+    epsilon: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return rows [n, d] with mean 0 and variance 1, scaled and moved."""
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
+
+
+class Product(NamedTuple):
+    """x · weight + bias, weight [in, out]."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the product of rows [n, in]: [n, out]."""
+        return torch.addmm(self.bias, x, self.weight)
+
+    def added_to(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Add the product of rows [n, in] to x [n, out], in place."""
+        return x.addmm_(rows, self.weight).add_(self.bias)
+
+
+class Layer(NamedTuple):
+    """One layer: what projects to queries, keys and values, what reads attention, and what stands behind it."""
+
+    first: Norm
+    projection: Product
+    out: Product
+    second: Norm
+    up: Product
+    down: Product
+
+
+@dataclass(frozen=True)
+class Network:
+    """All of a network that our own passes need; tensors are its own, or views of them.
+
+    tokens: [v, d]. places: [most tokens, d] that are added; None where places turn. frequencies: [r / 2], radians a
+    place, of the first r / 2 pairs of numbers of each head. head: [v, d]. approximation: of GELU. is_parallel: whether
+    both halves of a layer read what the layer was given.
+    """
+
+    tokens: Tensor
+    places: Tensor | None
+    frequencies: Tensor | None
+    layers: tuple[Layer, ...]
+    last: Norm
+    head: Tensor
+    heads: int
+    approximation: str
+    is_parallel: bool
+
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return self.tokens.shape[1]
+
+    def first(self, layers: int | None) -> "Network":
+        """Return the network of only so many of the first layers, the last norm and the head behind them; None: all."""
+        return self if layers is None else replace(self, layers=self.layers[:layers])
+
+    def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Return what the first layer reads of tokens [n] at places [n]: [n, d]."""
+        x = functional.embedding(ids, self.tokens)
+        return x if self.places is None else x + functional.embedding(positions, self.places)
+
+    def turns(self, positions: Tensor) -> Tensor | None:
+        """Return e^iα of the angles α of places [n]: complex [n, 1, r / 2]; None where places do not turn."""
+        if self.frequencies is None:
+            return None
+        angles = positions.view(-1, 1, 1).to(self.frequencies.dtype) * self.frequencies
+        return torch.complex(angles.cos(), angles.sin())
+
+    def parts(self, projected: Tensor) -> Tensor:
+        """Return queries, keys and values [3, n, heads, d / heads] as a view of what was projected [n, 3 · d]."""
+        return projected.view(len(projected), 3, self.heads, -1).transpose(0, 1)
+
+    def inner(self, layer: Layer, x: Tensor) -> Tensor:
+        """Return what a layer's second half has between its products, of what it reads [n, d]: [n, 4 · d]."""
+        return functional.gelu(layer.up(layer.second(x)), approximate=self.approximation)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [n, v] of hidden states [n, d], which the last norm has seen."""
+        return functional.linear(hidden, self.head)
+
+
+def turn(parts: Tensor, turns: Tensor | None) -> None:
+    """Turn queries and keys of [3, n, heads, d / heads] in place, by the turns [n, 1, r / 2] of their n places."""
+    if turns is None:
+        return
+    seen = parts[:2, ..., : 2 * turns.shape[-1]]
+    exact = seen.to(
+        torch.promote_types(seen.dtype, torch.float32)
+    )  # there are no complex numbers of 16 bits
+    torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(turns)
+    if exact is not seen:
+        seen.copy_(exact)
+
+
+def is_known(module: Any) -> bool:
+    """Return whether a network has this shape; no other architecture has, nor a variation that our passes leave out."""
+    if isinstance(module, GPT2LMHeadModel):
+        config: Any = module.config
+        usual = config.scale_attn_weights and not (
+            config.scale_attn_by_inverse_layer_idx or config.add_cross_attention
+        )
+        return bool(usual) and config.activation_function in APPROXIMATION
+    if isinstance(module, GPTNeoXForCausalLM):
+        config, turning = module.config, module.gpt_neox.rotary_emb
+        turns_usually = turning.rope_type == "default" and len(turning.inv_freq) > 0
+        return turns_usually and config.attention_bias and config.hidden_act in APPROXIMATION
+    return False
+
+
+def passes_at_once(module: Any) -> int:
+    """Return how many passes may be computed side by side: one for each of a processor's threads where they are ours.
+
+    A pass that is not may draw its dropout from what all threads share; and a device is one for all.
+    """
+    return torch.get_num_threads() if module.device.type == "cpu" and is_known(module) else 1
+
+
+def network_of(module: Any) -> Network | None:
+    """Return a network in this shape; None where it is not known."""
+    if not is_known(module):
+        return None
+    return _gpt2(module) if isinstance(module, GPT2LMHeadModel) else _neox(module)
+
+
+def _gpt2(module: Any) -> Network:
+    config, body = module.config, module.transformer
+    layers = [
+        Layer(
+            _norm(block.ln_1),
+            Product(block.attn.c_attn.weight, block.attn.c_attn.bias),
+            Product(block.attn.c_proj.weight, block.attn.c_proj.bias),
+            _norm(block.ln_2),
+            Product(block.mlp.c_fc.weight, block.mlp.c_fc.bias),
+            Product(block.mlp.c_proj.weight, block.mlp.c_proj.bias),
+        )
+        for block in body.h
+    ]
+    return Network(
+        body.wte.weight,
+        body.wpe.weight,
+        None,
+        tuple(layers),
+        _norm(body.ln_f),
+        module.lm_head.weight,
+        heads=config.n_head,
+        approximation=APPROXIMATION[config.activation_function],
+        is_parallel=False,
+    )
+
+
+def _neox(module: Any) -> Network:
+    config, body = module.config, module.gpt_neox
+    order = _order(
+        config.num_attention_heads, config.hidden_size, 2 * len(body.rotary_emb.inv_freq)
+    )
+    order = order.to(body.embed_in.weight.device)
+    layers = [
+        Layer(
+            _norm(block.input_layernorm),
+            _product(block.attention.query_key_value, order),
+            _product(block.attention.dense),
+            _norm(block.post_attention_layernorm),
+            _product(block.mlp.dense_h_to_4h),
+            _product(block.mlp.dense_4h_to_h),
+        )
+        for block in body.layers
+    ]
+    return Network(
+        body.embed_in.weight,
+        None,
+        body.rotary_emb.inv_freq.float(),
+        tuple(layers),
+        _norm(body.final_layer_norm),
+        module.lm_head.weight,
+        heads=config.num_attention_heads,
+        approximation=APPROXIMATION[config.hidden_act],
+        is_parallel=config.use_parallel_residual,
+    )
+
+
+def _norm(norm: Any) -> Norm:
+    return Norm(norm.weight, norm.bias, norm.eps)
+
+
+def _product(linear: Any, order: Tensor | None = None) -> Product:
+    weight, bias = linear.weight, linear.bias
+    if order is not None:
+        weight, bias = weight.index_select(0, order), bias.index_select(0, order)
+    return Product(weight.T, bias)
+
+
+def _order(heads: int, width: int, turned: int) -> Tensor:
+    """Return the rows of GPT-NeoX's projection, int64 [3 · d]: all queries, then all keys, then all values.
+
+    It has each head's query, key and value together. Of queries and keys, what turns together stands together.
+    """
+    rows = torch.arange(3 * width).view(heads, 3, -1).transpose(0, 1).clone()
+    rows[:2, :, :turned] = rows[:2, :, :turned].reshape(2, heads, 2, -1).transpose(2, 3).flatten(2)
+    return rows.flatten()
+
+
+_NO_LIMIT = 10**6  # networks without learned positions and tokenizers without a limit
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+
+
+def most_tokens(module: Any) -> int:
+    """Return how many tokens a network has positions for; a million where it sets no limit."""
+    config = module.config.get_text_config()
+    return int(
+        next((getattr(config, n) for n in _POSITIONS if getattr(config, n, None)), _NO_LIMIT)
+    )

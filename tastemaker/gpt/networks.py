@@ -1,0 +1,268 @@
+"""A GPT and its tokenizer made from nothing: one dial for size, any language.
+
+The network is transformers' own GPT-NeoX architecture (Black et al. 2022), which every tool loads: a GPT-2 that turns
+queries and keys by their places, where that one adds vectors to tokens, and whose output layer is its own. Layer norms
+and GELU are single fast operations on a processor, which gated units are not. The tokenizer is byte-level BPE, so every
+text has tokens and every token one.
+
+Opening causal language models, ours or anyone's: a folder or a hub name → network and tokenizer.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.huggingface import align, is_path, one_line_errors, quiet_transformers, set_dropout
+
+BEGIN, END, PAD, TURN = "<|begin|>", "<|end|>", "<|pad|>", "<|turn|>"
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '" + TURN + "' + message['role'] + '\\n' + message['content'] + eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '" + TURN + "assistant\\n' }}{% endif %}"
+)
+"""How a GPT of ours reads dialogues: each turn ends as a text does."""
+
+_GAIN = 0.68  # fresh weights spread by this over the root of the width: 0.0245 at 768, where GPT-2 has 0.02
+_MIN_P = 0.03  # of the likeliest token: what is less likely is noise that a network of this size has not learned away
+_SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
+
+
+@dataclass(frozen=True)
+class Size:
+    """What follows from the one dial.
+
+    context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
+    batch_tokens: tokens a step. muon: how many times that rate Muon steps with along the matrices of a network that is
+    trained from nothing; 0 where AdamW trains them too. grow_at: after which share of the tokens the second half of the
+    layers joins; 0: all learn from the beginning.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    context: int
+    vocabulary: int
+    lr: float
+    batch_tokens: int
+    muon: float = 0.0
+    grow_at: float = 0.0
+
+
+SIZES = {
+    "tiny": Size(128, 4, 2, 256, 2048, 1e-2, 1536, 2.0, 0.5),
+    "small": Size(192, 4, 3, 512, 4096, 6e-3, 4096, 2.0),
+    "medium": Size(512, 8, 8, 1024, 16384, 1e-3, 32768),
+    "large": Size(768, 12, 12, 1024, 32768, 6e-4, 131072),
+}
+
+
+def size_named(name: str) -> Size:
+    """Return the size of that name. Raises UsageError for another."""
+    if name not in SIZES:
+        raise UsageError(f"there is no size {name!r}: choose one of {', '.join(SIZES)}.")
+    return SIZES[name]
+
+
+def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
+    """Return an untrained GPT for a tokenizer, the same for the same seed.
+
+    Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin at zero, so that
+    each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). The output layer
+    begins as the embeddings and is then its own. Its generation_config.json advises
+    whoever draws from it, transformers too, to leave out tokens that are hardly possible: a small network cannot tell
+    them apart.
+    """
+    spread = _GAIN * size.width**-0.5
+    config = GPTNeoXConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=size.context,
+        hidden_size=size.width,
+        intermediate_size=4 * size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        hidden_act="gelu",
+        use_parallel_residual=False,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": _SLOWEST,
+            "partial_rotary_factor": 1.0,
+        },
+        initializer_range=spread,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
+        torch.manual_seed(seed)
+        module = GPTNeoXForCausalLM(config)
+    module.generation_config.do_sample, module.generation_config.min_p = True, _MIN_P
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if name.endswith(("attention.dense.weight", "mlp.dense_4h_to_h.weight")):
+                weight.zero_()
+        module.lm_head.weight.copy_(module.gpt_neox.embed_in.weight)
+    return module
+
+
+def matrices_of(module: Any) -> dict[int, list[Any]]:
+    """Return the weights [out, in] between the layers of a GPT of ours, by how many heads' rows take turns in them.
+
+    0: a weight is one matrix. Otherwise it is three, of queries, keys and values, which each head has a part of.
+    Embeddings and the output layer are none: no text moves all of their directions.
+    """
+    layers = module.gpt_neox.layers
+    single = [
+        x.weight
+        for n in layers
+        for x in (n.attention.dense, n.mlp.dense_h_to_4h, n.mlp.dense_4h_to_h)
+    ]
+    return {
+        module.config.num_attention_heads: [n.attention.query_key_value.weight for n in layers],
+        0: single,
+    }
+
+
+def make_tokenizer(
+    texts: Iterable[str], *, vocabulary: int, context: int, chats: bool = False
+) -> Any:
+    """Return a byte-level BPE tokenizer (Sennrich et al. 2016) of at most `vocabulary` tokens, learned from texts.
+
+    It reads a text as its begin token and the text's own; end and padding have tokens of their own. chats: whether it
+    has a chat template. Raises DataError when there are no texts and UsageError for a vocabulary that cannot hold the
+    256 bytes and the special tokens.
+    """
+    special = [BEGIN, END, PAD, *([TURN] if chats else [])]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if vocabulary < len(alphabet) + len(special):
+        raise UsageError(
+            f"a vocabulary of {vocabulary} has no room for {len(alphabet)} bytes and {len(special)} special tokens."
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() == len(alphabet) + len(special):
+        raise DataError(
+            "there is too little text to make a tokenizer from: no two characters stand together twice."
+        )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
+    )
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=context,
+    )
+    if chats:
+        made.add_special_tokens({"additional_special_tokens": [TURN]})
+        made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def parameters_of(module: Any) -> int:
+    """Return how many numbers a network learns, shared ones counted once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A causal language model as it was opened. notes: what was changed so that it can write, one sentence each."""
+
+    module: Any
+    tokenizer: Any
+    notes: list[str] = field(default_factory=list)
+
+
+def open_causal(source: str | Path) -> Opened:
+    """Return the causal language model of a folder or hub name, float32, dropout off.
+
+    A tokenizer without an end token is given one, with a row of its own in the embeddings: `notes` say so.
+    Raises ModelError for a folder that is not there, holds another kind of model, or lacks weights.
+    """
+    name = str(source)
+    if is_path(name) and not Path(name).is_dir():
+        raise ModelError(
+            f"{name}: there is no such folder. Give a folder that `pretrain --out` wrote, or a hub name."
+        )
+    with quiet_transformers(), one_line_errors(name, "policy"):
+        config = AutoConfig.from_pretrained(name)
+        _check_causal(config, name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"the policy {name!r} has no fast tokenizer (tokenizer.json): convert it first."
+            )
+        set_dropout(config, 0.0)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    module, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{name}: the weights lack {', '.join(missing[:3])}, so it is no whole language model."
+        )
+    align(module)
+    opened = Opened(module.eval(), tokenizer)
+    _give_end_token(opened)
+    return opened
+
+
+def is_causal(folder: Path) -> bool:
+    """Return whether a folder says that it holds a causal language model. Opens no weights."""
+    if not (folder / "config.json").is_file():
+        return False
+    with quiet_transformers(), one_line_errors(str(folder), "model"):
+        return _is_causal(AutoConfig.from_pretrained(folder))
+
+
+def _is_causal(config: Any) -> bool:
+    architectures = getattr(config, "architectures", None) or []
+    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    return known is not None and (not architectures or architectures[0] == known)
+
+
+def _check_causal(config: Any, source: str) -> None:
+    if not _is_causal(config):
+        found = ", ".join(getattr(config, "architectures", None) or [config.model_type])
+        raise ModelError(
+            f"{source}: holds {found}, which is no causal language model and cannot write. "
+            f"Give a folder that `pretrain --out` wrote, or a model such as gpt2."
+        )
+
+
+def _give_end_token(opened: Opened) -> None:
+    """See that a text can end: a policy that cannot say so writes to its limit every time."""
+    module, tokenizer = opened.module, opened.tokenizer
+    if tokenizer.eos_token is None:
+        tokenizer.add_special_tokens({"eos_token": END})
+        if len(tokenizer) > module.get_input_embeddings().num_embeddings:
+            module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        opened.notes.append(
+            f"the tokenizer has no end token, so {END} was added; the model has to learn it before its texts end."
+        )
+    module.config.get_text_config().eos_token_id = tokenizer.eos_token_id
+    module.generation_config.eos_token_id = tokenizer.eos_token_id

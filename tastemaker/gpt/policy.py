@@ -1,0 +1,389 @@
+"""Copies of a network that share its memory until either side is written to.
+
+The model card of a policy: what it is, what it was trained on, what it pays for held-out text, how to load it.
+
+Policy: a causal language model that writes, and says how likely it was to write what it wrote.
+
+| method | takes | returns |
+|---|---|---|
+| `complete` | prompts, samples, Sampling, seed | one Completion for each sample of each prompt |
+| `log_probs` | prompts, completions | log π of each token of each completion |
+| `with_value_head` | | the same policy with a critic |
+| `frozen_copy` | | a reference that shares memory until either is changed |
+| `save`, `load` | a folder | a plain Hugging Face folder, the value head beside it |
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tastemaker.data.judgements import Message, Prompt
+from tastemaker.errors import UsageError
+from tastemaker.fast.batching import by_length, collate
+from tastemaker.fast.gpt_layers import most_tokens
+from tastemaker.fast.processor import DeviceWish, choose_device
+from tastemaker.files import filling_folder
+from tastemaker.gpt.generate import FILE as VALUE_HEAD
+from tastemaker.gpt.generate import MOST_ROWS, Ended, Row, ValueHead, Writing, before_stop
+from tastemaker.gpt.networks import open_causal, parameters_of
+from tastemaker.gpt.sampling import Sampling, recommended
+from tastemaker.gpt.tokenise import Reader
+from tastemaker.huggingface import quiet_transformers
+from tastemaker.reward.model_card import filled_in, write_as_card
+
+
+def lazy_copies(module: nn.Module) -> dict[int, Any]:
+    """Return copies of a module's parameters and buffers by `id`, for `deepcopy` to use instead of its own."""
+    found: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        lazy = _lazily(tensor)
+        found[id(tensor)] = nn.Parameter(lazy) if isinstance(tensor, nn.Parameter) else lazy
+    return found
+
+
+def _lazily(tensor: Tensor) -> Tensor:
+    """Return a copy that shares memory until it is written to.
+
+    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is given its own first.
+    """
+    try:
+        return torch._lazy_clone(tensor.detach())
+    except RuntimeError:
+        tensor.data = tensor.data.clone()
+        return torch._lazy_clone(tensor.detach())
+
+
+_TEMPLATE = Path(__file__).with_name("card.md.j2")
+
+
+def policy_card(kind: str, parameters: int, context: int, figures: dict[str, Any]) -> str:
+    """Return the card. figures: `pretraining.json`; empty where nothing is known of the training."""
+    start = figures.get("settings", {}).get("start")
+    return filled_in(
+        _TEMPLATE,
+        kind=kind,
+        parameters=parameters,
+        context=context,
+        start=None if start is None else Path(start).name,
+        figures=figures if "corpus" in figures else {},
+    )
+
+
+def write_policy_card(folder: Path, card: str) -> None:
+    """Write the card into a folder. Raises StorageError for a full disk or an unwritable folder."""
+    write_as_card(folder, card)
+
+
+FIGURES = "pretraining.json"
+"""What is known of how the policy was trained and what it pays for held-out text."""
+_BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a policy wrote.
+
+    text: without stop text and special tokens. ids: its tokens, the end token included. log_probs: of each token, at
+    the sampling's temperature, filters left out. ended: by the end token, a stop text, or cut at the most tokens.
+    values: what the critic expected before each token; none where the policy has no value head.
+    """
+
+    prompt: Prompt
+    text: str
+    ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    ended: Ended
+    values: tuple[float, ...] = ()
+
+    @property
+    def log_prob(self) -> float:
+        """The log-probability of the whole completion."""
+        return sum(self.log_probs)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Policy:
+    """A language model that writes. Make one with `pretrain`, open one with `Policy.load(folder or hub name)`."""
+
+    def __init__(self, module: Any, tokenizer: Any, *, value_head: ValueHead | None = None) -> None:
+        self.module, self.tokenizer, self.value_head = module.eval(), tokenizer, value_head
+        self.reader = Reader(tokenizer)
+        self.notes: list[str] = []
+        self.figures: dict[str, Any] = {}
+
+    @property
+    def context(self) -> int:
+        """The most tokens that it reads and writes together."""
+        return most_tokens(self.module)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it has learned."""
+        return parameters_of(self.module)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its makers recommend to draw from it. Raises ModelError where that cannot be."""
+        return recommended(self.module.generation_config)
+
+    def complete(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        samples: int = 1,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        first: int = 0,
+        most_rows: int = MOST_ROWS,
+    ) -> list[Completion]:
+        """Return `samples` completions of each prompt, all of the first one first.
+
+        prompts: texts, which are continued, or chats (tuples of Message), which are answered; "" begins a text.
+        sampling: None draws as the policy's makers recommend. Same seed, same text, whatever `most_rows` are written
+        at once. first: the number of the first prompt, where these are a part of more: prompts of other numbers draw
+        other texts.
+        Raises UsageError for a prompt that leaves no room for a token, and for fewer than one sample.
+        """
+        found = as_prompts(prompts)
+        sampling = sampling or self.sampling
+        written: dict[tuple[int, int], Row] = {}
+        how: dict[str, int] = {
+            "samples": samples,
+            "seed": seed,
+            "first": first,
+            "most_rows": most_rows,
+        }
+        for rows in self.stream(found, sampling=sampling, **how):
+            written |= {row.place: row for row in rows if len(row.ids) == 1}
+        prompts = [prompt for prompt in found for _ in range(samples)]
+        places = [
+            (number, sample)
+            for number in range(first, first + len(found))
+            for sample in range(samples)
+        ]
+        return self._completions(prompts, [written[place] for place in places], sampling)
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        samples: int,
+        sampling: Sampling,
+        seed: int,
+        first: int = 0,
+        most_rows: int = MOST_ROWS,
+    ) -> Iterator[list[Row]]:
+        """Yield after every token the rows that got one. Arguments and errors are those of `complete`."""
+        ids = self.reader.prompts(prompts)
+        for number, prompt in enumerate(ids, 1):
+            if len(prompt) >= self.context:
+                raise UsageError(
+                    f"prompt {number} is {len(prompt):,} tokens long, and this policy reads and writes "
+                    f"{self.context:,} together. Shorten it to {self.context - 1:,} or fewer."
+                )
+        job = Writing(
+            self.module,
+            self.reader,
+            ids,
+            samples=samples,
+            room=self.context,
+            sampling=sampling,
+            seed=seed,
+            first=first,
+            most_rows=most_rows,
+            critic=self.value_head,
+        )
+        yield from job.steps()
+
+    def completion(self, prompt: Prompt, row: Row, sampling: Sampling) -> Completion:
+        """Return a finished row as people read it."""
+        return self._completions([prompt], [row], sampling)[0]
+
+    def _completions(
+        self, prompts: Sequence[Prompt], rows: Sequence[Row], sampling: Sampling
+    ) -> list[Completion]:
+        found = []
+        for prompt, text, row in zip(
+            prompts, self.reader.texts([row.ids for row in rows]), rows, strict=True
+        ):
+            ids, log_probs, values = tuple(row.ids), tuple(row.log_probs), tuple(row.values)
+            found.append(
+                Completion(
+                    prompt, before_stop(text, sampling.stop), ids, log_probs, row.ended, values
+                )
+            )
+        return found
+
+    def log_probs(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[str | Completion],
+        *,
+        temperature: float = 1.0,
+        ended: bool = True,
+    ) -> list[NDArray[np.float32]]:
+        """Return log π(token | all before it) of each completion's tokens, float32 [its tokens].
+
+        completions: as `complete` returned them, whose tokens are taken as they are, or texts, which are tokenized.
+        ended: whether a text is followed by the end token. temperature: divides the logits.
+        Raises UsageError for lists of unlike length, and for a completion that does not fit behind its prompt.
+        """
+        Sampling(temperature=temperature)  # raises for one that cannot be
+        if len(prompts) != len(completions):
+            raise UsageError(
+                f"{len(prompts)} prompts and {len(completions)} completions: give one for each."
+            )
+        texts = iter(
+            self.reader.completions([c for c in completions if isinstance(c, str)], ended=ended)
+        )
+        answers = [next(texts) if isinstance(c, str) else list(c.ids) for c in completions]
+        return self.log_probs_of(self.reader.prompts(prompts), answers, temperature=temperature)
+
+    @torch.inference_mode()
+    def log_probs_of(
+        self,
+        prompts: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[int]],
+        *,
+        temperature: float = 1.0,
+    ) -> list[NDArray[np.float32]]:
+        """Return log π of each answer's tokens behind its prompt's. Raises UsageError for what does not fit."""
+        lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
+        for number, length in enumerate(lengths, 1):
+            if length > self.context:
+                raise UsageError(
+                    f"text {number} is {length:,} tokens long with its prompt, and this policy reads {self.context:,}."
+                )
+        found: list[Any] = [np.zeros(0, dtype=np.float32)] * len(lengths)
+        for part in by_length(lengths, _BATCH_TOKENS, most_padding=0.05):
+            values = (
+                self.batch_log_probs([[*prompts[i], *answers[i]] for i in part], temperature)
+                .cpu()
+                .numpy()
+            )
+            for row, i in enumerate(part):
+                found[i] = values[row, len(prompts[i]) - 1 : lengths[i] - 1]
+        return found
+
+    def batch_log_probs(
+        self, sequences: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> Tensor:
+        """Return log π of every token but the first of each sequence, [b, t − 1]; what stands behind one is padding.
+
+        Padding stands on the right, where a causal network's text does not see it, so no mask is needed.
+        """
+        batch = collate(sequences, self.reader.pad).to(self.module.device)
+        with quiet_transformers():  # it recommends a mask where padding stands
+            logits = (
+                self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
+                / temperature
+            )
+        return -functional.cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
+
+    def to(self, device: DeviceWish) -> "Policy":
+        """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError for an absent one."""
+        chosen = choose_device(device)
+        self.module.to(chosen)
+        if self.value_head is not None:
+            self.value_head.to(chosen)
+        return self
+
+    def with_value_head(self) -> "Policy":
+        """Return this policy with a critic: a value head, zero at first, on the same network."""
+        head = self.value_head or ValueHead(self.module.config.get_text_config().hidden_size)
+        critic = Policy(self.module, self.tokenizer, value_head=head.to(self.module.device))
+        critic.notes, critic.figures = list(self.notes), dict(self.figures)
+        return critic
+
+    def frozen_copy(self) -> "Policy":
+        """Return a copy that is never trained: the reference of a policy that will be.
+
+        Its weights share memory with this policy's until either side is written to (copy on write), so that a
+        reference costs what training changes.
+        """
+        module = copy.deepcopy(self.module, lazy_copies(self.module))
+        module.requires_grad_(requires_grad=False)
+        return Policy(module, self.tokenizer)
+
+    def save(self, folder: str | Path) -> "Policy":
+        """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when the disk is full.
+
+        An older policy's value head and figures there are removed, other files stay.
+        """
+        with filling_folder(Path(folder), last="config.json") as temporary, quiet_transformers():
+            self.module.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+            if self.value_head is not None:
+                self.value_head.save(temporary)
+            kind = type(self.module).__name__
+            write_policy_card(
+                temporary, policy_card(kind, self.parameters, self.context, self.figures)
+            )
+            if self.figures:
+                (temporary / FIGURES).write_text(
+                    json.dumps(self.figures, indent=2) + "\n", encoding="utf-8"
+                )
+            for name in (
+                "config.json",
+                VALUE_HEAD,
+                FIGURES,
+            ):  # config.json first: without it the folder is not whole
+                (Path(folder) / name).unlink(missing_ok=True)
+        return self
+
+    @staticmethod
+    def load(source: str | Path) -> "Policy":
+        """Open a folder or hub name. Raises ModelError for what is no causal language model."""
+        opened = open_causal(source)
+        head = ValueHead.load(Path(source), opened.module.config.get_text_config().hidden_size)
+        policy = Policy(opened.module, opened.tokenizer, value_head=head)
+        policy.notes += opened.notes
+        if (Path(source) / FIGURES).is_file():
+            policy.figures = json.loads((Path(source) / FIGURES).read_text(encoding="utf-8"))
+        return policy
+
+    def __repr__(self) -> str:
+        critic = ", with a value head" if self.value_head is not None else ""
+        kind = type(self.module).__name__
+        return (
+            f"Policy({kind}, {self.parameters:,} parameters, reads {self.context:,} tokens{critic})"
+        )
+
+
+def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
+    """Return what can be shown of a row that is still being written: nothing that a later token could take back.
+
+    That is the last character while its bytes are not all there, and what may be the beginning of a stop text.
+    """
+    text = policy.completion("", row, sampling).text
+    if row.ended == "length":
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        held = max(
+            (
+                size
+                for stop in sampling.stop
+                for size in range(1, len(stop))
+                if text.endswith(stop[:size])
+            ),
+            default=0,
+        )
+        text = text[: len(text) - held]
+    return text
+
+
+def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Return one prompt, or several, as a list."""
+    if isinstance(prompts, str) or (prompts and all(isinstance(turn, Message) for turn in prompts)):
+        return [prompts]  # type: ignore[list-item]
+    return list(prompts)  # type: ignore[arg-type]

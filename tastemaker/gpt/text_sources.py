@@ -1,0 +1,340 @@
+"""What a GPT is trained on: any source → documents, one after the other, in memory that does not grow with the source.
+
+| source | its documents |
+|---|---|
+| whatever `read` opens | every text with its prompt; of texts that were judged together only the best |
+| a table with a column `messages` | every turn of the assistant; the prompt is the turns before it |
+| .txt .text .md (also .gz) | whole files, paragraphs or lines |
+| a folder of such files, and of folders of them | the same, file by file in the order of names |
+| `playground`, `playground:zh`, `playground:mixed:20000` | reviews of the playground, 40,000 unless told |
+
+aclImdb is the one source that is held in memory, a split at a time, and the playground remembers what it has written.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import singledispatch
+from itertools import chain, groupby, islice
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from tastemaker.data import aclimdb, hub, tables
+from tastemaker.data import plain_text as plain
+from tastemaker.data.columns import RECOGNISED, Columns, plan
+from tastemaker.data.judgements import Comparison, Example, Judgement, Message, Prompt, Ranking
+from tastemaker.data.metadata import column_for
+from tastemaker.data.plain_text import Each
+from tastemaker.data.reading import check_no_format, open_source, table_format
+from tastemaker.data.recognition import Reading, recognise
+from tastemaker.data.tables import Row, Table
+from tastemaker.data.values import completion_from, messages_of, prompt_from, text_of
+from tastemaker.errors import DataError, UsageError
+from tastemaker.playground.writing import Language, reviews
+
+ACLIMDB_SPLIT = "train+unsup"
+"""The splits of aclImdb that are read untold: all that is not for testing."""
+
+PLAYGROUND_REVIEWS = 40_000
+"""How many reviews the playground writes untold."""
+
+_PLAYGROUND = "playground"
+_CHATS = ("messages",)
+_FIRST_ROWS = 100
+_NOTES = ("readme", "license", "licence")  # beside tables, notes about them
+_Skipped: TypeAlias = list[DataError] | None
+
+
+def documents(
+    source: str | Path,
+    *,
+    split: str | None = None,
+    columns: Columns | None = None,
+    format: str | None = None,
+    each: Each = "file",
+    skip_bad: list[DataError] | None = None,
+) -> Iterator[Example]:
+    """Return an iterator over the documents of a source, in its order. The source is opened at once, and read as asked.
+
+    source: see the table at the top of this file; a file or folder named as the playground comes before it. split: one,
+    or several joined by "+", of a source that has splits; "train" unless told, and "train+unsup" of aclImdb. columns,
+    format: those of `read`, for tables. each: what is one document of a text file, "file", "paragraph" or "line"; one
+    longer than `plain.LONGEST` characters is cut. skip_bad: takes the errors of a table's rows that cannot be read,
+    where such rows are to be left out.
+    Raises DataError, one line with file and row or line, for bad input, as soon as it is reached, and at the end of a
+    source without a text; UsageError for a split, format or `each` that cannot be.
+    """
+    if each not in plain.EACH:
+        raise UsageError(f"each {each!r}: one document is a {', a '.join(plain.EACH)}.")
+    wanted = table_format(columns, format)
+    before = len(skip_bad or ())
+    if (found := _without_splits(source, split, format, each)) is None:
+        parts = [
+            _of_part(part, columns or Columns(), wanted, skip_bad)
+            for part in _parts(source, split, format)
+        ]
+        found = chain.from_iterable(parts)
+    return _never_empty(found, str(source), skip_bad, before)
+
+
+def _never_empty(
+    found: Iterator[Example], name: str, skipped: _Skipped, before: int
+) -> Iterator[Example]:
+    has_any = False
+    for example in found:
+        has_any = True
+        yield example
+    if not has_any and skipped is not None and len(skipped) > before:
+        raise DataError(
+            f"{name}: not one of {len(skipped) - before} rows can be read; {skipped[before]}"
+        )
+    if not has_any:
+        raise DataError(f"{name}: no text in it.")
+
+
+# --- texts that stand in no table -------------------------------------------------------------------------------------
+
+
+def _without_splits(
+    source: str | Path, split: str | None, format: str | None, each: Each
+) -> Iterator[Example] | None:
+    """Return the documents of the playground and of text files; None for any other source."""
+    path = Path(source)
+    if str(source).split(":")[0] == _PLAYGROUND and not path.exists():
+        texts = _written(str(source))
+    elif path.is_dir() and _is_folder_of_texts(path):
+        texts = chain.from_iterable(
+            plain.documents(file, each) for file in plain.files(path) if plain.is_plain(file)
+        )
+    elif plain.is_plain(path) and not path.is_dir():
+        if not path.exists():
+            raise DataError(f"{path}: no such file.")
+        texts = plain.documents(path, each)
+    else:
+        return None
+    if split is not None:
+        raise UsageError(
+            f"{source}: texts have no splits, so there is no {split!r} among them. Leave out the split."
+        )
+    if format is not None:
+        raise UsageError(
+            f"{source}: texts are no table of the format {format!r}. Leave out the format."
+        )
+    return map(Example, texts)
+
+
+def _written(name: str) -> Iterator[str]:
+    """Yield the playground's reviews that a name such as "playground:zh:500" asks for."""
+    language, _, number = name.removeprefix(_PLAYGROUND).removeprefix(":").partition(":")
+    if number and not (number.isascii() and number.isdigit() and int(number)):
+        raise UsageError(
+            f"{name}: {number!r} is no number of reviews. Write it as playground:en:20000."
+        )
+    # `reviews` says which languages there are
+    return iter(
+        reviews(int(number or PLAYGROUND_REVIEWS), language=cast(Language, language or "en"))
+    )
+
+
+def _is_table(path: Path) -> bool:
+    return Path(path.name.lower().removesuffix(".gz")).suffix in tables.SUFFIXES
+
+
+def _is_folder_of_texts(folder: Path) -> bool:
+    """Return whether there are text files in a folder. Raises DataError where there are tables too, or neither."""
+    if any(map(aclimdb.is_aclimdb, (folder, folder / "aclImdb"))) or hub.is_saved(folder):
+        return False
+    table = next(filter(_is_table, plain.files(folder)), None)
+    texts = (
+        file
+        for file in plain.files(folder)
+        if plain.is_plain(file) and not (table and _is_note(file))
+    )
+    text = next(texts, None)
+    if text and table:
+        here = f"the text {text.relative_to(folder)} and the table {table.relative_to(folder)}"
+        raise DataError(
+            f"{folder}: both texts and tables in it ({here}). Keep them in folders of their own."
+        )
+    if not text and not table:
+        ends = ", ".join((*plain.SUFFIXES, *tables.SUFFIXES))
+        raise DataError(f"{folder}: no text in it. The texts and tables of a folder end in {ends}.")
+    return text is not None
+
+
+def _is_note(path: Path) -> bool:
+    return path.name.lower().split(".")[0] in _NOTES
+
+
+# --- what `read` opens ------------------------------------------------------------------------------------------------
+
+
+def _parts(
+    source: str | Path, split: str | None, format: str | None
+) -> list[Table | tuple[Path, str]]:
+    """Open every split that is asked for."""
+    path = Path(source)
+    if path.is_file() and not aclimdb.is_aclimdb(path) and not _is_table(path):
+        texts, ends = ", ".join(plain.SUFFIXES), ", ".join(tables.SUFFIXES)
+        raise DataError(
+            f"{path}: what kind of file is this? Texts end in {texts}, tables in {ends}."
+        )
+    names = split.split("+") if split is not None else [None]
+    if "" in names:
+        raise UsageError(f"split {split!r}: a name is missing. Several are written as train+test.")
+    parts = [open_source(source, name) for name in names]
+    first = parts[0]
+    if isinstance(first, Table):
+        return parts
+    folder = first[0]
+    check_no_format(folder, format)
+    asked = (split or ACLIMDB_SPLIT).split("+")
+    for name in asked:  # before the first is read, which takes a while
+        if name not in aclimdb.SPLITS:
+            raise DataError(
+                f"{folder}: no split {name!r}; aclImdb has {', '.join(aclimdb.SPLITS)}."
+            )
+    return [(folder, name) for name in asked]
+
+
+def _of_part(
+    part: Table | tuple[Path, str], columns: Columns, format: str | None, skipped: _Skipped
+) -> Iterator[Example]:
+    if not isinstance(part, Table):
+        yield from (review.example() for review in aclimdb.reviews(*part))
+        return
+    reading = recognise(part, format, past_bad=skipped is not None)
+    yield from _of_rows(part, columns, skipped) if reading is None else _best_of(reading, skipped)
+
+
+def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
+    """Yield of every row the texts that its judgements, all in all, set first."""
+    for _, judgements in groupby(
+        reading.judgements(skipped), key=lambda judgement: judgement.where
+    ):
+        lead: dict[
+            Example, int
+        ] = {}  # how many judgements more have a text first than have another before it
+        for judgement in judgements:
+            best = _best(judgement)
+            for text in judgement.texts:
+                example = Example(text, judgement.prompt)
+                lead[example] = lead.get(example, 0) + (1 if text in best else -1)
+        furthest = max(lead.values())
+        yield from (example for example, led in lead.items() if led == furthest)
+
+
+@singledispatch
+def _best(judgement: Judgement) -> tuple[str, ...]:
+    """Return the texts that no other is said to be better than: all, where they are judged one by one."""
+    return judgement.texts
+
+
+@_best.register
+def _(judgement: Comparison) -> tuple[str, ...]:
+    return judgement.texts if judgement.tie else (judgement.chosen,)
+
+
+@_best.register
+def _(judgement: Ranking) -> tuple[str, ...]:
+    return judgement.tiers[0]
+
+
+def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Example]:
+    """Yield the texts of a table with a text column, or of chats."""
+    past_bad = skipped is not None
+    head = [row for _, row in islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)]
+    names = list(dict.fromkeys(name for row in head for name in row))
+    chats = None if columns.text else column_for(_CHATS, names, ())
+    if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
+        text, prompt = (
+            chats,
+            columns.prompt,
+        )  # a column `prompt` beside chats repeats how they begin
+    else:
+        found = plan(table, columns, judged=False, past_bad=past_bad)
+        text, prompt = found.text, found.prompt
+    for number, row in table.rows_past(skipped):
+        try:
+            examples = _of_row(row, text, prompt, table.place(number))
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.append(error)
+        else:
+            yield from examples
+
+
+def _of_row(row: Row, text: str, prompt: str | None, where: str) -> list[Example]:
+    asked = prompt_from(row.get(prompt), where, prompt) if prompt else None
+    if isinstance(row.get(text), list) and not isinstance(asked, str):
+        return _answers(asked or (), messages_of(row[text], where, text), where, text)
+    return [Example(text_of(completion_from(row.get(text), where, text), where, text), asked)]
+
+
+def _answers(
+    asked: tuple[Message, ...], turns: tuple[Message, ...], where: str, column: str
+) -> list[Example]:
+    """Return every turn of the assistant with the turns before it."""
+    found = []
+    for place, turn in enumerate(turns):
+        if turn.role == "assistant":
+            prompt: Prompt | None = (*asked, *turns[:place]) or None
+            found.append(
+                Example(text_of(turn.content, where, f"{column}, message {place + 1}"), prompt)
+            )
+    if not found:
+        raise DataError(f"{where}: no turn of an assistant in column {column!r}. Remove the row.")
+    return found
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The documents of several sources, one source after the other; may be read as often as wanted.
+
+    The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out; `bad` holds their
+    errors after each reading. limit: only so many documents, the first ones.
+    """
+
+    sources: Sequence[str | Path]
+    split: str | None = None
+    columns: Columns | None = None
+    format: str | None = None
+    each: Each = "file"
+    leave_out_bad: bool = False
+    limit: int | None = None
+    bad: list[DataError] = field(default_factory=list, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise UsageError(
+                "no source of documents was named. Give a file, a folder, a hub name or playground."
+            )
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit {self.limit}: it is a number of documents, 1 or more.")
+
+    def __iter__(self) -> Iterator[Example]:
+        self.bad.clear()
+        return islice(chain.from_iterable(self._of(source) for source in self.sources), self.limit)
+
+    def _of(self, source: str | Path) -> Iterator[Example]:
+        bad = self.bad if self.leave_out_bad else None
+        how = {"split": self.split, "columns": self.columns, "format": self.format}
+        return documents(source, **how, each=self.each, skip_bad=bad)  # type: ignore[arg-type]
+
+    def describe(self) -> dict[str, object]:
+        """Return what says that two readings are of the same documents: sources with their sizes, and settings."""
+        own = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sources", "bad")
+        }
+        columns = None if self.columns is None else asdict(self.columns)
+        return own | {
+            "sources": [[str(s), _size(Path(s))] for s in self.sources],
+            "columns": columns,
+        }
+
+
+def _size(path: Path) -> int | None:
+    """Return the bytes of a file, or of all files of a folder; None for a source that is neither."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.is_file() else None

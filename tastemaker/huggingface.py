@@ -1,0 +1,73 @@
+"""Opening Hugging Face folders and hub names in silence, with errors of one line."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.utils import logging as hub_logging
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from tastemaker.errors import ModelError, UsageError
+
+_ALIGNED = 64  # bytes
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence the load reports, retries and progress bars of transformers and its hub client within the block."""
+    libraries = (transformers_logging, hub_logging)
+    verbosities = [library.get_verbosity() for library in libraries]
+    bars = transformers_logging.is_progress_bar_enabled()
+    for library in libraries:
+        library.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for library, verbosity in zip(libraries, verbosities, strict=True):
+            library.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def is_path(source: str) -> bool:
+    """Tell a path from a hub name (`name` or `owner/name`)."""
+    return source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source
+
+
+@contextmanager
+def one_line_errors(source: str, what: str) -> Iterator[None]:
+    """Turn whatever transformers raises while it loads into a ModelError of one line."""
+    try:
+        yield
+    except (ModelError, UsageError):
+        raise
+    except Exception as error:  # a hub, a file system and dozens of model classes: any error of theirs is a failed load
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        advice = (
+            ""
+            if Path(source).is_dir()
+            else " Give a folder, or a hub name while the hub can be reached."
+        )
+        raise ModelError(f"the {what} {source!r} cannot be opened: {reason}.{advice}") from error
+
+
+def set_dropout(config: Any, dropout: float) -> None:
+    """Set every dropout of a model's configuration."""
+    for name, value in config.to_dict().items():
+        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
+            setattr(config, name, dropout)
+
+
+def align(module: nn.Module) -> None:
+    """Move every weight that a file's reader left at an odd address to memory of its own; ties stay.
+
+    Products of float32 sum in another order there, so that a reloaded model would differ in the last digits from the
+    one that was saved. torch's own memory begins at multiples of 64 bytes.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.data_ptr() % _ALIGNED:
+            tensor.data = tensor.detach().clone()

@@ -1,0 +1,11 @@
+from .base import KINDS as KINDS
+from .base import NO_AIDS as NO_AIDS
+from .base import Likelihood as Likelihood
+from .registry import LINKS as LINKS
+from .registry import ComparisonLink as ComparisonLink
+from .registry import GradeLink as GradeLink
+from .registry import LabelLink as LabelLink
+from .registry import Link as Link
+from .registry import RankingLink as RankingLink
+from .registry import RatingLink as RatingLink
+from .registry import links_from as links_from

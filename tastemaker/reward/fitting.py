@@ -1,0 +1,334 @@
+"""One way to learn a backbone, taken once or once for each member of an ensemble and each source of experts.
+
+Judgements → reward model: split, learn, calibrate, anchor, evaluate, save.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+
+from tastemaker.data.judgements import Example, Judgement, joined
+from tastemaker.errors import DataError, UsageError
+from tastemaker.fast.processor import DeviceWish, TrainingWish, choose_device, choose_precision
+from tastemaker.kinds.base import Likelihood
+from tastemaker.reward.backbones import Backbone, Chosen, Encoder, Linear, Tiny, choose_backbone
+from tastemaker.reward.backbones.ensembles import Ensemble, Experts
+from tastemaker.reward.convex import fit_linear
+from tastemaker.reward.corpus import Corpus
+from tastemaker.reward.crossfit import CrossFit, cross_fit, fit_router
+from tastemaker.reward.descent import Training
+from tastemaker.reward.division import Division, digest_of_said, divide
+from tastemaker.reward.finish import finish
+from tastemaker.reward.model import RewardModel
+from tastemaker.reward.observation import ObservationModel
+from tastemaker.train.run import CONTRACT, RUN, Run, check_same, model_folder
+
+_MOST_MEMBERS = 64
+
+
+class _Apart(NamedTuple):
+    """A backbone that was learned apart; the effect of length beside it, in its units, and how many steps that took."""
+
+    backbone: Backbone
+    length_effect: float
+    steps: int
+
+
+Learned = tuple[Backbone, ObservationModel, int]
+"""A backbone, the observation model learned beside it, and how many steps that took."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """How many backbones make a model.
+
+    members: of an ensemble; shared: as heads of one network. experts: one for each source of judgements.
+    """
+
+    members: int = 1
+    shared: bool = False
+    experts: bool = False
+
+    def check(self, settings: Linear | Encoder | Tiny) -> None:
+        """Raise UsageError for what cannot be, or contradicts."""
+        if not 1 <= self.members <= _MOST_MEMBERS:
+            raise UsageError(f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual.")
+        if self.shared and (self.members == 1 or isinstance(settings, Linear)):
+            what = (
+                "one member" if self.members == 1 else "the backbone 'linear', which is no network,"
+            )
+            raise UsageError(f"shared has no meaning for {what}. Leave it out.")
+        if self.experts and self.members > 1:
+            raise UsageError(
+                f"experts have no members, and {self.members} are asked for. Leave one of the two out."
+            )
+
+    def asked(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
+        """Return what a resumed run must ask for again, where it was asked for at all."""
+        found: dict[str, Any] = (
+            {"members": self.members, "shared": self.shared} if self.members > 1 else {}
+        )
+        sources = Counter(judgement.source for judgement in judgements)
+        return found | ({"experts": dict(sorted(sources.items()))} if self.experts else {})
+
+
+def chosen_training(
+    chosen: Chosen, given: Training | Mapping[str, Any] | None, epochs: int | None, *, texts: int
+) -> Training | None:
+    """Return the training that was asked for, completed by the backbone's recipe; None for a linear backbone."""
+    if isinstance(chosen.settings, Linear):
+        return None
+    if isinstance(given, Training):
+        return given if epochs is None else replace(given, epochs=epochs)
+    recipe = chosen.recipe
+    asked = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
+    if epochs is not None:
+        asked["epochs"] = epochs
+    asked.setdefault("epochs", recipe.passes(texts, asked["batch_size"]))
+    return Training(**asked)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is learned from, and how. training: None for a linear backbone."""
+
+    settings: Linear | Encoder | Tiny
+    division: Division
+    training: Training | None
+    device: DeviceWish
+    precision: TrainingWish
+    found: CrossFit
+
+    def reward_model(
+        self,
+        run: Run,
+        asked: Mapping[str, Any],
+        *,
+        seed: int,
+        several: Several,
+        anchor: Sequence[Example] | None,
+    ) -> RewardModel:
+        """Learn the linear model and, if that was asked for, the network beside it; return the finished model."""
+        known = self.found.judges.as_dict() if self.found.judges else None
+        finishing: dict[str, Any] = {"judges": known, "anchor": anchor}
+        baseline = None
+        if not isinstance(self.settings, Linear):
+            linear, model = self._linear(self.division.train, Linear(), seed)
+            said = {"backbone": ["Linear", asdict(Linear())]}
+            baseline = finish(linear, model, self.division, said, steps=1, **finishing)
+        heads = several.members if several.shared else 1
+        if several.experts:
+            learned, model, steps = self._experts(run, asked, seed)
+        elif several.members == heads:
+            learned, model, steps = self._learn(self.division.train, run, seed, heads)
+        else:
+            learned, model, steps = self._ensemble(run, asked, seed, several.members)
+        return finish(
+            learned, model, self.division, asked, steps=steps, baseline=baseline, **finishing
+        )
+
+    def _ensemble(self, run: Run, asked: Mapping[str, Any], seed: int, members: int) -> Learned:
+        """Learn members apart, each from judgements weighted anew."""
+        found = []
+        for number in range(members):
+            corpus = self.division.train.resampled(seed + number)
+            own = run.member(number, {**asked, "member": number})
+            found.append(self._in_own_units(corpus, own, seed + number))
+        backbones, model, steps = self._together(found)
+        return Ensemble(backbones), model, steps
+
+    def _experts(self, run: Run, asked: Mapping[str, Any], seed: int) -> Learned:
+        """Learn each source of judgements apart, and whose a prompt is."""
+        divisions = self.division.by_source()
+        found = []
+        for number, (source, division) in enumerate(divisions.items()):
+            own = run.member(number, {**asked, "expert": source})
+            found.append(replace(self, division=division)._in_own_units(division.train, own, seed))
+        backbones, model, steps = self._together(found)
+        router = fit_router(
+            {s: [e.prompt for e in division.train.examples] for s, division in divisions.items()}
+        )
+        return Experts(backbones, router), model, steps
+
+    def _in_own_units(self, corpus: Corpus, run: Run, seed: int) -> _Apart:
+        """Learn a backbone, in units of its own standard deviation on the held-out texts."""
+        backbone, model, steps = self._learn(corpus, run, seed, 1)
+        values = backbone.score(self.division.held_out.examples).values
+        sd = max(float(np.std(values)), 1e-8)
+        backbone.rescale(float(np.mean(values)), sd)
+        return _Apart(
+            backbone, float(model.length.effect) / sd if model.length is not None else 0.0, steps
+        )
+
+    def _together(self, found: Sequence[_Apart]) -> tuple[list[Backbone], ObservationModel, int]:
+        """Return backbones that were learned apart with the observation model of them all, and their steps."""
+        model = self._observation()
+        if model.length is not None:
+            model.length.effect.data.fill_(float(np.mean([apart.length_effect for apart in found])))
+        return [apart.backbone for apart in found], model, sum(apart.steps for apart in found)
+
+    def _observation(self) -> ObservationModel:
+        return self.found.prepared(self.division.fresh_model())
+
+    def _linear(
+        self, corpus: Corpus, settings: Linear, seed: int
+    ) -> tuple[Backbone, ObservationModel]:
+        model = self._observation()
+        return fit_linear(corpus, model, settings, seed=seed), model
+
+    def _learn(self, corpus: Corpus, run: Run, seed: int, heads: int) -> Learned:
+        """Learn one backbone from a corpus."""
+        if isinstance(self.settings, Linear):
+            return *self._linear(corpus, self.settings, seed), 1
+        from tastemaker.reward.descent import Descent
+
+        assert self.training is not None  # `chosen_training` gives every network one
+        network = self._network(self.settings, seed)
+        model = self._observation()
+        if heads > 1:
+            network.widen(heads, seed)
+        device = choose_device(self.device)
+        descent = Descent(
+            network,
+            model,
+            corpus,
+            self.division.held_out,
+            self.training,
+            device=device,
+            precision=choose_precision(device, self.precision),
+            seed=seed,
+            run=run,
+        )
+        steps = descent.run().step
+        network.calibrate(corpus.examples)
+        if heads > 1:
+            self._standardise(network, model)
+        return network, model.to(torch.device("cpu")), steps
+
+    def _standardise(self, network: Any, model: ObservationModel) -> None:
+        """Bring the heads to one scale on the held-out texts."""
+        from tastemaker.reward.backbones.heads import standardise_heads
+
+        by_head = network.score(self.division.held_out.examples).members
+        standardise_heads(network.module, by_head.mean(1).tolist(), by_head.std(1).tolist())
+        if model.length is not None:
+            model.length.effect.data.div_(max(float(by_head.std(1).mean()), 1e-8))
+
+    def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
+        """Open the network that is to be trained, or make it."""
+        from tastemaker.reward.backbones.network import Network
+        from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
+        from tastemaker.reward.backbones.tiny import make_tiny
+
+        limits: dict[str, Any] = {"cut": settings.cut, "dropout": settings.dropout, "seed": seed}
+        examples = self.division.train.examples
+        if isinstance(settings, Tiny):
+            texts = [joined(example) for example in examples]
+            length = settings.max_length or DEFAULT_MAX_LENGTH
+            return make_tiny(texts, vocabulary=settings.vocabulary, max_length=length, **limits)
+        is_chat = any(isinstance(example.prompt, tuple) for example in examples)
+        template = settings.template or ("chat" if is_chat else None)
+        network = Network.open(settings.name, max_length=settings.max_length, **limits)
+        network.use_template(template, wanted=settings.template is not None)
+        return network
+
+
+Backbones: TypeAlias = str | Linear | Encoder | Tiny
+
+
+def fit(
+    judgements: Sequence[Judgement],
+    *,
+    backbone: Backbones = "linear",
+    training: Training | Mapping[str, Any] | None = None,
+    likelihood: Likelihood | None = None,
+    epochs: int | None = None,
+    held_out: float | Sequence[Judgement] | None = None,
+    anchor: Sequence[Example] | None = None,
+    members: int = 1,
+    shared: bool = False,
+    experts: bool = False,
+    seed: int = 0,
+    device: DeviceWish = "auto",
+    precision: TrainingWish = "auto",
+    labels: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> RewardModel:
+    """Learn a reward model from any mixture of judgements.
+
+    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`, `Encoder`, `Tiny`).
+    training: how a network is trained, whole, or some settings on top of the backbone's recipe. epochs: one of them.
+    likelihood: how judgements are believed. held_out: judgements that only measure, or their share; None: a tenth, at
+        most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts whose mean score
+        becomes 0 and standard deviation 1; None: the held-out texts. members: more than one make an ensemble, each from
+        judgements weighted anew (Bayesian bootstrap, Rubin 1981); shared: its members are heads of one network.
+    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the prompt tells.
+    labels: what the data calls positive, kept in the contract. out: where to save; None keeps the model in memory.
+        resume: go on with a killed run. overwrite: replace what is there, when there is a model to replace it with.
+    Raises DataError for judgements that cannot teach, UsageError for settings that cannot be, TrainingError for a run
+    that failed, StorageError for a folder that cannot be written.
+    """
+    chosen = choose_backbone(backbone)
+    several = Several(members, shared, experts)
+    several.check(chosen.settings)
+    _check_there_is_something(judgements, anchor)
+    division = divide(judgements, held_out, likelihood := likelihood or Likelihood(), seed)
+    folder = Path(out) if out is not None else None
+    training = chosen_training(chosen, training, epochs, texts=len(division.train))
+    asked = {
+        "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
+        "likelihood": asdict(likelihood),
+        "seed": seed,
+        "data": division.digest,
+    }
+    asked |= (
+        {"training": asdict(training), "device": device, "precision": precision} if training else {}
+    )
+    asked |= several.asked(judgements) | _asked_beside(anchor, labels)
+    with model_folder(folder, whole=CONTRACT, resume=resume, overwrite=overwrite) as is_finished:
+        if folder is not None and is_finished:
+            return _finished(folder, asked)
+        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
+        learner = Learner(
+            chosen.settings, division, training, device, precision, cross_fit(division, seed)
+        )
+        model = learner.reward_model(run, asked, seed=seed, several=several, anchor=anchor)
+        model.contract = replace(model.contract, labels=dict(labels or {}))
+        if folder is not None:
+            model.save(folder)
+        run.finish()
+    return model
+
+
+def _check_there_is_something(
+    judgements: Sequence[Judgement], anchor: Sequence[Example] | None
+) -> None:
+    """Raise DataError where there is nothing to learn from, or an anchor without texts."""
+    if not judgements:
+        raise DataError("no judgements to learn from: the source is empty.")
+    if anchor is not None and not anchor:
+        raise DataError(
+            "the anchor holds no texts, and their mean score is to be 0. Give some, or leave it out."
+        )
+
+
+def _asked_beside(
+    anchor: Sequence[Example] | None, labels: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Return what a resumed run must ask for again, where it was asked for at all."""
+    found: dict[str, Any] = {"anchor": digest_of_said(anchor)} if anchor is not None else {}
+    return found | ({"labels": dict(labels)} if labels else {})
+
+
+def _finished(folder: Path, asked: Mapping[str, Any]) -> RewardModel:
+    """Return the model that a run has saved already. Raises UsageError for other settings."""
+    model = RewardModel.load(folder)
+    check_same(model.contract.settings, asked)
+    return model

@@ -1,0 +1,250 @@
+"""Text → score: a backbone, the links that say what its score means, and the contract that both are saved with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
+from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.fast.processor import ScoringWish
+from tastemaker.files import filling_folder
+from tastemaker.kinds.registry import LINKS, Link
+from tastemaker.reward.backbones import Backbone, load_backbone
+from tastemaker.reward.contract import Contract, digests_of
+from tastemaker.reward.model_card import write_card
+from tastemaker.scores import Caution, Scores
+from tastemaker.train.run import CONTRACT, versions
+
+TRAINING_TEXTS = "training_texts.safetensors"
+BASELINE = "baseline"
+Scorable = str | Example
+
+
+class RewardModel:
+    """A fitted taste. Make one with `fit`, open one with `RewardModel.load(folder)`.
+
+    Scores are anchored: 0 is the mean of the reference texts, 1 their standard deviation. A decoder's head has
+    no bias, so there the mean is what the contract's anchor says (`centred` is False).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        links: dict[type[Judgement], Link],
+        contract: Contract,
+        *,
+        baseline: "RewardModel | None" = None,
+        training_fingerprints: NDArray[np.uint64] | None = None,
+    ) -> None:
+        self.backbone, self.links, self.contract = backbone, links, contract
+        self.baseline = baseline
+        self.training_fingerprints = training_fingerprints
+
+    @overload
+    def score(  # type: ignore[overload-overlap]
+        self, text: Scorable, *, precision: ScoringWish = ..., caution: Caution = ...
+    ) -> float: ...
+    @overload
+    def score(
+        self, text: Sequence[Scorable], *, precision: ScoringWish = ..., caution: Caution = ...
+    ) -> list[float]: ...
+    def score(
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringWish = "float32",
+        caution: Caution = 0.0,
+    ) -> float | list[float]:
+        """Return the score of a text, or the scores of several, in order.
+
+        precision: "float32" is what the contract proves; "fast" is the quickest that this processor has. caution: of
+        an ensemble, λ of mean − λ · standard deviation, or "minimum", its lowest member.
+        Raises DataError for an empty text and ModelError for a model that was never trained.
+        """
+        return self._answer(text, lambda values: values, precision, caution)
+
+    @overload
+    def uncertainty(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def uncertainty(
+        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+    ) -> list[float]: ...
+    def uncertainty(
+        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+    ) -> float | list[float]:
+        """Return how far an ensemble's members disagree about a text: the standard deviation of their scores.
+
+        Raises UsageError for a single model, which cannot disagree with itself.
+        """
+        one, texts = _as_list(text)
+        found = self.score_all(texts, precision=precision).uncertainty
+        if found is None:
+            raise UsageError(
+                "uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+            )
+        values: list[float] = found.tolist()
+        return values[0] if one else values
+
+    @overload
+    def probability(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def probability(
+        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+    ) -> list[float]: ...
+    def probability(
+        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+    ) -> float | list[float]:
+        """Return the probability that a judge labels the text positive. Raises ModelError without `Label` evidence."""
+        return self._answer(text, self._link(Label).predict, precision)
+
+    @overload
+    def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    @overload
+    def rating(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
+    def rating(
+        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+    ) -> float | list[float]:
+        """Return the rating or grade that a judge gives on average, in the judges' unit. Raises ModelError without."""
+        return self._answer(text, self._link(Rating, Grade).predict, precision)
+
+    def score_all(
+        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+    ) -> Scores:
+        """Return scores and truncation of examples, in order: what files, reports and servers use."""
+        if self.contract.trained_steps < 1:
+            raise ModelError(
+                "this reward model's head was never trained, so its scores mean nothing. Fit it first."
+            )
+        for number, example in enumerate(examples, 1):
+            if (
+                not example.text.strip() and example.prompt is None
+            ):  # a prompt may be answered by nothing
+                raise DataError(
+                    f"text {number} of {len(examples)} is empty: there is nothing to score."
+                )
+        return self.backbone.score(examples, precision=precision)
+
+    def meanings(self, scores: Scores) -> dict[str, list[float]]:
+        """Return what judges would say of texts with these scores: `probabilities`, `ratings`, as far as learned."""
+        values = torch.from_numpy(scores.values)
+        said = {}
+        with torch.no_grad():
+            if Label in self.links:
+                said["probabilities"] = self.links[Label].predict(values).tolist()
+            for kind in (Rating, Grade):
+                if kind in self.links:
+                    said["ratings"] = self.links[kind].predict(values).tolist()
+        return said
+
+    def save(self, folder: str | Path) -> "RewardModel":
+        """Save and prove: reload through every loader, compare, and only then put the folder in its place.
+
+        Returns this model with the proof in its contract. Raises ModelError when a loader disagrees by more than the
+        tolerance and StorageError when the disk is full; nothing is half-written.
+        """
+        from tastemaker.reward.roundtrip import prove
+
+        with filling_folder(Path(folder), last=CONTRACT) as temporary:
+            self.backbone.save(temporary)
+            files = [p.relative_to(temporary).as_posix() for p in temporary.rglob("*.safetensors")]
+            weights = digests_of(temporary, files)
+            if self.training_fingerprints is not None:
+                save_file({"fingerprints": self.training_fingerprints}, temporary / TRAINING_TEXTS)
+            if self.baseline is not None:
+                self.baseline.save(temporary / BASELINE)
+            proven = replace(
+                self.contract,
+                weights=weights,
+                versions=versions(),
+                proof=prove(self.backbone, temporary),
+            )
+            write_card(temporary, proven, self.backbone.describe())
+            proven.write(temporary)
+        self.contract = proven
+        return self
+
+    @staticmethod
+    def load(folder: str | Path) -> "RewardModel":
+        """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does not hold."""
+        folder = Path(folder)
+        contract = Contract.read(folder)
+        backbone = load_backbone(folder, contract)
+        kinds = {link.kind: (kind, link) for kind, link in LINKS.items()}
+        links = {
+            kinds[name][0]: kinds[name][1].from_dict(values)
+            for name, values in contract.links.items()
+        }
+        baseline = RewardModel.load(folder / BASELINE) if (folder / BASELINE).is_dir() else None
+        texts = (
+            load_file(folder / TRAINING_TEXTS)["fingerprints"]
+            if (folder / TRAINING_TEXTS).is_file()
+            else None
+        )
+        return RewardModel(
+            backbone, links, contract, baseline=baseline, training_fingerprints=texts
+        )
+
+    def __repr__(self) -> str:
+        data, accuracy = self.contract.data, self.contract.evaluation.get("accuracy")
+        fitted = (
+            " + ".join(f"{n:,} {kind}s" for kind, n in data.get("judgements", {}).items())
+            or "nothing"
+        )
+        held_out = f", held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
+        return f"RewardModel({self.backbone.describe()}; fitted on {fitted}{held_out})"
+
+    def _link(self, *kinds: type[Judgement]) -> Link:
+        for kind in kinds:
+            if kind in self.links:
+                return self.links[kind]
+        wanted = " or ".join(kind.__name__.lower() + "s" for kind in kinds)
+        learned = ", ".join(sorted(link.kind + "s" for link in self.links.values()))
+        raise ModelError(
+            f"this model learned from {learned}, not from {wanted}: it cannot answer that. Use `score`."
+        )
+
+    def _answer(
+        self,
+        text: Scorable | Sequence[Scorable],
+        meaning: Callable[[torch.Tensor], torch.Tensor],
+        precision: ScoringWish,
+        caution: Caution = 0.0,
+    ) -> float | list[float]:
+        one, texts = _as_list(text)
+        scores = self.score_all(texts, precision=precision).cautious(caution)
+        with torch.no_grad():
+            values: list[float] = meaning(torch.from_numpy(scores.values)).tolist()
+        return values[0] if one else values
+
+
+def load(folder: str | Path) -> RewardModel:
+    """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does not hold."""
+    return RewardModel.load(folder)
+
+
+def _as_list(text: Scorable | Sequence[Scorable]) -> tuple[bool, list[Example]]:
+    """Return whether it is one text, and what to score as a list."""
+    if isinstance(text, str | Example):
+        return True, [_example(text)]
+    return False, [_example(t) for t in text]
+
+
+def _example(text: Scorable) -> Example:
+    if isinstance(text, Example):
+        return text
+    if isinstance(text, str):
+        return Example(text)
+    raise UsageError(
+        f"a text to score must be a string or an Example, not {type(text).__name__}: {text!r:.60}"
+    )
+
+
+def link_values(links: dict[type[Judgement], Link]) -> dict[str, dict[str, object]]:
+    """Return the links as the contract stores them."""
+    return {link.kind: link.as_dict() for link in links.values()}

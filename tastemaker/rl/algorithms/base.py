@@ -1,0 +1,233 @@
+"""What a policy did, and what is known of it: a type for every stage, never an optional field.
+
+    Rollout  → credit →  Experience, ValuedExperience where a critic foresaw it, Compared where rows stand in an order
+
+Letters: B rows in time, T steps each. A row is one completion, or one stretch of an episode; its actions stand at its
+beginning, so `is_action` [B, T] is True up to the row's length. Index t always means action t: `log_probs[:, t]` is of
+action t, `values[:, t]` is what the critic expected before it was chosen.
+
+What an algorithm is. It knows nothing of tokenizers, environments, devices, files or logs.
+
+    credit(actor, rollout) -> experience             who deserves the return?
+    update(actor, experience, stepper) -> metrics    make what deserved it likelier
+
+Mathematics is shared, loops are composed, and no algorithm inherits another. To add one: copy the file of the nearest,
+satisfy these members, and add it to the list in `tastemaker.rl.algorithms`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from tastemaker.rl.algorithms.stepper import Stepper
+
+
+class Did(Protocol):
+    """What a policy saw and did, as only the policy understands it."""
+
+    def select(self, rows: Tensor) -> Self:
+        """Return what belongs to some rows, int64 [b]."""
+        ...
+
+    def sizes(self) -> Tensor:
+        """Return what each row costs to compute, in tokens or steps, int64 [B]."""
+        ...
+
+    def apart(self, is_action: Tensor) -> Self | None:
+        """Return each action as a row of its own, [B, T] → those that are True; None where a row is one whole."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are selected together: the first dimension of every field."""
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some rows, int64 [b]."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(
+            self,
+            **{n: v[rows] if isinstance(v, Tensor) else v.select(rows) for n, v in own.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Rollout(Rows):
+    """One gathering of completions or episodes.
+
+    is_action: bool [B, T]. log_probs, reference: of the actions when they were chosen, and under the reference (the
+    same where there is none), float [B, T]. rewards: float [B, T]. terminated: bool [B], True where nothing follows the
+    row's last action, False where the row was cut and what the critic expects stands for the rest. groups: int64 [B],
+    rows that answer one prompt. values: what the critic expected before each action, float [B, T]; after: and behind
+    each row's last one, float [B]; 0 where there is no critic.
+    """
+
+    did: Any
+    is_action: Tensor
+    log_probs: Tensor
+    reference: Tensor
+    rewards: Tensor
+    terminated: Tensor
+    groups: Tensor
+    values: Tensor
+    after: Tensor
+
+    @property
+    def scores(self) -> Tensor:
+        """The sum of each row's rewards [B]."""
+        return self.rewards.where(self.is_action, torch.zeros_like(self.rewards)).sum(1)
+
+
+@dataclass(frozen=True)
+class Experience(Rows):
+    """A rollout once it is known who deserves what.
+
+    advantages: float [B, T]. weights: what each action counts in the objective, float [B, T], 0 where there is none.
+    """
+
+    did: Any
+    is_action: Tensor
+    log_probs: Tensor
+    reference: Tensor
+    advantages: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class ValuedExperience(Experience):
+    """The same with what the critic expected of each action, and what came, float [B, T]."""
+
+    values: Tensor
+    returns: Tensor
+
+
+@dataclass(frozen=True)
+class Compared(Experience):
+    """Rows of which it is known who is better than whom: by a score, or because people judged them.
+
+    groups: int64 [B], rows that are compared with each other. tiers: int64 [B], the smaller the better; rows of one
+    tier are not compared. weights: the same for all actions of a group. advantages: 0, since what a row deserves hangs
+    on what the policy makes of its rivals when it learns. Texts that the policy did not write itself have the
+    reference's log_probs, which is where it starts.
+    """
+
+    groups: Tensor
+    tiers: Tensor
+
+
+class Evaluation(NamedTuple):
+    """What a policy says now of the actions of some rows, with gradients; float [b, T].
+
+    log_probs: of the actions. entropy: of the distributions they were drawn from. values: the critic's expectation, 0
+    where there is no critic.
+    """
+
+    log_probs: Tensor
+    entropy: Tensor
+    values: Tensor
+
+
+class Actor(Protocol):
+    """A policy of either world, as an algorithm sees it."""
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether `values` are a critic's."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many passes may be computed side by side, one thread each."""
+        ...
+
+    def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
+        """Return what the policy says now of what it `Did`, with gradients; 0 where `is_action` is False."""
+        ...
+
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """Return what decides which action is chosen."""
+        ...
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return what only the critic uses."""
+        ...
+
+
+E = TypeVar("E", bound=Experience)
+
+
+def apart(experience: E) -> E:
+    """Return each action as a row of its own where the policy needs no more than its own moment to choose it."""
+    did = experience.did.apart(experience.is_action)
+    if did is None:
+        return experience
+    own: Iterable[str] = (f.name for f in fields(experience) if f.name != "did")
+    flat = {name: getattr(experience, name)[experience.is_action][:, None] for name in own}
+    return replace(experience, did=did, **flat)
+
+
+def per_action(is_action: Tensor) -> Tensor:
+    """Return weights that make the objective a mean over all actions, float [B, T]."""
+    return is_action.float() / is_action.sum()
+
+
+def per_row(is_action: Tensor) -> Tensor:
+    """Return weights that make the objective a mean over rows of the sum over their actions, float [B, T]."""
+    return is_action.float() / len(is_action)
+
+
+def per_row_mean(is_action: Tensor) -> Tensor:
+    """Return weights that make the objective a mean over rows of the mean over their actions, float [B, T]."""
+    return is_action.float() / is_action.sum(1, keepdim=True).clamp(min=1) / len(is_action)
+
+
+Metrics = dict[str, float]
+"""What happened in an update, by name; each is defined in docs/metrics.md."""
+
+
+class Algorithm(Protocol[E]):
+    """A frozen dataclass with its settings and two methods. `name` is what the shell calls it.
+
+    needs_critic: whether the policy must have a value head. samples: how many completions of one prompt it compares; 1
+    where it compares none.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        ...
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether it asks for values."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """How many completions of one prompt it compares."""
+        ...
+
+    def credit(self, actor: Actor, rollout: Rollout) -> E:
+        """Return who deserves what."""
+        ...
+
+    def update(self, actor: Actor, experience: E, stepper: Stepper) -> Metrics:
+        """Change the policy so that what deserved it becomes likelier; return what happened."""
+        ...
+
+
+@runtime_checkable
+class LearnsFromJudgements(Protocol):
+    """An algorithm that can also learn from texts that it did not write: people's order of them is all the credit.
+
+    An algorithm is one by having this method, and its `update` takes `Compared`.
+    """
+
+    def agreement(self, compared: Compared, log_probs: Tensor) -> Metrics:
+        """Return how far a policy with these log-probabilities [B, T] agrees with the order; nothing is learned."""
+        ...

@@ -1,0 +1,185 @@
+"""Parts that algorithms with a critic share: what it expects, who deserves what by its word, and how it learns.
+
+The bonus for staying undecided, and where it ends.
+
+Several passes over one rollout, in minibatches, until the policy has moved far; the clip that keeps it near.
+
+Completions of one prompt compared with each other: one advantage for all tokens of a completion.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from tastemaker.errors import UsageError
+from tastemaker.maths.rl import clipped, gae, is_clipped, k3, masked_mean, standardise, value_error
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Evaluation,
+    Experience,
+    Rollout,
+    ValuedExperience,
+    per_action,
+)
+from tastemaker.rl.algorithms.stepper import Costs, Stepper
+
+
+def foreseen(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:
+    """Return the critic's values [B, T] and that of what follows each row [B], 0 where nothing does.
+
+    Raises UsageError for a policy without a critic.
+    """
+    if not actor.has_critic:
+        raise UsageError(
+            "this algorithm needs a critic, and the policy has none: policy.with_value_head()."
+        )
+    return rollout.values, torch.where(rollout.terminated, 0, rollout.after)
+
+
+def advantages_of(
+    actor: Actor, rollout: Rollout, *, gamma: float, lam: float, whiten: bool
+) -> ValuedExperience:
+    """Return generalised advantages and the returns that they add up to with the values.
+
+    Raw advantages make the returns, so whitening changes what the policy learns and nothing that the critic does.
+    """
+    values, after = foreseen(actor, rollout)
+    advantages = gae(rollout.rewards, values, after, rollout.is_action, gamma=gamma, lam=lam)
+    return ValuedExperience(
+        did=rollout.did,
+        is_action=rollout.is_action,
+        log_probs=rollout.log_probs,
+        reference=rollout.reference,
+        advantages=standardise(advantages, rollout.is_action) if whiten else advantages,
+        weights=per_action(rollout.is_action),
+        values=values,
+        returns=torch.where(rollout.is_action, advantages + values, 0),
+    )
+
+
+def critic_costs(experience: ValuedExperience, now: Evaluation, clip: float = math.inf) -> Costs:
+    """Return the critic's error of each action."""
+    return {"value_loss": value_error(now.values, experience.returns, experience.values, clip=clip)}
+
+
+class Undecided(Protocol):
+    """How an algorithm pays for entropy: its settings of these names."""
+
+    @property
+    def entropy(self) -> float:
+        """What a nat of an action's entropy is worth."""
+        ...
+
+    @property
+    def enough_entropy(self) -> float:
+        """Where the bonus has faded to nothing, nats an action; infinite where it never fades."""
+        ...
+
+
+def bonus_weight(how: Undecided, experience: Experience) -> float:
+    """Return what a nat of entropy is worth in this update: the less, the more of it the policy that acted had.
+
+    w · max(0, 1 − H / enough), with H the mean of −log π over the actions taken, whose expectation is the entropy. So a
+    policy may become sure quickly and is held where it is sure enough, as a target entropy holds it (Haarnoja et al.
+    2018, section 5), but with no state that a run would have to keep.
+    """
+    acted = -float(masked_mean(experience.log_probs, experience.is_action))
+    return how.entropy * max(0.0, 1 - acted / how.enough_entropy)
+
+
+E = TypeVar("E", bound=Experience)
+
+
+class Sweeping(Protocol):
+    """How an algorithm sweeps: its settings of these names."""
+
+    @property
+    def passes(self) -> int:
+        """The most sweeps over one rollout."""
+        ...
+
+    @property
+    def minibatches(self) -> int:
+        """Steps a pass."""
+        ...
+
+    @property
+    def most_kl(self) -> float:
+        """How far the policy may be from the one that acted when a pass begins, nats an action."""
+        ...
+
+
+def sweep(
+    how: Sweeping, stepper: Stepper, experience: E, costs: Callable[[E, Evaluation], Costs]
+) -> dict[str, float]:
+    """Take a step for each minibatch of each pass; return the metrics' means over the last pass, and `passes` done.
+
+    The costs hold "moved": how far each action's policy is from the one that acted. A pass over which its mean is more
+    than `most_kl` is the last.
+    """
+    done, sums = 0, {"moved": 0.0}
+    while done < how.passes and sums["moved"] <= how.most_kl:
+        done, sums = done + 1, {}
+        for part, share in stepper.minibatches(experience, how.minibatches):
+            for name, value in stepper.step(part, costs, share=share).items():
+                sums[name] = sums.get(name, 0.0) + share * value
+    return sums | {"passes": float(done)}
+
+
+def clipped_costs(experience: Experience, now: Evaluation, *, clip: float, entropy: float) -> Costs:
+    """Return the clipped cost of each action, less a bonus for staying undecided, and how far the policy has moved."""
+    before = experience.log_probs
+    policy_cost = clipped(now.log_probs, before, experience.advantages, clip=clip)
+    found = {"policy_loss": policy_cost, "entropy": now.entropy, "moved": k3(before, now.log_probs)}
+    found |= {"clip_fraction": is_clipped(now.log_probs, before, clip)}
+    return found | {"cost": policy_cost - entropy * now.entropy}
+
+
+def group_experience(rollout: Rollout, advantages: Tensor, weights: Tensor) -> Experience:
+    """Return what every action of a row deserves: its row's advantage [B].
+
+    Raises UsageError for a row that has nothing to be compared with.
+    """
+    _, counts = torch.unique(rollout.groups, return_counts=True)
+    if int(counts.min()) < 2:
+        raise UsageError(
+            "an algorithm that compares completions of one prompt needs 2 or more of each."
+        )
+    return Experience(
+        did=rollout.did,
+        is_action=rollout.is_action,
+        log_probs=rollout.log_probs,
+        reference=rollout.reference,
+        advantages=torch.where(rollout.is_action, advantages[:, None], 0),
+        weights=weights,
+    )
+
+
+def places_in_group(scores: Tensor, groups: Tensor) -> Tensor:
+    """Return each row's place among the scores of its group [B], 0 for the best; the first of equals stands first."""
+    order = torch.argsort(scores, descending=True, stable=True)
+    order = order[torch.argsort(groups[order], stable=True)]
+    _, counts = torch.unique_consecutive(groups[order], return_counts=True)
+    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    found = torch.empty_like(order)
+    found[order] = torch.arange(len(order), device=order.device) - starts
+    return found
+
+
+class Pairs(NamedTuple):
+    """Which row is better than which, int64 [p] both, and what part of its group's pairs each is, float [p]."""
+
+    better: Tensor
+    worse: Tensor
+    shares: Tensor
+
+
+def pairs_of(groups: Tensor, tiers: Tensor) -> Pairs:
+    """Return every pair of rows of one group and of different tiers [B]; the shares of a group's pairs sum to 1."""
+    is_pair = (groups[:, None] == groups[None]) & (tiers[:, None] < tiers[None])
+    better, worse = is_pair.nonzero(as_tuple=True)
+    _, group, counts = torch.unique(groups[better], return_inverse=True, return_counts=True)
+    return Pairs(better, worse, 1 / counts[group])

@@ -1,0 +1,101 @@
+"""REINFORCE: make every action likelier in proportion to the return that followed it (Williams 1992).
+
+With a baseline, in proportion to how much better than expected it was: the gradient's mean stays, its spread shrinks.
+Left out: several passes over one rollout, which need a ratio (PPO). `tests/learning/test_learning_to_steer.py` shows
+that it learns.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from tastemaker.maths.rl import masked_mean, policy_gradient, returns_to_go, standardise
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Evaluation,
+    Metrics,
+    Rollout,
+    ValuedExperience,
+    apart,
+    per_action,
+)
+from tastemaker.rl.algorithms.common import bonus_weight, critic_costs, foreseen
+from tastemaker.rl.algorithms.stepper import Costs, Stepper
+from tastemaker.settings import (
+    check_limit,
+    check_not_negative,
+    check_positive,
+    check_share,
+    check_word,
+)
+
+
+@dataclass(frozen=True)
+class Reinforce:
+    """REINFORCE.
+
+    baseline: what a return is compared with: nothing ("none"), the mean of the rollout ("mean"), or what a critic
+    expected ("value"). gamma: discount a step. entropy, enough_entropy, whiten, value_weight: as in A2C.
+    """
+
+    name: ClassVar[str] = "reinforce"
+    samples: ClassVar[int] = 1
+
+    baseline: Literal["none", "mean", "value"] = "mean"
+    lr: float = 1e-3
+    gamma: float = 1.0
+    entropy: float = 0.01
+    enough_entropy: float = math.inf
+    whiten: bool = False
+    value_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_word(self, "baseline", "none", "mean", "value")
+        check_positive(self, "lr")
+        check_share(self, "gamma")
+        check_not_negative(self, "entropy", "value_weight")
+        check_limit(self, "enough_entropy")
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether the baseline is a critic's."""
+        return self.baseline == "value"
+
+    def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
+        """Return the returns to go, minus the baseline."""
+        nothing = torch.zeros_like(rollout.values), torch.zeros_like(rollout.after)
+        values, after = foreseen(actor, rollout) if self.needs_critic else nothing
+        returns = returns_to_go(rollout.rewards, rollout.is_action, self.gamma, after)
+        expected = {"none": torch.zeros_like(values), "value": values}.get(self.baseline)
+        if expected is None:
+            expected = masked_mean(returns, rollout.is_action).expand_as(returns)
+        advantages = torch.where(rollout.is_action, returns - expected, 0)
+        if self.whiten:
+            advantages = standardise(advantages, rollout.is_action)
+        return ValuedExperience(
+            did=rollout.did,
+            is_action=rollout.is_action,
+            log_probs=rollout.log_probs,
+            reference=rollout.reference,
+            advantages=advantages,
+            weights=per_action(rollout.is_action),
+            values=values,
+            returns=returns,
+        )
+
+    def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
+        """Take one step along the policy gradient, and the critic's where there is one."""
+        return stepper.step(apart(experience), partial(self._costs, bonus_weight(self, experience)))
+
+    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
+        policy_cost: Tensor = policy_gradient(now.log_probs, experience.advantages)
+        found = {"policy_loss": policy_cost, "entropy": now.entropy}
+        cost = policy_cost - bonus * now.entropy
+        if self.needs_critic:
+            found |= critic_costs(experience, now)
+            cost = cost + self.value_weight * found["value_loss"]
+        return found | {"cost": cost}

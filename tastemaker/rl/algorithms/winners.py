@@ -1,0 +1,70 @@
+"""Best of n, then supervised fine-tuning on the winners: the policy imitates the best that it wrote itself.
+
+No ratio, no baseline, no critic (expert iteration: Anthony et al. 2017; RAFT: Dong et al. 2023). Left out: winners of
+earlier rollouts, which are not kept.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from tastemaker.maths.rl import k3, policy_gradient
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Evaluation,
+    Experience,
+    Metrics,
+    Rollout,
+    per_action,
+)
+from tastemaker.rl.algorithms.common import places_in_group, sweep
+from tastemaker.rl.algorithms.stepper import Costs, Stepper
+from tastemaker.settings import check_at_least, check_positive
+
+
+@dataclass(frozen=True)
+class Winners:
+    """Fine-tuning on the best of n.
+
+    samples: n, completions of one prompt, of which one is learned. passes, minibatches: over the winners.
+    """
+
+    name: ClassVar[str] = "winners"
+    needs_critic: ClassVar[bool] = False
+    most_kl: ClassVar[float] = math.inf
+
+    samples: int = 8
+    lr: float = 1e-3
+    passes: int = 1
+    minibatches: int = 1
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 2, "samples")
+        check_positive(self, "lr")
+        check_at_least(self, 1, "passes", "minibatches")
+
+    def credit(self, actor: Actor, rollout: Rollout) -> Experience:
+        """Return the best of each group, every token deserving the same."""
+        best = places_in_group(rollout.scores, rollout.groups) == 0
+        won = rollout.select(best.nonzero()[:, 0])
+        ones = torch.ones_like(won.scores)
+        return Experience(
+            did=won.did,
+            is_action=won.is_action,
+            log_probs=won.log_probs,
+            reference=won.reference,
+            advantages=torch.where(won.is_action, ones[:, None], 0),
+            weights=per_action(won.is_action),
+        )
+
+    def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
+        """Make the winners likelier."""
+        return sweep(self, stepper, experience, self._costs)
+
+    @staticmethod
+    def _costs(experience: Experience, now: Evaluation) -> Costs:
+        cost = policy_gradient(now.log_probs, experience.advantages)
+        moved = k3(experience.log_probs, now.log_probs)
+        return {"cost": cost, "policy_loss": cost, "entropy": now.entropy, "moved": moved}

@@ -1,0 +1,299 @@
+"""What an action is: one of several choices, or some amounts. All that differs between the two is here.
+
+Letters: N environments, T steps, d numbers an observation, a numbers an action. `outputs` [..., width] are the policy
+network's.
+
+A policy and a critic as small networks, and what they saw and did, as an algorithm sees them.
+
+Letters: B rows in time, T steps, d numbers an observation, a numbers an action.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tastemaker.rl.algorithms.base import Evaluation, Rows
+
+Array = NDArray[Any]
+
+
+class Actions(Protocol):
+    """How outputs of a network become actions, and how likely each was."""
+
+    @property
+    def width(self) -> int:
+        """How many outputs the network has."""
+        ...
+
+    @property
+    def spreads(self) -> int:
+        """How many standard deviations are learned beside the network."""
+        ...
+
+    def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
+        """Return the random numbers that choose the actions of a rollout, float32 [T, N, width]."""
+        ...
+
+    def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
+        """Return actions drawn from the policy, by one step's noise."""
+        ...
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest actions."""
+        ...
+
+    def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities of actions, and entropies of what they were drawn from, in nats."""
+        ...
+
+    def handed(self, actions: Array) -> Array:
+        """Return actions as the environment takes them."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """Return what makes the same again, JSON-ready."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of `count` choices, of which the environment calls the first `start`."""
+
+    count: int
+    start: int = 0
+
+    @property
+    def width(self) -> int:
+        """One logit a choice."""
+        return self.count
+
+    @property
+    def spreads(self) -> int:
+        """None."""
+        return 0
+
+    def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
+        """Return Gumbel numbers: the largest of logits + noise is a draw from their softmax (Gumbel 1954)."""
+        uniform = generator.random((steps, envs, self.count)).clip(1e-300)  # 0 has no logarithm
+        return torch.from_numpy((-np.log(-np.log(uniform))).astype(np.float32))
+
+    def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
+        """Return choices, int64."""
+        del log_sd
+        return (outputs + noise).argmax(-1)
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the choices with the largest logits, int64."""
+        return outputs.argmax(-1)
+
+    def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log π(a) and −Σ π log π."""
+        del log_sd
+        every = torch.log_softmax(outputs, -1)
+        return every.gather(-1, actions[..., None])[..., 0], -(every.exp() * every).sum(-1)
+
+    def handed(self, actions: Array) -> Array:
+        """Return the choices as the environment numbers them."""
+        return actions + self.start if self.start else actions
+
+    def described(self) -> dict[str, Any]:
+        """Return what makes the same again, JSON-ready."""
+        return {"choices": asdict(self)}
+
+
+_LOG_TAU = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Some amounts, each drawn from a normal distribution of its own.
+
+    The network works in half-widths around the middle of each amount's bounds, in the amounts themselves where it has
+    none. What leaves the bounds is cut only when it is handed to the environment: the policy remembers what it drew.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def width(self) -> int:
+        """One mean an amount."""
+        return len(self.low)
+
+    @property
+    def spreads(self) -> int:
+        """One standard deviation an amount, the same whatever is observed."""
+        return len(self.low)
+
+    def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
+        """Return standard normal numbers."""
+        return torch.from_numpy(
+            generator.standard_normal((steps, envs, self.width), dtype=np.float32)
+        )
+
+    def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
+        """Return mean + standard deviation · noise."""
+        return outputs + log_sd.exp() * noise
+
+    def likeliest(self, outputs: Tensor) -> Tensor:
+        """Return the means."""
+        return outputs
+
+    def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log-density of what was drawn, before it is cut, and Σ(log σ + ½ ln 2πe)."""
+        distance = (actions - outputs) * torch.exp(-log_sd)
+        log_probs = -(0.5 * distance**2 + log_sd + 0.5 * _LOG_TAU).sum(-1)
+        return log_probs, (log_sd + 0.5 * (_LOG_TAU + 1)).sum().expand_as(log_probs)
+
+    def handed(self, actions: Array) -> Array:
+        """Return the amounts in the environment's unit, within its bounds."""
+        middle, half = self._scale
+        found: Array = np.clip(middle + half * actions, self.low, self.high).astype(np.float32)
+        return found
+
+    def described(self) -> dict[str, Any]:
+        """Return what makes the same again, JSON-ready."""
+        return {"amounts": {name: list(values) for name, values in asdict(self).items()}}
+
+    @property
+    def _scale(self) -> tuple[Array, Array]:
+        low, high = np.array(self.low), np.array(self.high)
+        is_bounded = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(is_bounded, low, -1.0), np.where(is_bounded, high, 1.0)
+        return (low + high) / 2, (high - low) / 2
+
+
+def actions_from(described: dict[str, Any]) -> Actions:
+    """Return what `described` told of. Raises KeyError, TypeError for what it cannot have told."""
+    if "amounts" in described:
+        return Amounts(
+            *(tuple(float(x) for x in described["amounts"][side]) for side in ("low", "high"))
+        )
+    return Choices(**described["choices"])
+
+
+@dataclass(frozen=True)
+class Single(Rows):
+    """Single actions, each a row of its own: what was seen [n, 1, d], what was done [n, 1] or [n, 1, a]."""
+
+    observations: Tensor
+    actions: Tensor
+
+    def sizes(self) -> Tensor:
+        """Return 1 for each."""
+        return torch.ones(len(self.observations), dtype=torch.int64)
+
+    def apart(self, is_action: Tensor) -> None:
+        """Return None: they are apart."""
+
+
+@dataclass(frozen=True)
+class Steps(Rows):
+    """Stretches of episodes: what was seen [B, T, d] and done [B, T] or [B, T, a], and what was seen after [B, d]."""
+
+    observations: Tensor
+    actions: Tensor
+    after: Tensor
+
+    def sizes(self) -> Tensor:
+        """Return what each row costs: as many steps as the longest, since they are computed padded."""
+        return torch.full((len(self.actions),), self.actions.shape[1])
+
+    def apart(self, is_action: Tensor) -> Single:
+        """Return each action as a row of its own: the policy chooses by what it sees and nothing before."""
+        return Single(self.observations[is_action][:, None], self.actions[is_action][:, None])
+
+
+class Networks(nn.Module):
+    """A policy and a critic that share nothing.
+
+    Layers are orthogonal with gain √2, the policy's last one 0.01, so that at first all actions are about as likely
+    (Andrychowicz et al. 2021), the critic's last one 1.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        actions: Actions,
+        hidden: Sequence[int],
+        *,
+        log_sd: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.actions = actions
+        self.policy = _layers([size, *hidden, actions.width], 0.01, generator)
+        self.critic = _layers([size, *hidden, 1], 1.0, generator)
+        self.log_sd = (
+            nn.Parameter(torch.full((actions.spreads,), log_sd)) if actions.spreads else None
+        )
+
+    @property
+    def spread(self) -> Tensor:
+        """The logarithms of the actions' standard deviations [a]; none for choices."""
+        return torch.zeros(0) if self.log_sd is None else self.log_sd
+
+
+class PlayingActor:
+    """Networks as an algorithm sees them."""
+
+    has_critic = True
+    threads = 1  # what is so small gains nothing by a second one
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+
+    def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
+        """Return log-probabilities, entropies and values [b, T] of `Steps` or `Single`, with gradients."""
+        networks = self.networks
+        outputs = networks.policy(did.observations)
+        log_probs, entropy = networks.actions.measured(outputs, networks.spread, did.actions)
+        values = networks.critic(did.observations)[..., 0]
+        return Evaluation(
+            *(torch.where(is_action, found, 0) for found in (log_probs, entropy, values))
+        )
+
+    @torch.no_grad()
+    def expected(self, did: Steps, is_action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the critic's values [B, T], and of what was seen after each row [B]."""
+        critic = self.networks.critic
+        values = critic(did.observations)[..., 0]
+        return torch.where(is_action, values, 0), critic(did.after)[..., 0]
+
+    @torch.no_grad()
+    def log_probs(self, did: Any, is_action: Tensor) -> Tensor:
+        """Return the log-probabilities of the actions [B, T]."""
+        outputs = self.networks.policy(did.observations)
+        return torch.where(
+            is_action,
+            self.networks.actions.measured(outputs, self.networks.spread, did.actions)[0],
+            0,
+        )
+
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """Return the policy's network and its standard deviations."""
+        own = [] if self.networks.log_sd is None else [self.networks.log_sd]
+        return [*self.networks.policy.parameters(), *own]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the critic's network."""
+        return list(self.networks.critic.parameters())
+
+
+def _layers(sizes: Sequence[int], last: float, generator: torch.Generator) -> nn.Sequential:
+    """Return linear layers with tanh between; their own weights drawn by the generator, `last` the last one's gain."""
+    found: list[nn.Module] = []
+    for number, (before, after) in enumerate(itertools.pairwise(sizes)):
+        layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
+        is_last = number == len(sizes) - 2
+        nn.init.orthogonal_(layer.weight, last if is_last else math.sqrt(2), generator)
+        nn.init.zeros_(layer.bias)
+        found += [layer] if is_last else [layer, nn.Tanh()]
+    return nn.Sequential(*found)

@@ -1,0 +1,195 @@
+"""A Gymnasium environment, many at once, checked when it is opened and watched while it is played.
+
+Gymnasium ≥ 1.0 begins a new episode one step after the last has ended: that step ignores its action. `step` says which
+environments had such a step, and what is observed at an ending step is truly what was last seen.
+"""
+
+import difflib
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemaker.errors import MissingExtra, TrainingError, UsageError
+from tastemaker.rl.gym.actor import Actions, Amounts, Array, Choices
+
+SUPPORTED = "supported are observations in a Box of rank 1, and actions that are Discrete or in a Box of rank 1"
+
+
+class Step(NamedTuple):
+    """What a step brought, each [N]: what is seen now [N, d], rewards, and how episodes ended.
+
+    is_idle: the step only began a new episode; its action and reward count for nothing.
+    """
+
+    seen: Array
+    rewards: Array
+    is_terminated: NDArray[np.bool_]
+    is_truncated: NDArray[np.bool_]
+    is_idle: NDArray[np.bool_]
+
+
+class Environments:
+    """So many of one environment, played side by side.
+
+    name: as Gymnasium registered it. options: its own, such as continuous=True for LunarLander-v3. Raises UsageError
+    for a name that does not exist, an option it does not take, or spaces that are not supported, MissingExtra for a
+    library that it needs.
+    """
+
+    def __init__(self, name: str, count: int, options: Mapping[str, Any] | None = None) -> None:
+        self.name, self.count, self.steps = name, count, 0
+        self._vector = _opened(name, count, options or {})
+        self.size, self.actions = _checked(name, self._vector)
+        self.longest: int = getattr(self._vector.spec, "max_episode_steps", None) or 1000
+        self._is_over = np.zeros(count, np.bool_)
+
+    def reset(self, seed: int) -> Array:
+        """Begin all episodes anew; return what is seen [N, d]."""
+        self._is_over = np.zeros(self.count, np.bool_)
+        try:
+            seen, _ = self._vector.reset(seed=seed)
+        except Exception as error:
+            raise TrainingError(
+                f"{self.name}: beginning an episode failed ({_told(error)})."
+            ) from error
+        return self._numbers(seen, "showed")
+
+    def step(self, actions: Array) -> Step:
+        """Take one action in each [N] or [N, a]. Raises TrainingError where it fails or returns what is no number."""
+        try:
+            seen, rewards, terminated, truncated, _ = self._vector.step(
+                self.actions.handed(actions)
+            )
+        except Exception as error:  # an environment is anyone's code
+            raise TrainingError(
+                f"{self.name}: step {self.steps + 1:,} of each of the {self.count} environments failed "
+                f"({_told(error)}). Actions: {_short(self.actions.handed(actions))}."
+            ) from error
+        self.steps += 1
+        found = Step(
+            self._numbers(seen, "showed"),
+            self._numbers(rewards, "rewarded with"),
+            terminated,
+            truncated,
+            self._is_over,
+        )
+        self._is_over = terminated | truncated
+        return found
+
+    def close(self) -> None:
+        """Let go of what the environments hold."""
+        self._vector.close()
+
+    def _numbers(self, values: Any, verb: str) -> Array:
+        found: Array = np.asarray(values)
+        if not np.isfinite(found).all():
+            env = int(np.argwhere(~np.isfinite(found))[0][0])
+            raise TrainingError(
+                f"{self.name}: environment {env} {verb} {_short(found[env])} at step {self.steps:,}, "
+                f"which is not finite. Mend the environment; what was learned until then is kept."
+            )
+        return found
+
+
+def pictured(name: str, options: Mapping[str, Any]) -> Any:
+    """Return one environment that draws itself. Raises UsageError where it cannot, MissingExtra without pygame."""
+    import gymnasium
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pygame's own, of what it imports
+            env = gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True, **options)
+            env.reset(seed=0)
+            frame = env.render()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise MissingExtra(f"drawing {name}", "pictures") from error
+    except Exception as error:
+        raise UsageError(f"{name}: cannot be drawn ({_told(error)}).") from error
+    if not isinstance(frame, np.ndarray):
+        raise UsageError(f"{name}: cannot be drawn: it has no render mode rgb_array.")
+    return env
+
+
+def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
+    """Return the environments side by side: the environment's own way where it has one, else one after another."""
+    import gymnasium
+
+    module, _, known = name.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(known)
+    except (gymnasium.error.Error, ImportError) as error:
+        why = f" ({_told(error)})" if isinstance(error, ImportError) else ""
+        raise UsageError(f"there is no environment {name!r}{why}{_near(known)}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # an older version of an environment is the caller's choice
+            if spec.vector_entry_point is not None:
+                vector = gymnasium.make_vec(name, count, "vector_entry_point", **options)
+                if (
+                    vector.metadata.get("autoreset_mode")
+                    == gymnasium.vector.AutoresetMode.NEXT_STEP
+                ):
+                    return vector
+                vector.close()
+            mode = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
+            return gymnasium.make_vec(
+                name, count, "sync", mode, disable_env_checker=True, **options
+            )
+    except gymnasium.error.DependencyNotInstalled as error:
+        extra = "box2d" if "box2d" in str(spec.entry_point).lower() else None
+        if extra is None:
+            raise UsageError(
+                f"{name}: needs a library that is not installed: {_told(error)}"
+            ) from error
+        raise MissingExtra(name, extra) from error
+    except Exception as error:
+        raise UsageError(f"{name}: cannot be made ({_told(error)}).") from error
+
+
+def _checked(name: str, vector: Any) -> tuple[int, Actions]:
+    """Return how many numbers are observed, and what an action is. Raises UsageError for other spaces."""
+    from gymnasium.spaces import Box, Discrete
+
+    seen, done = vector.single_observation_space, vector.single_action_space
+    if not (isinstance(seen, Box) and len(seen.shape) == 1 and seen.shape[0] > 0):
+        raise UsageError(f"{name}: observations are {_space(seen)}; {SUPPORTED}.")
+    size = int(seen.shape[0])
+    if isinstance(done, Discrete):
+        return size, Choices(int(done.n), int(done.start))
+    if isinstance(done, Box) and len(done.shape) == 1 and done.shape[0] > 0:
+        return size, Amounts(tuple(map(float, done.low)), tuple(map(float, done.high)))
+    raise UsageError(f"{name}: actions are {_space(done)}; {SUPPORTED}.")
+
+
+def _space(space: Any) -> str:
+    return f"a {type(space).__name__}" + (f" of shape {tuple(space.shape)}" if space.shape else "")
+
+
+def _near(name: str) -> str:
+    import gymnasium
+
+    lowered = {known.lower(): known for known in gymnasium.registry}
+    near = [
+        lowered[key] for key in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+    ]
+    near = near or ["CartPole-v1", "LunarLander-v3"]
+    return f". Perhaps: {', '.join(near)}. One of your own is written module:Name-v0."
+
+
+def _told(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
+
+
+def _short(values: Any) -> str:
+    return " ".join(
+        np.array2string(np.asarray(values), precision=4, threshold=8, edgeitems=4).split()
+    )

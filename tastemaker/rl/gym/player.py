@@ -1,0 +1,181 @@
+"""A policy that plays: networks with what they were shown, saved and loaded.
+
+DIR/player.json          the environment, its options, the shapes of the networks, and how it was learned
+DIR/player.safetensors   weights, and the mean and standard deviation of observations
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tastemaker.errors import ModelError
+from tastemaker.files import writing_file
+from tastemaker.rl.gym.actor import Actions, Array, Networks, PlayingActor, actions_from
+from tastemaker.rl.gym.environment import Environments
+from tastemaker.rl.gym.moments import Moments, Shown, Unchanged
+
+PLAYER = "player.json"
+_WEIGHTS = "player.safetensors"
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a player's networks are made by: numbers an observation, what an action is, units of hidden layers."""
+
+    size: int
+    actions: Actions
+    hidden: tuple[int, ...]
+    is_normalised: bool
+
+    def described(self) -> dict[str, Any]:
+        """Return the same, JSON-ready."""
+        return {
+            "observations": self.size,
+            "actions": self.actions.described(),
+            "hidden": list(self.hidden),
+            "normalise_observations": self.is_normalised,
+        }
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """Return what `described` told of. Raises KeyError, TypeError for what it cannot have told."""
+        is_normalised = bool(said["normalise_observations"])
+        return cls(
+            int(said["observations"]),
+            actions_from(said["actions"]),
+            tuple(said["hidden"]),
+            is_normalised,
+        )
+
+
+@dataclass
+class Player:
+    """A policy that plays one environment.
+
+    environment: its name, options: its own. figures: how it was learned, as saved.
+    """
+
+    environment: str
+    options: dict[str, Any]
+    shapes: Shapes
+    networks: Networks
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shown: Shown = Moments(self.shapes.size) if self.shapes.is_normalised else Unchanged()
+        self.actor = PlayingActor(self.networks)
+
+    @classmethod
+    def fresh(
+        cls,
+        environment: str,
+        options: Mapping[str, Any],
+        shapes: Shapes,
+        *,
+        log_sd: float = 0.0,
+        seed: int = 0,
+    ) -> Self:
+        """Return a player that has learned nothing, its weights drawn by the seed."""
+        generator = torch.Generator().manual_seed(seed)
+        networks = Networks(
+            shapes.size, shapes.actions, shapes.hidden, log_sd=log_sd, generator=generator
+        )
+        return cls(environment, dict(options), shapes, networks)
+
+    @torch.inference_mode()
+    def drawn(self, shown: Array, noise: Tensor) -> Array:
+        """Return actions drawn for what was shown [N, d], by one step's noise."""
+        outputs = self.networks.policy(torch.from_numpy(shown))
+        found: Array = self.shapes.actions.drawn(outputs, self.networks.spread, noise).numpy()
+        return found
+
+    @torch.inference_mode()
+    def likeliest(self, seen: Array) -> Array:
+        """Return the likeliest actions for what is seen [N, d], or its means where actions are amounts."""
+        outputs = self.networks.policy(torch.from_numpy(self.shown.normalised(seen)))
+        found: Array = self.shapes.actions.likeliest(outputs).numpy()
+        return found
+
+    def act(self, observation: Array) -> Array:
+        """Return the likeliest action for one observation [d], as the environment takes it."""
+        found: Array = self.shapes.actions.handed(self.likeliest(np.asarray(observation)[None]))[0]
+        return found
+
+    def environments(self, count: int) -> Environments:
+        """Open the environment so many times. Raises ModelError where it is not as it was when this learned."""
+        found = Environments(self.environment, count, self.options)
+        if (found.size, found.actions) != (self.shapes.size, self.shapes.actions):
+            raise ModelError(
+                f"{self.environment}: shows {found.size} numbers and takes {found.actions}, and this policy learned "
+                f"to play with {self.shapes.size} and {self.shapes.actions}. Learn anew with `tastemaker play`."
+            )
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights and what observations are normalised by, by name."""
+        return {
+            f"networks.{n}": t for n, t in self.networks.state_dict().items()
+        } | self.shown.tensors("shown")
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` returned. Raises KeyError, RuntimeError where it is not that."""
+        own = self.networks.state_dict()
+        self.networks.load_state_dict({name: tensors[f"networks.{name}"] for name in own})
+        self.shown.restore("shown", tensors)
+
+    def save(self, folder: Path) -> None:
+        """Save into a folder; `player.json` comes last, so a folder that has it is whole."""
+        (folder / PLAYER).unlink(missing_ok=True)
+        with writing_file(folder / _WEIGHTS) as temporary:
+            save_file(
+                {n: t.detach().contiguous().clone() for n, t in self.tensors().items()}, temporary
+            )
+        shapes = self.shapes.described()
+        kept = {
+            "environment": self.environment,
+            "options": self.options,
+            "shapes": shapes,
+        } | self.figures
+        with writing_file(folder / PLAYER) as temporary:
+            temporary.write_text(
+                json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Return the player that a folder holds. Raises ModelError for anything else."""
+        path = Path(folder)
+        if not (path / PLAYER).is_file():
+            raise ModelError(
+                f"{path}: holds no {PLAYER}. Learn to play one: tastemaker play CartPole-v1 --out {path}"
+            )
+        try:
+            said = json.loads((path / PLAYER).read_text(encoding="utf-8"))
+            environment, options = said.pop("environment"), said.pop("options")
+            player = cls.fresh(environment, options, Shapes.of(said.pop("shapes")))
+            player.restore(load_file(path / _WEIGHTS))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            SafetensorError,
+            RuntimeError,
+        ) as error:
+            told = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"{path}: {PLAYER} and {_WEIGHTS} do not belong together or are damaged "
+                f"({type(error).__name__}: {told}). Copy both again, or learn anew."
+            ) from error
+        player.figures = said
+        return player

@@ -1,0 +1,228 @@
+"""Texts that people compared, as what a policy learns from: nothing is scored, the order of the texts is all there is.
+
+A step is some judgements, each with all of its texts: a ranking of K texts is K rows. The policy writes only to be
+watched. The reference reads every text once.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+from itertools import combinations, compress
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tastemaker.data.judgements import Comparison, Judgement, Ranking
+from tastemaker.errors import DataError
+from tastemaker.fast.batching import by_length
+from tastemaker.gpt.tokenise import Reader
+from tastemaker.progress import progress
+from tastemaker.rl.algorithms.base import Actor, Algorithm, Compared, LearnsFromJudgements, Metrics
+from tastemaker.rl.text.actor import Answers, TextActor
+from tastemaker.rl.text.stopping import AGREE, Aim
+from tastemaker.rl.text.world import Gathered, TextWorld, in_random_order
+
+_READ = 1024  # judgements that are tokenized together
+
+
+@singledispatch
+def tiers_of(judgement: Judgement) -> tuple[int, ...]:
+    """Return the tier of each of a judgement's texts, the smaller the better; () for one that compares nothing."""
+    return ()
+
+
+@tiers_of.register
+def _(judgement: Comparison) -> tuple[int, ...]:
+    return (0, 0 if judgement.tie else 1)
+
+
+@tiers_of.register
+def _(judgement: Ranking) -> tuple[int, ...]:
+    return judgement.ranks
+
+
+def check_compares(judgements: Sequence[Judgement], name: str) -> None:
+    """Raise DataError where not one judgement compares texts: labels, grades and ratings have no pairs."""
+    if any(tiers_of(judgement) for judgement in judgements):
+        return
+    kinds = Counter(type(judgement).__name__.lower() for judgement in judgements)
+    said = ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items()) or "no judgements"
+    raise DataError(
+        f"{name}: {said}, and nothing that compares texts: there are no pairs in it. Give comparisons or rankings, or "
+        "learn a reward model from it (`tastemaker fit`) and steer by that."
+    )
+
+
+@dataclass
+class Judged:
+    """One judgement as a policy reads it. texts: tokens of each, with the end token. tiers: the smaller the better.
+
+    references: log π of each text's tokens under the reference, once it has read them.
+    """
+
+    prompt: list[int]
+    texts: list[NDArray[np.int32]]
+    tiers: list[int]
+    weight: float
+    references: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of texts it orders."""
+        return sum(a != b for a, b in combinations(self.tiers, 2))
+
+
+def read_judged(
+    judgements: Sequence[Judgement], reader: Reader, context: int
+) -> tuple[list[Judged], dict[str, int]]:
+    """Return comparisons and rankings of texts that fit the context, as tokens; and what was left out, in words.
+
+    A ranking keeps its other texts where one does not fit. A prompt of text is continued, a chat is answered.
+    """
+    said = [judgement for judgement in judgements if judgement.weight > 0]
+    kept = [
+        judged
+        for start in range(0, len(said), _READ)
+        for judged in _read(said[start : start + _READ], reader)
+    ]
+    left: Counter[str] = Counter()
+    left["of weight 0"] = len(judgements) - len(said)
+    found = []
+    for judged in kept:
+        fits = [len(judged.prompt) + len(text) <= context for text in judged.texts]
+        left[f"texts longer than the {context:,} tokens that the policy reads"] += fits.count(False)
+        texts, tiers = list(compress(judged.texts, fits)), list(compress(judged.tiers, fits))
+        short = Judged(judged.prompt, texts, tiers, judged.weight)
+        left["pairs that nobody ordered (ties)"] += math.comb(len(tiers), 2) - short.pairs
+        found += [short] if short.pairs else []
+    return found, {words: count for words, count in left.items() if count}
+
+
+def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
+    """Yield judgements as tokens, whatever their length."""
+    prompts = reader.prompts(["" if j.prompt is None else j.prompt for j in judgements])
+    texts = iter(reader.completions([text for j in judgements for text in j.texts], ended=True))
+    for judgement, prompt in zip(judgements, prompts, strict=True):
+        own = [np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts]
+        yield Judged(prompt, own, list(tiers_of(judgement)), judgement.weight)
+
+
+@dataclass
+class JudgedTexts:
+    """What people compared, as a policy's teacher. Made by `of`, once the reference has read it.
+
+    world: where the policy writes, to be watched. train: learned from, in a random order of its own each time around.
+    measured: never learned from. count: judgements a step. watched: texts that the policy writes at a window's end.
+    """
+
+    aim: ClassVar[Aim] = AGREE
+
+    world: TextWorld
+    train: list[Judged]
+    measured: list[Judged]
+    count: int
+    watched: int
+
+    @staticmethod
+    def of(
+        world: TextWorld, train: list[Judged], measured: list[Judged], *, at_once: int
+    ) -> "JudgedTexts":
+        """Return the teacher, so many judgements a step that they hold about the world's batch of texts.
+
+        at_once: tokens that the reference reads together. Weights come to 1 on average over what is learned from.
+        """
+        mean = sum(judged.weight for judged in train) / len(train)
+        for judged in train:
+            judged.weight /= mean
+        _refer(
+            [*train, *measured],
+            TextActor(world.reference, temperature=world.sampling.temperature),
+            at_once,
+        )
+        count = max(1, round(world.batch * len(train) / sum(len(judged.texts) for judged in train)))
+        return JudgedTexts(world, train, measured, count, world.batch)
+
+    def gather(self, step: int, weight: float) -> Compared:
+        """Return the judgements of a step."""
+        numbers = range(step * self.count, (step + 1) * self.count)
+        chosen = in_random_order(numbers, len(self.train), self.world.seed)
+        return self.compared([self.train[number] for number in chosen])
+
+    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared) -> Compared:
+        """Return the judgements as they are: who deserves what, people have said."""
+        return gathered
+
+    def shown(self, gathered: Compared, *, is_last: bool) -> Gathered | None:
+        """Return what the policy writes at a window's last step, by the same random numbers each time."""
+        return self.world.measure(self.watched) if is_last else None
+
+    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
+        """Return how far the policy agrees with the judgements that it never learns from."""
+        assert isinstance(algorithm, LearnsFromJudgements)  # as the plan checked
+        actor = TextActor(self.world.policy, temperature=self.world.sampling.temperature)
+        sums: Counter[str] = Counter()
+        for start in range(0, len(self.measured), self.count):
+            part = self.measured[start : start + self.count]
+            compared, weight = self.compared(part), sum(judged.weight for judged in part)
+            found = algorithm.agreement(compared, actor.log_probs(compared.did, compared.is_action))
+            sums.update(
+                {f"held_out_{name}": weight * value for name, value in found.items()}
+                | {"weight": weight}
+            )
+        total = sums.pop("weight")
+        return {name: value / total for name, value in sums.items()}
+
+    def compared(self, judged: Sequence[Judged]) -> Compared:
+        """Return judgements as rows, those of one judgement in one group."""
+        rows = [
+            (number, own, k) for number, own in enumerate(judged) for k in range(len(own.texts))
+        ]
+        texts = [own.texts[k] for _, own, k in rows]
+        lengths = torch.tensor([len(text) for text in texts])
+        is_action = torch.arange(int(lengths.max())) < lengths[:, None]
+        reference = torch.zeros(is_action.shape)
+        reference[is_action] = torch.from_numpy(
+            np.concatenate([own.references[k] for _, own, k in rows])
+        )
+        weights = torch.tensor([own.weight / len(judged) for _, own, _ in rows])
+        device = self.world.policy.module.device
+        return Compared(
+            did=Answers(
+                tuple(tuple(own.prompt) for _, own, _ in rows),
+                tuple(tuple(t.tolist()) for t in texts),
+            ),
+            is_action=is_action.to(device),
+            log_probs=reference.to(device),
+            reference=reference.to(device),
+            advantages=torch.zeros_like(reference, device=device),
+            weights=(is_action * weights[:, None]).to(device),
+            groups=torch.tensor([number for number, _, _ in rows], device=device),
+            tiers=torch.tensor([own.tiers[k] for _, own, k in rows], device=device),
+        )
+
+
+def _refer(judged: Sequence[Judged], actor: TextActor, at_once: int) -> None:
+    """Let the reference read every text."""
+    rows = [(own, k) for own in judged for k in range(len(own.texts))]
+    found: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(rows)
+    with progress("the reference reads what was judged", len(rows)) as advance:
+        for part in by_length([len(own.prompt) + len(own.texts[k]) for own, k in rows], at_once):
+            answers = Answers(
+                tuple(tuple(rows[i][0].prompt) for i in part),
+                tuple(tuple(rows[i][0].texts[rows[i][1]].tolist()) for i in part),
+            )
+            lengths = torch.tensor([len(tokens) for tokens in answers.tokens])
+            is_action = (torch.arange(int(lengths.max())) < lengths[:, None]).to(
+                actor.policy.module.device
+            )
+            values = actor.log_probs(answers, is_action).float().cpu().numpy()
+            for i, row, length in zip(part, values, lengths.tolist(), strict=True):
+                found[i] = row[:length].copy()
+            advance(len(part), "")
+    numbered = iter(found)
+    for own in judged:
+        own.references = [next(numbered) for _ in own.texts]

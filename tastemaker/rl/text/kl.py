@@ -1,0 +1,145 @@
+"""Drift: KL of the policy from its reference, as a price that keeps it near.
+
+In the reward, every token pays what it is likelier than under the reference, and the algorithm learns from it as from
+any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised beside the algorithm's own cost (Shao
+et al. 2024). One of the two, never both.
+
+How scores become rewards: around 0 with spread 1, so that one weight of drift and one lr fit any reward.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.errors import UsageError
+from tastemaker.maths.rl import ESTIMATORS
+from tastemaker.rl.algorithms.base import Evaluation, Experience
+
+_STEEPEST = 0.2
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What drift costs.
+
+    weight: β, reward a nat. where: in the reward, or in the loss. estimator: k1, k2 or k3 of one token's KL; in the
+    loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere (a test shows how far).
+    target: the weight adapts so that a completion drifts so many nats (Ziegler et al. 2019, section 2.2); None: it
+    stays. horizon: completions over which it adapts.
+    """
+
+    weight: float = 0.1
+    where: Literal["reward", "loss"] = "reward"
+    estimator: Literal["k1", "k2", "k3"] = "k1"
+    target: float | None = None
+    horizon: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise UsageError(f"drift weight {self.weight}: must be a number, at least 0.")
+        if self.where not in ("reward", "loss") or self.estimator not in ESTIMATORS:
+            raise UsageError(
+                f"drift {self.where}, {self.estimator}: choose reward or loss, and k1, k2 or k3."
+            )
+        if self.where == "loss" and self.estimator == "k1":
+            raise UsageError(
+                "drift k1 in the loss: its gradient is 0 on average and teaches nothing. Choose k2 or k3."
+            )
+        if self.target is not None and not (self.target > 0 and self.weight > 0):
+            raise UsageError(
+                "a drift target needs a weight above 0 to adapt, and must be above 0 itself."
+            )
+
+    def costs(self, log_probs: Tensor, reference: Tensor) -> Tensor:
+        """Return the estimated KL of each token, nats [B, T]."""
+        return ESTIMATORS[self.estimator](log_probs, reference)
+
+    def adapted(self, weight: float, drift: float, completions: int) -> float:
+        """Return the weight after a rollout of so many completions that drifted so many nats each, on average."""
+        if self.target is None:
+            return weight
+        error = min(max(drift / self.target - 1, -_STEEPEST), _STEEPEST)
+        return weight * (1 + error * completions / self.horizon)
+
+    def penalty(self, weight: float) -> "Penalty":
+        """Return what drift in the loss costs each action; nothing where it is in the reward."""
+        return Penalty(self, weight if self.where == "loss" else 0.0)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The cost of each action beside an algorithm's own."""
+
+    drift: Drift
+    weight: float
+
+    def __call__(self, experience: Experience, now: Evaluation) -> Tensor:
+        """Return the costs [b, T]."""
+        if self.weight == 0:
+            return torch.zeros_like(now.log_probs)
+        return self.weight * self.drift.costs(now.log_probs, experience.reference)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How scores become rewards.
+
+    by: "reference" subtracts the mean and divides by the standard deviation of the scores of what the reference writes
+    (Ziegler et al. 2019); "running" does so with all scores so far; "none" leaves them. clip: rewards are cut to ±clip.
+    """
+
+    by: Literal["reference", "running", "none"] = "reference"
+    clip: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.by not in ("reference", "running", "none"):
+            raise UsageError(f"scaling {self.by!r}: choose reference, running or none.")
+        if not self.clip > 0:
+            raise UsageError(f"scaling clip {self.clip}: must be above 0.")
+
+
+@dataclass
+class Scale:
+    """A scaling with what it has seen: so many scores, their mean, and the sum of squares around it (Welford 1962)."""
+
+    scaling: Scaling
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def see(self, scores: Sequence[float]) -> None:
+        """Take scores into account."""
+        for score in scores:
+            self.count += 1
+            gap = score - self.mean
+            self.mean += gap / self.count
+            self.squares += gap * (score - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of what was seen; 1 where there is no spread to speak of."""
+        found = math.sqrt(self.squares / self.count) if self.count else 0.0
+        return found if found > 1e-8 else 1.0
+
+    @property
+    def unit(self) -> float:
+        """What one reward is in scores."""
+        return 1.0 if self.scaling.by == "none" else self.deviation
+
+    def applied(self, scores: Sequence[float]) -> list[float]:
+        """Return scores as rewards; where the scale is a running one, they are taken into account first."""
+        if self.scaling.by == "running":
+            self.see(scores)
+        shift = 0.0 if self.scaling.by == "none" else self.mean
+        rewards = (np.asarray(scores) - shift) / self.unit
+        found: list[float] = np.clip(rewards, -self.scaling.clip, self.scaling.clip).tolist()
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {name: value for name, value in asdict(self).items() if name != "scaling"}

@@ -1,0 +1,313 @@
+"""What a policy is steered by: anything that maps completions to numbers, through one door.
+
+| spec | what it is |
+|---|---|
+| `taste/` | a reward model's folder |
+| `rules:short` | a function of your own, `module:name(prompts, completions) -> scores` |
+| `http://host/get_reward` | an address that takes `{"query", "prompts"}`, returns `{"rewards"}` (OpenRLHF's wire) |
+| `length` | how many tokens |
+| `repetition` | the share of word triples that stood there before |
+| `missing-end` | 1 where no end came |
+| `gold` | the playground's truth |
+
+`=` and a number behind a spec weigh it: `repetition=-2`. Several are added up.
+"""
+
+import http.client
+import json
+import math
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from numbers import Real
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tastemaker.data.judgements import Prompt
+from tastemaker.errors import RewardError, UsageError
+from tastemaker.gpt.best_of import Scorer, to_be_scored
+from tastemaker.gpt.policy import Completion
+from tastemaker.playground.gold import gold_score
+from tastemaker.reward.model import RewardModel
+from tastemaker.scores import Caution
+
+_WORST = -3.0
+"""The score of a completion without a word: three standard deviations below an anchored model's reference texts."""
+_MOST_BYTES = 2**26
+_ADDRESS = ("http://", "https://")
+
+
+_T = TypeVar("_T")
+
+
+def _within(seconds: float, call: Callable[[], _T]) -> tuple[list[_T], BaseException | None]:
+    """Return ([what a call returned], what it raised); ([], None) where it takes longer, whatever it waits for.
+
+    A call that takes longer is left behind in a thread that does not keep the process.
+    """
+    found: list[_T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    return found[:], failed[0] if failed else None
+
+
+class Reward(Protocol):
+    """Anything that scores completions. `name` is what messages call it."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    def score(self, completions: Sequence[Completion]) -> list[float]:
+        """Return one number for each completion, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelReward:
+    """A reward model's score. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum"."""
+
+    model: Scorer
+    name: str = "the reward model"
+    caution: Caution = 0.0
+
+    def score(self, completions: Sequence[Completion]) -> list[float]:
+        """Return the scores; a completion without a word gets −3."""
+        worded = [to_be_scored(c) for c in completions if c.text.strip()]
+        found = iter(
+            self.model.score_all(worded).cautious(self.caution).as_list() if worded else []
+        )
+        return [next(found) if c.text.strip() else _WORST for c in completions]
+
+
+@dataclass(frozen=True)
+class FunctionReward:
+    """A function (prompts, completions) -> scores, both lists of texts. seconds: how long it may take."""
+
+    function: Callable[[list[Any], list[str]], Sequence[float]]
+    name: str = "the reward function"
+    seconds: float = 600.0
+
+    def score(self, completions: Sequence[Completion]) -> list[float]:
+        """Return what the function returns. Raises RewardError where it raises or takes too long."""
+        prompts, texts = [_plain(c.prompt) for c in completions], [c.text for c in completions]
+        found, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
+        if error is not None:
+            raise RewardError(
+                f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
+        if not found:
+            raise RewardError(f"{self.name} did not answer within {self.seconds:g} seconds.")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class HttpReward:
+    """An HTTP address that scores. seconds: how long one answer may take, from the first byte asked to the last."""
+
+    address: str
+    seconds: float = 60.0
+
+    @property
+    def name(self) -> str:
+        """The address."""
+        return self.address
+
+    def score(self, completions: Sequence[Completion]) -> list[float]:
+        """Return the rewards of the answer. Raises RewardError for no answer, or one without rewards."""
+        prompts = [_plain(c.prompt) for c in completions]
+        asked = {
+            "query": [
+                p + c.text if isinstance(p, str) else c.text
+                for p, c in zip(prompts, completions, strict=True)
+            ]
+        }
+        body = json.dumps(asked | {"prompts": prompts}).encode()
+        request = urllib.request.Request(self.address, body, {"Content-Type": "application/json"})
+        answers, error = _within(self.seconds, lambda: self._answer(request))
+        if isinstance(error, (OSError, ValueError, http.client.HTTPException)) or not (
+            answers or error
+        ):
+            said = " ".join(str(error or "timed out").split())
+            raise RewardError(f"{self.address} did not answer with JSON: {said}") from error
+        if error is not None:
+            raise error
+        found = answers[0]
+        found = found.get("rewards", found.get("scores")) if isinstance(found, dict) else found
+        if not isinstance(found, list):
+            raise RewardError(
+                f'{self.address} answered without a list of rewards: expected {{"rewards": [numbers]}}.'
+            )
+        return found
+
+    def _answer(self, request: urllib.request.Request) -> Any:
+        """Return the JSON of an answer. The time limit here is of each read alone: a byte now and then keeps it off."""
+        try:
+            with urllib.request.urlopen(request, timeout=self.seconds) as answer:
+                return json.loads(answer.read(_MOST_BYTES))
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
+
+
+@dataclass(frozen=True)
+class TextReward:
+    """What can be counted of a completion alone."""
+
+    name: str
+    count: Callable[[Completion], float]
+
+    def score(self, completions: Sequence[Completion]) -> list[float]:
+        """Return the counts."""
+        return [self.count(completion) for completion in completions]
+
+
+@dataclass(frozen=True)
+class SumReward:
+    """Several rewards, each with a weight."""
+
+    parts: tuple[tuple[float, Reward], ...]
+
+    @property
+    def name(self) -> str:
+        """All the names."""
+        return " + ".join(f"{weight:g} × {part.name}" for weight, part in self.parts)
+
+    def score(self, completions: Sequence[Completion]) -> list[float]:
+        """Return the weighed sums."""
+        found = [(weight, checked(part, completions)) for weight, part in self.parts]
+        return [
+            sum(weight * scores[i] for weight, scores in found) for i in range(len(completions))
+        ]
+
+
+def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
+    """Return a reward's scores as floats. Raises RewardError for too few, for what is no number, and for NaN."""
+    found: Sequence[Any] = reward.score(completions)
+    if len(found) != len(completions):
+        raise RewardError(
+            f"{reward.name} returned {len(found)} scores for {len(completions)} completions."
+        )
+    for number, value in enumerate(found):
+        is_number = (
+            isinstance(value, Real) or getattr(value, "ndim", 1) == 0
+        )  # a tensor or array of one number
+        if not is_number or isinstance(value, bool):
+            raise RewardError(f"{reward.name} returned {value!r} for a score: expected a number.")
+        if not math.isfinite(value):
+            text = completions[number].text[:80]
+            raise RewardError(f"{reward.name} returned {float(value)} for the completion {text!r}.")
+    return [float(value) for value in found]
+
+
+def identity(reward: Reward) -> Any:
+    """Return what tells a reward from another, JSON-ready: its name, and the digests of a reward model's weights."""
+    if isinstance(reward, SumReward):
+        return [[weight, identity(part)] for weight, part in reward.parts]
+    if isinstance(reward, ModelReward) and isinstance(reward.model, RewardModel):
+        return [reward.name, reward.model.contract.weights]
+    return reward.name
+
+
+def repeated(completion: Completion) -> float:
+    """Return the share of a text's word triples that stood there before, 0 … 1."""
+    words = completion.text.split()
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(triples)) / len(triples) if triples else 0.0
+
+
+_COUNTED: dict[str, Callable[[Completion], float]] = {
+    "length": lambda completion: float(len(completion.ids)),
+    "repetition": repeated,
+    "missing-end": lambda completion: float(completion.ended == "length"),
+    "gold": lambda completion: gold_score(completion.text),
+}
+
+
+def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
+    """Return the reward that a spec, a list of them, a reward model or a function stands for; rewards stay as they are.
+
+    caution: for reward models that are ensembles. Raises UsageError for a spec that stands for nothing.
+    """
+    if isinstance(spec, (list, tuple)):
+        parts = [_weighed(part, caution) for part in spec]
+        if not parts:
+            raise UsageError("no reward: name a reward model's folder, a function or an address.")
+        return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else SumReward(tuple(parts))
+    if isinstance(spec, (str, Path)):
+        weight, part = _weighed(spec, caution)
+        return part if weight == 1 else SumReward(((weight, part),))
+    if hasattr(spec, "score_all"):
+        return ModelReward(spec, caution=caution)
+    if hasattr(spec, "score"):
+        found: Reward = spec
+        return found
+    if callable(spec):
+        return FunctionReward(spec, getattr(spec, "__name__", "the reward function"))
+    raise UsageError(
+        f"{spec!r} is no reward: give a reward model, a function, an address or a list of these."
+    )
+
+
+def _weighed(spec: Any, caution: Caution) -> tuple[float, Reward]:
+    if not isinstance(spec, (str, Path)):
+        return 1.0, reward_of(spec, caution=caution)
+    text, weight = str(spec), 1.0
+    if "=" in text and not Path(text).exists():
+        before, _, number = text.rpartition("=")
+        try:
+            text, weight = before, float(number)
+            if not math.isfinite(weight):
+                raise ValueError
+        except ValueError:
+            if not before.startswith(_ADDRESS):
+                raise UsageError(
+                    f"reward {spec}: {number!r} behind = must be a number, its weight."
+                ) from None
+            text, weight = str(spec), 1.0  # an address with a query of its own
+    return weight, _named(text, caution)
+
+
+def _named(text: str, caution: Caution) -> Reward:
+    if text in _COUNTED:
+        return TextReward(text, _COUNTED[text])
+    if text.startswith(_ADDRESS):
+        return HttpReward(text)
+    if Path(text).is_dir():
+        return ModelReward(RewardModel.load(text), text, caution)
+    module, _, name = text.partition(":")
+    if not (module.replace(".", "").isidentifier() and name.isidentifier()):
+        raise UsageError(
+            f"reward {text}: no such folder. Give a reward model's folder, module:function, an http address, "
+            f"or one of {', '.join(_COUNTED)}."
+        )
+    if str(Path.cwd()) not in sys.path:  # as `python -m` finds what lies where it is called
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"reward {text}: {error}.") from error
+    return FunctionReward(function, text)
+
+
+def _plain(prompt: Prompt) -> Any:
+    """Return a prompt as others read it: a text, or a list of messages."""
+    return (
+        prompt
+        if isinstance(prompt, str)
+        else [{"role": m.role, "content": m.content} for m in prompt]
+    )

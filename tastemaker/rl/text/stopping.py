@@ -1,0 +1,158 @@
+"""What is watched while a policy is steered, and when it is time to stop.
+
+A reward that is learned can be fooled: its score goes on rising while what it stands for turns (Gao et al. 2023). So a
+run is stopped by what it was not trained on where there is such a thing, by how far it drifted, and by its text.
+"""
+
+import itertools
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tastemaker.errors import UsageError
+
+DONE = "all steps are done"
+ADVICE = {
+    "drift": "the policy drifted {value:.1f} nats a text from its reference, more than {limit:g}: "
+    "raise the drift's weight, or lower --lr",
+    "held-out": "the held-out score has fallen from {limit:.2f} to {value:.2f} while the score rose: the policy is "
+    "learning to please this reward model only; use more judgements, an ensemble, or more drift weight",
+    "collapse": "only {value:.0%} of the texts are distinct ({limit:.0%} is the least): "
+    "raise the drift's weight, add entropy, or lower --lr",
+    "repetition": "distinct word pairs have fallen to {value:.0%} of what they were ({limit:.0%} is the least): "
+    "add a repetition penalty (--reward repetition=-2), or raise the drift's weight",
+    "by heart": "the held-out preference loss has risen from {limit:.3f} to {value:.3f} while it fell where the policy "
+    "learns: it learns these judgements by heart; give more of them, fewer --steps, or a lower --lr",
+    "not finite": "a number was not finite ({reason}): lower --lr",
+}
+"""Why a run stopped by itself, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """By what the windows of a run are compared.
+
+    learned: the figure that the run learns to better. held_out: the same where nothing is learned from, if it is there.
+    sign: 1 where more is better, −1 where less is. advice: for a held-out figure that worsens while the other does not.
+    """
+
+    learned: str
+    held_out: str
+    sign: float
+    advice: str
+
+    def worth(self, window: dict[str, float]) -> float:
+        """Return how good a window is, by what was held out where there is that."""
+        return self.sign * window.get(self.held_out, window[self.learned])
+
+
+PLEASE = Aim("score", "held_out", 1.0, "held-out")
+"""Text is to please a reward."""
+AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
+"""A policy is to agree with judgements."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run stops by itself.
+
+    drift: nats a text. distinct: least share of a rollout's texts that differ. pairs: least share of the distinct word
+    pairs that the reference writes. held_out: how far the held-out score may fall below its best, in standard
+    deviations of what the reference's texts score, while the score rises; of judgements, the nats by which the held-out
+    loss may rise while the other falls. patience: windows in a row in which a limit is passed before the run stops.
+    """
+
+    drift: float = 60.0
+    distinct: float = 0.3
+    pairs: float = 0.1
+    held_out: float = 0.15
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        if not (self.drift > 0 and self.held_out >= 0 and self.patience >= 1):
+            raise UsageError(
+                "limits: drift must be above 0, held_out at least 0, patience at least 1."
+            )
+        if not (0 <= self.distinct <= 1 and 0 <= self.pairs <= 1):
+            raise UsageError("limits: distinct and pairs are shares, 0 to 1.")
+
+
+@dataclass
+class Watch:
+    """The windows of a run so far, and whether it is time to stop.
+
+    A window is the mean of what was measured over some steps. best: the window that was best by what was held out, by
+    what is learned where there is none.
+    """
+
+    limits: Limits
+    aim: Aim = PLEASE
+    spread: float = 1.0
+    pairs: float = 1.0
+    windows: list[dict[str, float]] = field(default_factory=list)
+    best: int = -1
+    passed: int = 0
+
+    def begin(self, scores: Sequence[float], pairs: float) -> None:
+        """Take in what the reference writes: the scores of its texts, if any, and its share of distinct word pairs."""
+        self.spread, self.pairs = (statistics.pstdev(scores) if scores else 0.0) or 1.0, pairs
+
+    def look(self, window: dict[str, float]) -> str | None:
+        """Take a window in; return why to stop, None to go on."""
+        self.windows.append(window)
+        if self.best < 0 or self.aim.worth(window) > self.aim.worth(self.windows[self.best]):
+            self.best = len(self.windows) - 1
+        reason = self._reason(window)
+        self.passed = self.passed + 1 if reason else 0
+        return reason if self.passed >= self.limits.patience else None
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last window is the best so far."""
+        return self.best == len(self.windows) - 1
+
+    def _reason(self, window: dict[str, float]) -> str | None:
+        limits, aim, best = self.limits, self.aim, self.windows[self.best]
+        lost = aim.worth(best) - aim.worth(window)
+        pairs = window["pairs"] / (
+            self.pairs or 1.0
+        )  # a reference that writes one word a text has no pairs
+        tests = {
+            "drift": (window["drift"], limits.drift, window["drift"] > limits.drift),
+            "collapse": (window["distinct"], limits.distinct, window["distinct"] < limits.distinct),
+            "repetition": (pairs, limits.pairs, window["pairs"] < limits.pairs * self.pairs),
+        }
+        if aim.held_out in window:
+            is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
+            is_fooled = lost > limits.held_out * self.spread and is_better
+            tests[aim.advice] = (window[aim.held_out], best[aim.held_out], is_fooled)
+        for name, (value, limit, is_passed) in tests.items():
+            if is_passed:
+                return ADVICE[name].format(value=value, limit=limit)
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {
+            name: getattr(self, name) for name in ("spread", "pairs", "windows", "best", "passed")
+        }
+
+
+def distinct(texts: Sequence[str]) -> float:
+    """Return the share of texts that differ, 0 … 1."""
+    return len(set(texts)) / len(texts) if texts else math.nan
+
+
+def distinct_pairs(texts: Sequence[str]) -> float:
+    """Return the share of word pairs that differ, over all texts (distinct-2, Li et al. 2016); 0 where there are none.
+
+    A text without spaces falls into characters, as Chinese does.
+    """
+    pairs: Counter[tuple[str, str]] = Counter()
+    for text in texts:
+        words = text.split() if " " in text.strip() else list(text.strip())
+        pairs.update(itertools.pairwise(words))
+    return len(pairs) / pairs.total() if pairs else 0.0

@@ -1,0 +1,192 @@
+"""The world of text: prompts in, completions out; a reward scores each whole, and drift is paid by the token."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.data.judgements import Prompt
+from tastemaker.gpt.corpus import Shuffled
+from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.sampling import Sampling
+from tastemaker.maths.rl import k1, masked_sum, rescale_keeping_mean
+from tastemaker.rl.algorithms.base import Actor, Algorithm, Experience, Metrics, Rollout
+from tastemaker.rl.text.actor import Answers, TextActor, spread
+from tastemaker.rl.text.kl import Drift, Scale
+from tastemaker.rl.text.rewards import Reward, checked
+from tastemaker.rl.text.stopping import PLEASE, Aim
+
+_MEASURED = 2**31  # the number of the first prompt that only measures: no step comes so far
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One gathering of completions.
+
+    scores: of the reward, as it gave them [B]; none where there is no reward. drift: log π − log ref of each completion
+    [B], nats.
+    """
+
+    completions: list[Completion]
+    rollout: Rollout
+    scores: list[float]
+    drift: Tensor
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What was written."""
+        return [completion.text for completion in self.completions]
+
+
+@dataclass
+class TextWorld:
+    """Where a policy writes and is scored, and learns from that.
+
+    reward: None where the policy writes only to be watched. prompts: taken in a random order of their own each time
+    around. samples: completions of one prompt in a rollout, so many prompts that they make `batch`. scale: how scores
+    become rewards. whiten_rewards: all tokens' rewards, drift included, with standard deviation 1 and their mean kept.
+    """
+
+    aim: ClassVar[Aim] = PLEASE
+
+    policy: Policy
+    reference: Policy
+    reward: Reward | None
+    prompts: Sequence[Prompt]
+    sampling: Sampling
+    drift: Drift
+    scale: Scale
+    batch: int
+    samples: int
+    seed: int
+    whiten_rewards: bool = False
+
+    def gather(self, step: int, weight: float) -> Gathered:
+        """Write, score and price what the policy writes at some step, with drift at some weight."""
+        count = self.batch // self.samples
+        prompts = self._prompts(range(step * count, (step + 1) * count))
+        completions = self.policy.complete(
+            prompts,
+            samples=self.samples,
+            sampling=self.sampling,
+            seed=self.seed,
+            first=step * count,
+        )
+        return self.priced(completions, weight)
+
+    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Gathered) -> Experience:
+        """Return who deserves what, as the algorithm has it."""
+        found: Experience = algorithm.credit(actor, gathered.rollout)
+        return found
+
+    def shown(self, gathered: Gathered, *, is_last: bool) -> Gathered:
+        """Return what was written: what is learned from is what is watched."""
+        return gathered
+
+    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
+        """Return nothing: all that is written is learned from."""
+        return {}
+
+    def measure(self, count: int) -> Gathered:
+        """Write and score so many texts that nothing is learned from; every call draws by the same numbers."""
+        prompts = self._prompts(range(count))
+        completions = self.policy.complete(
+            prompts, sampling=self.sampling, seed=self.seed, first=_MEASURED
+        )
+        return self.priced(completions, 0.0)
+
+    def priced(self, completions: list[Completion], weight: float) -> Gathered:
+        """Return completions with their scores and prices, as a rollout."""
+        scores = checked(self.reward, completions) if self.reward is not None else []
+        length, count = self.sampling.max_tokens, len(completions)
+        lengths = torch.tensor([len(c.ids) for c in completions])
+        is_action = torch.arange(length) < lengths[:, None]
+        log_probs = _spread((c.log_probs for c in completions), is_action)
+        values = _spread((c.values or (0.0,) * len(c.ids) for c in completions), is_action)
+        prompts = self.policy.reader.prompts([c.prompt for c in completions])
+        did = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
+        reference = self._reference(did, is_action)
+        rewards = torch.zeros(count, length)
+        if scores:
+            rewards[torch.arange(count), lengths - 1] = torch.tensor(
+                self.scale.applied(scores), dtype=torch.float32
+            )
+        if self.drift.where == "reward":
+            rewards -= weight * self.drift.costs(log_probs, reference)
+        if self.whiten_rewards:
+            rewards = rescale_keeping_mean(rewards, is_action)
+        device = self.policy.module.device
+        ended, groups = torch.ones(count, dtype=torch.bool), self._groups(count)
+        tensors = (
+            is_action,
+            log_probs,
+            reference,
+            rewards,
+            ended,
+            groups,
+            values,
+            torch.zeros(count),
+        )
+        rollout = Rollout(did, *(x.to(device) for x in tensors))
+        return Gathered(
+            completions, rollout, scores, masked_sum(k1(log_probs, reference), is_action, 1)
+        )
+
+    def _reference(self, did: Answers, is_action: Tensor) -> Tensor:
+        actor = TextActor(self.reference, temperature=self.sampling.temperature)
+        return actor.log_probs(did, is_action.to(self.reference.module.device)).cpu()
+
+    def _groups(self, count: int) -> Tensor:
+        return torch.arange(count) // self.samples
+
+    def _prompts(self, numbers: Iterable[int]) -> list[Prompt]:
+        """Return the prompts that come at some numbers."""
+        return [
+            self.prompts[number]
+            for number in in_random_order(numbers, len(self.prompts), self.seed)
+        ]
+
+
+def _spread(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
+    """Return the numbers of each row in their places, float32 [B, T], 0 elsewhere."""
+    every = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
+    return spread(torch.from_numpy(every), is_action)
+
+
+def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
+    """Return which of `count` things come at some numbers: all of them in a random order, then all in another."""
+    arounds, places = np.divmod(np.fromiter(numbers, np.int64), count)
+    found = np.empty_like(places)
+    for around in np.unique(arounds) if count > 1 else ():
+        chosen = arounds == around
+        found[chosen] = Shuffled(count, seed=seed, epoch=int(around)).at(places[chosen])
+    return (found if count > 1 else places).tolist()  # type: ignore[no-any-return]
+
+
+G = TypeVar("G")
+
+
+class Teacher(Protocol[G]):
+    """What a policy learns from: what it writes and a reward scores (`TextWorld`), or texts that people compared."""
+
+    aim: ClassVar[Aim]
+
+    def gather(self, step: int, weight: float) -> G:
+        """Return what a step is learned from, with drift at some weight."""
+        ...
+
+    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: G) -> Experience:
+        """Return who deserves what."""
+        ...
+
+    def shown(self, gathered: G, *, is_last: bool) -> Gathered | None:
+        """Return what the policy writes at this step, to be watched; None where nothing. is_last: of its window."""
+        ...
+
+    def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
+        """Return what is measured where nothing is learned."""
+        ...

@@ -1,0 +1,320 @@
+"""The run folder: settings, metrics as JSONL and TensorBoard events, and checkpoints that resume to the same bits.
+
+    OUT/run/settings.json           what was asked for; a resumed run must ask for the same
+    OUT/run/metrics.jsonl           one line a measurement; each metric is defined in docs/metrics.md
+    OUT/run/samples/                what a policy wrote while it was trained
+    OUT/run/tensorboard/            the same as event files
+    OUT/run/checkpoint-00000120/    state.json + tensors.safetensors, complete or absent
+
+A checkpoint appears under its name only when it is whole, and the two newest are kept: a process killed at any moment
+leaves at least one whole checkpoint, or none before the first, and one that the disk damaged has one before it.
+
+The folder that a run saves its model in. What it held before is kept until the new model is saved.
+
+A run that replaces OUT first renames it to `.OUT.old`, beside it, so nothing of the old is lost whenever the run ends:
+
+    before the run wrote anything   OUT is what it was again: at once, or, after a kill, when the next command begins
+    later                           OUT holds the run, to be resumed, and `.OUT.old` what stood there before
+    when the model is saved         `.OUT.old` is gone, at the latest when the next command begins
+"""
+
+import hashlib
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tastemaker.errors import StorageError, TastemakerError, UsageError
+from tastemaker.files import writing_file, writing_folder
+
+RUN = "run"
+CONTRACT = "tastemaker.json"
+"""The file of a reward model that says what its scores mean."""
+_LIBRARIES = (
+    "tastemaker",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentence-transformers",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on: plain numbers and tensors by name."""
+
+    step: int
+    state: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def check_same(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Check that a run is resumed with the settings it began with. Raises UsageError that names the first other one."""
+    now = json.loads(json.dumps(asked))
+    unlike = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if unlike:
+        key = unlike[0]
+        raise UsageError(
+            f"--resume needs the same command: {key} was {before.get(key)!r} and is now {now.get(key)!r}. "
+            f"Repeat the old value, or use --overwrite to start again."
+        )
+
+
+class Run:
+    """One training run on disk. `folder` is None for a run that keeps nothing (library use)."""
+
+    def __init__(
+        self, folder: Path | None, settings: Mapping[str, Any], *, resume: bool = False
+    ) -> None:
+        self.folder, self.settings = folder, settings
+        self._board: Any = None
+        self._lines = 0
+        if folder is None or not (folder / "settings.json").is_file():
+            return
+        if not resume:
+            raise StorageError(
+                f"{folder.parent}: holds a run already. Add --resume to go on with it, --overwrite to start again, "
+                f"or choose another --out."
+            )
+        check_same(json.loads((folder / "settings.json").read_text(encoding="utf-8")), settings)
+
+    def member(self, number: int, settings: Mapping[str, Any]) -> "Run":
+        """Return the run of one member of an ensemble, in a folder of its own; resumed where it is there already."""
+        return Run(
+            None if self.folder is None else self.folder / f"member-{number}", settings, resume=True
+        )
+
+    def _begin(self, folder: Path) -> None:
+        """Write the settings with the first thing there is to keep: a run that never started leaves nothing."""
+        if not (folder / "settings.json").is_file():
+            with writing_file(folder / "settings.json") as temporary:
+                temporary.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest whole checkpoint and cut the metrics back to it; None when there is none.
+
+        A damaged one is removed and the one before it taken, the beginning where there is none; standard error says so.
+        What a killed process was still writing is removed.
+        """
+        for half in [] if self.folder is None else self.folder.glob(".checkpoint-*"):
+            shutil.rmtree(half)
+        left = self._checkpoints()
+        checkpoint = None
+        while left and checkpoint is None:
+            folder = left.pop()
+            checkpoint = self._read(folder)
+            if checkpoint is None:
+                before = left[-1].name if left else "the beginning"
+                sys.stderr.write(f"{folder}: this checkpoint is damaged; going on from {before}.\n")
+                shutil.rmtree(folder)
+        self._cut_metrics(self._lines if checkpoint is not None else 0)
+        return checkpoint
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, and the one before it. Raises StorageError when the disk is full."""
+        if self.folder is None:
+            return
+        self._begin(self.folder)
+        name = f"checkpoint-{checkpoint.step:08d}"
+        with writing_folder(self.folder / name) as temporary:
+            save_file(checkpoint.tensors, temporary / "tensors.safetensors")
+            digest = _digest(temporary / "tensors.safetensors")
+            state = {
+                "step": checkpoint.step,
+                "metric_lines": self._lines,
+                "tensors": digest,
+                **checkpoint.state,
+            }
+            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        for folder in [f for f in self._checkpoints() if f.name != name][:-1]:
+            shutil.rmtree(folder)
+
+    def _read(self, folder: Path) -> Checkpoint | None:
+        """Return a checkpoint, None where it is damaged."""
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if _digest(folder / "tensors.safetensors") != state.pop("tensors"):
+                return None
+            self._lines = state.pop("metric_lines")
+            return Checkpoint(state.pop("step"), state, load_file(folder / "tensors.safetensors"))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ):  # a file that is gone, no JSON, JSON that lacks something
+            return None
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write one measurement to metrics.jsonl and to TensorBoard."""
+        if self.folder is None:
+            return
+        self._begin(self.folder)
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._lines += 1
+        for name, value in metrics.items():
+            self._events(step).add_scalar(name, value, step)
+
+    def keep_samples(self, step: int, samples: Sequence[str]) -> None:
+        """Write what a policy wrote after some step to samples/, and to TensorBoard."""
+        if self.folder is None:
+            return
+        self._begin(self.folder)
+        with writing_file(self.folder / "samples" / f"{step:08d}.jsonl") as temporary:
+            lines = [
+                json.dumps({"step": step, "text": text}, ensure_ascii=False) + "\n"
+                for text in samples
+            ]
+            temporary.write_text("".join(lines), encoding="utf-8")
+        for number, text in enumerate(samples):
+            self._events(step).add_text(f"samples/{number}", text, step)
+
+    def finish(self) -> None:
+        """Drop the checkpoints: the model is saved. Metrics and settings stay."""
+        if self._board is not None:
+            self._board.close()
+        members = [] if self.folder is None else self.folder.glob("member-*/checkpoint-*")
+        for folder in [*self._checkpoints(), *members]:
+            shutil.rmtree(folder)
+
+    def _events(self, step: int) -> Any:
+        """Return what writes TensorBoard events; those of a killed run from this step on are forgotten."""
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)  # type: ignore[operator]
+        return self._board
+
+    def _checkpoints(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        return sorted(p for p in self.folder.glob("checkpoint-*") if (p / "state.json").is_file())
+
+    def _cut_metrics(self, lines: int) -> None:
+        """Forget what was measured after the checkpoint: it will be measured again, to the same value."""
+        if self.folder is None or not (self.folder / "metrics.jsonl").is_file():
+            return
+        kept = (
+            (self.folder / "metrics.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines(keepends=True)[:lines]
+        )
+        with writing_file(self.folder / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+_MODEL = (CONTRACT, "config.json", "player.json")
+"""A folder that holds one of these holds a model: a reward model, a network of ours or anyone's, a player."""
+
+
+@contextmanager
+def model_folder(
+    folder: Path | None, *, whole: str, resume: bool, overwrite: bool
+) -> Iterator[bool]:
+    """Hold a folder for a model that the block saves in it; None holds nothing.
+
+    whole: the file that only a finished model of this kind has beside the network's own. Yields whether the folder
+    holds one that `resume` asks for, so that there is nothing to run.
+    Raises StorageError for a file, for what would be replaced without `overwrite`, and where renaming fails.
+    """
+    if folder is None:
+        yield False
+        return
+    folder = folder.resolve()  # "." has no name of its own
+    old = folder.with_name(f".{folder.name}.old")
+    if _made_ready(folder, old, whole, resume=resume, overwrite=overwrite):
+        yield True
+        return
+    try:
+        yield False
+    except BaseException as error:  # however it ends
+        if old.is_dir() and _is_untouched(folder):
+            _bring_back(old, folder)
+        elif old.is_dir() and isinstance(error, TastemakerError):
+            error.args = (
+                f"{error} What {folder} held before is kept in {old} until a model is saved.",
+            )
+        raise
+    if old.is_dir():
+        shutil.rmtree(old)
+
+
+def _made_ready(folder: Path, old: Path, whole: str, *, resume: bool, overwrite: bool) -> bool:
+    """Set aside what is to be replaced; return whether the folder holds the finished model that is resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder}: is a file, and a model is a folder. Choose another --out.")
+    is_whole = _holds_model(folder) and (folder / whole).is_file()
+    if old.is_dir() and (
+        is_whole or (folder / CONTRACT).is_file()
+    ):  # killed when the new model was just saved
+        shutil.rmtree(old)
+    if old.is_dir() and not resume and _is_untouched(folder):  # killed before it wrote anything
+        _bring_back(old, folder)
+    if resume and is_whole:
+        return True
+    if _holds_model(folder) and not overwrite and not (resume and _has_begun(folder)):
+        raise StorageError(
+            f"{folder}: holds a model already. Choose another --out, or add --overwrite."
+        )
+    if overwrite and not resume and (_holds_model(folder) or (folder / RUN).is_dir()):
+        if old.is_dir():  # the model is kept, not the unfinished run that was to replace it
+            shutil.rmtree(folder)
+        else:
+            _rename(folder, old)
+    return False
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _MODEL)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Return whether a run wrote anything: it, or a member of an ensemble, begins with its settings."""
+    return any((folder / RUN).glob("**/settings.json"))
+
+
+def _is_untouched(folder: Path) -> bool:
+    return not _holds_model(folder) and not _has_begun(folder)
+
+
+def _bring_back(old: Path, folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    _rename(old, folder)
+
+
+def _rename(before: Path, after: Path) -> None:
+    try:
+        before.replace(after)
+    except OSError as error:
+        raise StorageError(
+            f"{before}: cannot be renamed to {after.name} ({error.strerror or error}); nothing was replaced."
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a score may depend on."""
+    found: Mapping[str, str] = {name: _version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **found}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
