@@ -34,14 +34,10 @@ def returns_cases() -> Iterator[Case]:
     """Yield the cases of rewards to go."""
     r = torch.tensor([[1.0, 1.0, 1.0]])
     # with γ = 1 the rewards left are counted
-    yield Case(
-        "nothing is discounted", "returns", {"r": r, "gamma": 1.0}, torch.tensor([[3.0, 2.0, 1.0]])
-    )
+    yield Case("nothing is discounted", "returns", {"r": r, "gamma": 1.0}, torch.tensor([[3.0, 2.0, 1.0]]))
     # R₂ = 4, R₁ = 2 + 4/2 = 4, R₀ = 1 + 4/2 = 3
     r = torch.tensor([[1.0, 2.0, 4.0]])
-    yield Case(
-        "rewards are discounted", "returns", {"r": r, "gamma": 0.5}, torch.tensor([[3.0, 4.0, 4.0]])
-    )
+    yield Case("rewards are discounted", "returns", {"r": r, "gamma": 0.5}, torch.tensor([[3.0, 4.0, 4.0]]))
     r = torch.tensor([[0.0, 0.0, 8.0], [8.0, 0.0, 0.0]])
     expected = torch.tensor([[2.0, 4.0, 8.0], [8.0, 0.0, 0.0]])
     yield Case("there are two rows", "returns", {"r": r, "gamma": 0.5}, expected)
@@ -53,17 +49,8 @@ def gae_cases() -> Iterator[Case]:
     middle = torch.tensor([[False, True, False]])
     no = torch.zeros_like(middle)
 
-    def case(
-        when: str, terminated: Tensor, ended: Tensor, lam: float, expected: list[float]
-    ) -> Case:
-        arguments = {
-            "r": r,
-            "V": V,
-            "terminated": terminated,
-            "ended": ended,
-            "gamma": 0.5,
-            "lam": lam,
-        }
+    def case(when: str, terminated: Tensor, ended: Tensor, lam: float, expected: list[float]) -> Case:
+        arguments = {"r": r, "V": V, "terminated": terminated, "ended": ended, "gamma": 0.5, "lam": lam}
         return Case(when, "gae", arguments, torch.tensor([expected]))
 
     # δ₀ = 1 + 2/2 − 4 = −2, δ₁ = 2 + 6/2 − 2 = 3, δ₂ = 3 + 8/2 − 6 = 1
@@ -73,26 +60,20 @@ def gae_cases() -> Iterator[Case]:
     # δ₁ = 2 − 2 = 0 since nothing follows; A₁ = 0, A₀ = −2
     yield case("an episode terminates in the middle", middle, middle, 0.5, [-2.0, 0.0, 1.0])
     # δ₁ = 3 as ever, but A₂ is another episode's: A₁ = 3, A₀ = −2 + 3/4
-    yield case(
-        "an episode is cut in the middle, not terminated", no, middle, 0.5, [-1.25, 3.0, 1.0]
-    )
+    yield case("an episode is cut in the middle, not terminated", no, middle, 0.5, [-1.25, 3.0, 1.0])
 
 
 def log_prob_cases() -> Iterator[Case]:
     """Yield the cases of the log-probability of an action."""
 
     def case(when: str, logits: list[list[float]], a: list[int], expected: Tensor) -> Case:
-        return Case(
-            when, "log_prob", {"logits": torch.tensor(logits), "a": torch.tensor(a)}, expected
-        )
+        return Case(when, "log_prob", {"logits": torch.tensor(logits), "a": torch.tensor(a)}, expected)
 
     yield case("two actions are equally likely", [[0.0, 0.0]], [1], torch.tensor([0.5]).log())
     # e^0 : e^0 : e^ln 2 = 1 : 1 : 2
     rows = [[0.0, 0.0, 0.6931472], [0.0, 0.0, 0.6931472]]
     yield case("there are two rows of three actions", rows, [2, 0], torch.tensor([0.5, 0.25]).log())
-    yield case(
-        "logits are large (e^1000 is infinite)", [[1000.0, 0.0]], [1], torch.tensor([-1000.0])
-    )
+    yield case("logits are large (e^1000 is infinite)", [[1000.0, 0.0]], [1], torch.tensor([-1000.0]))
 
 
 def clipped_objective_cases() -> Iterator[Case]:
@@ -106,44 +87,20 @@ def clipped_objective_cases() -> Iterator[Case]:
 
     yield case("the policy has not moved", 1.0, 3.0, 3.0)
     yield case("a good action is already twice as likely", 2.0, 1.0, 1.2)
-    yield case(
-        "a good action has become half as likely (it must still be pulled back)", 0.5, 1.0, 0.5
-    )
+    yield case("a good action has become half as likely (it must still be pulled back)", 0.5, 1.0, 0.5)
     yield case("a bad action is already half as likely", 0.5, -1.0, -0.8)
-    yield case(
-        "a bad action has become twice as likely (it must still be pushed back)", 2.0, -1.0, -2.0
-    )
+    yield case("a bad action has become twice as likely (it must still be pushed back)", 2.0, -1.0, -2.0)
 
 
 def kl_cases() -> Iterator[Case]:
     """Yield the cases of the three estimators, by log r = log ref(a) − log π(a)."""
     half, quarter = torch.tensor([0.5]).log(), torch.tensor([0.25]).log()
     for name, rarer, likelier in (("k1", 0.6931472, -0.6931472), ("k2", 0.2402265, 0.2402265)):
-        yield Case(
-            "π(a) = 1/2, ref(a) = 1/4",
-            name,
-            {"log_pi": half, "log_ref": quarter},
-            torch.tensor([rarer]),
-        )
-        yield Case(
-            "π(a) = 1/4, ref(a) = 1/2",
-            name,
-            {"log_pi": quarter, "log_ref": half},
-            torch.tensor([likelier]),
-        )
+        yield Case("π(a) = 1/2, ref(a) = 1/4", name, {"log_pi": half, "log_ref": quarter}, torch.tensor([rarer]))
+        yield Case("π(a) = 1/4, ref(a) = 1/2", name, {"log_pi": quarter, "log_ref": half}, torch.tensor([likelier]))
     # r = 1/2: 1/2 − 1 + ln 2; then r = 2: 2 − 1 − ln 2
-    yield Case(
-        "π(a) = 1/2, ref(a) = 1/4",
-        "k3",
-        {"log_pi": half, "log_ref": quarter},
-        torch.tensor([0.1931472]),
-    )
-    yield Case(
-        "π(a) = 1/4, ref(a) = 1/2",
-        "k3",
-        {"log_pi": quarter, "log_ref": half},
-        torch.tensor([0.3068528]),
-    )
+    yield Case("π(a) = 1/2, ref(a) = 1/4", "k3", {"log_pi": half, "log_ref": quarter}, torch.tensor([0.1931472]))
+    yield Case("π(a) = 1/4, ref(a) = 1/2", "k3", {"log_pi": quarter, "log_ref": half}, torch.tensor([0.3068528]))
 
 
 def group_advantages_cases() -> Iterator[Case]:
@@ -209,9 +166,7 @@ def probe_hunt2(lesson: ModuleType) -> str | None:
 def probe_hunt3(lesson: ModuleType) -> str | None:
     """Return what is wrong with how far the policy moves when one rollout praises one action over and over."""
     policy, critic, _ = agent(lesson)
-    optimizer = torch.optim.SGD(
-        policy.parameters(), 0.02
-    )  # Adam's momentum would carry it past the clip
+    optimizer = torch.optim.SGD(policy.parameters(), 0.02)  # Adam's momentum would carry it past the clip
     lesson.PASSES = 500
     praise = torch.tensor([1.0, 0.0, 1.0, 0.0]).unsqueeze(1).expand(4, 32)
     rollout = one_step_episodes(lesson, praise)._replace(s=torch.ones(4, 33, 4), a=praise.long())
@@ -227,20 +182,14 @@ def agent(lesson: ModuleType) -> tuple[torch.nn.Module, torch.nn.Module, torch.o
     """Return a policy and a critic of the lesson, made from seed 0, and an optimizer of both."""
     torch.manual_seed(0)
     policy, critic = lesson.network(2), lesson.network(1)
-    return (
-        policy,
-        critic,
-        torch.optim.Adam([*policy.parameters(), *critic.parameters()], lesson.LEARNING_RATE),
-    )
+    return policy, critic, torch.optim.Adam([*policy.parameters(), *critic.parameters()], lesson.LEARNING_RATE)
 
 
 def one_step_episodes(lesson: ModuleType, r: Tensor) -> NamedTuple:
     """Return a rollout of episodes of one step each, whose state [4] is the reward four times."""
     yes = torch.ones(r.shape, dtype=torch.bool)
     s = torch.cat([r, r[:, :1]], dim=1).unsqueeze(-1).expand(-1, -1, 4)
-    rollout: NamedTuple = lesson.Rollout(
-        s, torch.zeros(r.shape, dtype=torch.long), r, yes, yes, yes
-    )
+    rollout: NamedTuple = lesson.Rollout(s, torch.zeros(r.shape, dtype=torch.long), r, yes, yes, yes)
     return rollout
 
 

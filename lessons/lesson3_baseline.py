@@ -85,14 +85,9 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def learn(
-    policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout
-) -> None:
+def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
     """Learn from one rollout."""
-    s, a = (
-        rollout.s[rollout.is_action],
-        rollout.a[rollout.is_action],
-    )  # [n, 4] and [n]: all actions, end to end
+    s, a = rollout.s[rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
     R = returns(rollout.r, GAMMA)[rollout.is_action]
     A = R - critic(s).squeeze(-1).detach()  # [n, 1] → [n]
     log_pi = Categorical(logits=policy(s)).log_prob(a)
@@ -117,21 +112,10 @@ def train(seed: int) -> dict[str, float]:
         mean_return = float(rollout.r.sum(dim=1).mean())
         if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
-        rollouts, steps, seconds = (
-            rollouts + 1,
-            steps + int(rollout.is_action.sum()),
-            time.perf_counter() - began,
-        )
+        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 5 == 0:
-            print(
-                f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds",
-                flush=True,
-            )
-    return {
-        "steps": steps,
-        "seconds": round(time.perf_counter() - began, 2),
-        "mean_return": round(evaluate(policy), 1),
-    }
+            print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
+    return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
 
 
 if __name__ == "__main__":

@@ -52,9 +52,7 @@ def cartpoles(count: int, seed: int) -> gymnasium.vector.VectorEnv:
     return env
 
 
-def gather(
-    env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int
-) -> Rollout:
+def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int) -> Rollout:
     """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there."""
     steps = []
     for _ in range(T):
@@ -67,16 +65,12 @@ def gather(
     return Rollout(torch.cat([states, s.unsqueeze(1)], dim=1), *others)
 
 
-def gae(
-    r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float
-) -> Tensor:
+def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
     """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1]."""
     delta = r + gamma * V[:, 1:] * ~terminated - V[:, :-1]
     A, A_next = torch.zeros_like(r), torch.zeros(len(r))
     for t in reversed(range(r.shape[1])):
-        A[:, t] = A_next = (
-            delta[:, t] + gamma * lam * A_next * ~ended[:, t]
-        )  # behind an end is another episode
+        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]  # behind an end is another episode
     return A
 
 
@@ -91,54 +85,29 @@ def natural_direction(policy: nn.Module, s: Tensor, g: Tensor) -> Tensor:
     kl = kl_divergence(Categorical(logits=pi.logits.detach()), pi).mean()
     slope = nn.utils.parameters_to_vector(torch.autograd.grad(kl, parameters, create_graph=True))
     x, rest, d = torch.zeros_like(g), g, g
-    for _ in range(
-        10
-    ):  # along d; H d is the slope's slope, damped, for H alone may be flat somewhere
-        Hd = (
-            nn.utils.parameters_to_vector(
-                torch.autograd.grad(slope @ d, parameters, retain_graph=True)
-            )
-            + 0.1 * d
-        )
+    for _ in range(10):  # along d; H d is the slope's slope, damped, for H alone may be flat somewhere
+        Hd = nn.utils.parameters_to_vector(torch.autograd.grad(slope @ d, parameters, retain_graph=True)) + 0.1 * d
         length = rest @ rest / (d @ Hd + 1e-20)  # nothing may be left to go
         x, rest_before, rest = x + length * d, rest, rest - length * Hd
         d = rest + rest @ rest / (rest_before @ rest_before + 1e-20) * d
     return x
 
 
-def learn(
-    policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout
-) -> None:
+def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
     """Learn from one rollout: the policy by one step of bounded length, the critic by several of Adam."""
-    s, a = (
-        rollout.s[:, :-1][rollout.is_action],
-        rollout.a[rollout.is_action],
-    )  # [n, 4] and [n]: all actions, end to end
+    s, a = rollout.s[:, :-1][rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
     V = critic(rollout.s).squeeze(-1).detach()  # [B, T + 1, 1] → [B, T + 1]
-    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[
-        rollout.is_action
-    ]
+    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[rollout.is_action]
     R = A + V[:, :-1][rollout.is_action]
-    before, pi_old = (
-        nn.utils.parameters_to_vector(policy.parameters()).detach(),
-        Categorical(logits=policy(s).detach()),
-    )
+    before, pi_old = nn.utils.parameters_to_vector(policy.parameters()).detach(), Categorical(logits=policy(s).detach())
     loss = policy_loss(Categorical(logits=policy(s)).log_prob(a), pi_old.log_prob(a), A)
     g = nn.utils.parameters_to_vector(torch.autograd.grad(loss, list(policy.parameters())))
     x = natural_direction(policy, s, g)
-    step = (
-        2 * MAX_KL / (x @ g)
-    ).sqrt() * x  # moves the policy by MAX_KL, as far as its curvature can tell
-    for share in (
-        *(0.5**halvings for halvings in range(10)),
-        0.0,
-    ):  # until the loss falls and the KL holds
+    step = (2 * MAX_KL / (x @ g)).sqrt() * x  # moves the policy by MAX_KL, as far as its curvature can tell
+    for share in (*(0.5**halvings for halvings in range(10)), 0.0):  # until the loss falls and the KL holds
         nn.utils.vector_to_parameters(before - share * step, policy.parameters())
         pi = Categorical(logits=policy(s))
-        if (
-            policy_loss(pi.log_prob(a), pi_old.log_prob(a), A) < loss
-            and kl_divergence(pi_old, pi).mean() <= MAX_KL
-        ):
+        if policy_loss(pi.log_prob(a), pi_old.log_prob(a), A) < loss and kl_divergence(pi_old, pi).mean() <= MAX_KL:
             break
     for _ in range(CRITIC_STEPS):
         optimizer.zero_grad()
@@ -159,34 +128,19 @@ def train(seed: int) -> dict[str, float]:
     torch.manual_seed(seed)
     policy, critic = network(2), network(1)
     optimizer = torch.optim.Adam(critic.parameters(), LEARNING_RATE)
-    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(
-        cartpoles(ROWS, seed), buffer_length=ROWS
-    )
+    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(cartpoles(ROWS, seed), buffer_length=ROWS)
     s, ended = torch.as_tensor(env.reset()[0]), torch.zeros(ROWS, dtype=torch.bool)
     began, rollouts, steps, mean_return = time.perf_counter(), 0, 0, 0.0
     while mean_return < SOLVED and steps < MOST_STEPS:
         rollout = gather(env, policy, s, ended, STEPS)
         s, ended = rollout.s[:, -1], rollout.ended[:, -1]
-        mean_return = (
-            evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
-        )
+        mean_return = evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
         if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
-        rollouts, steps, seconds = (
-            rollouts + 1,
-            steps + int(rollout.is_action.sum()),
-            time.perf_counter() - began,
-        )
+        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 20 == 0:
-            print(
-                f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds",
-                flush=True,
-            )
-    return {
-        "steps": steps,
-        "seconds": round(time.perf_counter() - began, 2),
-        "mean_return": round(evaluate(policy), 1),
-    }
+            print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
+    return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
 
 
 if __name__ == "__main__":

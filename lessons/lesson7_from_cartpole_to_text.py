@@ -23,9 +23,10 @@ from lesson6_ppo import policy_loss as own_policy_loss
 from torch import Tensor
 
 import tastemaker as tm
-from tastemaker.maths import clipped, gae
 from tastemaker.playground import gold_score
 from tastemaker.rl import Answers, TextActor
+from tastemaker.maths import gae
+from tastemaker.maths import clipped
 
 REVIEWS = 8_000  # that the GPT learns to write from
 ROWS, TOKENS = 64, 80  # B: reviews in a rollout; T: the most tokens of each
@@ -44,9 +45,7 @@ def reward(text: str) -> float:
 def gather(policy: tm.Policy, seed: int) -> tuple[Answers, Tensor, Tensor, list[str]]:
     """Write reviews; return what was written, log π of each token [B, T], where there is one [B, T], and the texts."""
     written = policy.complete([""] * ROWS, sampling=tm.Sampling(max_tokens=TOKENS), seed=seed)
-    did = Answers(
-        tuple(map(tuple, policy.reader.prompts([""] * ROWS))), tuple(c.ids for c in written)
-    )
+    did = Answers(tuple(map(tuple, policy.reader.prompts([""] * ROWS))), tuple(c.ids for c in written))
     is_action = torch.arange(TOKENS) < torch.tensor([len(c.ids) for c in written])[:, None]
     log_pi = torch.zeros(ROWS, TOKENS).masked_scatter(
         is_action, torch.tensor([x for c in written for x in c.log_probs])
@@ -71,12 +70,7 @@ def cost(log_pi: Tensor, log_pi_old: Tensor, A: Tensor, *, own: bool) -> Tensor:
 
 
 def learn(
-    actor: TextActor,
-    reference: TextActor,
-    optimizer: torch.optim.Optimizer,
-    seed: int,
-    *,
-    own: bool,
+    actor: TextActor, reference: TextActor, optimizer: torch.optim.Optimizer, seed: int, *, own: bool
 ) -> dict[str, float]:
     """Gather one rollout and learn from it; return its mean score, and how many nats a review has drifted."""
     did, log_pi_old, is_action, texts = gather(actor.policy, seed)
@@ -94,23 +88,17 @@ def learn(
         value_loss = ((now.values[is_action] - R) ** 2).mean()
         optimizer.zero_grad()
         (cost(now.log_probs[is_action], log_pi_old[is_action], A, own=own) + value_loss).backward()
-        torch.nn.utils.clip_grad_norm_(
-            [p for g in optimizer.param_groups for p in g["params"]], 1.0
-        )
+        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
         optimizer.step()
     return {"score": float(scores.mean()), "drift": float(drift.sum(1).mean())}
 
 
-def train(
-    seed: int, *, own: bool, reviews: int = REVIEWS, rollouts: int = ROLLOUTS
-) -> dict[str, float]:
+def train(seed: int, *, own: bool, reviews: int = REVIEWS, rollouts: int = ROLLOUTS) -> dict[str, float]:
     """Teach a GPT to write, then to write well; return the mean score before and after, and the drift."""
     start = tm.pretrain(tm.Documents([f"playground:en:{reviews}"]), seed=seed)
     reference = TextActor(start.frozen_copy())
     actor = TextActor(start.with_value_head())
-    optimizer = torch.optim.Adam(
-        [*actor.policy_parameters(), *actor.critic_parameters()], LEARNING_RATE, eps=1e-5
-    )
+    optimizer = torch.optim.Adam([*actor.policy_parameters(), *actor.critic_parameters()], LEARNING_RATE, eps=1e-5)
     began, found = time.perf_counter(), []
     for number in range(rollouts):
         found.append(learn(actor, reference, optimizer, seed * 1_000 + number, own=own))

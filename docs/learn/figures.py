@@ -31,7 +31,8 @@ from pictures import (
 )
 from worlds import bandit, clipped, fooled, tree
 
-from tastemaker.report import Panel, rendered
+from tastemaker.report import Panel
+from tastemaker.report import rendered
 
 HERE = Path(__file__).resolve().parent
 
@@ -72,11 +73,7 @@ def panels(found: Numbers) -> dict[str, list[Panel]]:
         ],
         "variance": [
             panel("Each lesson takes noise out of the gradient", draw_noise, found["variance"]),
-            panel(
-                "So one batch points better, until bias turns it",
-                draw_directions,
-                found["variance"],
-            ),
+            panel("So one batch points better, until bias turns it", draw_directions, found["variance"]),
         ],
         "trust": [
             panel("Too long a step: promised, and not kept", draw_steps, found["trust"]),
@@ -86,13 +83,9 @@ def panels(found: Numbers) -> dict[str, list[Panel]]:
             panel("A = 1: no gain from more than 1 + clip", draw_clip, found["clip"], "good"),
             panel("A = −1: no gain from less than 1 − clip", draw_clip, found["clip"], "bad"),
         ],
-        "text": [
-            panel(f"The words before → after steering, β = {text['beta']:g}", draw_tree, text)
-        ],
+        "text": [panel(f"The words before → after steering, β = {text['beta']:g}", draw_tree, text)],
         "drift": [
-            panel(
-                "Two answers, rewards 1 and 0: what β leaves of it", draw_bandit, drift["bandit"]
-            ),
+            panel("Two answers, rewards 1 and 0: what β leaves of it", draw_bandit, drift["bandit"]),
             panel("A reward that can be fooled: gold turns", draw_fooled, drift["fooled"]),
         ],
     }
@@ -102,17 +95,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, draw and write."""
     parser = argparse.ArgumentParser(description="Draw the primer's figures.")
     parser.add_argument("--quick", action="store_true", help="from next to no samples")
-    parser.add_argument(
-        "--out", type=Path, default=HERE, help="folder for figures.json and images/"
-    )
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for figures.json and images/")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks this small gain nothing from more
     began = time.perf_counter()
     found = rounded(measure(QUICK, 20) if given.quick else measure(Sizes(), 160))
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(
-        f"{json.dumps(name)}: {json.dumps(numbers, ensure_ascii=False)}"
-        for name, numbers in found.items()
+        f"{json.dumps(name)}: {json.dumps(numbers, ensure_ascii=False)}" for name, numbers in found.items()
     )
     (given.out / "figures.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     for name, drawn in panels(found).items():

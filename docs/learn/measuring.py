@@ -52,9 +52,7 @@ def lesson(name: str) -> ModuleType:
     return module
 
 
-lesson1, lesson2, lesson3 = (
-    lesson(n) for n in ("lesson1_reinforce", "lesson2_reward_to_go", "lesson3_baseline")
-)
+lesson1, lesson2, lesson3 = (lesson(n) for n in ("lesson1_reinforce", "lesson2_reward_to_go", "lesson3_baseline"))
 lesson4, lesson5 = lesson("lesson4_actor_critic"), lesson("lesson5_trpo")
 
 
@@ -121,9 +119,7 @@ def weights(rollout: Any, critic: nn.Module) -> dict[str, Tensor]:
 
 def batches(rollout: Any) -> list[Any]:
     """Return the batches of one large rollout."""
-    return [
-        type(rollout)(*(column[i : i + BATCH] for column in rollout)) for i in range(0, ROWS, BATCH)
-    ]
+    return [type(rollout)(*(column[i : i + BATCH] for column in rollout)) for i in range(0, ROWS, BATCH)]
 
 
 def estimates(student: Student, count: int, seed: int) -> tuple[dict[str, Tensor], float]:
@@ -141,13 +137,9 @@ def estimates(student: Student, count: int, seed: int) -> tuple[dict[str, Tensor
             steps += len(a)
             for name, weighed in weight.items():
                 own = weighed[k * BATCH : (k + 1) * BATCH][batch.is_action]
-                slope = torch.autograd.grad(
-                    -lesson1.policy_loss(log_pi, own), parameters, retain_graph=True
-                )
+                slope = torch.autograd.grad(-lesson1.policy_loss(log_pi, own), parameters, retain_graph=True)
                 found.setdefault(name, []).append(parameters_to_vector(slope))
-    return {
-        name: torch.stack(gradients).double() for name, gradients in found.items()
-    }, steps / count
+    return {name: torch.stack(gradients).double() for name, gradients in found.items()}, steps / count
 
 
 def judged(g: Tensor, reference: Tensor, resamples: int) -> Numbers:
@@ -166,9 +158,7 @@ def judged(g: Tensor, reference: Tensor, resamples: int) -> Numbers:
 
     weight, weight_of_reference = (drawn(), drawn()), (drawn(), drawn())
     m, m_reference = halves(g, weight), halves(reference, weight_of_reference)
-    variance_of_half = mean(halves((g**2).sum(1), weight)) - mean(
-        ((m[0] ** 2).sum(1), (m[1] ** 2).sum(1))
-    )
+    variance_of_half = mean(halves((g**2).sum(1), weight)) - mean(((m[0] ** 2).sum(1), (m[1] ** 2).sum(1)))
     signal, signal_of_reference = ((x * y).sum(1).clamp(min=1e-9) for x, y in (m, m_reference))
     cosines = torch.cosine_similarity(g, reference.mean(0, keepdim=True), dim=1)
     found = {
@@ -206,18 +196,13 @@ def variance(student: Student, sizes: Sizes) -> Numbers:
     return about | {"estimators": by_name}
 
 
-def followed(
-    student: Student, direction: Tensor, lengths: tuple[float, ...], batch: Any
-) -> list[Numbers]:
+def followed(student: Student, direction: Tensor, lengths: tuple[float, ...], batch: Any) -> list[Numbers]:
     """Take steps of so many lengths in the weights along a direction; return how far the policy moved and what came.
 
     kl: KL(π_old ‖ π), a mean over the batch's states. promised: the gain in return that TRPO's objective foresees, the
     batch's sum of (ratio − 1) · A an episode. played: the mean return of 64 fresh episodes.
     """
-    policy, before = (
-        copy.deepcopy(student.policy),
-        parameters_to_vector(student.policy.parameters()).detach(),
-    )
+    policy, before = copy.deepcopy(student.policy), parameters_to_vector(student.policy.parameters()).detach()
     s, a, A = (
         batch.s[batch.is_action],
         batch.a[batch.is_action],
@@ -231,9 +216,7 @@ def followed(
             pi, ratio = Categorical(logits=policy(s)), (log_probs(policy, s, a) - log_pi_old).exp()
         kl, promised = kl_divergence(pi_old, pi).mean(), ((ratio - 1) * A).sum() / BATCH
         r = lesson1.gather(lesson1.cartpoles(64, 10), policy).r
-        found.append(
-            {"kl": float(kl), "promised": float(promised), "played": float(r.sum(dim=1).mean())}
-        )
+        found.append({"kl": float(kl), "promised": float(promised), "played": float(r.sum(dim=1).mean())})
     return found
 
 
@@ -262,11 +245,7 @@ def trust(student: Student, sizes: Sizes) -> Numbers:
         for name, direction in directions(student, batch).items():
             runs.setdefault(name, []).append(followed(student, direction, sizes.lengths, batch))
     found = {name: {key: over(run, key) for key in run[0][0]} for name, run in runs.items()}
-    about = {
-        "lengths": list(sizes.lengths),
-        "batches": sizes.directions,
-        "start": float(start.r.sum(dim=1).mean()),
-    }
+    about = {"lengths": list(sizes.lengths), "batches": sizes.directions, "start": float(start.r.sum(dim=1).mean())}
     return about | found
 
 

@@ -53,15 +53,7 @@ def draw_estimators(axes: Axes, found: Numbers, figures: dict[str, tuple[str, st
         x = [cell["value"] for cell in cells]
         below = [max(cell["value"] - cell["low"], 0) for cell in cells]
         above = [max(cell["high"] - cell["value"], 0) for cell in cells]
-        axes.errorbar(
-            x,
-            range(len(x)),
-            xerr=[below, above],
-            fmt=mark,
-            color=colour,
-            markersize=5.5,
-            label=label,
-        )
+        axes.errorbar(x, range(len(x)), xerr=[below, above], fmt=mark, color=colour, markersize=5.5, label=label)
     axes.set_yticks(range(len(ESTIMATORS)), list(ESTIMATORS.values()))
     axes.invert_yaxis()
 
@@ -90,15 +82,10 @@ def draw_band(axes: Axes, x: list[float], values: Numbers, colour: str, label: s
 
 def draw_steps(axes: Axes, found: Numbers) -> None:
     """Draw what steps along one batch's gradient promise and bring, and what others bring."""
-    promised = {
-        key: [found["start"] + x for x in values]
-        for key, values in found["gradient"]["promised"].items()
-    }
+    promised = {key: [found["start"] + x for x in values] for key, values in found["gradient"]["promised"].items()}
     draw_band(axes, found["lengths"], promised, LINEAR, "promised along one batch's gradient")
     draw_band(axes, found["lengths"], found["gradient"]["played"], MODEL, "what new episodes bring")
-    draw_band(
-        axes, found["lengths"], found["natural"]["played"], POSITIVE, "… along lesson 5's direction"
-    )
+    draw_band(axes, found["lengths"], found["natural"]["played"], POSITIVE, "… along lesson 5's direction")
     axes.axhline(found["start"], color=CONSTANT, linestyle=":", label="before the step")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -116,9 +103,7 @@ def draw_lengths(axes: Axes, found: Numbers) -> None:
         ("random", CONSTANT, "in a random direction"),
     ):
         draw_band(axes, found["lengths"], found[name]["kl"], colour, label)
-    axes.axhline(
-        lesson5.MAX_KL, color=INK, linestyle=":", label=f"lesson 5's MAX_KL = {lesson5.MAX_KL:g}"
-    )
+    axes.axhline(lesson5.MAX_KL, color=INK, linestyle=":", label=f"lesson 5's MAX_KL = {lesson5.MAX_KL:g}")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -133,17 +118,8 @@ def draw_clip(axes: Axes, found: Numbers, which: str) -> None:
     ratio, clip, sign = found["ratio"], found["clip"], {"good": 1, "bad": -1}[which]
     axes.axvspan(1 - clip, 1 + clip, color=CONSTANT, alpha=0.14, linewidth=0, label=f"1 ± {clip:g}")
     axes.plot(ratio, [sign * x for x in ratio], color=CONSTANT, linestyle=":", label="ratio · A")
-    axes.plot(
-        ratio, found[which]["objective"], color=MODEL, linewidth=2.2, label="the clipped objective"
-    )
-    axes.plot(
-        ratio,
-        found[which]["slope"],
-        color=NEGATIVE,
-        linestyle="--",
-        linewidth=1.5,
-        label="its slope",
-    )
+    axes.plot(ratio, found[which]["objective"], color=MODEL, linewidth=2.2, label="the clipped objective")
+    axes.plot(ratio, found[which]["slope"], color=NEGATIVE, linestyle="--", linewidth=1.5, label="its slope")
     axes.set_xlabel("ratio = pi / pi_old")
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.1, high + 0.5)
@@ -154,25 +130,15 @@ def draw_tree(axes: Axes, found: Numbers) -> None:
     """Draw states as boxes, with the word that leads there and how likely it is before and after; rewards behind."""
     texts = found["texts"]
     row = {tuple(text["words"]): 2.0 * k for k, text in enumerate(texts)}
-    groups = {
-        first: [t for t in texts if t["words"][0] == first]
-        for first in found["V"]
-        if first != "start"
-    }
-    height = {
-        first: sum(row[tuple(t["words"])] for t in group) / len(group)
-        for first, group in groups.items()
-    }
+    groups = {first: [t for t in texts if t["words"][0] == first] for first in found["V"] if first != "start"}
+    height = {first: sum(row[tuple(t["words"])] for t in group) / len(group) for first, group in groups.items()}
     root = (0.0, sum(row.values()) / len(row))
     for first, group in groups.items():
         place = (1.0, height[first])
         before, after = (sum(t[which] for t in group) for which in ("pi_ref", "pi"))
         draw_action(axes, root, place, before)
         for text in group:
-            end, shares = (
-                (2.0, row[tuple(text["words"])]),
-                (text["pi_ref"] / before, text["pi"] / after),
-            )
+            end, shares = (2.0, row[tuple(text["words"])]), (text["pi_ref"] / before, text["pi"] / after)
             if len(group) > 1:
                 draw_action(axes, place, end, shares[0])
                 draw_state(axes, end, f"{text['words'][1]}\n{shares[0]:.2f} → {shares[1]:.2f}")
@@ -193,9 +159,7 @@ def draw_state(axes: Axes, place: tuple[float, float], text: str) -> None:
     axes.text(*place, text.replace("-", "−"), bbox=box, ha="center", va="center", fontsize=SMALL)
 
 
-def draw_action(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], likely: float
-) -> None:
+def draw_action(axes: Axes, start: tuple[float, float], end: tuple[float, float], likely: float) -> None:
     """Draw a line as thick as an action is likely."""
     x, y = zip(start, end, strict=True)
     axes.plot(x, y, color=CONSTANT, linewidth=0.8 + 6 * likely, zorder=0, alpha=0.5)
@@ -204,12 +168,8 @@ def draw_action(
 def draw_end(axes: Axes, text: Numbers, y: float) -> None:
     """Write what a whole text earns, and how likely it is before and after."""
     colour = POSITIVE if text["r"] > 0 else NEGATIVE
-    axes.text(
-        2.52, y, f"{text['r']:+.2f}".replace("-", "−"), va="center", ha="center", color=colour
-    )
-    axes.text(
-        3.0, y, f"{text['pi_ref']:.2f} → {text['pi']:.2f}", va="center", ha="center", color=INK
-    )
+    axes.text(2.52, y, f"{text['r']:+.2f}".replace("-", "−"), va="center", ha="center", color=colour)
+    axes.text(3.0, y, f"{text['pi_ref']:.2f} → {text['pi']:.2f}", va="center", ha="center", color=INK)
 
 
 def draw_bandit(axes: Axes, found: Numbers) -> None:
@@ -218,13 +178,7 @@ def draw_bandit(axes: Axes, found: Numbers) -> None:
     pi = torch.sigmoid(1 / line)
     drift = math.log(2) - torch.special.entr(pi) - torch.special.entr(1 - pi)
     axes.plot(line, pi, color=MODEL, label="pi* of the better answer: 1 / (1 + exp(−1/β))")
-    axes.plot(
-        betas,
-        [x["learned"] for x in found.values()],
-        "o",
-        color=NEGATIVE,
-        label="where learning ended",
-    )
+    axes.plot(betas, [x["learned"] for x in found.values()], "o", color=NEGATIVE, label="where learning ended")
     axes.plot(line, drift, "--", color=LINEAR, label="its drift, nats (ln 2 at most)")
     for b in ("0.5", "2.0"):
         said, place = f"β = {float(b):g}: {found[b]['likely']:.4f}", (float(b), found[b]["likely"])
@@ -247,12 +201,6 @@ def draw_fooled(axes: Axes, found: Numbers) -> None:
     axes.plot(drift, gold, color=MODEL, linewidth=2.2, label="gold: what is true")
     axes.plot([peak["drift"]], [peak["gold"]], "o", color=MODEL)
     place = (peak["drift"], peak["gold"])
-    axes.annotate(
-        f"most gold: β = {peak['beta']:.2f}",
-        place,
-        (7, 4),
-        textcoords="offset points",
-        fontsize=SMALL,
-    )
+    axes.annotate(f"most gold: β = {peak['beta']:.2f}", place, (7, 4), textcoords="offset points", fontsize=SMALL)
     axes.set_xlabel("drift: KL(pi ‖ pi_ref), nats")
     axes.legend(loc="upper left", fontsize=SMALL)

@@ -33,10 +33,7 @@ def clipped() -> Numbers:
     clip = lesson6.CLIP
     found: Numbers = {"clip": clip, "low": 1 - clip, "high": 1 + clip, "ratio": ratio.tolist()}
     for name, sign in (("good", 1.0), ("bad", -1.0)):
-        one = [
-            -lesson6.policy_loss(x.log()[None], torch.zeros(1), torch.tensor([sign]), clip)
-            for x in ratio
-        ]
+        one = [-lesson6.policy_loss(x.log()[None], torch.zeros(1), torch.tensor([sign]), clip) for x in ratio]
         objective = torch.stack(one)
         (slope,) = torch.autograd.grad(objective.sum(), ratio)
         found[name] = {"objective": objective.tolist(), "slope": slope.tolist()}
@@ -67,11 +64,7 @@ def bandit(steps: int) -> Numbers:
     r, pi_ref, found = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]), {}
     for beta in BETAS:
         pi = optimum(r, pi_ref, beta)
-        found[str(beta)] = {
-            "likely": float(pi[0]),
-            "drift": nats(pi, pi_ref),
-            "learned": settled(beta, steps),
-        }
+        found[str(beta)] = {"likely": float(pi[0]), "drift": nats(pi, pi_ref), "learned": settled(beta, steps)}
     return found
 
 
@@ -100,20 +93,13 @@ def tree() -> Numbers:
     r, pi_ref = torch.tensor([x.r for x in texts]), torch.tensor([x.likely for x in texts])
     pi = optimum(r, pi_ref, BETA_OF_TREE)
     rows = [
-        {"words": list(x.words), "r": x.r, "pi_ref": x.likely, "pi": float(p)}
-        for x, p in zip(texts, pi, strict=True)
+        {"words": list(x.words), "r": x.r, "pi_ref": x.likely, "pi": float(p)} for x, p in zip(texts, pi, strict=True)
     ]
     values = {"start": float(pi_ref @ r)}
     for first in TREE:
         within = torch.tensor([x.words[0] == first for x in texts])
         values[first] = float((pi_ref * r)[within].sum() / pi_ref[within].sum())
-    return {
-        "start": START,
-        "beta": BETA_OF_TREE,
-        "V": values,
-        "V_after": float(pi @ r),
-        "texts": rows,
-    }
+    return {"start": START, "beta": BETA_OF_TREE, "V": values, "V_after": float(pi @ r), "texts": rows}
 
 
 def fooled() -> Numbers:

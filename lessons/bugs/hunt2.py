@@ -56,9 +56,7 @@ def cartpoles(count: int, seed: int) -> gymnasium.vector.VectorEnv:
     return env
 
 
-def gather(
-    env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int
-) -> Rollout:
+def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int) -> Rollout:
     """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there."""
     steps = []
     for _ in range(T):
@@ -71,16 +69,12 @@ def gather(
     return Rollout(torch.cat([states, s.unsqueeze(1)], dim=1), *others)
 
 
-def gae(
-    r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float
-) -> Tensor:
+def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
     """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1]."""
     delta = r + gamma * V[:, 1:] - V[:, :-1]
     A, A_next = torch.zeros_like(r), torch.zeros(len(r))
     for t in reversed(range(r.shape[1])):
-        A[:, t] = A_next = (
-            delta[:, t] + gamma * lam * A_next * ~ended[:, t]
-        )  # behind an end is another episode
+        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]  # behind an end is another episode
     return A
 
 
@@ -96,18 +90,11 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def learn(
-    policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout
-) -> None:
+def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
     """Learn from one rollout."""
-    s, a = (
-        rollout.s[:, :-1][rollout.is_action],
-        rollout.a[rollout.is_action],
-    )  # [n, 4] and [n]: all actions, end to end
+    s, a = rollout.s[:, :-1][rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
     V = critic(rollout.s).squeeze(-1).detach()  # [B, T + 1, 1] → [B, T + 1]
-    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[
-        rollout.is_action
-    ]
+    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[rollout.is_action]
     R = A + V[:, :-1][rollout.is_action]
     log_pi = Categorical(logits=policy(s)).log_prob(a)
     descend(optimizer, policy_loss(log_pi, A))
@@ -128,34 +115,19 @@ def train(seed: int) -> dict[str, float]:
     torch.manual_seed(seed)
     policy, critic = network(2), network(1)
     optimizer = torch.optim.Adam([*policy.parameters(), *critic.parameters()], LEARNING_RATE)
-    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(
-        cartpoles(ROWS, seed), buffer_length=ROWS
-    )
+    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(cartpoles(ROWS, seed), buffer_length=ROWS)
     s, ended = torch.as_tensor(env.reset()[0]), torch.zeros(ROWS, dtype=torch.bool)
     began, rollouts, steps, mean_return = time.perf_counter(), 0, 0, 0.0
     while mean_return < SOLVED and steps < MOST_STEPS:
         rollout = gather(env, policy, s, ended, STEPS)
         s, ended = rollout.s[:, -1], rollout.ended[:, -1]
-        mean_return = (
-            evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
-        )
+        mean_return = evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
         if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
-        rollouts, steps, seconds = (
-            rollouts + 1,
-            steps + int(rollout.is_action.sum()),
-            time.perf_counter() - began,
-        )
+        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
         if rollouts % 20 == 0:
-            print(
-                f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds",
-                flush=True,
-            )
-    return {
-        "steps": steps,
-        "seconds": round(time.perf_counter() - began, 2),
-        "mean_return": round(evaluate(policy), 1),
-    }
+            print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
+    return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
 
 
 if __name__ == "__main__":

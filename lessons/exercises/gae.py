@@ -14,8 +14,6 @@ Worked: r = 1, 2, 3; V = 4, 2, 6 and 8 after the last step; γ = λ = 1/2; no en
 from torch import Tensor
 
 
-def gae(
-    r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float
-) -> Tensor:
+def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
     """Return A [B, T] of rewards r [B, T] and values V [B, T + 1]; terminated and ended [B, T] are True or False."""
     raise NotImplementedError

@@ -1,4 +1,3 @@
-from ..train.run import CONTRACT as CONTRACT
 from .backbones import Encoder as Encoder
 from .backbones import Linear as Linear
 from .backbones import Tiny as Tiny

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from tastemaker.errors import StorageError
-from tastemaker.reward import CONTRACT
 from tastemaker.rl import PLAYER, Choices, Player, Shapes
-from tastemaker.train import model_folder
+from tastemaker.train import CONTRACT, model_folder
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tastemaker.errors import DataError, MissingExtra, StorageError, TrainingError
-from tastemaker.reward import CONTRACT
-from tastemaker.train import model_folder
+from tastemaker.train import CONTRACT, model_folder
 
 OLD, NEW = "the old model", "the new model"
 

@@ -17,12 +17,22 @@ satisfy these members, and add it to the list in `tastemaker.rl.algorithms`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeVar,
+    runtime_checkable,
+)
 
 import torch
 from torch import Tensor, nn
 
-from tastemaker.rl.algorithms.stepper import Stepper
+if TYPE_CHECKING:
+    from tastemaker.rl.algorithms.stepper import Stepper
 
 
 class Did(Protocol):
@@ -216,7 +226,7 @@ class Algorithm(Protocol[E]):
         """Return who deserves what."""
         ...
 
-    def update(self, actor: Actor, experience: E, stepper: Stepper) -> Metrics:
+    def update(self, actor: Actor, experience: E, stepper: "Stepper") -> Metrics:
         """Change the policy so that what deserved it becomes likelier; return what happened."""
         ...
 
