@@ -64,7 +64,7 @@ from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
 from .rl.gym.settings import Playing as Playing
-from .rl.text.kl import Drift as Drift
+from .rl.text.kl import KL as KL
 from .rl.text.kl import Scaling as Scaling
 from .rl.text.settings import Steering as Steering
 from .rl.text.steer import Steered as Steered

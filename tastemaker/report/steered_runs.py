@@ -35,7 +35,7 @@ class SteeredRun:
     """A steered run.
 
     steps: numbered from 1, [T]; what is measured at a step was written before its update, so the first is the start's.
-    drift: nats a text [T]. series: by name, the means of the steps' completions [T]; `score` always, `held_out` and
+    kl: nats a text [T]. series: by name, the means of the steps' completions [T]; `score` always, `held_out` and
     `gold` where they were watched. before, after: the same and more of the start and of the policy that was kept, on
     texts that nothing was learned from. samples: what both wrote. settings: what was asked for.
     """
@@ -44,7 +44,7 @@ class SteeredRun:
     folder: Path
     algorithm: str
     steps: Floats
-    drift: Floats
+    kl: Floats
     series: Mapping[str, Floats]
     before: Mapping[str, float]
     after: Mapping[str, float]
@@ -94,9 +94,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
     rows = list(_rows(folder / METRICS))
     names = [name for name in SERIES if all(name in row for row in rows)]
     try:
-        columns = {
-            name: _column(rows, name, folder / METRICS) for name in ("step", "drift", *names)
-        }
+        columns = {name: _column(rows, name, folder / METRICS) for name in ("step", "kl", *names)}
         if "score" not in columns:
             raise KeyError("score")
         return SteeredRun(
@@ -104,7 +102,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
             folder=folder,
             algorithm=str(kept["algorithm"]),
             steps=columns["step"],
-            drift=columns["drift"],
+            kl=columns["kl"],
             series={name: columns[name] for name in names},
             before=_figures(kept, "_before"),
             after=_figures(kept, "_after"),
@@ -193,8 +191,8 @@ def _figures(kept: Mapping[str, Any], ending: str) -> dict[str, float]:
     """Return the figures of the start or of the policy that was kept; those that were not measured are left out."""
     named = {key.removesuffix(ending): value for key, value in kept.items() if key.endswith(ending)}
     found = {key: float(value) for key, value in named.items() if value is not None}
-    if not {"score", "drift"} <= found.keys():
-        raise KeyError(f"score{ending} or drift{ending}")
+    if not {"score", "kl"} <= found.keys():
+        raise KeyError(f"score{ending} or kl{ending}")
     return found
 
 
@@ -224,7 +222,7 @@ class BestOfCurve:
     completions: int
 
     @property
-    def drift(self) -> Floats:
+    def kl(self) -> Floats:
         """KL from the policy that wrote, ln n − (n − 1)/n, nats [M]."""
         return np.array([best_of_kl(n) for n in self.ns])
 
@@ -232,7 +230,7 @@ class BestOfCurve:
     def fits(self) -> dict[str, Fitted | None]:
         """A curve d(α − βd) of each series' gains over n = 1."""
         return {
-            name: fitted(BEST_OF, self.drift, values - values[0])
+            name: fitted(BEST_OF, self.kl, values - values[0])
             for name, values in self.series.items()
         }
 
@@ -240,7 +238,7 @@ class BestOfCurve:
         """Return the points, JSON-ready."""
         columns = {
             "n": self.ns,
-            "drift": self.drift.tolist(),
+            "kl": self.kl.tolist(),
             **{k: v.tolist() for k, v in self.series.items()},
         }
         points = [
