@@ -1,3 +1,4 @@
+from .bulk import score_file as score_file
 from .data.columns import Columns as Columns
 from .data.downloading import fetch as fetch
 from .data.json_rows import from_row as from_row
@@ -69,7 +70,6 @@ from .rl.text.settings import Steering as Steering
 from .rl.text.steer import Steered as Steered
 from .rl.text.steer import steer as steer
 from .rl.text.stopping import Limits as Limits
-from .scoring import score_file as score_file
 
 __version__: str
 __all__: list[str]

@@ -167,7 +167,7 @@ class Told:
 
 def _answering(judgement: Any) -> Any:
     """Return a judgement whose prompt, where it is a text, is what a user says."""
-    from tastemaker.completing import as_chat
+    from tastemaker.data.prompts import as_chat
 
     is_text = isinstance(judgement.prompt, str)
     return replace(judgement, prompt=as_chat(judgement.prompt)) if is_text else judgement
