@@ -159,9 +159,9 @@ def test_the_readmes_python_runs(little_imdb: Path) -> None:
     names: dict[str, Any] = {}
     tm.fit(tm.read("comparisons.jsonl"), out="judged")
     tm.fit(tm.read("labels.csv"), out="taste")
-    quick = 'tm.Drift(0.1), steering={"steps": 2, "batch": 8, "measured": 8},'
+    quick = 'tm.KL(0.1), steering={"steps": 2, "batch": 8, "measured": 8},'
     for block in _blocks("python"):
-        exec(compile(block.replace("tm.Drift(0.1),", quick), "README.md", "exec"), names)
+        exec(compile(block.replace("tm.KL(0.1),", quick), "README.md", "exec"), names)
     assert names["steered"].figures["steps"] == 2
     assert (little_imdb / "another-folder" / "tastemaker.json").is_file()
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from tastemaker.data.judgements import RECORDS, Judgement, Prompt
-from tastemaker.data.metadata import Said, judge_of, time_of, weight_of
+from tastemaker.data.metadata import Metadata, judge_of, time_of, weight_of
 from tastemaker.data.tables import Row
 from tastemaker.data.values import answer_of, number_of, prompt_from, show, whole_of
 from tastemaker.errors import DataError
@@ -48,7 +48,7 @@ def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
         kinds = ", ".join(RECORDS)
         raise DataError(f"{where}: column 'kind' holds {show(kind)}; the kinds are {kinds}.")
     named = row.get("source")
-    shared: Said = {
+    metadata: Metadata = {
         "judge": judge_of(row.get("judge")),
         "time": time_of(row.get("time"), where, "time"),
         "weight": weight_of(row.get("weight"), where, "weight"),
@@ -61,7 +61,7 @@ def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
     for name, (column_type, is_needed) in _columns(record).items():
         if is_needed or row.get(name) is not None:
             values[name] = _READERS[column_type](row.get(name), where, name)
-    judgement = record(**values, prompt=prompt, **shared)
+    judgement = record(**values, prompt=prompt, **metadata)
     if problem := judgement.row_problem():
         raise judgement.wrong(problem)
     return judgement

@@ -23,7 +23,7 @@ from tastemaker.progress import progress
 from tastemaker.rl.algorithms.base import Actor, Algorithm, Compared, LearnsFromJudgements, Metrics
 from tastemaker.rl.text.actor import Answers, TextActor
 from tastemaker.rl.text.stopping import AGREE, Aim
-from tastemaker.rl.text.world import Gathered, TextWorld, in_random_order
+from tastemaker.rl.text.world import Batch, TextWorld, in_random_order
 
 _READ = 1024  # judgements that are tokenized together
 
@@ -139,7 +139,7 @@ class JudgedTexts:
         """Return the judgements as they are: who deserves what, people have said."""
         return gathered
 
-    def shown(self, gathered: Compared, *, is_last: bool) -> Gathered | None:
+    def shown(self, gathered: Compared, *, is_last: bool) -> Batch | None:
         """Return what the policy writes at a window's last step, by the same random numbers each time."""
         return self.world.measure(self.watched) if is_last else None
 

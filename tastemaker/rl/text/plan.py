@@ -19,7 +19,7 @@ from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
 from tastemaker.rl.algorithms import ALGORITHMS, TRPO, Algorithm
 from tastemaker.rl.algorithms.base import LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, read_judged
-from tastemaker.rl.text.kl import Drift, Scale, Scaling
+from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.loop import SteeringRun
 from tastemaker.rl.text.rewards import Reward
 from tastemaker.rl.text.settings import Steering
@@ -40,7 +40,7 @@ class Plan:
 
     algorithm: Algorithm[Any]
     steering: Steering
-    drift: Drift
+    kl: KL
     sampling: Sampling
     scaling: Scaling
     limits: Limits
@@ -62,9 +62,9 @@ class Plan:
                 f"{name} writes {samples} completions of each prompt, which a batch of {batch} cannot be divided "
                 f"into. Choose a multiple of {samples}."
             )
-        if self.drift.where == "loss" and isinstance(self.algorithm, TRPO):
+        if self.kl.where == "loss" and isinstance(self.algorithm, TRPO):
             raise UsageError(
-                "trpo keeps near by its trust region: drift can be in its reward, not in its loss."
+                "trpo keeps near by its trust region: KL can be in its reward, not in its loss."
             )
 
     def asked(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Plan:
             reward=taste,
             prompts=prompts,
             sampling=self.sampling,
-            drift=self.drift,
+            kl=self.kl,
             scale=Scale(self.scaling),
             batch=self.steering.batch,
             samples=1 if self.judgements else self.algorithm.samples,
