@@ -6,7 +6,7 @@ checkpoint is taken; the episodes that this cuts are truncated, so the critic's 
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
@@ -27,7 +27,8 @@ from tastemaker.rl.gym.environment import Environments
 from tastemaker.rl.gym.episodes import Episode, episodes, gif
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
 from tastemaker.rl.gym.settings import Playing, known
-from tastemaker.rl.gym.world import Gathered, World, seed_of
+from tastemaker.rl.gym.world import Batch, World, seed_of
+from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.optimizers import adamw
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
@@ -213,22 +214,22 @@ class PlayTask(Task):
         if not self._has_begun or self.rollout % self.anew == 0:
             self.world.begin(self.rollout)
             self._has_begun = True
-        gathered = self.world.gather(self.rollout)
+        batch = self.world.gather(self.rollout)
         gathered_at = time.monotonic()
         try:
-            metrics = self._update(gathered)
+            metrics = self._update(batch)
         except NotFinite as error:
             raise StopTraining(f"a number was not finite ({error}): lower --lr") from error
         metrics["gathering_seconds"] = gathered_at - began
         metrics["learning_seconds"] = time.monotonic() - gathered_at
         self.rollout += 1
-        self.progress.step += gathered.steps
-        self._add_to_window(gathered, metrics)
-        if not self._passed_mark(self.playing.windows, gathered.steps):
+        self.progress.step += batch.steps
+        self._add_to_window(batch, metrics)
+        if not self._passed_mark(self.playing.windows, batch.steps):
             return {}
-        return self._end_window(gathered)
+        return self._end_window(batch)
 
-    def _update(self, gathered: Gathered) -> Metrics:
+    def _update(self, batch: Batch) -> Metrics:
         """Update the policy and the critic by one rollout."""
         actor, algorithm, playing = self.player.actor, self.algorithm, self.playing
         rate = algorithm.lr
@@ -243,7 +244,7 @@ class PlayTask(Task):
             generator=torch.Generator().manual_seed(seed),
             at_once=1 << 20,
         )
-        experience = algorithm.credit(actor, gathered.rollout)
+        experience = algorithm.credit(actor, batch.rollout)
         metrics = algorithm.update(actor, experience, stepper)
         if isinstance(experience, ValuedExperience) and algorithm.needs_critic:
             explained = explained_variance(
@@ -253,13 +254,13 @@ class PlayTask(Task):
         metrics["learning_rate"] = rate
         return metrics
 
-    def _add_to_window(self, gathered: Gathered, metrics: Metrics) -> None:
+    def _add_to_window(self, batch: Batch, metrics: Metrics) -> None:
         for name, value in metrics.items():
             self.window.setdefault(name, []).append(value)
-        self.window.setdefault("return", []).extend(gathered.returns)
-        self.window.setdefault("length", []).extend(map(float, gathered.lengths))
+        self.window.setdefault("return", []).extend(batch.returns)
+        self.window.setdefault("length", []).extend(map(float, batch.lengths))
 
-    def _end_window(self, gathered: Gathered) -> Metrics:
+    def _end_window(self, batch: Batch) -> Metrics:
         """Return the window's means for the log; now and then say how the run goes."""
         window, self.window = self.window, {}
         line = {name: fmean(values) for name, values in window.items() if values}
@@ -268,7 +269,7 @@ class PlayTask(Task):
         if count:
             step, mean_return = self.progress.step, line["return"]
             self.curve.append((step, mean_return))
-            if self._passed_mark(_LINES, gathered.steps):
+            if self._passed_mark(_LINES, batch.steps):
                 self.say(f"{step:>9,} steps: return {mean_return:.1f} over {count} episodes")
         return line
 
@@ -325,20 +326,9 @@ def _plan(
 
 
 def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
-    """Return the settings with some replaced. Raises UsageError for an unknown one or a value of another type."""
-    before = {f.name: getattr(playing, f.name) for f in fields(playing)}
-    replaced: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in before:
-            raise UsageError(
-                f"there is no setting {name!r} of playing: choose among {', '.join(before)}."
-            )
-        expected = type(before[name])
-        accepted = {float: (float, int), tuple: (tuple, list)}.get(expected, expected)
-        if not isinstance(value, accepted) or isinstance(value, bool) > (expected is bool):
-            raise UsageError(f"{name} {value!r}: must be as {before[name]!r} is.")
-        replaced[name] = tuple(value) if isinstance(value, list) else value
-    return replace(playing, **replaced)
+    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
+    settings = {**vars(playing), **given}
+    return settings_from(Playing, settings, "playing")
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
@@ -380,14 +370,15 @@ def measured(played: list[Episode]) -> dict[str, Any]:
 
 def _save(played: Played, folder: Path, seed: int, say: Say) -> None:
     """Save the curve, a GIF where the environment can be drawn, and the player last."""
-    from tastemaker.rl.gym.curve import curve_png
+    from tastemaker.plotting import learning_curve_png
 
     player, figures = played.policy, played.figures
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
-        temporary.write_bytes(
-            curve_png(figures["curve"], title, figures["mean_return"], figures["return_interval"])
+        curve = learning_curve_png(
+            figures["curve"], title, figures["mean_return"], figures["return_interval"]
         )
+        temporary.write_bytes(curve)
     try:
         gif(player, folder / EPISODE, seed=seed)
     except (UsageError, MissingExtra) as error:
