@@ -64,7 +64,7 @@ from .rl.gym.settings import Playing as Playing
 from .rl.text.best_of_curve import best_of_curve as best_of_curve
 from .rl.text.frontier import Frontier as Frontier
 from .rl.text.frontier import frontier as frontier
-from .rl.text.kl import Drift as Drift
+from .rl.text.kl import KL as KL
 from .rl.text.kl import Scaling as Scaling
 from .rl.text.settings import Steering as Steering
 from .rl.text.steer import Steered as Steered

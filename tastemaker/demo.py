@@ -75,11 +75,11 @@ def steer_demo(
             for key in names
             for when in ("before", "after")
         }
-        found[name] |= {"drift": steered.drift}
+        found[name] |= {"kl": steered.kl}
     curve = best_of_curve(policy, taste, ns=_NS, completions=_POOL, **measures)
     gold = curve.series["gold"]
     say(
-        f"\n  beside them, at {curve.drift[-1]:.1f} nats: the best of {_NS[-1]} has gold {gold[0]:.1f} → {gold[-1]:.1f}"
+        f"\n  beside them, at {curve.kl[-1]:.1f} nats: the best of {_NS[-1]} has gold {gold[0]:.1f} → {gold[-1]:.1f}"
     )
     page = frontier([folder / "steered" / name for name in ALGORITHMS], best_of=curve)
     write_frontier(page, folder / "steered" / "frontier")

@@ -1,4 +1,4 @@
-"""`tastemaker frontier`: reward against drift, for steered runs and for best-of-n."""
+"""`tastemaker frontier`: the KL–reward frontier, for steered runs and for best-of-n."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from tastemaker.cli import options as o
 
-EXAMPLE = """Set steered runs beside each other: what each gained for how much drift, and whether it is real.
+EXAMPLE = """Draw the KL–reward frontier of steered runs: what each gained, at what KL, and whether it is real.
 
 Examples:
 
@@ -58,7 +58,7 @@ def frontier(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Set steered runs beside each other: reward against drift."""
+    """Draw the KL–reward frontier of steered runs."""
     from tastemaker.report.frontier_page import write_frontier
     from tastemaker.rl.text.frontier import frontier as beside_each_other
 

@@ -56,8 +56,7 @@ from .text.judged import Judged as Judged
 from .text.judged import JudgedTexts as JudgedTexts
 from .text.judged import check_compares as check_compares
 from .text.judged import read_judged as read_judged
-from .text.judged import tiers_of as tiers_of
-from .text.kl import Drift as Drift
+from .text.kl import KL as KL
 from .text.kl import Scale as Scale
 from .text.kl import Scaling as Scaling
 from .text.loop import SteeringRun as SteeringRun

@@ -2,8 +2,8 @@
 
 from tastemaker.data.columns import RECOGNISED, GradeCells, LabelCells
 from tastemaker.data.formats import Format, register_format
-from tastemaker.data.json_rows import KINDS, from_row
-from tastemaker.data.judgements import Example, Grade, Judgement, Label
+from tastemaker.data.json_rows import from_row
+from tastemaker.data.judgements import RECORDS, Example, Grade, Judgement, Label
 from tastemaker.data.metadata import Metadata, plain_name
 from tastemaker.data.tables import Row
 from tastemaker.data.values import completion_from, prompt_from
@@ -40,7 +40,7 @@ def _judgements(row: Row, metadata: Metadata) -> list[Judgement]:
 
 
 def _matches_judgements(row: Row) -> bool:
-    return isinstance(row["kind"], str) and row["kind"] in KINDS
+    return isinstance(row["kind"], str) and row["kind"] in RECORDS
 
 
 register_format(

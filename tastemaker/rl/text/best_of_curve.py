@@ -1,4 +1,4 @@
-"""Best-of-n as a rival of every algorithm: what it gains, and at what drift, from one pool of scored completions."""
+"""Best-of-n as a rival of every algorithm: what it gains, and at what KL, from one pool of scored completions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class BestOfCurve:
     completions: int
 
     @property
-    def drift(self) -> Floats:
+    def kl(self) -> Floats:
         """KL from the policy that wrote, ln n − (n − 1)/n, nats [M]."""
         return np.array([best_of_kl(n) for n in self.ns])
 
@@ -49,7 +49,7 @@ class BestOfCurve:
     def fits(self) -> dict[str, Fitted | None]:
         """A curve d(α − βd) of each series' gains over n = 1."""
         return {
-            name: fitted(BEST_OF, self.drift, values - values[0])
+            name: fitted(BEST_OF, self.kl, values - values[0])
             for name, values in self.series.items()
         }
 
@@ -57,7 +57,7 @@ class BestOfCurve:
         """Return the points, JSON-ready."""
         columns = {
             "n": self.ns,
-            "drift": self.drift.tolist(),
+            "kl": self.kl.tolist(),
             **{k: v.tolist() for k, v in self.series.items()},
         }
         points = [

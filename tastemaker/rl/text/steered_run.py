@@ -30,7 +30,7 @@ class SteeredRun:
     """A steered run.
 
     steps: numbered from 1, [T]; what is measured at a step was written before its update, so the first is the start's.
-    drift: nats a text [T]. series: by name, the means of the steps' completions [T]; `score` always, `held_out` and
+    kl: nats a text [T]. series: by name, the means of the steps' completions [T]; `score` always, `held_out` and
     `gold` where they were watched. before, after: the same and more of the start and of the policy that was kept, on
     texts that nothing was learned from. samples: what both wrote. settings: what was asked for.
     """
@@ -39,7 +39,7 @@ class SteeredRun:
     folder: Path
     algorithm: str
     steps: Floats
-    drift: Floats
+    kl: Floats
     series: Mapping[str, Floats]
     before: Mapping[str, float]
     after: Mapping[str, float]
@@ -89,9 +89,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
     rows = list(_rows(folder / METRICS))
     names = [name for name in SERIES if all(name in row for row in rows)]
     try:
-        columns = {
-            name: _column(rows, name, folder / METRICS) for name in ("step", "drift", *names)
-        }
+        columns = {name: _column(rows, name, folder / METRICS) for name in ("step", "kl", *names)}
         if "score" not in columns:
             raise KeyError("score")
         return SteeredRun(
@@ -99,7 +97,7 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
             folder=folder,
             algorithm=str(kept["algorithm"]),
             steps=columns["step"],
-            drift=columns["drift"],
+            kl=columns["kl"],
             series={name: columns[name] for name in names},
             before=_figures(kept, "_before"),
             after=_figures(kept, "_after"),
@@ -188,6 +186,6 @@ def _figures(kept: Mapping[str, Any], ending: str) -> dict[str, float]:
     """Return the figures of the start or of the policy that was kept; those that were not measured are left out."""
     named = {key.removesuffix(ending): value for key, value in kept.items() if key.endswith(ending)}
     found = {key: float(value) for key, value in named.items() if value is not None}
-    if not {"score", "drift"} <= found.keys():
-        raise KeyError(f"score{ending} or drift{ending}")
+    if not {"score", "kl"} <= found.keys():
+        raise KeyError(f"score{ending} or kl{ending}")
     return found
