@@ -29,11 +29,11 @@ from .judgements import lot as lot
 from .judgements import plain as plain
 from .metadata import GradeCells as GradeCells
 from .metadata import LabelCells as LabelCells
+from .metadata import Metadata as Metadata
+from .metadata import MetadataColumns as MetadataColumns
 from .metadata import RatingCells as RatingCells
-from .metadata import Said as Said
-from .metadata import SaidColumns as SaidColumns
 from .metadata import judge_of as judge_of
-from .metadata import said_columns as said_columns
+from .metadata import metadata_columns as metadata_columns
 from .metadata import time_of as time_of
 from .metadata import weight_of as weight_of
 from .reading import has_splits as has_splits

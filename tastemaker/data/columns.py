@@ -14,11 +14,11 @@ from tastemaker.data.metadata import (
     Cells,
     GradeCells,
     LabelCells,
+    MetadataColumns,
     RatingCells,
-    SaidColumns,
     column_for,
+    metadata_columns,
     plain_name,
-    said_columns,
 )
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import parse_number, prompt_of, text_of, word_of
@@ -48,7 +48,7 @@ RECOGNISED = {
 }
 """The column names that are understood untold, the likeliest first; case, spaces and hyphens do not matter.
 
-Who judged, when, and how much it counts: `said.RECOGNISED`.
+Who judged, when, and how much it counts: `metadata.RECOGNISED`.
 """
 
 PAIRS = (
@@ -130,7 +130,7 @@ class Plan:
     table: Table
     text: str
     prompt: str | None
-    said: SaidColumns
+    metadata: MetadataColumns
     cells: tuple[Cells, ...]
 
     def _example(self, row: Row, where: str) -> Example:
@@ -159,8 +159,8 @@ class Plan:
 
     def _row(self, number: int, row: Row) -> list[Judgement]:
         example = self._example(row, self.table.place(number))
-        said = self.said.read(row, self.table, number)
-        return [cells.judgement(row.get(cells.column), example, said) for cells in self.cells]
+        metadata = self.metadata.read(row, self.table, number)
+        return [cells.judgement(row.get(cells.column), example, metadata) for cells in self.cells]
 
 
 def plan(
@@ -186,7 +186,7 @@ def plan(
         )
     taken = [*_named(columns), text]
     prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, taken)
-    said = said_columns(tuple(names), frozenset(taken))
+    metadata = metadata_columns(tuple(names), frozenset(taken))
     cells = _cells(table, columns, target, seen, taken) if judged else ()
     if judged and not cells:
         wanted = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
@@ -194,7 +194,7 @@ def plan(
             f"{table.name}: no column with {wanted} among {_listed(names)}. "
             f"Name it with --label-column, --grade-column or --rating-column."
         )
-    return Plan(table, text, prompt, said, cells)
+    return Plan(table, text, prompt, metadata, cells)
 
 
 def _survey(table: Table, columns: Columns, past_bad: bool) -> tuple[list[str], dict[str, Seen]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Prompt, Ranking, Rating
-from tastemaker.data.metadata import Said, judge_of, time_of, weight_of
+from tastemaker.data.metadata import Metadata, judge_of, time_of, weight_of
 from tastemaker.data.tables import Row
 from tastemaker.data.values import answer_of, number_of, prompt_from, show, whole_of
 from tastemaker.errors import DataError
@@ -46,86 +46,90 @@ def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
             f"{where}: column 'kind' holds {show(kind)}; the kinds are {', '.join(KINDS)}."
         )
     named = row.get("source")
-    said: Said = {
+    metadata: Metadata = {
         "judge": judge_of(row.get("judge")),
         "time": time_of(row.get("time"), where, "time"),
         "weight": weight_of(row.get("weight"), where, "weight"),
         "where": where,
         "source": source if named is None else answer_of(named, where, "source"),
     }
-    return KINDS[kind](row, prompt_from(row.get("prompt"), where, "prompt"), said)
+    return KINDS[kind](row, prompt_from(row.get("prompt"), where, "prompt"), metadata)
 
 
 def _prompt_row(prompt: Prompt) -> str | list[dict[str, str]]:
     return prompt if isinstance(prompt, str) else [turn._asdict() for turn in prompt]
 
 
-def _label(row: Row, prompt: Prompt | None, said: Said) -> Label:
-    return Label(_text(row, "text", said), _truth(row, "positive", said), prompt=prompt, **said)
-
-
-def _grade(row: Row, prompt: Prompt | None, said: Said) -> Grade:
-    steps = {"lowest": 1, "highest": 10} | {
-        name: row[name] for name in ("lowest", "highest") if name in row
-    }
-    lowest, highest = (whole_of(value, said["where"], name) for name, value in steps.items())
-    grade = whole_of(row.get("grade"), said["where"], "grade")
-    if not lowest <= grade <= highest:
-        raise DataError(
-            f"{said['where']}: column 'grade' holds {grade}, outside the scale of {lowest} to {highest}."
-        )
-    return Grade(_text(row, "text", said), grade, lowest, highest, prompt=prompt, **said)
-
-
-def _rating(row: Row, prompt: Prompt | None, said: Said) -> Rating:
-    return Rating(
-        _text(row, "text", said),
-        number_of(row.get("rating"), said["where"], "rating"),
-        prompt=prompt,
-        **said,
+def _label(row: Row, prompt: Prompt | None, metadata: Metadata) -> Label:
+    return Label(
+        _text(row, "text", metadata), _truth(row, "positive", metadata), prompt=prompt, **metadata
     )
 
 
-def _comparison(row: Row, prompt: Prompt | None, said: Said) -> Comparison:
-    margin = 0.0 if row.get("margin") is None else number_of(row["margin"], said["where"], "margin")
-    tie = False if row.get("tie") is None else _truth(row, "tie", said)
-    chosen, rejected = _text(row, "chosen", said), _text(row, "rejected", said)
-    return Comparison(chosen, rejected, margin, tie, prompt=prompt, **said)
+def _grade(row: Row, prompt: Prompt | None, metadata: Metadata) -> Grade:
+    steps = {"lowest": 1, "highest": 10} | {
+        name: row[name] for name in ("lowest", "highest") if name in row
+    }
+    lowest, highest = (whole_of(value, metadata["where"], name) for name, value in steps.items())
+    grade = whole_of(row.get("grade"), metadata["where"], "grade")
+    if not lowest <= grade <= highest:
+        raise DataError(
+            f"{metadata['where']}: column 'grade' holds {grade}, outside the scale of {lowest} to {highest}."
+        )
+    return Grade(_text(row, "text", metadata), grade, lowest, highest, prompt=prompt, **metadata)
 
 
-def _ranking(row: Row, prompt: Prompt | None, said: Said) -> Ranking:
+def _rating(row: Row, prompt: Prompt | None, metadata: Metadata) -> Rating:
+    return Rating(
+        _text(row, "text", metadata),
+        number_of(row.get("rating"), metadata["where"], "rating"),
+        prompt=prompt,
+        **metadata,
+    )
+
+
+def _comparison(row: Row, prompt: Prompt | None, metadata: Metadata) -> Comparison:
+    margin = (
+        0.0 if row.get("margin") is None else number_of(row["margin"], metadata["where"], "margin")
+    )
+    tie = False if row.get("tie") is None else _truth(row, "tie", metadata)
+    chosen, rejected = _text(row, "chosen", metadata), _text(row, "rejected", metadata)
+    return Comparison(chosen, rejected, margin, tie, prompt=prompt, **metadata)
+
+
+def _ranking(row: Row, prompt: Prompt | None, metadata: Metadata) -> Ranking:
     tiers = row.get("tiers")
     if not isinstance(tiers, list):
         raise DataError(
-            f"{said['where']}: column 'tiers' holds {show(tiers)} where a list of tiers belongs."
+            f"{metadata['where']}: column 'tiers' holds {show(tiers)} where a list of tiers belongs."
         )
     listed = [[tier] if isinstance(tier, str) else tier for tier in tiers]
-    read = tuple(_texts(tier, "tiers", said) for tier in listed)
-    return Ranking(read, _texts(row.get("rest") or [], "rest", said), prompt=prompt, **said)
+    read = tuple(_texts(tier, "tiers", metadata) for tier in listed)
+    return Ranking(read, _texts(row.get("rest") or [], "rest", metadata), prompt=prompt, **metadata)
 
 
-def _text(row: Row, column: str, said: Said) -> str:
-    return answer_of(row.get(column), said["where"], column)
+def _text(row: Row, column: str, metadata: Metadata) -> str:
+    return answer_of(row.get(column), metadata["where"], column)
 
 
-def _texts(value: Any, column: str, said: Said) -> tuple[str, ...]:
+def _texts(value: Any, column: str, metadata: Metadata) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise DataError(
-            f"{said['where']}: column {column!r} holds {show(value)} where a list of texts belongs."
+            f"{metadata['where']}: column {column!r} holds {show(value)} where a list of texts belongs."
         )
-    return tuple(answer_of(text, said["where"], column) for text in value)
+    return tuple(answer_of(text, metadata["where"], column) for text in value)
 
 
-def _truth(row: Row, column: str, said: Said) -> bool:
+def _truth(row: Row, column: str, metadata: Metadata) -> bool:
     value = row.get(column)
     if not isinstance(value, bool):
         raise DataError(
-            f"{said['where']}: column {column!r} holds {show(value)} where true or false belongs."
+            f"{metadata['where']}: column {column!r} holds {show(value)} where true or false belongs."
         )
     return value
 
 
-KINDS: dict[str, Callable[[Row, Prompt | None, Said], Judgement]] = {
+KINDS: dict[str, Callable[[Row, Prompt | None, Metadata], Judgement]] = {
     "label": _label,
     "grade": _grade,
     "rating": _rating,

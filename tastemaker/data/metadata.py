@@ -24,8 +24,8 @@ RECOGNISED = {
 _MILLISECONDS = 1e11  # seconds of the year 5138: a larger number counts milliseconds
 
 
-class Said(TypedDict):
-    """The fields that every judgement of a row has; given to it as `**said`."""
+class Metadata(TypedDict):
+    """The fields that every judgement of a row has; given to it as `**metadata`."""
 
     judge: str | None
     time: datetime | None
@@ -35,14 +35,14 @@ class Said(TypedDict):
 
 
 @dataclass(frozen=True)
-class SaidColumns:
+class MetadataColumns:
     """Which columns name the judge, the time and the weight, where there are such columns."""
 
     judge: str | None = None
     time: str | None = None
     weight: str | None = None
 
-    def read(self, row: Row, table: Table, number: int) -> Said:
+    def read(self, row: Row, table: Table, number: int) -> Metadata:
         """Return what a row of a table says. Raises DataError for a time or a weight that is none."""
         where = table.place(number)
         return {
@@ -55,9 +55,11 @@ class SaidColumns:
 
 
 @lru_cache(maxsize=256)
-def said_columns(names: tuple[str, ...], taken: frozenset[str] = frozenset()) -> SaidColumns:
+def metadata_columns(
+    names: tuple[str, ...], taken: frozenset[str] = frozenset()
+) -> MetadataColumns:
     """Return those of the columns that say who, when and how much; `taken` ones mean something else."""
-    return SaidColumns(*(column_for(known, names, taken) for known in RECOGNISED.values()))
+    return MetadataColumns(*(column_for(known, names, taken) for known in RECOGNISED.values()))
 
 
 def column_for(
@@ -133,9 +135,9 @@ class LabelCells:
     column: str
     meanings: Mapping[str, bool]
 
-    def judgement(self, value: Any, example: Example, said: Said) -> Label:
+    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Label:
         """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
-        word, where = word_of(value), said["where"]
+        word, where = word_of(value), metadata["where"]
         if word is None:
             raise DataError(
                 f"{where}: no value in column {self.column!r}. Fill it in or remove the row."
@@ -145,7 +147,7 @@ class LabelCells:
             raise DataError(
                 f"{where}: column {self.column!r} holds {show(value)}; the labels are {known}."
             )
-        return Label(example.text, self.meanings[word], prompt=example.prompt, **said)
+        return Label(example.text, self.meanings[word], prompt=example.prompt, **metadata)
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,9 @@ class GradeCells:
     lowest: int
     highest: int
 
-    def judgement(self, value: Any, example: Example, said: Said) -> Grade:
+    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Grade:
         """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
-        where = said["where"]
+        where = metadata["where"]
         number = number_of(value, where, self.column)
         if not number.is_integer():
             raise DataError(
@@ -167,7 +169,7 @@ class GradeCells:
             )
         _check_range(number, self.lowest, self.highest, where, self.column)
         return Grade(
-            example.text, int(number), self.lowest, self.highest, prompt=example.prompt, **said
+            example.text, int(number), self.lowest, self.highest, prompt=example.prompt, **metadata
         )
 
 
@@ -178,12 +180,12 @@ class RatingCells:
     column: str
     scale: tuple[int, int] | None = None
 
-    def judgement(self, value: Any, example: Example, said: Said) -> Rating:
+    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Rating:
         """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
-        number = number_of(value, said["where"], self.column)
+        number = number_of(value, metadata["where"], self.column)
         if self.scale:
-            _check_range(number, *self.scale, said["where"], self.column)
-        return Rating(example.text, number, prompt=example.prompt, **said)
+            _check_range(number, *self.scale, metadata["where"], self.column)
+        return Rating(example.text, number, prompt=example.prompt, **metadata)
 
 
 Cells = LabelCells | GradeCells | RatingCells

@@ -32,7 +32,7 @@ from tastemaker.data import columns
 from tastemaker.data.formats import graded, mqm, pairs, ranked, rewardbench, single, voted
 from tastemaker.data.formats.base import Format
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.metadata import column_for, said_columns
+from tastemaker.data.metadata import column_for, metadata_columns
 from tastemaker.data.tables import Row, Table
 from tastemaker.errors import DataError, UsageError
 
@@ -120,8 +120,8 @@ class Reading:
         ]
         row |= dict.fromkeys(missing)
         taken = frozenset((*self.format.needs, *self.format.optional))
-        said = said_columns(tuple(row), taken).read(row, self.table, number)
-        return self.format.judgements(row, said)
+        metadata = metadata_columns(tuple(row), taken).read(row, self.table, number)
+        return self.format.judgements(row, metadata)
 
 
 def recognise(table: Table, format: str | None = None, *, past_bad: bool = False) -> Reading | None:

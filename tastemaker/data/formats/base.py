@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.judgements import Judgement
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import answer_of, show, text_of
 from tastemaker.errors import DataError
@@ -23,7 +23,7 @@ class Format:
 
     name: str
     needs: tuple[str, ...]
-    judgements: Callable[[Row, Said], list[Judgement]]
+    judgements: Callable[[Row, Metadata], list[Judgement]]
     kinds: tuple[type[Judgement], ...]
     optional: tuple[str, ...] = ()
     looks: Callable[[Row], bool] = lambda row: True

@@ -2,7 +2,7 @@
 
 from tastemaker.data.formats.base import Format
 from tastemaker.data.judgements import Comparison, Judgement, Prompt
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import answer_of, completion_from, number_of, prompt_from, show, text_of
 from tastemaker.errors import DataError
@@ -12,26 +12,26 @@ STRONGEST = 3
 
 
 def graded(
-    first: str, second: str, lead: float, prompt: Prompt | None, said: Said
+    first: str, second: str, lead: float, prompt: Prompt | None, metadata: Metadata
 ) -> list[Judgement]:
     """Return the comparison in which the first text leads by `lead` (below 0: the second does; 0: a tie)."""
     better, worse = (first, second) if lead >= 0 else (second, first)
-    return [Comparison(better, worse, abs(lead), lead == 0, prompt=prompt, **said)]
+    return [Comparison(better, worse, abs(lead), lead == 0, prompt=prompt, **metadata)]
 
 
-def _helpsteer3(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _helpsteer3(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     preference = number_of(row["overall_preference"], where, "overall_preference")
     if abs(preference) > STRONGEST:
         shown = f"{preference:g}, outside the scale of -{STRONGEST} to {STRONGEST}"
         raise DataError(f"{where}: column 'overall_preference' holds {shown}.")
     prompt = prompt_from(row["context"], where, "context")
     first, second = (completion_from(row[name], where, name) for name in ("response1", "response2"))
-    return graded(first, second, -preference, prompt, said)
+    return graded(first, second, -preference, prompt, metadata)
 
 
-def _webgpt(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     question = row.get("question")
     if isinstance(question, dict):
         question = question.get("full_text")
@@ -40,11 +40,11 @@ def _webgpt(row: Row, said: Said) -> list[Judgement]:
     )
     first, second = (answer_of(row[name], where, name) for name in ("answer_0", "answer_1"))
     score, other = (number_of(row[name], where, name) for name in ("score_0", "score_1"))
-    return graded(first, second, score - other, prompt, said)
+    return graded(first, second, score - other, prompt, metadata)
 
 
-def _shp(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _shp(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     label = number_of(row["labels"], where, "labels")
     if label not in (0, 1):
         raise DataError(
@@ -52,7 +52,7 @@ def _shp(row: Row, said: Said) -> list[Judgement]:
         )
     prompt = text_of(row["history"], where, "history")
     a, b = (answer_of(row[name], where, name) for name in ("human_ref_A", "human_ref_B"))
-    return [Comparison(*((a, b) if label else (b, a)), prompt=prompt, **said)]
+    return [Comparison(*((a, b) if label else (b, a)), prompt=prompt, **metadata)]
 
 
 HELPSTEER3 = Format(

@@ -4,7 +4,7 @@ import math
 
 from tastemaker.data.formats.base import Format, records_of, tiers_of
 from tastemaker.data.judgements import Judgement, Ranking
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import answer_of, number_of, show, text_of
 from tastemaker.errors import DataError
@@ -14,9 +14,9 @@ from tastemaker.errors import DataError
 _DIGITS = 3
 
 
-def _mqm(row: Row, said: Said) -> list[Judgement]:
+def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
     """Systems that wrote the same text are one answer, with the mean of their penalties."""
-    where = said["where"]
+    where = metadata["where"]
     penalties: dict[str, list[float]] = {}
     for candidate in records_of(row["candidates"], where, "candidates"):
         text = answer_of(candidate.get("text"), where, "text")
@@ -30,7 +30,7 @@ def _mqm(row: Row, said: Said) -> list[Judgement]:
     means = [
         (round(math.fsum(given) / len(given), _DIGITS), text) for text, given in penalties.items()
     ]
-    return [Ranking(tiers_of(means), prompt=text_of(row["source"], where, "source"), **said)]
+    return [Ranking(tiers_of(means), prompt=text_of(row["source"], where, "source"), **metadata)]
 
 
 MQM = Format("mqm", ("source", "candidates"), _mqm, (Ranking,))

@@ -5,7 +5,7 @@ from typing import Any
 
 from tastemaker.data.formats.base import Format
 from tastemaker.data.judgements import Comparison, Judgement, Message, Prompt
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import (
     answer_of,
@@ -57,15 +57,15 @@ def _looks_trl(row: Row) -> bool:
     )
 
 
-def _hh(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _hh(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     chosen, rejected = (text_of(row[name], where, name) for name in ("chosen", "rejected"))
     prompt, chosen, rejected = split_dialogues(chosen, rejected, where)
-    return [Comparison(chosen, rejected, prompt=prompt, **said)]
+    return [Comparison(chosen, rejected, prompt=prompt, **metadata)]
 
 
-def _trl(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     margin = 0.0 if is_missing(row.get("margin")) else number_of(row["margin"], where, "margin")
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     if isinstance(row["chosen"], list) or isinstance(row["rejected"], list):
@@ -75,7 +75,7 @@ def _trl(row: Row, said: Said) -> list[Judgement]:
     else:
         read = text_of if prompt is None else answer_of
         chosen, rejected = (read(row[name], where, name) for name in ("chosen", "rejected"))
-    return [Comparison(chosen, rejected, margin, prompt=prompt, **said)]
+    return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
 
 
 def _joined(prompt: Prompt | None, shared: tuple[Message, ...], where: str) -> Prompt | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tastemaker.data.formats.base import Format, instruction_of, list_of, records_of, tiers_of
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import (
     answer_of,
@@ -34,27 +34,29 @@ def rank_of(value: Any, where: str, best: int) -> int:
 
 def _numbered(
     prompt: str, answers: str, answer: str, text_from: Callable[[Any, str, str], str], *, best: int
-) -> Callable[[Row, Said], list[Judgement]]:
+) -> Callable[[Row, Metadata], list[Judgement]]:
     """Return the reader of rows with a column of answers, each with its text and a `rank`, `best` for the best.
 
     prompt, answers: columns. answer: the name of the text in each of `answers`, which `text_from` reads.
     """
 
-    def read(row: Row, said: Said) -> list[Judgement]:
-        where = said["where"]
+    def read(row: Row, metadata: Metadata) -> list[Judgement]:
+        where = metadata["where"]
         found = records_of(row[answers], where, answers)
         texts = [text_from(record.get(answer), where, answer) for record in found]
         ranks = [rank_of(record.get("rank"), where, best) for record in found]
         asked = prompt_from(row[prompt], where, prompt)
-        return [Ranking(tiers_of(zip(ranks, texts, strict=True)), prompt=asked, **said)]
+        return [Ranking(tiers_of(zip(ranks, texts, strict=True)), prompt=asked, **metadata)]
 
     return read
 
 
-def _alpaca(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _alpaca(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     texts = [answer_of(text, where, "output") for text in list_of(row["output"], where, "output")]
-    return [Ranking(tuple((text,) for text in texts), prompt=_alpaca_prompt(row, where), **said)]
+    return [
+        Ranking(tuple((text,) for text in texts), prompt=_alpaca_prompt(row, where), **metadata)
+    ]
 
 
 def _alpaca_prompt(row: Row, where: str) -> Prompt:
@@ -77,8 +79,8 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
     return (*turns, Message("user", instruction))
 
 
-def _best_of_k(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     names = sorted(
         filter(_SAMPLE.fullmatch, row), key=lambda name: int(name.removeprefix("sample"))
     )
@@ -95,7 +97,7 @@ def _best_of_k(row: Row, said: Said) -> list[Judgement]:
             ((chosen,),),
             tuple(texts.values()),
             prompt=prompt_from(row["query"], where, "query"),
-            **said,
+            **metadata,
         )
     ]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tastemaker.data.formats.base import Format, list_of
 from tastemaker.data.judgements import Judgement, Prompt, Ranking
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import completion_from, is_messages, is_missing, prompt_from, text_of
 from tastemaker.errors import DataError
@@ -55,9 +55,9 @@ def is_item(row: Row) -> bool:
     return all(isinstance(side, list) for side in sides) and not any(map(is_messages, sides))
 
 
-def _rewardbench(row: Row, said: Said) -> list[Judgement]:
-    item = item_of(row, said["where"])
-    of: Said = {**said, "source": item.subset or said["source"]}
+def _rewardbench(row: Row, metadata: Metadata) -> list[Judgement]:
+    item = item_of(row, metadata["where"])
+    of: Metadata = {**metadata, "source": item.subset or metadata["source"]}
     return [Ranking((item.chosen,), item.rejected, prompt=item.prompt, **of)]
 
 

@@ -6,7 +6,7 @@ from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.formats.base import Format
 from tastemaker.data.json_rows import KINDS, from_row
 from tastemaker.data.judgements import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
-from tastemaker.data.metadata import GradeCells, LabelCells, Said, plain_name
+from tastemaker.data.metadata import GradeCells, LabelCells, Metadata, plain_name
 from tastemaker.data.tables import Row
 from tastemaker.data.values import completion_from, prompt_from
 
@@ -21,8 +21,8 @@ def _example(row: Row, column: str, where: str) -> Example:
     )
 
 
-def _kto(row: Row, said: Said) -> list[Judgement]:
-    return [_KTO.judgement(row["label"], _example(row, "completion", said["where"]), said)]
+def _kto(row: Row, metadata: Metadata) -> list[Judgement]:
+    return [_KTO.judgement(row["label"], _example(row, "completion", metadata["where"]), metadata)]
 
 
 def _looks_kto(row: Row) -> bool:
@@ -30,15 +30,17 @@ def _looks_kto(row: Row) -> bool:
     return isinstance(row["label"], bool) and not _OTHER_JUDGEMENTS & set(map(plain_name, row))
 
 
-def _helpsteer(row: Row, said: Said) -> list[Judgement]:
+def _helpsteer(row: Row, metadata: Metadata) -> list[Judgement]:
     """The grade is `helpfulness`; another attribute is read where it is named as the grade column."""
     return [
-        _HELPSTEER.judgement(row["helpfulness"], _example(row, "response", said["where"]), said)
+        _HELPSTEER.judgement(
+            row["helpfulness"], _example(row, "response", metadata["where"]), metadata
+        )
     ]
 
 
-def _own(row: Row, said: Said) -> list[Judgement]:
-    return [from_row(row, said["where"], said["source"])]
+def _own(row: Row, metadata: Metadata) -> list[Judgement]:
+    return [from_row(row, metadata["where"], metadata["source"])]
 
 
 def _looks_own(row: Row) -> bool:

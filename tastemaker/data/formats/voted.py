@@ -6,7 +6,7 @@ from typing import Any
 
 from tastemaker.data.formats.base import Format, instruction_of, list_of
 from tastemaker.data.judgements import Comparison, Judgement, Message, Prompt
-from tastemaker.data.metadata import Said
+from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import (
     answer_of,
@@ -24,8 +24,8 @@ _WINNERS = ("winner_model_a", "winner_model_b", "winner_tie")
 _ANNOTATOR = re.compile(r"annotator\d+", re.ASCII)
 
 
-def _arena(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _arena(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     words = [word_of(row[name]) for name in _WINNERS]
     won = [word in ("1", "true") for word in words]
     if sum(won) != 1 or not all(word in ("0", "1", "false", "true") for word in words):
@@ -36,7 +36,7 @@ def _arena(row: Row, said: Said) -> list[Judgement]:
     prompt, first, second = _arena_sides(row, where)
     if won[1]:
         first, second = second, first
-    return [Comparison(first, second, tie=won[2], prompt=prompt, **said)]
+    return [Comparison(first, second, tie=won[2], prompt=prompt, **metadata)]
 
 
 def _arena_sides(row: Row, where: str) -> tuple[Prompt, str, str]:
@@ -83,8 +83,8 @@ def _dialogue(asked: list[Any], answers: Any, where: str, column: str) -> tuple[
     return tuple(turns)
 
 
-def _pandalm(row: Row, said: Said) -> list[Judgement]:
-    where = said["where"]
+def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
     prompt = instruction_of(row, where)
     first, second = (answer_of(row[name], where, name) for name in ("response1", "response2"))
     found: list[Judgement] = []
@@ -95,7 +95,7 @@ def _pandalm(row: Row, said: Said) -> list[Judgement]:
                 f"{where}: column {judge!r} holds {vote}; 1 and 2 say which is better, 0 that neither is."
             )
         pair = (second, first) if vote == 2 else (first, second)
-        by: Said = {**said, "judge": judge}
+        by: Metadata = {**metadata, "judge": judge}
         found.append(Comparison(*pair, tie=vote == 0, prompt=prompt, **by))
     return found
 

@@ -3,7 +3,15 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data import Label, SaidColumns, Table, judge_of, said_columns, time_of, weight_of
+from tastemaker.data import (
+    Label,
+    MetadataColumns,
+    Table,
+    judge_of,
+    metadata_columns,
+    time_of,
+    weight_of,
+)
 from tastemaker.errors import DataError
 
 WHERE = "r.csv:17"
@@ -68,15 +76,17 @@ def test_a_weight() -> None:
 
 
 def test_columns_are_found_by_name_unless_they_are_taken() -> None:
-    assert said_columns(("text", "Annotator", "Created At", "weight")) == SaidColumns(
+    assert metadata_columns(("text", "Annotator", "Created At", "weight")) == MetadataColumns(
         "Annotator", "Created At", "weight"
     )
-    assert said_columns(("annotator", "judge", "timestamp")) == SaidColumns("judge", "timestamp")
-    assert said_columns(("judge", "weight"), frozenset({"weight"})) == SaidColumns("judge")
+    assert metadata_columns(("annotator", "judge", "timestamp")) == MetadataColumns(
+        "judge", "timestamp"
+    )
+    assert metadata_columns(("judge", "weight"), frozenset({"weight"})) == MetadataColumns("judge")
 
 
 def test_what_a_row_says() -> None:
     table = Table("r.csv", lambda: iter(()), is_text=True)
     row = {"judge": "", "time": "2024-01-31T12:00Z", "weight": "2"}
-    said = said_columns(tuple(row)).read(row, table, 17)
-    assert said == {"judge": None, "time": NOON, "weight": 2, "where": WHERE, "source": "r.csv"}
+    metadata = metadata_columns(tuple(row)).read(row, table, 17)
+    assert metadata == {"judge": None, "time": NOON, "weight": 2, "where": WHERE, "source": "r.csv"}
