@@ -85,6 +85,9 @@ _FAMILIES = {
 By name, because the import of a family takes long, and whoever holds a network has imported its family.
 """
 
+_IN_TRAINING = ("p", "attention_dropout", "gradient_checkpointing", "activation_checkpointing")
+"""Attributes of a part that change what training computes, or what memory it takes."""
+
 _TENSORS = (nn.Parameter, torch.Tensor, type(None))
 
 Slots = dict[type[nn.Module], dict[str, tuple[type[nn.Module], ...]]]
@@ -191,8 +194,7 @@ def _is_changed(part: nn.Module, attributes: dict[str, Any]) -> bool:
             return True  # quantised, or spread over processes
     if not part.training:
         return False
-    drops_out = attributes.get("p") or attributes.get("attention_dropout")
-    return bool(drops_out or attributes.get("gradient_checkpointing"))
+    return any(attributes.get(name) for name in _IN_TRAINING)
 
 
 def _only_records(hook: Any) -> bool:

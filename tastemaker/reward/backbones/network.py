@@ -22,7 +22,7 @@ from tastemaker.fast.encoder import (
 )
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
-from tastemaker.fast.processor import ScoringWish, choose_scoring_precision
+from tastemaker.fast.processor import ScoringWish, choose_scoring_precision, gains_by_int8
 from tastemaker.huggingface import align, quiet_transformers
 from tastemaker.reward.backbones.heads import one_head, put_heads, widen_head
 from tastemaker.reward.backbones.opening import (
@@ -266,11 +266,11 @@ class Network:
 
     def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
         """Return how to score in the precision wished for."""
-        precision = choose_scoring_precision(self.device, wish, has_int8=self._ranges is not None)
-        encoder = self._in_int8() if precision == "int8" else None
-        if encoder is not None:
-            return lambda texts: encode_packed(encoder, texts)
+        encoder = self._in_int8() if wish in ("int8", "fast") else None
+        precision = choose_scoring_precision(self.device, wish, has_int8=encoder is not None)
         if precision == "int8":
+            if encoder is not None:
+                return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
                 f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
             )
@@ -288,7 +288,7 @@ class Network:
     def _in_int8(self) -> Encoder | None:
         """Return the encoder with 8-bit products, made anew when a weight has changed since the last time."""
         encoder = parts_of(self.module)
-        if encoder is None or self._ranges is None:
+        if encoder is None or self._ranges is None or not gains_by_int8(self.device):
             return None
         weights = self._fingerprint()
         if self._small is None or self._small[0] != weights:
