@@ -4,12 +4,12 @@
     python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2       # a GPT of the playground; left out: one is trained
 
 Both start from the same weights and begin reviews from the start token alone; 128 completions a rollout in groups of 8,
-of at most 64 tokens, drawn at temperature 1 without filters. Both take two passes of two minibatches over a rollout, by
+of at most 64 tokens, drawn at temperature 1 without filters. Both take two epochs of two minibatches over a rollout, by
 the loss of the GRPO paper (a mean over completions of the mean over their tokens, scores standardised within a group)
 with clip 0.2, no KL, no entropy bonus, AdamW with the same rate, epsilon and clipped norm, falling in a line to 0, all
 in float32. The reward is a Python function: the playground's gold score. Three things are made easier for TRL than it
 ships: no gradient checkpointing, no bfloat16, which some processors emulate slowly, and minibatches of 64, not 8. Ours
-pays for a reference's log-probabilities, by which it shows the drift; TRL, without KL, has no reference.
+pays for a reference's log-probabilities, by which it shows the KL; TRL, without KL, has no reference.
 
 Time is taken alike: from the first call of the reward function to the last, which are whole turns of update and
 rollout, start-up left out. The two follow each other, ours first for even seeds. Reported for each: completions and
@@ -38,7 +38,7 @@ import tastemaker as tm
 from tastemaker.gpt import Completion, Policy
 from tastemaker.playground import gold_score
 
-MINIBATCHES = PASSES = 2
+MINIBATCHES = EPOCHS = 2
 CLIP, NORM, EPSILON = 0.2, 1.0, 1e-5
 
 
@@ -94,16 +94,16 @@ def _ours(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, Any
         samples=given.group,
         clip=CLIP,
         lr=given.lr,
-        passes=PASSES,
+        epochs=EPOCHS,
         minibatches=MINIBATCHES,
-        most_kl=math.inf,
+        target_kl=math.inf,
         entropy=0.0,
     )
     tm.steer(
         policy,
         reward,
         algorithm=algorithm,
-        drift=tm.Drift(0.0),
+        kl=tm.KL(0.0),
         sampling=tm.Sampling(max_tokens=given.max_tokens),
         limits=tm.Limits(patience=given.steps + 1),
         steering=tm.Steering(
@@ -132,10 +132,10 @@ def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             folder,
-            max_steps=given.steps * PASSES * MINIBATCHES,
+            max_steps=given.steps * EPOCHS * MINIBATCHES,
             per_device_train_batch_size=given.batch // MINIBATCHES,
             steps_per_generation=MINIBATCHES,
-            num_iterations=PASSES,
+            num_iterations=EPOCHS,
             num_generations=given.group,
             max_completion_length=given.max_tokens,
             temperature=1.0,

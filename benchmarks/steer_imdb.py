@@ -1,20 +1,20 @@
 """IMDB: a small GPT learns to continue reviews so that a linear reward calls them positive; another model judges.
 
     tastemaker pretrain aclImdb.tar.gz --size small --out gpt       # first: an hour
-    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --drift 0.3 to stay nearer
+    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --kl-coef 0.3 to stay nearer
 
 The training reviews are cut in two, no text on both sides. The reward is a linear model fitted on the labels of one
 half, the judge a linear model fitted on the other half with another seed. Prompts are the first 2 to 8 tokens of
 reviews: those that the policy is steered on come from the reward's half, those that it is measured on from test
 reviews, of which the GPT, the reward and the judge know nothing. What is scored and judged is always the whole text,
-prompt and continuation. Drift is paid in the reward, by the token, for words that fool one linear model fool the other
+prompt and continuation. KL is paid in the reward, by the token, for words that fool one linear model fool the other
 as well: the judge's share is worth what the texts are, so read the samples on stderr.
 
 While it steers, the judge watches (`held_out`): its mean score of the prompts steered on chooses the best of the run's
 twenty windows and stops a run that only pleases the reward; with --no-watch the reward chooses. Before and after: 256
 continuations of the same held-out prompts by the same random numbers; the share whose probability of being positive is
 above one half by the judge and by the reward, distinct bigrams (word pairs of the continuations that differ, over all),
-drift. The last line is one JSON object.
+KL. The last line is one JSON object.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def _steered(
         algorithm=algorithm_named(given.algorithm, lr=given.lr),
         held_out=None if given.no_watch else judge,
         caution=given.caution,
-        drift=tm.Drift(given.drift, target=given.drift_target),
+        kl=tm.KL(given.kl_coef, target=given.kl_target),
         sampling=tm.Sampling(max_tokens=given.max_tokens),
         steering={"steps": given.steps, "batch": given.batch},
         seed=given.seed,
@@ -113,9 +113,9 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=2000, help="to steer on")
     parser.add_argument("--measured", type=int, default=256, help="held-out prompts to measure on")
-    parser.add_argument("--drift", type=float, default=0.15)
+    parser.add_argument("--kl-coef", type=float, default=0.15)
     parser.add_argument(
-        "--drift-target", type=float, help="adapt the drift's weight to so many nats a text"
+        "--kl-target", type=float, help="adapt the KL coefficient to so many nats a text"
     )
     parser.add_argument("--members", type=int, default=1, help="of the reward's ensemble")
     parser.add_argument(
@@ -168,15 +168,15 @@ def main() -> None:
         "stopped_because": steered.stopped_because,
         "batch": given.batch,
         "max_tokens": given.max_tokens,
-        "drift_weight": given.drift,
-        "drift_target": given.drift_target,
+        "kl_coef": given.kl_coef,
+        "kl_target": given.kl_target,
         "members": given.members,
         "caution": given.caution,
         "watched": not given.no_watch,
         "seed": given.seed,
         "threads": torch.get_num_threads(),
         "seconds": round(seconds, 1),
-        "drift": round(steered.drift, 2),
+        "kl": round(steered.kl, 2),
         "accuracies": [m.contract.evaluation.get("accuracy") for m in (reward, judge)],
         "measured": len(asked),
         "before": {name: round(value, 4) for name, value in figures[0].items()},

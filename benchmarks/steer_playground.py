@@ -33,8 +33,8 @@ ON_POLICY = ("reinforce", "a2c", "ppo", "rloo", "grpo")
 SAMPLING = tm.Sampling(temperature=0.7, max_tokens=100)
 LINEAR = tm.Linear(repeats=True, strength=0.01)
 SETTINGS: dict[str, tuple[int, dict[str, float | bool]]] = {
-    "reinforce": (230, {"lr": 1.8e-3, "whiten": True, "entropy": 0.2, "enough_entropy": 0.75}),
-    "a2c": (220, {"lr": 1.8e-3, "value_weight": 0.1, "entropy": 0.2, "enough_entropy": 0.7}),
+    "reinforce": (230, {"lr": 1.8e-3, "whiten": True, "entropy": 0.2, "target_entropy": 0.75}),
+    "a2c": (220, {"lr": 1.8e-3, "value_weight": 0.1, "entropy": 0.2, "target_entropy": 0.7}),
     "trpo": (60, {"lr": 1e-3}),
     "ppo": (140, {"lr": 1.2e-3}),
     "rloo": (180, {"lr": 1.4e-3}),
@@ -91,7 +91,7 @@ def _steered(
             held_out=tastes[1],
             gold="gold",
             caution=given.caution,
-            drift=tm.Drift(given.drift),
+            kl=tm.KL(given.kl_coef),
             sampling=SAMPLING,
             steering={"steps": steps},
             seed=seed,
@@ -104,7 +104,7 @@ def _steered(
         "gold_after",
         "score_after",
         "held_out_after",
-        "drift",
+        "kl",
         "distinct",
         "steps",
         "length_after",
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument(
         "--policy", help="a GPT trained on the playground; left out: one is trained"
     )
-    parser.add_argument("--drift", type=float, default=tm.Drift().weight)
+    parser.add_argument("--kl-coef", type=float, default=tm.KL().coef)
     parser.add_argument("--steps", type=int, help="of every algorithm")
     parser.add_argument("--lr", type=float, help="of every algorithm")
     parser.add_argument("--members", type=int, default=1, help="of the reward model's ensemble")
@@ -163,14 +163,14 @@ def main() -> None:
         if found
     }
     for name, row in table.items():
-        gold, drift = row["gold_after"], row["drift"]
+        gold, kl = row["gold_after"], row["kl"]
         sys.stderr.write(
-            f"{name:10} gold {gold['mean']:.2f} {gold['values']}, drift {drift['mean']:.1f}\n"
+            f"{name:10} gold {gold['mean']:.2f} {gold['values']}, KL {kl['mean']:.1f}\n"
         )
     result = {
         "benchmark": "steer_playground",
         "judgements": given.judgements,
-        "drift": given.drift,
+        "kl_coef": given.kl_coef,
         **table,
     }
     sys.stdout.write(json.dumps(result | {"best_of_16_gold": spread(best)}) + "\n")

@@ -1,14 +1,14 @@
 """Lesson 7: from CartPole to text. The same PPO, and a GPT for a policy.
 
 Changed: a state is a text so far, an action the next token, an episode one review; `reward` says how good a whole
-review is, so every reward but the last is 0, less `DRIFT` times how much likelier a token is than the GPT it started as
+review is, so every reward but the last is 0, less `KL_COEF` times how much likelier a token is than the GPT it started as
 makes it. Swapped: lesson 6's `gae` and `policy_loss` for the library's, which run here unless `--own` asks for lesson
 6's: the numbers are equal, and a test holds them to it.
 Why: a GPT has 2,000 actions at every step, and most texts say nothing. It must start as a GPT that can write, and
-stay near it: without DRIFT it ends in one sentence that the reward likes, said again and again.
+stay near it: without KL_COEF it ends in one sentence that the reward likes, said again and again.
 Paper: Ziegler et al. 2019, "Fine-tuning language models from human preferences".
-Look at: score up, drift up, and the samples; how short the reviews become, and why.
-Try: DRIFT = 0. Then `tastemaker steer`, which does all this with its own eyes open: held-out score, stop, resume.
+Look at: score up, KL up, and the samples; how short the reviews become, and why.
+Try: KL_COEF = 0. Then `tastemaker steer`, which does all this with its own eyes open: held-out score, stop, resume.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ROWS, TOKENS = 64, 80  # B: reviews in a rollout; T: the most tokens of each
 ROLLOUTS = 30
 PASSES = 2
 LEARNING_RATE = 1e-3
-DRIFT = 0.05  # what a nat costs, in rewards
+KL_COEF = 0.05  # what a nat costs, in rewards
 GAMMA, LAMBDA = 1.0, 1.0  # a review is judged once, at its end
 
 
@@ -72,10 +72,10 @@ def cost(log_pi: Tensor, log_pi_old: Tensor, A: Tensor, *, own: bool) -> Tensor:
 def learn(
     actor: TextActor, reference: TextActor, optimizer: torch.optim.Optimizer, seed: int, *, own: bool
 ) -> dict[str, float]:
-    """Gather one rollout and learn from it; return its mean score, and how many nats a review has drifted."""
+    """Gather one rollout and learn from it; return its mean score, and the KL in nats a review."""
     did, log_pi_old, is_action, texts = gather(actor.policy, seed)
-    drift = log_pi_old - reference.log_probs(did, is_action)
-    r = -DRIFT * drift
+    kl = log_pi_old - reference.log_probs(did, is_action)
+    r = -KL_COEF * kl
     scores = torch.tensor([reward(text) for text in texts])
     r[torch.arange(ROWS), is_action.sum(1) - 1] += scores
     with torch.no_grad():
@@ -90,11 +90,11 @@ def learn(
         (cost(now.log_probs[is_action], log_pi_old[is_action], A, own=own) + value_loss).backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
         optimizer.step()
-    return {"score": float(scores.mean()), "drift": float(drift.sum(1).mean())}
+    return {"score": float(scores.mean()), "kl": float(kl.sum(1).mean())}
 
 
 def train(seed: int, *, own: bool, reviews: int = REVIEWS, rollouts: int = ROLLOUTS) -> dict[str, float]:
-    """Teach a GPT to write, then to write well; return the mean score before and after, and the drift."""
+    """Teach a GPT to write, then to write well; return the mean score before and after, and the KL."""
     start = tm.pretrain(tm.Documents([f"playground:en:{reviews}"]), seed=seed)
     reference = TextActor(start.frozen_copy())
     actor = TextActor(start.with_value_head())
@@ -104,14 +104,14 @@ def train(seed: int, *, own: bool, reviews: int = REVIEWS, rollouts: int = ROLLO
         found.append(learn(actor, reference, optimizer, seed * 1_000 + number, own=own))
         if number % 5 == 4:
             seconds = time.perf_counter() - began
-            score, drift = found[-1]["score"], found[-1]["drift"]
+            score, kl = found[-1]["score"], found[-1]["kl"]
             print(
-                f"{number + 1:3} rollouts   score {score:+.2f}   drift {drift:4.1f} nats   {seconds:5.1f} seconds",
+                f"{number + 1:3} rollouts   score {score:+.2f}   KL {kl:4.1f} nats   {seconds:5.1f} seconds",
                 flush=True,
             )
     print("   ", actor.policy.complete("", seed=1)[0].text, file=sys.stderr)
     before, after = found[0]["score"], found[-1]["score"]
-    return {"score_before": before, "score_after": after, "drift": found[-1]["drift"]}
+    return {"score_before": before, "score_after": after, "kl": found[-1]["kl"]}
 
 
 if __name__ == "__main__":

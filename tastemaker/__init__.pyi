@@ -1,3 +1,4 @@
+from .bulk import score_file as score_file
 from .data.columns import Columns as Columns
 from .data.downloading import fetch as fetch
 from .data.json_rows import from_row as from_row
@@ -39,6 +40,9 @@ from .kinds.base import Likelihood as Likelihood
 from .report.doctor_page import write_doctor_page as write_doctor_page
 from .report.figures import write_report as write_report
 from .report.frontier_page import write_frontier as write_frontier
+from .report.kl_frontier import Frontier as Frontier
+from .report.kl_frontier import frontier as frontier
+from .report.steered_runs import best_of_curve as best_of_curve
 from .reward.backbones import Encoder as Encoder
 from .reward.backbones import Linear as Linear
 from .reward.backbones import Tiny as Tiny
@@ -60,16 +64,12 @@ from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
 from .rl.gym.settings import Playing as Playing
-from .rl.text.best_of_curve import best_of_curve as best_of_curve
-from .rl.text.frontier import Frontier as Frontier
-from .rl.text.frontier import frontier as frontier
-from .rl.text.kl import Drift as Drift
+from .rl.text.kl import KL as KL
 from .rl.text.kl import Scaling as Scaling
 from .rl.text.settings import Steering as Steering
 from .rl.text.steer import Steered as Steered
 from .rl.text.steer import steer as steer
 from .rl.text.stopping import Limits as Limits
-from .scoring import score_file as score_file
 
 __version__: str
 __all__: list[str]

@@ -30,11 +30,11 @@ from tastemaker.playground.writing import Language
 from tastemaker.report.doctor_page import write_doctor_page
 from tastemaker.report.figures import write_report
 from tastemaker.report.frontier_page import write_frontier
+from tastemaker.report.kl_frontier import frontier
+from tastemaker.report.steered_runs import best_of_curve
 from tastemaker.reward.backbones import Tiny
 from tastemaker.reward.fitting import fit
 from tastemaker.reward.model import RewardModel
-from tastemaker.rl.text.best_of_curve import best_of_curve
-from tastemaker.rl.text.frontier import frontier
 from tastemaker.rl.text.steer import Steered, steer
 
 ALGORITHMS = ("ppo", "grpo")
@@ -75,11 +75,11 @@ def steer_demo(
             for key in names
             for when in ("before", "after")
         }
-        found[name] |= {"drift": steered.drift}
+        found[name] |= {"kl": steered.kl}
     curve = best_of_curve(policy, taste, ns=_NS, completions=_POOL, **measures)
     gold = curve.series["gold"]
     say(
-        f"\n  beside them, at {curve.drift[-1]:.1f} nats: the best of {_NS[-1]} has gold {gold[0]:.1f} → {gold[-1]:.1f}"
+        f"\n  beside them, at {curve.kl[-1]:.1f} nats: the best of {_NS[-1]} has gold {gold[0]:.1f} → {gold[-1]:.1f}"
     )
     page = frontier([folder / "steered" / name for name in ALGORITHMS], best_of=curve)
     write_frontier(page, folder / "steered" / "frontier")

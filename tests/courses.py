@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tastemaker.maths import Floats, best_of_kl
-from tastemaker.rl import BestOfCurve
+from tastemaker.report import BestOfCurve
 
 STEPS = 40
-DRIFT = np.linspace(0, 6, STEPS) ** 2
+KLS = np.linspace(0, 6, STEPS) ** 2
 SETTINGS: Mapping[str, Any] = {
     "start": "gpt",
     "reward": "taste",
@@ -21,9 +21,9 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 
-def curve(alpha: float, beta: float, drift: Floats = DRIFT) -> Floats:
-    """Return d(α − β ln d) with d = √drift."""
-    d = np.sqrt(drift)
+def curve(alpha: float, beta: float, kl: Floats = KLS) -> Floats:
+    """Return d(α − β ln d) with d = √KL."""
+    d = np.sqrt(kl)
     return np.array([x * (alpha - beta * math.log(x)) if x else 0.0 for x in d])
 
 
@@ -33,7 +33,7 @@ def steered(
     gold: Floats | None = None,
     held_out: Floats | None = None,
     score: Floats | None = None,
-    drift: Floats = DRIFT,
+    kl: Floats = KLS,
     text: str = "a film",
     settings: Mapping[str, Any] = SETTINGS,
 ) -> Path:
@@ -46,8 +46,7 @@ def steered(
     series = {name: values for name, values in measured.items() if values is not None}
     (folder / "run").mkdir(parents=True)
     rows = [
-        {"step": i + 1, "drift": drift[i], **{n: v[i] for n, v in series.items()}}
-        for i in range(len(drift))
+        {"step": i + 1, "kl": kl[i], **{n: v[i] for n, v in series.items()}} for i in range(len(kl))
     ]
     (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     kept: dict[str, Any] = {f"{name}_before": float(values[0]) for name, values in series.items()}
@@ -60,8 +59,8 @@ def steered(
         "score_after": 1.0,
     }
     kept |= {
-        "drift_before": 0.0,
-        "drift_after": float(drift[-1]),
+        "kl_before": 0.0,
+        "kl_after": float(kl[-1]),
         "algorithm": "rloo",
         "best_step": 3,
     }

@@ -8,7 +8,7 @@ from shell import fails
 
 from tastemaker.data import Message
 from tastemaker.errors import DataError
-from tastemaker.rl import read_run
+from tastemaker.report import read_run
 
 STEPS = 12
 
@@ -29,8 +29,7 @@ def steered(tmp_path):
     folder = tmp_path / "steered"
     (folder / "run").mkdir(parents=True)
     rows = [
-        {"step": i + 1, "drift": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1}
-        for i in range(STEPS)
+        {"step": i + 1, "kl": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1} for i in range(STEPS)
     ]
     (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     kept = {
@@ -38,10 +37,10 @@ def steered(tmp_path):
         "score_after": 2.2,
         "gold_before": 5.0,
         "gold_after": 6.1,
-        "drift_before": 0.0,
+        "kl_before": 0.0,
     }
     kept |= {
-        "drift_after": 5.5,
+        "kl_after": 5.5,
         "algorithm": "ppo",
         "best_step": 12,
         "stopped_because": "all steps are done",

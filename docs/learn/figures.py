@@ -31,8 +31,7 @@ from pictures import (
 )
 from worlds import bandit, clipped, fooled, tree
 
-from tastemaker.report import Panel
-from tastemaker.report import rendered
+from tastemaker.plotting import Panel, rendered
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,7 +45,7 @@ def measure(sizes: Sizes, bandit_steps: int) -> Numbers:
         "trust": trust(student, sizes),
         "clip": clipped(),
         "text": tree(),
-        "drift": {"bandit": bandit(bandit_steps), "fooled": fooled()},
+        "kl": {"bandit": bandit(bandit_steps), "fooled": fooled()},
     }
 
 
@@ -65,7 +64,7 @@ def panels(found: Numbers) -> dict[str, list[Panel]]:
     def panel(title: str, draw: Callable[..., None], numbers: Numbers, *more: str) -> Panel:
         return Panel(title, title, "", lambda axes: draw(axes, numbers, *more))
 
-    text, drift = found["text"], found["drift"]
+    text, kl = found["text"], found["kl"]
     return {
         "episode": [
             panel("States and actions of one episode", draw_states, found["episode"]),
@@ -84,9 +83,9 @@ def panels(found: Numbers) -> dict[str, list[Panel]]:
             panel("A = −1: no gain from less than 1 − clip", draw_clip, found["clip"], "bad"),
         ],
         "text": [panel(f"The words before → after steering, β = {text['beta']:g}", draw_tree, text)],
-        "drift": [
-            panel("Two answers, rewards 1 and 0: what β leaves of it", draw_bandit, drift["bandit"]),
-            panel("A reward that can be fooled: gold turns", draw_fooled, drift["fooled"]),
+        "kl": [
+            panel("Two answers, rewards 1 and 0: what β leaves of it", draw_bandit, kl["bandit"]),
+            panel("A reward that can be fooled: gold turns", draw_fooled, kl["fooled"]),
         ],
     }
 

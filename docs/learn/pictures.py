@@ -6,7 +6,7 @@ import torch
 from matplotlib.axes import Axes
 from measuring import LAMBDAS, Numbers, lesson5
 
-from tastemaker.report import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
 
 INK = "#333333"
 SMALL = 8.5  # points, of legends and of words beside marks
@@ -176,10 +176,10 @@ def draw_bandit(axes: Axes, found: Numbers) -> None:
     """Draw how likely the better of two answers is at the optimum, and where learning ended."""
     betas, line = [float(b) for b in found], torch.logspace(-1.1, 0.8, 200)
     pi = torch.sigmoid(1 / line)
-    drift = math.log(2) - torch.special.entr(pi) - torch.special.entr(1 - pi)
+    kl = math.log(2) - torch.special.entr(pi) - torch.special.entr(1 - pi)
     axes.plot(line, pi, color=MODEL, label="pi* of the better answer: 1 / (1 + exp(−1/β))")
     axes.plot(betas, [x["learned"] for x in found.values()], "o", color=NEGATIVE, label="where learning ended")
-    axes.plot(line, drift, "--", color=LINEAR, label="its drift, nats (ln 2 at most)")
+    axes.plot(line, kl, "--", color=LINEAR, label="its KL, nats (ln 2 at most)")
     for b in ("0.5", "2.0"):
         said, place = f"β = {float(b):g}: {found[b]['likely']:.4f}", (float(b), found[b]["likely"])
         axes.annotate(said, place, (8, 7), textcoords="offset points", fontsize=SMALL)
@@ -187,20 +187,20 @@ def draw_bandit(axes: Axes, found: Numbers) -> None:
     axes.set_xticks(betas, [f"{b:g}" for b in betas])
     axes.minorticks_off()
     axes.set_ylim(0, 1.4)
-    axes.set_xlabel("β: what a nat of drift costs")
+    axes.set_xlabel("β: what a nat of KL costs")
     axes.legend(loc="upper right", fontsize=SMALL)
 
 
 def draw_fooled(axes: Axes, found: Numbers) -> None:
-    """Draw the reward that was optimised and the gold that was meant, against drift."""
+    """Draw the reward that was optimised and the gold that was meant, against KL."""
     curve, peak = found["curve"], found["peak"]
-    drift, reward, gold = ([x[which] for x in curve] for which in ("drift", "reward", "gold"))
-    honest = [[x[which] for x in curve] for which in ("drift_of_gold", "gold_of_gold")]
-    axes.plot(drift, reward, color=LINEAR, label="reward: what the model says")
+    kl, reward, gold = ([x[which] for x in curve] for which in ("kl", "reward", "gold"))
+    honest = [[x[which] for x in curve] for which in ("kl_of_gold", "gold_of_gold")]
+    axes.plot(kl, reward, color=LINEAR, label="reward: what the model says")
     axes.plot(*honest, color=CONSTANT, linestyle=":", label="gold, were gold the reward")
-    axes.plot(drift, gold, color=MODEL, linewidth=2.2, label="gold: what is true")
-    axes.plot([peak["drift"]], [peak["gold"]], "o", color=MODEL)
-    place = (peak["drift"], peak["gold"])
+    axes.plot(kl, gold, color=MODEL, linewidth=2.2, label="gold: what is true")
+    axes.plot([peak["kl"]], [peak["gold"]], "o", color=MODEL)
+    place = (peak["kl"], peak["gold"])
     axes.annotate(f"most gold: β = {peak['beta']:.2f}", place, (7, 4), textcoords="offset points", fontsize=SMALL)
-    axes.set_xlabel("drift: KL(pi ‖ pi_ref), nats")
+    axes.set_xlabel("KL: KL(pi ‖ pi_ref), nats")
     axes.legend(loc="upper left", fontsize=SMALL)

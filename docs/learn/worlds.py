@@ -41,12 +41,12 @@ def clipped() -> Numbers:
 
 
 def optimum(r: Tensor, pi_ref: Tensor, beta: float) -> Tensor:
-    """Return π* ∝ π_ref · exp(r/β), what a policy that pays β for a nat of drift should become."""
+    """Return π* ∝ π_ref · exp(r/β), what a policy that pays β for a nat of KL should become."""
     return torch.softmax(pi_ref.log() + r / beta, dim=-1)
 
 
 def settled(beta: float, steps: int) -> float:
-    """Return how likely the better of two answers is once lesson 3's loss has learned it, drift paid in the reward."""
+    """Return how likely the better of two answers is once lesson 3's loss has learned it, KL paid in the reward."""
     torch.manual_seed(8)
     logits = nn.Parameter(torch.zeros(2))
     optimizer = torch.optim.Adam([logits])
@@ -64,7 +64,7 @@ def bandit(steps: int) -> Numbers:
     r, pi_ref, found = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]), {}
     for beta in BETAS:
         pi = optimum(r, pi_ref, beta)
-        found[str(beta)] = {"likely": float(pi[0]), "drift": nats(pi, pi_ref), "learned": settled(beta, steps)}
+        found[str(beta)] = {"likely": float(pi[0]), "kl": nats(pi, pi_ref), "learned": settled(beta, steps)}
     return found
 
 
@@ -103,7 +103,7 @@ def tree() -> Numbers:
 
 
 def fooled() -> Numbers:
-    """Return reward, gold and drift at the optimum for ever smaller β, in a world where the reward model can be fooled.
+    """Return reward, gold and KL at the optimum for ever smaller β, in a world where the reward model can be fooled.
 
     20,000 answers, equally likely at first, with gold Normal(0, 1). The reward model sees gold with an error of
     Normal(0, ½). But one answer in 200 is a trick: its gold is Normal(−2, ½), and the reward model gives it 6 too much.
@@ -120,11 +120,11 @@ def fooled() -> Numbers:
         found.append(
             {
                 "beta": beta,
-                "drift": nats(pi, pi_ref),
+                "kl": nats(pi, pi_ref),
                 "reward": float(pi @ r),
                 "gold": float(pi @ gold),
                 "percent_tricks": 100 * float(pi[is_trick].sum()),
-                "drift_of_gold": nats(honest, pi_ref),
+                "kl_of_gold": nats(honest, pi_ref),
                 "gold_of_gold": float(honest @ gold),
             }
         )

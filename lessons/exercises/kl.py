@@ -1,4 +1,4 @@
-"""KL divergence from samples: how far a policy π has drifted from its reference (Schulman 2020, "Approximating KL").
+"""KL divergence from samples: how far a policy π is from its reference (Schulman 2020, "Approximating KL").
 
 The actions were drawn from π. With log r = log ref(a) − log π(a), three estimates from one action:
 

@@ -1,4 +1,4 @@
-"""`tastemaker frontier`: reward against drift, for steered runs and for best-of-n."""
+"""`tastemaker frontier`: the KL–reward frontier, for steered runs and for best-of-n."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from tastemaker.cli import options as o
 
-EXAMPLE = """Set steered runs beside each other: what each gained for how much drift, and whether it is real.
+EXAMPLE = """Draw the KL–reward frontier of steered runs: what each gained, at what KL, and whether it is real.
 
 Examples:
 
@@ -58,9 +58,9 @@ def frontier(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Set steered runs beside each other: reward against drift."""
+    """Draw the KL–reward frontier of steered runs."""
     from tastemaker.report.frontier_page import write_frontier
-    from tastemaker.rl.text.frontier import frontier as beside_each_other
+    from tastemaker.report.kl_frontier import frontier as beside_each_other
 
     found = beside_each_other(runs)
     if rival.best_of is not None:
@@ -77,7 +77,7 @@ def _best_of(rival: Rival, most: int, run: Any) -> Any:
     """Return best-of-n as the runs would have sampled it; what was left out is what the first run names."""
     import tastemaker as tm
     from tastemaker.errors import UsageError
-    from tastemaker.rl.text.best_of_curve import best_of_curve, powers_of_two
+    from tastemaker.report.steered_runs import best_of_curve, powers_of_two
 
     start, reward = (
         rival.policy or run.settings.get("start"),

@@ -16,7 +16,7 @@ Examples:
 
   tastemaker play LunarLander-v3 --out lander
 
-  tastemaker play Acrobot-v1 --algorithm trpo --steps 200000 --set most_kl=0.02 --json
+  tastemaker play Acrobot-v1 --algorithm trpo --steps 200000 --set target_kl=0.02 --json
 
 PPO has settings of its own for CartPole-v1, Acrobot-v1, LunarLander-v3, Pendulum-v1 and MountainCarContinuous-v0, the
 other algorithms for CartPole-v1; all else begins with a default that was measured on none. An environment of your own

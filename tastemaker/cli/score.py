@@ -136,7 +136,7 @@ def _score_lines(
     taste: Any, how: dict[str, Any], *, uncertainty: bool, json: bool, quiet: bool
 ) -> None:
     """Score one text a line as they arrive; with --json all scores in one object at the end."""
-    from tastemaker.scoring import score_lines
+    from tastemaker.bulk import score_lines
 
     scores: list[float] = []
     deviations: list[float] = []

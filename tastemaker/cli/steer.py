@@ -45,35 +45,35 @@ class Course:
         list[str] | None,
         typer.Option(help="A detail of steering: NAME=VALUE, such as adam_epsilon=1e-8."),
     ] = None
-    drift: Annotated[
+    kl_coef: Annotated[
         float | None,
         typer.Option(
-            help="What a nat of drift costs, in the reward's standard deviations; default: 0.1."
+            help="What a nat of KL costs, in the reward's standard deviations; default: 0.1."
         ),
     ] = None
-    drift_target: Annotated[
+    kl_target: Annotated[
         float | None, typer.Option(help="Adapt that cost to so many nats a text.")
     ] = None
-    drift_in: Annotated[Literal["reward", "loss"], typer.Option(help="Where drift is paid.")] = (
+    kl_in: Annotated[Literal["reward", "loss"], typer.Option(help="Where the KL is paid.")] = (
         "reward"
     )
-    most_drift: Annotated[float, typer.Option(help="Stop beyond so many nats a text.")] = 60.0
+    most_kl: Annotated[float, typer.Option(help="Stop at a KL beyond so many nats a text.")] = 60.0
     max_tokens: Annotated[int, typer.Option(help="The most tokens of a completion.")] = 64
     temperature: Annotated[float, typer.Option(help="Divides the logits.")] = 1.0
 
     @property
     def price(self) -> Any:
-        """The drift that was asked for; None where nothing was said of it."""
-        from tastemaker.rl.text.kl import Drift
+        """The KL that was asked for; None where nothing was said of it."""
+        from tastemaker.rl.text.kl import KL
 
-        if (self.drift, self.drift_target, self.drift_in) == (None, None, "reward"):
+        if (self.kl_coef, self.kl_target, self.kl_in) == (None, None, "reward"):
             return None
-        weight = {} if self.drift is None else {"weight": self.drift}
-        return Drift(
-            where=self.drift_in,
-            estimator=_ESTIMATOR[self.drift_in],
-            target=self.drift_target,
-            **weight,
+        coef = {} if self.kl_coef is None else {"coef": self.kl_coef}
+        return KL(
+            where=self.kl_in,
+            estimator=_ESTIMATOR[self.kl_in],
+            target=self.kl_target,
+            **coef,
         )
 
     @property
@@ -167,7 +167,7 @@ class Told:
 
 def _answering(judgement: Any) -> Any:
     """Return a judgement whose prompt, where it is a text, is what a user says."""
-    from tastemaker.completing import as_chat
+    from tastemaker.data.prompts import as_chat
 
     is_text = isinstance(judgement.prompt, str)
     return replace(judgement, prompt=as_chat(judgement.prompt)) if is_text else judgement
@@ -222,9 +222,9 @@ def steer(
         asked.read(model, seed),
         judgements=judgements,
         algorithm=_algorithm(algorithm, course),
-        drift=course.price,
+        kl=course.price,
         sampling=tm.Sampling(temperature=course.temperature, max_tokens=course.max_tokens),
-        limits=tm.Limits(drift=course.most_drift),
+        limits=tm.Limits(kl=course.most_kl),
         steering=course.details,
         held_out=list(held_out) if held_out else None,
         gold=gold,
@@ -247,7 +247,7 @@ def _say(steered: Any, out: Path, *, json: bool) -> None:
         names = [
             "steps",
             *(f"{name}_{when}" for name in ALWAYS for when in ("before", "after")),
-            "drift",
+            "kl",
             "distinct",
         ]
         found = {name: steered.figures[name] for name in (*names, "stopped_because", "seconds")}
@@ -263,7 +263,7 @@ def _say(steered: Any, out: Path, *, json: bool) -> None:
 
 
 _ESTIMATOR: dict[str, Any] = {"reward": "k1", "loss": "k2"}
-"""The estimator of drift, by where it is paid."""
+"""The estimator of KL, by where it is paid."""
 
 
 def _algorithm(name: str, course: Course) -> Any:

@@ -92,7 +92,8 @@ def write(
 ) -> None:
     """Let a GPT write."""
     import tastemaker as tm
-    from tastemaker.completing import as_chat, complete_file
+    from tastemaker.bulk import complete_file
+    from tastemaker.data.prompts import as_chat
     from tastemaker.errors import UsageError
 
     if (best_of is None) != (reward is None):
@@ -166,7 +167,7 @@ class _Writer:
 
     def for_file(self, prompts: Sequence[Any], first: int) -> list[list[Any]]:
         """Return the same as a file holds it."""
-        from tastemaker.completing import Written
+        from tastemaker.bulk import Written
 
         return [
             [Written(c.text, c.ended, c.log_prob, score) for c, score in all_of]

@@ -104,37 +104,35 @@ def supports(module: nn.Module) -> bool:
     slots = _slots(type(module))
     if slots is None or not _has_usual_settings(module) or torch_module._has_any_global_hook():
         return False
-    if any(kind.forward.__module__ != kind.__module__ for kind in slots):
-        return False  # somebody patched the class
-    config = None
+    is_patched = any(kind.forward.__module__ != kind.__module__ for kind in slots)
+    return not is_patched and _is_plain(module, slots)
+
+
+def _is_plain(module: Any, slots: Slots) -> bool:
+    """Return whether a network is made of the classes in `slots`, none of them changed."""
+    config = module.config
     parts: list[nn.Module] = [module]
     while parts:
         part = parts.pop()
-        attributes = part.__dict__
-        if _is_changed(part, attributes):
+        if _is_changed(part, config):
             return False
-        if attributes.get("config", config) is not config:
-            config = attributes["config"]
-            if not _is_usual_attention(config._attn_implementation):
-                return False
         for name, child in part._modules.items():
+            if child is None:
+                continue
+            members = child._modules.values() if type(child) is nn.ModuleList else (child,)
             classes = slots[type(part)].get(name, ())
-            if type(child) in classes:
-                parts.append(child)
-            elif type(child) is nn.ModuleList:
-                members = child._modules.values()
-                if any(type(member) not in classes for member in members):
+            for member in members:
+                if type(member) not in classes:
                     return False
-                parts.extend(members)
-            elif child is not None:
-                return False
+            parts.extend(members)
     return True
 
 
 @cache
 def _slots(kind: type[nn.Module]) -> Slots | None:
     """Return what a network of a class is made of; None for a class that no pass is written for."""
-    family = _FAMILIES.get(_name(kind))
+    full_name = f"{kind.__module__}.{kind.__qualname__}"
+    family = _FAMILIES.get(full_name.removeprefix("transformers.models."))
     if family is None:
         return None
     prefix, lines = family
@@ -158,19 +156,16 @@ def _slots(kind: type[nn.Module]) -> Slots | None:
             for child in children:
                 name, _, child_class = child.partition(":")
                 owner_slots[name] = classes(child_class)
-                for kind in owner_slots[name]:
-                    slots.setdefault(kind, {})
+                for part_class in owner_slots[name]:
+                    slots.setdefault(part_class, {})
     return slots
-
-
-def _name(kind: type[nn.Module]) -> str:
-    """Return a class's full name, `transformers.models` left out."""
-    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("transformers.models.")
 
 
 def _has_usual_settings(module: Any) -> bool:
     """Return whether a network has the variations of its family that our passes know."""
     config = module.config
+    if not _is_usual_attention(config._attn_implementation):
+        return False
     if config.model_type == "gpt2":
         is_scaled = config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
         return bool(is_scaled) and module.lm_head.bias is None
@@ -181,10 +176,11 @@ def _has_usual_settings(module: Any) -> bool:
     return not getattr(config, "is_decoder", False)
 
 
-def _is_changed(part: nn.Module, attributes: dict[str, Any]) -> bool:
+def _is_changed(part: nn.Module, config: Any) -> bool:
     """Return whether a part computes something else than its class does, or drops out."""
-    if "forward" in attributes:
-        return True  # patched
+    attributes = part.__dict__
+    if "forward" in attributes or attributes.get("config", config) is not config:
+        return True  # patched, or with settings of its own
     if part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
         return True
     if part._forward_hooks and not all(map(_only_records, part._forward_hooks.values())):
@@ -192,9 +188,7 @@ def _is_changed(part: nn.Module, attributes: dict[str, Any]) -> bool:
     for tensor in part._parameters.values():
         if type(tensor) not in _TENSORS:
             return True  # quantised, or spread over processes
-    if not part.training:
-        return False
-    return any(attributes.get(name) for name in _IN_TRAINING)
+    return part.training and any(attributes.get(name) for name in _IN_TRAINING)
 
 
 def _only_records(hook: Any) -> bool:

@@ -16,7 +16,7 @@ from tastemaker.errors import UsageError
 from tastemaker.maths.statistics import Floats
 
 _FEWEST = 3
-"""Drifts that a curve of two numbers is fitted to, at least: two lie on one whatever they are."""
+"""KLs that a curve of two numbers is fitted to, at least: two lie on one whatever they are."""
 _LARGEST_LOG = 300.0
 
 
@@ -49,7 +49,7 @@ class Fitted:
     """A curve that was fitted to some points.
 
     alpha, beta: a gain for each √nat. r_squared: 1 − squares left over / squares about the mean gain, NaN where the
-    gains do not vary. points: that it rests on. least, most: their drifts above 0, nats.
+    gains do not vary. points: that it rests on. least, most: their KLs above 0, nats.
     """
 
     form: Form
@@ -60,14 +60,14 @@ class Fitted:
     least: float
     most: float
 
-    def gain(self, drift: ArrayLike) -> Floats:
-        """Return the gains over the start at some drifts (nats)."""
-        d = np.sqrt(np.maximum(np.asarray(drift, dtype=np.float64), 0))
+    def gain(self, kl: ArrayLike) -> Floats:
+        """Return the gains over the start at some KLs (nats)."""
+        d = np.sqrt(np.maximum(np.asarray(kl, dtype=np.float64), 0))
         return d * (self.alpha - self.beta * self.form.bend(d))
 
     @property
     def peak(self) -> float | None:
-        """The drift at which the curve turns, nats; None where it never falls, or farther out than can be said."""
+        """The KL at which the curve turns, nats; None where it never falls, or farther out than can be said."""
         if self.beta <= 0:
             return None
         d = self.form.turn(self.alpha, self.beta)
@@ -75,16 +75,16 @@ class Fitted:
 
     @property
     def has_seen_peak(self) -> bool:
-        """Whether the peak lies within the drifts that the fit rests on, and not beyond them."""
+        """Whether the peak lies within the KLs that the fit rests on, and not beyond them."""
         return self.peak is not None and self.least <= self.peak <= self.most
 
 
-def fitted(form: Form, drift: ArrayLike, gains: ArrayLike) -> Fitted | None:
-    """Fit a form to gains over the start at some drifts (nats), by least squares.
+def fitted(form: Form, kl: ArrayLike, gains: ArrayLike) -> Fitted | None:
+    """Fit a form to gains over the start at some KLs (nats), by least squares.
 
-    A drift below 0, as an estimate may be, counts as 0. None for fewer than three different drifts above 0.
+    A KL below 0, as an estimate may be, counts as 0. None for fewer than three different KLs above 0.
     """
-    nats = np.maximum(np.asarray(drift, dtype=np.float64), 0)
+    nats = np.maximum(np.asarray(kl, dtype=np.float64), 0)
     wanted = np.asarray(gains, dtype=np.float64)
     above = np.unique(nats[nats > 0])
     if len(above) < _FEWEST:

@@ -5,7 +5,7 @@ any finite number and changes nothing.
 
 KL divergence from samples: estimators of one sampled action each (Schulman 2020, "Approximating KL divergence").
 
-Drift is KL(π ‖ ref) with actions drawn from π. With log r = log ref(a) − log π(a):
+KL is KL(π ‖ ref) with actions drawn from π. With log r = log ref(a) − log π(a):
 
     k1 = −log r             unbiased, may be negative; its sum over a text is the text's own log-ratio
     k2 = (log r)² / 2       biased, never negative

@@ -1,6 +1,6 @@
-"""The frontier's figures: over-optimisation, each series against drift, and the fitted curves with their peaks.
+"""The frontier's figures: over-optimisation, each series against KL, and the fitted curves with their peaks.
 
-Drift stands on a square-root scale: there the best of n and a learned policy rise alike at first, as the forms that are
+KL stands on a square-root scale: there the best of n and a learned policy rise alike at first, as the forms that are
 fitted say, and the few nats of the best of n have room beside the many of a learned policy.
 
 The frontier as one HTML page that needs nothing else, one picture, and one JSON file.
@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 
 from tastemaker.maths.overoptimisation import Fitted
 from tastemaker.maths.statistics import Floats
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel, rendered
+from tastemaker.report.kl_frontier import TITLES, Course, Frontier
 from tastemaker.report.page import numbers, page, page_figures, write_together
-from tastemaker.report.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel, rendered
-from tastemaker.rl.text.frontier import TITLES, Course, Frontier
 
 # the report's colours and the rest of Okabe and Ito's, but for their yellow, which white paper swallows
 _COLOURS = (MODEL, NEGATIVE, POSITIVE, LINEAR, "#CC79A7", "#56B4E9", "#333333")
@@ -40,19 +40,19 @@ def frontier_panels(frontier: Frontier) -> Iterator[Panel]:
             "goes on and its solid one turns, the policy learns to please the reward model only.",
             lambda axes: _draw_both(axes, frontier, truth),
         )
-        yield _against_drift(frontier, truth)
-    yield _against_drift(frontier, "score")
+        yield _against_kl(frontier, truth)
+    yield _against_kl(frontier, "score")
     fitted = truth or "score"
     yield Panel(
         "fits",
         f"Fitted curves of the gain in {TITLES[fitted]}, and their peaks",
-        "With d = √drift: d(α − β ln d) where a policy learned, d(α − βd) for best of n (dotted). A diamond is a peak "
+        "With d = √KL: d(α − β ln d) where a policy learned, d(α − βd) for best of n (dotted). A diamond is a peak "
         "that the data reach; a curve without one has not been seen to turn.",
         lambda axes: _draw_fits(axes, frontier, fitted),
     )
 
 
-def _against_drift(frontier: Frontier, name: str) -> Panel:
+def _against_kl(frontier: Frontier, name: str) -> Panel:
     best_of = (
         " Numbered dots are the best of so many, at ln n − (n − 1)/n nats."
         if frontier.best_of is not None
@@ -60,7 +60,7 @@ def _against_drift(frontier: Frontier, name: str) -> Panel:
     )
     return Panel(
         name,
-        f"{TITLES[name][:1].upper()}{TITLES[name][1:]} against drift",
+        f"{TITLES[name][:1].upper()}{TITLES[name][1:]} against KL",
         f"Means of steps that follow each other. A ring is the policy that was kept, on texts of its own.{best_of}",
         lambda axes: _draw_series(axes, frontier, name),
     )
@@ -69,7 +69,7 @@ def _against_drift(frontier: Frontier, name: str) -> Panel:
 def frontier_png(frontier: Frontier) -> bytes:
     """Return all the figures, two beside each other, as one PNG file."""
     runs = len(frontier.courses)
-    heading = f"Reward against drift, {runs} run{'s' if runs > 1 else ''}"
+    heading = f"Reward against KL, {runs} run{'s' if runs > 1 else ''}"
     return rendered(list(frontier_panels(frontier)), columns=2, heading=heading, form="png")
 
 
@@ -96,7 +96,7 @@ def _draw_both(axes: Axes, frontier: Frontier, truth: str) -> None:
                 axes.plot(_nats(course), gains, markersize=3, label=label, **look)
     axes.axhline(0, color=CONSTANT, linewidth=0.8)
     axes.set_ylabel("share of the most gained")
-    _drift_axis(axes, frontier)
+    _kl_axis(axes, frontier)
     axes.legend()
 
 
@@ -109,12 +109,12 @@ def _most_gained(frontier: Frontier, name: str) -> float:
 
 
 def _nats(course: Course) -> Floats:
-    """Return the drifts, 0 for an estimate below it: no KL is."""
-    return np.maximum(course.drift, 0)
+    """Return the KLs, 0 for an estimate below it: no KL is."""
+    return np.maximum(course.kl, 0)
 
 
 def _draw_series(axes: Axes, frontier: Frontier, name: str) -> None:
-    """Draw one series against drift, in its own unit."""
+    """Draw one series against KL, in its own unit."""
     for place, course in enumerate(frontier.courses):
         if name in course.series:
             line = "--" if name == "score" else "-"
@@ -134,11 +134,11 @@ def _draw_series(axes: Axes, frontier: Frontier, name: str) -> None:
             }
             after = course.run.after
             if name in after:
-                axes.plot(max(after["drift"], 0), after[name], **kept, color=_look(place)["color"])
+                axes.plot(max(after["kl"], 0), after[name], **kept, color=_look(place)["color"])
     if frontier.best_of is not None and name in frontier.best_of.series:
         curve = frontier.best_of
         axes.plot(
-            curve.drift,
+            curve.kl,
             curve.series[name],
             "o",
             color="black",
@@ -146,12 +146,12 @@ def _draw_series(axes: Axes, frontier: Frontier, name: str) -> None:
             label="best of n",
             zorder=4,
         )
-        for n, x, y in zip(curve.ns, curve.drift, curve.series[name], strict=True):
+        for n, x, y in zip(curve.ns, curve.kl, curve.series[name], strict=True):
             axes.annotate(
                 f"{n}", (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7.5
             )
     axes.set_ylabel(TITLES[name])
-    _drift_axis(axes, frontier)
+    _kl_axis(axes, frontier)
     axes.legend()
 
 
@@ -170,11 +170,11 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
             _draw_fit(axes, course.fits[name], course.label, look["color"], "-")
     if (curve := frontier.best_of) is not None and name in curve.series:
         gains = curve.series[name] - curve.series[name][0]
-        axes.plot(curve.drift, gains, "o", color="black", markersize=3.5)
+        axes.plot(curve.kl, gains, "o", color="black", markersize=3.5)
         _draw_fit(axes, curve.fits[name], "best of n", "black", ":")
     axes.axhline(0, color=CONSTANT, linewidth=0.8)
     axes.set_ylabel(f"gain in {TITLES[name]} over the start")
-    _drift_axis(axes, frontier)
+    _kl_axis(axes, frontier)
     if axes.get_legend_handles_labels()[0]:  # runs of a few steps have no curves
         axes.legend()
 
@@ -182,10 +182,10 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
 def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str) -> None:
     if fit is None:
         return
-    drift = np.linspace(0, np.sqrt(fit.most), _CURVE_POINTS) ** 2
+    kl = np.linspace(0, np.sqrt(fit.most), _CURVE_POINTS) ** 2
     axes.plot(
-        drift,
-        fit.gain(drift),
+        kl,
+        fit.gain(kl),
         color=colour,
         linestyle=line,
         linewidth=1.7,
@@ -205,14 +205,14 @@ def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str
         )
 
 
-def _drift_axis(axes: Axes, frontier: Frontier) -> None:
-    """Let drift stand on a square-root scale from 0, the same in every figure."""
+def _kl_axis(axes: Axes, frontier: Frontier) -> None:
+    """Let KL stand on a square-root scale from 0, the same in every figure."""
     curve = frontier.best_of
     most = max(
         [float(_nats(c).max()) for c in frontier.courses]
-        + [0.1 if curve is None else float(curve.drift.max())]
+        + [0.1 if curve is None else float(curve.kl.max())]
     )
-    most = max([most, *(c.run.after["drift"] for c in frontier.courses)])
+    most = max([most, *(c.run.after["kl"] for c in frontier.courses)])
     axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     axes.set_xlim(0, most * 1.06)
     shown = [0.0]
@@ -221,16 +221,14 @@ def _drift_axis(axes: Axes, frontier: Frontier) -> None:
             shown.append(float(tick))
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.minorticks_off()
-    axes.set_xlabel("drift from the start (nats a text, square-root scale)")
+    axes.set_xlabel("KL from the start (nats a text, square-root scale)")
 
 
 _FAR = 10  # times as far as the data reach: a number for a peak there would mean nothing
 _GOOD, _BAD = {"no sign", "its own truth"}, {"over-optimised", "came apart", "not real"}
 
 
-def write_frontier(
-    frontier: Frontier, folder: Path, *, title: str = "Reward against drift"
-) -> None:
+def write_frontier(frontier: Frontier, folder: Path, *, title: str = "Reward against KL") -> None:
     """Write `frontier.html`, `frontier.png` and `frontier.json` into the folder; other files there stay as they are.
 
     All three are made before the first is written. Raises StorageError for a full disk or an unwritable folder.
@@ -273,7 +271,7 @@ def _tiles(frontier: Frontier) -> Iterator[dict[str, str]]:
             yield {
                 "name": course.label,
                 "value": moved,
-                "remark": f"{TITLES[name]}, at {run.after['drift']:.1f} nats",
+                "remark": f"{TITLES[name]}, at {run.after['kl']:.1f} nats",
             }
 
 

@@ -14,6 +14,7 @@ from tastemaker.errors import UsageError
 from tastemaker.fast import collate, gains_by_int8, parts_of, scores, supports
 from tastemaker.reward import Network
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft uses an old name
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 BATCH = collate([[5, 9, 11, 3, 30], [7, 200], [8, 8, 21]], 0)
 
@@ -85,7 +86,6 @@ def test_a_changed_network_runs_its_own_pass(
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["injected", "wrapped"])
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers by an old name
 @torch.no_grad()
 def test_an_adapter_counts_in_scores(make_module: Any, wrapped: bool) -> None:
     module = make_module("bert")
@@ -95,7 +95,6 @@ def test_an_adapter_counts_in_scores(make_module: Any, wrapped: bool) -> None:
     torch.testing.assert_close(scores(adapted, BATCH), own_scores(adapted), atol=1e-5, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("wrapped", [False, True], ids=["injected", "wrapped"])
 def test_a_fit_changes_the_adapter_and_the_head_alone(
     make_folder: Any, wrapped: bool, monkeypatch: pytest.MonkeyPatch

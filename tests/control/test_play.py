@@ -56,7 +56,7 @@ def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
         "hidden": [32],
         "normalise_observations": False,
     }
-    lr = {"ppo": 2e-3}.get(name, 1e-2)  # many passes need a lower one
+    lr = {"ppo": 2e-3}.get(name, 1e-2)  # many epochs need a lower one
     algorithm = replace(known("test/Mirror-v0", name)[0], lr=lr)  # type: ignore[type-var]
     played = play("test/Mirror-v0", algorithm=algorithm, playing=playing)
     assert played.mean_return == 1.0
@@ -67,7 +67,7 @@ def test_amounts_are_learned() -> None:
     """−(action − number)² of numbers within ±1 is −⅓ for always 0, 0 for the number itself."""
     playing = {"steps": 60_000, "envs": 16, "rollout": 32, "hidden": [32], "log_sd": -0.7}
     played = play(
-        "test/Aim-v0", algorithm=PPO(lr=3e-3, gamma=0.9, passes=8, minibatches=4), playing=playing
+        "test/Aim-v0", algorithm=PPO(lr=3e-3, gamma=0.9, epochs=8, minibatches=4), playing=playing
     )
     assert played.mean_return > -0.02
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from courses import DRIFT, SETTINGS, STEPS, best_of, curve, steered
+from courses import KLS, SETTINGS, STEPS, best_of, curve, steered
 from pages import MARK, Page, marks
 
 from tastemaker.errors import DataError, UsageError
-from tastemaker.report import frontier_html, write_frontier
-from tastemaker.rl import frontier, powers_of_two
+from tastemaker.report import frontier, frontier_html, powers_of_two, write_frontier
 
 
 def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):
@@ -19,7 +18,7 @@ def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):
     found = frontier([steered(tmp_path / "run-1", gold=5 + curve(2, 1))])
     fit = found.as_dict()["runs"][0]["fits"]["gold"]
     assert (fit["alpha"], fit["beta"], fit["r_squared"]) == pytest.approx((2, 1, 1))
-    assert (fit["peak_drift"], fit["peak_gain"]) == pytest.approx((math.e**2, math.e))
+    assert (fit["peak_kl"], fit["peak_gain"]) == pytest.approx((math.e**2, math.e))
     assert fit["peak_seen"]
 
 
@@ -55,9 +54,9 @@ def test_what_cannot_be_judged_is_not(tmp_path):
     its_own = steered(tmp_path / "own", score=5 + curve(1, 0.1), gold=5 + curve(1, 0.1))
     short = steered(
         tmp_path / "short",
-        drift=DRIFT[:5],
-        score=curve(1, 0, DRIFT[:5]),
-        gold=curve(1, 0, DRIFT[:5]) * 2,
+        kl=KLS[:5],
+        score=curve(1, 0, KLS[:5]),
+        gold=curve(1, 0, KLS[:5]) * 2,
     )
     found = frontier([blind, its_own, short])
     assert [c.verdict.name for c in found.courses] == ["cannot tell", "its own truth", "too short"]
@@ -81,7 +80,7 @@ def test_unlike_runs_are_said_to_be(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil", ["steering", "torn", "unfinished", "empty", "no drift", "not finite", "list"]
+    "spoil", ["steering", "torn", "unfinished", "empty", "no KL", "not finite", "list"]
 )
 def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
     folder = steered(tmp_path / "a", gold=5 + curve(1, 0.1))
@@ -92,15 +91,15 @@ def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
         "torn": (metrics, lines[:-20], f"metrics.jsonl:{STEPS}: the line is torn"),
         "unfinished": (kept, None, "not finished"),
         "empty": (metrics, "", "is empty"),
-        "no drift": (
+        "no KL": (
             metrics,
-            lines.replace('"drift"', '"shift"'),
-            "metrics.jsonl:1: drift is None",
+            lines.replace('"kl"', '"shift"'),
+            "metrics.jsonl:1: kl is None",
         ),
         "not finite": (
             metrics,
-            lines.replace('"drift": 0.0,', '"drift": NaN,'),
-            "metrics.jsonl:1: drift is nan",
+            lines.replace('"kl": 0.0,', '"kl": NaN,'),
+            "metrics.jsonl:1: kl is nan",
         ),
         "list": (kept, "[]", "must hold an object, not list"),
     }
@@ -127,7 +126,7 @@ def test_best_of_n_is_fitted_in_its_own_form(tmp_path):
         "best_of"
     ]
     assert found["points"][3]["n"] == 8
-    assert found["points"][3]["drift"] == pytest.approx(math.log(8) - 7 / 8)
+    assert found["points"][3]["kl"] == pytest.approx(math.log(8) - 7 / 8)
     assert (found["fits"]["gold"]["alpha"], found["fits"]["gold"]["beta"]) == pytest.approx(
         (2, 0.5)
     )

@@ -36,54 +36,61 @@ SETTINGS = [
             "whiten": False,
             "value_weight": 2.0,
             "entropy": 0.5,
-            "enough_entropy": 2.0,
+            "target_entropy": 2.0,
         },
     ),
     (
         Reinforce(baseline="value"),
-        {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0},
+        {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "target_entropy": 2.0},
     ),
     (
-        PPO(most_kl=math.inf, value_clip=1e-4),
+        PPO(target_kl=math.inf, value_clip=1e-4),
         {
             "clip": 0.001,
-            "passes": 1,
+            "epochs": 1,
             "minibatches": 1,
             "gamma": 0.5,
             "lam": 0.1,
-            "most_kl": 1e-9,
+            "target_kl": 1e-9,
             "whiten": False,
         }
-        | {"value_weight": 2.0, "entropy": 0.5, "enough_entropy": 2.0, "value_clip": math.inf},
+        | {"value_weight": 2.0, "entropy": 0.5, "target_entropy": 2.0, "value_clip": math.inf},
     ),
     (
-        RLOO(passes=3, minibatches=2),
+        RLOO(epochs=3, minibatches=2),
         {
-            "passes": 1,
+            "epochs": 1,
             "minibatches": 1,
             "clip": 0.001,
-            "most_kl": 1e-9,
+            "target_kl": 1e-9,
             "entropy": 0.5,
-            "enough_entropy": 2.0,
+            "target_entropy": 2.0,
         },
     ),
     (
-        GRPO(samples=4, passes=3),
+        GRPO(samples=4, epochs=3),
         {
             "normalise": "dr",
             "clip": 0.001,
-            "passes": 1,
+            "epochs": 1,
             "minibatches": 1,
-            "most_kl": 1e-9,
+            "target_kl": 1e-9,
             "entropy": 0.5,
         }
-        | {"enough_entropy": 2.0},
+        | {"target_entropy": 2.0},
     ),
-    (DPO(), {"beta": 1.0, "passes": 1, "minibatches": 1}),
-    (Winners(samples=4, passes=2), {"passes": 1, "minibatches": 2}),
+    (DPO(), {"beta": 1.0, "epochs": 1, "minibatches": 1}),
+    (Winners(samples=4, epochs=2), {"epochs": 1, "minibatches": 2}),
     (
         TRPO(damping=0.01),
-        {"most_kl": 0.1, "solves": 1, "damping": 5.0, "gamma": 0.5, "lam": 0.1, "critic_passes": 1}
+        {
+            "target_kl": 0.1,
+            "cg_iterations": 1,
+            "damping": 5.0,
+            "gamma": 0.5,
+            "lam": 0.1,
+            "critic_epochs": 1,
+        }
         | {"critic_minibatches": 1, "fisher_share": 1.0},
     ),
 ]
@@ -112,13 +119,13 @@ def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None
           for value in (-0.1, 1.1, math.nan) if (name, setting) != ("reinforce", "lam")),
         *((name, "entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
           for value in (-0.1, math.inf)),
-        *((name, "enough_entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
+        *((name, "target_entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
           for value in (0.0, math.nan)),
         *((name, "clip", 0.0) for name in ("ppo", "rloo", "grpo")),
-        *((name, "most_kl", value) for name in ("ppo", "rloo", "grpo", "trpo") for value in (0.0, math.nan)),
-        *((name, s, 0) for name in ("ppo", "rloo", "grpo", "dpo", "winners") for s in ("passes", "minibatches")),
+        *((name, "target_kl", value) for name in ("ppo", "rloo", "grpo", "trpo") for value in (0.0, math.nan)),
+        *((name, s, 0) for name in ("ppo", "rloo", "grpo", "dpo", "winners") for s in ("epochs", "minibatches")),
         *((name, "samples", 1) for name in ("rloo", "grpo", "dpo", "winners")),
-        *(("trpo", setting, 0) for setting in ("solves", "tries", "critic_passes", "critic_minibatches")),
+        *(("trpo", setting, 0) for setting in ("cg_iterations", "tries", "critic_epochs", "critic_minibatches")),
         ("trpo", "damping", -0.1),
         *(("trpo", "fisher_share", value) for value in (-0.1, 0.0, 1.1, math.nan)),
         ("dpo", "beta", 0.0),
@@ -134,7 +141,7 @@ def test_settings_are_checked(name: str, setting: str, value: Any) -> None:
 
 
 def test_algorithms_by_name() -> None:
-    assert algorithm_named("ppo", clip=0.1, passes=3) == PPO(clip=0.1, passes=3)
+    assert algorithm_named("ppo", clip=0.1, epochs=3) == PPO(clip=0.1, epochs=3)
     assert algorithm_named("ppo", gamma=1) == PPO(gamma=1)
     for name in ALGORITHMS:
         assert algorithm_named(name) == ALGORITHMS[name]()
@@ -147,10 +154,10 @@ def test_algorithms_by_name() -> None:
         algorithm_named("ppo", clipp=0.1)
     with pytest.raises(UsageError, match=r"^ppo: clip 'wide': must be a number, such as 0\.2\.$"):
         algorithm_named("ppo", clip="wide")
-    with pytest.raises(UsageError, match=r"^ppo: passes 1\.5: must be a whole number"):
-        algorithm_named("ppo", passes=1.5)
-    with pytest.raises(UsageError, match=r"^ppo: passes True: must be a whole number"):
-        algorithm_named("ppo", passes=True)
+    with pytest.raises(UsageError, match=r"^ppo: epochs 1\.5: must be a whole number"):
+        algorithm_named("ppo", epochs=1.5)
+    with pytest.raises(UsageError, match=r"^ppo: epochs True: must be a whole number"):
+        algorithm_named("ppo", epochs=True)
     with pytest.raises(UsageError, match=r"^ppo: whiten 1: must be true or false"):
         algorithm_named("ppo", whiten=1)
 

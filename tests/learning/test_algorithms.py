@@ -66,9 +66,9 @@ def test_ppos_first_pass_is_a2c() -> None:
     actor = table()
     rollout = rollout_of(actor)
     by_a2c = slopes(table(), A2C(), rollout)
-    by_ppo = slopes(table(), PPO(passes=1, minibatches=1), rollout)
+    by_ppo = slopes(table(), PPO(epochs=1, minibatches=1), rollout)
     torch.testing.assert_close(by_ppo, by_a2c, rtol=1e-10, atol=1e-12)
-    found = PPO(passes=1, minibatches=1).update(
+    found = PPO(epochs=1, minibatches=1).update(
         actor, PPO().credit(actor, rollout), stepper_of(actor)
     )
     assert found["clip_fraction"] == 0
@@ -78,24 +78,25 @@ def test_ppos_first_pass_is_a2c() -> None:
 def test_a_later_pass_is_clipped_and_another_number_of_steps_is_another_update() -> None:
     rollout = rollout_of(table())
     one, two = (
-        slopes(table(), PPO(passes=n, minibatches=1, most_kl=math.inf), rollout)[0] for n in (1, 2)
+        slopes(table(), PPO(epochs=n, minibatches=1, target_kl=math.inf), rollout)[0]
+        for n in (1, 2)
     )
     assert not torch.allclose(one, two)
     tight, loose = (
-        slopes(table(), PPO(passes=2, minibatches=1, clip=c, most_kl=9.0), rollout)[0]
+        slopes(table(), PPO(epochs=2, minibatches=1, clip=c, target_kl=9.0), rollout)[0]
         for c in (0.01, 9.0)
     )
     assert not torch.allclose(tight, loose)
 
 
 def test_passes_end_once_the_policy_has_moved_far() -> None:
-    for most_kl, passes in ((math.inf, 6), (1e-6, 2)):
+    for target_kl, epochs in ((math.inf, 6), (1e-6, 2)):
         actor = table()
-        algorithm = PPO(passes=6, minibatches=1, most_kl=most_kl)
+        algorithm = PPO(epochs=6, minibatches=1, target_kl=target_kl)
         found = algorithm.update(
             actor, algorithm.credit(actor, rollout_of(actor)), stepper_of(actor, rate=0.5)
         )
-        assert found["passes"] == passes, (
+        assert found["epochs"] == epochs, (
             "the first pass has not moved, the second sees that it has"
         )
         assert found["moved"] > 1e-6
@@ -199,7 +200,7 @@ def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
     acted[is_action] = torch.where(actions % 2 == 0, 0.5, 0.125).double().log()
     experience = replace(A2C().credit(table(), rollout), log_probs=acted, is_action=is_action)
     found = [
-        bonus_weight(A2C(entropy=0.3, enough_entropy=enough * math.log(2)), experience)
+        bonus_weight(A2C(entropy=0.3, target_entropy=enough * math.log(2)), experience)
         for enough in (4, 3, 2, 1, math.inf)
     ]
     assert found == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
@@ -211,7 +212,7 @@ def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
 def test_a_faded_bonus_is_a_smaller_one(algorithm: Any) -> None:
     rollout = rollout_of(table())
     enough = -2 * float(masked_mean(rollout.log_probs, rollout.is_action))
-    faded = slopes(table(), replace(algorithm, entropy=0.4, enough_entropy=enough), rollout)
+    faded = slopes(table(), replace(algorithm, entropy=0.4, target_entropy=enough), rollout)
     torch.testing.assert_close(faded, slopes(table(), replace(algorithm, entropy=0.2), rollout))
 
 
@@ -226,7 +227,7 @@ def test_the_critics_gradient() -> None:
     torch.testing.assert_close(slopes(table(), A2C(), rollout)[1], expected)
     torch.testing.assert_close(slopes(table(), A2C(value_weight=1.5), rollout)[1], 3 * expected)
     torch.testing.assert_close(
-        slopes(table(), PPO(passes=1, minibatches=1, value_weight=1.5), rollout)[1], 3 * expected
+        slopes(table(), PPO(epochs=1, minibatches=1, value_weight=1.5), rollout)[1], 3 * expected
     )
     value = slopes(table(), Reinforce(baseline="value", value_weight=0.0), rollout)[1]
     assert (
@@ -326,7 +327,7 @@ def test_parts_and_rows_that_stay_whole_change_nothing(algorithm: Any) -> None:
             slopes(table(), algorithm, rollout, at_once=at_once), expected, atol=1e-7, rtol=1e-6
         )
     if not hasattr(
-        algorithm, "critic_passes"
+        algorithm, "critic_epochs"
     ):  # its critic draws minibatches of rows, which are others when apart
         single = (
             replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
@@ -352,7 +353,7 @@ def test_dpos_step_is_along_the_gradient_of_its_loss(whole: bool) -> None:
     pairs = torch.stack([best, worst], 1)
     loss = dpo_loss(actor, rollout, pairs, 0.7)
     (expected,) = torch.autograd.grad(loss, actor.logits)
-    algorithm = DPO(beta=0.7, passes=1, minibatches=1)
+    algorithm = DPO(beta=0.7, epochs=1, minibatches=1)
     torch.testing.assert_close(
         slopes(table(), algorithm, rollout)[0], -expected, rtol=1e-6, atol=1e-9
     )
@@ -363,7 +364,7 @@ def test_dpos_step_is_along_the_gradient_of_its_loss(whole: bool) -> None:
     found = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
     assert found["preference_loss"] == pytest.approx(float(loss.detach()))
     assert found["pairs_told"] == 2
-    second = replace(algorithm, passes=2)
+    second = replace(algorithm, epochs=2)
     moved = table()
     moved.logits.data += slopes(table(), algorithm, rollout)[0]
     both = slopes(table(), second, rollout)[0]
@@ -375,7 +376,7 @@ def test_dpo_at_the_reference_is_ln_2_and_equal_scores_tell_nothing() -> None:
     actor = table()
     rollout = rollout_of(actor)
     rollout = replace(rollout, reference=rollout.log_probs)
-    algorithm = DPO(passes=1, minibatches=1)
+    algorithm = DPO(epochs=1, minibatches=1)
     found = algorithm.update(actor, algorithm.credit(actor, rollout), stepper_of(actor, rate=1e-9))
     assert found["preference_loss"] == pytest.approx(math.log(2))
     assert found["preference_accuracy"] == 0.5, (

@@ -108,14 +108,14 @@ def test_the_step_is_along_the_gradient_of_the_loss(weights: tuple[float, float,
     told = compared(actor, weights)
     loss = loss_by_hand(actor, told, weights, 0.7)
     (expected,) = torch.autograd.grad(loss, actor.logits)
-    algorithm = DPO(beta=0.7, passes=1, minibatches=1)
+    algorithm = DPO(beta=0.7, epochs=1, minibatches=1)
     torch.testing.assert_close(moved(algorithm, told), -expected, rtol=1e-6, atol=1e-9)
     assert algorithm.update(actor, told, stepper_of(actor, rate=1e-12))["pairs_told"] == 6
 
 
 def test_padding_order_and_parts_change_nothing() -> None:
     told = compared(table())
-    algorithm = DPO(beta=0.7, passes=1, minibatches=1)
+    algorithm = DPO(beta=0.7, epochs=1, minibatches=1)
     expected = moved(algorithm, told)
     order = torch.tensor([6, 3, 5, 0, 7, 2, 1, 4])
     torch.testing.assert_close(moved(algorithm, told.select(order)), expected)
@@ -139,7 +139,7 @@ def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all()
     def tiny(minibatches: int) -> Tensor:
         actor = table()
         before = actor.logits.detach().clone()
-        found = DPO(passes=1, minibatches=minibatches).update(
+        found = DPO(epochs=1, minibatches=minibatches).update(
             actor, told, stepper_of(actor, rate=1e-6)
         )
         assert found["pairs_told"] == 6

@@ -14,10 +14,10 @@ from tastemaker.rl import (
     A2C,
     DPO,
     GRPO,
+    KL,
     PPO,
     RLOO,
     TRPO,
-    Drift,
     Limits,
     Reinforce,
     Rollout,
@@ -36,7 +36,7 @@ ALL = [
     *PLAIN,
     *(
         A2C(),
-        TRPO(most_kl=3e-4, critic_passes=1, critic_minibatches=1),
+        TRPO(target_kl=3e-4, critic_epochs=1, critic_minibatches=1),
         PPO(),
         RLOO(),
         GRPO(),
@@ -67,14 +67,14 @@ def gathered(
     return Rollout(did, ones[:, None], log_probs, reference, rewards, ones, groups, *foreseen)
 
 
-def settled(algorithm: Any, drift: Drift, *, steps: int = 160, count: int = 512) -> float:
+def settled(algorithm: Any, kl: KL, *, steps: int = 160, count: int = 512) -> float:
     """How likely the first answer is once it has settled, with Adam and a rate that falls to 0."""
     table, generator = Table(), torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam([table.logits, table.values])
-    price = drift.weight if drift.where == "reward" else 0.0
+    price = kl.coef if kl.where == "reward" else 0.0
     for step in range(steps):
         rate = 0.1 * (1 - step / steps)
-        penalty = drift.penalty(drift.weight)
+        penalty = kl.penalty(kl.coef)
         stepper = stepper_of(
             table, rate=rate, optimizer=optimizer, penalty=penalty, generator=generator
         )
@@ -85,38 +85,38 @@ def settled(algorithm: Any, drift: Drift, *, steps: int = 160, count: int = 512)
 
 @pytest.mark.parametrize(("beta", "optimum"), [(0.5, 0.8808), (2.0, 0.6225)])
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
-def test_drift_in_the_reward_leads_to_the_regularised_optimum(
+def test_kl_in_the_reward_leads_to_the_regularised_optimum(
     algorithm: Any, beta: float, optimum: float
 ) -> None:
     """π* ∝ π_ref · exp(r/β): of two answers with ½ each and rewards 1 and 0, 1/(1 + e^(−1/β)) for the first."""
     assert optimum == pytest.approx(1 / (1 + math.exp(-1 / beta)), abs=5e-5)
-    assert settled(algorithm, Drift(beta)) == pytest.approx(optimum, abs=0.02)
+    assert settled(algorithm, KL(beta)) == pytest.approx(optimum, abs=0.02)
 
 
 @pytest.mark.parametrize("algorithm", [*PLAIN, PPO(whiten=False), RLOO()], ids=name_of)
-def test_drift_in_the_loss_leads_there_too(algorithm: Any) -> None:
+def test_kl_in_the_loss_leads_there_too(algorithm: Any) -> None:
     """By k2, whose gradient is that of KL(π ‖ ref), where advantages keep the rewards' scale."""
-    assert settled(algorithm, Drift(0.5, "loss", "k2")) == pytest.approx(0.8808, abs=0.02)
+    assert settled(algorithm, KL(0.5, "loss", "k2")) == pytest.approx(0.8808, abs=0.02)
 
 
 def test_dr_grpo_takes_the_reward_for_less_than_it_is() -> None:
     """A score against its group's mean, itself included, is (k − 1)/k of what it is against the others: k = 8, β ½.
 
-    So the optimum is 1/(1 + e^(−(7/8)/½)) = 0.852 and not 0.8808. In the reward, drift shrinks alike.
+    So the optimum is 1/(1 + e^(−(7/8)/½)) = 0.852 and not 0.8808. In the reward, KL shrinks alike.
     """
-    assert settled(GRPO(normalise="dr"), Drift(0.5, "loss", "k2")) == pytest.approx(0.852, abs=0.01)
+    assert settled(GRPO(normalise="dr"), KL(0.5, "loss", "k2")) == pytest.approx(0.852, abs=0.01)
 
 
 def test_k3_in_the_loss_leads_elsewhere() -> None:
     """Its gradient is that of KL(ref ‖ π): p(1 − p) = β(p − ½), so p = (½ + √1.25)/2 = 0.809 for β ½."""
-    found = settled(Reinforce(), Drift(0.5, "loss", "k3"))
+    found = settled(Reinforce(), KL(0.5, "loss", "k3"))
     assert found == pytest.approx(0.8090, abs=0.02)
 
 
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
-def test_without_drift_the_better_answer_takes_all(algorithm: Any) -> None:
-    algorithm = replace(algorithm, most_kl=0.01) if algorithm.name == "trpo" else algorithm
-    assert settled(algorithm, Drift(0.0), steps=60) > 0.93
+def test_without_kl_the_better_answer_takes_all(algorithm: Any) -> None:
+    algorithm = replace(algorithm, target_kl=0.01) if algorithm.name == "trpo" else algorithm
+    assert settled(algorithm, KL(0.0), steps=60) > 0.93
 
 
 def share(prompts: Any, texts: list[str]) -> list[float]:
@@ -131,7 +131,7 @@ def share(prompts: Any, texts: list[str]) -> list[float]:
 def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
     """A GPT that knows nothing writes it 2 % of the time; 24 rollouts of 64 texts later several times as often."""
     algorithm = (
-        replace(algorithm, most_kl=0.05)
+        replace(algorithm, target_kl=0.05)
         if algorithm.name == "trpo"
         else replace(algorithm, lr=1e-2)
     )
@@ -139,10 +139,10 @@ def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
         nano(seed=seed),
         share,
         algorithm=algorithm,
-        drift=Drift(0.0),
+        kl=KL(0.0),
         sampling=Sampling(max_tokens=6),
         steering=Steering(steps=24, batch=64, measured=64, windows=6),
-        limits=Limits(drift=1e9, distinct=0.0, pairs=0.0),
+        limits=Limits(kl=1e9, distinct=0.0, pairs=0.0),
         seed=seed,
     )
     assert found.figures["score_before"] < 0.06

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tastemaker.rl import (
     A2C,
+    KL,
     RLOO,
-    Drift,
     Evaluation,
     Experience,
     NotFinite,
@@ -188,9 +188,9 @@ def test_a_number_that_is_not_finite_changes_nothing(wrong: float) -> None:
 
 
 def test_a_penalty_costs_beside() -> None:
-    """Drift in the loss: β·k2 of each action, weighed as the rest."""
+    """KL in the loss: β·k2 of each action, weighed as the rest."""
     table, experience = made()
-    stepper = stepper_of(table, penalty=Drift(where="loss", estimator="k2").penalty(0.6))
+    stepper = stepper_of(table, penalty=KL(where="loss", estimator="k2").penalty(0.6))
     plain, found = (s.gradients(experience, costs) for s in (stepper_of(table), stepper))
     now = table.evaluate(experience.did, experience.is_action).log_probs.detach()
     price = (experience.weights * 0.6 * (now - experience.reference) ** 2 / 2).sum()

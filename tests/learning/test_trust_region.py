@@ -10,8 +10,8 @@ from tabular import Table, rollout_of, stepper_of
 from tastemaker.gpt import Sampling
 from tastemaker.maths import k3
 from tastemaker.rl import (
+    KL,
     TRPO,
-    Drift,
     Scale,
     Scaling,
     TextActor,
@@ -83,13 +83,13 @@ def moved_by(table: Table, algorithm: TRPO, rollout: Any) -> tuple[dict[str, flo
     return found, float(k3(rollout.log_probs, now)[rollout.is_action].mean())
 
 
-@pytest.mark.parametrize("most_kl", [1e-4, 1e-2, 0.3])
+@pytest.mark.parametrize("target_kl", [1e-4, 1e-2, 0.3])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_step_stays_within_the_trust_region(seed: int, most_kl: float) -> None:
+def test_a_step_stays_within_the_trust_region(seed: int, target_kl: float) -> None:
     table = Table(3, 4, seed=seed)
-    found, moved = moved_by(table, TRPO(most_kl=most_kl), rollout_of(table, seed=seed))
+    found, moved = moved_by(table, TRPO(target_kl=target_kl), rollout_of(table, seed=seed))
     assert found["moved"] == pytest.approx(moved, rel=1e-6)  # weights are float32
-    assert 0 < moved <= most_kl
+    assert 0 < moved <= target_kl
     assert 0 < found["step_length"] <= 1
 
 
@@ -97,7 +97,7 @@ def test_the_step_is_the_largest_of_the_quadratic_model() -> None:
     """Without damping a small step reaches δ at once, and is along the natural gradient F⁻¹g."""
     table = Table(1, 3, seed=2)
     rollout = rollout_of(table)
-    algorithm = TRPO(most_kl=1e-6, damping=1e-9, fisher_share=1.0)
+    algorithm = TRPO(target_kl=1e-6, damping=1e-9, fisher_share=1.0)
     before = table.logits.detach().clone()
     experience = algorithm.credit(table, rollout)
     chosen = rollout.did.actions[rollout.is_action]
@@ -116,7 +116,7 @@ def test_a_step_that_does_not_help_is_not_taken() -> None:
     table = Table(3, 4, seed=3)
     before = table.logits.detach().clone()
     table.logits.requires_grad_(requires_grad=True)
-    found, moved = moved_by(table, TRPO(most_kl=50.0, tries=1, damping=0.0), rollout_of(table))
+    found, moved = moved_by(table, TRPO(target_kl=50.0, tries=1, damping=0.0), rollout_of(table))
     if found["step_length"] == 0:
         assert torch.equal(table.logits, before)
         assert moved == found["moved"] == 0
@@ -127,7 +127,7 @@ def test_a_step_that_does_not_help_is_not_taken() -> None:
 def test_the_search_shortens_until_it_holds() -> None:
     """A direction that is far too long is cut by 0.7 until the KL fits; a wrong direction is refused whole."""
     table = Table(3, 4, seed=3)
-    algorithm, stepper = TRPO(most_kl=1e-3, tries=30), stepper_of(table)
+    algorithm, stepper = TRPO(target_kl=1e-3, tries=30), stepper_of(table)
     experience = algorithm.credit(table, rollout_of(table))
     parameters = table.policy_parameters()
     cost, gradient = algorithm._measured(experience, stepper, parameters)
@@ -146,7 +146,7 @@ def test_the_search_shortens_until_it_holds() -> None:
 
 def test_its_critic_learns_by_the_optimiser_alone() -> None:
     """The policy moves by the trust region whatever the optimiser's rate; the critic's error falls."""
-    algorithm, found = TRPO(critic_passes=20, critic_minibatches=1), []
+    algorithm, found = TRPO(critic_epochs=20, critic_minibatches=1), []
     for rate in (0.01, 0.3):
         table = Table(3, 4, seed=5)
         experience = algorithm.credit(table, rollout_of(table))
@@ -171,14 +171,14 @@ def test_a_step_of_a_gpt_stays_within_the_trust_region() -> None:
         length,
         ["A", "The film"],
         Sampling(max_tokens=6),
-        Drift(),
+        KL(),
         Scale(Scaling("running")),
         16,
         1,
         0,
     )
     gathered = world.gather(0, 0.0)
-    actor, algorithm = TextActor(learner), TRPO(most_kl=0.003)
+    actor, algorithm = TextActor(learner), TRPO(target_kl=0.003)
     found = algorithm.update(
         actor, algorithm.credit(actor, gathered.rollout), stepper_of(actor, rate=1e-3)
     )

@@ -220,10 +220,10 @@ def test_the_measurements_say_what_the_text_says() -> None:
         assert estimators[name]["aim"]["value"] == pytest.approx(1, abs=0.02)
     assert estimators["gae_0.0"]["aim"]["high"] < estimators["gae_0.95"]["aim"]["low"]
     assert estimators["gae_0.0"]["cosine"]["value"] < estimators["gae_0.95"]["cosine"]["value"]
-    two = FIGURES["drift"]["bandit"]
+    two = FIGURES["kl"]["bandit"]
     assert (round(two["0.5"]["likely"], 4), round(two["2.0"]["likely"], 4)) == (0.8808, 0.6225)
     assert all(abs(found["learned"] - found["likely"]) < 0.01 for found in two.values())
-    fooled = FIGURES["drift"]["fooled"]
+    fooled = FIGURES["kl"]["fooled"]
     rewards = [x["reward"] for x in fooled["curve"]]
     assert rewards == sorted(rewards)
     assert fooled["last"]["gold"] < 0 < fooled["peak"]["gold"]

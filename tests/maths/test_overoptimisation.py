@@ -9,35 +9,35 @@ import pytest
 from tastemaker.errors import UsageError
 from tastemaker.maths import BEST_OF, LEARNED, best_of_kl, expected_best, fitted
 
-DRIFT = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 9.0, 16.0, 25.0])
+KLS = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 9.0, 16.0, 25.0])
 
 
 def test_a_learned_curve_is_recovered_with_its_peak():
     # d = 0 gives 0, d = 1 gives α = 2; with β = 1 the peak is at d = exp(2/1 − 1) = e, KL e², and R = βd = e
-    d = np.sqrt(DRIFT)
+    d = np.sqrt(KLS)
     gains = np.array([x * (2 - math.log(x)) if x else 0.0 for x in d])
-    fit = fitted(LEARNED, DRIFT, gains)
+    fit = fitted(LEARNED, KLS, gains)
     assert fit is not None
     assert (fit.alpha, fit.beta, fit.r_squared) == pytest.approx((2, 1, 1))
     assert fit.peak == pytest.approx(math.e**2)
     assert fit.gain(fit.peak) == pytest.approx(math.e)
-    assert fit.gain(DRIFT) == pytest.approx(gains)
+    assert fit.gain(KLS) == pytest.approx(gains)
     assert fit.has_seen_peak
 
 
 def test_a_best_of_curve_is_recovered_with_its_peak():
     # R = d(1.2 − 0.2 d): the peak is at d = 1.2/0.4 = 3, KL 9, R = 3 · 0.6 = 1.8
-    d = np.sqrt(DRIFT)
-    fit = fitted(BEST_OF, DRIFT, d * (1.2 - 0.2 * d))
+    d = np.sqrt(KLS)
+    fit = fitted(BEST_OF, KLS, d * (1.2 - 0.2 * d))
     assert fit is not None
     assert (fit.alpha, fit.beta, fit.peak) == pytest.approx((1.2, 0.2, 9))
     assert float(fit.gain(9)) == pytest.approx(1.8)
 
 
 def test_a_peak_beyond_the_data_is_not_seen_and_a_rising_curve_has_none():
-    d = np.sqrt(DRIFT)
-    far = fitted(BEST_OF, DRIFT, d * (1.2 - 0.1 * d))  # d = 6, KL 36, beyond 25
-    rising = fitted(BEST_OF, DRIFT, d * (1.2 + 0.1 * d))
+    d = np.sqrt(KLS)
+    far = fitted(BEST_OF, KLS, d * (1.2 - 0.1 * d))  # d = 6, KL 36, beyond 25
+    rising = fitted(BEST_OF, KLS, d * (1.2 + 0.1 * d))
     assert far is not None
     assert rising is not None
     assert far.peak == pytest.approx(36)
@@ -46,7 +46,7 @@ def test_a_peak_beyond_the_data_is_not_seen_and_a_rising_curve_has_none():
     assert not rising.has_seen_peak
 
 
-def test_too_few_drifts_are_no_curve_and_negative_estimates_count_as_none():
+def test_too_few_kls_are_no_curve_and_negative_estimates_count_as_none():
     assert fitted(LEARNED, [-0.1, 0.0, 1.0, 2.0], [0, 0, 1, 2]) is None
     assert fitted(LEARNED, [-0.1, 0.5, 1.0, 2.0], [0, 0.3, 1, 2]) is not None
 

@@ -137,7 +137,7 @@ def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
     twice = type(link).from_dict(again.as_dict())
     torch.testing.assert_close(
         twice.predict(SCORES), again.predict(SCORES), rtol=1e-6, atol=1e-6
-    )  # no drift
+    )  # no KL
 
 
 @settings(deadline=None)

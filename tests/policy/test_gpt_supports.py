@@ -1,6 +1,5 @@
 """Our own passes of a GPT stand in only for plain networks; adapters are computed, and trained alone."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import tastemaker as tm
 from tastemaker.fast import AnyDecoder, Texts, decoder_for, forward, nats, passes_at_once, supports
 from tastemaker.gpt import Policy
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft uses an old name
 SEQUENCES = [[5, 9, 11, 3, 30], [7], [8, 8, 21]]
 MAKERS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: gpt2(activation_function="gelu_new"),
@@ -39,7 +39,6 @@ def with_adapter(module: Any, family: str, *, wrapped: bool) -> Any:
         r=2, target_modules=TARGETS[family], fan_in_fan_out=family == "gpt2", lora_dropout=0.0
     )
     if wrapped:
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
         module = peft.get_peft_model(module, config)
     else:
         module = peft.inject_adapter_in_model(config, module)

@@ -8,7 +8,7 @@ import pytest
 from nano import drawn, films, nano
 
 from tastemaker.data import Comparison, Label, Message, to_row
-from tastemaker.rl import read_run
+from tastemaker.report import read_run
 
 SHORT = (
     "--steps",
@@ -29,7 +29,7 @@ KEYS = {
     "score_after",
     "held_out_before",
     "held_out_after",
-    "drift",
+    "kl",
     "distinct",
 }
 KEYS |= {
@@ -136,14 +136,14 @@ def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(
 
 def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
     command = ("steer", folder / "gpt", "--reward", "length", "--algorithm", "a2c", *SHORT)
-    code, out, _ = run(*command, "--drift", 0.2, "--out", tmp_path / "a", "--json", "--quiet")
+    code, out, _ = run(*command, "--kl-coef", 0.2, "--out", tmp_path / "a", "--json", "--quiet")
     found = json.loads(out)
     assert (code, set(found)) == (0, KEYS)
     assert found["score_before"] > 0
     assert found["held_out_preference_accuracy_before"] is None
     settings = json.loads((tmp_path / "a" / "steering.json").read_text())["settings"]
-    assert settings["drift"] == {
-        "weight": 0.2,
+    assert settings["kl"] == {
+        "coef": 0.2,
         "where": "reward",
         "estimator": "k1",
         "target": None,
@@ -153,10 +153,10 @@ def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
         settings["steering"] | {"steps": 2, "batch": 8, "measured": 8, "windows": 2}
         == settings["steering"]
     )
-    code, out, _ = run(*command, "--drift-in", "loss", "--out", tmp_path / "b", "--quiet")
+    code, out, _ = run(*command, "--kl-in", "loss", "--out", tmp_path / "b", "--quiet")
     assert code == 0
     settings = json.loads((tmp_path / "b" / "steering.json").read_text())["settings"]
-    assert (settings["drift"]["weight"], settings["drift"]["estimator"]) == (0.1, "k2")
+    assert (settings["kl"]["coef"], settings["kl"]["estimator"]) == (0.1, "k2")
 
 
 def test_what_cannot_be_is_one_line(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_what_cannot_be_is_one_line(run: Any, folder: Path, tmp_path: Path) -> N
     )
     fails(run(*dpo, "--judgements", pairs, "--judgements", labels), "labels.jsonl: 12 labels")
     fails(run(*dpo, "--judgements", folder / "nowhere.jsonl"), "nowhere.jsonl: no such file")
-    fails(run(*dpo, "--judgements", pairs, "--drift", 0.1), "drift is not paid: leave them out")
+    fails(run(*dpo, "--judgements", pairs, "--kl-coef", 0.1), "KL is not paid: leave them out")
     fails(run("steer", gpt, "--judgements", pairs, *out), "ppo learns from what it writes", "(dpo)")
     length = ("steer", gpt, "--reward", "length", *out)
     fails(run(*length, "--skip-bad"), "--format and --skip-bad are about --judgements")

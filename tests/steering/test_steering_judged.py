@@ -20,8 +20,8 @@ from tastemaker.gpt import Policy, Sampling
 from tastemaker.rl import (
     AGREE,
     DPO,
+    KL,
     PPO,
-    Drift,
     Judged,
     JudgedTexts,
     Limits,
@@ -34,12 +34,11 @@ from tastemaker.rl import (
     check_compares,
     read_judged,
     steer,
-    tiers_of,
 )
 from tastemaker.rl.text import loop
 
 SHORT = Sampling(max_tokens=5)
-NEVER = Limits(drift=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
+NEVER = Limits(kl=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
 QUICK = Steering(steps=6, batch=12, measured=8, windows=3)
 METRICS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 CLOCK = {"seconds", "gathering_seconds", "learning_seconds"}
@@ -66,7 +65,7 @@ def world(policy: Policy | None = None, batch: int = 12) -> TextWorld:
     how: dict[str, Any] = {
         "prompts": ["A"],
         "sampling": SHORT,
-        "drift": Drift(0.0),
+        "kl": KL(0.0),
         "scale": Scale(Scaling()),
     }
     return TextWorld(learner, reference, None, batch=batch, samples=1, seed=0, **how)
@@ -93,10 +92,10 @@ def log_ratio(teacher: JudgedTexts, prompt: str, text: str) -> float:
 
 
 def test_tiers() -> None:
-    assert tiers_of(Comparison("a", "b")) == (0, 1)
-    assert tiers_of(Comparison("a", "b", tie=True)) == (0, 0)
-    assert tiers_of(Ranking((("a",), ("b", "c")), ("d",))) == (0, 1, 1, 2)
-    assert [tiers_of(j) for j in (Label("a", True), Grade("a", 3), Rating("a", 0.5))] == [
+    assert Comparison("a", "b").ranks == (0, 1)
+    assert Comparison("a", "b", tie=True).ranks == (0, 0)
+    assert Ranking((("a",), ("b", "c")), ("d",)).ranks == (0, 1, 1, 2)
+    assert [j.ranks for j in (Label("a", True), Grade("a", 3), Rating("a", 0.5))] == [
         (),
         (),
         (),
@@ -240,7 +239,7 @@ def test_the_policy_writes_at_a_windows_end_alone() -> None:
 
 def test_a_loss_that_rises_where_nothing_is_learned() -> None:
     """By 0.16 nats from its lowest while it fell where the policy learns; 0.14, or rising in both, is none."""
-    fine = {"drift": 1.0, "distinct": 1.0, "pairs": 0.5}
+    fine = {"kl": 1.0, "distinct": 1.0, "pairs": 0.5}
 
     def window(learned: float, held_out: float) -> dict[str, float]:
         return fine | {"preference_loss": learned, "held_out_preference_loss": held_out}
@@ -308,7 +307,7 @@ def test_a_run_from_judgements_alone(tmp_path: Path) -> None:
         "preference_accuracy",
         "preference_margin",
         "pairs_told",
-        "drift",
+        "kl",
         "distinct",
         "entropy",
     }
@@ -397,7 +396,7 @@ def test_the_best_window_is_by_what_was_held_out() -> None:
         "steering": Steering(steps=40, batch=72, measured=4, windows=20),
         "algorithm": DPO(lr=3e-2, beta=1.0),
     }
-    found = steered(coins, limits=Limits(drift=1e9, distinct=0.0, pairs=0.0), **how)
+    found = steered(coins, limits=Limits(kl=1e9, distinct=0.0, pairs=0.0), **how)
     assert found.stopped_because.startswith("the held-out preference loss has risen from ")
     assert found.figures["best_step"] < found.figures["steps"] < 40
 
@@ -412,7 +411,7 @@ def test_parts_that_contradict_are_refused() -> None:
         r"^ppo learns from what it writes, not from judgements\. Choose one that can \(dpo\)",
         algorithm=PPO(),
     )
-    fails(UsageError, "drift is not paid: leave them out", drift=Drift(0.1))
+    fails(UsageError, "KL is not paid: leave them out", kl=KL(0.1))
     fails(UsageError, "none to scale", scaling=Scaling("none"))
     fails(UsageError, r"^held_out_share 1\.0: must be a share", steering={"held_out_share": 1.0})
     fails(DataError, r"^the judgements: no judgements, and nothing that compares", judgements=[])

@@ -15,11 +15,11 @@ from tastemaker.rl import (
     A2C,
     DPO,
     GRPO,
+    KL,
     PPO,
     RLOO,
     TRPO,
     Algorithm,
-    Drift,
     Limits,
     Reinforce,
     Scaling,
@@ -31,7 +31,7 @@ from tastemaker.rl import (
 from tastemaker.rl.text import loop
 
 QUICK = Steering(steps=6, batch=16, measured=8, windows=6)
-NEVER = Limits(drift=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
+NEVER = Limits(kl=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
 CLOCK = {"seconds", "gathering_seconds", "learning_seconds"}
 
 
@@ -95,7 +95,7 @@ def same(torn: Path, whole: Path, found: Steered, expected: Steered) -> None:
     [
         (
             PPO(lr=1e-2),
-            {"drift": Drift(0.1, target=1.0, horizon=50.0), "scaling": Scaling("running")},
+            {"kl": KL(0.1, target=1.0, horizon=50.0), "scaling": Scaling("running")},
         ),
         (DPO(lr=1e-2), {"held_out": "length"}),
         (TRPO(lr=1e-2), {}),
@@ -141,7 +141,7 @@ def test_a_reward_that_fails_keeps_the_finished_steps(where: str, at: int, tmp_p
     """Asked once before, once a step, once after: the 5th time is step 4, and three steps are finished."""
     how: dict[str, Any] = {
         "scaling": Scaling("running"),
-        "drift": Drift(0.1, target=1.0, horizon=50.0),
+        "kl": KL(0.1, target=1.0, horizon=50.0),
     }
     others = {"reward": Failing(99), "held_out": Failing(99)}
     expected = steered(out=tmp_path / "whole", **others | {where: Failing(99)}, **how)
@@ -153,19 +153,19 @@ def test_a_reward_that_fails_keeps_the_finished_steps(where: str, at: int, tmp_p
 
 
 def test_a_run_that_had_ended_by_itself_stays_ended(tmp_path: Path) -> None:
-    """Not drifted in step 1, stopped by its limits after steps 2 and 3, broken off while it is measured."""
-    how: dict[str, Any] = {"limits": Limits(drift=1e-4, patience=2)}
+    """KL 0 in step 1, stopped by its limits after steps 2 and 3, broken off while it is measured."""
+    how: dict[str, Any] = {"limits": Limits(kl=1e-4, patience=2)}
     with pytest.raises(RewardError):
         steered(reward=Failing(5), out=tmp_path / "torn", **how)
     found = steered(reward=Failing(99), out=tmp_path / "torn", resume=True, **how)
     assert found.figures["steps"] == 3
-    assert found.stopped_because.startswith("the policy drifted ")
+    assert found.stopped_because.startswith("the KL from the reference is ")
 
 
 def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:
     steered(out=tmp_path / "run")
-    with pytest.raises(UsageError, match="--resume needs the same command: drift"):
-        steered(out=tmp_path / "run", resume=True, drift=Drift(0.5))
+    with pytest.raises(UsageError, match="--resume needs the same command: kl"):
+        steered(out=tmp_path / "run", resume=True, kl=KL(0.5))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
         "drawn by the seed"
     )
     first, other = metrics(tmp_path / "off")[0], metrics(tmp_path / "on")[0]
-    for name in ("score", "drift", "length", "distinct", "pairs"):
+    for name in ("score", "kl", "length", "distinct", "pairs"):
         assert first[name] == other[name], "the first rollout is the same"
     assert not on.policy.module.training
     same = nano()
@@ -276,11 +276,11 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
 @pytest.mark.parametrize(
     "how",
     [
-        {"drift": Drift(0.5)},
-        {"drift": Drift(0.5, estimator="k3")},
-        {"drift": Drift(0.1, target=0.5, horizon=50.0)},
-        {"drift": Drift(0.5, where="loss", estimator="k3")},
-        {"drift": Drift(0.5, where="loss", estimator="k2")},
+        {"kl": KL(0.5)},
+        {"kl": KL(0.5, estimator="k3")},
+        {"kl": KL(0.1, target=0.5, horizon=50.0)},
+        {"kl": KL(0.5, where="loss", estimator="k3")},
+        {"kl": KL(0.5, where="loss", estimator="k2")},
         {"scaling": Scaling("none")},
         {"scaling": Scaling("running")},
         {"scaling": Scaling(clip=0.1)},
@@ -301,7 +301,7 @@ def test_parts_that_contradict_are_refused() -> None:
     ):
         steered(RLOO(), steering={"batch": 18})
     with pytest.raises(UsageError, match=r"^trpo keeps near by its trust region"):
-        steered(TRPO(), drift=Drift(where="loss", estimator="k2"))
+        steered(TRPO(), kl=KL(where="loss", estimator="k2"))
     with pytest.raises(
         UsageError, match=r"^steering has no setting 'step': choose among steps, batch"
     ):

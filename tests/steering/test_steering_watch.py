@@ -8,7 +8,7 @@ import pytest
 from tastemaker.errors import UsageError
 from tastemaker.rl import Limits, Watch, distinct, distinct_pairs
 
-FINE = {"score": 1.0, "drift": 1.0, "distinct": 1.0, "pairs": 0.5}
+FINE = {"score": 1.0, "kl": 1.0, "distinct": 1.0, "pairs": 0.5}
 
 
 def watch(**limits: float) -> Watch:
@@ -20,7 +20,7 @@ def watch(**limits: float) -> Watch:
 @pytest.mark.parametrize(
     ("window", "words"),
     [
-        ({"drift": 60.1}, "the policy drifted 60.1 nats a text from its reference, more than 60:"),
+        ({"kl": 60.1}, "the KL from the reference is 60.1 nats a text, more than 60:"),
         ({"distinct": 0.29}, r"only 29% of the texts are distinct \(30% is the least\)"),
         (
             {"pairs": 0.049},
@@ -35,7 +35,7 @@ def test_each_limit_stops(window: dict[str, float], words: str) -> None:
 
 
 def test_at_its_limit_nothing_stops() -> None:
-    assert watch().look(FINE | {"drift": 60.0, "distinct": 0.3, "pairs": 0.05}) is None
+    assert watch().look(FINE | {"kl": 60.0, "distinct": 0.3, "pairs": 0.05}) is None
 
 
 def test_a_held_out_score_that_falls_while_the_score_rises() -> None:
@@ -55,7 +55,7 @@ def test_a_held_out_score_that_falls_while_the_score_rises() -> None:
 
 
 def test_patience_is_of_windows_in_a_row() -> None:
-    looks, bad = watch(patience=2), FINE | {"drift": 99.0}
+    looks, bad = watch(patience=2), FINE | {"kl": 99.0}
     assert [looks.look(w) is None for w in (bad, FINE, bad, bad)] == [True, True, True, False]
 
 
@@ -100,12 +100,12 @@ def test_distinct_texts_and_word_pairs() -> None:
 @pytest.mark.parametrize(
     "limits",
     [
-        {"drift": 0.0},
+        {"kl": 0.0},
         {"held_out": -0.1},
         {"patience": 0},
         {"distinct": 1.1},
         {"pairs": -0.1},
-        {"drift": math.nan},
+        {"kl": math.nan},
     ],
 )
 def test_limits_are_checked(limits: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The world of text: who writes what, what a completion scores, and where drift is paid."""
+"""The world of text: who writes what, what a completion scores, and where KL is paid."""
 
 from collections import Counter
 from dataclasses import replace
@@ -9,7 +9,7 @@ import torch
 from nano import drawn, nano
 
 from tastemaker.gpt import Policy, Sampling
-from tastemaker.rl import PPO, Drift, Scale, Scaling, TextActor, TextReward, TextWorld
+from tastemaker.rl import KL, PPO, Scale, Scaling, TextActor, TextReward, TextWorld
 
 LETTERS = TextReward("letters", lambda c: float(len(c.text)))
 PROMPTS = ("A", "A warm", "A dull film", "The", "")
@@ -22,7 +22,7 @@ def world(**other: Any) -> TextWorld:
         "reward": LETTERS,
         "prompts": PROMPTS,
         "sampling": Sampling(max_tokens=6),
-        "drift": Drift(0.1),
+        "kl": KL(0.1),
         "scale": Scale(Scaling("none")),
         "batch": 8,
         "samples": 2,
@@ -31,7 +31,7 @@ def world(**other: Any) -> TextWorld:
     return TextWorld(**plain | other)
 
 
-def test_rewards_are_the_score_at_the_end_less_drift_all_along() -> None:
+def test_rewards_are_the_score_at_the_end_less_kl_all_along() -> None:
     found = world().gather(0, 0.25)
     rollout = found.rollout
     free = rollout.rewards + 0.25 * (rollout.log_probs - rollout.reference)
@@ -44,8 +44,8 @@ def test_rewards_are_the_score_at_the_end_less_drift_all_along() -> None:
         assert rollout.log_probs[row, : last + 1].tolist() == pytest.approx(completion.log_probs)
     assert found.scores == [len(c.text) for c in found.completions]
     price = ((rollout.log_probs - rollout.reference) * rollout.is_action).sum(1)
-    torch.testing.assert_close(found.drift, price)
-    assert found.drift.abs().min() > 0
+    torch.testing.assert_close(found.kl, price)
+    assert found.kl.abs().min() > 0
     torch.testing.assert_close(
         rollout.scores, torch.tensor(found.scores) - 0.25 * price, atol=1e-4, rtol=1e-4
     )
@@ -75,16 +75,16 @@ def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
     assert world().gather(0, 0.25).rollout.values.abs().max() == 0, "nobody expected anything"
 
 
-def test_in_the_loss_drift_is_not_in_the_reward() -> None:
-    plain = world(drift=Drift(0.25, "loss", "k3")).gather(0, 0.25)
+def test_in_the_loss_kl_is_not_in_the_reward() -> None:
+    plain = world(kl=KL(0.25, "loss", "k3")).gather(0, 0.25)
     assert plain.rollout.scores.tolist() == plain.scores
-    free, paid = (world(drift=Drift(0.25, "reward", e)).gather(0, 0.25) for e in ("k1", "k3"))
+    free, paid = (world(kl=KL(0.25, "reward", e)).gather(0, 0.25) for e in ("k1", "k3"))
     assert free.scores == plain.scores == paid.scores
     assert not torch.equal(free.rollout.rewards, paid.rollout.rewards), "the estimator matters"
-    torch.testing.assert_close(free.drift, paid.drift)
+    torch.testing.assert_close(free.kl, paid.kl)
 
 
-def test_scores_are_scaled_before_drift_is_paid() -> None:
+def test_scores_are_scaled_before_kl_is_paid() -> None:
     scale = Scale(Scaling("reference"))
     scale.see([2.0, 6.0])
     scaled, plain = world(scale=scale).gather(0, 0.25), world().gather(0, 0.25)
@@ -107,7 +107,7 @@ def test_whitened_rewards_keep_their_mean() -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_policy_actor_and_reference_divide_by_the_same_temperature(temperature: float) -> None:
-    """So the ratio of the first pass is 1, and a policy that is its reference does not drift."""
+    """So the ratio of the first pass is 1, and a policy that is its reference has KL 0."""
     same = world(
         reference=drawn(nano(), 1), sampling=Sampling(max_tokens=6, temperature=temperature)
     )

@@ -29,7 +29,7 @@ class A2C:
 
     gamma: discount a step. lam: λ of the advantages; 1 trusts what came, 0 what the critic expects. whiten: advantages
     with mean 0 and standard deviation 1. value_weight: of the critic's error beside the policy's cost. entropy: weight
-    of a bonus for staying undecided. enough_entropy: where the bonus has faded to nothing, nats an action; infinite
+    of a bonus for staying undecided. target_entropy: where the bonus has faded to nothing, nats an action; infinite
     where it never fades.
     """
 
@@ -43,13 +43,13 @@ class A2C:
     whiten: bool = True
     value_weight: float = 0.5
     entropy: float = 0.01
-    enough_entropy: float = math.inf
+    target_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_positive(self, "lr")
         check_share(self, "gamma", "lam")
         check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "enough_entropy")
+        check_limit(self, "target_entropy")
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""

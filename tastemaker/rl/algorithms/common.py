@@ -2,7 +2,7 @@
 
 The bonus for staying undecided, and where it ends.
 
-Several passes over one rollout, in minibatches, until the policy has moved far; the clip that keeps it near.
+Several epochs over one rollout, in minibatches, until the policy has moved far; the clip that keeps it near.
 
 Completions of one prompt compared with each other: one advantage for all tokens of a completion.
 """
@@ -74,7 +74,7 @@ class Undecided(Protocol):
         ...
 
     @property
-    def enough_entropy(self) -> float:
+    def target_entropy(self) -> float:
         """Where the bonus has faded to nothing, nats an action; infinite where it never fades."""
         ...
 
@@ -87,7 +87,7 @@ def bonus_weight(how: Undecided, experience: Experience) -> float:
     2018, section 5), but with no state that a run would have to keep.
     """
     acted = -float(masked_mean(experience.log_probs, experience.is_action))
-    return how.entropy * max(0.0, 1 - acted / how.enough_entropy)
+    return how.entropy * max(0.0, 1 - acted / how.target_entropy)
 
 
 E = TypeVar("E", bound=Experience)
@@ -97,7 +97,7 @@ class Sweeping(Protocol):
     """How an algorithm sweeps: its settings of these names."""
 
     @property
-    def passes(self) -> int:
+    def epochs(self) -> int:
         """The most sweeps over one rollout."""
         ...
 
@@ -107,26 +107,26 @@ class Sweeping(Protocol):
         ...
 
     @property
-    def most_kl(self) -> float:
+    def target_kl(self) -> float:
         """How far the policy may be from the one that acted when a pass begins, nats an action."""
         ...
 
 
-def sweep(
+def minibatch_epochs(
     how: Sweeping, stepper: Stepper, experience: E, costs: Callable[[E, Evaluation], Costs]
 ) -> dict[str, float]:
-    """Take a step for each minibatch of each pass; return the metrics' means over the last pass, and `passes` done.
+    """Take a step for each minibatch of each pass; return the metrics' means over the last pass, and `epochs` done.
 
     The costs hold "moved": how far each action's policy is from the one that acted. A pass over which its mean is more
-    than `most_kl` is the last.
+    than `target_kl` is the last.
     """
     done, sums = 0, {"moved": 0.0}
-    while done < how.passes and sums["moved"] <= how.most_kl:
+    while done < how.epochs and sums["moved"] <= how.target_kl:
         done, sums = done + 1, {}
         for part, share in stepper.minibatches(experience, how.minibatches):
             for name, value in stepper.step(part, costs, share=share).items():
                 sums[name] = sums.get(name, 0.0) + share * value
-    return sums | {"passes": float(done)}
+    return sums | {"epochs": float(done)}
 
 
 def clipped_costs(experience: Experience, now: Evaluation, *, clip: float, entropy: float) -> Costs:

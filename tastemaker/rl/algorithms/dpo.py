@@ -29,7 +29,7 @@ class DPO:
     """Direct preference optimisation.
 
     samples: completions of one prompt, whose best and worst are a pair. beta: how many units of implied reward a nat of
-    log-ratio is worth; the smaller, the farther from the reference. passes, minibatches: over what a rollout, or a step
+    log-ratio is worth; the smaller, the farther from the reference. epochs, minibatches: over what a rollout, or a step
     over judgements, holds.
     """
 
@@ -39,13 +39,13 @@ class DPO:
     samples: int = 4
     beta: float = 0.1
     lr: float = 1e-4
-    passes: int = 2
+    epochs: int = 2
     minibatches: int = 2
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
         check_positive(self, "beta", "lr")
-        check_at_least(self, 1, "passes", "minibatches")
+        check_at_least(self, 1, "epochs", "minibatches")
 
     def credit(self, actor: Actor, rollout: Rollout) -> Compared:
         """Return the best and the worst of each group, one behind the other.
@@ -71,7 +71,7 @@ class DPO:
         found: Metrics = {
             "pairs_told": float(len(pairs_of(experience.groups, experience.tiers).better))
         }
-        for _ in range(self.passes * (len(experience.is_action) > 0)):
+        for _ in range(self.epochs * (len(experience.is_action) > 0)):
             sums: dict[str, float] = {}
             for part, share in _minibatches(experience, self.minibatches, stepper.generator):
                 for name, value in self._told(part, stepper, share).items():

@@ -2,7 +2,7 @@
 
 `normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's standard deviation
 divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is divided by the longest there can be, so that
-long wrong answers are not spared. Left out here: drift in the loss, which is a part of its own (`Drift(where="loss")`).
+long wrong answers are not spared. Left out here: KL in the loss, which is a part of its own (`KL(where="loss")`).
 """
 
 import math
@@ -20,7 +20,12 @@ from tastemaker.rl.algorithms.base import (
     per_row,
     per_row_mean,
 )
-from tastemaker.rl.algorithms.common import bonus_weight, clipped_costs, group_experience, sweep
+from tastemaker.rl.algorithms.common import (
+    bonus_weight,
+    clipped_costs,
+    group_experience,
+    minibatch_epochs,
+)
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import (
     check_at_least,
@@ -35,8 +40,8 @@ from tastemaker.settings import (
 class GRPO:
     """Group-relative policy optimisation.
 
-    samples: completions of one prompt. normalise: "group" as the paper, "dr" as Dr. GRPO. clip, passes, minibatches,
-    most_kl, entropy, enough_entropy: as in PPO.
+    samples: completions of one prompt. normalise: "group" as the paper, "dr" as Dr. GRPO. clip, epochs, minibatches,
+    target_kl, entropy, target_entropy: as in PPO.
     """
 
     name: ClassVar[str] = "grpo"
@@ -46,18 +51,18 @@ class GRPO:
     normalise: Literal["group", "dr"] = "group"
     clip: float = 0.2
     lr: float = 5e-4
-    passes: int = 2
+    epochs: int = 2
     minibatches: int = 2
-    most_kl: float = 0.05
+    target_kl: float = 0.05
     entropy: float = 0.01
-    enough_entropy: float = math.inf
+    target_entropy: float = math.inf
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
         check_positive(self, "clip", "lr")
-        check_limit(self, "most_kl", "enough_entropy")
+        check_limit(self, "target_kl", "target_entropy")
         check_word(self, "normalise", "group", "dr")
-        check_at_least(self, 1, "passes", "minibatches")
+        check_at_least(self, 1, "epochs", "minibatches")
         check_not_negative(self, "entropy")
 
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
@@ -70,7 +75,7 @@ class GRPO:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience."""
-        return sweep(
+        return minibatch_epochs(
             self, stepper, experience, partial(self._costs, bonus_weight(self, experience))
         )
 

@@ -1,6 +1,6 @@
-"""Proximal policy optimisation: several passes over one rollout, while a clip keeps each action near where it was.
+"""Proximal policy optimisation: several epochs over one rollout, while a clip keeps each action near where it was.
 
-What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and passes that stop early once
+What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and epochs that stop early once
 the policy has moved far. Clipping the value too is off: it does not help (Andrychowicz et al. 2021). The first pass has
 ratio 1, so its gradient is A2C's; a test holds it to that.
 """
@@ -23,7 +23,7 @@ from tastemaker.rl.algorithms.common import (
     bonus_weight,
     clipped_costs,
     critic_costs,
-    sweep,
+    minibatch_epochs,
 )
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import (
@@ -39,10 +39,10 @@ from tastemaker.settings import (
 class PPO:
     """Proximal policy optimisation.
 
-    clip: how far an action's ratio may move before it stops mattering. passes: sweeps over one rollout. minibatches:
-    steps a pass. most_kl: passes end once the policy is this far from the one that acted, in nats an action.
+    clip: how far an action's ratio may move before it stops mattering. epochs: sweeps over one rollout. minibatches:
+    steps a pass. target_kl: epochs end once the policy is this far from the one that acted, in nats an action.
     value_clip: as clip, for values; infinite for none. gamma, lam, whiten, value_weight, entropy,
-    enough_entropy: as in A2C.
+    target_entropy: as in A2C.
     """
 
     name: ClassVar[str] = "ppo"
@@ -51,31 +51,31 @@ class PPO:
 
     clip: float = 0.2
     lr: float = 5e-4
-    passes: int = 2
+    epochs: int = 2
     minibatches: int = 2
     gamma: float = 1.0
     lam: float = 1.0
-    most_kl: float = 0.05
+    target_kl: float = 0.05
     whiten: bool = True
     value_weight: float = 0.5
     entropy: float = 0.01
-    enough_entropy: float = math.inf
+    target_entropy: float = math.inf
     value_clip: float = math.inf
 
     def __post_init__(self) -> None:
         check_positive(self, "clip", "lr")
-        check_at_least(self, 1, "passes", "minibatches")
+        check_at_least(self, 1, "epochs", "minibatches")
         check_share(self, "gamma", "lam")
         check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "most_kl", "value_clip", "enough_entropy")
+        check_limit(self, "target_kl", "value_clip", "target_entropy")
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
         return advantages_of(actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten)
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
-        """Sweep over the experience until the passes are done or the policy has moved far enough."""
-        return sweep(
+        """Sweep over the experience until the epochs are done or the policy has moved far enough."""
+        return minibatch_epochs(
             self, stepper, apart(experience), partial(self._costs, bonus_weight(self, experience))
         )
 

@@ -1,7 +1,7 @@
 """REINFORCE: make every action likelier in proportion to the return that followed it (Williams 1992).
 
 With a baseline, in proportion to how much better than expected it was: the gradient's mean stays, its spread shrinks.
-Left out: several passes over one rollout, which need a ratio (PPO). `tests/learning/test_learning_to_steer.py` shows
+Left out: several epochs over one rollout, which need a ratio (PPO). `tests/learning/test_learning_to_steer.py` shows
 that it learns.
 """
 
@@ -39,7 +39,7 @@ class Reinforce:
     """REINFORCE.
 
     baseline: what a return is compared with: nothing ("none"), the mean of the rollout ("mean"), or what a critic
-    expected ("value"). gamma: discount a step. entropy, enough_entropy, whiten, value_weight: as in A2C.
+    expected ("value"). gamma: discount a step. entropy, target_entropy, whiten, value_weight: as in A2C.
     """
 
     name: ClassVar[str] = "reinforce"
@@ -49,7 +49,7 @@ class Reinforce:
     lr: float = 1e-3
     gamma: float = 1.0
     entropy: float = 0.01
-    enough_entropy: float = math.inf
+    target_entropy: float = math.inf
     whiten: bool = False
     value_weight: float = 0.5
 
@@ -58,7 +58,7 @@ class Reinforce:
         check_positive(self, "lr")
         check_share(self, "gamma")
         check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "enough_entropy")
+        check_limit(self, "target_entropy")
 
     @property
     def needs_critic(self) -> bool:

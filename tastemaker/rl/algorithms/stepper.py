@@ -34,7 +34,7 @@ class Stepper:
     """Takes steps of an optimiser for an algorithm.
 
     rate: the learning rate; a group's `factor` is what its own is of it. clip: largest gradient norm. at_once: tokens
-    or steps that are computed at once. penalty: a cost of each action [b, T] beside the algorithm's own, such as drift.
+    or steps that are computed at once. penalty: a cost of each action [b, T] beside the algorithm's own, such as KL.
     generator: draws the order of minibatches.
     """
 

@@ -39,8 +39,8 @@ _SHORTER = 0.7
 class TRPO:
     """Trust region policy optimisation.
 
-    most_kl: δ, nats an action. solves: conjugate gradient iterations. damping: added to the Fisher matrix's diagonal.
-    tries: of the line search. fisher_share: of the rows, drawn at random, that F is measured on. critic_passes,
+    target_kl: δ, nats an action. cg_iterations: conjugate gradient iterations. damping: added to the Fisher matrix's diagonal.
+    tries: of the line search. fisher_share: of the rows, drawn at random, that F is measured on. critic_epochs,
     critic_minibatches: how the critic learns, by the optimiser. lr: the critic's. gamma, lam: as in A2C.
     """
 
@@ -48,21 +48,21 @@ class TRPO:
     needs_critic: ClassVar[bool] = True
     samples: ClassVar[int] = 1
 
-    most_kl: float = 0.01
-    solves: int = 10
+    target_kl: float = 0.01
+    cg_iterations: int = 10
     damping: float = 0.1
     tries: int = 10
     fisher_share: float = 0.2
     lr: float = 1e-3
-    critic_passes: int = 5
+    critic_epochs: int = 5
     critic_minibatches: int = 4
     gamma: float = 1.0
     lam: float = 0.95
 
     def __post_init__(self) -> None:
-        check_positive(self, "most_kl", "lr")
+        check_positive(self, "target_kl", "lr")
         check_not_negative(self, "damping")
-        check_at_least(self, 1, "solves", "tries", "critic_passes", "critic_minibatches")
+        check_at_least(self, 1, "cg_iterations", "tries", "critic_epochs", "critic_minibatches")
         check_share(self, "gamma", "lam", "fisher_share")
         check_positive(self, "fisher_share")
 
@@ -77,15 +77,15 @@ class TRPO:
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
             before, gradient = self._measured(experience, stepper, parameters)
             fisher = self._fisher(actor, self._some(experience, stepper), stepper, parameters)
-            direction = conjugate_gradient(fisher, -gradient, self.solves)
+            direction = conjugate_gradient(fisher, -gradient, self.cg_iterations)
             curvature = float(direction @ fisher(direction))
         step = (
-            direction * (2 * self.most_kl / curvature) ** 0.5
+            direction * (2 * self.target_kl / curvature) ** 0.5
             if curvature > 0
             else torch.zeros_like(direction)
         )
         found = self._searched(experience, stepper, parameters, step, before["cost"])
-        for _ in range(self.critic_passes):
+        for _ in range(self.critic_epochs):
             for part, share in stepper.minibatches(experience, self.critic_minibatches):
                 found |= stepper.step(
                     part, self._critic_costs, share=share, train=actor.critic_parameters()
@@ -168,7 +168,7 @@ class TRPO:
             length = _SHORTER**tried
             nn.utils.vector_to_parameters(start + length * step, parameters)
             found = stepper.gradients(experience, _surrogate_costs)
-            if found["cost"] < before and found["moved"] <= self.most_kl:
+            if found["cost"] < before and found["moved"] <= self.target_kl:
                 return {"moved": found["moved"], "step_length": length}
         nn.utils.vector_to_parameters(start, parameters)
         return {"moved": 0.0, "step_length": 0.0}

@@ -19,7 +19,7 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
     per_action,
 )
-from tastemaker.rl.algorithms.common import places_in_group, sweep
+from tastemaker.rl.algorithms.common import minibatch_epochs, places_in_group
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check_at_least, check_positive
 
@@ -28,22 +28,22 @@ from tastemaker.settings import check_at_least, check_positive
 class Winners:
     """Fine-tuning on the best of n.
 
-    samples: n, completions of one prompt, of which one is learned. passes, minibatches: over the winners.
+    samples: n, completions of one prompt, of which one is learned. epochs, minibatches: over the winners.
     """
 
     name: ClassVar[str] = "winners"
     needs_critic: ClassVar[bool] = False
-    most_kl: ClassVar[float] = math.inf
+    target_kl: ClassVar[float] = math.inf
 
     samples: int = 8
     lr: float = 1e-3
-    passes: int = 1
+    epochs: int = 1
     minibatches: int = 1
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "samples")
         check_positive(self, "lr")
-        check_at_least(self, 1, "passes", "minibatches")
+        check_at_least(self, 1, "epochs", "minibatches")
 
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return the best of each group, every token deserving the same."""
@@ -61,7 +61,7 @@ class Winners:
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Make the winners likelier."""
-        return sweep(self, stepper, experience, self._costs)
+        return minibatch_epochs(self, stepper, experience, self._costs)
 
     @staticmethod
     def _costs(experience: Experience, now: Evaluation) -> Costs:

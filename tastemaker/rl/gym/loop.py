@@ -19,7 +19,7 @@ from tastemaker.rl.algorithms.base import Algorithm, ValuedExperience
 from tastemaker.rl.algorithms.stepper import NotFinite, Stepper
 from tastemaker.rl.gym.player import Player
 from tastemaker.rl.gym.settings import Playing
-from tastemaker.rl.gym.world import Gathered, World
+from tastemaker.rl.gym.world import Batch, World
 from tastemaker.train.optimizers import adamw, on_host, restore_state, state_tensors
 from tastemaker.train.run import Checkpoint, Run
 
@@ -100,7 +100,7 @@ class PlayingRun:
         self.run_folder.save(self._checkpoint())
         return reason
 
-    def _step(self) -> tuple[Gathered, dict[str, float]]:
+    def _step(self) -> tuple[Batch, dict[str, float]]:
         """Gather a rollout and learn from it; return what was measured."""
         standing, playing, began = self.standing, self.playing, time.monotonic()
         gathered = self.world.gather(standing.rollout)
@@ -129,7 +129,7 @@ class PlayingRun:
         }
         return gathered, metrics | {"learning_rate": rate} | took
 
-    def _note(self, gathered: Gathered, metrics: dict[str, float]) -> None:
+    def _note(self, gathered: Batch, metrics: dict[str, float]) -> None:
         """Add to the window; at its end log it, and now and then say how it goes."""
         standing, playing = self.standing, self.playing
         found = {name: [value] for name, value in metrics.items()}

@@ -92,11 +92,11 @@ _DEFAULT: dict[str, Known] = {
         Playing(steps=1_000_000, envs=32, rollout=16),
     ),
     "trpo": (
-        TRPO(lr=1e-3, gamma=0.99, lam=0.95, critic_passes=10, critic_minibatches=4),
+        TRPO(lr=1e-3, gamma=0.99, lam=0.95, critic_epochs=10, critic_minibatches=4),
         Playing(steps=500_000, envs=16, rollout=128),
     ),
     "ppo": (
-        PPO(lr=1e-3, gamma=0.99, lam=0.95, passes=10, minibatches=8, most_kl=0.05),
+        PPO(lr=1e-3, gamma=0.99, lam=0.95, epochs=10, minibatches=8, target_kl=0.05),
         Playing(steps=1_000_000, envs=16, rollout=128),
     ),
 }
@@ -112,35 +112,35 @@ _KNOWN: dict[str, dict[str, Known]] = {
             Playing(steps=800_000, envs=32, rollout=32, normalise_observations=False),
         ),
         "trpo": (
-            TRPO(lr=2e-3, gamma=0.99, lam=0.95, critic_passes=10),
+            TRPO(lr=2e-3, gamma=0.99, lam=0.95, critic_epochs=10),
             Playing(steps=80_000, envs=32, rollout=32, normalise_observations=False),
         ),
         "ppo": (
-            PPO(lr=2e-3, gamma=0.99, lam=0.95, passes=10, minibatches=1),
+            PPO(lr=2e-3, gamma=0.99, lam=0.95, epochs=10, minibatches=1),
             Playing(steps=100_000, envs=16, rollout=32, normalise_observations=False),
         ),
     },
     "Acrobot-v1": {
         "ppo": (
-            PPO(lr=1e-3, gamma=0.99, lam=0.94, passes=4, minibatches=4),
+            PPO(lr=1e-3, gamma=0.99, lam=0.94, epochs=4, minibatches=4),
             Playing(steps=400_000, envs=16, rollout=256),
         ),
     },
     "LunarLander-v3": {
         "ppo": (
-            PPO(lr=1e-3, gamma=0.999, lam=0.98, passes=4, minibatches=16, entropy=0.01),
+            PPO(lr=1e-3, gamma=0.999, lam=0.98, epochs=4, minibatches=16, entropy=0.01),
             Playing(steps=500_000, envs=16, rollout=512),
         ),
     },
     "Pendulum-v1": {
         "ppo": (
-            PPO(lr=1e-3, gamma=0.9, lam=0.95, passes=10, minibatches=16),
+            PPO(lr=1e-3, gamma=0.9, lam=0.95, epochs=10, minibatches=16),
             Playing(steps=200_000, envs=8, rollout=512),
         ),
     },
     "MountainCarContinuous-v0": {
         "ppo": (
-            PPO(lr=3e-4, gamma=0.9999, lam=0.9, passes=10, minibatches=8),
+            PPO(lr=3e-4, gamma=0.9999, lam=0.9, epochs=10, minibatches=8),
             Playing(steps=100_000, envs=8, rollout=256, log_sd=1.0),
         ),
     },

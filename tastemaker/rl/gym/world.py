@@ -19,7 +19,7 @@ def seed_of(seed: int, *names: int) -> int:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Batch:
     """A rollout, how many steps it is, and the episodes that ended in it: their returns and lengths."""
 
     rollout: Rollout
@@ -101,7 +101,7 @@ class World:
         for running in (self._discounted, self._score, self._length):
             running[:] = 0
 
-    def gather(self, number: int) -> Gathered:
+    def gather(self, number: int) -> Batch:
         """Play one rollout, and learn the means and standard deviations of what is seen and returned."""
         table, raw = self._played(number)
         returns, lengths = self._ended(table)
@@ -114,7 +114,7 @@ class World:
         rollout = Rollout(
             did, is_action, log_probs, log_probs, rewards, terminated, groups, values, after
         )
-        return Gathered(rollout, int(is_action.sum()), returns, lengths)
+        return Batch(rollout, int(is_action.sum()), returns, lengths)
 
     def _played(self, number: int) -> tuple[Table, Array]:
         """Return what was played, and what was seen before it was normalised [T + 1, N, d]."""

@@ -1,10 +1,10 @@
-"""Drift: KL of the policy from its reference, as a price that keeps it near.
+"""The KL of the policy from its reference, and what it costs: this keeps the policy near.
 
 In the reward, every token pays what it is likelier than under the reference, and the algorithm learns from it as from
 any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised beside the algorithm's own cost (Shao
 et al. 2024). One of the two, never both.
 
-How scores become rewards: around 0 with spread 1, so that one weight of drift and one lr fit any reward.
+How scores become rewards: around 0 with spread 1, so that one KL coefficient and one lr fit any reward.
 """
 
 import math
@@ -24,65 +24,65 @@ _STEEPEST = 0.2
 
 
 @dataclass(frozen=True)
-class Drift:
-    """What drift costs.
+class KL:
+    """What the KL from the reference costs.
 
-    weight: β, reward a nat. where: in the reward, or in the loss. estimator: k1, k2 or k3 of one token's KL; in the
+    coef: β, reward a nat. where: in the reward, or in the loss. estimator: k1, k2 or k3 of one token's KL; in the
     loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere (a test shows how far).
-    target: the weight adapts so that a completion drifts so many nats (Ziegler et al. 2019, section 2.2); None: it
+    target: the coefficient adapts so that the KL of a completion is so many nats (Ziegler et al. 2019, section 2.2); None: it
     stays. horizon: completions over which it adapts.
     """
 
-    weight: float = 0.1
+    coef: float = 0.1
     where: Literal["reward", "loss"] = "reward"
     estimator: Literal["k1", "k2", "k3"] = "k1"
     target: float | None = None
     horizon: float = 10_000.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < math.inf:
-            raise UsageError(f"drift weight {self.weight}: must be a number, at least 0.")
+        if not 0 <= self.coef < math.inf:
+            raise UsageError(f"KL coef {self.coef}: must be a number, at least 0.")
         if self.where not in ("reward", "loss") or self.estimator not in ESTIMATORS:
             raise UsageError(
-                f"drift {self.where}, {self.estimator}: choose reward or loss, and k1, k2 or k3."
+                f"KL {self.where}, {self.estimator}: choose reward or loss, and k1, k2 or k3."
             )
         if self.where == "loss" and self.estimator == "k1":
             raise UsageError(
-                "drift k1 in the loss: its gradient is 0 on average and teaches nothing. Choose k2 or k3."
+                "KL k1 in the loss: its gradient is 0 on average and teaches nothing. Choose k2 or k3."
             )
-        if self.target is not None and not (self.target > 0 and self.weight > 0):
+        if self.target is not None and not (self.target > 0 and self.coef > 0):
             raise UsageError(
-                "a drift target needs a weight above 0 to adapt, and must be above 0 itself."
+                "a KL target needs a coef above 0 to adapt, and must be above 0 itself."
             )
 
     def costs(self, log_probs: Tensor, reference: Tensor) -> Tensor:
         """Return the estimated KL of each token, nats [B, T]."""
         return ESTIMATORS[self.estimator](log_probs, reference)
 
-    def adapted(self, weight: float, drift: float, completions: int) -> float:
-        """Return the weight after a rollout of so many completions that drifted so many nats each, on average."""
+    def adapted(self, coef: float, kl: float, completions: int) -> float:
+        """Return the coefficient after a rollout of so many completions with this mean KL, nats."""
         if self.target is None:
-            return weight
-        error = min(max(drift / self.target - 1, -_STEEPEST), _STEEPEST)
-        return weight * (1 + error * completions / self.horizon)
+            return coef
+        error = min(max(kl / self.target - 1, -_STEEPEST), _STEEPEST)
+        return coef * (1 + error * completions / self.horizon)
 
-    def penalty(self, weight: float) -> "Penalty":
-        """Return what drift in the loss costs each action; nothing where it is in the reward."""
-        return Penalty(self, weight if self.where == "loss" else 0.0)
+    def penalty(self, coef: float) -> "Penalty":
+        """Return what KL in the loss costs each action; nothing where it is in the reward."""
+        return Penalty(self, coef if self.where == "loss" else 0.0)
 
 
 @dataclass(frozen=True)
 class Penalty:
     """The cost of each action beside an algorithm's own."""
 
-    drift: Drift
-    weight: float
+    kl: KL
+    coef: float
 
     def __call__(self, experience: Experience, now: Evaluation) -> Tensor:
         """Return the costs [b, T]."""
-        if self.weight == 0:
+        if self.coef == 0:
             return torch.zeros_like(now.log_probs)
-        return self.weight * self.drift.costs(now.log_probs, experience.reference)
+        return self.coef * self.kl.costs(now.log_probs, experience.reference)
 
 
 @dataclass(frozen=True)

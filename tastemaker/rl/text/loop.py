@@ -21,7 +21,7 @@ from tastemaker.rl.text.actor import TextActor, dropping_out
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.settings import Steering
 from tastemaker.rl.text.stopping import ADVICE, DONE, Watch, distinct, distinct_pairs
-from tastemaker.rl.text.world import Gathered, Teacher, TextWorld
+from tastemaker.rl.text.world import Batch, Teacher, TextWorld
 from tastemaker.train.optimizers import adamw, on_host, restore_state, state_tensors
 from tastemaker.train.run import Checkpoint, Run
 
@@ -33,7 +33,7 @@ _FORMS = {
     "preference_loss": "loss {:.3f}",
     "held_out_preference_loss": "held-out loss {:.3f}",
     "held_out_preference_accuracy": "{:.0%} of held-out pairs right",
-    "drift": "drift {:.1f} nats",
+    "kl": "KL {:.1f} nats",
     "distinct": "{:.0%} distinct",
     "length": "{:.0f} tokens",
 }
@@ -49,7 +49,7 @@ def said(figures: Mapping[str, float], *names: str) -> str:
 class Standing:
     """Where a run stands: what a checkpoint keeps besides tensors.
 
-    weight: of drift, which may adapt. line: what was measured since the last line of the log, by name. window: the
+    weight: of KL, which may adapt. line: what was measured since the last line of the log, by name. window: the
     lines since the last window. best_step: the step that the best policy so far wrote for. reason: why the run has
     ended, where it has.
     """
@@ -69,7 +69,7 @@ class Ended:
     steps: int
     best_step: int
     stopped_because: str
-    drift_weight: float
+    kl_coef: float
 
 
 class SteeringRun:
@@ -107,7 +107,7 @@ class SteeringRun:
         self.policy: Policy = world.policy
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
         self.optimizer = self._optimizer()
-        self.standing = Standing(weight=world.drift.weight)
+        self.standing = Standing(weight=world.kl.coef)
         self.best = self.wrote = on_host(
             self.weights()
         )  # what wrote the last window's last rollout
@@ -129,7 +129,7 @@ class SteeringRun:
                     vars(self.world.scale).update(seen)
                     self.run_folder.save(self._checkpoint())
                     raise
-                advance(1, said(metrics, "score", "preference_loss", "drift"))
+                advance(1, said(metrics, "score", "preference_loss", "kl"))
                 standing.reason = self._note(shown, metrics)
                 if time.monotonic() - saved > self.checkpoint_seconds:
                     self.run_folder.save(self._checkpoint())
@@ -137,15 +137,13 @@ class SteeringRun:
         self.run_folder.save(self._checkpoint())
         return Ended(standing.step, standing.best_step, standing.reason or DONE, standing.weight)
 
-    def _step(self) -> tuple[Gathered | None, dict[str, float]]:
+    def _step(self) -> tuple[Batch | None, dict[str, float]]:
         """Gather what there is to learn from and learn it; return what was written to be watched, and what measured."""
         standing, steering, began = self.standing, self.steering, time.monotonic()
         is_last = self._ends_window(standing.step + 1)
         gathered = self.teacher.gather(standing.step, standing.weight)
         shown = self.teacher.shown(gathered, is_last=is_last)
-        found = {"drift_weight": standing.weight} | (
-            self.measured(shown) if shown is not None else {}
-        )
+        found = {"kl_coef": standing.weight} | (self.measured(shown) if shown is not None else {})
         if is_last:
             self.wrote = on_host(self.weights())
         sampled = time.monotonic()
@@ -158,7 +156,7 @@ class SteeringRun:
             clip=steering.clip,
             generator=torch.Generator().manual_seed(seed),
             at_once=steering.at_once,
-            penalty=self.world.drift.penalty(standing.weight),
+            penalty=self.world.kl.penalty(standing.weight),
         )
         experience = self.teacher.credit(self.algorithm, self.actor, gathered)
         with dropping_out(self.policy, seed) if steering.dropout else nullcontext():
@@ -171,18 +169,16 @@ class SteeringRun:
         learned = time.monotonic()
         standing.step += 1
         if shown is not None:
-            standing.weight = self.world.drift.adapted(
-                standing.weight, found["drift"], len(shown.texts)
-            )
+            standing.weight = self.world.kl.adapted(standing.weight, found["kl"], len(shown.texts))
         now = time.monotonic()
         found |= {"gathering_seconds": sampled - began, "learning_seconds": learned - sampled}
         return shown, found | {"seconds": now - began}
 
-    def measured(self, gathered: Gathered) -> dict[str, float]:
+    def measured(self, gathered: Batch) -> dict[str, float]:
         """Return what is watched of some completions, and what is measured where nothing is learned."""
         count, lengths = len(gathered.texts), [len(c.ids) for c in gathered.completions]
         found = {
-            "drift": float(gathered.drift.mean()),
+            "kl": float(gathered.kl.mean()),
             "length": sum(lengths) / count,
             "ended": sum(c.ended != "length" for c in gathered.completions) / count,
             "distinct": distinct(gathered.texts),
@@ -197,7 +193,7 @@ class SteeringRun:
             for name, reward in self.watched.items()
         }
 
-    def _note(self, shown: Gathered | None, metrics: Mapping[str, float]) -> str | None:
+    def _note(self, shown: Batch | None, metrics: Mapping[str, float]) -> str | None:
         """Log a line wherever text was written: means since the line before. Return why to stop, if so."""
         standing = self.standing
         _add(standing.line, metrics)
@@ -208,7 +204,7 @@ class SteeringRun:
         _add(standing.window, line)
         return self._look(shown) if self._ends_window(standing.step) else None
 
-    def _look(self, shown: Gathered) -> str | None:
+    def _look(self, shown: Batch) -> str | None:
         """At the end of a window, keep the policy if it is the best, say how it goes; return why to stop, if so."""
         standing = self.standing
         window, standing.window = _means(standing.window), {}

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from tastemaker.completing import read_prompts
 from tastemaker.data.judgements import Prompt
+from tastemaker.data.prompts import read_prompts
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import Reader

@@ -18,13 +18,13 @@ from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.rl.algorithms import Algorithm, algorithm_named
 from tastemaker.rl.text.judged import check_compares
-from tastemaker.rl.text.kl import Drift, Scaling
+from tastemaker.rl.text.kl import KL, Scaling
 from tastemaker.rl.text.loop import SteeringRun, said
 from tastemaker.rl.text.plan import Plan
 from tastemaker.rl.text.rewards import Reward, checked, identity, reward_of
 from tastemaker.rl.text.settings import Steering
 from tastemaker.rl.text.stopping import Limits
-from tastemaker.rl.text.world import Gathered
+from tastemaker.rl.text.world import Batch
 from tastemaker.scores import Caution
 from tastemaker.settings import check_settings
 from tastemaker.train.optimizers import on_host
@@ -64,9 +64,9 @@ class Steered:
     samples: list[dict[str, Any]]
 
     @property
-    def drift(self) -> float:
-        """How far the policy drifted from where it started, nats a text."""
-        return float(self.figures["drift"])
+    def kl(self) -> float:
+        """The KL of the policy from where it started, nats a text."""
+        return float(self.figures["kl"])
 
     @property
     def stopped_because(self) -> str:
@@ -81,7 +81,7 @@ class Steered:
         ]
         lines = [words.format(before, after) for words, before, after in told if before is not None]
         lines.append(
-            f"drift {found['drift']:.1f} nats a text, {found['distinct']:.0%} of the texts distinct"
+            f"KL {found['kl']:.1f} nats a text, {found['distinct']:.0%} of the texts distinct"
         )
         return "; ".join(lines) + f"; stopped because {self.stopped_because}"
 
@@ -93,7 +93,7 @@ def steer(
     *,
     judgements: Sequence[Judgement] | None = None,
     algorithm: Algorithm[Any] | str = "ppo",
-    drift: Drift | None = None,
+    kl: KL | None = None,
     sampling: Sampling | None = None,
     scaling: Scaling | None = None,
     limits: Limits | None = None,
@@ -113,8 +113,8 @@ def steer(
     policy: what learns, a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a function
     (prompts, completions) -> scores, an address, a spec or a list of these (see `rewards`). prompts: what is continued
     or answered; "", or none, begins a text. judgements: comparisons and rankings to learn from instead, by an algorithm
-    that can (DPO): no drift is paid then, a reward only watches, and the policy is watched on the judgements' prompts
-    where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. drift: what it costs to leave
+    that can (DPO): no KL is paid then, a reward only watches, and the policy is watched on the judgements' prompts
+    where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: what it costs to leave
     the policy that it started as. held_out, gold: rewards that only watch; the first decides which policy is best, or
     held-out judgements do. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum".
     Returns the best policy of the run, and what happened. Raises RewardError for a reward that fails, with all finished
@@ -122,8 +122,8 @@ def steer(
     a folder that cannot be written.
     """
     began = time.monotonic()
-    _check_parts(reward, judgements, drift, scaling)
-    parts = {"drift": drift, "sampling": sampling, "scaling": scaling, "limits": limits}
+    _check_parts(reward, judgements, kl, scaling)
+    parts = {"kl": kl, "sampling": sampling, "scaling": scaling, "limits": limits}
     plan = _plan(
         algorithm,
         steering,
@@ -167,7 +167,7 @@ def _plan(
     if prompts is None:
         prompts = [""] if judgements is None else []
     defaults: dict[str, Any] = {
-        "drift": Drift(0.1 if judgements is None else 0.0),
+        "kl": KL(0.1 if judgements is None else 0.0),
         "sampling": Sampling(max_tokens=64),
         "scaling": Scaling(),
         "limits": Limits(),
@@ -190,7 +190,7 @@ def _named(taste: Reward | None, watched: Mapping[str, Reward]) -> dict[str, Any
 
 
 def _check_parts(
-    reward: Any, judgements: Sequence[Judgement] | None, drift: Any, scaling: Any
+    reward: Any, judgements: Sequence[Judgement] | None, kl: Any, scaling: Any
 ) -> None:
     """Raise UsageError for nothing to learn from and for parts that mean nothing beside judgements.
 
@@ -203,9 +203,9 @@ def _check_parts(
             )
         return
     check_compares(judgements, "the judgements")
-    if not (drift is None and scaling is None):
+    if not (kl is None and scaling is None):
         raise UsageError(
-            "judgements are learned without a reward, so there is none to scale and drift is not paid: leave them out. "
+            "judgements are learned without a reward, so there is none to scale and KL is not paid: leave them out. "
             "DPO's beta is what keeps the policy near."
         )
 
@@ -228,7 +228,7 @@ def _carried_out(job: SteeringRun, say: Callable[[str], None]) -> tuple[Steered,
     always = [f"{name}_{when}" for name in ALWAYS for when in ("before", "after")]
     figures |= {name: figures.get(name) for name in always}
     figures |= asdict(ended) | {
-        "drift": figures["drift_after"],
+        "kl": figures["kl_after"],
         "distinct": figures["distinct_after"],
     }
     figures["algorithm"] = job.algorithm.name
@@ -249,9 +249,7 @@ def _steering(given: Mapping[str, Any]) -> Steering:
     return Steering(**given)
 
 
-def _samples(
-    job: SteeringRun, before: Gathered, after: Gathered, count: int = 8
-) -> list[dict[str, Any]]:
+def _samples(job: SteeringRun, before: Batch, after: Batch, count: int = 8) -> list[dict[str, Any]]:
     """Return what was written before and after of the same prompts, with scores where there are any."""
     found: list[dict[str, Any]] = [
         {"prompt": plain(then.prompt), "before": then.text, "after": now.text} | _turns(then.prompt)

@@ -1,7 +1,7 @@
 """What is watched while a policy is steered, and when it is time to stop.
 
 A reward that is learned can be fooled: its score goes on rising while what it stands for turns (Gao et al. 2023). So a
-run is stopped by what it was not trained on where there is such a thing, by how far it drifted, and by its text.
+run is stopped by what it was not trained on where there is such a thing, by its KL from the reference, and by its text.
 """
 
 import itertools
@@ -16,14 +16,14 @@ from tastemaker.errors import UsageError
 
 DONE = "all steps are done"
 ADVICE = {
-    "drift": "the policy drifted {value:.1f} nats a text from its reference, more than {limit:g}: "
-    "raise the drift's weight, or lower --lr",
+    "kl": "the KL from the reference is {value:.1f} nats a text, more than {limit:g}: "
+    "raise the KL coefficient, or lower --lr",
     "held-out": "the held-out score has fallen from {limit:.2f} to {value:.2f} while the score rose: the policy is "
-    "learning to please this reward model only; use more judgements, an ensemble, or more drift weight",
+    "learning to please this reward model only; use more judgements, an ensemble, or a larger KL coefficient",
     "collapse": "only {value:.0%} of the texts are distinct ({limit:.0%} is the least): "
-    "raise the drift's weight, add entropy, or lower --lr",
+    "raise the KL coefficient, add entropy, or lower --lr",
     "repetition": "distinct word pairs have fallen to {value:.0%} of what they were ({limit:.0%} is the least): "
-    "add a repetition penalty (--reward repetition=-2), or raise the drift's weight",
+    "add a repetition penalty (--reward repetition=-2), or raise the KL coefficient",
     "by heart": "the held-out preference loss has risen from {limit:.3f} to {value:.3f} while it fell where the policy "
     "learns: it learns these judgements by heart; give more of them, fewer --steps, or a lower --lr",
     "not finite": "a number was not finite ({reason}): lower --lr",
@@ -59,22 +59,22 @@ AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
 class Limits:
     """When a run stops by itself.
 
-    drift: nats a text. distinct: least share of a rollout's texts that differ. pairs: least share of the distinct word
+    kl: nats a text. distinct: least share of a rollout's texts that differ. pairs: least share of the distinct word
     pairs that the reference writes. held_out: how far the held-out score may fall below its best, in standard
     deviations of what the reference's texts score, while the score rises; of judgements, the nats by which the held-out
     loss may rise while the other falls. patience: windows in a row in which a limit is passed before the run stops.
     """
 
-    drift: float = 60.0
+    kl: float = 60.0
     distinct: float = 0.3
     pairs: float = 0.1
     held_out: float = 0.15
     patience: int = 3
 
     def __post_init__(self) -> None:
-        if not (self.drift > 0 and self.held_out >= 0 and self.patience >= 1):
+        if not (self.kl > 0 and self.held_out >= 0 and self.patience >= 1):
             raise UsageError(
-                "limits: drift must be above 0, held_out at least 0, patience at least 1."
+                "limits: KL must be above 0, held_out at least 0, patience at least 1."
             )
         if not (0 <= self.distinct <= 1 and 0 <= self.pairs <= 1):
             raise UsageError("limits: distinct and pairs are shares, 0 to 1.")
@@ -121,7 +121,7 @@ class Watch:
             self.pairs or 1.0
         )  # a reference that writes one word a text has no pairs
         tests = {
-            "drift": (window["drift"], limits.drift, window["drift"] > limits.drift),
+            "kl": (window["kl"], limits.kl, window["kl"] > limits.kl),
             "collapse": (window["distinct"], limits.distinct, window["distinct"] < limits.distinct),
             "repetition": (pairs, limits.pairs, window["pairs"] < limits.pairs * self.pairs),
         }

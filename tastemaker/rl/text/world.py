@@ -1,4 +1,4 @@
-"""The world of text: prompts in, completions out; a reward scores each whole, and drift is paid by the token."""
+"""The world of text: prompts in, completions out; a reward scores each whole, and KL is paid by the token."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tastemaker.gpt.sampling import Sampling
 from tastemaker.maths.rl import k1, masked_sum, rescale_keeping_mean
 from tastemaker.rl.algorithms.base import Actor, Algorithm, Experience, Metrics, Rollout
 from tastemaker.rl.text.actor import Answers, TextActor, spread
-from tastemaker.rl.text.kl import Drift, Scale
+from tastemaker.rl.text.kl import KL, Scale
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.stopping import PLEASE, Aim
 
@@ -24,17 +24,17 @@ _MEASURED = 2**31  # the number of the first prompt that only measures: no step 
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Batch:
     """One gathering of completions.
 
-    scores: of the reward, as it gave them [B]; none where there is no reward. drift: log π − log ref of each completion
+    scores: of the reward, as it gave them [B]; none where there is no reward. kl: log π − log ref of each completion
     [B], nats.
     """
 
     completions: list[Completion]
     rollout: Rollout
     scores: list[float]
-    drift: Tensor
+    kl: Tensor
 
     @cached_property
     def texts(self) -> list[str]:
@@ -48,7 +48,7 @@ class TextWorld:
 
     reward: None where the policy writes only to be watched. prompts: taken in a random order of their own each time
     around. samples: completions of one prompt in a rollout, so many prompts that they make `batch`. scale: how scores
-    become rewards. whiten_rewards: all tokens' rewards, drift included, with standard deviation 1 and their mean kept.
+    become rewards. whiten_rewards: all tokens' rewards, KL included, with standard deviation 1 and their mean kept.
     """
 
     aim: ClassVar[Aim] = PLEASE
@@ -58,15 +58,15 @@ class TextWorld:
     reward: Reward | None
     prompts: Sequence[Prompt]
     sampling: Sampling
-    drift: Drift
+    kl: KL
     scale: Scale
     batch: int
     samples: int
     seed: int
     whiten_rewards: bool = False
 
-    def gather(self, step: int, weight: float) -> Gathered:
-        """Write, score and price what the policy writes at some step, with drift at some weight."""
+    def gather(self, step: int, weight: float) -> Batch:
+        """Write, score and price what the policy writes at some step, with KL at some weight."""
         count = self.batch // self.samples
         prompts = self._prompts(range(step * count, (step + 1) * count))
         completions = self.policy.complete(
@@ -78,12 +78,12 @@ class TextWorld:
         )
         return self.priced(completions, weight)
 
-    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Gathered) -> Experience:
+    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch) -> Experience:
         """Return who deserves what, as the algorithm has it."""
         found: Experience = algorithm.credit(actor, gathered.rollout)
         return found
 
-    def shown(self, gathered: Gathered, *, is_last: bool) -> Gathered:
+    def shown(self, gathered: Batch, *, is_last: bool) -> Batch:
         """Return what was written: what is learned from is what is watched."""
         return gathered
 
@@ -91,7 +91,7 @@ class TextWorld:
         """Return nothing: all that is written is learned from."""
         return {}
 
-    def measure(self, count: int) -> Gathered:
+    def measure(self, count: int) -> Batch:
         """Write and score so many texts that nothing is learned from; every call draws by the same numbers."""
         prompts = self._prompts(range(count))
         completions = self.policy.complete(
@@ -99,7 +99,7 @@ class TextWorld:
         )
         return self.priced(completions, 0.0)
 
-    def priced(self, completions: list[Completion], weight: float) -> Gathered:
+    def priced(self, completions: list[Completion], weight: float) -> Batch:
         """Return completions with their scores and prices, as a rollout."""
         scores = checked(self.reward, completions) if self.reward is not None else []
         length, count = self.sampling.max_tokens, len(completions)
@@ -115,8 +115,8 @@ class TextWorld:
             rewards[torch.arange(count), lengths - 1] = torch.tensor(
                 self.scale.applied(scores), dtype=torch.float32
             )
-        if self.drift.where == "reward":
-            rewards -= weight * self.drift.costs(log_probs, reference)
+        if self.kl.where == "reward":
+            rewards -= weight * self.kl.costs(log_probs, reference)
         if self.whiten_rewards:
             rewards = rescale_keeping_mean(rewards, is_action)
         device = self.policy.module.device
@@ -132,7 +132,7 @@ class TextWorld:
             torch.zeros(count),
         )
         rollout = Rollout(did, *(x.to(device) for x in tensors))
-        return Gathered(
+        return Batch(
             completions, rollout, scores, masked_sum(k1(log_probs, reference), is_action, 1)
         )
 
@@ -176,14 +176,14 @@ class Teacher(Protocol[G]):
     aim: ClassVar[Aim]
 
     def gather(self, step: int, weight: float) -> G:
-        """Return what a step is learned from, with drift at some weight."""
+        """Return what a step is learned from, with KL at some weight."""
         ...
 
     def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: G) -> Experience:
         """Return who deserves what."""
         ...
 
-    def shown(self, gathered: G, *, is_last: bool) -> Gathered | None:
+    def shown(self, gathered: G, *, is_last: bool) -> Batch | None:
         """Return what the policy writes at this step, to be watched; None where nothing. is_last: of its window."""
         ...
 

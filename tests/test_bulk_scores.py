@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
+from tastemaker.bulk import LineScore, score_file, score_lines
 from tastemaker.data import Example
 from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.scores import Scores
-from tastemaker.scoring import LineScore, score_file, score_lines
 
 
 @pytest.fixture

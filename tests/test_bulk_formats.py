@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
+from tastemaker.bulk import FileScores, score_file
 from tastemaker.data import Example, writers
 from tastemaker.errors import DataError
 from tastemaker.scores import Scores
-from tastemaker.scoring import FileScores, score_file
 
 
 @pytest.fixture

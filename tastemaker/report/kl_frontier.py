@@ -1,6 +1,6 @@
 """What a steered run shows about over-optimisation, in plain words, and whether to believe it.
 
-Reward against drift: what every algorithm gained for how many nats, and whether it is real (Gao et al. 2023).
+The KL–reward frontier: what every algorithm gained for how many nats, and whether it is real (Gao et al. 2023).
 """
 
 import math
@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from tastemaker.errors import UsageError
-from tastemaker.evaluate.findings import aligned, listed
 from tastemaker.maths.overoptimisation import LEARNED, Fitted, fitted
 from tastemaker.maths.statistics import Floats
-from tastemaker.rl.text.best_of_curve import BestOfCurve
-from tastemaker.rl.text.steered_run import SERIES, SteeredRun, read_run
+from tastemaker.report.steered_runs import SERIES, BestOfCurve, SteeredRun, read_run
+from tastemaker.text_tables import aligned, listed
 
 _WINDOWS = 10
 _FEWEST = 8  # steps, under which nothing is said of a course
@@ -48,9 +47,9 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """A run in windows, the start before them [W]: mean drift, score and truth, and the truth's standard error."""
+    """A run in windows, the start before them [W]: mean KL, score and truth, and the truth's standard error."""
 
-    drift: Floats
+    kl: Floats
     score: Floats
     truth: Floats
     score_error: Floats
@@ -66,7 +65,7 @@ class Windows:
             return np.array([start, *(values[part].mean() for part in cut)])
 
         return cls(
-            means(run.drift, 0.0),
+            means(run.kl, 0.0),
             *(means(run.series[name], run.before[name]) for name in ("score", truth)),
             *(noise(run.series[name]) / root for name in ("score", truth)),
         )
@@ -120,7 +119,7 @@ def _finding(run: SteeredRun, windows: Windows, truth: str) -> tuple[str, str, f
     """Return the verdict's name, what happened, how sure that is in standard errors, and where the truth turned."""
     best, called = windows.best, _CALLED[truth]
     called_first = called[:1].upper() + called[1:]
-    at, proxy, real = windows.drift, windows.score, windows.truth
+    at, proxy, real = windows.kl, windows.score, windows.truth
     fall = -windows.sureness(real, windows.truth_error, best)
     score_rise = windows.sureness(proxy, windows.score_error, 0)
     rise = windows.sureness(real, windows.truth_error, 0)
@@ -129,7 +128,7 @@ def _finding(run: SteeredRun, windows: Windows, truth: str) -> tuple[str, str, f
         if truth in run.after
         else ""
     )
-    kept += f"at {run.after['drift']:.1f} nats." if kept else ""
+    kept += f"at {run.after['kl']:.1f} nats." if kept else ""
     from_to = f"{called} {real[0]:.2f} → {real[-1]:.2f}, score {proxy[0]:.2f} → {proxy[-1]:.2f}"
     if fall > _SURE and proxy[-1] > proxy[best]:
         where = f"turned at about {at[best]:.1f} nats" if best else "fell from the start"
@@ -184,17 +183,17 @@ def _belief(run: SteeredRun, windows: Windows, fit: Fitted | None, sure: float) 
         yield "A held-out score is learned too and may be fooled by the same texts: the truth may turn sooner."
     if len(run.steps) < _SHORT:
         yield f"{len(run.steps)} steps are few."
-    if (most := float(windows.drift.max())) < _NEAR:
+    if (most := float(windows.kl.max())) < _NEAR:
         yield f"The policy hardly moved: nothing beyond {most:.2f} nats was seen."
 
 
 TITLES = {"score": "score", "held_out": "held-out score", "gold": "gold"}
 """How each series is called on screen."""
 _SHARED = {
-    "start": "start from different policies: drift is counted from different places",
+    "start": "start from different policies: KL is counted from different places",
     "reward": "were steered by different rewards: their scores have different units",
-    "prompts": "answer different prompts: neither scores nor drift can be compared",
-    "sampling": "sample in different ways: longer or warmer texts drift by more nats",
+    "prompts": "answer different prompts: neither scores nor KL can be compared",
+    "sampling": "sample in different ways: longer or warmer texts differ by more nats",
 }
 """What runs must have in common to be compared, and what it means where they have not."""
 
@@ -203,12 +202,12 @@ _SHARED = {
 class Course:
     """A run as the frontier shows it.
 
-    drift: smoothed, nats [P]. series: smoothed, by name [P]. fits: of each series' gains over the start, None where the
-    run has too few different drifts.
+    kl: smoothed, nats [P]. series: smoothed, by name [P]. fits: of each series' gains over the start, None where the
+    run has too few different KLs.
     """
 
     run: SteeredRun
-    drift: Floats
+    kl: Floats
     series: Mapping[str, Floats]
     fits: Mapping[str, Fitted | None]
     verdict: Verdict
@@ -216,13 +215,12 @@ class Course:
     @classmethod
     def of(cls, run: SteeredRun) -> "Course":
         """Smooth, fit and judge a run."""
-        drift = run.smoothed(run.drift)
+        kl = run.smoothed(run.kl)
         series = {name: run.smoothed(values) for name, values in run.series.items()}
         fits = {
-            name: fitted(LEARNED, drift, values - run.before[name])
-            for name, values in series.items()
+            name: fitted(LEARNED, kl, values - run.before[name]) for name, values in series.items()
         }
-        return cls(run, drift, series, fits, verdict_of(run, fits))
+        return cls(run, kl, series, fits, verdict_of(run, fits))
 
     @property
     def label(self) -> str:
@@ -234,7 +232,7 @@ class Course:
         """Return everything, JSON-ready."""
         run = self.run
         steps = run.smoothed(run.steps)
-        columns = {"step": steps, "drift": self.drift, **self.series}
+        columns = {"step": steps, "kl": self.kl, **self.series}
         points = [
             dict(zip(columns, map(float, row), strict=True))
             for row in zip(*columns.values(), strict=True)
@@ -278,7 +276,7 @@ class Frontier:
         heading = [
             "run",
             "steps",
-            "drift",
+            "kl",
             *(TITLES[name] for name in watched),
             "peak of the fitted curve",
             "verdict",
@@ -299,7 +297,7 @@ class Frontier:
         return [
             course.label,
             f"{run.steps[-1]:.0f}",
-            f"{run.after['drift']:.1f}",
+            f"{run.after['kl']:.1f}",
             *moved,
             peak,
             course.verdict.name,
@@ -313,7 +311,7 @@ class Frontier:
             moved = [
                 f"{found[s][0]:.2f} → {found[s][place]:.2f}" if s in found else "–" for s in watched
             ]
-            yield [f"best of {n}", "0", f"{curve.drift[place]:.1f}", *moved, "–", "–"]
+            yield [f"best of {n}", "0", f"{curve.kl[place]:.1f}", *moved, "–", "–"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready: plain numbers, null for what is undefined."""
@@ -385,7 +383,7 @@ def _fit(fit: Fitted) -> dict[str, Any]:
         "beta": fit.beta,
         "r_squared": fit.r_squared,
         "fitted_points": fit.points,
-        "peak_drift": fit.peak,
+        "peak_kl": fit.peak,
         "peak_gain": None if fit.peak is None else float(fit.gain(fit.peak)),
         "peak_seen": fit.has_seen_peak,
     }

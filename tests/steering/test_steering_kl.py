@@ -1,4 +1,4 @@
-"""What drift costs, where it is paid, and how its weight adapts."""
+"""What KL costs, where it is paid, and how its coefficient adapts."""
 
 import math
 from typing import Any
@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from tastemaker.errors import UsageError
-from tastemaker.rl import Drift, Evaluation, Experience
+from tastemaker.rl import KL, Evaluation, Experience
 
 
 def test_what_a_token_costs() -> None:
     """π = 0.5 against 0.4: 0.2231, 0.0249 and 0.0231."""
     logs = torch.tensor([[0.5]]).log(), torch.tensor([[0.4]]).log()
     for estimator, expected in (("k1", 0.2231), ("k2", 0.0249), ("k3", 0.0231)):
-        found = Drift(estimator=estimator).costs(*logs)  # type: ignore[arg-type]
+        found = KL(estimator=estimator).costs(*logs)  # type: ignore[arg-type]
         assert float(found) == pytest.approx(expected, abs=5e-5)
 
 
@@ -24,37 +24,36 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     experience = Experience(None, zeros == 0, zeros, logs[1], zeros, zeros)
     now = Evaluation(logs[0], zeros, zeros)
     found = [
-        float(Drift(where=w, estimator="k3").penalty(0.6)(experience, now))
-        for w in ("loss", "reward")
+        float(KL(where=w, estimator="k3").penalty(0.6)(experience, now)) for w in ("loss", "reward")
     ]  # type: ignore[arg-type]
     assert found == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
 
 
-def test_the_weight_adapts() -> None:
+def test_the_coefficient_adapts() -> None:
     """6.6 nats of 6 are 10 % too much; a miss counts as 20 % at most: 0.2·(1 + 0.1·256/10,000)."""
-    drift = Drift(weight=0.2, target=6.0)
-    found = [drift.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
+    kl = KL(coef=0.2, target=6.0)
+    found = [kl.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
     assert found == pytest.approx([0.2 * (1 + e * 0.0256) for e in (0.1, 0, -0.1, 0.2, -0.2)])
-    assert Drift(weight=0.2, target=6.0, horizon=100.0).adapted(0.2, 6.6, 10) == pytest.approx(
+    assert KL(coef=0.2, target=6.0, horizon=100.0).adapted(0.2, 6.6, 10) == pytest.approx(
         0.2 * 1.01
     )
-    assert Drift(weight=0.2).adapted(0.2, 60.0, 256) == 0.2
+    assert KL(coef=0.2).adapted(0.2, 60.0, 256) == 0.2
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         *(
-            ({"weight": weight}, "drift weight .*: must be a number, at least 0")
-            for weight in (-0.1, math.nan, math.inf)
+            ({"coef": coef}, "KL coef .*: must be a number, at least 0")
+            for coef in (-0.1, math.nan, math.inf)
         ),
         ({"where": "moon"}, "choose reward or loss"),
         ({"estimator": "k4"}, "k1, k2 or k3"),
         ({"where": "loss"}, "k1 in the loss: its gradient is 0 on average"),
         ({"target": 0.0}, "must be above 0 itself"),
-        ({"target": 6.0, "weight": 0.0}, "needs a weight above 0"),
+        ({"target": 6.0, "coef": 0.0}, "needs a coef above 0"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        Drift(**settings)
+        KL(**settings)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tastemaker.completing import Written, complete_file
+from tastemaker.bulk import Written, complete_file
 from tastemaker.data import Message, Prompt
 from tastemaker.errors import DataError, InputError, TrainingError, UsageError
 

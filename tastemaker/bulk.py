@@ -1,0 +1,393 @@
+"""Files in, files out: score every row of a table, or complete every prompt of a file.
+
+Memory does not grow with the file. A file is read more than once: first to find its columns and to
+check every text, so that a bad row is named within seconds and not after hours; then to do the
+work, one chunk of rows at a time. The result replaces an older file only when it is complete.
+
+Folders of texts and hub names are not handled here: read them with `read_examples` and score them
+with `RewardModel.score_all`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tastemaker.data.columns import Columns, plan
+from tastemaker.data.judgements import Example, Prompt
+from tastemaker.data.prompts import open_prompts
+from tastemaker.data.tables import Row, Table, format_of, rows
+from tastemaker.data.values import prompt_of, text_of
+from tastemaker.data.writers import Content, Write, widened, writing_rows
+from tastemaker.errors import DataError, UsageError
+from tastemaker.fast.processor import ScoringWish
+from tastemaker.files import writing_file
+from tastemaker.progress import progress
+from tastemaker.scores import Caution, Scores
+
+COMPLETION_COLUMNS = ("completion", "ended", "log_prob")
+"""The columns that `complete_file` adds."""
+
+SCORE_COLUMN = "score"
+"""One more column of `complete_file`, where a reward chose the completions."""
+
+_READ_AHEAD = 2**20  # bytes
+_FIRST_PASS_ROWS = 1024  # rows at a time
+
+
+class Scorer(Protocol):
+    """Anything that scores: a reward model, or a stand-in for one."""
+
+    def score_all(
+        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+    ) -> Scores:
+        """Return the scores of the examples, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileScores:
+    """How many rows were scored, and how many of their texts were cut at the model's limit."""
+
+    rows: int
+    truncated: int
+
+
+class LineScore(NamedTuple):
+    """A line and its score. truncated: the line was longer than the model reads.
+
+    uncertainty: the standard deviation of an ensemble's members, where it was requested.
+    """
+
+    text: str
+    score: float
+    truncated: bool
+    uncertainty: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One completion: its text, how it ended, its log-probability, and its score if it has one."""
+
+    text: str
+    ended: str
+    log_prob: float
+    score: float | None = None
+
+
+Complete = Callable[[Sequence[Prompt], int], Sequence[Sequence[Written]]]
+"""(prompts, number of the first prompt) → the completions of each prompt."""
+
+
+def score_file(
+    model: Scorer,
+    source: Path,
+    target: Path,
+    *,
+    text_column: str | None = None,
+    prompt_column: str | None = None,
+    score_column: str = "score",
+    precision: ScoringWish = "float32",
+    caution: Caution = 0.0,
+    uncertainty: bool = False,
+    chunk: int = 2048,
+) -> FileScores:
+    """Score every row of `source` and write it, with its score, to `target`.
+
+    Both are JSONL, CSV, TSV or Parquet by their names, and may differ. Rows keep their order and
+    columns their values; from Parquet to Parquet columns also keep their types.
+    Two columns are added: `score` and `truncated`, or `NAME` and `NAME_truncated` for another
+    `score_column`. uncertainty: add `uncertainty` or `NAME_uncertainty`, the standard deviation of
+    an ensemble's members. text_column, prompt_column: None: recognised by name. caution: see
+    `Scores.cautious`. chunk: how many rows the model is given at a time.
+
+    Raises UsageError where the source has a column of a new name already. Raises DataError, with
+    the row, for a file or text that cannot be read, or cannot be written in the target's format.
+    Raises StorageError for a full disk. On any error `target` is as it was before.
+    """
+    kind = format_of(target)
+    columns = Columns(text=text_column, prompt=prompt_column)
+    table = _look(source, columns, is_typed=kind == "parquet")
+    new = _new_columns(table, score_column, uncertainty=uncertainty)
+    schema = None if table.schema is None else _with_fields(table.schema, new)
+    keeps_types = kind == format_of(source) == "parquet"
+    read = _batches if keeps_types else _rows
+    done = truncated = 0
+    with (
+        _writing(target, [*table.columns, *new], schema) as write,
+        progress(f"scoring {source.name}", table.rows) as advance,
+    ):
+        for examples, content in read(table, chunk):
+            scores = model.score_all(examples, precision=precision).cautious(caution)
+            last = done + len(scores)
+            try:
+                write(_with_scores(content, scores, new))
+            except DataError as error:
+                raise DataError(f"{source.name}, rows {done + 1} to {last}: {error}") from error
+            done = last
+            truncated += int(scores.truncated.sum())
+            advance(len(scores), "")
+    return FileScores(done, truncated)
+
+
+def score_lines(
+    model: Scorer,
+    lines: Iterable[str],
+    *,
+    precision: ScoringWish = "float32",
+    caution: Caution = 0.0,
+    uncertainty: bool = False,
+    chunk: int = 256,
+) -> Iterator[LineScore]:
+    """Yield the score of every line, in order. Each line is one text.
+
+    chunk: how many lines are read before their scores come. caution, uncertainty: as in
+    `score_file`. Raises DataError, with the line, for a line that is empty or not UTF-8; the scores
+    of the lines before it come first.
+    """
+    texts = _texts(lines)
+    error: DataError | None = None
+    while error is None:
+        examples: list[Example] = []
+        try:
+            for text in islice(texts, chunk):
+                examples.append(Example(text))
+        except DataError as bad_line:
+            error = bad_line
+        if not examples:
+            break
+        scores = model.score_all(examples, precision=precision).cautious(caution)
+        deviations = _uncertainty_of(scores).tolist() if uncertainty else [None] * len(scores)
+        is_cut = scores.truncated.tolist()
+        for place, value in enumerate(scores.as_list()):
+            yield LineScore(examples[place].text, value, is_cut[place], deviations[place])
+    if error is not None:
+        raise error
+
+
+def complete_file(
+    complete: Complete,
+    source: Path,
+    target: Path,
+    *,
+    prompt_column: str | None = None,
+    chat: bool = False,
+    is_scored: bool = False,
+    chunk: int = 64,
+) -> list[Written]:
+    """Write the completions of every prompt of `source` to `target`; return them without texts.
+
+    source: JSONL, CSV, TSV or Parquet with a column of prompts, or a text file with one prompt a
+    line. target: JSONL, CSV or TSV, one row a completion, with the source's columns.
+    chat: prompts are messages of a user. is_scored: add a column with the scores of completions.
+    Raises DataError for a file or row that cannot be read. Raises UsageError for another target,
+    and where the source has a column of a new name already. Raises StorageError for a full disk.
+    On any error `target` is as it was before.
+    """
+    if format_of(target) == "parquet":
+        raise UsageError(
+            f"{target}: completions are written as JSONL, CSV or TSV. Choose another name for --out."
+        )
+    new = (*COMPLETION_COLUMNS, SCORE_COLUMN) if is_scored else COMPLETION_COLUMNS
+    prompts = open_prompts(source, prompt_column)
+    for name in new:
+        if name in prompts.columns:
+            raise UsageError(
+                f"{source.name}: there is a column {name!r} already. Rename it: completions need "
+                f"the columns {', '.join(new)}."
+            )
+    done: list[Written] = []
+    number = 0
+    with (
+        _writing(target, [*prompts.columns, *new]) as write,
+        progress(f"writing for {source.name}", prompts.count) as advance,
+    ):
+        numbered = prompts.rows(chat=chat)
+        while part := list(islice(numbered, chunk)):
+            completions = complete([prompt for _, prompt in part], number)
+            number += len(part)
+            new_rows = []
+            for (row, _), of_prompt in zip(part, completions, strict=True):
+                new_rows += [row | _cells(written) for written in of_prompt]
+                done += [replace(written, text="") for written in of_prompt]
+            write(new_rows)
+            advance(len(part), "")
+    return done
+
+
+@contextmanager
+def _writing(target: Path, columns: list[str], schema: pa.Schema | None = None) -> Iterator[Write]:
+    """Yield a function that writes rows. `target` is replaced when the block ends without error."""
+    is_packed = target.name.lower().endswith(".gz")
+    with (
+        writing_file(target) as temporary,
+        writing_rows(
+            temporary, format_of(target), columns, schema=schema, is_packed=is_packed
+        ) as write,
+    ):
+        yield write
+
+
+def _cells(written: Written) -> dict[str, Any]:
+    cells = {"completion": written.text, "ended": written.ended, "log_prob": written.log_prob}
+    if written.score is not None and math.isfinite(written.score):  # JSON has no −∞
+        cells[SCORE_COLUMN] = written.score
+    return cells
+
+
+def _texts(lines: Iterable[str]) -> Iterator[str]:
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            yield _text(line, number)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input: not UTF-8 after line {number}. Convert it to UTF-8."
+        ) from error
+
+
+def _text(line: str, number: int) -> str:
+    text = line.rstrip("\r\n")
+    if not text.strip():
+        raise DataError(f"standard input:{number}: the line is empty. Give one text a line.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # Python may read stray bytes as half surrogate pairs
+        raise DataError(f"standard input:{number}: not UTF-8. Convert it to UTF-8.") from error
+    return text
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A table to score, after the first pass. schema: its columns' types, where they are needed."""
+
+    path: Path
+    text: str
+    prompt: str | None
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+    schema: pa.Schema | None = None
+
+    def example(self, row: Row, number: int) -> Example:
+        """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
+        where = f"{self.path.name}:{number}"
+        prompt = prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
+        return Example(text_of(row.get(self.text), where, self.text), prompt)
+
+
+def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
+    """Find the columns of a source, and check the text of every row."""
+    kind = format_of(path)
+    most = None if kind == "jsonl" else 1  # in the other formats every row has the same columns
+    chosen = plan(Table(path.name, lambda: islice(rows(path), most)), columns, judged=False)
+    source = _Source(path, chosen.text, chosen.prompt)
+    if kind == "parquet":
+        return _look_at_parquet(source)
+    return _look_at_rows(source, is_typed=is_typed)
+
+
+def _look_at_parquet(source: _Source) -> _Source:
+    with pq.ParquetFile(source.path) as file:
+        schema = file.schema_arrow
+    parts = _batches(source, _FIRST_PASS_ROWS, is_text_only=True)
+    count = sum(len(examples) for examples, _ in parts)
+    return replace(source, columns=tuple(schema.names), rows=count, schema=schema)
+
+
+def _look_at_rows(source: _Source, *, is_typed: bool) -> _Source:
+    names: dict[str, None] = {}
+    count, schema = 0, pa.schema([])
+    for examples, content in _rows(source, _FIRST_PASS_ROWS):
+        for row in content:
+            names.update(dict.fromkeys(row))
+        count += len(examples)
+        if is_typed:
+            try:
+                schema = widened(schema, content, list(names))
+            except DataError as error:
+                raise DataError(f"{source.path.name}, before row {count + 1}: {error}") from error
+    columns = tuple(names)
+    return replace(source, columns=columns, rows=count, schema=schema if is_typed else None)
+
+
+def _new_columns(source: _Source, score_column: str, *, uncertainty: bool) -> tuple[str, ...]:
+    """Return the names of the new columns: score, truncation, uncertainty.
+
+    Raises UsageError where the source has one of them already.
+    """
+    prefix = "" if score_column == "score" else f"{score_column}_"
+    new = [score_column, f"{prefix}truncated"]
+    if uncertainty:
+        new.append(f"{prefix}uncertainty")
+    for name in new:
+        if name in source.columns:
+            raise UsageError(
+                f"{source.path.name}: there is a column {name!r} already. "
+                "Name the new one with --score-column."
+            )
+    return tuple(new)
+
+
+def _with_fields(schema: pa.Schema, new: Sequence[str]) -> pa.Schema:
+    """Return a schema with the new columns."""
+    types = (pa.float64(), pa.bool_(), pa.float64())
+    fields = [pa.field(name, kind) for name, kind in zip(new, types, strict=False)]
+    return pa.schema([*schema, *fields], schema.metadata)
+
+
+def _with_scores(content: Content, scores: Scores, new: Sequence[str]) -> Content:
+    """Return rows with their new columns. Raises UsageError for uncertainty of a single model."""
+    columns: list[NDArray[Any]] = [scores.values, scores.truncated]
+    if len(new) > len(columns):
+        columns.append(_uncertainty_of(scores))
+    if not isinstance(content, list):
+        arrays = [*content.columns, *map(pa.array, columns)]
+        return pa.RecordBatch.from_arrays(arrays, schema=_with_fields(content.schema, new))
+    cells = zip(*[column.tolist() for column in columns], strict=True)
+    added = [dict(zip(new, values, strict=True)) for values in cells]
+    return [row | more for row, more in zip(content, added, strict=True)]
+
+
+def _uncertainty_of(scores: Scores) -> NDArray[Any]:
+    if scores.uncertainty is None:
+        raise UsageError(
+            "uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+        )
+    return scores.uncertainty
+
+
+def _rows(source: _Source, size: int) -> Iterator[tuple[list[Example], list[Row]]]:
+    """Yield (examples, rows) of any table, `size` rows at a time."""
+    numbered = rows(source.path)
+    while part := list(islice(numbered, size)):
+        yield [source.example(row, number) for number, row in part], [row for _, row in part]
+
+
+def _batches(
+    source: _Source, size: int, *, is_text_only: bool = False
+) -> Iterator[tuple[list[Example], pa.RecordBatch]]:
+    """Yield (examples, record batch) of a Parquet file, `size` rows at a time."""
+    number = 0
+    needed = [source.text] if source.prompt is None else [source.text, source.prompt]
+    columns = needed if is_text_only else None
+    try:
+        # pre_buffer, pyarrow's default, would take the whole file into memory
+        with pq.ParquetFile(source.path, buffer_size=_READ_AHEAD, pre_buffer=False) as file:
+            for batch in file.iter_batches(size, columns=columns):
+                read = enumerate(batch.select(needed).to_pylist(), number + 1)
+                yield [source.example(row, at) for at, row in read], batch
+                number += len(batch)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source.path.name}: a text after row {number} is not UTF-8.") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{source.path.name}: cannot be read as Parquet after row {number} ({reason})."
+        ) from error
