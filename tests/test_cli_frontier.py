@@ -55,7 +55,7 @@ def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert set(found) == {"runs", "best_of", "notes"}
-    assert found["runs"][0]["verdict"]["name"] == "no sign"
+    assert found["runs"][0]["verdict"]["name"] == "real gain"
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "frontier.html",
         "frontier.png",
