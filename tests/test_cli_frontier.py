@@ -67,7 +67,7 @@ def test_the_table(run, steered):
     code, out, _ = run("frontier", steered)
     assert code == 0
     assert "5.00 → 6.10" in out
-    assert "No sign of over-optimisation" in out
+    assert "The gain is real" in out
 
 
 def test_what_is_wrong_is_one_line(run, steered, tmp_path):
