@@ -39,10 +39,10 @@ from .crossfit import CrossFit as CrossFit
 from .crossfit import Judges as Judges
 from .crossfit import cross_fit as cross_fit
 from .crossfit import fit_router as fit_router
-from .descent import Descent as Descent
-from .descent import Training as Training
 from .division import MOST_HELD_OUT as MOST_HELD_OUT
 from .division import divide as divide
+from .fit_network import FitTask as FitTask
+from .fit_network import Training as Training
 from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load

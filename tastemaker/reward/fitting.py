@@ -1,6 +1,7 @@
-"""One way to learn a backbone, taken once or once for each member of an ensemble and each source of experts.
+"""The verb `fit`: judgements become a reward model.
 
-Judgements → reward model: split, learn, calibrate, anchor, evaluate, save.
+Split, train, calibrate, anchor, evaluate, save. A `Learner` trains one backbone, or one for each member of an ensemble
+or for each source of judgements.
 """
 
 from collections import Counter
@@ -21,13 +22,14 @@ from tastemaker.reward.backbones.ensembles import Ensemble, Experts
 from tastemaker.reward.convex import fit_linear
 from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.crossfit import CrossFit, cross_fit, fit_router
-from tastemaker.reward.descent import Training
 from tastemaker.reward.division import Division, digest_of_said, divide
 from tastemaker.reward.finish import finish
+from tastemaker.reward.fit_network import FitTask, Training
 from tastemaker.reward.model import RewardModel
 from tastemaker.reward.observation import ObservationModel
 from tastemaker.settings import settings_from
-from tastemaker.train.run import CONTRACT, RUN, Run, check_same, model_folder
+from tastemaker.train.loop import train
+from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
 _MOST_MEMBERS = 64
 
@@ -195,15 +197,13 @@ class Learner:
         """Learn one backbone from a corpus."""
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
-        from tastemaker.reward.descent import Descent
-
         assert self.training is not None  # `chosen_training` gives every network one
         network = self._network(self.settings, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
         device = choose_device(self.device)
-        descent = Descent(
+        task = FitTask(
             network,
             model,
             corpus,
@@ -212,9 +212,8 @@ class Learner:
             device=device,
             precision=choose_precision(device, self.precision),
             seed=seed,
-            run=run,
         )
-        steps = descent.run().step
+        steps = train(task, run, seed=seed).step
         network.calibrate(corpus.examples)
         if heads > 1:
             self._standardise(network, model)
@@ -290,7 +289,6 @@ def fit(
     several.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     division = divide(judgements, held_out, likelihood := likelihood or Likelihood(), seed)
-    folder = Path(out) if out is not None else None
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
     asked = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
@@ -302,18 +300,18 @@ def fit(
         {"training": asdict(training), "device": device, "precision": precision} if training else {}
     )
     asked |= several.asked(judgements) | _asked_beside(anchor, labels)
-    with model_folder(folder, whole=CONTRACT, resume=resume, overwrite=overwrite) as is_finished:
-        if folder is not None and is_finished:
-            return _finished(folder, asked)
-        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
+    with open_run(out, asked, whole=CONTRACT, resume=resume, overwrite=overwrite) as run:
+        if out is not None and run.is_finished:
+            model = RewardModel.load(out)
+            check_same(model.contract.settings, asked)
+            return model
         learner = Learner(
             chosen.settings, division, training, device, precision, cross_fit(division, seed)
         )
         model = learner.reward_model(run, asked, seed=seed, several=several, anchor=anchor)
         model.contract = replace(model.contract, labels=dict(labels or {}))
-        if folder is not None:
-            model.save(folder)
-        run.finish()
+        if out is not None:
+            model.save(Path(out))
     return model
 
 
@@ -335,10 +333,3 @@ def _asked_beside(
     """Return what a resumed run must ask for again, where it was asked for at all."""
     found: dict[str, Any] = {"anchor": digest_of_said(anchor)} if anchor is not None else {}
     return found | ({"labels": dict(labels)} if labels else {})
-
-
-def _finished(folder: Path, asked: Mapping[str, Any]) -> RewardModel:
-    """Return the model that a run has saved already. Raises UsageError for other settings."""
-    model = RewardModel.load(folder)
-    check_same(model.contract.settings, asked)
-    return model
