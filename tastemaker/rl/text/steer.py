@@ -198,7 +198,7 @@ class SteerPlan:
         for field in fields(self):
             part: Any = getattr(self, field.name)
             if field.name not in settings:
-                settings[field.name] = asdict(part) if is_dataclass(part) else part
+                settings[field.name] = asdict(part) if is_dataclass(part) else part  # type: ignore[arg-type]
         json_ready: dict[str, Any] = json.loads(json.dumps(settings))
         return json_ready
 
@@ -439,7 +439,8 @@ def _samples(task: SteerTask, before: Batch, after: Batch, count: int = 8) -> li
     pairs = zip(before.completions[:count], after.completions[:count], strict=True)
     samples: list[dict[str, Any]] = []
     for old, new in pairs:
-        sample = {"prompt": plain(old.prompt), "before": old.text, "after": new.text}
+        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
+        sample["before"], sample["after"] = old.text, new.text
         if not isinstance(old.prompt, str):  # the turns of a chat, so that others can answer it too
             sample["messages"] = [turn._asdict() for turn in old.prompt]
         samples.append(sample)
