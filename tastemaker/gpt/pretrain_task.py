@@ -83,6 +83,7 @@ class PretrainTask(Task):
     """
 
     name = "pretraining"
+    total: int
     at_once: ClassVar[int] = 16384
     at_once_cpu: ClassVar[int] = (
         4096  # less, because glibc asks the system anew for blocks above 32 MiB
@@ -230,9 +231,8 @@ class PretrainTask(Task):
     def evaluate(self) -> Metrics | None:
         """Measure the held-out pieces and write samples, if an evaluation is due."""
         due = self.tokens * self.training.evaluations // self.total
-        if (
-            due <= self.evaluations or self.tokens >= self.total
-        ):  # the end is measured by `pretrain`
+        is_over = self.tokens >= self.total  # `pretrain` itself measures the end
+        if due <= self.evaluations or is_over:
             return None
         self.evaluations = due
         self.module.eval()
@@ -262,7 +262,8 @@ class PretrainTask(Task):
                 {"params": members, "heads": heads, "factor": self.muon, "weight_decay": decay}
             )
         embeddings = {id(p) for p in self.module.get_input_embeddings().parameters()}
-        decayed, others = [], []
+        decayed: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = []
         for parameter in self.module.parameters():
             if not parameter.requires_grad or id(parameter) in is_grouped:
                 continue

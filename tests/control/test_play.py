@@ -20,9 +20,9 @@ from tastemaker.rl import (
     PLAYER,
     PPO,
     Algorithm,
-    Plan,
     Player,
     Playing,
+    PlayPlan,
     PlayTask,
     known,
     play,
@@ -152,14 +152,14 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 # --- killed and resumed -----------------------------------------------------------------------------------------------
 
-PLAN = Plan(
+PLAN = PlayPlan(
     "CartPole-v1", {}, PPO(lr=3e-3, gamma=0.98), Playing(3000, 4, 16, hidden=(8,), anew=5), 1, 5
 )
 SECONDS = ("gathering_seconds", "learning_seconds")
 
 
 def run_of(
-    folder: Path | None, plan: Plan = PLAN, *, dies_at: int | None = None
+    folder: Path | None, plan: PlayPlan = PLAN, *, dies_at: int | None = None
 ) -> dict[str, bytes]:
     """Carry a plan out in a folder, go on where it was; dies as if killed at a rollout."""
     task = plan.task()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tastemaker.fast.processor import like_parts
 from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience
-from tastemaker.train.step import Metrics, TrainStep, gradient_strategy, trainable
+from tastemaker.train.step import Metrics, TrainStep, gradient_strategy
 
 E = TypeVar("E", bound=Experience)
 
@@ -44,11 +44,14 @@ class Stepper:
         at_once: int = 8192,
         penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
     ) -> None:
-        self.actor, self.rate, self.generator = actor, rate, generator
-        self.at_once, self.penalty = at_once, penalty
-        self.parameters = trainable([*actor.policy_parameters(), *actor.critic_parameters()])
-        strategy = gradient_strategy(actor.threads)
-        self.train_step = TrainStep(optimizer, self.parameters, clip=clip, strategy=strategy)
+        self.actor, self.optimizer, self.rate, self.clip = actor, optimizer, rate, clip
+        self.generator, self.at_once, self.penalty = generator, at_once, penalty
+
+    def _train_step(self) -> TrainStep:
+        """Return what takes the step; made anew, because dropout changes how many threads may compute."""
+        parameters = [*self.actor.policy_parameters(), *self.actor.critic_parameters()]
+        strategy = gradient_strategy(self.actor.threads)
+        return TrainStep(self.optimizer, parameters, clip=self.clip, strategy=strategy)
 
     def step(
         self,
@@ -64,7 +67,7 @@ class Stepper:
         change; None: all. Raises NotFinite, with nothing changed, where the cost or its gradient is not finite.
         """
         parts = self._computations(experience, objective, share)
-        sums = self.train_step.take(parts, rate=self.rate, parameters=train)
+        sums = self._train_step().take(parts, rate=self.rate, parameters=train)
         norm = sums.pop("gradient_norm")
         metrics = _means(sums, experience, share)
         metrics["gradient_norm"] = norm
@@ -79,7 +82,7 @@ class Stepper:
     ) -> Metrics:
         """Add the gradient of an objective to the parameters' `.grad`; return its cost and measurements."""
         parts = self._computations(experience, objective, share)
-        return _means(self.train_step.add_gradients(parts), experience, share)
+        return _means(self._train_step().add_gradients(parts), experience, share)
 
     def _computations(
         self, experience: E, objective: Callable[[E, Evaluation], Costs], share: float

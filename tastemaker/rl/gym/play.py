@@ -125,7 +125,7 @@ def play(
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlayPlan:
     """All settings of a run."""
 
     environment: str
@@ -308,14 +308,14 @@ def _plan(
     options: Mapping[str, Any],
     seed: int,
     episodes: int,
-) -> Plan:
+) -> PlayPlan:
     """Return the plan: the settings of `known`, replaced by those that were given."""
     name = algorithm if isinstance(algorithm, str) else algorithm.name
     usual_algorithm, usual_playing = known(environment, name)
     if not isinstance(playing, Playing):
         playing = with_settings(usual_playing, playing or {})
     given: dict[str, Any] = {n: value for n, value in replaced.items() if value is not None}
-    return Plan(
+    return PlayPlan(
         environment,
         dict(options),
         usual_algorithm if isinstance(algorithm, str) else algorithm,
@@ -339,7 +339,7 @@ def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Al
     return algorithm_named(name, **settings)
 
 
-def _train_and_measure(task: PlayTask, plan: Plan, run: Run) -> Played:
+def _train_and_measure(task: PlayTask, plan: PlayPlan, run: Run) -> Played:
     """Train, then play the evaluation's episodes."""
     began = time.monotonic()
     try:
