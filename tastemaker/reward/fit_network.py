@@ -1,9 +1,10 @@
 """The settings of training a network on judgements, and the task.
 
-One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens` tokens, whose gradients
-add up to the same step whatever the budget. Texts that were judged together stay in one part and are encoded once: K
-passes for a ranking of K, never one for each of its K(K − 1)/2 pairs. The learning rate warms up linearly and decays
-linearly to zero (Devlin et al. 2019). There are no time limits: two runs with one seed must be the same.
+One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens`
+tokens, whose gradients add up to the same step whatever the budget. Texts that were judged
+together stay in one part and are encoded once: K passes for a ranking of K, never one for each of
+its K(K − 1)/2 pairs. The learning rate warms up linearly and decays linearly to zero (Devlin et
+al. 2019). There are no time limits: two runs with one seed must be the same.
 """
 
 import time
@@ -185,7 +186,8 @@ class FitTask(Task):
     def measure(self) -> Metrics:
         """Return the loss and the metrics of the held-out texts.
 
-        Links are fitted once more when the network is trained, so the loss is that of freshly fitted links.
+        Links are fitted once more when the network is trained, so the loss is that of freshly
+        fitted links.
         """
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))

@@ -1,7 +1,8 @@
 """The verb `play`: a policy learns to play a Gymnasium environment.
 
-No environment is ever saved. Every few rollouts all episodes begin anew, in every run alike, and only there a
-checkpoint is taken; the episodes that this cuts are truncated, so the critic's value stands for the rest of them.
+No environment is ever saved. Every few rollouts all episodes begin anew, in every run alike, and
+only there a checkpoint is taken; the episodes that this cuts are truncated, so the critic's value
+stands for the rest of them.
 """
 
 import time
@@ -87,14 +88,15 @@ def play(
 ) -> Played:
     """Teach a policy to play a Gymnasium environment.
 
-    environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the environment's own, such
-    as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name; a name takes the settings of
-    `known` for the environment, which are a default that was measured on none where the environment has none. playing:
-    settings that replace those of `known`. steps, envs: two of them. episodes: how many episodes measure the policy at
-    the end, with the likeliest action (continuous actions: the mean). out: the folder for the player, its learning
-    curve and a GIF of an episode.
-    Raises UsageError for settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
-    that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be written.
+    environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the
+    environment's own, such as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`,
+    or a name; a name takes the settings of `known` for the environment, which are a default that
+    was measured on none where the environment has none. playing: settings that replace those of
+    `known`. steps, envs: two of them. episodes: how many episodes measure the policy at the end,
+    with the likeliest action (continuous actions: the mean). out: the folder for the player, its
+    learning curve and a GIF of an episode. Raises UsageError for settings that cannot be,
+    MissingExtra for a missing library, TrainingError for an environment that fails, with all
+    finished steps kept for `resume`, StorageError for a folder that cannot be written.
     """
     began = time.monotonic()
     plan = _plan(

@@ -56,8 +56,8 @@ _FORMS = {
 class Steered:
     """A steered policy, and what happened.
 
-    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a few prompts before and
-    after, with scores where a reward measured them.
+    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a
+    few prompts before and after, with scores where a reward measured them.
     """
 
     policy: Policy
@@ -111,16 +111,18 @@ def steer(
 ) -> Steered:
     """Train a policy to write what scores well, or what people preferred.
 
-    policy: a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a function
-    (prompts, completions) -> scores, an address, a spec or a list of these (see `rewards`). prompts: what is continued
-    or answered; "", or none, begins a text. judgements: comparisons and rankings to learn from instead, by an algorithm
-    that can (DPO). Then there is no KL penalty, a reward only measures, and the policy is measured on the judgements'
-    prompts where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: the penalty on the
-    KL from the start. held_out, gold: rewards that only measure; the first decides which policy is best, or held-out
-    judgements do. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum".
-    Returns the best policy of the run with its figures. Raises RewardError for a reward that fails, with all finished
-    steps kept, UsageError for settings that contradict, DataError for judgements that compare nothing, StorageError for
-    a folder that cannot be written.
+    policy: a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a
+    function (prompts, completions) -> scores, an address, a spec or a list of these (see
+    `rewards`). prompts: what is continued or answered; "", or none, begins a text. judgements:
+    comparisons and rankings to learn from instead, by an algorithm that can (DPO). Then there is
+    no KL penalty, a reward only measures, and the policy is measured on the judgements' prompts
+    where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: the
+    penalty on the KL from the start. held_out, gold: rewards that only measure; the first decides
+    which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ ·
+    standard deviation, or "minimum". Returns the best policy of the run with its figures. Raises
+    RewardError for a reward that fails, with all finished steps kept, UsageError for settings that
+    contradict, DataError for judgements that compare nothing, StorageError for a folder that
+    cannot be written.
     """
     began = time.monotonic()
     _check_parts(reward, judgements, kl, scaling)
@@ -154,8 +156,8 @@ def steer(
 class SteerPlan:
     """All settings of a run.
 
-    prompts: none where those of the judgements are meant. judgements: none where the policy learns from a reward.
-    Raises UsageError for parts that contradict, DataError for no prompts.
+    prompts: none where those of the judgements are meant. judgements: none where the policy learns
+    from a reward. Raises UsageError for parts that contradict, DataError for no prompts.
     """
 
     algorithm: Algorithm[Any]
