@@ -1,35 +1,153 @@
-"""Settings are checked where they are made: one line says which value cannot be, and why."""
+"""Declare, check and make settings objects.
 
+A settings object is a frozen dataclass. Each of its fields is written once, by `setting`: default,
+help and check. The command line, `--config` and the tables in docs/guide.md are made from them.
+
+    @dataclass(frozen=True)
+    class PPO:
+        clip: float = setting(0.2, "How far a ratio may move from 1.", POSITIVE)
+
+        def __post_init__(self) -> None:
+            check(self)
+"""
+
+import dataclasses
+import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
-from typing import Any
+import numbers
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 from tastemaker.errors import UsageError
 
-_KINDS: dict[type, str] = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a word",
+T = TypeVar("T")
+
+MAIN = "Options"
+"""The group of the options that most people need first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A condition on a value. text: what the value must be."""
+
+    is_valid: Callable[[Any], bool]
+    text: str
+
+
+def at_least(least: int) -> Check:
+    """Return the check of a count."""
+    return Check(lambda value: value >= least, f"at least {least}")
+
+
+POSITIVE = Check(lambda value: 0 < value < math.inf, "a positive number")
+LIMIT = Check(lambda value: value > 0, "a positive number, infinite for none")
+NOT_NEGATIVE = Check(lambda value: 0 <= value < math.inf, "a number, at least 0")
+FINITE = Check(math.isfinite, "a finite number")
+SHARE = Check(lambda value: 0 <= value <= 1, "from 0 to 1")
+POSITIVE_SHARE = Check(lambda value: 0 < value <= 1, "above 0, at most 1")
+PART = Check(lambda value: 0 <= value < 1, "a share, at least 0 and below 1")
+
+
+def setting(
+    default: Any,
+    help: str,
+    check: Check | None = None,
+    *,
+    option: str | None = None,
+    group: str | None = None,
+    shown: str | None = None,
+) -> Any:
+    """Return a dataclass field that is a setting.
+
+    option: its name on the command line, `--lr`, where it is not the field's name. group: its panel
+    in `--help`, where it is not the class's. shown: what help shows in place of the default.
+    """
+    metadata = {"help": help, "check": check, "option": option, "group": group, "shown": shown}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(settings: Any) -> None:
+    """Raise UsageError for a setting whose type or value is wrong. None passes where it is allowed."""
+    prefix = getattr(type(settings), "name", "")  # an algorithm's errors start with its name
+    prefix = f"{prefix}: " if isinstance(prefix, str) and prefix else ""
+    hints = type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        _check_type(f"{prefix}{field.name}", hints[field.name], value, field.default)
+        condition = field.metadata.get("check")
+        if condition is None or value is None:
+            continue
+        if not condition.is_valid(value):
+            raise UsageError(f"{prefix}{field.name} {value}: must be {condition.text}.")
+
+
+def settings_from(kind: type[T], given: Mapping[str, Any], name: str) -> T:
+    """Return a settings object. name: what the error calls it.
+
+    Raises UsageError for a setting that does not exist, or whose type or value is wrong.
+    """
+    hints = type_hints(kind)
+    fields = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
+    values = {}
+    for key, value in given.items():
+        if key not in fields:
+            raise UsageError(f"{name} has no setting {key!r}: {nearest(key, fields)}.")
+        is_tuple = typing.get_origin(hints[key]) is tuple
+        values[key] = tuple(value) if is_tuple and isinstance(value, list) else value
+    try:
+        return kind(**values)
+    except UsageError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise UsageError(f"{name}: {error}") from None
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Return which of the names may be meant, and all of them."""
+    close = difflib.get_close_matches(name, names, n=1)
+    question = f"did you mean {close[0]}? " if close else ""
+    return f"{question}Choose among {', '.join(names)}"
+
+
+def type_hints(kind: type[Any]) -> dict[str, Any]:
+    """Return the types of a settings class's fields by name."""
+    return typing.get_type_hints(kind)
+
+
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """Return a type without None, and whether it allowed None."""
+    if typing.get_origin(hint) not in (types.UnionType, typing.Union):
+        return hint, False
+    others = [part for part in typing.get_args(hint) if part is not type(None)]
+    return (others[0] if len(others) == 1 else hint), len(others) < len(typing.get_args(hint))
+
+
+_TYPES: dict[type, tuple[type, str]] = {
+    float: (numbers.Real, "a number"),
+    int: (numbers.Integral, "a whole number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
 }
 
 
-def check_settings(name: str, kind: type[Any], given: Mapping[str, Any]) -> None:
-    """Check what is given for the fields of a dataclass, all of which have defaults.
-
-    Raises UsageError, in the name of whose settings they are, for one that does not exist or is of another type.
-    """
-    defaults = {f.name: f.default for f in fields(kind)}
-    for key, value in given.items():
-        if key not in defaults:
-            raise UsageError(f"{name} has no setting {key!r}: choose among {', '.join(defaults)}.")
-        wanted: Any = type(defaults[key])
-        is_like = isinstance(value, (int, float) if wanted is float else wanted)
-        if not is_like or isinstance(value, bool) > (wanted is bool):
-            raise UsageError(
-                f"{name}: {key} {value!r}: must be {_KINDS[wanted]}, such as {defaults[key]}."
-            )
+def _check_type(name: str, hint: Any, value: Any, default: Any) -> None:
+    kind, is_optional = without_none(hint)
+    if value is None and is_optional:
+        return
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise UsageError(f"{name} {value!r}: must be one of {', '.join(choices)}.")
+    elif kind in _TYPES:
+        accepted, words = _TYPES[kind]
+        is_number_from_bool = isinstance(value, bool) and kind is not bool
+        if not isinstance(value, accepted) or is_number_from_bool:
+            example = "" if default in (None, dataclasses.MISSING) else f", such as {default}"
+            raise UsageError(f"{name} {value!r}: must be {words}{example}.")
 
 
 def check_positive(settings: Any, *names: str) -> None:
@@ -82,3 +200,28 @@ def _refuse(
 def _whose(settings: Any) -> str:
     """Return in whose name settings speak: an algorithm has one, and is one of several that could be meant."""
     return f"{settings.name}: " if hasattr(settings, "name") else ""
+
+
+_KINDS: dict[type, str] = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a word",
+}
+
+
+def check_settings(name: str, kind: type[Any], given: Mapping[str, Any]) -> None:
+    """Check what is given for the fields of a dataclass, all of which have defaults.
+
+    Raises UsageError, in the name of whose settings they are, for one that does not exist or is of another type.
+    """
+    defaults = {f.name: f.default for f in dataclasses.fields(kind)}
+    for key, value in given.items():
+        if key not in defaults:
+            raise UsageError(f"{name} has no setting {key!r}: choose among {', '.join(defaults)}.")
+        wanted: Any = type(defaults[key])
+        is_like = isinstance(value, (int, float) if wanted is float else wanted)
+        if not is_like or isinstance(value, bool) > (wanted is bool):
+            raise UsageError(
+                f"{name}: {key} {value!r}: must be {_KINDS[wanted]}, such as {defaults[key]}."
+            )

@@ -1,13 +1,11 @@
 """What people said about texts: frozen records, equal by value.
 
-A judgement is evidence about the latent scores of its texts. Every kind is one record here, one likelihood in
-`maths/evidence.py` and one link in `models/links/`. All of them say who judged (`judge`), when (`time`), what the texts
-answer (`prompt`) and how much this one counts (`weight`). `where` (`reviews.csv:17`) and `source` (the file or subset)
-say where it came from; they help messages and slices and take no part in equality.
+A judgement is evidence about the latent scores of its texts. Each kind is a record here and a link in
+`tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was read
+(`where`, `source`: for messages and slices; they take no part in equality).
 
-A text's 64-bit name, to find exact duplicates and to draw lots: the same on every machine, in every process.
-
-How a prompt and the text that answers it become the one text that a backbone reads.
+Also here: a text's 64-bit fingerprint, which finds exact duplicates and draws lots, and the template
+that joins a prompt and the text that answers it.
 """
 
 import math
@@ -16,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +52,18 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement(ABC):
-    """What every judgement says besides what was judged. Raises DataError for what no judgement can be.
+    """What all kinds of judgement have. Raises DataError for what no judgement can be.
+
+    A kind is a frozen dataclass derived from this one. Its own fields are the columns of its rows
+    (`json_rows`): texts, true or false, numbers, tuples of texts, and tuples of tuples of texts.
 
     weight: how many judgements this one counts for; 0 leaves it out of the fit.
+    kind: the name of the kind, in rows, messages and saved models.
+    level: the level of measurement of `value`, or of who won (for Krippendorff's alpha).
     """
+
+    kind: ClassVar[str]
+    level: ClassVar[Literal["nominal", "ordinal", "interval"]] = "nominal"
 
     prompt: Prompt | None = None
     judge: str | None = None
@@ -80,13 +86,64 @@ class Judgement(ABC):
         """The texts that were judged."""
 
     @property
+    def value(self) -> float:
+        """The judgement of a single text as a number, higher is better."""
+        raise NotImplementedError(f"{type(self).__name__} judges no single text.")
+
+    @property
+    def middle(self) -> float:
+        """The value that divides high from low."""
+        return 0.0
+
+    @property
+    def scale(self) -> tuple[int, int] | None:
+        """The ends of the scale that the value lies on; None without one."""
+        return None
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The rank of each of `texts`, 0 for the best; () for a judgement of a single text."""
+        return ()
+
+    @property
+    def unordered_rank(self) -> int:
+        """The rank whose texts have no known order, −1 for none; a rank shared otherwise is a tie."""
+        return -1
+
+    @property
+    def details(self) -> tuple[Any, ...]:
+        """What was said besides the texts and their ranks."""
+        return ()
+
+    @property
+    def best(self) -> tuple[str, ...]:
+        """The texts that no other is better than; all of them where texts are not compared."""
+        ranks = self.ranks or tuple(0 for _ in self.texts)
+        return tuple(text for text, rank in zip(self.texts, ranks, strict=True) if rank == 0)
+
+    @property
+    def has_tie(self) -> bool:
+        """Whether texts are said to be equally good."""
+        tied = [rank for rank in self.ranks if rank != self.unordered_rank]
+        return len(set(tied)) < len(tied)
+
+    @property
     def examples(self) -> tuple[Example, ...]:
         """The texts that were judged, each with the prompt."""
         return tuple(Example(text, self.prompt) for text in self.texts)
 
+    @staticmethod
+    def spread(values: NDArray[np.float64]) -> dict[str, float]:
+        """Return how the answers are spread. values: of texts, or of pairs: −1, 0 for a tie, 1."""
+        return {"tied_pairs": float((values == 0).mean())}
+
+    def row_problem(self) -> str | None:
+        """Return what is wrong with a row that holds this judgement; None where all is well."""
+        return None
+
     def wrong(self, what: str) -> DataError:
         """Return the error that says what is wrong with this judgement, and where it stands."""
-        return DataError(f"{self.where or 'a ' + type(self).__name__.lower()}: {what}")
+        return DataError(f"{self.where or 'a ' + self.kind}: {what}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +158,115 @@ class _OfOneText(Judgement):
 
 @dataclass(frozen=True, slots=True)
 class Label(_OfOneText):
-    """Somebody said of a text: yes or no ("this review is positive")."""
+    """Yes or no about a text ("this review is positive")."""
 
+    kind: ClassVar[str] = "label"
     positive: bool
+
+    @property
+    def value(self) -> float:
+        """1 for positive, 0 for negative."""
+        return float(self.positive)
+
+    @property
+    def middle(self) -> float:
+        """One half."""
+        return 0.5
+
+    @staticmethod
+    def spread(values: NDArray[np.float64]) -> dict[str, float]:
+        """Return the share of positive labels."""
+        return {"positive": float(values.mean())}
+
+    @property
+    def details(self) -> tuple[Any, ...]:
+        """The label."""
+        return (self.positive,)
 
 
 @dataclass(frozen=True, slots=True)
 class Grade(_OfOneText):
-    """Somebody chose a step of an ordered scale ("8 out of 10"): `lowest` ≤ `grade` ≤ `highest`."""
+    """A step of an ordered scale ("8 out of 10"): `lowest` ≤ `grade` ≤ `highest`."""
 
+    kind: ClassVar[str] = "grade"
+    level: ClassVar[Literal["nominal", "ordinal", "interval"]] = "ordinal"
     grade: int
     lowest: int = 1
     highest: int = 10
 
+    @property
+    def value(self) -> float:
+        """The grade."""
+        return float(self.grade)
+
+    @property
+    def scale(self) -> tuple[int, int]:
+        """The lowest and the highest grade."""
+        return (self.lowest, self.highest)
+
+    @property
+    def middle(self) -> float:
+        """The middle of the scale."""
+        return (self.lowest + self.highest) / 2
+
+    @staticmethod
+    def spread(values: NDArray[np.float64]) -> dict[str, float]:
+        """Return how often each grade was given."""
+        grades, counts = np.unique(values, return_counts=True)
+        return {f"{grade:g}": int(n) for grade, n in zip(grades, counts, strict=True)}
+
+    @property
+    def details(self) -> tuple[Any, ...]:
+        """The grade and its scale."""
+        return (self.grade, self.lowest, self.highest)
+
+    def row_problem(self) -> str | None:
+        """Return a grade that lies outside its scale."""
+        if self.lowest <= self.grade <= self.highest:
+            return None
+        scale = f"{self.lowest} to {self.highest}"
+        return f"column 'grade' holds {self.grade}, outside the scale of {scale}."
+
 
 @dataclass(frozen=True, slots=True)
 class Rating(_OfOneText):
-    """Somebody gave a number on a continuous scale ("7.35"); finite, any unit, higher is better."""
+    """A number on a continuous scale ("7.35"): finite, any unit, higher is better."""
 
+    kind: ClassVar[str] = "rating"
+    level: ClassVar[Literal["nominal", "ordinal", "interval"]] = "interval"
     rating: float
+
+    @property
+    def value(self) -> float:
+        """The rating."""
+        return float(self.rating)
+
+    @property
+    def middle(self) -> float:
+        """The rating itself: without ends, a scale has no middle, so no rating is high or low."""
+        return float(self.rating)
+
+    @staticmethod
+    def spread(values: NDArray[np.float64]) -> dict[str, float]:
+        """Return the lowest rating, the mean and the highest."""
+        ends = float(values.min()), float(values.max())
+        return {"lowest": ends[0], "mean": float(values.mean()), "highest": ends[1]}
+
+    @property
+    def details(self) -> tuple[Any, ...]:
+        """The rating."""
+        return (self.rating,)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Judgement):
-    """Somebody liked one of two texts better, by `margin` (0: not said how much), or found them equal (`tie`).
+    """One of two texts is better, by `margin` (0: unknown by how much), or they are a `tie`.
 
-    Of a tie, `chosen` and `rejected` are just the two texts. Raises DataError for a text compared with itself, a margin
-    that is negative or not finite, and a tie with a margin.
+    Of a tie, `chosen` and `rejected` are just the two texts. Raises DataError for a text compared
+    with itself, a margin that is negative or not finite, and a tie with a margin.
     """
 
+    kind: ClassVar[str] = "comparison"
     chosen: str
     rejected: str
     margin: float = 0.0
@@ -141,7 +278,7 @@ class Comparison(Judgement):
             raise self.wrong(f"compares a text with itself ({self.chosen[:40]!r}). Remove the row.")
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise self.wrong(
-                f"the margin is {self.margin:g}; it says by how much the chosen text is better: 0 or more."
+                f"the margin is {self.margin:g}; it is how much better the chosen text is: 0 or more."
             )
         if self.tie and self.margin:
             raise self.wrong(
@@ -153,16 +290,28 @@ class Comparison(Judgement):
         """The two texts: chosen, rejected."""
         return (self.chosen, self.rejected)
 
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """0 and 1; of a tie 0 and 0."""
+        return (0, 0) if self.tie else (0, 1)
+
+    @property
+    def details(self) -> tuple[Any, ...]:
+        """The margin."""
+        return (self.margin,)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking(Judgement):
-    """Somebody ordered texts: `tiers` from best to worst, the texts of a tier equally good.
+    """An order of texts: `tiers` from best to worst, the texts of a tier equally good.
 
-    rest: texts that are worse than every tier, in no known order (a top-k ranking, a best of k). Texts that were not
-    judged are left out. Lists are taken for tuples and a text for a tier of one: Ranking(["best", "good", "bad"]).
-    Raises DataError for fewer than two texts, for a text that is repeated, and for an empty tier.
+    rest: texts that are worse than all tiers, in no known order (a top-k ranking, a best of k).
+    Texts that were not judged are left out. Lists are taken for tuples and a text for a tier of
+    one: Ranking(["best", "good", "bad"]). Raises DataError for fewer than two texts, for a text
+    that is repeated, and for an empty tier.
     """
 
+    kind: ClassVar[str] = "ranking"
     tiers: tuple[tuple[str, ...], ...]
     rest: tuple[str, ...] = ()
 
@@ -192,13 +341,24 @@ class Ranking(Judgement):
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """The tier of each of `texts`, 0 for the best; the rest share the number after the last tier."""
+        """The tier of each text; the rest share the number after the last tier."""
         numbered = [number for number, tier in enumerate(self.tiers) for _ in tier]
         return (*numbered, *(len(self.tiers) for _ in self.rest))
+
+    @property
+    def unordered_rank(self) -> int:
+        """The rank of the rest."""
+        return len(self.tiers)
 
 
 def _tier(tier: str | Sequence[str]) -> tuple[str, ...]:
     return (tier,) if isinstance(tier, str) else tuple(tier)
+
+
+RECORDS: dict[str, type[Judgement]] = {
+    record.kind: record for record in (Label, Grade, Rating, Comparison, Ranking)
+}
+"""The kinds of judgement by name. `tastemaker.kinds.register` adds to it."""
 
 
 def examples_of(item: Judgement | Example) -> tuple[Example, ...]:

@@ -12,16 +12,7 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.data.judgements import (
-    Comparison,
-    Grade,
-    Judgement,
-    Label,
-    Ranking,
-    Rating,
-    fingerprint,
-    plain,
-)
+from tastemaker.data.judgements import Judgement, fingerprint, plain
 
 Ints = NDArray[np.intp]
 
@@ -32,11 +23,6 @@ _SHOWN_PLACES = 10
 _FULL_RANKING = (
     20  # texts; of a longer ranking, only pairs at most so many places apart are looked at
 )
-
-
-def kind_of(judgement: Judgement) -> str:
-    """Return the kind in lower case: label, grade, rating, comparison, ranking."""
-    return type(judgement).__name__.lower()
 
 
 @dataclass(frozen=True)
@@ -110,7 +96,7 @@ class Catalogue:
     @cached_property
     def kinds(self) -> dict[str, int]:
         """How many judgements there are of each kind."""
-        return dict(sorted(Counter(kind_of(judgement) for judgement in self.judgements).items()))
+        return dict(sorted(Counter(judgement.kind for judgement in self.judgements).items()))
 
     @cached_property
     def items(self) -> dict[tuple[int, int], int]:
@@ -126,14 +112,19 @@ class Catalogue:
         """What was said, by kind; rankings as all their pairs (long ones: near pairs), without pairs of one text."""
         rows: dict[str, list[int]] = {}
         for row, judgement in enumerate(self.judgements):
-            rows.setdefault(kind_of(judgement), []).append(row)
+            rows.setdefault(judgement.kind, []).append(row)
         return {kind: self._verdicts(np.array(rows[kind], dtype=np.intp)) for kind in sorted(rows)}
 
     @cached_property
     def pairs(self) -> Verdicts | None:
-        """The verdicts of comparisons and rankings together."""
-        found = [self.verdicts[kind] for kind in ("comparison", "ranking") if kind in self.verdicts]
-        return joined(found) if found else None
+        """The verdicts on pairs, of all kinds that compare texts."""
+        tables = [table for kind, table in self.verdicts.items() if self.example_of[kind].ranks]
+        return joined(tables) if tables else None
+
+    @cached_property
+    def example_of(self) -> dict[str, Judgement]:
+        """A judgement of each kind: it knows what is true of its kind."""
+        return {judgement.kind: judgement for judgement in self.judgements}
 
     def place(self, row: int) -> str:
         """Return where a judgement stands."""
@@ -149,16 +140,16 @@ class Catalogue:
         return list(places)
 
     def _verdicts(self, rows: Ints) -> Verdicts:
-        if isinstance(self.judgements[rows[0]], Comparison | Ranking):
+        if self.judgements[rows[0]].ranks:
             return self._pairs(rows)
-        value = np.array([_value(self.judgements[row]) for row in rows])
+        value = np.array([self.judgements[row].value for row in rows])
         text = np.array([self.of[row][0] for row in rows], dtype=np.intp)
         return Verdicts(
             rows, self.prompt[rows], text, np.full(len(rows), -1), self.judge[rows], value
         )
 
     def _pairs(self, rows: Ints) -> Verdicts:
-        """Return the verdicts on pairs: of comparisons, and of rankings every pair whose order is known."""
+        """Return the verdicts on pairs: each pair of a judgement whose order is known."""
         better, worse, tied, repeats = [], [], [], []
         for row in rows.tolist():
             upper, lower, is_tie = _pairs_of(
@@ -179,25 +170,18 @@ class Catalogue:
         )
 
 
-def _value(judgement: Judgement) -> float:
-    if isinstance(judgement, Label):
-        return float(judgement.positive)
-    assert isinstance(judgement, Grade | Rating)
-    return float(judgement.grade if isinstance(judgement, Grade) else judgement.rating)
-
-
 def _pairs_of(judgement: Judgement, texts: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """Return the pairs of texts that a judgement puts in order: better, worse, and whether they tie."""
-    if isinstance(judgement, Comparison):
-        return texts[:1], texts[1:], np.array([judgement.tie])
-    assert isinstance(judgement, Ranking)
-    upper, lower = _near_pairs(len(texts))
+    """Return the pairs of texts that a judgement puts in order: better, worse, and whether they tie.
+
+    `texts` stand in the order of their ranks or in any other.
+    """
     rank = np.array(judgement.ranks)
-    known = (rank[upper] != rank[lower]) | (
-        rank[upper] < len(judgement.tiers)
-    )  # the rest has no order of its own
-    upper, lower = upper[known], lower[known]
-    return texts[upper], texts[lower], rank[upper] == rank[lower]
+    order = np.argsort(rank, kind="stable")
+    texts, rank = texts[order], rank[order]
+    upper, lower = _near_pairs(len(texts))
+    is_tie = rank[upper] == rank[lower]
+    is_known = ~is_tie | (rank[upper] != judgement.unordered_rank)
+    return texts[upper[is_known]], texts[lower[is_known]], is_tie[is_known]
 
 
 @cache

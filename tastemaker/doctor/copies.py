@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.data.judgements import Judgement
 from tastemaker.doctor.catalogue import (
     NOBODY,
     Catalogue,
     Ints,
     Verdicts,
     catalogue_of,
-    kind_of,
     numbered,
 )
 from tastemaker.doctor.problems import Problem, Severity
@@ -71,20 +70,11 @@ def _repeated_judgements(catalogue: Catalogue) -> Iterator[Problem]:
 
 def _verdict(judgement: Judgement, texts: tuple[int, ...]) -> tuple[Any, ...]:
     """Return kind, texts and verdict as something that is equal where they are."""
-    if isinstance(judgement, Comparison):
-        pair: Any = frozenset(texts) if judgement.tie else texts
-        return ("comparison", pair, judgement.margin, judgement.tie)
-    if isinstance(judgement, Ranking):
-        tiers: list[set[int]] = [set() for _ in range(len(judgement.tiers) + 1)]
-        for text, rank in zip(texts, judgement.ranks, strict=True):
-            tiers[rank].add(text)
-        return ("ranking", tuple(frozenset(tier) for tier in tiers))
-    fields = ("positive", "grade", "lowest", "highest", "rating")
-    return (
-        kind_of(judgement),
-        texts,
-        *(getattr(judgement, name) for name in fields if hasattr(judgement, name)),
-    )
+    tiers: dict[int, set[int]] = {}
+    for text, rank in zip(texts, judgement.ranks or (0,), strict=True):
+        tiers.setdefault(rank, set()).add(text)
+    in_order = tuple((rank, frozenset(tiers[rank])) for rank in sorted(tiers))
+    return (judgement.kind, in_order, judgement.unordered_rank, judgement.details)
 
 
 def _folded(text: str) -> str:
@@ -207,7 +197,7 @@ class _Tally:
 def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
     """Yield what one judge says both ways, and what different judges do."""
     tables = [
-        table for kind, table in catalogue.verdicts.items() if kind not in ("comparison", "ranking")
+        table for kind, table in catalogue.verdicts.items() if not catalogue.example_of[kind].ranks
     ]
     tables += [catalogue.pairs] if catalogue.pairs is not None else []
     named, anonymous, between = _Tally(), _Tally(), _Tally()
@@ -237,13 +227,10 @@ def _is_both_ways(value: NDArray[np.float64], group: Ints, *, is_signed: bool) -
 
 
 def _middle(catalogue: Catalogue, table: Verdicts) -> NDArray[np.float64]:
-    """Return the value [n] that parts low from high; a rating has no opposite, so its middle is itself."""
-    judged = [catalogue.judgements[row] for row in table.row.tolist()]
-    if isinstance(judged[0], Grade):
-        return np.array([(g.lowest + g.highest) / 2 for g in judged if isinstance(g, Grade)])
-    if isinstance(judged[0], Rating):
-        return table.value
-    return np.full(len(table), 0.5 if isinstance(judged[0], Label) else 0.0)
+    """Return the value [n] that divides low from high; 0 for verdicts on pairs."""
+    if table.is_of_pairs:
+        return np.zeros(len(table))
+    return np.array([catalogue.judgements[row].middle for row in table.row.tolist()])
 
 
 def cycles(catalogue: Catalogue) -> Iterator[Problem]:
@@ -286,7 +273,7 @@ def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
 
     graph = _Graph()
     for row, judgement in enumerate(catalogue.judgements):
-        if isinstance(judgement, Comparison | Ranking):
+        if judgement.ranks:
             graph.add(
                 judgement, catalogue.of[row], (int(catalogue.prompt[row]), int(judge[row])), row
             )
@@ -326,19 +313,16 @@ class _Graph:
 
     def add(
         self,
-        judgement: Comparison | Ranking,
+        judgement: Judgement,
         texts: tuple[int, ...],
         group: tuple[int, int],
         row: int,
     ) -> None:
         """Add the arrows of one judgement, whose texts have these numbers."""
         nodes = [self._node((*group, text)) for text in texts]
-        if isinstance(judgement, Comparison):
-            tiers = [nodes] if judgement.tie else [[nodes[0]], [nodes[1]]]
-        else:
-            tiers = [[] for _ in range(max(judgement.ranks) + 1)]
-            for node, rank in zip(nodes, judgement.ranks, strict=True):
-                tiers[rank].append(node)
+        tiers: list[list[int]] = [[] for _ in range(max(judgement.ranks) + 1)]
+        for node, rank in zip(nodes, judgement.ranks, strict=True):
+            tiers[rank].append(node)
         for upper, lower in pairwise(tiers):
             between = self._new()
             self.tails += [*upper, *(between for _ in lower)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Ranking
+from tastemaker.data.judgements import Judgement
 from tastemaker.doctor.catalogue import Catalogue, catalogue_of
 from tastemaker.doctor.copies import contradictions, copies, cycles, excerpt, leaks
 from tastemaker.doctor.judges import (
@@ -193,6 +193,7 @@ def doctor(
         *judge_problems(catalogue, agreed),
     ]
     judges = Counter(judgement.judge for judgement in judgements)
+    ties = Counter(judgement.kind for judgement in judgements if judgement.has_tie)
     return Diagnosis(
         rows=len(judgements) + len(odd_rows),
         odd_rows=len(odd_rows),
@@ -201,10 +202,8 @@ def doctor(
             name: judges[name]
             for name in sorted(judges, key=lambda name: (name is None, name or ""))
         },
-        ties=sum(isinstance(j, Comparison) and j.tie for j in judgements),
-        tied_rankings=sum(
-            isinstance(j, Ranking) and any(len(tier) > 1 for tier in j.tiers) for j in judgements
-        ),
+        ties=ties["comparison"],
+        tied_rankings=ties["ranking"],
         texts=len(catalogue.texts),
         prompts=len(catalogue.prompts),
         lengths=lengths,
@@ -242,8 +241,8 @@ def _mixtures(catalogue: Catalogue) -> Iterator[Problem]:
     scales: dict[tuple[int, int], int] = {}
     forms: dict[type, int] = {}
     for row, judgement in enumerate(catalogue.judgements):
-        if isinstance(judgement, Grade):
-            scales.setdefault((judgement.lowest, judgement.highest), row)
+        if judgement.scale is not None:
+            scales.setdefault(judgement.scale, row)
         if judgement.prompt is not None:
             forms.setdefault(type(judgement.prompt), row)
     if len(scales) > 1:

@@ -19,13 +19,6 @@ from tastemaker.maths.judge_agreement import (
     pairwise_agreement,
 )
 
-_LEVELS: dict[str, Level] = {
-    "label": "nominal",
-    "comparison": "nominal",
-    "ranking": "nominal",
-    "grade": "ordinal",
-    "rating": "interval",
-}
 _TENTATIVE = 0.667  # Krippendorff (2004): below it, not even tentative conclusions
 _LOW = 0.333
 _FEWEST_UNITS = 10
@@ -85,7 +78,7 @@ def agreements(catalogue: Catalogue) -> dict[str, Agreement]:
         if pairwise.units:
             is_shared = np.bincount(unit)[unit] > 1
             judges = len(np.unique(said.judge[rows][is_shared]))
-            level = _LEVELS[kind]
+            level = catalogue.example_of[kind].level
             found[kind] = Agreement(level, krippendorff_alpha(value, unit, level), judges, pairwise)
     return found
 
@@ -111,8 +104,9 @@ def _at_chance(catalogue: Catalogue) -> Iterator[Problem]:
     for kind, said in catalogue.verdicts.items():
         rows = one_each(said)
         value, unit, judge = said.value[rows], said.unit[rows], said.judge[rows]
-        distance = distances_to_others(value, unit, _LEVELS[kind])
-        expected = expected_distance(value, unit, _LEVELS[kind])
+        level = catalogue.example_of[kind].level
+        distance = distances_to_others(value, unit, level)
+        expected = expected_distance(value, unit, level)
         shared = ~np.isnan(distance)
         if not expected > 0:
             continue
@@ -207,27 +201,18 @@ def _about_judges(
 
 def balance(catalogue: Catalogue) -> dict[str, Any]:
     """Return how the answers are spread, for each kind: see the keys."""
-    found: dict[str, Any] = {}
-    for kind, said in catalogue.verdicts.items():
-        if kind == "label":
-            found[kind] = {"positive": float(said.value.mean())}
-        elif kind == "grade":
-            steps, counts = np.unique(said.value, return_counts=True)
-            found[kind] = {
-                f"{step:g}": int(count) for step, count in zip(steps, counts, strict=True)
-            }
-        elif kind == "rating":
-            found[kind] = {"lowest": float(said.value.min()), "mean": float(said.value.mean())}
-            found[kind]["highest"] = float(said.value.max())
-        elif len(said):
-            found[kind] = {"tied_pairs": float((said.value == 0).mean())}
-    return found
+    return {
+        kind: catalogue.example_of[kind].spread(table.value)
+        for kind, table in catalogue.verdicts.items()
+        if len(table)
+    }
 
 
 def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
     """Yield kinds whose answers do not vary, and labels of which one is rare: where the rarer ones stand."""
     for kind, said in catalogue.verdicts.items():
-        is_pair = kind in ("comparison", "ranking")
+        is_pair = said.is_of_pairs
+        is_yes_or_no = not is_pair and catalogue.example_of[kind].level == "nominal"
         if len(said) < 2:
             continue
         if (said.value == 0).all() if is_pair else (said.value == said.value[0]).all():
@@ -241,11 +226,11 @@ def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
                 "Nothing can be learned from judgements that do not vary: see that the right column was read.",
                 catalogue.places(said.row.tolist()),
             )
-        elif kind == "label" and (share := min(said.value.mean(), 1 - said.value.mean())) < _RARE:
+        elif is_yes_or_no and (share := min(said.value.mean(), 1 - said.value.mean())) < _RARE:
             rarer = said.row[said.value == float(said.value.mean() < 0.5)]
             yield Problem(
-                "unbalanced_labels",
-                f"unbalanced labels: {'positive' if said.value.mean() < 0.5 else 'negative'} ones are {share:.1%}",
+                f"unbalanced_{kind}s",
+                f"unbalanced {kind}s: {'positive' if said.value.mean() < 0.5 else 'negative'} ones are {share:.1%}",
                 len(rarer),
                 "note",
                 "Look at AUROC beside accuracy, which is high for always saying the same.",

@@ -110,7 +110,7 @@ def length_correlations(catalogue: Catalogue) -> dict[str, float]:
     """Return Spearman's correlation of length with what was said, for labels, grades and ratings."""
     found = {}
     for kind, said in catalogue.verdicts.items():
-        if kind in ("label", "grade", "rating"):
+        if not said.is_of_pairs:
             value = spearman(catalogue.lengths[said.first], said.value)
             if not math.isnan(value):
                 found[kind] = value

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from tastemaker.gpt.language_loss import held_out_loss
 from tastemaker.gpt.networks import matrices_of
 from tastemaker.gpt.policy import Policy
 from tastemaker.progress import progress
-from tastemaker.settings import check_at_least, check_not_negative, check_part, check_positive
+from tastemaker.settings import MAIN, NOT_NEGATIVE, PART, POSITIVE, at_least, check, setting
 from tastemaker.train.optimizers import (
     Muon,
     adamw,
@@ -44,38 +44,43 @@ Piece = tuple[NDArray[np.int32], int]
 """Tokens, and how many of them only stand before what is learned."""
 
 _SHOWN, _SHORT = 2, 60  # samples that are written while it runs, and their most tokens
+OF_SIZE = "the size's"
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How a GPT is trained on text.
+    """How a GPT is trained on text."""
 
-    epochs: passes over the corpus, parts of one too. lr: peak learning rate, of which Muon's is a multiple; None: the
-    size's. batch_tokens: about so many tokens a step; None: the size's. warmup: share of all tokens. clip: largest
-    gradient norm. held_out: share of the pieces that only measure. evaluations: how often they are measured. context:
-    the most tokens that are read at once; None: the size's. vocabulary: tokens of a new tokenizer; None: the size's, or
-    what the corpus gives. grow_at: after which share of all tokens the second half of a new network's layers joins; 0:
-    all learn from the beginning; None: the size's.
-    """
+    group: ClassVar[str] = "Training"
 
-    epochs: float = 1.0
-    lr: float | None = None
-    batch_tokens: int | None = None
-    warmup: float = 0.1
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    held_out: float = 0.02
-    evaluations: int = 4
-    context: int | None = None
-    vocabulary: int | None = None
-    grow_at: float | None = None
+    epochs: float = setting(
+        1.0, "Passes over the corpus; 0.5 is half of one.", POSITIVE, group=MAIN
+    )
+    lr: float | None = setting(
+        None, "Peak learning rate of AdamW; Muon's is a multiple.", POSITIVE, shown=OF_SIZE
+    )
+    batch_tokens: int | None = setting(None, "Tokens a step, about.", at_least(1), shown=OF_SIZE)
+    warmup: float = setting(0.1, "Share of all tokens in which the learning rate rises.", PART)
+    weight_decay: float = setting(0.1, "Weight decay.", NOT_NEGATIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE)
+    held_out: float = setting(0.02, "Share of the corpus that only measures.", PART)
+    evaluations: int = setting(4, "Held-out evaluations in the run, with samples.", at_least(1))
+    context: int | None = setting(
+        None, "Most tokens that are read at once.", at_least(8), shown=OF_SIZE
+    )
+    vocabulary: int | None = setting(
+        None, "Most tokens of a new tokenizer.", at_least(1), shown=OF_SIZE
+    )
+    grow_at: float | None = setting(
+        None,
+        "Share of all tokens after which the second half of a new network's layers joins; "
+        "0: all learn from the beginning.",
+        PART,
+        shown=OF_SIZE,
+    )
 
     def __post_init__(self) -> None:
-        check_positive(self, "epochs", "lr", "clip")
-        check_at_least(self, 1, "batch_tokens", "evaluations", "vocabulary")
-        check_at_least(self, 8, "context")
-        check_part(self, "warmup", "held_out", "grow_at")
-        check_not_negative(self, "weight_decay")
+        check(self)
 
 
 @dataclass

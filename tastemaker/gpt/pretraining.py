@@ -27,6 +27,7 @@ from tastemaker.gpt.networks import Size, make_gpt, make_tokenizer, size_named
 from tastemaker.gpt.policy import FIGURES, Policy
 from tastemaker.gpt.pretrain_loop import Pretraining, TextDescent
 from tastemaker.gpt.text_sources import Documents
+from tastemaker.settings import settings_from
 from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
 
 _TOKENIZER_CHARACTERS = 2**25
@@ -151,12 +152,7 @@ def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
     """Return the settings, whole. Raises UsageError for one that does not exist."""
     if isinstance(training, Pretraining):
         return training
-    given = dict(training or {})
-    unknown = sorted(given.keys() - Pretraining.__dataclass_fields__.keys())
-    if unknown:
-        known = ", ".join(Pretraining.__dataclass_fields__)
-        raise UsageError(f"there is no training setting {unknown[0]!r}: choose among {known}.")
-    return Pretraining(**given)
+    return settings_from(Pretraining, training or {}, "training")
 
 
 def _asked(

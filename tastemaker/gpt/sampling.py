@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tastemaker.errors import ModelError, UsageError
+from tastemaker.settings import POSITIVE, SHARE, Check, at_least, check, setting
 
 _NEVER = float("-inf")
 _BELOW_ONE = 1 - 2.0**-50
@@ -23,42 +24,50 @@ class Sampling:
     """How text is drawn from a policy. The filters act in the order of the fields, as transformers' do.
 
     Where tokens are equally likely top_k keeps k of them, where transformers keeps all, so top_k 1 is one text.
-
-    temperature: divides the logits. top_k: only the k likeliest tokens (0: all). top_p: only the likeliest tokens that
-    hold this share of the probability (Holtzman et al. 2020). min_p: only tokens at least this share as likely as the
-    likeliest (Nguyen et al. 2024). repetition_penalty: logits of tokens that the text or its prompt holds are divided
-    by it, negative ones multiplied (Keskar et al. 2019); acts before the temperature. max_tokens: the most that are
-    written. stop: texts that end a completion; they are not part of it.
     """
 
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    max_tokens: int = 64
-    stop: Sequence[str] = ()
+    group: ClassVar[str] = "Sampling"
+
+    temperature: float = setting(
+        1.0,
+        "Divides the logits: below 1 safer, above 1 wilder.",
+        Check(
+            lambda value: _COLDEST <= value < math.inf,
+            f"a number above 0, at least {_COLDEST:g}; for the likeliest text use top_k 1",
+        ),
+    )
+    top_k: int = setting(
+        0,
+        "Only the k likeliest tokens; 0: all.",
+        Check(lambda value: value >= 0, "at least 1, or 0 for all tokens"),
+    )
+    top_p: float = setting(
+        1.0,
+        "Only the likeliest tokens that hold this share of the probability "
+        "(Holtzman et al. 2020); 1: all.",
+        Check(
+            lambda value: 0 < value <= 1, "above 0, at most 1; for the likeliest text use top_k 1"
+        ),
+    )
+    min_p: float = setting(
+        0.0,
+        "Only tokens at least this share as likely as the likeliest (Nguyen et al. 2024); 0: all.",
+        SHARE,
+    )
+    # acts before the temperature; negative logits are multiplied
+    repetition_penalty: float = setting(
+        1.0,
+        "Divides the logits of tokens that the text or its prompt holds already "
+        "(Keskar et al. 2019); 1: none.",
+        POSITIVE,
+    )
+    max_tokens: int = setting(64, "Most tokens of a completion.", at_least(1))
+    stop: Sequence[str] = setting(
+        (), "A text that ends a completion and is not part of it. May be repeated."
+    )
 
     def __post_init__(self) -> None:
-        if not (self.temperature >= _COLDEST and math.isfinite(self.temperature)):
-            raise UsageError(
-                f"temperature {self.temperature:g}: must be a number above 0, at least {_COLDEST:g}. "
-                f"For the likeliest text use top_k 1."
-            )
-        if self.top_k < 0:
-            raise UsageError(f"top_k {self.top_k}: must be at least 1, or 0 for all tokens.")
-        if not 0 < self.top_p <= 1:
-            raise UsageError(
-                f"top_p {self.top_p:g}: must be above 0, at most 1. For the likeliest text use top_k 1."
-            )
-        if not 0 <= self.min_p <= 1:
-            raise UsageError(f"min_p {self.min_p:g}: must be a share, 0 to 1.")
-        if not (self.repetition_penalty > 0 and math.isfinite(self.repetition_penalty)):
-            raise UsageError(
-                f"repetition_penalty {self.repetition_penalty:g}: must be above 0; 1 changes nothing."
-            )
-        if self.max_tokens < 1:
-            raise UsageError(f"max_tokens {self.max_tokens}: must be at least 1.")
+        check(self)
         if isinstance(self.stop, str):
             raise UsageError(
                 f"stop {self.stop!r}: must be a tuple of texts, such as ({self.stop!r},)."

@@ -13,7 +13,6 @@ aclImdb is the one source that is held in memory, a split at a time, and the pla
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import singledispatch
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -21,7 +20,7 @@ from typing import TypeAlias, cast
 from tastemaker.data import aclimdb, hub, tables
 from tastemaker.data import plain_text as plain
 from tastemaker.data.columns import RECOGNISED, Columns, plan
-from tastemaker.data.judgements import Comparison, Example, Judgement, Message, Prompt, Ranking
+from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.metadata import column_for
 from tastemaker.data.plain_text import Each
 from tastemaker.data.reading import check_no_format, open_source, table_format
@@ -215,28 +214,12 @@ def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
             Example, int
         ] = {}  # how many judgements more have a text first than have another before it
         for judgement in judgements:
-            best = _best(judgement)
+            best = judgement.best
             for text in judgement.texts:
                 example = Example(text, judgement.prompt)
                 lead[example] = lead.get(example, 0) + (1 if text in best else -1)
         furthest = max(lead.values())
         yield from (example for example, led in lead.items() if led == furthest)
-
-
-@singledispatch
-def _best(judgement: Judgement) -> tuple[str, ...]:
-    """Return the texts that no other is said to be better than: all, where they are judged one by one."""
-    return judgement.texts
-
-
-@_best.register
-def _(judgement: Comparison) -> tuple[str, ...]:
-    return judgement.texts if judgement.tie else (judgement.chosen,)
-
-
-@_best.register
-def _(judgement: Ranking) -> tuple[str, ...]:
-    return judgement.tiers[0]
 
 
 def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Example]:

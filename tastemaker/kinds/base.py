@@ -21,42 +21,67 @@ the score contract, and turn a score back into a probability, a grade, a rating 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from tastemaker.errors import UsageError
+from tastemaker.settings import NOT_NEGATIVE, Check, check, setting
 
 KINDS = ("label", "grade", "rating", "comparison", "ranking")
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """How judgements are believed. The defaults believe everybody alike and every kind as it is.
+    """How judgements count as evidence. By default all kinds and judges count alike."""
 
-    weights: by kind, how much each of its judgements counts (1 unless said). judges: learn how reliable each judge is;
-    None: where the data names two judges or more. ties: whether there can be ties; False refuses them.
-    ranking: "plackett-luce", or "pairs", the mean over a ranking's pairs (Ouyang et al. 2022). rating: "normal", or
-    "huber", which outliers pull less. margin: by how much a margin of 1 raises the log-odds that a chosen text has to
-    reach (Touvron et al. 2023): subtracted behind the link's slope, so its unit is not the score's. smoothing: the
-    share of answers taken for slips in labels and comparisons, 0 … 0.5.
-    centring: how strongly the mean score of texts that were judged together is drawn to 0 (Eisenstein et al. 2023).
-    length_control: explain by the texts' length what their length explains, so that the score does not carry it.
-    """
+    group: ClassVar[str] = "Likelihood"
 
-    weights: Mapping[str, float] = field(default_factory=dict)
-    judges: bool | None = None
-    ties: bool = True
-    ranking: Literal["plackett-luce", "pairs"] = "plackett-luce"
-    rating: Literal["normal", "huber"] = "normal"
-    margin: float = 1.0
-    smoothing: float = 0.0
-    centring: float = 0.0
-    length_control: bool = False
+    weights: Mapping[str, float] = setting(
+        {},
+        "How much the judgements of a kind count: comparison=2. May be repeated.",
+        option="--weight",
+        shown="1 each",
+    )
+    judges: bool | None = setting(
+        None,
+        "Learn how reliable each judge is.",
+        shown="where two or more judges are named",
+    )
+    ties: bool = setting(True, "Whether two texts can be equally good. If not, a tie is an error.")
+    ranking: Literal["plackett-luce", "pairs"] = setting(
+        "plackett-luce",
+        "Likelihood of rankings; pairs: the mean over a ranking's pairs (Ouyang et al. 2022).",
+    )
+    rating: Literal["normal", "huber"] = setting(
+        "normal", "Likelihood of ratings; huber: outliers pull less.", option="--rating-loss"
+    )
+    # subtracted behind the link's slope, so its unit is log-odds and not the score's
+    margin: float = setting(
+        1.0,
+        "Log-odds that a margin of 1 adds to what the chosen text has to reach "
+        "(Touvron et al. 2023).",
+        NOT_NEGATIVE,
+    )
+    smoothing: float = setting(
+        0.0,
+        "Share of labels and comparisons that are taken for mistakes.",
+        Check(lambda value: 0 <= value < 0.5, "at least 0 and below 0.5"),
+        option="--label-smoothing",
+    )
+    centring: float = setting(
+        0.0,
+        "Pull towards 0 of the mean score of texts judged together (Eisenstein et al. 2023).",
+        NOT_NEGATIVE,
+    )
+    length_control: bool = setting(
+        False, "Explain by length what length explains, so that the score does not carry it."
+    )
 
     def __post_init__(self) -> None:
+        check(self)
         for kind, weight in self.weights.items():
             if kind not in KINDS:
                 raise UsageError(
@@ -66,19 +91,6 @@ class Likelihood:
                 raise UsageError(
                     f"the weight of {kind}s is {weight}; a weight is a finite number of 0 or more."
                 )
-        if self.ranking not in ("plackett-luce", "pairs"):
-            raise UsageError(f"ranking {self.ranking!r}: choose plackett-luce or pairs.")
-        if self.rating not in ("normal", "huber"):
-            raise UsageError(f"rating {self.rating!r}: choose normal or huber.")
-        for name in ("margin", "centring"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise UsageError(
-                    f"{name} {getattr(self, name)}: must be a finite number of 0 or more."
-                )
-        if not 0 <= self.smoothing < 0.5:
-            raise UsageError(
-                f"smoothing {self.smoothing}: must be at least 0 and below 0.5, a coin's share."
-            )
 
 
 def scalar(value: float) -> nn.Parameter:

@@ -11,6 +11,7 @@ one seed differ, such as time limits.
 
 import time
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,36 +25,36 @@ from tastemaker.reward.calibration import calibrated
 from tastemaker.reward.corpus import Corpus, Unit
 from tastemaker.reward.observation import ObservationModel, links_alone
 from tastemaker.scores import Scores
-from tastemaker.settings import check_at_least, check_not_negative, check_part, check_positive
+from tastemaker.settings import MAIN, NOT_NEGATIVE, PART, POSITIVE, at_least, check, setting
 from tastemaker.train.optimizers import adamw, on_host, restore_state, state_tensors, take_step
 from tastemaker.train.run import Checkpoint, Run
+
+RECIPE = "the backbone's recipe"
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained.
+    """How a network is trained."""
 
-    epochs: passes over the training texts. lr: peak learning rate; the head's is `head_lr` times as much.
-    batch_size: texts a step. batch_tokens: most tokens at once, padding included. warmup: share of the steps.
-    clip: largest gradient norm. evaluations: held-out evaluations in the run. patience: how many without a gain end it.
-    """
+    group: ClassVar[str] = "Network training"
 
-    epochs: int = 2
-    lr: float = 5e-5
-    batch_size: int = 32
-    batch_tokens: int = 8192
-    warmup: float = 0.06
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    head_lr: float = 10.0
-    evaluations: int = 5
-    patience: int = 3
+    epochs: int = setting(
+        2, "Passes over the training texts.", at_least(1), group=MAIN, shown=RECIPE
+    )
+    lr: float = setting(5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE)
+    batch_size: int = setting(32, "Texts a step.", at_least(1), shown=RECIPE)
+    batch_tokens: int = setting(
+        8192, "Most tokens through the network at once, padding included.", at_least(1)
+    )
+    warmup: float = setting(0.06, "Share of the steps in which the learning rate rises.", PART)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE)
+    head_lr: float = setting(10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE)
+    evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
+    patience: int = setting(3, "Evaluations without a gain that end the run.", at_least(1))
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "epochs", "batch_size", "batch_tokens", "evaluations", "patience")
-        check_positive(self, "lr", "clip", "head_lr")
-        check_part(self, "warmup")
-        check_not_negative(self, "weight_decay")
+        check(self)
 
 
 Tokens = NDArray[np.int32]

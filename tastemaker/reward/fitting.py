@@ -26,6 +26,7 @@ from tastemaker.reward.division import Division, digest_of_said, divide
 from tastemaker.reward.finish import finish
 from tastemaker.reward.model import RewardModel
 from tastemaker.reward.observation import ObservationModel
+from tastemaker.settings import settings_from
 from tastemaker.train.run import CONTRACT, RUN, Run, check_same, model_folder
 
 _MOST_MEMBERS = 64
@@ -82,6 +83,15 @@ def chosen_training(
 ) -> Training | None:
     """Return the training that was asked for, completed by the backbone's recipe; None for a linear backbone."""
     if isinstance(chosen.settings, Linear):
+        names = list(given) if isinstance(given, Mapping) else []
+        if epochs is not None:
+            names.append("epochs")
+        if names:
+            option = "--" + names[0].replace("_", "-")
+            raise UsageError(
+                f"{option}: the backbone 'linear' is fitted to the end, without steps or epochs. "
+                "Leave it out."
+            )
         return None
     if isinstance(given, Training):
         return given if epochs is None else replace(given, epochs=epochs)
@@ -90,7 +100,7 @@ def chosen_training(
     if epochs is not None:
         asked["epochs"] = epochs
     asked.setdefault("epochs", recipe.passes(texts, asked["batch_size"]))
-    return Training(**asked)
+    return settings_from(Training, asked, "training")
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,17 @@ def test_training_settings_are_checked() -> None:
     ):
         with pytest.raises(tm.UsageError, match=next(iter(wrong))):
             tm.Training(**wrong)  # type: ignore[arg-type]
+    judgements = film_judgements(60, kinds="label")
+    for training, message in (
+        ({"lrr": 1}, "training.*'lrr'.*did you mean lr"),
+        ({"lr": "fast"}, "training: lr 'fast'"),
+        ({"epochs": 1.5}, r"training: epochs 1\.5"),
+    ):
+        with pytest.raises(tm.UsageError, match=message):
+            tm.fit(judgements, backbone=TINY, training=training)
+    for settings in ({"epochs": 3}, {"training": {"lr": 1e-3}}):
+        with pytest.raises(tm.UsageError, match=r"--(epochs|lr).*'linear'"):
+            tm.fit(judgements, **settings)  # type: ignore[arg-type]
 
 
 def _command(source: Path, out: Path, *more: str) -> list[str]:

@@ -241,7 +241,7 @@ def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_repla
 def test_what_cannot_be_asked_is_said(saved: Path) -> None:
     with pytest.raises(tm.UsageError, match=r"iterator can be read only once.*Documents"):
         learn(iter(films(9)))
-    with pytest.raises(tm.UsageError, match="no training setting 'epoch'"):
+    with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*did you mean epochs"):
         learn(films(9), training={"epoch": 1})
     with pytest.raises(tm.UsageError, match="no size 'huge'"):
         learn(films(9), size="huge")

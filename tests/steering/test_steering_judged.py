@@ -34,7 +34,6 @@ from tastemaker.rl import (
     check_compares,
     read_judged,
     steer,
-    tiers_of,
 )
 from tastemaker.rl.text import loop
 
@@ -93,10 +92,10 @@ def log_ratio(teacher: JudgedTexts, prompt: str, text: str) -> float:
 
 
 def test_tiers() -> None:
-    assert tiers_of(Comparison("a", "b")) == (0, 1)
-    assert tiers_of(Comparison("a", "b", tie=True)) == (0, 0)
-    assert tiers_of(Ranking((("a",), ("b", "c")), ("d",))) == (0, 1, 1, 2)
-    assert [tiers_of(j) for j in (Label("a", True), Grade("a", 3), Rating("a", 0.5))] == [
+    assert Comparison("a", "b").ranks == (0, 1)
+    assert Comparison("a", "b", tie=True).ranks == (0, 0)
+    assert Ranking((("a",), ("b", "c")), ("d",)).ranks == (0, 1, 1, 2)
+    assert [j.ranks for j in (Label("a", True), Grade("a", 3), Rating("a", 0.5))] == [
         (),
         (),
         (),

@@ -4,8 +4,8 @@ from typing import Any
 
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.formats.base import Format
-from tastemaker.data.json_rows import KINDS, from_row
-from tastemaker.data.judgements import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.data.json_rows import from_row
+from tastemaker.data.judgements import RECORDS, Example, Grade, Judgement, Label
 from tastemaker.data.metadata import GradeCells, LabelCells, Metadata, plain_name
 from tastemaker.data.tables import Row
 from tastemaker.data.values import completion_from, prompt_from
@@ -45,13 +45,11 @@ def _own(row: Row, metadata: Metadata) -> list[Judgement]:
 
 def _looks_own(row: Row) -> bool:
     kind: Any = row["kind"]
-    return isinstance(kind, str) and kind in KINDS
+    return isinstance(kind, str) and kind in RECORDS
 
 
 KTO = Format("kto", ("prompt", "completion", "label"), _kto, (Label,), looks=_looks_kto)
 HELPSTEER = Format(
     "helpsteer", ("prompt", "response", "helpfulness", "correctness"), _helpsteer, (Grade,)
 )
-OWN = Format(
-    "judgements", ("kind",), _own, (Label, Grade, Rating, Comparison, Ranking), looks=_looks_own
-)
+OWN = Format("judgements", ("kind",), _own, tuple(RECORDS.values()), looks=_looks_own)

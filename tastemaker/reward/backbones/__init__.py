@@ -27,6 +27,7 @@ from tastemaker.reward.backbones.linear import Linear as Linear
 from tastemaker.reward.backbones.linear import LinearBackbone
 from tastemaker.reward.contract import Contract
 from tastemaker.scores import Scores
+from tastemaker.settings import PART, Check, at_least, check, setting
 
 Cut = Literal["left", "right"]
 
@@ -51,53 +52,47 @@ class Backbone(Protocol):
         """Return one line about the backbone."""
 
 
+_CUT = "Side of a longer text that is cut off; left keeps its end, where reviews give a verdict."
+_TOKENS = "Tokens that are read of a text, special tokens included."
+_DROPOUT = "Dropout of the network while it trains."  # one or two passes do not overfit: 0
+
+
 @dataclass(frozen=True)
 class Encoder:
-    """A Hugging Face encoder or decoder with one output, by folder, hub name or `minilm`.
-
-    max_length: tokens that are read of a text, special tokens included; None: what the network can read, at most 512.
-    cut: which side of a longer text is cut off; "left" keeps its end, where reviews give their verdict.
-    dropout: 0 by default: one or two passes over the data do not overfit, and it costs a third of the time.
-    template: how a prompt and the text that answers it are joined, such as "{prompt}\n\n{text}", or "chat" for the
-    tokenizer's chat template; None: that one for chats where there is one, otherwise the former.
-    """
+    """A Hugging Face encoder or decoder with one output, by folder, hub name or `minilm`."""
 
     name: str
-    max_length: int | None = None
-    cut: Cut = "left"
-    dropout: float = 0.0
-    template: str | None = None
+    max_length: int | None = setting(
+        None, _TOKENS, at_least(8), shown="what the network can read, at most 512"
+    )
+    cut: Cut = setting("left", _CUT)
+    dropout: float = setting(0.0, _DROPOUT, PART)
+    template: str | None = setting(
+        None,
+        "How a prompt and the text that answers it are joined: '{prompt} {text}', or chat for the "
+        "tokenizer's chat template.",
+        shown="chat for chats, an empty line between otherwise",
+    )
 
     def __post_init__(self) -> None:
-        _check_reading(self.max_length, self.cut, self.dropout)
+        check(self)
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A small encoder with a byte-level tokenizer, both made from the texts at hand; any language."""
+    """A small encoder with a byte-level tokenizer, both made from the texts at hand."""
 
-    vocabulary: int = 8000
-    max_length: int | None = 256
-    cut: Cut = "left"
-    dropout: float = 0.0
+    vocabulary: int = setting(
+        8000,
+        "Tokens of the tokenizer.",
+        Check(lambda value: value >= 300, "at least 300 (256 bytes and special tokens)"),
+    )
+    max_length: int | None = setting(256, _TOKENS, at_least(8))
+    cut: Cut = setting("left", _CUT)
+    dropout: float = setting(0.0, _DROPOUT, PART)
 
     def __post_init__(self) -> None:
-        _check_reading(self.max_length, self.cut, self.dropout)
-        if self.vocabulary < 300:
-            raise UsageError(
-                f"vocabulary {self.vocabulary}: must be at least 300 (256 bytes and special tokens)."
-            )
-
-
-def _check_reading(max_length: int | None, cut: Cut, dropout: float) -> None:
-    if max_length is not None and max_length < 8:
-        raise UsageError(f"max_length {max_length}: must be at least 8 tokens.")
-    if cut not in ("left", "right"):
-        raise UsageError(
-            f"cut {cut!r}: must be left (keep the end of a long text) or right (keep its start)."
-        )
-    if not 0 <= dropout < 1:
-        raise UsageError(f"dropout {dropout}: must be at least 0 and below 1.")
+        check(self)
 
 
 _MOST_PASSES = 10

@@ -31,6 +31,7 @@ from tastemaker.data.judgements import TEMPLATE, Example, joined
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.files import writing_file
 from tastemaker.scores import Scores
+from tastemaker.settings import POSITIVE, Check, at_least, check, setting
 
 # Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word ends.
 _SPACELESS = (
@@ -191,37 +192,31 @@ _MOST_NGRAMS = 8
 
 @dataclass(frozen=True)
 class Linear:
-    """How the linear backbone reads text and how strongly its weights are held back.
+    """How the linear backbone reads text, and how strongly its weights are held back."""
 
-    ngrams: the longest word n-gram. min_count: texts that must hold an n-gram for it to count.
-    weighting: "nb" is presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "tfidf" sublinear TF-IDF.
-    strength: the precision of the weights' Gaussian prior (scikit-learn's 1/C), for each judgement that a text has on
-    average: saying everything twice must not make the fit surer. smoothing: added to every count of the log-count
-    ratio. repeats: a word that stood in its text before is a feature of its own, and how many words and n-grams did are
-    others, so that saying things twice has a price where people dislike it; for a model that will steer. template: how
-    a prompt and its answer are joined.
-    """
-
-    ngrams: int = 3
-    min_count: int = 2
-    weighting: Literal["nb", "tfidf"] = "nb"
-    strength: float = 0.04
-    smoothing: float = 1.0
-    repeats: bool = False
-    template: str = TEMPLATE
+    ngrams: int = setting(
+        3,
+        "The longest word n-gram.",
+        Check(lambda value: 1 <= value <= _MOST_NGRAMS, f"1 to {_MOST_NGRAMS}; 3 is usual"),
+    )
+    min_count: int = setting(2, "Texts that must hold an n-gram for it to count.", at_least(1))
+    weighting: Literal["nb", "tfidf"] = setting(
+        "nb",
+        "Features: nb, presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "
+        "or tfidf, sublinear.",
+    )
+    # for each judgement that a text has on average: saying everything twice must not change the fit
+    strength: float = setting(
+        0.04, "Precision of the weights' Gaussian prior (scikit-learn's 1/C).", POSITIVE
+    )
+    smoothing: float = setting(1.0, "Added to every count of the log-count ratio.", POSITIVE)
+    repeats: bool = setting(
+        False, "Count what a text repeats as features of their own; for a model that will steer."
+    )
+    template: str = setting(TEMPLATE, "How a prompt and the text that answers it are joined.")
 
     def __post_init__(self) -> None:
-        if not 1 <= self.ngrams <= _MOST_NGRAMS:
-            raise UsageError(f"ngrams {self.ngrams}: must be 1 to {_MOST_NGRAMS}; 3 is usual.")
-        if self.min_count < 1:
-            raise UsageError(
-                f"min_count {self.min_count}: must be at least 1; 2 leaves out what only one text holds."
-            )
-        if self.weighting not in ("nb", "tfidf"):
-            raise UsageError(f"weighting {self.weighting!r}: must be nb (naive Bayes) or tfidf.")
-        for name, value in (("strength", self.strength), ("smoothing", self.smoothing)):
-            if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{name} {value}: must be a finite number above 0.")
+        check(self)
         joined(Example("text", "prompt"), self.template)
 
 

@@ -243,13 +243,15 @@ def measured(found: list[Episode]) -> dict[str, Any]:
 
 def _save(played: Played, folder: Path, seed: int, say: Callable[[str], None]) -> None:
     """Save the curve, a GIF where the environment can be drawn, and the player last."""
-    from tastemaker.rl.gym.curve import curve_png
+    from tastemaker.plotting import learning_curve_png
 
     player, figures = played.policy, played.figures
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
         temporary.write_bytes(
-            curve_png(figures["curve"], title, figures["mean_return"], figures["return_interval"])
+            learning_curve_png(
+                figures["curve"], title, figures["mean_return"], figures["return_interval"]
+            )
         )
     try:
         gif(player, folder / EPISODE, seed=seed)

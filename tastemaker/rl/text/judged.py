@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import singledispatch
 from itertools import combinations, compress
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tastemaker.data.judgements import Comparison, Judgement, Ranking
+from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError
 from tastemaker.fast.batching import by_length
 from tastemaker.gpt.tokenise import Reader
@@ -29,27 +28,11 @@ from tastemaker.rl.text.world import Batch, TextWorld, in_random_order
 _READ = 1024  # judgements that are tokenized together
 
 
-@singledispatch
-def tiers_of(judgement: Judgement) -> tuple[int, ...]:
-    """Return the tier of each of a judgement's texts, the smaller the better; () for one that compares nothing."""
-    return ()
-
-
-@tiers_of.register
-def _(judgement: Comparison) -> tuple[int, ...]:
-    return (0, 0 if judgement.tie else 1)
-
-
-@tiers_of.register
-def _(judgement: Ranking) -> tuple[int, ...]:
-    return judgement.ranks
-
-
 def check_compares(judgements: Sequence[Judgement], name: str) -> None:
     """Raise DataError where not one judgement compares texts: labels, grades and ratings have no pairs."""
-    if any(tiers_of(judgement) for judgement in judgements):
+    if any(judgement.ranks for judgement in judgements):
         return
-    kinds = Counter(type(judgement).__name__.lower() for judgement in judgements)
+    kinds = Counter(judgement.kind for judgement in judgements)
     said = ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items()) or "no judgements"
     raise DataError(
         f"{name}: {said}, and nothing that compares texts: there are no pairs in it. Give comparisons or rankings, or "
@@ -108,7 +91,7 @@ def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
     texts = iter(reader.completions([text for j in judgements for text in j.texts], ended=True))
     for judgement, prompt in zip(judgements, prompts, strict=True):
         own = [np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts]
-        yield Judged(prompt, own, list(tiers_of(judgement)), judgement.weight)
+        yield Judged(prompt, own, list(judgement.ranks), judgement.weight)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tastemaker.gpt.sampling import Sampling
 from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
 from tastemaker.rl.algorithms import ALGORITHMS, TRPO, Algorithm
 from tastemaker.rl.algorithms.base import LearnsFromJudgements
-from tastemaker.rl.text.judged import Judged, JudgedTexts, read_judged, tiers_of
+from tastemaker.rl.text.judged import Judged, JudgedTexts, read_judged
 from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.loop import SteeringRun
 from tastemaker.rl.text.rewards import Reward
@@ -168,7 +168,7 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
 
 def _silent(judgements: Sequence[Judgement]) -> dict[str, int]:
     """Return how many judgements compare nothing, by words; none where all do."""
-    count = sum(not tiers_of(judgement) for judgement in judgements)
+    count = sum(not judgement.ranks for judgement in judgements)
     return {"labels, grades or ratings, which compare nothing": count} if count else {}
 
 
@@ -176,7 +176,7 @@ def _divided(
     judgements: Sequence[Judgement], share: float, seed: int
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Return what is learned from and what only measures, split by prompt: at least one, and at most about 1,000."""
-    said = [judgement for judgement in judgements if tiers_of(judgement)]
+    said = [judgement for judgement in judgements if judgement.ranks]
     share = min(share, MOST_HELD_OUT / len(said))
     return split(said, held_out=min(max(share, 1 / len(said)), 0.5), seed=seed)
 
