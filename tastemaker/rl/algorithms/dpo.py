@@ -18,14 +18,14 @@ from torch import Tensor
 
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import dpo, masked_sum, policy_gradient
-from tastemaker.rl.algorithms.base import Actor, Compared, Evaluation, Metrics, Rollout
+from tastemaker.rl.algorithms.base import Actor, Algorithm, Compared, Evaluation, Metrics, Rollout
 from tastemaker.rl.algorithms.common import Pairs, pairs_of, places_in_group
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check_at_least, check_positive
 
 
 @dataclass(frozen=True)
-class DPO:
+class DPO(Algorithm[Compared]):
     """Direct preference optimisation.
 
     samples: completions of one prompt, whose best and worst are a pair. beta: how many units of implied reward a nat of
@@ -34,7 +34,6 @@ class DPO:
     """
 
     name: ClassVar[str] = "dpo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = 4
     beta: float = 0.1

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from tastemaker.maths.rl import group_centred, group_standardised
 from tastemaker.rl.algorithms.base import (
     Actor,
+    Algorithm,
     Evaluation,
     Experience,
     Metrics,
@@ -37,7 +38,7 @@ from tastemaker.settings import (
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Algorithm[Experience]):
     """Group-relative policy optimisation.
 
     samples: completions of one prompt. normalise: "group" as the paper, "dr" as Dr. GRPO. clip, epochs, minibatches,
@@ -45,7 +46,6 @@ class GRPO:
     """
 
     name: ClassVar[str] = "grpo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = 8
     normalise: Literal["group", "dr"] = "group"

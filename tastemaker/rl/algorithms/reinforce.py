@@ -15,9 +15,12 @@ from torch import Tensor
 
 from tastemaker.maths.rl import masked_mean, policy_gradient, returns_to_go, standardise
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -35,7 +38,7 @@ from tastemaker.settings import (
 
 
 @dataclass(frozen=True)
-class Reinforce:
+class Reinforce(Algorithm[ValuedExperience]):
     """REINFORCE.
 
     baseline: what a return is compared with: nothing ("none"), the mean of the rollout ("mean"), or what a critic
@@ -43,7 +46,16 @@ class Reinforce:
     """
 
     name: ClassVar[str] = "reinforce"
-    samples: ClassVar[int] = 1
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"baseline": "value", "lr": 3e-3, "gamma": 0.99, "whiten": True},
+            {"steps": 1_000_000, "envs": 16, "rollout": 128},
+        ),
+        "CartPole-v1": (
+            {"baseline": "value", "lr": 5e-3, "gamma": 0.99, "whiten": True},
+            {"steps": 500_000, "envs": 32, "rollout": 64, "normalise_observations": False},
+        ),
+    }
 
     baseline: Literal["none", "mean", "value"] = "mean"
     lr: float = 1e-3

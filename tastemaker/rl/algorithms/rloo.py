@@ -10,7 +10,15 @@ from functools import partial
 from typing import ClassVar
 
 from tastemaker.maths.rl import leave_one_out
-from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience, Metrics, Rollout, per_row
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Algorithm,
+    Evaluation,
+    Experience,
+    Metrics,
+    Rollout,
+    per_row,
+)
 from tastemaker.rl.algorithms.common import (
     bonus_weight,
     clipped_costs,
@@ -22,7 +30,7 @@ from tastemaker.settings import check_at_least, check_limit, check_not_negative,
 
 
 @dataclass(frozen=True)
-class RLOO:
+class RLOO(Algorithm[Experience]):
     """REINFORCE leave one out.
 
     samples: completions of one prompt. clip: of each action's ratio, where there is more than one step a rollout.
@@ -30,7 +38,6 @@ class RLOO:
     """
 
     name: ClassVar[str] = "rloo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = 4
     lr: float = 1e-3

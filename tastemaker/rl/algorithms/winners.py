@@ -13,6 +13,7 @@ import torch
 from tastemaker.maths.rl import k3, policy_gradient
 from tastemaker.rl.algorithms.base import (
     Actor,
+    Algorithm,
     Evaluation,
     Experience,
     Metrics,
@@ -25,14 +26,13 @@ from tastemaker.settings import check_at_least, check_positive
 
 
 @dataclass(frozen=True)
-class Winners:
+class Winners(Algorithm[Experience]):
     """Fine-tuning on the best of n.
 
     samples: n, completions of one prompt, of which one is learned. epochs, minibatches: over the winners.
     """
 
     name: ClassVar[str] = "winners"
-    needs_critic: ClassVar[bool] = False
     target_kl: ClassVar[float] = math.inf
 
     samples: int = 8

@@ -12,12 +12,13 @@ from tastemaker.errors import MissingExtra, UsageError
 from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
-from tastemaker.rl.algorithms import Algorithm, algorithm_named
+from tastemaker.rl.algorithms import algorithm_named
+from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.gym.environment import Environments
 from tastemaker.rl.gym.episodes import Episode, episodes, gif
 from tastemaker.rl.gym.loop import PlayingRun
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
-from tastemaker.rl.gym.settings import Playing, known
+from tastemaker.rl.gym.settings import Playing, play_defaults
 from tastemaker.rl.gym.world import World, seed_of
 from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
 
@@ -74,7 +75,7 @@ def play(
 
     environment: its name, such as CartPole-v1, or module:Name-v0 for one of your own; options: its own, such as
     {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name, whose settings are then those of
-    `known` for the environment, a default that was measured on none where it has none. playing: settings of `Playing`
+    `play_defaults` for the environment, a default that was measured on none where it has none. playing: settings of `Playing`
     that replace those; steps, envs: two of them. episodes: played at the end, each action the likeliest one (amounts:
     the mean), to say how well the policy does. out: the folder for the player, its learning curve and a GIF of an
     episode.
@@ -172,14 +173,14 @@ def _planned(
     episodes: int,
 ) -> Plan:
     """Return the plan: what is known of the environment, replaced by what was asked for."""
-    own, usual = known(environment, algorithm if isinstance(algorithm, str) else algorithm.name)
+    own, usual = play_defaults(environment, algorithm)
     chosen = playing if isinstance(playing, Playing) else with_settings(usual, playing or {})
     wanted: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     chosen = replace(chosen, **wanted)
     return Plan(
         environment,
         dict(options),
-        own if isinstance(algorithm, str) else algorithm,
+        own,
         chosen,
         seed,
         episodes,
@@ -205,8 +206,8 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
-    """Return an algorithm with the settings of `known` for an environment, some replaced. Raises UsageError."""
-    settings = asdict(known(environment, name)[0])  # type: ignore[call-overload]  # every algorithm is a dataclass
+    """Return an algorithm with the settings of `play_defaults` for an environment, some replaced. Raises UsageError."""
+    settings = asdict(play_defaults(environment, name)[0])  # type: ignore[call-overload]  # a dataclass
     return algorithm_named(name, **settings | dict(given))
 
 
