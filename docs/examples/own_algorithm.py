@@ -1,4 +1,7 @@
-"""An algorithm in one file: imitate the best rows of each rollout, as the cross-entropy method does (Rubinstein 1999)."""
+"""An algorithm in one file: imitate the best rows of each rollout.
+
+The cross-entropy method does the same with whole sets of parameters (Rubinstein 1999).
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,21 +19,20 @@ from tastemaker.rl import (
     Stepper,
     per_action,
 )
-from tastemaker.settings import check_positive, check_share
+from tastemaker.settings import POSITIVE, POSITIVE_SHARE, check, setting
 
 
 @dataclass(frozen=True)
 class TopShare(Algorithm[Experience]):
-    """Imitation of the best rows. share: the part of the rows that is imitated. lr: the learning rate."""
+    """Imitation of the best rows."""
 
     name: ClassVar[str] = "top-share"
 
-    share: float = 0.25
-    lr: float = 1e-3
+    share: float = setting(0.25, "The share of the rows that is imitated.", POSITIVE_SHARE)
+    lr: float = setting(1e-3, "Learning rate.", POSITIVE)
 
     def __post_init__(self) -> None:
-        check_share(self, "share")
-        check_positive(self, "lr")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return the rows with the highest scores; each of their actions has advantage 1."""

@@ -24,7 +24,6 @@ from .algorithms.ppo import PPO as PPO
 from .algorithms.reinforce import Reinforce as Reinforce
 from .algorithms.rloo import RLOO as RLOO
 from .algorithms.stepper import Costs as Costs
-from .algorithms.stepper import NotFinite as NotFinite
 from .algorithms.stepper import Stepper as Stepper
 from .algorithms.trpo import TRPO as TRPO
 from .algorithms.trpo import conjugate_gradient as conjugate_gradient
@@ -40,6 +39,7 @@ from .gym.episodes import watch as watch
 from .gym.moments import Moments as Moments
 from .gym.play import Plan as Plan
 from .gym.play import Played as Played
+from .gym.play import PlayTask as PlayTask
 from .gym.play import play as play
 from .gym.player import PLAYER as PLAYER
 from .gym.player import Player as Player

@@ -1,10 +1,11 @@
 """The reinforcement learning algorithms: one file each, one contract (`base.py`), one registry."""
 
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tastemaker.errors import UsageError
-from tastemaker.settings import check_settings
+from tastemaker.settings import nearest, settings_from
 
 if TYPE_CHECKING:  # the names alone must not load torch: the command line lists them
     from tastemaker.rl.algorithms.base import Algorithm
@@ -25,15 +26,24 @@ ALGORITHMS: dict[str, str] = {
 def algorithm_class(name: str) -> "type[Algorithm[Any]]":
     """Return the class of an algorithm. Raises UsageError for a name that is not in the registry."""
     if name not in ALGORITHMS:
-        names = ", ".join(ALGORITHMS)
-        raise UsageError(f"there is no algorithm {name!r}: choose among {names}.")
+        raise UsageError(f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}.")
     module, _, class_name = ALGORITHMS[name].partition(":")
     algorithm: type[Algorithm[Any]] = getattr(import_module(module), class_name)
     return algorithm
 
 
 def algorithm_named(name: str, **settings: Any) -> "Algorithm[Any]":
-    """Return an algorithm with these settings. Raises UsageError for an unknown name or setting."""
+    """Return an algorithm with some settings. Raises UsageError for an unknown name or setting."""
     kind = algorithm_class(name)
-    check_settings(name, kind, settings)
-    return kind(**settings)
+    for setting in settings:
+        owners = [other for other in ALGORITHMS if setting in setting_names(other)]
+        if owners and name not in owners:
+            raise UsageError(
+                f"{name} has no setting {setting!r}: it belongs to {', '.join(owners)}."
+            )
+    return settings_from(kind, settings, name)
+
+
+def setting_names(name: str) -> list[str]:
+    """Return the names of an algorithm's settings."""
+    return [field.name for field in fields(algorithm_class(name))]  # type: ignore[arg-type]  # a dataclass
