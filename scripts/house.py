@@ -147,7 +147,9 @@ def inner_imports(tests: Path, modules: set[str]) -> list[str]:
 
 def matched_messages(tests: Path) -> int:
     """Return how many `match=` arguments the tests have."""
-    calls = [n for tree in trees_of(tests).values() for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    calls = [
+        n for tree in trees_of(tests).values() for n in ast.walk(tree) if isinstance(n, ast.Call)
+    ]
     return sum(keyword.arg == "match" for call in calls for keyword in call.keywords)
 
 
@@ -210,7 +212,9 @@ def run_states(trees: dict[str, ast.Module]) -> list[str]:
 # ---- what runs -----------------------------------------------------------------------------------
 
 
-def modules_entered(call: Callable[[], object], root: Path, within: Callable[[Any], bool]) -> list[str]:
+def modules_entered(
+    call: Callable[[], object], root: Path, within: Callable[[Any], bool]
+) -> list[str]:
     """Return the modules of the package whose functions a call enters, while a function `within` is active."""
     entered: set[str] = set()
     depth = 0
@@ -246,7 +250,9 @@ def is_steering_step(code: Any) -> bool:
 
 def is_fit(code: Any) -> bool:
     """Return whether a function is the verb `fit`."""
-    return bool(code.co_name == "fit" and re.search(r"tastemaker/(learning|reward)/", code.co_filename))
+    return bool(
+        code.co_name == "fit" and re.search(r"tastemaker/(learning|reward)/", code.co_filename)
+    )
 
 
 def steer_once(folder: Path) -> None:
@@ -268,7 +274,9 @@ def fit_once(folder: Path, name: str) -> None:
     """Fit a linear model to labels and save it."""
     import tastemaker as tm
 
-    labels = [tm.Label(f"A {'good' if n % 2 else 'bad'} film, number {n}.", n % 2 == 1) for n in range(80)]
+    labels = [
+        tm.Label(f"A {'good' if n % 2 else 'bad'} film, number {n}.", n % 2 == 1) for n in range(80)
+    ]
     tm.fit(labels, backbone="linear", out=folder / name)
 
 
@@ -331,7 +339,8 @@ def main(arguments: list[str]) -> None:
     root = Path(arguments[0]).resolve() if arguments else here
     if os.environ.get("HOUSE_ROOT") != str(root):
         environment = os.environ | {"PYTHONPATH": str(root), "HOUSE_ROOT": str(root)}
-        sys.exit(subprocess.run([sys.executable, __file__, str(root)], env=environment).returncode)
+        command = [sys.executable, __file__, str(root)]
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
     figures = measure(root)
     for name, value in figures.items():
         is_list = isinstance(value, list)

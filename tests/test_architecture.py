@@ -257,7 +257,9 @@ def test_nested_comprehensions_are_counted(house: ModuleType) -> None:
 
 def test_tests_import_public_names_or_packages(house: ModuleType) -> None:
     inner = set(house.inner_imports(ROOT / "tests", set(trees())))
-    assert inner <= INNER_IMPORTS, f"import these from their package: {sorted(inner - INNER_IMPORTS)}"
+    assert inner <= INNER_IMPORTS, (
+        f"import these from their package: {sorted(inner - INNER_IMPORTS)}"
+    )
 
 
 def test_the_files_to_read_first_exist() -> None:
