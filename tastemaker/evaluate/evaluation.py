@@ -18,10 +18,9 @@ from scipy.sparse.csgraph import connected_components
 from tastemaker.data.judgements import Example, Judgement, fingerprint, fingerprints, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.findings import Duplicates, Evaluation, KindFindings, LengthSlice
-from tastemaker.evaluate.measures import Estimate, Judged, Measures, Predictions, Yardstick, measure
-from tastemaker.evaluate.metrics_by_kind import YARDSTICKS
-from tastemaker.kinds.base import NO_AIDS
-from tastemaker.kinds.registry import LINKS, Link
+from tastemaker.evaluate.measures import Estimate, Measures, measure
+from tastemaker.kinds.base import NO_AIDS, Link
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats, spearman
 from tastemaker.scores import Scores
 
@@ -128,9 +127,10 @@ def evaluate(
     lengths = np.array([len(example.text) for example in examples])
     slices = _length_slices(lengths)
     kinds = []
-    for kind in links:
-        found = _judged(YARDSTICKS[kind], [j for j in judged if type(j) is kind], numbers, lengths)
-        subsets = _subsets(YARDSTICKS[kind], found, slices, in_training)
+    for kind, link in links.items():
+        of_kind = [judgement for judgement in judged if type(judgement) is kind]
+        found = _judged(link.kind_metrics, of_kind, numbers, lengths)
+        subsets = _subsets(link.kind_metrics, found, slices, in_training)
         kinds.append(
             _findings(kind, found, scorers, subsets=subsets, seed=seed, resamples=resamples)
         )
@@ -161,7 +161,7 @@ def _covered(
     """Return the links to evaluate, the judgements they cover, and by kind how many judgements none covers."""
     counts = Counter(type(judgement) for judgement in judgements)
     links = {kind: link for kind, link in model.links.items() if counts[kind]}
-    left_out = {LINKS[kind].kind: count for kind, count in counts.items() if kind not in links}
+    left_out = {kind.kind: count for kind, count in counts.items() if kind not in links}
     if not judgements:
         raise DataError(
             "there are no judgements to evaluate on: the source or the chosen split of it is empty."
@@ -190,18 +190,18 @@ def _scored(scorer: Scorer, examples: Sequence[Example], who: str) -> Scores:
 
 
 def _judged(
-    yardstick: Yardstick,
+    kind_metrics: KindMetrics,
     found: Sequence[Judgement],
     numbers: Mapping[Example, int],
     lengths: NDArray[np.int_],
 ) -> Judged:
     """Gather the m judgements of one kind. numbers: of each example. lengths: [n], the characters of each."""
-    said = yardstick.said(found)
-    text = np.zeros(said.shape, dtype=np.intp)
+    answers = kind_metrics.answers(found)
+    text = np.zeros(answers.shape, dtype=np.intp)
     for i, judgement in enumerate(found):
         about = [numbers[example] for example in judgement.examples]
         text.reshape(len(found), -1)[i, : len(about)] = about
-    return Judged(found, said, text, lengths[text].astype(np.float64))
+    return Judged(found, answers, text, lengths[text].astype(np.float64))
 
 
 def _findings(
@@ -214,16 +214,16 @@ def _findings(
     resamples: int,
 ) -> KindFindings:
     """Measure one kind. scorers: the model, then the baseline if any, with the scores [n] of the examples."""
-    yardstick = YARDSTICKS[kind]
+    kind_metrics = scorers[0][0].links[kind].kind_metrics
     made = [
-        _predictions(yardstick, scorer.links[kind], judged, scores[judged.text])
+        _predictions(scorer.links[kind], judged, scores[judged.text])
         for scorer, scores in scorers
         if kind in scorer.links
     ]
     model, linear = made[0], made[1] if len(made) > 1 else None
     groups = clusters(judged.judgements)
     measured = measure(
-        yardstick,
+        kind_metrics,
         judged,
         model,
         linear,
@@ -233,30 +233,30 @@ def _findings(
         resamples=resamples,
     )
     return KindFindings(
-        LINKS[kind].kind, yardstick, measured, judged, model, linear, len(np.unique(groups))
+        kind.kind, kind_metrics, measured, judged, model, linear, len(np.unique(groups))
     )
 
 
-def _predictions(yardstick: Yardstick, link: Link, judged: Judged, scores: Floats) -> Predictions:
+def _predictions(link: Link, judged: Judged, scores: Floats) -> Predictions:
     """Turn the scores into predictions, in float64 on the CPU wherever the model lives, and without aids to the fit."""
     precise = deepcopy(link).to("cpu", torch.float64)
     precise.aids = NO_AIDS
-    return yardstick.predictions(precise, judged, scores)
+    return link.kind_metrics.predictions(precise, judged, scores)
 
 
 def _subsets(
-    yardstick: Yardstick,
+    kind_metrics: KindMetrics,
     judged: Judged,
     slices: Mapping[str, NDArray[np.bool_]],
     in_training: NDArray[np.bool_],
 ) -> dict[str, NDArray[np.bool_]]:
     """Return by name, True [m] for the judgements of which none of the texts is known, or whose text is in a slice."""
     texts = judged.text.reshape(len(judged), -1)
-    is_known = in_training[texts] & ~np.isnan(judged.said.reshape(texts.shape))
+    is_known = in_training[texts] & ~np.isnan(judged.answers.reshape(texts.shape))
     new = np.logical_not(is_known.any(axis=1))
     by_length = (
         {name: belongs[judged.text] for name, belongs in slices.items()}
-        if yardstick.of_one_text
+        if kind_metrics.of_one_text
         else {}
     )
     return by_length | {_NEW: new}
@@ -283,7 +283,7 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     figures: dict[str, Estimate] = {}
     for found in kinds:
         if name in found.measured.subsets:
-            figures.setdefault(found.yardstick.headline, found.measured.subsets[name])
+            figures.setdefault(found.kind_metrics.headline, found.measured.subsets[name])
     return figures
 
 

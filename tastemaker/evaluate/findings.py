@@ -15,14 +15,11 @@ from tastemaker.data.judgements import Example
 from tastemaker.evaluate.measures import (
     LOWER_IS_BETTER,
     Estimate,
-    Judged,
     Measured,
     MeasuredPart,
     Measures,
-    Predictions,
-    Yardstick,
-    amount,
 )
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions, amount
 from tastemaker.maths.statistics import Floats
 from tastemaker.text_tables import aligned
 
@@ -56,9 +53,9 @@ def shown(name: str, estimate: Estimate | None) -> str:
     )
 
 
-def verdicts_of(yardstick: Yardstick, measured: Measured, kind: str) -> Iterator[str]:
+def verdicts_of(kind_metrics: KindMetrics, measured: Measured, kind: str) -> Iterator[str]:
     """Yield what the figures of one kind say, one plain sentence each."""
-    name = yardstick.headline
+    name = kind_metrics.headline
     if measured.difference is not None:
         yield _against(name, measured.difference[name], "the linear baseline")
     if name in measured.over_longer:
@@ -67,11 +64,11 @@ def verdicts_of(yardstick: Yardstick, measured: Measured, kind: str) -> Iterator
             measured.over_longer[name],
             f"always the longer text ({shown(name, measured.longer[name])})",
         )
-    name = yardstick.against_constant
+    name = kind_metrics.against_constant
     model, constant = measured.model[name], measured.constant[name]
     better = model.high < constant.value if name in LOWER_IS_BETTER else model.low > constant.value
     verdict = "beats" if better else "cannot be told apart from, or is worse than,"
-    yield f"The model {verdict} {yardstick.constant_in_words} ({NAMES[name]} {shown(name, constant)})."
+    yield f"The model {verdict} {kind_metrics.constant_in_words} ({NAMES[name]} {shown(name, constant)})."
     yield from _on_people(measured, kind)
 
 
@@ -135,7 +132,7 @@ class KindFindings:
     """
 
     kind: str
-    yardstick: Yardstick
+    kind_metrics: KindMetrics
     measured: Measured
     judged: Judged = field(repr=False)
     predictions: Predictions = field(repr=False)
@@ -148,9 +145,9 @@ class KindFindings:
         return len(self.judged)
 
     @property
-    def said(self) -> Floats:
-        """What people said, as the yardstick reads it."""
-        return self.judged.said
+    def answers(self) -> Floats:
+        """What people said, as numbers."""
+        return self.judged.answers
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures, JSON-ready."""
@@ -314,7 +311,7 @@ def measure_rows(found: KindFindings) -> list[list[str]]:
     }
     columns |= {
         "the longer": measured.longer or None,
-        found.yardstick.constant_title: measured.constant,
+        found.kind_metrics.constant_title: measured.constant,
     }
     columns = {title: measures for title, measures in columns.items() if measures is not None}
     rows = [[f"{found.n:,} {found.kind}s", *columns]]
@@ -355,7 +352,9 @@ def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the table of the length slices, a heading first."""
     names = list(
         dict.fromkeys(
-            found.yardstick.headline for found in evaluation.kinds if found.yardstick.of_one_text
+            found.kind_metrics.headline
+            for found in evaluation.kinds
+            if found.kind_metrics.of_one_text
         )
     )
     rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
@@ -369,7 +368,7 @@ def _verdicts(evaluation: Evaluation) -> Iterator[str]:
     for found in evaluation.kinds:
         about = f"{found.kind.capitalize()}s: " if len(evaluation.kinds) > 1 else ""
         yield from (
-            about + said for said in verdicts_of(found.yardstick, found.measured, found.kind)
+            about + said for said in verdicts_of(found.kind_metrics, found.measured, found.kind)
         )
     yield on_length(evaluation.score_length_correlation)
     yield from _on_duplicates(evaluation)
