@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from tastemaker.data import (
-    CHOICES,
-    FORMATS,
     Columns,
     Comparison,
     Example,
@@ -48,10 +46,6 @@ def refused(path: Path, **settings: Any) -> str:
         read(path, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def test_the_names_are_public() -> None:
-    assert set(CHOICES) == {*FORMATS, "table"}
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
