@@ -40,6 +40,9 @@ from .kinds.base import Likelihood as Likelihood
 from .report.doctor_page import write_doctor_page as write_doctor_page
 from .report.figures import write_report as write_report
 from .report.frontier_page import write_frontier as write_frontier
+from .report.kl_frontier import Frontier as Frontier
+from .report.kl_frontier import frontier as frontier
+from .report.steered_runs import best_of_curve as best_of_curve
 from .reward.backbones import Encoder as Encoder
 from .reward.backbones import Linear as Linear
 from .reward.backbones import Tiny as Tiny
@@ -61,9 +64,6 @@ from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
 from .rl.gym.settings import Playing as Playing
-from .rl.text.best_of_curve import best_of_curve as best_of_curve
-from .rl.text.frontier import Frontier as Frontier
-from .rl.text.frontier import frontier as frontier
 from .rl.text.kl import KL as KL
 from .rl.text.kl import Scaling as Scaling
 from .rl.text.settings import Steering as Steering

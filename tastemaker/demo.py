@@ -30,11 +30,11 @@ from tastemaker.playground.writing import Language
 from tastemaker.report.doctor_page import write_doctor_page
 from tastemaker.report.figures import write_report
 from tastemaker.report.frontier_page import write_frontier
+from tastemaker.report.kl_frontier import frontier
+from tastemaker.report.steered_runs import best_of_curve
 from tastemaker.reward.backbones import Tiny
 from tastemaker.reward.fitting import fit
 from tastemaker.reward.model import RewardModel
-from tastemaker.rl.text.best_of_curve import best_of_curve
-from tastemaker.rl.text.frontier import frontier
 from tastemaker.rl.text.steer import Steered, steer
 
 ALGORITHMS = ("ppo", "grpo")

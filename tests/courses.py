@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.maths import Floats, best_of_kl
-from tastemaker.rl import BestOfCurve
+from tastemaker.report import BestOfCurve
 
 STEPS = 40
 KLS = np.linspace(0, 6, STEPS) ** 2

@@ -18,8 +18,7 @@ from tastemaker.data import Comparison, Example, Judgement, Label, Ranking
 from tastemaker.doctor import doctor
 from tastemaker.evaluate import evaluate
 from tastemaker.kinds import ComparisonLink, LabelLink, Link, RankingLink
-from tastemaker.report import write_doctor_page, write_frontier, write_report
-from tastemaker.rl import frontier
+from tastemaker.report import frontier, write_doctor_page, write_frontier, write_report
 from tastemaker.scores import Scores
 
 WIDTH, HEIGHT = 1000, 1400

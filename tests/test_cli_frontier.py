@@ -8,7 +8,7 @@ from shell import fails
 
 from tastemaker.data import Message
 from tastemaker.errors import DataError
-from tastemaker.rl import read_run
+from tastemaker.report import read_run
 
 STEPS = 12
 

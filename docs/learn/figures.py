@@ -31,8 +31,7 @@ from pictures import (
 )
 from worlds import bandit, clipped, fooled, tree
 
-from tastemaker.report import Panel
-from tastemaker.report import rendered
+from tastemaker.plotting import Panel, rendered
 
 HERE = Path(__file__).resolve().parent
 

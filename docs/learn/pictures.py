@@ -6,7 +6,7 @@ import torch
 from matplotlib.axes import Axes
 from measuring import LAMBDAS, Numbers, lesson5
 
-from tastemaker.report import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
 
 INK = "#333333"
 SMALL = 8.5  # points, of legends and of words beside marks

@@ -60,7 +60,7 @@ def frontier(
 ) -> None:
     """Draw the KL–reward frontier of steered runs."""
     from tastemaker.report.frontier_page import write_frontier
-    from tastemaker.rl.text.frontier import frontier as beside_each_other
+    from tastemaker.report.kl_frontier import frontier as beside_each_other
 
     found = beside_each_other(runs)
     if rival.best_of is not None:
@@ -77,7 +77,7 @@ def _best_of(rival: Rival, most: int, run: Any) -> Any:
     """Return best-of-n as the runs would have sampled it; what was left out is what the first run names."""
     import tastemaker as tm
     from tastemaker.errors import UsageError
-    from tastemaker.rl.text.best_of_curve import best_of_curve, powers_of_two
+    from tastemaker.report.steered_runs import best_of_curve, powers_of_two
 
     start, reward = (
         rival.policy or run.settings.get("start"),

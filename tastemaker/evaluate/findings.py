@@ -4,7 +4,7 @@ What an evaluation found: a record that reads as a table, as a few plain sentenc
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from tastemaker.evaluate.measures import (
     amount,
 )
 from tastemaker.maths.statistics import Floats
+from tastemaker.text_tables import aligned
 
 FIGURES: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -53,22 +54,6 @@ def shown(name: str, estimate: Estimate | None) -> str:
     return (
         f"{text} [{form(estimate.low)}, {form(estimate.high)}]" if estimate.has_interval else text
     )
-
-
-def listed(items: Iterable[str]) -> str:
-    """Return things as a sentence names them: "a", "a and b", "a, b and c"."""
-    *first, last = [*items] or [""]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as columns of plain text, a rule under the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "─" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
 
 
 def verdicts_of(yardstick: Yardstick, measured: Measured, kind: str) -> Iterator[str]:

@@ -6,11 +6,9 @@ from .figures import panels as panels
 from .figures import write_report as write_report
 from .frontier_page import frontier_html as frontier_html
 from .frontier_page import write_frontier as write_frontier
-from .plotting import CONSTANT as CONSTANT
-from .plotting import LINEAR as LINEAR
-from .plotting import MODEL as MODEL
-from .plotting import NEGATIVE as NEGATIVE
-from .plotting import POSITIVE as POSITIVE
-from .plotting import Panel as Panel
-from .plotting import panel_svg as panel_svg
-from .plotting import rendered as rendered
+from .kl_frontier import Frontier as Frontier
+from .kl_frontier import frontier as frontier
+from .steered_runs import BestOfCurve as BestOfCurve
+from .steered_runs import best_of_curve as best_of_curve
+from .steered_runs import powers_of_two as powers_of_two
+from .steered_runs import read_run as read_run

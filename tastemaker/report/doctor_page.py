@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.doctor.diagnosis import Diagnosis
-from tastemaker.evaluate.findings import listed
 from tastemaker.report.page import numbers, page, write_together
+from tastemaker.text_tables import listed
 
 _SHOWN_JUDGES = 20
 _SHOWN_PLACES = 10

@@ -16,13 +16,8 @@ from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures, amoun
 from tastemaker.evaluate.several import favourites
 from tastemaker.maths.ranks import kendall_by_list
 from tastemaker.maths.statistics import Floats
-from tastemaker.report.plotting import (
-    CONSTANT,
-    LINEAR,
-    MODEL,
-    NEGATIVE,
-    POSITIVE,
-    Panel,
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
+from tastemaker.report.drawing import (
     by_tenth,
     draw_errors,
     draw_predictions,

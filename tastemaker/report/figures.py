@@ -12,12 +12,12 @@ from tastemaker.evaluate.findings import (
     NAMES,
     Evaluation,
     KindFindings,
-    listed,
     measure_rows,
     part_rows,
     shown,
     slice_rows,
 )
+from tastemaker.plotting import Panel, rendered
 from tastemaker.report.drawn_panels import (
     comparison_panels,
     label_panels,
@@ -27,7 +27,7 @@ from tastemaker.report.drawn_panels import (
 )
 from tastemaker.report.mistakes import excerpt_of, mistakes
 from tastemaker.report.page import numbers, page, page_figures, write_together
-from tastemaker.report.plotting import Panel, rendered
+from tastemaker.text_tables import listed
 
 
 def panels(evaluation: Evaluation) -> list[Panel]:

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 
 from tastemaker.maths.overoptimisation import Fitted
 from tastemaker.maths.statistics import Floats
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel, rendered
+from tastemaker.report.kl_frontier import TITLES, Course, Frontier
 from tastemaker.report.page import numbers, page, page_figures, write_together
-from tastemaker.report.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel, rendered
-from tastemaker.rl.text.frontier import TITLES, Course, Frontier
 
 # the report's colours and the rest of Okabe and Ito's, but for their yellow, which white paper swallows
 _COLOURS = (MODEL, NEGATIVE, POSITIVE, LINEAR, "#CC79A7", "#56B4E9", "#333333")

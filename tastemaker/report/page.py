@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from tastemaker.files import writing_file
 
 if TYPE_CHECKING:  # a page without figures needs no matplotlib
-    from tastemaker.report.plotting import Panel
+    from tastemaker.plotting import Panel
 
 
 def page(template: str, /, **shown: Any) -> str:
@@ -29,7 +29,7 @@ def page(template: str, /, **shown: Any) -> str:
 
 def page_figures(panels: Iterable["Panel"]) -> list[dict[str, str]]:
     """Return panels as a page shows them: SVG inside the page, which no script in it can leave."""
-    from tastemaker.report.plotting import panel_svg
+    from tastemaker.plotting import panel_svg
 
     return [
         {

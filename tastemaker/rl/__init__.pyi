@@ -47,11 +47,6 @@ from .gym.world import World as World
 from .text.actor import Answers as Answers
 from .text.actor import TextActor as TextActor
 from .text.actor import dropping_out as dropping_out
-from .text.best_of_curve import BestOfCurve as BestOfCurve
-from .text.best_of_curve import best_of_curve as best_of_curve
-from .text.best_of_curve import powers_of_two as powers_of_two
-from .text.frontier import Frontier as Frontier
-from .text.frontier import frontier as frontier
 from .text.judged import Judged as Judged
 from .text.judged import JudgedTexts as JudgedTexts
 from .text.judged import check_compares as check_compares
@@ -71,7 +66,6 @@ from .text.rewards import reward_of as reward_of
 from .text.settings import Steering as Steering
 from .text.steer import Steered as Steered
 from .text.steer import steer as steer
-from .text.steered_run import read_run as read_run
 from .text.stopping import AGREE as AGREE
 from .text.stopping import Limits as Limits
 from .text.stopping import Watch as Watch

@@ -10,8 +10,7 @@ from courses import KLS, SETTINGS, STEPS, best_of, curve, steered
 from pages import MARK, Page, marks
 
 from tastemaker.errors import DataError, UsageError
-from tastemaker.report import frontier_html, write_frontier
-from tastemaker.rl import frontier, powers_of_two
+from tastemaker.report import frontier, frontier_html, powers_of_two, write_frontier
 
 
 def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):

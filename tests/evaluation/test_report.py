@@ -13,7 +13,8 @@ from tastemaker.data import Comparison, Grade, Label, Ranking, Rating, fingerpri
 from tastemaker.errors import StorageError
 from tastemaker.evaluate import evaluate
 from tastemaker.kinds import ComparisonLink, LabelLink, RankingLink
-from tastemaker.report import html_of, overview_png, panel_svg, panels, write_report
+from tastemaker.plotting import panel_svg
+from tastemaker.report import html_of, overview_png, panels, write_report
 
 
 @pytest.fixture

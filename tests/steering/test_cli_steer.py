@@ -8,7 +8,7 @@ import pytest
 from nano import drawn, films, nano
 
 from tastemaker.data import Comparison, Label, Message, to_row
-from tastemaker.rl import read_run
+from tastemaker.report import read_run
 
 SHORT = (
     "--steps",

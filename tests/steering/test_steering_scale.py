@@ -65,5 +65,5 @@ def test_one_by_one_is_all_at_once_and_goes_on_from_its_state(
     "settings", [{"by": "batch"}, {"clip": 0.0}, {"clip": math.nan}, {"clip": -1.0}]
 )
 def test_settings_are_checked(settings: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=r"^scaling "):
+    with pytest.raises(UsageError, match=r"^scaling: (by|clip) "):
         Scaling(**settings)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The algorithms of the road reinforcement learning took, one file each, one contract."""
 
+from dataclasses import fields
 from typing import Any
 
 from tastemaker.errors import UsageError
@@ -12,7 +13,7 @@ from tastemaker.rl.algorithms.reinforce import Reinforce
 from tastemaker.rl.algorithms.rloo import RLOO
 from tastemaker.rl.algorithms.trpo import TRPO
 from tastemaker.rl.algorithms.winners import Winners
-from tastemaker.settings import check_settings
+from tastemaker.settings import nearest, settings_from
 
 ALGORITHMS: dict[str, type[Any]] = {
     a.name: a for a in (Reinforce, A2C, TRPO, PPO, RLOO, GRPO, DPO, Winners)
@@ -21,12 +22,22 @@ ALGORITHMS: dict[str, type[Any]] = {
 
 
 def algorithm_named(name: str, **settings: Any) -> Algorithm[Any]:
-    """Return an algorithm with settings of its own. Raises UsageError for a name or setting that does not exist."""
+    """Return an algorithm with some settings. Raises UsageError for an unknown name or setting."""
     if name not in ALGORITHMS:
-        raise UsageError(f"there is no algorithm {name!r}: choose among {', '.join(ALGORITHMS)}.")
-    check_settings(name, ALGORITHMS[name], settings)
-    found: Algorithm[Any] = ALGORITHMS[name](**settings)
-    return found
+        raise UsageError(f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}.")
+    kind = ALGORITHMS[name]
+    for setting in settings:
+        owners = [other for other in ALGORITHMS if setting in _settings_of(other)]
+        if owners and name not in owners:
+            raise UsageError(
+                f"{name} has no setting {setting!r}: it belongs to {', '.join(owners)}."
+            )
+    algorithm: Algorithm[Any] = settings_from(kind, settings, name)
+    return algorithm
+
+
+def _settings_of(name: str) -> list[str]:
+    return [field.name for field in fields(ALGORITHMS[name])]
 
 
 __all__ = [

@@ -18,38 +18,40 @@ from tastemaker.rl.algorithms.base import (
     ValuedExperience,
     apart,
 )
-from tastemaker.rl.algorithms.common import advantages_of, bonus_weight, critic_costs
+from tastemaker.rl.algorithms.common import (
+    ENTROPY,
+    GAMMA,
+    LAM,
+    LR,
+    TARGET_ENTROPY,
+    VALUE_WEIGHT,
+    WHITEN,
+    advantages_of,
+    bonus_weight,
+    critic_costs,
+)
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import check_limit, check_not_negative, check_positive, check_share
+from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
 class A2C:
-    """Advantage actor–critic.
-
-    gamma: discount a step. lam: λ of the advantages; 1 trusts what came, 0 what the critic expects. whiten: advantages
-    with mean 0 and standard deviation 1. value_weight: of the critic's error beside the policy's cost. entropy: weight
-    of a bonus for staying undecided. target_entropy: where the bonus has faded to nothing, nats an action; infinite
-    where it never fades.
-    """
+    """Advantage actor–critic."""
 
     name: ClassVar[str] = "a2c"
     needs_critic: ClassVar[bool] = True
     samples: ClassVar[int] = 1
 
-    lr: float = 1e-3
-    gamma: float = 1.0
-    lam: float = 1.0
-    whiten: bool = True
-    value_weight: float = 0.5
-    entropy: float = 0.01
-    target_entropy: float = math.inf
+    lr: float = setting(1e-3, *LR)
+    gamma: float = setting(1.0, *GAMMA)
+    lam: float = setting(1.0, *LAM)
+    whiten: bool = setting(True, WHITEN)
+    value_weight: float = setting(0.5, *VALUE_WEIGHT)
+    entropy: float = setting(0.01, *ENTROPY)
+    target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
     def __post_init__(self) -> None:
-        check_positive(self, "lr")
-        check_share(self, "gamma", "lam")
-        check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "target_entropy")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""

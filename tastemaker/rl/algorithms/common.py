@@ -25,6 +25,27 @@ from tastemaker.rl.algorithms.base import (
     per_action,
 )
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
+from tastemaker.settings import LIMIT, NOT_NEGATIVE, POSITIVE, SHARE, at_least
+
+# help and check of the settings that several algorithms have
+LR = ("Learning rate.", POSITIVE)
+GAMMA = ("Discount a step.", SHARE)
+LAM = ("λ of the advantages: 1 trusts the returns, 0 the critic.", SHARE)
+WHITEN = "Give advantages a mean of 0 and a standard deviation of 1."
+VALUE_WEIGHT = ("Weight of the critic's loss.", NOT_NEGATIVE)
+ENTROPY = ("Weight of a bonus for entropy.", NOT_NEGATIVE)
+TARGET_ENTROPY = (
+    "Entropy at which the bonus has faded to 0, nats an action; inf: it never fades.",
+    LIMIT,
+)
+SAMPLES = ("Completions of one prompt.", at_least(2))
+EPOCHS = ("Sweeps over one rollout.", at_least(1))
+MINIBATCHES = ("Optimiser steps in a sweep.", at_least(1))
+CLIP = ("How far an action's ratio may move from 1 before it stops mattering.", POSITIVE)
+TARGET_KL = (
+    "Sweeps end once the policy is this far from the one that acted, nats an action.",
+    LIMIT,
+)
 
 
 def foreseen(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:

@@ -19,33 +19,38 @@ from torch import Tensor
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import dpo, masked_sum, policy_gradient
 from tastemaker.rl.algorithms.base import Actor, Compared, Evaluation, Metrics, Rollout
-from tastemaker.rl.algorithms.common import Pairs, pairs_of, places_in_group
+from tastemaker.rl.algorithms.common import (
+    EPOCHS,
+    LR,
+    MINIBATCHES,
+    SAMPLES,
+    Pairs,
+    pairs_of,
+    places_in_group,
+)
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import check_at_least, check_positive
+from tastemaker.settings import POSITIVE, check, setting
 
 
 @dataclass(frozen=True)
 class DPO:
-    """Direct preference optimisation.
-
-    samples: completions of one prompt, whose best and worst are a pair. beta: how many units of implied reward a nat of
-    log-ratio is worth; the smaller, the farther from the reference. epochs, minibatches: over what a rollout, or a step
-    over judgements, holds.
-    """
+    """Direct preference optimisation."""
 
     name: ClassVar[str] = "dpo"
     needs_critic: ClassVar[bool] = False
 
-    samples: int = 4
-    beta: float = 0.1
-    lr: float = 1e-4
-    epochs: int = 2
-    minibatches: int = 2
+    samples: int = setting(4, *SAMPLES)
+    beta: float = setting(
+        0.1,
+        "Implied reward of a nat of log-ratio; the smaller, the farther from the reference.",
+        POSITIVE,
+    )
+    lr: float = setting(1e-4, *LR)
+    epochs: int = setting(2, *EPOCHS)
+    minibatches: int = setting(2, *MINIBATCHES)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 2, "samples")
-        check_positive(self, "beta", "lr")
-        check_at_least(self, 1, "epochs", "minibatches")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> Compared:
         """Return the best and the worst of each group, one behind the other.

@@ -21,49 +21,44 @@ from tastemaker.rl.algorithms.base import (
     per_row_mean,
 )
 from tastemaker.rl.algorithms.common import (
+    CLIP,
+    ENTROPY,
+    EPOCHS,
+    LR,
+    MINIBATCHES,
+    SAMPLES,
+    TARGET_ENTROPY,
+    TARGET_KL,
     bonus_weight,
     clipped_costs,
     group_experience,
     minibatch_epochs,
 )
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import (
-    check_at_least,
-    check_limit,
-    check_not_negative,
-    check_positive,
-    check_word,
-)
+from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
 class GRPO:
-    """Group-relative policy optimisation.
-
-    samples: completions of one prompt. normalise: "group" as the paper, "dr" as Dr. GRPO. clip, epochs, minibatches,
-    target_kl, entropy, target_entropy: as in PPO.
-    """
+    """Group-relative policy optimisation."""
 
     name: ClassVar[str] = "grpo"
     needs_critic: ClassVar[bool] = False
 
-    samples: int = 8
-    normalise: Literal["group", "dr"] = "group"
-    clip: float = 0.2
-    lr: float = 5e-4
-    epochs: int = 2
-    minibatches: int = 2
-    target_kl: float = 0.05
-    entropy: float = 0.01
-    target_entropy: float = math.inf
+    samples: int = setting(8, *SAMPLES)
+    normalise: Literal["group", "dr"] = setting(
+        "group", "group: divide by the standard deviation of the group; dr: as Dr. GRPO."
+    )
+    clip: float = setting(0.2, *CLIP)
+    lr: float = setting(5e-4, *LR)
+    epochs: int = setting(2, *EPOCHS)
+    minibatches: int = setting(2, *MINIBATCHES)
+    target_kl: float = setting(0.05, *TARGET_KL)
+    entropy: float = setting(0.01, *ENTROPY)
+    target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 2, "samples")
-        check_positive(self, "clip", "lr")
-        check_limit(self, "target_kl", "target_entropy")
-        check_word(self, "normalise", "group", "dr")
-        check_at_least(self, 1, "epochs", "minibatches")
-        check_not_negative(self, "entropy")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return each completion's score against the others of its prompt."""

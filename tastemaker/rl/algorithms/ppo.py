@@ -19,6 +19,17 @@ from tastemaker.rl.algorithms.base import (
     apart,
 )
 from tastemaker.rl.algorithms.common import (
+    CLIP,
+    ENTROPY,
+    EPOCHS,
+    GAMMA,
+    LAM,
+    LR,
+    MINIBATCHES,
+    TARGET_ENTROPY,
+    TARGET_KL,
+    VALUE_WEIGHT,
+    WHITEN,
     advantages_of,
     bonus_weight,
     clipped_costs,
@@ -26,48 +37,34 @@ from tastemaker.rl.algorithms.common import (
     minibatch_epochs,
 )
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import (
-    check_at_least,
-    check_limit,
-    check_not_negative,
-    check_positive,
-    check_share,
-)
+from tastemaker.settings import LIMIT, check, setting
 
 
 @dataclass(frozen=True)
 class PPO:
-    """Proximal policy optimisation.
-
-    clip: how far an action's ratio may move before it stops mattering. epochs: sweeps over one rollout. minibatches:
-    steps a pass. target_kl: epochs end once the policy is this far from the one that acted, in nats an action.
-    value_clip: as clip, for values; infinite for none. gamma, lam, whiten, value_weight, entropy,
-    target_entropy: as in A2C.
-    """
+    """Proximal policy optimisation."""
 
     name: ClassVar[str] = "ppo"
     needs_critic: ClassVar[bool] = True
     samples: ClassVar[int] = 1
 
-    clip: float = 0.2
-    lr: float = 5e-4
-    epochs: int = 2
-    minibatches: int = 2
-    gamma: float = 1.0
-    lam: float = 1.0
-    target_kl: float = 0.05
-    whiten: bool = True
-    value_weight: float = 0.5
-    entropy: float = 0.01
-    target_entropy: float = math.inf
-    value_clip: float = math.inf
+    clip: float = setting(0.2, *CLIP)
+    lr: float = setting(5e-4, *LR)
+    epochs: int = setting(2, *EPOCHS)
+    minibatches: int = setting(2, *MINIBATCHES)
+    gamma: float = setting(1.0, *GAMMA)
+    lam: float = setting(1.0, *LAM)
+    target_kl: float = setting(0.05, *TARGET_KL)
+    whiten: bool = setting(True, WHITEN)
+    value_weight: float = setting(0.5, *VALUE_WEIGHT)
+    entropy: float = setting(0.01, *ENTROPY)
+    target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
+    value_clip: float = setting(
+        math.inf, "How far a value may move before it stops mattering; inf: any way.", LIMIT
+    )
 
     def __post_init__(self) -> None:
-        check_positive(self, "clip", "lr")
-        check_at_least(self, 1, "epochs", "minibatches")
-        check_share(self, "gamma", "lam")
-        check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "target_kl", "value_clip", "target_entropy")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""

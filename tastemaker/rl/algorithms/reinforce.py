@@ -23,42 +23,41 @@ from tastemaker.rl.algorithms.base import (
     apart,
     per_action,
 )
-from tastemaker.rl.algorithms.common import bonus_weight, critic_costs, foreseen
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import (
-    check_limit,
-    check_not_negative,
-    check_positive,
-    check_share,
-    check_word,
+from tastemaker.rl.algorithms.common import (
+    ENTROPY,
+    GAMMA,
+    LR,
+    TARGET_ENTROPY,
+    VALUE_WEIGHT,
+    WHITEN,
+    bonus_weight,
+    critic_costs,
+    foreseen,
 )
+from tastemaker.rl.algorithms.stepper import Costs, Stepper
+from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
 class Reinforce:
-    """REINFORCE.
-
-    baseline: what a return is compared with: nothing ("none"), the mean of the rollout ("mean"), or what a critic
-    expected ("value"). gamma: discount a step. entropy, target_entropy, whiten, value_weight: as in A2C.
-    """
+    """REINFORCE."""
 
     name: ClassVar[str] = "reinforce"
     samples: ClassVar[int] = 1
 
-    baseline: Literal["none", "mean", "value"] = "mean"
-    lr: float = 1e-3
-    gamma: float = 1.0
-    entropy: float = 0.01
-    target_entropy: float = math.inf
-    whiten: bool = False
-    value_weight: float = 0.5
+    baseline: Literal["none", "mean", "value"] = setting(
+        "mean",
+        "What a return is compared with: nothing, the mean of the rollout, or a critic's value.",
+    )
+    lr: float = setting(1e-3, *LR)
+    gamma: float = setting(1.0, *GAMMA)
+    entropy: float = setting(0.01, *ENTROPY)
+    target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
+    whiten: bool = setting(False, WHITEN)
+    value_weight: float = setting(0.5, *VALUE_WEIGHT)
 
     def __post_init__(self) -> None:
-        check_word(self, "baseline", "none", "mean", "value")
-        check_positive(self, "lr")
-        check_share(self, "gamma")
-        check_not_negative(self, "entropy", "value_weight")
-        check_limit(self, "target_entropy")
+        check(self)
 
     @property
     def needs_critic(self) -> bool:

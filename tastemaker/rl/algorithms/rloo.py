@@ -12,41 +12,41 @@ from typing import ClassVar
 from tastemaker.maths.rl import leave_one_out
 from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience, Metrics, Rollout, per_row
 from tastemaker.rl.algorithms.common import (
+    CLIP,
+    ENTROPY,
+    EPOCHS,
+    LR,
+    MINIBATCHES,
+    SAMPLES,
+    TARGET_ENTROPY,
+    TARGET_KL,
     bonus_weight,
     clipped_costs,
     group_experience,
     minibatch_epochs,
 )
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import check_at_least, check_limit, check_not_negative, check_positive
+from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
 class RLOO:
-    """REINFORCE leave one out.
-
-    samples: completions of one prompt. clip: of each action's ratio, where there is more than one step a rollout.
-    epochs, minibatches, target_kl: as in PPO. entropy, target_entropy: as in A2C.
-    """
+    """REINFORCE leave one out."""
 
     name: ClassVar[str] = "rloo"
     needs_critic: ClassVar[bool] = False
 
-    samples: int = 4
-    lr: float = 1e-3
-    epochs: int = 1
-    minibatches: int = 1
-    clip: float = 0.2
-    target_kl: float = math.inf
-    entropy: float = 0.01
-    target_entropy: float = math.inf
+    samples: int = setting(4, *SAMPLES)
+    lr: float = setting(1e-3, *LR)
+    epochs: int = setting(1, *EPOCHS)
+    minibatches: int = setting(1, *MINIBATCHES)
+    clip: float = setting(0.2, *CLIP)
+    target_kl: float = setting(math.inf, *TARGET_KL)
+    entropy: float = setting(0.01, *ENTROPY)
+    target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 2, "samples")
-        check_positive(self, "clip", "lr")
-        check_limit(self, "target_kl", "target_entropy")
-        check_at_least(self, 1, "epochs", "minibatches")
-        check_not_negative(self, "entropy")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return each completion's score minus the mean of the others of its prompt."""

@@ -27,9 +27,15 @@ from tastemaker.rl.algorithms.base import (
     ValuedExperience,
     apart,
 )
-from tastemaker.rl.algorithms.common import advantages_of, critic_costs
+from tastemaker.rl.algorithms.common import (
+    GAMMA,
+    LAM,
+    LR,
+    advantages_of,
+    critic_costs,
+)
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import check_at_least, check_not_negative, check_positive, check_share
+from tastemaker.settings import NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, at_least, check, setting
 
 _SHORTER = 0.7
 """What the line search leaves of a step that went too far."""
@@ -37,34 +43,29 @@ _SHORTER = 0.7
 
 @dataclass(frozen=True)
 class TRPO:
-    """Trust region policy optimisation.
-
-    target_kl: δ, nats an action. cg_iterations: conjugate gradient iterations. damping: added to the Fisher matrix's diagonal.
-    tries: of the line search. fisher_share: of the rows, drawn at random, that F is measured on. critic_epochs,
-    critic_minibatches: how the critic learns, by the optimiser. lr: the critic's. gamma, lam: as in A2C.
-    """
+    """Trust region policy optimisation. `lr` is that of the critic."""
 
     name: ClassVar[str] = "trpo"
     needs_critic: ClassVar[bool] = True
     samples: ClassVar[int] = 1
 
-    target_kl: float = 0.01
-    cg_iterations: int = 10
-    damping: float = 0.1
-    tries: int = 10
-    fisher_share: float = 0.2
-    lr: float = 1e-3
-    critic_epochs: int = 5
-    critic_minibatches: int = 4
-    gamma: float = 1.0
-    lam: float = 0.95
+    target_kl: float = setting(0.01, "KL that a step may reach, nats an action.", POSITIVE)
+    cg_iterations: int = setting(10, "Iterations of the conjugate gradient.", at_least(1))
+    damping: float = setting(0.1, "Added to the diagonal of the Fisher matrix.", NOT_NEGATIVE)
+    tries: int = setting(10, "Most steps of the line search.", at_least(1))
+    fisher_share: float = setting(
+        0.2,
+        "Share of the rows, drawn at random, that the Fisher matrix is measured on.",
+        POSITIVE_SHARE,
+    )
+    lr: float = setting(1e-3, *LR)
+    critic_epochs: int = setting(5, "Sweeps of the critic over a rollout.", at_least(1))
+    critic_minibatches: int = setting(4, "Optimiser steps of the critic in a sweep.", at_least(1))
+    gamma: float = setting(1.0, *GAMMA)
+    lam: float = setting(0.95, *LAM)
 
     def __post_init__(self) -> None:
-        check_positive(self, "target_kl", "lr")
-        check_not_negative(self, "damping")
-        check_at_least(self, 1, "cg_iterations", "tries", "critic_epochs", "critic_minibatches")
-        check_share(self, "gamma", "lam", "fisher_share")
-        check_positive(self, "fisher_share")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages, whitened."""

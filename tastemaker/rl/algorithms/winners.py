@@ -19,31 +19,33 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
     per_action,
 )
-from tastemaker.rl.algorithms.common import minibatch_epochs, places_in_group
+from tastemaker.rl.algorithms.common import (
+    EPOCHS,
+    LR,
+    MINIBATCHES,
+    SAMPLES,
+    minibatch_epochs,
+    places_in_group,
+)
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import check_at_least, check_positive
+from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
 class Winners:
-    """Fine-tuning on the best of n.
-
-    samples: n, completions of one prompt, of which one is learned. epochs, minibatches: over the winners.
-    """
+    """Fine-tuning on the best of n completions of a prompt."""
 
     name: ClassVar[str] = "winners"
     needs_critic: ClassVar[bool] = False
     target_kl: ClassVar[float] = math.inf
 
-    samples: int = 8
-    lr: float = 1e-3
-    epochs: int = 1
-    minibatches: int = 1
+    samples: int = setting(8, *SAMPLES)
+    lr: float = setting(1e-3, *LR)
+    epochs: int = setting(1, *EPOCHS)
+    minibatches: int = setting(1, *MINIBATCHES)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 2, "samples")
-        check_positive(self, "lr")
-        check_at_least(self, 1, "epochs", "minibatches")
+        check(self)
 
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return the best of each group, every token deserving the same."""

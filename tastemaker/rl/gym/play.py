@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tastemaker.rl.gym.loop import PlayingRun
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
 from tastemaker.rl.gym.settings import Playing, known
 from tastemaker.rl.gym.world import World, seed_of
+from tastemaker.settings import settings_from
 from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
 
 CURVE, EPISODE = "curve.png", "episode.gif"
@@ -187,21 +188,8 @@ def _planned(
 
 
 def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
-    """Return the settings with some replaced. Raises UsageError for one that does not exist or is of another kind."""
-    before = {f.name: getattr(playing, f.name) for f in fields(playing)}
-    for name, value in given.items():
-        if name not in before:
-            raise UsageError(
-                f"there is no setting {name!r} of playing: choose among {', '.join(before)}."
-            )
-        wanted = type(before[name])
-        taken = {float: (float, int), tuple: (tuple, list)}.get(wanted, wanted)
-        if not isinstance(value, taken) or isinstance(value, bool) > (wanted is bool):
-            raise UsageError(f"{name} {value!r}: must be as {before[name]!r} is.")
-    made: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
-    }
-    return replace(playing, **made)
+    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
+    return settings_from(Playing, {**vars(playing), **given}, "playing")
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
@@ -243,13 +231,15 @@ def measured(found: list[Episode]) -> dict[str, Any]:
 
 def _save(played: Played, folder: Path, seed: int, say: Callable[[str], None]) -> None:
     """Save the curve, a GIF where the environment can be drawn, and the player last."""
-    from tastemaker.rl.gym.curve import curve_png
+    from tastemaker.plotting import learning_curve_png
 
     player, figures = played.policy, played.figures
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
         temporary.write_bytes(
-            curve_png(figures["curve"], title, figures["mean_return"], figures["return_interval"])
+            learning_curve_png(
+                figures["curve"], title, figures["mean_return"], figures["return_interval"]
+            )
         )
     try:
         gif(player, folder / EPISODE, seed=seed)

@@ -24,60 +24,67 @@ The goal of MountainCarContinuous-v0 is found by chance, so its actions are spre
 steps its seeds reached 91.3, 90.2 and -1.8.
 """
 
-import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tastemaker.errors import UsageError
 from tastemaker.rl.algorithms import A2C, ALGORITHMS, PPO, TRPO, Algorithm, Reinforce
-from tastemaker.settings import check_at_least, check_positive
+from tastemaker.settings import FINITE, MAIN, POSITIVE, Check, at_least, check, setting
+
+MEASURED = "measured for the environment, if it was"
 
 
 @dataclass(frozen=True)
 class Playing:
-    """How an environment is played, whatever the algorithm.
+    """How an environment is played, whatever the algorithm."""
 
-    steps: environment steps in all. envs: environments played at once. rollout: steps of each between two updates.
-    hidden: units of each hidden layer, of the policy and of the critic. log_sd: of continuous actions at first, in
-    half-widths of their bounds. decay: the learning rate falls in a line to 0 over the steps. gradient_clip: largest
-    gradient norm. adam_epsilon: added to the root of Adam's second moment. critic_factor: the critic's learning rate,
-    as a multiple. normalise_observations: with the mean and standard deviation of all that was seen. normalise_returns:
-    rewards are divided by the standard deviation of their discounted sums. anew: rollouts between two beginnings of all
-    episodes, where a run can go on after a kill; 0: about eight times as long as the longest episode. windows: how
-    often the run is logged.
-    """
+    group: ClassVar[str] = "Playing"
 
-    steps: int = 300_000
-    envs: int = 16
-    rollout: int = 128
-    hidden: tuple[int, ...] = (64, 64)
-    log_sd: float = 0.0
-    decay: bool = True
-    gradient_clip: float = 0.5
-    adam_epsilon: float = 1e-5
-    critic_factor: float = 1.0
-    normalise_observations: bool = True
-    normalise_returns: bool = True
-    anew: int = 0
-    windows: int = 100
+    steps: int = setting(
+        300_000, "Environment steps in all.", at_least(1), group=MAIN, shown=MEASURED
+    )
+    envs: int = setting(16, "Environments that are played at once.", at_least(1), shown=MEASURED)
+    rollout: int = setting(
+        128,
+        "Steps of each environment between two updates.",
+        Check(lambda value: value >= 2, "at least 2, for a step may only begin an episode"),
+        shown=MEASURED,
+    )
+    hidden: tuple[int, ...] = setting(
+        (64, 64),
+        "Units of each hidden layer of the policy and of the critic.",
+        Check(lambda value: value and min(value) >= 1, "layers of at least 1 unit: (64, 64)"),
+    )
+    log_sd: float = setting(
+        0.0,
+        "Log standard deviation of continuous actions at first, in half-widths of their bounds.",
+        FINITE,
+        shown=MEASURED,
+    )
+    decay: bool = setting(True, "Lower the learning rate in a line to 0 over the steps.")
+    gradient_clip: float = setting(0.5, "Largest gradient norm.", POSITIVE)
+    adam_epsilon: float = setting(1e-5, "Added to the root of Adam's second moment.", POSITIVE)
+    critic_factor: float = setting(
+        1.0, "Learning rate of the critic, as a multiple of --lr.", POSITIVE
+    )
+    normalise_observations: bool = setting(
+        True,
+        "Standardise observations by all observations so far.",
+        shown=MEASURED,
+    )
+    normalise_returns: bool = setting(
+        True, "Divide rewards by the standard deviation of their discounted sums."
+    )
+    # a killed run can go on where all episodes begin
+    anew: int = setting(
+        0,
+        "Rollouts between two beginnings of all episodes; 0: about eight times the longest episode.",
+        Check(lambda value: value >= 0, "at least 1, or 0 to choose by the longest episode"),
+    )
+    windows: int = setting(100, "How often the run is logged.", at_least(1))
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "steps", "envs", "windows")
-        check_positive(self, "gradient_clip", "adam_epsilon", "critic_factor")
-        if self.rollout < 2:
-            raise UsageError(
-                f"rollout {self.rollout}: must be at least 2: a step may only begin an episode."
-            )
-        if not math.isfinite(self.log_sd):
-            raise UsageError(f"log_sd {self.log_sd}: must be a number.")
-        if self.anew < 0:
-            raise UsageError(
-                f"anew {self.anew}: must be at least 1, or 0 to choose by the longest episode."
-            )
-        if not self.hidden or min(self.hidden) < 1:
-            raise UsageError(
-                f"hidden {self.hidden}: name one or more layers of at least 1 unit, such as (64, 64)."
-            )
+        check(self)
 
 
 Known = tuple[Algorithm[Any], Playing]

@@ -10,7 +10,7 @@ How scores become rewards: around 0 with spread 1, so that one KL coefficient an
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,40 +19,52 @@ from torch import Tensor
 from tastemaker.errors import UsageError
 from tastemaker.maths.rl import ESTIMATORS
 from tastemaker.rl.algorithms.base import Evaluation, Experience
+from tastemaker.settings import LIMIT, NOT_NEGATIVE, POSITIVE, check, setting
 
 _STEEPEST = 0.2
 
 
 @dataclass(frozen=True)
 class KL:
-    """What the KL from the reference costs.
+    """What the KL from the reference costs."""
 
-    coef: β, reward a nat. where: in the reward, or in the loss. estimator: k1, k2 or k3 of one token's KL; in the
-    loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere (a test shows how far).
-    target: the coefficient adapts so that the KL of a completion is so many nats (Ziegler et al. 2019, section 2.2); None: it
-    stays. horizon: completions over which it adapts.
-    """
+    name: ClassVar[str] = "KL"
+    group: ClassVar[str] = "KL"
 
-    coef: float = 0.1
-    where: Literal["reward", "loss"] = "reward"
-    estimator: Literal["k1", "k2", "k3"] = "k1"
-    target: float | None = None
-    horizon: float = 10_000.0
+    coef: float = setting(
+        0.1,
+        "Cost of a nat of KL, in rewards.",
+        NOT_NEGATIVE,
+        option="--kl-coef",
+        shown="0.1, with --judgements 0",
+    )
+    where: Literal["reward", "loss"] = setting("reward", "Where KL is paid.", option="--kl-in")
+    # in the loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere
+    estimator: Literal["k1", "k2", "k3"] = setting(
+        "k1",
+        "Estimator of a token's KL.",
+        option="--kl-estimator",
+        shown="k1, in the loss k2",
+    )
+    target: float | None = setting(
+        None,
+        "Adapt the cost to so many nats a completion (Ziegler et al. 2019, section 2.2).",
+        POSITIVE,
+        option="--kl-target",
+    )
+    horizon: float = setting(
+        10_000.0, "Completions over which the cost adapts.", POSITIVE, option="--kl-horizon"
+    )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.coef < math.inf:
-            raise UsageError(f"KL coef {self.coef}: must be a number, at least 0.")
-        if self.where not in ("reward", "loss") or self.estimator not in ESTIMATORS:
-            raise UsageError(
-                f"KL {self.where}, {self.estimator}: choose reward or loss, and k1, k2 or k3."
-            )
+        check(self)
         if self.where == "loss" and self.estimator == "k1":
             raise UsageError(
                 "KL k1 in the loss: its gradient is 0 on average and teaches nothing. Choose k2 or k3."
             )
-        if self.target is not None and not (self.target > 0 and self.coef > 0):
+        if self.target is not None and self.coef == 0:
             raise UsageError(
-                "a KL target needs a coef above 0 to adapt, and must be above 0 itself."
+                f"KL target {self.target:g}: there is no cost to adapt, for coef is 0. Raise coef."
             )
 
     def costs(self, log_probs: Tensor, reference: Tensor) -> Tensor:
@@ -87,20 +99,23 @@ class Penalty:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How scores become rewards.
+    """How scores become rewards."""
 
-    by: "reference" subtracts the mean and divides by the standard deviation of the scores of what the reference writes
-    (Ziegler et al. 2019); "running" does so with all scores so far; "none" leaves them. clip: rewards are cut to ±clip.
-    """
+    name: ClassVar[str] = "scaling"
+    group: ClassVar[str] = "Scaling of rewards"
 
-    by: Literal["reference", "running", "none"] = "reference"
-    clip: float = math.inf
+    by: Literal["reference", "running", "none"] = setting(
+        "reference",
+        "Mean and standard deviation that scores are set against: those of what the reference "
+        "writes (Ziegler et al. 2019), of all scores so far, or none.",
+        option="--scale-by",
+    )
+    clip: float = setting(
+        math.inf, "Rewards are cut to this in both directions.", LIMIT, option="--reward-clip"
+    )
 
     def __post_init__(self) -> None:
-        if self.by not in ("reference", "running", "none"):
-            raise UsageError(f"scaling {self.by!r}: choose reference, running or none.")
-        if not self.clip > 0:
-            raise UsageError(f"scaling clip {self.clip}: must be above 0.")
+        check(self)
 
 
 @dataclass

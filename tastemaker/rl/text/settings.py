@@ -1,43 +1,48 @@
-"""How a policy is steered: settings, checked where they are made."""
+"""How a policy is steered: the settings, checked where they are made."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from tastemaker.errors import UsageError
-from tastemaker.settings import check_at_least, check_positive
+from tastemaker.settings import MAIN, POSITIVE, Check, at_least, check, setting
 
 
 @dataclass(frozen=True)
 class Steering:
-    """How a policy is steered, whatever the algorithm.
+    """How a policy is steered, whatever the algorithm."""
 
-    steps: rollouts, each followed by an update. batch: completions a rollout, or judged texts a step. clip: largest
-    gradient norm. adam_epsilon: added to the root of Adam's second moment; 1e-8, the usual one elsewhere, lets rare
-    tokens take large early steps. decay: the learning rate falls in a line to 0 over the steps. critic_factor: the
-    value head's learning rate, as a multiple. zero_critic: a new value head begins at 0, at small random weights
-    otherwise. whiten_rewards: tokens' rewards with standard deviation 1, mean kept. dropout: the passes that are
-    learned from drop out what the model's config says; sampling never does. held_out_share: of the judgements, split by
-    prompt, at most about 1,000 of them: they only measure. windows: how often the run is judged. measured: completions
-    before and after. at_once: tokens that are computed at once.
-    """
+    group: ClassVar[str] = "Steering"
 
-    steps: int = 150
-    batch: int = 128
-    clip: float = 1.0
-    adam_epsilon: float = 1e-5
-    decay: bool = True
-    critic_factor: float = 10.0
-    zero_critic: bool = True
-    whiten_rewards: bool = False
-    dropout: bool = False
-    held_out_share: float = 0.1
-    windows: int = 20
-    measured: int = 256
-    at_once: int = 8192
+    steps: int = setting(
+        150,
+        "Rollouts, or batches of judgements, each followed by an update.",
+        at_least(1),
+        group=MAIN,
+    )
+    batch: int = setting(128, "Completions a rollout, or judged texts a step.", at_least(1))
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
+    # 1e-8, the usual value, lets rare tokens take large early steps
+    adam_epsilon: float = setting(1e-5, "Added to the root of Adam's second moment.", POSITIVE)
+    decay: bool = setting(True, "Lower the learning rate in a line to 0 over the steps.")
+    critic_factor: float = setting(
+        10.0, "Learning rate of the value head, as a multiple of --lr.", POSITIVE
+    )
+    zero_critic: bool = setting(
+        True, "A new value head begins at 0, otherwise at small random weights."
+    )
+    whiten_rewards: bool = setting(
+        False, "Divide the rewards of tokens by their standard deviation; their mean is kept."
+    )
+    dropout: bool = setting(
+        False, "Drop out what the model's config says while it learns; sampling never does."
+    )
+    held_out_share: float = setting(
+        0.1,
+        "Share of the judgements that only measures, split by prompt; about 1,000 at most.",
+        Check(lambda value: 0 < value < 1, "a share, between 0 and 1"),
+    )
+    windows: int = setting(20, "How often the run is judged.", at_least(1))
+    measured: int = setting(256, "Completions that are measured before and after.", at_least(1))
+    at_once: int = setting(8192, "Most tokens that are computed at once.", at_least(1))
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "steps", "batch", "windows", "measured", "at_once")
-        check_positive(self, "clip", "adam_epsilon", "critic_factor")
-        if not 0 < self.held_out_share < 1:
-            raise UsageError(
-                f"held_out_share {self.held_out_share}: must be a share, between 0 and 1."
-            )
+        check(self)

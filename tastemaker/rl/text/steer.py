@@ -26,7 +26,7 @@ from tastemaker.rl.text.settings import Steering
 from tastemaker.rl.text.stopping import Limits
 from tastemaker.rl.text.world import Batch
 from tastemaker.scores import Caution
-from tastemaker.settings import check_settings
+from tastemaker.settings import settings_from
 from tastemaker.train.optimizers import on_host
 from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
 
@@ -245,8 +245,7 @@ def _finished(folder: Path, asked: Mapping[str, Any]) -> Steered:
 
 def _steering(given: Mapping[str, Any]) -> Steering:
     """Return the settings, whole. Raises UsageError for one that does not exist or is of another type."""
-    check_settings("steering", Steering, given)
-    return Steering(**given)
+    return settings_from(Steering, given, "steering")
 
 
 def _samples(job: SteeringRun, before: Batch, after: Batch, count: int = 8) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from tastemaker.errors import UsageError
+from tastemaker.settings import LIMIT, NOT_NEGATIVE, SHARE, at_least, check, setting
 
 DONE = "all steps are done"
 ADVICE = {
@@ -57,27 +57,33 @@ AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run stops by itself.
+    """When a run stops by itself."""
 
-    kl: nats a text. distinct: least share of a rollout's texts that differ. pairs: least share of the distinct word
-    pairs that the reference writes. held_out: how far the held-out score may fall below its best, in standard
-    deviations of what the reference's texts score, while the score rises; of judgements, the nats by which the held-out
-    loss may rise while the other falls. patience: windows in a row in which a limit is passed before the run stops.
-    """
+    name: ClassVar[str] = "limits"
+    group: ClassVar[str] = "Limits"
 
-    kl: float = 60.0
-    distinct: float = 0.3
-    pairs: float = 0.1
-    held_out: float = 0.15
-    patience: int = 3
+    kl: float = setting(60.0, "Stop beyond so many nats a text.", LIMIT, option="--most-kl")
+    distinct: float = setting(
+        0.3, "Least share of a rollout's texts that differ.", SHARE, option="--least-distinct"
+    )
+    pairs: float = setting(
+        0.1,
+        "Least share of the distinct word pairs that the reference writes.",
+        SHARE,
+        option="--least-pairs",
+    )
+    held_out: float = setting(
+        0.15,
+        "How far the held-out score may fall below its best while the score rises, in standard "
+        "deviations of the reference's scores; of judgements, by how many nats the held-out loss "
+        "may rise.",
+        NOT_NEGATIVE,
+        option="--most-fall",
+    )
+    patience: int = setting(3, "Windows in a row beyond a limit that stop the run.", at_least(1))
 
     def __post_init__(self) -> None:
-        if not (self.kl > 0 and self.held_out >= 0 and self.patience >= 1):
-            raise UsageError(
-                "limits: KL must be above 0, held_out at least 0, patience at least 1."
-            )
-        if not (0 <= self.distinct <= 1 and 0 <= self.pairs <= 1):
-            raise UsageError("limits: distinct and pairs are shares, 0 to 1.")
+        check(self)
 
 
 @dataclass

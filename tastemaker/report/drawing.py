@@ -1,47 +1,22 @@
-"""What each figure of the report shows: marks on given axes, from the numbers of one kind of judgement.
+"""The drawings of the report: each function draws the numbers of one kind of judgement on axes."""
 
-Panels → SVG and PNG files, all in one style.
-
-Only matplotlib's Figure objects, never pyplot: nothing global is touched, no window can open.
-"""
-
-import io
 import math
-import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from tastemaker.evaluate.findings import NAMES, Evaluation, KindFindings
 from tastemaker.evaluate.measures import Predictions
 from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
-
-# Okabe and Ito's colours, told apart by nearly everybody; one meaning each throughout the report.
-MODEL, LINEAR, CONSTANT = "#0072B2", "#E69F00", "#8A8A8A"
-POSITIVE, NEGATIVE = "#009E73", "#D55E00"
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
 
 _FEW_VALUES = 21  # up to so many distinct judgements get a box each
 _TENTHS = 10
 _HEXBIN_CELLS = 40
 _CURVE_POINTS = 400
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One figure: `draw` puts it on axes. title: the finding. caption: how to read it."""
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[Axes], None]
 
 
 Promises = tuple[Floats, Floats]
@@ -305,53 +280,3 @@ def draw_slices(axes: Axes, evaluation: Evaluation, found: KindFindings) -> None
     _widen(axes)
     axes.grid(axis="x", visible=False)
     axes.legend(loc="best")
-
-
-# Any: matplotlib's types want every key to be one of its literals
-_STYLE: Any = {
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
-    "axes.labelcolor": "#333333",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "legend.frameon": False,
-    "svg.hashsalt": "tastemaker",  # the same figure is the same file
-}
-
-_TITLE_WIDTH = 52  # characters that fit above one panel
-_HEADING_WIDTH = 96  # characters that fit above two beside each other
-
-
-def rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str) -> bytes:
-    """Return panels as one file, so many beside each other. form: "svg" or "png". heading: stands above all."""
-    rows = math.ceil(len(drawn) / columns)
-    file = io.BytesIO()
-    with mpl.rc_context(_STYLE):
-        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-        figure = Figure(
-            figsize=(5.8 * columns, 4.3 * rows + (0.4 if heading else 0)), dpi=144, layout=layout
-        )
-        for i, panel in enumerate(drawn):
-            axes = figure.add_subplot(rows, columns, i + 1)
-            panel.draw(axes)
-            axes.set_title(textwrap.fill(panel.title, _TITLE_WIDTH))
-        if heading:
-            above = textwrap.fill(heading, _HEADING_WIDTH)
-            figure.suptitle(above, fontsize=14, fontweight="bold", x=0.012, ha="left")
-        figure.savefig(file, format=form, metadata={"Date": None} if form == "svg" else None)
-    return file.getvalue()
-
-
-def panel_svg(panel: Panel) -> bytes:
-    """Return one panel as an SVG file."""
-    return rendered([panel], columns=1, heading=None, form="svg")

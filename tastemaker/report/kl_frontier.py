@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from tastemaker.errors import UsageError
-from tastemaker.evaluate.findings import aligned, listed
 from tastemaker.maths.overoptimisation import LEARNED, Fitted, fitted
 from tastemaker.maths.statistics import Floats
-from tastemaker.rl.text.best_of_curve import BestOfCurve
-from tastemaker.rl.text.steered_run import SERIES, SteeredRun, read_run
+from tastemaker.report.steered_runs import SERIES, BestOfCurve, SteeredRun, read_run
+from tastemaker.text_tables import aligned, listed
 
 _WINDOWS = 10
 _FEWEST = 8  # steps, under which nothing is said of a course
