@@ -25,8 +25,8 @@ from .errors import StorageError as StorageError
 from .errors import TastemakerError as TastemakerError
 from .errors import TrainingError as TrainingError
 from .errors import UsageError as UsageError
-from .evaluate.evaluation import Evaluation as Evaluation
 from .evaluate.evaluation import evaluate as evaluate
+from .evaluate.findings import Evaluation as Evaluation
 from .gpt.best_of import best_of_n as best_of_n
 from .gpt.language_loss import Perplexity as Perplexity
 from .gpt.language_loss import perplexity as perplexity

@@ -1,6 +1,5 @@
 """Text → policy: a tokenizer and a GPT from nothing, or a given model that learns on."""
 
-import copy
 import hashlib
 import heapq
 import json
@@ -282,12 +281,7 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
 
 def _opened(start: Policy | str | Path) -> Policy:
     """Return the policy to go on with; a policy that was handed in is copied, and stays as it is."""
-    if isinstance(start, Policy):
-        module = copy.deepcopy(
-            start.module
-        )  # all of it will change, so sharing memory would save nothing
-        return Policy(module.requires_grad_(requires_grad=True), start.tokenizer)
-    return Policy.load(start)
+    return start.trainable_copy() if isinstance(start, Policy) else Policy.load(start)
 
 
 def _context(policy: Policy, size: Size, training: Pretraining) -> int:
