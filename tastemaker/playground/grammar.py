@@ -29,8 +29,6 @@ CONTENT = THINGS | OPINIONS | DETAILS
 
 _OPENINGS = {"opener", "urge", "summary", "merit", "flaw", "however", "admission", "coda"}
 _USED_ONCE = CONTENT | _OPENINGS
-    ["opener", "urge", "summary", "merit", "flaw", "however", "admission", "coda"]
-)
 
 MARKS = ",.!?:"
 _WIDE = str.maketrans(MARKS, "，。！？：")
