@@ -216,11 +216,11 @@ def _connect(url: str, part: Path, start: int) -> http.client.HTTPResponse:
             raise DataError(f"{url}: {reason}. Name another address.") from error
         raise _BrokenError(reason) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            message = f"the certificate is not trusted ({reason.verify_message})"
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            message = f"the certificate is not trusted ({cause.verify_message})"
             raise DataError(f"{url}: {message}.") from error
-        raise _BrokenError(f"no connection ({reason})") from error
+        raise _BrokenError(f"no connection ({cause})") from error
     assert isinstance(answer, http.client.HTTPResponse)  # as for any http and https address
     return answer
 
