@@ -32,7 +32,7 @@ from .gpt.language_loss import Perplexity as Perplexity
 from .gpt.language_loss import perplexity as perplexity
 from .gpt.policy import Completion as Completion
 from .gpt.policy import Policy as Policy
-from .gpt.pretrain_loop import Pretraining as Pretraining
+from .gpt.pretrain_task import Pretraining as Pretraining
 from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents

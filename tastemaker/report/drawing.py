@@ -10,7 +10,8 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from tastemaker.evaluate.findings import NAMES, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures, Predictions
+from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures
+from tastemaker.kinds.metrics import Predictions
 from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
 
@@ -120,7 +121,7 @@ def draw_scores(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_])
 
 def draw_predictions(axes: Axes, findings: KindFindings) -> None:
     """Draw predicted against given: a box for each value, or a density if there are many."""
-    predicted, given = findings.predictions.predicted, findings.said
+    predicted, given = findings.predictions.predicted, findings.answers
     values = np.unique(given)
     ends = [float(values[0]), float(values[-1])]
     axes.plot(ends, ends, color=_DARK, **_LINE, label="perfect", zorder=3)
@@ -159,10 +160,10 @@ def draw_predictions(axes: Axes, findings: KindFindings) -> None:
 
 def draw_errors(axes: Axes, findings: KindFindings) -> None:
     """Draw the histogram of predicted minus given."""
-    errors = findings.predictions.predicted - findings.said
+    errors = findings.predictions.predicted - findings.answers
     linear = np.zeros(0)
     if findings.linear_predictions is not None:
-        linear = findings.linear_predictions.predicted - findings.said
+        linear = findings.linear_predictions.predicted - findings.answers
     edges = list(np.histogram_bin_edges(np.append(errors, linear), bins=41))
     axes.hist(errors, bins=edges, color=MODEL, alpha=0.5, label="model")
     if len(linear):
@@ -186,14 +187,14 @@ def by_tenth(predictions: Predictions, given: Floats) -> tuple[Floats, Floats, F
 
 def draw_tenths(axes: Axes, findings: KindFindings) -> None:
     """Draw the mean judgement against the mean prediction, by tenth of the predictions."""
-    ends = [findings.said.min(), findings.said.max()]
+    ends = [findings.answers.min(), findings.answers.max()]
     axes.plot(ends, ends, color=CONSTANT, **_LINE, label="calibrated")
     for name, predictions, colour, width in (
         ("linear baseline", findings.linear_predictions, LINEAR, 1.3),
         ("model", findings.predictions, MODEL, 1.8),
     ):
         if predictions is not None:
-            predicted, given, error = by_tenth(predictions, findings.said)
+            predicted, given, error = by_tenth(predictions, findings.answers)
             axes.errorbar(
                 predicted,
                 given,
@@ -213,7 +214,7 @@ def draw_tenths(axes: Axes, findings: KindFindings) -> None:
 
 def draw_slices(axes: Axes, evaluation: Evaluation, findings: KindFindings) -> None:
     """Draw the headline measure by quarter of text length."""
-    name = findings.yardstick.headline
+    name = findings.kind_metrics.headline
     estimates = [part.measures[name] for part in evaluation.slices]
     overall = findings.measured.model[name].value
     axes.axhline(overall, color=MODEL, linestyle="--", linewidth=1, label=f"all, {overall:.3f}")

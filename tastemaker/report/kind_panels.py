@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tastemaker.evaluate.findings import NAMES, PARTS, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, Measures, amount
-from tastemaker.evaluate.several import favourites
+from tastemaker.evaluate.measures import Estimate, Measures
+from tastemaker.kinds.comparison import favourites
+from tastemaker.kinds.metrics import amount
 from tastemaker.maths.ranks import kendall_by_list
 from tastemaker.maths.statistics import Floats
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
@@ -33,10 +34,10 @@ def panels(evaluation: Evaluation) -> list[Panel]:
     drawn: list[Panel] = []
     headlines = set()
     for findings in evaluation.kinds:
-        drawn += _PANELS[findings.kind](findings)
-        yardstick = findings.yardstick
-        if yardstick.of_one_text and yardstick.headline not in headlines:
-            headlines.add(yardstick.headline)  # a slice holds each headline measure once
+        drawn += _PANELS[findings.kind_metrics.drawn_as](findings)
+        kind_metrics = findings.kind_metrics
+        if kind_metrics.of_one_text and kind_metrics.headline not in headlines:
+            headlines.add(kind_metrics.headline)  # a slice holds each headline measure once
             if len(evaluation.slices) > 1:
                 drawn.append(_slices_panel(evaluation, findings))
     return drawn
@@ -44,10 +45,10 @@ def panels(evaluation: Evaluation) -> list[Panel]:
 
 def _label_panels(findings: KindFindings) -> Iterator[Panel]:
     """Yield calibration, the ROC curve if there are both labels, and the scores."""
-    positive = findings.said > 0.5
+    positive = findings.answers > 0.5
     model, linear = findings.measured.model, findings.linear_predictions
-    predicted = (findings.predictions.predicted, findings.said)
-    linear_predicted = None if linear is None else (linear.predicted, findings.said)
+    predicted = (findings.predictions.predicted, findings.answers)
+    linear_predicted = None if linear is None else (linear.predicted, findings.answers)
     yield Panel(
         "reliability",
         f"Calibration error (ECE): {100 * model['ece'].value:.1f} points",
@@ -77,7 +78,7 @@ def _label_panels(findings: KindFindings) -> Iterator[Panel]:
 def _number_panels(findings: KindFindings) -> Iterator[Panel]:
     """Yield the predictions of grades or ratings, their errors, and their means by tenth."""
     word = findings.kind
-    errors = np.abs(findings.predictions.predicted - findings.said)
+    errors = np.abs(findings.predictions.predicted - findings.answers)
     yield Panel(
         "predictions",
         f"Mean absolute error of the predicted {word}: "
@@ -94,7 +95,7 @@ def _number_panels(findings: KindFindings) -> Iterator[Panel]:
         "too high. The narrower and the closer to zero the better.",
         lambda axes: drawing.draw_errors(axes, findings),
     )
-    predicted, given, _ = drawing.by_tenth(findings.predictions, findings.said)
+    predicted, given, _ = drawing.by_tenth(findings.predictions, findings.answers)
     gap = float(np.abs(predicted - given).max())
     yield Panel(
         "tenths",
@@ -108,7 +109,7 @@ def _number_panels(findings: KindFindings) -> Iterator[Panel]:
 
 def _slices_panel(evaluation: Evaluation, findings: KindFindings) -> Panel:
     """Return the headline measure by length of the text."""
-    name = findings.yardstick.headline
+    name = findings.kind_metrics.headline
     estimates = [part.measures[name] for part in evaluation.slices]
     defined = [estimate for estimate in estimates if not math.isnan(estimate.value)]
     values = [estimate.value for estimate in defined]
@@ -170,7 +171,7 @@ def _comparison_panels(findings: KindFindings) -> Iterator[Panel]:
 
 def _ranking_panels(findings: KindFindings) -> Iterator[Panel]:
     """Yield the measures of lists, accuracy by distance, and the preference for length."""
-    by_list = kendall_by_list(findings.predictions.scores, findings.said)
+    by_list = kendall_by_list(findings.predictions.scores, findings.answers)
     tau = by_list[~np.isnan(by_list)]
     if len(tau):
         yield from _list_panels(findings, tau)
@@ -212,7 +213,7 @@ def _bars(findings: KindFindings, name: str) -> Bars:
         ("model", measured.model, MODEL),
         ("linear baseline", measured.linear, LINEAR),
         ("longer text", measured.longer, LONGER),
-        (findings.yardstick.constant_title, measured.constant, CONSTANT),
+        (findings.kind_metrics.constant_title, measured.constant, CONSTANT),
     ]
     bars: dict[str, tuple[Estimate, str]] = {}
     for title, measures, colour in sources:
@@ -280,8 +281,7 @@ def _length_panel(findings: KindFindings) -> Iterator[Panel]:
 
 _PANELS: dict[str, Callable[[KindFindings], Iterator[Panel]]] = {
     "label": _label_panels,
-    "grade": _number_panels,
-    "rating": _number_panels,
-    "comparison": _comparison_panels,
-    "ranking": _ranking_panels,
+    "number": _number_panels,
+    "pair": _comparison_panels,
+    "list": _ranking_panels,
 }

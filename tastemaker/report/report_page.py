@@ -19,7 +19,7 @@ from tastemaker.evaluate.findings import (
     shown,
     slice_rows,
 )
-from tastemaker.evaluate.single import OfOneText
+from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.ranks import is_ordered, kendall_by_list
 from tastemaker.plotting import rendered
 from tastemaker.report.kind_panels import panels
@@ -51,7 +51,7 @@ def overview_png(evaluation: Evaluation) -> bytes:
     """Return all panels as one PNG file."""
     parts = []
     for findings in evaluation.kinds:
-        name = findings.yardstick.headline
+        name = findings.kind_metrics.headline
         figure = f"{NAMES[name]} {shown(name, findings.measured.model[name])}"
         parts.append(f"{figure} on {findings.n:,} {findings.kind}s")
     heading = " · ".join(parts)
@@ -86,7 +86,7 @@ def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
     """Yield name, value and interval of the measures at the top of the page."""
     for findings in evaluation.kinds:
         for name in _TILES:
-            if name == "kendall_tau" and findings.yardstick.of_one_text:
+            if name == "kendall_tau" and findings.kind_metrics.of_one_text:
                 continue
             if name in findings.measured.model:
                 value, _, interval = shown(name, findings.measured.model[name]).partition(" ")
@@ -99,7 +99,7 @@ def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
 def _baselines(evaluation: Evaluation) -> Iterator[str]:
     """Yield a sentence about each baseline."""
     kinds = evaluation.kinds
-    titles = {findings.yardstick.constant_title for findings in kinds}
+    titles = {findings.kind_metrics.constant_title for findings in kinds}
     if any(findings.linear_predictions is not None for findings in kinds):
         yield "The linear baseline counts words; it was fitted on the same judgements."
     if any(findings.measured.longer for findings in kinds):
@@ -139,17 +139,17 @@ def _mistakes(evaluation: Evaluation) -> list[_Mistakes]:
     """Return the most confident mistakes of each kind, each text once."""
     groups: list[_Mistakes] = []
     for findings in evaluation.kinds:
-        groups += _MISTAKES[findings.kind](evaluation, findings)
+        groups += _MISTAKES[findings.kind_metrics.drawn_as](evaluation, findings)
     return [group for group in groups if group.rows]
 
 
 def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
     """Yield the worst mistakes in either direction, the worst first."""
-    yardstick, judged = findings.yardstick, findings.judged
-    assert isinstance(yardstick, OfOneText)
-    predicted, given = findings.predictions.predicted, findings.said
+    kind_metrics, judged = findings.kind_metrics, findings.judged
+    assert isinstance(kind_metrics, MetricsOfOneText)
+    predicted, given = findings.predictions.predicted, findings.answers
     scores = findings.predictions.scores
-    is_mistake = yardstick.is_mistake(given, predicted)
+    is_mistake = kind_metrics.is_mistake(given, predicted)
     for sign, word in ((1, "too high"), (-1, "too low")):
         error = sign * (predicted - given)
         wrong = np.flatnonzero(is_mistake & (error > 0))
@@ -158,8 +158,8 @@ def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mi
         rows = []
         for i in _first(order, judged.text):
             row = (
-                yardstick.in_words(float(predicted[i])),
-                yardstick.in_words(float(given[i])),
+                kind_metrics.in_words(float(predicted[i])),
+                kind_metrics.in_words(float(given[i])),
                 f"{scores[i]:+.2f}",
                 _excerpt_of(evaluation.examples[judged.text[i]]),
                 judged.judgements[i].where,
@@ -174,7 +174,7 @@ def _of_pairs(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mista
     """Yield the pairs in which the rejected text scores highest above the chosen one."""
     scores, judged = findings.predictions.scores, findings.judged
     difference = scores[:, 0] - scores[:, 1]
-    wrong = np.flatnonzero(is_ordered(findings.said) & (difference < 0))
+    wrong = np.flatnonzero(is_ordered(findings.answers) & (difference < 0))
     order = wrong[np.argsort(difference[wrong], kind="stable")]
     rows = []
     for i in _first(order, judged.text):
@@ -196,7 +196,7 @@ def _of_pairs(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mista
 def _of_lists(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
     """Yield the lists that the scores order least like people."""
     scores, judged = findings.predictions.scores, findings.judged
-    tau = kendall_by_list(scores, findings.said)
+    tau = kendall_by_list(scores, findings.answers)
     wrong = np.flatnonzero(tau < 0)  # false for NaN
     order = wrong[np.argsort(tau[wrong], kind="stable")]
     rows = []
@@ -220,10 +220,9 @@ def _of_lists(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mista
 
 _MISTAKES: dict[str, Callable[[Evaluation, KindFindings], Iterator[_Mistakes]]] = {
     "label": _of_one_text,
-    "grade": _of_one_text,
-    "rating": _of_one_text,
-    "comparison": _of_pairs,
-    "ranking": _of_lists,
+    "number": _of_one_text,
+    "pair": _of_pairs,
+    "list": _of_lists,
 }
 
 
