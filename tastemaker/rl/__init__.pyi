@@ -40,6 +40,7 @@ from .gym.play import play as play
 from .gym.player import PLAYER as PLAYER
 from .gym.player import Player as Player
 from .gym.player import Shapes as Shapes
+from .gym.settings import PLAYABLE as PLAYABLE
 from .gym.settings import Playing as Playing
 from .gym.settings import known as known
 from .gym.world import Table as Table

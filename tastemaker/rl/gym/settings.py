@@ -154,6 +154,10 @@ _KNOWN: dict[str, dict[str, Known]] = {
 }
 
 
+PLAYABLE = tuple(_DEFAULT)
+"""The algorithms that need no prompts, by name."""
+
+
 def known(environment: str, algorithm: str) -> Known:
     """Return what to play an environment with: the settings measured on it, or a default that was measured on none.
 
