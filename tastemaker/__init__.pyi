@@ -25,14 +25,14 @@ from .errors import StorageError as StorageError
 from .errors import TastemakerError as TastemakerError
 from .errors import TrainingError as TrainingError
 from .errors import UsageError as UsageError
-from .evaluate.evaluation import Evaluation as Evaluation
 from .evaluate.evaluation import evaluate as evaluate
+from .evaluate.findings import Evaluation as Evaluation
 from .gpt.best_of import best_of_n as best_of_n
 from .gpt.language_loss import Perplexity as Perplexity
 from .gpt.language_loss import perplexity as perplexity
 from .gpt.policy import Completion as Completion
 from .gpt.policy import Policy as Policy
-from .gpt.pretrain_loop import Pretraining as Pretraining
+from .gpt.pretrain_task import Pretraining as Pretraining
 from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents

@@ -55,7 +55,7 @@ def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert set(found) == {"runs", "best_of", "notes"}
-    assert found["runs"][0]["verdict"]["name"] == "no sign"
+    assert found["runs"][0]["verdict"]["name"] == "real gain"
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "frontier.html",
         "frontier.png",
@@ -67,7 +67,7 @@ def test_the_table(run, steered):
     code, out, _ = run("frontier", steered)
     assert code == 0
     assert "5.00 → 6.10" in out
-    assert "No sign of over-optimisation" in out
+    assert "The gain is real" in out
 
 
 def test_what_is_wrong_is_one_line(run, steered, tmp_path):

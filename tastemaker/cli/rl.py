@@ -108,7 +108,7 @@ Examples:
     "--opening",
     type=o.two_numbers,
     metavar="LEAST,MOST",
-    help="--prompts is then what pretrain reads, and a prompt so many of its first tokens.",
+    help="Continue the first so many tokens of what pretrain reads from --prompts.",
     panel=o.DATA,
 )
 @o.option("--limit", type=int, default=2000, help="At most so many prompts.", panel=o.DATA)

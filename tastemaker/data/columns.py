@@ -1,54 +1,45 @@
-"""Which column is the text and which the judgement, and how the cells of each are read.
+"""Tables read column by column: which column is the text, which the judgement, and their cells.
 
-A first pass over the rows (`survey`) sees which columns there are and what the judgement columns hold; a `Plan` then
-turns every row into judgements. Two passes, so that nothing but the plan is kept in memory.
+`plan` goes through the rows once, to see which columns there are and what the judgement columns
+hold. The `Plan` then goes through the rows again and turns each one into judgements. Two passes,
+so that only the plan is kept in memory.
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
 from tastemaker.data.metadata import (
-    Cells,
-    GradeCells,
-    LabelCells,
+    Metadata,
     MetadataColumns,
-    RatingCells,
     column_for,
     metadata_columns,
     plain_name,
 )
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import parse_number, prompt_of, text_of, word_of
+from tastemaker.data.values import number_of, parse_number, prompt_of, show, text_of, word_of
 from tastemaker.errors import DataError, UsageError
 
 Target = Literal["label", "rating"]
 
 MOST_STEPS = 20
-"""Whole numbers on at most so many steps are grades; on more, ratings."""
+"""Whole numbers on at most so many steps are grades; on more steps they are ratings."""
 
-RECOGNISED = {
-    "text": (
-        "text",
-        "review",
-        "sentence",
-        "content",
-        "completion",
-        "response",
-        "comment",
-        "body",
-        "document",
-    ),
+_TEXT_COLUMNS = "text review sentence content completion response comment body document"
+_LABEL_COLUMNS = "label labels sentiment class polarity is_positive positive"
+
+RECOGNISED: dict[str, tuple[str, ...]] = {
+    "text": tuple(_TEXT_COLUMNS.split()),
     "prompt": ("prompt", "instruction"),
-    "label": ("label", "labels", "sentiment", "class", "polarity", "is_positive", "positive"),
+    "label": tuple(_LABEL_COLUMNS.split()),
     "grade": ("grade", "stars", "star_rating"),
     "rating": ("rating", "score"),
 }
-"""The column names that are understood untold, the likeliest first; case, spaces and hyphens do not matter.
+"""Column names that are recognised, the likeliest first; case, spaces and hyphens do not matter.
 
-Who judged, when, and how much it counts: `metadata.RECOGNISED`.
+`metadata.RECOGNISED` has those of the judge, the time and the weight.
 """
 
 PAIRS = (
@@ -60,20 +51,22 @@ PAIRS = (
     ("no", "yes"),
     ("bad", "good"),
 )
-"""(negative, positive): the two labels that are understood untold."""
+"""(negative, positive): the pairs of labels that need no `positive`."""
 
 _JUDGEMENTS = ("label", "grade", "rating")
+_OPTIONS = "--label-column, --grade-column or --rating-column"
 
 
 @dataclass(frozen=True)
 class Columns:
     """Which columns to read; None: recognised by name (see `RECOGNISED`).
 
-    Once one judgement column is named, only the named ones are read. A column named as `grade` or `rating` is read as
-    that; a recognised rating column of few whole numbers is read as grades.
+    Once one judgement column is named, only the named ones are read. A column named as `grade` or
+    `rating` is read as that; a recognised rating column of few whole numbers is read as grades.
 
-    positive: which value of the label column means positive, where that is not plain ("pos", "true", "1" …).
-    scale: (lowest, highest) grade or rating there can be; None: grades reach as far as those seen, ratings anywhere.
+    positive: which value of the label column means positive, where that is not plain.
+    scale: (lowest, highest) grade or rating there can be; None: grades reach as far as those in the
+    table, ratings anywhere.
     """
 
     text: str | None = None
@@ -87,14 +80,88 @@ class Columns:
     def __post_init__(self) -> None:
         """Raise UsageError for a scale that does not go up."""
         if self.scale and self.scale[0] >= self.scale[1]:
-            raise UsageError(
-                f"scale {self.scale[0]} to {self.scale[1]}: the lowest must be under the highest."
+            lowest, highest = self.scale
+            raise UsageError(f"scale {lowest} to {highest}: the lowest must be under the highest.")
+
+    def named(self) -> list[str]:
+        """Return the columns that are named."""
+        columns = (self.text, self.prompt, self.label, self.grade, self.rating)
+        return [name for name in columns if name is not None]
+
+
+@dataclass(frozen=True)
+class LabelCells:
+    """Reads a column of labels. meanings: a label's plain form (`word_of`) → whether positive."""
+
+    column: str
+    meanings: Mapping[str, bool]
+
+    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Label:
+        """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
+        word, where = word_of(value), metadata["where"]
+        if word is None:
+            raise DataError(
+                f"{where}: no value in column {self.column!r}. Fill it in or remove the row."
             )
+        if word not in self.meanings:
+            labels = " and ".join(self.meanings)
+            raise DataError(
+                f"{where}: column {self.column!r} holds {show(value)}; the labels are {labels}."
+            )
+        return Label(example.text, self.meanings[word], prompt=example.prompt, **metadata)
+
+
+@dataclass(frozen=True)
+class GradeCells:
+    """Reads a column of grades, whole numbers from `lowest` to `highest`."""
+
+    column: str
+    lowest: int
+    highest: int
+
+    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Grade:
+        """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
+        where = metadata["where"]
+        number = number_of(value, where, self.column)
+        if not number.is_integer():
+            raise DataError(
+                f"{where}: column {self.column!r} holds {show(value)}, which is not a whole grade. "
+                "Name the column as ratings instead (--rating-column)."
+            )
+        scale = (self.lowest, self.highest)
+        _check_scale(number, scale, where, self.column)
+        return Grade(example.text, int(number), *scale, prompt=example.prompt, **metadata)
+
+
+@dataclass(frozen=True)
+class RatingCells:
+    """Reads a column of ratings, finite numbers, within `scale` where it is given."""
+
+    column: str
+    scale: tuple[int, int] | None = None
+
+    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Rating:
+        """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
+        where = metadata["where"]
+        number = number_of(value, where, self.column)
+        if self.scale:
+            _check_scale(number, self.scale, where, self.column)
+        return Rating(example.text, number, prompt=example.prompt, **metadata)
+
+
+Cells = LabelCells | GradeCells | RatingCells
+
+
+def _check_scale(number: float, scale: tuple[int, int], where: str, column: str) -> None:
+    lowest, highest = scale
+    if not lowest <= number <= highest:
+        beyond = f"outside the scale of {lowest} to {highest}"
+        raise DataError(f"{where}: column {column!r} holds {number:g}, {beyond}.")
 
 
 @dataclass
-class Seen:
-    """What one column holds: its distinct words with the first place of each, and the range of its numbers."""
+class Survey:
+    """What one column holds: its first distinct words, each with its place, and its numbers."""
 
     words: dict[str, str] = field(default_factory=dict)
     lowest: float = math.inf
@@ -102,23 +169,24 @@ class Seen:
     is_whole: bool = True
 
     def add(self, value: Any, where: str) -> None:
-        """Take note of one cell. Empty and unreadable cells are left for the second pass to complain about."""
+        """Take note of one cell. Bad cells are left for the second pass to complain about."""
         word = word_of(value)
-        if word is not None and word not in self.words and len(self.words) <= MOST_STEPS:
-            self.words[word] = where
+        if word is not None and len(self.words) <= MOST_STEPS:
+            self.words.setdefault(word, where)
         number = parse_number(value)
         if number is not None and math.isfinite(number):
-            self.lowest, self.highest = min(self.lowest, number), max(self.highest, number)
+            self.lowest = min(self.lowest, number)
+            self.highest = max(self.highest, number)
             self.is_whole = self.is_whole and number.is_integer()
         elif word is not None:
             self.is_whole = False
 
     def are_grades(self) -> bool:
-        """Return whether labels such as these are grades: whole numbers, more than two of them."""
+        """Return whether labels such as these are grades: more than two whole numbers."""
         return self.is_whole and len(self.words) > 2
 
     def has_few_steps(self, scale: tuple[int, int] | None) -> bool:
-        """Return whether these are whole numbers on a scale, given or seen, of at most MOST_STEPS steps."""
+        """Return whether these are whole numbers on a scale of at most MOST_STEPS steps."""
         lowest, highest = scale or (self.lowest, self.highest)
         return self.is_whole and 0 <= highest - lowest < MOST_STEPS
 
@@ -143,19 +211,11 @@ class Plan:
             yield self._example(row, self.table.place(number))
 
     def judgements(self, skipped: list[DataError] | None = None) -> Iterator[Judgement]:
-        """Yield the judgements of every row. Raises DataError at the first row that cannot be read.
+        """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
-        skipped: takes the errors of such rows instead, where given.
+        skipped: a list that takes the errors of such rows instead.
         """
-        for number, row in self.table.rows_past(skipped):
-            try:
-                found = self._row(number, row)
-            except DataError as error:
-                if skipped is None:
-                    raise
-                skipped.append(error)
-            else:
-                yield from found
+        return self.table.read_rows(self._row, skipped)
 
     def _row(self, number: int, row: Row) -> list[Judgement]:
         example = self._example(row, self.table.place(number))
@@ -173,128 +233,128 @@ def plan(
 ) -> Plan:
     """Return how to read a table's judgements, or only its texts (`judged=False`).
 
-    target: "label" for labels alone, "rating" for grades and ratings alone. past_bad: rows that are not well formed do
-    not matter yet. Raises DataError for a named column that is not there, no text or judgement column, and labels of
-    which it is not plain which one is positive.
+    target: "label" for labels alone, "rating" for grades and ratings alone. past_bad: go past rows
+    that are not well formed. Raises DataError for a named column that is not there, for a table
+    without a text or judgement column, and for labels of which it is not plain which is positive.
     """
-    names, seen = _survey(table, columns, past_bad)
-    _check_named(table, columns, names)
-    text = columns.text or column_for(RECOGNISED["text"], names, _named(columns))
+    names, surveys = _survey(table, columns, past_bad)
+    for name in columns.named():
+        if name not in names:
+            raise DataError(f"{table.name}: no column {name!r}. The columns are {_listed(names)}.")
+    text = columns.text or column_for(RECOGNISED["text"], names, columns.named())
     if text is None:
+        listed = _listed(names)
         raise DataError(
-            f"{table.name}: no column with a text among {_listed(names)}. Name it with --text-column."
+            f"{table.name}: no column with a text among {listed}. Name it with --text-column."
         )
-    taken = [*_named(columns), text]
+    taken = [*columns.named(), text]
     prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, taken)
     metadata = metadata_columns(tuple(names), frozenset(taken))
-    cells = _cells(table, columns, target, seen, taken) if judged else ()
+    cells = _Cells(table, columns, surveys).wanted(target, taken) if judged else ()
     if judged and not cells:
-        wanted = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
+        missing = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
+        listed = _listed(names)
         raise DataError(
-            f"{table.name}: no column with {wanted} among {_listed(names)}. "
-            f"Name it with --label-column, --grade-column or --rating-column."
+            f"{table.name}: no column with {missing} among {listed}. Name it with {_OPTIONS}."
         )
     return Plan(table, text, prompt, metadata, cells)
 
 
-def _survey(table: Table, columns: Columns, past_bad: bool) -> tuple[list[str], dict[str, Seen]]:
-    """Return the names of all columns, and what those hold that may be judgements."""
+def _survey(table: Table, columns: Columns, past_bad: bool) -> tuple[list[str], dict[str, Survey]]:
+    """Return the names of all columns, and a survey of those that may hold judgements."""
     may_judge = {name for kind in _JUDGEMENTS for name in RECOGNISED[kind]}
-    names: dict[str, Seen | None] = {}
+    named = columns.named()
+    names: dict[str, None] = {}
+    surveys: dict[str, Survey] = {}
     for number, row in table.rows_past([] if past_bad else None):
         for name, value in row.items():
             if name not in names:
-                names[name] = (
-                    Seen() if plain_name(name) in may_judge or name in _named(columns) else None
-                )
-            if (seen := names[name]) is not None:
-                seen.add(value, table.place(number))
+                names[name] = None
+                if name in named or plain_name(name) in may_judge:
+                    surveys[name] = Survey()
+            if name in surveys:
+                surveys[name].add(value, table.place(number))
     if not names:
         raise DataError(f"{table.name}: no rows in it.")
-    return list(names), {name: seen for name, seen in names.items() if seen is not None}
-
-
-def _named(columns: Columns) -> list[str]:
-    return [
-        n
-        for n in (columns.text, columns.prompt, columns.label, columns.grade, columns.rating)
-        if n is not None
-    ]
+    return list(names), surveys
 
 
 def _listed(names: Collection[str]) -> str:
-    return ", ".join(map(repr, names))
+    return ", ".join(repr(name) for name in names)
 
 
-def _check_named(table: Table, columns: Columns, names: list[str]) -> None:
-    for name in _named(columns):
-        if name not in names:
-            raise DataError(f"{table.name}: no column {name!r}. The columns are {_listed(names)}.")
+@dataclass(frozen=True)
+class _Cells:
+    """Decides how the judgement columns of a table are read, by a survey of what they hold."""
 
+    table: Table
+    columns: Columns
+    surveys: dict[str, Survey]
 
-def _cells(
-    table: Table,
-    columns: Columns,
-    target: Target | None,
-    seen: dict[str, Seen],
-    taken: Collection[str],
-) -> tuple[Cells, ...]:
-    """Return how to read every judgement column that the target wants."""
-    found = {"label": columns.label, "grade": columns.grade, "rating": columns.rating}
-    is_named = any(found.values())
-    if not is_named:
-        found = {kind: column_for(RECOGNISED[kind], list(seen), taken) for kind in found}
-    label, grade, rating = found.values()
-    cells: list[Cells] = []
-    if label and (target != "rating" or seen[label].are_grades()):
-        cells.append(_label_cells(table, label, columns, seen[label]))
-    if grade and target != "label":
-        cells.append(_grade_cells(table, grade, columns, seen[grade]))
-    if rating and target != "label":
-        if seen[rating].has_few_steps(columns.scale) and not is_named:
-            cells.append(_grade_cells(table, rating, columns, seen[rating]))
-        else:
-            cells.append(RatingCells(rating, columns.scale))
-    return tuple(c for c in cells if target != "label" or isinstance(c, LabelCells))
-
-
-def _label_cells(table: Table, column: str, columns: Columns, seen: Seen) -> Cells:
-    """Return how to read a label column: two values, or more than two whole numbers, which are grades."""
-    words = list(seen.words)
-    if seen.are_grades() and columns.positive is None:
-        return _grade_cells(table, column, columns, seen)
-    if len(words) > 2:
-        shown = ", ".join(f"{word!r} ({where})" for word, where in list(seen.words.items())[:4])
-        raise DataError(
-            f"{table.name}: column {column!r} holds more than two labels: {shown}. Keep two, or name another column "
-            f"with --label-column, --grade-column or --rating-column."
-        )
-    if columns.positive is not None:
-        positive = word_of(columns.positive)
-        if len(words) == 2 and positive not in words:
-            raise DataError(
-                f"{table.name}: column {column!r} never holds {columns.positive!r}, the positive label. "
-                f"It holds {_listed(words)}."
+    def wanted(self, target: Target | None, taken: Collection[str]) -> tuple[Cells, ...]:
+        """Return how to read each judgement column that the target keeps."""
+        columns = self.columns
+        label, grade, rating = columns.label, columns.grade, columns.rating
+        is_named = bool(label or grade or rating)
+        if not is_named:
+            label, grade, rating = (self._recognised(kind, taken) for kind in _JUDGEMENTS)
+        cells: list[Cells] = []
+        if label and (target != "rating" or self.surveys[label].are_grades()):
+            cells.append(self._of_labels(label))
+        if grade and target != "label":
+            cells.append(self._of_grades(grade))
+        if rating and target != "label":
+            is_grade = not is_named and self.surveys[rating].has_few_steps(columns.scale)
+            cells.append(
+                self._of_grades(rating) if is_grade else RatingCells(rating, columns.scale)
             )
-        return LabelCells(column, {word: word == positive for word in words})
-    for negative, positive in PAIRS:
-        if set(words) <= {negative, positive}:
-            return LabelCells(column, {negative: False, positive: True})
-    raise DataError(
-        f"{table.name}: which label of column {column!r} is positive, {' or '.join(map(repr, words))}? "
-        f"Say so with --positive."
-    )
+        if target == "label":
+            cells = [each for each in cells if isinstance(each, LabelCells)]
+        return tuple(cells)
 
+    def _recognised(self, kind: str, taken: Collection[str]) -> str | None:
+        return column_for(RECOGNISED[kind], self.surveys, taken)
 
-def _grade_cells(table: Table, column: str, columns: Columns, seen: Seen) -> GradeCells:
-    if columns.scale:
-        return GradeCells(column, *columns.scale)
-    if not math.isfinite(seen.lowest):  # not one number: let the first row say so
-        return GradeCells(column, 1, 10)
-    lowest, highest = math.floor(seen.lowest), math.ceil(seen.highest)
-    if highest - lowest >= MOST_STEPS:
+    def _of_labels(self, column: str) -> Cells:
+        """Return how to read labels: two values, or more whole numbers, which are grades."""
+        survey, positive = self.surveys[column], self.columns.positive
+        words = list(survey.words)
+        if survey.are_grades() and positive is None:
+            return self._of_grades(column)
+        where = f"{self.table.name}: column {column!r}"
+        if len(words) > 2:
+            places = ", ".join(f"{word!r} ({survey.words[word]})" for word in words[:4])
+            raise DataError(
+                f"{where} holds more than two labels: {places}. Keep two, or name another column "
+                f"with {_OPTIONS}."
+            )
+        if positive is not None:
+            word_for_positive = word_of(positive)
+            if len(words) == 2 and word_for_positive not in words:
+                raise DataError(
+                    f"{where} never holds {positive!r}, the positive label. "
+                    f"It holds {_listed(words)}."
+                )
+            return LabelCells(column, {word: word == word_for_positive for word in words})
+        for pair in PAIRS:
+            if set(words) <= set(pair):
+                return LabelCells(column, dict(zip(pair, (False, True), strict=True)))
+        either = " or ".join(repr(word) for word in words)
         raise DataError(
-            f"{table.name}: column {column!r} holds {lowest} to {highest}, more than {MOST_STEPS} steps of a grade. "
-            f"Name it with --rating-column, or give the --scale."
+            f"{self.table.name}: which label of column {column!r} is positive, {either}? "
+            "Say so with --positive."
         )
-    return GradeCells(column, lowest, highest)
+
+    def _of_grades(self, column: str) -> GradeCells:
+        survey = self.surveys[column]
+        if self.columns.scale:
+            return GradeCells(column, *self.columns.scale)
+        if not math.isfinite(survey.lowest):  # not one number: let the first row say so
+            return GradeCells(column, 1, 10)
+        lowest, highest = math.floor(survey.lowest), math.ceil(survey.highest)
+        if highest - lowest >= MOST_STEPS:
+            raise DataError(
+                f"{self.table.name}: column {column!r} holds {lowest} to {highest}, more than "
+                f"{MOST_STEPS} steps of a grade. Name it with --rating-column, or give the --scale."
+            )
+        return GradeCells(column, lowest, highest)

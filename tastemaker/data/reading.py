@@ -1,24 +1,23 @@
-"""One door: any source → judgements, or texts alone.
+"""Reads judgements, or texts alone, from any source.
 
 | source | read by |
 |---|---|
-| an aclImdb folder, or its .tar.gz | `readers.aclimdb` |
-| .jsonl .json .csv .tsv (also .gz), .parquet | `readers.tables` |
-| a folder of such files or of `save_to_disk`, or a hub name `org/name` | `readers.hub` |
+| an aclImdb folder, or its .tar.gz | `data.aclimdb` |
+| .jsonl .json .csv .tsv (also .gz), .parquet | `data.tables` |
+| a folder of such files or of `save_to_disk`, or a hub name `org/name` | `data.hub` |
 
-The rows of a table are in a published shape (`readers.recognition` lists them), or have a text column and columns of
-labels, grades or ratings (`readers.columns`).
+The rows of a table have a published format (`data.formats`), or a text column and columns of labels,
+grades or ratings (`data.columns`).
 """
 
 import heapq
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from tastemaker.data import aclimdb, hub, tables
 from tastemaker.data.columns import RECOGNISED, Columns, Target, plan
-from tastemaker.data.formats import rewardbench
+from tastemaker.data.formats import TABLE, rewardbench
 from tastemaker.data.judgements import (
     Example,
     Grade,
@@ -30,7 +29,7 @@ from tastemaker.data.judgements import (
     plain,
 )
 from tastemaker.data.metadata import column_for
-from tastemaker.data.recognition import TABLE, Reading, recognise
+from tastemaker.data.recognition import Reading, recognise
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 
@@ -53,35 +52,45 @@ def read(
     format: str | None = None,
     skip_bad: list[DataError] | None = None,
 ) -> list[Judgement]:
-    """Return the judgements of a source, in its order.
+    """Return the judgements of a file, a folder or a dataset of the Hugging Face hub.
 
-    source: see the table at the top of this file. split: "train" unless told, where the source has splits.
-    target: "label" for labels alone, "rating" for grades and ratings alone. limit: at most so many texts (or sets
-    of texts that were judged together), drawn by the seed, with everything said of them; a larger limit draws the same
-    ones and more. columns: see `Columns`; a table of which a column is named is read column by column. format: the name
-    of a published shape (`recognition.CHOICES`), where it is not to be recognised. skip_bad: a list that takes the
-    error of every row that cannot be read, where such rows are to be left out; without one the first is raised.
-    Raises DataError, one line with file and row, for bad input and for a source of which no row can be read, and
-    UsageError for a target, limit or format that cannot be.
+        tm.read("reviews.csv")                    # columns: text, label
+        tm.read("pairs.jsonl", limit=1000)        # prompt, chosen, rejected
+        tm.read("aclImdb.tar.gz", split="test")   # the Large Movie Review Dataset
+        tm.read("org/name")                       # the hub; needs the extra `hub`
+
+    The format and the columns are recognised by the names of the columns. Judgements come in the
+    order of the source.
+
+    source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
+        folder that `datasets` saved, a hub name, or aclImdb.
+    split: "train" by default, where the source has splits.
+    target: "label" keeps only labels; "rating" keeps only grades and ratings.
+    limit: read only so many texts (or sets of texts that were judged together), chosen at random,
+        with all their judgements. A larger limit gives the same ones and more.
+    seed: decides which ones `limit` keeps.
+    columns: the names of the columns, where they are not recognised: `Columns(text="body")`.
+    format: the name of a published format, where it is not recognised (docs/guide.md lists them).
+    skip_bad: leave out rows that cannot be read and append their errors to this list.
+
+    Raises DataError, one line with the file and the row, for bad input and for a source without
+    judgements. Raises UsageError for an unknown target, limit, split or format.
     """
     if target not in _KINDS:
         raise UsageError(f"target {target!r}: choose 'label', 'rating' or nothing for both.")
-    _check(limit)
-    named = table_format(columns, format)
+    _check_limit(limit)
+    format = table_format(columns, format)
     opened = open_source(source, split)
     if isinstance(opened, tables.Table):
-        found = _of_table(opened, columns or Columns(), target, named, skip_bad)
-        return _drawn(_watched(found, opened.name), limit, seed)
+        judgements = _of_table(opened, columns or Columns(), target, format, skip_bad)
+        return _limited(_with_progress(judgements, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
     if name == "unsup":
         raise DataError(
             f"{path}: nobody judged the texts of 'unsup'. Choose the split 'train' or 'test'."
         )
-    said = chain.from_iterable(review.judgements() for review in aclimdb.reviews(path, name))
-    return _drawn(
-        (judgement for judgement in said if isinstance(judgement, _KINDS[target])), limit, seed
-    )
+    return _limited(_of_aclimdb(path, name, target), limit, seed)
 
 
 def read_examples(
@@ -93,46 +102,49 @@ def read_examples(
     columns: Columns | None = None,
     format: str | None = None,
 ) -> list[Example]:
-    """Return the texts of a source, judged or not (the split "unsup" of aclImdb too), in its order.
+    """Return the texts of a source, judged or not, in its order.
 
-    A row of several texts, such as a comparison, gives each of them. The arguments and errors are those of `read`.
+    A row of several texts, such as a comparison, gives each of them. The arguments and errors are
+    those of `read`; aclImdb also has the split "unsup".
     """
-    _check(limit)
-    named = table_format(columns, format)
+    _check_limit(limit)
+    format = table_format(columns, format)
     opened = open_source(source, split)
     if isinstance(opened, tables.Table):
-        return _drawn(
-            _watched(_texts_of(opened, columns or Columns(), named), opened.name), limit, seed
-        )
-    check_no_format(opened[0], format)
-    return _drawn((review.example() for review in aclimdb.reviews(*opened)), limit, seed)
+        texts = _texts_of(opened, columns or Columns(), format)
+        return _limited(_with_progress(texts, opened.name), limit, seed)
+    path, name = opened
+    check_no_format(path, format)
+    return _limited((review.example() for review in aclimdb.reviews(path, name)), limit, seed)
 
 
 def rewardbench_items(
     source: str | Path, *, split: str | None = None, format: str | None = None
 ) -> list[rewardbench.Item] | None:
-    """Return the rows of RewardBench 2 that a source holds; None where it is anything else."""
-    opened = open_source(source, split) if format in (None, "rewardbench") else None
+    """Return the rows of a source in the format of RewardBench 2; None for another format."""
+    if format not in (None, "rewardbench"):
+        return None
+    opened = open_source(source, split)
     if not isinstance(opened, tables.Table):
         return None
     reading = recognise(opened, format, past_bad=True)
-    return (
-        list(rewardbench.items(opened))
-        if reading is not None and reading.format.name == "rewardbench"
-        else None
-    )
+    if reading is None or reading.format.name != "rewardbench":
+        return None
+    return list(rewardbench.items(opened))
 
 
 def has_splits(source: str | Path) -> bool:
-    """Return whether the source is divided into splits by name ("train", "test" …). Opens nothing."""
+    """Return whether the source has named splits ("train", "test" …). Opens nothing."""
     path = Path(source)
-    return hub.has_splits(path) if path.is_dir() or not path.exists() else aclimdb.is_aclimdb(path)
+    if path.is_dir() or not path.exists():
+        return hub.has_splits(path)
+    return aclimdb.is_aclimdb(path)
 
 
 def open_source(source: str | Path, split: str | None) -> tables.Table | tuple[Path, str]:
-    """Return the source as a table, or the folder or archive of aclImdb and its split ("train" unless told).
+    """Return the source as a table, or the path of aclImdb and its split ("train" by default).
 
-    Raises DataError for a source that is none, and UsageError for a split of one table.
+    Raises DataError for a source that cannot be read, and UsageError for a split of one table.
     """
     path = Path(source)
     if path.is_dir():
@@ -145,21 +157,23 @@ def open_source(source: str | Path, split: str | None) -> tables.Table | tuple[P
         return path, split or "train"
     if split is not None:
         raise UsageError(
-            f"{source}: one table has no splits, so there is no {split!r} in it. Leave out the split."
+            f"{source}: one table has no splits, so there is no {split!r} in it. "
+            "Leave out the split."
         )
     return tables.table(path)
 
 
 def table_format(columns: Columns | None, format: str | None) -> str | None:
-    """Return the format that is asked for: naming columns asks for a table read column by column.
+    """Return the format to read a table in: with named columns it is read column by column.
 
-    Raises UsageError where both are named.
+    Raises UsageError where both a format and columns are named.
     """
-    if columns in (None, Columns()):
+    if columns is None or columns == Columns():
         return format
     if format not in (None, TABLE):
         raise UsageError(
-            f"format {format!r} has its own columns. Leave out the format, or the columns that are named."
+            f"format {format!r} has its own columns. "
+            "Leave out the format, or the columns that are named."
         )
     return TABLE
 
@@ -168,13 +182,21 @@ def check_no_format(path: Path, format: str | None) -> None:
     """Raise UsageError where a format is named for aclImdb."""
     if format is not None:
         raise UsageError(
-            f"{path}: the layout of aclImdb is no table of the format {format!r}. Leave out the format."
+            f"{path}: the layout of aclImdb is no table of the format {format!r}. "
+            "Leave out the format."
         )
 
 
-def _check(limit: int | None) -> None:
+def _check_limit(limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
+
+
+def _of_aclimdb(path: Path, split: str, target: Target | None) -> Iterator[Judgement]:
+    for review in aclimdb.reviews(path, split):
+        for judgement in review.judgements():
+            if isinstance(judgement, _KINDS[target]):
+                yield judgement
 
 
 def _of_table(
@@ -184,52 +206,59 @@ def _of_table(
     format: str | None,
     skip_bad: list[DataError] | None,
 ) -> Iterator[Judgement]:
-    """Yield the judgements of a table that the target wants. Raises DataError where there is none."""
+    """Yield the judgements of a table that the target keeps. Raises DataError without any."""
     past_bad = skip_bad is not None
     reading = recognise(table, format, past_bad=past_bad)
     if reading is not None:
         _check_target(reading, target)
-    said = reading or plan(table, columns, target=target, past_bad=past_bad)
-    before = len(skip_bad or ())
-    has_any = had_rows = False
-    for judgement in said.judgements(skip_bad):
-        had_rows = True
+    source = reading or plan(table, columns, target=target, past_bad=past_bad)
+    already_skipped = len(skip_bad or ())
+    count = kept = 0
+    for judgement in source.judgements(skip_bad):
+        count += 1
         if isinstance(judgement, _KINDS[target]):
-            has_any = True
+            kept += 1
             yield judgement
-    if has_any:
+    if kept:
         return
-    if had_rows:
+    if count:
         raise UsageError(f"{table.name}: target {target!r} leaves out all of its judgements.")
-    if skip_bad is not None and len(skip_bad) > before:
-        raise DataError(
-            f"{table.name}: not one of {len(skip_bad) - before} rows can be read; {skip_bad[before]}"
-        )
+    errors = (skip_bad or [])[already_skipped:]
+    if errors:
+        raise DataError(f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}")
     raise DataError(f"{table.name}: no rows in it.")
 
 
 def _check_target(reading: Reading, target: Target | None) -> None:
-    if not any(issubclass(kind, _KINDS[target]) for kind in reading.format.kinds):
-        kinds = " and ".join(f"{kind.__name__.lower()}s" for kind in reading.format.kinds)
-        raise UsageError(
-            f"{reading.table.name}: target {target!r} leaves nothing of a file of {kinds} "
-            f"(the format {reading.format.name!r}). Leave out the target."
-        )
+    """Raise UsageError for a format that never has the kinds of judgement of the target."""
+    kinds = reading.format.kinds
+    if Judgement in kinds or any(issubclass(kind, _KINDS[target]) for kind in kinds):
+        return
+    names = " and ".join(f"{kind.__name__.lower()}s" for kind in kinds)
+    raise UsageError(
+        f"{reading.table.name}: target {target!r} leaves nothing of a file of {names} "
+        f"(the format {reading.format.name!r}). Leave out the target."
+    )
 
 
 def _texts_of(table: tables.Table, columns: Columns, format: str | None) -> Iterator[Example]:
-    """Yield every text of a table, once a row. A table with one text a row need not say anything of it."""
+    """Yield the texts of every row, each once a row.
+
+    A table with one text a row needs no judgements.
+    """
     reading = recognise(table, format)
     if reading is None or (format is None and column_for(RECOGNISED["text"], reading.columns, ())):
         yield from plan(table, columns, judged=False).examples()
         return
-    where, seen = "", set[Example]()
+    where = ""
+    of_row: set[Example] = set()
     for judgement in reading.judgements():
         if judgement.where != where:
-            where, seen = judgement.where, set()
+            where = judgement.where
+            of_row = set()
         for example in examples_of(judgement):
-            if example not in seen:
-                seen.add(example)
+            if example not in of_row:
+                of_row.add(example)
                 yield example
 
 
@@ -242,39 +271,44 @@ def _open_folder(path: Path, split: str | None) -> tables.Table | tuple[Path, st
     if not any(path.iterdir()):
         raise DataError(f"{path}: the folder is empty.")
     raise DataError(
-        f"{path}: no reviews here that can be read. A folder holds {{train,test}}/{{pos,neg}}/<id>_<rating>.txt, or "
+        f"{path}: no reviews here that can be read. A folder holds "
+        "{train,test}/{pos,neg}/<id>_<rating>.txt, or "
         f"tables ({', '.join(tables.SUFFIXES)}), or what datasets.save_to_disk wrote."
     )
 
 
-def _watched(found: Iterable[_Item], name: str) -> Iterator[_Item]:
-    """Pass the items on, and show that they are being read."""
+def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
+    """Pass the items on, and show how many there are."""
     with progress(f"reading {name}", None) as advance:
-        for item in found:
+        for item in items:
             yield item
             advance(1, "")
 
 
-def _drawn(found: Iterable[_Item], limit: int | None, seed: int) -> list[_Item]:
-    """Return what is about the `limit` texts with the smallest lots, in order; keeps no more than that in memory."""
+def _limited(items: Iterable[_Item], limit: int | None, seed: int) -> list[_Item]:
+    """Return the items about the `limit` texts with the smallest lots, in order.
+
+    Only these are kept in memory.
+    """
     if limit is None:
-        return list(found)
-    largest: list[int] = []  # a heap of the kept lots, negated: the largest lot first
-    kept: dict[int, list[tuple[int, _Item]]] = {}
-    for position, item in enumerate(found):
+        return list(items)
+    negated_lots: list[int] = []  # a heap: the largest lot first
+    by_lot: dict[int, list[tuple[int, _Item]]] = {}
+    for position, item in enumerate(items):
         drawn = lot(seed, "limit", _unit(item))
-        if drawn in kept:
-            kept[drawn].append((position, item))
-        else:
-            kept[drawn] = [(position, item)]
-            heapq.heappush(largest, -drawn)
-            if len(kept) > limit:
-                del kept[-heapq.heappop(largest)]
-    in_order = sorted(chain.from_iterable(kept.values()), key=lambda pair: pair[0])
-    return [item for _, item in in_order]
+        if drawn not in by_lot:
+            by_lot[drawn] = []
+            heapq.heappush(negated_lots, -drawn)
+        by_lot[drawn].append((position, item))
+        if len(by_lot) > limit:
+            del by_lot[-heapq.heappop(negated_lots)]
+    numbered = [pair for pairs in by_lot.values() for pair in pairs]
+    numbered.sort(key=lambda pair: pair[0])
+    return [item for _, item in numbered]
 
 
 def _unit(item: _Item) -> str:
-    """Name what a limit counts: a text with its prompt, or the texts that were judged together."""
-    judged: tuple[Example, ...] = examples_of(item)
-    return "\0".join([plain(judged[0].prompt or ""), *sorted(example.text for example in judged)])
+    """Return the name of what a limit counts: the texts judged together, and their prompt."""
+    examples: tuple[Example, ...] = examples_of(item)
+    texts: list[str] = sorted(example.text for example in examples)
+    return "\0".join([plain(examples[0].prompt or ""), *texts])

@@ -1,19 +1,20 @@
-"""Rows of JSONL, CSV, TSV and Parquet files, one after the other, in memory that does not grow with the file.
+"""Rows of JSONL, JSON, CSV, TSV and Parquet files, in memory that does not grow with the file.
 
-Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line` in a text file (the
-line that the row begins on) and `name:row` in a Parquet file; both count from 1. A .json file may also be one JSON
-array of objects, which is read as a whole; its places are `name:row`.
+Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line`
+in a text file (the line that the row begins on) and `name:row` in a Parquet file; both count from 1.
+A .json file may also be one JSON array of objects, which is read as a whole; its places are
+`name:row`.
 """
 
 import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, TypeVar, cast
 
 from tastemaker.data.values import show
 from tastemaker.errors import DataError
@@ -21,6 +22,8 @@ from tastemaker.errors import DataError
 Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
+_Item = TypeVar("_Item")
+_RowsOrErrors = Iterator[tuple[int, Row | DataError]]
 
 SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -30,7 +33,7 @@ SUFFIXES: dict[str, Format] = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-"""What a file's name says about its format; all but Parquet also with `.gz` behind."""
+"""The format of a file by the end of its name; text formats also with `.gz` after it."""
 
 LONGEST_LINE = 64 * 2**20
 """Bytes. A longer line is an error, so that no file can fill the memory."""
@@ -38,15 +41,17 @@ LONGEST_LINE = 64 * 2**20
 LARGEST_ARRAY = 2 * 2**30
 """Bytes, unpacked. A longer JSON array is an error, for the same reason."""
 
-_BATCH = 1024
+_BATCH = 1024  # rows of a Parquet file in memory
+_MARK = b"\xef\xbb\xbf"  # the byte order mark
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows under one name, that can be read more than once.
 
-    past: as `rows`, but rows that are not well formed are put into the list as their errors, and reading goes on.
-    is_text: every cell is a text, so that an empty one says nothing (CSV and TSV files).
+    rows: yields (number, row). past: as `rows`, but the errors of rows that are not well formed go
+    into a list, and reading goes on. is_text: every cell is a text, so that an empty one is missing
+    (CSV and TSV files).
     """
 
     name: str
@@ -55,8 +60,25 @@ class Table:
     is_text: bool = False
 
     def rows_past(self, skipped: list[DataError] | None) -> Rows:
-        """Yield (number, row) for every row, past bad ones where there is a list for their errors."""
+        """Yield (number, row) for every row. skipped: takes the errors of bad rows, if given."""
         return self.rows() if skipped is None or self.past is None else self.past(skipped)
+
+    def read_rows(
+        self, read: Callable[[int, Row], Iterable[_Item]], skipped: list[DataError] | None
+    ) -> Iterator[_Item]:
+        """Yield what `read(number, row)` returns for every row. Raises its first DataError.
+
+        skipped: a list that takes the errors of bad rows instead.
+        """
+        for number, row in self.rows_past(skipped):
+            try:
+                items = read(number, row)
+            except DataError as error:
+                if skipped is None:
+                    raise
+                skipped.append(error)
+            else:
+                yield from items
 
     def place(self, number: int) -> str:
         """Return where a row is, for messages and for `where`."""
@@ -64,40 +86,46 @@ class Table:
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that the file's name says. Raises DataError for a name that says none of them."""
+    """Return the format that the file's name ends in. Raises DataError for another name."""
     name = path.name.lower()
-    plain = Path(name.removesuffix(".gz"))
-    found = SUFFIXES.get(plain.suffix)
-    if found is None or (found == "parquet" and name.endswith(".gz")):
+    format = SUFFIXES.get(Path(name.removesuffix(".gz")).suffix)
+    if format is None or (format == "parquet" and name.endswith(".gz")):
+        ends = ", ".join(SUFFIXES)
         raise DataError(
-            f"{path}: what kind of file is this? Tables end in {', '.join(SUFFIXES)}, text tables also in .gz after it."
+            f"{path}: what kind of file is this? Tables end in {ends}, "
+            "text tables also in .gz after it."
         )
-    return found
+    return format
 
 
 def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
     """Yield (line or row number from 1, row) for every row of a table.
 
-    skipped: takes the errors of single rows that are not well formed, where given; reading goes on behind them.
-    Raises DataError, with the file and the row, for a file that is missing, cut short, not UTF-8, or not well formed.
+    skipped: a list that takes the errors of rows that are not well formed; reading goes on.
+    Raises DataError, with the file and the row, for a file that is missing, cut short, not UTF-8,
+    or not well formed.
     """
     kind = format_of(path)
     if not path.is_file():
-        raise DataError(
-            f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}."
-        )
+        reason = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {reason}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty.")
     if kind == "parquet":
         return _parquet_rows(path)
-    found = _json_rows(path) if kind == "jsonl" else _csv_rows(path, "\t" if kind == "tsv" else ",")
-    return _well_formed(found, skipped)
+    if kind == "jsonl":
+        return _well_formed(_json_rows(path), skipped)
+    return _well_formed(_csv_rows(path, "\t" if kind == "tsv" else ","), skipped)
 
 
-def _well_formed(
-    found: Iterator[tuple[int, Row | DataError]], skipped: list[DataError] | None
-) -> Rows:
-    for number, row in found:
+def table(path: Path) -> Table:
+    """Return the file as a table that can be read more than once."""
+    is_text = format_of(path) in ("csv", "tsv")
+    return Table(path.name, lambda: rows(path), lambda skipped: rows(path, skipped), is_text)
+
+
+def _well_formed(numbered: _RowsOrErrors, skipped: list[DataError] | None) -> Rows:
+    for number, row in numbered:
         if not isinstance(row, DataError):
             yield number, row
         elif skipped is None:
@@ -106,29 +134,21 @@ def _well_formed(
             skipped.append(row)
 
 
-def table(path: Path) -> Table:
-    """Return the file as a table that can be read more than once."""
-    is_text = format_of(path) in {"csv", "tsv"}
-    return Table(path.name, lambda: rows(path), lambda skipped: rows(path, skipped), is_text)
-
-
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text file, ends included, cut at \\n alone.
 
-    Lines are decoded one by one, not by the file object, so that the byte offset of a bad one is exact.
+    Lines are decoded one by one, not by the file object: so the byte offset of a bad one is exact.
     """
     offset = 0
-    packed = path.name.lower().endswith(".gz")
+    line = b""
     try:
-        with cast(IO[bytes], gzip.open(path) if packed else path.open("rb")) as file:
+        with _opened(path) as file:
             limit = LONGEST_LINE
             while line := file.readline(limit + 1):
                 if offset == 0 and _begins_array(line, path):
-                    limit, rest = (
-                        LARGEST_ARRAY,
-                        b"" if line.endswith(b"\n") else file.readline(LARGEST_ARRAY),
-                    )
-                    line += rest
+                    limit = LARGEST_ARRAY
+                    if not line.endswith(b"\n"):
+                        line += file.readline(LARGEST_ARRAY)
                 if len(line) > limit:
                     raise DataError(
                         f"{path.name}: a line of more than {limit >> 20} MiB at byte {offset}."
@@ -137,10 +157,10 @@ def _lines(path: Path) -> Iterator[str]:
                 offset += len(line)
     except UnicodeDecodeError as error:
         # `start` counts from behind the byte order mark where there is one
-        mark = 3 if offset == 0 and line.startswith(b"\xef\xbb\xbf") else 0
-        at = offset + mark + error.start
+        mark = len(_MARK) if offset == 0 and line.startswith(_MARK) else 0
+        bad_byte = offset + mark + error.start
         raise DataError(
-            f"{path.name}: not UTF-8 at byte {at}. Convert the file to UTF-8."
+            f"{path.name}: not UTF-8 at byte {bad_byte}. Convert the file to UTF-8."
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
@@ -150,12 +170,18 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
+def _opened(path: Path) -> IO[bytes]:
+    is_packed = path.name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
+
+
 def _begins_array(line: bytes, path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith(".json") and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    """Return whether the first line of a .json file begins an array."""
+    is_json = path.name.lower().removesuffix(".gz").endswith(".json")
+    return is_json and line.removeprefix(_MARK).lstrip().startswith(b"[")
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Row | DataError]]:
+def _json_rows(path: Path) -> _RowsOrErrors:
     lines = _lines(path)
     is_first = True
     for number, line in enumerate(lines, 1):
@@ -170,85 +196,81 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Row | DataError]]:
 
 def _object(line: str, where: str) -> Row | DataError:
     try:
-        row = json.loads(line)
+        value = json.loads(line)
     except json.JSONDecodeError as error:
-        is_array = line.lstrip().startswith("[")
-        array = (
-            " A file that is one JSON array ends in .json; in others write one object a line."
-            if is_array
-            else ""
-        )
-        return DataError(f"{where}: not JSON: {error.msg} at character {error.colno}.{array}")
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a number of thousands of digits; brackets without end
+        hint = ""
+        if line.lstrip().startswith("["):
+            hint = (
+                " A file that is one JSON array ends in .json; in others write one object a line."
+            )
+        return DataError(f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep brackets
         return DataError(f"{where}: JSON that cannot be read: {error}.")
-    return _row(row, where)
+    return _row(value, where)
 
 
-def _row(row: Any, where: str) -> Row | DataError:
-    if isinstance(row, dict):
-        return row
-    return DataError(f"{where}: a row must be a JSON object {{…}}, not {show(row)}.")
+def _row(value: Any, where: str) -> Row | DataError:
+    if isinstance(value, dict):
+        return value
+    return DataError(f"{where}: a row must be a JSON object {{…}}, not {show(value)}.")
 
 
-def _array_rows(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row | DataError]]:
+def _array_rows(path: Path, lines: Iterator[str]) -> _RowsOrErrors:
     """Yield the elements of a file that is one JSON array, numbered from 1."""
     size, parts = 0, []
     for line in lines:
         size += len(line.encode())
         if size > LARGEST_ARRAY:
+            most = LARGEST_ARRAY >> 20
             raise DataError(
-                f"{path.name}: a JSON array of more than {LARGEST_ARRAY >> 20} MiB. Write one object a line (.jsonl)."
+                f"{path.name}: a JSON array of more than {most} MiB. "
+                "Write one object a line (.jsonl)."
             )
         parts.append(line)
     try:
-        found = json.loads("".join(parts))
+        values = json.loads("".join(parts))
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path.name}: not JSON: {error.msg} at line {error.lineno}, character {error.colno}."
-        ) from error
+        place = f"line {error.lineno}, character {error.colno}"
+        raise DataError(f"{path.name}: not JSON: {error.msg} at {place}.") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path.name}: JSON that cannot be read: {error}.") from error
-    for number, row in enumerate(found, 1):
-        yield number, _row(row, f"{path.name}:{number}")
+    for number, value in enumerate(values, 1):
+        yield number, _row(value, f"{path.name}:{number}")
 
 
-def _csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, Row | DataError]]:
-    # the limit is the whole process's, and 128 KiB unless told: less than a long text
+def _csv_rows(path: Path, delimiter: str) -> _RowsOrErrors:
+    # the limit is the whole process's, and 128 KiB by default: less than a long text
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(
-        _lines(path), delimiter=delimiter, strict=True
-    )  # strict: a quote left open is an error
-    header: list[str] | None = None
+    # strict: a quote left open is an error
+    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
+    header: list[str] = []
     start = 1
     try:
         for fields in reader:
-            if header is None and fields:
-                header = _checked_header(fields, path)
-            elif header is not None and fields:
-                if len(fields) == len(header):
-                    yield start, dict(zip(header, fields, strict=True))
-                else:
-                    said = f"{path.name}:{start}: {len(fields)} fields, but the header has {len(header)}. "
-                    yield (
-                        start,
-                        DataError(
-                            f"{said}Quote the fields that hold a {delimiter!r}, a quote or a line break."
-                        ),
-                    )
+            if not header:
+                _check_header(fields, path)
+                header = fields
+            elif fields:
+                yield start, _csv_row(header, fields, f"{path.name}:{start}", delimiter)
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path.name}:{start}: not well-formed: {error}.") from error
 
 
-def _checked_header(names: list[str], path: Path) -> list[str]:
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        listed = ", ".join(map(repr, sorted(twice)))
+def _csv_row(header: list[str], fields: list[str], where: str, delimiter: str) -> Row | DataError:
+    if len(fields) == len(header):
+        return dict(zip(header, fields, strict=True))
+    return DataError(
+        f"{where}: {len(fields)} fields, but the header has {len(header)}. "
+        f"Quote the fields that hold a {delimiter!r}, a quote or a line break."
+    )
+
+
+def _check_header(names: list[str], path: Path) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        listed = ", ".join(repr(name) for name in repeated)
         raise DataError(f"{path.name}: two columns have the same name: {listed}. Rename one.")
-    return names
 
 
 def _parquet_rows(path: Path) -> Rows:
@@ -258,9 +280,10 @@ def _parquet_rows(path: Path) -> Rows:
     number = 0
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            _checked_header(file.schema_arrow.names, path)
+            _check_header(file.schema_arrow.names, path)
             for batch in file.iter_batches(batch_size=_BATCH):
-                for number, row in enumerate(batch.to_pylist(), number + 1):  # noqa: B020  counts on through the batches
+                for row in batch.to_pylist():
+                    number += 1
                     yield number, row
     except UnicodeDecodeError as error:
         last = number + _BATCH

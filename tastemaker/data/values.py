@@ -1,9 +1,7 @@
-"""One cell of a table → a text or a number, or one clear line that says what is wrong with it.
+"""Cells of a table as texts, numbers, labels and chat messages.
 
-`where` is the place a message names (`reviews.csv:17`), `column` the name of the cell's column.
-
-Chat messages in a table: a prompt that is a text or turns, and two dialogues divided into prompt and completions.
-
+Every function takes `where`, the place of the row (`reviews.csv:17`), and `column`, the name of the
+cell's column, and raises DataError with one line that names both for a cell that is wrong.
 A list of messages is `[{"role": "user", "content": "Hi"}, …]`.
 """
 
@@ -24,7 +22,7 @@ def show(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Return whether a cell is empty: None, white space alone, or the NaN that data frames write for nothing."""
+    """Return whether a cell is empty: None, white space, or the NaN that data frames write."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -41,7 +39,10 @@ def text_of(value: object, where: str, column: str) -> str:
 
 
 def answer_of(value: object, where: str, column: str) -> str:
-    """Return the cell as it is, empty or not: a model that said nothing is judged too. Raises DataError otherwise."""
+    """Return the cell as it is, empty or not: an empty answer is judged too.
+
+    Raises DataError for what is not a text.
+    """
     if value is None:
         raise DataError(f"{where}: no text in column {column!r}. Fill it in or remove the row.")
     if not isinstance(value, str):
@@ -60,8 +61,8 @@ def _check_unicode(text: str, where: str, column: str) -> None:
     except UnicodeEncodeError as error:
         half = ascii(text[error.start])
         raise DataError(
-            f"{where}: the text in column {column!r} is not valid Unicode: half a surrogate pair, {half}, at "
-            f"character {error.start}."
+            f"{where}: the text in column {column!r} is not valid Unicode: "
+            f"half a surrogate pair, {half}, at character {error.start}."
         ) from error
 
 
@@ -72,11 +73,9 @@ def prompt_of(value: object, where: str, column: str) -> str | None:
 
 def parse_number(value: object) -> float | None:
     """Return the cell as a number, perhaps not finite; None when it is not one (a bool is not)."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
     if isinstance(value, str) and "_" in value:  # Python reads 1_000; no table means it
-        return None
-    if not isinstance(value, str | int | float | Decimal):
         return None
     try:
         return float(value)
@@ -89,7 +88,7 @@ def parse_number(value: object) -> float | None:
 def number_of(value: object, where: str, column: str) -> float:
     """Return the cell as a finite number, or raise DataError."""
     number = parse_number(value)
-    if is_missing(value) and number is None:
+    if number is None and is_missing(value):
         raise DataError(f"{where}: no value in column {column!r}. Fill it in or remove the row.")
     if number is None:
         raise DataError(f"{where}: column {column!r} holds {show(value)}, which is not a number.")
@@ -111,7 +110,10 @@ def whole_of(value: object, where: str, column: str) -> int:
 
 
 def word_of(value: object) -> str | None:
-    """Return a label's plain form ("Pos " → "pos", True → "true", 1.0 → "1"); None for an empty cell."""
+    """Return a label's plain form: "pos" for "Pos ", "true" for True, "1" for 1.0.
+
+    An empty cell gives None.
+    """
     if is_missing(value):
         return None
     number = parse_number(value)
@@ -122,75 +124,78 @@ def word_of(value: object) -> str | None:
 
 def is_messages(value: object) -> bool:
     """Return whether the cell looks like a list of messages, valid or not."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(turn, dict) and "role" in turn for turn in value)
-    )
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(turn, dict) and "role" in turn for turn in value)
 
 
 def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
-    """Return the turns of a list of messages. Raises DataError unless roles and contents are all texts."""
+    """Return a list of messages. Raises DataError unless roles and contents are all texts."""
     if not isinstance(value, list) or not value:
         raise DataError(
             f"{where}: column {column!r} holds {show(value)} where a list of messages belongs."
         )
-    turns = []
+    messages = []
     for number, turn in enumerate(value, 1):
         if not isinstance(turn, dict):
-            raise DataError(
-                f"{where}: message {number} in column {column!r} is {show(turn)}, not {{role, content}}."
-            )
+            message = f"message {number} in column {column!r} is {show(turn)}"
+            raise DataError(f"{where}: {message}, not {{role, content}}.")
         place = f"{column}, message {number}"
         role = text_of(turn.get("role"), where, f"{place}, role")
-        turns.append(Message(role, answer_of(turn.get("content"), where, f"{place}, content")))
-    return tuple(turns)
+        content = answer_of(turn.get("content"), where, f"{place}, content")
+        messages.append(Message(role, content))
+    return tuple(messages)
 
 
 def prompt_from(value: Any, where: str, column: str) -> Prompt | None:
-    """Return a prompt, a text or turns; None for an empty cell. Raises DataError for anything else."""
+    """Return a prompt, a text or messages; None for an empty cell. Raises DataError otherwise."""
     if is_missing(value):
         return None
-    return (
-        messages_of(value, where, column)
-        if isinstance(value, list)
-        else text_of(value, where, column)
-    )
+    if isinstance(value, list):
+        return messages_of(value, where, column)
+    return text_of(value, where, column)
 
 
 def completion_from(value: Any, where: str, column: str) -> str:
-    """Return a completion, given as a text or as turns. Raises DataError for anything else."""
+    """Return a completion, which may be a text or messages. Raises DataError otherwise."""
     if isinstance(value, list):
-        return spoken(messages_of(value, where, column))
+        return _completion(messages_of(value, where, column))
     return answer_of(value, where, column)
 
 
-def spoken(turns: tuple[Message, ...]) -> str:
-    """Return the turns after a prompt as one text: the answer alone, and any later turns as `role: content`."""
-    if turns and turns[0].role == "assistant":
-        return "\n\n".join(filter(None, [turns[0].content, plain(turns[1:])]))
-    return plain(turns)
+def _completion(turns: tuple[Message, ...]) -> str:
+    """Return the turns after a prompt as one text.
+
+    That is the assistant's answer alone, and any later turns as `role: content`.
+    """
+    if not turns or turns[0].role != "assistant":
+        return plain(turns)
+    parts = (turns[0].content, plain(turns[1:]))
+    return "\n\n".join(part for part in parts if part)
 
 
 def divided(
     one: tuple[Message, ...], other: tuple[Message, ...], where: str
 ) -> tuple[tuple[Message, ...], str, str]:
-    """Return (the shared turns that the assistant answers, what follows in one, what follows in the other).
+    """Return (the prompt that two dialogues share, the completion in one, the one in the other).
 
-    Dialogues that part at a user's turn are divided before the last answer they share. Raises DataError for dialogues
-    that share nothing before an answer.
+    An assistant's turn follows the prompt. Where the dialogues part at a user's turn, the prompt
+    ends before the last answer they share. Raises DataError for dialogues without such a prompt.
     """
     shared = 0
     while shared < min(len(one), len(other)) and one[shared] == other[shared]:
         shared += 1
     if shared == len(one) == len(other):
-        shared -= 1  # the same dialogue twice: let the comparison say so
-    while shared > 0 and not all(
-        len(turns) > shared and turns[shared].role == "assistant" for turns in (one, other)
-    ):
+        shared -= 1  # the same dialogue twice is an error of the comparison
+    while shared > 0 and not (_is_answered(one, shared) and _is_answered(other, shared)):
         shared -= 1
-    if one[shared].role != "assistant" or other[shared].role != "assistant":
+    if not (_is_answered(one, shared) and _is_answered(other, shared)):
         raise DataError(
             f"{where}: the two dialogues share no turns that an assistant's turn follows."
         )
-    return one[:shared], spoken(one[shared:]), spoken(other[shared:])
+    return one[:shared], _completion(one[shared:]), _completion(other[shared:])
+
+
+def _is_answered(turns: tuple[Message, ...], count: int) -> bool:
+    """Return whether an assistant's turn follows the first turns."""
+    return len(turns) > count and turns[count].role == "assistant"

@@ -1,9 +1,7 @@
-from .evaluation import Evaluation as Evaluation
 from .evaluation import clusters as clusters
 from .evaluation import evaluate as evaluate
+from .findings import Evaluation as Evaluation
 from .rewardbench import RewardBench as RewardBench
 from .rewardbench import TiesScore as TiesScore
 from .rewardbench import evaluate_rewardbench as evaluate_rewardbench
 from .rewardbench import score_rewardbench as score_rewardbench
-from .several import agreement_with_others as agreement_with_others
-from .several import favourites as favourites

@@ -1,12 +1,8 @@
-"""Which judgements are not independent of each other: the bootstrap draws them together or not at all.
-
-How far to trust a reward model: its figures on judgements it has not seen, beside rivals that know less.
-"""
+"""How far to trust a reward model: its measures on held-out judgements, beside simpler baselines."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -18,69 +14,22 @@ from scipy.sparse.csgraph import connected_components
 from tastemaker.data.judgements import Example, Judgement, fingerprint, fingerprints, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.findings import Duplicates, Evaluation, KindFindings, LengthSlice
-from tastemaker.evaluate.measures import Estimate, Judged, Measures, Predictions, Yardstick, measure
-from tastemaker.evaluate.metrics_by_kind import YARDSTICKS
-from tastemaker.kinds.base import NO_AIDS
-from tastemaker.kinds.registry import LINKS, Link
+from tastemaker.evaluate.measures import Estimate, Measures, measure
+from tastemaker.kinds.base import NO_AIDS, Link
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats, spearman
 from tastemaker.scores import Scores
-
-_LARGEST = 0.5  # of the judgements; a cluster beyond it leaves the bootstrap nothing to draw
-
-
-def clusters(judgements: Sequence[Judgement]) -> NDArray[np.uint64]:
-    """Return the name of the cluster of each judgement, uint64 [m]: the same in whatever order they come.
-
-    Judgements of one prompt are a cluster; without a prompt, those whose texts are connected: the same text, or
-    compared with the same one, directly or through others. Where this puts more than half of the judgements into one
-    cluster (one prompt for all, a tournament), the clusters are the judgements of the very same texts.
-    """
-    texts = [fingerprints(judgement.texts) for judgement in judgements]
-    connected = _connected(texts)
-    prompts: dict[object, int] = {}
-    for judgement in judgements:
-        if judgement.prompt is not None and judgement.prompt not in prompts:
-            prompts[judgement.prompt] = fingerprint("prompt\0" + plain(judgement.prompt))
-    by_prompt = [
-        int(at) if judgement.prompt is None else prompts[judgement.prompt]
-        for judgement, at in zip(judgements, connected, strict=True)
-    ]
-    for names in (np.array(by_prompt, dtype=np.uint64), connected):
-        if not len(names) or np.unique(names, return_counts=True)[1].max() <= _LARGEST * len(names):
-            return names
-    return np.array(
-        [fingerprint("\0".join(map(str, sorted(found.tolist())))) for found in texts],
-        dtype=np.uint64,
-    )
-
-
-def _connected(texts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """Return the connected component of each judgement, named by the smallest fingerprint in it."""
-    if not texts:
-        return np.zeros(0, dtype=np.uint64)
-    names, number = np.unique(np.concatenate(texts), return_inverse=True)
-    first = np.repeat(
-        np.cumsum([0, *(len(found) for found in texts[:-1])]), [len(found) for found in texts]
-    )
-    edges = coo_array(
-        (np.ones(len(number)), (number[first], number)), shape=(len(names), len(names))
-    )
-    count, component = connected_components(edges, directed=False)
-    smallest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(smallest, component, names)
-    answer: NDArray[np.uint64] = smallest[component[number[np.unique(first)]]]
-    return answer
-
-
-__all__ = ["Evaluation", "Scorer", "evaluate"]
+from tastemaker.text_tables import listed
 
 _SLICES = 4
-_NONE = np.zeros(0, dtype=np.uint64)
-_NEW = "new"  # the subset of judgements about texts that do not occur in the training data
+_NEW = "new"  # the judgements about texts that are not in the training data
+_LARGEST_CLUSTER = 0.5  # share of the judgements; beyond it the bootstrap has nothing to draw
+
+Bools = NDArray[np.bool_]
 
 
 class Scorer(Protocol):
-    """What can be evaluated: it scores texts, and its links turn scores into what people would say."""
+    """What can be evaluated: it scores texts, and its links turn scores into predictions."""
 
     @property
     def links(self) -> Mapping[type[Judgement], Link]:
@@ -101,52 +50,58 @@ def evaluate(
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
-    """Compare the model with judgements it has not seen.
+    """Compare the model with judgements that it was not trained on.
 
-    baseline: the linear model fitted on the same training data. training_fingerprints: those of the training texts, to
-    find duplicates. seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`).
+    baseline: the linear model fitted on the same training data.
+    training_fingerprints: of the training texts, to find duplicates.
+    seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`).
 
-    Raises DataError when there is nothing that the model learned to judge, or grades on another scale; ModelError when
-    a score is not finite.
+    Raises DataError if the model learned none of these kinds, or grades on another scale.
+    Raises ModelError if a score is not finite.
     """
     if resamples < 1:
         raise UsageError(f"resamples: {resamples}, but an interval needs at least 1. Take 1000.")
     links, judged, not_evaluated = _covered(model, judgements)
-    for kind, link in links.items():  # refuses an unlike scale before the long work of scoring
-        link.targets([judgement for judgement in judged if type(judgement) is kind])
-    numbers: dict[Example, int] = {}
-    for example in chain.from_iterable(judgement.examples for judgement in judged):
-        numbers.setdefault(example, len(numbers))
-    examples = list(numbers)
+    by_kind = {kind: [j for j in judged if type(j) is kind] for kind in links}
+    for kind, link in links.items():
+        link.targets(by_kind[kind])  # raises for another scale, before the slow scoring
+
+    examples = list(dict.fromkeys(example for j in judged for example in j.examples))
     scores = _scored(model, examples, "the model")
     scorers = [(model, scores.values)]
     if baseline is not None:
         scorers.append((baseline, _scored(baseline, examples, "the linear baseline").values))
 
     names = fingerprints([example.text for example in examples])
-    in_training = np.isin(names, _NONE if training_fingerprints is None else training_fingerprints)
+    in_training = np.zeros(len(names), dtype=bool)
+    if training_fingerprints is not None:
+        in_training = np.isin(names, training_fingerprints)
     lengths = np.array([len(example.text) for example in examples])
     slices = _length_slices(lengths)
+    numbers = {example: number for number, example in enumerate(examples)}
     kinds = []
-    for kind in links:
-        found = _judged(YARDSTICKS[kind], [j for j in judged if type(j) is kind], numbers, lengths)
-        subsets = _subsets(YARDSTICKS[kind], found, slices, in_training)
+    for kind, link in links.items():
+        of_kind = _judged(link.kind_metrics, by_kind[kind], numbers, lengths)
+        subsets = _subsets(link.kind_metrics, of_kind, slices, in_training)
         kinds.append(
-            _findings(kind, found, scorers, subsets=subsets, seed=seed, resamples=resamples)
+            _findings(kind, of_kind, scorers, subsets=subsets, seed=seed, resamples=resamples)
         )
-    known = training_fingerprints is not None
+
+    length_slices = []
+    for name, is_in_slice in slices.items():
+        part, values = lengths[is_in_slice], scores.values[is_in_slice]
+        ends = int(part.min()), int(part.max())
+        mean = float(values.mean())
+        length_slices.append(LengthSlice(*ends, len(part), mean, _of_subset(kinds, name)))
+    duplicates = Duplicates(None, _repeated(judged), {}, in_training)
+    if training_fingerprints is not None:
+        count = len(np.unique(names[in_training]))
+        new = _of_subset(kinds, _NEW)
+        duplicates = Duplicates(count, duplicates.within, new, in_training)
     return Evaluation(
         kinds=tuple(kinds),
-        slices=tuple(
-            _slice(name, kinds, lengths[where], scores.values[where])
-            for name, where in slices.items()
-        ),
-        duplicates=Duplicates(
-            texts=len(np.unique(names[in_training])) if known else None,
-            within=_repeated(judged),
-            without=_of_subset(kinds, _NEW) if known else {},
-            in_training=in_training,
-        ),
+        slices=tuple(length_slices),
+        duplicates=duplicates,
         score_length_correlation=spearman(scores.values, lengths),
         truncated=int(scores.truncated.sum()),
         not_evaluated=not_evaluated,
@@ -158,50 +113,55 @@ def evaluate(
 def _covered(
     model: Scorer, judgements: Sequence[Judgement]
 ) -> tuple[dict[type[Judgement], Link], list[Judgement], dict[str, int]]:
-    """Return the links to evaluate, the judgements they cover, and by kind how many judgements none covers."""
-    counts = Counter(type(judgement) for judgement in judgements)
-    links = {kind: link for kind, link in model.links.items() if counts[kind]}
-    left_out = {LINKS[kind].kind: count for kind, count in counts.items() if kind not in links}
+    """Return the links to evaluate, their judgements, and the count of all others by kind."""
     if not judgements:
         raise DataError(
             "there are no judgements to evaluate on: the source or the chosen split of it is empty."
         )
+    counts = Counter(type(judgement) for judgement in judgements)
+    links = {kind: link for kind, link in model.links.items() if counts[kind]}
+    others = {kind.kind: count for kind, count in counts.items() if kind not in links}
     if not links:
-        learned = " and ".join(f"{link.kind}s" for link in model.links.values()) or "nothing"
-        held = " and ".join(f"{count:,} {kind}s" for kind, count in left_out.items())
+        learned = listed(f"{link.kind}s" for link in model.links.values()) or "nothing"
+        held = listed(f"{count:,} {kind}s" for kind, count in others.items())
         raise DataError(
             f"the model learned {learned}, but the source holds {held}: nothing to compare. "
             "Name the column or the target that the model learned."
         )
-    return links, [judgement for judgement in judgements if type(judgement) in links], left_out
+    return links, [judgement for judgement in judgements if type(judgement) in links], others
 
 
 def _scored(scorer: Scorer, examples: Sequence[Example], who: str) -> Scores:
-    """Return the scores; ModelError when one of them is not a number to count with."""
+    """Return the scores. Raises ModelError if one of them is not finite."""
     scores = scorer.score_all(examples)
     bad = np.flatnonzero(~np.isfinite(scores.values))
     if len(bad):
         text = examples[bad[0]].text[:40]
         raise ModelError(
-            f"{who} scored {len(bad):,} of {len(examples):,} texts as {scores.values[bad[0]]}, the first one {text!r}. "
-            "Its weights are damaged or its fit diverged: fit it again with a lower learning rate."
+            f"{who} scored {len(bad):,} of {len(examples):,} texts as {scores.values[bad[0]]}, "
+            f"the first one {text!r}. Its weights are damaged or its fit diverged: "
+            "fit it again with a lower learning rate."
         )
     return scores
 
 
 def _judged(
-    yardstick: Yardstick,
-    found: Sequence[Judgement],
+    kind_metrics: KindMetrics,
+    judgements: Sequence[Judgement],
     numbers: Mapping[Example, int],
     lengths: NDArray[np.int_],
 ) -> Judged:
-    """Gather the m judgements of one kind. numbers: of each example. lengths: [n], the characters of each."""
-    said = yardstick.said(found)
-    text = np.zeros(said.shape, dtype=np.intp)
-    for i, judgement in enumerate(found):
-        about = [numbers[example] for example in judgement.examples]
-        text.reshape(len(found), -1)[i, : len(about)] = about
-    return Judged(found, said, text, lengths[text].astype(np.float64))
+    """Gather the m judgements of one kind.
+
+    numbers: the number of each example. lengths: [n], the characters of each.
+    """
+    answers = kind_metrics.answers(judgements)  # [m] or [m, K]
+    text = np.zeros(answers.shape, dtype=np.intp)
+    rows = text.reshape(len(judgements), -1)
+    for row, judgement in zip(rows, judgements, strict=True):
+        examples = [numbers[example] for example in judgement.examples]
+        row[: len(examples)] = examples
+    return Judged(judgements, answers, text, lengths[text].astype(np.float64))
 
 
 def _findings(
@@ -209,21 +169,25 @@ def _findings(
     judged: Judged,
     scorers: Sequence[tuple[Scorer, Floats]],
     *,
-    subsets: Mapping[str, NDArray[np.bool_]],
+    subsets: Mapping[str, Bools],
     seed: int,
     resamples: int,
 ) -> KindFindings:
-    """Measure one kind. scorers: the model, then the baseline if any, with the scores [n] of the examples."""
-    yardstick = YARDSTICKS[kind]
-    made = [
-        _predictions(yardstick, scorer.links[kind], judged, scores[judged.text])
-        for scorer, scores in scorers
-        if kind in scorer.links
-    ]
-    model, linear = made[0], made[1] if len(made) > 1 else None
+    """Measure one kind.
+
+    scorers: the model, then the baseline if any, each with the scores [n] of the examples.
+    """
+    kind_metrics = scorers[0][0].links[kind].kind_metrics
+    predictions = []
+    for scorer, scores in scorers:
+        if kind in scorer.links:
+            values = scores[judged.text]
+            predictions.append(_predictions(scorer.links[kind], judged, values))
+    model = predictions[0]
+    linear = predictions[1] if len(predictions) > 1 else None
     groups = clusters(judged.judgements)
     measured = measure(
-        yardstick,
+        kind_metrics,
         judged,
         model,
         linear,
@@ -232,65 +196,107 @@ def _findings(
         seed=seed,
         resamples=resamples,
     )
-    return KindFindings(
-        LINKS[kind].kind, yardstick, measured, judged, model, linear, len(np.unique(groups))
-    )
+    count = len(np.unique(groups))
+    return KindFindings(kind.kind, kind_metrics, measured, judged, model, linear, count)
 
 
-def _predictions(yardstick: Yardstick, link: Link, judged: Judged, scores: Floats) -> Predictions:
-    """Turn the scores into predictions, in float64 on the CPU wherever the model lives, and without aids to the fit."""
+def _predictions(link: Link, judged: Judged, scores: Floats) -> Predictions:
+    """Return the predictions, in float64 on the CPU and without the aids to fitting."""
     precise = deepcopy(link).to("cpu", torch.float64)
     precise.aids = NO_AIDS
-    return yardstick.predictions(precise, judged, scores)
+    return link.kind_metrics.predictions(precise, judged, scores)
 
 
 def _subsets(
-    yardstick: Yardstick,
-    judged: Judged,
-    slices: Mapping[str, NDArray[np.bool_]],
-    in_training: NDArray[np.bool_],
-) -> dict[str, NDArray[np.bool_]]:
-    """Return by name, True [m] for the judgements of which none of the texts is known, or whose text is in a slice."""
-    texts = judged.text.reshape(len(judged), -1)
-    is_known = in_training[texts] & ~np.isnan(judged.said.reshape(texts.shape))
-    new = np.logical_not(is_known.any(axis=1))
-    by_length = (
-        {name: belongs[judged.text] for name, belongs in slices.items()}
-        if yardstick.of_one_text
-        else {}
-    )
-    return by_length | {_NEW: new}
+    kind_metrics: KindMetrics, judged: Judged, slices: Mapping[str, Bools], in_training: Bools
+) -> dict[str, Bools]:
+    """Return subsets of the judgements by name, True [m] for those in it.
+
+    There is one for each length slice if a judgement is about one text, and one for the
+    judgements of which no text is in the training data.
+    """
+    subsets = {}
+    if kind_metrics.of_one_text:
+        for name, is_in_slice in slices.items():
+            subsets[name] = is_in_slice[judged.text]
+    texts = judged.text.reshape(len(judged), -1)  # [m, K]
+    is_text = ~np.isnan(judged.answers.reshape(texts.shape))
+    is_old = (in_training[texts] & is_text).any(axis=1)
+    subsets[_NEW] = np.logical_not(is_old)
+    return subsets
 
 
-def _length_slices(lengths: NDArray[np.int_]) -> dict[str, NDArray[np.bool_]]:
-    """Return by quarter, the shortest first, True [n] for the texts in it; texts of one length share a quarter."""
+def _length_slices(lengths: NDArray[np.int_]) -> dict[str, Bools]:
+    """Return quarters by length, the shortest first: True [n] for the texts in each.
+
+    Texts of the same length share a quarter.
+    """
     edges = np.quantile(lengths, np.arange(1, _SLICES) / _SLICES)
     quarter = np.searchsorted(edges, lengths, side="left")
     return {f"quarter {i + 1}": quarter == i for i in np.unique(quarter)}
 
 
-def _slice(
-    name: str, kinds: Sequence[KindFindings], lengths: NDArray[np.int_], scores: Floats
-) -> LengthSlice:
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    return LengthSlice(
-        shortest, longest, len(lengths), float(scores.mean()), _of_subset(kinds, name)
-    )
-
-
 def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
-    """Return each kind's headline figure over the named subset; of two kinds with one headline, the first one's."""
-    figures: dict[str, Estimate] = {}
-    for found in kinds:
-        if name in found.measured.subsets:
-            figures.setdefault(found.yardstick.headline, found.measured.subsets[name])
-    return figures
+    """Return the headline measures over a subset; the first kind's where two share a name."""
+    measures: dict[str, Estimate] = {}
+    for findings in kinds:
+        subsets = findings.measured.subsets
+        if name in subsets:
+            measures.setdefault(findings.kind_metrics.headline, subsets[name])
+    return measures
 
 
 def _repeated(judgements: Sequence[Judgement]) -> int:
-    """Return how many judgements are about texts that the same judge has already judged in the same way."""
-    names = {
-        (type(j), j.prompt, j.judge, frozenset(text.strip() for text in j.texts))
-        for j in judgements
-    }
-    return len(judgements) - len(names)
+    """Return how many judgements repeat one of the same judge about the same texts."""
+    unique = set()
+    for j in judgements:
+        texts = frozenset(text.strip() for text in j.texts)
+        unique.add((type(j), j.prompt, j.judge, texts))
+    return len(judgements) - len(unique)
+
+
+# --- clusters ---------------------------------------------------------------------------------
+
+
+def clusters(judgements: Sequence[Judgement]) -> NDArray[np.uint64]:
+    """Return the cluster of each judgement, uint64 [m]. The order of judgements does not matter.
+
+    Judgements in a cluster are not independent: the bootstrap draws all of them or none.
+    Judgements with the same prompt are a cluster. Without a prompt, they are a cluster if
+    their texts are connected: the same text, or compared with the same one, also through others.
+    If that puts more than half of the judgements into one cluster (one prompt for all, a
+    tournament), prompts are ignored; if that does not help, a cluster is the same set of texts.
+    """
+    texts = [fingerprints(judgement.texts) for judgement in judgements]
+    connected = _connected(texts)
+    by_prompt = connected.copy()
+    prompts: dict[object, int] = {}
+    for i, judgement in enumerate(judgements):
+        prompt = judgement.prompt
+        if prompt is not None:
+            if prompt not in prompts:
+                prompts[prompt] = fingerprint("prompt\0" + plain(prompt))
+            by_prompt[i] = prompts[prompt]
+    for names in (by_prompt, connected):
+        sizes = np.unique(names, return_counts=True)[1]
+        if sizes.max(initial=0) <= _LARGEST_CLUSTER * len(names):
+            return names
+    same_texts = ["\0".join(map(str, sorted(prints.tolist()))) for prints in texts]
+    return np.array([fingerprint(name) for name in same_texts], dtype=np.uint64)
+
+
+def _connected(texts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """Return the connected component of each judgement, named by its smallest fingerprint."""
+    if not texts:
+        return np.zeros(0, dtype=np.uint64)
+    names, number = np.unique(np.concatenate(texts), return_inverse=True)
+    sizes = [len(prints) for prints in texts]
+    starts = np.cumsum([0, *sizes[:-1]])
+    first = np.repeat(starts, sizes)  # the first text of the same judgement
+    links = (np.ones(len(number)), (number[first], number))
+    edges = coo_array(links, shape=(len(names), len(names)))
+    count, component = connected_components(edges, directed=False)
+    smallest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(smallest, component, names)
+    by_judgement: NDArray[np.uint64] = smallest[component[number[starts]]]
+    return by_judgement

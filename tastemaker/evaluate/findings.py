@@ -1,7 +1,4 @@
-"""Figures in words: how they are called, how they are written, and what they say in plain sentences.
-
-What an evaluation found: a record that reads as a table, as a few plain sentences, and as JSON.
-"""
+"""The results of an evaluation: as tables, as plain sentences and as JSON."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +12,12 @@ from tastemaker.data.judgements import Example
 from tastemaker.evaluate.measures import (
     LOWER_IS_BETTER,
     Estimate,
-    Judged,
     Measured,
-    MeasuredPart,
     Measures,
-    Predictions,
-    Yardstick,
-    amount,
 )
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions, amount
 from tastemaker.maths.statistics import Floats
-from tastemaker.text_tables import aligned
+from tastemaker.text_tables import aligned, listed
 
 FIGURES: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -39,103 +32,44 @@ FIGURES: Mapping[str, str] = {
     "top1": "top-1",
     "prefers_longer": "prefers longer",
 }
-"""How people call the figures that an evaluation keeps by name."""
+"""The measures of a model by key, and their names on screen."""
 
-NAMES = {**FIGURES, "longer_baseline": "the longer"}
-"""How each figure is called on screen."""
+NAMES = {**FIGURES, "longer_baseline": "longer text"}
+"""All measures that tables show, and their names on screen."""
+
+PARTS = {
+    "by_margin": "margin",
+    "by_length_difference": "difference in characters",
+    "by_distance": "tiers apart",
+    "by_source": "source",
+    "by_judge": "judge",
+}
+"""The tables over parts of the judgements, and what a part is."""
 
 
 def shown(name: str, estimate: Estimate | None) -> str:
-    """Return a figure as people read it: "0.931 [0.927, 0.935]", a dash where it is undefined."""
+    """Return a measure as text: "0.931 [0.927, 0.935]", or a dash where it is undefined."""
     if estimate is None or math.isnan(estimate.value):
         return "–"
     form = amount if name == "mae" else "{:.3f}".format
     text = form(estimate.value)
-    return (
-        f"{text} [{form(estimate.low)}, {form(estimate.high)}]" if estimate.has_interval else text
-    )
+    if estimate.has_interval:
+        text += f" [{form(estimate.low)}, {form(estimate.high)}]"
+    return text
 
 
-def verdicts_of(yardstick: Yardstick, measured: Measured, kind: str) -> Iterator[str]:
-    """Yield what the figures of one kind say, one plain sentence each."""
-    name = yardstick.headline
-    if measured.difference is not None:
-        yield _against(name, measured.difference[name], "the linear baseline")
-    if name in measured.over_longer:
-        yield _against(
-            name,
-            measured.over_longer[name],
-            f"always the longer text ({shown(name, measured.longer[name])})",
-        )
-    name = yardstick.against_constant
-    model, constant = measured.model[name], measured.constant[name]
-    better = model.high < constant.value if name in LOWER_IS_BETTER else model.low > constant.value
-    verdict = "beats" if better else "cannot be told apart from, or is worse than,"
-    yield f"The model {verdict} {yardstick.constant_in_words} ({NAMES[name]} {shown(name, constant)})."
-    yield from _on_people(measured, kind)
-
-
-def _on_people(measured: Measured, kind: str) -> Iterator[str]:
-    """Yield what is known of the people who judged: their leaning to length, their ties, how far they agree."""
-    people, counts = measured.people, measured.counts
-    if "people_prefer_longer" in people:
-        theirs, ours = people["people_prefer_longer"], measured.model["prefers_longer"]
-        if not math.isnan(theirs.value):
-            yield f"People prefer the longer of two in {theirs.value:.1%} of pairs, the model in {ours.value:.1%}."
-    ceiling = people.get("human_ceiling")
-    if ceiling is not None and not math.isnan(ceiling.value):
-        yield (
-            f"A judge agrees with the majority of the others in {shown('human_ceiling', ceiling)} of "
-            f"{counts['human_ceiling_n']:,} comparisons: about what a perfect score could reach."
-        )
-    if counts.get("ties"):
-        yield f"{counts['ties']:,} ties have no right side: accuracy leaves them out, the log-loss counts them."
-    if counts.get("unordered_lists"):
-        yield f"{counts['unordered_lists']:,} {kind}s hold one tier only: they order nothing and are left out."
-
-
-def _against(name: str, difference: Estimate, rival: str) -> str:
-    """Return whether the model's figure and a rival's can be told apart, by a paired interval of their difference."""
-    if math.isnan(difference.value):
-        return (
-            f"{NAMES[name]} is undefined here, so the model and {rival} cannot be compared by it."
-        )
-    scale, unit, form = (
-        (100, "points of accuracy", "{:.1f}") if name == "accuracy" else (1, NAMES[name], "{:.3f}")
-    )
-    by, low, high = (scale * v for v in (difference.value, difference.low, difference.high))
-    if not (low > 0 or high < 0):  # also where the interval is undefined
-        signed = form.replace(":", ":+").format(by)
-        verdict = f"The model and {rival} cannot be told apart: {signed} {unit}"
-    else:
-        verdict = f"The model {'beats' if by > 0 else 'loses to'} {rival} by {form.format(abs(by))} {unit}"
-        low, high = sorted((math.copysign(1, by) * low, math.copysign(1, by) * high))
-    return f"{verdict}, interval [{form.format(low)}, {form.format(high)}] (paired bootstrap)."
-
-
-def on_length(correlation: float) -> str:
-    """Return what the correlation of score and length says."""
-    if math.isnan(correlation):
-        return "Score and length cannot be correlated: one of them does not vary."
-    towards = "longer" if correlation > 0 else "shorter"
-    if abs(correlation) < 0.1:
-        verdict = "The score hardly depends on length"
-    elif abs(correlation) < 0.3:
-        verdict = f"The score leans towards {towards} texts"
-    else:
-        verdict = f"The score depends on length, towards {towards} texts: look at the slices"
-    return f"{verdict} (Spearman {correlation:+.2f})."
+# --- records ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class KindFindings:
-    """What was found for one kind of judgement, and the m judgements behind it that the figures draw.
+    """The results for one kind of judgement, with the m judgements that the figures draw.
 
-    clusters: how many there are of judgements that depend on each other; the bootstrap draws these.
+    clusters: the number of groups of dependent judgements; the bootstrap draws groups.
     """
 
     kind: str
-    yardstick: Yardstick
+    kind_metrics: KindMetrics
     measured: Measured
     judged: Judged = field(repr=False)
     predictions: Predictions = field(repr=False)
@@ -144,42 +78,42 @@ class KindFindings:
 
     @property
     def n(self) -> int:
-        """How many judgements were evaluated."""
+        """The number of judgements."""
         return len(self.judged)
 
     @property
-    def said(self) -> Floats:
-        """What people said, as the yardstick reads it."""
-        return self.judged.said
+    def answers(self) -> Floats:
+        """The judgements as numbers: values, or ranks of texts."""
+        return self.judged.answers
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures, JSON-ready."""
+        """Return the results, JSON-ready."""
         measured = self.measured
-        longer = {
-            "baseline" if name == "accuracy" else name: e for name, e in measured.longer.items()
-        }
-        return {
-            "n": self.n,
-            "clusters": self.clusters,
-            **measured.counts,
-            **_flat(measured.model),
-            **_flat(measured.people),
-            **_flat(measured.constant, before="constant_"),
-            **_flat(longer, before="longer_"),
-            "linear_baseline": _flat(measured.linear),
-            "difference_to_linear": _flat(measured.difference),
-            **({"difference_to_longer": _flat(measured.over_longer)} if longer else {}),
-            **{table: [_part(part) for part in parts] for table, parts in measured.parts.items()},
-        }
-
-
-def _part(part: MeasuredPart) -> dict[str, Any]:
-    return {"part": part.name, "n": part.n, **_flat(part.measures)}
+        numbers: dict[str, Any] = {"n": self.n, "clusters": self.clusters, **measured.counts}
+        numbers.update(_flat(measured.model))
+        numbers.update(_flat(measured.people))
+        numbers.update(_flat(measured.constant, before="constant_"))
+        for name, estimate in measured.longer.items():
+            key = "baseline" if name == "accuracy" else name
+            numbers.update(_flat({key: estimate}, before="longer_"))
+        for key, measures in (
+            ("linear_baseline", measured.linear),
+            ("difference_to_linear", measured.difference),
+        ):
+            numbers[key] = None if measures is None else _flat(measures)
+        if measured.longer:
+            numbers["difference_to_longer"] = _flat(measured.over_longer)
+        for table, parts in measured.parts.items():
+            numbers[table] = [{"part": p.name, "n": p.n, **_flat(p.measures)} for p in parts]
+        return numbers
 
 
 @dataclass(frozen=True, eq=False)
 class LengthSlice:
-    """The n texts of `shortest` to `longest` characters: their mean score and each kind's headline figure."""
+    """The n texts of `shortest` to `longest` characters.
+
+    measures: the headline measure of each kind of judgement about one text.
+    """
 
     shortest: int
     longest: int
@@ -187,14 +121,24 @@ class LengthSlice:
     mean_score: float
     measures: Measures
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the results, JSON-ready."""
+        return {
+            "shortest": self.shortest,
+            "longest": self.longest,
+            "n": self.n,
+            **_flat(self.measures),
+            "mean_score": _plain(self.mean_score),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Exact duplicates (texts are compared without the white space around them).
+    """Exact duplicates; white space around a text does not count.
 
-    texts: how many evaluated texts occur in the training data; None when the training texts are not known.
-    within: how many judgements repeat one of the same judge about the same text inside the evaluated data.
-    without: each kind's headline figure over the texts that do not occur in the training data.
+    texts: evaluated texts that occur in the training data; None if those are unknown.
+    within: judgements that repeat one of the same judge about the same texts.
+    without: the headline measures over texts that do not occur in the training data.
     in_training: [n], True for the examples that do.
     """
 
@@ -203,14 +147,25 @@ class Duplicates:
     without: Measures
     in_training: NDArray[np.bool_] = field(repr=False)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the results, JSON-ready."""
+        return {
+            "texts": self.texts,
+            "within": self.within,
+            "accuracy_without": None,
+            "pearson_without": None,
+            **_flat(self.without, after="_without"),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How far to trust a reward model, on judgements it has not seen. `print` it, or take `as_dict()`.
+    """How far to trust a reward model, on held-out judgements. `print` it, or take `as_dict()`.
 
-    truncated: how many texts were longer than the model reads. score_length_correlation: Spearman's, of score and
-    number of characters. not_evaluated: by kind, how many judgements the model has no link for. examples, scores: the
-    n unique texts and their scores.
+    score_length_correlation: Spearman's, of score and number of characters.
+    truncated: texts longer than the model's limit.
+    not_evaluated: by kind, the judgements that the model has no link for.
+    examples, scores: the n unique texts and their scores.
     """
 
     kinds: tuple[KindFindings, ...]
@@ -223,51 +178,34 @@ class Evaluation:
     scores: Floats = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every figure, JSON-ready: plain numbers, null for what is undefined.
+        """Return every result, JSON-ready: plain numbers, null for what is undefined.
 
-        The figures of the kinds lie at the top level (of two kinds with a figure of one name, the first one's) and once
-        more, each in full, under `by_kind`.
+        `by_kind` holds the results of each kind. They also stand at the top level; where two
+        kinds have a measure of the same name, the first kind's stands there.
         """
-        by_kind = {found.kind: found.as_dict() for found in self.kinds}
+        by_kind = {findings.kind: findings.as_dict() for findings in self.kinds}
         return {
             **_merged(list(by_kind.values())),
             "texts": len(self.examples),
             "truncated": self.truncated,
             "score_length_correlation": _plain(self.score_length_correlation),
-            "slices": [
-                {
-                    "shortest": s.shortest,
-                    "longest": s.longest,
-                    "n": s.n,
-                    **(_flat(s.measures) or {}),
-                    "mean_score": _plain(s.mean_score),
-                }
-                for s in self.slices
-            ],
-            "duplicates": {
-                "texts": self.duplicates.texts,
-                "within": self.duplicates.within,
-                "accuracy_without": None,
-                "pearson_without": None,
-                **_flat(self.duplicates.without, after="_without"),
-            },
+            "slices": [part.as_dict() for part in self.slices],
+            "duplicates": self.duplicates.as_dict(),
             "not_evaluated": dict(self.not_evaluated),
             "by_kind": by_kind,
         }
 
     def table(self) -> str:
-        """Return the figures as aligned plain text, then one sentence for each verdict."""
-        parts = [
-            aligned(rows)
-            for found in self.kinds
-            for rows in (measure_rows(found), *part_rows(found))
-        ]
-        parts.append(aligned(slice_rows(self)))
-        parts.append("\n".join(self.verdicts()))
-        return "\n\n".join(parts)
+        """Return the results as plain text: aligned tables, then one sentence for each verdict."""
+        tables = []
+        for findings in self.kinds:
+            tables += [measure_rows(findings), *part_rows(findings)]
+        tables.append(slice_rows(self))
+        blocks = [aligned(rows) for rows in tables]
+        return "\n\n".join([*blocks, "\n".join(self.verdicts())])
 
     def verdicts(self) -> list[str]:
-        """Return what the figures say, one plain sentence each."""
+        """Return what the results mean, one plain sentence each."""
         return list(_verdicts(self))
 
     __str__ = table
@@ -277,10 +215,8 @@ def _plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _flat(measures: Measures | None, after: str = "", before: str = "") -> Any:
-    """Return {name: value, name_interval: [low, high]}, or None for no measures."""
-    if measures is None:
-        return None
+def _flat(measures: Measures, *, before: str = "", after: str = "") -> dict[str, Any]:
+    """Return {name: value, name_interval: [low, high]} of each measure."""
     flat: dict[str, Any] = {}
     for name, estimate in measures.items():
         key = before + name + after
@@ -302,95 +238,162 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-# --- in words ---------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------
 
 
-def measure_rows(found: KindFindings) -> list[list[str]]:
-    """Return the table of one kind, a heading first: the model, the linear baseline if there is one, simpler rivals."""
-    measured = found.measured
-    columns: dict[str, Measures | None] = {
-        "model": measured.model,
-        "linear baseline": measured.linear,
-    }
-    columns |= {
-        "the longer": measured.longer or None,
-        found.yardstick.constant_title: measured.constant,
-    }
-    columns = {title: measures for title, measures in columns.items() if measures is not None}
-    rows = [[f"{found.n:,} {found.kind}s", *columns]]
+def measure_rows(findings: KindFindings) -> list[list[str]]:
+    """Return the table of one kind, the heading first: the model beside its baselines."""
+    measured = findings.measured
+    columns: dict[str, Measures] = {"model": measured.model}
+    if measured.linear is not None:
+        columns["linear baseline"] = measured.linear
+    if measured.longer:
+        columns["longer text"] = measured.longer
+    columns[findings.kind_metrics.constant_title] = measured.constant
+    rows = [[f"{findings.n:,} {findings.kind}s", *columns]]
     for name in measured.model:
-        rows.append(
-            [
-                NAMES[name],
-                *(shown(name, (measures or {}).get(name)) for measures in columns.values()),
-            ]
-        )
+        cells = [shown(name, measures.get(name)) for measures in columns.values()]
+        rows.append([NAMES[name], *cells])
     return rows
 
 
-PARTS = {
-    "by_margin": "margin",
-    "by_length_difference": "difference in characters",
-    "by_distance": "tiers apart",
-    "by_source": "source",
-    "by_judge": "judge",
-}
-"""What the parts of each table are, on screen."""
-
-
-def part_rows(found: KindFindings) -> Iterator[list[list[str]]]:
-    """Yield the tables of the judgements' parts, each with a heading first; none for a table without parts."""
-    for table, parts in found.measured.parts.items():
-        if parts:
-            names = list(parts[0].measures)
-            rows = [[PARTS[table], "pairs", *(NAMES[name] for name in names)]]
-            rows += [
-                [p.name, f"{p.n:,}", *(shown(name, p.measures[name]) for name in names)]
-                for p in parts
-            ]
-            yield rows
+def part_rows(findings: KindFindings) -> Iterator[list[list[str]]]:
+    """Yield the tables over parts of the judgements, each with its heading first."""
+    for table, parts in findings.measured.parts.items():
+        if not parts:
+            continue
+        names = list(parts[0].measures)
+        rows = [[PARTS[table], "pairs", *(NAMES[name] for name in names)]]
+        for part in parts:
+            cells = [shown(name, part.measures[name]) for name in names]
+            rows.append([part.name, f"{part.n:,}", *cells])
+        yield rows
 
 
 def slice_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Return the table of the length slices, a heading first."""
-    names = list(
-        dict.fromkeys(
-            found.yardstick.headline for found in evaluation.kinds if found.yardstick.of_one_text
-        )
-    )
+    """Return the table of the length slices, the heading first."""
+    singles = [findings for findings in evaluation.kinds if findings.kind_metrics.of_one_text]
+    names = list(dict.fromkeys(findings.kind_metrics.headline for findings in singles))
     rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
-    for s in evaluation.slices:
-        figures = [shown(name, s.measures.get(name)) for name in names]
-        rows.append([f"{s.shortest:,}–{s.longest:,}", f"{s.n:,}", *figures, f"{s.mean_score:+.2f}"])
+    for part in evaluation.slices:
+        cells = [shown(name, part.measures.get(name)) for name in names]
+        lengths = f"{part.shortest:,}–{part.longest:,}"
+        rows.append([lengths, f"{part.n:,}", *cells, f"{part.mean_score:+.2f}"])
     return rows
 
 
+# --- sentences --------------------------------------------------------------------------------
+
+
 def _verdicts(evaluation: Evaluation) -> Iterator[str]:
-    for found in evaluation.kinds:
-        about = f"{found.kind.capitalize()}s: " if len(evaluation.kinds) > 1 else ""
-        yield from (
-            about + said for said in verdicts_of(found.yardstick, found.measured, found.kind)
-        )
-    yield on_length(evaluation.score_length_correlation)
-    yield from _on_duplicates(evaluation)
+    kinds = evaluation.kinds
+    for findings in kinds:
+        start = f"{findings.kind.capitalize()}s: " if len(kinds) > 1 else ""
+        for verdict in _of_kind(findings):
+            yield start + verdict
+    yield _on_length(evaluation.score_length_correlation)
+    yield from _on_duplicates(evaluation.duplicates)
     if evaluation.truncated:
         share = evaluation.truncated / len(evaluation.examples)
-        yield f"{evaluation.truncated:,} texts ({share:.1%}) were longer than the model reads and were cut."
+        yield (
+            f"{evaluation.truncated:,} texts ({share:.1%}) were longer than the model's limit "
+            "and were cut."
+        )
+    learned = listed(f"{findings.kind}s" for findings in kinds)
     for kind, count in evaluation.not_evaluated.items():
-        learned = ", ".join(f"{found.kind}s" for found in evaluation.kinds)
         yield f"{count:,} {kind}s were not evaluated: the model learned {learned}."
 
 
-def _on_duplicates(evaluation: Evaluation) -> Iterator[str]:
-    duplicates = evaluation.duplicates
+def _of_kind(findings: KindFindings) -> Iterator[str]:
+    """Yield the verdicts on one kind: the model against each baseline, then the people."""
+    measured, kind_metrics = findings.measured, findings.kind_metrics
+    name = kind_metrics.headline
+    if measured.difference is not None:
+        yield _against(name, measured.difference[name], "the linear baseline")
+    if name in measured.over_longer:
+        rival = f"always the longer text ({shown(name, measured.longer[name])})"
+        yield _against(name, measured.over_longer[name], rival)
+    name = kind_metrics.against_constant
+    model, constant = measured.model[name], measured.constant[name]
+    if name in LOWER_IS_BETTER:
+        is_better = model.high < constant.value
+    else:
+        is_better = model.low > constant.value
+    verb = "beats" if is_better else "does not clearly beat"
+    figure = f"{NAMES[name]} {shown(name, constant)}"
+    yield f"The model {verb} {kind_metrics.constant_in_words} ({figure})."
+    yield from _on_people(measured, findings.kind)
+
+
+def _against(name: str, difference: Estimate, rival: str) -> str:
+    """Compare the model with a baseline, by the paired interval of their difference."""
+    if math.isnan(difference.value):
+        return f"{NAMES[name]} is undefined, so the model cannot be compared with {rival}."
+    scale, unit, form = 1, NAMES[name], "{:.3f}"
+    if name == "accuracy":
+        scale, unit, form = 100, "points of accuracy", "{:.1f}"
+    by = scale * difference.value
+    low, high = scale * difference.low, scale * difference.high
+    if low > 0 or high < 0:
+        verb = "beats" if by > 0 else "loses to"
+        size = form.format(abs(by))
+        low, high = sorted([math.copysign(1, by) * low, math.copysign(1, by) * high])
+        verdict = f"The model {verb} {rival} by {size} {unit}"
+    else:  # also where the interval is undefined
+        size = form.replace(":", ":+").format(by)
+        verdict = f"No clear difference between the model and {rival}: {size} {unit}"
+    return f"{verdict} (95 % interval [{form.format(low)}, {form.format(high)}])."
+
+
+def _on_people(measured: Measured, kind: str) -> Iterator[str]:
+    """Yield facts about the people who judged: preference for length, agreement, ties."""
+    people, counts = measured.people, measured.counts
+    longer = people.get("people_prefer_longer")
+    if longer is not None and not math.isnan(longer.value):
+        ours = measured.model["prefers_longer"].value
+        yield (
+            f"People prefer the longer of two texts in {longer.value:.1%} of pairs; "
+            f"the model in {ours:.1%}."
+        )
+    ceiling = people.get("human_ceiling")
+    if ceiling is not None and not math.isnan(ceiling.value):
+        yield (
+            f"A judge agrees with the majority of the other judges with accuracy "
+            f"{shown('human_ceiling', ceiling)}, on {counts['human_ceiling_n']:,} comparisons: "
+            "about the best that a model can reach."
+        )
+    if counts.get("ties"):
+        yield f"{counts['ties']:,} ties: accuracy leaves them out, log-loss counts them."
+    if counts.get("unordered_lists"):
+        yield f"{counts['unordered_lists']:,} {kind}s are all ties: they are left out."
+
+
+def _on_length(correlation: float) -> str:
+    if math.isnan(correlation):
+        return "Score and length cannot be correlated: one of them does not vary."
+    towards = "longer" if correlation > 0 else "shorter"
+    if abs(correlation) < 0.1:
+        verdict = "The score hardly depends on length"
+    elif abs(correlation) < 0.3:
+        verdict = f"The score slightly favours {towards} texts"
+    else:
+        verdict = f"The score favours {towards} texts: see the table by length"
+    return f"{verdict} (Spearman {correlation:+.2f})."
+
+
+def _on_duplicates(duplicates: Duplicates) -> Iterator[str]:
     if duplicates.texts is None:
-        yield "The training texts are not known, so duplicates of them were not looked for."
+        yield "The training texts are unknown, so duplicates of them were not checked."
     elif duplicates.texts == 0:
         yield "No evaluated text occurs in the training data."
     else:
-        without = ", ".join(
-            f"{NAMES[name]} {shown(name, e)}" for name, e in duplicates.without.items()
+        figures = [f"{NAMES[name]} {shown(name, e)}" for name, e in duplicates.without.items()]
+        yield (
+            f"{duplicates.texts:,} evaluated texts also occur in the training data; "
+            f"without them: {', '.join(figures)}."
         )
-        yield f"{duplicates.texts:,} evaluated texts also occur in the training data; without them: {without}."
     if duplicates.within:
-        yield f"{duplicates.within:,} judgements repeat another one's text inside the evaluated data."
+        yield (
+            f"{duplicates.within:,} judgements repeat another one of the same judge "
+            "about the same text, within the evaluated data."
+        )

@@ -1,14 +1,15 @@
-"""RewardBench 2 by its own rule (Malik et al. 2025; allenai/reward-bench), so that figures compare with published ones.
+"""RewardBench 2 by its own rule, so that scores compare with published ones.
 
-A row has correct (`chosen`) and wrong (`rejected`) answers. In most subsets the top-scored answer must be correct; n at
-the top earn 1/n each. The subset `Ties` asks for more: questions with several correct answers (ids `tied:12`) beside
-the same with one (`ref:12`), where all correct ones should beat the wrong ones by more than they differ among
-themselves.
+Source: Malik et al. (2025), github.com/allenai/reward-bench. A row has correct (`chosen`) and
+wrong (`rejected`) answers. In most subsets the top-scored answer must be correct; n answers that
+share the top earn 1/n each. The subset `Ties` asks for more: it has questions with several correct
+answers (ids `tied:12`) and the same questions with one (`ref:12`). There, all correct answers
+should beat the wrong ones by more than they differ among themselves.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,11 +23,11 @@ TIES = "Ties"
 
 
 class Item(Protocol):
-    """A row of RewardBench 2. id: its name; `ref:N` or `tied:N` in the subset `Ties`."""
+    """A row of RewardBench 2. In the subset `Ties` its id is `ref:N` or `tied:N`."""
 
     @property
     def prompt(self) -> Prompt | None:
-        """What the answers answer."""
+        """The question."""
         ...
 
     @property
@@ -41,24 +42,27 @@ class Item(Protocol):
 
     @property
     def subset(self) -> str:
-        """Which part of the benchmark it belongs to."""
+        """The part of the benchmark."""
         ...
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The name of the row."""
         ...
 
 
 @dataclass(frozen=True)
 class TiesScore:
-    """The subset `Ties`, and what its score is made of; each of them 0 to 1, but −1 to 1 for the margin.
+    """The parts of the score of the subset `Ties`: 0 to 1 each, but −1 to 1 for the margin.
 
-    ref_accuracy, tied_accuracy: the share of questions with one or several correct answers where each correct answer
-    beats every wrong one. preferred: where the worst correct answer of a tied question beats the best wrong one by
-    more than the correct ones differ. preferred_hard: where that is also so of its ref question. margin: by how much,
-    tanh(smaller gap / difference − 1), the mean over the questions. All but the first two are over questions in both
-    forms, NaN where there are none.
+    ref_accuracy, tied_accuracy: the share of questions with one (ref) or several (tied) correct
+    answers in which each correct answer beats every wrong one.
+    preferred: the share of tied questions in which the worst correct answer beats the best wrong
+    one by more than the correct ones differ.
+    preferred_hard: the share in which that holds for the ref question too.
+    margin: the mean of tanh(smaller gap / difference − 1) over the questions.
+
+    The last three are over questions in both forms, NaN if there are none.
     """
 
     ref_accuracy: float
@@ -69,14 +73,14 @@ class TiesScore:
 
     @property
     def score(self) -> float:
-        """The subset's score: 0.3 for each accuracy, 0.2 for each preference, and 0.01 for the margin."""
+        """The score of the subset: 0.3 · accuracies + 0.2 · preferences + 0.01 · margin."""
         preferred = 0.20 * self.preferred + 0.20 * self.preferred_hard
         return 0.30 * self.tied_accuracy + 0.30 * self.ref_accuracy + preferred + 0.01 * self.margin
 
 
 @dataclass(frozen=True)
 class RewardBench:
-    """The score of each subset and how many rows it has. `print` it, or take `as_dict()`."""
+    """The score and the number of rows of each subset. `print` it, or take `as_dict()`."""
 
     subsets: Mapping[str, float]
     counts: Mapping[str, int]
@@ -84,116 +88,107 @@ class RewardBench:
 
     @property
     def score(self) -> float:
-        """The mean of the subsets' scores, each counting the same."""
+        """The mean of the subsets' scores, with equal weights."""
         return sum(self.subsets.values()) / len(self.subsets)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores, JSON-ready; null for what is undefined."""
-        ties = self.ties and {name: _plain(value) for name, value in vars(self.ties).items()}
-        subsets = {name: _plain(value) for name, value in self.subsets.items()}
         return {
             "score": _plain(self.score),
             "n": sum(self.counts.values()),
-            "subsets": subsets,
-            "ties": ties,
+            "subsets": _plain_values(self.subsets),
+            "ties": None if self.ties is None else _plain_values(asdict(self.ties)),
         }
 
     def __str__(self) -> str:
         width = max(map(len, [*self.subsets, "mean"]))
-        lines = [
-            f"{name:<{width}}  {100 * s:5.1f}  {self.counts[name]:,} rows"
-            for name, s in self.subsets.items()
-        ]
-        return "\n".join([*lines, f"{'mean':<{width}}  {100 * self.score:5.1f}"])
+        lines = []
+        for name, score in self.subsets.items():
+            lines.append(f"{name:<{width}}  {100 * score:5.1f}  {self.counts[name]:,} rows")
+        lines.append(f"{'mean':<{width}}  {100 * self.score:5.1f}")
+        return "\n".join(lines)
 
 
 def evaluate_rewardbench(model: Scorer, items: Sequence[Item]) -> RewardBench:
-    """Score every answer of the benchmark with the model, then the model by the benchmark's rule."""
-    asked = [
-        Example(text, item.prompt) for item in items for text in (*item.chosen, *item.rejected)
+    """Score all answers of the benchmark, then the model by the benchmark's rule."""
+    answers = [
+        [Example(text, item.prompt) for text in (*item.chosen, *item.rejected)] for item in items
     ]
-    unique = list(dict.fromkeys(asked))
+    unique = list(dict.fromkeys(example for row in answers for example in row))
     values = model.score_all(unique).values.tolist()
-    known = dict(zip(unique, values, strict=True))
-    scores = iter([known[example] for example in asked])
-    return score_rewardbench(
-        items, [[next(scores) for _ in (*item.chosen, *item.rejected)] for item in items]
-    )
+    scores = dict(zip(unique, values, strict=True))
+    return score_rewardbench(items, [[scores[example] for example in row] for row in answers])
 
 
 def score_rewardbench(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> RewardBench:
-    """Return RewardBench 2's scores. scores: of each row, one for each chosen answer, then one for each rejected one.
+    """Return RewardBench 2's scores.
 
-    Raises DataError for no rows, a row without a chosen or a rejected answer, or a name in `Ties` that is neither ref:N
-    nor tied:N; ModelError for a score that is not finite.
+    scores: of each row, one for each chosen answer, then one for each rejected answer.
+
+    Raises DataError for no rows, a row without a chosen or a rejected answer, or an id in `Ties`
+    that is neither ref:N nor tied:N. Raises ModelError for a score that is not finite.
     """
     if not items:
         raise DataError("RewardBench 2: there are no rows to score.")
-    subsets: dict[str, list[tuple[Item, list[float]]]] = {}
-    for item, found in zip(items, scores, strict=True):
-        subsets.setdefault(item.subset or "all", []).append((item, _checked(item, found)))
-    ties = _ties(subsets[TIES]) if TIES in subsets else None
-    means = {
-        name: sum(_credit(*row) for row in rows) / len(rows)
-        for name, rows in subsets.items()
-        if name != TIES
-    }
-    if ties is not None:
+    subsets: dict[str, list[tuple[Item, Sequence[float]]]] = {}
+    for item, of_item in zip(items, scores, strict=True):
+        _check(item, of_item)
+        subsets.setdefault(item.subset or "all", []).append((item, of_item))
+    means = {}
+    for name, rows in subsets.items():
+        if name != TIES:
+            means[name] = sum(_credit(*row) for row in rows) / len(rows)
+    ties = None
+    if TIES in subsets:
+        ties = _ties(subsets[TIES])
         means[TIES] = ties.score
     return RewardBench(means, {name: len(subsets[name]) for name in means}, ties)
 
 
-def _checked(item: Item, scores: Sequence[float]) -> list[float]:
+def _check(item: Item, scores: Sequence[float]) -> None:
+    where = f"RewardBench 2, row {item.id!r}"
+    answers = len(item.chosen) + len(item.rejected)
     if not (item.chosen and item.rejected):
-        raise DataError(
-            f"RewardBench 2, row {item.id!r}: needs at least one chosen and one rejected answer."
-        )
-    if len(scores) != len(item.chosen) + len(item.rejected):
-        answers = len(item.chosen) + len(item.rejected)
-        raise DataError(
-            f"RewardBench 2, row {item.id!r}: {len(scores)} scores of {answers} answers."
-        )
+        raise DataError(f"{where}: needs at least one chosen and one rejected answer.")
+    if len(scores) != answers:
+        raise DataError(f"{where}: {len(scores)} scores of {answers} answers.")
     if not all(map(math.isfinite, scores)):
-        raise ModelError(
-            f"RewardBench 2, row {item.id!r}: a score is not finite. The model's fit diverged."
-        )
-    return list(scores)
+        raise ModelError(f"{where}: a score is not finite. The model's fit diverged.")
 
 
 def _credit(item: Item, scores: Sequence[float]) -> float:
-    """Return the share of the answers with the highest score that are correct."""
-    at_top = [i for i, score in enumerate(scores) if score == max(scores)]
+    """Return the share of the top-scored answers that are correct."""
+    top = max(scores)
+    at_top = [i for i, score in enumerate(scores) if score == top]
     return sum(i < len(item.chosen) for i in at_top) / len(at_top)
 
 
-def _ties(rows: Sequence[tuple[Item, list[float]]]) -> TiesScore:
-    """Score the subset `Ties`. A question's gap is its worst correct score less its best wrong one."""
-    gaps: dict[str, dict[str, float]] = {"ref": {}, "tied": {}}
-    differences: dict[str, float] = {}
-    pooled: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+def _ties(rows: Sequence[tuple[Item, Sequence[float]]]) -> TiesScore:
+    """Score the subset `Ties`. The gap of a question: worst correct minus best wrong score."""
+    questions: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for item, scores in rows:
         form, colon, question = item.id.partition(":")
-        if form not in gaps or not colon:
+        if form not in ("ref", "tied") or not colon:
             raise DataError(
-                f"RewardBench 2, row {item.id!r}: a name in the subset {TIES} is ref:N or tied:N."
+                f"RewardBench 2, row {item.id!r}: an id in the subset {TIES} is ref:N or tied:N."
             )
-        right, wrong = pooled.setdefault(
-            (form, question), ([], [])
-        )  # rows of one name are one question
-        right += scores[: len(item.chosen)]
+        # rows of the same id are one question
+        correct, wrong = questions.setdefault((form, question), ([], []))
+        correct += scores[: len(item.chosen)]
         wrong += scores[len(item.chosen) :]
-    for (form, question), (right, wrong) in pooled.items():
-        gaps[form][question] = min(right) - max(wrong)
+    gaps: dict[str, dict[str, float]] = {"ref": {}, "tied": {}}
+    differences: dict[str, float] = {}
+    for (form, question), (correct, wrong) in questions.items():
+        gaps[form][question] = min(correct) - max(wrong)
         if form == "tied":
-            differences[question] = max(right) - min(right)
+            differences[question] = max(correct) - min(correct)
     both = [question for question in differences if question in gaps["ref"]]
     tied = np.array([gaps["tied"][question] for question in both])
     smaller = np.minimum(tied, [gaps["ref"][question] for question in both])
     difference = np.array([differences[question] for question in both])
     with np.errstate(divide="ignore", invalid="ignore"):
-        margins = np.nan_to_num(
-            np.tanh(smaller / difference - 1), nan=0.0
-        )  # 0/0 is 0 in the benchmark's own code
+        margins = np.tanh(smaller / difference - 1)
+    margins = np.nan_to_num(margins, nan=0.0)  # 0/0 is 0 in the benchmark's own code
     return TiesScore(
         ref_accuracy=_share([gap > 0 for gap in gaps["ref"].values()]),
         tied_accuracy=_share([gap > 0 for gap in gaps["tied"].values()]),
@@ -203,10 +198,14 @@ def _ties(rows: Sequence[tuple[Item, list[float]]]) -> TiesScore:
     )
 
 
-def _share(holds: Sequence[bool]) -> float:
-    """Return the share that holds; NaN of nothing."""
-    return sum(holds) / len(holds) if holds else math.nan
+def _share(is_true: Sequence[bool]) -> float:
+    """Return the share of True; NaN of nothing."""
+    return sum(is_true) / len(is_true) if is_true else math.nan
 
 
 def _plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _plain_values(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _plain(value) for name, value in values.items()}

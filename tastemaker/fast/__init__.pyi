@@ -29,3 +29,4 @@ from .processor import gains_by_int8 as gains_by_int8
 from .processor import like_parts as like_parts
 from .processor import one_thread as one_thread
 from .processor import side_by_side as side_by_side
+from .support import supports as supports

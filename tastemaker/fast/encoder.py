@@ -31,6 +31,7 @@ from torch.nn.functional import relu
 
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.processor import attention
+from tastemaker.fast.support import supports
 
 Part = Callable[[Tensor], Tensor]
 """A map of the last dimension: a linear layer, a norm, an activation."""
@@ -157,21 +158,18 @@ def _distilbert(module: Any) -> Encoder:
     )
 
 
-_FAMILIES: dict[str, Callable[[nn.Module], Encoder]] = {
-    "transformers.models.bert.modeling_bert.BertForSequenceClassification": _bert,
-    "transformers.models.roberta.modeling_roberta.RobertaForSequenceClassification": _roberta,
-    "transformers.models.xlm_roberta.modeling_xlm_roberta.XLMRobertaForSequenceClassification": _roberta,
-    "transformers.models.distilbert.modeling_distilbert.DistilBertForSequenceClassification": _distilbert,
+_FAMILIES: dict[str, Callable[[Any], Encoder]] = {
+    "bert": _bert,
+    "roberta": _roberta,
+    "xlm-roberta": _roberta,
+    "distilbert": _distilbert,
 }
-"""By the class's full name: to know a family must not cost the import of all the others."""
 
 
-def parts_of(module: nn.Module) -> Encoder | None:
-    """Return the parts of a sequence classifier, or None for a family that is not known here."""
-    family = _FAMILIES.get(f"{type(module).__module__}.{type(module).__qualname__}")
-    if family is None or getattr(module.config, "is_decoder", False):
-        return None
-    return family(module)
+def parts_of(module: Any) -> Encoder | None:
+    """Return the parts of a sequence classifier; None where our own passes do not give its numbers."""
+    family = _FAMILIES.get(module.config.model_type)
+    return family(module) if family is not None and supports(module) else None
 
 
 def scores(module: nn.Module, batch: Batch) -> Tensor:
@@ -180,13 +178,8 @@ def scores(module: nn.Module, batch: Batch) -> Tensor:
     module: a transformers sequence classifier. The padding may stand on either side: the first token is
     found where it is, while transformers' encoders read column 0, which would be padding.
     """
-    encoder = short_form(module)
+    encoder = parts_of(module)
     return _own_forward(module, batch) if encoder is None else encode(encoder, batch)
-
-
-def short_form(module: nn.Module) -> Encoder | None:
-    """Return the parts of a network whose numbers may be computed the short way, None where its own is needed."""
-    return None if _needs_its_own_forward(module) else parts_of(module)
 
 
 def encode(encoder: Encoder, batch: Batch) -> Tensor:
@@ -212,18 +205,6 @@ def _first_tokens(batch: Batch, states: Tensor) -> Tensor:
         return states[:, :1]
     starts = batch.is_text.int().argmax(1)
     return states[torch.arange(len(starts), device=starts.device), starts].unsqueeze(1)
-
-
-def _needs_its_own_forward(module: nn.Module) -> bool:
-    """Say whether training asks for what the short way leaves out: dropout or gradient checkpointing."""
-    if not module.training:
-        return False
-    return any(
-        (isinstance(part, nn.Dropout) and part.p > 0)
-        or getattr(part, "gradient_checkpointing", False)
-        or getattr(part, "activation_checkpointing", False)
-        for part in module.modules()
-    )
 
 
 def _own_forward(module: nn.Module, batch: Batch) -> Tensor:
@@ -285,7 +266,7 @@ def scores_together(
     needs its own forward pass, they are batches of like length, of `batch_tokens` at most.
     """
     lengths = [len(ids) for ids in texts]
-    encoder = short_form(module) if module.device.type == "cpu" else None
+    encoder = parts_of(module) if module.device.type == "cpu" else None
     if encoder is not None:
         order = sorted(range(len(texts)), key=lengths.__getitem__)
         return _put_back(encode_packed(encoder, [texts[i] for i in order]), order), sum(lengths)

@@ -224,6 +224,9 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         )
 
 
+_CACHE_NAMES = ("cache", "past_key_values")  # since transformers 5.24, and before
+
+
 class AnyDecoder:
     """transformers' own forward pass of any causal language model.
 
@@ -233,12 +236,15 @@ class AnyDecoder:
     def __init__(self, module: Any, pad_id: int, *, keeps_hidden: bool = False) -> None:
         self.module, self.pad_id, self.keeps_hidden = module, pad_id, keeps_hidden
         self.last = most_tokens(module) - 1
-        self.accepted = set(inspect.signature(module.forward).parameters)
-        if "past_key_values" not in self.accepted:
-            name = type(module).__name__
+        adapted = module.get_base_model() if hasattr(module, "get_base_model") else module  # peft
+        self.accepted = set(inspect.signature(adapted.forward).parameters)
+        names = [name for name in _CACHE_NAMES if name in self.accepted]
+        if not names:
             raise ModelError(
-                f"{name} keeps no keys and values of what it has read, and cannot write here."
+                f"{type(adapted).__name__} keeps no keys and values of what it has read, "
+                "and cannot write here."
             )
+        self.cache_name = names[0]
         self.cache: Any = None
         self.is_text: Tensor | None = None
         self.positions = self.hidden = torch.zeros(0)
@@ -285,12 +291,11 @@ class AnyDecoder:
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         mask = None if self.is_text is None else self.is_text.long()
         wanted = {"position_ids": positions, "logits_to_keep": 1}
-        known = {name: value for name, value in wanted.items() if name in self.accepted}
+        known: dict[str, Any] = {n: value for n, value in wanted.items() if n in self.accepted}
         if self.keeps_hidden:
             known["output_hidden_states"] = True
-        found = self.module(
-            input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=True, **known
-        )
+        known[self.cache_name] = self.cache
+        found = self.module(input_ids=ids, attention_mask=mask, use_cache=True, **known)
         if self.keeps_hidden:
             self.hidden = found.hidden_states[-1][:, -1]
         logits: Tensor = found.logits[:, -1].float()

@@ -19,8 +19,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tastemaker.fast.batching import by_length
-from tastemaker.fast.gpt_layers import Network, is_known, network_of, turn
+from tastemaker.fast.gpt_layers import Network, network_of, turn
 from tastemaker.fast.processor import attention
+from tastemaker.fast.support import supports
 from tastemaker.huggingface import quiet_transformers
 
 _MOST_PADDING = 0.1
@@ -167,7 +168,7 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
 
 def padding(module: Any, texts: Texts) -> float:
     """Return the share of the places that hold no text: of attention's where a pass is our own, otherwise of all."""
-    return (texts.for_attention if is_known(module) else texts.for_network).padding
+    return (texts.for_attention if supports(module) else texts.for_network).padding
 
 
 def nats(

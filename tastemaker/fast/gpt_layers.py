@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
 
-APPROXIMATION = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How the activation, by name, approximates GELU."""
+from tastemaker.fast.support import GELU_APPROXIMATIONS, supports
 
 
 class Norm(NamedTuple):
@@ -55,6 +54,7 @@ class Layer(NamedTuple):
     second: Norm
     up: Product
     down: Product
+    approximation: str  # of GELU
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Network:
     """All of a network that our own passes need; tensors are its own, or views of them.
 
     tokens: [v, d]. places: [most tokens, d] that are added; None where places turn. frequencies: [r / 2], radians a
-    place, of the first r / 2 pairs of numbers of each head. head: [v, d]. approximation: of GELU. is_parallel: whether
+    place, of the first r / 2 pairs of numbers of each head. head: [v, d]. is_parallel: whether
     both halves of a layer read what the layer was given.
     """
 
@@ -73,7 +73,6 @@ class Network:
     last: Norm
     head: Tensor
     heads: int
-    approximation: str
     is_parallel: bool
 
     @property
@@ -103,7 +102,7 @@ class Network:
 
     def inner(self, layer: Layer, x: Tensor) -> Tensor:
         """Return what a layer's second half has between its products, of what it reads [n, d]: [n, 4 · d]."""
-        return functional.gelu(layer.up(layer.second(x)), approximate=self.approximation)
+        return functional.gelu(layer.up(layer.second(x)), approximate=layer.approximation)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [n, v] of hidden states [n, d], which the last norm has seen."""
@@ -123,34 +122,22 @@ def turn(parts: Tensor, turns: Tensor | None) -> None:
         seen.copy_(exact)
 
 
-def is_known(module: Any) -> bool:
-    """Return whether a network has this shape; no other architecture has, nor a variation that our passes leave out."""
-    if isinstance(module, GPT2LMHeadModel):
-        config: Any = module.config
-        usual = config.scale_attn_weights and not (
-            config.scale_attn_by_inverse_layer_idx or config.add_cross_attention
-        )
-        return bool(usual) and config.activation_function in APPROXIMATION
-    if isinstance(module, GPTNeoXForCausalLM):
-        config, turning = module.config, module.gpt_neox.rotary_emb
-        turns_usually = turning.rope_type == "default" and len(turning.inv_freq) > 0
-        return turns_usually and config.attention_bias and config.hidden_act in APPROXIMATION
-    return False
-
-
 def passes_at_once(module: Any) -> int:
     """Return how many passes may be computed side by side: one for each of a processor's threads where they are ours.
 
     A pass that is not may draw its dropout from what all threads share; and a device is one for all.
     """
-    return torch.get_num_threads() if module.device.type == "cpu" and is_known(module) else 1
+    is_ours = module.device.type == "cpu" and supports(module)
+    return torch.get_num_threads() if is_ours else 1
 
 
 def network_of(module: Any) -> Network | None:
-    """Return a network in this shape; None where it is not known."""
-    if not is_known(module):
+    """Return a network in this shape; None where our own passes do not give its numbers."""
+    if not supports(module):
         return None
-    return _gpt2(module) if isinstance(module, GPT2LMHeadModel) else _neox(module)
+    if isinstance(module, GPT2LMHeadModel):
+        return _gpt2(module)
+    return _neox(module) if isinstance(module, GPTNeoXForCausalLM) else None
 
 
 def _gpt2(module: Any) -> Network:
@@ -163,6 +150,7 @@ def _gpt2(module: Any) -> Network:
             _norm(block.ln_2),
             Product(block.mlp.c_fc.weight, block.mlp.c_fc.bias),
             Product(block.mlp.c_proj.weight, block.mlp.c_proj.bias),
+            GELU_APPROXIMATIONS[type(block.mlp.act)],
         )
         for block in body.h
     ]
@@ -174,7 +162,6 @@ def _gpt2(module: Any) -> Network:
         _norm(body.ln_f),
         module.lm_head.weight,
         heads=config.n_head,
-        approximation=APPROXIMATION[config.activation_function],
         is_parallel=False,
     )
 
@@ -193,6 +180,7 @@ def _neox(module: Any) -> Network:
             _norm(block.post_attention_layernorm),
             _product(block.mlp.dense_h_to_4h),
             _product(block.mlp.dense_4h_to_h),
+            GELU_APPROXIMATIONS[type(block.mlp.act)],
         )
         for block in body.layers
     ]
@@ -204,7 +192,6 @@ def _neox(module: Any) -> Network:
         _norm(body.final_layer_norm),
         module.lm_head.weight,
         heads=config.num_attention_heads,
-        approximation=APPROXIMATION[config.hidden_act],
         is_parallel=config.use_parallel_residual,
     )
 

@@ -316,6 +316,13 @@ class Policy:
         module.requires_grad_(requires_grad=False)
         return Policy(module, self.tokenizer)
 
+    def trainable_copy(self) -> "Policy":
+        """Return a copy that trains the parameters that want gradients; all, where none does."""
+        module = copy.deepcopy(self.module)  # much of it will change: sharing would save nothing
+        if not any(weight.requires_grad for weight in module.parameters()):
+            module.requires_grad_(requires_grad=True)
+        return Policy(module, self.tokenizer)
+
     def save(self, folder: str | Path) -> "Policy":
         """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when the disk is full.
 

@@ -225,7 +225,7 @@ def _kl_axis(axes: Axes, frontier: Frontier) -> None:
 
 
 _FAR = 10  # times as far as the data reach: a number for a peak there would mean nothing
-_GOOD, _BAD = {"no sign", "its own truth"}, {"over-optimised", "came apart", "not real"}
+_GOOD, _BAD = {"real gain", "steered by truth"}, {"over-optimised", "collapsed", "not real"}
 
 
 def write_frontier(frontier: Frontier, folder: Path, *, title: str = "Reward against KL") -> None:

@@ -1,6 +1,6 @@
-"""What a steered run shows about over-optimisation, in plain words, and whether to believe it.
+"""The KL–reward frontier: what each steered run gained for its KL, and whether the gain is real.
 
-The KL–reward frontier: what every algorithm gained for how many nats, and whether it is real (Gao et al. 2023).
+A run that goes on raising its score while the truth falls is over-optimised (Gao et al. 2023).
 """
 
 import math
@@ -17,29 +17,33 @@ from tastemaker.maths.statistics import Floats
 from tastemaker.report.steered_runs import SERIES, BestOfCurve, SteeredRun, read_run
 from tastemaker.text_tables import aligned, listed
 
+TITLES = {"score": "score", "held_out": "held-out score", "gold": "gold score"}
+"""The names of the series on screen."""
+
 _WINDOWS = 10
-_FEWEST = 8  # steps, under which nothing is said of a course
-_SURE = 3.0  # standard errors, under which a change is noise: the best of ten windows is chosen by chance too
-_EXPLAINS = 0.5  # R² under which a fitted curve says nothing of its peak
-_SHORT, _NEAR = 20, 1.0  # steps and nats under which a run has seen little
-_NORMAL = 0.6745 * math.sqrt(
-    6
-)  # the median absolute second difference of noise with standard deviation 1
-_CALLED = {"held_out": "the held-out score", "gold": "gold"}
+_FEWEST_STEPS = 8  # no verdict on fewer
+_CLEAR = 3.0  # standard errors; less is noise, as the best of ten windows is chosen by chance too
+_MIN_R_SQUARED = 0.5  # of a fitted curve whose peak is reported
+_FEW_STEPS, _LOW_KL = 20, 1.0  # steps and nats under which a verdict is doubtful
+# the median absolute second difference of noise with standard deviation 1
+_NORMAL = 0.6745 * math.sqrt(6)
+
+
+# --- verdicts ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """name: a few words. finding: what happened. belief: how far to trust it. turn: where the truth was best, nats."""
+    """Whether a gain is real.
+
+    name: in two words. finding: what happened. belief: how far to trust that.
+    turn: the KL at which the truth was best, in nats; None unless it fell afterwards.
+    """
 
     name: str
     finding: str
     belief: str
     turn: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, JSON-ready."""
-        return asdict(self)
 
     def __str__(self) -> str:
         return f"{self.finding} {self.belief}".strip()
@@ -47,7 +51,10 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """A run in windows, the start before them [W]: mean KL, score and truth, and the truth's standard error."""
+    """The means of a run over windows of steps, the start before them [W].
+
+    truth: the series that stands for the truth.
+    """
 
     kl: Floats
     score: Floats
@@ -55,155 +62,147 @@ class Windows:
     score_error: Floats
     truth_error: Floats
 
-    @classmethod
-    def of(cls, run: SteeredRun, truth: str) -> "Windows":
-        """Cut a run into at most ten windows of at least two steps each."""
-        cut = np.array_split(np.arange(len(run.steps)), min(_WINDOWS, len(run.steps) // 2))
-        root = np.sqrt([1, *map(len, cut)])
-
-        def means(values: Floats, start: float) -> Floats:
-            return np.array([start, *(values[part].mean() for part in cut)])
-
-        return cls(
-            means(run.kl, 0.0),
-            *(means(run.series[name], run.before[name]) for name in ("score", truth)),
-            *(noise(run.series[name]) / root for name in ("score", truth)),
-        )
-
     @property
     def best(self) -> int:
         """The window in which the truth was best."""
         return int(self.truth.argmax())
 
-    def sureness(self, values: Floats, errors: Floats, earlier: int) -> float:
-        """Return how much a figure has risen from a window to the last one, in standard errors."""
-        rise, error = values[-1] - values[earlier], math.hypot(errors[-1], errors[earlier])
-        if rise == 0 or earlier == len(values) - 1:
-            return 0.0
-        return float(rise / error) if error else math.copysign(math.inf, rise)
+
+def windows_of(run: SteeredRun, truth: str) -> Windows:
+    """Cut a run into at most ten windows of at least two steps each."""
+    windows = np.array_split(np.arange(len(run.steps)), min(_WINDOWS, len(run.steps) // 2))
+    root = np.sqrt([1, *map(len, windows)])
+
+    def means(values: Floats, start: float) -> Floats:
+        return np.array([start, *(values[window].mean() for window in windows)])
+
+    return Windows(
+        kl=means(run.kl, 0.0),
+        score=means(run.series["score"], run.before["score"]),
+        truth=means(run.series[truth], run.before[truth]),
+        score_error=noise(run.series["score"]) / root,
+        truth_error=noise(run.series[truth]) / root,
+    )
 
 
 def noise(values: Floats) -> float:
-    """Return the standard deviation of a course's steps about its trend, from the median absolute second difference."""
+    """Return the standard deviation of a series about its trend, from its second differences."""
     return float(np.median(np.abs(np.diff(values, n=2)))) / _NORMAL
 
 
+def rise_in_errors(values: Floats, errors: Floats, first: int) -> float:
+    """Return the rise from a window to the last one, in standard errors."""
+    rise = values[-1] - values[first]
+    error = math.hypot(errors[-1], errors[first])
+    if rise == 0 or first == len(values) - 1:
+        return 0.0
+    return float(rise / error) if error else math.copysign(math.inf, rise)
+
+
 def verdict_of(run: SteeredRun, fits: Mapping[str, Fitted | None]) -> Verdict:
-    """Judge a run by what stands for the truth, window by window; the fitted curves only say how clear that is."""
+    """Judge a run by what stands for the truth. The fitted curves only support the verdict."""
     truth = run.truth
+    score = f"{run.before['score']:.2f} → {run.after['score']:.2f}"
     if truth is None:
         return Verdict(
-            "cannot tell",
-            f"The score went from {run.before['score']:.2f} to {run.after['score']:.2f}; nobody knows if that is real.",
-            "Nothing but the score was watched: do not believe it. Steer with --held-out or --gold.",
+            "unknown",
+            f"The score went {score}. Nothing else was measured, so the gain may not be real.",
+            "Do not trust it. Steer again with --held-out or --gold.",
         )
-    if run.is_its_own_truth:
+    if run.is_steered_by_truth:
         return Verdict(
-            "its own truth",
-            f"The score is {_CALLED[truth]} itself, {run.before['score']:.2f} → {run.after['score']:.2f}: "
-            f"there is nothing else to fool.",
-            "As good as the truth that was given.",
+            "steered by truth",
+            f"The run was steered by the {TITLES[truth]} itself: {score}.",
+            "There is no other reward that it could exploit.",
         )
-    if len(run.steps) < _FEWEST:
-        return Verdict(
-            "too short",
-            f"{len(run.steps)} steps are too few to see a course.",
-            f"Take {_SHORT} or more.",
-        )
-    windows = Windows.of(run, truth)
-    name, finding, sure, turn = _finding(run, windows, truth)
-    return Verdict(name, finding, " ".join(_belief(run, windows, fits[truth], sure)), turn)
+    if len(run.steps) < _FEWEST_STEPS:
+        finding = f"{len(run.steps)} steps are too few for a verdict."
+        return Verdict("too short", finding, f"Take {_FEW_STEPS} or more.")
+    windows = windows_of(run, truth)
+    name, finding, errors, turn = _finding(run, windows, TITLES[truth])
+    belief = " ".join(_belief(run, windows, fits[truth], errors))
+    return Verdict(name, finding, belief, turn)
 
 
-def _finding(run: SteeredRun, windows: Windows, truth: str) -> tuple[str, str, float, float | None]:
-    """Return the verdict's name, what happened, how sure that is in standard errors, and where the truth turned."""
-    best, called = windows.best, _CALLED[truth]
-    called_first = called[:1].upper() + called[1:]
-    at, proxy, real = windows.kl, windows.score, windows.truth
-    fall = -windows.sureness(real, windows.truth_error, best)
-    score_rise = windows.sureness(proxy, windows.score_error, 0)
-    rise = windows.sureness(real, windows.truth_error, 0)
-    kept = (
-        f"The policy that was kept (step {run.best_step}) has {called} {run.after[truth]:.2f} "
-        if truth in run.after
-        else ""
-    )
-    kept += f"at {run.after['kl']:.1f} nats." if kept else ""
-    from_to = f"{called} {real[0]:.2f} → {real[-1]:.2f}, score {proxy[0]:.2f} → {proxy[-1]:.2f}"
-    if fall > _SURE and proxy[-1] > proxy[best]:
-        where = f"turned at about {at[best]:.1f} nats" if best else "fell from the start"
-        finding = (
-            f"The score kept rising ({proxy[best]:.2f} → {proxy[-1]:.2f}) while {called} {where} "
-            f"({real[best]:.2f} → {real[-1]:.2f}). {kept}"
-        )
-        return "over-optimised", finding.strip(), fall, float(at[best])
-    if fall > _SURE:
-        finding = f"{called_first} fell ({real[best]:.2f} → {real[-1]:.2f}) and the score with it: the run came apart. {kept}"
-        return "came apart", finding.strip(), fall, float(at[best])
-    if rise > _SURE:
-        return (
-            "no sign",
-            f"No sign of over-optimisation within what was seen: {from_to}.",
-            rise,
-            None,
-        )
-    if score_rise > _SURE:
-        return (
-            "not real",
-            f"The score rose and {called} did not follow: {from_to}.",
-            score_rise,
-            None,
-        )
+def _finding(run: SteeredRun, windows: Windows, title: str) -> tuple[str, str, float, float | None]:
+    """Return the verdict's name, what happened, in how many standard errors, and the turn."""
+    score, truth, best = windows.score, windows.truth, windows.best
+    fall = -rise_in_errors(truth, windows.truth_error, best)
+    rise = rise_in_errors(truth, windows.truth_error, 0)
+    score_rise = rise_in_errors(score, windows.score_error, 0)
+    if fall > _CLEAR:
+        turn = float(windows.kl[best])
+        fell = f"{truth[best]:.2f} → {truth[-1]:.2f}"
+        saved = _saved(run, title)
+        if score[-1] > score[best]:
+            where = f"fell after about {turn:.1f} nats" if best else "fell from the start"
+            rose = f"{score[best]:.2f} → {score[-1]:.2f}"
+            finding = f"The score kept rising ({rose}) while the {title} {where} ({fell}).{saved}"
+            return "over-optimised", finding, fall, turn
+        finding = f"The {title} fell ({fell}), and the score with it: the run collapsed.{saved}"
+        return "collapsed", finding, fall, turn
+    changes = f"{title} {truth[0]:.2f} → {truth[-1]:.2f}, score {score[0]:.2f} → {score[-1]:.2f}"
+    if rise > _CLEAR:
+        return "real gain", f"The gain is real so far: {changes}.", rise, None
+    if score_rise > _CLEAR:
+        finding = f"The score rose, but the {title} did not: {changes}."
+        return "not real", finding, score_rise, None
+    finding = f"No change beyond noise: {changes}."
+    return "no progress", finding, max(abs(rise), abs(score_rise)), None
+
+
+def _saved(run: SteeredRun, title: str) -> str:
+    truth = run.truth
+    if truth is None or truth not in run.after:
+        return ""
     return (
-        "no progress",
-        f"Nothing moved beyond noise: {from_to}.",
-        max(abs(rise), abs(score_rise)),
-        None,
+        f" The saved policy (step {run.best_step}) has a {title} of {run.after[truth]:.2f} "
+        f"at {run.after['kl']:.1f} nats."
     )
 
 
-def _belief(run: SteeredRun, windows: Windows, fit: Fitted | None, sure: float) -> Iterator[str]:
-    """Yield what speaks for and against the finding, a sentence each."""
-    size = f"{sure:.0f} standard errors" if math.isfinite(sure) else "far beyond the noise"
-    yield (
-        f"The change is {size}{', which is clear' if sure > 2 * _SURE else ''}."
-        if sure > _SURE
-        else (f"No change passes {_SURE:g} standard errors.")
-    )
-    if fit is None or not fit.r_squared >= _EXPLAINS:
-        explained = (
-            "has too few points" if fit is None else f"explains little (R² {fit.r_squared:.2f})"
-        )
-        yield f"The fitted curve {explained}: do not read its peak."
+def _belief(run: SteeredRun, windows: Windows, fit: Fitted | None, errors: float) -> Iterator[str]:
+    """Yield reasons for and against the finding. errors: the change in standard errors."""
+    if errors == math.inf:
+        yield "The change is far beyond noise."
+    elif errors > _CLEAR:
+        yield f"The change is {errors:.0f} standard errors."
+    else:
+        yield f"No change exceeds {_CLEAR:g} standard errors."
+    if fit is None:
+        yield "There are too few points to fit a curve."
+    elif not fit.r_squared >= _MIN_R_SQUARED:
+        yield f"The fitted curve explains little (R² {fit.r_squared:.2f}): ignore its peak."
     elif fit.has_seen_peak:
         yield f"The fitted curve (R² {fit.r_squared:.2f}) has its peak at {fit.peak:.1f} nats."
     else:
         yield f"The fitted curve (R² {fit.r_squared:.2f}) has no peak within the data."
     if run.truth == "held_out":
-        yield "A held-out score is learned too and may be fooled by the same texts: the truth may turn sooner."
-    if len(run.steps) < _SHORT:
-        yield f"{len(run.steps)} steps are few."
-    if (most := float(windows.kl.max())) < _NEAR:
-        yield f"The policy hardly moved: nothing beyond {most:.2f} nats was seen."
+        yield "The held-out score is a model's too: the same texts may fool it."
+    if len(run.steps) < _FEW_STEPS:
+        yield f"The run has only {len(run.steps)} steps."
+    most = float(windows.kl.max())
+    if most < _LOW_KL:
+        yield f"The policy hardly changed: the KL stayed below {most:.2f} nats."
 
 
-TITLES = {"score": "score", "held_out": "held-out score", "gold": "gold"}
-"""How each series is called on screen."""
-_SHARED = {
-    "start": "start from different policies: KL is counted from different places",
-    "reward": "were steered by different rewards: their scores have different units",
-    "prompts": "answer different prompts: neither scores nor KL can be compared",
-    "sampling": "sample in different ways: longer or warmer texts differ by more nats",
+# --- runs side by side ------------------------------------------------------------------------
+
+_COMPARABLE = {
+    "start": "start from different policies, so their KLs are from different references",
+    "reward": "were steered by different rewards, so their scores have different units",
+    "prompts": "have different prompts, so neither scores nor KLs can be compared",
+    "sampling": "sample in different ways: longer or warmer completions have more KL",
 }
-"""What runs must have in common to be compared, and what it means where they have not."""
+"""The settings that runs must share to be compared, and the consequence if they do not."""
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
     """A run as the frontier shows it.
 
-    kl: smoothed, nats [P]. series: smoothed, by name [P]. fits: of each series' gains over the start, None where the
-    run has too few different KLs.
+    kl: smoothed, nats [P]. series: by name, smoothed [P].
+    fits: by series, the curve of its gains; None if the run has too few different KLs.
     """
 
     run: SteeredRun
@@ -212,31 +211,23 @@ class Course:
     fits: Mapping[str, Fitted | None]
     verdict: Verdict
 
-    @classmethod
-    def of(cls, run: SteeredRun) -> "Course":
-        """Smooth, fit and judge a run."""
-        kl = run.smoothed(run.kl)
-        series = {name: run.smoothed(values) for name, values in run.series.items()}
-        fits = {
-            name: fitted(LEARNED, kl, values - run.before[name]) for name, values in series.items()
-        }
-        return cls(run, kl, series, fits, verdict_of(run, fits))
-
     @property
     def label(self) -> str:
-        """The run's name, with its algorithm where the name does not say it."""
+        """The run's name, with its algorithm unless the name contains it."""
         run = self.run
         return run.name if run.algorithm in run.name else f"{run.name} ({run.algorithm})"
+
+    def gains(self, name: str) -> Floats:
+        """Return the gains of a series over the start [P]."""
+        return self.series[name] - self.run.before[name]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready."""
         run = self.run
-        steps = run.smoothed(run.steps)
-        columns = {"step": steps, "kl": self.kl, **self.series}
-        points = [
-            dict(zip(columns, map(float, row), strict=True))
-            for row in zip(*columns.values(), strict=True)
-        ]
+        columns = {"step": run.smoothed(run.steps), "kl": self.kl, **self.series}
+        points = []
+        for i in range(len(self.kl)):
+            points.append({name: float(values[i]) for name, values in columns.items()})
         return {
             "name": run.name,
             "folder": str(run.folder),
@@ -249,109 +240,111 @@ class Course:
             "after": dict(run.after),
             "points": points,
             "fits": _fits(self.fits),
-            "verdict": self.verdict.as_dict(),
+            "verdict": asdict(self.verdict),
             "samples": run.samples,
         }
 
 
+def course_of(run: SteeredRun) -> Course:
+    """Smooth, fit and judge a run."""
+    kl = run.smoothed(run.kl)
+    series = {name: run.smoothed(values) for name, values in run.series.items()}
+    fits = {}
+    for name, values in series.items():
+        fits[name] = fitted(LEARNED, kl, values - run.before[name])
+    return Course(run, kl, series, fits, verdict_of(run, fits))
+
+
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """Several runs beside each other, and best-of-n where it was measured. `print` it, or take `as_dict()`."""
+    """Steered runs side by side, and best-of-n if it was measured.
+
+    notes: what makes the runs hard to compare. `print` it, or take `as_dict()`.
+    """
 
     courses: tuple[Course, ...]
     notes: tuple[str, ...]
     best_of: BestOfCurve | None = None
 
     @property
+    def names(self) -> list[str]:
+        """The series that any run has."""
+        return [name for name in SERIES if any(name in c.series for c in self.courses)]
+
+    @property
     def truth(self) -> str | None:
-        """What the runs are judged by: gold where any run has it, else the held-out score; None where none has one."""
-        return next(
-            (n for n in reversed(SERIES[1:]) if any(n in c.series for c in self.courses)), None
-        )
+        """The series that stands for the truth: gold if any run has it, else the held-out score."""
+        last = self.names[-1]
+        return None if last == "score" else last
 
     @property
     def rows(self) -> list[list[str]]:
         """The table: a heading, a row for each run, and one for each best of n."""
-        watched = [name for name in SERIES if any(name in c.series for c in self.courses)]
-        heading = [
-            "run",
-            "steps",
-            "kl",
-            *(TITLES[name] for name in watched),
-            "peak of the fitted curve",
-            "verdict",
-        ]
-        return [
-            heading,
-            *(self._row(c, watched) for c in self.courses),
-            *self._best_of_rows(watched),
-        ]
+        titles = [TITLES[name] for name in self.names]
+        rows = [["run", "steps", "KL", *titles, "peak of the fitted curve", "verdict"]]
+        for course in self.courses:
+            run = course.run
+            changes = []
+            for name in self.names:
+                has_both = name in run.before and name in run.after
+                change = (run.before[name], run.after[name]) if has_both else None
+                changes.append(_change(change))
+            peak = "–" if run.truth is None else peak_in_words(course.fits[run.truth])
+            kl = f"{run.after['kl']:.1f}"
+            steps = f"{run.steps[-1]:.0f}"
+            rows.append([course.label, steps, kl, *changes, peak, course.verdict.name])
+        if self.best_of is not None:
+            rows += self._best_of_rows(self.best_of)
+        return rows
 
-    def _row(self, course: Course, watched: Sequence[str]) -> list[str]:
-        run, truth = course.run, course.run.truth
-        moved = [
-            f"{run.before[name]:.2f} → {run.after[name]:.2f}" if name in run.before else "–"
-            for name in watched
-        ]
-        peak = "–" if truth is None else peak_in_words(course.fits[truth])
-        return [
-            course.label,
-            f"{run.steps[-1]:.0f}",
-            f"{run.after['kl']:.1f}",
-            *moved,
-            peak,
-            course.verdict.name,
-        ]
-
-    def _best_of_rows(self, watched: Sequence[str]) -> Iterator[list[str]]:
-        if self.best_of is None:
-            return
-        curve, found = self.best_of, self.best_of.series
-        for place, n in enumerate(curve.ns[1:], 1):
-            moved = [
-                f"{found[s][0]:.2f} → {found[s][place]:.2f}" if s in found else "–" for s in watched
-            ]
-            yield [f"best of {n}", "0", f"{curve.kl[place]:.1f}", *moved, "–", "–"]
+    def _best_of_rows(self, curve: BestOfCurve) -> Iterator[list[str]]:
+        for i, n in enumerate(curve.ns[1:], 1):
+            changes = []
+            for name in self.names:
+                values = curve.series.get(name)
+                changes.append(_change(None if values is None else (values[0], values[i])))
+            yield [f"best of {n}", "0", f"{curve.kl[i]:.1f}", *changes, "–", "–"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready: plain numbers, null for what is undefined."""
-        best_of = (
-            None
-            if self.best_of is None
-            else self.best_of.as_dict() | {"fits": _fits(self.best_of.fits)}
+        best_of = None
+        if self.best_of is not None:
+            best_of = {**self.best_of.as_dict(), "fits": _fits(self.best_of.fits)}
+        runs = [course.as_dict() for course in self.courses]
+        plain: dict[str, Any] = _without_nan(
+            {"runs": runs, "best_of": best_of, "notes": list(self.notes)}
         )
-        found = {
-            "runs": [c.as_dict() for c in self.courses],
-            "best_of": best_of,
-            "notes": list(self.notes),
-        }
-        without_nan: dict[str, Any] = _without_nan(found)
-        return without_nan
+        return plain
 
     def __str__(self) -> str:
-        said = [f"{course.label}: {course.verdict}" for course in self.courses]
-        return "\n".join([aligned(self.rows), "", *said, *(f"Note: {note}" for note in self.notes)])
+        verdicts = [f"{course.label}: {course.verdict}" for course in self.courses]
+        notes = [f"Note: {note}" for note in self.notes]
+        return "\n".join([aligned(self.rows), "", *verdicts, *notes])
 
 
 def frontier(runs: Sequence[str | Path], *, best_of: BestOfCurve | None = None) -> Frontier:
-    """Read steered runs and set them beside each other. runs: the folders that `steer` saved, in any order.
+    """Read steered runs to compare them. runs: the folders that `steer` saved, in any order.
 
-    Raises DataError for a folder that is no steered run or whose files are torn, UsageError for none, or one twice.
+    Raises DataError for a folder that holds no steered run or damaged files. Raises UsageError
+    for no run, or one given twice.
     """
     folders = [Path(run) for run in runs]
     if not folders:
         raise UsageError("no runs: give one or more folders that `tastemaker steer` saved.")
-    names = [folder.resolve().name for folder in folders]
-    found: list[SteeredRun] = []
-    for folder, name in zip(folders, names, strict=True):
-        if any(folder.resolve() == other.folder.resolve() for other in found):
+    paths = [folder.resolve() for folder in folders]
+    names = [path.name for path in paths]
+    steered_runs = []
+    for i, folder in enumerate(folders):
+        if paths[i] in paths[:i]:
             raise UsageError(f"{folder}: is given twice.")
-        found.append(read_run(folder, name=str(folder) if names.count(name) > 1 else None))
-    return Frontier(tuple(Course.of(run) for run in found), tuple(_notes(found)), best_of)
+        name = str(folder) if names.count(names[i]) > 1 else None
+        steered_runs.append(read_run(folder, name=name))
+    courses = tuple(course_of(run) for run in steered_runs)
+    return Frontier(courses, tuple(_notes(steered_runs)), best_of)
 
 
 def peak_in_words(fit: Fitted | None) -> str:
-    """Return where a fitted curve turns, or that it was not seen to."""
+    """Return where a fitted curve has its peak, if it is within the data."""
     if fit is None:
         return "too few points"
     if fit.has_seen_peak:
@@ -361,15 +354,20 @@ def peak_in_words(fit: Fitted | None) -> str:
 
 def _notes(runs: Sequence[SteeredRun]) -> Iterator[str]:
     """Yield what makes runs hard to compare."""
-    for key, meaning in _SHARED.items():
+    for key, consequence in _COMPARABLE.items():
         if len({repr(run.settings.get(key)) for run in runs}) > 1:
-            yield f"these runs {meaning}."
-    judged = [run for run in runs if run.truth is not None]
-    if len({run.truth for run in judged}) > 1:
-        only = listed(run.name for run in judged if run.truth == "held_out")
-        yield f"{only}: judged by a held-out score, the others by gold."
-    if blind := listed(run.name for run in runs if run.truth is None):
-        yield f"{blind}: nothing but the score was watched; steer with --held-out or --gold to see whether it is real."
+            yield f"these runs {consequence}."
+    truths = {run.truth for run in runs} - {None}
+    if len(truths) > 1:
+        names = listed(run.name for run in runs if run.truth == "held_out")
+        yield f"{names}: judged by a held-out score, the others by the gold score."
+    names = listed(run.name for run in runs if run.truth is None)
+    if names:
+        yield f"{names}: only the score was measured; steer with --held-out or --gold."
+
+
+def _change(values: tuple[float, float] | None) -> str:
+    return "–" if values is None else f"{values[0]:.2f} → {values[1]:.2f}"
 
 
 def _fits(fits: Mapping[str, Fitted | None]) -> dict[str, Any]:
@@ -390,9 +388,11 @@ def _fit(fit: Fitted) -> dict[str, Any]:
 
 
 def _without_nan(values: Any) -> Any:
-    """Return nested values with None for what is no finite number."""
+    """Return nested values with None for numbers that are not finite."""
     if isinstance(values, dict):
         return {key: _without_nan(value) for key, value in values.items()}
     if isinstance(values, list):
         return [_without_nan(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    return values

@@ -1,4 +1,4 @@
-"""The data of the frontier: steered runs as read from disk, and best-of-n as measured from a policy."""
+"""The data of the KL–reward frontier: steered runs read from disk, and best-of-n measured anew."""
 
 import json
 import math
@@ -15,29 +15,40 @@ from tastemaker.errors import DataError, UsageError
 from tastemaker.maths.overoptimisation import BEST_OF, Fitted, best_of_kl, expected_best, fitted
 from tastemaker.maths.statistics import Floats
 
-if TYPE_CHECKING:  # a frontier of runs alone is read without torch
+if TYPE_CHECKING:  # reading runs needs no torch
     from tastemaker.gpt.policy import Policy
     from tastemaker.gpt.sampling import Sampling
 
-STEERING, METRICS, SETTINGS = (
-    "steering.json",
-    Path("run") / "metrics.jsonl",
-    Path("run") / "settings.json",
-)
 SERIES = ("score", "held_out", "gold")
-"""What a run may measure of its completions: the score it learns to please, and what only watches, the truest last."""
-_POINTS = 40
-"""A course is drawn and fitted by at most so many means of steps that follow each other."""
+"""What a run measures of its completions: the score it maximises, then what stands for the truth.
+
+The most reliable is the last one.
+"""
+
+_STEERING = "steering.json"
+_METRICS = Path("run") / "metrics.jsonl"
+_POINTS = 40  # at most so many points of a run are drawn and fitted
+_NO_SAMPLE = {
+    "prompt": "",
+    "before": "",
+    "after": "",
+    "score_before": math.nan,
+    "score_after": math.nan,
+}
+
+
+# --- steered runs -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class SteeredRun:
     """A steered run.
 
-    steps: numbered from 1, [T]; what is measured at a step was written before its update, so the first is the start's.
-    kl: nats a text [T]. series: by name, the means of the steps' completions [T]; `score` always, `held_out` and
-    `gold` where they were watched. before, after: the same and more of the start and of the policy that was kept, on
-    texts that nothing was learned from. samples: what both wrote. settings: what was asked for.
+    steps: numbered from 1, [T]. A step is measured before its update: the first one is the start.
+    kl: nats per completion [T].
+    series: by name, the mean over the completions of each step [T].
+    before, after: figures of the start and of the saved policy, on held-out samples.
+    samples: completions of both to the same prompts. settings: of the run.
     """
 
     name: str
@@ -55,108 +66,99 @@ class SteeredRun:
 
     @property
     def truth(self) -> str | None:
-        """What stands for the truth beside the score: gold, else the held-out score; None where nothing watched."""
-        return next((name for name in reversed(SERIES[1:]) if name in self.series), None)
+        """The series that stands for the truth: gold, else the held-out score, else None."""
+        names = [name for name in SERIES[1:] if name in self.series]
+        return names[-1] if names else None
 
     @property
-    def is_its_own_truth(self) -> bool:
-        """Whether the run was steered by what stands for the truth, so that nothing can be fooled."""
-        return self.truth is not None and bool(
-            np.array_equal(self.series["score"], self.series[self.truth])
-        )
+    def is_steered_by_truth(self) -> bool:
+        """Whether the score itself is what stands for the truth."""
+        truth = self.truth
+        return truth is not None and np.array_equal(self.series["score"], self.series[truth])
 
     @property
     def prompts(self) -> list[Prompt]:
-        """What its samples answer, each once: a text, or a chat where the sample holds its messages.
-
-        Raises DataError for messages that are none.
-        """
-        where = f"{self.folder / STEERING}, samples"
-        asked = [
-            messages_of(s["messages"], where, "messages") if "messages" in s else s["prompt"]
-            for s in self.samples
-        ]
-        return list(dict.fromkeys(asked))
+        """The prompts of the samples, each once. Raises DataError for unreadable messages."""
+        where = f"{self.folder / _STEERING}, samples"
+        prompts: list[Prompt] = []
+        for sample in self.samples:
+            if "messages" in sample:
+                prompts.append(messages_of(sample["messages"], where, "messages"))
+            else:
+                prompts.append(sample["prompt"])
+        return list(dict.fromkeys(prompts))
 
     def smoothed(self, values: Floats) -> Floats:
-        """Return the means of at most 40 groups of steps that follow each other; a short run as it is."""
+        """Return the means of at most 40 groups of consecutive steps."""
         groups = np.array_split(values, min(_POINTS, len(values)))
         return np.array([group.mean() for group in groups])
 
 
 def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
-    """Read a steered run's folder. name: what it is called; left out, as its folder.
+    """Read the folder of a steered run. name: on screen; the folder's by default.
 
-    Raises DataError for a folder that is no steered run, an unfinished one, and files that are torn or lack figures.
+    Raises DataError for a folder that holds no steered run, an unfinished run, and files that
+    are damaged or lack figures.
     """
     folder = Path(folder)
-    kept = _steering(folder)
-    rows = list(_rows(folder / METRICS))
+    results = _read_results(folder)
+    metrics = folder / _METRICS
+    rows = list(_read_rows(metrics))
     names = [name for name in SERIES if all(name in row for row in rows)]
     try:
-        columns = {name: _column(rows, name, folder / METRICS) for name in ("step", "kl", *names)}
-        if "score" not in columns:
-            raise KeyError("score")
+        if "score" not in names:
+            _column(rows, "score", metrics)
         return SteeredRun(
             name=name or folder.resolve().name,
             folder=folder,
-            algorithm=str(kept["algorithm"]),
-            steps=columns["step"],
-            kl=columns["kl"],
-            series={name: columns[name] for name in names},
-            before=_figures(kept, "_before"),
-            after=_figures(kept, "_after"),
-            best_step=int(kept["best_step"]),
-            stopped_because=str(kept["stopped_because"]),
-            samples=[{**_NO_SAMPLE, **sample} for sample in kept["samples"]],
-            settings=dict(kept["settings"]),
+            algorithm=str(results["algorithm"]),
+            steps=_column(rows, "step", metrics),
+            kl=_column(rows, "kl", metrics),
+            series={name: _column(rows, name, metrics) for name in names},
+            before=_figures(results, "_before"),
+            after=_figures(results, "_after"),
+            best_step=int(results["best_step"]),
+            stopped_because=str(results["stopped_because"]),
+            samples=[{**_NO_SAMPLE, **sample} for sample in results["samples"]],
+            settings=dict(results["settings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(
-            f"{folder}: not what `tastemaker steer` writes ({_said(error)}). Steer it again."
+            f"{folder}: not what `tastemaker steer` writes ({reason}). Steer it again."
         ) from error
 
 
-_NO_SAMPLE = {
-    "prompt": "",
-    "before": "",
-    "after": "",
-    "score_before": math.nan,
-    "score_after": math.nan,
-}
-
-
-def _said(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _steering(folder: Path) -> dict[str, Any]:
-    """Return what steering.json holds."""
-    path = folder / STEERING
-    if not path.is_file() and (folder / METRICS).is_file():
-        raise DataError(
-            f"{folder}: this run is not finished. Go on with it by `tastemaker steer … --resume`."
-        )
+def _read_results(folder: Path) -> dict[str, Any]:
+    """Read steering.json."""
+    path = folder / _STEERING
     if not path.is_file():
+        if (folder / _METRICS).is_file():
+            raise DataError(
+                f"{folder}: this run is not finished. Continue it by `tastemaker steer … --resume`."
+            )
         raise DataError(
-            f"{folder}: no steered run ({STEERING} is not there). Give a folder that `tastemaker steer` saved."
+            f"{folder}: no steered run ({_STEERING} is missing). "
+            "Give a folder that `tastemaker steer` saved."
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Steer it again.") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: must hold an object, not {type(found).__name__}. Steer it again.")
-    return found
+    if not isinstance(results, dict):
+        raise DataError(
+            f"{path}: must hold an object, not {type(results).__name__}. Steer it again."
+        )
+    return results
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of metrics.jsonl. Raises DataError for none, and for the first that is torn."""
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of metrics.jsonl. Raises DataError for none, and for a damaged one."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: cannot be read ({error}). Without its course a run cannot be drawn."
+            f"{path}: cannot be read ({error}). Without it the run cannot be drawn: steer it again."
         ) from error
     if not lines:
         raise DataError(f"{path}: is empty: the run took no step. Steer it again.")
@@ -167,53 +169,57 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             row = None
         if not isinstance(row, dict):
             raise DataError(
-                f"{path}:{number}: the line is torn ({line[:40]!r}). Remove it, or steer the run again."
+                f"{path}:{number}: the line is damaged ({line[:40]!r}). "
+                "Remove it, or steer the run again."
             )
         yield row
 
 
 def _column(rows: list[dict[str, Any]], name: str, path: Path) -> Floats:
-    """Return one figure of every line [T]. Raises DataError for a line that lacks it or holds no finite number."""
+    """Return one figure of all lines [T]. Raises DataError where it is no finite number."""
     for number, row in enumerate(rows, 1):
         value = row.get(name)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None or not is_number or not math.isfinite(value):
             raise DataError(
-                f"{path}:{number}: {name} is {value!r}, not a finite number. Remove the line, or steer again."
+                f"{path}:{number}: {name} is {value!r}, not a finite number. "
+                "Remove the line, or steer again."
             )
     return np.array([row[name] for row in rows], dtype=np.float64)
 
 
-def _figures(kept: Mapping[str, Any], ending: str) -> dict[str, float]:
-    """Return the figures of the start or of the policy that was kept; those that were not measured are left out."""
-    named = {key.removesuffix(ending): value for key, value in kept.items() if key.endswith(ending)}
-    found = {key: float(value) for key, value in named.items() if value is not None}
-    if not {"score", "kl"} <= found.keys():
-        raise KeyError(f"score{ending} or kl{ending}")
-    return found
+def _figures(results: Mapping[str, Any], ending: str) -> dict[str, float]:
+    """Return the figures whose key has an ending; those that were not measured are left out."""
+    figures = {}
+    for key, value in results.items():
+        if key.endswith(ending) and value is not None:
+            figures[key.removesuffix(ending)] = float(value)
+    for key in ("score", "kl"):
+        if key not in figures:
+            raise KeyError(key + ending)
+    return figures
 
+
+# --- best of n --------------------------------------------------------------------------------
 
 NS = (1, 2, 4, 8, 16, 32, 64)
-_TIMES = 16
-"""Completions of all prompts together, as a multiple of the largest n, where nothing else is asked for."""
+_POOL = 16  # completions of all prompts together, as a multiple of the largest n
 
 
 def powers_of_two(most: int) -> tuple[int, ...]:
-    """Return 1, 2, 4 … and `most` at their end. Raises UsageError for fewer than 1."""
+    """Return 1, 2, 4 … and `most` at the end. Raises UsageError for less than 1."""
     if most < 1:
-        raise UsageError(f"best of {most}: ask for 1 or more.")
-    return tuple(sorted({most, *(2**power for power in range(most.bit_length()))}))
+        raise UsageError(f"best of {most}: give 1 or more.")
+    powers = {2**power for power in range(most.bit_length())}
+    return tuple(sorted({most, *powers}))
 
 
 @dataclass(frozen=True, eq=False)
 class BestOfCurve:
-    """What the best of n is worth, for several n in rising order, 1 among them [M].
+    """The expected result of best-of-n sampling, for several n in rising order, 1 among them [M].
 
-    series: by name, the expected score of the best by score, and its held-out score and gold where they were measured
-    [M]. completions: of each prompt, that the estimates rest on.
+    series: by name, what the completion with the best score is worth [M].
+    completions: of each prompt, that the estimates are made from.
     """
 
     ns: tuple[int, ...]
@@ -223,27 +229,23 @@ class BestOfCurve:
 
     @property
     def kl(self) -> Floats:
-        """KL from the policy that wrote, ln n − (n − 1)/n, nats [M]."""
+        """KL of best-of-n from the policy, ln n − (n − 1)/n, in nats [M]."""
         return np.array([best_of_kl(n) for n in self.ns])
 
     @property
     def fits(self) -> dict[str, Fitted | None]:
-        """A curve d(α − βd) of each series' gains over n = 1."""
-        return {
-            name: fitted(BEST_OF, self.kl, values - values[0])
-            for name, values in self.series.items()
-        }
+        """By series, a curve d(α − βd) fitted to the gains over n = 1."""
+        fits = {}
+        for name, values in self.series.items():
+            fits[name] = fitted(BEST_OF, self.kl, values - values[0])
+        return fits
 
     def as_dict(self) -> dict[str, Any]:
         """Return the points, JSON-ready."""
-        columns = {
-            "n": self.ns,
-            "kl": self.kl.tolist(),
-            **{k: v.tolist() for k, v in self.series.items()},
-        }
-        points = [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
+        points = []
+        for i, n in enumerate(self.ns):
+            values = {name: float(series[i]) for name, series in self.series.items()}
+            points.append({"n": n, "kl": float(self.kl[i]), **values})
         return {"prompts": self.prompts, "completions": self.completions, "points": points}
 
 
@@ -259,38 +261,46 @@ def best_of_curve(
     sampling: "Sampling | None" = None,
     seed: int = 0,
 ) -> BestOfCurve:
-    """Measure what the best of n by a reward is worth, for every n, from one pool of completions of each prompt.
+    """Measure best-of-n sampling by a reward for several n, from one pool of completions.
 
-    reward, gold, held_out: as `steer` takes them. completions: of each prompt; left out, 16 times the largest n of all
-    prompts together, and never fewer than that n of one. Every estimate is without bias: the mean over all choices of n
-    among the pool. Raises UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
+    reward, gold, held_out: as `steer` takes them.
+    completions: of each prompt. The default is 16 times the largest n over all prompts together,
+    and at least the largest n of each prompt.
+
+    The estimates are unbiased: means over all choices of n completions from the pool. Raises
+    UsageError for an n below 1 or above the completions, RewardError for a reward that fails.
     """
     from tastemaker.gpt.policy import as_prompts
     from tastemaker.rl.text.rewards import checked, reward_of
 
-    found, wanted = as_prompts(prompts), tuple(sorted({1, *ns}))
-    if not found:
+    prompt_list = as_prompts(prompts)
+    if not prompt_list:
+        raise UsageError("no prompts: give some texts to continue, or leave them out.")
+    sizes = tuple(sorted({1, *ns}))
+    smallest, largest = sizes[0], sizes[-1]
+    pool = completions or max(largest, math.ceil(_POOL * largest / len(prompt_list)))
+    if smallest < 1 or largest > pool:
         raise UsageError(
-            "no prompts: give some texts to continue, or leave them out to begin texts."
+            f"best of {smallest} to {largest} among {pool} completions: n must be 1 to {pool}."
         )
-    each = completions or max(wanted[-1], -(-_TIMES * wanted[-1] // len(found)))
-    if wanted[0] < 1 or wanted[-1] > each:
-        raise UsageError(
-            f"best of {wanted[0]} to {wanted[-1]} among {each} completions: n must be 1 to that many."
-        )
-    measures = {"score": reward, "held_out": held_out, "gold": gold}
-    rewards = {name: reward_of(spec) for name, spec in measures.items() if spec is not None}
-    written = policy.complete(found, samples=each, sampling=sampling, seed=seed)
-    scores = {
-        name: np.reshape(checked(r, written), (len(found), each)) for name, r in rewards.items()
-    }
-    series = {
-        name: np.array([_mean_best(scores["score"], s, n) for n in wanted])
-        for name, s in scores.items()
-    }
-    return BestOfCurve(wanted, series, len(found), each)
+    rewards = {"score": reward_of(reward)}
+    for name, spec in (("held_out", held_out), ("gold", gold)):
+        if spec is not None:
+            rewards[name] = reward_of(spec)
+    written = policy.complete(prompt_list, samples=pool, sampling=sampling, seed=seed)
+    shape = (len(prompt_list), pool)
+    values = {name: np.reshape(checked(r, written), shape) for name, r in rewards.items()}
+    series = {}
+    for name, of_name in values.items():
+        means = [_mean_best(values["score"], of_name, n) for n in sizes]
+        series[name] = np.array(means)
+    return BestOfCurve(sizes, series, len(prompt_list), pool)
 
 
-def _mean_best(by: Floats, values: Floats, n: int) -> float:
-    """Return the mean over prompts of what the best of n is worth. by, values: [prompts, completions]."""
-    return float(np.mean([expected_best(p, v, n) for p, v in zip(by, values, strict=True)]))
+def _mean_best(scores: Floats, values: Floats, n: int) -> float:
+    """Return the mean over prompts of the value of the best of n by score.
+
+    scores, values: [prompts, completions].
+    """
+    best = [expected_best(s, v, n) for s, v in zip(scores, values, strict=True)]
+    return float(np.mean(best))

@@ -233,9 +233,11 @@ class Descent:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """AdamW; biases and norms without decay, head and links with their own learning rate."""
-        prefix = self.network.module.base_model_prefix + "."
-        body = [p for n, p in self.network.module.named_parameters() if n.startswith(prefix)]
-        head = [p for n, p in self.network.module.named_parameters() if not n.startswith(prefix)]
+        module = self.network.module
+        learned = [p for p in module.parameters() if p.requires_grad]
+        body_ids = {id(p) for p in getattr(module, module.base_model_prefix).parameters()}
+        body = [p for p in learned if id(p) in body_ids]
+        head = [p for p in learned if id(p) not in body_ids]
         head += [p for p in self.model.parameters() if p.requires_grad]
         t = self.training
         groups = [

@@ -22,7 +22,6 @@ from .algorithms.base import per_row_mean as per_row_mean
 from .algorithms.common import bonus_weight as bonus_weight
 from .algorithms.common import pairs_of as pairs_of
 from .algorithms.common import places_in_group as places_in_group
-from .algorithms.stepper import NotFinite as NotFinite
 from .algorithms.stepper import Stepper as Stepper
 from .algorithms.trpo import conjugate_gradient as conjugate_gradient
 from .gym.actor import Actions as Actions
@@ -36,6 +35,7 @@ from .gym.episodes import watch as watch
 from .gym.moments import Moments as Moments
 from .gym.play import Plan as Plan
 from .gym.play import Played as Played
+from .gym.play import PlayTask as PlayTask
 from .gym.play import play as play
 from .gym.player import PLAYER as PLAYER
 from .gym.player import Player as Player

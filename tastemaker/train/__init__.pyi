@@ -1,3 +1,8 @@
+from .loop import DONE as DONE
+from .loop import Progress as Progress
+from .loop import StopTraining as StopTraining
+from .loop import Task as Task
+from .loop import train as train
 from .optimizers import Muon as Muon
 from .optimizers import restore_state as restore_state
 from .optimizers import state_tensors as state_tensors
@@ -5,3 +10,8 @@ from .run import CONTRACT as CONTRACT
 from .run import Checkpoint as Checkpoint
 from .run import Run as Run
 from .run import model_folder as model_folder
+from .run import open_run as open_run
+from .step import Backward as Backward
+from .step import NotFinite as NotFinite
+from .step import ThreadedBackward as ThreadedBackward
+from .step import TrainStep as TrainStep

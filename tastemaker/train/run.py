@@ -23,7 +23,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -37,8 +37,13 @@ from tastemaker.errors import StorageError, TastemakerError, UsageError
 from tastemaker.files import writing_file, writing_folder
 
 RUN = "run"
+FORMAT = 2
+"""The format of run folders. It grows when an older folder can no longer be resumed."""
+Say = Callable[[str], None]
+"""Takes a line on how a run goes."""
 CONTRACT = "tastemaker.json"
 """The file of a reward model that says what its scores mean."""
+_SETTINGS = "settings.json"
 _LIBRARIES = (
     "tastemaker",
     "torch",
@@ -70,23 +75,43 @@ def check_same(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
         )
 
 
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
 class Run:
-    """One training run on disk. `folder` is None for a run that keeps nothing (library use)."""
+    """One training run on disk.
+
+    folder: the run folder; None: the run keeps nothing (library use). settings: what was asked for, JSON-ready.
+    is_finished: whether the folder beside it holds the finished model that `resume` asks for. Raises StorageError for a
+    run that is there without `resume` and for one of an older version, UsageError for other settings.
+    """
 
     def __init__(
-        self, folder: Path | None, settings: Mapping[str, Any], *, resume: bool = False
+        self,
+        folder: Path | None,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        is_finished: bool = False,
     ) -> None:
-        self.folder, self.settings = folder, settings
+        self.folder, self.settings, self.is_finished = folder, settings, is_finished
         self._board: Any = None
         self._lines = 0
-        if folder is None or not (folder / "settings.json").is_file():
+        if is_finished or folder is None or not (folder / _SETTINGS).is_file():
             return
         if not resume:
             raise StorageError(
                 f"{folder.parent}: holds a run already. Add --resume to go on with it, --overwrite to start again, "
                 f"or choose another --out."
             )
-        check_same(json.loads((folder / "settings.json").read_text(encoding="utf-8")), settings)
+        saved = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        if saved.get("format") != FORMAT:
+            raise StorageError(
+                f"{folder}: this run was begun by another version of Tastemaker (run format "
+                f"{saved.get('format', 1)}, this version resumes {FORMAT}). Add --overwrite to start again."
+            )
+        check_same(saved["settings"], settings)
 
     def member(self, number: int, settings: Mapping[str, Any]) -> "Run":
         """Return the run of one member of an ensemble, in a folder of its own; resumed where it is there already."""
@@ -96,9 +121,11 @@ class Run:
 
     def _begin(self, folder: Path) -> None:
         """Write the settings with the first thing there is to keep: a run that never started leaves nothing."""
-        if not (folder / "settings.json").is_file():
-            with writing_file(folder / "settings.json") as temporary:
-                temporary.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
+        if (folder / _SETTINGS).is_file():
+            return
+        content = {"format": FORMAT, "settings": self.settings}
+        with writing_file(folder / _SETTINGS) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint and cut the metrics back to it; None when there is none.
@@ -220,6 +247,29 @@ def _digest(path: Path) -> str:
 
 _MODEL = (CONTRACT, "config.json", "player.json")
 """A folder that holds one of these holds a model: a reward model, a network of ours or anyone's, a player."""
+
+
+@contextmanager
+def open_run(
+    out: str | Path | None,
+    settings: Mapping[str, Any],
+    *,
+    whole: str,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Iterator[Run]:
+    """Open the run of a model that the block saves in `out`; drop its checkpoints when the block is done.
+
+    settings, whole, resume, overwrite: as in `Run` and `model_folder`. The block has nothing to do but load the model
+    where the run `is_finished`.
+    """
+    folder = None if out is None else Path(out)
+    with model_folder(folder, whole=whole, resume=resume, overwrite=overwrite) as is_finished:
+        run_folder = None if folder is None else folder / RUN
+        run = Run(run_folder, settings, resume=resume, is_finished=is_finished)
+        yield run
+        if not is_finished:
+            run.finish()
 
 
 @contextmanager

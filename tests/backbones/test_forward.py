@@ -5,8 +5,7 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification
 
-from tastemaker.fast import Batch, collate, parts_of, scores
-from tastemaker.fast import encoder as forward
+from tastemaker.fast import Batch, collate, parts_of, scores, supports
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 DECODERS = ("gpt2", "llama")
@@ -21,23 +20,16 @@ def _own(module, batch: Batch) -> torch.Tensor:
     return module(input_ids=batch.ids, attention_mask=batch.is_text.long()).logits[:, 0]
 
 
-@pytest.fixture
-def no_own_forward(monkeypatch):
-    """Fail where the short way is not taken."""
-    monkeypatch.setattr(forward, "_own_forward", None)
-
-
-@pytest.mark.usefixtures("no_own_forward")
 @pytest.mark.parametrize("lengths", [(20, 13, 2), (7, 7), (1,), (60, 1)])
 @pytest.mark.parametrize("family", ENCODERS)
 def test_scores_equal_the_own_forward(make_module, family, lengths):
     module, batch = make_module(family), collate(_sequences(*lengths), 0)
     expected = _own(module, batch)
+    assert supports(module)
     assert len(lengths) == 1 or expected.std() > 1e-3
     torch.testing.assert_close(scores(module, batch)[:, 0], expected, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.usefixtures("no_own_forward")
 @pytest.mark.parametrize("family", ENCODERS)
 def test_gradients_equal_the_own_forward(make_module, family):
     module, batch = make_module(family).train(), collate(_sequences(20, 13, 2), 0)
@@ -50,7 +42,6 @@ def test_gradients_equal_the_own_forward(make_module, family):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.usefixtures("no_own_forward")
 @pytest.mark.parametrize("family", ENCODERS)
 def test_padding_on_the_left_changes_nothing(make_module, family):
     module, sequences = make_module(family), _sequences(20, 13, 2)
@@ -80,11 +71,11 @@ def test_dropout_in_training_takes_the_own_forward(make_module, family):
     assert (scores(module, batch)[:, 0] - expected).abs().max() > 1e-3
 
 
-def test_gradient_checkpointing_takes_the_own_forward(make_module, monkeypatch):
+def test_gradient_checkpointing_takes_the_own_forward(make_module):
     module = make_module("bert").train()
+    assert supports(module)
     module.bert.encoder.layer[0].gradient_checkpointing = True
-    monkeypatch.setattr(forward, "_own_forward", lambda module, batch: "its own")
-    assert scores(module, collate(_sequences(3), 0)) == "its own"
+    assert not supports(module)
 
 
 def test_unknown_architectures_have_no_parts(make_module):

@@ -92,7 +92,7 @@ def test_texts_read_together_in_training_have_the_scores_they_have_alone(
 ):
     network = Network.open(str(folder), seed=1)
     if not packs:  # what another device does
-        monkeypatch.setattr("tastemaker.fast.encoder.short_form", lambda module: None)
+        monkeypatch.setattr("tastemaker.fast.encoder.parts_of", lambda module: None)
     ids = network.encode([Example(text) for text in TEXTS[:3]]).ids
     ids = [ids[0], ids[1][:4], ids[2], ids[1]]
     alone = torch.stack([network.forward(collate([one], network.pad_id))[0] for one in ids])

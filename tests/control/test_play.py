@@ -23,11 +23,12 @@ from tastemaker.rl import (
     Plan,
     Player,
     Playing,
+    PlayTask,
     known,
     play,
     watch,
 )
-from tastemaker.train import Run
+from tastemaker.train import Run, train
 
 SHORT = {"steps": 1200, "envs": 4, "rollout": 32, "hidden": [8]}
 Shell = Callable[..., tuple[int, str, str]]
@@ -161,17 +162,17 @@ def run_of(
     folder: Path | None, plan: Plan = PLAN, *, dies_at: int | None = None
 ) -> dict[str, bytes]:
     """Carry a plan out in a folder, go on where it was; dies as if killed at a rollout."""
-    job = plan.job(Run(folder, plan.asked(), resume=True), str, checkpoint_seconds=0)
-    gather = job.world.gather
+    task = plan.task()
+    gather = task.world.gather
 
     def dying(number: int) -> Any:
         if number == dies_at:
             raise KeyboardInterrupt
         return gather(number)
 
-    job.world.gather = dying  # type: ignore[method-assign]
-    job.run()
-    return weights(job.player) | {"returns": job.world.returns.variance.tobytes()}
+    task.world.gather = dying  # type: ignore[method-assign]
+    train(task, Run(folder, plan.settings(), resume=True), seed=plan.seed)
+    return weights(task.player) | {"returns": task.world.returns.variance.tobytes()}
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
@@ -179,6 +180,13 @@ def logged(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in json.loads(line).items() if k not in SECONDS} for line in lines]
 
 
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run take a checkpoint wherever it can."""
+    monkeypatch.setattr(PlayTask, "checkpoint_seconds", 0.0)
+
+
+@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("dies_at", [3, 5, 17, 23])
 def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path, dies_at: int) -> None:
     whole = run_of(tmp_path / "whole")
@@ -188,6 +196,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path, dies_at: in
     assert logged(tmp_path / "stopped") == logged(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("often")
 def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
     for name in ("reinforce", "a2c", "trpo"):
         plan = replace(
@@ -200,9 +209,8 @@ def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-import tastemaker.rl.gym.loop as loop
-from tastemaker.rl.gym.play import play
-from tastemaker.train.run import Run
+from tastemaker.rl import PlayTask, play
+from tastemaker.train import Run
 
 kept, save, left = [], Run.save, int(sys.argv[2])
 
@@ -214,7 +222,7 @@ def dying(run, checkpoint):
 
 Run.save = dying
 
-loop.PlayingRun.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0
+PlayTask.checkpoint_seconds = 0.0
 play("CartPole-v1", playing={"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}, seed=5, episodes=2,
      out=sys.argv[1], resume=True)
 """

@@ -294,7 +294,8 @@ def test_a_row_is_recognised_and_read(tmp_path: Path, case: str) -> None:
     assert read(path) == expected
     assert read(path, format=name) == expected
     assert {judgement.where for judgement in read(path)} == {"r.jsonl:1"}
-    assert {type(judgement) for judgement in expected} <= set(FORMATS[name].kinds)
+    kinds = FORMATS[name].kinds
+    assert all(isinstance(judgement, kinds) for judgement in expected)
 
 
 def test_every_format_has_a_row_here() -> None:
@@ -376,7 +377,7 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         "no value in column 'overall_preference'",
     ),
     "webgpt": (WEBGPT, {"score_0": "inf"}, "not a finite number"),
-    "shp": (SHP, {"labels": 2}, "column 'labels' holds 2; 1 says that A is better"),
+    "shp": (SHP, {"labels": 2}, "column 'labels' holds 2"),
     "arena, two winners": (ARENA, {"winner_tie": 1}, "one of the three winners must be 1"),
     "arena, turns": (
         ARENA,
@@ -391,7 +392,7 @@ BAD: dict[str, tuple[Row, Row, str]] = {
     "pandalm, vote": (
         PANDALM,
         {"annotator2": 3},
-        "column 'annotator2' holds 3; 1 and 2 say which is better",
+        "column 'annotator2' holds 3",
     ),
     "nemo, null": (
         NEMO,

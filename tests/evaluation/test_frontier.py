@@ -32,7 +32,7 @@ def test_over_optimisation_is_named_where_gold_turns_and_the_score_does_not(tmp_
 
 def test_what_goes_on_rising_shows_no_sign(tmp_path):
     (course,) = frontier([steered(tmp_path / "a", gold=5 + curve(1, 0.05))]).courses
-    assert course.verdict.name == "no sign"
+    assert course.verdict.name == "real gain"
     assert "no peak within the data" in str(course.verdict)
 
 
@@ -46,7 +46,7 @@ def test_a_score_that_gold_does_not_follow_is_not_real(tmp_path):
 def test_a_run_that_falls_with_its_score_came_apart(tmp_path):
     falling = curve(2, 1)
     (course,) = frontier([steered(tmp_path / "a", score=falling, gold=5 + 2 * falling)]).courses
-    assert course.verdict.name == "came apart"
+    assert course.verdict.name == "collapsed"
 
 
 def test_what_cannot_be_judged_is_not(tmp_path):
@@ -59,13 +59,13 @@ def test_what_cannot_be_judged_is_not(tmp_path):
         gold=curve(1, 0, KLS[:5]) * 2,
     )
     found = frontier([blind, its_own, short])
-    assert [c.verdict.name for c in found.courses] == ["cannot tell", "its own truth", "too short"]
+    assert [c.verdict.name for c in found.courses] == ["unknown", "steered by truth", "too short"]
     assert any("blind" in note for note in found.notes)
 
 
 def test_a_held_out_score_is_believed_less(tmp_path):
     (course,) = frontier([steered(tmp_path / "a", held_out=2 * curve(1, 0.05))]).courses
-    assert "learned too" in str(course.verdict)
+    assert "held-out score is a model's" in str(course.verdict)
 
 
 def test_unlike_runs_are_said_to_be(tmp_path):
@@ -88,7 +88,7 @@ def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
     lines = metrics.read_text()
     spoiled = {
         "steering": (kept, "{", "steering.json: cannot be read"),
-        "torn": (metrics, lines[:-20], f"metrics.jsonl:{STEPS}: the line is torn"),
+        "torn": (metrics, lines[:-20], f"metrics.jsonl:{STEPS}: the line is damaged"),
         "unfinished": (kept, None, "not finished"),
         "empty": (metrics, "", "is empty"),
         "no KL": (

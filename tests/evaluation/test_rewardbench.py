@@ -179,38 +179,13 @@ def test_it_reads_as_a_table():
 @pytest.mark.parametrize(
     ("row", "scores", "error", "message"),
     [
-        (
-            Row("Math", "7", chosen=()),
-            [1, 2, 3],
-            DataError,
-            "row '7': needs at least one chosen and one rejected",
-        ),
-        (Row("Math", "7"), [1, 2, 3], DataError, "row '7': 3 scores of 4 answers"),
-        (Row("Math", "7"), [1, 2, 3, math.nan], ModelError, "row '7': a score is not finite"),
-        (
-            Row("Ties", "12"),
-            [1, 2, 3, 4],
-            DataError,
-            "row '12': a name in the subset Ties is ref:N or tied:N",
-        ),
-        (
-            Row("Ties", "tied"),
-            [1, 2, 3, 4],
-            DataError,
-            "row 'tied': a name in the subset Ties is ref:N or tied:N",
-        ),
-        (
-            Row("Ties", "ref"),
-            [1, 2, 3, 4],
-            DataError,
-            "row 'ref': a name in the subset Ties is ref:N or tied:N",
-        ),
-        (
-            Row("Ties", "other:12"),
-            [1, 2, 3, 4],
-            DataError,
-            "row 'other:12': a name in the subset Ties",
-        ),
+        (Row("Math", "7", chosen=()), [1, 2, 3], DataError, "'7'.*chosen"),
+        (Row("Math", "7"), [1, 2, 3], DataError, "'7'.*3 scores of 4"),
+        (Row("Math", "7"), [1, 2, 3, math.nan], ModelError, "'7'.*not finite"),
+        (Row("Ties", "12"), [1, 2, 3, 4], DataError, "'12'.*Ties"),
+        (Row("Ties", "tied"), [1, 2, 3, 4], DataError, "'tied'.*Ties"),
+        (Row("Ties", "ref"), [1, 2, 3, 4], DataError, "'ref'.*Ties"),
+        (Row("Ties", "other:12"), [1, 2, 3, 4], DataError, "'other:12'.*Ties"),
     ],
 )
 def test_rows_that_cannot_be_scored(row, scores, error, message):

@@ -14,13 +14,13 @@ from tastemaker.rl import (
     RLOO,
     Evaluation,
     Experience,
-    NotFinite,
     ValuedExperience,
     apart,
     per_action,
     per_row,
     per_row_mean,
 )
+from tastemaker.train import NotFinite
 
 
 def made() -> tuple[Table, ValuedExperience]:
@@ -180,9 +180,7 @@ def test_a_number_that_is_not_finite_changes_nothing(wrong: float) -> None:
     def spoiled(part: Any, now: Evaluation) -> dict[str, Tensor]:
         return {"cost": now.log_probs * wrong}
 
-    with pytest.raises(
-        NotFinite, match=r"^the loss is .* and the gradient norm nan\. Try a lower --lr\.$"
-    ):
+    with pytest.raises(NotFinite, match=r"gradient norm nan.*--lr.*0\.1"):
         stepper_of(table).step(experience, spoiled)
     assert torch.equal(table.logits, before)
 

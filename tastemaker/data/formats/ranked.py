@@ -1,10 +1,18 @@
-"""Lists of answers in order: NeMo-RL, Nectar, Alpaca-style lists, and lm-human-preferences' best of k."""
+"""Formats of several answers in order: NeMo-RL, Nectar, Alpaca-style lists, best of k, WMT's MQM."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
-from tastemaker.data.formats.base import Format, instruction_of, list_of, records_of, tiers_of
+from tastemaker.data.formats import (
+    Format,
+    instruction_of,
+    list_of,
+    records_of,
+    register_format,
+    tiers_of,
+)
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
 from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
@@ -12,6 +20,7 @@ from tastemaker.data.values import (
     answer_of,
     completion_from,
     is_missing,
+    number_of,
     parse_number,
     prompt_from,
     show,
@@ -19,107 +28,125 @@ from tastemaker.data.values import (
 )
 from tastemaker.errors import DataError
 
-_SAMPLE = re.compile(r"sample\d+", re.ASCII)
+_SAMPLE = re.compile(r"sample(\d+)", re.ASCII)
+
+# MQM penalties are means over raters of multiples of 0.1, published with four digits. The fourth
+# digit of a mean of such means is an accident: (2.6667 + 4) / 2 against 3.3333. So ties are
+# compared in three digits.
+_MQM_DIGITS = 3
 
 
-def rank_of(value: Any, where: str, best: int) -> int:
-    """Return a rank of a list, `best` or more. Raises DataError for one that is not a whole number or not known."""
+def _rank_of(value: Any, where: str, best: int) -> int:
+    """Return a rank. Raises DataError unless it is a whole number, `best` or more."""
     number = parse_number(value)
     if number is None or not number.is_integer() or number < best:
         raise DataError(
-            f"{where}: the rank {show(value)} is unknown; a rank is a whole number, {best} for the best."
+            f"{where}: the rank {show(value)} is unknown; a rank is a whole number, "
+            f"{best} for the best."
         )
     return int(number)
 
 
-def _numbered(
-    prompt: str, answers: str, answer: str, text_from: Callable[[Any, str, str], str], *, best: int
-) -> Callable[[Row, Metadata], list[Judgement]]:
-    """Return the reader of rows with a column of answers, each with its text and a `rank`, `best` for the best.
+def _ranks(row: Row, column: str, where: str, best: int) -> list[int]:
+    records = records_of(row[column], where, column)
+    return [_rank_of(record.get("rank"), where, best) for record in records]
 
-    prompt, answers: columns. answer: the name of the text in each of `answers`, which `text_from` reads.
-    """
 
-    def read(row: Row, metadata: Metadata) -> list[Judgement]:
-        where = metadata["where"]
-        found = records_of(row[answers], where, answers)
-        texts = [text_from(record.get(answer), where, answer) for record in found]
-        ranks = [rank_of(record.get("rank"), where, best) for record in found]
-        asked = prompt_from(row[prompt], where, prompt)
-        return [Ranking(tiers_of(zip(ranks, texts, strict=True)), prompt=asked, **metadata)]
+def _texts(
+    row: Row, column: str, name: str, where: str, text_from: Callable[[Any, str, str], str]
+) -> list[str]:
+    records = records_of(row[column], where, column)
+    return [text_from(record.get(name), where, name) for record in records]
 
-    return read
+
+def _nemo(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    texts = _texts(row, "completions", "completion", where, completion_from)
+    ranks = _ranks(row, "completions", where, best=0)
+    prompt = prompt_from(row["context"], where, "context")
+    return [Ranking(tiers_of(ranks, texts), prompt=prompt, **metadata)]
+
+
+def _nectar(row: Row, metadata: Metadata) -> list[Judgement]:
+    where = metadata["where"]
+    texts = _texts(row, "answers", "answer", where, answer_of)
+    ranks = _ranks(row, "answers", where, best=1)
+    prompt = prompt_from(row["prompt"], where, "prompt")
+    return [Ranking(tiers_of(ranks, texts), prompt=prompt, **metadata)]
 
 
 def _alpaca(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    texts = [answer_of(text, where, "output") for text in list_of(row["output"], where, "output")]
-    return [
-        Ranking(tuple((text,) for text in texts), prompt=_alpaca_prompt(row, where), **metadata)
-    ]
+    outputs = list_of(row["output"], where, "output")
+    tiers = tuple((answer_of(text, where, "output"),) for text in outputs)
+    return [Ranking(tiers, prompt=_alpaca_prompt(row, where), **metadata)]
 
 
 def _alpaca_prompt(row: Row, where: str) -> Prompt:
-    """Return the instruction, as the last turn of a chat where the table has a `history` or a `system` column."""
+    """Return the instruction; as the last turn of a chat if there are `history` or `system`."""
     instruction = instruction_of(row, where)
     if "history" not in row and "system" not in row:
         return instruction
-    turns = (
-        []
-        if is_missing(row.get("system"))
-        else [Message("system", text_of(row["system"], where, "system"))]
-    )
-    for turn in [] if row.get("history") is None else list_of(row["history"], where, "history"):
-        if not isinstance(turn, list) or len(turn) != 2:
+    turns = []
+    if not is_missing(row.get("system")):
+        turns.append(Message("system", text_of(row["system"], where, "system")))
+    history = [] if row.get("history") is None else list_of(row["history"], where, "history")
+    for pair in history:
+        if not isinstance(pair, list) or len(pair) != 2:
+            shown = show(pair)
             raise DataError(
-                f"{where}: column 'history' holds {show(turn)} where [question, answer] belongs."
+                f"{where}: column 'history' holds {shown} where [question, answer] belongs."
             )
-        question, answer = (answer_of(text, where, "history") for text in turn)
-        turns += [Message("user", question), Message("assistant", answer)]
+        turns.append(Message("user", answer_of(pair[0], where, "history")))
+        turns.append(Message("assistant", answer_of(pair[1], where, "history")))
     return (*turns, Message("user", instruction))
 
 
 def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    names = sorted(
-        filter(_SAMPLE.fullmatch, row), key=lambda name: int(name.removeprefix("sample"))
+    matches = [_SAMPLE.fullmatch(name) for name in row]
+    names = {int(match[1]): match[0] for match in matches if match}
+    texts = {k: answer_of(row[names[k]], where, names[k]) for k in sorted(names)}
+    best = parse_number(row["best"])
+    if best is None or best not in texts:
+        samples = ", ".join(str(k) for k in texts)
+        shown = show(row["best"])
+        raise DataError(f"{where}: column 'best' holds {shown}; the samples are {samples}.")
+    chosen = texts.pop(int(best))
+    prompt = prompt_from(row["query"], where, "query")
+    return [Ranking(((chosen,),), tuple(texts.values()), prompt=prompt, **metadata)]
+
+
+def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
+    """Return one ranking of translations; systems with the same text share its mean penalty."""
+    where = metadata["where"]
+    penalties: dict[str, list[float]] = {}
+    for candidate in records_of(row["candidates"], where, "candidates"):
+        text = answer_of(candidate.get("text"), where, "text")
+        penalty = number_of(candidate.get("mqm_penalty"), where, "mqm_penalty")
+        penalties.setdefault(text, []).append(penalty)
+    if len(penalties) == 1:
+        (text,) = penalties
+        raise DataError(f"{where}: all candidates are one text ({show(text)}). Remove the row.")
+    means = [math.fsum(values) / len(values) for values in penalties.values()]
+    ranks = [round(mean, _MQM_DIGITS) for mean in means]
+    prompt = text_of(row["source"], where, "source")
+    return [Ranking(tiers_of(ranks, penalties), prompt=prompt, **metadata)]
+
+
+register_format(Format("nemo", ("context", "completions"), _nemo, (Ranking,)))
+register_format(Format("nectar", ("prompt", "answers"), _nectar, (Ranking,)))
+register_format(
+    Format(
+        "alpaca",
+        ("instruction", "output"),
+        _alpaca,
+        (Ranking,),
+        optional=("input", "history", "system"),
+        matches=lambda row: isinstance(row["output"], list),
     )
-    texts = {name.removeprefix("sample"): answer_of(row[name], where, name) for name in names}
-    number = parse_number(row["best"])
-    best = str(int(number)) if number is not None and number.is_integer() else None
-    if best not in texts:
-        raise DataError(
-            f"{where}: column 'best' holds {show(row['best'])}; the samples are {', '.join(texts)}."
-        )
-    chosen = texts.pop(best)
-    return [
-        Ranking(
-            ((chosen,),),
-            tuple(texts.values()),
-            prompt=prompt_from(row["query"], where, "query"),
-            **metadata,
-        )
-    ]
-
-
-NEMO = Format(
-    "nemo",
-    ("context", "completions"),
-    _numbered("context", "completions", "completion", completion_from, best=0),
-    (Ranking,),
 )
-NECTAR = Format(
-    "nectar",
-    ("prompt", "answers"),
-    _numbered("prompt", "answers", "answer", answer_of, best=1),
-    (Ranking,),
+register_format(
+    Format("best-of-k", ("query", "sample0", "sample1", "best"), _best_of_k, (Ranking,))
 )
-ALPACA = Format(
-    "alpaca",
-    ("instruction", "output"),
-    _alpaca,
-    (Ranking,),
-    optional=("input", "history", "system"),
-    looks=lambda row: isinstance(row["output"], list),
-)
-BEST_OF_K = Format("best-of-k", ("query", "sample0", "sample1", "best"), _best_of_k, (Ranking,))
+register_format(Format("mqm", ("source", "candidates"), _mqm, (Ranking,)))

@@ -22,7 +22,7 @@ from tastemaker.fast.encoder import (
 )
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
-from tastemaker.fast.processor import ScoringWish, choose_scoring_precision
+from tastemaker.fast.processor import ScoringWish, choose_scoring_precision, gains_by_int8
 from tastemaker.huggingface import align, quiet_transformers
 from tastemaker.reward.backbones.heads import one_head, put_heads, widen_head
 from tastemaker.reward.backbones.opening import (
@@ -70,7 +70,7 @@ class Network:
         self.cut = cut
         self.template = template
         self._ranges: tuple[Ranges, ...] | None = None
-        self._small: tuple[int, Encoder] | None = None
+        self._small: tuple[tuple[float, ...], Encoder] | None = None
 
     @classmethod
     def open(
@@ -210,18 +210,17 @@ class Network:
 
         To be called after training, with texts like those to be scored. Families without an int8 form ignore it.
         """
-        encoder = parts_of(self.module)
-        if encoder is None or not examples:
-            return
-        chosen = self.encode(examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]).ids
-        batches = [collate([ids], self.pad_id).to(self.device) for ids in chosen]
         was_training = self.module.training
         self.module.eval()
-        self._ranges = watch(
-            encoder, lambda watched: [encode_parts(watched, batch) for batch in batches]
-        )
+        encoder = parts_of(self.module)
+        if encoder is not None and examples:
+            chosen = self.encode(examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]).ids
+            batches = [collate([ids], self.pad_id).to(self.device) for ids in chosen]
+            self._ranges = watch(
+                encoder, lambda watched: [encode_parts(watched, batch) for batch in batches]
+            )
+            self._small = None
         self.module.train(was_training)
-        self._small = None
 
     def score(
         self,
@@ -267,11 +266,11 @@ class Network:
 
     def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
         """Return how to score in the precision wished for."""
-        precision = choose_scoring_precision(self.device, wish, has_int8=self._ranges is not None)
-        encoder = self._in_int8() if precision == "int8" else None
-        if encoder is not None:
-            return lambda texts: encode_packed(encoder, texts)
+        encoder = self._in_int8() if wish in ("int8", "fast") else None
+        precision = choose_scoring_precision(self.device, wish, has_int8=encoder is not None)
         if precision == "int8":
+            if encoder is not None:
+                return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
                 f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
             )
@@ -289,12 +288,23 @@ class Network:
     def _in_int8(self) -> Encoder | None:
         """Return the encoder with 8-bit products, made anew when a weight has changed since the last time."""
         encoder = parts_of(self.module)
-        if encoder is None or self._ranges is None:
+        if encoder is None or self._ranges is None or not gains_by_int8(self.device):
             return None
-        version = sum(weight._version for weight in self.module.parameters())
-        if self._small is None or self._small[0] != version:
-            self._small = (version, in_int8(encoder, self._ranges))
+        weights = self._fingerprint()
+        if self._small is None or self._small[0] != weights:
+            self._small = (weights, in_int8(encoder, self._ranges))
         return self._small[1]
+
+    def _fingerprint(self) -> tuple[float, ...]:
+        """Return numbers that change with the weights.
+
+        Versions, and samples: a version does not count writes to a weight's `data`, by which peft
+        merges adapters.
+        """
+        weights = list(self.module.parameters())
+        samples = [weight.detach().flatten()[:: max(1, weight.numel() // 64)] for weight in weights]
+        versions = sum(weight._version for weight in weights)
+        return versions, *(float(sample.double().sum()) for sample in samples)
 
     def rescale(self, offset: float, scale: float) -> float:
         """Fold (s − offset)/scale into the head's weights, so that every loader prints the new score.

@@ -1,41 +1,36 @@
-"""One optimiser step over rows of experience: in parts that fit, cut to a norm, and never along a number that is not.
+"""Optimiser steps over rows of experience: the rows are cut into parts, the objective is summed over them.
 
-Parts change nothing: what is summed over them is weighed before.
+The step itself is `tastemaker.train.TrainStep`.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from tastemaker.errors import TrainingError
-from tastemaker.fast.processor import like_parts, side_by_side
+from tastemaker.fast.processor import like_parts
 from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience
+from tastemaker.train.step import Metrics, TrainStep, gradient_strategy, trainable
 
 E = TypeVar("E", bound=Experience)
 
 Costs = dict[str, Tensor]
-"""Numbers of each action [b, T], by name: what is minimised under "cost", the others are only measured."""
-
-
-class NotFinite(TrainingError):
-    """A loss or a gradient is no number: the step was not taken."""
+"""Numbers of each action [b, T], by name: "cost" is minimised, the others are only measured."""
 
 
 def no_penalty(experience: Experience, now: Evaluation) -> Tensor:
-    """Cost nothing."""
+    """Return 0 for each action."""
     return torch.zeros_like(now.log_probs)
 
 
 class Stepper:
-    """Takes steps of an optimiser for an algorithm.
+    """Takes optimiser steps for an algorithm.
 
-    rate: the learning rate; a group's `factor` is what its own is of it. clip: largest gradient norm. at_once: tokens
-    or steps that are computed at once. penalty: a cost of each action [b, T] beside the algorithm's own, such as KL.
-    generator: draws the order of minibatches.
+    rate: learning rate; a group's `factor` multiplies it. clip: largest gradient norm. at_once: tokens or environment
+    steps that are computed at once. penalty: a cost of each action [b, T] beside the algorithm's own, such as a KL
+    penalty. generator: draws the order of minibatches.
     """
 
     def __init__(
@@ -49,8 +44,11 @@ class Stepper:
         at_once: int = 8192,
         penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
     ) -> None:
-        self.actor, self.optimizer, self.rate, self.clip = actor, optimizer, rate, clip
-        self.generator, self.at_once, self.penalty = generator, at_once, penalty
+        self.actor, self.rate, self.generator = actor, rate, generator
+        self.at_once, self.penalty = at_once, penalty
+        self.parameters = trainable([*actor.policy_parameters(), *actor.critic_parameters()])
+        strategy = gradient_strategy(actor.threads)
+        self.train_step = TrainStep(optimizer, self.parameters, clip=clip, strategy=strategy)
 
     def step(
         self,
@@ -59,24 +57,18 @@ class Stepper:
         *,
         share: float = 1.0,
         train: Sequence[nn.Parameter] | None = None,
-    ) -> dict[str, float]:
-        """Step along the gradient of the weighed sum of an objective's cost; return it and what it measured.
+    ) -> Metrics:
+        """Step along the gradient of the weighted sum of an objective's cost; return its cost and measurements.
 
-        share: what part of all rows these are, so that minibatches step as far as the whole. train: parameters that
-        change; None: all. Raises NotFinite, with nothing changed, where the cost or its gradient is no number.
+        share: these rows' share of all rows, so that minibatches step as far as the whole. train: the parameters that
+        change; None: all. Raises NotFinite, with nothing changed, where the cost or its gradient is not finite.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        found = self.gradients(experience, objective, share=share, train=train)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.clip))
-        if not (math.isfinite(norm) and math.isfinite(found["cost"])):
-            raise NotFinite(
-                f"the loss is {found['cost']} and the gradient norm {norm}. Try a lower --lr."
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * group.get("factor", 1.0)
-        self.optimizer.step()
-        return found | {"gradient_norm": norm}
+        parts = self._computations(experience, objective, share)
+        sums = self.train_step.take(parts, rate=self.rate, parameters=train)
+        norm = sums.pop("gradient_norm")
+        metrics = _means(sums, experience, share)
+        metrics["gradient_norm"] = norm
+        return metrics
 
     def gradients(
         self,
@@ -84,69 +76,56 @@ class Stepper:
         objective: Callable[[E, Evaluation], Costs],
         *,
         share: float = 1.0,
-        train: Sequence[nn.Parameter] | None = None,
-    ) -> dict[str, float]:
-        """Add up the gradients of an objective over parts of the rows; return its cost and what it measured.
+    ) -> Metrics:
+        """Add the gradient of an objective to the parameters' `.grad`; return its cost and measurements."""
+        parts = self._computations(experience, objective, share)
+        return _means(self.train_step.add_gradients(parts), experience, share)
 
-        train: parameters whose gradients are wanted; None: all.
-        """
-        sums: dict[str, float] = {}
-        every = (
-            (*self.actor.policy_parameters(), *self.actor.critic_parameters())
-            if train is None
-            else train
-        )
-        parameters = [p for p in every if p.requires_grad]
-        how = partial(self._taught, objective, parameters, share, learns=torch.is_grad_enabled())
-        for gradients, found in side_by_side(
-            [partial(how, p) for p in self.parts(experience)], self.actor.threads
-        ):
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = (
-                        gradient if parameter.grad is None else parameter.grad.add_(gradient)
-                    )
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + value
-        total = float(experience.weights.sum()) / share
-        return {name: value if name == "cost" else value / total for name, value in sums.items()}
+    def _computations(
+        self, experience: E, objective: Callable[[E, Evaluation], Costs], share: float
+    ) -> list[Callable[[], tuple[Tensor, Mapping[str, float]]]]:
+        """Return what computes each part of the rows."""
+        return [partial(self._compute, objective, share, part) for part in self.parts(experience)]
 
-    def _taught(
-        self,
-        objective: Callable[[E, Evaluation], Costs],
-        parameters: Sequence[nn.Parameter],
-        share: float,
-        part: E,
-        *,
-        learns: bool,
-    ) -> tuple[Sequence[Tensor | None], dict[str, float]]:
-        """Return the gradients of a part's cost, None where there is none, and the weighed sums of what it measured."""
-        with torch.set_grad_enabled(learns):  # a thread of its own does not know
-            now = self.actor.evaluate(part.did, part.is_action)
-            costs = objective(part, now)
-            costs["cost"] = costs["cost"] + self.penalty(part, now)
-            weighed = {
-                name: (part.weights * values).sum() / share for name, values in costs.items()
-            }
-        found = {name: float(value.detach()) for name, value in weighed.items()}
-        if not weighed["cost"].requires_grad:
-            return [None] * len(parameters), found
-        return torch.autograd.grad(weighed["cost"], parameters, allow_unused=True), found
+    def _compute(
+        self, objective: Callable[[E, Evaluation], Costs], share: float, part: E
+    ) -> tuple[Tensor, Metrics]:
+        """Return the weighted cost of a part of the rows, and the weighted sums of all its measurements."""
+        now = self.actor.evaluate(part.did, part.is_action)
+        costs = objective(part, now)
+        costs["cost"] = costs["cost"] + self.penalty(part, now)
+        weighted = {name: (part.weights * values).sum() / share for name, values in costs.items()}
+        cost = weighted.pop("cost")
+        numbers = {name: float(value.detach()) for name, value in weighted.items()}
+        numbers["loss"] = float(cost.detach())
+        return cost, numbers
 
     def parts(self, experience: E) -> Iterator[E]:
-        """Yield the rows in parts of like sizes that are computed at once."""
+        """Yield the rows in parts of similar sizes that are computed at once."""
         rows = self.row_parts(experience)
-        yield from (experience.select(part) for part in rows) if len(rows) > 1 else [experience]
+        if len(rows) == 1:
+            yield experience
+            return
+        for part in rows:
+            yield experience.select(part)
 
     def row_parts(self, experience: Experience) -> list[Tensor]:
-        """Return which rows are computed at once, int64 [b] each, of like sizes together."""
+        """Return the row numbers of each part, int64 [b]; rows of similar sizes are together."""
         return like_parts(experience.did.sizes(), self.at_once, self.actor.threads)
 
     def minibatches(self, experience: E, parts: int) -> Iterator[tuple[E, float]]:
-        """Yield random parts of the rows, each once, and what share of all rows they are."""
+        """Yield the rows in random minibatches, each with its share of all rows."""
         count = len(experience.is_action)
         if parts == 1:
             yield experience, 1.0
             return
         for rows in torch.randperm(count, generator=self.generator).tensor_split(min(parts, count)):
             yield experience.select(rows), len(rows) / count
+
+
+def _means(sums: Mapping[str, float], experience: Experience, share: float) -> Metrics:
+    """Return the cost as it is, and of every measurement the mean over the rows' weights."""
+    total = float(experience.weights.sum()) / share
+    metrics = {name: value / total for name, value in sums.items() if name != "loss"}
+    metrics["cost"] = sums["loss"]
+    return metrics

@@ -1,38 +1,50 @@
-"""A policy learns to play an environment: the verb `play`."""
+"""The verb `play`: a policy learns to play a Gymnasium environment.
+
+No environment is ever saved. Every few rollouts all episodes begin anew, in every run alike, and only there a
+checkpoint is taken; the episodes that this cuts are truncated, so the critic's value stands for the rest of them.
+"""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tastemaker.errors import MissingExtra, UsageError
 from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
+from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
 from tastemaker.rl.algorithms import Algorithm, algorithm_named
+from tastemaker.rl.algorithms.base import ValuedExperience
+from tastemaker.rl.algorithms.stepper import Stepper
 from tastemaker.rl.gym.environment import Environments
 from tastemaker.rl.gym.episodes import Episode, episodes, gif
-from tastemaker.rl.gym.loop import PlayingRun
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
 from tastemaker.rl.gym.settings import Playing, known
-from tastemaker.rl.gym.world import World, seed_of
+from tastemaker.rl.gym.world import Batch, World, seed_of
 from tastemaker.settings import settings_from
-from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
+from tastemaker.train.loop import DONE, StopTraining, Task, train
+from tastemaker.train.optimizers import adamw
+from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
+from tastemaker.train.step import Metrics, NotFinite
 
 CURVE, EPISODE = "curve.png", "episode.gif"
+_EPISODES_BETWEEN_RESETS = 8
+"""How many of the longest episodes fit between two points where all episodes begin anew."""
+_LINES = 10
+"""How many lines a run says about itself."""
 _SHOWN = ("mean_return", "return_interval", "episodes", "steps", "seconds", "steps_per_second")
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A policy that learned to play, and how well it does."""
+    """A policy that learned to play, and its figures."""
 
     policy: Player
     figures: dict[str, Any]
@@ -43,16 +55,18 @@ class Played:
         return float(self.figures["mean_return"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the JSON of the verb holds; each is defined in docs/metrics.md."""
+        """Return the JSON of the verb; docs/metrics.md defines each figure."""
         return {name: self.figures[name] for name in _SHOWN}
 
     def __str__(self) -> str:
-        found = self.figures
-        low, high = found["return_interval"]
+        figures = self.figures
+        low, high = figures["return_interval"]
         return (
-            f"{self.policy.environment}: return {found['mean_return']:.1f} ({low:.1f} to {high:.1f}) over "
-            f"{found['episodes']} episodes, after {found['steps']:,} steps in {found['seconds']:.1f} s "
-            f"({found['steps_per_second']:,.0f} steps/s); stopped because {found['stopped_because']}"
+            f"{self.policy.environment}: return {figures['mean_return']:.1f} "
+            f"({low:.1f} to {high:.1f}) over {figures['episodes']} episodes, "
+            f"after {figures['steps']:,} steps in {figures['seconds']:.1f} s "
+            f"({figures['steps_per_second']:,.0f} steps/s); "
+            f"stopped because {figures['stopped_because']}"
         )
 
 
@@ -69,52 +83,50 @@ def play(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    say: Callable[[str], None] = _silent,
+    say: Say = silent,
 ) -> Played:
     """Teach a policy to play a Gymnasium environment.
 
-    environment: its name, such as CartPole-v1, or module:Name-v0 for one of your own; options: its own, such as
-    {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name, whose settings are then those of
-    `known` for the environment, a default that was measured on none where it has none. playing: settings of `Playing`
-    that replace those; steps, envs: two of them. episodes: played at the end, each action the likeliest one (amounts:
-    the mean), to say how well the policy does. out: the folder for the player, its learning curve and a GIF of an
-    episode.
-    Raises UsageError for what cannot be played, MissingExtra for a library that is not there, TrainingError for an
-    environment that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be written.
+    environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the environment's own, such
+    as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name; a name takes the settings of
+    `known` for the environment, which are a default that was measured on none where the environment has none. playing:
+    settings that replace those of `known`. steps, envs: two of them. episodes: how many episodes measure the policy at
+    the end, with the likeliest action (continuous actions: the mean). out: the folder for the player, its learning
+    curve and a GIF of an episode.
+    Raises UsageError for settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
+    that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be written.
     """
     began = time.monotonic()
-    plan = _planned(
+    plan = _plan(
         environment,
         algorithm=algorithm,
         playing=playing,
-        asked={"steps": steps, "envs": envs},
+        replaced={"steps": steps, "envs": envs},
         options=options or {},
         seed=seed,
         episodes=episodes,
     )
-    asked = plan.asked()
-    folder = Path(out) if out is not None else None
+    settings = plan.settings()
     with (
-        model_folder(folder, whole=PLAYER, resume=resume, overwrite=overwrite) as is_finished,
+        open_run(out, settings, whole=PLAYER, resume=resume, overwrite=overwrite) as run,
         one_thread(),
     ):
-        if folder is not None and is_finished:
-            return _finished(folder, asked)
-        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-        job = plan.job(run, say)
-        played = _carried_out(job, plan)
-        played.figures.update(
-            seconds=round(time.monotonic() - began, 2), settings=asked, versions=versions()
-        )
-        if folder is not None:
-            _save(played, folder, seed_of(seed, 2), say)
-    run.finish()
+        if out is not None and run.is_finished:
+            player = Player.load(out)
+            check_same(player.figures["settings"], settings)
+            return Played(player, player.figures)
+        played = _train_and_measure(plan.task(say), plan, run)
+        played.figures["seconds"] = round(time.monotonic() - began, 2)
+        played.figures["settings"] = settings
+        played.figures["versions"] = versions()
+        if out is not None:
+            _save(played, Path(out), seed_of(seed, 2), say)
     return played
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run was asked for, whole."""
+    """All settings of a run."""
 
     environment: str
     options: dict[str, Any]
@@ -125,22 +137,25 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
-            raise UsageError(
-                f"episodes {self.episodes}: play 1 or more to say how well the policy does."
-            )
+            raise UsageError(f"episodes {self.episodes}: must be at least 1.")
         if self.seed < 0:
             raise UsageError(f"seed {self.seed}: must be at least 0.")
 
-    def asked(self) -> dict[str, Any]:
-        """Return what was asked for, JSON-ready: a resumed run must ask for the same."""
-        return asdict(self) | {"algorithm_name": self.algorithm.name}
+    def settings(self) -> dict[str, Any]:
+        """Return the settings, JSON-ready; a resumed run must have the same."""
+        settings = asdict(self)
+        settings["algorithm_name"] = self.algorithm.name
+        return settings
 
-    def job(self, run: Run, say: Callable[[str], None], **how: Any) -> PlayingRun:
-        """Return the run that this plan is of."""
+    def task(self, say: Say = silent) -> "PlayTask":
+        """Return the task with a fresh player."""
         playing = self.playing
         environments = Environments(self.environment, playing.envs, self.options)
         shapes = Shapes(
-            environments.size, environments.actions, playing.hidden, playing.normalise_observations
+            environments.size,
+            environments.actions,
+            playing.hidden,
+            playing.normalise_observations,
         )
         player = Player.fresh(
             self.environment,
@@ -149,39 +164,162 @@ class Plan:
             log_sd=playing.log_sd,
             seed=seed_of(self.seed, 3),
         )
-        gamma = float(getattr(self.algorithm, "gamma", 1.0))
-        scaled = playing.normalise_returns
         world = World(
             environments,
             player,
             rollout=playing.rollout,
             seed=self.seed,
-            gamma=gamma,
-            scaled=scaled,
+            gamma=float(getattr(self.algorithm, "gamma", 1.0)),
+            scaled=playing.normalise_returns,
         )
-        return PlayingRun(world, self.algorithm, playing, run=run, say=say, **how)
+        return PlayTask(world, self.algorithm, playing, say=say)
 
 
-def _planned(
+class PlayTask(Task):
+    """A player learns in its environments: gather a rollout, credit its actions, update the policy.
+
+    `progress.step` counts environment steps. The trained weights are in `world.player`.
+    """
+
+    checkpoint_seconds: ClassVar[float] = 2.0
+    saves_at_end: ClassVar[bool] = True
+    device = torch.device("cpu")
+
+    def __init__(
+        self, world: World, algorithm: Algorithm[Any], playing: Playing, *, say: Say
+    ) -> None:
+        super().__init__()
+        self.world, self.algorithm, self.playing, self.say = world, algorithm, playing, say
+        self.player: Player = world.player
+        self.name = f"playing {self.player.environment} by {algorithm.name}"
+        self.total = playing.steps
+        self.rollout = 0
+        self.window: dict[str, list[float]] = {}  # measured since the last line of the log
+        self.curve: list[Sequence[float]] = []  # environment steps, mean return
+        self._has_begun = False
+        longest = _EPISODES_BETWEEN_RESETS * world.environments.longest
+        self.anew = playing.anew or max(1, -(-longest // playing.rollout))
+        actor = self.player.actor
+        groups: list[dict[str, Any]] = [
+            {"params": actor.policy_parameters()},
+            {"params": actor.critic_parameters(), "factor": playing.critic_factor},
+        ]
+        self.optimizer = adamw(
+            groups, algorithm.lr, self.device, eps=playing.adam_epsilon, weight_decay=0.0
+        )
+
+    def step(self) -> Metrics:
+        """Gather one rollout and learn from it; return the means of a window of the log where one ends."""
+        began = time.monotonic()
+        if not self._has_begun or self.rollout % self.anew == 0:
+            self.world.begin(self.rollout)
+            self._has_begun = True
+        batch = self.world.gather(self.rollout)
+        gathered_at = time.monotonic()
+        try:
+            metrics = self._update(batch)
+        except NotFinite as error:
+            raise StopTraining(f"a number was not finite ({error}): lower --lr") from error
+        metrics["gathering_seconds"] = gathered_at - began
+        metrics["learning_seconds"] = time.monotonic() - gathered_at
+        self.rollout += 1
+        self.progress.step += batch.steps
+        self._add_to_window(batch, metrics)
+        if not self._passed_mark(self.playing.windows, batch.steps):
+            return {}
+        return self._end_window(batch)
+
+    def _update(self, batch: Batch) -> Metrics:
+        """Update the policy and the critic by one rollout."""
+        actor, algorithm, playing = self.player.actor, self.algorithm, self.playing
+        rate = algorithm.lr
+        if playing.decay:
+            rate *= 1 - self.progress.step / playing.steps
+        seed = self.world.seed * 1_000_003 + self.rollout
+        stepper = Stepper(
+            actor,
+            self.optimizer,
+            rate=rate,
+            clip=playing.gradient_clip,
+            generator=torch.Generator().manual_seed(seed),
+            at_once=1 << 20,
+        )
+        experience = algorithm.credit(actor, batch.rollout)
+        metrics = algorithm.update(actor, experience, stepper)
+        if isinstance(experience, ValuedExperience) and algorithm.needs_critic:
+            explained = explained_variance(
+                experience.values, experience.returns, experience.is_action
+            )
+            metrics["explained_variance"] = float(explained)
+        metrics["learning_rate"] = rate
+        return metrics
+
+    def _add_to_window(self, batch: Batch, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            self.window.setdefault(name, []).append(value)
+        self.window.setdefault("return", []).extend(batch.returns)
+        self.window.setdefault("length", []).extend(map(float, batch.lengths))
+
+    def _end_window(self, batch: Batch) -> Metrics:
+        """Return the window's means for the log; now and then say how the run goes."""
+        window, self.window = self.window, {}
+        line = {name: fmean(values) for name, values in window.items() if values}
+        count = len(window["return"])
+        line["episodes_ended"] = count
+        if count:
+            step, mean_return = self.progress.step, line["return"]
+            self.curve.append((step, mean_return))
+            if self._passed_mark(_LINES, batch.steps):
+                self.say(f"{step:>9,} steps: return {mean_return:.1f} over {count} episodes")
+        return line
+
+    def _passed_mark(self, marks: int, steps: int) -> bool:
+        """Return whether the last so many steps passed one of the marks that divide the run evenly."""
+        now, total = self.progress.step, self.playing.steps
+        return now * marks // total > (now - steps) * marks // total
+
+    def text(self, metrics: Mapping[str, float]) -> str:
+        """Return the newest mean return."""
+        return f"return {self.curve[-1][1]:.1f}" if self.curve else ""
+
+    def can_resume_here(self) -> bool:
+        """Return whether all episodes begin anew now."""
+        return self.rollout % self.anew == 0
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the numbers of the log and the curve; the player and the scale of returns."""
+        values = {"rollout": self.rollout, "window": self.window, "curve": self.curve}
+        return values, self.player.tensors() | self.world.returns.tensors("returns")
+
+    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        self.rollout, self.window = values["rollout"], values["window"]
+        self.curve = values["curve"]
+        self.player.restore(tensors)
+        self.world.returns.restore("returns", tensors)
+
+
+def _plan(
     environment: str,
     *,
     algorithm: Algorithm[Any] | str,
     playing: Playing | Mapping[str, Any] | None,
-    asked: Mapping[str, int | None],
+    replaced: Mapping[str, int | None],
     options: Mapping[str, Any],
     seed: int,
     episodes: int,
 ) -> Plan:
-    """Return the plan: what is known of the environment, replaced by what was asked for."""
-    own, usual = known(environment, algorithm if isinstance(algorithm, str) else algorithm.name)
-    chosen = playing if isinstance(playing, Playing) else with_settings(usual, playing or {})
-    wanted: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    chosen = replace(chosen, **wanted)
+    """Return the plan: the settings of `known`, replaced by those that were given."""
+    name = algorithm if isinstance(algorithm, str) else algorithm.name
+    usual_algorithm, usual_playing = known(environment, name)
+    if not isinstance(playing, Playing):
+        playing = with_settings(usual_playing, playing or {})
+    given: dict[str, Any] = {n: value for n, value in replaced.items() if value is not None}
     return Plan(
         environment,
         dict(options),
-        own if isinstance(algorithm, str) else algorithm,
-        chosen,
+        usual_algorithm if isinstance(algorithm, str) else algorithm,
+        replace(playing, **given),
         seed,
         episodes,
     )
@@ -189,68 +327,61 @@ def _planned(
 
 def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
     """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
-    return settings_from(Playing, {**vars(playing), **given}, "playing")
+    settings = {**vars(playing), **given}
+    return settings_from(Playing, settings, "playing")
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
     """Return an algorithm with the settings of `known` for an environment, some replaced. Raises UsageError."""
-    settings = asdict(known(environment, name)[0])  # type: ignore[call-overload]  # every algorithm is a dataclass
-    return algorithm_named(name, **settings | dict(given))
+    usual = known(environment, name)[0]
+    settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass
+    settings.update(given)
+    return algorithm_named(name, **settings)
 
 
-def _carried_out(job: PlayingRun, plan: Plan) -> Played:
-    """Play, then measure."""
-    began, before = time.monotonic(), job.standing.steps
+def _train_and_measure(task: PlayTask, plan: Plan, run: Run) -> Played:
+    """Train, then play the evaluation's episodes."""
+    began = time.monotonic()
     try:
-        reason = job.run()
+        progress = train(task, run, seed=plan.seed)
     finally:
-        job.world.environments.close()
-    took = time.monotonic() - began
-    found = episodes(job.player, plan.episodes, seed=seed_of(plan.seed, 1))
-    figures = measured(found) | {
-        "steps": job.standing.steps,
-        "steps_per_second": round((job.standing.steps - before) / took, 1),
-        "stopped_because": reason,
-        "algorithm": plan.algorithm.name,
-        "curve": job.standing.curve,
-    }
-    return Played(job.player, figures)
+        task.world.environments.close()
+    seconds = time.monotonic() - began
+    figures = measured(episodes(task.player, plan.episodes, seed=seed_of(plan.seed, 1)))
+    figures["steps"] = progress.step
+    figures["steps_per_second"] = round(progress.step / seconds, 1)
+    figures["stopped_because"] = progress.stopped_because or DONE
+    figures["algorithm"] = plan.algorithm.name
+    figures["curve"] = task.curve
+    return Played(task.player, figures)
 
 
-def measured(found: list[Episode]) -> dict[str, Any]:
+def measured(played: list[Episode]) -> dict[str, Any]:
     """Return the mean return of episodes with a 95 % bootstrap interval, and their mean length."""
-    scores = np.array([episode.score for episode in found])
+    scores = np.array([episode.score for episode in played])
     samples = bootstrap({"return": mean_of(scores)}, np.arange(len(scores)))["return"]
     return {
         "mean_return": float(scores.mean()),
         "return_interval": list(percentile_interval(samples)),
-        "episodes": len(found),
-        "mean_length": float(np.mean([episode.length for episode in found])),
+        "episodes": len(played),
+        "mean_length": float(np.mean([episode.length for episode in played])),
     }
 
 
-def _save(played: Played, folder: Path, seed: int, say: Callable[[str], None]) -> None:
+def _save(played: Played, folder: Path, seed: int, say: Say) -> None:
     """Save the curve, a GIF where the environment can be drawn, and the player last."""
     from tastemaker.plotting import learning_curve_png
 
     player, figures = played.policy, played.figures
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
-        temporary.write_bytes(
-            learning_curve_png(
-                figures["curve"], title, figures["mean_return"], figures["return_interval"]
-            )
+        curve = learning_curve_png(
+            figures["curve"], title, figures["mean_return"], figures["return_interval"]
         )
+        temporary.write_bytes(curve)
     try:
         gif(player, folder / EPISODE, seed=seed)
     except (UsageError, MissingExtra) as error:
         say(f"no {EPISODE}: {error}")
     player.figures = figures
     player.save(folder)
-
-
-def _finished(folder: Path, asked: Mapping[str, Any]) -> Played:
-    """Return what a finished run left. Raises UsageError where something else is asked for now."""
-    player = Player.load(folder)
-    check_same(player.figures["settings"], asked)
-    return Played(player, player.figures)

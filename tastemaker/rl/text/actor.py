@@ -123,10 +123,7 @@ class TextActor:
     def _foreseeing(self, did: Answers) -> Pass:
         """Return what the network found where each token of the completions is foreseen."""
         module, device = self.policy.module, self.policy.module.device
-        run = (
-            module.__call__ if module.training else module
-        )  # our own pass of a GPT-2 has no dropout, its own has
-        return forward(run, Texts.of(did.texts, device), did.places.to(device))
+        return forward(module, Texts.of(did.texts, device), did.places.to(device))
 
     def policy_parameters(self) -> list[nn.Parameter]:
         """Return the network's."""

@@ -16,7 +16,7 @@ from tastemaker.gpt.policy import Policy
 from tastemaker.maths.rl import explained_variance
 from tastemaker.progress import progress
 from tastemaker.rl.algorithms.base import Algorithm, ValuedExperience
-from tastemaker.rl.algorithms.stepper import NotFinite, Stepper
+from tastemaker.rl.algorithms.stepper import Stepper
 from tastemaker.rl.text.actor import TextActor, dropping_out
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.settings import Steering
@@ -24,6 +24,7 @@ from tastemaker.rl.text.stopping import ADVICE, DONE, Watch, distinct, distinct_
 from tastemaker.rl.text.world import Batch, Teacher, TextWorld
 from tastemaker.train.optimizers import adamw, on_host, restore_state, state_tensors
 from tastemaker.train.run import Checkpoint, Run
+from tastemaker.train.step import NotFinite
 
 _SHOWN = 3  # completions kept of every window
 _FORMS = {

@@ -195,9 +195,7 @@ def _learner(start: Policy, plan: Plan, say: Say) -> Policy:
     for line in start.notes:
         say(line)
     algorithm = plan.algorithm
-    learner = Policy(
-        copy.deepcopy(start.module).requires_grad_(requires_grad=True), start.tokenizer
-    )
+    learner = start.trainable_copy()
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
         begins = "0" if plan.steering.zero_critic else "random"

@@ -1,0 +1,203 @@
+"""Which networks our own passes may stand in for: those made of exactly the classes that the passes were written for.
+
+An adapter, a quantised layer, a subclass, a hook or a changed attention sends a network to its own forward pass.
+"""
+
+import sys
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+from transformers import activations
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+GELU_APPROXIMATIONS: dict[type[nn.Module], str] = {
+    activations.GELUActivation: "none",
+    activations.NewGELUActivation: "tanh",
+    activations.GELUTanh: "tanh",
+}
+"""How each activation approximates GELU, as `torch.nn.functional.gelu` names it."""
+
+_ACTIVATIONS = (*GELU_APPROXIMATIONS, activations.SiLUActivation, nn.SiLU, nn.ReLU, nn.Tanh)
+
+_GPT2 = """
+GPT2LMHeadModel transformer:GPT2Model lm_head:Linear
+GPT2Model wte:Embedding wpe:Embedding drop:Dropout h:GPT2Block ln_f:LayerNorm
+GPT2Block ln_1:LayerNorm attn:GPT2Attention ln_2:LayerNorm mlp:GPT2MLP
+GPT2Attention c_attn:Conv1D c_proj:Conv1D attn_dropout:Dropout resid_dropout:Dropout
+GPT2MLP c_fc:Conv1D c_proj:Conv1D act:GELU dropout:Dropout
+"""
+_NEOX = """
+GPTNeoXForCausalLM gpt_neox:GPTNeoXModel lm_head:Linear
+GPTNeoXModel embed_in:Embedding emb_dropout:Dropout layers:GPTNeoXLayer
+GPTNeoXModel final_layer_norm:LayerNorm rotary_emb:GPTNeoXRotaryEmbedding
+GPTNeoXLayer input_layernorm:LayerNorm attention:GPTNeoXAttention post_attention_dropout:Dropout
+GPTNeoXLayer post_attention_layernorm:LayerNorm mlp:GPTNeoXMLP post_mlp_dropout:Dropout
+GPTNeoXAttention query_key_value:Linear dense:Linear
+GPTNeoXMLP dense_h_to_4h:Linear act:GELU dense_4h_to_h:Linear
+"""
+_ENCODER = """
+Model embeddings:Embeddings encoder:Encoder pooler:Pooler
+Embeddings word_embeddings:Embedding position_embeddings:Embedding token_type_embeddings:Embedding
+Embeddings LayerNorm:LayerNorm dropout:Dropout
+Encoder layer:Layer
+Layer attention:Attention intermediate:Intermediate output:Output
+Attention self:SelfAttention output:SelfOutput
+SelfAttention query:Linear key:Linear value:Linear dropout:Dropout
+SelfOutput dense:Linear LayerNorm:LayerNorm dropout:Dropout
+Intermediate dense:Linear intermediate_act_fn:Activation
+Output dense:Linear LayerNorm:LayerNorm dropout:Dropout
+Pooler dense:Linear activation:Tanh
+"""
+_BERT = _ENCODER + "ForSequenceClassification bert:Model dropout:Dropout classifier:Linear"
+_ROBERTA = f"""{_ENCODER}
+ForSequenceClassification roberta:Model classifier:ClassificationHead
+ClassificationHead dense:Linear dropout:Dropout out_proj:Linear
+"""
+_DISTILBERT = """
+DistilBertForSequenceClassification distilbert:DistilBertModel dropout:Dropout
+DistilBertForSequenceClassification pre_classifier:Linear classifier:Linear
+DistilBertModel embeddings:Embeddings transformer:Transformer
+Embeddings word_embeddings:Embedding position_embeddings:Embedding
+Embeddings LayerNorm:LayerNorm dropout:Dropout
+Transformer layer:TransformerBlock
+TransformerBlock attention:DistilBertSelfAttention sa_layer_norm:LayerNorm
+TransformerBlock ffn:FFN output_layer_norm:LayerNorm
+DistilBertSelfAttention q_lin:Linear k_lin:Linear v_lin:Linear out_lin:Linear dropout:Dropout
+FFN lin1:Linear activation:Activation lin2:Linear dropout:Dropout
+"""
+_FAMILIES = {
+    "gpt2.modeling_gpt2.GPT2LMHeadModel": ("", _GPT2),
+    "gpt_neox.modeling_gpt_neox.GPTNeoXForCausalLM": ("", _NEOX),
+    "distilbert.modeling_distilbert.DistilBertForSequenceClassification": ("", _DISTILBERT),
+    "bert.modeling_bert.BertForSequenceClassification": ("Bert", _BERT),
+    "roberta.modeling_roberta.RobertaForSequenceClassification": ("Roberta", _ROBERTA),
+    "xlm_roberta.modeling_xlm_roberta.XLMRobertaForSequenceClassification": (
+        "XLMRoberta",
+        _ROBERTA,
+    ),
+}
+"""Each network: a prefix of class names, and the parts of each class (`child:class`, or the class of a list's members).
+
+By name, because the import of a family takes long, and whoever holds a network has imported its family.
+"""
+
+_IN_TRAINING = ("p", "attention_dropout", "gradient_checkpointing", "activation_checkpointing")
+"""Attributes of a part that change what training computes, or what memory it takes."""
+
+_TENSORS = (nn.Parameter, torch.Tensor, type(None))
+
+Slots = dict[type[nn.Module], dict[str, tuple[type[nn.Module], ...]]]
+"""The classes that each child of each class may have."""
+
+
+def supports(module: nn.Module) -> bool:
+    """Return whether our own passes give a network's numbers and gradients.
+
+    True only where every part is exactly the class that the passes were written for, computes what
+    that class computes, and drops out nothing. Decided anew at each call, because adapters and
+    hooks come and go: about two microseconds a part.
+    """
+    slots = _slots(type(module))
+    if slots is None or not _has_usual_settings(module) or torch_module._has_any_global_hook():
+        return False
+    is_patched = any(kind.forward.__module__ != kind.__module__ for kind in slots)
+    return not is_patched and _is_plain(module, slots)
+
+
+def _is_plain(module: Any, slots: Slots) -> bool:
+    """Return whether a network is made of the classes in `slots`, none of them changed."""
+    config = module.config
+    parts: list[nn.Module] = [module]
+    while parts:
+        part = parts.pop()
+        if _is_changed(part, config):
+            return False
+        for name, child in part._modules.items():
+            if child is None:
+                continue
+            members = child._modules.values() if type(child) is nn.ModuleList else (child,)
+            classes = slots[type(part)].get(name, ())
+            for member in members:
+                if type(member) not in classes:
+                    return False
+            parts.extend(members)
+    return True
+
+
+@cache
+def _slots(kind: type[nn.Module]) -> Slots | None:
+    """Return what a network of a class is made of; None for a class that no pass is written for."""
+    full_name = f"{kind.__module__}.{kind.__qualname__}"
+    family = _FAMILIES.get(full_name.removeprefix("transformers.models."))
+    if family is None:
+        return None
+    prefix, lines = family
+    modeling = sys.modules[kind.__module__]
+
+    def classes(name: str) -> tuple[type[nn.Module], ...]:
+        if name == "GELU":
+            return tuple(GELU_APPROXIMATIONS)
+        if name == "Activation":
+            return _ACTIVATIONS
+        for place, full_name in ((modeling, prefix + name), (modeling, name), (nn, name)):
+            if hasattr(place, full_name):
+                return (getattr(place, full_name),)
+        return ()  # a transformers that has no such class: nothing fits
+
+    slots: Slots = {}
+    for line in filter(None, lines.splitlines()):
+        owner, *children = line.split()
+        for owner_class in classes(owner):
+            owner_slots = slots.setdefault(owner_class, {})
+            for child in children:
+                name, _, child_class = child.partition(":")
+                owner_slots[name] = classes(child_class)
+                for part_class in owner_slots[name]:
+                    slots.setdefault(part_class, {})
+    return slots
+
+
+def _has_usual_settings(module: Any) -> bool:
+    """Return whether a network has the variations of its family that our passes know."""
+    config = module.config
+    if not _is_usual_attention(config._attn_implementation):
+        return False
+    if config.model_type == "gpt2":
+        is_scaled = config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
+        return bool(is_scaled) and module.lm_head.bias is None
+    if config.model_type == "gpt_neox":
+        turning = module.gpt_neox.rotary_emb
+        turns = turning.rope_type == "default" and len(turning.inv_freq) > 0
+        return turns and bool(config.attention_bias) and module.lm_head.bias is None
+    return not getattr(config, "is_decoder", False)
+
+
+def _is_changed(part: nn.Module, config: Any) -> bool:
+    """Return whether a part computes something else than its class does, or drops out."""
+    attributes = part.__dict__
+    if "forward" in attributes or attributes.get("config", config) is not config:
+        return True  # patched, or with settings of its own
+    if part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+        return True
+    if part._forward_hooks and not all(map(_only_records, part._forward_hooks.values())):
+        return True
+    for tensor in part._parameters.values():
+        if type(tensor) not in _TENSORS:
+            return True  # quantised, or spread over processes
+    return part.training and any(attributes.get(name) for name in _IN_TRAINING)
+
+
+def _only_records(hook: Any) -> bool:
+    """Return whether a hook is transformers' own for `output_hidden_states`, which stays once it was asked for."""
+    return bool(hook.__module__ == "transformers.utils.output_capturing")
+
+
+def _is_usual_attention(name: str) -> bool:
+    """Return whether attention of that name is transformers' own softmax(query · keyᵀ / √d) · value."""
+    if name == "sdpa":
+        return ALL_ATTENTION_FUNCTIONS.get("sdpa") is sdpa_attention_forward
+    return name == "eager" and "eager" not in ALL_ATTENTION_FUNCTIONS

@@ -1,0 +1,187 @@
+"""The training loop of every verb: resume, step, evaluate, log, save checkpoints, stop.
+
+A verb describes its work as a `Task`; `train` does the rest. A run that was killed goes on from its newest checkpoint,
+to the same bits: the checkpoint holds the task's state, the optimiser's and that of torch's random numbers.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tastemaker.errors import RewardError, TrainingError
+from tastemaker.progress import progress as progress_line
+from tastemaker.train.optimizers import on_host, restore_state, state_tensors
+from tastemaker.train.run import Checkpoint, Run
+from tastemaker.train.step import Metrics, NotFinite
+
+DONE = "all steps are done"
+
+
+@dataclass
+class Progress:
+    """How far a run is. Checkpoints keep it, beside what the task's own `state` returns.
+
+    step: the number that log lines and checkpoints carry; optimiser steps, or environment steps where a policy plays.
+    best_step, best_loss: of the best evaluation so far. without_gain: evaluations since then.
+    stopped_because: why the run ended early; None: it has not.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_loss: float = float("inf")
+    without_gain: int = 0
+    stopped_because: str | None = None
+
+
+class StopTraining(Exception):
+    """A task raises it in `step` to end the run before that step; the message says why."""
+
+
+class Task:
+    """What one verb does in a training run.
+
+    name: what the progress line shows. total: the amount of work, in the unit of `done`. optimizer, device: whose state
+    checkpoints hold. checkpoint_seconds: time between checkpoints. saves_after_evaluation: whether each evaluation is
+    followed by a checkpoint too. saves_at_end: whether the last step is, because more work follows. patience:
+    evaluations without a lower "held_out_loss" that end the run; None: no early stop.
+    """
+
+    checkpoint_seconds: ClassVar[float] = 60.0
+    saves_after_evaluation: ClassVar[bool] = True
+    saves_at_end: ClassVar[bool] = False
+    name: str
+    total: float
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    patience: int | None = None
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+
+    @property
+    def done(self) -> float:
+        """The amount of work that is done."""
+        return self.progress.step
+
+    def step(self) -> Metrics:
+        """Take one step and count it in `progress.step`; return what to log, nothing for no line.
+
+        Raises StopTraining to end the run.
+        """
+        raise NotImplementedError
+
+    def evaluate(self) -> Metrics | None:
+        """Evaluate, if an evaluation is due after this step; return what it measured, None where none is due."""
+        return None
+
+    def keep_best(self) -> None:
+        """Remember the present weights: this evaluation is the best so far."""
+
+    def text(self, metrics: Mapping[str, float]) -> str:
+        """Return a word for the progress line."""
+        return f"loss {metrics['loss']:.3f}"
+
+    def can_resume_here(self) -> bool:
+        """Return whether a checkpoint may be taken after this step."""
+        return True
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what a checkpoint holds of the task: JSON-ready values, and tensors by name."""
+        raise NotImplementedError
+
+    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Put the trained weights in place when the last step is done."""
+
+
+def train(task: Task, run: Run, *, seed: int) -> Progress:
+    """Train to the end, or until something stops the run; return how far it came.
+
+    seed: of torch's random numbers. Raises TrainingError for a loss or a gradient that is not finite, once the log
+    holds them. Raises what the task raises; finished steps are kept where a reward or an environment failed.
+    """
+    torch.manual_seed(seed)
+    _resume(task, run)
+    progress, saved_at, is_saved = task.progress, time.monotonic(), False
+    with progress_line(task.name, task.total) as advance:
+        advance(task.done, "")
+        while progress.stopped_because is None and task.done < task.total:
+            done_before, is_saved = task.done, False
+            metrics = _step(task, run)
+            if metrics is None:
+                break
+            advance(task.done - done_before, task.text(metrics))
+            evaluation = task.evaluate()
+            if evaluation is not None:
+                metrics |= evaluation
+                _stop_early(task, evaluation)
+            if metrics:
+                run.log(progress.step, metrics)
+            is_due = time.monotonic() - saved_at >= task.checkpoint_seconds
+            is_due |= evaluation is not None and task.saves_after_evaluation
+            if is_due and progress.stopped_because is None and task.can_resume_here():
+                run.save(_checkpoint(task))
+                saved_at, is_saved = time.monotonic(), True
+    if task.saves_at_end and not is_saved:
+        run.save(_checkpoint(task))
+    task.finish()
+    return progress
+
+
+def _step(task: Task, run: Run) -> Metrics | None:
+    """Take one step and return its metrics; None where the task stops the run."""
+    progress = task.progress
+    try:
+        return task.step()
+    except StopTraining as stop:
+        progress.stopped_because = str(stop)
+        return None
+    except NotFinite as error:
+        run.log(progress.step, {"loss": error.loss, "gradient_norm": error.gradient_norm})
+        raise TrainingError(
+            f"step {progress.step + 1}: the loss is {error.loss} and the gradient norm {error.gradient_norm}. "
+            f"Start again with --overwrite and a lower --lr (the rate was {error.rate:.3g})."
+        ) from error
+    except (RewardError, TrainingError):  # from outside: a reward, an environment
+        run.save(_checkpoint(task))
+        raise
+
+
+def _stop_early(task: Task, evaluation: Mapping[str, float]) -> None:
+    """Compare an evaluation with the best so far; stop the run after too many without a gain."""
+    if task.patience is None:
+        return
+    progress, loss = task.progress, evaluation["held_out_loss"]
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_step, progress.without_gain = loss, progress.step, 0
+        task.keep_best()
+        return
+    progress.without_gain += 1
+    if progress.without_gain >= task.patience:
+        progress.stopped_because = f"{task.patience} evaluations without a lower held-out loss"
+
+
+def _checkpoint(task: Task) -> Checkpoint:
+    values, tensors = task.state()
+    tensors = on_host(tensors | state_tensors(task.optimizer, task.device))
+    return Checkpoint(
+        task.progress.step, {"progress": asdict(task.progress), "task": values}, tensors
+    )
+
+
+@torch.no_grad()
+def _resume(task: Task, run: Run) -> None:
+    """Go on from the newest checkpoint, if there is one."""
+    checkpoint = run.latest()
+    if checkpoint is None:
+        return
+    task.progress = Progress(**checkpoint.state["progress"])
+    task.load(checkpoint.state["task"], checkpoint.tensors)
+    restore_state(task.optimizer, checkpoint.tensors, task.device)
