@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import tastemaker as tm
-from tastemaker.rl import ALGORITHMS, PLAYABLE
+from tastemaker.rl import ALGORITHMS, algorithm_class
 from tastemaker.settings import type_hints, without_none
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +35,8 @@ CLASSES: dict[str, type[Any]] = {
     "limits": tm.Limits,
     "playing": tm.Playing,
 }
+_ALGORITHMS = {name: algorithm_class(name) for name in ALGORITHMS}
+_PLAYABLE = {name: kind for name, kind in _ALGORITHMS.items() if kind.play_settings}
 # one object among several is chosen; a setting that several have is one option
 CHOICES: dict[str, tuple[str, str, dict[str, type[Any]]]] = {
     "backbone": (
@@ -42,11 +44,11 @@ CHOICES: dict[str, tuple[str, str, dict[str, type[Any]]]] = {
         "the backbone's own",
         {"linear": tm.Linear, "tiny": tm.Tiny, "networks": tm.Encoder},
     ),
-    "algorithm": ("Algorithm", "the algorithm's own", ALGORITHMS),
+    "algorithm": ("Algorithm", "the algorithm's own", _ALGORITHMS),
     "playing_algorithm": (
         "Algorithm",
         "measured for the environment, if it was",
-        {name: ALGORITHMS[name] for name in PLAYABLE},
+        _PLAYABLE,
     ),
 }
 
@@ -58,7 +60,6 @@ def settings_table() -> dict[str, list[Any]]:
         table[name] = [_row(kind, field, kind.group) for field in _settings(kind)]
     for name, (group, own, kinds) in CHOICES.items():
         table[name] = _merged(kinds, group, own)
-        table[f"{name}_names"] = list(kinds)
     return table
 
 

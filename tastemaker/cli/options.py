@@ -166,11 +166,6 @@ def settings_table() -> dict[str, list[Any]]:
     return table
 
 
-def algorithms(table: str) -> list[str]:
-    """Return the names of the algorithms whose settings a table holds."""
-    return settings_table()[f"{table}_names"]
-
-
 def settings(
     parameter: str,
     table: str | None = None,

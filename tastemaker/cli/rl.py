@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.rl.algorithms import ALGORITHMS
 
 STEER = """Teach a GPT to write what scores well, or what people preferred.
 
@@ -76,9 +77,8 @@ Examples:
 @o.option("--out", type=o.PATH, required=True, help="Folder for the steered GPT.")
 @o.option(
     "--algorithm",
-    type=click.Choice(o.algorithms("algorithm")),
     default="ppo",
-    help="Learning algorithm.",
+    help=f"Learning algorithm: {', '.join(ALGORITHMS)}.",
 )
 @o.option("--prompts", help="A file of prompts; left out: texts are begun.")
 @o.option(
@@ -343,9 +343,8 @@ def _best_of(
 @o.option("--out", type=o.PATH, help="Folder for the player.")
 @o.option(
     "--algorithm",
-    type=click.Choice(o.algorithms("playing_algorithm")),
     default="ppo",
-    help="Learning algorithm.",
+    help="Learning algorithm: reinforce, a2c, trpo or ppo.",
 )
 @o.settings("playing")
 @o.option("--episodes", type=int, default=100, help="Episodes at the end that measure.")
