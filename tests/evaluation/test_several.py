@@ -10,8 +10,15 @@ import pytest
 import torch
 
 from tastemaker.data import Comparison, Label, Ranking, fingerprints
-from tastemaker.evaluate import agreement_with_others, evaluate, favourites
-from tastemaker.kinds import ComparisonLink, LabelLink, Likelihood, RankingLink
+from tastemaker.evaluate import evaluate
+from tastemaker.kinds import (
+    ComparisonLink,
+    LabelLink,
+    Likelihood,
+    RankingLink,
+    agreement_with_others,
+    favourites,
+)
 
 METRICS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
