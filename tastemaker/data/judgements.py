@@ -1,8 +1,8 @@
 """What people said about texts: frozen records, equal by value.
 
 A judgement is evidence about the latent scores of its texts. Each kind is a record here and a link
-in `tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was read
-(`where`, `source`: for messages and slices; they take no part in equality).
+in `tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was
+read (`where`, `source`: for messages and slices; they take no part in equality).
 
 Also here: a text's 64-bit fingerprint, which finds exact duplicates and draws lots, and the
 template that joins a prompt and the text that answers it.
@@ -276,7 +276,8 @@ class Comparison(Judgement):
             raise self.wrong(f"compares a text with itself ({self.chosen[:40]!r}). Remove the row.")
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise self.wrong(
-                f"the margin is {self.margin:g}; it is how much better the chosen text is: 0 or more."
+                f"the margin is {self.margin:g}; "
+                "it is how much better the chosen text is: 0 or more."
             )
         if self.tie and self.margin:
             raise self.wrong(
