@@ -30,7 +30,7 @@ LIMITS = {
     "playground": 5.67,
     "report": 5.37,
     "reward": 5.12,
-    "rl": 4.84,
+    "rl": 4.85,
     "train": 4.99,
 }
 # Modules inside a package that tests still import. Tests should import `tastemaker` or a package.

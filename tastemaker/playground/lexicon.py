@@ -37,7 +37,7 @@ _UNIT = re.compile(r"[a-z]+(?:['-][a-z]+)*|\S")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word or set phrase. sign: +1 or −1 where it stands beside good or bad words only, else 0."""
+    """A word or set phrase. sign: +1 or −1 where it stands beside good or bad words only."""
 
     text: str
     kind: str
