@@ -1,10 +1,11 @@
 """The settings of pretraining, and the task: a GPT learns from a corpus.
 
-A step is a random draw of documents. They go through the network end to end, so that nothing is padding, and no token
-sees another document. The learning rate warms up and decays linearly to zero by the tokens read (Defazio et al. 2023
-find linear decay the best of the schedules they compare). A network that begins from nothing may grow: half of its
-layers learn first, which costs less, and the others join them later (Gong et al. 2019; Bu 2025). Layers that join add
-nothing at first, so the network keeps what it has learned.
+A step is a random draw of documents. They go through the network end to end, so that nothing is
+padding, and no token sees another document. The learning rate warms up and decays linearly to zero
+by the tokens read (Defazio et al. 2023 find linear decay the best of the schedules they compare).
+A network that begins from nothing may grow: half of its layers learn first, which costs less, and
+the others join them later (Gong et al. 2019; Bu 2025). Layers that join add nothing at first, so
+the network keeps what it has learned.
 """
 
 import math
@@ -53,7 +54,7 @@ class Pretraining:
     batch_tokens: int | None = setting(None, "Tokens a step, about.", at_least(1), shown=OF_SIZE)
     warmup: float = setting(0.1, "Share of all tokens in which the learning rate rises.", PART)
     weight_decay: float = setting(0.1, "Weight decay.", NOT_NEGATIVE)
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
     held_out: float = setting(0.02, "Share of the corpus that only measures.", PART)
     evaluations: int = setting(4, "Held-out evaluations in the run, with samples.", at_least(1))
     context: int | None = setting(
@@ -77,9 +78,10 @@ class Pretraining:
 class PretrainTask(Task):
     """A policy learns from a corpus. The trained weights are in the policy.
 
-    corpora: the training and the held-out pieces. size: the learning rates, tokens a step and growth, where `training`
-    leaves them to it. precision: the format in which products are computed. run: gets the samples. say: gets a line for
-    each evaluation. at_once: most tokens that go through the network at once; a larger step is computed in parts.
+    corpora: the training and the held-out pieces. size: the learning rates, tokens a step and
+    growth, where `training` leaves them to it. precision: the format in which products are
+    computed. run: gets the samples. say: gets a line for each evaluation. at_once: most tokens
+    that go through the network at once; a larger step is computed in parts.
     """
 
     name = "pretraining"
@@ -188,7 +190,8 @@ class PretrainTask(Task):
     def parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
         """Yield the pieces in parts that go through the network at once, longest first.
 
-        On a CPU each thread has a part, where the pass is ours: another pass may draw dropout from what threads share.
+        On a CPU each thread has a part, where the pass is ours: another pass may draw dropout from
+        what threads share.
         """
         chosen = np.array(numbers)
         lengths = self.train.lengths(chosen)

@@ -54,14 +54,17 @@ def pretrain(
 ) -> Policy:
     """Train a GPT on texts.
 
-    texts: anything that can be read more than once (a list, `Documents`). An Example with a prompt teaches its text
-        only, which follows the prompt. size: tiny (the default), small, medium, large. start: a policy, folder or hub
-        name to train further (supervised fine-tuning). training: all settings, or some that replace the size's.
-    out: where to save; None keeps the policy in memory and the tokens in a temporary folder. resume: continue a killed
-        run, to the same bits. overwrite: replace the policy that is in `out`. say: gets a line for each evaluation.
-    Returns the policy; `figures` holds its held-out perplexity beside that of an interpolated n-gram model.
-    Raises DataError for a corpus that cannot teach, UsageError for settings that cannot be, ModelError for a start that
-    cannot write, TrainingError for a run that failed, StorageError for a folder that cannot be written.
+    texts: anything that can be read more than once (a list, `Documents`). An Example with a prompt
+        teaches its text only, which follows the prompt. size: tiny (the default), small, medium,
+        large. start: a policy, folder or hub name to train further (supervised fine-tuning).
+        training: all settings, or some that replace the size's.
+    out: where to save; None keeps the policy in memory and the tokens in a temporary folder.
+        resume: continue a killed run, to the same bits. overwrite: replace the policy that is in
+        `out`. say: gets a line for each evaluation.
+    Returns the policy; `figures` holds its held-out perplexity beside that of an interpolated
+    n-gram model. Raises DataError for a corpus that cannot teach, UsageError for settings that
+    cannot be, ModelError for a start that cannot write, TrainingError for a run that failed,
+    StorageError for a folder that cannot be written.
     """
     training = _settings(training)
     if iter(texts) is texts:
@@ -215,8 +218,8 @@ def _check_start(
 def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the folder of the tokenized corpus: in the run folder, removed when the run is done, kept when it is killed.
 
-    Its name is a digest of the settings, so that no run takes the tokens of another. A corpus that cannot be used leaves
-    nothing behind.
+    Its name is a digest of the settings, so that no run takes the tokens of another. A corpus that
+    cannot be used leaves nothing behind.
     """
     if folder is None:
         with TemporaryDirectory() as temporary:

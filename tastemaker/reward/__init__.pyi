@@ -38,7 +38,11 @@ from .corpus import Links as Links
 from .crossfit import CrossFit as CrossFit
 from .crossfit import Judges as Judges
 from .crossfit import cross_fit as cross_fit
+from .crossfit import cross_fitted_scores as cross_fitted_scores
+from .crossfit import deviations as deviations
 from .crossfit import fit_router as fit_router
+from .crossfit import fitted_to_scores as fitted_to_scores
+from .crossfit import relative_scales as relative_scales
 from .division import MOST_HELD_OUT as MOST_HELD_OUT
 from .division import divide as divide
 from .fit_network import FitTask as FitTask
@@ -47,7 +51,6 @@ from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .model_card import card as card
-from .model_card import escaped as escaped
 from .model_card import hub_name_of as hub_name_of
 from .model_card import write_card as write_card
 from .observation import LengthEffect as LengthEffect

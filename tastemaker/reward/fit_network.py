@@ -1,9 +1,10 @@
 """The settings of training a network on judgements, and the task.
 
-One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens` tokens, whose gradients
-add up to the same step whatever the budget. Texts that were judged together stay in one part and are encoded once: K
-passes for a ranking of K, never one for each of its K(K − 1)/2 pairs. The learning rate warms up linearly and decays
-linearly to zero (Devlin et al. 2019). There are no time limits: two runs with one seed must be the same.
+One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens`
+tokens, whose gradients add up to the same step whatever the budget. Texts that were judged
+together stay in one part and are encoded once: K passes for a ranking of K, never one for each of
+its K(K − 1)/2 pairs. The learning rate warms up linearly and decays linearly to zero (Devlin et
+al. 2019). There are no time limits: two runs with one seed must be the same.
 """
 
 import time
@@ -47,7 +48,7 @@ class Training:
     )
     warmup: float = setting(0.06, "Share of the steps in which the learning rate rises.", PART)
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
     head_lr: float = setting(10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE)
     evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
     patience: int = setting(3, "Evaluations without a gain that end the run.", at_least(1))
@@ -185,7 +186,8 @@ class FitTask(Task):
     def measure(self) -> Metrics:
         """Return the loss and the metrics of the held-out texts.
 
-        Links are fitted once more when the network is trained, so the loss is that of freshly fitted links.
+        Links are fitted once more when the network is trained, so the loss is that of freshly
+        fitted links.
         """
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))
@@ -208,9 +210,10 @@ class FitTask(Task):
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW; biases and norms have no weight decay, head and links a learning rate of their own."""
         training, module = self.training, self.network.module
+        body_ids = {id(p) for p in getattr(module, module.base_model_prefix).parameters()}
         decayed, undecayed, head = [], [], []
-        for name, parameter in module.named_parameters():
-            if not name.startswith(f"{module.base_model_prefix}."):
+        for parameter in module.parameters():
+            if id(parameter) not in body_ids:
                 head.append(parameter)
             elif parameter.ndim > 1:
                 decayed.append(parameter)

@@ -1,7 +1,7 @@
 """The verb `fit`: judgements become a reward model.
 
-Split, train, calibrate, anchor, evaluate, save. A `Learner` trains one backbone, or one for each member of an ensemble
-or for each source of judgements.
+Split, train, calibrate, anchor, evaluate, save. A `Learner` trains one backbone, or one for each
+member of an ensemble or for each source of judgements.
 """
 
 from collections import Counter
@@ -50,7 +50,8 @@ Learned = tuple[Backbone, ObservationModel, int]
 class Several:
     """How many backbones make a model.
 
-    members: of an ensemble; shared: as heads of one network. experts: one for each source of judgements.
+    members: of an ensemble; shared: as heads of one network. experts: one for each source of
+    judgements.
     """
 
     members: int = 1
@@ -272,17 +273,21 @@ def fit(
 ) -> RewardModel:
     """Learn a reward model from any mixture of judgements.
 
-    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`, `Encoder`, `Tiny`).
-    training: how a network is trained, whole, or some settings on top of the backbone's recipe. epochs: one of them.
-    likelihood: how judgements are believed. held_out: judgements that only measure, or their share; None: a tenth, at
-        most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts whose mean score
-        becomes 0 and standard deviation 1; None: the held-out texts. members: more than one make an ensemble, each from
-        judgements weighted anew (Bayesian bootstrap, Rubin 1981); shared: its members are heads of one network.
-    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the prompt tells.
-    labels: what the data calls positive, kept in the contract. out: where to save; None keeps the model in memory.
-        resume: go on with a killed run. overwrite: replace what is there, when there is a model to replace it with.
-    Raises DataError for judgements that cannot teach, UsageError for settings that cannot be, TrainingError for a run
-    that failed, StorageError for a folder that cannot be written.
+    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`,
+    `Encoder`, `Tiny`). training: how a network is trained, whole, or some settings on top of the
+    backbone's recipe. epochs: one of them. likelihood: how judgements are believed. held_out:
+    judgements that only measure, or their share; None: a tenth, at
+        most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts
+        whose mean score becomes 0 and standard deviation 1; None: the held-out texts. members:
+        more than one make an ensemble, each from judgements weighted anew (Bayesian bootstrap,
+        Rubin 1981); shared: its members are heads of one network.
+    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the
+    prompt tells. labels: what the data calls positive, kept in the contract. out: where to save;
+    None keeps the model in memory.
+        resume: go on with a killed run. overwrite: replace what is there, when there is a model to
+    replace it with. Raises DataError for judgements that cannot teach, UsageError for settings
+    that cannot be, TrainingError for a run that failed, StorageError for a folder that cannot be
+    written.
     """
     chosen = choose_backbone(backbone)
     several = Several(members, shared, experts)

@@ -1,55 +1,42 @@
-"""The model card: `README.md` beside the weights, for people and for the model hub. It says what the contract says.
+"""The model card of a reward model: the contract, for people and for the model hub.
 
-Every value is hostile: names of judges, sources and labels come from data. The template escapes all it is given but
-what is `Markdown` already, and the front matter holds nothing but names of a fixed form.
+The front matter holds nothing but names of a fixed form.
 """
 
 import json
-import math
 import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
+from tastemaker.cards import Markdown, escaped, filled_in, write_as_card
+from tastemaker.data.judgements import RECORDS
 from tastemaker.evaluate.findings import FIGURES
-from tastemaker.files import writing_file
+from tastemaker.kinds.registry import LINKS
 from tastemaker.reward.contract import Contract
 
-CARD = "README.md"
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _HUB_NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _HUB_NAMES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_SPECIAL = re.compile(r"[\\`*_\[\]|~$#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
-"""Markup, and what pages turn into links by themselves."""
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MOST_JUDGES = 50
-_LONGEST_NAME = 200
 _NAMES = {**FIGURES, "clusters": "independent groups"}
 _BESIDE = re.compile("^constant_|^longer_|^difference_|^people_|^human_|_baseline$|_interval$")
 """Keys of an evaluation that stand beside a figure of the model and are none themselves."""
 _OF_PEOPLE = re.compile("(?:people|human)_.*(?<!_interval)(?<!_n)")
 
 
-class Markdown(str):
-    """Text that is Markdown already; every other string is escaped."""
-
-    __slots__ = ()
-
-
 def write_card(folder: Path, contract: Contract, description: str) -> None:
-    """Write the card into a model folder. Raises StorageError for a full disk or an unwritable folder.
+    """Write the card into a model folder. description: one line, `Backbone.describe()`.
 
-    description: one line about the backbone, `Backbone.describe()`.
+    Raises StorageError for a full disk or an unwritable folder.
     """
     write_as_card(folder, card(contract, description, base_model=hub_name_of(contract)))
 
 
 def hub_name_of(contract: Contract) -> str | None:
-    """Return the hub name of what was fine-tuned; None for what was made from nothing or lies in a folder here."""
+    """Return the hub name of what was fine-tuned; None for a new network or one from a folder."""
     match contract.settings.get("backbone"):
         case ["Encoder", {"name": str(name)}]:
             name = _HUB_NAMES.get(name, name)
@@ -72,54 +59,12 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
         description=description,
         base_model=base_model,
         template=json.dumps(contract.template, ensure_ascii=False),
-        meanings=[
-            Markdown(line)
-            for kind, values in contract.links.items()
-            for line in _meaning(kind, values)
-        ],
+        meanings=[_meaning(kind, values) for kind, values in contract.links.items()],
         figures=[_figures(kind, found) for kind, found in evaluation.get("by_kind", {}).items()],
         judges=_judges(contract.judges),
         most_judges=_MOST_JUDGES,
         is_network=contract.backbone == "network",
     )
-
-
-def filled_in(template: Path, /, **said: Any) -> str:
-    """Return a card. said: what it says, every text escaped but `Markdown`; a template may use number and count too."""
-    environment = Environment(
-        finalize=_finalized,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    text = template.read_text(encoding="utf-8")
-    return environment.from_string(text).render(number=_number, count="{:,}".format, **said)
-
-
-def write_as_card(folder: Path, text: str) -> None:
-    """Write a text as a folder's card, half a character as a ?. Raises StorageError as `write_card` does."""
-    with writing_file(folder / CARD) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-
-
-def escaped(text: str) -> Markdown:
-    """Return any text as one line of Markdown that shows it letter by letter: no markup, no HTML, no links."""
-    line = " ".join(text.split())
-    if len(line) > _LONGEST_NAME:
-        line = line[:_LONGEST_NAME].rstrip() + " …"
-    line = "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in line)
-    line = _SPECIAL.sub(r"\\\g<0>", "".join(_HTML.get(c, c) for c in line))
-    return Markdown(line)
-
-
-def _finalized(value: Any) -> Any:
-    return value if isinstance(value, Markdown | int) else escaped(str(value))
-
-
-def _number(value: float) -> Markdown:
-    """Return a number with four digits."""
-    return Markdown(f"{value:.4g}")
 
 
 def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
@@ -138,71 +83,12 @@ def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
     return found
 
 
-# --- what a score turns into ------------------------------------------------------------------------------------------
-
-
-def _meaning(kind: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a score s says in the words of one kind of judgement, with the numbers of its link."""
-    if kind in _MEANINGS:
-        yield _MEANINGS[kind](values)
-    else:
-        yield f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}"
-
-
-def _label(values: Mapping[str, Any]) -> str:
-    return (
-        f"Label: `P(positive) = σ({_number(values['slope'])} · s {_signed(values['intercept'])})`"
-    )
-
-
-def _grade(values: Mapping[str, Any]) -> str:
-    lowest, highest = int(values["lowest"]), int(values["highest"])
-    thresholds = ", ".join(map(_number, values["thresholds"]))
-    return (
-        f"Grade, {lowest} to {highest}: `P(grade > j) = σ({_number(values['slope'])} · s − θ_j)` with θ for "
-        f"j = {lowest} … {highest - 1}: {thresholds}"
-    )
-
-
-def _rating(values: Mapping[str, Any]) -> str:
-    spread = values["spread"]
-    mean = values["centre"] + spread * values["intercept"]
-    return (
-        f"Rating: `{_number(spread * values['slope'])} · s {_signed(mean)}` on average, with a standard deviation of "
-        f"{_number(spread * math.exp(values['log_sd']))} around it"
-    )
-
-
-def _comparison(values: Mapping[str, Any]) -> str:
-    slope, log_ties = _number(values["slope"]), values.get("log_ties")
-    if log_ties is None:
-        return f"Comparison: `P(A is better than B) = σ({slope} · (s_A − s_B))`"
-    return (
-        f"Comparison: with `d = {slope} · (s_A − s_B)`, `P(A is better than B) = e^(d/2) / (e^(d/2) + e^(−d/2) + ν)` "
-        f"and `P(tie) = ν / (e^(d/2) + e^(−d/2) + ν)`, ν = {_number(math.exp(log_ties))}"
-    )
-
-
-def _ranking(values: Mapping[str, Any]) -> str:
-    how = "the mean over its pairs" if values.get("by") == "pairs" else "Plackett–Luce"
-    return f"Ranking ({how}): `P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)`, a = {_number(values['slope'])}"
-
-
-def _signed(value: float) -> Markdown:
-    """Return a number to be added, with its sign: "+ 0.5", "− 0.5"."""
-    return Markdown(f"{'−' if value < 0 else '+'} {_number(abs(value))}")
-
-
-_MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "label": _label,
-    "grade": _grade,
-    "rating": _rating,
-    "comparison": _comparison,
-    "ranking": _ranking,
-}
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
+def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
+    """Return what a score s means to one kind of judgement, with the numbers of its link."""
+    if kind not in RECORDS:
+        return Markdown(f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}")
+    link = LINKS[RECORDS[kind]].from_dict(dict(values))
+    return Markdown(link.formula())
 
 
 def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The training loop of every verb: resume, step, evaluate, log, save checkpoints, stop.
 
-A verb describes its work as a `Task`; `train` does the rest. A run that was killed goes on from its newest checkpoint,
-to the same bits: the checkpoint holds the task's state, the optimiser's and that of torch's random numbers.
+A verb describes its work as a `Task`; `train` does the rest. A run that was killed goes on from
+its newest checkpoint, to the same bits: the checkpoint holds the task's state, the optimiser's and
+that of torch's random numbers.
 """
 
 import time
@@ -25,9 +26,9 @@ DONE = "all steps are done"
 class Progress:
     """How far a run is. Checkpoints keep it, beside what the task's own `state` returns.
 
-    step: the number that log lines and checkpoints carry; optimiser steps, or environment steps where a policy plays.
-    best_step, best_loss: of the best evaluation so far. without_gain: evaluations since then.
-    stopped_because: why the run ended early; None: it has not.
+    step: the number that log lines and checkpoints carry; optimiser steps, or environment steps
+    where a policy plays. best_step, best_loss: of the best evaluation so far. without_gain:
+    evaluations since then. stopped_because: why the run ended early; None: it has not.
     """
 
     step: int = 0
@@ -44,10 +45,11 @@ class StopTraining(Exception):
 class Task:
     """What one verb does in a training run.
 
-    name: what the progress line shows. total: the amount of work, in the unit of `done`. optimizer, device: whose state
-    checkpoints hold. checkpoint_seconds: time between checkpoints. saves_after_evaluation: whether each evaluation is
-    followed by a checkpoint too. saves_at_end: whether the last step is, because more work follows. patience:
-    evaluations without a lower "held_out_loss" that end the run; None: no early stop.
+    name: what the progress line shows. total: the amount of work, in the unit of `done`.
+    optimizer, device: whose state checkpoints hold. checkpoint_seconds: time between checkpoints.
+    saves_after_evaluation: whether each evaluation is followed by a checkpoint too. saves_at_end:
+    whether the last step is, because more work follows. patience: evaluations without a lower
+    "held_out_loss" that end the run; None: no early stop.
     """
 
     checkpoint_seconds: ClassVar[float] = 60.0
@@ -104,8 +106,9 @@ class Task:
 def train(task: Task, run: Run, *, seed: int) -> Progress:
     """Train to the end, or until something stops the run; return how far it came.
 
-    seed: of torch's random numbers. Raises TrainingError for a loss or a gradient that is not finite, once the log
-    holds them. Raises what the task raises; finished steps are kept where a reward or an environment failed.
+    seed: of torch's random numbers. Raises TrainingError for a loss or a gradient that is not
+    finite, once the log holds them. Raises what the task raises; finished steps are kept where a
+    reward or an environment failed.
     """
     torch.manual_seed(seed)
     _resume(task, run)

@@ -37,11 +37,12 @@ def _filled(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for matrices, AdamW for everything else: a step moves all directions of a matrix alike.
 
-    A group with `heads` holds matrices [out, in] and `weight_decay`. heads: attention heads whose queries, keys and
-    values are in one matrix; each head has its rows of the three, one after the other; 0: plain matrices.
-    The momentum of each matrix is replaced by about the nearest orthogonal one, scaled so that its entries are as large
-    as AdamW's steps (Liu et al. 2025). All in float32, by five steps of a quintic iteration whose products are batched
-    over matrices of one shape.
+    A group with `heads` holds matrices [out, in] and `weight_decay`. heads: attention heads whose
+    queries, keys and values are in one matrix; each head has its rows of the three, one after the
+    other; 0: plain matrices. The momentum of each matrix is replaced by about the nearest
+    orthogonal one, scaled so that its entries are as large as AdamW's steps (Liu et al. 2025). All
+    in float32, by five steps of a quintic iteration whose products are batched over matrices of
+    one shape.
     """
 
     def __init__(

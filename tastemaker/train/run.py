@@ -1,21 +1,24 @@
 """The run folder: settings, metrics as JSONL and TensorBoard events, and checkpoints that resume to the same bits.
 
     OUT/run/settings.json           what was asked for; a resumed run must ask for the same
-    OUT/run/metrics.jsonl           one line a measurement; each metric is defined in docs/metrics.md
-    OUT/run/samples/                what a policy wrote while it was trained
-    OUT/run/tensorboard/            the same as event files
-    OUT/run/checkpoint-00000120/    state.json + tensors.safetensors, complete or absent
+    OUT/run/metrics.jsonl           one line a measurement; each metric is defined in
+    docs/metrics.md OUT/run/samples/                what a policy wrote while it was trained
+    OUT/run/tensorboard/            the same as event files OUT/run/checkpoint-00000120/
+    state.json + tensors.safetensors, complete or absent
 
-A checkpoint appears under its name only when it is whole, and the two newest are kept: a process killed at any moment
-leaves at least one whole checkpoint, or none before the first, and one that the disk damaged has one before it.
+A checkpoint appears under its name only when it is whole, and the two newest are kept: a process
+killed at any moment leaves at least one whole checkpoint, or none before the first, and one that
+the disk damaged has one before it.
 
 The folder that a run saves its model in. What it held before is kept until the new model is saved.
 
-A run that replaces OUT first renames it to `.OUT.old`, beside it, so nothing of the old is lost whenever the run ends:
+A run that replaces OUT first renames it to `.OUT.old`, beside it, so nothing of the old is lost
+whenever the run ends:
 
-    before the run wrote anything   OUT is what it was again: at once, or, after a kill, when the next command begins
-    later                           OUT holds the run, to be resumed, and `.OUT.old` what stood there before
-    when the model is saved         `.OUT.old` is gone, at the latest when the next command begins
+    before the run wrote anything   OUT is what it was again: at once, or, after a kill, when the
+    next command begins later                           OUT holds the run, to be resumed, and
+    `.OUT.old` what stood there before when the model is saved         `.OUT.old` is gone, at the
+    latest when the next command begins
 """
 
 import hashlib
@@ -82,9 +85,10 @@ def silent(line: str) -> None:
 class Run:
     """One training run on disk.
 
-    folder: the run folder; None: the run keeps nothing (library use). settings: what was asked for, JSON-ready.
-    is_finished: whether the folder beside it holds the finished model that `resume` asks for. Raises StorageError for a
-    run that is there without `resume` and for one of an older version, UsageError for other settings.
+    folder: the run folder; None: the run keeps nothing (library use). settings: what was asked
+    for, JSON-ready. is_finished: whether the folder beside it holds the finished model that
+    `resume` asks for. Raises StorageError for a run that is there without `resume` and for one of
+    an older version, UsageError for other settings.
     """
 
     def __init__(
@@ -130,8 +134,8 @@ class Run:
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint and cut the metrics back to it; None when there is none.
 
-        A damaged one is removed and the one before it taken, the beginning where there is none; standard error says so.
-        What a killed process was still writing is removed.
+        A damaged one is removed and the one before it taken, the beginning where there is none;
+        standard error says so. What a killed process was still writing is removed.
         """
         for half in [] if self.folder is None else self.folder.glob(".checkpoint-*"):
             shutil.rmtree(half)
@@ -260,8 +264,8 @@ def open_run(
 ) -> Iterator[Run]:
     """Open the run of a model that the block saves in `out`; drop its checkpoints when the block is done.
 
-    settings, whole, resume, overwrite: as in `Run` and `model_folder`. The block has nothing to do but load the model
-    where the run `is_finished`.
+    settings, whole, resume, overwrite: as in `Run` and `model_folder`. The block has nothing to do
+    but load the model where the run `is_finished`.
     """
     folder = None if out is None else Path(out)
     with model_folder(folder, whole=whole, resume=resume, overwrite=overwrite) as is_finished:
@@ -278,9 +282,10 @@ def model_folder(
 ) -> Iterator[bool]:
     """Hold a folder for a model that the block saves in it; None holds nothing.
 
-    whole: the file that only a finished model of this kind has beside the network's own. Yields whether the folder
-    holds one that `resume` asks for, so that there is nothing to run.
-    Raises StorageError for a file, for what would be replaced without `overwrite`, and where renaming fails.
+    whole: the file that only a finished model of this kind has beside the network's own. Yields
+    whether the folder holds one that `resume` asks for, so that there is nothing to run. Raises
+    StorageError for a file, for what would be replaced without `overwrite`, and where renaming
+    fails.
     """
     if folder is None:
         yield False

@@ -1,8 +1,9 @@
 """One optimiser step: gradients summed over parts, checked, clipped, applied.
 
-A step is cut into parts that fit into memory. A strategy computes the gradients of the parts and adds them up:
-`Backward` calls `loss.backward()`, which torch.distributed hooks; `ThreadedBackward` computes the parts side by side,
-one thread each, in one process on a CPU. Both give the same sum up to float rounding.
+A step is cut into parts that fit into memory. A strategy computes the gradients of the parts and
+adds them up: `Backward` calls `loss.backward()`, which torch.distributed hooks; `ThreadedBackward`
+computes the parts side by side, one thread each, in one process on a CPU. Both give the same sum
+up to float rounding.
 """
 
 import math
@@ -23,7 +24,8 @@ Metrics = dict[str, float]
 Part = Callable[[], tuple[Tensor, Mapping[str, float]]]
 """Computes one part of a step: its loss (a scalar), and numbers that are summed over the parts.
 
-The number named "loss" is the value of the part's loss. A part sets autocast itself, because a thread does not inherit it.
+The number named "loss" is the value of the part's loss. A part sets autocast itself, because a
+thread does not inherit it.
 """
 
 
@@ -100,8 +102,8 @@ def gradient_strategy(threads: int) -> GradientStrategy:
 class TrainStep:
     """Takes steps of an optimiser.
 
-    parameters: what is trained; those that require no gradient stay as they are. clip: largest gradient norm. strategy:
-    how gradients are computed.
+    parameters: what is trained; those that require no gradient stay as they are. clip: largest
+    gradient norm. strategy: how gradients are computed.
     """
 
     def __init__(
@@ -134,9 +136,10 @@ class TrainStep:
     ) -> Metrics:
         """Take one step along the summed gradient of the parts.
 
-        rate: the learning rate; a parameter group's `factor` multiplies it. parameters: what changes; None: all that is
-        trained. Returns the parts' summed numbers and "gradient_norm", before clipping. Raises NotFinite, with no
-        parameter changed, where the loss or the norm is not finite.
+        rate: the learning rate; a parameter group's `factor` multiplies it. parameters: what
+        changes; None: all that is trained. Returns the parts' summed numbers and "gradient_norm",
+        before clipping. Raises NotFinite, with no parameter changed, where the loss or the norm is
+        not finite.
         """
         self.optimizer.zero_grad(set_to_none=True)
         metrics = self.add_gradients(parts, parameters)

@@ -1,7 +1,8 @@
 """Advantage actor–critic: the critic also stands in for what has not come yet (Mnih et al. 2016).
 
-What it adds to REINFORCE with a critic: generalised advantages, which mix the critic's expectation into the return, so
-that spread falls and some bias comes in (Schulman et al. 2016). Left out: workers that run apart.
+What it adds to REINFORCE with a critic: generalised advantages, which mix the critic's expectation
+into the return, so that spread falls and some bias comes in (Schulman et al. 2016). Left out:
+workers that run apart.
 """
 
 import math
@@ -11,9 +12,12 @@ from typing import ClassVar
 
 from tastemaker.maths.rl import policy_gradient
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -35,12 +39,21 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class A2C:
+class A2C(Algorithm[ValuedExperience]):
     """Advantage actor–critic."""
 
     name: ClassVar[str] = "a2c"
     needs_critic: ClassVar[bool] = True
-    samples: ClassVar[int] = 1
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"lr": 2e-3, "gamma": 0.99, "lam": 0.9, "entropy": 0.0},
+            {"steps": 1_000_000, "envs": 32, "rollout": 16},
+        ),
+        "CartPole-v1": (
+            {"lr": 3e-3, "gamma": 0.99, "lam": 1.0, "entropy": 0.0},
+            {"steps": 800_000, "envs": 32, "rollout": 32, "normalise_observations": False},
+        ),
+    }
 
     lr: float = setting(1e-3, *LR)
     gamma: float = setting(1.0, *GAMMA)

@@ -1,8 +1,9 @@
-"""GRPO: scores standardised within the completions of one prompt, PPO's clip, no critic (Shao et al. 2024).
+"""GRPO: scores standardised within the group of a prompt, no critic (Shao et al. 2024).
 
-`normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's standard deviation
-divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is divided by the longest there can be, so that
-long wrong answers are not spared. Left out here: KL in the loss, which is a part of its own (`KL(where="loss")`).
+`normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's
+standard deviation divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is
+divided by the longest there can be, so that long wrong answers are not spared. Left out here: KL in
+the loss, which is a part of its own (`KL(where="loss")`).
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import ClassVar, Literal
 from tastemaker.maths.rl import group_centred, group_standardised
 from tastemaker.rl.algorithms.base import (
     Actor,
+    Algorithm,
     Evaluation,
     Experience,
     Metrics,
@@ -39,11 +41,10 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Algorithm[Experience]):
     """Group-relative policy optimisation."""
 
     name: ClassVar[str] = "grpo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = setting(8, *SAMPLES)
     normalise: Literal["group", "dr"] = setting(

@@ -1,8 +1,9 @@
-"""Proximal policy optimisation: several epochs over one rollout, while a clip keeps each action near where it was.
+"""PPO: several epochs over one rollout with a clipped ratio (Schulman et al. 2017).
 
-What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and epochs that stop early once
-the policy has moved far. Clipping the value too is off: it does not help (Andrychowicz et al. 2021). The first pass has
-ratio 1, so its gradient is A2C's; a test holds it to that.
+What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and epochs
+that stop early once the policy has moved far. Clipping the value too is off: it does not help
+(Andrychowicz et al. 2021). The first pass has ratio 1, so its gradient is A2C's; a test holds it to
+that.
 """
 
 import math
@@ -11,9 +12,12 @@ from functools import partial
 from typing import ClassVar
 
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -41,12 +45,44 @@ from tastemaker.settings import LIMIT, check, setting
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(Algorithm[ValuedExperience]):
     """Proximal policy optimisation."""
 
     name: ClassVar[str] = "ppo"
     needs_critic: ClassVar[bool] = True
-    samples: ClassVar[int] = 1
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"lr": 1e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 8},
+            {"steps": 1_000_000, "envs": 16, "rollout": 128},
+        ),
+        "CartPole-v1": (
+            {"lr": 2e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 1},
+            {"steps": 100_000, "envs": 16, "rollout": 32, "normalise_observations": False},
+        ),
+        "Acrobot-v1": (
+            {"lr": 1e-3, "gamma": 0.99, "lam": 0.94, "epochs": 4, "minibatches": 4},
+            {"steps": 400_000, "envs": 16, "rollout": 256},
+        ),
+        "LunarLander-v3": (
+            {
+                "lr": 1e-3,
+                "gamma": 0.999,
+                "lam": 0.98,
+                "epochs": 4,
+                "minibatches": 16,
+                "entropy": 0.01,
+            },
+            {"steps": 500_000, "envs": 16, "rollout": 512},
+        ),
+        "Pendulum-v1": (
+            {"lr": 1e-3, "gamma": 0.9, "lam": 0.95, "epochs": 10, "minibatches": 16},
+            {"steps": 200_000, "envs": 8, "rollout": 512},
+        ),
+        "MountainCarContinuous-v0": (
+            {"lr": 3e-4, "gamma": 0.9999, "lam": 0.9, "epochs": 10, "minibatches": 8},
+            {"steps": 100_000, "envs": 8, "rollout": 256, "log_sd": 1.0},
+        ),
+    }
 
     clip: float = setting(0.2, *CLIP)
     lr: float = setting(5e-4, *LR)
@@ -71,7 +107,7 @@ class PPO:
         return advantages_of(actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten)
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
-        """Sweep over the experience until the epochs are done or the policy has moved far enough."""
+        """Take the epochs; stop early at `target_kl`."""
         return minibatch_epochs(
             self, stepper, apart(experience), partial(self._costs, bonus_weight(self, experience))
         )

@@ -1,7 +1,7 @@
-"""RLOO: each completion is compared with the others of its prompt; no critic (Kool et al. 2019; Ahmadian et al. 2024).
+"""RLOO: a completion's baseline is the mean of the others (Ahmadian et al. 2024).
 
-A whole completion is one action: its return is its score, KL included, and its log-probability is that of all its
-tokens. Left out: a critic, discounts, anything that a single token deserves.
+A whole completion is one action: its return is its score, KL included, and its log-probability is
+that of all its tokens. Left out: a critic, discounts, anything that a single token deserves.
 """
 
 import math
@@ -10,7 +10,15 @@ from functools import partial
 from typing import ClassVar
 
 from tastemaker.maths.rl import leave_one_out
-from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience, Metrics, Rollout, per_row
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Algorithm,
+    Evaluation,
+    Experience,
+    Metrics,
+    Rollout,
+    per_row,
+)
 from tastemaker.rl.algorithms.common import (
     CLIP,
     ENTROPY,
@@ -30,11 +38,10 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class RLOO:
+class RLOO(Algorithm[Experience]):
     """REINFORCE leave one out."""
 
     name: ClassVar[str] = "rloo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = setting(4, *SAMPLES)
     lr: float = setting(1e-3, *LR)

@@ -28,9 +28,9 @@ def no_penalty(experience: Experience, now: Evaluation) -> Tensor:
 class Stepper:
     """Takes optimiser steps for an algorithm.
 
-    rate: learning rate; a group's `factor` multiplies it. clip: largest gradient norm. at_once: tokens or environment
-    steps that are computed at once. penalty: a cost of each action [b, T] beside the algorithm's own, such as a KL
-    penalty. generator: draws the order of minibatches.
+    rate: learning rate; a group's `factor` multiplies it. clip: largest gradient norm. at_once:
+    tokens or environment steps that are computed at once. penalty: a cost of each action [b, T]
+    beside the algorithm's own, such as a KL penalty. generator: draws the order of minibatches.
     """
 
     def __init__(
@@ -63,8 +63,9 @@ class Stepper:
     ) -> Metrics:
         """Step along the gradient of the weighted sum of an objective's cost; return its cost and measurements.
 
-        share: these rows' share of all rows, so that minibatches step as far as the whole. train: the parameters that
-        change; None: all. Raises NotFinite, with nothing changed, where the cost or its gradient is not finite.
+        share: these rows' share of all rows, so that minibatches step as far as the whole. train:
+        the parameters that change; None: all. Raises NotFinite, with nothing changed, where the
+        cost or its gradient is not finite.
         """
         parts = self._computations(experience, objective, share)
         sums = self._train_step().take(parts, rate=self.rate, parameters=train)

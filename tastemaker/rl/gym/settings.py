@@ -1,34 +1,35 @@
-"""How an environment is played: settings, checked where they are made.
+"""The settings of `play`, and which of them an environment has by default.
 
-Environments with settings of their own, and what those reached when they were measured.
+Each algorithm holds its settings for known environments (`Algorithm.play_settings`). They began as
+those of RL Baselines3 Zoo (Raffin 2020), with more environments at once and larger minibatches: a
+small network's step costs about the same for 64 rows as for 512. They were chosen by hand in a few
+tries, on some of the seeds below, so other seeds may do worse. Return: the mean of 100 episodes
+with the likeliest actions. Seconds: of one CPU thread, the evaluation included
+(`benchmarks/play.py --seeds 0 1 2 3 4`).
 
-The settings began as those of RL Baselines3 Zoo (Raffin 2020), with more environments at once and larger minibatches:
-a small network's step costs about the same for 64 rows as for 512. They were chosen by hand in a few tries, on some of
-the very seeds below, so other seeds may do worse. Return: the mean of 100 episodes, each action the likeliest one. CPU
-seconds: the evaluation included, one thread of a shared machine (`benchmarks/play.py --seeds 0 1 2 3 4`).
+    environment               algorithm  steps    return of seeds 0 to 4                 seconds
+    CartPole-v1               ppo        100,000  500.0  500.0  500.0  500.0  500.0      6 to 9
+    CartPole-v1               trpo        80,000  500.0  500.0  500.0  500.0  500.0      6
+    CartPole-v1               a2c        800,000  500.0  500.0  500.0  500.0  500.0      9 to 10
+    CartPole-v1               reinforce  500,000  500.0  500.0  500.0  500.0  500.0      5
+    Acrobot-v1                ppo        400,000  -83.6  -79.9  -81.9  -86.0  -82.3      26 to 27
+    Pendulum-v1               ppo        200,000  -185.2 -168.9 -189.0 -183.9 -172.4     21
+    MountainCarContinuous-v0  ppo        100,000  92.4   92.1   91.7   92.1   92.1       9 to 10
+    LunarLander-v3            ppo        500,000  247.5  254.4  255.2  253.3  138.1      40 to 44
 
-    environment               algorithm   steps    seeds 0 to 4                             CPU seconds
-    CartPole-v1               ppo         100,000  500.0   500.0   500.0   500.0   500.0    6 to 9
-    CartPole-v1               trpo         80,000  500.0   500.0   500.0   500.0   500.0    6
-    CartPole-v1               a2c         800,000  500.0   500.0   500.0   500.0   500.0    9 to 10
-    CartPole-v1               reinforce   500,000  500.0   500.0   500.0   500.0   500.0    5
-    Acrobot-v1                ppo         400,000  -83.6   -79.9   -81.9   -86.0   -82.3    26 to 27
-    Pendulum-v1               ppo         200,000  -185.2  -168.9  -189.0  -183.9  -172.4   21
-    MountainCarContinuous-v0  ppo         100,000  92.4    92.1    91.7    92.1    92.1     9 to 10
-    LunarLander-v3            ppo         500,000  247.5   254.4   255.2   253.3   138.1    40 to 44
+A2C on CartPole was also run on seeds 5 to 7, on which nothing was chosen: 500. With λ 0.9 instead
+of 1, two of five seeds ended at 120 to 430.
 
-A2C on CartPole was also run on seeds 5 to 7, on which nothing was chosen: 500. With λ 0.9 instead of 1, two of five
-seeds ended at 120 to 430.
-
-The goal of MountainCarContinuous-v0 is found by chance, so its actions are spread wide at first; with half as many
-steps its seeds reached 91.3, 90.2 and -1.8.
+The goal of MountainCarContinuous-v0 is found by chance, so its actions are spread wide at first;
+with half as many steps its seeds reached 91.3, 90.2 and -1.8.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tastemaker.errors import UsageError
-from tastemaker.rl.algorithms import A2C, ALGORITHMS, PPO, TRPO, Algorithm, Reinforce
+from tastemaker.rl.algorithms import algorithm_class
+from tastemaker.rl.algorithms.base import ANY, Algorithm
 from tastemaker.settings import FINITE, MAIN, POSITIVE, Check, at_least, check, setting
 
 MEASURED = "measured for the environment, if it was"
@@ -78,7 +79,7 @@ class Playing:
     # a killed run can go on where all episodes begin
     anew: int = setting(
         0,
-        "Rollouts between two beginnings of all episodes; 0: about eight times the longest episode.",
+        "Rollouts between two resets of all episodes; 0: about eight times the longest episode.",
         Check(lambda value: value >= 0, "at least 1, or 0 to choose by the longest episode"),
     )
     windows: int = setting(100, "How often the run is logged.", at_least(1))
@@ -87,83 +88,21 @@ class Playing:
         check(self)
 
 
-Known = tuple[Algorithm[Any], Playing]
+def play_defaults(
+    environment: str, algorithm: Algorithm[Any] | str
+) -> tuple[Algorithm[Any], Playing]:
+    """Return the algorithm and the settings to play an environment with.
 
-_DEFAULT: dict[str, Known] = {
-    "reinforce": (
-        Reinforce("value", lr=3e-3, gamma=0.99, whiten=True),
-        Playing(steps=1_000_000, envs=16, rollout=128),
-    ),
-    "a2c": (
-        A2C(lr=2e-3, gamma=0.99, lam=0.9, entropy=0.0),
-        Playing(steps=1_000_000, envs=32, rollout=16),
-    ),
-    "trpo": (
-        TRPO(lr=1e-3, gamma=0.99, lam=0.95, critic_epochs=10, critic_minibatches=4),
-        Playing(steps=500_000, envs=16, rollout=128),
-    ),
-    "ppo": (
-        PPO(lr=1e-3, gamma=0.99, lam=0.95, epochs=10, minibatches=8, target_kl=0.05),
-        Playing(steps=1_000_000, envs=16, rollout=128),
-    ),
-}
-
-_KNOWN: dict[str, dict[str, Known]] = {
-    "CartPole-v1": {
-        "reinforce": (
-            Reinforce("value", lr=5e-3, gamma=0.99, whiten=True),
-            Playing(steps=500_000, envs=32, rollout=64, normalise_observations=False),
-        ),
-        "a2c": (
-            A2C(lr=3e-3, gamma=0.99, lam=1.0, entropy=0.0),
-            Playing(steps=800_000, envs=32, rollout=32, normalise_observations=False),
-        ),
-        "trpo": (
-            TRPO(lr=2e-3, gamma=0.99, lam=0.95, critic_epochs=10),
-            Playing(steps=80_000, envs=32, rollout=32, normalise_observations=False),
-        ),
-        "ppo": (
-            PPO(lr=2e-3, gamma=0.99, lam=0.95, epochs=10, minibatches=1),
-            Playing(steps=100_000, envs=16, rollout=32, normalise_observations=False),
-        ),
-    },
-    "Acrobot-v1": {
-        "ppo": (
-            PPO(lr=1e-3, gamma=0.99, lam=0.94, epochs=4, minibatches=4),
-            Playing(steps=400_000, envs=16, rollout=256),
-        ),
-    },
-    "LunarLander-v3": {
-        "ppo": (
-            PPO(lr=1e-3, gamma=0.999, lam=0.98, epochs=4, minibatches=16, entropy=0.01),
-            Playing(steps=500_000, envs=16, rollout=512),
-        ),
-    },
-    "Pendulum-v1": {
-        "ppo": (
-            PPO(lr=1e-3, gamma=0.9, lam=0.95, epochs=10, minibatches=16),
-            Playing(steps=200_000, envs=8, rollout=512),
-        ),
-    },
-    "MountainCarContinuous-v0": {
-        "ppo": (
-            PPO(lr=3e-4, gamma=0.9999, lam=0.9, epochs=10, minibatches=8),
-            Playing(steps=100_000, envs=8, rollout=256, log_sd=1.0),
-        ),
-    },
-}
-
-
-def known(environment: str, algorithm: str) -> Known:
-    """Return what to play an environment with: the settings measured on it, or a default that was measured on none.
-
-    Raises UsageError for an algorithm that does not exist, or that compares completions of one prompt.
+    A name stands for the algorithm with its settings for the environment; an object stays as it is.
+    Raises UsageError for a name that does not exist and for an algorithm that compares completions.
     """
-    if algorithm not in _DEFAULT:
-        why = (
-            "there is no algorithm"
-            if algorithm not in ALGORITHMS
-            else "an environment has no prompts to compare by:"
+    kind = algorithm_class(algorithm) if isinstance(algorithm, str) else type(algorithm)
+    defaults = kind.play_settings.get(ANY, ({}, {}))
+    of_algorithm, of_playing = kind.play_settings.get(environment, defaults)
+    chosen = kind(**of_algorithm) if isinstance(algorithm, str) else algorithm
+    if chosen.samples > 1:
+        raise UsageError(
+            f"{chosen.name} compares {chosen.samples} completions of one prompt, and an "
+            "environment has no prompts: choose another algorithm, such as ppo."
         )
-        raise UsageError(f"{why} {algorithm!r}; choose among {', '.join(_DEFAULT)}.")
-    return _KNOWN.get(environment, {}).get(algorithm, _DEFAULT[algorithm])
+    return chosen, Playing(**of_playing)

@@ -22,8 +22,8 @@ from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
-from tastemaker.rl.algorithms import ALGORITHMS, TRPO, Algorithm, algorithm_named
-from tastemaker.rl.algorithms.base import LearnsFromJudgements
+from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
+from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
 from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.rewards import Reward, checked, identity, reward_of
@@ -56,8 +56,8 @@ _FORMS = {
 class Steered:
     """A steered policy, and what happened.
 
-    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a few prompts before and
-    after, with scores where a reward measured them.
+    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a
+    few prompts before and after, with scores where a reward measured them.
     """
 
     policy: Policy
@@ -111,16 +111,18 @@ def steer(
 ) -> Steered:
     """Train a policy to write what scores well, or what people preferred.
 
-    policy: a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a function
-    (prompts, completions) -> scores, an address, a spec or a list of these (see `rewards`). prompts: what is continued
-    or answered; "", or none, begins a text. judgements: comparisons and rankings to learn from instead, by an algorithm
-    that can (DPO). Then there is no KL penalty, a reward only measures, and the policy is measured on the judgements'
-    prompts where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: the penalty on the
-    KL from the start. held_out, gold: rewards that only measure; the first decides which policy is best, or held-out
-    judgements do. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum".
-    Returns the best policy of the run with its figures. Raises RewardError for a reward that fails, with all finished
-    steps kept, UsageError for settings that contradict, DataError for judgements that compare nothing, StorageError for
-    a folder that cannot be written.
+    policy: a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a
+    function (prompts, completions) -> scores, an address, a spec or a list of these (see
+    `rewards`). prompts: what is continued or answered; "", or none, begins a text. judgements:
+    comparisons and rankings to learn from instead, by an algorithm that can (DPO). Then there is
+    no KL penalty, a reward only measures, and the policy is measured on the judgements' prompts
+    where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: the
+    penalty on the KL from the start. held_out, gold: rewards that only measure; the first decides
+    which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ ·
+    standard deviation, or "minimum". Returns the best policy of the run with its figures. Raises
+    RewardError for a reward that fails, with all finished steps kept, UsageError for settings that
+    contradict, DataError for judgements that compare nothing, StorageError for a folder that
+    cannot be written.
     """
     began = time.monotonic()
     _check_parts(reward, judgements, kl, scaling)
@@ -154,8 +156,8 @@ def steer(
 class SteerPlan:
     """All settings of a run.
 
-    prompts: none where those of the judgements are meant. judgements: none where the policy learns from a reward.
-    Raises UsageError for parts that contradict, DataError for no prompts.
+    prompts: none where those of the judgements are meant. judgements: none where the policy learns
+    from a reward. Raises UsageError for parts that contradict, DataError for no prompts.
     """
 
     algorithm: Algorithm[Any]
@@ -182,9 +184,9 @@ class SteerPlan:
                 f"{name} writes {samples} completions of each prompt, which a batch of {batch} cannot be divided "
                 f"into. Choose a multiple of {samples}."
             )
-        if self.kl.where == "loss" and isinstance(self.algorithm, TRPO):
+        if self.kl.where == "loss" and not self.algorithm.takes_kl_in_loss:
             raise UsageError(
-                "trpo keeps near by its trust region: KL can be in its reward, not in its loss."
+                f"{name} cannot take KL in the loss: pay it in the reward (--kl-in reward)."
             )
 
     def settings(self) -> dict[str, Any]:
@@ -342,14 +344,14 @@ def _check_parts(
 
 def _check_learns(algorithm: Algorithm[Any]) -> None:
     """Raise UsageError for an algorithm that cannot learn from judgements."""
-    if not isinstance(algorithm, LearnsFromJudgements):
-        able = ", ".join(
-            name for name, kind in ALGORITHMS.items() if issubclass(kind, LearnsFromJudgements)
-        )
-        raise UsageError(
-            f"{algorithm.name} learns from what it writes, not from judgements. Choose one that can ({able}), or fit a "
-            "reward model on the judgements and steer by that."
-        )
+    if isinstance(algorithm, LearnsFromJudgements):
+        return
+    able = [name for name in ALGORITHMS if issubclass(algorithm_class(name), LearnsFromJudgements)]
+    raise UsageError(
+        f"{algorithm.name} learns from what it writes, not from judgements. "
+        f"Choose one that can ({', '.join(able)}), or fit a reward model on the judgements "
+        "and steer by that."
+    )
 
 
 def _split(

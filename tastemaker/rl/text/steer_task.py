@@ -49,8 +49,9 @@ def in_words(figures: Mapping[str, float], *names: str) -> str:
 class SteerTask(Task):
     """An algorithm trains a policy in a world of text. The last weights are in the policy, the best in `best`.
 
-    teacher: what the policy learns from, the world itself or judged texts. watch: judges each window and may stop the
-    run. watched: rewards that only measure, by name. run: gets the samples.
+    teacher: what the policy learns from, the world itself or judged texts. watch: judges each
+    window and may stop the run. watched: rewards that only measure, by name. run: gets the
+    samples.
     """
 
     checkpoint_seconds: ClassVar[float] = 30.0
