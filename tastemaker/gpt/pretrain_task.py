@@ -217,7 +217,7 @@ class PretrainTask(Task):
         return cost / tokens, numbers
 
     def loss(self, pieces: list[Piece], layers: int | None = None) -> tuple[Tensor, Texts]:
-        """Return the summed −log π of the learned tokens of some pieces, in nats, and the texts that were read.
+        """Return the summed −log π of the learned tokens, in nats, and the texts that were read.
 
         layers: how many layers compute it, from the first on; None: all.
         """
@@ -254,7 +254,7 @@ class PretrainTask(Task):
         self.run.keep_samples(self.progress.step, [sample.text for sample in samples])
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW, or Muon for a GPT's matrices; biases, norms and embeddings have no weight decay."""
+        """Return AdamW or Muon. Biases, norms and embeddings have no weight decay."""
         decay = self.training.weight_decay
         matrices = matrices_of(self.module) if self.muon else {}
         groups: list[dict[str, Any]] = []
@@ -279,7 +279,7 @@ class PretrainTask(Task):
         return adamw(groups, self.lr, self.device, betas=_BETAS)
 
     def _learning_rate(self, tokens: int) -> float:
-        """Return the rate of a step of so many tokens, by the tokens that will have been read after it."""
+        """Return the rate of a step, by the tokens that will have been read after it."""
         warm = max(self.training.warmup * self.total, 1)
         done = self.tokens + tokens
         rising = done / warm

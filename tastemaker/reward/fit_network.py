@@ -61,7 +61,7 @@ Tokens = NDArray[np.int32]
 
 
 class FitTask(Task):
-    """A network and its observation model learn from judgements. Both hold the best weights in the end."""
+    """A network and its observation model learn from judgements; both end with the best weights."""
 
     name = "fitting"
     checkpoint_seconds: ClassVar[float] = 120.0
@@ -156,7 +156,7 @@ class FitTask(Task):
         return loss, {**numbers, "places": places}
 
     def loss(self, units: list[Unit]) -> tuple[list[int], Tensor, int]:
-        """Return the units' texts, −ln P of their judgements with its penalties, and the places computed.
+        """Return the units' texts, −ln P of their judgements plus penalties, and places computed.
 
         Several heads each learn from the judgements as weighted for them; the loss is their mean.
         """
@@ -171,7 +171,7 @@ class FitTask(Task):
         return texts, torch.stack(losses).mean(), places
 
     def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
-        """Return the scores of some texts [b, heads], and how many places were computed, padding included."""
+        """Return the scores of some texts [b, heads], and the places computed, with padding."""
         is_mixed = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=is_mixed):
             return self.network.forward_texts(ids, self.training.batch_tokens)
@@ -208,7 +208,7 @@ class FitTask(Task):
         self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW; biases and norms have no weight decay, head and links a learning rate of their own."""
+        """Return AdamW. Biases and norms have no weight decay; head and links have `head_lr`."""
         training, module = self.training, self.network.module
         body_ids = {id(p) for p in getattr(module, module.base_model_prefix).parameters()}
         decayed, undecayed, head = [], [], []
@@ -228,7 +228,7 @@ class FitTask(Task):
         return adamw(groups, training.lr, self.device)
 
     def _learning_rate(self) -> float:
-        """Return the next step's rate: linear warm-up, then linear decay that reaches zero after the last step."""
+        """Return the next step's rate: linear warm-up, then linear decay to zero."""
         step, warm = self.progress.step, self.training.warmup * self.total
         rising = (step + 1) / (warm + 1)
         falling = (self.total - step) / max(self.total - warm, 1)
@@ -270,7 +270,7 @@ class FitTask(Task):
 def _held_out_metrics(
     scores: Tensor, held_out: Corpus, model: ObservationModel
 ) -> dict[str, float]:
-    """Return by kind of judgement the share that is called right, or the correlation, as its link has it."""
+    """Return each kind's metrics of the held-out judgements."""
     metrics: dict[str, float] = {}
     for kind, evidence in held_out.evidence.items():
         if len(evidence):

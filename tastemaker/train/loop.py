@@ -77,7 +77,7 @@ class Task:
         raise NotImplementedError
 
     def evaluate(self) -> Metrics | None:
-        """Evaluate, if an evaluation is due after this step; return what it measured, None where none is due."""
+        """Evaluate, if an evaluation is due after this step. Returns None where none is due."""
         return None
 
     def keep_best(self) -> None:
@@ -149,7 +149,8 @@ def _step(task: Task, run: Run) -> Metrics | None:
     except NotFinite as error:
         run.log(progress.step, {"loss": error.loss, "gradient_norm": error.gradient_norm})
         raise TrainingError(
-            f"step {progress.step + 1}: the loss is {error.loss} and the gradient norm {error.gradient_norm}. "
+            f"step {progress.step + 1}: the loss is {error.loss} and "
+            f"the gradient norm {error.gradient_norm}. "
             f"Start again with --overwrite and a lower --lr (the rate was {error.rate:.3g})."
         ) from error
     except (RewardError, TrainingError):  # from outside: a reward, an environment

@@ -10,7 +10,7 @@ from tastemaker.train.step import parameters_of
 
 _STATE = "adam."
 _MUON_SCALE = 0.2
-"""The size of a Muon step's entries as a share of the rate: about that of AdamW's steps (Liu et al. 2025)."""
+"""Muon's steps are scaled to about the size of AdamW's (Liu et al. 2025)."""
 _MOMENTUM = 0.95
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -21,9 +21,10 @@ _CUDA_GENERATOR = "generator.cuda"
 def adamw(
     groups: Sequence[Mapping[str, Any]], lr: float, device: torch.device, **settings: Any
 ) -> torch.optim.AdamW:
-    """Return AdamW (Loshchilov & Hutter 2019) over the groups that hold parameters, fused where the device has it.
+    """Return AdamW (Loshchilov & Hutter 2019) over the groups that hold parameters.
 
-    A group's `factor` multiplies its learning rate; 1 where there is none.
+    It is fused where the device supports that.     A group's `factor` multiplies its learning
+    rate; 1 where there is none.
     """
     is_fused = device.type != "mps"
     return torch.optim.AdamW(_filled(groups), lr=lr, fused=is_fused, **settings)
@@ -35,7 +36,7 @@ def _filled(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) for matrices, AdamW for everything else: a step moves all directions of a matrix alike.
+    """Muon (Jordan et al. 2024) for matrices, AdamW for everything else.
 
     A group with `heads` holds matrices [out, in] and `weight_decay`. heads: attention heads whose
     queries, keys and values are in one matrix; each head has its rows of the three, one after the
@@ -79,7 +80,7 @@ class Muon(torch.optim.Optimizer):
                 part.sub_(step.view_as(part), alpha=length)
 
     def _momentum(self, parameter: Tensor, gradient: Tensor) -> Tensor:
-        """Return the gradient's running mean, with this step's part weighted once more (Nesterov)."""
+        """Return the gradient's running mean, with this step's part once more (Nesterov)."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -93,7 +94,7 @@ def _parts(matrix: Tensor, heads: int) -> Sequence[Tensor]:
 
 
 def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Return for each matrix one with its singular vectors and singular values between about 0.7 and 1.2."""
+    """Return matrices with the same singular vectors and singular values of about 0.7 to 1.2."""
     wide = [m if m.shape[0] <= m.shape[1] else m.T for m in matrices]
     turned: dict[int, Tensor] = {}
     for shape in sorted({m.shape for m in wide}):

@@ -44,7 +44,7 @@ class GradientStrategy(Protocol):
     """A way to compute the summed gradients of a step's parts."""
 
     def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
-        """Add the parts' gradients to the parameters' `.grad`; return the parts' numbers, summed by name."""
+        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         ...
 
 
@@ -52,7 +52,7 @@ class Backward:
     """Compute part after part by `loss.backward()`."""
 
     def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
-        """Add the parts' gradients to the parameters' `.grad`; return the parts' numbers, summed by name."""
+        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         sums: Metrics = {}
         for part in parts:
             loss, numbers = part()
@@ -72,7 +72,7 @@ class ThreadedBackward:
     threads: int
 
     def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
-        """Add the parts' gradients to the parameters' `.grad`; return the parts' numbers, summed by name."""
+        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         is_learning = torch.is_grad_enabled()  # a new thread does not know
         calls = [partial(_gradients, part, parameters, is_learning) for part in parts]
         sums: Metrics = {}
@@ -166,7 +166,7 @@ def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
 def _gradients(
     part: Part, parameters: Sequence[nn.Parameter], is_learning: bool
 ) -> tuple[Sequence[Tensor | None], Mapping[str, float]]:
-    """Return the gradients of one part, None for a parameter without one, and the part's numbers."""
+    """Return one part's gradients, None for a parameter without one, and its numbers."""
     with torch.set_grad_enabled(is_learning):
         loss, numbers = part()
     if not loss.requires_grad:

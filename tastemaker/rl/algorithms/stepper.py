@@ -1,4 +1,4 @@
-"""Optimiser steps over rows of experience: the rows are cut into parts, the objective is summed over them.
+"""Optimiser steps over rows of experience, computed in parts.
 
 The step itself is `tastemaker.train.TrainStep`.
 """
@@ -48,7 +48,7 @@ class Stepper:
         self.generator, self.at_once, self.penalty = generator, at_once, penalty
 
     def _train_step(self) -> TrainStep:
-        """Return what takes the step; made anew, because dropout changes how many threads may compute."""
+        """Return what takes the step; made anew, because dropout allows one thread only."""
         parameters = [*self.actor.policy_parameters(), *self.actor.critic_parameters()]
         strategy = gradient_strategy(self.actor.threads)
         return TrainStep(self.optimizer, parameters, clip=self.clip, strategy=strategy)
@@ -61,7 +61,7 @@ class Stepper:
         share: float = 1.0,
         train: Sequence[nn.Parameter] | None = None,
     ) -> Metrics:
-        """Step along the gradient of the weighted sum of an objective's cost; return its cost and measurements.
+        """Step along the gradient of an objective's weighted cost; return its measurements.
 
         share: these rows' share of all rows, so that minibatches step as far as the whole. train:
         the parameters that change; None: all. Raises NotFinite, with nothing changed, where the
@@ -81,7 +81,7 @@ class Stepper:
         *,
         share: float = 1.0,
     ) -> Metrics:
-        """Add the gradient of an objective to the parameters' `.grad`; return its cost and measurements."""
+        """Add the gradient of an objective to `.grad`; return its cost and measurements."""
         parts = self._computations(experience, objective, share)
         return _means(self._train_step().add_gradients(parts), experience, share)
 
@@ -94,7 +94,7 @@ class Stepper:
     def _compute(
         self, objective: Callable[[E, Evaluation], Costs], share: float, part: E
     ) -> tuple[Tensor, Metrics]:
-        """Return the weighted cost of a part of the rows, and the weighted sums of all its measurements."""
+        """Return the weighted cost of some rows, and the weighted sums of its measurements."""
         now = self.actor.evaluate(part.did, part.is_action)
         costs = objective(part, now)
         costs["cost"] = costs["cost"] + self.penalty(part, now)

@@ -90,13 +90,14 @@ def play(
 
     environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the
     environment's own, such as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`,
-    or a name; a name takes the settings of `play_defaults` for the environment, which are a default that
-    was measured on none where the environment has none. playing: settings that replace those of
-    `play_defaults`. steps, envs: two of them. episodes: how many episodes measure the policy at the end,
-    with the likeliest action (continuous actions: the mean). out: the folder for the player, its
-    learning curve and a GIF of an episode. Raises UsageError for settings that cannot be,
-    MissingExtra for a missing library, TrainingError for an environment that fails, with all
-    finished steps kept for `resume`, StorageError for a folder that cannot be written.
+    or a name; a name takes the settings of `play_defaults` for the environment, which are a
+    default that was measured on none where the environment has none. playing: settings that
+    replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure
+    the policy at the end, with the likeliest action (continuous actions: the mean). out: the
+    folder for the player, its learning curve and a GIF of an episode. Raises UsageError for
+    settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
+    that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be
+    written.
     """
     began = time.monotonic()
     plan = _plan(
@@ -211,7 +212,7 @@ class PlayTask(Task):
         )
 
     def step(self) -> Metrics:
-        """Gather one rollout and learn from it; return the means of a window of the log where one ends."""
+        """Gather one rollout and learn from it. At the end of a window return its means."""
         began = time.monotonic()
         if not self._has_begun or self.rollout % self.anew == 0:
             self.world.begin(self.rollout)
@@ -276,7 +277,7 @@ class PlayTask(Task):
         return line
 
     def _passed_mark(self, marks: int, steps: int) -> bool:
-        """Return whether the last so many steps passed one of the marks that divide the run evenly."""
+        """Return whether the last steps passed one of the marks that divide the run evenly."""
         now, total = self.progress.step, self.playing.steps
         return now * marks // total > (now - steps) * marks // total
 
@@ -333,7 +334,7 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
-    """Return an algorithm with the settings of `play_defaults` for an environment, some replaced. Raises UsageError."""
+    """Return the default algorithm of an environment with some settings replaced."""
     usual = play_defaults(environment, name)[0]
     settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass
     settings.update(given)

@@ -181,8 +181,8 @@ class SteerPlan:
         name, samples, batch = self.algorithm.name, self.algorithm.samples, self.steering.batch
         if batch % samples:
             raise UsageError(
-                f"{name} writes {samples} completions of each prompt, which a batch of {batch} cannot be divided "
-                f"into. Choose a multiple of {samples}."
+                f"{name} writes {samples} completions of each prompt, which a batch of {batch} "
+                f"cannot be divided into. Choose a multiple of {samples}."
             )
         if self.kl.where == "loss" and not self.algorithm.takes_kl_in_loss:
             raise UsageError(
@@ -200,7 +200,8 @@ class SteerPlan:
         for field in fields(self):
             part: Any = getattr(self, field.name)
             if field.name not in settings:
-                settings[field.name] = asdict(part) if is_dataclass(part) else part  # type: ignore[arg-type]
+                is_part = is_dataclass(part)
+                settings[field.name] = asdict(part) if is_part else part
         json_ready: dict[str, Any] = json.loads(json.dumps(settings))
         return json_ready
 
@@ -212,7 +213,7 @@ class SteerPlan:
         run: Run,
         say: Say,
     ) -> SteerTask:
-        """Return the task. reward: what the policy learns from; beside judgements it only measures."""
+        """Return the task. reward: what is learned from; beside judgements it only measures."""
         policy = _learner(start, self, say)
         teacher: Teacher[Any]
         if self.judgements:
@@ -337,7 +338,8 @@ def _check_parts(
     check_compares(judgements, "the judgements")
     if not (kl is None and scaling is None):
         raise UsageError(
-            "judgements are learned without a reward, so there is none to scale and KL is not paid: leave them out. "
+            "judgements are learned without a reward, so there is none to scale "
+            "and KL is not paid: leave them out. "
             "DPO's beta is what keeps the policy near."
         )
 
@@ -357,7 +359,7 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
 def _split(
     judgements: Sequence[Judgement], share: float, seed: int
 ) -> tuple[list[Judgement], list[Judgement]]:
-    """Split judgements by prompt into training and held-out ones: at least 1, and at most about 1,000 held out."""
+    """Split judgements by prompt; at least 1 and at most about 1,000 are held out."""
     ranked = [judgement for judgement in judgements if judgement.ranks]
     share = min(share, MOST_HELD_OUT / len(ranked))
     share = min(max(share, 1 / len(ranked)), 0.5)
@@ -365,7 +367,7 @@ def _split(
 
 
 def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
-    """Return the different prompts of judgements that leave room for an answer; "" where there is none."""
+    """Return the judgements' prompts that leave room for an answer; "" where none does."""
     prompts = list(dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements))
     chosen: list[Prompt] = []
     for prompt, ids in zip(prompts, policy.reader.prompts(prompts), strict=True):
@@ -393,7 +395,7 @@ def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
 
 
 def _draw(policy: Policy, seed: int) -> None:
-    """Draw a new value head's weights, with standard deviation 1/√(width + 1) (Stiennon et al. 2020)."""
+    """Draw a value head's weights with standard deviation 1/√(width + 1) (Stiennon et al. 2020)."""
     assert policy.value_head is not None
     weight = policy.value_head.linear.weight
     drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))

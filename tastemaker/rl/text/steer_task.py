@@ -47,8 +47,9 @@ def in_words(figures: Mapping[str, float], *names: str) -> str:
 
 
 class SteerTask(Task):
-    """An algorithm trains a policy in a world of text. The last weights are in the policy, the best in `best`.
+    """An algorithm trains a policy in a world of text.
 
+    The last weights are in the policy, the best in `best`.
     teacher: what the policy learns from, the world itself or judged texts. watch: judges each
     window and may stop the run. watched: rewards that only measure, by name. run: gets the
     samples.
@@ -88,7 +89,7 @@ class SteerTask(Task):
         self.best = self.acted = on_host(self.weights())
 
     def step(self) -> Metrics:
-        """Take one step; return a line for the log wherever the policy wrote, means since the line before."""
+        """Take one step. Where the policy wrote, return the means since the last log line."""
         scale_before = self.world.scale.state()
         try:
             self.metrics = self._update()
@@ -164,7 +165,7 @@ class SteerTask(Task):
         return metrics
 
     def evaluate(self) -> Metrics | None:
-        """At the end of a window, keep the policy if it is the best so far, and stop the run if a limit says so."""
+        """At the end of a window, keep the policy if it is the best, and apply the limits."""
         if self.written is None or not self._ends_window(self.progress.step):
             return None
         step = self.progress.step
@@ -188,7 +189,7 @@ class SteerTask(Task):
         return in_words(self.metrics, "score", "preference_loss", "kl")
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW without weight decay; the value head learns faster than the network, which has a lead."""
+        """Return AdamW without weight decay; the value head has a higher learning rate."""
         steering = self.steering
         groups: Sequence[dict[str, Any]] = [
             {"params": self.actor.policy_parameters()},
@@ -213,7 +214,7 @@ class SteerTask(Task):
             tensor.copy_(weights[name])
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the KL coefficient, the windows and the scale of rewards; the weights, and the best ones."""
+        """Return the KL coefficient, windows and reward scale; the present and best weights."""
         values = {
             "kl_coef": self.kl_coef,
             "line": self.line,
