@@ -8,7 +8,7 @@
     python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
 
 Both start from the same weights and read every document once: the same token ids, weight decay, clipping, warm-up and
-linear decay. Ours is `TextDescent` as `pretrain` runs it, without evaluations: Muon for the matrices unless --adamw is
+linear decay. Ours is `PretrainTask` as `pretrain` runs it, without evaluations: Muon for the matrices unless --adamw is
 given, half of the layers first unless --grow-at is 0. The peer is what its examples show: Trainer with
 DataCollatorForLanguageModeling and AdamW, documents cut to the context, a fixed number of documents a step (as many as
 make so many tokens, on average), padded to the longest of each; logging, saving and evaluation switched off. Tokens are
@@ -53,15 +53,15 @@ from tastemaker.gpt import (
     SIZES,
     Policy,
     Pretraining,
+    PretrainTask,
     Size,
-    TextDescent,
     TokenFile,
     held_out_loss,
     make_gpt,
     make_tokenizer,
     tokenized,
 )
-from tastemaker.train import Run
+from tastemaker.train import Run, train
 
 
 class _Pieces(Dataset[Any]):
@@ -89,22 +89,20 @@ def _ours(
     """Return the seconds of one epoch, or of a share of it, by steps so many times as large."""
     cpu = torch.device("cpu")
     training = Pretraining(epochs=share, evaluations=1)
-    descent = TextDescent(
+    run = Run(None, {})
+    task = PretrainTask(
         policy,
         corpora,
         training,
-        lr=size.lr * steps**0.5,
-        batch_tokens=round(size.batch_tokens * steps),
+        replace(size, lr=size.lr * steps**0.5, batch_tokens=round(size.batch_tokens * steps)),
         device=cpu,
         precision=choose_precision(cpu),
         seed=seed,
-        run=Run(None, {}),
+        run=run,
         say=lambda _: None,
-        muon=size.muon,
-        grow_at=size.grow_at,
     )
     started = time.perf_counter()
-    descent.run()
+    train(task, run, seed=seed)
     return time.perf_counter() - started
 
 

@@ -48,7 +48,9 @@ def _pairs_apart(found: list[Comparison], links: Any) -> Corpus:
     examples = [example for comparison in found for example in comparison.examples]
     index = torch.arange(len(examples)).reshape(-1, 2)
     nobody = torch.full((len(found),), -1)
-    evidence = Evidence(index, links[Comparison].targets(found), torch.ones(len(found)), nobody)
+    two = torch.full((len(found),), 2)
+    targets = links[Comparison].targets(found)
+    evidence = Evidence(index, targets, torch.ones(len(found)), nobody, two)
     return Corpus(examples, {Comparison: evidence})
 
 

@@ -193,7 +193,8 @@ def complete_file(
     """
     if format_of(target) == "parquet":
         raise UsageError(
-            f"{target}: completions are written as JSONL, CSV or TSV. Choose another name for --out."
+            f"{target}: completions are written as JSONL, CSV or TSV. "
+            "Choose another name for --out."
         )
     new = (*COMPLETION_COLUMNS, SCORE_COLUMN) if is_scored else COMPLETION_COLUMNS
     prompts = open_prompts(source, prompt_column)

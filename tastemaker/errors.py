@@ -1,12 +1,12 @@
-"""What can go wrong, by name. Every message says what happened, with which values, and what to try.
+"""The errors of Tastemaker. Each message says what happened, with which values, and what to try.
 
 TastemakerError                    exit code 1
-├── TrainingError                  exit code 1   the run itself failed (a loss that is not finite …)
+├── TrainingError                  exit code 1   a run failed (a loss that is not finite …)
 └── InputError                     exit code 2   what was handed in cannot be used
-    ├── UsageError                 a setting, option or name that does not exist or contradicts another
+    ├── UsageError                 an unknown or contradicting setting, option or name
     ├── DataError                  a source, file, row or value of the data
-    ├── ModelError                 a model folder: no contract, changed weights, an untrained head …
-    ├── RewardError                a reward that does not return one finite number for each completion
+    ├── ModelError                 a model folder: no contract, changed weights …
+    ├── RewardError                a reward without one finite number a completion
     ├── StorageError               the disk: full, not writable, already there
     └── MissingExtra               an optional library that is not installed
 """

@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half-written: a temporary name first, then a rename."""
+"""Writes files and folders completely or not at all: a temporary name first, then a rename."""
 
 import errno
 import os
@@ -15,13 +15,17 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def _storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno in _FULL:
         return StorageError(
-            f"{path}: the disk is full; nothing was written. Free some room or choose another folder."
+            f"{path}: the disk is full; nothing was written. "
+            "Free some room or choose another folder."
         )
     return StorageError(f"{path}: cannot write ({error.strerror or error}); nothing was written.")
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder if it is there; what cannot be removed was reported by whoever failed to write it."""
+    """Remove a file or folder if it is there.
+
+    An error is ignored: whoever failed to write there has reported it.
+    """
     if not path.parent.is_dir():
         return
     if path.is_dir() and not path.is_symlink():
@@ -32,8 +36,9 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def writing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+    """Yield a temporary path beside `path`, and rename it to `path` when the block ends.
 
+    After an error in the block the temporary file is removed, and `path` stays as it was.
     Raises StorageError for a full disk or a folder that cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -49,9 +54,10 @@ def writing_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; put it in the place of `path` when the block ends well.
+    """Yield a temporary folder beside `path`, and rename it to `path` when the block ends.
 
-    An older folder at `path` is replaced as a whole: a reader sees the old one or the new one, never a mixture.
+    An older folder at `path` is replaced as a whole: a reader sees the old or the new one, never a
+    mixture. After an error in the block `path` stays as it was.
     Raises StorageError for a full disk or a folder that cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -74,10 +80,11 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; move what it holds into `path` when the block ends well.
+    """Yield a temporary folder beside `path`, and move its files into `path` when the block ends.
 
-    The file `last` says that the folder is whole: an old one is removed first and the new one arrives last, so a
-    process killed at any moment leaves either a whole folder or one without `last`. Other files of `path` stay.
+    The file `last` shows that the folder is complete: the old one is removed first, and the new one
+    arrives last. So a process killed at any moment leaves a complete folder or one without `last`.
+    Other files of `path` stay.
     Raises StorageError for a full disk or a folder that cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -87,7 +94,7 @@ def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
         yield temporary
         path.mkdir(exist_ok=True)
         (path / last).unlink(missing_ok=True)
-        for entry in sorted(temporary.iterdir(), key=lambda e: e.name == last):
+        for entry in sorted(temporary.iterdir(), key=lambda entry: entry.name == last):
             _remove(path / entry.name)
             entry.replace(path / entry.name)
     except OSError as error:

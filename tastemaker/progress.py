@@ -1,18 +1,18 @@
-"""A progress line with the time left. Silent when standard error is not a terminal, or when told to be."""
+"""A progress line with the time left. Silent without a terminal, and by `--quiet`."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[float, str], None]
-"""Call it with how much more is done, and a word on how it goes ("" for none)."""
+"""A function of (the amount of work done since the last call, a short note or "")."""
 
 _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
     """Switch every progress line of this process off or on (`--quiet`)."""
-    global _quiet  # noqa: PLW0603  one switch for one process, set once at the door
+    global _quiet  # noqa: PLW0603  one switch a process, set by the shell
     _quiet = quiet
 
 

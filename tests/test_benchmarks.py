@@ -70,6 +70,7 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     assert judgements_of("listwise", segments[:1]) == [segments[0].ranking]
 
 
+@pytest.mark.slow
 def test_a_busy_machine_is_measured_verb_by_verb() -> None:
     found = _run("busy_machine.py", "--verbs", "play", "--size", "0", "--repeats", "1")
     figures = found["verbs"]["play"]

@@ -1,10 +1,10 @@
-"""The Large Movie Review Dataset (Maas et al. 2011): its folder, or its .tar.gz read straight as a stream.
+"""The Large Movie Review Dataset (Maas et al. 2011): its folder, or its .tar.gz read as a stream.
 
     aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt      rating 1 … 10
     aclImdb/train/unsup/<id>_0.txt                        no judgement
 
-Nothing is ever unpacked onto the disk. An archive with a member that points outside it (an absolute path, `..`, a link,
-a device) is refused as a whole, and so is one that ends before its end.
+Nothing is unpacked onto the disk. An archive with a member that points outside it (an absolute
+path, `..`, a link, a device) is refused as a whole, and so is one that is cut short.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from tastemaker.progress import progress
 LOWEST, HIGHEST = 1, 10
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
 LARGEST_MEMBER = 64 * 2**20
-"""Bytes, unpacked. The archive as published holds nothing over 42 MB (the bags of words of `unsup`)."""
+"""Bytes, unpacked. The published archive holds nothing over 42 MB."""
 LARGEST_ARCHIVE = 2 * 2**30
 """Bytes, unpacked, in all."""
 
@@ -33,14 +33,14 @@ _CLASSES = {
 }
 SPLITS = tuple(_CLASSES)
 _NAME = re.compile(r"(\d+)_(\d+)\.txt", re.ASCII)
-_OUTSIDE = re.compile(
+_OUTSIDE = re.compile(  # absolute, a drive, or `..` as a step
     r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)"
-)  # absolute, a drive, or `..` as a step
+)
 _LAYOUT = "An aclImdb source holds {train,test}/{pos,neg}/<id>_<rating>.txt"
 
 
 class Review(NamedTuple):
-    """One review file. folder: "train/pos" …; number: the id in its name; rating: 0 in `unsup`; where: its place."""
+    """One review file. folder: "train/pos" …; number: the id in its name; rating: 0 in `unsup`."""
 
     folder: str
     number: int
@@ -49,7 +49,7 @@ class Review(NamedTuple):
     where: str
 
     def judgements(self) -> tuple[Judgement, ...]:
-        """Return the label (which folder) and the grade (the file name): two judgements on one text."""
+        """Return two judgements on the text: the label (its folder) and the grade (its name)."""
         label = Label(self.text, self.folder.endswith("/pos"), where=self.where)
         return label, Grade(self.text, self.rating, LOWEST, HIGHEST, where=self.where)
 
@@ -61,29 +61,30 @@ class Review(NamedTuple):
 def is_aclimdb(path: Path) -> bool:
     """Return whether this is an archive, or a folder laid out like aclImdb."""
     if path.is_dir():
-        return any((path / folder).is_dir() for folders in _CLASSES.values() for folder in folders)
+        folders = [folder for of_split in _CLASSES.values() for folder in of_split]
+        return any((path / folder).is_dir() for folder in folders)
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def reviews(path: Path, split: str) -> list[Review]:
     """Return the reviews of a split ("train", "test", "unsup"), ordered by class and number.
 
-    A folder and its archive give equal judgements. Raises DataError, with the file, for anything that is not as the
-    dataset's layout says.
+    A folder and its archive give equal judgements. Raises DataError, with the file, for anything
+    that differs from the dataset's layout.
     """
     if split not in SPLITS:
         raise DataError(f"{path}: no split {split!r}; aclImdb has {', '.join(SPLITS)}.")
     folders = _CLASSES[split]
-    found = _from_folder(path, folders) if path.is_dir() else _from_archive(path, folders)
-    return sorted(found, key=lambda review: review[:3])
+    unordered = _from_folder(path, folders) if path.is_dir() else _from_archive(path, folders)
+    return sorted(unordered, key=lambda review: review[:3])
 
 
 def _review(folder: str, name: str, data: bytes, where: str) -> Review:
-    """Return what one file says. Raises DataError for a name, rating or text that is not as it should be."""
+    """Return one review. Raises DataError for a bad name, rating or text."""
     match = _NAME.fullmatch(name)
     if not match:
         raise DataError(f"{where}: the name is not <id>_<rating>.txt. Rename or remove the file.")
-    number, rating = map(int, match.groups())
+    number, rating = int(match[1]), int(match[2])
     if folder != "train/unsup" and not LOWEST <= rating <= HIGHEST:
         raise DataError(
             f"{where}: the rating in the name is {rating}, outside {LOWEST} to {HIGHEST}."
@@ -101,7 +102,7 @@ def _review(folder: str, name: str, data: bytes, where: str) -> Review:
 
 def _from_folder(path: Path, folders: tuple[str, ...]) -> list[Review]:
     files = [(folder, file) for folder in folders for file in _files(path / folder)]
-    found = []
+    reviews = []
     with progress(f"reading {path.name}", len(files)) as advance:
         for folder, file in files:
             if not file.is_file():
@@ -114,35 +115,34 @@ def _from_folder(path: Path, folders: tuple[str, ...]) -> list[Review]:
                 data = file.read_bytes()
             except OSError as error:
                 raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
-            found.append(_review(folder, file.name, data, str(file)))
+            reviews.append(_review(folder, file.name, data, str(file)))
             advance(1, "")
-    return found
+    return reviews
 
 
 def _files(folder: Path) -> list[Path]:
     """Return what is in a class folder. Raises DataError when it is missing or empty."""
     if not folder.is_dir():
         raise DataError(f"{folder}: the class folder is missing. {_LAYOUT}.")
-    files = [
-        file for file in folder.iterdir() if not file.name.startswith(".")
-    ]  # .DS_Store and its like
+    # without .DS_Store and its like
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
     if not files:
         raise DataError(f"{folder}: the class folder is empty. {_LAYOUT}.")
     return files
 
 
 def _from_archive(path: Path, folders: tuple[str, ...]) -> list[Review]:
-    found: dict[tuple[str, str], Review] = {}
+    by_place: dict[tuple[str, str], Review] = {}
     for name, data in _members(path, folders):
         folder, file = _folder_and_file(name)
-        if (folder, file) in found:
+        if (folder, file) in by_place:
             raise DataError(f"{path.name}: {name} appears twice.")
         review = _review(folder, file, data, f"{path.name}: {name}")
-        found[folder, file] = review._replace(where=name)
+        by_place[folder, file] = review._replace(where=name)
     for folder in folders:
-        if not any(seen == folder for seen, _ in found):
+        if not any(of_review == folder for of_review, _ in by_place):
             raise DataError(f"{path.name}: no review in {folder}. {_LAYOUT}.")
-    return list(found.values())
+    return list(by_place.values())
 
 
 def _folder_and_file(name: str) -> tuple[str, str]:
@@ -152,32 +152,39 @@ def _folder_and_file(name: str) -> tuple[str, str]:
 
 
 class _Stream:
-    """The unpacked bytes of an archive, handed on piece by piece, within limits."""
+    """The unpacked bytes of an archive, piece by piece, within limits."""
 
     def __init__(self, file: gzip.GzipFile, name: str) -> None:
         self._file, self._name = file, name
-        self._start, self._last, self._mark = 0, b"", 0
+        self._start, self._mark = 0, 0  # of the last piece; of the member that is being read
+        self._last = b""
 
     def read(self, size: int) -> bytes:
-        """Return the next piece. Raises DataError past a limit: a small archive can unpack to any size."""
-        self._start, self._last = self._start + len(self._last), self._file.read(size)
+        """Return the next piece. Raises DataError past a limit.
+
+        A small archive can unpack to any size.
+        """
+        self._start += len(self._last)
+        self._last = self._file.read(size)
         if self._start > LARGEST_ARCHIVE:
             most = LARGEST_ARCHIVE >> 20
             raise DataError(
-                f"{self._name}: more than {most} MiB unpacked. If it should be, unpack it and name the folder."
+                f"{self._name}: more than {most} MiB unpacked. "
+                "If it should be, unpack it and name the folder."
             )
         if self._start - self._mark > LARGEST_MEMBER + 2**20:  # a name can be as long as a file
+            most = LARGEST_MEMBER >> 20
             raise DataError(
-                f"{self._name}: a header of more than {LARGEST_MEMBER >> 20} MiB. Nothing was unpacked."
+                f"{self._name}: a header of more than {most} MiB. Nothing was unpacked."
             )
         return self._last
 
     def mark(self) -> None:
-        """Begin to measure anew: what is read until the next mark is one member and the header behind it."""
+        """Begin a member: up to the next mark come its bytes and the next header."""
         self._mark = self._start
 
     def ends_at(self, offset: int) -> bool:
-        """Return whether the archive's end mark, a block of zeros, stands at `offset`, in the last piece read."""
+        """Return whether a block of zeros, the archive's end mark, is at `offset`."""
         at = offset - self._start
         return at >= 0 and self._last[at : at + tarfile.BLOCKSIZE] == bytes(tarfile.BLOCKSIZE)
 
@@ -185,7 +192,7 @@ class _Stream:
 def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of every file in the folders, in the archive's order.
 
-    Raises DataError for any member that points outside or is too large, and for an archive cut short or damaged.
+    Raises DataError for a member that points outside or is too large, and for a damaged archive.
     """
     try:
         with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
@@ -210,10 +217,10 @@ def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]
 
 
 def _walk(path: Path, stream: _Stream) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    """Yield every member, checked, to be read before the next one is asked for."""
+    """Yield every member, checked. Each must be read before the next one."""
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
         while (member := archive.next()) is not None:
-            archive.members = []  # type: ignore[attr-defined]  # it would keep every header ever read
+            archive.members = []  # type: ignore[attr-defined]  # it would keep all headers
             stream.mark()
             _check_member(path, member)
             yield member, archive
@@ -225,15 +232,16 @@ def _walk(path: Path, stream: _Stream) -> Iterator[tuple[tarfile.TarInfo, tarfil
 
 
 def _check_member(path: Path, member: tarfile.TarInfo) -> None:
-    """Raise DataError for a member that is no plain file or folder inside the archive, or is too large."""
+    """Raise DataError unless a member is a file or folder inside the archive, not too large."""
+    problem = None
     if _OUTSIDE.search(member.name):
-        raise DataError(
-            f"{path.name}: the member {member.name!r} points outside the archive. Nothing was unpacked."
-        )
-    if not (member.isreg() or member.isdir()):
-        kind = "a link" if member.issym() or member.islnk() else "a device"
-        raise DataError(f"{path.name}: the member {member.name!r} is {kind}. Nothing was unpacked.")
-    if member.size > LARGEST_MEMBER:
-        raise DataError(
-            f"{path.name}: the member {member.name!r} is larger than {LARGEST_MEMBER >> 20} MiB. Nothing was unpacked."
-        )
+        problem = "points outside the archive"
+    elif member.issym() or member.islnk():
+        problem = "is a link"
+    elif not (member.isreg() or member.isdir()):
+        problem = "is a device"
+    elif member.size > LARGEST_MEMBER:
+        problem = f"is larger than {LARGEST_MEMBER >> 20} MiB"
+    if problem is not None:
+        member_name = f"the member {member.name!r}"
+        raise DataError(f"{path.name}: {member_name} {problem}. Nothing was unpacked.")

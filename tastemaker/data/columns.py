@@ -19,7 +19,15 @@ from tastemaker.data.metadata import (
     plain_name,
 )
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import number_of, parse_number, prompt_of, show, text_of, word_of
+from tastemaker.data.values import (
+    bad_cell,
+    empty_cell,
+    number_of,
+    parse_number,
+    prompt_of,
+    text_of,
+    word_of,
+)
 from tastemaker.errors import DataError, UsageError
 
 Target = Literal["label", "rating"]
@@ -100,14 +108,10 @@ class LabelCells:
         """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
         word, where = word_of(value), metadata["where"]
         if word is None:
-            raise DataError(
-                f"{where}: no value in column {self.column!r}. Fill it in or remove the row."
-            )
+            raise empty_cell(where, self.column)
         if word not in self.meanings:
             labels = " and ".join(self.meanings)
-            raise DataError(
-                f"{where}: column {self.column!r} holds {show(value)}; the labels are {labels}."
-            )
+            raise bad_cell(value, where, self.column, f"; the labels are {labels}.")
         return Label(example.text, self.meanings[word], prompt=example.prompt, **metadata)
 
 
@@ -124,10 +128,8 @@ class GradeCells:
         where = metadata["where"]
         number = number_of(value, where, self.column)
         if not number.is_integer():
-            raise DataError(
-                f"{where}: column {self.column!r} holds {show(value)}, which is not a whole grade. "
-                "Name the column as ratings instead (--rating-column)."
-            )
+            problem = ", which is not a whole grade. Name it with --rating-column instead."
+            raise bad_cell(value, where, self.column, problem)
         scale = (self.lowest, self.highest)
         _check_scale(number, scale, where, self.column)
         return Grade(example.text, int(number), *scale, prompt=example.prompt, **metadata)

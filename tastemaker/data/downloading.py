@@ -1,7 +1,8 @@
-"""Download an original archive from its authors' address, with resume and retries; checked before it gets its name.
+"""Download an original archive from its authors' address, with resume, retries and a checksum.
 
-What has arrived is kept in `NAME.part`, and the server's mark of that version in `NAME.part.version`, so that a broken
-download goes on where it stopped. Only a file with the right checksum is ever called NAME. Standard library only.
+What has arrived is kept in `NAME.part`, so that a broken download goes on where it stopped. Only a
+file with the right checksum is called NAME. This is our own code and not pooch, because pooch
+begins a broken download again.
 """
 
 import hashlib
@@ -11,25 +12,27 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 
 from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.progress import Advance, progress
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before each new try, when a try brought nothing new."""
+"""Seconds to wait before each new try after a try that brought nothing new."""
 
 _TIMEOUT = 60.0  # seconds without a single byte
-_BLOCK = 1 << 18
-_BUSY = {408, 425, 429, 500, 502, 503, 504}  # the server may answer later
+_BLOCK = 1 << 18  # bytes
+_BUSY = (408, 425, 429, 500, 502, 503, 504)  # the server may answer later
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a data set lies and how to know that all of it has arrived.
+    """Where an archive is, and how to check that all of it has arrived.
 
-    digest: `algorithm:hexadecimal`, an algorithm of hashlib. size: bytes, None when it is not known.
+    digest: `algorithm:hexadecimal`, an algorithm of hashlib. size: bytes, None when unknown.
     """
 
     url: str
@@ -44,20 +47,29 @@ SOURCES = {
         84_125_825,
     )
 }
-"""The data sets that can be fetched: the one place to add a row for another."""
+"""The data sets that can be fetched."""
 
 
-class _InterruptedError(Exception):
-    """The connection failed in a way that another try may mend; the message says how."""
+class _BrokenError(Exception):
+    """The connection failed in a way that another try may mend."""
 
 
-def fetch(name: str, folder: Path, *, url: str | None = None, sha256: str | None = None) -> Path:
-    """Download the original archive of data set `name` into `folder` and return its path; do nothing if it is there.
+def fetch(
+    name: str,
+    folder: Path,
+    *,
+    url: str | None = None,
+    sha256: str | None = None,
+    pauses: Sequence[float] = PAUSES,
+) -> Path:
+    """Download the original archive of a data set into `folder`, and return its path.
 
-    url: another address of the same archive (http or https). sha256: 64 hexadecimal digits, in place of the known
-    checksum.
-    Raises UsageError for an unknown name or a bad url or checksum; DataError when the server has no such file, when
-    the connection keeps failing, or when what arrived has another size or checksum; StorageError when the disk is full.
+    A file that is there already is checked and not downloaded again. url: another address of the
+    archive (http or https). sha256: 64 hexadecimal digits, in place of the known checksum. pauses:
+    seconds to wait before each new try.
+    Raises UsageError for an unknown name and for a bad url or checksum; DataError when the server
+    has no such file, when the connection keeps failing, and when the file has another size or
+    checksum; StorageError when the file cannot be written.
     """
     source = _source(name, url, sha256)
     target = folder / SOURCES[name].url.rsplit("/", 1)[-1]
@@ -65,29 +77,30 @@ def fetch(name: str, folder: Path, *, url: str | None = None, sha256: str | None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            _check_present(target, source)
+            _check_target(target, source)
             return target
-        _download(source, part, f"fetching {name}")
-        _verify(source, part)
+        with progress(f"fetching {name}", source.size) as advance:
+            _download(source, part, advance, pauses)
+        _check_part(part, source)
         part.replace(target)
-        _version_of(part).unlink(missing_ok=True)
-    except OSError as error:  # the network's own errors never come this far
+    except OSError as error:  # of the disk: those of the network are caught before
         raise StorageError(
-            f"{target}: cannot write ({error.strerror or error}). What has arrived is kept beside it: "
-            "free some room or choose another folder, and run it again."
+            f"{target}: cannot write ({error.strerror or error}). What has arrived is kept beside "
+            "it: free some room or choose another folder, and run it again."
         ) from error
     return target
 
 
 def _source(name: str, url: str | None, sha256: str | None) -> Source:
-    """Return the source called `name`, with the caller's own address and checksum where given."""
+    """Return the source of a data set, with another address and checksum where given."""
     if name not in SOURCES:
         raise UsageError(f"no data set is called `{name}`; known: {', '.join(sorted(SOURCES))}.")
     source = SOURCES[name]
     if url is not None:
         if not _is_address(url):
             raise UsageError(
-                f"cannot fetch from `{url}`: it must be an address that starts with http:// or https://."
+                f"cannot fetch from `{url}`: "
+                "it must be an address that starts with http:// or https://."
             )
         source = replace(source, url=url)
     if sha256 is not None:
@@ -103,168 +116,117 @@ def _is_address(url: str) -> bool:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
         return False
-    return (
-        parts.scheme in {"http", "https"}
-        and bool(parts.hostname)
-        and url.isascii()
-        and url.isprintable()
-    )
+    is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return is_web and url.isascii() and url.isprintable()
 
 
 def _digest(path: Path, source: Source) -> str:
-    """Return the file's checksum by the source's algorithm, written as the source writes it."""
+    """Return the file's checksum, written as in the source."""
     algorithm = source.digest.partition(":")[0]
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
-def _check_present(target: Path, source: Source) -> None:
-    found = _digest(target, source)
-    if found != source.digest:
+def _check_target(target: Path, source: Source) -> None:
+    digest = _digest(target, source)
+    if digest != source.digest:
         raise StorageError(
-            f"{target}: already there, but it has {found}, not {source.digest}. Move or remove it, and run it again."
+            f"{target}: already there, but it has {digest}, not {source.digest}. "
+            "Move or remove it, and run it again."
         )
 
 
-def _verify(source: Source, part: Path) -> None:
-    """Raise DataError, and remove the part, unless it is the file that was promised."""
-    found = _digest(part, source)
-    if found == source.digest:
-        return
-    size = _size(part)
-    _discard(part)
-    raise DataError(
-        f"{source.url}: the {size:,} bytes that arrived have {found}, not {source.digest}; they were removed. "
-        "Run it again, or name another address."
-    )
-
-
-def _version_of(part: Path) -> Path:
-    """Return the file that holds the server's mark of the version that `part` is a piece of."""
-    return part.with_name(f"{part.name}.version")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _version_of(part).unlink(missing_ok=True)
+def _check_part(part: Path, source: Source) -> None:
+    """Raise DataError, and remove the part, where the checksum is wrong."""
+    digest, size = _digest(part, source), _size(part)
+    if digest != source.digest:
+        part.unlink()
+        raise DataError(
+            f"{source.url}: the {size:,} bytes that arrived have {digest}, not {source.digest}; "
+            "they were removed. Run it again, or name another address."
+        )
 
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _download(source: Source, part: Path, what: str) -> None:
-    """Fill `part`, trying again when the connection breaks; a try that got further than ever before does not count."""
-    pauses, furthest = iter(PAUSES), _size(part)
-    with progress(what, source.size) as advance:
-        advance(furthest, "")
-        while True:
-            try:
-                return _attempt(source, part, advance)
-            except _InterruptedError as trouble:
-                if _size(part) > furthest:
-                    pauses, furthest = iter(PAUSES), _size(part)
-                pause = next(pauses, None)
-                if pause is None:
-                    raise DataError(
-                        f"{source.url}: {trouble}; gave up after {len(PAUSES) + 1} tries. What has arrived "
-                        f"({_size(part):,} bytes) is kept in {part}: run it again to go on, or name another address."
-                    ) from trouble
-                advance(0, f"{trouble}; trying again")
-                time.sleep(pause)
+def _download(source: Source, part: Path, advance: Advance, pauses: Sequence[float]) -> None:
+    """Fill `part`, trying again when the connection breaks.
+
+    Only tries that get no further than the ones before count.
+    """
+    tries, furthest = 0, _size(part)
+    advance(furthest, "")
+    while _size(part) != source.size:
+        try:
+            _receive(source, part, advance)
+            return
+        except _BrokenError as error:
+            if _size(part) > furthest:
+                tries, furthest = 0, _size(part)
+            if tries == len(pauses):
+                raise DataError(
+                    f"{source.url}: {error}; gave up after {tries + 1} tries. What has arrived "
+                    f"({_size(part):,} bytes) is kept in {part}: run it again to go on, or name "
+                    "another address."
+                ) from error
+            advance(0, f"{error}; trying again")
+            time.sleep(pauses[tries])
+            tries += 1
 
 
-def _attempt(source: Source, part: Path, advance: Advance) -> None:
-    """Open one connection and read it to its end. Raises _InterruptedError where another try may help."""
+def _receive(source: Source, part: Path, advance: Advance) -> None:
+    """Open one connection and read it to its end. Raises _BrokenError where it ends too early."""
     start = _size(part)
-    if start == source.size:
-        return
-    with _open(_request(source, part, start), part) as answer:
-        begin, total = _span(answer, start)
-        if source.size is not None and total not in (None, source.size):
+    with _connect(source.url, part, start) as answer:
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:  # the server begins at the beginning
+            advance(-start, "")
+            start = 0
+        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise _BrokenError(f"the server sent other bytes than from {start:,} on")
+        length = answer.headers.get("Content-Length", "")
+        expected = start + int(length) if length.isdigit() else source.size
+        if source.size is not None and expected != source.size:
             raise DataError(
-                f"{source.url}: the server offers {total:,} bytes, not the {source.size:,} of the original. "
-                "Name another address, or the SHA-256 checksum of this file."
+                f"{source.url}: the server offers {expected:,} bytes, not the {source.size:,} of "
+                "the original. Name another address, or the SHA-256 checksum of this file."
             )
-        advance(begin - start, "")
-        _receive(answer, part, begin, advance)
-    expected = total or source.size
+        with part.open("ab" if start else "wb") as file:
+            while block := _read(answer):
+                file.write(block)
+                advance(len(block), "")
     if expected is not None and _size(part) < expected:
-        raise _InterruptedError(f"the connection broke after {_size(part):,} of {expected:,} bytes")
+        raise _BrokenError(f"the connection broke after {_size(part):,} of {expected:,} bytes")
 
 
-def _request(source: Source, part: Path, start: int) -> urllib.request.Request:
-    """Ask for everything from byte `start` on, if the file is still the version that `part` is a piece of."""
-    headers = {"User-Agent": "tastemaker", "Accept-Encoding": "identity"}
+def _connect(url: str, part: Path, start: int) -> http.client.HTTPResponse:
+    """Ask for the bytes from `start` on. Raises DataError where another try cannot help."""
+    request = urllib.request.Request(url, headers={"User-Agent": "tastemaker"})
     if start:
-        headers["Range"] = f"bytes={start}-"
-        if _version_of(part).exists():
-            headers["If-Range"] = _version_of(part).read_text("ascii")
-    return urllib.request.Request(source.url, headers=headers)
-
-
-def _open(request: urllib.request.Request, part: Path) -> http.client.HTTPResponse:
-    """Connect. Raises DataError where the server's answer is final, _InterruptedError where it may change."""
+        request.add_header("Range", f"bytes={start}-")
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        said = f"the server says {error.code} {error.reason}"
         error.close()
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            _discard(part)  # longer than the server's file, so no piece of it
-            raise _InterruptedError(said) from error
-        if error.code in _BUSY:
-            raise _InterruptedError(said) from error
-        raise DataError(f"{request.full_url}: {said}. Name another address.") from error
+        reason = f"the server says {error.code} {error.reason}"
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink(missing_ok=True)  # longer than the server's file, so no piece of it
+        elif error.code not in _BUSY:
+            raise DataError(f"{url}: {reason}. Name another address.") from error
+        raise _BrokenError(reason) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise DataError(
-                f"{request.full_url}: the certificate is not trusted ({reason.verify_message})."
-            ) from error
-        raise _InterruptedError(f"no connection ({reason})") from error
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            message = f"the certificate is not trusted ({cause.verify_message})"
+            raise DataError(f"{url}: {message}.") from error
+        raise _BrokenError(f"no connection ({cause})") from error
     assert isinstance(answer, http.client.HTTPResponse)  # as for any http and https address
     return answer
-
-
-def _span(answer: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
-    """Return the place of the answer's first byte in the whole file, and the file's size where the server tells it."""
-    if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
-        span, _, total = (
-            answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        )
-        if span.partition("-")[0] != str(start):
-            raise _InterruptedError(
-                f"the server sent bytes {span or '?'}, but {start}- was asked for"
-            )
-        return start, int(total) if total.isdigit() else None
-    length = answer.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
-
-
-def _receive(answer: http.client.HTTPResponse, part: Path, begin: int, advance: Advance) -> None:
-    """Write the answer into `part` from byte `begin` on: the end of it, or all of it."""
-    if begin == 0:
-        part.unlink(missing_ok=True)
-        _remember_version(answer, part)
-    with part.open("ab") as file:
-        while block := _read(answer):
-            file.write(block)
-            advance(len(block), "")
-
-
-def _remember_version(answer: http.client.HTTPResponse, part: Path) -> None:
-    """Keep what If-Range needs: a strong ETag, or else the date of the file."""
-    tag = answer.headers.get("ETag", "")
-    version = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
-    if version.isascii() and version:
-        _version_of(part).write_text(version, "ascii")
-    else:
-        _version_of(part).unlink(missing_ok=True)
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
     try:
         return answer.read(_BLOCK)
     except (OSError, http.client.HTTPException) as error:
-        raise _InterruptedError(f"the connection broke ({error})") from error
+        raise _BrokenError(f"the connection broke ({error})") from error

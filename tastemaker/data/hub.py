@@ -1,4 +1,4 @@
-"""A dataset by hub name, or a local folder of it, through the `datasets` library (extra `hub`)."""
+"""A dataset of the Hugging Face hub, or a local folder of one, read by `datasets` (extra `hub`)."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,8 +17,9 @@ _SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
 def is_hub_name(source: str) -> bool:
-    """Return whether this may be a dataset's name on the hub: `org/name`, and not a path to a table."""
-    return bool(_NAME.fullmatch(source)) and not source.lower().endswith((*SUFFIXES, ".gz", ".tgz"))
+    """Return whether this may be a dataset's name on the hub: `org/name`, no path to a table."""
+    is_file_name = source.lower().endswith((*SUFFIXES, ".gz", ".tgz"))
+    return bool(_NAME.fullmatch(source)) and not is_file_name
 
 
 def is_saved(path: Path) -> bool:
@@ -27,27 +28,23 @@ def is_saved(path: Path) -> bool:
 
 
 def has_tables(path: Path) -> bool:
-    """Return whether the folder holds data files, in it or one folder down, as a dataset's repository does."""
-    return any(
-        file.suffix.lower() in SUFFIXES
-        for pattern in ("*.*", "*/*.*")
-        for file in _found(path, pattern)
-    )
-
-
-def _found(path: Path, pattern: str) -> Iterator[Path]:
-    return (file for file in path.glob(pattern) if file.is_file())
+    """Return whether the folder, or a folder in it, holds tables."""
+    for pattern in ("*.*", "*/*.*"):
+        for file in path.glob(pattern):
+            if file.suffix.lower() in SUFFIXES and file.is_file():
+                return True
+    return False
 
 
 def has_splits(path: Path) -> bool:
-    """Return whether the folder or hub name has splits by name; only one dataset saved alone has none."""
+    """Return whether the folder or hub name has splits; only a dataset saved alone has none."""
     return not (path / "dataset_info.json").is_file()
 
 
 def table(source: str, split: str | None) -> Table:
-    """Return a split ("train" when None) as a table. source: a hub name or a folder.
+    """Return a split ("train" by default) as a table. source: a hub name or a folder.
 
-    Raises MissingExtra without the `datasets` library, and DataError when there is no such dataset or split.
+    Raises MissingExtra without the `datasets` library, and DataError without the dataset or split.
     """
     try:
         import datasets
@@ -56,35 +53,33 @@ def table(source: str, split: str | None) -> Table:
         raise MissingExtra(what, "hub") from error
     with _silent(datasets), _plain_errors(source):
         if is_saved(Path(source)):
-            dataset = _one(source, datasets.load_from_disk(source), split)
+            dataset = _split_of(source, datasets.load_from_disk(source), split)
         else:
             dataset = datasets.load_dataset(source, split=split or "train")
     return Table(f"{source}[{dataset.split}]" if dataset.split else source, lambda: _rows(dataset))
 
 
-def _one(source: str, loaded: "Dataset | DatasetDict", split: str | None) -> "Dataset":
-    """Return one split of what was saved; a dataset saved alone has at most the one it was taken from."""
+def _split_of(source: str, loaded: "Dataset | DatasetDict", split: str | None) -> "Dataset":
+    """Return one split of what was saved. A dataset saved alone has at most the one it is of."""
     if not isinstance(loaded, dict):
-        if split not in {None, str(loaded.split)}:
+        if split not in (None, str(loaded.split)):
             raise DataError(
-                f"{source}: one dataset without splits, so there is no {split!r} in it. Leave out the split."
+                f"{source}: one dataset without splits, so there is no {split!r} in it. "
+                "Leave out the split."
             )
         return loaded
     name = split or "train"
     if name not in loaded:
-        raise DataError(
-            f"{source}: no split {name!r}; it has {', '.join(map(repr, loaded))}. Name one with --split."
-        )
+        splits = ", ".join(repr(each) for each in loaded)
+        raise DataError(f"{source}: no split {name!r}; it has {splits}. Name one with --split.")
     return loaded[name]
 
 
 @contextmanager
 def _silent(datasets: Any) -> Iterator[None]:
-    """Keep the library's bars and log lines off: they go to files and pipes too, and its errors are raised besides."""
-    had_bars, verbosity = (
-        not datasets.are_progress_bars_disabled(),
-        datasets.logging.get_verbosity(),
-    )
+    """Turn off the progress bars and log lines of the library."""
+    had_bars = not datasets.are_progress_bars_disabled()
+    verbosity = datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
@@ -97,36 +92,34 @@ def _silent(datasets: Any) -> Iterator[None]:
 
 @contextmanager
 def _plain_errors(source: str) -> Iterator[None]:
-    """Turn whatever the library raises, of which there is no list, into one line."""
+    """Turn any error of the library, which documents none, into one line."""
     try:
         yield
     except DataError:
         raise
     except Exception as error:
-        here = (
-            ""
-            if Path(source).exists()
-            else "no such file or folder here, and not to be had from the hub either: "
-        )
-        said = [
-            str(error),
-            str(error.__cause__ or ""),
-        ]  # the cause of a table that cannot be read names the row
-        reason = " ".join(": ".join(filter(None, said)).split()) or type(error).__name__
-        raise DataError(f"{source}: {here}{reason}") from error
+        parts = [str(error)]
+        if error.__cause__ is not None:  # names the row of a table that cannot be read
+            parts.append(str(error.__cause__))
+        reason = " ".join(": ".join(part for part in parts if part).split())
+        here = "" if Path(source).exists() else "no such file or folder here, and not on the hub: "
+        raise DataError(f"{source}: {here}{reason or type(error).__name__}") from error
 
 
 def _rows(dataset: "Dataset") -> Rows:
-    """Yield (row number from 1, row); a label of two names as its name, which says more than 0 and 1."""
+    """Yield (row number from 1, row).
+
+    A label of two names is given as its name, which says more than 0 and 1.
+    """
     import datasets
 
-    named: dict[str, Callable[[int], str]] = {
-        column: feature.int2str
-        for column, feature in dataset.features.items()
-        if isinstance(feature, datasets.ClassLabel) and feature.num_classes == 2
-    }
+    names: dict[str, Callable[[int], str]] = {}
+    for column, feature in dataset.features.items():
+        if isinstance(feature, datasets.ClassLabel) and feature.num_classes == 2:
+            names[column] = feature.int2str
     for number, row in enumerate(dataset, 1):
-        for column, name_of in named.items():
+        for column, name_of in names.items():
             value = row[column]
-            row[column] = None if value is None or value < 0 else name_of(value)  # −1: not labelled
+            is_labelled = value is not None and value >= 0  # −1: not labelled
+            row[column] = name_of(value) if is_labelled else None
         yield number, row

@@ -2,8 +2,8 @@
 
     {"kind": "comparison", "prompt": "Hi", "chosen": "Hello!", "rejected": "What?", "judge": "ann"}
 
-The columns of a kind are the fields of its record. A chat prompt is a list of {role, content}, a time
-is ISO 8601. What has its default value is left out of the columns that all kinds share.
+The columns of a kind are the fields of its record. A chat prompt is a list of {role, content}, a
+time is ISO 8601. What has its default value is left out of the columns that all kinds share.
 """
 
 from dataclasses import MISSING, fields
@@ -13,14 +13,13 @@ from typing import Any, get_type_hints
 from tastemaker.data.judgements import RECORDS, Judgement, Prompt
 from tastemaker.data.metadata import Metadata, judge_of, time_of, weight_of
 from tastemaker.data.tables import Row
-from tastemaker.data.values import answer_of, number_of, prompt_from, show, whole_of
-from tastemaker.errors import DataError
+from tastemaker.data.values import answer_of, bad_cell, number_of, prompt_from, whole_of
 
 _SHARED = frozenset(field.name for field in fields(Judgement))
 
 
 def to_row(judgement: Judgement) -> Row:
-    """Return a judgement as a JSON object, from which `from_row` makes an equal one, save `where`."""
+    """Return a judgement as a JSON object. `from_row` makes an equal one of it, without `where`."""
     row: Row = {"kind": judgement.kind}
     for name in _columns(type(judgement)):
         row[name] = _plain(getattr(judgement, name))
@@ -38,7 +37,7 @@ def to_row(judgement: Judgement) -> Row:
 
 
 def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
-    """Return the judgement of a row that `to_row` made. Raises DataError, naming `where`, otherwise.
+    """Return the judgement of a row of `to_row`. Raises DataError, naming `where`, for others.
 
     source: where the judgement comes from, unless the row says so itself.
     """
@@ -46,7 +45,7 @@ def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
     kind = row.get("kind")
     if not isinstance(kind, str) or kind not in RECORDS:
         kinds = ", ".join(RECORDS)
-        raise DataError(f"{where}: column 'kind' holds {show(kind)}; the kinds are {kinds}.")
+        raise bad_cell(kind, where, "kind", f"; the kinds are {kinds}.")
     named = row.get("source")
     metadata: Metadata = {
         "judge": judge_of(row.get("judge")),
@@ -90,27 +89,21 @@ def _prompt_row(prompt: Prompt) -> str | list[dict[str, str]]:
 
 def _texts_of(value: object, where: str, column: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)} where a list of texts belongs."
-        )
+        raise bad_cell(value, where, column, " where a list of texts belongs.")
     return tuple(answer_of(text, where, column) for text in value)
 
 
 def _tiers_of(value: object, where: str, column: str) -> tuple[tuple[str, ...], ...]:
     """Return a list of lists of texts; a text alone is a tier of one."""
     if not isinstance(value, list):
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)} where a list of tiers belongs."
-        )
+        raise bad_cell(value, where, column, " where a list of tiers belongs.")
     tiers = [[tier] if isinstance(tier, str) else tier for tier in value]
     return tuple(_texts_of(tier, where, column) for tier in tiers)
 
 
 def _truth_of(value: object, where: str, column: str) -> bool:
     if not isinstance(value, bool):
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)} where true or false belongs."
-        )
+        raise bad_cell(value, where, column, " where true or false belongs.")
     return value
 
 

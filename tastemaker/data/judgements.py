@@ -1,11 +1,11 @@
 """What people said about texts: frozen records, equal by value.
 
-A judgement is evidence about the latent scores of its texts. Each kind is a record here and a link in
-`tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was read
-(`where`, `source`: for messages and slices; they take no part in equality).
+A judgement is evidence about the latent scores of its texts. Each kind is a record here and a link
+in `tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was
+read (`where`, `source`: for messages and slices; they take no part in equality).
 
-Also here: a text's 64-bit fingerprint, which finds exact duplicates and draws lots, and the template
-that joins a prompt and the text that answers it.
+Also here: a text's 64-bit fingerprint, which finds exact duplicates and draws lots, and the
+template that joins a prompt and the text that answers it.
 """
 
 import math
@@ -34,12 +34,10 @@ Prompt: TypeAlias = str | tuple[Message, ...]
 
 
 def plain(prompt: Prompt) -> str:
-    """Return a prompt as one text: itself, or its turns as `role: content` with an empty line between them."""
-    return (
-        prompt
-        if isinstance(prompt, str)
-        else "\n\n".join(f"{turn.role}: {turn.content}" for turn in prompt)
-    )
+    """Return a prompt as one text: itself, or its turns as `role: content` in paragraphs."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ class Judgement(ABC):
 
     @property
     def unordered_rank(self) -> int:
-        """The rank whose texts have no known order, −1 for none; a rank shared otherwise is a tie."""
+        """The rank whose texts have no known order, −1 for none; other shared ranks are ties."""
         return -1
 
     @property
@@ -278,7 +276,8 @@ class Comparison(Judgement):
             raise self.wrong(f"compares a text with itself ({self.chosen[:40]!r}). Remove the row.")
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise self.wrong(
-                f"the margin is {self.margin:g}; it is how much better the chosen text is: 0 or more."
+                f"the margin is {self.margin:g}; "
+                "it is how much better the chosen text is: 0 or more."
             )
         if self.tie and self.margin:
             raise self.wrong(
@@ -373,33 +372,33 @@ def _hash(*parts: str) -> int:
 
 
 def fingerprint(text: str) -> int:
-    """Return the text's name, 0 … 2⁶⁴ − 1: equal for texts that are equal but for white space around them."""
+    """Return the text's 64-bit hash. Texts that differ only in outer white space share it."""
     return _hash(text.strip())
 
 
 def fingerprints(texts: Iterable[str]) -> NDArray[np.uint64]:
-    """Return the names of n texts, uint64 [n]."""
+    """Return the fingerprints of n texts, uint64 [n]."""
     return np.fromiter((fingerprint(text) for text in texts), dtype=np.uint64)
 
 
 def lot(seed: int, purpose: str, key: str) -> int:
-    """Return the lot that `key` draws, 0 … 2⁶⁴ − 1: uniform, fixed by the seed, independent of everybody else's.
+    """Return a random number for `key`, 0 … 2⁶⁴ − 1: uniform, and fixed by the seed.
 
-    Whoever takes the keys with the k smallest lots takes k of them at random, in any order they come, and a larger k
-    takes the same ones and more. `purpose` keeps two uses of one seed independent.
+    The keys with the k smallest lots are a random choice of k keys, whatever order they come in; a
+    larger k adds to the same choice. purpose: keeps two uses of one seed independent.
     """
     return _hash(str(seed), purpose, key)
 
 
 TEMPLATE = "{prompt}\n\n{text}"
-"""How they are joined, unless the model says otherwise."""
+"""How a prompt and a text are joined by default."""
 
 CHAT = "chat"
-"""The template of a model that reads prompt and text as its tokenizer's chat template puts them."""
+"""The template of a model that joins them by its tokenizer's chat template."""
 
 
 def joined(example: Example, template: str = TEMPLATE) -> str:
-    """Return the one text that is read: the text alone, or prompt and text as `template` puts them.
+    """Return the text that a model reads: the text alone, or prompt and text in the template.
 
     Raises UsageError for a template without its two places {prompt} and {text}.
     """
@@ -408,7 +407,5 @@ def joined(example: Example, template: str = TEMPLATE) -> str:
     if example.prompt is None:
         return example.text
     prompt = plain(example.prompt)
-    before, after = template.split(
-        "{prompt}", 1
-    )  # not str.format: a template may hold other braces
+    before, after = template.split("{prompt}", 1)  # a template may hold other braces
     return before.replace("{text}", example.text) + prompt + after.replace("{text}", example.text)

@@ -7,8 +7,7 @@ from functools import lru_cache
 from typing import TypedDict
 
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import is_missing, number_of, parse_number, show
-from tastemaker.errors import DataError
+from tastemaker.data.values import bad_cell, is_missing, number_of, parse_number
 
 RECOGNISED = {
     "judge": ("judge", "annotator"),
@@ -116,10 +115,8 @@ def time_of(value: object, where: str, column: str) -> datetime | None:
             return datetime.fromisoformat(value.strip())
     except (ValueError, OverflowError, OSError):
         pass
-    raise DataError(
-        f"{where}: column {column!r} holds {show(value)}, which is not a time. "
-        "Write it as 2026-01-31T12:00:00, or rename the column."
-    )
+    problem = ", which is not a time. Write it as 2026-01-31T12:00:00, or rename the column."
+    raise bad_cell(value, where, column, problem)
 
 
 def weight_of(value: object, where: str, column: str) -> float:

@@ -1,8 +1,9 @@
-"""Plain text files → documents, in memory that does not grow with the file.
+"""Plain text files as documents, in memory that does not grow with the file.
 
-Files are UTF-8, with or without a byte order mark, and may be gzipped. A line ends at \\n alone. A document is a file,
-a paragraph (blank lines divide) or a line; one of more than `LONGEST` characters is cut behind its last line end before
-that, in the middle of a line only where the line itself is longer. What is white space alone is no document.
+Files are UTF-8, with or without a byte order mark, and may be gzipped. A line ends at \\n alone. A
+document is a file, a paragraph (blank lines divide) or a line. One of more than `LONGEST`
+characters is cut after its last line end before that, or within a line that is longer itself. White
+space alone is no document.
 """
 
 import codecs
@@ -37,13 +38,14 @@ def is_plain(path: Path) -> bool:
 def files(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder and the folders in it, in the order of their names.
 
-    Hidden ones are left out, and links to folders are not followed. Raises DataError for a folder that cannot be read.
+    Hidden files are left out, and links to folders are not followed. Raises DataError for a folder
+    that cannot be read.
     """
     try:
-        found = sorted(folder.iterdir(), key=lambda path: path.name)
+        paths = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error}).") from error
-    for path in found:
+    for path in paths:
         if path.name.startswith("."):
             continue
         if path.is_file():
@@ -53,11 +55,20 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def documents(path: Path, each: Each = "file") -> Iterator[str]:
-    """Yield the documents of a text file, in its order: a whole file as it is, the others without their last line end.
+    """Yield the documents of a text file, in order.
 
-    Raises DataError, with the file, for one that is missing or cut short, and with the line for one that is not UTF-8.
+    A whole file is given as it is, paragraphs and lines without their last line end. Raises
+    DataError, with the file, for one that is missing or cut short, and with the line for one that
+    is not UTF-8.
     """
-    return (text for text in EACH[each](_decoded(path)) if text and not text.isspace())
+    for text in EACH[each](_decoded(path)):
+        if text and not text.isspace():
+            yield text
+
+
+def _opened(path: Path) -> IO[bytes]:
+    is_packed = path.name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
 
 
 def _decoded(path: Path) -> Iterator[str]:
@@ -65,9 +76,7 @@ def _decoded(path: Path) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     line = 1  # where the next piece begins
     try:
-        with cast(
-            IO[bytes], gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-        ) as file:
+        with _opened(path) as file:
             while data := file.read(_READ):
                 text = decoder.decode(data)
                 yield text
@@ -83,22 +92,22 @@ def _decoded(path: Path) -> Iterator[str]:
 
 
 def _divided(pieces: Iterator[str], divide: Callable[[str], list[str]]) -> Iterator[str]:
-    """Yield what a text is divided into, cut where it is too long.
+    """Yield the parts of a text, cut where they are too long.
 
     divide: a text → its parts, of which the last may go on in the next piece.
     """
-    held = ""
+    rest = ""
     for piece in pieces:
-        *whole, held = divide(held + piece)
+        *whole, rest = divide(rest + piece)
         for text in whole:
             yield from _cut(text)
-        *parts, held = _cut(held)
+        *parts, rest = _cut(rest)
         yield from parts
-    yield held
+    yield rest
 
 
 def _cut(text: str) -> list[str]:
-    """Return a text in parts that are not too long, cut behind line ends if that can be."""
+    """Return a text in parts that are not too long, cut after line ends if that is possible."""
     parts = []
     while len(text) > LONGEST:
         at = text.rfind("\n", 0, LONGEST) + 1 or LONGEST

@@ -6,8 +6,8 @@
 | .jsonl .json .csv .tsv (also .gz), .parquet | `data.tables` |
 | a folder of such files or of `save_to_disk`, or a hub name `org/name` | `data.hub` |
 
-The rows of a table have a published format (`data.formats`), or a text column and columns of labels,
-grades or ratings (`data.columns`).
+The rows of a table have a published format (`data.formats`), or a text column and columns of
+labels, grades or ratings (`data.columns`).
 """
 
 import heapq

@@ -1,7 +1,7 @@
-"""Held-out by text and prompt, never by row: what the model is tested on, it has not seen in any form."""
+"""Splits judgements by text and prompt, never by row: no held-out text is in the training set."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from tastemaker.data.judgements import Judgement, fingerprint, fingerprints, lot, plain
 from tastemaker.errors import DataError, UsageError
 
-_LARGEST_GROUP = (
-    0.5  # of the judgements; beyond it, being connected says too little to keep together
-)
-_LARGEST_WITHOUT_PROMPT = (
-    0.1  # where texts alone connect a group, such as a pool from which each comparison draws two
-)
-_SMALL = 20  # judgements, few enough to stay together in any case up to the half
+# A connected group with a larger share of the judgements is divided by its texts.
+_LARGEST_GROUP = 0.5
+# The same where texts alone connect it, such as a pool from which each comparison draws two.
+_LARGEST_WITHOUT_PROMPT = 0.1
+_SMALL = 20  # judgements: so few stay together, up to the half
 _SHARE_OF_A_FIT = 0.1
 
 
@@ -24,62 +22,61 @@ def split(
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Return (train, held out), each in the order given.
 
-    Judgements that share a text, or a prompt, are one group and stay on one side. held_out: the share of the groups,
-    between 0 and 1, or how many of them (an int). Which ones is drawn by the seed, whatever the order of the rows.
-    Where comparisons or rankings connect so many judgements that one side would hold nearly all (a tournament, or a
-    pool of texts that are judged again and again), that group's texts themselves are drawn, and every judgement about a
-    drawn text is held out: no drawn text is ever trained on, but what it was compared with may be. A share then also
-    ends the drawing when that share of the judgements is held out.
-    Raises UsageError for a share or number that cannot be, and DataError where one side would be empty.
+    Judgements that share a text or a prompt are one group and stay on one side. Which groups are
+    held out is drawn by the seed, whatever the order of the rows.
+
+    held_out: the share of the groups, between 0 and 1, or how many of them (an int).
+
+    Comparisons and rankings may connect so many judgements that one side would hold nearly all of
+    them (a tournament, or a pool of texts that are judged again and again). Then the texts of that
+    group are drawn one by one, and each judgement about a drawn text is held out. No drawn text is
+    in the training set, but texts that it was compared with may be. A share then also ends the
+    drawing once that share of the judgements is held out.
+
+    Raises UsageError for a share or number that cannot be, and DataError for an empty side.
     """
-    groups, are_parted = _groups_to_draw(judgements)
+    groups, has_divided = _groups_to_draw(judgements)
     order = _order(groups, seed)
-    most = held_out * len(judgements) if are_parted and isinstance(held_out, float) else None
-    train, measured = _sides(
-        judgements, groups, _first(order, _count(held_out, len(order)), groups, most)
-    )
-    if not (train and measured):
-        raise DataError(
-            f"{len(order)} different texts or prompts and {held_out:g} of them held out: one side would be empty. "
-            f"Add judgements or change held_out."
-        )
-    return train, measured
+    count = _count(held_out, len(order))
+    limits_judgements = has_divided and isinstance(held_out, float)
+    most = held_out * len(judgements) if limits_judgements else None
+    return _sides(judgements, groups, _first(order, count, groups, most), len(order), held_out)
 
 
 def split_for_a_fit(
     judgements: Sequence[Judgement], *, most: int, seed: int = 0
 ) -> tuple[list[Judgement], list[Judgement]]:
-    """Return (train, held out) as `split` does: at most so many groups held out, and no more than a fifth of them.
+    """Return (train, held out) as `split` does, with at most `most` groups held out.
 
-    Where texts are drawn one by one, the drawing ends at about a tenth of the judgements. Raises DataError where one
-    side would be empty.
+    No more than a fifth of the groups is held out. Where texts are drawn one by one, the drawing
+    ends at about a tenth of the judgements. Raises DataError for an empty side.
     """
-    groups, are_parted = _groups_to_draw(judgements)
+    groups, has_divided = _groups_to_draw(judgements)
     order = _order(groups, seed)
     count = max(1, min(most, len(order) // 5))
-    limit = _SHARE_OF_A_FIT * len(judgements) if are_parted else None
-    train, measured = _sides(judgements, groups, _first(order, count, groups, limit))
-    if not (train and measured):
-        raise DataError(
-            f"{len(order)} different texts or prompts and {count} of them held out: one side would be empty. "
-            f"Add judgements, or give held-out ones."
-        )
-    return train, measured
+    limit = _SHARE_OF_A_FIT * len(judgements) if has_divided else None
+    return _sides(judgements, groups, _first(order, count, groups, limit), len(order), count)
 
 
 def overlap(train: NDArray[np.uint64], texts: Iterable[str]) -> NDArray[np.bool_]:
-    """Return, for each of n texts, whether its fingerprint is among those of the training texts; bool [n]."""
+    """Return for each text whether its fingerprint is among the training texts; bool [n]."""
     return np.isin(fingerprints(texts), train)
 
 
 def _groups_to_draw(judgements: Sequence[Judgement]) -> tuple[list[set[int]], bool]:
-    """Return for each judgement the groups it belongs to, its texts' own where its group is parted, and if any is."""
+    """Return the groups of each judgement, and whether a connected group was divided.
+
+    The groups of a judgement are the one it is connected with, or its texts where that is divided.
+    """
     names = _groups(judgements)
-    apart = _to_be_parted(judgements, names)
-    return [
-        {fingerprint(text) for text in j.texts} if name in apart else {name}
-        for j, name in zip(judgements, names, strict=True)
-    ], bool(apart)
+    divided = _groups_to_divide(judgements, names)
+    groups = []
+    for judgement, name in zip(judgements, names, strict=True):
+        if name in divided:
+            groups.append({fingerprint(text) for text in judgement.texts})
+        else:
+            groups.append({name})
+    return groups, bool(divided)
 
 
 def _order(groups: Sequence[set[int]], seed: int) -> list[int]:
@@ -90,95 +87,97 @@ def _order(groups: Sequence[set[int]], seed: int) -> list[int]:
 def _first(
     order: Sequence[int], count: int, groups: Sequence[set[int]], most: float | None
 ) -> set[int]:
-    """Return the first groups of the order, so many, or fewer once `most` judgements belong to them."""
+    """Return the first `count` groups; fewer once `most` judgements belong to them."""
     if most is None:
         return set(order[:count])
-    belonging: dict[int, list[int]] = {}
-    for number, found in enumerate(groups):
-        for group in found:
-            belonging.setdefault(group, []).append(number)
-    chosen, held = set[int](), set[int]()
+    members: dict[int, list[int]] = {}
+    for number, of_judgement in enumerate(groups):
+        for group in of_judgement:
+            members.setdefault(group, []).append(number)
+    chosen, held_out = set[int](), set[int]()
     for group in order[:count]:
-        if len(held) >= most:
+        if len(held_out) >= most:
             break
         chosen.add(group)
-        held.update(belonging[group])
+        held_out.update(members[group])
     return chosen
 
 
 def _sides(
-    judgements: Sequence[Judgement], groups: Sequence[set[int]], chosen: set[int]
+    judgements: Sequence[Judgement],
+    groups: Sequence[set[int]],
+    chosen: set[int],
+    group_count: int,
+    asked: float,
 ) -> tuple[list[Judgement], list[Judgement]]:
-    """Return the judgements that belong to no chosen group, and those that belong to one."""
-    train = [j for j, found in zip(judgements, groups, strict=True) if not found & chosen]
-    measured = [j for j, found in zip(judgements, groups, strict=True) if found & chosen]
-    return train, measured
+    """Return (judgements of no chosen group, those of one). Raises DataError for an empty side."""
+    train, held_out = [], []
+    for judgement, of_judgement in zip(judgements, groups, strict=True):
+        side = held_out if of_judgement & chosen else train
+        side.append(judgement)
+    if not train or not held_out:
+        raise DataError(
+            f"{group_count} different texts or prompts and {asked:g} of them held out: "
+            "one side would be empty. Add judgements or change how many are held out."
+        )
+    return train, held_out
 
 
-def _to_be_parted(judgements: Sequence[Judgement], groups: Sequence[int]) -> set[int]:
-    """Return the groups that comparisons or rankings have made too large to stay on one side."""
-    compared = {
-        group
-        for judgement, group in zip(judgements, groups, strict=True)
-        if len(judgement.texts) > 1
-    }
-    prompted = {
-        group
-        for judgement, group in zip(judgements, groups, strict=True)
-        if judgement.prompt is not None
-    }
+def _groups_to_divide(judgements: Sequence[Judgement], groups: Sequence[int]) -> set[int]:
+    """Return the groups that comparisons or rankings have made too large for one side."""
+    compared, prompted = set[int](), set[int]()
+    for judgement, group in zip(judgements, groups, strict=True):
+        if len(judgement.texts) > 1:
+            compared.add(group)
+        if judgement.prompt is not None:
+            prompted.add(group)
     most = _LARGEST_GROUP * len(judgements)
-    without_prompt = min(most, max(_SMALL, _LARGEST_WITHOUT_PROMPT * len(judgements)))
-    sizes = Counter(groups)
-    return {
-        group
-        for group in compared
-        if sizes[group] > (most if group in prompted else without_prompt)
-    }
+    most_without_prompt = min(most, max(_SMALL, _LARGEST_WITHOUT_PROMPT * len(judgements)))
+    too_large = set()
+    for group, size in Counter(groups).items():
+        limit = most if group in prompted else most_without_prompt
+        if group in compared and size > limit:
+            too_large.add(group)
+    return too_large
 
 
 def _count(held_out: float, groups: int) -> int:
-    if (
-        isinstance(held_out, bool)
-        or held_out < 0
-        or (isinstance(held_out, float) and not 0 < held_out < 1)
-    ):
+    is_bad_share = isinstance(held_out, float) and not 0 < held_out < 1
+    if isinstance(held_out, bool) or held_out < 0 or is_bad_share:
         raise UsageError(
-            f"held_out {held_out}: give a share between 0 and 1, or a whole number of texts or prompts."
+            f"held_out {held_out}: give a share between 0 and 1, "
+            "or a whole number of texts or prompts."
         )
     return held_out if isinstance(held_out, int) else round(held_out * groups)
 
 
 def _groups(judgements: Sequence[Judgement]) -> list[int]:
-    """Return the group of every judgement, named by the smallest fingerprint in it: no row order in the name.
+    """Return the connected group of each judgement, named by the smallest fingerprint in it.
 
-    Texts and prompts are the nodes, every judgement an edge between all of its own, and a group is a connected
-    component: a text under two prompts makes one group of both.
+    Texts and prompts are nodes, and each judgement connects all of its own: so a text under two
+    prompts makes one group of both.
     """
     names: dict[str, int] = {}
     parent: dict[int, int] = {}
 
-    def node(key: str, fingerprinted: str) -> int:
+    def node(key: str) -> int:
         if key not in names:
-            names[key] = fingerprint(fingerprinted)
+            names[key] = fingerprint(key)
             parent.setdefault(names[key], names[key])
         return names[key]
 
     def root(at: int) -> int:
         while parent[at] != at:
-            parent[at] = at = parent[parent[at]]
+            parent[at] = parent[parent[at]]
+            at = parent[at]
         return at
-
-    def nodes(judgement: Judgement) -> Iterator[int]:
-        for text in judgement.texts:
-            yield node(text, text)
-        if judgement.prompt is not None:
-            key = "prompt\0" + plain(judgement.prompt)
-            yield node(key, key)
 
     first = []
     for judgement in judgements:
-        start, *others = nodes(judgement)
+        keys = list(judgement.texts)
+        if judgement.prompt is not None:
+            keys.append("prompt\0" + plain(judgement.prompt))
+        start, *others = [node(key) for key in keys]
         first.append(start)
         for other in others:
             low, high = sorted((root(start), root(other)))

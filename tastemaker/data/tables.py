@@ -1,8 +1,8 @@
 """Rows of JSONL, JSON, CSV, TSV and Parquet files, in memory that does not grow with the file.
 
 Text files are UTF-8, with or without a byte order mark, and may be gzipped. A place is `name:line`
-in a text file (the line that the row begins on) and `name:row` in a Parquet file; both count from 1.
-A .json file may also be one JSON array of objects, which is read as a whole; its places are
+in a text file (the line that the row begins on) and `name:row` in a Parquet file; both count from
+1. A .json file may also be one JSON array of objects, which is read as a whole; its places are
 `name:row`.
 """
 

@@ -21,6 +21,16 @@ def show(value: object) -> str:
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
+def bad_cell(value: object, where: str, column: str, problem: str) -> DataError:
+    """Return the error of a cell: what it holds, and what is wrong with that."""
+    return DataError(f"{where}: column {column!r} holds {show(value)}{problem}")
+
+
+def empty_cell(where: str, column: str, missing: str = "value") -> DataError:
+    """Return the error of a cell that must not be empty."""
+    return DataError(f"{where}: no {missing} in column {column!r}. Fill it in or remove the row.")
+
+
 def is_missing(value: object) -> bool:
     """Return whether a cell is empty: None, white space, or the NaN that data frames write."""
     if isinstance(value, str):
@@ -44,12 +54,10 @@ def answer_of(value: object, where: str, column: str) -> str:
     Raises DataError for what is not a text.
     """
     if value is None:
-        raise DataError(f"{where}: no text in column {column!r}. Fill it in or remove the row.")
+        raise empty_cell(where, column, "text")
     if not isinstance(value, str):
         kind = type(value).__name__
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)} ({kind}) where a text belongs."
-        )
+        raise bad_cell(value, where, column, f" ({kind}) where a text belongs.")
     if not value.isascii():
         _check_unicode(value, where, column)
     return value
@@ -89,13 +97,11 @@ def number_of(value: object, where: str, column: str) -> float:
     """Return the cell as a finite number, or raise DataError."""
     number = parse_number(value)
     if number is None and is_missing(value):
-        raise DataError(f"{where}: no value in column {column!r}. Fill it in or remove the row.")
+        raise empty_cell(where, column)
     if number is None:
-        raise DataError(f"{where}: column {column!r} holds {show(value)}, which is not a number.")
+        raise bad_cell(value, where, column, ", which is not a number.")
     if not math.isfinite(number):
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)}, which is not a finite number."
-        )
+        raise bad_cell(value, where, column, ", which is not a finite number.")
     return number
 
 
@@ -103,9 +109,7 @@ def whole_of(value: object, where: str, column: str) -> int:
     """Return the cell as a whole number ("2.0" is one), or raise DataError."""
     number = number_of(value, where, column)
     if not number.is_integer():
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)}, which is not a whole number."
-        )
+        raise bad_cell(value, where, column, ", which is not a whole number.")
     return int(number)
 
 
@@ -132,9 +136,7 @@ def is_messages(value: object) -> bool:
 def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
     """Return a list of messages. Raises DataError unless roles and contents are all texts."""
     if not isinstance(value, list) or not value:
-        raise DataError(
-            f"{where}: column {column!r} holds {show(value)} where a list of messages belongs."
-        )
+        raise bad_cell(value, where, column, " where a list of messages belongs.")
     messages = []
     for number, turn in enumerate(value, 1):
         if not isinstance(turn, dict):

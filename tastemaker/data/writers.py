@@ -1,4 +1,4 @@
-"""Rows out, in memory that does not grow with the file: JSONL, CSV, TSV and Parquet, the counterpart of the readers."""
+"""Writes rows as JSONL, CSV, TSV or Parquet, in memory that does not grow with the file."""
 
 import csv
 import gzip
@@ -15,7 +15,7 @@ from tastemaker.data.tables import Format, Row
 from tastemaker.errors import DataError
 
 Content: TypeAlias = "list[Row] | pa.RecordBatch"
-"""Some rows; as a record batch only from Parquet to Parquet, where types must stay what they are."""
+"""Some rows; a record batch only from Parquet to Parquet, which keeps the types."""
 
 Write = Callable[[Any], None]
 
@@ -30,10 +30,11 @@ def writing_rows(
     schema: pa.Schema | None = None,
     is_packed: bool = False,
 ) -> AbstractContextManager[Write]:
-    """Return a context that yields a function that writes `Content`, and that closes the file.
+    """Return a context that yields a function that writes `Content`, and then closes the file.
 
-    columns: the names for a CSV header. schema: the types of a Parquet file's columns. is_packed: gzip.
-    The function raises DataError for a value that the format cannot hold, and OSError for a full disk.
+    columns: the names for a CSV header. schema: the types of a Parquet file's columns. is_packed:
+    gzip. The function raises DataError for a value that the format cannot hold, and OSError for a
+    full disk.
     """
     if kind == "parquet":
         return _parquet(path, schema)
@@ -43,16 +44,21 @@ def writing_rows(
 
 
 def widened(schema: pa.Schema, rows: list[Row], columns: list[str]) -> pa.Schema:
-    """Return the schema that holds these rows too. Raises DataError where a column's values have no common type."""
-    with _only_what_fits("PARQUET"):
-        seen = pa.schema(
-            [(name, pa.array([row.get(name) for row in rows]).type) for name in columns]
-        )
-        return pa.unify_schemas([schema, seen], promote_options="permissive")
+    """Return the schema widened so that it holds these rows too.
+
+    Raises DataError where a column's values have no common type.
+    """
+    with _data_errors("PARQUET"):
+        types = []
+        for name in columns:
+            cells = pa.array([row.get(name) for row in rows])
+            types.append((name, cells.type))
+        return pa.unify_schemas([schema, pa.schema(types)], promote_options="permissive")
 
 
 @contextmanager
-def _only_what_fits(kind: str) -> Iterator[None]:
+def _data_errors(kind: str) -> Iterator[None]:
+    """Turn the error of a value that a format cannot hold into a DataError."""
     try:
         yield
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
@@ -68,9 +74,8 @@ def _bytes_to(path: Path, is_packed: bool) -> Iterator[IO[bytes]]:
         if not is_packed:
             yield file
             return
-        with gzip.GzipFile(
-            "", "wb", fileobj=file, mtime=0
-        ) as packed:  # no name, no date: the same bytes every time
+        # no name and no date: the same bytes every time
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
             yield cast(IO[bytes], packed)
 
 
@@ -79,7 +84,7 @@ def _jsonl(path: Path, is_packed: bool) -> Iterator[Write]:
     with _bytes_to(path, is_packed) as file:
 
         def write(rows: list[Row]) -> None:
-            with _only_what_fits("JSONL"):
+            with _data_errors("JSONL"):
                 lines = [_json(row) for row in rows]
             file.writelines(lines)
 
@@ -94,10 +99,15 @@ def _json(row: Row) -> bytes:
 
 
 def _plain(value: object) -> str:
-    """Return what JSON has no word for, a date or a decimal, as a text. Raises TypeError for bytes."""
+    """Return a value that JSON cannot hold, a date or a decimal, as a text.
+
+    Raises TypeError for bytes.
+    """
     if isinstance(value, bytes):
         raise TypeError("a column holds bytes")
-    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    return str(value)
 
 
 @contextmanager
@@ -107,8 +117,9 @@ def _csv(path: Path, is_packed: bool, columns: list[str], delimiter: str) -> Ite
         writer = csv.writer(_Lines(lines), delimiter=delimiter)
 
         def write(rows: list[Row]) -> None:
-            with _only_what_fits("TSV" if delimiter == "\t" else "CSV"):
-                writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+            with _data_errors("TSV" if delimiter == "\t" else "CSV"):
+                for row in rows:
+                    writer.writerow([_cell(row.get(column)) for column in columns])
             file.writelines(lines)
             lines.clear()
 
@@ -117,7 +128,10 @@ def _csv(path: Path, is_packed: bool, columns: list[str], delimiter: str) -> Ite
 
 
 class _Lines:
-    """What csv.writer writes to. It is told that lines end in \\r\\n, so that it quotes both; here they end in \\n."""
+    """Takes the lines of csv.writer, and ends them in \\n.
+
+    csv.writer itself ends lines in \\r\\n, so that it quotes both characters.
+    """
 
     def __init__(self, lines: list[bytes]) -> None:
         self.lines = lines
@@ -128,13 +142,14 @@ class _Lines:
 
 
 def _cell(value: object) -> str:
-    """Return a value as CSV has it: nothing for None, a text as it is, the rest as JSON spells it."""
+    """Return a value as a CSV cell: "" for None, a text as it is, anything else in JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    is_json = isinstance(value, bool | int | float | list | dict)
-    return json.dumps(value, ensure_ascii=False, default=_plain) if is_json else _plain(value)
+    if isinstance(value, bool | int | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_plain)
+    return _plain(value)
 
 
 @contextmanager
@@ -148,13 +163,10 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
                 gathered.clear()
 
         def write(content: Content) -> None:
-            with _only_what_fits("PARQUET"):
-                batch = (
-                    pa.RecordBatch.from_pylist(content, schema)
-                    if isinstance(content, list)
-                    else content
-                )
-            gathered.append(batch)
+            with _data_errors("PARQUET"):
+                if isinstance(content, list):
+                    content = pa.RecordBatch.from_pylist(content, schema)
+            gathered.append(content)
             if sum(batch.nbytes for batch in gathered) > _ROW_GROUP:
                 flush()
 

@@ -5,5 +5,3 @@ from .rewardbench import RewardBench as RewardBench
 from .rewardbench import TiesScore as TiesScore
 from .rewardbench import evaluate_rewardbench as evaluate_rewardbench
 from .rewardbench import score_rewardbench as score_rewardbench
-from .several import agreement_with_others as agreement_with_others
-from .several import favourites as favourites

@@ -14,10 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from tastemaker.data.judgements import Example, Judgement, fingerprint, fingerprints, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.findings import Duplicates, Evaluation, KindFindings, LengthSlice
-from tastemaker.evaluate.measures import Estimate, Judged, Measures, Predictions, Yardstick, measure
-from tastemaker.evaluate.metrics_by_kind import YARDSTICKS
-from tastemaker.kinds.base import NO_AIDS
-from tastemaker.kinds.registry import LINKS, Link
+from tastemaker.evaluate.measures import Estimate, Measures, measure
+from tastemaker.kinds.base import NO_AIDS, Link
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats, spearman
 from tastemaker.scores import Scores
 from tastemaker.text_tables import listed
@@ -81,9 +80,9 @@ def evaluate(
     slices = _length_slices(lengths)
     numbers = {example: number for number, example in enumerate(examples)}
     kinds = []
-    for kind in links:
-        of_kind = _judged(YARDSTICKS[kind], by_kind[kind], numbers, lengths)
-        subsets = _subsets(YARDSTICKS[kind], of_kind, slices, in_training)
+    for kind, link in links.items():
+        of_kind = _judged(link.kind_metrics, by_kind[kind], numbers, lengths)
+        subsets = _subsets(link.kind_metrics, of_kind, slices, in_training)
         kinds.append(
             _findings(kind, of_kind, scorers, subsets=subsets, seed=seed, resamples=resamples)
         )
@@ -121,7 +120,7 @@ def _covered(
         )
     counts = Counter(type(judgement) for judgement in judgements)
     links = {kind: link for kind, link in model.links.items() if counts[kind]}
-    others = {LINKS[kind].kind: count for kind, count in counts.items() if kind not in links}
+    others = {kind.kind: count for kind, count in counts.items() if kind not in links}
     if not links:
         learned = listed(f"{link.kind}s" for link in model.links.values()) or "nothing"
         held = listed(f"{count:,} {kind}s" for kind, count in others.items())
@@ -147,7 +146,7 @@ def _scored(scorer: Scorer, examples: Sequence[Example], who: str) -> Scores:
 
 
 def _judged(
-    yardstick: Yardstick,
+    kind_metrics: KindMetrics,
     judgements: Sequence[Judgement],
     numbers: Mapping[Example, int],
     lengths: NDArray[np.int_],
@@ -156,13 +155,13 @@ def _judged(
 
     numbers: the number of each example. lengths: [n], the characters of each.
     """
-    said = yardstick.said(judgements)  # [m] or [m, K]
-    text = np.zeros(said.shape, dtype=np.intp)
+    answers = kind_metrics.answers(judgements)  # [m] or [m, K]
+    text = np.zeros(answers.shape, dtype=np.intp)
     rows = text.reshape(len(judgements), -1)
     for row, judgement in zip(rows, judgements, strict=True):
         examples = [numbers[example] for example in judgement.examples]
         row[: len(examples)] = examples
-    return Judged(judgements, said, text, lengths[text].astype(np.float64))
+    return Judged(judgements, answers, text, lengths[text].astype(np.float64))
 
 
 def _findings(
@@ -178,17 +177,17 @@ def _findings(
 
     scorers: the model, then the baseline if any, each with the scores [n] of the examples.
     """
-    yardstick = YARDSTICKS[kind]
+    kind_metrics = scorers[0][0].links[kind].kind_metrics
     predictions = []
     for scorer, scores in scorers:
         if kind in scorer.links:
             values = scores[judged.text]
-            predictions.append(_predictions(yardstick, scorer.links[kind], judged, values))
+            predictions.append(_predictions(scorer.links[kind], judged, values))
     model = predictions[0]
     linear = predictions[1] if len(predictions) > 1 else None
     groups = clusters(judged.judgements)
     measured = measure(
-        yardstick,
+        kind_metrics,
         judged,
         model,
         linear,
@@ -198,18 +197,18 @@ def _findings(
         resamples=resamples,
     )
     count = len(np.unique(groups))
-    return KindFindings(LINKS[kind].kind, yardstick, measured, judged, model, linear, count)
+    return KindFindings(kind.kind, kind_metrics, measured, judged, model, linear, count)
 
 
-def _predictions(yardstick: Yardstick, link: Link, judged: Judged, scores: Floats) -> Predictions:
+def _predictions(link: Link, judged: Judged, scores: Floats) -> Predictions:
     """Return the predictions, in float64 on the CPU and without the aids to fitting."""
     precise = deepcopy(link).to("cpu", torch.float64)
     precise.aids = NO_AIDS
-    return yardstick.predictions(precise, judged, scores)
+    return link.kind_metrics.predictions(precise, judged, scores)
 
 
 def _subsets(
-    yardstick: Yardstick, judged: Judged, slices: Mapping[str, Bools], in_training: Bools
+    kind_metrics: KindMetrics, judged: Judged, slices: Mapping[str, Bools], in_training: Bools
 ) -> dict[str, Bools]:
     """Return subsets of the judgements by name, True [m] for those in it.
 
@@ -217,11 +216,11 @@ def _subsets(
     judgements of which no text is in the training data.
     """
     subsets = {}
-    if yardstick.of_one_text:
+    if kind_metrics.of_one_text:
         for name, is_in_slice in slices.items():
             subsets[name] = is_in_slice[judged.text]
     texts = judged.text.reshape(len(judged), -1)  # [m, K]
-    is_text = ~np.isnan(judged.said.reshape(texts.shape))
+    is_text = ~np.isnan(judged.answers.reshape(texts.shape))
     is_old = (in_training[texts] & is_text).any(axis=1)
     subsets[_NEW] = np.logical_not(is_old)
     return subsets
@@ -243,7 +242,7 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     for findings in kinds:
         subsets = findings.measured.subsets
         if name in subsets:
-            measures.setdefault(findings.yardstick.headline, subsets[name])
+            measures.setdefault(findings.kind_metrics.headline, subsets[name])
     return measures
 
 

@@ -12,13 +12,10 @@ from tastemaker.data.judgements import Example
 from tastemaker.evaluate.measures import (
     LOWER_IS_BETTER,
     Estimate,
-    Judged,
     Measured,
     Measures,
-    Predictions,
-    Yardstick,
-    amount,
 )
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions, amount
 from tastemaker.maths.statistics import Floats
 from tastemaker.text_tables import aligned, listed
 
@@ -72,7 +69,7 @@ class KindFindings:
     """
 
     kind: str
-    yardstick: Yardstick
+    kind_metrics: KindMetrics
     measured: Measured
     judged: Judged = field(repr=False)
     predictions: Predictions = field(repr=False)
@@ -85,9 +82,9 @@ class KindFindings:
         return len(self.judged)
 
     @property
-    def said(self) -> Floats:
-        """The judgements as numbers: see the yardstick."""
-        return self.judged.said
+    def answers(self) -> Floats:
+        """The judgements as numbers: values, or ranks of texts."""
+        return self.judged.answers
 
     def as_dict(self) -> dict[str, Any]:
         """Return the results, JSON-ready."""
@@ -252,7 +249,7 @@ def measure_rows(findings: KindFindings) -> list[list[str]]:
         columns["linear baseline"] = measured.linear
     if measured.longer:
         columns["longer text"] = measured.longer
-    columns[findings.yardstick.constant_title] = measured.constant
+    columns[findings.kind_metrics.constant_title] = measured.constant
     rows = [[f"{findings.n:,} {findings.kind}s", *columns]]
     for name in measured.model:
         cells = [shown(name, measures.get(name)) for measures in columns.values()]
@@ -275,8 +272,8 @@ def part_rows(findings: KindFindings) -> Iterator[list[list[str]]]:
 
 def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the table of the length slices, the heading first."""
-    singles = [findings for findings in evaluation.kinds if findings.yardstick.of_one_text]
-    names = list(dict.fromkeys(findings.yardstick.headline for findings in singles))
+    singles = [findings for findings in evaluation.kinds if findings.kind_metrics.of_one_text]
+    names = list(dict.fromkeys(findings.kind_metrics.headline for findings in singles))
     rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
     for part in evaluation.slices:
         cells = [shown(name, part.measures.get(name)) for name in names]
@@ -309,14 +306,14 @@ def _verdicts(evaluation: Evaluation) -> Iterator[str]:
 
 def _of_kind(findings: KindFindings) -> Iterator[str]:
     """Yield the verdicts on one kind: the model against each baseline, then the people."""
-    measured, yardstick = findings.measured, findings.yardstick
-    name = yardstick.headline
+    measured, kind_metrics = findings.measured, findings.kind_metrics
+    name = kind_metrics.headline
     if measured.difference is not None:
         yield _against(name, measured.difference[name], "the linear baseline")
     if name in measured.over_longer:
         rival = f"always the longer text ({shown(name, measured.longer[name])})"
         yield _against(name, measured.over_longer[name], rival)
-    name = yardstick.against_constant
+    name = kind_metrics.against_constant
     model, constant = measured.model[name], measured.constant[name]
     if name in LOWER_IS_BETTER:
         is_better = model.high < constant.value
@@ -324,7 +321,7 @@ def _of_kind(findings: KindFindings) -> Iterator[str]:
         is_better = model.low > constant.value
     verb = "beats" if is_better else "does not clearly beat"
     figure = f"{NAMES[name]} {shown(name, constant)}"
-    yield f"The model {verb} {yardstick.constant_in_words} ({figure})."
+    yield f"The model {verb} {kind_metrics.constant_in_words} ({figure})."
     yield from _on_people(measured, findings.kind)
 
 

@@ -1,21 +1,18 @@
 """The figures of one kind of judgement, with intervals: the model, the linear baseline, and rivals that learn nothing.
 
-What is measured of a kind is its yardstick (`single.py`, `several.py`); the measuring is the same for all.
+What is measured of a kind is its `KindMetrics` (`tastemaker/kinds`); the measuring is the same for all.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tastemaker.kinds.registry import Link
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import (
-    Floats,
     Statistic,
     bootstrap,
     percentile_interval,
@@ -41,114 +38,6 @@ class Estimate:
 Measures = Mapping[str, Estimate]
 
 LOWER_IS_BETTER = frozenset({"log_loss", "ece", "mae"})
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Judged:
-    """m judgements of one kind. Arrays are [m] for a kind about one text, [m, K] for judgements about up to K texts.
-
-    said: what people said, by the kind's yardstick: a number; or the tier of each text, 0 the best, NaN for no text.
-    text: which of the evaluation's examples; 0 where there is none. lengths: their characters.
-    """
-
-    judgements: Sequence[Any]
-    said: Floats
-    text: NDArray[np.intp]
-    lengths: Floats
-
-    def __len__(self) -> int:
-        return len(self.judgements)
-
-    def only(self, where: NDArray[np.bool_]) -> "Judged":
-        """Return the judgements where `where` [m] is True."""
-        chosen = [judgement for judgement, keep in zip(self.judgements, where, strict=True) if keep]
-        return Judged(chosen, self.said[where], self.text[where], self.lengths[where])
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Predictions:
-    """What one model makes of m judgements.
-
-    scores: those of the judgements' texts, [m] or [m, K]. predicted: [m], what a judge would say on average:
-    P(positive), the expected grade or rating, the credit of the chosen text, P(best) of a list's top-scored text.
-    loss: [m], −ln P(judgement | scores) in nats; NaN where the model says nothing about such a judgement.
-    """
-
-    scores: Floats
-    predicted: Floats
-    loss: Floats
-
-    def only(self, where: NDArray[np.bool_]) -> "Predictions":
-        """Return those of the judgements where `where` [m] is True."""
-        return Predictions(self.scores[where], self.predicted[where], self.loss[where])
-
-
-def amount(value: float) -> str:
-    """Return a number in the judges' own unit, with about three digits: "0.930", "12.4", "1,250"."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Some of what was judged, by name, how much of it (`n`), and figures of it."""
-
-    name: str
-    n: int
-    statistics: Mapping[str, Statistic]
-
-
-class Yardstick(ABC):
-    """What is measured of one kind of judgement. To add a kind: a subclass, and a row in `yardsticks.py`.
-
-    headline: the figure that verdicts and slices quote. against_constant: the figure by which the model is compared
-    with the best constant. constant_title, constant_in_words: what that is. of_one_text: whether a judgement is about
-    one text, so that slices by text make sense.
-    """
-
-    headline: ClassVar[str]
-    against_constant: ClassVar[str]
-    constant_title: ClassVar[str] = "constant"
-    constant_in_words: ClassVar[str]
-    of_one_text: ClassVar[bool] = True
-
-    @abstractmethod
-    def said(self, judgements: Sequence[Any]) -> Floats:
-        """Return what people said, [m] or [m, K]."""
-
-    def predictions(self, link: Link, judged: Judged, scores: Floats) -> Predictions:
-        """Return what the link makes of scores [m] or [m, K], in float64."""
-        s = torch.from_numpy(scores)
-        with torch.no_grad():
-            loss = -link.log_likelihood(s, link.targets(judged.judgements))
-            return Predictions(scores, link.predict(s).numpy(), loss.numpy())
-
-    @abstractmethod
-    def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
-        """Return the figures that have an interval."""
-
-    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
-        """Return the figures without an interval."""
-        return {}
-
-    @abstractmethod
-    def constant(self, judged: Judged) -> dict[str, float]:
-        """Return the figures of saying the same of every text, as well as can be known in hindsight."""
-
-    def longer(self, judged: Judged) -> dict[str, Statistic]:
-        """Return the figures of a score that is the text's length; nothing where that is no rival."""
-        return {}
-
-    def people(self, judged: Judged) -> dict[str, Statistic]:
-        """Return figures of what people said that no model has a part in."""
-        return {}
-
-    def counts(self, judged: Judged) -> dict[str, int]:
-        """Return what was counted besides the judgements themselves."""
-        return {}
-
-    def parts(self, judged: Judged, made: Predictions) -> dict[str, list[Part]]:
-        """Return tables, by name, of figures over parts of the judgements."""
-        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +71,7 @@ class Measured:
 
 
 def measure(
-    yardstick: Yardstick,
+    kind_metrics: KindMetrics,
     judged: Judged,
     model: Predictions,
     linear: Predictions | None,
@@ -197,14 +86,14 @@ def measure(
     groups: [m], the cluster of each; the bootstrap draws clusters. subsets: by name, True [m] where a judgement belongs
     to it.
     """
-    sources: dict[str, Mapping[str, Statistic]] = {"model": yardstick.statistics(judged, model)}
+    sources: dict[str, Mapping[str, Statistic]] = {"model": kind_metrics.statistics(judged, model)}
     if linear is not None:
-        sources["linear"] = yardstick.statistics(judged, linear)
-    sources |= {"longer": yardstick.longer(judged), "people": yardstick.people(judged)}
+        sources["linear"] = kind_metrics.statistics(judged, linear)
+    sources |= {"longer": kind_metrics.longer(judged), "people": kind_metrics.people(judged)}
     sources["subsets"] = {
-        name: _within(yardstick, judged, model, where) for name, where in subsets.items()
+        name: _within(kind_metrics, judged, model, where) for name, where in subsets.items()
     }
-    parts = yardstick.parts(judged, model)
+    parts = kind_metrics.parts(judged, model)
     sources |= {
         f"{table} {i}": part.statistics
         for table, found in parts.items()
@@ -213,17 +102,17 @@ def measure(
     figures = _Figures(sources, groups, len(judged), seed, resamples)
 
     def points(made: Predictions) -> dict[str, Estimate]:
-        return {name: Estimate(value) for name, value in yardstick.points(judged, made).items()}
+        return {name: Estimate(value) for name, value in kind_metrics.points(judged, made).items()}
 
     return Measured(
         model=figures.of("model") | points(model),
         linear=None if linear is None else figures.of("linear") | points(linear),
         longer=figures.of("longer"),
-        constant={name: Estimate(value) for name, value in yardstick.constant(judged).items()},
+        constant={name: Estimate(value) for name, value in kind_metrics.constant(judged).items()},
         difference=None if linear is None else figures.difference("linear"),
         over_longer=figures.difference("longer"),
         people=figures.of("people"),
-        counts=yardstick.counts(judged),
+        counts=kind_metrics.counts(judged),
         subsets=figures.of("subsets"),
         parts={
             table: [
@@ -275,8 +164,8 @@ class _Figures:
 
 
 def _within(
-    yardstick: Yardstick, judged: Judged, made: Predictions, where: NDArray[np.bool_]
+    kind_metrics: KindMetrics, judged: Judged, made: Predictions, where: NDArray[np.bool_]
 ) -> Statistic:
     """Return the headline figure of a subset, as a statistic of all the judgements."""
-    statistics = yardstick.statistics(judged.only(where), made.only(where))
-    return restricted(statistics[yardstick.headline], where)
+    statistics = kind_metrics.statistics(judged.only(where), made.only(where))
+    return restricted(statistics[kind_metrics.headline], where)

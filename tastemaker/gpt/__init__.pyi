@@ -34,8 +34,8 @@ from .policy import Policy as Policy
 from .policy import as_prompts as as_prompts
 from .policy import policy_card as policy_card
 from .policy import shown_so_far as shown_so_far
-from .pretrain_loop import Pretraining as Pretraining
-from .pretrain_loop import TextDescent as TextDescent
+from .pretrain_task import Pretraining as Pretraining
+from .pretrain_task import PretrainTask as PretrainTask
 from .pretraining import pretrain as pretrain
 from .sampling import Sampling as Sampling
 from .sampling import choose as choose

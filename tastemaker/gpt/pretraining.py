@@ -1,4 +1,4 @@
-"""Text → policy: a tokenizer and a GPT from nothing, or a given model that learns on."""
+"""The verb `pretrain`: learn a tokenizer and a GPT from texts, or train a given model further."""
 
 import hashlib
 import heapq
@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,21 +24,18 @@ from tastemaker.gpt.corpus import HELD_OUT, TRAIN, TokenFile, tokenized
 from tastemaker.gpt.language_loss import held_out_loss, ngram_loss
 from tastemaker.gpt.networks import Size, make_gpt, make_tokenizer, size_named
 from tastemaker.gpt.policy import FIGURES, Policy
-from tastemaker.gpt.pretrain_loop import Pretraining, TextDescent
+from tastemaker.gpt.pretrain_task import Pretraining, PretrainTask
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.settings import settings_from
-from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
+from tastemaker.train.loop import train
+from tastemaker.train.run import RUN, Run, Say, check_same, open_run, silent, versions
 
 _TOKENIZER_CHARACTERS = 2**25
 """Characters that a tokenizer is learned from at most."""
 _TOKENS = "tokens"
 _SIZE = "tiny"
 _CONTINUED = Size(0, 0, 0, 1024, 0, 5e-5, 8192)
-"""What a given model is trained with where nothing else is said."""
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""
+"""The defaults for a given model: context, learning rate, tokens a step."""
 
 
 def pretrain(
@@ -53,17 +50,15 @@ def pretrain(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    say: Callable[[str], None] = _silent,
+    say: Say = silent,
 ) -> Policy:
-    """Learn to write from texts.
+    """Train a GPT on texts.
 
-    texts: anything that can be read more than once (a list, `Documents`); an Example with a prompt teaches only its
-        text, behind the prompt. size: tiny (if nothing is said), small, medium, large: all else follows. start: a
-        policy, folder or hub name to go on with instead (supervised fine-tuning). training: settings, whole, or some on
-        top of the size's.
-    out: where to save; None keeps the policy in memory and the tokens in a temporary folder. resume: go on with a
-        killed run, to the same bits. overwrite: replace what is there, when there is a policy to replace it with.
-        say: gets a line now and then on how it goes.
+    texts: anything that can be read more than once (a list, `Documents`). An Example with a prompt teaches its text
+        only, which follows the prompt. size: tiny (the default), small, medium, large. start: a policy, folder or hub
+        name to train further (supervised fine-tuning). training: all settings, or some that replace the size's.
+    out: where to save; None keeps the policy in memory and the tokens in a temporary folder. resume: continue a killed
+        run, to the same bits. overwrite: replace the policy that is in `out`. say: gets a line for each evaluation.
     Returns the policy; `figures` holds its held-out perplexity beside that of an interpolated n-gram model.
     Raises DataError for a corpus that cannot teach, UsageError for settings that cannot be, ModelError for a start that
     cannot write, TrainingError for a run that failed, StorageError for a folder that cannot be written.
@@ -79,7 +74,7 @@ def pretrain(
         raise UsageError(
             "size and start: a given model has the size that it has. Choose one of the two."
         )
-    asked = _asked(
+    settings = _run_settings(
         texts,
         size=size,
         start=start,
@@ -88,32 +83,33 @@ def pretrain(
         device=device,
         precision=precision,
     )
-    folder = Path(out) if out is not None else None
+    folder = None if out is None else Path(out)
     _check_start(start, training, folder)
-    chosen = _CONTINUED if size is None else size_named(size)
-    with model_folder(folder, whole=FIGURES, resume=resume, overwrite=overwrite) as is_finished:
-        if folder is not None and is_finished:
-            return _finished(folder, asked)
-        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-        return _learned(texts, chosen, asked, run, folder, start=start, training=training, say=say)
+    defaults = _CONTINUED if size is None else size_named(size)
+    with open_run(out, settings, whole=FIGURES, resume=resume, overwrite=overwrite) as run:
+        if folder is not None and run.is_finished:
+            policy = Policy.load(folder)
+            check_same(policy.figures.get("settings", {}), settings)
+            return policy
+        return _trained(texts, defaults, run, folder, start=start, training=training, say=say)
 
 
-def _learned(
+def _trained(
     texts: Iterable[str | Example],
-    chosen: Size,
-    asked: dict[str, Any],
+    size: Size,
     run: Run,
     folder: Path | None,
     *,
     start: Policy | str | Path | None,
     training: Pretraining,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Policy:
-    """Return the policy that was learned, saved if there is a folder."""
-    began, seed = time.monotonic(), asked["seed"]
-    with _tokens_folder(folder, asked) as tokens:
-        policy = _fresh(texts, chosen, training, seed, tokens) if start is None else _opened(start)
-        context = _context(policy, chosen, training)
+    """Return the trained policy, saved if there is a folder."""
+    began, settings = time.monotonic(), run.settings
+    seed = settings["seed"]
+    with _tokens_folder(folder, settings) as tokens:
+        policy = _fresh(texts, size, training, seed, tokens) if start is None else _opened(start)
+        context = _context(policy, size, training)
         corpora = tokenized(
             _examples(texts),
             policy.reader,
@@ -123,27 +119,28 @@ def _learned(
             seed=seed,
         )
         _say_corpus(corpora, policy, say)
-        where = choose_device(asked["device"])
-        how: dict[str, Any] = {"lr": training.lr or chosen.lr, "seed": seed, "run": run, "say": say}
-        how |= {"device": where, "precision": choose_precision(where, asked["precision"])}
-        how |= {
-            "batch_tokens": max(training.batch_tokens or chosen.batch_tokens, context),
-            "muon": chosen.muon,
-        }
-        how["grow_at"] = chosen.grow_at if training.grow_at is None else training.grow_at
-        standing = TextDescent(policy, corpora, training, **how).run()
-        policy.figures = {"tokens": standing.tokens, "steps": standing.step} | _figures(
-            policy, corpora, seed
+        device = choose_device(settings["device"])
+        batch_tokens = max(training.batch_tokens or size.batch_tokens, context)
+        task = PretrainTask(
+            policy,
+            corpora,
+            replace(training, batch_tokens=batch_tokens),
+            size,
+            device=device,
+            precision=choose_precision(device, settings["precision"]),
+            seed=seed,
+            run=run,
+            say=say,
         )
-        policy.figures |= {
-            "seconds": round(time.monotonic() - began, 1),
-            "settings": asked,
-            "versions": versions(),
-        }
+        progress = train(task, run, seed=seed)
+        policy.figures = {"tokens": task.tokens, "steps": progress.step}
+        policy.figures |= _figures(policy, corpora, seed)
+        policy.figures["seconds"] = round(time.monotonic() - began, 1)
+        policy.figures["settings"] = settings
+        policy.figures["versions"] = versions()
         say(_verdict(policy.figures))
         if folder is not None:
             policy.save(folder)
-    run.finish()
     return policy
 
 
@@ -154,16 +151,17 @@ def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
     return settings_from(Pretraining, training or {}, "training")
 
 
-def _asked(
+def _run_settings(
     texts: Iterable[str | Example], *, start: Policy | str | Path | None, **settings: Any
 ) -> dict[str, Any]:
-    """Return what was asked for: a resumed run must ask for the same."""
-    training = asdict(settings.pop("training"))
-    given = (
-        f"{start!r} {weights_digest(start)}" if isinstance(start, Policy) else start and str(start)
-    )
-    data = texts.describe() if isinstance(texts, Documents) else _digest(texts)
-    return settings | {"training": training, "start": given, "data": data}
+    """Return the run's settings, JSON-ready; a resumed run must have the same."""
+    settings["training"] = asdict(settings["training"])
+    if isinstance(start, Policy):
+        settings["start"] = f"{start!r} {weights_digest(start)}"
+    else:
+        settings["start"] = None if start is None else str(start)
+    settings["data"] = texts.describe() if isinstance(texts, Documents) else _digest(texts)
+    return settings
 
 
 def _digest(texts: Iterable[str | Example]) -> str:
@@ -213,25 +211,19 @@ def _check_start(
         )
 
 
-def _finished(folder: Path, asked: Mapping[str, Any]) -> Policy:
-    """Return the policy that a run has saved already. Raises UsageError for other settings."""
-    policy = Policy.load(folder)
-    check_same(policy.figures.get("settings", {}), asked)
-    return policy
-
-
 @contextmanager
-def _tokens_folder(folder: Path | None, asked: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield where the corpus lies as tokens: in the run folder, gone when the run is done, kept when it is killed.
+def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the folder of the tokenized corpus: in the run folder, removed when the run is done, kept when it is killed.
 
-    Its name says what was asked for, so that no run takes what another left. What cannot be used leaves nothing.
+    Its name is a digest of the settings, so that no run takes the tokens of another. A corpus that cannot be used leaves
+    nothing behind.
     """
     if folder is None:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
         return
     tokens, is_new = folder / RUN / _TOKENS, not folder.exists()
-    name = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
     try:
         yield tokens / name
     except (DataError, ModelError, UsageError):
@@ -310,9 +302,7 @@ def _figures(policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int) ->
     return found | {"measured_tokens": len(ours), "corpus": sides}
 
 
-def _say_corpus(
-    corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Callable[[str], None]
-) -> None:
+def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say) -> None:
     for note in policy.notes:
         say(note)
     train, held_out = (corpus.counts for corpus in corpora)

@@ -1,21 +1,7 @@
-"""How judgements are believed: the settings of the likelihoods, checked where they are made.
+"""The settings of the likelihoods, and what a link is.
 
-What a link is: from a score to what people said.
-
-A link holds the few parameters of one kind of judgement's likelihood. They are learned beside the backbone, saved in
-the score contract, and turn a score back into a probability, a grade, a rating or a win chance.
-
-| method | takes | returns |
-|---|---|---|
-| `from_judgements` | the training judgements of its kind, the settings | a link that starts near their statistics |
-| `targets` | judgements [m] | tensor [m] or [m, …], what `log_likelihood` wants |
-| `log_likelihood` | scores [m] or [m, K], targets | ln P(judgement \\| scores) [m] |
-| `predict` | scores [m] or [m, K] | what a judge would say on average |
-| `neutral` | | the score at which a judge leans neither way |
-| `metrics` | scores, targets | the figure that a training run shows, by name |
-| `leaning` | targets | how favourable a judgement is to each of its texts, 0 … 1; NaN where there is no text |
-| `rescaled` | offset, scale | the link of the scores (s − offset)/scale: same likelihoods |
-| `as_dict`, `from_dict` | | JSON |
+A link maps a score to the distribution of one kind of judgement. It holds the few parameters of the
+kind's likelihood, which are learned beside the backbone and saved in the score contract.
 """
 
 import math
@@ -27,10 +13,10 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from tastemaker.data.judgements import RECORDS, Judgement
 from tastemaker.errors import UsageError
+from tastemaker.kinds.metrics import KindMetrics
 from tastemaker.settings import NOT_NEGATIVE, Check, check, setting
-
-KINDS = ("label", "grade", "rating", "comparison", "ranking")
 
 
 @dataclass(frozen=True)
@@ -83,9 +69,9 @@ class Likelihood:
     def __post_init__(self) -> None:
         check(self)
         for kind, weight in self.weights.items():
-            if kind not in KINDS:
+            if kind not in RECORDS:
                 raise UsageError(
-                    f"a weight for {kind!r}: the kinds of judgements are {', '.join(KINDS)}."
+                    f"a weight for {kind!r}: the kinds of judgements are {', '.join(RECORDS)}."
                 )
             if not (math.isfinite(weight) and weight >= 0):
                 raise UsageError(
@@ -93,57 +79,76 @@ class Likelihood:
                 )
 
 
+NO_AIDS = Likelihood(margin=0.0)
+"""The judgements as they are: no margins, no smoothing, no centring."""
+
+
 def scalar(value: float) -> nn.Parameter:
     """Return a number that is learned."""
     return nn.Parameter(torch.tensor(float(value)))
 
 
-NO_AIDS = Likelihood(margin=0.0)
-"""What a link is without: judgements as they are."""
-
-
 class Link(nn.Module, ABC):
-    """The likelihood of one kind of judgement given the scores. See the table at the top of this file.
+    """The likelihood of one kind of judgement given the scores.
 
-    aids: what helps the fit and is no part of what judges do (smoothing, margins); never saved, off unless set.
+    Scores are [m] where `is_of_one_text`; otherwise [m, K], the texts of a judgement in the order of
+    its `texts`, with any finite number where there is no text.
+
+    record: the record of the kind. kind_metrics: what an evaluation measures of it.
+    predicts: what `predict` returns, where the model has a method for it.
+    is_logit: whether slope · s is a log-odds; a rating has a unit of its own.
+    scale_parameters: what sets the scale of the scores. A fit of more weights than texts holds them,
+    and takes them from texts that it has not seen.
+    aids: helps for the fit (smoothing, margins); never saved, off unless set.
     """
 
-    kind: str
-    texts: int = 1  # that a judgement is about; 2: two or more
+    record: ClassVar[type[Judgement]]
+    kind_metrics: ClassVar[KindMetrics]
+    predicts: ClassVar[Literal["probabilities", "ratings"] | None] = None
+    is_of_one_text: ClassVar[bool] = True
+    is_logit: ClassVar[bool] = True
+    scale_parameters: ClassVar[tuple[str, ...]] = ("slope",)
     slope: nn.Parameter
 
     def __init__(self) -> None:
         super().__init__()
         self.aids = NO_AIDS
 
+    @property
+    def kind(self) -> str:
+        """The name of the kind."""
+        return self.record.kind
+
     @classmethod
     @abstractmethod
     def from_judgements(cls, judgements: Sequence[Any], likelihood: Likelihood = NO_AIDS) -> Self:
-        """Return a link that starts near the judgements' own statistics; DataError when they cannot teach anything."""
+        """Return a link that starts near the judgements' statistics.
+
+        Raises DataError when they cannot teach anything.
+        """
 
     @abstractmethod
     def targets(self, judgements: Sequence[Any]) -> Tensor:
-        """Return the judgements as one tensor; DataError when one does not fit what this link learned."""
+        """Return the judgements as one tensor [m] or [m, …], what `log_likelihood` takes.
+
+        Raises DataError for a judgement that does not fit what this link learned.
+        """
 
     @abstractmethod
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return ln P(judgement | scores), one number a judgement."""
+        """Return ln P(judgement | scores) [m]."""
 
     @abstractmethod
     def predict(self, scores: Tensor) -> Tensor:
-        """Return what a judge would say on average of texts with these scores."""
-
-    @abstractmethod
-    def neutral(self) -> Tensor:
-        """Return the score at which a judge leans neither way: an unreliable judge's answers turn about it."""
+        """Return the mean judgement of texts with these scores."""
 
     @abstractmethod
     def leaning(self, targets: Tensor) -> Tensor:
-        """Return how favourable each judgement is to its texts, 0 (against) to 1 (for), NaN where there is no text."""
+        """Return how favourable each judgement is to its texts, 0 … 1; NaN where there is no text."""
 
     @abstractmethod
     def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
-        """Return how well scores [m] or [m, K] foretell the judgements: one plain figure, by name."""
+        """Return the figure that a training run shows, by name."""
 
     @abstractmethod
     def rescaled(self, offset: float, scale: float) -> Self:
@@ -151,9 +156,30 @@ class Link(nn.Module, ABC):
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
-        """Return the parameters as plain numbers."""
+        """Return the parameters as plain numbers, which `from_dict` takes."""
 
     @classmethod
-    @abstractmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return the link that `as_dict` described, without aids."""
+        return cls(**values)
+
+    def neutral(self) -> Tensor:
+        """Return the score at which a judge leans neither way.
+
+        An unreliable judge sees scores closer to it. Where only differences count, it is 0.
+        """
+        return torch.zeros_like(self.slope)
+
+    def formula(self) -> str:
+        """Return what a score s means, as a line of Markdown for the model card."""
+        return f"{self.kind.capitalize()}: slope {four_digits(self.slope.item())}"
+
+
+def four_digits(value: float) -> str:
+    """Return a number with four digits."""
+    return f"{value:.4g}"
+
+
+def signed(value: float) -> str:
+    """Return a number to be added, with its sign: "+ 0.5", "− 0.5"."""
+    return f"{'−' if value < 0 else '+'} {four_digits(abs(value))}"

@@ -1,49 +1,49 @@
-"""Links: from a score to what people said. To add a kind of judgement: a record, a likelihood, a link, a row here."""
+"""The registry of links: a kind of judgement is one file in this package and one name here."""
 
 from collections.abc import Sequence
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.data.judgements import RECORDS, Judgement
+from tastemaker.errors import UsageError
 from tastemaker.kinds.base import NO_AIDS, Likelihood, Link
-from tastemaker.kinds.several import ComparisonLink, RankingLink
-from tastemaker.kinds.single import GradeLink, LabelLink, RatingLink
-
-__all__ = [
-    "LINKS",
-    "ComparisonLink",
-    "GradeLink",
-    "LabelLink",
-    "Link",
-    "RankingLink",
-    "RatingLink",
-    "links_from",
-]
+from tastemaker.kinds.comparison import ComparisonLink
+from tastemaker.kinds.grade import GradeLink
+from tastemaker.kinds.label import LabelLink
+from tastemaker.kinds.ranking import RankingLink
+from tastemaker.kinds.rating import RatingLink
 
 LINKS: dict[type[Judgement], type[Link]] = {
-    Label: LabelLink,
-    Grade: GradeLink,
-    Rating: RatingLink,
-    Comparison: ComparisonLink,
-    Ranking: RankingLink,
+    link.record: link for link in (LabelLink, GradeLink, RatingLink, ComparisonLink, RankingLink)
 }
-"""Which link each kind of judgement has: the one place to add a row for a new kind."""
+"""The link of each kind of judgement."""
+
+
+def register(link: type[Link]) -> None:
+    """Make a kind of judgement known, before rows of it are read or a model of it is loaded.
+
+    link: `link.record` is the kind's record. Raises UsageError for a name that another record has.
+    """
+    known = RECORDS.setdefault(link.record.kind, link.record)
+    if known is not link.record:
+        raise UsageError(f"the kind {link.record.kind!r} has a record already: {known.__name__}.")
+    LINKS[link.record] = link
 
 
 def links_from(
     judgements: Sequence[Judgement], likelihood: Likelihood = NO_AIDS
 ) -> dict[type[Judgement], Link]:
-    """Return a fresh link for every kind among the judgements, in the order of `LINKS`.
+    """Return a fresh link for each kind among the judgements, in the order of `LINKS`.
 
-    The first link's slope is fixed at 1: it says how large a score of 1 is while the backbone learns, or else slopes
-    could grow while weights shrink and no penalty on the weights would mean anything.
+    The first link's slope is fixed at 1: it sets the unit of the score while the backbone learns.
+    Otherwise slopes could grow while weights shrink, and a penalty on weights would mean nothing.
     """
-    by_kind = {kind: [j for j in judgements if type(j) is kind] for kind in LINKS}
-    links = {
-        kind: LINKS[kind].from_judgements(found, likelihood)
-        for kind, found in by_kind.items()
-        if found
-    }
-    for link in links.values():
+    links: dict[type[Judgement], Link] = {}
+    for record, link_class in LINKS.items():
+        of_kind = [judgement for judgement in judgements if type(judgement) is record]
+        if not of_kind:
+            continue
+        link = link_class.from_judgements(of_kind, likelihood)
         link.aids = likelihood
-    for first in list(links.values())[:1]:
-        first.slope.requires_grad_(False)
+        if not links:
+            link.slope.requires_grad_(False)
+        links[record] = link
     return links

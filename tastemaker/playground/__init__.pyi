@@ -17,6 +17,5 @@ from .lexicon import MODIFIERS as MODIFIERS
 from .lexicon import OPINIONS as OPINIONS
 from .lexicon import THINGS as THINGS
 from .lexicon import units as units
-from .lexicon import words_of as words_of
 from .writing import prompts as prompts
 from .writing import reviews as reviews

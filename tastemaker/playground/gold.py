@@ -1,14 +1,17 @@
-"""The gold score: what a text of the playground is truly worth, 0 (worst) … 10 (best), for any text at all.
+"""The gold score: the true worth of a text of the playground, 0 (worst) … 10 (best), for any text.
 
-    gold = fluency · freshness² · (5 + 7 · m) within 0 … 10      m = Σ w·e·v / (2 + Σ w·e) over the clauses
+    gold = fluency · freshness² · (5 + 7 · m) within 0 … 10     m = Σ w·e·v / (2 + Σ w·e), by clause
 
-- v, a clause's value: the mean of its opinions, each times the modifiers before it (`very`, `not`), within −1 … 1;
-- w, its weight: that of the aspects it speaks of (acting counts more than costumes), or 1.6 for the film as a whole;
-- e, its emphasis: in a contrast 1.4 for the side that counts (after `but`), 0.6 for the other, and 1 elsewhere;
-- the 2 below the line is silence: few opinions are weak evidence, so a score near 10 takes several;
-- fluency: the share of words in sentences that the grammar can read. The others say nothing, and their known words
-  count a tenth. So nonsense, lists of keywords and cut sentences are worth next to nothing;
-- freshness: distinct ÷ all content words. Who repeats herself is worth little.
+- v, the value of a clause: the mean of its opinions, each times the modifiers before it (`very`,
+  `not`), within −1 … 1.
+- w, its weight: that of the things it speaks of (acting counts more than costumes), or 1.6 for the
+  film as a whole.
+- e, its emphasis: 1.4 for the side of a contrast that counts (after `but`), 0.6 for the other side,
+  and 1 elsewhere.
+- 2, the weight of silence: few opinions are weak evidence, so a score near 10 takes several.
+- fluency: the share of words in sentences that the grammar can read. In other sentences, known
+  words count a tenth. So nonsense, lists of keywords and cut sentences are worth next to nothing.
+- freshness: distinct words of content ÷ all words of content. Repetition is worth little.
 """
 
 import re
@@ -33,15 +36,15 @@ SILENCE = 2.0
 GAIN = 7.0
 KNOWN_BUT_UNREADABLE = 0.1
 
-_ROLES = {"=,": "comma", "=and": "and"}
-for _role, _kinds in (
-    ("opinion", OPINIONS),
-    ("modifier", MODIFIERS),
-    ("thing", THINGS),
-    ("turn", TURNS),
-    ("concession", CONCESSIONS),
-):
-    _ROLES |= dict.fromkeys(_kinds, _role)
+_ROLES = {
+    "=,": "comma",
+    "=and": "and",
+    **dict.fromkeys(OPINIONS, "opinion"),
+    **dict.fromkeys(MODIFIERS, "modifier"),
+    **dict.fromkeys(THINGS, "thing"),
+    **dict.fromkeys(TURNS, "turn"),
+    **dict.fromkeys(CONCESSIONS, "concession"),
+}
 
 Tagged = tuple[Word, str]
 _UNKNOWN: Tagged = (Word("", "unknown"), "\0")
@@ -68,32 +71,31 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._single: dict[str, Tagged] = {}
-        self._phrases: dict[str, dict[str, list[tuple[list[str], Tagged]]]] = {}
+        self._phrases: dict[tuple[str, str], list[tuple[list[str], Tagged]]] = {}
         for grammar in GRAMMARS.values():
             for word in grammar.words:
-                spelled, tagged = units(word.text), (word, grammar.tags[word.kind])
-                if len(spelled) == 1:
-                    self._single[spelled[0]] = tagged
-                else:
-                    by_second = self._phrases.setdefault(spelled[0], {})
-                    by_second.setdefault(spelled[1], []).append((spelled, tagged))
-        for by_second in self._phrases.values():
-            for phrases in by_second.values():
-                phrases.sort(key=lambda phrase: -len(phrase[0]))
+                self._add(units(word.text), (word, grammar.tags[word.kind]))
+        for phrases in self._phrases.values():
+            phrases.sort(key=lambda phrase: -len(phrase[0]))
 
-    def tagged(self, found: list[str]) -> list[Tagged]:
-        """Return the words that units spell, with their tags; a unit that begins no word is an unknown word."""
-        result, start = [], 0
-        while start < len(found):
-            first, size = found[start], 1
-            tagged = self._single.get(first, _UNKNOWN)
-            if first in self._phrases:
-                for spelled, phrase in self._phrases[first].get(
-                    "".join(found[start + 1 : start + 2]), ()
-                ):
-                    if found[start : start + len(spelled)] == spelled:
-                        tagged, size = phrase, len(spelled)
-                        break
+    def _add(self, spelled: list[str], tagged: Tagged) -> None:
+        if len(spelled) == 1:
+            self._single[spelled[0]] = tagged
+        else:
+            beginning = (spelled[0], spelled[1])
+            self._phrases.setdefault(beginning, []).append((spelled, tagged))
+
+    def tagged(self, text: list[str]) -> list[Tagged]:
+        """Return the words that units spell, with their tags; other units are unknown words."""
+        result = []
+        start = 0
+        followers = [*text[1:], ""]
+        while start < len(text):
+            tagged, size = self._single.get(text[start], _UNKNOWN), 1
+            for spelled, phrase in self._phrases.get((text[start], followers[start]), ()):
+                if text[start : start + len(spelled)] == spelled:
+                    tagged, size = phrase, len(spelled)
+                    break
             result.append(tagged)
             start += size
         return result
@@ -111,35 +113,31 @@ def _readable() -> re.Pattern[str]:
 
 def sentences(text: str) -> Iterator[Sentence]:
     """Yield the sentences of any text. A missing end mark of the last one is forgiven."""
-    found = units(text)
-    if found and found[-1] not in (".", "!"):
-        found.append(".")
-    tagged = _vocabulary().tagged(found)
+    spelled = units(text)
+    if spelled and spelled[-1] not in (".", "!"):
+        spelled.append(".")
+    tagged = _vocabulary().tagged(spelled)
     tags = "".join([tag for _, tag in tagged])
     fullmatch = _readable().fullmatch
     for match in _SENTENCE.finditer(tags):
         start, end = match.span()
-        yield Sentence(
-            [word for word, _ in tagged[start:end]], fullmatch(tags, start, end) is not None
-        )
+        words = [word for word, _ in tagged[start:end]]
+        yield Sentence(words, fullmatch(tags, start, end) is not None)
 
 
 def is_well_formed(text: str) -> bool:
-    """Say whether the grammar of the playground, English or Chinese, can read every sentence of a text."""
+    """Return whether the grammar, English or Chinese, can read every sentence of a text."""
     readable = [sentence.is_readable for sentence in sentences(text)]
     return bool(readable) and all(readable)
 
 
 def clauses_of(words: Sequence[Word]) -> list[Clause]:
-    """Read one well-formed sentence: what it says, about what, with which emphasis."""
+    """Return the clauses of one well-formed sentence."""
     reader = _ClauseReader()
-    for at, word in enumerate(words):
+    for place, word in enumerate(words):
         role = _ROLES.get(word.kind)
-        if role is None:
-            continue
         if role == "opinion":
-            reader.values.append(max(-1.0, min(1.0, reader.factor * word.value)))
-            reader.factor = 1.0
+            reader.opinion(word.value)
         elif role == "modifier":
             reader.factor *= word.value
         elif role == "thing":
@@ -150,30 +148,41 @@ def clauses_of(words: Sequence[Word]) -> list[Clause]:
             reader.turn(FAINT, STRONG)
         elif role == "concession":
             reader.concede()
-        elif not words[at - 1].kind == words[at + 1].kind == "gradable":
-            reader.close()
+        elif role == "and":
+            joins_adjectives = words[place - 1].kind == words[place + 1].kind == "gradable"
+            if not joins_adjectives:
+                reader.close()
     reader.close()
     return reader.clauses
 
 
 class _ClauseReader:
-    """The clauses read so far, and the one being read."""
+    """The clauses that were read, and the state of the one that is being read."""
 
     def __init__(self) -> None:
         self.clauses: list[Clause] = []
         self.values: list[float] = []
-        self.weight, self.factor, self.emphasis = 0.0, 1.0, 1.0
+        self.weight = 0.0
+        self.factor = 1.0
+        self.emphasis = 1.0
         self.conceding = False
 
+    def opinion(self, value: float) -> None:
+        """Take an opinion, with the modifiers before it."""
+        self.values.append(max(-1.0, min(1.0, self.factor * value)))
+        self.factor = 1.0
+
     def close(self) -> None:
-        """End the clause if it has said anything yet ("as for the music," has not)."""
+        """End the clause if it has an opinion ("as for the music," has none)."""
         if self.values:
             value = sum(self.values) / len(self.values)
             self.clauses.append(Clause(self.weight or WHOLE_WEIGHT, value, self.emphasis))
-            self.values, self.weight, self.factor = [], 0.0, 1.0
+            self.values = []
+            self.weight = 0.0
+            self.factor = 1.0
 
     def turn(self, before: float, after: float) -> None:
-        """Weigh what was said one way and what follows another."""
+        """Set the emphasis of the clauses before this word, and of those after it."""
         self.close()
         self.clauses = [clause._replace(emphasis=before) for clause in self.clauses]
         self.emphasis = after
@@ -188,11 +197,15 @@ class _ClauseReader:
         """End the clause; after a concession comes the side that counts."""
         self.close()
         if self.conceding and self.clauses:
-            self.emphasis, self.conceding = STRONG, False
+            self.emphasis = STRONG
+            self.conceding = False
 
 
 def gold_score(text: str) -> float:
-    """Return the gold score of any text, 0 … 10; an empty or unreadable one is worth 0, a neutral review 5."""
+    """Return the gold score of any text, 0 … 10.
+
+    An empty or unreadable text is worth 0, a neutral review 5.
+    """
     clauses: list[Clause] = []
     content: list[str] = []
     fluent = total = 0.0
@@ -203,7 +216,8 @@ def gold_score(text: str) -> float:
             fluent += len(words)
             clauses += clauses_of(words)
         elif len(words) > 1:
-            fluent += KNOWN_BUT_UNREADABLE * sum(word is not _UNKNOWN[0] for word in words[:-1])
+            known = sum(word is not _UNKNOWN[0] for word in words[:-1])
+            fluent += KNOWN_BUT_UNREADABLE * known
     if not total:
         return 0.0
     heard = praised = 0.0
@@ -211,6 +225,5 @@ def gold_score(text: str) -> float:
         heard += weight * emphasis
         praised += weight * emphasis * value
     freshness = len(set(content)) / len(content) if content else 1.0
-    return (
-        fluent / total * freshness**2 * max(0.0, min(10.0, 5 + GAIN * praised / (SILENCE + heard)))
-    )
+    worth = max(0.0, min(10.0, 5 + GAIN * praised / (SILENCE + heard)))
+    return fluent / total * freshness**2 * worth

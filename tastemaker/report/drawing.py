@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from tastemaker.evaluate.findings import NAMES, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Predictions
+from tastemaker.kinds.metrics import Predictions
 from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
 
@@ -125,7 +125,7 @@ def draw_scores(axes: Axes, found: KindFindings, positive: NDArray[np.bool_]) ->
 
 def draw_predictions(axes: Axes, found: KindFindings) -> None:
     """Draw predicted against given: a box for each value where these are few, a density otherwise."""
-    predicted, said = found.predictions.predicted, found.said
+    predicted, said = found.predictions.predicted, found.answers
     values = np.unique(said)
     low, high = float(said.min()), float(said.max())
     axes.plot(
@@ -172,11 +172,11 @@ def draw_predictions(axes: Axes, found: KindFindings) -> None:
 
 def draw_errors(axes: Axes, found: KindFindings) -> None:
     """Draw the histogram of predicted minus given."""
-    errors = found.predictions.predicted - found.said
+    errors = found.predictions.predicted - found.answers
     linear = (
         None
         if found.linear_predictions is None
-        else found.linear_predictions.predicted - found.said
+        else found.linear_predictions.predicted - found.answers
     )
     edges = np.histogram_bin_edges(errors if linear is None else np.append(errors, linear), bins=41)
     axes.hist(errors, bins=list(edges), color=MODEL, alpha=0.5, label="model")
@@ -209,7 +209,7 @@ def by_tenth(made: Predictions, said: Floats) -> tuple[Floats, Floats, Floats]:
 
 def draw_tenths(axes: Axes, found: KindFindings) -> None:
     """Draw the mean judgement against the mean prediction, by tenth of the predictions."""
-    ends = [found.said.min(), found.said.max()]
+    ends = [found.answers.min(), found.answers.max()]
     axes.plot(ends, ends, color=CONSTANT, linestyle=":", linewidth=1.2, label="as promised")
     sources = (
         ("linear baseline", found.linear_predictions, LINEAR, 1.3),
@@ -217,7 +217,7 @@ def draw_tenths(axes: Axes, found: KindFindings) -> None:
     )
     for name, made, colour, width in sources:
         if made is not None:
-            predicted, given, error = by_tenth(made, found.said)
+            predicted, given, error = by_tenth(made, found.answers)
             axes.errorbar(
                 predicted,
                 given,
@@ -241,7 +241,7 @@ def _widen(axes: Axes) -> None:
 
 def draw_slices(axes: Axes, evaluation: Evaluation, found: KindFindings) -> None:
     """Draw the headline figure by quarter of text length."""
-    name = found.yardstick.headline
+    name = found.kind_metrics.headline
     figures = [s.measures[name] for s in evaluation.slices]
     overall = found.measured.model[name].value
     axes.axhline(

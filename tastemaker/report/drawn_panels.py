@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from tastemaker.evaluate.findings import NAMES, PARTS, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures, amount
-from tastemaker.evaluate.several import favourites
+from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures
+from tastemaker.kinds.comparison import favourites
+from tastemaker.kinds.metrics import amount
 from tastemaker.maths.ranks import kendall_by_list
 from tastemaker.maths.statistics import Floats
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
@@ -33,10 +34,10 @@ from tastemaker.report.drawing import (
 
 def label_panels(found: KindFindings) -> Iterator[Panel]:
     """Yield the panels of labels: promises kept, the ROC curve where there are both labels, the scores."""
-    positive = found.said > 0.5
+    positive = found.answers > 0.5
     model, linear = found.measured.model, found.linear_predictions
-    promised = (found.predictions.predicted, found.said)
-    linear_promised = None if linear is None else (linear.predicted, found.said)
+    promised = (found.predictions.predicted, found.answers)
+    linear_promised = None if linear is None else (linear.predicted, found.answers)
     yield Panel(
         "reliability",
         f"Its probabilities are off by {100 * model['ece'].value:.1f} points on average",
@@ -77,7 +78,7 @@ def number_panels(found: KindFindings) -> Iterator[Panel]:
         "A box holds the middle half of the predictions, its bar the median, the whiskers 90 % of them.",
         lambda axes: draw_predictions(axes, found),
     )
-    errors = np.abs(found.predictions.predicted - found.said)
+    errors = np.abs(found.predictions.predicted - found.answers)
     yield Panel(
         "errors",
         f"Half of the predictions are off by less than {amount(float(np.median(errors)))}",
@@ -85,7 +86,7 @@ def number_panels(found: KindFindings) -> Iterator[Panel]:
         "The narrower and the more centred on zero, the better.",
         lambda axes: draw_errors(axes, found),
     )
-    predicted, given, _ = by_tenth(found.predictions, found.said)
+    predicted, given, _ = by_tenth(found.predictions, found.answers)
     gap = float(np.abs(predicted - given).max())
     yield Panel(
         "tenths",
@@ -102,7 +103,7 @@ def number_panels(found: KindFindings) -> Iterator[Panel]:
 
 def slices_panel(evaluation: Evaluation, found: KindFindings) -> Panel:
     """Return the panel of the headline figure by length of the text."""
-    name = found.yardstick.headline
+    name = found.kind_metrics.headline
     figures = [
         s.measures[name] for s in evaluation.slices if not math.isnan(s.measures[name].value)
     ]
@@ -167,7 +168,7 @@ def comparison_panels(found: KindFindings) -> Iterator[Panel]:
 
 def ranking_panels(found: KindFindings) -> Iterator[Panel]:
     """Yield the panels of rankings."""
-    by_list = kendall_by_list(found.predictions.scores, found.said)
+    by_list = kendall_by_list(found.predictions.scores, found.answers)
     tau = by_list[~np.isnan(by_list)]
     if len(tau):
         yield from _list_panels(found, tau)
@@ -203,7 +204,7 @@ def _list_panels(found: KindFindings, tau: Floats) -> Iterator[Panel]:
 
 def _rivals(found: KindFindings, name: str) -> dict[str, tuple[Estimate, str]]:
     """Return one figure, with its colour, of the model and of everything that stands beside it."""
-    measured, title = found.measured, found.yardstick.constant_title
+    measured, title = found.measured, found.kind_metrics.constant_title
     sources: list[tuple[str, Measures | None, str, str]] = [
         ("model", measured.model, name, MODEL),
         ("linear baseline", measured.linear, name, LINEAR),

@@ -39,8 +39,10 @@ def overview_png(evaluation: Evaluation) -> bytes:
     """Return all the panels, two beside each other, as one PNG file."""
     heads = []
     for found in evaluation.kinds:
-        estimate = found.measured.model[found.yardstick.headline]
-        figure = f"{NAMES[found.yardstick.headline]} {shown(found.yardstick.headline, estimate)}"
+        estimate = found.measured.model[found.kind_metrics.headline]
+        figure = (
+            f"{NAMES[found.kind_metrics.headline]} {shown(found.kind_metrics.headline, estimate)}"
+        )
         heads.append(f"{figure} on {found.n:,} {found.kind}s")
     heading = " · ".join(heads)
     return rendered(
@@ -50,18 +52,17 @@ def overview_png(evaluation: Evaluation) -> bytes:
 
 _PANELS: dict[str, Callable[[KindFindings], Iterator[Panel]]] = {
     "label": label_panels,
-    "grade": number_panels,
-    "rating": number_panels,
-    "comparison": comparison_panels,
-    "ranking": ranking_panels,
+    "number": number_panels,
+    "pair": comparison_panels,
+    "list": ranking_panels,
 }
 
 
 def _panels_of(evaluation: Evaluation, found: KindFindings) -> Iterator[Panel]:
-    yield from _PANELS[found.kind](found)
-    singles = [f for f in evaluation.kinds if f.yardstick.of_one_text]
+    yield from _PANELS[found.kind_metrics.drawn_as](found)
+    singles = [f for f in evaluation.kinds if f.kind_metrics.of_one_text]
     is_first = found is next(
-        (f for f in singles if f.yardstick.headline == found.yardstick.headline), None
+        (f for f in singles if f.kind_metrics.headline == found.kind_metrics.headline), None
     )
     if is_first and len(evaluation.slices) > 1:  # a slice holds each headline figure once
         yield slices_panel(evaluation, found)
@@ -112,7 +113,7 @@ def _tiles(evaluation: Evaluation) -> Iterator[dict[str, str]]:
     for found in evaluation.kinds:
         for name in _TILES:
             if name in found.measured.model and (
-                name != "kendall_tau" or not found.yardstick.of_one_text
+                name != "kendall_tau" or not found.kind_metrics.of_one_text
             ):
                 value, _, interval = shown(name, found.measured.model[name]).partition(" ")
                 heading = (
@@ -123,7 +124,7 @@ def _tiles(evaluation: Evaluation) -> Iterator[dict[str, str]]:
 
 def _rivals(evaluation: Evaluation) -> Iterator[str]:
     """Yield what the rivals of the kinds at hand are, a sentence each."""
-    titles = {found.yardstick.constant_title for found in evaluation.kinds}
+    titles = {found.kind_metrics.constant_title for found in evaluation.kinds}
     if any(found.linear_predictions is not None for found in evaluation.kinds):
         yield "The linear baseline counts words and was fitted on the same judgements."
     if any(found.measured.longer for found in evaluation.kinds):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example, plain
 from tastemaker.evaluate.findings import Evaluation, KindFindings
-from tastemaker.evaluate.single import OfOneText
+from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.ranks import is_ordered, kendall_by_list
 
 _SHOWN = 5
@@ -39,7 +39,7 @@ def mistakes(evaluation: Evaluation) -> list[Mistakes]:
     return [
         group
         for found in evaluation.kinds
-        for group in _OF_KIND[found.kind](evaluation, found)
+        for group in _DRAWN_AS[found.kind_metrics.drawn_as](evaluation, found)
         if group.rows
     ]
 
@@ -74,18 +74,18 @@ def _printable(text: str) -> str:
 
 def _of_one_text(evaluation: Evaluation, found: KindFindings) -> Iterator[Mistakes]:
     """Yield the worst mistakes of either direction, the worst first."""
-    yardstick = found.yardstick
-    assert isinstance(yardstick, OfOneText)
-    predicted, said, scores = found.predictions.predicted, found.said, found.predictions.scores
-    error, is_mistake = predicted - said, yardstick.is_mistake(said, predicted)
+    metrics = found.kind_metrics
+    assert isinstance(metrics, MetricsOfOneText)
+    predicted, said, scores = found.predictions.predicted, found.answers, found.predictions.scores
+    error, is_mistake = predicted - said, metrics.is_mistake(said, predicted)
     for sign, word in ((1, "too high"), (-1, "too low")):
         wrong = np.flatnonzero(is_mistake & (sign * error > 0))
         # scores break the ties of probabilities that are all but certain
         order = wrong[np.lexsort((-sign * scores[wrong], -sign * error[wrong]))]
         rows = [
             (
-                yardstick.in_words(float(predicted[i])),
-                yardstick.in_words(float(said[i])),
+                metrics.in_words(float(predicted[i])),
+                metrics.in_words(float(said[i])),
                 f"{scores[i]:+.2f}",
                 excerpt_of(evaluation.examples[found.judged.text[i]]),
                 found.judged.judgements[i].where,
@@ -102,7 +102,7 @@ def _of_pairs(evaluation: Evaluation, found: KindFindings) -> Iterator[Mistakes]
     """Yield the pairs in which the model is surest that people chose the worse text."""
     scores, chances = found.predictions.scores, found.predictions.predicted
     by = scores[:, 0] - scores[:, 1]
-    wrong = np.flatnonzero(is_ordered(found.said) & (by < 0))
+    wrong = np.flatnonzero(is_ordered(found.answers) & (by < 0))
     rows = []
     for i in _first(wrong[np.argsort(by[wrong], kind="stable")], found.judged.text):
         judgement = found.judged.judgements[i]
@@ -123,7 +123,7 @@ def _of_pairs(evaluation: Evaluation, found: KindFindings) -> Iterator[Mistakes]
 
 def _of_lists(evaluation: Evaluation, found: KindFindings) -> Iterator[Mistakes]:
     """Yield the lists that the scores order most unlike people."""
-    tau = kendall_by_list(found.predictions.scores, found.said)
+    tau = kendall_by_list(found.predictions.scores, found.answers)
     wrong = np.flatnonzero(tau < 0)  # never true of NaN
     rows = []
     for i in _first(wrong[np.argsort(tau[wrong], kind="stable")], found.judged.text):
@@ -155,10 +155,9 @@ def _first(order: NDArray[np.intp], text: NDArray[np.intp]) -> Sequence[int]:
     return list(kept.values())
 
 
-_OF_KIND: dict[str, Callable[[Evaluation, KindFindings], Iterator[Mistakes]]] = {
+_DRAWN_AS: dict[str, Callable[[Evaluation, KindFindings], Iterator[Mistakes]]] = {
     "label": _of_one_text,
-    "grade": _of_one_text,
-    "rating": _of_one_text,
-    "comparison": _of_pairs,
-    "ranking": _of_lists,
+    "number": _of_one_text,
+    "pair": _of_pairs,
+    "list": _of_lists,
 }

@@ -38,7 +38,11 @@ from .corpus import Links as Links
 from .crossfit import CrossFit as CrossFit
 from .crossfit import Judges as Judges
 from .crossfit import cross_fit as cross_fit
+from .crossfit import cross_fitted_scores as cross_fitted_scores
+from .crossfit import deviations as deviations
 from .crossfit import fit_router as fit_router
+from .crossfit import fitted_to_scores as fitted_to_scores
+from .crossfit import relative_scales as relative_scales
 from .descent import Descent as Descent
 from .descent import Training as Training
 from .division import MOST_HELD_OUT as MOST_HELD_OUT

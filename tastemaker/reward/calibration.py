@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.fast.processor import one_thread
-from tastemaker.kinds.registry import Link
+from tastemaker.kinds.base import Link
 from tastemaker.reward.contract import Anchor
 from tastemaker.reward.corpus import Evidence
 from tastemaker.reward.observation import ObservationModel

@@ -172,9 +172,11 @@ def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
     Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So does the ratings'
     noise: weights outnumber texts, so it would shrink to nothing. Calibration finds both on texts the fit never saw.
     """
-    held = ("slope", "log_sd")
-    named = [(name.split(".")[-1], p) for name, p in model.named_parameters()]
-    return [p for name, p in named if name not in held and p.requires_grad and p.numel()]
+    held = set()
+    for link in model.links.values():
+        held |= {id(getattr(link, name)) for name in link.scale_parameters}
+    learned = [p for p in model.parameters() if p.requires_grad and p.numel()]
+    return [p for p in learned if id(p) not in held]
 
 
 def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:

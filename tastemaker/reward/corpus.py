@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Example, Judgement
-from tastemaker.kinds.registry import Link
+from tastemaker.kinds.base import Link
 
 Links = Mapping[type[Judgement], Link]
 
@@ -25,13 +25,14 @@ class Evidence:
 
     index: int64 [m], or [m, K] for judgements about up to K texts, which examples each one is about (0 where a shorter
     one has none). targets: [m, …], what the kind's link made of it. weight: [m], how much it counts. judge: int64 [m],
-    the number of its judge, −1 for nobody known.
+    the number of its judge, −1 for nobody known. size: int64 [m], how many texts it is about.
     """
 
     index: Tensor
     targets: Tensor
     weight: Tensor
     judge: Tensor
+    size: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
@@ -39,13 +40,27 @@ class Evidence:
     def to(self, device: torch.device) -> "Evidence":
         """Return the same evidence on a device."""
         return Evidence(
-            *(x.to(device) for x in (self.index, self.targets, self.weight, self.judge))
+            self.index.to(device),
+            self.targets.to(device),
+            self.weight.to(device),
+            self.judge.to(device),
+            self.size.to(device),
         )
+
+    @property
+    def is_text(self) -> Tensor:
+        """True where a judgement about several texts has one [m, K]."""
+        places = torch.arange(self.index.shape[1], device=self.index.device)
+        return places < self.size[:, None]
 
     def rows(self, chosen: Sequence[int], place: Tensor) -> "Evidence":
         """Return some of the judgements, their texts renumbered by `place` [texts of the corpus]."""
         return Evidence(
-            place[self.index[chosen]], self.targets[chosen], self.weight[chosen], self.judge[chosen]
+            place[self.index[chosen]],
+            self.targets[chosen],
+            self.weight[chosen],
+            self.judge[chosen],
+            self.size[chosen],
         )
 
 
@@ -83,6 +98,7 @@ class Corpus:
                     [j.weight * link.aids.weights.get(link.kind, 1.0) for j in found]
                 ),
                 judge=torch.tensor([names.get(j.judge or "", -1) for j in found], dtype=torch.long),
+                size=torch.tensor([len(texts) for texts in index], dtype=torch.long),
             )
         return Corpus(list(numbers), evidence, tuple(judges))
 
@@ -163,18 +179,14 @@ class Corpus:
         """Yield kind, row and texts of every judgement about several texts."""
         for kind, evidence in self.evidence.items():
             if evidence.index.ndim == 2:
+                sizes = evidence.size.tolist()
                 for row, texts in enumerate(evidence.index.tolist()):
-                    yield kind, row, texts[: _texts_in(evidence.targets[row], len(texts))]
-
-
-def _texts_in(targets: Tensor, most: int) -> int:
-    """Return how many texts a row is about: rankings mark the places without a text by −1."""
-    return most if targets.is_floating_point() else int((targets[1:] >= 0).sum())
+                    yield kind, row, texts[: sizes[row]]
 
 
 def _padded(index: list[list[int]], link: Link) -> Tensor:
     """Return [m] for a kind about one text, and [m, K] for the others, 0 where there is no text."""
-    if link.texts == 1:
+    if link.is_of_one_text:
         return torch.tensor([texts[0] for texts in index], dtype=torch.long)
     longest = max((len(texts) for texts in index), default=2)
     rows = [texts + [0] * (longest - len(texts)) for texts in index]

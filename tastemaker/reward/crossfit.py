@@ -12,7 +12,7 @@ How a router of experts is learned: which source a prompt is of, from its words.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,10 +20,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from tastemaker.data.judgements import Judgement, Prompt, Rating, lot
+from tastemaker.data.judgements import Judgement, Prompt, lot
 from tastemaker.errors import DataError
 from tastemaker.fast.processor import one_thread
-from tastemaker.kinds.registry import RatingLink
 from tastemaker.reward.backbones.ensembles import READING, Router, read_prompt
 from tastemaker.reward.backbones.linear import (
     Linear,
@@ -73,19 +72,21 @@ class Judges:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """What unseen texts told: by kind, the slope beside the reference kind's; ratings' log-noise; the judges."""
+    """What unseen texts told.
 
-    slopes: dict[type[Judgement], float]
-    log_sd: float | None
+    scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first kind's.
+    """
+
+    scales: dict[type[Judgement], dict[str, float]]
     judges: Judges | None
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
         """Return the observation model with all that set, as far as it has learned of these kinds."""
-        for kind, slope in self.slopes.items():
-            if kind in model.links:
-                model.links[kind].slope.data.fill_(slope)
-        if self.log_sd is not None and Rating in model.links:
-            cast(RatingLink, model.links[Rating]).log_sd.data.fill_(self.log_sd)
+        for kind, values in self.scales.items():
+            if kind not in model.links:
+                continue
+            for name, value in values.items():
+                getattr(model.links[kind], name).data.fill_(value)
         if self.judges is not None and model.reliabilities is not None:
             model.reliabilities.raw.data.copy_(self.judges.raw)
         return model
@@ -94,7 +95,7 @@ class CrossFit:
 def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """Return what unseen texts tell; nothing for one kind of judgement without judges to learn about, or few texts."""
     corpus = division.train
-    found = CrossFit({}, None, None)
+    found = CrossFit({}, None)
     kinds = [kind for kind, evidence in corpus.evidence.items() if len(evidence)]
     units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
     if not corpus.judges and (len(kinds) < 2 or len(units) < _FEWEST_UNITS):
@@ -103,8 +104,8 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     made = torch.cat([evidence.judge[evidence.judge >= 0] for evidence in corpus.evidence.values()])
     counts = torch.bincount(made, minlength=len(corpus.judges))
     for most_alike in (False, False, True) if corpus.judges else (False, False):
-        scores = _scores_unseen(part, division.fresh_model, found, seed)
-        model, sd = _fitted(
+        scores = cross_fitted_scores(part, division.fresh_model, found, seed)
+        model, sd = fitted_to_scores(
             part, found.prepared(division.fresh_model()), scores, most_alike=most_alike
         )
         judges = (
@@ -113,32 +114,32 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
             else (model.reliabilities.raw.detach(), sd)
         )
         # with both, the penalty of the fit that follows would meet another scale than it is meant for: measured worse
-        slopes, log_sd = ({}, None) if corpus.judges else _beside_each_other(model, kinds)
-        found = CrossFit(slopes, log_sd, judges and Judges(corpus.judges, *judges, counts))
+        scales = {} if corpus.judges else relative_scales(model, kinds)
+        found = CrossFit(scales, judges and Judges(corpus.judges, *judges, counts))
     return found
 
 
-def _beside_each_other(
+def relative_scales(
     model: ObservationModel, kinds: Sequence[type[Judgement]]
-) -> tuple[dict[type[Judgement], float], float | None]:
-    """Return the kinds' slopes in units of the first one's that is on a logit scale, and the noise of ratings.
+) -> dict[type[Judgement], dict[str, float]]:
+    """Return the scale parameters of the kinds, slopes in units of the first one that is a logit.
 
-    Nothing where a kind seems to turn the score around: then all count as they come.
+    Returns nothing where a kind seems to turn the score around: then all count as they come.
     """
-    slopes = {kind: float(model.links[kind].slope.detach()) for kind in kinds}
-    if min(slopes.values()) <= 0:
-        return {}, None
-    unit = next(slope for kind, slope in slopes.items() if kind is not Rating)
-    within = {
-        kind: min(max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE)
-        for kind, slope in slopes.items()
-    }
-    return within, float(
-        cast(RatingLink, model.links[Rating]).log_sd.detach()
-    ) if Rating in within else None
+    links = [model.links[kind] for kind in kinds]
+    slopes = [link.slope.item() for link in links]
+    if min(slopes) <= 0:
+        return {}
+    unit = next(slope for link, slope in zip(links, slopes, strict=True) if link.is_logit)
+    scales = {}
+    for kind, link, slope in zip(kinds, links, slopes, strict=True):
+        values = {name: getattr(link, name).item() for name in link.scale_parameters}
+        values["slope"] = min(max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE)
+        scales[kind] = values
+    return scales
 
 
-def _scores_unseen(
+def cross_fitted_scores(
     corpus: Corpus, fresh_model: Callable[[], ObservationModel], found: CrossFit, seed: int
 ) -> Tensor:
     """Return the score of every text [n], by a fit on the other folds that believes what was found."""
@@ -162,7 +163,7 @@ def _scores_unseen(
     return scores
 
 
-def _fitted(
+def fitted_to_scores(
     corpus: Corpus, model: ObservationModel, scores: Tensor, *, most_alike: bool
 ) -> tuple[ObservationModel, Tensor | None]:
     """Return the observation model fitted to given scores, and the standard deviations of raw reliabilities, if any.
@@ -186,11 +187,11 @@ def _fitted(
 
     with one_thread():
         optimizer.step(closure)  # type: ignore[no-untyped-call]
-    sd = None if reliabilities is None else _deviations(reliabilities.raw, negative_posterior)
+    sd = None if reliabilities is None else deviations(reliabilities.raw, negative_posterior)
     return model.float(), sd
 
 
-def _deviations(raw: nn.Parameter, negative_posterior: Callable[[], Tensor]) -> Tensor:
+def deviations(raw: nn.Parameter, negative_posterior: Callable[[], Tensor]) -> Tensor:
     """Return each judge's standard deviation from the curvature of the posterior, measured by a small step both ways.
 
     No judgement has two judges, so all reliabilities may be moved at once.

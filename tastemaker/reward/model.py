@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
+from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import ScoringWish
 from tastemaker.files import filling_folder
-from tastemaker.kinds.registry import LINKS, Link
+from tastemaker.kinds.base import Link
+from tastemaker.kinds.registry import LINKS
 from tastemaker.reward.backbones import Backbone, load_backbone
 from tastemaker.reward.contract import Contract, digests_of
 from tastemaker.reward.model_card import write_card
@@ -101,7 +102,7 @@ class RewardModel:
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
         """Return the probability that a judge labels the text positive. Raises ModelError without `Label` evidence."""
-        return self._answer(text, self._link(Label).predict, precision)
+        return self._answer(text, self._link("probabilities", "labels").predict, precision)
 
     @overload
     def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
@@ -111,7 +112,7 @@ class RewardModel:
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
         """Return the rating or grade that a judge gives on average, in the judges' unit. Raises ModelError without."""
-        return self._answer(text, self._link(Rating, Grade).predict, precision)
+        return self._answer(text, self._link("ratings", "ratings or grades").predict, precision)
 
     def score_all(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
@@ -133,14 +134,12 @@ class RewardModel:
     def meanings(self, scores: Scores) -> dict[str, list[float]]:
         """Return what judges would say of texts with these scores: `probabilities`, `ratings`, as far as learned."""
         values = torch.from_numpy(scores.values)
-        said = {}
+        meanings: dict[str, list[float]] = {}
         with torch.no_grad():
-            if Label in self.links:
-                said["probabilities"] = self.links[Label].predict(values).tolist()
-            for kind in (Rating, Grade):
-                if kind in self.links:
-                    said["ratings"] = self.links[kind].predict(values).tolist()
-        return said
+            for link in self.links.values():
+                if link.predicts is not None:
+                    meanings[link.predicts] = link.predict(values).tolist()
+        return meanings
 
     def save(self, folder: str | Path) -> "RewardModel":
         """Save and prove: reload through every loader, compare, and only then put the folder in its place.
@@ -175,11 +174,14 @@ class RewardModel:
         folder = Path(folder)
         contract = Contract.read(folder)
         backbone = load_backbone(folder, contract)
-        kinds = {link.kind: (kind, link) for kind, link in LINKS.items()}
-        links = {
-            kinds[name][0]: kinds[name][1].from_dict(values)
-            for name, values in contract.links.items()
-        }
+        links: dict[type[Judgement], Link] = {}
+        for kind, values in contract.links.items():
+            if kind not in RECORDS:
+                raise ModelError(
+                    f"{folder}: it learned from judgements of the kind {kind!r}, which is not "
+                    "registered. Import the module that defines it first."
+                )
+            links[RECORDS[kind]] = LINKS[RECORDS[kind]].from_dict(values)
         baseline = RewardModel.load(folder / BASELINE) if (folder / BASELINE).is_dir() else None
         texts = (
             load_file(folder / TRAINING_TEXTS)["fingerprints"]
@@ -199,14 +201,14 @@ class RewardModel:
         held_out = f", held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
         return f"RewardModel({self.backbone.describe()}; fitted on {fitted}{held_out})"
 
-    def _link(self, *kinds: type[Judgement]) -> Link:
-        for kind in kinds:
-            if kind in self.links:
-                return self.links[kind]
-        wanted = " or ".join(kind.__name__.lower() + "s" for kind in kinds)
+    def _link(self, predicts: str, kinds: str) -> Link:
+        """Return the link that predicts this; of grades and ratings, the ratings'."""
+        for link in reversed(self.links.values()):
+            if link.predicts == predicts:
+                return link
         learned = ", ".join(sorted(link.kind + "s" for link in self.links.values()))
         raise ModelError(
-            f"this model learned from {learned}, not from {wanted}: it cannot answer that. Use `score`."
+            f"this model learned from {learned}, not from {kinds}: it cannot answer that. Use `score`."
         )
 
     def _answer(

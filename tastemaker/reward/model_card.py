@@ -5,18 +5,19 @@ what is `Markdown` already, and the front matter holds nothing but names of a fi
 """
 
 import json
-import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from tastemaker.data.judgements import RECORDS
 from tastemaker.evaluate.findings import FIGURES
 from tastemaker.files import writing_file
+from tastemaker.kinds.registry import LINKS
 from tastemaker.reward.contract import Contract
 
 CARD = "README.md"
@@ -72,11 +73,7 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
         description=description,
         base_model=base_model,
         template=json.dumps(contract.template, ensure_ascii=False),
-        meanings=[
-            Markdown(line)
-            for kind, values in contract.links.items()
-            for line in _meaning(kind, values)
-        ],
+        meanings=[_meaning(kind, values) for kind, values in contract.links.items()],
         figures=[_figures(kind, found) for kind, found in evaluation.get("by_kind", {}).items()],
         judges=_judges(contract.judges),
         most_judges=_MOST_JUDGES,
@@ -138,71 +135,12 @@ def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
     return found
 
 
-# --- what a score turns into ------------------------------------------------------------------------------------------
-
-
-def _meaning(kind: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a score s says in the words of one kind of judgement, with the numbers of its link."""
-    if kind in _MEANINGS:
-        yield _MEANINGS[kind](values)
-    else:
-        yield f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}"
-
-
-def _label(values: Mapping[str, Any]) -> str:
-    return (
-        f"Label: `P(positive) = σ({_number(values['slope'])} · s {_signed(values['intercept'])})`"
-    )
-
-
-def _grade(values: Mapping[str, Any]) -> str:
-    lowest, highest = int(values["lowest"]), int(values["highest"])
-    thresholds = ", ".join(map(_number, values["thresholds"]))
-    return (
-        f"Grade, {lowest} to {highest}: `P(grade > j) = σ({_number(values['slope'])} · s − θ_j)` with θ for "
-        f"j = {lowest} … {highest - 1}: {thresholds}"
-    )
-
-
-def _rating(values: Mapping[str, Any]) -> str:
-    spread = values["spread"]
-    mean = values["centre"] + spread * values["intercept"]
-    return (
-        f"Rating: `{_number(spread * values['slope'])} · s {_signed(mean)}` on average, with a standard deviation of "
-        f"{_number(spread * math.exp(values['log_sd']))} around it"
-    )
-
-
-def _comparison(values: Mapping[str, Any]) -> str:
-    slope, log_ties = _number(values["slope"]), values.get("log_ties")
-    if log_ties is None:
-        return f"Comparison: `P(A is better than B) = σ({slope} · (s_A − s_B))`"
-    return (
-        f"Comparison: with `d = {slope} · (s_A − s_B)`, `P(A is better than B) = e^(d/2) / (e^(d/2) + e^(−d/2) + ν)` "
-        f"and `P(tie) = ν / (e^(d/2) + e^(−d/2) + ν)`, ν = {_number(math.exp(log_ties))}"
-    )
-
-
-def _ranking(values: Mapping[str, Any]) -> str:
-    how = "the mean over its pairs" if values.get("by") == "pairs" else "Plackett–Luce"
-    return f"Ranking ({how}): `P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)`, a = {_number(values['slope'])}"
-
-
-def _signed(value: float) -> Markdown:
-    """Return a number to be added, with its sign: "+ 0.5", "− 0.5"."""
-    return Markdown(f"{'−' if value < 0 else '+'} {_number(abs(value))}")
-
-
-_MEANINGS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "label": _label,
-    "grade": _grade,
-    "rating": _rating,
-    "comparison": _comparison,
-    "ranking": _ranking,
-}
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
+def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
+    """Return what a score s means to one kind of judgement, with the numbers of its link."""
+    if kind not in RECORDS:
+        return Markdown(f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}")
+    link = LINKS[RECORDS[kind]].from_dict(dict(values))
+    return Markdown(link.formula())
 
 
 def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:

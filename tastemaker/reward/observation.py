@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import Judgement
-from tastemaker.kinds.base import Likelihood
-from tastemaker.kinds.registry import Link
+from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.reward.corpus import Corpus, Evidence, Links
 
 _LENGTH_PULL = 30.0
@@ -156,16 +155,9 @@ def links_alone(links: Links) -> ObservationModel:
     )
 
 
-def _is_there(found: Evidence) -> Tensor:
-    """Return where rows of evidence about several texts hold one [m, K]."""
-    if found.targets.is_floating_point():
-        return torch.ones_like(found.index, dtype=torch.bool)
-    return found.targets[:, 1:] >= 0
-
-
 def _row_means(values: Tensor, found: Evidence) -> Tensor:
-    there = _is_there(found)
-    return (values[found.index] * there).sum(1) / there.sum(1)
+    """Return the mean over the texts of each judgement [m]."""
+    return (values[found.index] * found.is_text).sum(1) / found.is_text.sum(1)
 
 
 def _covariance(scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Evidence]) -> Tensor:
@@ -175,10 +167,9 @@ def _covariance(scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Ev
         if not len(found):
             continue
         if found.index.ndim == 2:
-            there = _is_there(found)
             ds = scores[found.index] - _row_means(scores, found)[:, None]
-            total = total + (ds * z[found.index] * there).sum()
-            count += int(there.sum())
+            total = total + (ds * z[found.index] * found.is_text).sum()
+            count += int(found.is_text.sum())
         else:
             s, length = scores[found.index], z[found.index]
             total = total + ((s - s.mean()) * length).sum()

@@ -14,19 +14,17 @@ from tastemaker.data import Comparison, Grade, Label, Ranking, Rating
 from tastemaker.errors import DataError, UsageError
 from tastemaker.playground import (
     CAREFUL_JUDGES,
+    GRAMMARS,
     KINDS,
     MODIFIERS,
     OPINIONS,
     THINGS,
     Judge,
-    chinese,
-    english,
     gold_score,
     judgements,
     prompts,
     reviews,
     troubled,
-    words_of,
 )
 
 # what they are worth: 5 + 7 · 1.4 · opinion / 3.4
@@ -298,8 +296,8 @@ def test_prompts_differ_and_say_nothing_of_worth(language) -> None:  # type: ign
         "mixed": {True, False},
     }[language]
     valued = OPINIONS | MODIFIERS | THINGS
-    spaced = {f" {word.text} " for word in words_of(english.WORDS) if word.kind in valued}
-    chinese_words = {word.text for word in words_of(chinese.WORDS) if word.kind in valued}
+    spaced = {f" {word.text} " for word in GRAMMARS["en"].words if word.kind in valued}
+    chinese_words = {word.text for word in GRAMMARS["zh"].words if word.kind in valued}
     for prompt in found:
         assert not any(word in f" {prompt.lower()} " for word in spaced), prompt
         assert not any(word in prompt for word in chinese_words), prompt
@@ -358,10 +356,10 @@ def test_what_no_ranking_can_hold_is_refused() -> None:
         (lambda: judgements(3, kind="ranking", answers=(5, 4)), "rankings of 5 to 4 reviews"),
         (lambda: judgements(3, kind="ranking", top=0), "the best 0 texts"),
         (lambda: Judge("Zed", tie_width=-0.1), "judge Zed: tie_width is -0.1"),
-        (lambda: troubled(()), "nobody to judge"),
+        (lambda: troubled(()), "no judges"),
         (lambda: troubled(n=0), "0 judges"),
         (lambda: troubled(careless=0.7, reversed=0.4), "careless is 0.7 and reversed 0.4"),
-        (lambda: judgements(3, judges=()), "nobody to judge"),
+        (lambda: judgements(3, judges=()), "no judges"),
         (lambda: Judge("Zed", noise=-1), "judge Zed: noise is -1"),
         (lambda: Judge("Zed", bias=math.nan), "judge Zed: bias is nan"),
         (lambda: Judge("Zed", carelessness=1.5), "judge Zed: carelessness is 1.5"),

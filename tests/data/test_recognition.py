@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tastemaker.data import (
+    FORMATS,
     Columns,
     Comparison,
     Example,
@@ -21,6 +23,7 @@ from tastemaker.data import (
     read,
     read_examples,
     recognise,
+    register_format,
 )
 from tastemaker.errors import DataError, UsageError
 
@@ -265,3 +268,29 @@ def test_a_format_of_a_layout_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "train/pos/0_9.txt").write_text("Grand.")
     with pytest.raises(UsageError, match="the layout of aclImdb is no table of the format 'hh'"):
         read(tmp_path, format="hh")
+
+
+def test_the_example_of_an_own_format(tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "docs" / "examples" / "own_format.py"
+    example = runpy.run_path(str(path))
+    row = {"question": "Q", "first": "b", "second": "a", "votes_first": 1, "votes_second": 3}
+    source = write(tmp_path / "votes.jsonl", row, {**row, "votes_first": "3"})
+    with pytest.raises(DataError, match=r"votes\.jsonl: no column with a text among 'question'"):
+        read(source)
+    before = dict(FORMATS)
+    try:
+        expected = [
+            Comparison("a", "b", prompt="Q", weight=4),
+            Comparison("b", "a", tie=True, prompt="Q", weight=6),
+        ]
+        assert example["judgements_of"](source) == expected == read(source, format="votes")
+        with pytest.raises(UsageError, match="'votes'"):
+            register_format(example["VOTES"])
+        with pytest.raises(UsageError, match=r"'x': choose preference, .*, votes, table\."):
+            read(source, format="x")
+        bad = write(tmp_path / "bad.jsonl", row, {**row, "votes_first": 0.5})
+        with pytest.raises(DataError, match=r"bad\.jsonl:2: .*'votes_first' holds 0\.5"):
+            read(bad)
+    finally:
+        FORMATS.clear()
+        FORMATS.update(before)

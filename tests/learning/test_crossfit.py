@@ -12,8 +12,17 @@ from tastemaker.data import Grade, Judgement, Label, Rating
 from tastemaker.errors import DataError
 from tastemaker.kinds import GradeLink, LabelLink, Likelihood, RatingLink
 from tastemaker.playground import CAREFUL_JUDGES, Judge, judgements, troubled
-from tastemaker.reward import CrossFit, Judges, ObservationModel, cross_fit, divide
-from tastemaker.reward.crossfit import _beside_each_other, _deviations, _fitted, _scores_unseen
+from tastemaker.reward import (
+    CrossFit,
+    Judges,
+    ObservationModel,
+    cross_fit,
+    cross_fitted_scores,
+    deviations,
+    divide,
+    fitted_to_scores,
+    relative_scales,
+)
 
 CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
 
@@ -150,19 +159,18 @@ def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
     division = divide([*exact, *vague], None, Likelihood(judges=False), 0)
     found = cross_fit(division)
     assert found.judges is None
-    assert found.log_sd is not None
-    assert found.log_sd < -0.1
-    assert found.slopes[Label] == 1
-    prepared = found.prepared(division.fresh_model())
-    assert prepared.links[Rating].slope.item() == pytest.approx(found.slopes[Rating])
-    assert prepared.links[Rating].log_sd.item() == pytest.approx(found.log_sd)
+    assert found.scales[Label] == {"slope": 1}
+    assert found.scales[Rating]["log_sd"] < -0.1
+    prepared = found.prepared(division.fresh_model()).links[Rating]
+    assert prepared.slope.item() == pytest.approx(found.scales[Rating]["slope"])
+    assert prepared.log_sd.item() == pytest.approx(found.scales[Rating]["log_sd"])
 
 
 def test_one_kind_alone_is_taken_as_it_comes() -> None:
     found = cross_fit(
         divide(judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0)
     )
-    assert (found.slopes, found.log_sd, found.judges) == ({}, None, None)
+    assert found == CrossFit({}, None)
 
 
 def test_deviations_come_from_curvature() -> None:
@@ -172,7 +180,7 @@ def test_deviations_come_from_curvature() -> None:
     def negative_posterior() -> torch.Tensor:
         return (torch.tensor([2.0, 12.5, 0.05]) * (raw - torch.tensor([1.0, 2.0, 3.0])) ** 2).sum()
 
-    assert _deviations(raw, negative_posterior).tolist() == pytest.approx([0.5, 0.2, 1.0], rel=1e-5)
+    assert deviations(raw, negative_posterior).tolist() == pytest.approx([0.5, 0.2, 1.0], rel=1e-5)
     assert raw.tolist() == [1, 2, 3]  # and they stay where they were found
 
 
@@ -185,23 +193,21 @@ def model_of(label: float, rating: float, grade: float = 1.0) -> ObservationMode
 
 def test_slopes_beside_the_first_logit() -> None:
     kinds: list[type[Judgement]] = [Rating, Label, Grade]
-    slopes, log_sd = _beside_each_other(model_of(2.0, 1.0, 6.0), kinds)
-    assert slopes == {Rating: 0.5, Label: 1.0, Grade: 3.0}
-    assert log_sd == pytest.approx(0.0)  # a fresh link's noise is 1
-    assert _beside_each_other(model_of(2.0, 1.0, 6.0), kinds[1:]) == (
-        {Label: 1.0, Grade: 3.0},
-        None,
-    )
+    others = {Label: {"slope": 1.0}, Grade: {"slope": 3.0}}
+    scales = relative_scales(model_of(2.0, 1.0, 6.0), kinds)
+    assert scales == {Rating: {"slope": 0.5, "log_sd": 0.0}, **others}  # a fresh link's noise is 1
+    assert relative_scales(model_of(2.0, 1.0, 6.0), kinds[1:]) == others
 
 
 def test_kinds_are_at_most_ten_times_unlike() -> None:
-    slopes, _ = _beside_each_other(model_of(1.0, 0.01, 50.0), [Rating, Label, Grade])
+    scales = relative_scales(model_of(1.0, 0.01, 50.0), [Rating, Label, Grade])
+    slopes = {kind: values["slope"] for kind, values in scales.items()}
     assert slopes == {Rating: 0.1, Label: 1.0, Grade: 10.0}
 
 
 @pytest.mark.parametrize("label", [0.0, -0.5])
 def test_a_kind_that_turns_the_score_around_says_nothing_of_the_others(label: float) -> None:
-    assert _beside_each_other(model_of(label, 1.0), [Rating, Label, Grade]) == ({}, None)
+    assert relative_scales(model_of(label, 1.0), [Rating, Label, Grade]) == {}
 
 
 def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
@@ -212,7 +218,7 @@ def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
         Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5) for i in range(150)
     ]
     division = divide(said, [Label("x", True)], Likelihood(), 0)
-    scores = _scores_unseen(division.train, division.fresh_model, CrossFit({}, None, None), 0)
+    scores = cross_fitted_scores(division.train, division.fresh_model, CrossFit({}, None), 0)
     positive = division.train.evidence[Label].targets
     assert scores.shape == (150,)
     assert abs(torch.corrcoef(torch.stack([scores, positive.double()]))[0, 1].item()) < 0.3
@@ -224,7 +230,7 @@ def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
     said = [Label(f"t{i:02d}", (i % 2 == 0) ^ (i in wrong), judge="ann") for i in range(40)]
     division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
     scores = torch.tensor([1.0 if i % 2 == 0 else -1.0 for i in range(40)], dtype=torch.float64)
-    model, sd = _fitted(division.train, division.fresh_model(), scores, most_alike=False)
+    model, sd = fitted_to_scores(division.train, division.fresh_model(), scores, most_alike=False)
     assert model.reliabilities is not None
     assert sd is not None
     link, r = model.links[Label], model.reliabilities.raw.item()
@@ -246,9 +252,9 @@ def test_too_few_units_tell_nothing_of_kinds() -> None:
         ]
 
     few = divide(both(59), [Label("x", True)], Likelihood(judges=False), 0)
-    assert cross_fit(few) == CrossFit({}, None, None)
+    assert cross_fit(few) == CrossFit({}, None)
     enough = divide(both(60), [Label("x", True)], Likelihood(judges=False), 0)
-    assert set(cross_fit(enough).slopes) == {Label, Rating}
+    assert set(cross_fit(enough).scales) == {Label, Rating}
 
 
 def test_what_was_found_is_set() -> None:
@@ -256,7 +262,8 @@ def test_what_was_found_is_set() -> None:
     said = [Label(f"t{i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(8)]
     said += [Rating(f"r{i}", float(i)) for i in range(4)]
     division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
-    model = CrossFit({Label: 1.0, Rating: 2.5}, -0.75, judges).prepared(division.fresh_model())
+    scales = {Label: {"slope": 1.0}, Rating: {"slope": 2.5, "log_sd": -0.75}}
+    model = CrossFit(scales, judges).prepared(division.fresh_model())
     assert model.reliabilities is not None
     assert model.reliabilities.raw.tolist() == [0.25, -1.5]
     assert model.links[Rating].slope.item() == 2.5

@@ -364,11 +364,10 @@ SCRIPT = """
 import sys
 import tastemaker as tm
 from nano import NANO
-from tastemaker.gpt.pretrain_loop import TextDescent
-from tastemaker.gpt.networks import SIZES, make_gpt
+from tastemaker.gpt import SIZES, PretrainTask
 
 SIZES["nano"] = NANO
-TextDescent.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0
+PretrainTask.checkpoint_seconds = 0.0
 training = {"epochs": 2, "held_out": 0.2, "evaluations": 3}
 tm.pretrain(tm.Documents([sys.argv[1]], each="line"), size="nano", training=training, out=sys.argv[2], resume=True)
 """

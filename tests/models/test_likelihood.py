@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tastemaker.errors import UsageError
-from tastemaker.kinds import KINDS, NO_AIDS, Likelihood
+from tastemaker.kinds import LINKS, NO_AIDS, Likelihood
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,12 @@ def test_an_unknown_setting_is_refused() -> None:
 
 
 def test_the_ends_of_every_range_are_fine() -> None:
-    lowest = Likelihood(weights=dict.fromkeys(KINDS, 0.0), margin=0.0, centring=0.0, smoothing=0.0)
+    lowest = Likelihood(
+        weights=dict.fromkeys((kind.kind for kind in LINKS), 0.0),
+        margin=0.0,
+        centring=0.0,
+        smoothing=0.0,
+    )
     assert dict(lowest.weights) == {
         "label": 0,
         "grade": 0,
@@ -57,9 +62,12 @@ def test_the_ends_of_every_range_are_fine() -> None:
     }
     assert (lowest.margin, lowest.centring, lowest.smoothing) == (0, 0, 0)
     highest = Likelihood(
-        weights=dict.fromkeys(KINDS, 1e6), margin=1e6, centring=1e6, smoothing=0.499
+        weights=dict.fromkeys((kind.kind for kind in LINKS), 1e6),
+        margin=1e6,
+        centring=1e6,
+        smoothing=0.499,
     )
-    assert dict(highest.weights) == dict.fromkeys(KINDS, 1e6)
+    assert dict(highest.weights) == dict.fromkeys((kind.kind for kind in LINKS), 1e6)
     assert (highest.margin, highest.centring, highest.smoothing) == (1e6, 1e6, 0.499)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tastemaker.data.judgements import Judgement
 from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
-from tastemaker.data.values import answer_of, show, text_of
+from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
 
 TABLE = "table"
@@ -66,7 +66,7 @@ def instruction_of(row: Row, where: str) -> str:
 def list_of(value: Any, where: str, column: str) -> list[Any]:
     """Return the cell as a list. Raises DataError when it is none."""
     if not isinstance(value, list):
-        raise DataError(f"{where}: column {column!r} holds {show(value)} where a list belongs.")
+        raise bad_cell(value, where, column, " where a list belongs.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Formats of two texts, one of them better: TRL, hh-rlhf, HelpSteer3, WebGPT, SHP, Arena, PandaLM."""
+"""Formats of two compared texts: TRL, hh-rlhf, HelpSteer3, WebGPT, SHP, Arena, PandaLM."""
 
 import json
 import os.path
@@ -11,6 +11,7 @@ from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import (
     answer_of,
+    bad_cell,
     completion_from,
     divided,
     is_messages,
@@ -161,8 +162,7 @@ def _shp(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     label = number_of(row["labels"], where, "labels")
     if label not in (0, 1):
-        shown = show(row["labels"])
-        raise DataError(f"{where}: column 'labels' holds {shown}; 1: A is better, 0: B is better.")
+        raise bad_cell(row["labels"], where, "labels", "; 1: A is better, 0: B is better.")
     prompt = text_of(row["history"], where, "history")
     chosen, rejected = _answers(row, where, "human_ref_A", "human_ref_B")
     if label == 0:
@@ -241,9 +241,7 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
             continue
         vote = whole_of(row[judge], where, judge)
         if vote not in (0, 1, 2):
-            raise DataError(
-                f"{where}: column {judge!r} holds {vote}; 1 and 2 say which is better, 0: neither."
-            )
+            raise bad_cell(vote, where, judge, "; 1 and 2 say which is better, 0: neither.")
         chosen, rejected = (second, first) if vote == 2 else (first, second)
         by_judge: Metadata = {**metadata, "judge": judge}
         comparisons.append(Comparison(chosen, rejected, tie=vote == 0, prompt=prompt, **by_judge))

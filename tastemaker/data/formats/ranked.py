@@ -1,4 +1,4 @@
-"""Formats of several answers in order: NeMo-RL, Nectar, Alpaca-style lists, best of k, WMT's MQM."""
+"""Formats of several ranked answers: NeMo-RL, Nectar, Alpaca lists, best of k, WMT's MQM."""
 
 import math
 import re
@@ -18,6 +18,7 @@ from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row
 from tastemaker.data.values import (
     answer_of,
+    bad_cell,
     completion_from,
     is_missing,
     number_of,
@@ -93,10 +94,7 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
     history = [] if row.get("history") is None else list_of(row["history"], where, "history")
     for pair in history:
         if not isinstance(pair, list) or len(pair) != 2:
-            shown = show(pair)
-            raise DataError(
-                f"{where}: column 'history' holds {shown} where [question, answer] belongs."
-            )
+            raise bad_cell(pair, where, "history", " where [question, answer] belongs.")
         turns.append(Message("user", answer_of(pair[0], where, "history")))
         turns.append(Message("assistant", answer_of(pair[1], where, "history")))
     return (*turns, Message("user", instruction))
@@ -110,8 +108,7 @@ def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
     best = parse_number(row["best"])
     if best is None or best not in texts:
         samples = ", ".join(str(k) for k in texts)
-        shown = show(row["best"])
-        raise DataError(f"{where}: column 'best' holds {shown}; the samples are {samples}.")
+        raise bad_cell(row["best"], where, "best", f"; the samples are {samples}.")
     chosen = texts.pop(int(best))
     prompt = prompt_from(row["query"], where, "query")
     return [Ranking(((chosen,),), tuple(texts.values()), prompt=prompt, **metadata)]

@@ -7,12 +7,18 @@ from tastemaker.data.formats import Format, list_of, register_format
 from tastemaker.data.judgements import Judgement, Prompt, Ranking
 from tastemaker.data.metadata import Metadata
 from tastemaker.data.tables import Row, Table
-from tastemaker.data.values import completion_from, is_messages, is_missing, prompt_from, text_of
-from tastemaker.errors import DataError
+from tastemaker.data.values import (
+    completion_from,
+    empty_cell,
+    is_messages,
+    is_missing,
+    prompt_from,
+    text_of,
+)
 
 
 class Item(NamedTuple):
-    """One row. chosen: all completions are right; rejected: all are wrong. subset, id: may be ""."""
+    """One row. chosen: right completions; rejected: wrong ones. subset, id: may be ""."""
 
     prompt: Prompt
     chosen: tuple[str, ...]
@@ -22,7 +28,7 @@ class Item(NamedTuple):
 
 
 def items(table: Table) -> Iterator[Item]:
-    """Yield the rows of a table as items. Raises DataError, naming the row, at the first bad one."""
+    """Yield the rows of a table as items. Raises DataError at the first bad row."""
     for number, row in table.rows():
         yield _item(row, table.place(number))
 
@@ -30,7 +36,7 @@ def items(table: Table) -> Iterator[Item]:
 def _item(row: Row, where: str) -> Item:
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     if prompt is None:
-        raise DataError(f"{where}: no text in column 'prompt'. Fill it in or remove the row.")
+        raise empty_cell(where, "prompt", "text")
     chosen = _completions(row, "chosen", where)
     rejected = _completions(row, "rejected", where)
     subset = "" if is_missing(row.get("subset")) else text_of(row["subset"], where, "subset")
@@ -41,9 +47,7 @@ def _item(row: Row, where: str) -> Item:
 def _completions(row: Row, column: str, where: str) -> tuple[str, ...]:
     cells = list_of(row.get(column), where, column)
     if not cells:
-        raise DataError(
-            f"{where}: no completion in column {column!r}. Fill it in or remove the row."
-        )
+        raise empty_cell(where, column, "completion")
     return tuple(completion_from(cell, where, column) for cell in cells)
 
 

@@ -1,4 +1,4 @@
-"""Formats of one text a row (KTO, HelpSteer), and our own rows, which hold judgements of any kind."""
+"""Formats of one text a row (KTO, HelpSteer), and our own rows of any kind of judgement."""
 
 from tastemaker.data.columns import RECOGNISED, GradeCells, LabelCells
 from tastemaker.data.formats import Format, register_format

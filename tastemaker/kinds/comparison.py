@@ -1,0 +1,236 @@
+"""Comparisons: one of two texts is better, or they tie. Bradley–Terry, with Davidson's ties."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.data.judgements import Comparison, Judgement
+from tastemaker.errors import DataError
+from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
+from tastemaker.kinds.metrics import (
+    Judged,
+    KindMetrics,
+    Mask,
+    MetricsOfSeveralTexts,
+    NamedMask,
+    Predictions,
+)
+from tastemaker.maths.likelihoods import comparison_log_likelihood
+from tastemaker.maths.ranks import is_ordered
+from tastemaker.maths.statistics import Floats, Statistic, ece, mean_of_defined
+
+_QUARTERS = 4
+_FEW_MARGINS = 8  # up to so many distinct margins get a part each
+
+
+class ComparisonMetrics(MetricsOfSeveralTexts):
+    """Comparisons: pairwise accuracy, win probabilities, and how well judges agree with each other."""
+
+    constant_in_words = "tossing a coin"
+    drawn_as = "pair"
+
+    def predictions(self, link: Link, judged: Judged, scores: Floats) -> Predictions:
+        """Return the predictions; the loss of a tie is NaN for a link that knows no ties."""
+        made = KindMetrics.predictions(self, link, judged, scores)
+        is_unknown = ~is_ordered(judged.answers) & (made.loss == 0)
+        return Predictions(made.scores, made.predicted, np.where(is_unknown, np.nan, made.loss))
+
+    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
+        """Return the expected calibration error of the win probabilities."""
+        return {"ece": ece(*favourites(judged, made))}
+
+    def constant(self, judged: Judged) -> dict[str, float]:
+        """Return a coin's figures; its log-loss is that of knowing the share of ties in hindsight."""
+        ties = 1 - float(is_ordered(judged.answers).mean())
+        shares = np.array([1 - ties, ties])
+        entropy = -float(sum(share * np.log(share) for share in shares if share > 0))
+        coin = (1 - ties) * float(np.log(2))
+        return {**super().constant(judged), "log_loss": entropy + coin}
+
+    def people(self, judged: Judged) -> dict[str, Statistic]:
+        """Add the human ceiling: how often a judge agrees with the majority of the others."""
+        return {
+            **super().people(judged),
+            "human_ceiling": mean_of_defined(agreement_with_others(judged.judgements)),
+        }
+
+    def counts(self, judged: Judged) -> dict[str, int]:
+        """Return how many are ties, and how many the human ceiling rests on."""
+        rests_on = int((~np.isnan(agreement_with_others(judged.judgements))).sum())
+        return {"ties": int((~is_ordered(judged.answers)).sum()), "human_ceiling_n": rests_on}
+
+    def more_parts(self, judged: Judged) -> dict[str, list[NamedMask]]:
+        """Return accuracy by margin and by the difference of the lengths."""
+        decided = is_ordered(judged.answers)
+        margins = np.array([judgement.margin for judgement in judged.judgements], dtype=np.float64)
+        difference = np.abs(judged.lengths[:, 0] - judged.lengths[:, 1])
+        return {
+            "by_margin": list(_by_margin(margins, decided)),
+            "by_length_difference": list(_by_quarter(difference, decided, ",.0f")),
+        }
+
+
+class ComparisonLink(Link):
+    """P(first better) = e^(d/2)/(e^(d/2) + e^(−d/2) + ν), d = slope · (s₁ − s₂), and P(tie) with ν above (Davidson).
+
+    log_ties: ln ν; None where the judges gave no ties: then P = σ(d).
+    """
+
+    record = Comparison
+    kind_metrics = ComparisonMetrics()
+    is_of_one_text = False
+
+    def __init__(self, slope: float = 1.0, log_ties: float | None = None) -> None:
+        super().__init__()
+        self.slope = scalar(slope)
+        self.log_ties = None if log_ties is None else scalar(log_ties)
+
+    @classmethod
+    def from_judgements(
+        cls, judgements: Sequence[Comparison], likelihood: Likelihood = NO_AIDS
+    ) -> Self:
+        """Start at the share of ties. Raises DataError where all are ties, or one is that there cannot be."""
+        check_ties(judgements, likelihood)
+        share = sum(j.tie for j in judgements) / len(judgements)
+        if share == 1:
+            raise DataError(f"all {len(judgements)} comparisons are ties: nothing to learn from.")
+        return cls(1.0, math.log(2 * share / (1 - share)) if share else None)
+
+    def targets(self, judgements: Sequence[Comparison]) -> Tensor:
+        """Return [m, 2]: the margin, and 1 for a tie."""
+        check_ties(judgements, self.aids)
+        rows = [[j.margin, float(j.tie)] for j in judgements]
+        return torch.tensor(rows, dtype=torch.float32).reshape(-1, 2)
+
+    def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """scores: [m, 2], of the chosen and the rejected text. Ties say nothing to a link that learned none."""
+        is_tie = targets[:, 1] > 0
+        difference = self.slope * (scores[:, 0] - scores[:, 1]) - self.aids.margin * targets[:, 0]
+        likelihood = comparison_log_likelihood(difference, is_tie, self.log_ties)
+        slips = self.aids.smoothing
+        if slips:
+            reversed_ = comparison_log_likelihood(-difference, is_tie, self.log_ties)
+            likelihood = (1 - slips) * likelihood
+            likelihood = likelihood + slips * reversed_
+        if self.log_ties is None:
+            likelihood = torch.where(is_tie, 0.0, likelihood)
+        return likelihood
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """Return the credit that the first of two texts earns on average [m]: P(better) + ½ P(tie)."""
+        difference = self.slope * (scores[:, 0] - scores[:, 1])
+        if self.log_ties is None:
+            return torch.sigmoid(difference)
+        logits = [0.5 * difference, -0.5 * difference, self.log_ties.expand_as(difference)]
+        better, _, tie = torch.stack(logits).softmax(0)
+        credit: Tensor = better + 0.5 * tie
+        return credit
+
+    def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the share of decided comparisons whose chosen text scores higher; equal scores are half right."""
+        decided = targets[:, 1] == 0
+        right = 0.5 + 0.5 * torch.sign(scores[:, 0] - scores[:, 1])[decided]
+        return {"comparison_accuracy": float(right.mean())} if len(right) else {}
+
+    def leaning(self, targets: Tensor) -> Tensor:
+        """Return [m, 2]: 1 for the chosen text, 0 for the rejected, ½ for both of a tie."""
+        half = 0.5 * targets[:, 1].double()
+        return torch.stack([1 - half, half], dim=1)
+
+    def rescaled(self, offset: float, scale: float) -> Self:
+        return type(self)(**{**self.as_dict(), "slope": self.slope.item() * scale})
+
+    def as_dict(self) -> dict[str, Any]:
+        log_ties = None if self.log_ties is None else self.log_ties.item()
+        return {"slope": self.slope.item(), "log_ties": log_ties}
+
+    def formula(self) -> str:
+        slope = four_digits(self.slope.item())
+        if self.log_ties is None:
+            return f"Comparison: `P(A is better than B) = σ({slope} · (s_A − s_B))`"
+        ties = four_digits(math.exp(self.log_ties.item()))
+        total = "(e^(d/2) + e^(−d/2) + ν)"
+        return (
+            f"Comparison: with `d = {slope} · (s_A − s_B)`, `P(A is better than B) = "
+            f"e^(d/2) / {total}` and `P(tie) = ν / {total}`, ν = {ties}"
+        )
+
+
+def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
+    """Raise DataError for a tie where the likelihood allows none."""
+    if likelihood.ties:
+        return
+    for judgement in judgements:
+        if judgement.has_tie:
+            raise judgement.wrong(
+                "a tie, where the fit was told that there are none. Remove it, or allow ties."
+            )
+
+
+def favourites(judged: Judged, made: Predictions) -> tuple[Floats, Floats]:
+    """Return two credits of each comparison's favourite [m]: predicted, ½ to 1, and earned, 1, ½ or 0."""
+    of_first = np.where(is_ordered(judged.answers), 1.0, 0.5)
+    predicted = np.maximum(made.predicted, 1 - made.predicted)
+    earned = np.where(made.predicted > 0.5, of_first, 1 - of_first)
+    return predicted, np.where(made.predicted == 0.5, 0.5, earned)
+
+
+def agreement_with_others(judgements: Sequence[Any]) -> Floats:
+    """Return how far the judge of each comparison agrees with the majority of the others [m].
+
+    1 where they agree, 0 where not, ½ where the others are divided. NaN for ties, for judges without
+    a name, and where nobody else judged the same two texts as answers to the same prompt.
+    """
+    votes: Counter[Any] = Counter()
+    voters: Counter[Any] = Counter()
+    keys = []
+    for j in judgements:
+        first, second = sorted(j.texts)
+        vote = 0 if j.tie else 1 if j.chosen == first else -1
+        item = (j.prompt, first, second)
+        keys.append((item, (item, j.judge), vote))
+        if j.judge is None:
+            continue
+        for key in keys[-1][:2]:
+            votes[key] += vote
+            voters[key] += 1
+    credit = np.full(len(keys), np.nan)
+    for i, (item, by_judge, vote) in enumerate(keys):
+        if vote and voters[by_judge] and voters[item] > voters[by_judge]:
+            others = vote * (votes[item] - votes[by_judge])
+            credit[i] = 0.5 + 0.5 * np.sign(others)
+    return credit
+
+
+def _by_margin(margins: Floats, decided: Mask) -> Iterator[NamedMask]:
+    """Yield a part for each margin, or for each quarter of them; nothing where there are none."""
+    has_margin = decided & (margins > 0)
+    values = np.unique(margins[has_margin])
+    if not len(values):
+        return
+    has_none = decided & ~has_margin
+    if has_none.any():
+        yield "not said", has_none
+    if len(values) > _FEW_MARGINS:
+        yield from _by_quarter(margins, has_margin, ".3g")
+        return
+    for value in values:
+        yield f"{value:g}", has_margin & (margins == value)
+
+
+def _by_quarter(values: Floats, is_counted: Mask, form: str) -> Iterator[NamedMask]:
+    """Yield four parts of about equal size by value, the smallest first; equal values share one."""
+    if not is_counted.any():
+        return
+    edges = np.quantile(values[is_counted], np.arange(1, _QUARTERS) / _QUARTERS)
+    quarter = np.searchsorted(edges, values, side="left")
+    for i in np.unique(quarter[is_counted]):
+        in_quarter = is_counted & (quarter == i)
+        low = format(float(values[in_quarter].min()), form)
+        high = format(float(values[in_quarter].max()), form)
+        yield low if low == high else f"{low}–{high}", in_quarter

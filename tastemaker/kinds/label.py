@@ -1,0 +1,114 @@
+"""Labels: a text is positive or negative. P(positive) is a sigmoid of the score."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.data.judgements import Label
+from tastemaker.errors import DataError
+from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar, signed
+from tastemaker.kinds.metrics import Judged, Mask, MetricsOfOneText, Predictions
+from tastemaker.maths.likelihoods import label_log_likelihood
+from tastemaker.maths.statistics import Floats, Statistic, auroc_of, ece, log_loss, mean_of
+
+
+class LabelMetrics(MetricsOfOneText):
+    """Labels: the right side of one half, the order of unlike pairs, calibration."""
+
+    headline = "accuracy"
+    against_constant = "accuracy"
+    constant_in_words = "always giving the more frequent label"
+    drawn_as = "label"
+
+    def is_mistake(self, answers: Floats, predicted: Floats) -> Mask:
+        """Return True [m] where P(positive) lies on the other side of ½."""
+        return np.not_equal(predicted > 0.5, answers > 0.5)
+
+    def in_words(self, value: float) -> str:
+        """Return "positive", "negative", or a probability."""
+        return {1.0: "positive", 0.0: "negative"}.get(value, f"{value:.1%} positive")
+
+    def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
+        """Return accuracy, AUROC and log-loss."""
+        return {
+            "accuracy": mean_of(~self.is_mistake(judged.answers, made.predicted)),
+            "auroc": auroc_of(made.scores, judged.answers > 0.5),
+            "log_loss": mean_of(made.loss),
+        }
+
+    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
+        """Return the expected calibration error."""
+        return {"ece": ece(made.predicted, judged.answers)}
+
+    def constant(self, judged: Judged) -> dict[str, float]:
+        """Return the figures of always giving the share of positives, known in hindsight."""
+        share = float(judged.answers.mean())
+        return {
+            "accuracy": max(share, 1 - share),
+            "auroc": 0.5 if 0 < share < 1 else math.nan,
+            "log_loss": log_loss(np.full(len(judged), share), judged.answers > 0.5),
+        }
+
+
+class LabelLink(Link):
+    """P(positive) = σ(slope · s + intercept)."""
+
+    record = Label
+    kind_metrics = LabelMetrics()
+    predicts = "probabilities"
+
+    def __init__(self, slope: float = 1.0, intercept: float = 0.0) -> None:
+        super().__init__()
+        self.slope, self.intercept = scalar(slope), scalar(intercept)
+
+    @classmethod
+    def from_judgements(cls, judgements: Sequence[Label], likelihood: Likelihood = NO_AIDS) -> Self:
+        """Start at the share of positive labels. Raises DataError when all labels are equal."""
+        share = sum(j.positive for j in judgements) / len(judgements)
+        if share in (0.0, 1.0):
+            only = "positive" if share else "negative"
+            raise DataError(
+                f"all {len(judgements)} labels are {only}: one class teaches nothing. "
+                "Add texts of the other class."
+            )
+        return cls(1.0, math.log(share / (1 - share)))
+
+    def targets(self, judgements: Sequence[Label]) -> Tensor:
+        return torch.tensor([j.positive for j in judgements], dtype=torch.bool)
+
+    def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
+        logit = self.slope * scores + self.intercept
+        slips = self.aids.smoothing
+        likelihood = (1 - slips) * label_log_likelihood(logit, targets)
+        if slips:
+            likelihood = likelihood + slips * label_log_likelihood(logit, ~targets)
+        return likelihood
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """Return P(positive)."""
+        return torch.sigmoid(self.slope * scores + self.intercept)
+
+    def neutral(self) -> Tensor:
+        return -self.intercept / self.slope
+
+    def leaning(self, targets: Tensor) -> Tensor:
+        return targets.double()
+
+    def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        is_right = (self.predict(scores) > 0.5) == targets
+        return {"accuracy": float(is_right.float().mean())}
+
+    def rescaled(self, offset: float, scale: float) -> Self:
+        slope = self.slope.item()
+        return type(self)(slope * scale, self.intercept.item() + slope * offset)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"slope": self.slope.item(), "intercept": self.intercept.item()}
+
+    def formula(self) -> str:
+        slope, intercept = four_digits(self.slope.item()), signed(self.intercept.item())
+        return f"Label: `P(positive) = σ({slope} · s {intercept})`"

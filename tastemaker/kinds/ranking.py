@@ -1,0 +1,173 @@
+"""Rankings: several texts in order. Plackett–Luce with ties and partial orders."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tastemaker.data.judgements import Ranking
+from tastemaker.errors import DataError
+from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
+from tastemaker.kinds.comparison import check_ties
+from tastemaker.kinds.metrics import Judged, MetricsOfSeveralTexts, Part, Predictions
+from tastemaker.maths.likelihoods import pairs_log_likelihood, plackett_luce_log_likelihood
+from tastemaker.maths.ranks import (
+    agreement,
+    agreement_by_distance,
+    is_ordered,
+    kendall_by_list,
+    ndcg_by_list,
+    top_one_by_list,
+)
+from tastemaker.maths.statistics import Floats, Statistic, mean_of_defined, ratio_of
+
+_FURTHEST = 8  # tiers apart; the last part holds all beyond
+
+
+class RankingMetrics(MetricsOfSeveralTexts):
+    """Rankings: Kendall's τ, NDCG and top-1 of each list, and the accuracy of the pairs within lists."""
+
+    headline = "kendall_tau"
+
+    def orders(self, judged: Judged, scores: Floats) -> dict[str, Statistic]:
+        """Return τ, NDCG and top-1, means over lists, and the share of pairs ordered as people did."""
+        return {
+            "kendall_tau": mean_of_defined(kendall_by_list(scores, judged.answers)),
+            "ndcg": mean_of_defined(ndcg_by_list(scores, judged.answers)),
+            "top1": mean_of_defined(top_one_by_list(scores, judged.answers)),
+            **super().orders(judged, scores),
+        }
+
+    def counts(self, judged: Judged) -> dict[str, int]:
+        """Return how many lists people did not order, and how many pairs they did."""
+        _, pairs = agreement(judged.answers, judged.answers)
+        unordered = ~is_ordered(judged.answers)
+        return {"unordered_lists": int(unordered.sum()), "pairs": int(pairs.sum())}
+
+    def parts(self, judged: Judged, made: Predictions) -> dict[str, list[Part]]:
+        """Add accuracy by how many tiers apart two answers are."""
+        last = np.nanmax(judged.answers, initial=0.0)
+        furthest = int(min(_FURTHEST, max(1.0, last)))
+        right, pairs = agreement_by_distance(made.scores, judged.answers, furthest)
+        longer = agreement_by_distance(judged.lengths, judged.answers, furthest)
+        by_distance = []
+        for d in range(furthest):
+            name = f"{d + 1} or more" if d + 1 == furthest < last else f"{d + 1}"
+            statistics = {
+                "accuracy": ratio_of(right[:, d], pairs[:, d]),
+                "longer_baseline": ratio_of(longer[0][:, d], longer[1][:, d]),
+            }
+            by_distance.append(Part(name, int(pairs[:, d].sum()), statistics))
+        return {"by_distance": by_distance, **super().parts(judged, made)}
+
+
+class RankingLink(Link):
+    """Plackett–Luce on slope · s, ties as Turner et al. have them; or the mean over pairs, Davidson's ties.
+
+    log_ties: ln δ₂ … ln δ_D for tiers of 2 … D texts; a larger tier takes the last one on along its slope. Sets of up
+    to D texts might have been chosen, or of as many as the ranking's own largest tier holds, whatever others hold.
+    """
+
+    record = Ranking
+    kind_metrics = RankingMetrics()
+    is_of_one_text = False
+
+    def __init__(
+        self, slope: float = 1.0, log_ties: Sequence[float] = (), by: str = "plackett-luce"
+    ) -> None:
+        super().__init__()
+        self.slope = scalar(slope)
+        self.log_ties = nn.Parameter(torch.tensor(list(log_ties), dtype=torch.float32))
+        self.by = by
+
+    @classmethod
+    def from_judgements(
+        cls, judgements: Sequence[Ranking], likelihood: Likelihood = NO_AIDS
+    ) -> Self:
+        """Start at the shares of tiers of 1, 2 … texts. Raises DataError where nothing is better than anything."""
+        check_ties(judgements, likelihood)
+        if all(len(j.tiers) == 1 and not j.rest for j in judgements):
+            raise DataError(
+                f"all {len(judgements)} rankings hold one tier only: nothing to learn from."
+            )
+        sizes = Counter(len(tier) for j in judgements for tier in j.tiers)
+        largest = max(sizes)
+        if likelihood.ranking == "pairs":
+            return cls(1.0, [0.0] if largest > 1 else [], "pairs")
+        typical = sum(len(j.texts) for j in judgements) / len(judgements) / 2 + 0.5
+        starts = []
+        for size in range(2, largest + 1):
+            log_share = math.log((sizes[size] + 0.5) / (sizes[1] + 0.5))
+            starts.append(log_share + math.log(typical) - _log_sets(typical, size))
+        return cls(1.0, starts)
+
+    def targets(self, judgements: Sequence[Ranking]) -> Tensor:
+        """Return [m, K + 1]: the number of tiers, then each text's tier, −1 where a shorter ranking has no text."""
+        check_ties(judgements, self.aids)
+        longest = max((len(j.texts) for j in judgements), default=0)
+        rows = [[len(j.tiers), *j.ranks, *[-1] * (longest - len(j.texts))] for j in judgements]
+        return torch.tensor(rows, dtype=torch.long).reshape(len(judgements), longest + 1)
+
+    def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """scores: [m, K], any finite number where there is no text."""
+        stages, tier = targets[:, 0], targets[:, 1:]  # [m], [m, K]
+        s = self.slope * scores
+        if self.by == "pairs":
+            log_ties = self.log_ties[0] if len(self.log_ties) else None
+            return pairs_log_likelihood(s, tier, stages, log_ties)
+        is_chosen = (tier >= 0) & (tier < stages[:, None])
+        same = (tier[:, :, None] == tier[:, None, :]) & is_chosen[:, :, None]
+        learned = stages.new_full((len(stages), 1), len(self.log_ties) + 1)
+        largest = torch.cat([same.sum(2), learned], dim=1).amax(1)
+        return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(largest))
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """Return the probability that each text is the best of its list [m, K]; −inf marks where there is no text."""
+        shares: Tensor = (self.slope * scores).softmax(1)
+        return shares
+
+    def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the share of ordered pairs, of all rankings, in which the better text scores higher."""
+        tier = targets[:, 1:]
+        is_better = (tier[:, :, None] < tier[:, None, :]) & (tier[:, :, None] >= 0)
+        right = 0.5 + 0.5 * torch.sign(scores[:, :, None] - scores[:, None, :])[is_better]
+        return {"ranking_accuracy": float(right.mean())} if len(right) else {}
+
+    def leaning(self, targets: Tensor) -> Tensor:
+        """Return [m, K]: 1 for the best tier, 0 for the worst, even steps between."""
+        tier = targets[:, 1:].double()
+        worst = tier.max(1, keepdim=True).values
+        leaning = torch.where(worst > 0, 1 - tier / worst.clamp(min=1), 0.5)
+        return torch.where(tier < 0, torch.nan, leaning)
+
+    def rescaled(self, offset: float, scale: float) -> Self:
+        return type(self)(self.slope.item() * scale, self.log_ties.tolist(), self.by)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"slope": self.slope.item(), "log_ties": self.log_ties.tolist(), "by": self.by}
+
+    def _log_ties(self, largest: Tensor) -> Tensor:
+        """Return ln δ₁ … ln δ_D of rankings whose tiers may hold up to `largest` texts [m]: [m, D], −inf beyond."""
+        known = torch.cat([self.log_ties.new_zeros(1), self.log_ties])
+        most = int(largest.max()) if len(largest) else len(known)
+        sizes = torch.arange(1, most + 1, device=known.device)
+        step = known[-1] - known[-2] if len(known) > 1 else known.new_tensor(-3.0)
+        further = known[-1] + step * (sizes[len(known) :] - len(known))
+        return torch.where(sizes <= largest[:, None], torch.cat([known, further]), -math.inf)
+
+    def formula(self) -> str:
+        model = "the mean over its pairs" if self.by == "pairs" else "Plackett–Luce"
+        slope = four_digits(self.slope.item())
+        chance = "P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)"
+        return f"Ranking ({model}): `{chance}`, a = {slope}"
+
+
+def _log_sets(texts: float, size: int) -> float:
+    """Return ln of how many sets of `size` there are among so many texts (not whole: an average), at least 0."""
+    if size > texts:
+        return 0.0
+    return math.lgamma(texts + 1) - math.lgamma(size + 1) - math.lgamma(texts - size + 1)
