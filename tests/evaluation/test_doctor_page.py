@@ -114,5 +114,5 @@ def test_the_busiest_judges_have_bars_and_the_others_one_together():
     assert judges[19:] == [
         ("j03", "8.7", "4"),
         ("3 other judges", "13.0", "6"),
-        ("nobody named", "100.0", "46"),
+        ("without a name", "100.0", "46"),
     ]

@@ -147,7 +147,7 @@ def test_a_peak_outside_the_data_is_a_guess_and_none_far_from_it(tmp_path):
     found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
     said = Page(frontier_html(found, title="t")).text
     assert "far outside the data –" in said
-    assert "4.0 (outside the data: a guess) +2.00" in said
+    assert "4.0 (extrapolated) +2.00" in said
     assert "7.4 +2.72" in said, "e² nats, inside the data"
 
 
