@@ -51,7 +51,6 @@ from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .model_card import card as card
-from .model_card import escaped as escaped
 from .model_card import hub_name_of as hub_name_of
 from .model_card import write_card as write_card
 from .observation import LengthEffect as LengthEffect

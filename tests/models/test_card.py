@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import tastemaker as tm
-from tastemaker.reward import Anchor, Contract, card, escaped, hub_name_of, write_card
+from tastemaker.cards import escaped
+from tastemaker.reward import Anchor, Contract, card, hub_name_of, write_card
 
 EVALUATION: dict[str, Any] = {
     "texts": 150,
