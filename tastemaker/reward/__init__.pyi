@@ -5,10 +5,6 @@ from .backbones import choose_backbone as choose_backbone
 from .backbones.ensembles import Ensemble as Ensemble
 from .backbones.ensembles import Experts as Experts
 from .backbones.ensembles import Router as Router
-from .backbones.heads import one_head as one_head
-from .backbones.heads import put_heads as put_heads
-from .backbones.heads import standardise_heads as standardise_heads
-from .backbones.heads import widen_head as widen_head
 from .backbones.linear import WEIGHTS as WEIGHTS
 from .backbones.linear import LinearBackbone as LinearBackbone
 from .backbones.linear import TokenNames as TokenNames
@@ -19,11 +15,12 @@ from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
 from .backbones.opening import head_of as head_of
+from .backbones.opening import one_head as one_head
+from .backbones.opening import put_heads as put_heads
+from .backbones.opening import standardise_heads as standardise_heads
 from .backbones.opening import token_counter as token_counter
+from .backbones.opening import widen_head as widen_head
 from .backbones.tiny import make_tiny as make_tiny
-from .calibration import ENOUGH as ENOUGH
-from .calibration import anchor_of as anchor_of
-from .calibration import calibrated as calibrated
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
 from .convex import Objective as Objective
@@ -45,6 +42,9 @@ from .crossfit import fitted_to_scores as fitted_to_scores
 from .crossfit import relative_scales as relative_scales
 from .division import MOST_HELD_OUT as MOST_HELD_OUT
 from .division import divide as divide
+from .finish import ENOUGH as ENOUGH
+from .finish import anchor_of as anchor_of
+from .finish import calibrated as calibrated
 from .fit_network import FitTask as FitTask
 from .fit_network import Training as Training
 from .fitting import fit as fit
