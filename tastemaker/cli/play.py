@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tastemaker.cli import options as o
+from tastemaker.rl.algorithms import ALGORITHMS
 
 EXAMPLE = """Teach a policy to play a Gymnasium environment, by the algorithms that steer a GPT.
 
@@ -55,7 +56,7 @@ def play(
     ],
     course: Course,
     algorithm: Annotated[
-        Literal["reinforce", "a2c", "trpo", "ppo"], typer.Option(help="How it learns.")
+        str, typer.Option(help=f"How it learns: {', '.join(ALGORITHMS)}.")
     ] = "ppo",
     episodes: Annotated[
         int, typer.Option(help="Episodes that are played at the end to measure.")

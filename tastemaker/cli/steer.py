@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tastemaker.cli import options as o
+from tastemaker.rl.algorithms import ALGORITHMS
 
 EXAMPLE = """Teach a GPT to write what scores well, or what people preferred.
 
@@ -189,8 +190,7 @@ def steer(
         list[str] | None, typer.Option(help="What is learned to please. May be repeated.")
     ] = None,
     algorithm: Annotated[
-        Literal["reinforce", "a2c", "trpo", "ppo", "rloo", "grpo", "dpo", "winners"],
-        typer.Option(help="How it learns."),
+        str, typer.Option(help=f"How it learns: {', '.join(ALGORITHMS)}.")
     ] = "ppo",
     held_out: Annotated[
         list[str] | None, typer.Option(help="A reward that only watches, and stops in time.")

@@ -1,14 +1,14 @@
 from .base import NO_AIDS as NO_AIDS
 from .base import Likelihood as Likelihood
 from .base import Link as Link
+from .base import scalar as scalar
 from .comparison import ComparisonLink as ComparisonLink
 from .comparison import agreement_with_others as agreement_with_others
 from .comparison import favourites as favourites
 from .grade import GradeLink as GradeLink
 from .label import LabelLink as LabelLink
-from .metrics import MetricsOfOneText as MetricsOfOneText
-from .metrics import MetricsOfSeveralTexts as MetricsOfSeveralTexts
 from .ranking import RankingLink as RankingLink
+from .ranking import RankingMetrics as RankingMetrics
 from .rating import RatingLink as RatingLink
 from .registry import LINKS as LINKS
 from .registry import links_from as links_from

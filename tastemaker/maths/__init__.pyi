@@ -27,6 +27,7 @@ from .rl import leave_one_out as leave_one_out
 from .rl import masked_deviation as masked_deviation
 from .rl import masked_mean as masked_mean
 from .rl import masked_sum as masked_sum
+from .rl import policy_gradient as policy_gradient
 from .rl import rescale_keeping_mean as rescale_keeping_mean
 from .rl import returns_to_go as returns_to_go
 from .rl import standardise as standardise

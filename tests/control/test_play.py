@@ -16,7 +16,6 @@ from shell import fails
 
 from tastemaker.errors import ModelError, TrainingError, UsageError
 from tastemaker.rl import (
-    ALGORITHMS,
     PLAYER,
     PPO,
     Algorithm,
@@ -24,8 +23,9 @@ from tastemaker.rl import (
     Player,
     Playing,
     PlayTask,
-    known,
+    algorithm_class,
     play,
+    play_defaults,
     watch,
 )
 from tastemaker.train import Run, train
@@ -43,8 +43,7 @@ def weights(player: Player) -> dict[str, bytes]:
 
 def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
     for name in ("reinforce", "a2c", "trpo", "ppo"):
-        assert type(known("CartPole-v1", name)[0]) is ALGORITHMS[name]
-        assert ALGORITHMS[name].__module__ == f"tastemaker.rl.algorithms.{name}"
+        assert type(play_defaults("CartPole-v1", name)[0]) is algorithm_class(name)
 
 
 @pytest.mark.parametrize("name", ["reinforce", "a2c", "trpo", "ppo"])
@@ -58,7 +57,7 @@ def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
         "normalise_observations": False,
     }
     lr = {"ppo": 2e-3}.get(name, 1e-2)  # many epochs need a lower one
-    algorithm = replace(known("test/Mirror-v0", name)[0], lr=lr)  # type: ignore[type-var]
+    algorithm = replace(play_defaults("test/Mirror-v0", name)[0], lr=lr)  # type: ignore[type-var]
     played = play("test/Mirror-v0", algorithm=algorithm, playing=playing)
     assert played.mean_return == 1.0
     assert played.figures["curve"][0][1] < 0.6
@@ -200,7 +199,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path, dies_at: in
 def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
     for name in ("reinforce", "a2c", "trpo"):
         plan = replace(
-            PLAN, algorithm=known("CartPole-v1", name)[0], playing=replace(PLAN.playing, steps=900)
+            PLAN,
+            algorithm=play_defaults("CartPole-v1", name)[0],
+            playing=replace(PLAN.playing, steps=900),
         )
         with pytest.raises(KeyboardInterrupt):
             run_of(tmp_path / name, plan, dies_at=8)
@@ -272,7 +273,7 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"algorithm": "grpo"}, "no prompts to compare by"),
+        ({"algorithm": "grpo"}, "grpo compares 8 completions"),
         ({"algorithm": "dqn"}, "no algorithm 'dqn'"),
         ({"steps": 0}, "steps 0: must be at least 1"),
         ({"episodes": 0}, "episodes 0"),
@@ -308,7 +309,7 @@ def test_every_known_setting_can_be_made() -> None:
     algorithm: Algorithm[Any]
     for name in ("reinforce", "a2c", "trpo", "ppo"):
         for environment in ("CartPole-v1", "LunarLander-v3", "Some-v0"):
-            algorithm, playing = known(environment, name)
+            algorithm, playing = play_defaults(environment, name)
             assert algorithm.name == name
             assert playing.steps > 0
 

@@ -441,7 +441,7 @@ def test_favourites_are_the_same_from_either_side(order_world):
     promised, got = favourites(found.judged, found.predictions)
     assert ((promised >= 0.5) & (promised <= 1)).all()
     assert set(got) <= {0.0, 0.5, 1.0}
-    decided = found.said[:, 1] > 0
+    decided = found.answers[:, 1] > 0
     assert got[decided].mean() == pytest.approx(found.measured.model["accuracy"].value)
 
 

@@ -19,6 +19,7 @@ from tastemaker.rl import (
     TRPO,
     Reinforce,
     Winners,
+    algorithm_class,
     algorithm_named,
 )
 
@@ -144,8 +145,8 @@ def test_algorithms_by_name() -> None:
     assert algorithm_named("ppo", clip=0.1, epochs=3) == PPO(clip=0.1, epochs=3)
     assert algorithm_named("ppo", gamma=1) == PPO(gamma=1)
     for name in ALGORITHMS:
-        assert algorithm_named(name) == ALGORITHMS[name]()
-        assert ALGORITHMS[name].name == name
+        assert algorithm_named(name) == algorithm_class(name)()
+        assert algorithm_class(name).name == name
     with pytest.raises(UsageError, match=r"'pro': did you mean ppo.*reinforce, a2c"):
         algorithm_named("pro")
     with pytest.raises(UsageError, match=r"^ppo.*'clipp': did you mean clip.*lr, "):

@@ -1,55 +1,49 @@
-"""The algorithms of the road reinforcement learning took, one file each, one contract."""
+"""The reinforcement learning algorithms: one file each, one contract (`base.py`), one registry."""
 
 from dataclasses import fields
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tastemaker.errors import UsageError
-from tastemaker.rl.algorithms.a2c import A2C
-from tastemaker.rl.algorithms.base import Algorithm
-from tastemaker.rl.algorithms.dpo import DPO
-from tastemaker.rl.algorithms.grpo import GRPO
-from tastemaker.rl.algorithms.ppo import PPO
-from tastemaker.rl.algorithms.reinforce import Reinforce
-from tastemaker.rl.algorithms.rloo import RLOO
-from tastemaker.rl.algorithms.trpo import TRPO
-from tastemaker.rl.algorithms.winners import Winners
 from tastemaker.settings import nearest, settings_from
 
-ALGORITHMS: dict[str, type[Any]] = {
-    a.name: a for a in (Reinforce, A2C, TRPO, PPO, RLOO, GRPO, DPO, Winners)
+if TYPE_CHECKING:  # the names alone must not load torch: the command line lists them
+    from tastemaker.rl.algorithms.base import Algorithm
+
+ALGORITHMS: dict[str, str] = {
+    "reinforce": "tastemaker.rl.algorithms.reinforce:Reinforce",
+    "a2c": "tastemaker.rl.algorithms.a2c:A2C",
+    "trpo": "tastemaker.rl.algorithms.trpo:TRPO",
+    "ppo": "tastemaker.rl.algorithms.ppo:PPO",
+    "rloo": "tastemaker.rl.algorithms.rloo:RLOO",
+    "grpo": "tastemaker.rl.algorithms.grpo:GRPO",
+    "dpo": "tastemaker.rl.algorithms.dpo:DPO",
+    "winners": "tastemaker.rl.algorithms.winners:Winners",
 }
-"""The algorithms by name."""
+"""The registry: where the class of each algorithm is, `module:Class`, by the algorithm's name."""
 
 
-def algorithm_named(name: str, **settings: Any) -> Algorithm[Any]:
-    """Return an algorithm with some settings. Raises UsageError for an unknown name or setting."""
+def algorithm_class(name: str) -> "type[Algorithm[Any]]":
+    """Return the class of an algorithm. Raises UsageError for a name that is not in the registry."""
     if name not in ALGORITHMS:
         raise UsageError(f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}.")
-    kind = ALGORITHMS[name]
+    module, _, class_name = ALGORITHMS[name].partition(":")
+    algorithm: type[Algorithm[Any]] = getattr(import_module(module), class_name)
+    return algorithm
+
+
+def algorithm_named(name: str, **settings: Any) -> "Algorithm[Any]":
+    """Return an algorithm with some settings. Raises UsageError for an unknown name or setting."""
+    kind = algorithm_class(name)
     for setting in settings:
-        owners = [other for other in ALGORITHMS if setting in _settings_of(other)]
+        owners = [other for other in ALGORITHMS if setting in setting_names(other)]
         if owners and name not in owners:
             raise UsageError(
                 f"{name} has no setting {setting!r}: it belongs to {', '.join(owners)}."
             )
-    algorithm: Algorithm[Any] = settings_from(kind, settings, name)
-    return algorithm
+    return settings_from(kind, settings, name)
 
 
-def _settings_of(name: str) -> list[str]:
-    return [field.name for field in fields(ALGORITHMS[name])]
-
-
-__all__ = [
-    "A2C",
-    "ALGORITHMS",
-    "DPO",
-    "GRPO",
-    "PPO",
-    "RLOO",
-    "TRPO",
-    "Algorithm",
-    "Reinforce",
-    "Winners",
-    "algorithm_named",
-]
+def setting_names(name: str) -> list[str]:
+    """Return the names of an algorithm's settings."""
+    return [field.name for field in fields(algorithm_class(name))]  # type: ignore[arg-type]  # a dataclass

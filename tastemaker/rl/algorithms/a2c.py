@@ -11,9 +11,12 @@ from typing import ClassVar
 
 from tastemaker.maths.rl import policy_gradient
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -35,12 +38,21 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class A2C:
+class A2C(Algorithm[ValuedExperience]):
     """Advantage actor–critic."""
 
     name: ClassVar[str] = "a2c"
     needs_critic: ClassVar[bool] = True
-    samples: ClassVar[int] = 1
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"lr": 2e-3, "gamma": 0.99, "lam": 0.9, "entropy": 0.0},
+            {"steps": 1_000_000, "envs": 32, "rollout": 16},
+        ),
+        "CartPole-v1": (
+            {"lr": 3e-3, "gamma": 0.99, "lam": 1.0, "entropy": 0.0},
+            {"steps": 800_000, "envs": 32, "rollout": 32, "normalise_observations": False},
+        ),
+    }
 
     lr: float = setting(1e-3, *LR)
     gamma: float = setting(1.0, *GAMMA)

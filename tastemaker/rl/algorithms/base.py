@@ -15,12 +15,13 @@ Mathematics is shared, loops are composed, and no algorithm inherits another. To
 satisfy these members, and add it to the list in `tastemaker.rl.algorithms`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Generic,
     NamedTuple,
     Protocol,
     Self,
@@ -195,49 +196,61 @@ def per_row_mean(is_action: Tensor) -> Tensor:
 
 
 Metrics = dict[str, float]
-"""What happened in an update, by name; each is defined in docs/metrics.md."""
+"""The measurements of an update, by name; docs/metrics.md defines each."""
+
+PlaySettings = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""By environment: settings of the algorithm, and settings of `Playing`."""
+
+ANY = "any environment"
+"""The key of `PlaySettings` for an environment that has no entry."""
 
 
-class Algorithm(Protocol[E]):
-    """A frozen dataclass with its settings and two methods. `name` is what the shell calls it.
+class Algorithm(Generic[E]):
+    """The contract of an algorithm: a subclass is a frozen dataclass whose fields are its settings.
 
-    needs_critic: whether the policy must have a value head. samples: how many completions of one prompt it compares; 1
-    where it compares none.
+    A subclass gives `name`, `credit` and `update`; the other members have defaults.
     """
 
     name: ClassVar[str]
+    """The name in the registry, on the command line and in messages."""
+
+    takes_kl_in_loss: ClassVar[bool] = True
+    """Whether `update` minimises the stepper's penalty, so that KL can be paid in the loss."""
+
+    play_settings: ClassVar[PlaySettings] = {}
+    """The settings that `play` uses where the user names the algorithm only."""
 
     @property
     def lr(self) -> float:
         """The learning rate."""
-        ...
+        return 1e-3
 
     @property
     def needs_critic(self) -> bool:
-        """Whether it asks for values."""
-        ...
+        """Whether the policy must have a value head."""
+        return False
 
     @property
     def samples(self) -> int:
-        """How many completions of one prompt it compares."""
-        ...
+        """The number of completions of one prompt that are compared; 1: none are compared."""
+        return 1
 
     def credit(self, actor: Actor, rollout: Rollout) -> E:
-        """Return who deserves what."""
-        ...
+        """Return the advantage of each action."""
+        raise NotImplementedError
 
     def update(self, actor: Actor, experience: E, stepper: "Stepper") -> Metrics:
-        """Change the policy so that what deserved it becomes likelier; return what happened."""
-        ...
+        """Change the policy so that actions with a high advantage become likelier."""
+        raise NotImplementedError
 
 
 @runtime_checkable
 class LearnsFromJudgements(Protocol):
-    """An algorithm that can also learn from texts that it did not write: people's order of them is all the credit.
+    """An algorithm that can also learn from judged texts that the policy did not write.
 
-    An algorithm is one by having this method, and its `update` takes `Compared`.
+    An algorithm is one if it has this method; its `update` then takes `Compared`.
     """
 
     def agreement(self, compared: Compared, log_probs: Tensor) -> Metrics:
-        """Return how far a policy with these log-probabilities [B, T] agrees with the order; nothing is learned."""
+        """Return how well log-probabilities [B, T] agree with the order. Nothing is learned."""
         ...

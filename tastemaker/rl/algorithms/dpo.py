@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import dpo, masked_sum, policy_gradient
-from tastemaker.rl.algorithms.base import Actor, Compared, Evaluation, Metrics, Rollout
+from tastemaker.rl.algorithms.base import Actor, Algorithm, Compared, Evaluation, Metrics, Rollout
 from tastemaker.rl.algorithms.common import (
     EPOCHS,
     LR,
@@ -33,11 +33,10 @@ from tastemaker.settings import POSITIVE, check, setting
 
 
 @dataclass(frozen=True)
-class DPO:
+class DPO(Algorithm[Compared]):
     """Direct preference optimisation."""
 
     name: ClassVar[str] = "dpo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = setting(4, *SAMPLES)
     beta: float = setting(

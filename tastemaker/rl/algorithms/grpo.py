@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from tastemaker.maths.rl import group_centred, group_standardised
 from tastemaker.rl.algorithms.base import (
     Actor,
+    Algorithm,
     Evaluation,
     Experience,
     Metrics,
@@ -39,11 +40,10 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Algorithm[Experience]):
     """Group-relative policy optimisation."""
 
     name: ClassVar[str] = "grpo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = setting(8, *SAMPLES)
     normalise: Literal["group", "dr"] = setting(

@@ -11,9 +11,12 @@ from functools import partial
 from typing import ClassVar
 
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -41,12 +44,44 @@ from tastemaker.settings import LIMIT, check, setting
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(Algorithm[ValuedExperience]):
     """Proximal policy optimisation."""
 
     name: ClassVar[str] = "ppo"
     needs_critic: ClassVar[bool] = True
-    samples: ClassVar[int] = 1
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"lr": 1e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 8},
+            {"steps": 1_000_000, "envs": 16, "rollout": 128},
+        ),
+        "CartPole-v1": (
+            {"lr": 2e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 1},
+            {"steps": 100_000, "envs": 16, "rollout": 32, "normalise_observations": False},
+        ),
+        "Acrobot-v1": (
+            {"lr": 1e-3, "gamma": 0.99, "lam": 0.94, "epochs": 4, "minibatches": 4},
+            {"steps": 400_000, "envs": 16, "rollout": 256},
+        ),
+        "LunarLander-v3": (
+            {
+                "lr": 1e-3,
+                "gamma": 0.999,
+                "lam": 0.98,
+                "epochs": 4,
+                "minibatches": 16,
+                "entropy": 0.01,
+            },
+            {"steps": 500_000, "envs": 16, "rollout": 512},
+        ),
+        "Pendulum-v1": (
+            {"lr": 1e-3, "gamma": 0.9, "lam": 0.95, "epochs": 10, "minibatches": 16},
+            {"steps": 200_000, "envs": 8, "rollout": 512},
+        ),
+        "MountainCarContinuous-v0": (
+            {"lr": 3e-4, "gamma": 0.9999, "lam": 0.9, "epochs": 10, "minibatches": 8},
+            {"steps": 100_000, "envs": 8, "rollout": 256, "log_sd": 1.0},
+        ),
+    }
 
     clip: float = setting(0.2, *CLIP)
     lr: float = setting(5e-4, *LR)

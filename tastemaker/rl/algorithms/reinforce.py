@@ -15,9 +15,12 @@ from torch import Tensor
 
 from tastemaker.maths.rl import masked_mean, policy_gradient, returns_to_go, standardise
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -39,11 +42,20 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class Reinforce:
+class Reinforce(Algorithm[ValuedExperience]):
     """REINFORCE."""
 
     name: ClassVar[str] = "reinforce"
-    samples: ClassVar[int] = 1
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"baseline": "value", "lr": 3e-3, "gamma": 0.99, "whiten": True},
+            {"steps": 1_000_000, "envs": 16, "rollout": 128},
+        ),
+        "CartPole-v1": (
+            {"baseline": "value", "lr": 5e-3, "gamma": 0.99, "whiten": True},
+            {"steps": 500_000, "envs": 32, "rollout": 64, "normalise_observations": False},
+        ),
+    }
 
     baseline: Literal["none", "mean", "value"] = setting(
         "mean",

@@ -10,7 +10,15 @@ from functools import partial
 from typing import ClassVar
 
 from tastemaker.maths.rl import leave_one_out
-from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience, Metrics, Rollout, per_row
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Algorithm,
+    Evaluation,
+    Experience,
+    Metrics,
+    Rollout,
+    per_row,
+)
 from tastemaker.rl.algorithms.common import (
     CLIP,
     ENTROPY,
@@ -30,11 +38,10 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class RLOO:
+class RLOO(Algorithm[Experience]):
     """REINFORCE leave one out."""
 
     name: ClassVar[str] = "rloo"
-    needs_critic: ClassVar[bool] = False
 
     samples: int = setting(4, *SAMPLES)
     lr: float = setting(1e-3, *LR)

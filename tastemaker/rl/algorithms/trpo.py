@@ -20,9 +20,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import k2, k3, surrogate
 from tastemaker.rl.algorithms.base import (
+    ANY,
     Actor,
+    Algorithm,
     Evaluation,
     Metrics,
+    PlaySettings,
     Rollout,
     ValuedExperience,
     apart,
@@ -42,12 +45,22 @@ _SHORTER = 0.7
 
 
 @dataclass(frozen=True)
-class TRPO:
+class TRPO(Algorithm[ValuedExperience]):
     """Trust region policy optimisation. `lr` is that of the critic."""
 
     name: ClassVar[str] = "trpo"
     needs_critic: ClassVar[bool] = True
-    samples: ClassVar[int] = 1
+    takes_kl_in_loss: ClassVar[bool] = False
+    play_settings: ClassVar[PlaySettings] = {
+        ANY: (
+            {"lr": 1e-3, "gamma": 0.99, "critic_epochs": 10, "critic_minibatches": 4},
+            {"steps": 500_000, "envs": 16, "rollout": 128},
+        ),
+        "CartPole-v1": (
+            {"lr": 2e-3, "gamma": 0.99, "critic_epochs": 10},
+            {"steps": 80_000, "envs": 32, "rollout": 32, "normalise_observations": False},
+        ),
+    }
 
     target_kl: float = setting(0.01, "KL that a step may reach, nats an action.", POSITIVE)
     cg_iterations: int = setting(10, "Iterations of the conjugate gradient.", at_least(1))

@@ -13,6 +13,7 @@ import torch
 from tastemaker.maths.rl import k3, policy_gradient
 from tastemaker.rl.algorithms.base import (
     Actor,
+    Algorithm,
     Evaluation,
     Experience,
     Metrics,
@@ -32,11 +33,10 @@ from tastemaker.settings import check, setting
 
 
 @dataclass(frozen=True)
-class Winners:
+class Winners(Algorithm[Experience]):
     """Fine-tuning on the best of n completions of a prompt."""
 
     name: ClassVar[str] = "winners"
-    needs_critic: ClassVar[bool] = False
     target_kl: ClassVar[float] = math.inf
 
     samples: int = setting(8, *SAMPLES)

@@ -20,13 +20,13 @@ from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
 from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
-from tastemaker.rl.algorithms import Algorithm, algorithm_named
-from tastemaker.rl.algorithms.base import ValuedExperience
+from tastemaker.rl.algorithms import algorithm_named
+from tastemaker.rl.algorithms.base import Algorithm, ValuedExperience
 from tastemaker.rl.algorithms.stepper import Stepper
 from tastemaker.rl.gym.environment import Environments
 from tastemaker.rl.gym.episodes import Episode, episodes, gif
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
-from tastemaker.rl.gym.settings import Playing, known
+from tastemaker.rl.gym.settings import Playing, play_defaults
 from tastemaker.rl.gym.world import Batch, World, seed_of
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
@@ -89,8 +89,8 @@ def play(
 
     environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the environment's own, such
     as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name; a name takes the settings of
-    `known` for the environment, which are a default that was measured on none where the environment has none. playing:
-    settings that replace those of `known`. steps, envs: two of them. episodes: how many episodes measure the policy at
+    `play_defaults` for the environment, which are a default that was measured on none where the environment has none. playing:
+    settings that replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure the policy at
     the end, with the likeliest action (continuous actions: the mean). out: the folder for the player, its learning
     curve and a GIF of an episode.
     Raises UsageError for settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
@@ -309,16 +309,15 @@ def _plan(
     seed: int,
     episodes: int,
 ) -> Plan:
-    """Return the plan: the settings of `known`, replaced by those that were given."""
-    name = algorithm if isinstance(algorithm, str) else algorithm.name
-    usual_algorithm, usual_playing = known(environment, name)
+    """Return the plan: the settings of `play_defaults`, replaced by those that were given."""
+    chosen, usual_playing = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
         playing = with_settings(usual_playing, playing or {})
     given: dict[str, Any] = {n: value for n, value in replaced.items() if value is not None}
     return Plan(
         environment,
         dict(options),
-        usual_algorithm if isinstance(algorithm, str) else algorithm,
+        chosen,
         replace(playing, **given),
         seed,
         episodes,
@@ -332,8 +331,8 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
-    """Return an algorithm with the settings of `known` for an environment, some replaced. Raises UsageError."""
-    usual = known(environment, name)[0]
+    """Return an algorithm with the settings of `play_defaults` for an environment, some replaced. Raises UsageError."""
+    usual = play_defaults(environment, name)[0]
     settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass
     settings.update(given)
     return algorithm_named(name, **settings)

@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tastemaker.errors import UsageError
-from tastemaker.rl.algorithms import A2C, ALGORITHMS, PPO, TRPO, Algorithm, Reinforce
+from tastemaker.rl.algorithms import algorithm_class
+from tastemaker.rl.algorithms.base import ANY, Algorithm
 from tastemaker.settings import FINITE, MAIN, POSITIVE, Check, at_least, check, setting
 
 MEASURED = "measured for the environment, if it was"
@@ -87,83 +88,21 @@ class Playing:
         check(self)
 
 
-Known = tuple[Algorithm[Any], Playing]
+def play_defaults(
+    environment: str, algorithm: Algorithm[Any] | str
+) -> tuple[Algorithm[Any], Playing]:
+    """Return the algorithm and the settings to play an environment with.
 
-_DEFAULT: dict[str, Known] = {
-    "reinforce": (
-        Reinforce("value", lr=3e-3, gamma=0.99, whiten=True),
-        Playing(steps=1_000_000, envs=16, rollout=128),
-    ),
-    "a2c": (
-        A2C(lr=2e-3, gamma=0.99, lam=0.9, entropy=0.0),
-        Playing(steps=1_000_000, envs=32, rollout=16),
-    ),
-    "trpo": (
-        TRPO(lr=1e-3, gamma=0.99, lam=0.95, critic_epochs=10, critic_minibatches=4),
-        Playing(steps=500_000, envs=16, rollout=128),
-    ),
-    "ppo": (
-        PPO(lr=1e-3, gamma=0.99, lam=0.95, epochs=10, minibatches=8, target_kl=0.05),
-        Playing(steps=1_000_000, envs=16, rollout=128),
-    ),
-}
-
-_KNOWN: dict[str, dict[str, Known]] = {
-    "CartPole-v1": {
-        "reinforce": (
-            Reinforce("value", lr=5e-3, gamma=0.99, whiten=True),
-            Playing(steps=500_000, envs=32, rollout=64, normalise_observations=False),
-        ),
-        "a2c": (
-            A2C(lr=3e-3, gamma=0.99, lam=1.0, entropy=0.0),
-            Playing(steps=800_000, envs=32, rollout=32, normalise_observations=False),
-        ),
-        "trpo": (
-            TRPO(lr=2e-3, gamma=0.99, lam=0.95, critic_epochs=10),
-            Playing(steps=80_000, envs=32, rollout=32, normalise_observations=False),
-        ),
-        "ppo": (
-            PPO(lr=2e-3, gamma=0.99, lam=0.95, epochs=10, minibatches=1),
-            Playing(steps=100_000, envs=16, rollout=32, normalise_observations=False),
-        ),
-    },
-    "Acrobot-v1": {
-        "ppo": (
-            PPO(lr=1e-3, gamma=0.99, lam=0.94, epochs=4, minibatches=4),
-            Playing(steps=400_000, envs=16, rollout=256),
-        ),
-    },
-    "LunarLander-v3": {
-        "ppo": (
-            PPO(lr=1e-3, gamma=0.999, lam=0.98, epochs=4, minibatches=16, entropy=0.01),
-            Playing(steps=500_000, envs=16, rollout=512),
-        ),
-    },
-    "Pendulum-v1": {
-        "ppo": (
-            PPO(lr=1e-3, gamma=0.9, lam=0.95, epochs=10, minibatches=16),
-            Playing(steps=200_000, envs=8, rollout=512),
-        ),
-    },
-    "MountainCarContinuous-v0": {
-        "ppo": (
-            PPO(lr=3e-4, gamma=0.9999, lam=0.9, epochs=10, minibatches=8),
-            Playing(steps=100_000, envs=8, rollout=256, log_sd=1.0),
-        ),
-    },
-}
-
-
-def known(environment: str, algorithm: str) -> Known:
-    """Return what to play an environment with: the settings measured on it, or a default that was measured on none.
-
-    Raises UsageError for an algorithm that does not exist, or that compares completions of one prompt.
+    A name stands for the algorithm with its settings for the environment; an object stays as it is.
+    Raises UsageError for a name that does not exist and for an algorithm that compares completions.
     """
-    if algorithm not in _DEFAULT:
-        why = (
-            "there is no algorithm"
-            if algorithm not in ALGORITHMS
-            else "an environment has no prompts to compare by:"
+    kind = algorithm_class(algorithm) if isinstance(algorithm, str) else type(algorithm)
+    defaults = kind.play_settings.get(ANY, ({}, {}))
+    of_algorithm, of_playing = kind.play_settings.get(environment, defaults)
+    chosen = kind(**of_algorithm) if isinstance(algorithm, str) else algorithm
+    if chosen.samples > 1:
+        raise UsageError(
+            f"{chosen.name} compares {chosen.samples} completions of one prompt, and an "
+            "environment has no prompts: choose another algorithm, such as ppo."
         )
-        raise UsageError(f"{why} {algorithm!r}; choose among {', '.join(_DEFAULT)}.")
-    return _KNOWN.get(environment, {}).get(algorithm, _DEFAULT[algorithm])
+    return chosen, Playing(**of_playing)

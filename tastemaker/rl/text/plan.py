@@ -16,8 +16,8 @@ from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
-from tastemaker.rl.algorithms import ALGORITHMS, TRPO, Algorithm
-from tastemaker.rl.algorithms.base import LearnsFromJudgements
+from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class
+from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, read_judged
 from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.loop import SteeringRun
@@ -62,9 +62,9 @@ class Plan:
                 f"{name} writes {samples} completions of each prompt, which a batch of {batch} cannot be divided "
                 f"into. Choose a multiple of {samples}."
             )
-        if self.kl.where == "loss" and isinstance(self.algorithm, TRPO):
+        if self.kl.where == "loss" and not self.algorithm.takes_kl_in_loss:
             raise UsageError(
-                "trpo keeps near by its trust region: KL can be in its reward, not in its loss."
+                f"{name} cannot take KL in the loss: pay it in the reward (--kl-in reward)."
             )
 
     def asked(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
     """Raise UsageError for an algorithm that cannot learn from judgements."""
     if not isinstance(algorithm, LearnsFromJudgements):
         able = ", ".join(
-            name for name, kind in ALGORITHMS.items() if issubclass(kind, LearnsFromJudgements)
+            name for name in ALGORITHMS if issubclass(algorithm_class(name), LearnsFromJudgements)
         )
         raise UsageError(
             f"{algorithm.name} learns from what it writes, not from judgements. Choose one that can ({able}), or fit a "

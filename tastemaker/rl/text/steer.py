@@ -16,7 +16,8 @@ from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.rl.algorithms import Algorithm, algorithm_named
+from tastemaker.rl.algorithms import algorithm_named
+from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.judged import check_compares
 from tastemaker.rl.text.kl import KL, Scaling
 from tastemaker.rl.text.loop import SteeringRun, said
