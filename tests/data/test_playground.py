@@ -215,7 +215,7 @@ def test_no_word_is_listed_twice_and_every_rule_is_used(language: str) -> None:
     spelled = [tuple(units(word.text)) for word in grammar.words]
     assert len(set(spelled)) == len(spelled)
     rng, kinds = random.Random(0), set()
-    for _ in range(1500):
+    for _ in range(4000):
         for voice in VOICES:
             name = voice + rng.choice(["", "", "-turn", "-detail"])
             text = grammar.render([grammar.sentence(name, rng.choice([PRAISE, BLAME]), rng, set())])
@@ -226,8 +226,8 @@ def test_no_word_is_listed_twice_and_every_rule_is_used(language: str) -> None:
 
 @pytest.mark.parametrize("language", [*LANGUAGES, "mixed"])
 def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(language: str) -> None:
-    found = reviews(1000, language=language, seed=1)
-    assert len(set(found)) == 1000
+    found = reviews(3000, language=language, seed=1)
+    assert len(set(found)) == 3000
     stale = 0
     for text in found:
         assert is_well_formed(text), text
@@ -239,20 +239,20 @@ def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(language:
         assert (8 if text.isascii() else 12) <= length <= (60 if text.isascii() else 100), text
         content = [word.text for word in words if word.kind in CONTENT]
         stale += len(set(content)) < len(content)
-    assert stale <= 5  # 1 in 200: a kind with a single word may come twice
+    assert stale <= 15  # 1 in 200: a kind with a single word may come twice
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_gold_of_reviews_is_spread_around_five(language: str) -> None:
-    golds = [gold_score(text) for text in reviews(1500, language=language, seed=2)]
+    golds = [gold_score(text) for text in reviews(3000, language=language, seed=2)]
     assert 4.7 < statistics.mean(golds) < 5.5
     assert statistics.pstdev(golds) > 2
     excellent = [gold for gold in golds if gold >= 9]
-    assert len(excellent) >= 10  # the top is rare, but there to be found, in many different reviews
+    assert len(excellent) >= 20  # the top is rare, but there to be found, in many different reviews
 
 
 def test_the_vocabulary_is_rich() -> None:
-    assert len({unit for text in reviews(1500) for unit in units(text)}) > 400
+    assert len({unit for text in reviews(3000) for unit in units(text)}) > 400
 
 
 def test_the_same_seed_gives_the_same_reviews() -> None:
