@@ -177,7 +177,7 @@ class Catalogue:
 
 
 def _pairs_of(judgement: Judgement, texts: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """Return the pairs of texts that a judgement puts in order: better, worse, and whether they tie.
+    """Return the pairs that a judgement puts in order: better, worse, and whether they tie.
 
     `texts` stand in the order of their ranks or in any other.
     """
