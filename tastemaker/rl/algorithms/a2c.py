@@ -1,7 +1,8 @@
 """Advantage actor–critic: the critic also stands in for what has not come yet (Mnih et al. 2016).
 
-What it adds to REINFORCE with a critic: generalised advantages, which mix the critic's expectation into the return, so
-that spread falls and some bias comes in (Schulman et al. 2016). Left out: workers that run apart.
+What it adds to REINFORCE with a critic: generalised advantages, which mix the critic's expectation
+into the return, so that spread falls and some bias comes in (Schulman et al. 2016). Left out:
+workers that run apart.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""REINFORCE: make every action likelier in proportion to the return that followed it (Williams 1992).
+"""REINFORCE: the policy gradient with returns (Williams 1992).
 
-With a baseline, in proportion to how much better than expected it was: the gradient's mean stays, its spread shrinks.
-Left out: several epochs over one rollout, which need a ratio (PPO). `tests/learning/test_learning_to_steer.py` shows
-that it learns.
+With a baseline, in proportion to how much better than expected it was: the gradient's mean stays,
+its spread shrinks. Left out: several epochs over one rollout, which need a ratio (PPO).
+`tests/learning/test_learning_to_steer.py` shows that it learns.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""What a policy is steered by: anything that maps completions to numbers, through one door.
+"""Rewards: anything that maps completions to numbers.
 
 | spec | what it is |
 |---|---|
 | `taste/` | a reward model's folder |
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores` |
-| `http://host/get_reward` | an address that takes `{"query", "prompts"}`, returns `{"rewards"}` (OpenRLHF's wire) |
+| `http://host/get_reward` | takes `{"query", "prompts"}`, returns `{"rewards"}`, as OpenRLHF |
 | `length` | how many tokens |
 | `repetition` | the share of word triples that stood there before |
 | `missing-end` | 1 where no end came |
@@ -36,7 +36,7 @@ from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Caution
 
 _WORST = -3.0
-"""The score of a completion without a word: three standard deviations below an anchored model's reference texts."""
+"""The score of a completion without a word: 3 standard deviations below the reference texts."""
 _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
 
@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 
 
 def _within(seconds: float, call: Callable[[], _T]) -> tuple[list[_T], BaseException | None]:
-    """Return ([what a call returned], what it raised); ([], None) where it takes longer, whatever it waits for.
+    """Return ([result], error) of a call; ([], None) where it takes longer than the limit.
 
     A call that takes longer is left behind in a thread that does not keep the process.
     """
@@ -79,7 +79,7 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class ModelReward:
-    """A reward model's score. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum"."""
+    """A reward model's score. caution: λ of mean − λ · sd of an ensemble, or "minimum"."""
 
     model: Scorer
     name: str = "the reward model"
@@ -96,14 +96,17 @@ class ModelReward:
 
 @dataclass(frozen=True)
 class FunctionReward:
-    """A function (prompts, completions) -> scores, both lists of texts. seconds: how long it may take."""
+    """A function (prompts, completions) -> scores of lists of texts. seconds: its time limit."""
 
     function: Callable[[list[Any], list[str]], Sequence[float]]
     name: str = "the reward function"
     seconds: float = 600.0
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
-        """Return what the function returns. Raises RewardError where it raises or takes too long."""
+        """Return what the function returns.
+
+        Raises RewardError where it raises or takes too long.
+        """
         prompts, texts = [_plain(c.prompt) for c in completions], [c.text for c in completions]
         found, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
         if error is not None:
@@ -117,7 +120,7 @@ class FunctionReward:
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores. seconds: how long one answer may take, from the first byte asked to the last."""
+    """An HTTP address that scores. seconds: the time limit of a whole answer."""
 
     address: str
     seconds: float = 60.0
@@ -128,7 +131,10 @@ class HttpReward:
         return self.address
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
-        """Return the rewards of the answer. Raises RewardError for no answer, or one without rewards."""
+        """Return the rewards of the answer.
+
+        Raises RewardError for no answer, or one without rewards.
+        """
         prompts = [_plain(c.prompt) for c in completions]
         asked = {
             "query": [
@@ -150,12 +156,16 @@ class HttpReward:
         found = found.get("rewards", found.get("scores")) if isinstance(found, dict) else found
         if not isinstance(found, list):
             raise RewardError(
-                f'{self.address} answered without a list of rewards: expected {{"rewards": [numbers]}}.'
+                f"{self.address} answered without a list of rewards: "
+                'expected {"rewards": [numbers]}.'
             )
         return found
 
     def _answer(self, request: urllib.request.Request) -> Any:
-        """Return the JSON of an answer. The time limit here is of each read alone: a byte now and then keeps it off."""
+        """Return the JSON of an answer.
+
+        The time limit here is of each read alone: a byte now and then keeps it off.
+        """
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as answer:
                 return json.loads(answer.read(_MOST_BYTES))
@@ -166,7 +176,7 @@ class HttpReward:
 
 @dataclass(frozen=True)
 class TextReward:
-    """What can be counted of a completion alone."""
+    """A count over one completion."""
 
     name: str
     count: Callable[[Completion], float]
@@ -196,7 +206,10 @@ class SumReward:
 
 
 def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
-    """Return a reward's scores as floats. Raises RewardError for too few, for what is no number, and for NaN."""
+    """Return a reward's scores as floats.
+
+    Raises RewardError for too few, for what is no number, and for NaN.
+    """
     found: Sequence[Any] = reward.score(completions)
     if len(found) != len(completions):
         raise RewardError(
@@ -215,7 +228,7 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
 
 
 def identity(reward: Reward) -> Any:
-    """Return what tells a reward from another, JSON-ready: its name, and the digests of a reward model's weights."""
+    """Return the identity of a reward, JSON-ready: its name and the digest of its weights."""
     if isinstance(reward, SumReward):
         return [[weight, identity(part)] for weight, part in reward.parts]
     if isinstance(reward, ModelReward) and isinstance(reward.model, RewardModel):
@@ -239,9 +252,10 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 
 
 def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
-    """Return the reward that a spec, a list of them, a reward model or a function stands for; rewards stay as they are.
+    """Return the reward of a spec, a list of specs, a reward model or a function.
 
-    caution: for reward models that are ensembles. Raises UsageError for a spec that stands for nothing.
+    caution: for reward models that are ensembles. Raises UsageError for a spec that stands for
+    nothing.
     """
     if isinstance(spec, (list, tuple)):
         parts = [_weighed(part, caution) for part in spec]
@@ -292,7 +306,8 @@ def _named(text: str, caution: Caution) -> Reward:
     module, _, name = text.partition(":")
     if not (module.replace(".", "").isidentifier() and name.isidentifier()):
         raise UsageError(
-            f"reward {text}: no such folder. Give a reward model's folder, module:function, an http address, "
+            f"reward {text}: no such folder. Give a reward model's folder, module:function, "
+            "an http address, "
             f"or one of {', '.join(_COUNTED)}."
         )
     if str(Path.cwd()) not in sys.path:  # as `python -m` finds what lies where it is called
