@@ -75,3 +75,13 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     loaded = set(run(code + LOADED)[1].split())
     assert "tastemaker" in loaded
     assert not loaded & HEAVY
+
+
+def test_waiting_threads_sleep_unless_the_user_chose_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = IMPORT + "\nimport os, sys; sys.stderr.write(os.environ['GOMP_SPINCOUNT'])"
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert run(code)[1] == "0"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert run(code)[1] == "7"
