@@ -38,10 +38,10 @@ from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents
 from .kinds.base import Likelihood as Likelihood
 from .report.doctor_page import write_doctor_page as write_doctor_page
-from .report.figures import write_report as write_report
 from .report.frontier_page import write_frontier as write_frontier
 from .report.kl_frontier import Frontier as Frontier
 from .report.kl_frontier import frontier as frontier
+from .report.report_page import write_report as write_report
 from .report.steered_runs import best_of_curve as best_of_curve
 from .reward.backbones import Encoder as Encoder
 from .reward.backbones import Linear as Linear

@@ -1,5 +1,6 @@
-"""Lists in a sentence and tables in plain text."""
+"""Plain text for people: lists in a sentence, tables and excerpts."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
@@ -20,3 +21,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         lines.append("  ".join(cells).rstrip())
     rule = "─" * (sum(widths) + 2 * len(widths) - 2)
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def excerpt(text: str, characters: int) -> str:
+    """Return the beginning of a text as one line of printable characters."""
+    start = " ".join(text[: 4 * characters].split())
+    if len(start) > characters or len(text) > 4 * characters:
+        start = start[:characters].rstrip() + " …"
+    return printable(start)
+
+
+def printable(text: str) -> str:
+    """Return a text with a replacement for each control character and lone surrogate."""
+    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)

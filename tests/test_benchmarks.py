@@ -71,6 +71,15 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+def test_a_busy_machine_is_measured_verb_by_verb() -> None:
+    found = _run("busy_machine.py", "--verbs", "play", "--size", "0", "--repeats", "1")
+    figures = found["verbs"]["play"]
+    assert figures["ratio"] == pytest.approx(
+        figures["busy_sleeping"] / figures["idle_sleeping"], abs=0.01
+    )
+
+
+@pytest.mark.slow
 def test_rankings_encode_each_text_once_and_pairs_every_text_of_every_pair() -> None:
     sizes = [
         "--backbone",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,11 +124,94 @@ def test_a_config_file_gives_options_and_the_command_line_wins(run: Any, tmp_pat
     assert set(contract["links"]) == {"label"}
 
 
-def test_help_shows_an_example_for_every_verb(run: Any) -> None:
-    for verb in ("fetch", "fit", "score", "evaluate", "demo"):
-        code, out, _ = run(verb, "--help")
-        assert code == 0
-        assert f"tastemaker {verb}" in out
+VERBS = [
+    "fetch",
+    "doctor",
+    "fit",
+    "score",
+    "evaluate",
+    "pretrain",
+    "write",
+    "steer",
+    "frontier",
+    "play",
+    "watch",
+    "demo",
+]
+
+
+def panels(text: str) -> dict[str, list[str]]:
+    """Return the options of a help text by panel."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            title = line[:-1]
+        elif title and line.startswith("  -"):
+            found.setdefault(title, []).extend(re.findall(r"--[a-z0-9-]+", line.split("   ")[0]))
+    return found
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example_and_each_option_in_one_panel(run: Any, verb: str) -> None:
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    assert f"tastemaker {verb}" in out
+    shown = [option for options in panels(out).values() for option in options]
+    assert len(shown) == len(set(shown))
+    assert {"--json", "--quiet", "--config", "--help"} <= set(panels(out)["Run"])
+
+
+def test_help_shows_the_main_options_first_and_settings_in_panels(run: Any) -> None:
+    fit = panels(run("fit", "--help")[1])
+    main_options = ["--backbone", "--epochs", "--held-out", "--out", "--seed", "--target"]
+    assert sorted(fit["Options"]) == main_options
+    assert {"Data", "Network training", "Backbone", "Likelihood", "Ensembles", "Run"} <= set(fit)
+    assert "--lr" in fit["Network training"]
+    steer = panels(run("steer", "--help")[1])
+    assert {"--clip", "--beta", "--lr", "--target-kl"} <= set(steer["Algorithm"])
+    assert {"--kl-coef", "--kl-target"} <= set(steer["KL"])
+    assert "--beta" not in panels(run("play", "--help")[1])["Algorithm"]
+
+
+def test_options_and_their_tables_are_those_of_the_settings() -> None:
+    script = Path(__file__).resolve().parents[1] / "scripts" / "option_tables.py"
+    command = [sys.executable, str(script), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("epoch: 3", ("c.yaml", "'epoch'", "did you mean epochs")),
+        ("lr: fast", ("--lr", "fast")),
+        ("ties: perhaps", ("--ties", "perhaps")),
+        ("weight: comparison", ("--weight", "comparison")),
+        ("cut: middle", ("--cut", "middle", "left")),
+        ("[out]", ("c.yaml", "list")),
+        ("out: [", ("c.yaml", "YAML")),
+    ],
+)
+def test_a_config_file_that_cannot_be_used(
+    run: Any, tmp_path: Path, line: str, words: tuple[str, ...]
+) -> None:
+    source = write_rows(tmp_path / "films.jsonl", film_rows(12))
+    config = tmp_path / "c.yaml"
+    config.write_text(line + "\n")
+    fails(run("fit", source, "--out", tmp_path / "new", "--config", config), *words)
+
+
+def test_settings_on_the_command_line_reach_the_fit(run: Any, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "films.jsonl", film_rows(60))
+    config = tmp_path / "fit.yaml"
+    config.write_text("ngrams: 2\nweight: label=2\nrating_loss: huber\nlength-control: true\n")
+    code, _, err = run("fit", source, "--out", tmp_path / "t", "--config", config, "--repeats")
+    assert code == 0, err
+    settings = json.loads((tmp_path / "t" / "tastemaker.json").read_text())["settings"]
+    assert settings["backbone"][1] | {"ngrams": 2, "repeats": True} == settings["backbone"][1]
+    likelihood = {"weights": {"label": 2.0}, "rating": "huber", "length_control": True}
+    assert settings["likelihood"] | likelihood == settings["likelihood"]
 
 
 def test_quiet_and_json_keep_stderr_and_stdout_clean(taste: Path) -> None:
@@ -145,6 +229,8 @@ def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path)
     fails(run("fit", source, "--out", out, "--epochs", "many"), "--epochs", "integer")
     fails(run("fit", source, "--out", out, "--target", "stars"), "stars")
     fails(run("fit", source, "--out", out, "--epochs", 3), "--epochs", "linear")
+    fails(run("fit", source, "--out", out, "--dropout", 0.1), "--dropout", "'linear'", "tiny")
+    fails(run("fit", source, "--out", out, "--epoch", 3), "--epoch", "--epochs")
     fails(run("fit", source, "--out", out, "--backbone", "tiny", "--epochs", 0), "epochs 0")
     fails(run("fit", source, "--out", out, "--backbone", "no/such-model"), "no/such-model")
     fails(run("fit", source, "--out", taste), "--overwrite")

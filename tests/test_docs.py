@@ -96,6 +96,38 @@ def test_the_readme_tree_names_every_package() -> None:
             assert path.name in readme, f"README's tree lacks {path.name}"
 
 
+def test_excerpts_in_extend_are_verbatim() -> None:
+    text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+    marked = r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$"
+    excerpts = re.findall(marked, text, flags=re.DOTALL | re.MULTILINE)
+    assert {path for path, _ in excerpts} == {
+        f"docs/examples/own_{part}.py" for part in ("algorithm", "judgement_kind", "format")
+    }
+    for path, excerpt in excerpts:
+        assert excerpt in (ROOT / path).read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/extend.md", "docs/guide.md"]
+)
+def test_linked_files_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_the_own_reward_of_extend_runs() -> None:
+    text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+    (block,) = [
+        b
+        for b in re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+        if "def short" in b
+    ]
+    names: dict[str, Any] = {}
+    exec(block.split("\n\n\ntm.steer")[0], names)
+    assert names["short"](["a"], ["ten chars."]) == [-0.1]
+
+
 @pytest.fixture
 def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of the README's name in the working folder: IMDB's own layout, playground reviews inside."""

@@ -1,39 +1,21 @@
-"""The shell: thin verbs over the public names.
+"""The command line: verbs of a few lines over the public functions.
 
-Errors are one line on stderr; the exit code is 0, 1 (failed) or 2 (bad usage or bad input).
+An error is one line on stderr. The exit code is 0, 1 (failed) or 2 (bad usage or bad input).
 """
 
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-import typer
+import click
 
-from tastemaker.cli.demo import demo
-from tastemaker.cli.doctor import doctor
-from tastemaker.cli.evaluate import evaluate
-from tastemaker.cli.fetch import fetch
-from tastemaker.cli.fit import fit
-from tastemaker.cli.frontier import frontier
-from tastemaker.cli.play import play
-from tastemaker.cli.pretrain import pretrain
-from tastemaker.cli.score import score
-from tastemaker.cli.steer import steer
-from tastemaker.cli.watch import watch
-from tastemaker.cli.write import write
+from tastemaker.cli.data import demo, doctor, fetch
+from tastemaker.cli.gpt import pretrain, write
+from tastemaker.cli.reward import evaluate, fit, score
+from tastemaker.cli.rl import frontier, play, steer, watch
 from tastemaker.errors import TastemakerError
 
-# typer carries its own click, whose exceptions are reached through the one that typer makes public
-_BAD_USAGE: Any = typer.BadParameter.__mro__[1:3]
-
-app = typer.Typer(
-    name="tastemaker",
-    help="Learn a taste from people's judgements, score any text with it, and let a GPT write.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for _verb in (
+_VERBS = (
     fetch,
     doctor,
     fit,
@@ -46,37 +28,46 @@ for _verb in (
     play,
     watch,
     demo,
-):
-    app.command()(_verb)
+)
 
 
-@app.callback()
-def _common(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-) -> None:
+class _Verbs(click.Group):
+    """The verbs in the order of a first tour."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Verbs)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def app(debug: bool) -> None:
     """Learn a taste from people's judgements, score any text with it, and let a GPT write."""
     del debug  # read by `main` before the verbs run
 
 
+for _verb in _VERBS:
+    app.add_command(_verb)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if "--debug" in given:
-        given.remove("--debug")
-        given.insert(0, "--debug")
-    if "--quiet" in given or "-q" in given:
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if "--debug" in words:
+        words.remove("--debug")
+        words.insert(0, "--debug")
+    if "--quiet" in words or "-q" in words:
         from tastemaker.progress import set_quiet
 
         set_quiet(True)
     try:
-        code: Any = app(args=given, prog_name="tastemaker", standalone_mode=False)
+        code: Any = app.main(args=words, prog_name="tastemaker", standalone_mode=False)
     except TastemakerError as error:
-        if given[:1] == ["--debug"]:
+        if words[0] == "--debug":
             raise
         code = _fail(str(error), error.exit_code)
-    except _BAD_USAGE as error:
+    except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):
         code = _fail("stopped from outside; what was finished is kept.", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away, as `head` does

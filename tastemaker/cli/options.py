@@ -1,128 +1,324 @@
-"""The options that several verbs share, and what they mean, written once."""
+"""The parts of a command line: options in panels, settings made into options, and `--config`."""
 
 import functools
-import inspect
-import json
+import json as json_module
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import Field, dataclass, fields
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, TypeVar
 
-import typer
+import click
 
 from tastemaker.errors import UsageError
+from tastemaker.settings import MAIN, nearest
 
-_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+F = TypeVar("F", bound=Callable[..., Any])
+Settings = dict[str, Any]
+"""Those settings of a settings object that the command line or `--config` gave, by field."""
+
+DATA, REWARDS, BEST_OF, RUN = "Data", "Rewards", "Best of n", "Run"
+SOURCES = "aclImdb folder or .tar.gz, JSONL, CSV, TSV, Parquet, hub name."
+PATH = click.Path(path_type=Path)
 _LISTED = 20
-"""Rows that are left out are listed up to so many."""
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")
-]
-Split = Annotated[
-    str | None, typer.Option(help="Which part of a source that has parts: train, test, unsup …")
-]
-Target = Annotated[
-    Literal["label", "rating"] | None,
-    typer.Option(help="label or rating; left out: everything that was judged."),
-]
-Limit = Annotated[int | None, typer.Option(help="Only so many texts, chosen at random by --seed.")]
-Precision = Annotated[
-    Literal["float32", "fast", "bfloat16", "int8"],
-    typer.Option(help="float32 is what the contract proves; fast is what this processor gains by."),
-]
-Seed = Annotated[int, typer.Option(help="Same seed, same bits on one CPU.")]
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
-TextColumn = Annotated[
-    str | None, typer.Option(help="The column that holds the text, where it is not recognised.")
-]
-PromptColumn = Annotated[str | None, typer.Option(help="The column that holds the prompt.")]
-LabelColumn = Annotated[str | None, typer.Option(help="The column that holds a yes-or-no label.")]
-GradeColumn = Annotated[
-    str | None, typer.Option(help="The column that holds a whole-number grade.")
-]
-RatingColumn = Annotated[
-    str | None, typer.Option(help="The column that holds a rating, any number.")
-]
-Positive = Annotated[
-    str | None, typer.Option(help="Which label value means positive, where it is not obvious.")
-]
-Scale = Annotated[
-    str | None, typer.Option(help="The scale of the grades or ratings: LOWEST,HIGHEST such as 1,5.")
-]
-
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with a killed run, to the same bits.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what OUT holds.")]
-Format = Annotated[
-    str | None,
-    typer.Option(help="The shape of the rows, where it is not recognised: hh, pandalm, table …"),
-]
-SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Leave out rows that cannot be read; count and list them."),
-]
+"""Rows that were left out are listed up to this many."""
 
 
-def _read_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Take a verb's options from a YAML file; what the command line says wins. Unknown keys fail."""
+class Option(click.Option):
+    """An option that stands in a panel of `--help`. shown: the default, in words."""
+
+    def __init__(
+        self, names: Sequence[str], panel: str = MAIN, shown: str | None = None, **more: Any
+    ) -> None:
+        super().__init__(names, **more)
+        default = more.get("default")
+        if shown is None and default is not None:
+            shown = str(default)
+        self.panel, self.meaning, self.shown = panel, self.help or "", shown or ""
+        if self.shown:
+            self.help = f"{self.meaning} [default: {self.shown}]"
+
+
+class Verb(click.Command):
+    """A command whose `--help` shows its options in panels: the main ones first, the run last."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        more["context_settings"] = {"max_content_width": 100}
+        super().__init__(*arguments, **more)
+
+    def panels(self, context: click.Context) -> dict[str, list[click.Parameter]]:
+        """Return the parameters by panel, in the order in which they are shown."""
+        panels: dict[str, list[click.Parameter]] = {MAIN: []}
+        for parameter in self.get_params(context):
+            if not isinstance(parameter, click.Argument):
+                panels.setdefault(getattr(parameter, "panel", RUN), []).append(parameter)
+        panels[RUN] = panels.pop(RUN)
+        return panels
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each panel as a section."""
+        for title, parameters in self.panels(ctx).items():
+            records = [parameter.get_help_record(ctx) for parameter in parameters]
+            rows = [record for record in records if record is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def verb(text: str) -> Callable[[F], Verb]:
+    """Make a verb of a function. text: what it does, with examples."""
+    return click.command(cls=Verb, help=text)
+
+
+def option(*names: str, **more: Any) -> Callable[[F], F]:
+    """Give a verb an option: click's settings, and `panel` and `shown` as `Option` has them."""
+    return click.option(*names, cls=Option, **more)
+
+
+def flag(name: str, help: str, panel: str = MAIN) -> Callable[[F], F]:
+    """Give a verb an option without a value."""
+    return option(name, is_flag=True, help=help, panel=panel)
+
+
+def two_numbers(text: str) -> tuple[int, int]:
+    """Return two whole numbers with a comma between. Raises UsageError for anything else."""
+    try:
+        first, second = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"{text!r}: two whole numbers with a comma between, such as 1,5."
+        ) from None
+    return first, second
+
+
+def scale_of(text: str) -> tuple[int, int]:
+    """Return the lowest and the highest grade. Raises UsageError unless they rise."""
+    lowest, highest = two_numbers(text)
+    if lowest >= highest:
+        raise UsageError(f"--scale {text!r}: the lowest must be below the highest.")
+    return lowest, highest
+
+
+def caution_of(text: str) -> Any:
+    """Return a caution: a number or `minimum`. Raises UsageError for anything else."""
+    if text == "minimum":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--caution {text!r}: a number such as 1, or minimum.") from None
+
+
+def numbers_of(value: Any) -> tuple[int, ...]:
+    """Return whole numbers, from `64,64` or a list of `--config`. Raises UsageError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        return tuple(int(part) for part in parts)
+    except (TypeError, ValueError):
+        raise UsageError(f"{value!r}: whole numbers with commas between, such as 64,64.") from None
+
+
+def weight_of(text: str) -> tuple[str, float]:
+    """Return a kind of judgements and its weight. Raises UsageError for anything else."""
+    kind, _, number = str(text).partition("=")
+    try:
+        return kind, float(number)
+    except ValueError:
+        raise UsageError(f"--weight {text!r}: a kind and a number, such as comparison=2.") from None
+
+
+def pairs_of(option: str, given: Sequence[str]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs; a value that is no JSON is a word. Raises UsageError."""
+    pairs: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{option} {text}: write NAME=VALUE, such as continuous=true.")
+        try:
+            pairs[name] = json_module.loads(value)
+        except ValueError:
+            pairs[name] = value
+    return pairs
+
+
+# --- settings objects as options ------------------------------------------------------------------
+
+_TYPES: dict[str, dict[str, Any]] = {
+    "float": {"type": float},
+    "int": {"type": int},
+    "str": {"type": str},
+    "bool": {"default": None},
+    "texts": {"type": str, "multiple": True},
+    "numbers": {"type": numbers_of, "metavar": "INTEGER,..."},
+    "weights": {"type": weight_of, "multiple": True, "metavar": "KIND=NUMBER"},
+}
+
+
+@functools.cache
+def settings_table() -> dict[str, list[Any]]:
+    """Return the settings that are options, by table.
+
+    `scripts/option_tables.py` writes the file from the settings classes, because importing those
+    imports torch, and `--help` should not wait for it. A test fails when the file is stale.
+    """
+    text = Path(__file__).with_name("settings.json").read_text(encoding="utf-8")
+    table: dict[str, list[Any]] = json_module.loads(text)
+    return table
+
+
+def settings(
+    parameter: str,
+    table: str | None = None,
+    *,
+    shown: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Callable[[F], F]:
+    """Give a verb the settings of a table as options; it gets those that were given as a dict.
+
+    shown: the default of all of them, in words. defaults: values that this verb has for some.
+    """
+    rows = settings_table()[table or parameter]
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(**options: Any) -> Any:
+            given: Settings = {}
+            for row in rows:
+                value = options.pop(row["option"][2:].replace("-", "_"))
+                if value is not None and value != ():
+                    given[row["field"]] = dict(value) if row["type"] == "weights" else value
+            return function(**options, **{parameter: given})
+
+        for row in reversed(rows):
+            default = (defaults or {}).get(row["field"])
+            words = shown or row["default"] if default is None else None
+            call = _option_of(row, default, words)(call)
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def _option_of(row: Mapping[str, Any], default: Any, shown: str | None) -> Callable[[F], F]:
+    name = row["option"]
+    more = dict(_TYPES.get(row["type"], {}))
+    if row["type"] == "bool":
+        name = f"{name}/--no-{name[2:]}"
+    elif row["type"] == "choice":
+        more["type"] = click.Choice(row["choices"])
+    if default is not None:
+        more["default"] = default
+    return option(name, help=row["help"], panel=row["group"], shown=shown, **more)
+
+
+# --- options that several verbs share -------------------------------------------------------------
+
+
+def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Take a verb's options from a YAML file. Unknown keys are refused."""
     if path is None or context.resilient_parsing:
-        return path
+        return
     import yaml
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"{path}: cannot be read as YAML ({' '.join(str(error).split())})."
-        ) from error
+        message = " ".join(str(error).split())
+        raise UsageError(f"{path}: cannot be read as YAML ({message}).") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: must hold `option: value` lines, not {type(values).__name__}.")
-    known = {p.name: p for p in context.command.params if p.name not in ("config", "help")}
-    settings = {str(key).replace("-", "_"): value for key, value in values.items()}
-    for key in settings:
-        if key not in known:
-            raise UsageError(
-                f"{path}: unknown key {key!r}. Known here: {', '.join(sorted(n for n in known if n))}."
-            )
-    context.default_map = {**(context.default_map or {}), **settings}
-    return path
+    parameters = {p.name: p for p in context.command.params if p.name and p.name != "config"}
+    names = {_key_of(p): name for name, p in parameters.items()}
+    settings = {}
+    for key, value in values.items():
+        option = str(key).replace("-", "_")
+        if option not in names:
+            raise UsageError(f"{path}: unknown key {key!r}: {nearest(option, sorted(names))}.")
+        is_list = getattr(parameters[names[option]], "multiple", False)
+        settings[names[option]] = [value] if is_list and not isinstance(value, list) else value
+    context.default_map = settings
 
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="A YAML file with this verb's options; the command line wins.",
+def _key_of(parameter: click.Parameter) -> str:
+    """Return the key of a parameter in `--config`: its longest name."""
+    name = max(parameter.opts, key=len)
+    return name.lstrip("-").replace("-", "_")
+
+
+def _several(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+seed = option("--seed", type=int, default=0, help="Same seed, same bits on one CPU.")
+device = option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    help="Where to compute.",
+    panel=RUN,
+)
+training_precision = option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="Number format of the products.",
+    panel=RUN,
+)
+resuming = _several(
+    flag("--resume", "Go on with a killed run, to the same bits.", RUN),
+    flag("--overwrite", "Replace what OUT holds.", RUN),
+)
+output = _several(
+    option(
+        "--config",
+        type=PATH,
         callback=_read_config,
         is_eager=True,
+        expose_value=False,
+        help="A YAML file with this verb's options; the command line wins.",
+        panel=RUN,
     ),
-]
+    flag("--json", "Print one JSON object on stdout and nothing else there.", RUN),
+    option("--quiet", "-q", is_flag=True, help="No progress and no notes.", panel=RUN),
+)
+split = option("--split", help="Part of a source that has parts: train, test, unsup …", panel=DATA)
+format = option(
+    "--format",
+    help="Shape of the rows, where it is not recognised: hh, pandalm, table …",
+    panel=DATA,
+)
+skip_bad = flag("--skip-bad", "Leave out rows that cannot be read; count and list them.", DATA)
+text_column = option("--text-column", help="Column of the text.", shown="recognised", panel=DATA)
+prompt_column = option(
+    "--prompt-column", help="Column of the prompt.", shown="recognised", panel=DATA
+)
+chat = flag("--chat", "The prompts are what a user says, to be answered.", DATA)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a verb was told to read its sources."""
+    """How a verb reads its sources."""
 
-    split: Split = None
-    target: Target = None
-    limit: Limit = None
-    seed: Seed = 0
-    text_column: TextColumn = None
-    prompt_column: PromptColumn = None
-    label_column: LabelColumn = None
-    grade_column: GradeColumn = None
-    rating_column: RatingColumn = None
-    positive: Positive = None
-    scale: Scale = None
-    format: Format = None
+    target: str | None = None
+    seed: int = 0
+    limit: int | None = None
+    split: str | None = None
+    format: str | None = None
+    text_column: str | None = None
+    prompt_column: str | None = None
+    label_column: str | None = None
+    grade_column: str | None = None
+    rating_column: str | None = None
+    positive: str | None = None
+    scale: tuple[int, int] | None = None
 
     @property
     def columns(self) -> Any:
-        """The columns that were named. Raises UsageError for a scale that is not two numbers."""
+        """The columns that were named."""
         from tastemaker.data.columns import Columns
 
         return Columns(
@@ -132,52 +328,82 @@ class Reading:
             grade=self.grade_column,
             rating=self.rating_column,
             positive=self.positive,
-            scale=_scale(self.scale),
+            scale=self.scale,
         )
 
     def judgements(self, sources: Sequence[str], skipped: list[Any] | None = None) -> list[Any]:
-        """Return the judgements of all sources; rows that cannot be read go to `skipped`, if there is such a list."""
+        """Return the judgements of all sources. Rows that cannot be read go to `skipped`, if any."""
         import tastemaker as tm
 
-        how: dict[str, Any] = {
-            "target": self.target,
-            "limit": self.limit,
-            "seed": self.seed,
-            "format": self.format,
-        }
-        how |= {"split": self.split, "columns": self.columns, "skip_bad": skipped}
-        return [judgement for source in sources for judgement in tm.read(source, **how)]
+        judgements: list[Any] = []
+        for source in sources:
+            judgements += tm.read(
+                source,
+                target=self.target,  # type: ignore[arg-type]
+                limit=self.limit,
+                seed=self.seed,
+                format=self.format,
+                split=self.split,
+                columns=self.columns,
+                skip_bad=skipped,
+            )
+        return judgements
 
 
-def gathers(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a verb, in the place of each parameter named here, the options that are the fields of a dataclass.
+_reading_options = _several(
+    option(
+        "--target",
+        type=click.Choice(["label", "rating"]),
+        help="Which judgements to take; left out: all.",
+    ),
+    seed,
+    option("--limit", type=int, help="Only so many texts, drawn by --seed.", panel=DATA),
+    split,
+    format,
+    text_column,
+    prompt_column,
+    option("--label-column", help="Column of a yes-or-no label.", shown="recognised", panel=DATA),
+    option("--grade-column", help="Column of a whole number.", shown="recognised", panel=DATA),
+    option("--rating-column", help="Column of any number.", shown="recognised", panel=DATA),
+    option("--positive", help="Label that means positive, where it is not obvious.", panel=DATA),
+    option(
+        "--scale",
+        type=scale_of,
+        metavar="LOWEST,HIGHEST",
+        help="Scale of the grades or ratings, such as 1,5.",
+        panel=DATA,
+    ),
+)
 
-    The verb is handed one object of that class. Typer asks a function for its signature, so that is what is made.
-    """
 
-    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
-        shared = {name: [_parameter(f) for f in fields(group)] for name, group in groups.items()}
+def reading(function: F) -> F:
+    """Give a verb the options about its sources; it gets them as one `Reading`."""
 
-        @functools.wraps(verb)
-        def run(**options: Any) -> Any:
-            made = {
-                name: group(**{f.name: options.pop(f.name) for f in fields(group)})
-                for name, group in groups.items()
-            }
-            return verb(**options, **made)
+    @functools.wraps(function)
+    def call(**options: Any) -> Any:
+        own = {field.name: options.pop(field.name) for field in fields(Reading)}
+        return function(**options, reading=Reading(**own))
 
-        own = inspect.signature(verb).parameters.items()
-        kept = [parameter.replace(kind=_KEYWORD) for name, parameter in own if name not in groups]
-        parameters = [*kept, *chain.from_iterable(shared.values())]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return run
-
-    return decorate
+    return _reading_options(call)  # type: ignore[return-value]
 
 
-def _parameter(option: Field[Any]) -> inspect.Parameter:
-    return inspect.Parameter(option.name, _KEYWORD, default=option.default, annotation=option.type)
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def say(text: str) -> None:
+    """Print a line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str, *, quiet: bool) -> None:
+    """Print a side remark on stderr, unless quiet."""
+    if not quiet:
+        sys.stderr.write(text + "\n")
+
+
+def say_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json_module.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
@@ -187,65 +413,3 @@ def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
     if skipped:
         more = f", {_LISTED} of them listed above" if len(skipped) > _LISTED else ""
         note(f"{len(skipped):,} rows were left out because they cannot be read{more}.", quiet=quiet)
-
-
-def _scale(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    lowest, highest = two_numbers("--scale", text)
-    if lowest >= highest:
-        raise UsageError(f"--scale {text!r}: the lowest must be below the highest.")
-    return lowest, highest
-
-
-def caution_of(text: str) -> Any:
-    """Return the caution that an option says. Raises UsageError unless it is a number or `minimum`."""
-    from tastemaker.errors import UsageError
-
-    if text == "minimum":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--caution {text!r}: a number such as 1, or minimum.") from None
-
-
-def two_numbers(option: str, text: str) -> tuple[int, int]:
-    """Return two whole numbers with a comma between. Raises UsageError for anything else."""
-    try:
-        first, second = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{option} {text!r}: two whole numbers with a comma between, such as 1,5."
-        ) from None
-    return first, second
-
-
-def settings(option: str, given: Sequence[str] | None) -> dict[str, Any]:
-    """Return NAME=VALUE settings; a value that is no JSON is a word. Raises UsageError for one without a value."""
-    found: dict[str, Any] = {}
-    for setting in given or ():
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageError(f"{option} {setting}: write NAME=VALUE, such as gamma=0.99.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
-
-
-def say(text: str) -> None:
-    """Print a line for people on stdout."""
-    sys.stdout.write(text + "\n")
-
-
-def note(text: str, *, quiet: bool) -> None:
-    """Print a side remark on stderr, unless told to be quiet."""
-    if not quiet:
-        sys.stderr.write(text + "\n")
-
-
-def say_json(values: dict[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")

@@ -53,7 +53,7 @@ class Pretraining:
     batch_tokens: int | None = setting(None, "Tokens a step, about.", at_least(1), shown=OF_SIZE)
     warmup: float = setting(0.1, "Share of all tokens in which the learning rate rises.", PART)
     weight_decay: float = setting(0.1, "Weight decay.", NOT_NEGATIVE)
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
     held_out: float = setting(0.02, "Share of the corpus that only measures.", PART)
     evaluations: int = setting(4, "Held-out evaluations in the run, with samples.", at_least(1))
     context: int | None = setting(

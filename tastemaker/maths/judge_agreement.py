@@ -1,11 +1,11 @@
-"""How far judges agree: Krippendorff's α and pairwise agreement, from numbers alone.
+"""Agreement between judges: Krippendorff's α and pairwise agreement.
 
-Judgements are given as two arrays [n]: what was said (`values`, NaN for nothing) and of what (`units`, any numbers). A
-unit has at most one value from each judge; who gave which does not matter to these figures. A unit with a single value
-says nothing about agreement and is left out. Undefined figures are NaN, never an exception.
+Judgements are two arrays [n]: `values` (NaN where there is none) and `units` (any numbers). A unit
+has at most one value from each judge; these measures do not use which judge it was. A unit with a
+single value is left out. Undefined measures are NaN, never an exception.
 
-Krippendorff defines α = 1 − D_o/D_e by the coincidence matrix of all values; here the same numbers come from moments,
-so that n judgements cost O(n log n) however many different values there are.
+The krippendorff package builds tables of units × values², which do not fit in memory for 100,000
+ratings, and it has no distances by judge; moments give the same α here in O(n log n).
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from tastemaker.maths.statistics import Floats, wilson_interval
 
 Level = Literal["nominal", "ordinal", "interval"]
-"""What a difference means: unequal or not; how many judgements lie between; the square of the difference."""
+"""The distance δ: unequal or equal; the number of judgements between; the difference."""
 
 
 def krippendorff_alpha(values: ArrayLike, units: ArrayLike, level: Level) -> float:
-    """Return Krippendorff's α: 1 for agreement, 0 for what chance gives, below 0 for worse than chance.
+    """Return Krippendorff's α: 1 is agreement, 0 is chance, below 0 is worse than chance.
 
-    NaN where no unit has two values, or where all values are equal: nothing varies, so nothing can be agreed on.
+    NaN where no unit has two values, or where all values are equal: nothing varies, so nothing can
+    be agreed on.
     """
     expected = expected_distance(values, units, level)
     if not expected > 0:
@@ -32,9 +33,10 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike, level: Level) -> flo
 
 
 def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Floats:
-    """Return each value's mean distance δ² to the other values of its unit, float64 [n]; NaN where there are none.
+    """Return each value's mean δ² to the other values of its unit, float64 [n]; NaN if none.
 
-    Their mean is α's observed disagreement D_o; the mean over one judge's values is how far that judge is from others.
+    Their mean is α's observed disagreement D_o; the mean over one judge's values is how far that
+    judge is from others.
     """
     said, unit, held = _pairable(values, units)
     found: Floats = np.full(held.shape, np.nan)
@@ -55,7 +57,7 @@ def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Fl
 
 
 def expected_distance(values: ArrayLike, units: ArrayLike, level: Level) -> float:
-    """Return α's expected disagreement D_e: the mean δ² between all values, whatever their units; NaN for none."""
+    """Return α's expected disagreement D_e: the mean δ² between all values; NaN for none."""
     said, _, _ = _pairable(values, units)
     n = len(said)
     if not n:
@@ -70,9 +72,12 @@ def expected_distance(values: ArrayLike, units: ArrayLike, level: Level) -> floa
 
 @dataclass(frozen=True, slots=True)
 class PairwiseAgreement:
-    """The share of pairs of judgements of one unit that are equal. A tie agrees with a tie and with nothing else.
+    """The share of pairs of judgements of one unit that are equal.
 
-    share, low, high: the share and its 95 % interval. pairs: how many pairs of judgements. units: of how many units.
+    A tie agrees with a tie and with nothing else.
+
+    share, low, high: the share and its 95 % interval. pairs: how many pairs of judgements. units:
+    of how many units.
     """
 
     share: float
@@ -85,7 +90,8 @@ class PairwiseAgreement:
 def pairwise_agreement(values: ArrayLike, units: ArrayLike) -> PairwiseAgreement:
     """Return how often two judgements of the same unit are equal, with Wilson's interval.
 
-    The pairs of a unit are not independent: for the interval, m judgements of a unit count as m − 1 observations.
+    The pairs of a unit are not independent: for the interval, m judgements of a unit count as m − 1
+    observations.
     """
     said, unit, _ = _pairable(values, units)
     if not len(said):
@@ -101,7 +107,7 @@ def pairwise_agreement(values: ArrayLike, units: ArrayLike) -> PairwiseAgreement
 def _pairable(
     values: ArrayLike, units: ArrayLike
 ) -> tuple[Floats, NDArray[np.intp], NDArray[np.bool_]]:
-    """Return the values [m] that share their unit with another, their units numbered from 0 [m], and which [n]."""
+    """Return the values [m] of units with two or more, their unit numbers [m], and a mask [n]."""
     said = np.asarray(values, dtype=np.float64)
     given = ~np.isnan(said)
     _, unit, size = np.unique(np.asarray(units)[given], return_inverse=True, return_counts=True)
@@ -123,9 +129,10 @@ def _within(unit: NDArray[np.intp], values: Floats) -> NDArray[np.intp]:
 
 
 def _places(values: Floats, level: Level) -> Floats:
-    """Return where values lie so that δ² is a squared difference: the values themselves, or their mean ranks.
+    """Return the positions whose squared differences are δ²: the values, or their mean ranks.
 
-    Krippendorff's ordinal δ counts the values from one category to another, half of both ends: a difference of ranks.
+    Krippendorff's ordinal δ counts the values from one category to another, half of both ends: a
+    difference of ranks.
     """
     if level == "interval":
         return values - float(values.mean())

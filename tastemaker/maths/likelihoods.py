@@ -1,12 +1,11 @@
-"""The log-likelihood of judgements about one text, given its latent score. Those about several: `comparisons.py`.
+"""The log-likelihoods of judgements, given latent scores.
 
-Pure functions of tensors: no model, device, configuration or randomness. Natural logarithms; n judgements a call.
+Pure functions of tensors: no model, device, configuration or randomness. Natural logarithms.
 
-The log-likelihood of judgements about several texts: comparisons and rankings, ties included.
-
-Pure functions of tensors. m judgements of up to K texts; `tier` [m, K] numbers the tiers from 0, the best; −1 stands
-where a shorter ranking has no text, and `stages` tiers [m] were chosen one after the other, so that a text of tier
-`stages` is only known to be worse than all of them.
+Judgements about one text come as n a call. Judgements about several texts come as m of up to K
+texts. `tier` [m, K] numbers the tiers from 0, the best; −1 marks an empty place in a shorter
+ranking. `stages` [m] is how many tiers were chosen one after the other; a text of tier `stages` is
+only known to be worse than all of them.
 """
 
 import math
@@ -27,10 +26,11 @@ def label_log_likelihood(
 def grade_log_likelihood(
     logit: Float[Tensor, " n"], step: Int[Tensor, " n"], thresholds: Float[Tensor, " k"]
 ) -> Float[Tensor, " n"]:
-    """Return ln P(step) where P(step > j) = σ(logit − thresholds[j]): the cumulative-logit model (McCullagh 1980).
+    """Return ln P(step), P(step > j) = σ(logit − thresholds[j]): cumulative logit (McCullagh 1980).
 
-    step: 0 … k for k ascending thresholds. P(step = j) = σ(logit − θ_{j−1}) − σ(logit − θ_j), computed without
-    cancellation: ln[σ(a) − σ(b)] = ln σ(a) + ln σ(−b) + ln(1 − e^{b − a}) for a > b.
+    step: 0 … k for k ascending thresholds. P(step = j) = σ(logit − θ_{j−1}) − σ(logit − θ_j),
+    computed without cancellation: ln[σ(a) − σ(b)] = ln σ(a) + ln σ(−b) + ln(1 − e^{b − a}) for a >
+    b.
     """
     infinity = thresholds.new_full((1,), math.inf)
     bounds = torch.cat([-infinity, thresholds, infinity])
@@ -56,7 +56,10 @@ def rating_log_likelihood(
 
 
 HUBER = 1.345
-"""Where Huber's density turns from square to straight, in standard deviations: 95 % as efficient for Normal data."""
+"""Where Huber's density turns from square to straight, in standard deviations.
+
+This value is 95 % as efficient as the mean for Normal data.
+"""
 
 _HUBER_MASS = math.sqrt(2 * math.pi) * math.erf(HUBER / math.sqrt(2)) + 2 / HUBER * math.exp(
     -0.5 * HUBER**2
@@ -66,7 +69,7 @@ _HUBER_MASS = math.sqrt(2 * math.pi) * math.erf(HUBER / math.sqrt(2)) + 2 / HUBE
 def huber_log_likelihood(
     mean: Float[Tensor, " n"], rating: Float[Tensor, " n"], log_sd: Float[Tensor, ""]
 ) -> Float[Tensor, " n"]:
-    """Return ln of Huber's density (Huber 1964): Normal near the mean, exponential tails: outliers pull less."""
+    """Return ln of Huber's density (Huber 1964): Normal near the mean, exponential tails."""
     distance = ((rating - mean) / log_sd.exp()).abs()
     cost = torch.where(distance < HUBER, 0.5 * distance**2, HUBER * (distance - 0.5 * HUBER))
     return -cost - log_sd - math.log(_HUBER_MASS)
@@ -81,10 +84,11 @@ def comparison_log_likelihood(
     is_tie: Bool[Tensor, " m"],
     log_ties: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, " m"]:
-    """Return ln P(first better), or ln P(tie) where `is_tie`: Bradley–Terry, with ties as Davidson (1970) has them.
+    """Return ln P(first better), or ln P(tie) where `is_tie` (Bradley–Terry, Davidson 1970).
 
     difference: s_first − s_second, less a margin if any. With ν = exp(log_ties) and π = e^s,
-    P(first) = π₁/(π₁ + π₂ + ν√(π₁π₂)) and P(tie) = ν√(π₁π₂)/(the same). None: ν = 0, and P(first) = σ(difference).
+    P(first) = π₁/(π₁ + π₂ + ν√(π₁π₂)) and P(tie) = ν√(π₁π₂)/(the same). None: ν = 0, and P(first) =
+    σ(difference).
     """
     if log_ties is None:
         return logsigmoid(difference)
@@ -99,13 +103,16 @@ def plackett_luce_log_likelihood(
     stages: Int[Tensor, " m"],
     log_ties: Float[Tensor, " D"] | Float[Tensor, "m D"],
 ) -> Float[Tensor, " m"]:
-    """Return ln P(ranking) of Plackett–Luce with ties (Turner et al. 2020, eq. 2; the ties are Davidson's for K = 2).
+    """Return ln P(ranking) of Plackett–Luce with ties (Turner et al. 2020, eq. 2).
 
-    A ranking is a row of choices, the best tier first. Of the texts that remain, the set C is chosen with a probability
-    proportional to δ_|C| (∏_C π)^(1/|C|), π = e^s, where log_ties[d − 1] = ln δ_d and δ_1 = 1. The sum over all sets
-    of up to D texts is Σ_d δ_d e_d(π^(1/d)), e_d an elementary symmetric polynomial, built up one text at a time from
-    the worst: K steps, never 2^K. D must be at least the largest chosen tier. `log_ties` is one row for all rankings,
-    or one for each; −inf stands for a size that is never chosen.
+    For K = 2 the ties are Davidson's.
+
+    A ranking is a row of choices, the best tier first. Of the texts that remain, the set C is
+    chosen with a probability proportional to δ_|C| (∏_C π)^(1/|C|), π = e^s, where log_ties[d − 1]
+    = ln δ_d and δ_1 = 1. The sum over all sets of up to D texts is Σ_d δ_d e_d(π^(1/d)), e_d an
+    elementary symmetric polynomial, built up one text at a time from the worst: K steps, never 2^K.
+    D must be at least the largest chosen tier. `log_ties` is one row for all rankings, or one for
+    each; −inf stands for a size that is never chosen.
     """
     order = tier.masked_fill(tier < 0, -1).argsort(dim=1, descending=True, stable=True)
     tier = tier.gather(1, order)
@@ -140,7 +147,9 @@ def pairs_log_likelihood(
     stages: Int[Tensor, " m"],
     log_ties: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, " m"]:
-    """Return the mean log-likelihood of a ranking's pairs, so that a ranking counts as one comparison (InstructGPT).
+    """Return the mean log-likelihood of a ranking's pairs (as InstructGPT).
+
+    A ranking then counts as much as one comparison.
 
     Pairs of one tier are ties and count only with `log_ties`; two texts of the rest are no pair.
     """

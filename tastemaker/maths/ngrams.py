@@ -1,15 +1,16 @@
-"""An n-gram language model with interpolated Kneser–Ney smoothing: what a GPT's perplexity is measured beside.
+"""An n-gram language model with interpolated Kneser–Ney smoothing, a baseline for perplexity.
 
     P_n(w | h) = ( max(c_n(hw) − D_n, 0) + D_n · N_n(h) · P_{n−1}(w | h′) ) / c_n(h)
 
-h are the n − 1 symbols before w and h′ is h without its oldest; c_n(h) = Σ_w c_n(hw), and N_n(h) is how many distinct w
-follow h. Where h was never seen, P_n = P_{n−1}; P_0 is 1 / vocabulary. Of the highest order c_n counts occurrences; of
-a lower one it counts the distinct symbols that stand before hw. Before a document stands one boundary, which is context
-and is never predicted; as nothing stands before it, what begins with it is counted by occurrences in every order.
+h are the n − 1 symbols before w and h′ is h without its oldest; c_n(h) = Σ_w c_n(hw), and N_n(h) is
+how many distinct w follow h. Where h was never seen, P_n = P_{n−1}; P_0 is 1 / vocabulary. Of the
+highest order c_n counts occurrences; of a lower one it counts the distinct symbols that stand
+before hw. Before a document stands one boundary, which is context and is never predicted; as
+nothing stands before it, what begins with it is counted by occurrences in every order.
 
-Kneser and Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995; Chen and Goodman, "An empirical study
-of smoothing techniques for language modeling", Computer Speech & Language 13 (1999), section 3, with one discount an
-order.
+Kneser and Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995; Chen and Goodman,
+"An empirical study of smoothing techniques for language modeling", Computer Speech & Language 13
+(1999), section 3, with one discount an order.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ _UNKNOWN_DISCOUNT = 0.5
 
 @dataclass(frozen=True)
 class _Level:
-    """The counts of one order, by the keys of its n-grams and of their contexts, both in ascending order.
+    """The counts of one order, by the keys of its n-grams and of their contexts, ascending.
 
     keys, counts: [types]. contexts, totals (c_n(h)), followers (N_n(h)): [contexts]. discount: D_n.
     """
@@ -42,7 +43,7 @@ class _Level:
 
 @dataclass(frozen=True)
 class NGrams:
-    """A fitted model. levels: the counts of orders 1, 2 … `order`. vocabulary: how many token ids there are."""
+    """A fitted model. levels: the counts of each order. vocabulary: the number of token ids."""
 
     levels: tuple[_Level, ...]
     vocabulary: int
@@ -58,12 +59,12 @@ class NGrams:
     ) -> "NGrams":
         """Count the n-grams of documents that stand end to end.
 
-        tokens: int [n], each from 0 to vocabulary − 1. starts: bool [n], True at the first token of every document; the
-        first token of all begins one, said or not. order: how long n-grams are; an n-gram is one number of 64 bits, so
-        the order is less where (vocabulary + 1) ^ order is more than 2^64: see `.order` for what it came to (4 up to
-        65,535 ids, 3 up to 2.6 million).
-        Raises UsageError for an order or a vocabulary under 1, for ids outside the vocabulary, and for arrays that do
-        not belong together.
+        tokens: int [n], each from 0 to vocabulary − 1. starts: bool [n], True at the first token of
+        every document; the first token of all begins one, said or not. order: how long n-grams are;
+        an n-gram is one number of 64 bits, so the order is less where (vocabulary + 1) ^ order is
+        more than 2^64: see `.order` for what it came to (4 up to 65,535 ids, 3 up to 2.6 million).
+        Raises UsageError for an order or a vocabulary under 1, for ids outside the vocabulary, and
+        for arrays that do not belong together.
         """
         if order < 1 or vocabulary < 1:
             raise UsageError(
@@ -88,9 +89,11 @@ class NGrams:
         return cls(tuple(reversed(levels)), vocabulary)
 
     def log_probs(self, tokens: ArrayLike, starts: ArrayLike) -> Floats:
-        """Return log P(token | up to `order − 1` symbols before it in its document) of every token, [n], in nats.
+        """Return log P(token | context) of every token [n], in nats.
 
-        The arguments and errors are those of `fit`. All are finite: no token of the vocabulary is impossible.
+        The context is the up to `order − 1` symbols before the token in its document.
+        The arguments and errors are those of `fit`. All are finite: no token of the vocabulary is
+        impossible.
         """
         ids, behind = _checked(tokens, starts, self.vocabulary)
         found: Floats = np.full(len(ids), 1 / self.vocabulary)
@@ -117,7 +120,8 @@ def _checked(
     ids, is_start = np.asarray(tokens), np.array(starts, dtype=bool)
     if ids.ndim != 1 or ids.shape != is_start.shape:
         raise UsageError(
-            f"tokens of shape {ids.shape} and starts of shape {is_start.shape}: both are lists of one length."
+            f"tokens of shape {ids.shape} and starts of shape {is_start.shape}: "
+            "both are lists of one length."
         )
     if len(ids) and not (ids.min() >= 0 and ids.max() < vocabulary):
         raise UsageError(
@@ -134,7 +138,10 @@ def _power(vocabulary: int, n: int) -> np.uint64:
 
 
 def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Keys:
-    """Return the key of the n symbols up to each token, oldest first, [n]; without meaning where behind < n − 2."""
+    """Return the key of the n symbols up to each token, oldest first [n].
+
+    A key has no meaning where behind < n − 2.
+    """
     keys = ids.copy()
     for back in range(1, n):
         older = np.full(len(ids), vocabulary, dtype=np.uint64)
@@ -147,8 +154,9 @@ def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Key
 def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
     """Return one order's counts, added up by context, with its discount n₁ / (n₁ + 2 n₂).
 
-    n₁ and n₂: how many n-grams are counted once and twice. Where there are none of either, the discount would be 0, and
-    tokens never seen impossible, or 1, and n-grams seen once worth nothing: it is 0.5 then, as between the two.
+    n₁ and n₂: how many n-grams are counted once and twice. Where there are none of either, the
+    discount would be 0, and tokens never seen impossible, or 1, and n-grams seen once worth
+    nothing: it is 0.5 then, as between the two.
     """
     contexts, first = np.unique(keys // _power(vocabulary, 1), return_index=True)
     totals = np.add.reduceat(counts, first) if len(first) else np.zeros(0)

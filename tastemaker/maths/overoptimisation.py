@@ -1,8 +1,9 @@
-"""How far a proxy can be optimised before what it stands for turns, from numbers alone (Gao et al. 2023).
+"""Reward over-optimisation: gold score as a function of KL (Gao et al. 2023).
 
-With d = √KL from the start, in √nats, the gain over the start is R(d) = d(α − β ln d) where a policy learned, and
-R(d) = d(α − βd) where the best of n was taken. α is how fast it rises, β how soon it bends; both forms are straight in
-α and β, so that a fit is one least-squares problem and has one answer.
+With d = √KL from the start, in √nats, the gain over the start is R(d) = d(α − β ln d) where a
+policy learned, and R(d) = d(α − βd) where the best of n was taken. α is how fast it rises, β how
+soon it bends; both forms are straight in α and β, so that a fit is one least-squares problem and
+has one answer.
 """
 
 import math
@@ -48,8 +49,9 @@ BEST_OF = Form("d(α − β d)", lambda d: d, lambda alpha, beta: alpha / (2 * b
 class Fitted:
     """A curve that was fitted to some points.
 
-    alpha, beta: a gain for each √nat. r_squared: 1 − squares left over / squares about the mean gain, NaN where the
-    gains do not vary. points: that it rests on. least, most: their KLs above 0, nats.
+    alpha, beta: a gain for each √nat. r_squared: 1 − squares left over / squares about the mean
+    gain, NaN where the gains do not vary. points: that it rests on. least, most: their KLs above 0,
+    nats.
     """
 
     form: Form
@@ -67,7 +69,7 @@ class Fitted:
 
     @property
     def peak(self) -> float | None:
-        """The KL at which the curve turns, nats; None where it never falls, or farther out than can be said."""
+        """The KL at the peak, nats; None where the curve never falls or the peak is too far out."""
         if self.beta <= 0:
             return None
         d = self.form.turn(self.alpha, self.beta)
@@ -82,7 +84,8 @@ class Fitted:
 def fitted(form: Form, kl: ArrayLike, gains: ArrayLike) -> Fitted | None:
     """Fit a form to gains over the start at some KLs (nats), by least squares.
 
-    A KL below 0, as an estimate may be, counts as 0. None for fewer than three different KLs above 0.
+    A KL below 0, as an estimate may be, counts as 0. None for fewer than three different KLs above
+    0.
     """
     nats = np.maximum(np.asarray(kl, dtype=np.float64), 0)
     wanted = np.asarray(gains, dtype=np.float64)
@@ -113,11 +116,13 @@ def best_of_kl(n: int) -> float:
 
 
 def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
-    """Return the mean value of whichever of n completions the proxy likes best, over all choices of n among N.
+    """Return the mean value of the completion that the proxy prefers among n.
 
-    proxy, values: [N]. The i-th by proxy is the best of C(i − 1, n − 1) of the C(N, n) choices, and so the estimate is
-    without bias for n new completions. Completions of equal proxy are as likely to be chosen as each other.
-    Raises UsageError for n below 1 or above N.
+    The mean is over all choices of n among N completions.
+
+    proxy, values: [N]. The i-th by proxy is the best of C(i − 1, n − 1) of the C(N, n) choices, and
+    so the estimate is without bias for n new completions. Completions of equal proxy are as likely
+    to be chosen as each other. Raises UsageError for n below 1 or above N.
     """
     by, worth = np.asarray(proxy, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if not 1 <= n <= len(by):
@@ -125,7 +130,8 @@ def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
             f"best of {n} among {len(by)} completions: n must be at least 1 and at most that."
         )
     i = np.arange(2, len(by) + 1)
-    # C(i − 2, n − 1) = C(i − 1, n − 1) · (i − n)/(i − 1): from the last weight, n/N, down to the first
+    # C(i − 2, n − 1) = C(i − 1, n − 1) · (i − n)/(i − 1):
+    # from the last weight, n/N, down to the first
     falling = np.cumprod(np.append(n / len(by), (np.maximum(i - n, 0) / (i - 1))[::-1]))[::-1]
     _, alike = np.unique(by, return_inverse=True)
     shares = np.bincount(alike, falling[np.argsort(np.argsort(by, kind="stable"))]) / np.bincount(

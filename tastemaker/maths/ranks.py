@@ -1,8 +1,9 @@
-"""How well scores order lists, from numbers alone: agreement over pairs, Kendall's τ-b, NDCG, top-1.
+"""Measures of order in lists: pairwise agreement, Kendall's τ-b, NDCG, top-1.
 
-m lists of up to K answers are arrays [m, K]. Tiers say how people ordered a list: 0 for the best, equal for equally
-good, NaN where a shorter list has no answer. Scores: higher is better; what stands at a place without an answer is not
-read. Every figure is one number a list, NaN for a list in which all answers are equally good: it orders nothing.
+m lists of up to K answers are arrays [m, K]. Tiers say how people ordered a list: 0 for the best,
+equal for equally good, NaN where a shorter list has no answer. Scores: higher is better; what
+stands at a place without an answer is not read. Every figure is one number a list, NaN for a list
+in which all answers are equally good: it orders nothing.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def _chunks(m: int, each: int) -> Iterator[slice]:
 
 
 def _signs(values: Floats) -> Floats:
-    """Return the sign of v_i − v_j for every pair of places i < j, [m, K(K−1)/2]; NaN where one is absent."""
+    """Return the sign of v_i − v_j for every pair i < j, [m, K(K−1)/2]; NaN where one is absent."""
     i, j = np.triu_indices(values.shape[1], 1)
     # compared, not subtracted: the difference of two unlike numbers may round to 0
     first, second = values[:, i], values[:, j]
@@ -32,9 +33,10 @@ def _signs(values: Floats) -> Floats:
 
 
 def agreement(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
-    """Return of each list how many pairs x [m, K] orders as y [m, K] does, and how many pairs y orders at all.
+    """Return how many pairs x [m, K] orders as y [m, K] does, and how many pairs y orders.
 
-    A pair that y orders and x does not counts ½. Places where y is NaN are absent. Both answers are [m].
+    A pair that y orders and x does not counts ½. Places where y is NaN are absent. Both answers are
+    [m].
     """
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     won, pairs = np.zeros(len(b)), np.zeros(len(b))
@@ -51,7 +53,7 @@ def agreement(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
 def agreement_by_distance(
     scores: ArrayLike, tiers: ArrayLike, furthest: int
 ) -> tuple[Floats, Floats]:
-    """Return the same of scores and tiers by how many tiers apart the two answers are: [m, furthest] each.
+    """Return the agreement by the number of tiers between two answers, [m, furthest] each.
 
     Column d − 1 holds pairs d tiers apart, the last column those `furthest` or more apart.
     """
@@ -70,7 +72,7 @@ def agreement_by_distance(
 
 
 def kendall_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
-    """Return Kendall's τ-b of each list [m]; 0 where all of its scores are equal, for these say nothing."""
+    """Return Kendall's τ-b of each list [m]; 0 where all its scores are equal."""
     a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
     tau = np.full(len(b), np.nan)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
@@ -84,10 +86,11 @@ def kendall_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
 
 
 def ndcg_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
-    """Return the normalised discounted cumulative gain of each list [m] (Järvelin and Kekäläinen 2002).
+    """Return the normalised discounted cumulative gain [m] (Järvelin and Kekäläinen 2002).
 
-    An answer's gain is the number of tiers below its own, its discount 1/log₂(1 + place) by score. Equal scores share
-    the mean discount of their places (McSherry and Najork 2008), so the order of the data does not matter.
+    An answer's gain is the number of tiers below its own, its discount 1/log₂(1 + place) by score.
+    Equal scores share the mean discount of their places (McSherry and Najork 2008), so the order of
+    the data does not matter.
     """
     a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
     places = np.arange(b.shape[1])
@@ -107,7 +110,7 @@ def ndcg_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
 
 
 def top_one_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
-    """Return of each list [m] whether its top-scored answer is in the best tier; n at the top earn 1/n each."""
+    """Return whether the top-scored answer is in the best tier [m]; n ties at the top: 1/n."""
     a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
     present = ~np.isnan(b)
     s = np.where(present, a, -np.inf)
@@ -118,7 +121,7 @@ def top_one_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
 
 
 def is_ordered(tiers: Floats) -> NDArray[np.bool_]:
-    """Return, for each list, whether people found any of its answers better than another; bool [m]."""
+    """Return whether a list has two answers in different tiers, bool [m]."""
     return np.greater(_largest(tiers), 0)
 
 

@@ -1,24 +1,18 @@
-"""Sums, means and spreads of padded tensors: every reduction says which places count.
+"""The maths of reinforcement learning: masked sums, KL estimators, advantages, costs.
 
-Letters: B rows, T steps. A mask is named by what True means and is never inverted; what stands where it is False may be
-any finite number and changes nothing.
+B rows, T steps. A mask is named by what True means; what stands where it is False may be any finite
+number and changes nothing. A row's actions stand at its beginning, so `is_action` [B, T] is True up
+to the row's length. r rewards, R returns (discounted sums of later rewards), V values, A advantages,
+γ gamma, λ lam.
 
-KL divergence from samples: estimators of one sampled action each (Schulman 2020, "Approximating KL divergence").
+KL is KL(π ‖ ref), estimated from actions drawn from π (Schulman 2020, "Approximating KL
+divergence"). With log r = log ref(a) − log π(a):
 
-KL is KL(π ‖ ref) with actions drawn from π. With log r = log ref(a) − log π(a):
-
-    k1 = −log r             unbiased, may be negative; its sum over a text is the text's own log-ratio
+    k1 = −log r             unbiased, may be negative; summed over a text it is the log-ratio
     k2 = (log r)² / 2       biased, never negative
     k3 = (r − 1) − log r    unbiased, never negative, less spread where the two are near
 
-Who deserves the return? From rewards to advantages.
-
-Letters: B rows, T steps; r rewards, R returns (the rewards to come, discounted), V values, A advantages, γ gamma,
-λ lambda. A row's actions stand at its beginning, so `is_action` [B, T] is True up to the row's length and False behind.
-
-What an update minimises, one number an action: never a mean, which is the caller's to weigh.
-
-Letters: log π of the policy that learns and of the one that acted, A advantages, V values, R returns; all [B, T].
+Costs are of one action each and are minimised.
 """
 
 import math
@@ -28,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _NOISE = 1e-6
-"""A standard deviation that is rounding and no spread: values this alike are not blown up to 1, they become 0."""
+"""A standard deviation below this is rounding error: such values become 0, not ±1."""
 
 
 def masked_sum(values: Tensor, is_counted: Tensor, dim: int | None = None) -> Tensor:
@@ -44,12 +38,15 @@ def masked_mean(values: Tensor, is_counted: Tensor, dim: int | None = None) -> T
 
 
 def masked_deviation(values: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the standard deviation of the values that count, their number as divisor (population)."""
+    """Return the population standard deviation of the values where the mask is True."""
     return masked_mean((values - masked_mean(values, is_counted)) ** 2, is_counted).sqrt()
 
 
 def standardise(values: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the values with mean 0 and standard deviation 1 among those that count; 0 elsewhere, and for no spread."""
+    """Return the values with mean 0 and standard deviation 1 where the mask is True, else 0.
+
+    All are 0 where the values do not vary.
+    """
     centred, deviation = (
         values - masked_mean(values, is_counted),
         masked_deviation(values, is_counted),
@@ -59,7 +56,7 @@ def standardise(values: Tensor, is_counted: Tensor) -> Tensor:
 
 
 def rescale_keeping_mean(values: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the values around the same mean with standard deviation 1 among those that count; 0 elsewhere.
+    """Return the values with the same mean and standard deviation 1 where the mask is True, else 0.
 
     So lm-human-preferences whitens rewards: what they sum to keeps its sign (Ziegler et al. 2019).
     """
@@ -90,7 +87,9 @@ ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 def returns_to_go(
     rewards: Tensor, is_action: Tensor, gamma: float, after: Tensor | None = None
 ) -> Tensor:
-    """Return R_t = r_t + γ R_{t+1} [B, T], 0 behind a row's end. after: what follows its last step [B]; None: nothing.
+    """Return R_t = r_t + γ R_{t+1} [B, T], 0 after a row's end.
+
+    after: the return that follows a row's last step [B]; None: 0.
 
     The reward of a step counts for the steps up to it only (Sutton & Barto 2018, chapter 13).
     """
@@ -102,10 +101,11 @@ def returns_to_go(
 def gae(
     rewards: Tensor, values: Tensor, after: Tensor, is_action: Tensor, *, gamma: float, lam: float
 ) -> Tensor:
-    """Return generalised advantages [B, T], 0 behind a row's end (Schulman et al. 2016, equation 16).
+    """Return generalised advantages [B, T], 0 after a row's end (Schulman et al. 2016, eq. 16).
 
-    δ_t = r_t + γ V_{t+1} − V_t and A_t = δ_t + γλ A_{t+1}. values: V of each step [B, T]; after: V of what follows a
-    row's last step [B], 0 where nothing does. λ = 1 gives returns minus values, λ = 0 the one-step error.
+    δ_t = r_t + γ V_{t+1} − V_t and A_t = δ_t + γλ A_{t+1}. values: V of each step [B, T]; after: V
+    of what follows a row's last step [B], 0 where nothing does. λ = 1 gives returns minus values, λ
+    = 0 the one-step error.
     """
     advantages = torch.zeros_like(rewards)
     advantage, following = torch.zeros_like(after), after
@@ -119,7 +119,9 @@ def gae(
 
 
 def leave_one_out(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return each score minus the mean of the others in its group [B]: k/(k − 1) · (R − mean) (Kool et al. 2019).
+    """Return each score minus the mean of the others in its group [B] (Kool et al. 2019).
+
+    This equals k/(k − 1) · (R − mean).
 
     groups: [B], which rows belong together; each has two or more.
     """
@@ -128,7 +130,7 @@ def leave_one_out(scores: Tensor, groups: Tensor) -> Tensor:
 
 
 def group_standardised(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return scores minus their group's mean over its standard deviation [B] (Shao et al. 2024, section 4.1.2).
+    """Return the scores standardised within their group [B] (Shao et al. 2024, section 4.1.2).
 
     A group of equal scores has nothing to tell: 0.
     """
@@ -139,7 +141,10 @@ def group_standardised(scores: Tensor, groups: Tensor) -> Tensor:
 
 
 def group_centred(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return scores minus their group's mean [B] (Liu et al. 2025, "Dr. GRPO", divide by nothing)."""
+    """Return scores minus their group's mean [B] (Liu et al. 2025, "Dr.
+
+    GRPO", divide by nothing).
+    """
     return scores - _group_means(scores, groups)[0]
 
 
@@ -160,12 +165,12 @@ def policy_gradient(log_probs: Tensor, advantages: Tensor) -> Tensor:
 
 
 def surrogate(log_probs: Tensor, before: Tensor, advantages: Tensor) -> Tensor:
-    """Return −(π/π_before)·A: what TRPO minimises near the policy that acted (Schulman et al. 2015, equation 14)."""
+    """Return −(π/π_before)·A, TRPO's surrogate cost (Schulman et al. 2015, equation 14)."""
     return -torch.exp(log_probs - before) * advantages
 
 
 def clipped(log_probs: Tensor, before: Tensor, advantages: Tensor, *, clip: float) -> Tensor:
-    """Return −min(ρA, clip(ρ, 1 − ε, 1 + ε)A) with ρ = π/π_before (Schulman et al. 2017, equation 7)."""
+    """Return −min(ρA, clip(ρ, 1 − ε, 1 + ε)A), ρ = π/π_before (Schulman et al. 2017, eq. 7)."""
     ratio = torch.exp(log_probs - before)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
@@ -178,7 +183,10 @@ def is_clipped(log_probs: Tensor, before: Tensor, clip: float) -> Tensor:
 def value_error(
     values: Tensor, returns: Tensor, before: Tensor, *, clip: float = math.inf
 ) -> Tensor:
-    """Return ½(V − R)²; with a clip the larger of that and the same with V kept within ±clip of what it was before."""
+    """Return ½(V − R)²; with a clip, the larger of that and the same with V clipped.
+
+    V is kept within ±clip of its value before the update.
+    """
     plain = (values - returns) ** 2 / 2
     if clip == math.inf:
         return plain
@@ -187,7 +195,10 @@ def value_error(
 
 
 def explained_variance(values: Tensor, returns: Tensor, is_counted: Tensor) -> Tensor:
-    """Return 1 − Var(R − V)/Var(R): 1 foresees all, 0 no better than a constant; 0 where R is constant."""
+    """Return 1 − Var(R − V)/Var(R); 0 where R is constant.
+
+    1: the critic predicts every return. 0: it is no better than a constant.
+    """
     variance = _variance(returns, is_counted)
     share = 1 - _variance(returns - values, is_counted) / variance.clamp(min=1e-12)
     return torch.where(variance > 1e-12, share, torch.zeros_like(share))
@@ -201,9 +212,12 @@ def dpo(
     *,
     beta: float,
 ) -> Tensor:
-    """Return −log σ(β(log π/ref of the chosen − of the rejected)) of pairs [n] (Rafailov et al. 2023, equation 7).
+    """Return DPO's loss −log σ(β·margin) of pairs [n] (Rafailov et al. 2023, equation 7).
 
-    The arguments are log-probabilities of whole completions; at the reference itself the loss is ln 2.
+    The margin is log π/ref of the chosen minus that of the rejected.
+
+    The arguments are log-probabilities of whole completions; at the reference itself the loss is ln
+    2.
     """
     return -functional.logsigmoid(
         beta * ((chosen - reference_chosen) - (rejected - reference_rejected))

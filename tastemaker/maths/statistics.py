@@ -1,8 +1,9 @@
-"""How good predictions are, from numbers alone: accuracy, AUROC, calibration, correlations, bootstrap intervals.
+"""Measures of predictions: accuracy, AUROC, calibration, correlations, bootstrap intervals.
 
-A *statistic* is a function of weights: float64 [r, n] (r weightings of the same n observations) → float64 [r]. All ones
-give the plain figure, the counts of a bootstrap resample give that resample's figure, zeros and ones the figure of a
-slice. So one definition serves the figure, its interval and its slices. Undefined figures are NaN, never an exception.
+A *statistic* is a function of weights: float64 [r, n] (r weightings of the same n observations) →
+float64 [r]. All ones give the plain figure, the counts of a bootstrap resample give that resample's
+figure, zeros and ones the figure of a slice. So one definition serves the figure, its interval and
+its slices. Undefined figures are NaN, never an exception.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,17 +30,20 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return result
 
 
-# --- statistics: functions of weights ---------------------------------------------------------------------------------
+# --- statistics: functions of weights ---
 
 
 def mean_of(values: ArrayLike) -> Statistic:
-    """Return the statistic Σ w·v / Σ w of values [n]. With 1 for right and 0 for wrong it is the accuracy."""
+    """Return the statistic Σ w·v / Σ w of values [n].
+
+    With 1 for right and 0 for wrong it is the accuracy.
+    """
     column = _floats(values)
     return lambda weights: _ratio(weights @ column, weights.sum(axis=1))
 
 
 def ratio_of(numerators: ArrayLike, denominators: ArrayLike) -> Statistic:
-    """Return the statistic Σ w·a / Σ w·b of a [n] and b [n]: with rights and pairs of each list, the share of pairs."""
+    """Return the statistic Σ w·a / Σ w·b of a [n] and b [n], such as a share of pairs."""
     above, below = _floats(numerators), _floats(denominators)
     return lambda weights: _ratio(weights @ above, weights @ below)
 
@@ -52,7 +56,9 @@ def mean_of_defined(values: ArrayLike) -> Statistic:
 
 
 def auroc_of(scores: ArrayLike, positive: ArrayLike) -> Statistic:
-    """Return the area under the ROC curve of scores [n]: P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over pairs of unlike labels [n].
+    """Return the area under the ROC curve of scores [n].
+
+    This is P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over pairs with different labels [n].
 
     NaN where only one class has weight. Sorted once; a weighting then costs O(n).
     """
@@ -77,9 +83,10 @@ def pearson_of(x: ArrayLike, y: ArrayLike) -> Statistic:
 
 
 def spearman_of(x: ArrayLike, y: ArrayLike) -> Statistic:
-    """Return Spearman's correlation of x [n] and y [n]: Pearson's of their ranks, ties at the mean rank.
+    """Return Spearman's correlation of x [n] and y [n]; ties get their mean rank.
 
-    Each weighting is ranked afresh, as a resample would be: a weight of 2 stands for the observation twice.
+    Each weighting is ranked afresh, as a resample would be: a weight of 2 stands for the
+    observation twice.
     """
     ranks_x, ranks_y = _ranks_of(_floats(x)), _ranks_of(_floats(y))
     return lambda weights: _correlation(ranks_x(weights), ranks_y(weights), weights)
@@ -107,7 +114,10 @@ def _to_unit_range(values: Floats) -> Floats:
 
 
 def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Return the weighted correlation [r] of x and y, each [n] or [r, n], in units in which 1e-12 is nothing."""
+    """Return the weighted correlation [r] of x and y, each [n] or [r, n].
+
+    Differences below 1e-12 count as 0, so the unit of x and y must not be smaller.
+    """
     total = weights.sum(axis=1)
 
     def centred(values: Floats) -> Floats:
@@ -125,7 +135,7 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
 
 
 def _tied_groups(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the sorting order [n], where each run of equal values starts in it, and the run [n] of each value."""
+    """Return the sorting order [n], the starts of runs of equal values, and the runs [n]."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     is_start = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(values)]
@@ -146,7 +156,7 @@ def _ranks_of(values: Floats) -> Statistic:
     return ranks
 
 
-# --- plain figures ----------------------------------------------------------------------------------------------------
+# --- plain figures ---
 
 
 def accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
@@ -163,7 +173,8 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 def log_loss(probability: ArrayLike, positive: ArrayLike) -> float:
     """Return the mean of −ln P(what was said) in nats, for P(positive) [n] and labels [n].
 
-    Nothing is clipped: a label that was declared impossible costs infinity. ln(1 − p) keeps its digits for small p.
+    Nothing is clipped: a label that was declared impossible costs infinity. ln(1 − p) keeps its
+    digits for small p.
     """
     p, is_positive = _floats(probability), np.asarray(positive, dtype=bool)
     with np.errstate(divide="ignore"):
@@ -201,7 +212,8 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
 class Reliability:
     """What was promised and what came true, for the bins that hold anything (at most `bins`).
 
-    predicted: mean P(positive) of a bin [k]. observed: share of positives in it [k]. count: how many are in it [k].
+    predicted: mean P(positive) of a bin [k]. observed: share of positives in it [k]. count: how
+    many are in it [k].
     """
 
     predicted: Floats
@@ -210,13 +222,15 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: Σ count/n · |observed − predicted| (Guo et al. 2017); NaN for no data."""
+        """Expected calibration error: Σ count/n · |observed − predicted| (Guo et al. 2017)."""
         gaps = np.abs(self.observed - self.predicted)
         return float(np.average(gaps, weights=self.count)) if len(gaps) else float("nan")
 
 
 def reliability(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> Reliability:
-    """Sort P(positive) [n] into `bins` bins of equal width, [k/bins, (k+1)/bins) and the last one closed.
+    """Sort P(positive) [n] into `bins` bins of equal width.
+
+    Bin k is [k/bins, (k+1)/bins); the last one is closed.
 
     positive: [n], what came true: 1 or 0, or ½ for a tie.
     """
@@ -237,7 +251,7 @@ def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
 
 
 def wilson_interval(count: ArrayLike, n: ArrayLike, z: float = 1.96) -> tuple[Floats, Floats]:
-    """Return the 95 % interval of a share `count`/`n` (Wilson 1927), which stays in [0, 1] for small n; arrays [k]."""
+    """Return the 95 % interval of a share `count`/`n` (Wilson 1927), within [0, 1]; arrays [k]."""
     k, total = _floats(count), _floats(n)
     centre = (k + z**2 / 2) / (total + z**2)
     half = z / (total + z**2) * np.sqrt(k * (total - k) / total + z**2 / 4)
@@ -245,7 +259,7 @@ def wilson_interval(count: ArrayLike, n: ArrayLike, z: float = 1.96) -> tuple[Fl
 
 
 def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the false- and the true-positive rates [t] of every threshold on the scores, from (0, 0) to (1, 1)."""
+    """Return the false- and true-positive rates [t] of every threshold, from (0, 0) to (1, 1)."""
     is_positive = np.asarray(positive, dtype=bool)
     order, starts, _ = _tied_groups(-_floats(scores))
     right = np.cumsum(np.add.reduceat(is_positive[order].astype(float), starts))
@@ -253,11 +267,11 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
     return np.append(0.0, _ratio(wrong, wrong[-1:])), np.append(0.0, _ratio(right, right[-1:]))
 
 
-# --- the bootstrap ----------------------------------------------------------------------------------------------------
+# --- the bootstrap ---
 
 
 def _resamples(groups: NDArray[Any], seed: int, resamples: int) -> Iterator[Floats]:
-    """Yield weights [r, n], in chunks: how often each observation is drawn when whole groups are drawn."""
+    """Yield weights [r, n] in chunks: how often each observation is drawn with its group."""
     names, group = np.unique(groups, return_inverse=True)
     m, generator = len(names), np.random.default_rng(seed)
     chunk = max(1, _CHUNK // max(m, len(group), 1))
@@ -277,9 +291,10 @@ def bootstrap(
 ) -> dict[str, Floats]:
     """Return each statistic over bootstrap resamples, [resamples] each.
 
-    groups: [n], which text each observation is about. Whole groups are drawn with replacement, because two judgements
-    of one text are not independent. All statistics see the same resamples, so that the difference of two of them is
-    a paired bootstrap. The same seed gives the same numbers, in whatever order the observations come.
+    groups: [n], which text each observation is about. Whole groups are drawn with replacement,
+    because two judgements of one text are not independent. All statistics see the same resamples,
+    so that the difference of two of them is a paired bootstrap. The same seed gives the same
+    numbers, in whatever order the observations come.
     """
     parts: dict[str, list[Floats]] = {name: [] for name in statistics}
     for weights in _resamples(groups, seed, resamples):
@@ -289,7 +304,7 @@ def bootstrap(
 
 
 def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return the middle `level` of bootstrap samples; undefined samples (NaN) are left out, (NaN, NaN) if all are."""
+    """Return the middle `level` of bootstrap samples without NaN; (NaN, NaN) if all are NaN."""
     defined = samples[~np.isnan(samples)]
     if not len(defined):
         return float("nan"), float("nan")

@@ -1,13 +1,13 @@
 from .doctor_page import doctor_html as doctor_html
 from .doctor_page import write_doctor_page as write_doctor_page
-from .figures import html_of as html_of
-from .figures import overview_png as overview_png
-from .figures import panels as panels
-from .figures import write_report as write_report
 from .frontier_page import frontier_html as frontier_html
 from .frontier_page import write_frontier as write_frontier
+from .kind_panels import panels as panels
 from .kl_frontier import Frontier as Frontier
 from .kl_frontier import frontier as frontier
+from .report_page import html_of as html_of
+from .report_page import overview_png as overview_png
+from .report_page import write_report as write_report
 from .steered_runs import BestOfCurve as BestOfCurve
 from .steered_runs import best_of_curve as best_of_curve
 from .steered_runs import powers_of_two as powers_of_two

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tastemaker.doctor.diagnosis import Diagnosis
-from tastemaker.report.page import numbers, page, write_together
+from tastemaker.report.page import page, write_together
 from tastemaker.text_tables import listed
 
 _SHOWN_JUDGES = 20
@@ -18,13 +17,11 @@ def write_doctor_page(
 ) -> None:
     """Write `doctor.html` and `doctor.json` into the folder; other files there stay as they are.
 
-    Both are made before the first is written. Raises StorageError for a full disk or an unwritable folder.
+    Both are made before the first is written. Raises StorageError for a full disk or an
+    unwritable folder.
     """
-    contents = {
-        "doctor.html": doctor_html(diagnosis, title=title),
-        "doctor.json": numbers(diagnosis.as_dict()),
-    }
-    write_together(folder, contents)
+    html = doctor_html(diagnosis, title=title)
+    write_together(folder, {"doctor.html": html, "doctor.json": diagnosis.as_dict()})
 
 
 def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
@@ -33,7 +30,7 @@ def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
         "doctor_page.html.j2",
         title=title,
         verdict=_verdict(diagnosis),
-        tiles=list(_tiles(diagnosis)),
+        tile_rows=list(_tiles(diagnosis)),
         problems=diagnosis.problems,
         shown_places=_SHOWN_PLACES,
         kinds=_bars({f"{kind}s": count for kind, count in diagnosis.kinds.items()}),
@@ -41,51 +38,50 @@ def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
         bias=diagnosis.length_bias,
         correlations=[(f"{kind}s", value) for kind, value in diagnosis.length_correlations.items()],
         lengths=diagnosis.lengths,
-        agreements=list(_agreement_rows(diagnosis)),
+        length_rows=_length_rows(diagnosis),
+        agreements=_agreement_rows(diagnosis),
     )
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
-    counts = {
-        s: sum(p.severity == s for p in diagnosis.problems) for s in ("error", "warning", "note")
-    }
-    found = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
-    return listed(found) or "No problems were found"
+    counts = []
+    for severity in ("error", "warning", "note"):
+        count = sum(problem.severity == severity for problem in diagnosis.problems)
+        if count:
+            counts.append(f"{count} {severity}{'s' if count > 1 else ''}")
+    return listed(counts) or "No problems were found"
 
 
 def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
-    """Yield name, figure and remark of what stands at the top of the page."""
-    odd = f"{diagnosis.odd_rows:,} of them odd" if diagnosis.odd_rows else "all readable"
-    yield "rows", f"{diagnosis.rows:,}", odd
-    yield (
-        "different texts",
-        f"{diagnosis.texts:,}",
-        f"under {diagnosis.prompts:,} prompts" if diagnosis.prompts else "",
-    )
-    named = len(set(diagnosis.judges) - {None})
-    yield "judges", f"{named:,}", f"{diagnosis.judges.get(None, 0):,} judgements name nobody"
+    """Yield name, value and remark of the figures at the top of the page."""
+    unreadable = f"{diagnosis.odd_rows:,} unreadable" if diagnosis.odd_rows else "all readable"
+    yield "rows", f"{diagnosis.rows:,}", unreadable
+    prompts = f"of {diagnosis.prompts:,} prompts" if diagnosis.prompts else ""
+    yield "different texts", f"{diagnosis.texts:,}", prompts
+    names = [name for name in diagnosis.judges if name is not None]
+    anonymous = diagnosis.judges.get(None, 0)
+    yield "judges", f"{len(names):,}", f"{anonymous:,} judgements without a name"
     if diagnosis.kinds.keys() & {"comparison", "ranking"}:
         yield "ties", f"{diagnosis.ties:,}", f"and {diagnosis.tied_rankings:,} rankings with a tie"
-    if (bias := diagnosis.length_bias) is not None:
-        yield "the longer text won", f"{bias.share:.0%}", f"[{bias.low:.0%}, {bias.high:.0%}]"
-    defined = {
-        kind: found.alpha
-        for kind, found in diagnosis.agreements.items()
-        if not math.isnan(found.alpha)
-    }
-    for kind, alpha in defined.items():
-        yield f"judges' alpha, {kind}s", f"{alpha:.2f}", "1 agreement, 0 chance"
+    bias = diagnosis.length_bias
+    if bias is not None:
+        interval = f"[{bias.low:.0%}, {bias.high:.0%}]"
+        yield "the longer text won", f"{bias.share:.0%}", interval
+    for kind, agreement in diagnosis.agreements.items():
+        if not math.isnan(agreement.alpha):
+            yield f"judges' alpha, {kind}s", f"{agreement.alpha:.2f}", "1 perfect, 0 chance"
 
 
 def _judges(diagnosis: Diagnosis) -> dict[str, int]:
-    """Return the judgements of the busiest judges, the others together, and those that name nobody."""
-    named = {name: count for name, count in diagnosis.judges.items() if name is not None}
-    busiest = sorted(named.items(), key=lambda judge: (-judge[1], judge[0]))
+    """Return the judgements of the busiest judges, of all others, and of nobody."""
+    judges = [(name, count) for name, count in diagnosis.judges.items() if name is not None]
+    busiest = sorted(judges, key=lambda judge: (-judge[1], judge[0]))
     rows = dict(busiest[:_SHOWN_JUDGES])
-    if rest := busiest[_SHOWN_JUDGES:]:
-        rows[f"{len(rest):,} other judges"] = sum(count for _, count in rest)
+    others = busiest[_SHOWN_JUDGES:]
+    if others:
+        rows[f"{len(others):,} other judges"] = sum(count for _, count in others)
     if None in diagnosis.judges:
-        rows["nobody named"] = diagnosis.judges[None]
+        rows["without a name"] = diagnosis.judges[None]
     return rows
 
 
@@ -95,14 +91,22 @@ def _bars(counts: dict[str, int]) -> list[tuple[str, str, float]]:
     return [(name, f"{count:,}", 100 * count / most) for name, count in counts.items()]
 
 
-def _agreement_rows(diagnosis: Diagnosis) -> Iterator[list[Any]]:
-    for kind, found in diagnosis.agreements.items():
-        pairwise = found.pairwise
-        yield [
-            f"{kind}s",
-            "nothing varies" if math.isnan(found.alpha) else f"{found.alpha:.3f}",
-            found.level,
-            f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]",
-            f"{found.judges:,}",
-            f"{pairwise.units:,}",
-        ]
+def _agreement_rows(diagnosis: Diagnosis) -> list[list[str]]:
+    """Return the table of the agreement between judges, a heading first; empty without any."""
+    if not diagnosis.agreements:
+        return []
+    rows = [["kind", "alpha", "level", "two judges agree", "judges", "shared units"]]
+    for kind, agreement in diagnosis.agreements.items():
+        pairwise = agreement.pairwise
+        alpha = "no variation" if math.isnan(agreement.alpha) else f"{agreement.alpha:.3f}"
+        share = f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]"
+        counts = [f"{agreement.judges:,}", f"{pairwise.units:,}"]
+        rows.append([f"{kind}s", alpha, agreement.level, share, *counts])
+    return rows
+
+
+def _length_rows(diagnosis: Diagnosis) -> list[list[str]]:
+    quantiles = diagnosis.lengths.quantiles
+    shares = [f"{float(share):.0%}" for share in quantiles]
+    lengths = [f"{length:,.0f}" for length in quantiles.values()]
+    return [["share of texts", *shares], ["length at most", *lengths]]

@@ -1,7 +1,7 @@
-"""What every page has in common: one HTML file that needs nothing else, beside a picture and the numbers as JSON.
+"""What all pages share: one HTML file that needs nothing else, beside a picture and JSON.
 
-Every name and text on a page is hostile: the template escapes all it is given, and the page forbids itself to run or
-fetch anything.
+Names and texts on a page are not trusted: templates escape everything, and the page forbids
+itself to run or fetch anything.
 """
 
 import base64
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tastemaker.files import writing_file
 
@@ -18,41 +18,49 @@ if TYPE_CHECKING:  # a page without figures needs no matplotlib
     from tastemaker.plotting import Panel
 
 
-def page(template: str, /, **shown: Any) -> str:
-    """Return a page. template: a file beside this one. shown: what it shows, all of it escaped."""
+def page(template: str, /, **values: Any) -> str:
+    """Return a page. template: a file in this folder. values: for the template; all are escaped."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    text = Path(__file__).with_name(template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(**shown)
+    return environment.get_template(template).render(values)
 
 
 def page_figures(panels: Iterable["Panel"]) -> list[dict[str, str]]:
-    """Return panels as a page shows them: SVG inside the page, which no script in it can leave."""
+    """Return panels for a page: as SVG images, in which no script can run."""
     from tastemaker.plotting import panel_svg
 
-    return [
-        {
-            "title": panel.title,
-            "caption": panel.caption,
-            "data": base64.b64encode(panel_svg(panel)).decode(),
-        }
-        for panel in panels
-    ]
+    figures = []
+    for panel in panels:
+        data = base64.b64encode(panel_svg(panel)).decode()
+        figures.append({"title": panel.title, "caption": panel.caption, "data": data})
+    return figures
 
 
-def numbers(figures: Mapping[str, Any]) -> str:
-    """Return figures as a JSON file. Raises ValueError for one that is not finite."""
-    return json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+Content = str | bytes | Mapping[str, Any]
+"""What a file holds: text, bytes, or figures that are written as JSON."""
 
 
-def write_together(folder: Path, contents: Mapping[str, str | bytes]) -> None:
-    """Write files, by name, into a folder; other files there stay as they are. Half a character becomes a ?.
+def write_together(folder: Path, contents: Mapping[str, Content]) -> None:
+    """Write files, by name, into a folder; other files there stay as they are.
 
-    Raises StorageError for a full disk or an unwritable folder.
+    A lone surrogate becomes a question mark. Nothing is written
+    unless everything can be encoded. Raises StorageError for a full disk or an unwritable folder,
+    ValueError for a number that is not finite.
     """
-    for name, content in contents.items():
+    encoded = {name: _encoded(content) for name, content in contents.items()}
+    for name, data in encoded.items():
         with writing_file(Path(folder) / name) as temporary:
-            temporary.write_bytes(
-                content if isinstance(content, bytes) else content.encode("utf-8", "replace")
-            )
+            temporary.write_bytes(data)
+
+
+def _encoded(content: Content) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    if not isinstance(content, str):
+        content = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return content.encode("utf-8", "replace")

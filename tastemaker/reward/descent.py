@@ -21,8 +21,8 @@ from torch import Tensor
 from tastemaker.fast.batching import by_length, training_steps, whole_units
 from tastemaker.progress import progress
 from tastemaker.reward.backbones.network import Network
-from tastemaker.reward.calibration import calibrated
 from tastemaker.reward.corpus import Corpus, Unit
+from tastemaker.reward.finish import calibrated
 from tastemaker.reward.observation import ObservationModel, links_alone
 from tastemaker.scores import Scores
 from tastemaker.settings import MAIN, NOT_NEGATIVE, PART, POSITIVE, at_least, check, setting
@@ -48,7 +48,7 @@ class Training:
     )
     warmup: float = setting(0.06, "Share of the steps in which the learning rate rises.", PART)
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
     head_lr: float = setting(10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE)
     evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
     patience: int = setting(3, "Evaluations without a gain that end the run.", at_least(1))

@@ -1,56 +1,42 @@
-"""The model card: `README.md` beside the weights, for people and for the model hub. It says what the contract says.
+"""The model card of a reward model: the contract, for people and for the model hub.
 
-Every value is hostile: names of judges, sources and labels come from data. The template escapes all it is given but
-what is `Markdown` already, and the front matter holds nothing but names of a fixed form.
+The front matter holds nothing but names of a fixed form.
 """
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
+from tastemaker.cards import Markdown, escaped, filled_in, write_as_card
 from tastemaker.data.judgements import RECORDS
 from tastemaker.evaluate.findings import FIGURES
-from tastemaker.files import writing_file
 from tastemaker.kinds.registry import LINKS
 from tastemaker.reward.contract import Contract
 
-CARD = "README.md"
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _HUB_NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _HUB_NAMES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_SPECIAL = re.compile(r"[\\`*_\[\]|~$#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
-"""Markup, and what pages turn into links by themselves."""
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MOST_JUDGES = 50
-_LONGEST_NAME = 200
 _NAMES = {**FIGURES, "clusters": "independent groups"}
 _BESIDE = re.compile("^constant_|^longer_|^difference_|^people_|^human_|_baseline$|_interval$")
 """Keys of an evaluation that stand beside a figure of the model and are none themselves."""
 _OF_PEOPLE = re.compile("(?:people|human)_.*(?<!_interval)(?<!_n)")
 
 
-class Markdown(str):
-    """Text that is Markdown already; every other string is escaped."""
-
-    __slots__ = ()
-
-
 def write_card(folder: Path, contract: Contract, description: str) -> None:
-    """Write the card into a model folder. Raises StorageError for a full disk or an unwritable folder.
+    """Write the card into a model folder. description: one line, `Backbone.describe()`.
 
-    description: one line about the backbone, `Backbone.describe()`.
+    Raises StorageError for a full disk or an unwritable folder.
     """
     write_as_card(folder, card(contract, description, base_model=hub_name_of(contract)))
 
 
 def hub_name_of(contract: Contract) -> str | None:
-    """Return the hub name of what was fine-tuned; None for what was made from nothing or lies in a folder here."""
+    """Return the hub name of what was fine-tuned; None for a new network or one from a folder."""
     match contract.settings.get("backbone"):
         case ["Encoder", {"name": str(name)}]:
             name = _HUB_NAMES.get(name, name)
@@ -79,44 +65,6 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
         most_judges=_MOST_JUDGES,
         is_network=contract.backbone == "network",
     )
-
-
-def filled_in(template: Path, /, **said: Any) -> str:
-    """Return a card. said: what it says, every text escaped but `Markdown`; a template may use number and count too."""
-    environment = Environment(
-        finalize=_finalized,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    text = template.read_text(encoding="utf-8")
-    return environment.from_string(text).render(number=_number, count="{:,}".format, **said)
-
-
-def write_as_card(folder: Path, text: str) -> None:
-    """Write a text as a folder's card, half a character as a ?. Raises StorageError as `write_card` does."""
-    with writing_file(folder / CARD) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-
-
-def escaped(text: str) -> Markdown:
-    """Return any text as one line of Markdown that shows it letter by letter: no markup, no HTML, no links."""
-    line = " ".join(text.split())
-    if len(line) > _LONGEST_NAME:
-        line = line[:_LONGEST_NAME].rstrip() + " …"
-    line = "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in line)
-    line = _SPECIAL.sub(r"\\\g<0>", "".join(_HTML.get(c, c) for c in line))
-    return Markdown(line)
-
-
-def _finalized(value: Any) -> Any:
-    return value if isinstance(value, Markdown | int) else escaped(str(value))
-
-
-def _number(value: float) -> Markdown:
-    """Return a number with four digits."""
-    return Markdown(f"{value:.4g}")
 
 
 def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:

@@ -318,18 +318,7 @@ def test_every_known_setting_can_be_made() -> None:
 
 
 def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
-    small = [
-        "--steps",
-        1200,
-        "--envs",
-        4,
-        "--set",
-        "rollout=32",
-        "--set",
-        "clip=0.1",
-        "--episodes",
-        5,
-    ]
+    small = ["--steps", 1200, "--envs", 4, "--rollout", 32, "--clip", 0.1, "--episodes", 5]
     code, out, err = run("play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json")
     assert code == 0, err
     found = json.loads(out)
@@ -353,6 +342,8 @@ def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
     fails(run("watch", tmp_path / "cart", "--episodes", 0), "episodes 0")
     fails(run("watch", tmp_path / "cart", "--gif", "x.png"), ".gif")
     fails(run("play", "Cartpole-v11"), "Perhaps: CartPole-v1")
-    fails(run("play", "CartPole-v1", "--set", "clip"), "NAME=VALUE")
-    fails(run("play", "CartPole-v1", "--set", "clpi=1"), "no setting 'clpi'")
+    fails(run("play", "CartPole-v1", "--option", "wind"), "NAME=VALUE")
+    fails(run("play", "CartPole-v1", "--clpi", 1), "--clpi")
+    fails(run("play", "CartPole-v1", "--damping", 1), "ppo", "'damping'", "trpo")
+    fails(run("play", "CartPole-v1", "--hidden", "8,x"), "8,x")
     fails(run("play", "Pendulum-v1", "--option", "wind=3"), "wind")

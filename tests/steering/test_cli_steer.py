@@ -17,10 +17,10 @@ SHORT = (
     8,
     "--max-tokens",
     6,
-    "--detail",
-    "measured=8",
-    "--detail",
-    "windows=2",
+    "--measured",
+    8,
+    "--windows",
+    2,
 )
 KEYS = {
     "policy",
@@ -177,13 +177,9 @@ def test_what_cannot_be_is_one_line(run: Any, folder: Path, tmp_path: Path) -> N
     fails(run(*length, "--skip-bad"), "--format and --skip-bad are about --judgements")
     fails(run(*length, "--chat"), "--chat is about --prompts or --judgements")
     fails(run(*length, "--opening", "1,2"), "--opening is about --prompts")
-    fails(
-        run(*length, "--detail", "clip=wide"),
-        "steering: clip 'wide': must be a number, such as 1.0.",
-    )
-    fails(
-        run(*length, "--detail", "depth=3"),
-        "steering has no setting 'depth': choose among steps, batch",
-    )
-    fails(run(*length, "--detail", "decay"), "--detail decay: write NAME=VALUE")
+    fails(run(*length, "--gradient-clip", "wide"), "--gradient-clip", "wide")
+    fails(run(*length, "--gradient-clip", 0), "clip 0.0")
+    fails(run(*length, "--depth", 3), "--depth")
+    fails(run(*length, "--beta", 0.1), "ppo", "'beta'", "dpo")
+    fails(run(*length, "--epochs", 0), "ppo: epochs 0")
     assert not (tmp_path / "new").exists()

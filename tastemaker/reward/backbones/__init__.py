@@ -16,7 +16,7 @@ Everything else asks only for this contract:
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
@@ -27,7 +27,7 @@ from tastemaker.reward.backbones.linear import Linear as Linear
 from tastemaker.reward.backbones.linear import LinearBackbone
 from tastemaker.reward.contract import Contract
 from tastemaker.scores import Scores
-from tastemaker.settings import PART, Check, at_least, check, setting
+from tastemaker.settings import PART, Check, at_least, check, setting, settings_from
 
 Cut = Literal["left", "right"]
 
@@ -143,6 +143,22 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
     kindred = _NAMED["minilm"] if backbone == _NAMED["minilm"].settings else None
     kindred = _NAMED["tiny"] if isinstance(backbone, Tiny) else kindred
     return Chosen(backbone, kindred.recipe if kindred else Recipe())
+
+
+_KINDS: dict[str, type[Any]] = {"linear": Linear, "tiny": Tiny, "a network": Encoder}
+
+
+def backbone_named(name: str, **settings: Any) -> Linear | Encoder | Tiny:
+    """Return the settings that a name stands for, some replaced. Raises UsageError."""
+    usual = choose_backbone(name).settings
+    for key in settings:
+        owners = [other for other, kind in _KINDS.items() if hasattr(kind, key)]
+        if owners and not hasattr(usual, key):
+            option = "--" + key.replace("_", "-")
+            raise UsageError(
+                f"{option}: the backbone {name!r} has no such setting. {', '.join(owners)} has it."
+            )
+    return settings_from(type(usual), {**vars(usual), **settings}, name)
 
 
 def load_backbone(folder: Path, contract: Contract) -> Backbone:

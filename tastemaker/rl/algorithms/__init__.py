@@ -24,7 +24,10 @@ ALGORITHMS: dict[str, str] = {
 
 
 def algorithm_class(name: str) -> "type[Algorithm[Any]]":
-    """Return the class of an algorithm. Raises UsageError for a name that is not in the registry."""
+    """Return the class of an algorithm.
+
+    Raises UsageError for a name that is not in the registry.
+    """
     if name not in ALGORITHMS:
         raise UsageError(f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}.")
     module, _, class_name = ALGORITHMS[name].partition(":")
@@ -46,4 +49,5 @@ def algorithm_named(name: str, **settings: Any) -> "Algorithm[Any]":
 
 def setting_names(name: str) -> list[str]:
     """Return the names of an algorithm's settings."""
-    return [field.name for field in fields(algorithm_class(name))]  # type: ignore[arg-type]  # a dataclass
+    kind: Any = algorithm_class(name)
+    return [field.name for field in fields(kind)]

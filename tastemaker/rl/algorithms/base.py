@@ -1,18 +1,20 @@
-"""What a policy did, and what is known of it: a type for every stage, never an optional field.
+"""The records that algorithms pass on, and the contract of an algorithm.
 
-    Rollout  → credit →  Experience, ValuedExperience where a critic foresaw it, Compared where rows stand in an order
+    Rollout  → credit →  Experience            rows with advantages
+                         ValuedExperience      the same with a critic's values
+                         Compared              rows with an order
 
-Letters: B rows in time, T steps each. A row is one completion, or one stretch of an episode; its actions stand at its
-beginning, so `is_action` [B, T] is True up to the row's length. Index t always means action t: `log_probs[:, t]` is of
-action t, `values[:, t]` is what the critic expected before it was chosen.
+B rows, T steps each. A row is one completion, or a stretch of an episode. Its actions stand at its
+beginning, so `is_action` [B, T] is True up to the row's length. Index t is action t everywhere:
+`log_probs[:, t]` is of action t, `values[:, t]` is the critic's value before it was chosen.
 
-What an algorithm is. It knows nothing of tokenizers, environments, devices, files or logs.
+An algorithm knows nothing of tokenizers, environments, devices, files or logs.
 
-    credit(actor, rollout) -> experience             who deserves the return?
-    update(actor, experience, stepper) -> metrics    make what deserved it likelier
+    credit(actor, rollout) → experience             the advantage of each action
+    update(actor, experience, stepper) → metrics    make actions with a high advantage likelier
 
-Mathematics is shared, loops are composed, and no algorithm inherits another. To add one: copy the file of the nearest,
-satisfy these members, and add it to the list in `tastemaker.rl.algorithms`.
+To add an algorithm, copy the file of the nearest one and add a line to `ALGORITHMS` in
+`tastemaker.rl.algorithms`; docs/examples/own_algorithm.py is a whole example.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,18 +39,18 @@ if TYPE_CHECKING:
 
 
 class Did(Protocol):
-    """What a policy saw and did, as only the policy understands it."""
+    """The observations and actions of a rollout, in the policy's own form."""
 
     def select(self, rows: Tensor) -> Self:
-        """Return what belongs to some rows, int64 [b]."""
+        """Return some rows, int64 [b]."""
         ...
 
     def sizes(self) -> Tensor:
-        """Return what each row costs to compute, in tokens or steps, int64 [B]."""
+        """Return the cost of each row in tokens or steps, int64 [B]."""
         ...
 
     def apart(self, is_action: Tensor) -> Self | None:
-        """Return each action as a row of its own, [B, T] → those that are True; None where a row is one whole."""
+        """Return each action as its own row [n]; None if an action depends on those before it."""
         ...
 
 
@@ -67,13 +69,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Rollout(Rows):
-    """One gathering of completions or episodes.
+    """Completions or episodes that were gathered with one policy.
 
-    is_action: bool [B, T]. log_probs, reference: of the actions when they were chosen, and under the reference (the
-    same where there is none), float [B, T]. rewards: float [B, T]. terminated: bool [B], True where nothing follows the
-    row's last action, False where the row was cut and what the critic expects stands for the rest. groups: int64 [B],
-    rows that answer one prompt. values: what the critic expected before each action, float [B, T]; after: and behind
-    each row's last one, float [B]; 0 where there is no critic.
+    is_action: bool [B, T]. log_probs, reference: of the actions when they were chosen, and under
+    the reference (the same where there is none), float [B, T]. rewards: float [B, T]. terminated:
+    bool [B], True where nothing follows the row's last action, False where the row was cut and what
+    the critic expects stands for the rest. groups: int64 [B], rows that answer one prompt. values:
+    what the critic expected before each action, float [B, T]; after: and behind each row's last
+    one, float [B]; 0 where there is no critic.
     """
 
     did: Any
@@ -94,9 +97,10 @@ class Rollout(Rows):
 
 @dataclass(frozen=True)
 class Experience(Rows):
-    """A rollout once it is known who deserves what.
+    """A rollout with advantages.
 
-    advantages: float [B, T]. weights: what each action counts in the objective, float [B, T], 0 where there is none.
+    advantages: float [B, T]. weights: what each action counts in the objective, float [B, T], 0
+    where there is none.
     """
 
     did: Any
@@ -109,7 +113,7 @@ class Experience(Rows):
 
 @dataclass(frozen=True)
 class ValuedExperience(Experience):
-    """The same with what the critic expected of each action, and what came, float [B, T]."""
+    """Experience with the critic's values and the returns, float [B, T]."""
 
     values: Tensor
     returns: Tensor
@@ -117,12 +121,13 @@ class ValuedExperience(Experience):
 
 @dataclass(frozen=True)
 class Compared(Experience):
-    """Rows of which it is known who is better than whom: by a score, or because people judged them.
+    """Rows with an order within groups: by a score, or by people's judgements.
 
-    groups: int64 [B], rows that are compared with each other. tiers: int64 [B], the smaller the better; rows of one
-    tier are not compared. weights: the same for all actions of a group. advantages: 0, since what a row deserves hangs
-    on what the policy makes of its rivals when it learns. Texts that the policy did not write itself have the
-    reference's log_probs, which is where it starts.
+    groups: int64 [B], rows that are compared with each other. tiers: int64 [B], the smaller the
+    better; rows of one tier are not compared. weights: the same for all actions of a group.
+    advantages: 0, since what a row deserves hangs on what the policy makes of its rivals when it
+    learns. Texts that the policy did not write itself have the reference's log_probs, which is
+    where it starts.
     """
 
     groups: Tensor
@@ -130,10 +135,10 @@ class Compared(Experience):
 
 
 class Evaluation(NamedTuple):
-    """What a policy says now of the actions of some rows, with gradients; float [b, T].
+    """A policy's current output for the actions of some rows, with gradients; float [b, T].
 
-    log_probs: of the actions. entropy: of the distributions they were drawn from. values: the critic's expectation, 0
-    where there is no critic.
+    log_probs: of the actions. entropy: of the distributions they were drawn from. values: the
+    critic's expectation, 0 where there is no critic.
     """
 
     log_probs: Tensor
@@ -142,7 +147,7 @@ class Evaluation(NamedTuple):
 
 
 class Actor(Protocol):
-    """A policy of either world, as an algorithm sees it."""
+    """A policy of text or of environments, as algorithms use it."""
 
     @property
     def has_critic(self) -> bool:
@@ -151,19 +156,19 @@ class Actor(Protocol):
 
     @property
     def threads(self) -> int:
-        """How many passes may be computed side by side, one thread each."""
+        """The number of passes that can be computed in parallel, one thread each."""
         ...
 
     def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
-        """Return what the policy says now of what it `Did`, with gradients; 0 where `is_action` is False."""
+        """Return the `Evaluation` of actions, with gradients; 0 where `is_action` is False."""
         ...
 
     def policy_parameters(self) -> list[nn.Parameter]:
-        """Return what decides which action is chosen."""
+        """Return the parameters of the policy."""
         ...
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """Return what only the critic uses."""
+        """Return the parameters that only the critic uses."""
         ...
 
 
@@ -171,7 +176,7 @@ E = TypeVar("E", bound=Experience)
 
 
 def apart(experience: E) -> E:
-    """Return each action as a row of its own where the policy needs no more than its own moment to choose it."""
+    """Return each action as its own row if the policy needs only the current observation."""
     did = experience.did.apart(experience.is_action)
     if did is None:
         return experience
@@ -181,17 +186,17 @@ def apart(experience: E) -> E:
 
 
 def per_action(is_action: Tensor) -> Tensor:
-    """Return weights that make the objective a mean over all actions, float [B, T]."""
+    """Return weights for a mean over all actions, float [B, T]."""
     return is_action.float() / is_action.sum()
 
 
 def per_row(is_action: Tensor) -> Tensor:
-    """Return weights that make the objective a mean over rows of the sum over their actions, float [B, T]."""
+    """Return weights for a mean over rows of the sum over their actions, float [B, T]."""
     return is_action.float() / len(is_action)
 
 
 def per_row_mean(is_action: Tensor) -> Tensor:
-    """Return weights that make the objective a mean over rows of the mean over their actions, float [B, T]."""
+    """Return weights for a mean over rows of the mean over their actions, float [B, T]."""
     return is_action.float() / is_action.sum(1, keepdim=True).clamp(min=1) / len(is_action)
 
 

@@ -1,10 +1,7 @@
-"""Parts that algorithms with a critic share: what it expects, who deserves what by its word, and how it learns.
+"""Parts that algorithms share.
 
-The bonus for staying undecided, and where it ends.
-
-Several epochs over one rollout, in minibatches, until the policy has moved far; the clip that keeps it near.
-
-Completions of one prompt compared with each other: one advantage for all tokens of a completion.
+Settings that several algorithms have, advantages from a critic, the entropy bonus, epochs of
+minibatches with the clipped ratio, and comparison of the completions of one prompt.
 """
 
 import math
@@ -49,7 +46,7 @@ TARGET_KL = (
 
 
 def foreseen(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:
-    """Return the critic's values [B, T] and that of what follows each row [B], 0 where nothing does.
+    """Return the critic's values [B, T] and the value after each row [B], 0 where it terminated.
 
     Raises UsageError for a policy without a critic.
     """
@@ -65,7 +62,8 @@ def advantages_of(
 ) -> ValuedExperience:
     """Return generalised advantages and the returns that they add up to with the values.
 
-    Raw advantages make the returns, so whitening changes what the policy learns and nothing that the critic does.
+    Raw advantages make the returns, so whitening changes what the policy learns and nothing that
+    the critic does.
     """
     values, after = foreseen(actor, rollout)
     advantages = gae(rollout.rewards, values, after, rollout.is_action, gamma=gamma, lam=lam)
@@ -101,11 +99,12 @@ class Undecided(Protocol):
 
 
 def bonus_weight(how: Undecided, experience: Experience) -> float:
-    """Return what a nat of entropy is worth in this update: the less, the more of it the policy that acted had.
+    """Return the weight of the entropy bonus in this update; it falls with the entropy.
 
-    w · max(0, 1 − H / enough), with H the mean of −log π over the actions taken, whose expectation is the entropy. So a
-    policy may become sure quickly and is held where it is sure enough, as a target entropy holds it (Haarnoja et al.
-    2018, section 5), but with no state that a run would have to keep.
+    w · max(0, 1 − H / enough), with H the mean of −log π over the actions taken, whose expectation
+    is the entropy. So a policy may become sure quickly and is held where it is sure enough, as a
+    target entropy holds it (Haarnoja et al. 2018, section 5), but with no state that a run would
+    have to keep.
     """
     acted = -float(masked_mean(experience.log_probs, experience.is_action))
     return how.entropy * max(0.0, 1 - acted / how.target_entropy)
@@ -136,10 +135,10 @@ class Sweeping(Protocol):
 def minibatch_epochs(
     how: Sweeping, stepper: Stepper, experience: E, costs: Callable[[E, Evaluation], Costs]
 ) -> dict[str, float]:
-    """Take a step for each minibatch of each pass; return the metrics' means over the last pass, and `epochs` done.
+    """Take one step a minibatch for some epochs; return the mean metrics of the last epoch.
 
-    The costs hold "moved": how far each action's policy is from the one that acted. A pass over which its mean is more
-    than `target_kl` is the last.
+    The costs hold "moved": how far each action's policy is from the one that acted. A pass over
+    which its mean is more than `target_kl` is the last.
     """
     done, sums = 0, {"moved": 0.0}
     while done < how.epochs and sums["moved"] <= how.target_kl:
@@ -151,12 +150,16 @@ def minibatch_epochs(
 
 
 def clipped_costs(experience: Experience, now: Evaluation, *, clip: float, entropy: float) -> Costs:
-    """Return the clipped cost of each action, less a bonus for staying undecided, and how far the policy has moved."""
+    """Return the clipped cost of each action minus the entropy bonus, and the KL from before."""
     before = experience.log_probs
     policy_cost = clipped(now.log_probs, before, experience.advantages, clip=clip)
-    found = {"policy_loss": policy_cost, "entropy": now.entropy, "moved": k3(before, now.log_probs)}
-    found |= {"clip_fraction": is_clipped(now.log_probs, before, clip)}
-    return found | {"cost": policy_cost - entropy * now.entropy}
+    return {
+        "cost": policy_cost - entropy * now.entropy,
+        "policy_loss": policy_cost,
+        "entropy": now.entropy,
+        "moved": k3(before, now.log_probs),
+        "clip_fraction": is_clipped(now.log_probs, before, clip),
+    }
 
 
 def group_experience(rollout: Rollout, advantages: Tensor, weights: Tensor) -> Experience:
@@ -180,18 +183,18 @@ def group_experience(rollout: Rollout, advantages: Tensor, weights: Tensor) -> E
 
 
 def places_in_group(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return each row's place among the scores of its group [B], 0 for the best; the first of equals stands first."""
+    """Return each row's rank in its group by score [B]: 0 is the best; equals keep their order."""
     order = torch.argsort(scores, descending=True, stable=True)
     order = order[torch.argsort(groups[order], stable=True)]
     _, counts = torch.unique_consecutive(groups[order], return_counts=True)
     starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    found = torch.empty_like(order)
-    found[order] = torch.arange(len(order), device=order.device) - starts
-    return found
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device) - starts
+    return places
 
 
 class Pairs(NamedTuple):
-    """Which row is better than which, int64 [p] both, and what part of its group's pairs each is, float [p]."""
+    """Pairs of rows: better and worse row, int64 [p], and the share of the group's pairs [p]."""
 
     better: Tensor
     worse: Tensor
@@ -199,7 +202,10 @@ class Pairs(NamedTuple):
 
 
 def pairs_of(groups: Tensor, tiers: Tensor) -> Pairs:
-    """Return every pair of rows of one group and of different tiers [B]; the shares of a group's pairs sum to 1."""
+    """Return every pair of rows of one group and of different tiers [B].
+
+    The shares of a group's pairs sum to 1.
+    """
     is_pair = (groups[:, None] == groups[None]) & (tiers[:, None] < tiers[None])
     better, worse = is_pair.nonzero(as_tuple=True)
     _, group, counts = torch.unique(groups[better], return_inverse=True, return_counts=True)

@@ -1,11 +1,11 @@
-"""Direct preference optimisation: of two completions the better one becomes likelier, the worse one less so.
+"""DPO: the better of two completions becomes likelier, the worse one less likely.
 
-No reward in the loss and no critic: the policy's own log-ratio to its reference is the reward that it implies
-(Rafailov et al. 2023). What is compared are the best and the worst of each prompt's completions by the score, or texts
-that people judged. The loss −log σ(βm), m the margin between the two log-ratios, has the gradient
-−βσ(−βm)·(∇log π(chosen) − ∇log π(rejected)), which is a policy gradient with ±βσ(−βm) for advantages; so it is
-computed, and a test holds it to the loss itself. A ranking of K texts is K rows, never K(K − 1): its pairs' slopes add
-up to one advantage a text.
+No reward in the loss and no critic: the policy's own log-ratio to its reference is the reward that
+it implies (Rafailov et al. 2023). What is compared are the best and the worst of each prompt's
+completions by the score, or texts that people judged. The loss −log σ(βm), m the margin between the
+two log-ratios, has the gradient −βσ(−βm)·(∇log π(chosen) − ∇log π(rejected)), which is a policy
+gradient with ±βσ(−βm) for advantages; so it is computed, and a test holds it to the loss itself. A
+ranking of K texts is K rows, never K(K − 1): its pairs' slopes add up to one advantage a text.
 """
 
 from collections.abc import Iterator
@@ -84,9 +84,12 @@ class DPO(Algorithm[Compared]):
         return found
 
     def agreement(self, compared: Compared, log_probs: Tensor) -> Metrics:
-        """Return the mean loss, the share of margins above 0 (of 0: half), and the mean margin of implied reward.
+        """Return the mean loss, the share of margins above 0, and the mean margin.
 
-        The pairs of a group count like one, times the group's weight. All are 0 where nothing is compared.
+        A margin of 0 counts as half.
+
+        The pairs of a group count like one, times the group's weight. All are 0 where nothing is
+        compared.
         """
         pairs, now, reference = _sums(compared, log_probs)
         better, worse, shares = pairs
@@ -106,8 +109,8 @@ class DPO(Algorithm[Compared]):
     def _told(self, part: Compared, stepper: Stepper, share: float) -> Metrics:
         """Take one step along the gradient of the mean loss of some groups.
 
-        What a row deserves hangs on its rivals: it is worked out on the way where all rows are computed at once, and by
-        a pass of its own before where they are not.
+        What a row deserves hangs on its rivals: it is worked out on the way where all rows are
+        computed at once, and by a pass of its own before where they are not.
         """
         if len(stepper.row_parts(part)) > 1:
             known = _log_probs(stepper, part)
@@ -125,7 +128,7 @@ class DPO(Algorithm[Compared]):
         return told | {name: taken[name] for name in ("gradient_norm", "entropy")}
 
     def _deserving(self, compared: Compared, log_probs: Tensor) -> Compared:
-        """Return the rows with what each deserves of a policy with these log-probabilities: ±βσ(−βm), summed."""
+        """Return the rows with advantages: the sum of ±βσ(−βm) over a row's pairs."""
         pairs, now, reference = _sums(compared, log_probs)
         slope = (
             self.beta * torch.sigmoid(-self.beta * _margin(pairs, now - reference)) * pairs.shares
@@ -149,12 +152,12 @@ def _sums(compared: Compared, log_probs: Tensor) -> tuple[Pairs, Tensor, Tensor]
 
 
 def _margin(pairs: Pairs, ratio: Tensor) -> Tensor:
-    """Return by how much the better row's log-ratio is above the worse one's [p], from those of all rows [B]."""
+    """Return the better row's log-ratio minus the worse one's [p], from those of all rows [B]."""
     return ratio[pairs.better] - ratio[pairs.worse]
 
 
 def _extremes(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return the rows of each group's best and worst, int64 [groups, 2]; groups of equal scores have none."""
+    """Return the best and the worst row of each group, int64 [g, 2]; none for equal scores."""
     first, last = places_in_group(scores, groups), places_in_group(-scores, groups)
     order = torch.argsort(groups, stable=True)
     best, worst = (order[(places[order] == 0)] for places in (first, last))
@@ -165,7 +168,7 @@ def _extremes(scores: Tensor, groups: Tensor) -> Tensor:
 def _minibatches(
     experience: Compared, parts: int, generator: torch.Generator
 ) -> Iterator[tuple[Compared, float]]:
-    """Yield random parts of the groups, all rows of each together, and what share of all groups they are."""
+    """Yield minibatches of whole groups, and the share of all groups that each is."""
     _, group = torch.unique(experience.groups, return_inverse=True)
     count = int(group.max()) + 1
     for chosen in torch.randperm(count, generator=generator).tensor_split(min(parts, count)):

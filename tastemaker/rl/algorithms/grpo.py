@@ -1,8 +1,9 @@
-"""GRPO: scores standardised within the completions of one prompt, PPO's clip, no critic (Shao et al. 2024).
+"""GRPO: scores standardised within the group of a prompt, no critic (Shao et al. 2024).
 
-`normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's standard deviation
-divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is divided by the longest there can be, so that
-long wrong answers are not spared. Left out here: KL in the loss, which is a part of its own (`KL(where="loss")`).
+`normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's
+standard deviation divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is
+divided by the longest there can be, so that long wrong answers are not spared. Left out here: KL in
+the loss, which is a part of its own (`KL(where="loss")`).
 """
 
 import math

@@ -1,8 +1,9 @@
-"""Proximal policy optimisation: several epochs over one rollout, while a clip keeps each action near where it was.
+"""PPO: several epochs over one rollout with a clipped ratio (Schulman et al. 2017).
 
-What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and epochs that stop early once
-the policy has moved far. Clipping the value too is off: it does not help (Andrychowicz et al. 2021). The first pass has
-ratio 1, so its gradient is A2C's; a test holds it to that.
+What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and epochs
+that stop early once the policy has moved far. Clipping the value too is off: it does not help
+(Andrychowicz et al. 2021). The first pass has ratio 1, so its gradient is A2C's; a test holds it to
+that.
 """
 
 import math
@@ -106,12 +107,13 @@ class PPO(Algorithm[ValuedExperience]):
         return advantages_of(actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten)
 
     def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
-        """Sweep over the experience until the epochs are done or the policy has moved far enough."""
+        """Take the epochs; stop early at `target_kl`."""
         return minibatch_epochs(
             self, stepper, apart(experience), partial(self._costs, bonus_weight(self, experience))
         )
 
     def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
-        found = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
-        found |= critic_costs(experience, now, self.value_clip)
-        return found | {"cost": found["cost"] + self.value_weight * found["value_loss"]}
+        costs = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
+        costs.update(critic_costs(experience, now, self.value_clip))
+        costs["cost"] = costs["cost"] + self.value_weight * costs["value_loss"]
+        return costs

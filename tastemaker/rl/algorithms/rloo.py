@@ -1,7 +1,7 @@
-"""RLOO: each completion is compared with the others of its prompt; no critic (Kool et al. 2019; Ahmadian et al. 2024).
+"""RLOO: a completion's baseline is the mean of the others (Ahmadian et al. 2024).
 
-A whole completion is one action: its return is its score, KL included, and its log-probability is that of all its
-tokens. Left out: a critic, discounts, anything that a single token deserves.
+A whole completion is one action: its return is its score, KL included, and its log-probability is
+that of all its tokens. Left out: a critic, discounts, anything that a single token deserves.
 """
 
 import math

@@ -1,11 +1,12 @@
-"""Trust region policy optimisation: the largest step that stays within a given KL (Schulman et al. 2015).
+"""TRPO: the largest step that stays within a given KL (Schulman et al. 2015).
 
-What it adds to A2C: the natural gradient. Conjugate gradients solve F x = g without ever holding the Fisher matrix F,
-the step √(2δ/xᵀFx)·x is the largest that the quadratic model allows, and a line search shortens it until the surrogate
-falls and the KL stays within δ. F is the mean of ∇log π ∇log πᵀ over the actions that were drawn; the paper takes the
-expectation over actions in closed form where it can, which asks a policy for more than log-probabilities. F is only a
-measure of length, so a part of the rows will do (the paper's appendix C takes a tenth): products with it are most of a
-step's time.
+What it adds to A2C: the natural gradient. Conjugate gradients solve F x = g without ever holding
+the Fisher matrix F, the step √(2δ/xᵀFx)·x is the largest that the quadratic model allows, and a
+line search shortens it until the surrogate falls and the KL stays within δ. F is the mean of ∇log π
+∇log πᵀ over the actions that were drawn; the paper takes the expectation over actions in closed
+form where it can, which asks a policy for more than log-probabilities. F is only a measure of
+length, so a part of the rows will do (the paper's appendix C takes a tenth): products with it are
+most of a step's time.
 """
 
 from collections.abc import Callable, Sequence
@@ -134,7 +135,7 @@ class TRPO(Algorithm[ValuedExperience]):
         stepper: Stepper,
         parameters: Sequence[nn.Parameter],
     ) -> Callable[[Tensor], Tensor]:
-        """Return v → (F + damping)v: the Hessian of the mean k2 from the policy that acted, which is F there."""
+        """Return v → (F + damping)v; F is the Hessian of the mean k2 at the policy that acted."""
 
         def slope(part: ValuedExperience) -> Tensor:
             now = actor.evaluate(part.did, part.is_action)
@@ -176,7 +177,7 @@ class TRPO(Algorithm[ValuedExperience]):
         step: Tensor,
         before: float,
     ) -> Metrics:
-        """Take the longest of ever shorter steps that lowers the cost within the KL; none where none does."""
+        """Take the longest step that lowers the cost within the KL; none if no try does."""
         start = nn.utils.parameters_to_vector(parameters)
         for tried in range(self.tries):
             length = _SHORTER**tried
@@ -194,7 +195,7 @@ class TRPO(Algorithm[ValuedExperience]):
 
 
 def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
-    """Return x with A x ≈ b for a symmetric positive A known by its products alone (Hestenes & Stiefel 1952)."""
+    """Return x with A x ≈ b, A symmetric and positive (Hestenes & Stiefel 1952)."""
     x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
     squared = residual @ residual
     for _ in range(iterations):

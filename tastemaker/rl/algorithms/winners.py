@@ -1,7 +1,7 @@
-"""Best of n, then supervised fine-tuning on the winners: the policy imitates the best that it wrote itself.
+"""Winners: supervised fine-tuning on the best of n completions.
 
-No ratio, no baseline, no critic (expert iteration: Anthony et al. 2017; RAFT: Dong et al. 2023). Left out: winners of
-earlier rollouts, which are not kept.
+No ratio, no baseline, no critic (expert iteration: Anthony et al. 2017; RAFT: Dong et al. 2023).
+Left out: winners of earlier rollouts, which are not kept.
 """
 
 import math

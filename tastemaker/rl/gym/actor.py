@@ -1,11 +1,7 @@
-"""What an action is: one of several choices, or some amounts. All that differs between the two is here.
+"""Action spaces, and the policy and critic networks as algorithms use them.
 
-Letters: N environments, T steps, d numbers an observation, a numbers an action. `outputs` [..., width] are the policy
-network's.
-
-A policy and a critic as small networks, and what they saw and did, as an algorithm sees them.
-
-Letters: B rows in time, T steps, d numbers an observation, a numbers an action.
+N environments, B rows, T steps, d numbers an observation, a numbers an action. `outputs`
+[..., width] are the policy network's.
 """
 
 import itertools
@@ -25,7 +21,7 @@ Array = NDArray[Any]
 
 
 class Actions(Protocol):
-    """How outputs of a network become actions, and how likely each was."""
+    """How the outputs of a network become actions, and how likely each action is."""
 
     @property
     def width(self) -> int:
@@ -50,7 +46,7 @@ class Actions(Protocol):
         ...
 
     def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities of actions, and entropies of what they were drawn from, in nats."""
+        """Return log-probabilities of actions, and entropies of their distributions, nats."""
         ...
 
     def handed(self, actions: Array) -> Array:
@@ -80,7 +76,7 @@ class Choices:
         return 0
 
     def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
-        """Return Gumbel numbers: the largest of logits + noise is a draw from their softmax (Gumbel 1954)."""
+        """Return Gumbel noise: the argmax of logits + noise is a draw from their softmax."""
         uniform = generator.random((steps, envs, self.count)).clip(1e-300)  # 0 has no logarithm
         return torch.from_numpy((-np.log(-np.log(uniform))).astype(np.float32))
 
@@ -115,8 +111,9 @@ _LOG_TAU = math.log(2 * math.pi)
 class Amounts:
     """Some amounts, each drawn from a normal distribution of its own.
 
-    The network works in half-widths around the middle of each amount's bounds, in the amounts themselves where it has
-    none. What leaves the bounds is cut only when it is handed to the environment: the policy remembers what it drew.
+    The network works in half-widths around the middle of each amount's bounds, in the amounts
+    themselves where it has none. What leaves the bounds is cut only when it is handed to the
+    environment: the policy remembers what it drew.
     """
 
     low: tuple[float, ...]
@@ -181,7 +178,7 @@ def actions_from(described: dict[str, Any]) -> Actions:
 
 @dataclass(frozen=True)
 class Single(Rows):
-    """Single actions, each a row of its own: what was seen [n, 1, d], what was done [n, 1] or [n, 1, a]."""
+    """Single actions as rows: observations [n, 1, d], actions [n, 1] or [n, 1, a]."""
 
     observations: Tensor
     actions: Tensor
@@ -196,26 +193,29 @@ class Single(Rows):
 
 @dataclass(frozen=True)
 class Steps(Rows):
-    """Stretches of episodes: what was seen [B, T, d] and done [B, T] or [B, T, a], and what was seen after [B, d]."""
+    """Stretches of episodes.
+
+    observations [B, T, d], actions [B, T] or [B, T, a], the observation after each row [B, d].
+    """
 
     observations: Tensor
     actions: Tensor
     after: Tensor
 
     def sizes(self) -> Tensor:
-        """Return what each row costs: as many steps as the longest, since they are computed padded."""
+        """Return the cost of each row: the longest one's steps, since rows are padded."""
         return torch.full((len(self.actions),), self.actions.shape[1])
 
     def apart(self, is_action: Tensor) -> Single:
-        """Return each action as a row of its own: the policy chooses by what it sees and nothing before."""
+        """Return each action as its own row: the policy sees only the current observation."""
         return Single(self.observations[is_action][:, None], self.actions[is_action][:, None])
 
 
 class Networks(nn.Module):
     """A policy and a critic that share nothing.
 
-    Layers are orthogonal with gain √2, the policy's last one 0.01, so that at first all actions are about as likely
-    (Andrychowicz et al. 2021), the critic's last one 1.
+    Layers are orthogonal with gain √2, the policy's last one 0.01, so that at first all actions are
+    about as likely (Andrychowicz et al. 2021), the critic's last one 1.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class PlayingActor:
         self.networks = networks
 
     def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
-        """Return log-probabilities, entropies and values [b, T] of `Steps` or `Single`, with gradients."""
+        """Return the `Evaluation` [b, T] of `Steps` or `Single`, with gradients."""
         networks = self.networks
         outputs = networks.policy(did.observations)
         log_probs, entropy = networks.actions.measured(outputs, networks.spread, did.actions)
@@ -288,7 +288,7 @@ class PlayingActor:
 
 
 def _layers(sizes: Sequence[int], last: float, generator: torch.Generator) -> nn.Sequential:
-    """Return linear layers with tanh between; their own weights drawn by the generator, `last` the last one's gain."""
+    """Return linear layers with tanh between; `last` is the gain of the last one."""
     found: list[nn.Module] = []
     for number, (before, after) in enumerate(itertools.pairwise(sizes)):
         layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")

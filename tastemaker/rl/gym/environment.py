@@ -1,7 +1,8 @@
 """A Gymnasium environment, many at once, checked when it is opened and watched while it is played.
 
-Gymnasium ≥ 1.0 begins a new episode one step after the last has ended: that step ignores its action. `step` says which
-environments had such a step, and what is observed at an ending step is truly what was last seen.
+Gymnasium ≥ 1.0 begins a new episode one step after the last has ended: that step ignores its
+action. `step` says which environments had such a step, and what is observed at an ending step is
+truly what was last seen.
 """
 
 import difflib
@@ -16,7 +17,10 @@ from numpy.typing import NDArray
 from tastemaker.errors import MissingExtra, TrainingError, UsageError
 from tastemaker.rl.gym.actor import Actions, Amounts, Array, Choices
 
-SUPPORTED = "supported are observations in a Box of rank 1, and actions that are Discrete or in a Box of rank 1"
+SUPPORTED = (
+    "supported are observations in a Box of rank 1, "
+    "and actions that are Discrete or in a Box of rank 1"
+)
 
 
 class Step(NamedTuple):
@@ -35,9 +39,9 @@ class Step(NamedTuple):
 class Environments:
     """So many of one environment, played side by side.
 
-    name: as Gymnasium registered it. options: its own, such as continuous=True for LunarLander-v3. Raises UsageError
-    for a name that does not exist, an option it does not take, or spaces that are not supported, MissingExtra for a
-    library that it needs.
+    name: as Gymnasium registered it. options: its own, such as continuous=True for LunarLander-v3.
+    Raises UsageError for a name that does not exist, an option it does not take, or spaces that are
+    not supported, MissingExtra for a library that it needs.
     """
 
     def __init__(self, name: str, count: int, options: Mapping[str, Any] | None = None) -> None:
@@ -59,14 +63,18 @@ class Environments:
         return self._numbers(seen, "showed")
 
     def step(self, actions: Array) -> Step:
-        """Take one action in each [N] or [N, a]. Raises TrainingError where it fails or returns what is no number."""
+        """Take one action in each [N] or [N, a].
+
+        Raises TrainingError where it fails or returns what is no number.
+        """
         try:
             seen, rewards, terminated, truncated, _ = self._vector.step(
                 self.actions.handed(actions)
             )
         except Exception as error:  # an environment is anyone's code
             raise TrainingError(
-                f"{self.name}: step {self.steps + 1:,} of each of the {self.count} environments failed "
+                f"{self.name}: step {self.steps + 1:,} of each of the {self.count} "
+                "environments failed "
                 f"({_told(error)}). Actions: {_short(self.actions.handed(actions))}."
             ) from error
         self.steps += 1
@@ -89,14 +97,18 @@ class Environments:
         if not np.isfinite(found).all():
             env = int(np.argwhere(~np.isfinite(found))[0][0])
             raise TrainingError(
-                f"{self.name}: environment {env} {verb} {_short(found[env])} at step {self.steps:,}, "
+                f"{self.name}: environment {env} {verb} {_short(found[env])} "
+                f"at step {self.steps:,}, "
                 f"which is not finite. Mend the environment; what was learned until then is kept."
             )
         return found
 
 
 def pictured(name: str, options: Mapping[str, Any]) -> Any:
-    """Return one environment that draws itself. Raises UsageError where it cannot, MissingExtra without pygame."""
+    """Return one environment that draws itself.
+
+    Raises UsageError where it cannot, MissingExtra without pygame.
+    """
     import gymnasium
 
     try:
@@ -115,7 +127,7 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
-    """Return the environments side by side: the environment's own way where it has one, else one after another."""
+    """Return a vector of environments: the environment's own, or one after another."""
     import gymnasium
 
     module, _, known = name.rpartition(":")
@@ -155,7 +167,10 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
 
 
 def _checked(name: str, vector: Any) -> tuple[int, Actions]:
-    """Return how many numbers are observed, and what an action is. Raises UsageError for other spaces."""
+    """Return how many numbers are observed, and what an action is.
+
+    Raises UsageError for other spaces.
+    """
     from gymnasium.spaces import Box, Discrete
 
     seen, done = vector.single_observation_space, vector.single_action_space

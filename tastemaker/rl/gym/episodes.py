@@ -1,7 +1,4 @@
-"""Whole episodes, played to measure or to watch: the likeliest action each time, nothing drawn.
-
-A saved player plays again: the verb `watch`.
-"""
+"""Episodes with the likeliest actions: to measure a player, and the verb `watch`."""
 
 import io
 from pathlib import Path
@@ -27,7 +24,7 @@ class Episode(NamedTuple):
 
 
 def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
-    """Play so many episodes, side by side, one in each environment: short ones are not counted twice.
+    """Play `count` episodes, each in an environment of its own: short ones are not overcounted.
 
     Raises UsageError for none.
     """
@@ -83,7 +80,7 @@ def gif(player: Player, path: Path, *, seed: int) -> Episode:
 
 
 def _animated(frames: list[Any], per_second: float) -> bytes:
-    """Return frames [h, w, 3] as a GIF that repeats; thinned out, and small, so that it fits on a page."""
+    """Return frames [h, w, 3] as a small GIF that repeats, with some frames left out."""
     from PIL import Image
 
     every = max(1, round(per_second / 25), -(-len(frames) // _FRAMES))
@@ -102,10 +99,11 @@ def _animated(frames: list[Any], per_second: float) -> bytes:
 def watch(
     player: Player | str | Path, *, count: int = 1, picture: str | Path | None = None, seed: int = 0
 ) -> list[Episode]:
-    """Return so many episodes that a player, or the folder it was saved in, plays; each action the likeliest one.
+    """Return `count` episodes of a player or of its folder, always with the likeliest action.
 
-    picture: a GIF of the first of them; the others are played as well as it. seed: the same, the same episodes.
-    Raises ModelError for a folder without a player, UsageError for an environment that cannot be drawn.
+    picture: a GIF of the first of them; the others are played as well as it. seed: the same, the
+    same episodes. Raises ModelError for a folder without a player, UsageError for an environment
+    that cannot be drawn.
     """
     if count < 1:
         raise UsageError(f"episodes {count}: play 1 or more.")

@@ -1,7 +1,7 @@
 """A policy that plays: networks with what they were shown, saved and loaded.
 
-DIR/player.json          the environment, its options, the shapes of the networks, and how it was learned
-DIR/player.safetensors   weights, and the mean and standard deviation of observations
+DIR/player.json          the environment, its options, the shapes of the networks, and how it was
+learned DIR/player.safetensors   weights, and the mean and standard deviation of observations
 """
 
 import json
@@ -28,7 +28,7 @@ _WEIGHTS = "player.safetensors"
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a player's networks are made by: numbers an observation, what an action is, units of hidden layers."""
+    """The shapes of a player's networks: observation size, actions, hidden units."""
 
     size: int
     actions: Actions
@@ -46,7 +46,10 @@ class Shapes:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Self:
-        """Return what `described` told of. Raises KeyError, TypeError for what it cannot have told."""
+        """Return what `described` told of.
+
+        Raises KeyError, TypeError for what it cannot have told.
+        """
         is_normalised = bool(said["normalise_observations"])
         return cls(
             int(said["observations"]),
@@ -99,7 +102,7 @@ class Player:
 
     @torch.inference_mode()
     def likeliest(self, seen: Array) -> Array:
-        """Return the likeliest actions for what is seen [N, d], or its means where actions are amounts."""
+        """Return the likeliest actions (continuous: the means) for observations [N, d]."""
         outputs = self.networks.policy(torch.from_numpy(self.shown.normalised(seen)))
         found: Array = self.shapes.actions.likeliest(outputs).numpy()
         return found
@@ -110,7 +113,10 @@ class Player:
         return found
 
     def environments(self, count: int) -> Environments:
-        """Open the environment so many times. Raises ModelError where it is not as it was when this learned."""
+        """Open the environment so many times.
+
+        Raises ModelError where it is not as it was when this learned.
+        """
         found = Environments(self.environment, count, self.options)
         if (found.size, found.actions) != (self.shapes.size, self.shapes.actions):
             raise ModelError(

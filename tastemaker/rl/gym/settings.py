@@ -1,27 +1,27 @@
-"""How an environment is played: settings, checked where they are made.
+"""The settings of `play`, and which of them an environment has by default.
 
-Environments with settings of their own, and what those reached when they were measured.
+Each algorithm holds its settings for known environments (`Algorithm.play_settings`). They began as
+those of RL Baselines3 Zoo (Raffin 2020), with more environments at once and larger minibatches: a
+small network's step costs about the same for 64 rows as for 512. They were chosen by hand in a few
+tries, on some of the seeds below, so other seeds may do worse. Return: the mean of 100 episodes
+with the likeliest actions. Seconds: of one CPU thread, the evaluation included
+(`benchmarks/play.py --seeds 0 1 2 3 4`).
 
-The settings began as those of RL Baselines3 Zoo (Raffin 2020), with more environments at once and larger minibatches:
-a small network's step costs about the same for 64 rows as for 512. They were chosen by hand in a few tries, on some of
-the very seeds below, so other seeds may do worse. Return: the mean of 100 episodes, each action the likeliest one. CPU
-seconds: the evaluation included, one thread of a shared machine (`benchmarks/play.py --seeds 0 1 2 3 4`).
+    environment               algorithm  steps    return of seeds 0 to 4                 seconds
+    CartPole-v1               ppo        100,000  500.0  500.0  500.0  500.0  500.0      6 to 9
+    CartPole-v1               trpo        80,000  500.0  500.0  500.0  500.0  500.0      6
+    CartPole-v1               a2c        800,000  500.0  500.0  500.0  500.0  500.0      9 to 10
+    CartPole-v1               reinforce  500,000  500.0  500.0  500.0  500.0  500.0      5
+    Acrobot-v1                ppo        400,000  -83.6  -79.9  -81.9  -86.0  -82.3      26 to 27
+    Pendulum-v1               ppo        200,000  -185.2 -168.9 -189.0 -183.9 -172.4     21
+    MountainCarContinuous-v0  ppo        100,000  92.4   92.1   91.7   92.1   92.1       9 to 10
+    LunarLander-v3            ppo        500,000  247.5  254.4  255.2  253.3  138.1      40 to 44
 
-    environment               algorithm   steps    seeds 0 to 4                             CPU seconds
-    CartPole-v1               ppo         100,000  500.0   500.0   500.0   500.0   500.0    6 to 9
-    CartPole-v1               trpo         80,000  500.0   500.0   500.0   500.0   500.0    6
-    CartPole-v1               a2c         800,000  500.0   500.0   500.0   500.0   500.0    9 to 10
-    CartPole-v1               reinforce   500,000  500.0   500.0   500.0   500.0   500.0    5
-    Acrobot-v1                ppo         400,000  -83.6   -79.9   -81.9   -86.0   -82.3    26 to 27
-    Pendulum-v1               ppo         200,000  -185.2  -168.9  -189.0  -183.9  -172.4   21
-    MountainCarContinuous-v0  ppo         100,000  92.4    92.1    91.7    92.1    92.1     9 to 10
-    LunarLander-v3            ppo         500,000  247.5   254.4   255.2   253.3   138.1    40 to 44
+A2C on CartPole was also run on seeds 5 to 7, on which nothing was chosen: 500. With λ 0.9 instead
+of 1, two of five seeds ended at 120 to 430.
 
-A2C on CartPole was also run on seeds 5 to 7, on which nothing was chosen: 500. With λ 0.9 instead of 1, two of five
-seeds ended at 120 to 430.
-
-The goal of MountainCarContinuous-v0 is found by chance, so its actions are spread wide at first; with half as many
-steps its seeds reached 91.3, 90.2 and -1.8.
+The goal of MountainCarContinuous-v0 is found by chance, so its actions are spread wide at first;
+with half as many steps its seeds reached 91.3, 90.2 and -1.8.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Playing:
     # a killed run can go on where all episodes begin
     anew: int = setting(
         0,
-        "Rollouts between two beginnings of all episodes; 0: about eight times the longest episode.",
+        "Rollouts between two resets of all episodes; 0: about eight times the longest episode.",
         Check(lambda value: value >= 0, "at least 1, or 0 to choose by the longest episode"),
     )
     windows: int = setting(100, "How often the run is logged.", at_least(1))

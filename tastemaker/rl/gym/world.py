@@ -1,4 +1,4 @@
-"""Environments in, a rollout out: rows are stretches of episodes, cut where an episode or the rollout ends."""
+"""Environments in, a rollout out; a row is a stretch of one episode."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ from tastemaker.rl.gym.player import Player
 
 
 def seed_of(seed: int, *names: int) -> int:
-    """Return a seed that belongs to a place in a run: the same for the same place, unlike for any other."""
+    """Return the seed of a place in a run: always the same, and different from all others."""
     return int(np.random.SeedSequence([seed, *names]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A rollout, how many steps it is, and the episodes that ended in it: their returns and lengths."""
+    """A rollout, its number of steps, and the returns and lengths of the episodes that ended."""
 
     rollout: Rollout
     steps: int
@@ -30,10 +30,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Table:
-    """A rollout as it was played, before it is cut into rows.
+    """A rollout as arrays over steps and environments.
 
-    seen: [T + 1, N, d], the last what is seen after all steps. actions: [T, N] or [T, N, a]. rewards, and whether a
-    step terminated, truncated or only began an episode: [T, N].
+    seen: [T + 1, N, d], the last what is seen after all steps. actions: [T, N] or [T, N, a].
+    rewards, and whether a step terminated, truncated or only began an episode: [T, N].
     """
 
     seen: Array
@@ -44,7 +44,7 @@ class Table:
     is_idle: Array
 
     def rows(self) -> tuple[Steps, Tensor, Tensor, Tensor]:
-        """Return the stretches, one environment after another, `is_action` [B, T], rewards [B, T], terminated [B].
+        """Return the stretches, `is_action` [B, T], rewards [B, T] and terminated [B].
 
         A step that only begins an episode parts two stretches and belongs to none.
         """
@@ -74,8 +74,8 @@ class Table:
 class World:
     """Environments that a player plays, rollout by rollout.
 
-    gamma: discounts what returns are normalised by. All numbers of a rollout are drawn by (seed, its number); one
-    that begins all episodes anew depends on nothing played before it.
+    gamma: discounts what returns are normalised by. All numbers of a rollout are drawn by (seed,
+    its number); one that begins all episodes anew depends on nothing played before it.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class World:
             running[:] = 0
 
     def gather(self, number: int) -> Batch:
-        """Play one rollout, and learn the means and standard deviations of what is seen and returned."""
+        """Play one rollout and update the running statistics of observations and returns."""
         table, raw = self._played(number)
         returns, lengths = self._ended(table)
         did, is_action, rewards, terminated = table.rows()
@@ -137,7 +137,7 @@ class World:
         return Table(seen, np.stack(actions), rewards * ~over[2], *over), raw
 
     def _ended(self, table: Table) -> tuple[list[float], list[int]]:
-        """Return what each episode that ended was worth and how long it was, and go on counting the others."""
+        """Return the returns and lengths of the episodes that ended; the others go on."""
         returns: list[float] = []
         lengths: list[int] = []
         over = table.is_terminated | table.is_truncated
@@ -152,7 +152,7 @@ class World:
         return returns, lengths
 
     def _scaled(self, rewards: Tensor, table: Table) -> Tensor:
-        """Return rewards over the standard deviation of their discounted sums so far, where that is asked for."""
+        """Return rewards over the running standard deviation of their discounted sums, if set."""
         if not self.scaled:
             return rewards
         sums = np.zeros_like(table.rewards)

@@ -1,7 +1,7 @@
-"""A language model as an algorithm sees it: prompts and the tokens written behind them, log-probabilities and values.
+"""A language model as algorithms use it: log-probabilities and values of tokens.
 
-Index t always means token t of a completion. The shift by one, from the place that foresees a token to the token, is
-made in `Answers` and nowhere else.
+Index t always means token t of a completion. The shift by one, from the place that foresees a token
+to the token, is made in `Answers` and nowhere else.
 """
 
 from collections.abc import Callable, Iterator
@@ -69,8 +69,8 @@ class Answers:
 class TextActor:
     """A policy that writes, as an algorithm sees it.
 
-    temperature: divides the logits, as where the text was written. Dropout is off, but within `dropping_out`: with it,
-    the ratio to the policy that acted is not 1 on the first pass.
+    temperature: divides the logits, as where the text was written. Dropout is off, but within
+    `dropping_out`: with it, the ratio to the policy that acted is not 1 on the first pass.
     """
 
     def __init__(self, policy: Policy, *, temperature: float = 1.0) -> None:
@@ -83,7 +83,7 @@ class TextActor:
 
     @property
     def threads(self) -> int:
-        """How many passes may be computed side by side; what drops out draws from what all threads share."""
+        """The number of parallel passes; 1 with dropout, whose random numbers all threads share."""
         return 1 if self.policy.module.training else passes_at_once(self.policy.module)
 
     def evaluate(self, did: Answers, is_action: Tensor) -> Evaluation:
@@ -110,7 +110,7 @@ class TextActor:
     def _in_parts(
         self, compute: Callable[[Answers], Tensor], did: Answers, is_action: Tensor
     ) -> Tensor:
-        """Return a number of each token [b, T], computed for some rows at a time, end to end; no gradients."""
+        """Return a number of each token [b, T], computed in parts without gradients."""
 
         @torch.no_grad()
         def found(rows: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class TextActor:
 
 @contextmanager
 def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
-    """Let a policy's passes drop out what its config says, drawn by a seed, until the block ends."""
+    """Switch the policy's dropout on, drawn by a seed, until the block ends."""
     device = policy.module.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

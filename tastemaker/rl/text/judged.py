@@ -1,7 +1,7 @@
-"""Texts that people compared, as what a policy learns from: nothing is scored, the order of the texts is all there is.
+"""Judged texts to learn from: no scores, only the order of texts.
 
-A step is some judgements, each with all of its texts: a ranking of K texts is K rows. The policy writes only to be
-watched. The reference reads every text once.
+A step is some judgements, each with all of its texts: a ranking of K texts is K rows. The policy
+writes only to be watched. The reference reads every text once.
 """
 
 import math
@@ -29,20 +29,21 @@ _READ = 1024  # judgements that are tokenized together
 
 
 def check_compares(judgements: Sequence[Judgement], name: str) -> None:
-    """Raise DataError where not one judgement compares texts: labels, grades and ratings have no pairs."""
+    """Raise DataError if no judgement compares texts."""
     if any(judgement.ranks for judgement in judgements):
         return
     kinds = Counter(judgement.kind for judgement in judgements)
     said = ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items()) or "no judgements"
     raise DataError(
-        f"{name}: {said}, and nothing that compares texts: there are no pairs in it. Give comparisons or rankings, or "
+        f"{name}: {said}, and nothing that compares texts: there are no pairs in it. "
+        "Give comparisons or rankings, or "
         "learn a reward model from it (`tastemaker fit`) and steer by that."
     )
 
 
 @dataclass
 class Judged:
-    """One judgement as a policy reads it. texts: tokens of each, with the end token. tiers: the smaller the better.
+    """One judgement in tokens.
 
     references: log π of each text's tokens under the reference, once it has read them.
     """
@@ -62,9 +63,10 @@ class Judged:
 def read_judged(
     judgements: Sequence[Judgement], reader: Reader, context: int
 ) -> tuple[list[Judged], dict[str, int]]:
-    """Return comparisons and rankings of texts that fit the context, as tokens; and what was left out, in words.
+    """Return the judgements that compare texts within the context, and what was left out.
 
-    A ranking keeps its other texts where one does not fit. A prompt of text is continued, a chat is answered.
+    A ranking keeps its other texts where one does not fit. A prompt of text is continued, a chat is
+    answered.
     """
     said = [judgement for judgement in judgements if judgement.weight > 0]
     kept = [
@@ -96,10 +98,11 @@ def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
 
 @dataclass
 class JudgedTexts:
-    """What people compared, as a policy's teacher. Made by `of`, once the reference has read it.
+    """Judged texts as a policy's teacher. Made by `of`, which lets the reference read them.
 
-    world: where the policy writes, to be watched. train: learned from, in a random order of its own each time around.
-    measured: never learned from. count: judgements a step. watched: texts that the policy writes at a window's end.
+    world: where the policy writes, to be watched. train: learned from, in a random order of its own
+    each time around. measured: never learned from. count: judgements a step. watched: texts that
+    the policy writes at a window's end.
     """
 
     aim: ClassVar[Aim] = AGREE
@@ -114,9 +117,10 @@ class JudgedTexts:
     def of(
         world: TextWorld, train: list[Judged], measured: list[Judged], *, at_once: int
     ) -> "JudgedTexts":
-        """Return the teacher, so many judgements a step that they hold about the world's batch of texts.
+        """Return the teacher; a step has about as many texts as the world's batch.
 
-        at_once: tokens that the reference reads together. Weights come to 1 on average over what is learned from.
+        at_once: tokens that the reference reads together. Weights come to 1 on average over what is
+        learned from.
         """
         mean = sum(judged.weight for judged in train) / len(train)
         for judged in train:
@@ -136,15 +140,15 @@ class JudgedTexts:
         return self.compared([self.train[number] for number in chosen])
 
     def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared) -> Compared:
-        """Return the judgements as they are: who deserves what, people have said."""
+        """Return the judgements; their order is the credit."""
         return gathered
 
     def shown(self, gathered: Compared, *, is_last: bool) -> Batch | None:
-        """Return what the policy writes at a window's last step, by the same random numbers each time."""
+        """Return completions at a window's last step, always with the same random numbers."""
         return self.world.measure(self.watched) if is_last else None
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
-        """Return how far the policy agrees with the judgements that it never learns from."""
+        """Return how well the policy agrees with the held-out judgements."""
         assert isinstance(algorithm, LearnsFromJudgements)  # as the plan checked
         actor = TextActor(self.world.policy, temperature=self.world.sampling.temperature)
         sums: Counter[str] = Counter()
@@ -189,7 +193,7 @@ class JudgedTexts:
 
 
 def _refer(judged: Sequence[Judged], actor: TextActor, at_once: int) -> None:
-    """Let the reference read every text."""
+    """Store the reference's log-probabilities of every text."""
     rows = [(own, k) for own in judged for k in range(len(own.texts))]
     found: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(rows)
     with progress("the reference reads what was judged", len(rows)) as advance:

@@ -1,10 +1,11 @@
-"""The KL of the policy from its reference, and what it costs: this keeps the policy near.
+"""The cost of the KL of the policy from its reference, and how scores become rewards.
 
-In the reward, every token pays what it is likelier than under the reference, and the algorithm learns from it as from
-any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised beside the algorithm's own cost (Shao
-et al. 2024). One of the two, never both.
+In the reward, every token pays for its log-ratio to the reference, and the algorithm learns from
+it as from any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised beside
+the algorithm's own cost (Shao et al. 2024). A run uses one of the two.
 
-How scores become rewards: around 0 with spread 1, so that one KL coefficient and one lr fit any reward.
+Scores are scaled to mean 0 and standard deviation 1, so that one KL coefficient and one learning
+rate fit any reward.
 """
 
 import math
@@ -60,7 +61,7 @@ class KL:
         check(self)
         if self.where == "loss" and self.estimator == "k1":
             raise UsageError(
-                "KL k1 in the loss: its gradient is 0 on average and teaches nothing. Choose k2 or k3."
+                "KL k1 in the loss has a mean gradient of 0 and teaches nothing: choose k2 or k3."
             )
         if self.target is not None and self.coef == 0:
             raise UsageError(
@@ -120,7 +121,7 @@ class Scaling:
 
 @dataclass
 class Scale:
-    """A scaling with what it has seen: so many scores, their mean, and the sum of squares around it (Welford 1962)."""
+    """A scaling with running statistics of the scores: count, mean, squares (Welford 1962)."""
 
     scaling: Scaling
     count: int = 0
@@ -128,7 +129,7 @@ class Scale:
     squares: float = 0.0
 
     def see(self, scores: Sequence[float]) -> None:
-        """Take scores into account."""
+        """Update the statistics with scores."""
         for score in scores:
             self.count += 1
             gap = score - self.mean
@@ -137,23 +138,25 @@ class Scale:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of what was seen; 1 where there is no spread to speak of."""
-        found = math.sqrt(self.squares / self.count) if self.count else 0.0
-        return found if found > 1e-8 else 1.0
+        """The standard deviation of the scores so far; 1 where they do not vary."""
+        if not self.count:
+            return 1.0
+        deviation = math.sqrt(self.squares / self.count)
+        return deviation if deviation > 1e-8 else 1.0
 
     @property
     def unit(self) -> float:
-        """What one reward is in scores."""
+        """The score difference that is a reward of 1."""
         return 1.0 if self.scaling.by == "none" else self.deviation
 
     def applied(self, scores: Sequence[float]) -> list[float]:
-        """Return scores as rewards; where the scale is a running one, they are taken into account first."""
+        """Return scores as rewards; a running scale includes these scores first."""
         if self.scaling.by == "running":
             self.see(scores)
         shift = 0.0 if self.scaling.by == "none" else self.mean
         rewards = (np.asarray(scores) - shift) / self.unit
-        found: list[float] = np.clip(rewards, -self.scaling.clip, self.scaling.clip).tolist()
-        return found
+        clipped: list[float] = np.clip(rewards, -self.scaling.clip, self.scaling.clip).tolist()
+        return clipped
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

@@ -1,4 +1,4 @@
-"""What a policy is steered on: prompts from a file, or the openings of texts."""
+"""Prompts to steer on: from a file, or the first tokens of texts."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from tastemaker.gpt.tokenise import Reader
 def prompts_from(
     source: Path, *, limit: int, prompt_column: str | None = None, chat: bool = False
 ) -> list[Prompt]:
-    """Return the first prompts of a file: one a line or in a column, to be continued or, with chat, answered.
+    """Return the first prompts of a file: one a line or in a column; with chat, messages.
 
     Raises DataError for a file without prompts.
     """
@@ -47,7 +47,8 @@ def openings(
 ) -> Iterator[str]:
     """Yield the first tokens of texts, so many from the shortest to the longest length at random.
 
-    A character that the last token only begins is left out. Raises UsageError for lengths that cannot be.
+    A character that the last token only begins is left out. Raises UsageError for lengths that
+    cannot be.
     """
     shortest, longest = length
     if not 1 <= shortest <= longest:

@@ -1,10 +1,10 @@
-"""What a policy is steered by: anything that maps completions to numbers, through one door.
+"""Rewards: anything that maps completions to numbers.
 
 | spec | what it is |
 |---|---|
 | `taste/` | a reward model's folder |
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores` |
-| `http://host/get_reward` | an address that takes `{"query", "prompts"}`, returns `{"rewards"}` (OpenRLHF's wire) |
+| `http://host/get_reward` | takes `{"query", "prompts"}`, returns `{"rewards"}`, as OpenRLHF |
 | `length` | how many tokens |
 | `repetition` | the share of word triples that stood there before |
 | `missing-end` | 1 where no end came |
@@ -36,7 +36,7 @@ from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Caution
 
 _WORST = -3.0
-"""The score of a completion without a word: three standard deviations below an anchored model's reference texts."""
+"""The score of a completion without a word: 3 standard deviations below the reference texts."""
 _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
 
@@ -45,23 +45,24 @@ _T = TypeVar("_T")
 
 
 def _within(seconds: float, call: Callable[[], _T]) -> tuple[list[_T], BaseException | None]:
-    """Return ([what a call returned], what it raised); ([], None) where it takes longer, whatever it waits for.
+    """Return ([result], error) of a call; ([], None) where it takes longer than the limit.
 
     A call that takes longer is left behind in a thread that does not keep the process.
     """
-    found: list[_T] = []
-    failed: list[BaseException] = []
+    results: list[_T] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
-            found.append(call())
+            results.append(call())
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     worker.join(seconds)
-    return found[:], failed[0] if failed else None
+    error = errors[0] if errors else None
+    return results[:], error
 
 
 class Reward(Protocol):
@@ -79,7 +80,7 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class ModelReward:
-    """A reward model's score. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum"."""
+    """A reward model's score. caution: λ of mean − λ · sd of an ensemble, or "minimum"."""
 
     model: Scorer
     name: str = "the reward model"
@@ -87,37 +88,44 @@ class ModelReward:
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the scores; a completion without a word gets −3."""
-        worded = [to_be_scored(c) for c in completions if c.text.strip()]
-        found = iter(
-            self.model.score_all(worded).cautious(self.caution).as_list() if worded else []
-        )
-        return [next(found) if c.text.strip() else _WORST for c in completions]
+        places = [i for i, c in enumerate(completions) if c.text.strip()]
+        scores = [_WORST] * len(completions)
+        if not places:
+            return scores
+        texts = [to_be_scored(completions[i]) for i in places]
+        model_scores = self.model.score_all(texts).cautious(self.caution).as_list()
+        for i, score in zip(places, model_scores, strict=True):
+            scores[i] = score
+        return scores
 
 
 @dataclass(frozen=True)
 class FunctionReward:
-    """A function (prompts, completions) -> scores, both lists of texts. seconds: how long it may take."""
+    """A function (prompts, completions) -> scores of lists of texts. seconds: its time limit."""
 
     function: Callable[[list[Any], list[str]], Sequence[float]]
     name: str = "the reward function"
     seconds: float = 600.0
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
-        """Return what the function returns. Raises RewardError where it raises or takes too long."""
-        prompts, texts = [_plain(c.prompt) for c in completions], [c.text for c in completions]
-        found, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
+        """Return what the function returns.
+
+        Raises RewardError where it raises or takes too long.
+        """
+        prompts = [_plain(c.prompt) for c in completions]
+        texts = [c.text for c in completions]
+        results, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
         if error is not None:
-            raise RewardError(
-                f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())}"
-            ) from error
-        if not found:
+            message = " ".join(str(error).split())
+            raise RewardError(f"{self.name} raised {type(error).__name__}: {message}") from error
+        if not results:
             raise RewardError(f"{self.name} did not answer within {self.seconds:g} seconds.")
-        return found[0]
+        return results[0]
 
 
 @dataclass(frozen=True)
 class HttpReward:
-    """An HTTP address that scores. seconds: how long one answer may take, from the first byte asked to the last."""
+    """An HTTP address that scores. seconds: the time limit of a whole answer."""
 
     address: str
     seconds: float = 60.0
@@ -128,34 +136,39 @@ class HttpReward:
         return self.address
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
-        """Return the rewards of the answer. Raises RewardError for no answer, or one without rewards."""
+        """Return the rewards of the answer.
+
+        Raises RewardError for no answer, or one without rewards.
+        """
         prompts = [_plain(c.prompt) for c in completions]
-        asked = {
-            "query": [
-                p + c.text if isinstance(p, str) else c.text
-                for p, c in zip(prompts, completions, strict=True)
-            ]
-        }
-        body = json.dumps(asked | {"prompts": prompts}).encode()
+        query = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            is_text = isinstance(prompt, str)
+            query.append(prompt + completion.text if is_text else completion.text)
+        body = json.dumps({"query": query, "prompts": prompts}).encode()
         request = urllib.request.Request(self.address, body, {"Content-Type": "application/json"})
         answers, error = _within(self.seconds, lambda: self._answer(request))
-        if isinstance(error, (OSError, ValueError, http.client.HTTPException)) or not (
-            answers or error
-        ):
-            said = " ".join(str(error or "timed out").split())
-            raise RewardError(f"{self.address} did not answer with JSON: {said}") from error
+        is_timeout = not answers and error is None
+        if is_timeout or isinstance(error, (OSError, ValueError, http.client.HTTPException)):
+            reason = " ".join(str(error or "timed out").split())
+            raise RewardError(f"{self.address} did not answer with JSON: {reason}") from error
         if error is not None:
             raise error
-        found = answers[0]
-        found = found.get("rewards", found.get("scores")) if isinstance(found, dict) else found
-        if not isinstance(found, list):
+        rewards = answers[0]
+        if isinstance(rewards, dict):
+            rewards = rewards.get("rewards", rewards.get("scores"))
+        if not isinstance(rewards, list):
             raise RewardError(
-                f'{self.address} answered without a list of rewards: expected {{"rewards": [numbers]}}.'
+                f"{self.address} answered without a list of rewards: "
+                'expected {"rewards": [numbers]}.'
             )
-        return found
+        return rewards
 
     def _answer(self, request: urllib.request.Request) -> Any:
-        """Return the JSON of an answer. The time limit here is of each read alone: a byte now and then keeps it off."""
+        """Return the JSON of an answer.
+
+        The time limit here is for each read: `_within` limits the whole answer.
+        """
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as answer:
                 return json.loads(answer.read(_MOST_BYTES))
@@ -166,7 +179,7 @@ class HttpReward:
 
 @dataclass(frozen=True)
 class TextReward:
-    """What can be counted of a completion alone."""
+    """A count over one completion."""
 
     name: str
     count: Callable[[Completion], float]
@@ -184,38 +197,41 @@ class SumReward:
 
     @property
     def name(self) -> str:
-        """All the names."""
+        """The weights and names of the parts."""
         return " + ".join(f"{weight:g} × {part.name}" for weight, part in self.parts)
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
-        """Return the weighed sums."""
-        found = [(weight, checked(part, completions)) for weight, part in self.parts]
-        return [
-            sum(weight * scores[i] for weight, scores in found) for i in range(len(completions))
-        ]
+        """Return the weighted sums."""
+        sums: list[float] = [0] * len(completions)
+        for weight, part in self.parts:
+            scores = checked(part, completions)
+            sums = [total + weight * score for total, score in zip(sums, scores, strict=True)]
+        return sums
 
 
 def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
-    """Return a reward's scores as floats. Raises RewardError for too few, for what is no number, and for NaN."""
-    found: Sequence[Any] = reward.score(completions)
-    if len(found) != len(completions):
+    """Return a reward's scores as floats.
+
+    Raises RewardError for too few, for what is no number, and for NaN.
+    """
+    scores: Sequence[Any] = reward.score(completions)
+    if len(scores) != len(completions):
         raise RewardError(
-            f"{reward.name} returned {len(found)} scores for {len(completions)} completions."
+            f"{reward.name} returned {len(scores)} scores for {len(completions)} completions."
         )
-    for number, value in enumerate(found):
-        is_number = (
-            isinstance(value, Real) or getattr(value, "ndim", 1) == 0
-        )  # a tensor or array of one number
+    for number, value in enumerate(scores):
+        is_scalar = getattr(value, "ndim", 1) == 0  # a tensor or array of one number
+        is_number = isinstance(value, Real) or is_scalar
         if not is_number or isinstance(value, bool):
             raise RewardError(f"{reward.name} returned {value!r} for a score: expected a number.")
         if not math.isfinite(value):
             text = completions[number].text[:80]
             raise RewardError(f"{reward.name} returned {float(value)} for the completion {text!r}.")
-    return [float(value) for value in found]
+    return [float(value) for value in scores]
 
 
 def identity(reward: Reward) -> Any:
-    """Return what tells a reward from another, JSON-ready: its name, and the digests of a reward model's weights."""
+    """Return the identity of a reward, JSON-ready: its name and the digest of its weights."""
     if isinstance(reward, SumReward):
         return [[weight, identity(part)] for weight, part in reward.parts]
     if isinstance(reward, ModelReward) and isinstance(reward.model, RewardModel):
@@ -224,7 +240,7 @@ def identity(reward: Reward) -> Any:
 
 
 def repeated(completion: Completion) -> float:
-    """Return the share of a text's word triples that stood there before, 0 … 1."""
+    """Return the share of word triples that occur earlier in the text, 0 … 1."""
     words = completion.text.split()
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(triples)) / len(triples) if triples else 0.0
@@ -239,23 +255,24 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 
 
 def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
-    """Return the reward that a spec, a list of them, a reward model or a function stands for; rewards stay as they are.
+    """Return the reward of a spec, a list of specs, a reward model or a function.
 
-    caution: for reward models that are ensembles. Raises UsageError for a spec that stands for nothing.
+    caution: for reward models that are ensembles. Raises UsageError for a spec that stands for
+    nothing.
     """
     if isinstance(spec, (list, tuple)):
-        parts = [_weighed(part, caution) for part in spec]
+        parts = [_weighted(part, caution) for part in spec]
         if not parts:
             raise UsageError("no reward: name a reward model's folder, a function or an address.")
         return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else SumReward(tuple(parts))
     if isinstance(spec, (str, Path)):
-        weight, part = _weighed(spec, caution)
+        weight, part = _weighted(spec, caution)
         return part if weight == 1 else SumReward(((weight, part),))
     if hasattr(spec, "score_all"):
         return ModelReward(spec, caution=caution)
     if hasattr(spec, "score"):
-        found: Reward = spec
-        return found
+        reward: Reward = spec
+        return reward
     if callable(spec):
         return FunctionReward(spec, getattr(spec, "__name__", "the reward function"))
     raise UsageError(
@@ -263,7 +280,7 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
     )
 
 
-def _weighed(spec: Any, caution: Caution) -> tuple[float, Reward]:
+def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     if not isinstance(spec, (str, Path)):
         return 1.0, reward_of(spec, caution=caution)
     text, weight = str(spec), 1.0
@@ -292,8 +309,8 @@ def _named(text: str, caution: Caution) -> Reward:
     module, _, name = text.partition(":")
     if not (module.replace(".", "").isidentifier() and name.isidentifier()):
         raise UsageError(
-            f"reward {text}: no such folder. Give a reward model's folder, module:function, an http address, "
-            f"or one of {', '.join(_COUNTED)}."
+            f"reward {text}: no such folder. Give a reward model's folder, module:function, "
+            f"an http address, or one of {', '.join(_COUNTED)}."
         )
     if str(Path.cwd()) not in sys.path:  # as `python -m` finds what lies where it is called
         sys.path.insert(0, str(Path.cwd()))
@@ -305,9 +322,7 @@ def _named(text: str, caution: Caution) -> Reward:
 
 
 def _plain(prompt: Prompt) -> Any:
-    """Return a prompt as others read it: a text, or a list of messages."""
-    return (
-        prompt
-        if isinstance(prompt, str)
-        else [{"role": m.role, "content": m.content} for m in prompt]
-    )
+    """Return a prompt as JSON: a text, or a list of messages."""
+    if isinstance(prompt, str):
+        return prompt
+    return [{"role": m.role, "content": m.content} for m in prompt]

@@ -1,7 +1,8 @@
-"""What is watched while a policy is steered, and when it is time to stop.
+"""The limits of a run, and when it stops.
 
-A reward that is learned can be fooled: its score goes on rising while what it stands for turns (Gao et al. 2023). So a
-run is stopped by what it was not trained on where there is such a thing, by its KL from the reference, and by its text.
+A reward that is learned can be fooled: its score goes on rising while what it stands for turns (Gao
+et al. 2023). So a run is stopped by what it was not trained on where there is such a thing, by its
+KL from the reference, and by its text.
 """
 
 import itertools
@@ -18,14 +19,17 @@ DONE = "all steps are done"
 ADVICE = {
     "kl": "the KL from the reference is {value:.1f} nats a text, more than {limit:g}: "
     "raise the KL coefficient, or lower --lr",
-    "held-out": "the held-out score has fallen from {limit:.2f} to {value:.2f} while the score rose: the policy is "
-    "learning to please this reward model only; use more judgements, an ensemble, or a larger KL coefficient",
+    "held-out": "the held-out score has fallen from {limit:.2f} to {value:.2f} while the score "
+    "rose: the policy is learning to please this reward model only; use more judgements, an "
+    "ensemble, or a larger KL coefficient",
     "collapse": "only {value:.0%} of the texts are distinct ({limit:.0%} is the least): "
     "raise the KL coefficient, add entropy, or lower --lr",
-    "repetition": "distinct word pairs have fallen to {value:.0%} of what they were ({limit:.0%} is the least): "
+    "repetition": "distinct word pairs have fallen to {value:.0%} of what they were "
+    "({limit:.0%} is the least): "
     "add a repetition penalty (--reward repetition=-2), or raise the KL coefficient",
-    "by heart": "the held-out preference loss has risen from {limit:.3f} to {value:.3f} while it fell where the policy "
-    "learns: it learns these judgements by heart; give more of them, fewer --steps, or a lower --lr",
+    "by heart": "the held-out preference loss has risen from {limit:.3f} to {value:.3f} while it "
+    "fell where the policy learns: it learns these judgements by heart; give more of them, fewer "
+    "--steps, or a lower --lr",
     "not finite": "a number was not finite ({reason}): lower --lr",
 }
 """Why a run stopped by itself, and what to do about it."""
@@ -35,8 +39,9 @@ ADVICE = {
 class Aim:
     """By what the windows of a run are compared.
 
-    learned: the figure that the run learns to better. held_out: the same where nothing is learned from, if it is there.
-    sign: 1 where more is better, −1 where less is. advice: for a held-out figure that worsens while the other does not.
+    learned: the figure that the run learns to better. held_out: the same where nothing is learned
+    from, if it is there. sign: 1 where more is better, −1 where less is. advice: for a held-out
+    figure that worsens while the other does not.
     """
 
     learned: str
@@ -90,8 +95,8 @@ class Limits:
 class Watch:
     """The windows of a run so far, and whether it is time to stop.
 
-    A window is the mean of what was measured over some steps. best: the window that was best by what was held out, by
-    what is learned where there is none.
+    A window is the mean of what was measured over some steps. best: the window that was best by
+    what was held out, by what is learned where there is none.
     """
 
     limits: Limits
@@ -103,7 +108,7 @@ class Watch:
     passed: int = 0
 
     def begin(self, scores: Sequence[float], pairs: float) -> None:
-        """Take in what the reference writes: the scores of its texts, if any, and its share of distinct word pairs."""
+        """Store the spread of the reference's scores and its share of distinct word pairs."""
         self.spread, self.pairs = (statistics.pstdev(scores) if scores else 0.0) or 1.0, pairs
 
     def look(self, window: dict[str, float]) -> str | None:
@@ -153,7 +158,7 @@ def distinct(texts: Sequence[str]) -> float:
 
 
 def distinct_pairs(texts: Sequence[str]) -> float:
-    """Return the share of word pairs that differ, over all texts (distinct-2, Li et al. 2016); 0 where there are none.
+    """Return the share of distinct word pairs in all texts (distinct-2, Li et al. 2016); 0 if none.
 
     A text without spaces falls into characters, as Chinese does.
     """

@@ -1,4 +1,4 @@
-"""The world of text: prompts in, completions out; a reward scores each whole, and KL is paid by the token."""
+"""The world of text: prompts in, completions out, a reward and a KL cost for each."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ _MEASURED = 2**31  # the number of the first prompt that only measures: no step 
 class Batch:
     """One gathering of completions.
 
-    scores: of the reward, as it gave them [B]; none where there is no reward. kl: log π − log ref of each completion
-    [B], nats.
+    scores: of the reward, as it gave them [B]; none where there is no reward. kl: log π − log ref
+    of each completion [B], nats.
     """
 
     completions: list[Completion]
@@ -46,9 +46,10 @@ class Batch:
 class TextWorld:
     """Where a policy writes and is scored, and learns from that.
 
-    reward: None where the policy writes only to be watched. prompts: taken in a random order of their own each time
-    around. samples: completions of one prompt in a rollout, so many prompts that they make `batch`. scale: how scores
-    become rewards. whiten_rewards: all tokens' rewards, KL included, with standard deviation 1 and their mean kept.
+    reward: None where the policy writes only to be watched. prompts: taken in a random order of
+    their own each time around. samples: completions of one prompt in a rollout, so many prompts
+    that they make `batch`. scale: how scores become rewards. whiten_rewards: all tokens' rewards,
+    KL included, with standard deviation 1 and their mean kept.
     """
 
     aim: ClassVar[Aim] = PLEASE
@@ -92,7 +93,7 @@ class TextWorld:
         return {}
 
     def measure(self, count: int) -> Batch:
-        """Write and score so many texts that nothing is learned from; every call draws by the same numbers."""
+        """Write and score texts to measure; every call uses the same random numbers."""
         prompts = self._prompts(range(count))
         completions = self.policy.complete(
             prompts, sampling=self.sampling, seed=self.seed, first=_MEASURED
@@ -158,7 +159,7 @@ def _spread(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
 
 
 def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
-    """Return which of `count` things come at some numbers: all of them in a random order, then all in another."""
+    """Return the items at some numbers of an endless sequence of shuffles of `count` items."""
     arounds, places = np.divmod(np.fromiter(numbers, np.int64), count)
     found = np.empty_like(places)
     for around in np.unique(arounds) if count > 1 else ():
@@ -171,7 +172,7 @@ G = TypeVar("G")
 
 
 class Teacher(Protocol[G]):
-    """What a policy learns from: what it writes and a reward scores (`TextWorld`), or texts that people compared."""
+    """What a policy learns from: its own scored texts (`TextWorld`), or judged texts."""
 
     aim: ClassVar[Aim]
 
@@ -184,7 +185,7 @@ class Teacher(Protocol[G]):
         ...
 
     def shown(self, gathered: G, *, is_last: bool) -> Batch | None:
-        """Return what the policy writes at this step, to be watched; None where nothing. is_last: of its window."""
+        """Return the completions to measure, or None. is_last: the step ends a window."""
         ...
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:

@@ -1,0 +1,134 @@
+"""The verbs about data: `fetch`, `doctor` and `demo`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tastemaker.cli import options as o
+
+FETCH = """Download a data set from its authors' address; a broken download goes on where it stopped.
+
+Example:
+
+  tastemaker fetch imdb --out data
+"""
+
+DOCTOR = """Look for problems in judgements before a model is trained on them.
+
+Examples:
+
+  tastemaker doctor comparisons.jsonl --report report
+
+  tastemaker doctor train.jsonl --test test.jsonl --backbone minilm --max-length 256 --strict
+"""
+
+DEMO = """Run the whole loop on invented film reviews with a known score: four minutes, no download.
+
+Example:
+
+  tastemaker demo --out demo
+"""
+
+
+@o.verb(FETCH)
+@click.argument("name", help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB.")
+@o.option("--out", type=o.PATH, default=Path(), help="Folder for the archive.")
+@o.option("--url", help="Another address of the same archive.")
+@o.option("--sha256", help="Digest that it must have, in place of the published one.")
+@o.output
+def fetch(
+    name: str, out: Path, url: str | None, sha256: str | None, json: bool, quiet: bool
+) -> None:
+    """Download a data set."""
+    import tastemaker as tm
+
+    path = tm.fetch(name, out, url=url, sha256=sha256)
+    if json:
+        o.say_json({"path": str(path), "bytes": path.stat().st_size})
+    else:
+        o.say(f"{path}: complete, checksum right. Next:  tastemaker fit {path} --out taste")
+
+
+@o.verb(DOCTOR)
+@click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
+@o.option("--test", help="The data that a model will be tested on, to look for leaks.")
+@o.option("--report", type=o.PATH, help="Write doctor.html and doctor.json there.")
+@o.flag("--strict", "Exit code 1 for a problem worse than a note.")
+@o.option("--max-length", type=int, help="Tokens that will be read of a text.")
+@o.option("--backbone", help="Whose tokens: linear (words), minilm, a model folder, a hub name.")
+@o.reading
+@o.output
+def doctor(
+    sources: tuple[str, ...],
+    reading: o.Reading,
+    test: str | None,
+    max_length: int | None,
+    backbone: str | None,
+    strict: bool,
+    report: Path | None,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Look for problems in judgements."""
+    import tastemaker as tm
+    from tastemaker.data.reading import has_splits
+    from tastemaker.reward.backbones.opening import token_counter
+
+    odd_rows: list[Any] = []
+    judgements: list[Any] = []
+    for source in sources:
+        judgements += _readable(source, reading, odd_rows)
+    tested: list[Any] = []
+    if test is not None:
+        split = "test" if has_splits(test) else None
+        tested = _readable(test, replace(reading, split=split, limit=None), [])
+    if backbone is None and max_length is not None:
+        backbone = "linear"
+    count = None if backbone is None else token_counter(backbone)
+    diagnosis = tm.doctor(
+        judgements, test=tested, odd_rows=odd_rows, max_length=max_length, count_tokens=count
+    )
+    if report is not None:
+        tm.write_doctor_page(diagnosis, report)
+        o.note(f"report: {report / 'doctor.html'}", quiet=quiet)
+    if json:
+        o.say_json(diagnosis.as_dict())
+    else:
+        o.say(str(diagnosis))
+    return int(strict and not diagnosis.is_healthy)
+
+
+def _readable(source: str, reading: o.Reading, odd_rows: list[Any]) -> list[Any]:
+    """Return what can be read; the other rows go to `odd_rows`.
+
+    A source without a readable row is a finding too. Raises DataError for a source that is missing.
+    """
+    from tastemaker.errors import DataError
+
+    count = len(odd_rows)
+    try:
+        return reading.judgements([source], odd_rows)
+    except DataError:
+        if len(odd_rows) == count:
+            raise
+        return []
+
+
+@o.verb(DEMO)
+@o.option("--out", type=o.PATH, default=Path("demo"), help="Folder for data, models and reports.")
+@o.option("--texts", type=int, default=3000, help="Judgements to learn from, for each language.")
+@o.seed
+@o.output
+def demo(out: Path, texts: int, seed: int, json: bool, quiet: bool) -> None:
+    """Run the whole loop on the built-in playground."""
+    from tastemaker.demo import run_demo
+
+    def say(line: str) -> None:
+        if not json and not quiet:
+            o.say(line)
+
+    results = run_demo(out, texts=texts, seed=seed, say=say)
+    if json:
+        o.say_json(results)

@@ -1,0 +1,439 @@
+"""The verbs about reward models: `fit`, `score` and `evaluate`."""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tastemaker.cli import options as o
+
+FIT = """Learn a reward model from judged texts.
+
+Examples:
+
+  tastemaker fit aclImdb.tar.gz --backbone linear --out taste
+
+  tastemaker fit aclImdb.tar.gz --backbone minilm --out taste --resume
+
+The classic recipe, DistilBERT on IMDB:
+
+  tastemaker fit aclImdb.tar.gz --backbone distilbert-base-uncased --target label --batch-size 10
+--lr 5e-5 --epochs 3 --max-length 512 --dropout 0.1 --out taste
+"""
+
+SCORE = """Score texts, lines of standard input, or a file.
+
+Examples:
+
+  tastemaker score taste "I was moved to tears, twice, and left the cinema grinning."
+
+  head reviews.txt | tastemaker score taste -
+
+  tastemaker score taste --file reviews.csv --out scored.parquet
+
+An ensemble (`fit --members 5`) also tells how far its members disagree, and can be cautious:
+
+  tastemaker score taste --uncertainty --caution 1 "Well."
+"""
+
+EVALUATE = """Measure a reward model on judged texts that it did not learn from, or a GPT on any text.
+
+Examples:
+
+  tastemaker evaluate taste aclImdb.tar.gz --split test
+
+  tastemaker evaluate taste aclImdb.tar.gz --split test --report report --json
+
+Rows of RewardBench 2 are recognised and scored by its own rule:
+
+  tastemaker evaluate taste reward-bench-2.parquet
+
+The perplexity of a GPT on a text, per token and per byte:
+
+  tastemaker evaluate gpt aclImdb.tar.gz --split test
+"""
+
+_UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
+"""How one number of each meaning is called on screen."""
+
+
+@o.verb(FIT)
+@click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
+@o.option("--out", type=o.PATH, required=True, help="Folder for the reward model.")
+@o.option(
+    "--backbone", default="linear", help="linear, tiny, minilm, a model folder or a hub name."
+)
+@o.option(
+    "--held-out",
+    type=float,
+    help="Share of the texts that only measures.",
+    shown="0.1, at most 1,000 texts",
+)
+@o.reading
+@o.settings("training")
+@o.settings("backbone_settings", "backbone")
+@o.settings("likelihood")
+@o.option(
+    "--anchor",
+    help="Source of reference texts: their mean becomes 0, their standard deviation 1.",
+    shown="the held-out texts",
+    panel="Likelihood",
+)
+@o.option(
+    "--members",
+    type=int,
+    default=1,
+    help="Models of an ensemble, which tells what it is unsure of.",
+    panel="Ensembles",
+)
+@o.flag("--shared", "The members are heads of one network: much cheaper.", "Ensembles")
+@o.flag(
+    "--experts",
+    "A model for each source, mixed by whose prompt a prompt seems to be.",
+    "Ensembles",
+)
+@o.skip_bad
+@o.training_precision
+@o.device
+@o.resuming
+@o.output
+def fit(
+    sources: tuple[str, ...],
+    out: Path,
+    backbone: str,
+    reading: o.Reading,
+    backbone_settings: o.Settings,
+    likelihood: o.Settings,
+    anchor: str | None,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Learn a reward model from judged texts. settings: those of `tm.fit`, by its names."""
+    import tastemaker as tm
+    from tastemaker.reward.backbones import backbone_named
+
+    started = time.monotonic()
+    settings["backbone"] = backbone_named(backbone, **backbone_settings)
+    settings["likelihood"] = tm.Likelihood(**likelihood)
+    if reading.positive:
+        settings["labels"] = {"positive": reading.positive}
+    skipped: list[Any] = []
+    judgements = reading.judgements(sources, skipped if skip_bad else None)
+    o.note_skipped(skipped, quiet=quiet)
+    if anchor is not None:
+        settings["anchor"] = tm.read_examples(anchor, split=reading.split, columns=reading.columns)
+    model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
+    seconds = time.monotonic() - started
+    if not json:
+        _describe_fit(model, out, seconds)
+        return
+    contract = model.contract
+    result: dict[str, Any] = {
+        "model": str(out),
+        "seconds": round(seconds, 3),
+        "evaluation": contract.evaluation,
+    }
+    if contract.judges:
+        result["judges"] = contract.judges
+    if skip_bad:
+        result["skipped"] = len(skipped)
+    o.say_json(result)
+
+
+def _describe_fit(model: Any, out: Path, seconds: float) -> None:
+    contract = model.contract
+    o.say(f"{model!r}")
+    for name, judge in contract.judges.items():
+        low, high = judge["interval"]
+        o.say(f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}]")
+    control = contract.evaluation.get("length_control")
+    if control:
+        changes = _changes(control["before"], contract.evaluation)
+        o.say(f"  length control: {'; '.join(changes)}")
+    o.say(f"saved in {out} after {seconds:.0f} s.")
+    o.say(f'Score a text:  tastemaker score {out} "What a film!"')
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    names = {
+        "accuracy": "accuracy",
+        "pearson": "Pearson",
+        "kendall_tau": "Kendall's τ",
+        "score_length_correlation": "correlation of score and length",
+    }
+    return [
+        f"{words} {before[name]:.3f} → {after[name]:.3f}"
+        for name, words in names.items()
+        if before.get(name) is not None and after.get(name) is not None
+    ]
+
+
+@o.verb(SCORE)
+@click.argument("model", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker fit`.")
+@click.argument("texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line.")
+@o.option("--file", type=o.PATH, help="Score the rows of a JSONL, CSV, TSV or Parquet file …")
+@o.option("--out", type=o.PATH, help="… into this file, with the columns of the input.")
+@o.option("--prompt", help="What the texts answer.")
+@o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
+@o.option(
+    "--caution",
+    type=o.caution_of,
+    metavar="NUMBER|minimum",
+    default="0",
+    help="Of an ensemble: λ of mean − λ·standard deviation, or minimum for its lowest member.",
+)
+@o.option(
+    "--precision",
+    type=click.Choice(["float32", "fast", "bfloat16", "int8"]),
+    default="float32",
+    help="float32 is exact; fast is what this processor gains by.",
+)
+@o.text_column
+@o.prompt_column
+@o.option("--score-column", default="score", help="Name of the column that is added.", panel=o.DATA)
+@o.output
+def score(
+    model: Path,
+    texts: tuple[str, ...],
+    file: Path | None,
+    out: Path | None,
+    prompt: str | None,
+    uncertainty: bool,
+    caution: Any,
+    precision: Any,
+    text_column: str | None,
+    prompt_column: str | None,
+    score_column: str,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Score texts, lines of standard input, or a file."""
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+
+    if (file is None) == (not texts):
+        raise UsageError("give either texts (or - for standard input) or --file, one of the two.")
+    if (file is None) != (out is None):
+        raise UsageError("--file and --out belong together: rows in, rows and scores out.")
+    taste = tm.load(model)
+    if file is not None and out is not None:
+        counts = tm.score_file(
+            taste,
+            file,
+            out,
+            text_column=text_column,
+            prompt_column=prompt_column,
+            score_column=score_column,
+            uncertainty=uncertainty,
+            precision=precision,
+            caution=caution,
+        )
+        if json:
+            o.say_json({"out": str(out), "rows": counts.rows, "truncated": counts.truncated})
+        else:
+            o.say(f"{counts.rows:,} rows scored into {out}")
+        rows, truncated = counts.rows, counts.truncated
+    elif texts == ("-",):
+        rows, truncated = _score_lines(taste, precision, caution, uncertainty, json)
+    else:
+        examples = [tm.Example(text, prompt) for text in texts]
+        rows = len(examples)
+        truncated = _score_texts(taste, examples, precision, caution, uncertainty, json)
+    if truncated:
+        contract = taste.contract
+        side = "start" if contract.cut == "left" else "end"
+        o.note(
+            f"{truncated:,} of {rows:,} texts are longer than the {contract.max_length} tokens "
+            f"that this model reads; their {side} was cut off.",
+            quiet=quiet,
+        )
+
+
+def _score_texts(
+    taste: Any, examples: list[Any], precision: str, caution: Any, uncertainty: bool, json: bool
+) -> int:
+    """Print the scores of texts; return how many were cut."""
+    from tastemaker.errors import UsageError
+
+    scores = taste.score_all(examples, precision=precision)
+    if uncertainty and scores.uncertainty is None:
+        raise UsageError(
+            "--uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+        )
+    deviations = scores.uncertainty.tolist() if uncertainty else None
+    meanings = taste.meanings(scores)
+    scores = scores.cautious(caution)
+    truncated = int(scores.truncated.sum())
+    if json:
+        result = {"scores": scores.as_list(), **meanings, "truncated": truncated}
+        if deviations is not None:
+            result["uncertainty"] = deviations
+        o.say_json(result)
+        return truncated
+    for number, example in enumerate(examples):
+        line = f"{scores.values[number]:+.3f}"
+        if deviations is not None:
+            line += f" ± {deviations[number]:.3f}"
+        for name, values in meanings.items():
+            line += f"  {_UNITS[name]} {values[number]:.2f}"
+        text = " ".join(example.text.split())
+        o.say(f"{line}  {text:.80}")
+    return truncated
+
+
+def _score_lines(
+    taste: Any, precision: str, caution: Any, uncertainty: bool, json: bool
+) -> tuple[int, int]:
+    """Score one text a line as they arrive; with --json all scores in one object at the end.
+
+    Return how many lines there were, and how many were cut.
+    """
+    from tastemaker.bulk import score_lines
+
+    scores: list[float] = []
+    deviations: list[float] = []
+    rows = truncated = 0
+    settings: dict[str, Any] = {"precision": precision, "caution": caution}
+    for line in score_lines(taste, sys.stdin, uncertainty=uncertainty, **settings):
+        rows += 1
+        truncated += int(line.truncated)
+        if json:
+            scores.append(line.score)
+            if line.uncertainty is not None:
+                deviations.append(line.uncertainty)
+            continue
+        deviation = "" if line.uncertainty is None else f" ± {line.uncertainty:.4f}"
+        o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
+    if json:
+        result: dict[str, Any] = {"scores": scores, "truncated": truncated}
+        if uncertainty:
+            result["uncertainty"] = deviations
+        o.say_json(result)
+    return rows, truncated
+
+
+@o.verb(EVALUATE)
+@click.argument("model", metavar="DIR", type=o.PATH, help="A folder saved by `fit` or `pretrain`.")
+@click.argument("source", help=f"{o.SOURCES} For a GPT also text files.")
+@o.option("--report", type=o.PATH, help="Write report.html, report.png, evaluation.json there.")
+@o.reading
+@o.skip_bad
+@o.output
+def evaluate(
+    model: Path,
+    source: str,
+    reading: o.Reading,
+    report: Path | None,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Measure a reward model on judged texts, or a GPT on any text."""
+    import tastemaker as tm
+    from tastemaker.evaluate.rewardbench import evaluate_rewardbench
+
+    if _is_policy(model):
+        _evaluate_policy(model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet)
+        return
+    taste = tm.load(model)
+    reading = _as_trained(reading, taste.contract, source)
+    items = _rewardbench_items(source, reading)
+    skipped: list[Any] = []
+    if items is not None:
+        measured: Any = evaluate_rewardbench(taste, items)
+        report, skip_bad = None, False
+    else:
+        judgements = reading.judgements([source], skipped if skip_bad else None)
+        o.note_skipped(skipped, quiet=quiet)
+        measured = tm.evaluate(
+            taste,
+            judgements,
+            seed=reading.seed,
+            baseline=taste.baseline,
+            training_fingerprints=taste.training_fingerprints,
+        )
+    if report is not None:
+        tm.write_report(measured, report)
+        o.note(f"report: {report / 'report.html'}", quiet=quiet)
+    if not json:
+        o.say(str(measured))
+        return
+    result = measured.as_dict()
+    if skip_bad:
+        result["skipped"] = len(skipped)
+    o.say_json(result)
+
+
+def _is_policy(folder: Path) -> bool:
+    """Return whether a folder holds a language model that is not a reward model."""
+    if not (folder / "config.json").is_file() or (folder / "tastemaker.json").is_file():
+        return False
+    from tastemaker.gpt.networks import is_causal
+
+    return is_causal(folder)
+
+
+def _evaluate_policy(
+    model: Path,
+    source: str,
+    reading: o.Reading,
+    report: Path | None,
+    *,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Print the perplexity of a GPT."""
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+
+    if report is not None:
+        raise UsageError("--report is for a reward model; a GPT has one figure. Leave it out.")
+    has_columns = reading.text_column or reading.prompt_column
+    documents = tm.Documents(
+        [source],
+        reading.split,
+        reading.columns if has_columns else None,
+        reading.format,
+        leave_out_bad=skip_bad,
+        limit=reading.limit,
+    )
+    policy = tm.Policy.load(model)
+    for line in policy.notes:
+        o.note(line, quiet=quiet)
+    measured = tm.perplexity(policy, documents)
+    o.note_skipped(documents.bad, quiet=quiet)
+    if json:
+        o.say_json(measured.as_dict())
+    else:
+        o.say(str(measured))
+
+
+def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
+    """Return how to read as the model's training data was read, where no option differs."""
+    from tastemaker.data.reading import has_splits
+
+    grades = contract.links.get("grade")
+    scale = (grades["lowest"], grades["highest"]) if grades else None
+    split = "test" if has_splits(source) else None
+    return replace(
+        reading,
+        positive=reading.positive or contract.labels.get("positive"),
+        scale=reading.scale or scale,
+        split=reading.split or split,
+    )
+
+
+def _rewardbench_items(source: str, reading: o.Reading) -> Any:
+    """Return RewardBench 2's rows; None for another source, and where a column was named."""
+    from tastemaker.data.reading import rewardbench_items
+
+    columns = reading.columns
+    if columns.text or columns.label or columns.grade or columns.rating:
+        return None
+    return rewardbench_items(source, split=reading.split, format=reading.format)

@@ -1,0 +1,410 @@
+"""The verbs about reinforcement learning: `steer`, `frontier`, `play` and `watch`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tastemaker.cli import options as o
+from tastemaker.rl.algorithms import ALGORITHMS
+
+STEER = """Teach a GPT to write what scores well, or what people preferred.
+
+Examples:
+
+  tastemaker steer gpt --reward taste --out steered
+
+  tastemaker steer gpt --reward taste --reward repetition=-2 --held-out judge
+--algorithm rloo --out steered
+
+  tastemaker steer gpt --reward taste --prompts aclImdb.tar.gz --opening 2,8
+--max-tokens 48 --out steered
+
+  tastemaker steer gpt --algorithm dpo --judgements comparisons.jsonl --out preferred
+
+Rewards: a folder saved by `fit`, a function of your own (module:name), an http address, or one of
+length, repetition, missing-end, gold (the playground's truth). A weight stands behind =, and several
+are added up. With --judgements a reward is only measured.
+"""
+
+FRONTIER = """Draw the KL–reward frontier of steered runs: what each gained, at what KL, if it is real.
+
+Examples:
+
+  tastemaker frontier steered-ppo steered-rloo steered-grpo --out frontier
+
+  tastemaker frontier steered --best-of 64 --policy gpt --reward taste --gold gold --out frontier
+
+Over-optimisation shows where the runs were steered with --held-out or --gold. Best-of-n is written
+by the policy that the runs started from, to the first of the same prompts and with the same
+sampling.
+"""
+
+PLAY = """Teach a policy to play a Gymnasium environment, by the algorithms that steer a GPT.
+
+Examples:
+
+  tastemaker play CartPole-v1
+
+  tastemaker play LunarLander-v3 --out lander
+
+  tastemaker play Acrobot-v1 --algorithm trpo --steps 200000 --target-kl 0.02 --json
+
+PPO has settings of its own for CartPole-v1, Acrobot-v1, LunarLander-v3, Pendulum-v1 and
+MountainCarContinuous-v0, the other algorithms for CartPole-v1. All others begin with a default that
+was measured on none. An environment of your own is written module:Name-v0. DIR gets the player (see
+`tastemaker watch`), a learning curve and a GIF of an episode.
+"""
+
+WATCH = """Watch a saved player play.
+
+Examples:
+
+  tastemaker watch lander
+
+  tastemaker watch lander --episodes 20 --seed 7 --json
+
+  tastemaker watch lander --gif landing.gif
+"""
+
+
+@o.verb(STEER)
+@click.argument(
+    "model", metavar="POLICY", help="A folder saved by `pretrain`, any other, a hub name."
+)
+@o.option("--reward", multiple=True, help="What raises the reward. May be repeated.")
+@o.option("--out", type=o.PATH, required=True, help="Folder for the steered GPT.")
+@o.option(
+    "--algorithm",
+    default="ppo",
+    help=f"Learning algorithm: {', '.join(ALGORITHMS)}.",
+)
+@o.option("--prompts", help="A file of prompts; left out: texts are begun.")
+@o.option(
+    "--held-out",
+    multiple=True,
+    help="A reward that is only measured: it chooses the best policy and stops in time.",
+)
+@o.settings("steering")
+@o.seed
+@o.option(
+    "--gold", help="The true reward, where there is one: gold on the playground.", panel=o.REWARDS
+)
+@o.option(
+    "--caution",
+    type=o.caution_of,
+    metavar="NUMBER|minimum",
+    default="0",
+    help="Of an ensemble: λ of mean − λ·standard deviation, or minimum.",
+    panel=o.REWARDS,
+)
+@o.settings("algorithm_settings", "algorithm")
+@o.settings("kl")
+@o.settings("scaling")
+@o.settings("limits")
+@o.settings("sampling")
+@o.option(
+    "--opening",
+    type=o.two_numbers,
+    metavar="LEAST,MOST",
+    help="Continue the first so many tokens of what pretrain reads from --prompts.",
+    panel=o.DATA,
+)
+@o.option("--limit", type=int, default=2000, help="At most so many prompts.", panel=o.DATA)
+@o.option(
+    "--judgements",
+    multiple=True,
+    help="Comparisons and rankings to learn from instead of a reward. May be repeated.",
+    panel=o.DATA,
+)
+@o.split
+@o.format
+@o.prompt_column
+@o.chat
+@o.skip_bad
+@o.device
+@o.resuming
+@o.output
+def steer(
+    model: str,
+    out: Path,
+    reward: tuple[str, ...],
+    held_out: tuple[str, ...],
+    algorithm: str,
+    algorithm_settings: o.Settings,
+    kl: o.Settings,
+    scaling: o.Settings,
+    limits: o.Settings,
+    sampling: o.Settings,
+    prompts: str | None,
+    opening: tuple[int, int] | None,
+    limit: int,
+    judgements: tuple[str, ...],
+    split: str | None,
+    format: str | None,
+    prompt_column: str | None,
+    chat: bool,
+    skip_bad: bool,
+    seed: int,
+    json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Teach a GPT to write what scores well. settings: those of `tm.steer`, by its names."""
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+    from tastemaker.rl.algorithms import algorithm_named
+
+    if not judgements and (format or skip_bad):
+        raise UsageError("--format and --skip-bad are about --judgements: name a source.")
+    if chat and not judgements and prompts is None:
+        raise UsageError("--chat is about --prompts or --judgements: name a file or source.")
+    if opening is not None and (chat or prompt_column):
+        raise UsageError("an --opening is continued: leave out --chat and --prompt-column.")
+    if opening is not None and prompts is None:
+        raise UsageError("--opening is about --prompts: name a source.")
+    if kl.get("where") == "loss":
+        kl.setdefault("estimator", "k2")  # the one whose gradient in the loss is that of the KL
+    learner = algorithm_named(algorithm, **algorithm_settings)
+    judged = None
+    if judgements:
+        reading = o.Reading(split=split, seed=seed, format=format)
+        judged = _comparisons(judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet)
+    steered = tm.steer(
+        model,
+        list(reward) or None,
+        _prompts(prompts, opening, model, limit, split, prompt_column, chat=chat, seed=seed),
+        judgements=judged,
+        algorithm=learner,
+        kl=tm.KL(**kl) if kl else None,
+        scaling=tm.Scaling(**scaling) if scaling else None,
+        limits=tm.Limits(**limits),
+        sampling=tm.Sampling(**sampling),
+        held_out=list(held_out) or None,
+        seed=seed,
+        out=out,
+        say=lambda line: o.note(line, quiet=quiet),
+        **settings,
+    )
+    _print_steered(steered, out, json=json)
+
+
+def _prompts(
+    source: str | None,
+    opening: tuple[int, int] | None,
+    model: str,
+    limit: int,
+    split: str | None,
+    column: str | None,
+    *,
+    chat: bool,
+    seed: int,
+) -> list[Any] | None:
+    """Return the prompts, None where none are named. An opening is counted in the model's tokens."""
+    from tastemaker.gpt.policy import Policy
+    from tastemaker.rl.text.prompts import openings_from, prompts_from
+
+    if source is None:
+        return None
+    if opening is None:
+        return prompts_from(Path(source), limit=limit, prompt_column=column, chat=chat)
+    reader = Policy.load(model).reader
+    return list(openings_from(source, reader, opening, limit=limit, seed=seed, split=split))
+
+
+def _comparisons(
+    sources: tuple[str, ...], reading: o.Reading, *, chat: bool, skip_bad: bool, quiet: bool
+) -> list[Any]:
+    """Return the judgements of all sources. chat: prompts of text are what a user says.
+
+    Raises DataError for a source that compares nothing.
+    """
+    from tastemaker.data.prompts import as_chat
+    from tastemaker.rl.text.judged import check_compares
+
+    judgements: list[Any] = []
+    skipped: list[Any] = []
+    for source in sources:
+        rows = reading.judgements([source], skipped if skip_bad else None)
+        check_compares(rows, source)
+        judgements += rows
+    o.note_skipped(skipped, quiet=quiet)
+    if not chat:
+        return judgements
+    return [
+        replace(one, prompt=as_chat(one.prompt)) if isinstance(one.prompt, str) else one
+        for one in judgements
+    ]
+
+
+def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
+    if json:
+        from tastemaker.rl.text.steer import ALWAYS
+
+        names = ["steps", "kl", "distinct", "stopped_because", "seconds"]
+        for name in ALWAYS:
+            names += [f"{name}_before", f"{name}_after"]
+        o.say_json({"policy": str(out)} | {name: steered.figures[name] for name in names})
+        return
+    for sample in steered.samples[:3]:
+        for when in ("before", "after"):
+            score = f"{sample[f'score_{when}']:+.2f}  " if f"score_{when}" in sample else ""
+            title = f"{when}:"
+            o.say(f"{score}{title:8}{sample['prompt']}{sample[when]}")
+        o.say("")
+    o.say(str(steered))
+    o.say(f"Let it write:  tastemaker write {out} -n 3")
+
+
+@o.verb(FRONTIER)
+@click.argument(
+    "runs", metavar="RUN...", type=o.PATH, nargs=-1, required=True, help="Folders of `steer`."
+)
+@o.option("--out", type=o.PATH, help="Write frontier.html, frontier.png, frontier.json there.")
+@o.option("--best-of", type=int, help="Measure the best of 1, 2, 4 … up to so many too.")
+@o.option("--policy", help="GPT that writes these.", shown="as the first run", panel=o.BEST_OF)
+@o.option(
+    "--reward",
+    multiple=True,
+    help="Reward that chooses among them.",
+    shown="as the first run",
+    panel=o.BEST_OF,
+)
+@o.option("--gold", help="True reward of the chosen, where there is one.", panel=o.BEST_OF)
+@o.option("--held-out", multiple=True, help="Held-out reward of the chosen.", panel=o.BEST_OF)
+@o.option(
+    "--completions",
+    type=int,
+    help="Completions of each prompt.",
+    shown="16 times --best-of in all",
+    panel=o.BEST_OF,
+)
+@o.seed
+@o.output
+def frontier(
+    runs: tuple[Path, ...],
+    out: Path | None,
+    best_of: int | None,
+    policy: str | None,
+    reward: tuple[str, ...],
+    json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Draw the KL–reward frontier of steered runs. settings: those of `best_of_curve`."""
+    from tastemaker.report.frontier_page import write_frontier
+    from tastemaker.report.kl_frontier import frontier as frontier_of
+
+    curves = frontier_of(runs)
+    if best_of is not None:
+        curve = _best_of(curves.courses[0].run, best_of, policy, reward, **settings)
+        curves = frontier_of(runs, best_of=curve)
+    if out is not None:
+        write_frontier(curves, out)
+        o.note(f"page: {out / 'frontier.html'}", quiet=quiet)
+    if json:
+        o.say_json(curves.as_dict())
+    else:
+        o.say(str(curves))
+
+
+def _best_of(
+    run: Any, most: int, policy: str | None, reward: tuple[str, ...], held_out: Any, **settings: Any
+) -> Any:
+    """Return best-of-n with the policy, reward, prompts and sampling of a run."""
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+    from tastemaker.report.steered_runs import best_of_curve, powers_of_two
+
+    def from_run(option: str, name: Any) -> str:
+        is_here = isinstance(name, str) and (Path(name).is_dir() or name == "gold")
+        if not is_here:
+            raise UsageError(
+                f"--best-of needs --{option}: {run.folder} names {name!r}, which is not here."
+            )
+        return str(name)
+
+    start = policy or from_run("policy", run.settings.get("start"))
+    rewards = list(reward) or [from_run("reward", run.settings.get("reward"))]
+    return best_of_curve(
+        tm.Policy.load(start),
+        rewards,
+        run.prompts or "",
+        held_out=list(held_out) or None,
+        ns=powers_of_two(most),
+        sampling=tm.Sampling(**run.settings.get("sampling", {})),
+        **settings,
+    )
+
+
+@o.verb(PLAY)
+@click.argument("env", metavar="ENV", help="Name of an environment, such as CartPole-v1.")
+@o.option("--out", type=o.PATH, help="Folder for the player.")
+@o.option(
+    "--algorithm",
+    default="ppo",
+    help="Learning algorithm: reinforce, a2c, trpo or ppo.",
+)
+@o.settings("playing")
+@o.option("--episodes", type=int, default=100, help="Episodes at the end that measure.")
+@o.option(
+    "--option",
+    multiple=True,
+    help="An option of the environment: NAME=VALUE, such as continuous=true. May be repeated.",
+)
+@o.seed
+@o.settings("algorithm_settings", "playing_algorithm")
+@o.resuming
+@o.output
+def play(
+    env: str,
+    algorithm: str,
+    algorithm_settings: o.Settings,
+    option: tuple[str, ...],
+    out: Path | None,
+    json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Teach a policy to play. settings: those of `tm.play`, by its names."""
+    import tastemaker as tm
+    from tastemaker.rl.gym.play import known_algorithm
+
+    played = tm.play(
+        env,
+        algorithm=known_algorithm(env, algorithm, algorithm_settings),
+        options=o.pairs_of("--option", option),
+        out=out,
+        say=lambda line: o.note(line, quiet=quiet),
+        **settings,
+    )
+    if json:
+        o.say_json(played.as_dict())
+        return
+    o.say(str(played))
+    if out is not None:
+        o.say(f"Watch it:  tastemaker watch {out}")
+
+
+@o.verb(WATCH)
+@click.argument("player", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker play`.")
+@o.option("--episodes", type=int, default=1, help="Episodes that are played.")
+@o.option("--gif", type=o.PATH, help="Draw the first episode into this file.")
+@o.option("--seed", type=int, default=0, help="Same seed, same episodes.")
+@o.output
+def watch(
+    player: Path, episodes: int, gif: Path | None, seed: int, json: bool, quiet: bool
+) -> None:
+    """Watch a saved player play."""
+    import tastemaker as tm
+
+    games = tm.watch(player, count=episodes, picture=gif, seed=seed)
+    if json:
+        returns = [game.score for game in games]
+        o.say_json({"returns": returns, "lengths": [game.length for game in games]})
+        return
+    for number, game in enumerate(games, 1):
+        o.say(f"episode {number}: return {game.score:.1f} in {game.length:,} steps")
+    if gif is not None:
+        o.note(f"the first episode is drawn in {gif}", quiet=quiet)

@@ -1,0 +1,287 @@
+"""The figures of the report, by kind of judgement.
+
+A panel's title says the result, and its caption how to read the figure.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tastemaker.evaluate.findings import NAMES, PARTS, Evaluation, KindFindings
+from tastemaker.evaluate.measures import Estimate, Measures
+from tastemaker.kinds.comparison import favourites
+from tastemaker.kinds.metrics import amount
+from tastemaker.maths.ranks import kendall_by_list
+from tastemaker.maths.statistics import Floats
+from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
+from tastemaker.report import drawing
+from tastemaker.report.drawing import Bars
+
+LONGER, PEOPLE = NEGATIVE, POSITIVE
+
+_INTERVALS = "Whiskers are 95 % intervals."
+_LIST_MEASURES = ("kendall_tau", "ndcg", "top1", "accuracy")
+_CALIBRATION = (
+    "On the diagonal the predictions are calibrated. Below it the predicted probability is too "
+    "high, above it too low. The bars at the bottom show how many there are. "
+)
+
+
+def panels(evaluation: Evaluation) -> list[Panel]:
+    """Return the panels of every kind of judgement that was evaluated."""
+    drawn: list[Panel] = []
+    headlines = set()
+    for findings in evaluation.kinds:
+        drawn += _PANELS[findings.kind_metrics.drawn_as](findings)
+        kind_metrics = findings.kind_metrics
+        if kind_metrics.of_one_text and kind_metrics.headline not in headlines:
+            headlines.add(kind_metrics.headline)  # a slice holds each headline measure once
+            if len(evaluation.slices) > 1:
+                drawn.append(_slices_panel(evaluation, findings))
+    return drawn
+
+
+def _label_panels(findings: KindFindings) -> Iterator[Panel]:
+    """Yield calibration, the ROC curve if there are both labels, and the scores."""
+    positive = findings.answers > 0.5
+    model, linear = findings.measured.model, findings.linear_predictions
+    predicted = (findings.predictions.predicted, findings.answers)
+    linear_predicted = None if linear is None else (linear.predicted, findings.answers)
+    yield Panel(
+        "reliability",
+        f"Calibration error (ECE): {100 * model['ece'].value:.1f} points",
+        "Of the texts with a predicted probability of about 80 %, are 80 % positive? "
+        f"{_CALIBRATION}{_INTERVALS} ECE is the mean distance from the diagonal, over 15 bins of "
+        "equal width.",
+        lambda axes: drawing.draw_reliability(axes, predicted, linear_predicted, "positive"),
+    )
+    if 0 < positive.sum() < len(positive):
+        yield Panel(
+            "roc",
+            f"A positive text scores above a negative one in {model['auroc'].value:.1%} of pairs",
+            "The ROC curve: each point is a threshold on the score, with the share of positive "
+            "texts above it against the share of negative texts above it. The closer to the top "
+            "left corner the better; the diagonal is guessing. AUROC is the area under the curve.",
+            lambda axes: drawing.draw_roc(axes, findings, positive),
+        )
+    yield Panel(
+        "scores",
+        f"Accuracy: {model['accuracy'].value:.1%}",
+        "The distribution of the scores of positive and of negative texts. The less they overlap "
+        "the better. At the dashed line the predicted probability is one half.",
+        lambda axes: drawing.draw_scores(axes, findings, positive),
+    )
+
+
+def _number_panels(findings: KindFindings) -> Iterator[Panel]:
+    """Yield the predictions of grades or ratings, their errors, and their means by tenth."""
+    word = findings.kind
+    errors = np.abs(findings.predictions.predicted - findings.answers)
+    yield Panel(
+        "predictions",
+        f"Mean absolute error of the predicted {word}: "
+        f"{amount(findings.measured.model['mae'].value)}",
+        f"The predicted {word} against the one that people gave. A perfect model lies on the "
+        "dotted line. A box holds the middle half of the predictions, its line is the median, and "
+        "its whiskers hold 90 % of them.",
+        lambda axes: drawing.draw_predictions(axes, findings),
+    )
+    yield Panel(
+        "errors",
+        f"Median absolute error: {amount(float(np.median(errors)))}",
+        f"The predicted {word} minus the one that people gave: right of zero the prediction is "
+        "too high. The narrower and the closer to zero the better.",
+        lambda axes: drawing.draw_errors(axes, findings),
+    )
+    predicted, given, _ = drawing.by_tenth(findings.predictions, findings.answers)
+    gap = float(np.abs(predicted - given).max())
+    yield Panel(
+        "tenths",
+        f"Largest mean error of a tenth of the texts: {amount(gap)}",
+        f"Ten equal groups of texts, from the lowest predicted {word} to the highest: the mean "
+        "prediction against the mean judgement. On the dotted line the predictions are "
+        "calibrated. If the curve is flatter they are too extreme, if steeper too cautious.",
+        lambda axes: drawing.draw_tenths(axes, findings),
+    )
+
+
+def _slices_panel(evaluation: Evaluation, findings: KindFindings) -> Panel:
+    """Return the headline measure by length of the text."""
+    name = findings.kind_metrics.headline
+    estimates = [part.measures[name] for part in evaluation.slices]
+    defined = [estimate for estimate in estimates if not math.isnan(estimate.value)]
+    values = [estimate.value for estimate in defined]
+    title = NAMES[name][:1].upper() + NAMES[name][1:]
+    if not values:
+        title += " by length: undefined"
+    else:
+        differs = max(e.low for e in defined) > min(e.high for e in defined)
+        verb = "differs by length" if differs else "is similar at every length"
+        title += f" {verb} ({min(values):.3f}–{max(values):.3f})"
+    return Panel(
+        "slices",
+        title,
+        "Four groups of texts by length, the shortest first, with 95 % intervals. The dashed line "
+        "is the value over all texts. A model that works on short texts only, or that counts "
+        "words, shows here.",
+        lambda axes: drawing.draw_slices(axes, evaluation, findings),
+    )
+
+
+def _comparison_panels(findings: KindFindings) -> Iterator[Panel]:
+    """Yield calibration, baselines, accuracy by part, and the preference for length."""
+    model, linear = favourites(findings.judged, findings.predictions), None
+    if findings.linear_predictions is not None:
+        linear = favourites(findings.judged, findings.linear_predictions)
+    yield Panel(
+        "reliability",
+        "Calibration error (ECE) of the win probabilities: "
+        f"{100 * findings.measured.model['ece'].value:.1f} points",
+        "Of the pairs whose favourite has a win probability of about 80 %, did 80 % win? "
+        f"{_CALIBRATION}A tie counts as half a win. {_INTERVALS}",
+        lambda axes: drawing.draw_reliability(axes, model, linear, "favourite wins"),
+    )
+    bars = _bars(findings, "accuracy")
+    if bars:
+        yield Panel(
+            "baselines",
+            _against_longer(findings),
+            "Accuracy on pairs: how often the text that people chose has the higher score. Beside "
+            "it a coin, and always the longer text. The human ceiling is the accuracy of one "
+            f"judge against the majority of the others on the same pair. {_INTERVALS}",
+            lambda axes: drawing.draw_bars(axes, bars, "accuracy on pairs"),
+        )
+    yield from _part_panel(
+        findings,
+        "by_margin",
+        "margin",
+        "Pairs by how much better people found the chosen text: clear cases are easier.",
+    )
+    yield from _part_panel(
+        findings,
+        "by_length_difference",
+        "difference in length",
+        "Pairs by their difference in characters, the smallest first. A model that follows the "
+        "line of the longer text may be counting words.",
+    )
+    yield from _length_panel(findings)
+
+
+def _ranking_panels(findings: KindFindings) -> Iterator[Panel]:
+    """Yield the measures of lists, accuracy by distance, and the preference for length."""
+    by_list = kendall_by_list(findings.predictions.scores, findings.answers)
+    tau = by_list[~np.isnan(by_list)]
+    if len(tau):
+        yield from _list_panels(findings, tau)
+    yield from _part_panel(
+        findings,
+        "by_distance",
+        "distance in the list",
+        "Pairs of a list by how many tiers apart people put them. Neighbours are hard to order; "
+        "the best against the worst should be easy.",
+    )
+    yield from _length_panel(findings)
+
+
+def _list_panels(findings: KindFindings, tau: Floats) -> Iterator[Panel]:
+    """Yield τ of each list, and the means over lists beside the baselines."""
+    yield Panel(
+        "lists",
+        f"Kendall's τ is positive for {np.mean(tau > 0):.0%} of the lists",
+        "Kendall's τ of each list: 1 if the scores order it as people did, −1 if in the reverse "
+        "order, 0 by chance. The dashed line is the mean over lists.",
+        lambda axes: drawing.draw_tau(axes, tau),
+    )
+    columns = {name: _bars(findings, name) for name in _LIST_MEASURES}
+    top1 = findings.measured.model["top1"].value
+    yield Panel(
+        "baselines",
+        f"The top-scored text is among people's best in {top1:.0%} of the lists",
+        "The model beside its baselines. NDCG: how much of the best is at the top, 1 for a perfect "
+        "order. Top-1: how often the highest score is in people's best tier. Accuracy: the share "
+        f"of pairs within lists in people's order. {_INTERVALS}",
+        lambda axes: drawing.draw_columns(axes, columns),
+    )
+
+
+def _bars(findings: KindFindings, name: str) -> Bars:
+    """Return one measure with its colour: of the model, of its baselines and of people."""
+    measured = findings.measured
+    sources: list[tuple[str, Measures | None, str]] = [
+        ("model", measured.model, MODEL),
+        ("linear baseline", measured.linear, LINEAR),
+        ("longer text", measured.longer, LONGER),
+        (findings.kind_metrics.constant_title, measured.constant, CONSTANT),
+    ]
+    bars: dict[str, tuple[Estimate, str]] = {}
+    for title, measures, colour in sources:
+        if measures is not None and name in measures:
+            bars[title] = (measures[name], colour)
+    if name == "accuracy" and "human_ceiling" in measured.people:
+        bars["human ceiling"] = (measured.people["human_ceiling"], PEOPLE)
+    return {title: bar for title, bar in bars.items() if not math.isnan(bar[0].value)}
+
+
+def _against_longer(findings: KindFindings) -> str:
+    difference = findings.measured.over_longer["accuracy"]
+    if difference.low > 0 or difference.high < 0:
+        word = "better" if difference.value > 0 else "worse"
+        return f"{abs(100 * difference.value):.1f} points {word} than always the longer text"
+    return "No clear difference from always the longer text"
+
+
+def _part_panel(findings: KindFindings, table: str, title: str, caption: str) -> Iterator[Panel]:
+    """Yield accuracy by part, if there are several parts."""
+    parts = []
+    for part in findings.measured.parts[table]:
+        if not math.isnan(part.measures["accuracy"].value):
+            parts.append(part)
+    if len(parts) < 2:
+        return
+    values = [part.measures["accuracy"].value for part in parts]
+    yield Panel(
+        table,
+        f"Accuracy by {title}: {min(values):.0%} to {max(values):.0%}",
+        f"{caption} {_INTERVALS}",
+        lambda axes: drawing.draw_parts(axes, parts, PARTS[table]),
+    )
+
+
+def _length_panel(findings: KindFindings) -> Iterator[Panel]:
+    """Yield how often people and the model prefer the longer text, if lengths differ."""
+    measured = findings.measured
+    people = measured.people["people_prefer_longer"]
+    model = measured.model["prefers_longer"]
+    more = 100 * (model.value - people.value)
+    if math.isnan(more):
+        return
+    bars = {"people": (people, PEOPLE), "model": (model, MODEL)}
+    if measured.linear is not None:
+        bars["linear baseline"] = (measured.linear["prefers_longer"], LINEAR)
+    title = "It prefers the longer text as often as people do"
+    if abs(more) >= 0.05:
+        word = "more" if more > 0 else "less"
+        title = f"It prefers the longer text {abs(more):.1f} points {word} often than people"
+    label = "share of pairs in which the longer text is preferred"
+
+    def draw(axes: Axes) -> None:
+        drawing.draw_bars(axes, bars, label, half=True)
+
+    yield Panel(
+        "length",
+        title,
+        "Pairs of different length: how often people chose the longer text (a tie counts half), "
+        f"and how often it scores higher. Far right of people, the score rewards length. "
+        f"{_INTERVALS}",
+        draw,
+    )
+
+
+_PANELS: dict[str, Callable[[KindFindings], Iterator[Panel]]] = {
+    "label": _label_panels,
+    "number": _number_panels,
+    "pair": _comparison_panels,
+    "list": _ranking_panels,
+}

@@ -1,0 +1,255 @@
+"""The evaluation as one HTML page that needs nothing else, one picture and one JSON file."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tastemaker.data.judgements import Example, plain
+from tastemaker.evaluate.findings import (
+    NAMES,
+    Duplicates,
+    Evaluation,
+    KindFindings,
+    measure_rows,
+    part_rows,
+    shown,
+    slice_rows,
+)
+from tastemaker.kinds.metrics import MetricsOfOneText
+from tastemaker.maths.ranks import is_ordered, kendall_by_list
+from tastemaker.plotting import rendered
+from tastemaker.report.kind_panels import panels
+from tastemaker.report.page import Content, page, page_figures, write_together
+from tastemaker.text_tables import excerpt, listed, printable
+
+_TILES = ("accuracy", "auroc", "ece", "pearson", "spearman", "mae", "kendall_tau", "ndcg", "top1")
+_SHOWN = 5  # mistakes in a table, and copies
+_CHARACTERS = 320  # of a text
+
+
+def write_report(
+    evaluation: Evaluation, folder: Path, *, title: str = "How far to trust this reward model"
+) -> None:
+    """Write `report.html`, `report.png` and `evaluation.json` into the folder.
+
+    Other files there stay as they are. All three are made before the first is written. Raises
+    StorageError for a full disk or an unwritable folder.
+    """
+    contents: dict[str, Content] = {
+        "report.html": html_of(evaluation, title=title),
+        "report.png": overview_png(evaluation),
+        "evaluation.json": evaluation.as_dict(),
+    }
+    write_together(folder, contents)
+
+
+def overview_png(evaluation: Evaluation) -> bytes:
+    """Return all panels as one PNG file."""
+    parts = []
+    for findings in evaluation.kinds:
+        name = findings.kind_metrics.headline
+        figure = f"{NAMES[name]} {shown(name, findings.measured.model[name])}"
+        parts.append(f"{figure} on {findings.n:,} {findings.kind}s")
+    heading = " · ".join(parts)
+    heading = heading[:1].upper() + heading[1:]
+    return rendered(panels(evaluation), columns=2, heading=heading, form="png")
+
+
+def html_of(evaluation: Evaluation, *, title: str) -> str:
+    """Return the report as one HTML page with its figures inside."""
+    kinds = evaluation.kinds
+    copied = np.flatnonzero(evaluation.duplicates.in_training)[:_SHOWN]
+    tables = [rows for findings in kinds for rows in part_rows(findings)]
+    return page(
+        "report.html.j2",
+        title=title,
+        judgements=listed(f"{findings.n:,} {findings.kind}s" for findings in kinds),
+        texts=f"{len(evaluation.examples):,}",
+        tile_rows=list(_tiles(evaluation)),
+        verdicts=evaluation.verdicts(),
+        measures=[measure_rows(findings) for findings in kinds],
+        baselines=list(_baselines(evaluation)),
+        parts=tables,
+        panels=page_figures(panels(evaluation)),
+        slices=slice_rows(evaluation),
+        mistakes=_mistakes(evaluation),
+        duplicates=_duplicate_rows(evaluation.duplicates),
+        copies=[_excerpt_of(evaluation.examples[i]) for i in copied],
+    )
+
+
+def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    """Yield name, value and interval of the measures at the top of the page."""
+    for findings in evaluation.kinds:
+        for name in _TILES:
+            if name == "kendall_tau" and findings.kind_metrics.of_one_text:
+                continue
+            if name in findings.measured.model:
+                value, _, interval = shown(name, findings.measured.model[name]).partition(" ")
+                title = NAMES[name]
+                if len(evaluation.kinds) > 1:
+                    title += f", {findings.kind}s"
+                yield title, value, interval
+
+
+def _baselines(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a sentence about each baseline."""
+    kinds = evaluation.kinds
+    titles = {findings.kind_metrics.constant_title for findings in kinds}
+    if any(findings.linear_predictions is not None for findings in kinds):
+        yield "The linear baseline counts words; it was fitted on the same judgements."
+    if any(findings.measured.longer for findings in kinds):
+        yield "The longer text: always prefer the text with more characters."
+    if "constant" in titles:
+        yield "The constant is the best prediction that is the same for all texts."
+    if "coin" in titles:
+        yield "The coin orders by chance."
+
+
+def _duplicate_rows(duplicates: Duplicates) -> list[list[str]]:
+    count = "unknown" if duplicates.texts is None else f"{duplicates.texts:,}"
+    rows = [
+        ["exact duplicates", "count"],
+        ["evaluated texts that are in the training data", count],
+        ["judgements that repeat another evaluated one", f"{duplicates.within:,}"],
+    ]
+    for name, estimate in duplicates.without.items():
+        rows.append([f"{NAMES[name]} without texts of the training data", shown(name, estimate)])
+    return rows
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Mistakes:
+    """A table of mistakes. texts: the columns that hold texts. The last column is the place."""
+
+    title: str
+    headings: tuple[str, ...]
+    texts: frozenset[int]
+    rows: Sequence[tuple[str, ...]]
+
+
+def _mistakes(evaluation: Evaluation) -> list[_Mistakes]:
+    """Return the most confident mistakes of each kind, each text once."""
+    groups: list[_Mistakes] = []
+    for findings in evaluation.kinds:
+        groups += _MISTAKES[findings.kind_metrics.drawn_as](evaluation, findings)
+    return [group for group in groups if group.rows]
+
+
+def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
+    """Yield the worst mistakes in either direction, the worst first."""
+    kind_metrics, judged = findings.kind_metrics, findings.judged
+    assert isinstance(kind_metrics, MetricsOfOneText)
+    predicted, given = findings.predictions.predicted, findings.answers
+    scores = findings.predictions.scores
+    is_mistake = kind_metrics.is_mistake(given, predicted)
+    for sign, word in ((1, "too high"), (-1, "too low")):
+        error = sign * (predicted - given)
+        wrong = np.flatnonzero(is_mistake & (error > 0))
+        # almost certain probabilities are equal in float64: order those by score
+        order = wrong[np.lexsort((-sign * scores[wrong], -error[wrong]))]
+        rows = []
+        for i in _first(order, judged.text):
+            row = (
+                kind_metrics.in_words(float(predicted[i])),
+                kind_metrics.in_words(float(given[i])),
+                f"{scores[i]:+.2f}",
+                _excerpt_of(evaluation.examples[judged.text[i]]),
+                judged.judgements[i].where,
+            )
+            rows.append(row)
+        title = f"The {len(rows)} {findings.kind}s predicted most {word}"
+        headings = ("predicted", "given", "score", "text", "source")
+        yield _Mistakes(title, headings, frozenset({3}), rows)
+
+
+def _of_pairs(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
+    """Yield the pairs in which the rejected text scores highest above the chosen one."""
+    scores, judged = findings.predictions.scores, findings.judged
+    difference = scores[:, 0] - scores[:, 1]
+    wrong = np.flatnonzero(is_ordered(findings.answers) & (difference < 0))
+    order = wrong[np.argsort(difference[wrong], kind="stable")]
+    rows = []
+    for i in _first(order, judged.text):
+        judgement = judged.judgements[i]
+        row = (
+            f"{findings.predictions.predicted[i]:.1%}",
+            f"{scores[i, 0]:+.2f} / {scores[i, 1]:+.2f}",
+            _end_of(judgement.prompt),
+            excerpt(judgement.chosen, _CHARACTERS),
+            excerpt(judgement.rejected, _CHARACTERS),
+            judgement.where,
+        )
+        rows.append(row)
+    title = f"The {len(rows)} comparisons with the most confident mistakes"
+    headings = ("P(chosen)", "scores", "prompt", "chosen by people", "rejected", "source")
+    yield _Mistakes(title, headings, frozenset({2, 3, 4}), rows)
+
+
+def _of_lists(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
+    """Yield the lists that the scores order least like people."""
+    scores, judged = findings.predictions.scores, findings.judged
+    tau = kendall_by_list(scores, findings.answers)
+    wrong = np.flatnonzero(tau < 0)  # false for NaN
+    order = wrong[np.argsort(tau[wrong], kind="stable")]
+    rows = []
+    for i in _first(order, judged.text):
+        judgement = judged.judgements[i]
+        texts, ranks = judgement.texts, judgement.ranks
+        top = int(np.argmax(scores[i, : len(texts)]))
+        row = (
+            f"{tau[i]:+.2f}",
+            f"{ranks[top] + 1} of {max(ranks) + 1}",
+            _end_of(judgement.prompt),
+            excerpt(texts[0], _CHARACTERS),
+            excerpt(texts[top], _CHARACTERS),
+            judgement.where,
+        )
+        rows.append(row)
+    title = f"The {len(rows)} rankings with the lowest Kendall's τ"
+    headings = ("τ", "its tier", "prompt", "people's best", "highest score", "source")
+    yield _Mistakes(title, headings, frozenset({2, 3, 4}), rows)
+
+
+_MISTAKES: dict[str, Callable[[Evaluation, KindFindings], Iterator[_Mistakes]]] = {
+    "label": _of_one_text,
+    "number": _of_one_text,
+    "pair": _of_pairs,
+    "list": _of_lists,
+}
+
+
+def _first(order: NDArray[np.intp], text: NDArray[np.intp]) -> list[int]:
+    """Return the first judgements of `order` that are about different texts."""
+    chosen: dict[object, int] = {}
+    for i in order:
+        if len(chosen) == _SHOWN:
+            break
+        texts = frozenset(np.atleast_1d(text[i]).tolist())
+        chosen.setdefault(texts, int(i))
+    return list(chosen.values())
+
+
+def _excerpt_of(example: Example) -> str:
+    """Return the beginning of an example, after its prompt."""
+    text = example.text
+    if example.prompt is not None:
+        text = f"{plain(example.prompt)} → {text}"
+    return excerpt(text, _CHARACTERS)
+
+
+def _end_of(prompt: Any) -> str:
+    """Return the end of a prompt, which the texts answer, as one line."""
+    if prompt is None:
+        return ""
+    end = " ".join(plain(prompt)[-2 * _CHARACTERS :].split())
+    if len(end) > _CHARACTERS // 2:
+        end = "… " + end[-_CHARACTERS // 2 :].lstrip()
+    return printable(end)
