@@ -28,7 +28,7 @@ length, repetition, missing-end, gold (the playground's truth). A weight stands 
 are added up. With --judgements a reward is only measured.
 """
 
-FRONTIER = """Draw the KL–reward frontier of steered runs: what each gained, at what KL, and if it is real.
+FRONTIER = """Draw the KL–reward frontier of steered runs: what each gained, at what KL, if it is real.
 
 Examples:
 

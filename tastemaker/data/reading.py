@@ -79,10 +79,10 @@ def read(
     if target not in _KINDS:
         raise UsageError(f"target {target!r}: choose 'label', 'rating' or nothing for both.")
     _check_limit(limit)
-    format = table_format(columns, format)
+    in_format = table_format(columns, format)
     opened = open_source(source, split)
     if isinstance(opened, tables.Table):
-        judgements = _of_table(opened, columns or Columns(), target, format, skip_bad)
+        judgements = _of_table(opened, columns or Columns(), target, in_format, skip_bad)
         return _limited(_with_progress(judgements, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
@@ -108,10 +108,10 @@ def read_examples(
     those of `read`; aclImdb also has the split "unsup".
     """
     _check_limit(limit)
-    format = table_format(columns, format)
+    in_format = table_format(columns, format)
     opened = open_source(source, split)
     if isinstance(opened, tables.Table):
-        texts = _texts_of(opened, columns or Columns(), format)
+        texts = _texts_of(opened, columns or Columns(), in_format)
         return _limited(_with_progress(texts, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
@@ -213,13 +213,13 @@ def _of_table(
         _check_target(reading, target)
     source = reading or plan(table, columns, target=target, past_bad=past_bad)
     already_skipped = len(skip_bad or ())
-    count = kept = 0
+    count = matching = 0
     for judgement in source.judgements(skip_bad):
         count += 1
         if isinstance(judgement, _KINDS[target]):
-            kept += 1
+            matching += 1
             yield judgement
-    if kept:
+    if matching:
         return
     if count:
         raise UsageError(f"{table.name}: target {target!r} leaves out all of its judgements.")
