@@ -111,7 +111,8 @@ def _sides(
     requested: float,
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Return (judgements of no chosen group, those of one). Raises DataError for an empty side."""
-    train, held_out = [], []
+    train: list[Judgement] = []
+    held_out: list[Judgement] = []
     for judgement, of_judgement in zip(judgements, groups, strict=True):
         side = held_out if of_judgement & chosen else train
         side.append(judgement)

@@ -193,6 +193,8 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         self.all_values[:, :, self.used : self.used + length] = value_states
         self.used += length
         self._show_used()
+        assert self.keys is not None
+        assert self.values is not None
         return self.keys, self.values
 
     def repeat(self, copies: Tensor) -> None:

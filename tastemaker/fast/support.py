@@ -94,6 +94,12 @@ Slots = dict[type[nn.Module], dict[str, tuple[type[nn.Module], ...]]]
 """The classes that each child of each class may have."""
 
 
+def _has_global_hook() -> bool:
+    """Return whether a hook is registered for all modules."""
+    check: Any = torch_module._has_any_global_hook
+    return bool(check())
+
+
 def supports(module: nn.Module) -> bool:
     """Return whether our own passes give a network's numbers and gradients.
 
@@ -101,8 +107,9 @@ def supports(module: nn.Module) -> bool:
     that class computes, and drops out nothing. Decided anew at each call, because adapters and
     hooks come and go: about two microseconds a part.
     """
-    slots = _slots(type(module))
-    if slots is None or not _has_usual_settings(module) or torch_module._has_any_global_hook():
+    kind: Any = type(module)  # a class is hashable, whatever its instances are
+    slots = _slots(kind)
+    if slots is None or not _has_usual_settings(module) or _has_global_hook():
         return False
     is_patched = any(kind.forward.__module__ != kind.__module__ for kind in slots)
     return not is_patched and _is_plain(module, slots)

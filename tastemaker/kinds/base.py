@@ -69,12 +69,13 @@ class Likelihood:
 
     def __post_init__(self) -> None:
         check(self)
-        for kind, weight in self.weights.items():
+        weights: Mapping[str, Any] = self.weights  # a configuration file may hold anything
+        for kind, weight in weights.items():
             if kind not in RECORDS:
                 raise UsageError(
                     f"a weight for {kind!r}: the kinds of judgements are {', '.join(RECORDS)}."
                 )
-            if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+            if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
                 raise UsageError(
                     f"the weight of {kind}s is {weight}; a weight is a finite number of 0 or more."
                 )
