@@ -51,7 +51,6 @@ INNER_IMPORTS = {
     "tastemaker.reward.backbones.linear",
     "tastemaker.reward.backbones.opening",
     "tastemaker.reward.roundtrip",
-    "tastemaker.rl.text.loop",
 }
 USES_PUBLIC_NAMES = {"cli", "demo", "__main__"}
 ROW = re.compile(r"\| `(?P<package>[\w, ]+)` \| (?P<allowed>[\w, ]+) \|")
