@@ -37,7 +37,7 @@ def steered(
     text: str = "a film",
     settings: Mapping[str, Any] = SETTINGS,
 ) -> Path:
-    """Write a run's folder whose score and gold lie exactly on curves; the start scores 0 and has gold 5."""
+    """Write a run whose score and gold lie exactly on curves; it starts at score 0, gold 5."""
     measured = {
         "score": curve(1, 0.05) if score is None else score,
         "held_out": held_out,

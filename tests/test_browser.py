@@ -1,4 +1,4 @@
-"""The pages in a real browser: hostile texts, prompts and names are shown, and nothing of them runs."""
+"""The pages in a real browser: hostile texts, prompts and names are shown and never run."""
 
 import json
 import re
@@ -105,7 +105,7 @@ onload = () => {{
   }})
 }}
 </script>"""
-"""A page inside a narrow frame, since no browser window is as narrow as a phone; the title says what was found."""
+"""A page inside a narrow frame, as wide as a phone; the title holds the measurements."""
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def title_of(dom: str) -> str:
 
 
 def assert_harmless(dom: str, title: str, *shown: str) -> None:
-    """The document has the title it was written with, no element of the texts', and shows each of `shown` as text."""
+    """Check the title, that no element comes from a text, and that `shown` is shown as text."""
     assert title_of(dom) == title
     body = dom[dom.index("<body") :]
     assert not re.search(
@@ -241,7 +241,7 @@ def test_the_frontier_in_a_browser(
 def test_a_page_that_runs_scripts_would_be_noticed(
     opened: Callable[..., str], tmp_path: Path
 ) -> None:
-    """The test of the tests: the same browser runs the same text where a page does not escape it."""
+    """The test of the test: the browser runs the same text on a page that does not escape it."""
     loud = SCRIPT.replace("document", "console.error('careless'); document")
     for hostile in (SCRIPT, IMAGE, loud):
         page = tmp_path / "careless.html"

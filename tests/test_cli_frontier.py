@@ -1,4 +1,4 @@
-"""`tastemaker frontier`: a table, one JSON object, three files, and one clear line for what is no steered run."""
+"""`tastemaker frontier`: a table, one JSON object, three files, and one clear line for errors."""
 
 import json
 
@@ -85,10 +85,11 @@ def test_the_prompts_of_a_run_are_texts_and_chats_each_once(steered):
 
 
 def test_best_of_n_answers_chats_as_chats(run, steered, tmp_path, monkeypatch):
-    """What a reward of one's own is asked about: a chat as messages, a text as a text, as when `steer` asks it."""
+    """A reward function gets a chat as messages and a text as a text, as from `steer`."""
     nano(chats=True).save(tmp_path / "gpt")
     (tmp_path / "asking.py").write_text(
-        "asked = []\ndef reward(prompts, completions):\n    asked.extend(prompts)\n    return [0.0] * len(prompts)\n"
+        "asked = []\ndef reward(prompts, completions):\n"
+        "    asked.extend(prompts)\n    return [0.0] * len(prompts)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

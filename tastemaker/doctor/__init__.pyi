@@ -1,4 +1,4 @@
-from .copies import excerpt as excerpt
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import doctor as doctor
 from .problems import Problem as Problem
+from .problems import excerpt as excerpt

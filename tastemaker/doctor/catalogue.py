@@ -1,7 +1,8 @@
-"""Judgements as tables of numbers: who said what of which texts.
+"""Judgements as tables of numbers: who judged which texts, and how.
 
-Texts, prompts and judges are numbered in an order that is their own (fingerprints, names), not that of the rows, so
-that shuffled rows have the same figures. Texts that differ only in white space around them are one text.
+Texts, prompts and judges are numbered in the order of their fingerprints or names, not of the
+rows, so that shuffled rows have the same figures. Texts that differ only in white space around
+them are one text.
 """
 
 from collections import Counter
@@ -17,21 +18,20 @@ from tastemaker.data.judgements import Judgement, fingerprint, plain
 Ints = NDArray[np.intp]
 
 NOBODY = -1
-"""The number of a prompt or a judge that is not named."""
+"""The number of a missing prompt or judge."""
 
 _SHOWN_PLACES = 10
-_FULL_RANKING = (
-    20  # texts; of a longer ranking, only pairs at most so many places apart are looked at
-)
+_NEAR = 20  # only pairs of a ranking at most so many places apart are looked at
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What was said, one verdict a row [n].
+    """Verdicts on texts or pairs, one a row [n].
 
-    row: the judgement. prompt: its prompt's number. first, second: the text or the pair judged (second −1: one text),
-    first < second. judge: who. value: the label 0 or 1, the grade, the rating; of pairs 1 where `first` was found
-    better, −1 where `second` was, 0 for a tie. unit: a number for what was judged, equal for equal prompt and texts.
+    row: the judgement. prompt: its prompt. judge: its judge.
+    first, second: the text, or the pair with first < second; second is −1 for one text.
+    value: the label 0 or 1, the grade, the rating; for pairs 1 if `first` is better, −1 if
+    `second` is, 0 for a tie.
     """
 
     row: Ints
@@ -43,12 +43,12 @@ class Verdicts:
 
     @cached_property
     def unit(self) -> Ints:
-        """Number what was judged."""
+        """A number for each verdict [n], equal for equal prompt and texts."""
         return numbered(self.prompt, self.first, self.second)
 
     @property
     def is_of_pairs(self) -> bool:
-        """Whether pairs were judged, not single texts."""
+        """Whether the verdicts are on pairs, not on single texts."""
         return bool((self.second >= 0).all())
 
     def __len__(self) -> int:
@@ -58,11 +58,12 @@ class Verdicts:
 def joined(parts: Sequence[Verdicts]) -> Verdicts:
     """Return several tables as one."""
     names = ("row", "prompt", "first", "second", "judge", "value")
-    return Verdicts(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    return Verdicts(*columns)
 
 
 def numbered(*columns: Ints) -> Ints:
-    """Return a number for every row [n] of the columns: equal for equal rows, in sorted order from 0."""
+    """Return a number for every row [n] of the columns: equal for equal rows, sorted, from 0."""
     order = np.lexsort(columns[::-1])
     is_new = np.zeros(len(order), dtype=bool)
     for column in columns:
@@ -74,10 +75,11 @@ def numbered(*columns: Ints) -> Ints:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """n judgements and their T texts, P prompts and J judges by number.
+    """n judgements with the numbers of their T texts, P prompts and J judges.
 
-    texts: the T texts, each as first met. of: the texts of each judgement, in the order of `Judgement.texts`.
-    prompt, judge: of each judgement [n], −1 for none. prompts, judges: what the numbers stand for.
+    texts, prompts, judges: by number; a text as it first occurs.
+    of: the texts of each judgement, in the order of `Judgement.texts`.
+    prompt, judge: of each judgement [n], −1 for none.
     """
 
     judgements: Sequence[Judgement]
@@ -90,30 +92,38 @@ class Catalogue:
 
     @cached_property
     def lengths(self) -> Ints:
-        """Characters of each text [T], white space around it left out."""
+        """The characters of each text [T], without white space around it."""
         return np.array([len(text.strip()) for text in self.texts], dtype=np.intp)
 
     @cached_property
     def kinds(self) -> dict[str, int]:
-        """How many judgements there are of each kind."""
-        return dict(sorted(Counter(judgement.kind for judgement in self.judgements).items()))
+        """The number of judgements of each kind."""
+        counts = Counter(judgement.kind for judgement in self.judgements)
+        return dict(sorted(counts.items()))
 
     @cached_property
     def items(self) -> dict[tuple[int, int], int]:
-        """Every (prompt, text) that was judged → the first judgement about it."""
-        found: dict[tuple[int, int], int] = {}
-        for row, (prompt, texts) in enumerate(zip(self.prompt.tolist(), self.of, strict=True)):
+        """By (prompt, text), the first judgement about it."""
+        first: dict[tuple[int, int], int] = {}
+        prompts = self.prompt.tolist()
+        for row, texts in enumerate(self.of):
             for text in texts:
-                found.setdefault((prompt, text), row)
-        return found
+                first.setdefault((prompts[row], text), row)
+        return first
 
     @cached_property
     def verdicts(self) -> dict[str, Verdicts]:
-        """What was said, by kind; rankings as all their pairs (long ones: near pairs), without pairs of one text."""
+        """The verdicts by kind. A ranking gives all its pairs of different texts.
+
+        Of a long ranking, only the pairs near each other count.
+        """
         rows: dict[str, list[int]] = {}
         for row, judgement in enumerate(self.judgements):
             rows.setdefault(judgement.kind, []).append(row)
-        return {kind: self._verdicts(np.array(rows[kind], dtype=np.intp)) for kind in sorted(rows)}
+        tables = {}
+        for kind in sorted(rows):
+            tables[kind] = self._verdicts(np.array(rows[kind], dtype=np.intp))
+        return tables
 
     @cached_property
     def pairs(self) -> Verdicts | None:
@@ -127,11 +137,11 @@ class Catalogue:
         return {judgement.kind: judgement for judgement in self.judgements}
 
     def place(self, row: int) -> str:
-        """Return where a judgement stands."""
+        """Return the place of a judgement in its file."""
         return self.judgements[row].where or f"judgement {row + 1}"
 
     def places(self, rows: Iterable[int]) -> list[str]:
-        """Return the first few places of judgements, each once, in their order."""
+        """Return the first few places of judgements, each once, in order."""
         places: dict[str, None] = {}
         for row in sorted(rows):
             places[self.place(row)] = None
@@ -144,34 +154,30 @@ class Catalogue:
             return self._pairs(rows)
         value = np.array([self.judgements[row].value for row in rows])
         text = np.array([self.of[row][0] for row in rows], dtype=np.intp)
-        return Verdicts(
-            rows, self.prompt[rows], text, np.full(len(rows), -1), self.judge[rows], value
-        )
+        second = np.full(len(rows), -1)
+        return Verdicts(rows, self.prompt[rows], text, second, self.judge[rows], value)
 
     def _pairs(self, rows: Ints) -> Verdicts:
         """Return the verdicts on pairs: each pair of a judgement whose order is known."""
-        better, worse, tied, repeats = [], [], [], []
+        better, worse, tied = [], [], []
         for row in rows.tolist():
-            upper, lower, is_tie = _pairs_of(
-                self.judgements[row], np.array(self.of[row], dtype=np.intp)
-            )
+            texts = np.array(self.of[row], dtype=np.intp)
+            upper, lower, is_tie = _pairs_of(self.judgements[row], texts)
             better.append(upper)
             worse.append(lower)
             tied.append(is_tie)
-            repeats.append(len(upper))
-        upper, lower, is_tie = np.concatenate(better), np.concatenate(worse), np.concatenate(tied)
-        row = np.repeat(rows, repeats)
-        value = np.where(is_tie, 0.0, np.where(upper < lower, 1.0, -1.0))
+        row = np.repeat(rows, [len(upper) for upper in better])
+        upper, lower = np.concatenate(better), np.concatenate(worse)
+        value = np.where(upper < lower, 1.0, -1.0)
+        value[np.concatenate(tied)] = 0.0
+        is_pair = upper != lower
+        row, upper, lower = row[is_pair], upper[is_pair], lower[is_pair]
         first, second = np.minimum(upper, lower), np.maximum(upper, lower)
-        held = first != second
-        row = row[held]
-        return Verdicts(
-            row, self.prompt[row], first[held], second[held], self.judge[row], value[held]
-        )
+        return Verdicts(row, self.prompt[row], first, second, self.judge[row], value[is_pair])
 
 
 def _pairs_of(judgement: Judgement, texts: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """Return the pairs of texts that a judgement puts in order: better, worse, and whether they tie.
+    """Return the pairs that a judgement puts in order: better, worse, and whether they tie.
 
     `texts` stand in the order of their ranks or in any other.
     """
@@ -187,7 +193,7 @@ def _pairs_of(judgement: Judgement, texts: Ints) -> tuple[Ints, Ints, NDArray[np
 @cache
 def _near_pairs(k: int) -> tuple[Ints, Ints]:
     upper, lower = np.triu_indices(k, 1)
-    near = lower - upper <= _FULL_RANKING
+    near = lower - upper <= _NEAR
     return upper[near], lower[near]
 
 
@@ -201,29 +207,29 @@ def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     judge_number: dict[str | None, int] = {name: number for number, name in enumerate(judges)}
     return Catalogue(
         judgements,
-        [texts.spelled[name] for name in text_number],
-        [prompts.spelled[name] for name in prompt_number],
-        judges,
-        [tuple(text_number[name] for name in names) for names in of],
-        np.array([prompt_number.get(name, NOBODY) for name in prompt], dtype=np.intp),
-        np.array([judge_number.get(j.judge, NOBODY) for j in judgements], dtype=np.intp),
+        texts=[texts.first[name] for name in text_number],
+        prompts=[prompts.first[name] for name in prompt_number],
+        judges=judges,
+        of=[tuple(text_number[name] for name in names) for names in of],
+        prompt=np.array([prompt_number.get(name, NOBODY) for name in prompt], dtype=np.intp),
+        judge=np.array([judge_number.get(j.judge, NOBODY) for j in judgements], dtype=np.intp),
     )
 
 
 class _Names:
-    """Fingerprints of texts, each worked out once."""
+    """Fingerprints of texts, each computed once."""
 
     def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-        self.spelled: dict[int, str] = {}
+        self.prints: dict[str, int] = {}
+        self.first: dict[int, str] = {}  # the first text with a fingerprint
 
     def name(self, text: str) -> int:
-        """Return a text's fingerprint."""
-        if text not in self.known:
-            self.known[text] = fingerprint(text)
-            self.spelled.setdefault(self.known[text], text)
-        return self.known[text]
+        """Return the fingerprint of a text."""
+        if text not in self.prints:
+            self.prints[text] = fingerprint(text)
+            self.first.setdefault(self.prints[text], text)
+        return self.prints[text]
 
     def numbers(self) -> dict[int, int]:
-        """Return fingerprint → number, in the order of the fingerprints."""
-        return {name: number for number, name in enumerate(sorted(self.spelled))}
+        """Return the number of each fingerprint, in sorted order."""
+        return {name: number for number, name in enumerate(sorted(self.first))}

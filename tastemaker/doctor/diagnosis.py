@@ -1,9 +1,7 @@
-"""What the doctor found: counts, figures and ranked problems; for people and as JSON.
+"""What is wrong with a data set, before a model is trained on it.
 
-What is wrong with a data set, before a model is trained on it.
-
-Every check takes the judgements as tables of numbers (`catalogue`), costs O(n log n), and yields problems: `copies`,
-`contradictions`, `lengths`, `judges`. Here they are called one after the other.
+Every check takes the judgements as tables of numbers (`catalogue`), costs O(n log n) and yields
+problems: `copies`, `lengths`, `judges`. Here they are called one after the other.
 """
 
 import re
@@ -14,7 +12,7 @@ from typing import Any
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.doctor.catalogue import Catalogue, catalogue_of
-from tastemaker.doctor.copies import contradictions, copies, cycles, excerpt, leaks
+from tastemaker.doctor.copies import contradictions, copies, cycles, leaks
 from tastemaker.doctor.judges import (
     Agreement,
     agreements,
@@ -30,21 +28,29 @@ from tastemaker.doctor.lengths import (
     length_problems,
     lengths_of,
 )
-from tastemaker.doctor.problems import Problem, ranked
+from tastemaker.doctor.problems import Problem, excerpt, ranked
 from tastemaker.errors import DataError, UsageError
 
 _SHOWN_JUDGES = 8
 _SHOWN_PLACES = 5
+_SHOWN_MESSAGES = 10
+_MOST_PLACES = 1000  # of unreadable rows: all of them must be fixed
+_PLACE = re.compile(r"^(.+?:\d+)(?:: |$)")
+_WITH_ITSELF = re.compile("compares a text with itself|holds an answer twice")
+_INDENT = " " * 19
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is wrong with a data set, and what it is made of.
+    """What is wrong with a data set, and what it consists of.
 
-    rows: judgements and unreadable rows. kinds: judgements of each kind. judges: judgements of each judge, None for
-    those that name nobody. ties: comparisons that say equal; tied_rankings: rankings with a tie. texts, prompts: how
-    many different ones. length_bias: None where no pair was decided. length_correlations: Spearman's, by kind.
-    balance: how the answers are spread, by kind. agreements: by kind, where judges share texts. problems: worst first.
+    rows: judgements and unreadable rows. odd_rows: the unreadable ones.
+    kinds: judgements of each kind. judges: of each judge, None for those without a name.
+    ties: tied comparisons. tied_rankings: rankings with a tie.
+    texts, prompts: how many different ones.
+    length_bias: None if no pair was decided. length_correlations: Spearman's, by kind.
+    balance: the distribution of the answers, by kind.
+    agreements: by kind, if judges share texts. problems: worst first.
     """
 
     rows: int
@@ -68,18 +74,16 @@ class Diagnosis:
         return all(problem.severity == "note" for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything for JSON; judgements that name no judge are under `anonymous`."""
-        judges: dict[str, int] = {}
+        """Return everything for JSON; judgements without a judge are under `anonymous`."""
+        judges: Counter[str] = Counter()
         for name, count in self.judges.items():
-            judges["anonymous" if name is None else name] = (
-                judges.get(name or "anonymous", 0) + count
-            )
+            judges["anonymous" if name is None else name] += count
         return {
             "rows": self.rows,
             "judgements": self.rows - self.odd_rows,
             "odd_rows": self.odd_rows,
             "kinds": dict(self.kinds),
-            "judges": judges,
+            "judges": dict(judges),
             "ties": self.ties,
             "tied_rankings": self.tied_rankings,
             "texts": self.texts,
@@ -89,53 +93,57 @@ class Diagnosis:
             "length_correlations": dict(self.length_correlations),
             "lengths": self.lengths.as_dict(),
             "balance": dict(self.balance),
-            "agreement": {kind: found.as_dict() for kind, found in self.agreements.items()},
+            "agreement": {kind: value.as_dict() for kind, value in self.agreements.items()},
         }
 
     def table(self) -> str:
-        """Return the diagnosis as text for people."""
+        """Return the diagnosis as plain text."""
         return "\n".join([*self._facts(), "", *self._problem_lines()])
 
-    def __str__(self) -> str:
-        return self.table()
+    __str__ = table
 
     def _facts(self) -> Iterator[str]:
-        kinds = (
-            ", ".join(f"{count:,} {kind}s" for kind, count in self.kinds.items()) or "no judgements"
-        )
-        ties = f", of which {self.ties:,} ties" if self.ties else ""
-        yield f"rows        {self.rows:,}: {kinds}{ties}" + (
-            f", {self.odd_rows:,} odd rows" if self.odd_rows else ""
-        )
-        yield f"texts       {self.texts:,} different ones" + (
-            f" under {self.prompts:,} prompts" if self.prompts else ""
-        )
+        kinds = [f"{count:,} {kind}s" for kind, count in self.kinds.items()]
+        line = f"rows        {self.rows:,}: {', '.join(kinds) or 'no judgements'}"
+        if self.ties:
+            line += f", of which {self.ties:,} ties"
+        if self.odd_rows:
+            line += f", {self.odd_rows:,} unreadable rows"
+        yield line
+        prompts = f" of {self.prompts:,} prompts" if self.prompts else ""
+        yield f"texts       {self.texts:,} different ones{prompts}"
         yield f"judges      {self._judges()}"
-        median, most, longest = (self.lengths.quantiles[share] for share in ("0.5", "0.95", "1"))
-        unit = self.lengths.unit
-        yield f"lengths     {unit}: median {median:,.0f}, 95 % up to {most:,.0f}, the longest {longest:,.0f}"
-        if self.lengths.cut is not None:
-            yield f"            {self.lengths.cut:,} texts are longer than {self.lengths.limit} tokens"
-        if (bias := self.length_bias) is not None:
-            yield f"length      the longer text won {bias.share:.1%} [{bias.low:.1%}, {bias.high:.1%}]: {bias.meaning}"
+        lengths = self.lengths
+        median, most, longest = (lengths.quantiles[share] for share in ("0.5", "0.95", "1"))
+        yield (
+            f"lengths     {lengths.unit}: median {median:,.0f}, 95 % up to {most:,.0f}, "
+            f"longest {longest:,.0f}"
+        )
+        if lengths.cut is not None:
+            yield f"            {lengths.cut:,} texts are longer than {lengths.limit} tokens"
+        bias = self.length_bias
+        if bias is not None:
+            interval = f"[{bias.low:.1%}, {bias.high:.1%}]"
+            yield f"length      the longer text won {bias.share:.1%} {interval}: {bias.meaning}"
         for kind, value in self.length_correlations.items():
             yield f"            correlation with {kind}s {value:+.2f}"
-        for kind, found in self.agreements.items():
-            pairwise = found.pairwise
+        for kind, agreement in self.agreements.items():
+            pairwise = agreement.pairwise
             yield (
-                f"agreement   {kind}s: alpha {found.alpha:.3f} ({found.level}), two judges say the same "
-                f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}] on {pairwise.units:,} units"
+                f"agreement   {kind}s: alpha {agreement.alpha:.3f} ({agreement.level}), "
+                f"two judges agree {pairwise.share:.1%} "
+                f"[{pairwise.low:.1%}, {pairwise.high:.1%}] on {pairwise.units:,} units"
             )
 
     def _judges(self) -> str:
-        known = sorted(
-            ((n, name) for name, n in self.judges.items() if name is not None),
-            key=lambda j: (-j[0], j[1]),
-        )
-        shown = [f"{_one_line(name)} {count:,}" for count, name in known[:_SHOWN_JUDGES]]
-        shown += [f"{len(known) - _SHOWN_JUDGES:,} more"] if len(known) > _SHOWN_JUDGES else []
-        shown += [f"nobody named {self.judges[None]:,}"] if None in self.judges else []
-        return ", ".join(shown) or "none"
+        judges = [(name, count) for name, count in self.judges.items() if name is not None]
+        judges.sort(key=lambda judge: (-judge[1], judge[0]))
+        parts = [f"{_one_line(name)} {count:,}" for name, count in judges[:_SHOWN_JUDGES]]
+        if len(judges) > _SHOWN_JUDGES:
+            parts.append(f"{len(judges) - _SHOWN_JUDGES:,} more")
+        if None in self.judges:
+            parts.append(f"without a name {self.judges[None]:,}")
+        return ", ".join(parts) or "none"
 
     def _problem_lines(self) -> Iterator[str]:
         if not self.problems:
@@ -144,22 +152,18 @@ class Diagnosis:
         yield "Problems, worst first:"
         for problem in self.problems:
             yield f"  {problem.severity:<8} {problem.count:>7,}  {problem.what}"
-            if problem.where:
-                shown = ", ".join(_one_line(place) for place in problem.where[:_SHOWN_PLACES])
-                yield f"{'':19}at {shown}{' …' if len(problem.where) > _SHOWN_PLACES else ''}"
+            places = [_one_line(place) for place in problem.where[:_SHOWN_PLACES]]
+            if places:
+                more = " …" if len(problem.where) > _SHOWN_PLACES else ""
+                yield f"{_INDENT}at {', '.join(places)}{more}"
             for example in problem.examples[:_SHOWN_PLACES]:
-                yield f"{'':19}· {_one_line(example)}"
-            yield f"{'':19}{problem.advice}"
+                yield f"{_INDENT}· {_one_line(example)}"
+            yield f"{_INDENT}{problem.advice}"
 
 
 def _one_line(text: str) -> str:
-    """Return a name or place as one line that cannot steer a terminal."""
+    """Return a name or a place as one line that is safe in a terminal."""
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))[:200]
-
-
-_PLACE = re.compile(r"^(.+?:\d+)(?:: |$)")
-_MOST_PLACES = 1000  # of unreadable rows: whoever mends the file needs them all
-_SHOWN_MESSAGES = 10
 
 
 def doctor(
@@ -170,17 +174,19 @@ def doctor(
     max_length: int | None = None,
     count_tokens: Callable[[str], int] | None = None,
 ) -> Diagnosis:
-    """Return what is wrong with the judgements, the worst first, and what they are made of.
+    """Return what is wrong with the judgements, worst first, and what they consist of.
 
-    test: judgements of another split, which should share no text or prompt with these. odd_rows: the errors of rows
-    that could not be read. max_length, count_tokens: how many tokens will be read of a text, and what counts them; a
-    prompt counts too. Raises UsageError for a max_length below 1.
+    test: judgements of another split, which should share no text or prompt with these.
+    odd_rows: the errors of unreadable rows.
+    max_length, count_tokens: the token limit of a text with its prompt, and what counts tokens.
+    Raises UsageError for a max_length below 1.
     """
     if max_length is not None and max_length < 1:
         raise UsageError(f"max_length {max_length}: it is a number of tokens, 1 or more.")
     catalogue = catalogue_of(judgements)
-    bias, lengths = length_bias(catalogue), lengths_of(catalogue, max_length, count_tokens)
-    agreed = agreements(catalogue)
+    bias = length_bias(catalogue)
+    lengths = lengths_of(catalogue, max_length, count_tokens)
+    by_kind = agreements(catalogue)
     problems = [
         *_unreadable(odd_rows),
         *_mixtures(catalogue),
@@ -190,18 +196,16 @@ def doctor(
         *(leaks(catalogue, test) if test else ()),
         *length_problems(catalogue, bias, lengths),
         *balance_problems(catalogue),
-        *judge_problems(catalogue, agreed),
+        *judge_problems(catalogue, by_kind),
     ]
     judges = Counter(judgement.judge for judgement in judgements)
+    names = sorted(judges, key=lambda name: (name is None, name or ""))
     ties = Counter(judgement.kind for judgement in judgements if judgement.has_tie)
     return Diagnosis(
         rows=len(judgements) + len(odd_rows),
         odd_rows=len(odd_rows),
         kinds=catalogue.kinds,
-        judges={
-            name: judges[name]
-            for name in sorted(judges, key=lambda name: (name is None, name or ""))
-        },
+        judges={name: judges[name] for name in names},
         ties=ties["comparison"],
         tied_rankings=ties["ranking"],
         texts=len(catalogue.texts),
@@ -210,34 +214,38 @@ def doctor(
         length_bias=bias,
         length_correlations=length_correlations(catalogue),
         balance=balance(catalogue),
-        agreements=agreed,
+        agreements=by_kind,
         problems=ranked(problems),
     )
 
 
 def _unreadable(odd_rows: Sequence[DataError]) -> Iterator[Problem]:
-    messages = [str(error) for error in odd_rows]
-    itself = [
-        text
-        for text in messages
-        if "compares a text with itself" in text or "holds an answer twice" in text
-    ]
-    others = [text for text in messages if text not in set(itself)]
-    for name, what, found in (
-        ("odd_rows", "odd rows: they cannot be read as judgements", others),
-        ("self_comparisons", "identical pairs: rows that compare a text with itself", itself),
-    ):
-        if found:
-            places = list(
-                dict.fromkeys(place[1] for text in found if (place := _PLACE.match(text)))
+    groups: dict[str, list[str]] = {"odd_rows": [], "self_comparisons": []}
+    for error in odd_rows:
+        message = str(error)
+        name = "self_comparisons" if _WITH_ITSELF.search(message) else "odd_rows"
+        groups[name].append(message)
+    sentences = {
+        "odd_rows": "odd rows: they cannot be read as judgements",
+        "self_comparisons": "identical pairs: rows that compare a text with itself",
+    }
+    for name, messages in groups.items():
+        if messages:
+            matches = [_PLACE.match(message) for message in messages]
+            places = list(dict.fromkeys(match[1] for match in matches if match))
+            yield Problem(
+                name,
+                sentences[name],
+                len(messages),
+                "error",
+                "Fix or remove them; --skip-bad trains without them.",
+                places[:_MOST_PLACES],
+                [excerpt(message) for message in messages[:_SHOWN_MESSAGES]],
             )
-            advice = "Mend or remove them; --skip-bad trains without them."
-            shown = [excerpt(text) for text in found[:_SHOWN_MESSAGES]]
-            yield Problem(name, what, len(found), "error", advice, places[:_MOST_PLACES], shown)
 
 
 def _mixtures(catalogue: Catalogue) -> Iterator[Problem]:
-    """Yield what does not go together in one fit: grades on several scales, chats beside plain prompts."""
+    """Yield what one fit cannot hold: several grade scales, chats beside plain prompts."""
     scales: dict[tuple[int, int], int] = {}
     forms: dict[type, int] = {}
     for row, judgement in enumerate(catalogue.judgements):
@@ -247,18 +255,20 @@ def _mixtures(catalogue: Catalogue) -> Iterator[Problem]:
             forms.setdefault(type(judgement.prompt), row)
     if len(scales) > 1:
         shown = " and ".join(f"{low}–{high}" for low, high in sorted(scales)[:5])
-        what, advice = (
-            f"grades on several scales: {shown}",
-            "Fit them apart, or bring them to one scale.",
-        )
         yield Problem(
-            "mixed_scales", what, len(scales), "error", advice, catalogue.places(scales.values())
+            "mixed_scales",
+            f"grades on several scales: {shown}",
+            len(scales),
+            "error",
+            "Fit them apart, or convert them to one scale.",
+            catalogue.places(scales.values()),
         )
     if len(forms) > 1:
-        what, advice = (
-            "mixed prompts: chats of messages beside plain texts",
-            "Write all prompts in one form.",
-        )
         yield Problem(
-            "mixed_prompts", what, len(forms), "error", advice, catalogue.places(forms.values())
+            "mixed_prompts",
+            "mixed prompts: chats of messages beside plain texts",
+            len(forms),
+            "error",
+            "Write all prompts in one form.",
+            catalogue.places(forms.values()),
         )

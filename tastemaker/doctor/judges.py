@@ -1,7 +1,7 @@
-"""Judges: how far they agree, who stands out, and whether what was said varies at all."""
+"""Checks of judges: agreement, judges who stand out, and whether the answers vary at all."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +19,22 @@ from tastemaker.maths.judge_agreement import (
     pairwise_agreement,
 )
 
-_TENTATIVE = 0.667  # Krippendorff (2004): below it, not even tentative conclusions
+_TENTATIVE = 0.667  # Krippendorff (2004): no conclusions at all below this α
 _LOW = 0.333
 _FEWEST_UNITS = 10
 _FEWEST_OF_JUDGE = 5
 _UNLIKELY = math.log(1e-3)
-_SHARED = 30  # verdicts shared with others, from which on not being better than chance is said
+_SHARED = 30  # shared verdicts from which on "not better than chance" is reported
 _RARE = 0.1  # share of the rarer label
+_SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far named judges agree on one kind. A unit is a text or a pair, under its prompt.
+    """The agreement of named judges on one kind. A unit is a text or a pair, with its prompt.
 
-    alpha: Krippendorff's α at `level`, NaN where nothing varies. pairwise: how often two judges say the same.
+    alpha: Krippendorff's α at `level`, NaN if nothing varies.
+    pairwise: how often two judges give the same answer.
     """
 
     level: Level
@@ -53,141 +55,151 @@ class Agreement:
         }
 
 
-def one_each(said: Verdicts) -> Ints:
-    """Return which verdicts stand for what each named judge says of each unit: of several, the middle one."""
-    order = np.lexsort((said.value, said.judge, said.unit))
-    order = np.asarray(order[said.judge[order] != NOBODY], dtype=np.intp)
+def one_each(table: Verdicts) -> Ints:
+    """Return the rows with one verdict of each named judge on each unit: the median of several."""
+    order = np.lexsort((table.value, table.judge, table.unit))
+    order = np.asarray(order[table.judge[order] != NOBODY], dtype=np.intp)
     if not len(order):
         return order
-    unit, judge = said.unit[order], said.judge[order]
-    starts = np.flatnonzero(
-        np.concatenate([[True], (unit[1:] != unit[:-1]) | (judge[1:] != judge[:-1])])
-    )
+    unit, judge = table.unit[order], table.judge[order]
+    is_start = np.ones(len(order), dtype=bool)
+    is_start[1:] = (unit[1:] != unit[:-1]) | (judge[1:] != judge[:-1])
+    starts = np.flatnonzero(is_start)
     sizes = np.diff(np.append(starts, len(order)))
     middle: Ints = order[starts + (sizes - 1) // 2]
     return middle
 
 
 def agreements(catalogue: Catalogue) -> dict[str, Agreement]:
-    """Return the agreement on each kind of which two named judges saw the same unit."""
-    found = {}
-    for kind, said in catalogue.verdicts.items():
-        rows = one_each(said)
-        value, unit = said.value[rows], said.unit[rows]
+    """Return the agreement on each kind for which two named judges judged the same unit."""
+    by_kind = {}
+    for kind, table in catalogue.verdicts.items():
+        rows = one_each(table)
+        value, unit = table.value[rows], table.unit[rows]
         pairwise = pairwise_agreement(value, unit)
         if pairwise.units:
             is_shared = np.bincount(unit)[unit] > 1
-            judges = len(np.unique(said.judge[rows][is_shared]))
+            judges = len(np.unique(table.judge[rows][is_shared]))
             level = catalogue.example_of[kind].level
-            found[kind] = Agreement(level, krippendorff_alpha(value, unit, level), judges, pairwise)
-    return found
+            alpha = krippendorff_alpha(value, unit, level)
+            by_kind[kind] = Agreement(level, alpha, judges, pairwise)
+    return by_kind
 
 
-def judge_problems(catalogue: Catalogue, found: dict[str, Agreement]) -> Iterator[Problem]:
+def judge_problems(catalogue: Catalogue, by_kind: dict[str, Agreement]) -> Iterator[Problem]:
     """Yield low agreement, and judges who stand out."""
-    for kind, agreement in found.items():
+    for kind, agreement in by_kind.items():
         if agreement.alpha < _TENTATIVE and agreement.pairwise.units >= _FEWEST_UNITS:
             yield Problem(
                 f"low_agreement_{kind}",
-                f"low agreement between judges on {kind}s: Krippendorff's alpha is {agreement.alpha:.2f}",
+                f"low agreement between judges on {kind}s: Krippendorff's alpha is "
+                f"{agreement.alpha:.2f}",
                 agreement.pairwise.units,
                 "warning" if agreement.alpha < _LOW else "note",
-                "No model can agree with judges better than they do with each other; learn judges' reliability.",
+                "Learn the reliability of judges. "
+                "A model cannot agree with judges better than they agree with each other.",
             )
-    yield from _at_chance(catalogue)
-    yield from _monotonous(catalogue)
-    yield from _busy_and_idle(catalogue)
-
-
-def _at_chance(catalogue: Catalogue) -> Iterator[Problem]:
-    suspects: set[int] = set()
-    for kind, said in catalogue.verdicts.items():
-        rows = one_each(said)
-        value, unit, judge = said.value[rows], said.unit[rows], said.judge[rows]
-        level = catalogue.example_of[kind].level
-        distance = distances_to_others(value, unit, level)
-        expected = expected_distance(value, unit, level)
-        shared = ~np.isnan(distance)
-        if not expected > 0:
-            continue
-        n = np.maximum(np.bincount(judge[shared], minlength=len(catalogue.judges)), 1)
-        total = np.bincount(judge[shared], distance[shared], minlength=len(n))
-        squares = np.bincount(judge[shared], distance[shared] ** 2, minlength=len(n))
-        error = 1.96 * np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0) / n)
-        is_suspect = (n >= _FEWEST_UNITS) & (total / n >= expected)
-        is_suspect |= (n >= _SHARED) & (total / n + error >= expected)
-        suspects |= set(np.flatnonzero(is_suspect).tolist())
-    if suspects:
+    at_chance = _at_chance(catalogue)
+    if at_chance:
         yield _about_judges(
             catalogue,
-            sorted(suspects),
+            at_chance,
             "judges_at_chance",
-            what="judges whose agreement with the others cannot be told from chance, or is worse",
+            what="judges who agree with the others no better than chance",
             severity="warning",
-            advice="Read some of their judgements; learn judges' reliability, or leave them out.",
+            advice="Read some of their judgements; learn the reliability of judges, "
+            "or leave these out.",
+        )
+    monotonous = _monotonous(catalogue)
+    if monotonous:
+        yield _about_judges(
+            catalogue,
+            monotonous,
+            "monotonous_judges",
+            what="judges who always give the same answer, where others vary",
+            severity="warning",
+            advice="Their judgements carry no information: leave them out, "
+            "or learn the reliability of judges.",
+        )
+    is_named = catalogue.judge != NOBODY
+    count = np.bincount(catalogue.judge[is_named], minlength=len(catalogue.judges))
+    few = np.flatnonzero(count < _FEWEST_OF_JUDGE).tolist()
+    if few and len(count) > 1:
+        yield _about_judges(
+            catalogue,
+            few,
+            "judges_with_few_judgements",
+            what=f"judges with fewer than {_FEWEST_OF_JUDGE} judgements: "
+            "too few to learn their reliability",
+            severity="note",
+            advice="Give them one common name, or collect more.",
         )
 
 
-def _monotonous(catalogue: Catalogue) -> Iterator[Problem]:
-    """Judges who always say the same, where that would happen by chance less than once in a thousand.
+def _at_chance(catalogue: Catalogue) -> list[int]:
+    """Return the judges whose agreement with the others is not better than chance."""
+    judges = len(catalogue.judges)
+    suspects: set[int] = set()
+    for kind, table in catalogue.verdicts.items():
+        rows = one_each(table)
+        value, unit, judge = table.value[rows], table.unit[rows], table.judge[rows]
+        level = catalogue.example_of[kind].level
+        distance = distances_to_others(value, unit, level)
+        expected = expected_distance(value, unit, level)
+        if not expected > 0:
+            continue
+        is_shared = ~np.isnan(distance)
+        judge, distance = judge[is_shared], distance[is_shared]
+        n = np.maximum(np.bincount(judge, minlength=judges), 1)
+        mean = np.bincount(judge, distance, minlength=judges) / n
+        squares = np.bincount(judge, distance**2, minlength=judges) / n
+        error = 1.96 * np.sqrt(np.maximum(squares - mean**2, 0) / n)
+        is_worse = (n >= _FEWEST_UNITS) & (mean >= expected)
+        is_no_better = (n >= _SHARED) & (mean + error >= expected)
+        suspects |= set(np.flatnonzero(is_worse | is_no_better).tolist())
+    return sorted(suspects)
 
-    Of comparisons and rankings only a tie of all texts is an answer that can be the same: which text stood first when
-    they were shown is not kept (judgements hold the better one first), so a habit of taking it cannot be seen.
+
+def _monotonous(catalogue: Catalogue) -> list[int]:
+    """Return the judges who always give the same answer, if that is unlikely by chance (0.1 %).
+
+    For comparisons and rankings only a tie of all texts is such an answer. A judgement holds the
+    better text first and not the order on screen, so a habit of taking the first is not visible.
     """
-    found: set[int] = set()
-    for said in catalogue.verdicts.values():
-        judge, value = _answers(said)
-        is_answer = (value == 0) | (not said.is_of_pairs)
+    monotonous: set[int] = set()
+    for table in catalogue.verdicts.values():
+        judge, value = _answers(table)
+        is_answer = (value == 0) | (not table.is_of_pairs)
         named = np.flatnonzero(judge != NOBODY)
         if not len(named):
             continue
         _, number, count = np.unique(value, return_inverse=True, return_counts=True)
-        share = count / len(value)
+        log_share = np.log(count / len(value))
         order = named[np.argsort(judge[named], kind="stable")]
-        for rows in np.split(order, np.flatnonzero(np.diff(judge[order])) + 1):
-            is_same = is_answer[rows[0]] and (number[rows] == number[rows[0]]).all()
-            if is_same and len(rows) * math.log(share[number[rows[0]]]) < _UNLIKELY:
-                found.add(int(judge[rows[0]]))
-    if found:
-        yield _about_judges(
-            catalogue,
-            sorted(found),
-            "monotonous_judges",
-            what="judges who always give the same answer, where others vary",
-            severity="warning",
-            advice="Such judgements say nothing: leave them out, or learn judges' reliability.",
-        )
+        ends = np.flatnonzero(np.diff(judge[order])) + 1
+        for rows in np.split(order, ends):
+            first = rows[0]
+            is_same = is_answer[first] and (number[rows] == number[first]).all()
+            if is_same and len(rows) * log_share[number[first]] < _UNLIKELY:
+                monotonous.add(int(judge[first]))
+    return sorted(monotonous)
 
 
-def _answers(said: Verdicts) -> tuple[Ints, NDArray[np.float64]]:
-    """Return who judged and what was said, once a judgement: a ranking's pairs are one answer, 0 where all of them tie.
+def _answers(table: Verdicts) -> tuple[Ints, NDArray[np.float64]]:
+    """Return judge and answer of each judgement.
 
-    Other rankings are 1, comparisons what they are.
+    The pairs of a ranking are one answer: 0 if all of them tie, else 1.
     """
-    _, start, count = np.unique(said.row, return_index=True, return_counts=True)
+    _, start, count = np.unique(table.row, return_index=True, return_counts=True)
     if (count == 1).all():
-        return said.judge, said.value
-    total = np.add.reduceat(np.abs(said.value), start)
-    return said.judge[start], (total > 0).astype(np.float64)
-
-
-def _busy_and_idle(catalogue: Catalogue) -> Iterator[Problem]:
-    count = np.bincount(catalogue.judge[catalogue.judge != NOBODY], minlength=len(catalogue.judges))
-    few = np.flatnonzero(count < _FEWEST_OF_JUDGE)
-    if len(few) and len(count) > 1:
-        yield _about_judges(
-            catalogue,
-            few.tolist(),
-            "judges_with_few_judgements",
-            what=f"judges with fewer than {_FEWEST_OF_JUDGE} judgements: too few to learn how reliable they are",
-            severity="note",
-            advice="Give them one name together, or gather more.",
-        )
+        return table.judge, table.value
+    total = np.add.reduceat(np.abs(table.value), start)
+    return table.judge[start], (total > 0).astype(np.float64)
 
 
 def _about_judges(
     catalogue: Catalogue,
-    judges: list[int],
+    judges: Sequence[int],
     name: str,
     *,
     what: str,
@@ -195,44 +207,49 @@ def _about_judges(
     advice: str,
 ) -> Problem:
     rows = np.flatnonzero(np.isin(catalogue.judge, judges)).tolist()
-    names = [" ".join(catalogue.judges[judge].split())[:80] for judge in judges[:10]]
-    return Problem(name, what, len(judges), severity, advice, catalogue.places(rows), names)
+    names = [catalogue.judges[judge] for judge in judges[:_SHOWN_NAMES]]
+    examples = [" ".join(name.split())[:80] for name in names]
+    return Problem(name, what, len(judges), severity, advice, catalogue.places(rows), examples)
 
 
 def balance(catalogue: Catalogue) -> dict[str, Any]:
-    """Return how the answers are spread, for each kind: see the keys."""
-    return {
-        kind: catalogue.example_of[kind].spread(table.value)
-        for kind, table in catalogue.verdicts.items()
-        if len(table)
-    }
+    """Return the distribution of the answers of each kind."""
+    by_kind = {}
+    for kind, table in catalogue.verdicts.items():
+        if len(table):
+            by_kind[kind] = catalogue.example_of[kind].spread(table.value)
+    return by_kind
 
 
 def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
-    """Yield kinds whose answers do not vary, and labels of which one is rare: where the rarer ones stand."""
-    for kind, said in catalogue.verdicts.items():
-        is_pair = said.is_of_pairs
-        is_yes_or_no = not is_pair and catalogue.example_of[kind].level == "nominal"
-        if len(said) < 2:
+    """Yield kinds whose answers do not vary, and labels of which one is rare."""
+    for kind, table in catalogue.verdicts.items():
+        value = table.value
+        if len(table) < 2:
             continue
-        if (said.value == 0).all() if is_pair else (said.value == said.value[0]).all():
+        constant = 0.0 if table.is_of_pairs else value[0]
+        if (value == constant).all():
+            same = "ties" if table.is_of_pairs else "equal"
             yield Problem(
                 f"constant_{kind}s",
-                f"all {kind}s are ties: nothing can be learned"
-                if is_pair
-                else f"all {kind}s are equal",
-                len(said),
+                f"all {kind}s are {same}: nothing can be learned",
+                len(table),
                 "error",
-                "Nothing can be learned from judgements that do not vary: see that the right column was read.",
-                catalogue.places(said.row.tolist()),
+                "Check that the right column was read.",
+                catalogue.places(table.row.tolist()),
             )
-        elif is_yes_or_no and (share := min(said.value.mean(), 1 - said.value.mean())) < _RARE:
-            rarer = said.row[said.value == float(said.value.mean() < 0.5)]
+            continue
+        mean = value.mean()
+        share = min(mean, 1 - mean)
+        is_binary = not table.is_of_pairs and catalogue.example_of[kind].level == "nominal"
+        if is_binary and share < _RARE:
+            is_rare = value == float(mean < 0.5)
+            word = "positive" if mean < 0.5 else "negative"
             yield Problem(
                 f"unbalanced_{kind}s",
-                f"unbalanced {kind}s: {'positive' if said.value.mean() < 0.5 else 'negative'} ones are {share:.1%}",
-                len(rarer),
+                f"unbalanced {kind}s: {word} ones are {share:.1%}",
+                int(is_rare.sum()),
                 "note",
-                "Look at AUROC beside accuracy, which is high for always saying the same.",
-                catalogue.places(rarer.tolist()),
+                "Look at AUROC: accuracy is high for a model that always predicts the same.",
+                catalogue.places(table.row[is_rare].tolist()),
             )

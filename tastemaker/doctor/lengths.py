@@ -1,4 +1,4 @@
-"""Length: does it decide, what would be cut off, which texts hold hardly anything or far too much."""
+"""Checks of length: preference for longer texts, truncation, empty and very long texts."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example, joined
 from tastemaker.doctor.catalogue import Catalogue
-from tastemaker.doctor.copies import excerpt
-from tastemaker.doctor.problems import Problem, Severity
+from tastemaker.doctor.problems import Problem, Severity, excerpt
 from tastemaker.maths.statistics import spearman, wilson_interval
 
-_FEWEST = 20  # pairs or texts, below which nothing is said about length
+_FEWEST = 20  # pairs or texts; no verdict on fewer
 _STRONG_BIAS = 0.6  # share of pairs that the longer (or the shorter) text wins
 _STRONG_CORRELATION = 0.3
 _WEAK_CORRELATION = 0.1
 _CERTAIN = 3.0  # standard errors
-_LONG = (20_000, 10)  # characters, and times the median: a text beyond both is very long
+_LONG = (20_000, 10)  # characters, and times the median; a very long text exceeds both
 _SHOWN_TEXTS = 3
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
@@ -28,8 +27,8 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 class LengthBias:
     """How often the longer text of a pair won. Pairs of equal length and ties are left out.
 
-    low, high: the 95 % interval (Wilson), for which a ranking of K texts counts as K − 1 pairs, and all verdicts on the
-    same pair as one: they are not independent.
+    low, high: the 95 % interval (Wilson). Verdicts that are not independent count once: a
+    ranking of K texts as K − 1 pairs, and all verdicts on the same pair as one.
     """
 
     pairs: int
@@ -44,11 +43,11 @@ class LengthBias:
 
     @property
     def meaning(self) -> str:
-        """What the share says, in words."""
+        """What the share means, in words."""
         if self.low <= 0.5 <= self.high:
-            return "no length bias can be seen"
+            return "no sign of length bias"
         side = "longer" if self.share > 0.5 else "shorter"
-        return f"the {side} text wins more often than chance: a model can learn length in place of quality"
+        return f"the {side} text wins more often than chance, so a model may learn length"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for JSON."""
@@ -63,10 +62,11 @@ class LengthBias:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long the texts that were judged are, each with its prompt where tokens are counted.
+    """The lengths of the judged texts; tokens are counted with the prompt.
 
-    unit: tokens or characters. quantiles: length at each of QUANTILES. limit: tokens that will be read; cut: how many
-    of the `texts` are longer, both None where no limit was given or nothing counts tokens.
+    unit: tokens or characters. quantiles: the length at each of QUANTILES.
+    limit: the tokens that a model reads. cut: how many of the `texts` are longer. Both are None
+    without a limit or without a tokenizer.
     """
 
     unit: str
@@ -107,117 +107,104 @@ def length_bias(catalogue: Catalogue) -> LengthBias | None:
 
 
 def length_correlations(catalogue: Catalogue) -> dict[str, float]:
-    """Return Spearman's correlation of length with what was said, for labels, grades and ratings."""
-    found = {}
-    for kind, said in catalogue.verdicts.items():
-        if not said.is_of_pairs:
-            value = spearman(catalogue.lengths[said.first], said.value)
+    """Return Spearman's correlation of length with the judgement, for kinds about one text."""
+    correlations = {}
+    for kind, table in catalogue.verdicts.items():
+        if not table.is_of_pairs:
+            value = spearman(catalogue.lengths[table.first], table.value)
             if not math.isnan(value):
-                found[kind] = value
-    return found
+                correlations[kind] = value
+    return correlations
 
 
 def lengths_of(
     catalogue: Catalogue, max_length: int | None, count_tokens: Callable[[str], int] | None
 ) -> Lengths:
-    """Return how long the judged texts are: in tokens where something counts them, else in characters."""
-    if count_tokens is None:
-        length = catalogue.lengths
-    else:
-        length = np.array(
-            [count_tokens(joined(_example(catalogue, *item))) for item in catalogue.items],
-            dtype=np.intp,
-        )
-    at = np.quantile(length, QUANTILES) if len(length) else np.full(len(QUANTILES), 0.0)
+    """Return the lengths of the judged texts: in tokens if they can be counted."""
+    unit, length, limit, cut = "characters", catalogue.lengths, None, None
+    if count_tokens is not None:
+        unit, limit = "tokens", max_length
+        counts = []
+        for prompt, text in catalogue.items:
+            question = catalogue.prompts[prompt] if prompt >= 0 else None
+            counts.append(count_tokens(joined(Example(catalogue.texts[text], question))))
+        length = np.array(counts, dtype=np.intp)
+        if limit is not None:
+            cut = int((length > limit).sum())
+    at = np.quantile(length, QUANTILES) if len(length) else np.zeros(len(QUANTILES))
     quantiles = {f"{q:g}": float(value) for q, value in zip(QUANTILES, at, strict=True)}
-    limit = None if count_tokens is None else max_length
-    cut = None if limit is None else int((length > limit).sum())
-    return Lengths(
-        "characters" if count_tokens is None else "tokens",
-        len(length),
-        quantiles,
-        limit,
-        cut,
-    )
-
-
-def _example(catalogue: Catalogue, prompt: int, text: int) -> Example:
-    return Example(catalogue.texts[text], catalogue.prompts[prompt] if prompt >= 0 else None)
+    return Lengths(unit, len(length), quantiles, limit, cut)
 
 
 def length_problems(
     catalogue: Catalogue, bias: LengthBias | None, lengths: Lengths
 ) -> Iterator[Problem]:
-    """Yield what length spoils."""
+    """Yield the problems of length."""
     if bias is not None and bias.pairs >= _FEWEST and not bias.low <= 0.5 <= bias.high:
-        side, won = (
-            ("longer", bias.longer_won)
-            if bias.share > 0.5
-            else ("shorter", bias.pairs - bias.longer_won)
-        )
+        side, won = "longer", bias.longer_won
+        if bias.share <= 0.5:
+            side, won = "shorter", bias.pairs - won
+        share = won / bias.pairs
         yield Problem(
             "length_bias",
-            f"length bias: the {side} text won {won / bias.pairs:.0%} of {bias.pairs:,} decided pairs",
+            f"length bias: the {side} text won {share:.0%} of {bias.pairs:,} pairs without ties",
             won,
-            "warning" if won / bias.pairs > _STRONG_BIAS else "note",
-            'Compare every model with "always the longer", and fit with length control.',
+            "warning" if share > _STRONG_BIAS else "note",
+            'Compare every model with "always the longer text", and fit with length control.',
         )
     for kind, value in length_correlations(catalogue).items():
         n = len(catalogue.verdicts[kind])
         if n >= _FEWEST and abs(value) > max(_WEAK_CORRELATION, _CERTAIN / math.sqrt(n - 1)):
             yield Problem(
                 f"length_correlation_{kind}",
-                f"length bias: Spearman's correlation of {kind}s with the length of the text is {value:+.2f}",
+                f"length bias: the Spearman correlation of {kind}s with length is {value:+.2f}",
                 n,
                 "warning" if abs(value) > _STRONG_CORRELATION else "note",
-                "A model can learn length in place of quality: fit with length control.",
+                "A model may learn length instead of quality: fit with length control.",
             )
     if lengths.cut:
+        share = lengths.cut / lengths.texts
         yield Problem(
             "truncation",
-            f"truncation: {lengths.cut / lengths.texts:.1%} of the texts are longer than {lengths.limit} tokens",
+            f"truncation: {share:.1%} of the texts are longer than {lengths.limit} tokens",
             lengths.cut,
-            "warning" if lengths.cut > 0.05 * lengths.texts else "note",
-            "Raise --max-length, or choose the side that is cut off.",
+            "warning" if share > 0.05 else "note",
+            "Raise --max-length, or choose which side is cut.",
         )
-    yield from _odd_lengths(catalogue)
-
-
-def _odd_lengths(catalogue: Catalogue) -> Iterator[Problem]:
-    is_empty = np.array([not any(map(str.isalnum, text)) for text in catalogue.texts], dtype=bool)
+    is_empty = [not any(map(str.isalnum, text)) for text in catalogue.texts]
+    yield from _about_texts(
+        catalogue,
+        np.array(is_empty, dtype=bool),
+        "near_empty_texts",
+        what="near-empty texts: without a letter or a digit",
+        severity="warning",
+        advice="Look at them: an answer may have been lost.",
+    )
     median = float(np.median(catalogue.lengths)) if len(catalogue.lengths) else 0.0
-    is_long = catalogue.lengths > max(_LONG[0], _LONG[1] * median)
-    if is_empty.any():
-        yield _about_texts(
-            catalogue,
-            is_empty,
-            "near_empty_texts",
-            what="near-empty texts: without a letter or a digit",
-            severity="warning",
-            advice="Look at them: an answer may have been lost on the way.",
-        )
-    if is_long.any():
-        longest = int(catalogue.lengths.max())
-        yield _about_texts(
-            catalogue,
-            is_long,
-            "very_long_texts",
-            what=f"very long texts: over ten times the median length ({median:,.0f} characters), up to {longest:,}",
-            severity="note",
-            advice="See that they are one text each, and what a model would read of them.",
-        )
+    longest = int(catalogue.lengths.max(initial=0))
+    yield from _about_texts(
+        catalogue,
+        catalogue.lengths > max(_LONG[0], _LONG[1] * median),
+        "very_long_texts",
+        what=f"very long texts: over ten times the median length ({median:,.0f} characters), "
+        f"up to {longest:,}",
+        severity="note",
+        advice="Check that each is one text, and how much of it a model will read.",
+    )
 
 
 def _about_texts(
     catalogue: Catalogue,
-    held: NDArray[np.bool_],
+    is_problem: NDArray[np.bool_],
     name: str,
     *,
     what: str,
     severity: Severity,
     advice: str,
-) -> Problem:
-    """Return the problem of some texts [T], counted once under each prompt."""
-    rows = [row for (_, text), row in catalogue.items.items() if held[text]]
-    shown = [repr(excerpt(catalogue.texts[i])) for i in np.flatnonzero(held)[:_SHOWN_TEXTS]]
-    return Problem(name, what, len(rows), severity, advice, catalogue.places(rows), shown)
+) -> Iterator[Problem]:
+    """Yield the problem of some texts [T], if there are any; a text counts once per prompt."""
+    rows = [row for (_, text), row in catalogue.items.items() if is_problem[text]]
+    if rows:
+        numbers = np.flatnonzero(is_problem)[:_SHOWN_TEXTS]
+        examples = [repr(excerpt(catalogue.texts[number])) for number in numbers]
+        yield Problem(name, what, len(rows), severity, advice, catalogue.places(rows), examples)

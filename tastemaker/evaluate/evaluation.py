@@ -1,4 +1,4 @@
-"""How far to trust a reward model: its measures on held-out judgements, beside simpler baselines."""
+"""Measures of a reward model on held-out judgements, beside simpler baselines."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -38,10 +38,23 @@ def draw_reliability(axes: Axes, model: Outcomes, linear: Outcomes | None, event
     if linear is not None:
         bins = reliability(*linear)
         label = "linear baseline"
-        axes.plot(bins.predicted, bins.observed, color=LINEAR, linewidth=1.3, label=label)
+        axes.plot(
+            bins.predicted,
+            bins.observed,
+            color=LINEAR,
+            linewidth=1.3,
+            label=label,
+        )
     bins = reliability(*model)
     heights = 0.25 * bins.count / bins.count.max()
-    axes.bar(bins.predicted, heights, width=0.045, color=MODEL, alpha=0.18, label="how many")
+    axes.bar(
+        bins.predicted,
+        heights,
+        width=0.045,
+        color=MODEL,
+        alpha=0.18,
+        label="how many",
+    )
     low, high = wilson_interval(bins.observed * bins.count, bins.count)
     axes.errorbar(
         bins.predicted,
@@ -68,16 +81,39 @@ def _percent(axes: Axes) -> None:
 
 def draw_roc(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) -> None:
     """Draw the ROC curves. There must be both labels."""
-    axes.plot([0, 1], [0, 1], color=CONSTANT, **_LINE, label="guessing, AUROC 0.500")
+    axes.plot(
+        [0, 1],
+        [0, 1],
+        color=CONSTANT,
+        **_LINE,
+        label="guessing, AUROC 0.500",
+    )
 
     def draw(name: str, predictions: Predictions, measures: Measures, **look: Any) -> None:
         false, true = _thinned(*roc_curve(predictions.scores, positive))
-        axes.plot(false, true, label=f"{name}, AUROC {measures['auroc'].value:.3f}", **look)
+        axes.plot(
+            false,
+            true,
+            label=f"{name}, AUROC {measures['auroc'].value:.3f}",
+            **look,
+        )
 
     linear, measured = findings.linear_predictions, findings.measured
     if linear is not None and measured.linear is not None:
-        draw("linear baseline", linear, measured.linear, color=LINEAR, linewidth=1.4)
-    draw("model", findings.predictions, measured.model, color=MODEL, linewidth=2.2)
+        draw(
+            "linear baseline",
+            linear,
+            measured.linear,
+            color=LINEAR,
+            linewidth=1.4,
+        )
+    draw(
+        "model",
+        findings.predictions,
+        measured.model,
+        color=MODEL,
+        linewidth=2.2,
+    )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     _percent(axes)
@@ -104,12 +140,30 @@ def draw_scores(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_])
         (positive, POSITIVE, "positive"),
     ):
         label = f"{name} ({int(is_shown.sum()):,})"
-        axes.hist(scores[is_shown], bins=edges, color=colour, alpha=0.45, label=label)
-        axes.hist(scores[is_shown], bins=edges, histtype="step", color=colour, linewidth=1.2)
+        axes.hist(
+            scores[is_shown],
+            bins=edges,
+            color=colour,
+            alpha=0.45,
+            label=label,
+        )
+        axes.hist(
+            scores[is_shown],
+            bins=edges,
+            histtype="step",
+            color=colour,
+            linewidth=1.2,
+        )
     above = findings.predictions.predicted > 0.5
     if 0 < above.sum() < len(above):
         border = (scores[above].min() + scores[~above].max()) / 2
-        axes.axvline(border, color=_DARK, linestyle="--", linewidth=1.2, label="P(positive) = 50 %")
+        axes.axvline(
+            border,
+            color=_DARK,
+            linestyle="--",
+            linewidth=1.2,
+            label="P(positive) = 50 %",
+        )
     axes.set_xlabel("score (0: mean of the reference texts, 1: one standard deviation)")
     axes.set_ylabel("number of texts")
     axes.grid(axis="x", visible=False)
@@ -217,10 +271,21 @@ def draw_slices(axes: Axes, evaluation: Evaluation, findings: KindFindings) -> N
     name = findings.kind_metrics.headline
     estimates = [part.measures[name] for part in evaluation.slices]
     overall = findings.measured.model[name].value
-    axes.axhline(overall, color=MODEL, linestyle="--", linewidth=1, label=f"all, {overall:.3f}")
+    axes.axhline(
+        overall,
+        color=MODEL,
+        linestyle="--",
+        linewidth=1,
+        label=f"all, {overall:.3f}",
+    )
     if name in findings.measured.constant:
         constant = findings.measured.constant[name].value
-        axes.axhline(constant, color=CONSTANT, **_LINE, label=f"constant, {constant:.3f}")
+        axes.axhline(
+            constant,
+            color=CONSTANT,
+            **_LINE,
+            label=f"constant, {constant:.3f}",
+        )
     places = range(len(estimates))
     axes.errorbar(
         places,
@@ -303,7 +368,13 @@ def draw_bars(axes: Axes, bars: Bars, label: str, *, half: bool = False) -> None
     axes.errorbar(values, places, xerr=_whiskers(estimates), **look)
     for place, estimate in zip(places, estimates, strict=True):
         end = estimate.high if estimate.has_interval else estimate.value
-        axes.text(end + 0.012, place, f"{estimate.value:.1%}", va="center", fontsize=9)
+        axes.text(
+            end + 0.012,
+            place,
+            f"{estimate.value:.1%}",
+            va="center",
+            fontsize=9,
+        )
     if half:
         axes.axvline(0.5, color=_DARK, **_LINE)
     axes.set_yticks(places, list(bars))
@@ -325,7 +396,14 @@ def draw_columns(axes: Axes, columns: Mapping[str, Bars]) -> None:
                 places.append(place + shift)
                 estimates.append(estimate)
         values = [estimate.value for estimate in estimates]
-        axes.bar(places, values, width=0.92 * width, color=colour, alpha=0.8, label=title)
+        axes.bar(
+            places,
+            values,
+            width=0.92 * width,
+            color=colour,
+            alpha=0.8,
+            label=title,
+        )
         look: Any = {"color": _DARK, "linestyle": "none", "capsize": 2, "linewidth": 1.1}
         axes.errorbar(places, values, yerr=_whiskers(estimates), **look)
     axes.axhline(0, color="#666666", linewidth=0.8)
@@ -340,8 +418,19 @@ def draw_columns(axes: Axes, columns: Mapping[str, Bars]) -> None:
 def draw_tau(axes: Axes, tau: Floats) -> None:
     """Draw the histogram of Kendall's τ over lists."""
     mean = tau.mean()
-    axes.hist(tau, bins=list(np.linspace(-1, 1, 22)), color=MODEL, alpha=0.55)
-    axes.axvline(mean, color=_DARK, linestyle="--", linewidth=1.4, label=f"mean {mean:+.3f}")
+    axes.hist(
+        tau,
+        bins=list(np.linspace(-1, 1, 22)),
+        color=MODEL,
+        alpha=0.55,
+    )
+    axes.axvline(
+        mean,
+        color=_DARK,
+        linestyle="--",
+        linewidth=1.4,
+        label=f"mean {mean:+.3f}",
+    )
     axes.axvline(0, color=CONSTANT, **_LINE, label="chance")
     axes.set(xlim=(-1.03, 1.03), xlabel="Kendall's τ of a list", ylabel="number of lists")
     axes.grid(axis="x", visible=False)

@@ -54,7 +54,12 @@ def frontier_png(frontier: Frontier) -> bytes:
     """Return all figures as one PNG file."""
     runs = len(frontier.courses)
     heading = f"KL–reward frontier of {runs} run{'s' if runs > 1 else ''}"
-    return rendered(list(frontier_panels(frontier)), columns=2, heading=heading, form="png")
+    return rendered(
+        list(frontier_panels(frontier)),
+        columns=2,
+        heading=heading,
+        form="png",
+    )
 
 
 def frontier_html(frontier: Frontier, *, title: str) -> str:
@@ -227,16 +232,37 @@ def _draw_series(axes: Axes, frontier: Frontier, name: str) -> None:
             continue
         look = _look(place)
         values = course.series[name]
-        axes.plot(_nats(course), values, linestyle=line, label=course.label, **look)
+        axes.plot(
+            _nats(course),
+            values,
+            linestyle=line,
+            label=course.label,
+            **look,
+        )
         after = course.run.after
         if name in after:
             ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.8}
             kl = max(after["kl"], 0)
-            axes.plot(kl, after[name], "o", color=look["color"], markersize=11, **ring)
+            axes.plot(
+                kl,
+                after[name],
+                "o",
+                color=look["color"],
+                markersize=11,
+                **ring,
+            )
     curve = frontier.best_of
     if curve is not None and name in curve.series:
         values = curve.series[name]
-        axes.plot(curve.kl, values, "o", color="black", markersize=4.5, label="best of n", zorder=4)
+        axes.plot(
+            curve.kl,
+            values,
+            "o",
+            color="black",
+            markersize=4.5,
+            label="best of n",
+            zorder=4,
+        )
         for n, x, y in zip(curve.ns, curve.kl, values, strict=True):
             _annotate(axes, f"{n}", x, y, fontsize=7.5)
     axes.set_ylabel(TITLES[name])
@@ -249,7 +275,12 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
     for place, course in enumerate(frontier.courses):
         if name in course.series:
             look = _look(place)
-            axes.plot(_nats(course), course.gains(name), linestyle="", **look)
+            axes.plot(
+                _nats(course),
+                course.gains(name),
+                linestyle="",
+                **look,
+            )
             _draw_fit(axes, course.fits[name], course.label, look["color"], "-")
     curve = frontier.best_of
     if curve is not None and name in curve.series:
@@ -268,7 +299,14 @@ def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str
         return
     kl = np.linspace(0, np.sqrt(fit.most), _CURVE_POINTS) ** 2
     label = f"{label}, R² {fit.r_squared:.2f}"
-    axes.plot(kl, fit.gain(kl), color=colour, linestyle=line, linewidth=1.7, label=label)
+    axes.plot(
+        kl,
+        fit.gain(kl),
+        color=colour,
+        linestyle=line,
+        linewidth=1.7,
+        label=label,
+    )
     if fit.peak is not None and fit.has_seen_peak:
         height = float(fit.gain(fit.peak))
         diamond: dict[str, Any] = {"markersize": 8, "markeredgecolor": "white", "zorder": 5}
@@ -278,7 +316,14 @@ def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str
 
 def _annotate(axes: Axes, text: str, x: float, y: float, **look: Any) -> None:
     """Write a text above a point."""
-    axes.annotate(text, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", **look)
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(0, 7),
+        textcoords="offset points",
+        ha="center",
+        **look,
+    )
 
 
 def _kl_axis(axes: Axes, frontier: Frontier) -> None:

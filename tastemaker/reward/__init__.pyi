@@ -5,10 +5,6 @@ from .backbones import choose_backbone as choose_backbone
 from .backbones.ensembles import Ensemble as Ensemble
 from .backbones.ensembles import Experts as Experts
 from .backbones.ensembles import Router as Router
-from .backbones.heads import one_head as one_head
-from .backbones.heads import put_heads as put_heads
-from .backbones.heads import standardise_heads as standardise_heads
-from .backbones.heads import widen_head as widen_head
 from .backbones.linear import WEIGHTS as WEIGHTS
 from .backbones.linear import LinearBackbone as LinearBackbone
 from .backbones.linear import TokenNames as TokenNames
@@ -19,11 +15,12 @@ from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
 from .backbones.opening import head_of as head_of
+from .backbones.opening import one_head as one_head
+from .backbones.opening import put_heads as put_heads
+from .backbones.opening import standardise_heads as standardise_heads
 from .backbones.opening import token_counter as token_counter
+from .backbones.opening import widen_head as widen_head
 from .backbones.tiny import make_tiny as make_tiny
-from .calibration import ENOUGH as ENOUGH
-from .calibration import anchor_of as anchor_of
-from .calibration import calibrated as calibrated
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
 from .convex import Objective as Objective
@@ -47,6 +44,9 @@ from .descent import Descent as Descent
 from .descent import Training as Training
 from .division import MOST_HELD_OUT as MOST_HELD_OUT
 from .division import divide as divide
+from .finish import ENOUGH as ENOUGH
+from .finish import anchor_of as anchor_of
+from .finish import calibrated as calibrated
 from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load

@@ -1,7 +1,7 @@
 """What a saved score means: `tastemaker.json`, beside the weights.
 
 The contract says how a text becomes one number (template, length limit, side that is cut, pooling), what the number
-means (links, anchor), where it comes from (data, settings, evaluation) and what proves it (differences after reloading,
+means (links, anchor), where it comes from (data, settings, evaluation) and the check of it (roundtrip: differences after reloading,
 digests of the weights). A folder without it, or with other weights than it names, is not a reward model.
 """
 
@@ -48,7 +48,7 @@ class Contract:
     settings: dict[str, Any] = field(default_factory=dict)
     judges: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
-    proof: dict[str, Any] = field(default_factory=dict)
+    roundtrip: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     trained_steps: int = 0
@@ -80,7 +80,7 @@ class Contract:
                 )
             if digest_of(folder / name) != digest:
                 raise ModelError(
-                    f"{folder / name}: changed since it was proven (its digest is not the contract's). "
+                    f"{folder / name}: changed since it was saved (its digest is not the contract's). "
                     f"Fit again, or restore the file."
                 )
         if contract.trained_steps < 1:

@@ -1,5 +1,10 @@
-"""The last steps of every fit: calibrate the links, anchor the score, measure the held-out judgements, say it all."""
+"""The last steps of a fit: calibrate the links, anchor the score, measure the held-out judgements.
 
+A fitted backbone is surer of its training texts than of new ones. So its links are fitted again on
+the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same idea for other kinds.
+"""
+
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,19 +12,82 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from tastemaker.data.judgements import TEMPLATE, Example, fingerprints
+from tastemaker.data.judgements import TEMPLATE, Example, Judgement, fingerprints
 from tastemaker.errors import DataError
 from tastemaker.evaluate.evaluation import evaluate
+from tastemaker.fast.processor import one_thread
+from tastemaker.kinds.base import Link
 from tastemaker.reward.backbones import Backbone
-from tastemaker.reward.calibration import anchor_of, calibrated
-from tastemaker.reward.contract import Contract
+from tastemaker.reward.contract import Anchor, Contract
+from tastemaker.reward.corpus import Evidence
 from tastemaker.reward.division import Division
 from tastemaker.reward.model import RewardModel, link_values
 from tastemaker.reward.observation import LengthEffect, ObservationModel
 from tastemaker.scores import Scores
 
 _NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
+
+
+ENOUGH = 30
+"""Fewer held-out judgements of a kind than this leave its link as training left it."""
+
+
+def calibrated(
+    model: ObservationModel, scores: Scores, evidence: Mapping[type[Judgement], Evidence]
+) -> dict[type[Judgement], Link]:
+    """Return links that make the held-out judgements most likely, given the scores of the held-out texts.
+
+    Judges keep the reliability that training found; aids to fitting (smoothing, margins) are off.
+    """
+    values = torch.from_numpy(scores.values)
+    alone = copy.deepcopy(model).cpu().double()  # beside the scores, wherever the model was learned
+    answer = {}
+    for kind, link in model.links.items():
+        found = evidence.get(kind)
+        plain = type(link).from_dict(link.as_dict())
+        enough = found is not None and len(found) >= ENOUGH
+        answer[kind] = (
+            _refitted(plain, alone, values, found) if found is not None and enough else plain
+        )
+    return answer
+
+
+def _refitted(link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence) -> Link:
+    """Return the link refitted in float64, or as it was where the refit turns the score around or is not finite."""
+    fresh = copy.deepcopy(link).double().requires_grad_(True)
+    start = [p.detach().clone() for p in fresh.parameters()]
+    targets = (
+        evidence.targets.double() if evidence.targets.is_floating_point() else evidence.targets
+    )
+    found = replace(evidence, targets=targets)
+    optimizer = torch.optim.LBFGS(fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        likelihood = model.of_kind(fresh, scores, found)
+        # a held-out set is small: the prior is worth one judgement at a distance of one
+        prior = torch.stack(
+            [((p - p0) ** 2).sum() for p, p0 in zip(fresh.parameters(), start, strict=True)]
+        ).sum()
+        loss = (0.5 * prior - likelihood) / len(targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with one_thread():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    finite = all(bool(torch.isfinite(p).all()) for p in fresh.parameters())
+    if not finite or fresh.slope.item() <= 0:
+        return link
+    return type(link).from_dict(fresh.float().as_dict())
+
+
+def anchor_of(scores: Scores) -> Anchor:
+    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
+    sd = float(np.std(scores.values))
+    usable = np.isfinite(sd) and sd > 1e-8
+    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
 
 
 def finish(
@@ -33,7 +101,7 @@ def finish(
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
 ) -> RewardModel:
-    """Return the reward model of a learned backbone, its contract complete but for the proof that saving adds.
+    """Return the reward model of a learned backbone, its contract complete but for the roundtrip that saving adds.
 
     judges: what is known of each judge. anchor: the texts whose mean score becomes 0 and standard deviation 1; None:
     the held-out ones. Raises DataError when a score is not finite.

@@ -222,7 +222,7 @@ class Learner:
 
     def _standardise(self, network: Any, model: ObservationModel) -> None:
         """Bring the heads to one scale on the held-out texts."""
-        from tastemaker.reward.backbones.heads import standardise_heads
+        from tastemaker.reward.backbones.opening import standardise_heads
 
         by_head = network.score(self.division.held_out.examples).members
         standardise_heads(network.module, by_head.mean(1).tolist(), by_head.std(1).tolist())

@@ -64,7 +64,7 @@ class RewardModel:
     ) -> float | list[float]:
         """Return the score of a text, or the scores of several, in order.
 
-        precision: "float32" is what the contract proves; "fast" is the quickest that this processor has. caution: of
+        precision: "float32" is what the roundtrip check holds for; "fast" is the quickest that this processor has. caution: of
         an ensemble, λ of mean − λ · standard deviation, or "minimum", its lowest member.
         Raises DataError for an empty text and ModelError for a model that was never trained.
         """
@@ -142,12 +142,12 @@ class RewardModel:
         return meanings
 
     def save(self, folder: str | Path) -> "RewardModel":
-        """Save and prove: reload through every loader, compare, and only then put the folder in its place.
+        """Save, reload through every loader, compare, and only then put the folder in its place.
 
-        Returns this model with the proof in its contract. Raises ModelError when a loader disagrees by more than the
+        Returns this model with the roundtrip in its contract. Raises ModelError when a loader disagrees by more than the
         tolerance and StorageError when the disk is full; nothing is half-written.
         """
-        from tastemaker.reward.roundtrip import prove
+        from tastemaker.reward.roundtrip import check_roundtrip
 
         with filling_folder(Path(folder), last=CONTRACT) as temporary:
             self.backbone.save(temporary)
@@ -157,15 +157,15 @@ class RewardModel:
                 save_file({"fingerprints": self.training_fingerprints}, temporary / TRAINING_TEXTS)
             if self.baseline is not None:
                 self.baseline.save(temporary / BASELINE)
-            proven = replace(
+            contract = replace(
                 self.contract,
                 weights=weights,
                 versions=versions(),
-                proof=prove(self.backbone, temporary),
+                roundtrip=check_roundtrip(self.backbone, temporary),
             )
-            write_card(temporary, proven, self.backbone.describe())
-            proven.write(temporary)
-        self.contract = proven
+            write_card(temporary, contract, self.backbone.describe())
+            contract.write(temporary)
+        self.contract = contract
         return self
 
     @staticmethod

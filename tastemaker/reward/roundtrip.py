@@ -35,10 +35,10 @@ SAMPLES = (
 )
 
 
-def prove(backbone: Backbone, folder: Path) -> dict[str, Any]:
+def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
     """Reload `folder` in every way and return the largest difference of each; raise ModelError over the tolerance."""
     if isinstance(backbone, Ensemble):
-        return _prove_members(backbone, folder)
+        return _check_members(backbone, folder)
     examples = [Example(text) for text in SAMPLES]
     expected = backbone.score(examples, precision="float32").values
     ways = (
@@ -61,18 +61,18 @@ def prove(backbone: Backbone, folder: Path) -> dict[str, Any]:
     return {"tolerance": TOLERANCE, "texts": len(SAMPLES), "differences": differences}
 
 
-def _prove_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
-    """Prove every member on its own; return the largest difference of each way."""
-    proofs = [
-        prove(member, own)
+def _check_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
+    """Check each member on its own; return the largest difference of each way."""
+    roundtrips = [
+        check_roundtrip(member, own)
         for member, own in zip(ensemble.members, ensemble.folders(folder), strict=True)
     ]
     worst: dict[str, float | str] = {}
-    for way in proofs[0]["differences"]:
-        found = [proof["differences"][way] for proof in proofs]
-        numbers = [difference for difference in found if not isinstance(difference, str)]
-        worst[way] = max(numbers) if numbers else found[0]
-    return {**proofs[0], "members": len(proofs), "differences": worst}
+    for way in roundtrips[0]["differences"]:
+        differences = [roundtrip["differences"][way] for roundtrip in roundtrips]
+        numbers = [number for number in differences if not isinstance(number, str)]
+        worst[way] = max(numbers) if numbers else differences[0]
+    return {**roundtrips[0], "members": len(roundtrips), "differences": worst}
 
 
 def _linear_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tastemaker.errors import DataError
 
 
 def healthy(n=200):
-    """Comparisons under their own prompts, in which as often the longer as the shorter text wins."""
+    """Comparisons with a prompt each; the longer text wins half of them."""
     rows = []
     for i in range(n):
         a, b = sorted((text(2 * i), text(2 * i + 1)), key=len)
@@ -96,7 +96,7 @@ def test_what_is_planted_once_is_found_once(name, rows, where):
 
 
 def _as_known(comparison):
-    """The same comparison by a judge of the healthy data: a judge with one judgement would be a problem too."""
+    """The comparison by a judge of the healthy data, since a judge with one judgement is a problem."""
     chosen, rejected = comparison.texts
     return Comparison(
         chosen, rejected, prompt=comparison.prompt, judge="judge 0", where=comparison.where

@@ -1,4 +1,4 @@
-"""The doctor on judges: who agrees with whom, who contradicts whom, who stands out, and answers that do not vary."""
+"""The doctor on judges: agreement, contradictions, outliers, and answers that do not vary."""
 
 import random
 
@@ -145,8 +145,10 @@ def test_judges_who_stand_out():
 
 
 def test_only_ties_are_an_answer_that_is_always_the_same():
-    # ann decides 60 pairs, for the text with the lower number each time: neither says anything. bob ties 30 of 30,
-    # which happens by chance (30/90)³⁰ of the time; cleo ties 6 of 6, (36/96)⁶ = 0.3 %: not yet beyond 1 in 1,000
+    # ann decides 60 pairs, for the text with the lower number each time: neither says anything.
+    # bob ties 30 of 30,
+    # which happens by chance (30/90)³⁰ of the time; cleo ties 6 of 6, (36/96)⁶ = 0.3 %: not yet
+    # beyond 1 in 1,000
     def pair(i, judge, **options):
         chosen, rejected = sorted((text(2 * i), text(2 * i + 1)), key=fingerprint)
         return Comparison(chosen, rejected, judge=judge, **options)
@@ -162,7 +164,8 @@ def test_only_ties_are_an_answer_that_is_always_the_same():
 
 
 def test_who_ties_every_list_says_nothing_and_a_list_is_one_answer():
-    # ann orders 60 lists of three; bob puts 30 of 30 in one tier, (30/90)³⁰; cleo 6 of 6, (36/96)⁶ = 0.3 %: not yet,
+    # ann orders 60 lists of three; bob puts 30 of 30 in one tier, (30/90)³⁰; cleo 6 of 6, (36/96)⁶
+    # = 0.3 %: not yet,
     # though these are 18 pairs, and (108/288)¹⁸ would be
     def ranked(i, judge, *, tied=False):
         texts = [text(3 * i + k) for k in range(3)]

@@ -1,4 +1,4 @@
-"""The doctor on length: whether it decides, how surely that is said, what would be cut, which texts are odd."""
+"""The doctor on length: bias and its interval, truncation, empty and very long texts."""
 
 import pytest
 from diagnosed import found
@@ -31,7 +31,8 @@ def test_length_bias_of_comparisons_is_wilsons():
 
 
 def test_a_ranking_of_k_texts_counts_as_k_minus_one_pairs():
-    # a > bb > ccc: all three pairs are won by the shorter; ten times the same shape: 30 pairs, 20 observations
+    # a > bb > ccc: all three pairs are won by the shorter; ten times the same shape: 30 pairs, 20
+    # observations
     rows = [Ranking([f"{i} a", f"{i} bb", f"{i} ccc"], prompt=f"{i}") for i in range(10, 20)]
     bias = doctor(rows).length_bias
     assert (bias.longer_won, bias.pairs) == (0, 30)
@@ -40,7 +41,8 @@ def test_a_ranking_of_k_texts_counts_as_k_minus_one_pairs():
 
 
 def test_verdicts_on_one_pair_count_as_one():
-    # ten say that the longer of one pair is better, and one of another: 11 pairs, but 2 observations
+    # ten say that the longer of one pair is better, and one of another: 11 pairs, but 2
+    # observations
     rows = [Comparison("long text", "short", judge=f"{i}") for i in range(10)] + [
         Comparison("longer", "shrt")
     ]

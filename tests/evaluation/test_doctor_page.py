@@ -93,7 +93,8 @@ def test_names_of_kinds_judges_and_figures_are_text():
 
 
 def test_half_a_character_stops_no_page(tmp_path):
-    # a lone surrogate is no UTF-8: the page shows a replacement, the numbers too, and both are written
+    # a lone surrogate is no UTF-8: the page shows a replacement, the numbers too, and both are
+    # written
     rows = [Label("half \ud83d of a smile", True, judge="j \ud83d"), Label("...", False, judge="b")]
     write_doctor_page(doctor(rows), tmp_path, title="t \ud83d")
     assert "t ?" in (tmp_path / "doctor.html").read_text("utf-8")
@@ -101,13 +102,17 @@ def test_half_a_character_stops_no_page(tmp_path):
 
 
 def test_the_busiest_judges_have_bars_and_the_others_one_together():
-    # judge i said i + 1 things: of 23, the busiest twenty said 23 … 4, the others 3 + 2 + 1; nobody named said 46
+    # judge i said i + 1 things: of 23, the busiest twenty said 23 … 4, the others 3 + 2 + 1;
+    # nobody named said 46
     rows = [
         Label(f"{i} {k}", k % 2 == 0, judge=f"j{i:02d}") for i in range(23) for k in range(i + 1)
     ]
     rows += [Label(f"nobody {k}", k % 2 == 0) for k in range(46)]
     html = doctor_html(doctor(rows), title="t")
-    bar = r'<span dir="auto">([^<]*)</span><span><span class="bar" style="width: ([0-9.]+)%"></span></span><b>(\d+)</b>'
+    bar = (
+        r'<span dir="auto">([^<]*)</span><span><span class="bar" style="width: ([0-9.]+)%">'
+        r"</span></span><b>(\d+)</b>"
+    )
     kinds, *judges = re.findall(bar, html)
     assert kinds == ("labels", "100.0", "322")
     assert judges[:2] == [("j22", "50.0", "23"), ("j21", "47.8", "22")]

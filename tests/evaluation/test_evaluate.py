@@ -13,7 +13,8 @@ from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate import evaluate
 from tastemaker.kinds import GradeLink, LabelLink, RatingLink
 
-# Four labelled texts. With slope ln 3 a score of 1 promises σ(ln 3) = 3/4, a score of −1 promises 1/4.
+# Four labelled texts. With slope ln 3 a score of 1 promises σ(ln 3) = 3/4, a score of −1 promises
+# 1/4.
 SCORES = {"good": 1.0, "fine indeed": 1.0, "awful": -1.0, "not so good at all": 1.0}
 LABELS = [
     Label("good", True),
@@ -28,7 +29,7 @@ def four(table_model):
     return table_model({Label: LabelLink(math.log(3), 0.0)}, SCORES)
 
 
-# --- labels -----------------------------------------------------------------------------------------------------------
+# --- labels -----------------------------------------------------------------------------------
 
 
 def test_labels_by_hand(four):
@@ -37,9 +38,11 @@ def test_labels_by_hand(four):
     assert found["accuracy"] == 0.75  # the last one is wrong
     # positives 1, 1; negatives −1, 1: two pairs are won and two are ties → (2 + 1)/4
     assert found["auroc"] == 0.75
-    # three promised 3/4 to what came true, one promised 1/4: (3·ln(4/3) + ln 4)/4 = (0.863046 + 1.386294)/4
+    # three promised 3/4 to what came true, one promised 1/4: (3·ln(4/3) + ln 4)/4 = (0.863046 +
+    # 1.386294)/4
     assert found["log_loss"] == pytest.approx(0.562335, abs=1e-6)
-    # bin of 3/4: 2 of 3 came true, 0.08333 off, 3 of 4 texts; bin of 1/4: none came true, 0.25 off, 1 of 4 texts
+    # bin of 3/4: 2 of 3 came true, 0.08333 off, 3 of 4 texts; bin of 1/4: none came true, 0.25
+    # off, 1 of 4 texts
     assert found["ece"] == pytest.approx(0.75 * (3 / 4 - 2 / 3) + 0.25 * 0.25)
     assert found["constant_accuracy"] == 0.5
     assert found["constant_auroc"] == 0.5
@@ -86,7 +89,7 @@ def test_the_same_seed_gives_the_same_intervals(world):
     )
 
 
-# --- grades and ratings -----------------------------------------------------------------------------------------------
+# --- grades and ratings -----------------------------------------------------------------------
 
 
 def test_ratings_by_hand(table_model):
@@ -121,7 +124,7 @@ def test_a_grade_on_another_scale_is_refused_before_scoring(world):
     assert w.model.asked == 0
 
 
-# --- the linear baseline and the constant -----------------------------------------------------------------------------
+# --- the linear baseline and the constant -----------------------------------------------------
 
 
 def test_the_baseline_is_measured_on_the_same_judgements(world):
@@ -175,7 +178,7 @@ def test_a_baseline_without_the_link_is_left_out(world, four):
     assert found["mae"] > 0
 
 
-# --- kinds ------------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------
 
 
 def test_mixed_kinds_lie_side_by_side(world):
@@ -228,7 +231,7 @@ def test_no_resamples_are_refused(four):
         evaluate(four, LABELS, resamples=0)
 
 
-# --- length, truncation, duplicates -----------------------------------------------------------------------------------
+# --- length, truncation, duplicates -----------------------------------------------------------
 
 
 def test_truncated_texts_are_counted(four):
@@ -269,7 +272,8 @@ def test_a_score_that_is_length_is_found_out(world, sign, word):
 
 
 def test_duplicates_of_training_texts_are_counted_and_left_out(four):
-    # white space around a text makes no difference; the wrong one is known from training: without it all are right
+    # white space around a text makes no difference; the wrong one is known from training: without
+    # it all are right
     found = evaluate(
         four, LABELS, training_fingerprints=fingerprints([" not so good at all\n", "unrelated"])
     ).as_dict()
@@ -314,7 +318,7 @@ def test_repeats_within_count_the_same_judge_only(four):
     assert found.as_dict()["texts"] == 4
 
 
-# --- what people and programs read ------------------------------------------------------------------------------------
+# --- what people and programs read ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kinds", [(Label,), (Grade,), (Rating,), (Label, Grade, Rating)])

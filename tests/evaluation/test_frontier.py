@@ -1,4 +1,4 @@
-"""Steered runs beside each other: what is read, fitted and judged, and a page that is safe whatever the texts hold."""
+"""The frontier: reading runs, fits, verdicts, and a page that is safe with hostile texts."""
 
 import json
 import math
@@ -37,7 +37,8 @@ def test_what_goes_on_rising_shows_no_sign(tmp_path):
 
 
 def test_a_score_that_gold_does_not_follow_is_not_real(tmp_path):
-    # gold of every step is 5 ± 0.1 by turns: every second difference is ±0.4, which is noise of 0.24
+    # gold of every step is 5 ± 0.1 by turns: every second difference is ±0.4, which is noise of
+    # 0.24
     flat = 5 + 0.1 * (-1.0) ** np.arange(STEPS)
     (course,) = frontier([steered(tmp_path / "a", gold=flat)]).courses
     assert course.verdict.name == "not real"
@@ -142,7 +143,8 @@ def test_hostile_texts_are_only_text(tmp_path):
 
 
 def test_a_peak_outside_the_data_is_a_guess_and_none_far_from_it(tmp_path):
-    # score = d(1 − 0.05 ln d): ln d = 19 at its peak, KL e³⁸. Best of n, gold d(2 − 0.5 d): d = 2, KL 4, and ln 8 − 7/8
+    # score = d(1 − 0.05 ln d): ln d = 19 at its peak, KL e³⁸. Best of n, gold d(2 − 0.5 d): d = 2,
+    # KL 4, and ln 8 − 7/8
     # = 1.2 was seen
     found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
     said = Page(frontier_html(found, title="t")).text

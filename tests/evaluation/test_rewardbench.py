@@ -1,4 +1,4 @@
-"""RewardBench 2's own rule: by hand, and against the formula written out with arrays as its authors do."""
+"""RewardBench 2's own rule: by hand, and against its authors' formula."""
 
 import json
 import math
@@ -63,8 +63,10 @@ def test_rows_without_a_subset_are_all_of_them():
 
 
 def test_ties_by_hand():
-    # question 1, tied: right 5 and 4, wrong 1 → gap 3, the right ones differ by 1; ref: right 3, wrong 1 → gap 2
-    # question 2, tied: right 5 and 2, wrong 1 → gap 1, differ by 3; ref: right 0, wrong 1 → gap −1, not accurate
+    # question 1, tied: right 5 and 4, wrong 1 → gap 3, the right ones differ by 1; ref: right 3,
+    # wrong 1 → gap 2
+    # question 2, tied: right 5 and 2, wrong 1 → gap 1, differ by 3; ref: right 0, wrong 1 → gap
+    # −1, not accurate
     rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(2, 1, 1, "ref")]
     found = score_rewardbench(rows, [[5, 4, 1], [3, 1], [5, 2, 1], [0, 1]])
     margin = (math.tanh(2 / 1 - 1) + math.tanh(-1 / 3 - 1)) / 2
@@ -91,7 +93,8 @@ def test_questions_without_a_partner_count_for_accuracy_only():
 
 
 def test_rows_of_one_name_are_one_question():
-    # tied:1 in two rows: right 5 and 4, wrong 1 and 2 → gap 4 − 2 = 2, the right ones differ by 1; ref:1: gap 8
+    # tied:1 in two rows: right 5 and 4, wrong 1 and 2 → gap 4 − 2 = 2, the right ones differ by 1;
+    # ref:1: gap 8
     rows = [tied(1, 1, 1), tied(1, 1, 1), tied(1, 1, 1, "ref")]
     found = score_rewardbench(rows, [[5, 1], [4, 2], [9, 1]])
     assert found.ties == TiesScore(1.0, 1.0, 1.0, 1.0, pytest.approx(math.tanh(2 / 1 - 1)))

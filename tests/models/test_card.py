@@ -82,7 +82,7 @@ CONTRACT = Contract(
     },
     settings={"backbone": ["Encoder", {"name": "distilbert-base-uncased"}]},
     evaluation=EVALUATION,
-    proof={
+    roundtrip={
         "tolerance": 0.001,
         "texts": 7,
         "differences": {"pipeline, alone": 2.5e-7, "left": "not possible: no pads"},
@@ -163,7 +163,7 @@ def test_the_numbers_are_the_contracts() -> None:
     assert "It reads 256 tokens. A longer text loses its start." in text
     assert "Cut because they were too long: 64 texts" in text
     assert "Spearman correlation -0.1681" in text
-    assert rows_of(text, "## Proof")[2:] == [
+    assert rows_of(text, "## Roundtrip")[2:] == [
         ["pipeline, alone", "2.5e-07"],
         ["left", "not possible: no pads"],
     ]
@@ -344,7 +344,7 @@ def test_a_contract_with_nothing_in_it_has_a_card() -> None:
     text = card(Contract(backbone="linear", template="{prompt}{text}", links={}), "linear")
     assert "nothing that is known" in text
     assert "The score has no anchor" in text
-    assert "It has not been proven" in text
+    assert "Nobody has checked" in text
 
 
 def _run_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def test_the_score_is_the_members_mean_before_and_after_reloading(
     assert again.score(TEXTS[0], caution="minimum") == pytest.approx(
         after.members[:, 0].min(), abs=1e-4
     )
-    assert again.contract.proof["differences"], "and its proof is in the contract"
+    assert again.contract.roundtrip["differences"]
 
 
 def test_a_shared_ensemble_is_one_folder_that_transformers_opens(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import tastemaker as tm
-from tastemaker.reward import roundtrip as proof
 
 TEXTS = [
     "A warm and clever film.",
@@ -92,11 +91,11 @@ def test_no_texts_give_no_scores(saved: Path) -> None:
     assert tm.load(saved).score([]) == []
 
 
-def test_the_proof_is_written_down(saved: Path) -> None:
-    proven = json.loads((saved / "tastemaker.json").read_text())["proof"]
-    numbers = {way: d for way, d in proven["differences"].items() if not isinstance(d, str)}
+def test_the_roundtrip_is_written_down(saved: Path) -> None:
+    roundtrip = json.loads((saved / "tastemaker.json").read_text())["roundtrip"]
+    numbers = {way: d for way, d in roundtrip["differences"].items() if not isinstance(d, str)}
     assert numbers
-    assert all(0 <= d <= proven["tolerance"] for d in numbers.values())
+    assert all(0 <= d <= roundtrip["tolerance"] for d in numbers.values())
     if (saved / "config.json").is_file():
         assert {
             "transformers, alone",
@@ -123,7 +122,7 @@ def test_a_loader_that_disagrees_stops_the_save(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tm.load(saved)
-    monkeypatch.setattr(proof, "TOLERANCE", -1.0)
+    monkeypatch.setattr("tastemaker.reward.roundtrip.TOLERANCE", -1.0)
     with pytest.raises(tm.ModelError, match="differently through"):
         model.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -24,18 +24,20 @@ from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
 from tastemaker.fast.processor import ScoringWish, choose_scoring_precision, gains_by_int8
 from tastemaker.huggingface import align, quiet_transformers
-from tastemaker.reward.backbones.heads import one_head, put_heads, widen_head
 from tastemaker.reward.backbones.opening import (
     Cut,
     Encoded,
     choose_max_length,
     encode_texts,
     head_of,
+    one_head,
     open_parts,
+    put_heads,
     read_parts,
     rendered,
     set_cut,
     source_of,
+    widen_head,
 )
 from tastemaker.scores import Scores
 

