@@ -11,8 +11,7 @@ import torch
 from tastemaker.data import Judgement
 from tastemaker.fast import choose_precision
 from tastemaker.kinds import Likelihood, Link
-from tastemaker.reward import Corpus, Descent, Network, ObservationModel, Training
-from tastemaker.train import Run
+from tastemaker.reward import Corpus, FitTask, Network, ObservationModel, Training
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 HH = [DATA / "hh-rlhf" / f"{name}-base.jsonl.gz" for name in ("helpful", "harmless")]
@@ -38,8 +37,8 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class SteppedDescent:
-    """`fit`'s own training loop (`Descent`), whose steps are taken and timed from outside; no held-out evaluation.
+class SteppedFit:
+    """The task of `fit` (`FitTask`), whose steps are taken and timed from outside; no held-out evaluation.
 
     seconds: spent in steps so far, tokenizing and warm-up not counted.
     """
@@ -57,7 +56,7 @@ class SteppedDescent:
         precision: torch.dtype | None = None,
     ) -> None:
         model = ObservationModel(links, likelihood or Likelihood(judges=False), corpus)
-        self.descent = Descent(
+        self.task = FitTask(
             network,
             model,
             corpus,
@@ -66,7 +65,6 @@ class SteppedDescent:
             device=device,
             precision=precision or choose_precision(device),
             seed=seed,
-            run=Run(None, {}),
         )
         self.network, self.device, self.seconds, self.losses = network, device, 0.0, list[float]()
         torch.manual_seed(seed)
@@ -74,30 +72,25 @@ class SteppedDescent:
     @property
     def tokens(self) -> int:
         """Tokens read in the steps so far."""
-        return self.descent.standing.tokens
+        return self.task.tokens
 
     def warm_up(self) -> None:
         """Compute the largest step forwards and backwards, and throw the gradients away."""
-        units = max(
-            self.descent.steps, key=lambda step: sum(self._tokens_in(unit) for unit in step)
-        )
+        units = max(self.task.steps, key=lambda step: sum(self._tokens_in(unit) for unit in step))
         self.network.module.train()
         for unit in units:
-            self.descent._loss([self.descent.units[unit]])[1].backward()
-        self.descent.optimizer.zero_grad(set_to_none=True)
+            self.task.loss([self.task.units[unit]])[1].backward()
+        self.task.optimizer.zero_grad(set_to_none=True)
 
     def advance_to(self, share: float) -> None:
         """Take steps until this share of all has been taken."""
         started = now(self.device)
-        while self.descent.standing.step < round(share * self.descent.total):
-            units = self.descent.steps[self.descent.standing.step]
-            self.losses.append(
-                self.descent._step([self.descent.units[unit] for unit in units])["loss"]
-            )
+        while self.task.progress.step < round(share * self.task.total):
+            self.losses.append(self.task.step()["loss"])
         self.seconds += now(self.device) - started
 
     def _tokens_in(self, unit: int) -> int:
-        return sum(self.descent.lengths[text] for text in self.descent.units[unit].texts)
+        return sum(self.task.lengths[text] for text in self.task.units[unit].texts)
 
 
 def drawn(items: Sequence[Judgement], count: int, seed: int) -> list[Judgement]:

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import HH, SteppedDescent, drawn, now
+from common import HH, SteppedFit, drawn, now
 from numpy.typing import NDArray
 
 import tastemaker as tm
@@ -44,7 +44,7 @@ def _network(given: argparse.Namespace) -> Network:
     return Network.open(given.backbone, max_length=given.max_length, seed=given.seed)
 
 
-def _ours(pairs: list[Any], given: argparse.Namespace, device: torch.device) -> SteppedDescent:
+def _ours(pairs: list[Any], given: argparse.Namespace, device: torch.device) -> SteppedFit:
     """Set up `fit`'s loop on the pairs; the head has the learning rate of the rest, as in the peer."""
     links = links_from(pairs, tm.Likelihood(judges=False))
     training = tm.Training(
@@ -58,7 +58,7 @@ def _ours(pairs: list[Any], given: argparse.Namespace, device: torch.device) -> 
     )
     precision = choose_precision(device, given.precision)
     corpus = Corpus.of(pairs, links)
-    return SteppedDescent(
+    return SteppedFit(
         _network(given),
         links,
         corpus,
@@ -78,7 +78,7 @@ def _token_rows(network: Network, pairs: list[Any]) -> list[dict[str, list[int]]
 
 
 def _peer(
-    pairs: list[Any], given: argparse.Namespace, precision: str, ours: SteppedDescent
+    pairs: list[Any], given: argparse.Namespace, precision: str, ours: SteppedFit
 ) -> tuple[Network, float]:
     """Train TRL's on the pairs, ours taking turns; return the trained network and its pairs per second."""
     from datasets import Dataset

@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Any
 
 import torch
-from common import UNSEEN_SEED, SteppedDescent, spread
+from common import UNSEEN_SEED, SteppedFit, spread
 
 import tastemaker as tm
 from tastemaker.data import Comparison, Example, Ranking, joined
@@ -70,7 +70,7 @@ def _network(given: argparse.Namespace, examples: list[Example]) -> Network:
     )
 
 
-def _loop(way: str, rankings: list[Any], given: argparse.Namespace) -> SteppedDescent:
+def _loop(way: str, rankings: list[Any], given: argparse.Namespace) -> SteppedFit:
     """Set up the training loop for one way of taking the same rankings."""
     likelihood = tm.Likelihood(
         judges=False, ranking="pairs" if way == "rankings_as_pairs" else "plackett-luce"
@@ -84,7 +84,7 @@ def _loop(way: str, rankings: list[Any], given: argparse.Namespace) -> SteppedDe
     lr = given.lr or choose_backbone(given.backbone).recipe.lr
     training = tm.Training(epochs=given.passes, lr=lr, batch_size=given.batch)
     device = choose_device(given.device)
-    return SteppedDescent(
+    return SteppedFit(
         network, links, corpus, training, device=device, seed=given.seed, likelihood=likelihood
     )
 
@@ -111,8 +111,8 @@ def _measured(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     return {
         way: {
             "seconds_a_pass": loop.seconds / given.passes,
-            "texts_a_pass": sum(len(unit.texts) for unit in loop.descent.units),
-            "steps": loop.descent.total,
+            "texts_a_pass": sum(len(unit.texts) for unit in loop.task.units),
+            "steps": loop.task.total,
             "tokens_per_second": loop.tokens / loop.seconds,
             "kendall_tau": kendall(loop.network.score(unseen).values, gold),
         }

@@ -45,7 +45,7 @@ import tastemaker as tm
 from tastemaker.gpt import Completion, Policy, Writing
 from tastemaker.playground import judgements
 from tastemaker.reward import LinearBackbone
-from tastemaker.rl import ALGORITHMS, Reward, SteeringRun, TextActor, TextWorld, reward_of
+from tastemaker.rl import ALGORITHMS, Reward, SteerTask, TextActor, TextWorld, reward_of
 from tastemaker.rl.text import actor as text
 
 ROLES = {"evaluate": "policy", "log_probs": "reference"}
@@ -154,9 +154,9 @@ class Measured:
 
 def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Measured:
     """Steer, as a user does; time the steps, and profile those behind them."""
-    found, wrapped, step = Measured(), _wrapped(reward.clock), SteeringRun._step
+    found, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
 
-    def watched(job: SteeringRun) -> Any:
+    def watched(job: SteerTask) -> Any:
         if len(found.ended) == given.warm_up + given.steps:  # what is profiled is not wrapped
             wrapped.close()
             return found.profile.runcall(step, job)
@@ -167,7 +167,7 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
         return done
 
     steps, usual = given.warm_up + given.steps + given.profiled, tm.Steering()
-    with wrapped, patch.object(SteeringRun, "_step", watched):
+    with wrapped, patch.object(SteerTask, "step", watched):
         tm.steer(
             policy,
             reward,

@@ -47,7 +47,7 @@ from .reward.backbones import Encoder as Encoder
 from .reward.backbones import Linear as Linear
 from .reward.backbones import Tiny as Tiny
 from .reward.contract import Contract as Contract
-from .reward.descent import Training as Training
+from .reward.fit_network import Training as Training
 from .reward.fitting import fit as fit
 from .reward.model import RewardModel as RewardModel
 from .reward.model import load as load

@@ -141,11 +141,13 @@ def _write_judgements(path: Path, train: Sequence[Judgement]) -> None:
 def _say_judges(model: RewardModel, judges: Sequence[Judge], say: Say) -> None:
     """Say the learned reliability of each kind of judge."""
     kinds: dict[str, list[float]] = {"careful": [], "random": [], "reversed": []}
+    learned = model.contract.judges
     for judge in judges:
         kind = "random" if judge.carelessness else "careful"
         if judge.reversed:
             kind = "reversed"
-        kinds[kind].append(model.contract.judges[judge.name]["reliability"])
+        if judge.name in learned:  # judges with few judgements have none
+            kinds[kind].append(learned[judge.name]["reliability"])
     parts = [f"{kind} {min(r):+.2f} … {max(r):+.2f}" for kind, r in kinds.items() if r]
     say("  learned reliability of the judges (1 follows the score, 0 is random, −1 is reversed):")
     say(f"  {', '.join(parts)}")

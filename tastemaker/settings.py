@@ -142,6 +142,12 @@ def _check_type(name: str, hint: Any, value: Any, default: Any) -> None:
         choices = typing.get_args(kind)
         if value not in choices:
             raise UsageError(f"{name} {value!r}: must be one of {', '.join(choices)}.")
+    elif typing.get_origin(kind) is tuple:
+        is_tuple = isinstance(value, (tuple, list))
+        if not is_tuple or any(not isinstance(part, numbers.Integral) for part in value):
+            raise UsageError(f"{name} {value!r}: must be whole numbers, such as {default}.")
+    elif typing.get_origin(kind) is Mapping and not isinstance(value, Mapping):
+        raise UsageError(f"{name} {value!r}: must be numbers by name.")
     elif kind in _TYPES:
         accepted, words = _TYPES[kind]
         is_number_from_bool = isinstance(value, bool) and kind is not bool

@@ -50,7 +50,7 @@ INNER_IMPORTS = {
     "tastemaker.maths.rl",
     "tastemaker.reward.backbones.linear",
     "tastemaker.reward.backbones.opening",
-    "tastemaker.rl.text.loop",
+    "tastemaker.reward.roundtrip",
 }
 USES_PUBLIC_NAMES = {"cli", "demo", "__main__"}
 ROW = re.compile(r"\| `(?P<package>[\w, ]+)` \| (?P<allowed>[\w, ]+) \|")

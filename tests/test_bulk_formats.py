@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scored import ROWS, VALUES, Lengths, names, read_csv, read_jsonl, write_jsonl
 
 from tastemaker.bulk import FileScores, score_file
-from tastemaker.data import Example, writers
+from tastemaker.data import Example
 from tastemaker.errors import DataError
 from tastemaker.scores import Scores
 
@@ -234,9 +234,8 @@ def test_packed_files_are_the_same_bytes_every_time(model: Lengths, tmp_path: Pa
 def test_a_parquet_file_is_never_in_memory_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        writers, "_ROW_GROUP", 0
-    )  # nothing is gathered, so what is held is the reader's
+    # nothing is gathered, so all that is in memory is the reader's
+    monkeypatch.setattr("tastemaker.data.writers.ROW_GROUP", 0)
     held: list[int] = []
 
     class Watching(Lengths):

@@ -1,9 +1,6 @@
 from .aclimdb import is_aclimdb as is_aclimdb
 from .aclimdb import reviews as reviews
 from .columns import Columns as Columns
-from .columns import GradeCells as GradeCells
-from .columns import LabelCells as LabelCells
-from .columns import RatingCells as RatingCells
 from .columns import Target as Target
 from .columns import plan as plan
 from .downloading import SOURCES as SOURCES
@@ -16,6 +13,7 @@ from .formats.pairs import ASSISTANT as ASSISTANT
 from .formats.pairs import split_dialogues as split_dialogues
 from .formats.rewardbench import Item as Item
 from .formats.rewardbench import items as items
+from .hub import is_hub_name as is_hub_name
 from .json_rows import from_row as from_row
 from .json_rows import to_row as to_row
 from .judgements import Comparison as Comparison
@@ -39,7 +37,11 @@ from .metadata import judge_of as judge_of
 from .metadata import metadata_columns as metadata_columns
 from .metadata import time_of as time_of
 from .metadata import weight_of as weight_of
+from .plain_text import EACH as EACH
+from .plain_text import LONGEST as LONGEST
+from .plain_text import Each as Each
 from .reading import has_splits as has_splits
+from .reading import open_source as open_source
 from .reading import read as read
 from .reading import read_examples as read_examples
 from .recognition import recognise as recognise

@@ -252,7 +252,7 @@ def plan(
     taken = [*columns.named(), text]
     prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, taken)
     metadata = metadata_columns(tuple(names), frozenset(taken))
-    cells = _Cells(table, columns, surveys).wanted(target, taken) if judged else ()
+    cells = _Cells(table, columns, surveys).for_target(target, taken) if judged else ()
     if judged and not cells:
         missing = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
         listed = _listed(names)
@@ -293,7 +293,7 @@ class _Cells:
     columns: Columns
     surveys: dict[str, Survey]
 
-    def wanted(self, target: Target | None, taken: Collection[str]) -> tuple[Cells, ...]:
+    def for_target(self, target: Target | None, taken: Collection[str]) -> tuple[Cells, ...]:
         """Return how to read each judgement column that the target keeps."""
         columns = self.columns
         label, grade, rating = columns.label, columns.grade, columns.rating

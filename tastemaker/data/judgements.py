@@ -316,7 +316,7 @@ class Ranking(Judgement):
 
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
-        if isinstance(self.tiers, str):  # type: ignore[unreachable]  # callers without a type checker
+        if isinstance(self.tiers, str):  # type: ignore[unreachable]  # untyped callers
             raise self.wrong("the tiers are one text. Give a list of texts, the best first.")
         object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
         object.__setattr__(self, "rest", _tier(self.rest))

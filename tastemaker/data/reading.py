@@ -213,13 +213,13 @@ def _of_table(
         _check_target(reading, target)
     source = reading or plan(table, columns, target=target, past_bad=past_bad)
     already_skipped = len(skip_bad or ())
-    count = kept = 0
+    count = matching = 0
     for judgement in source.judgements(skip_bad):
         count += 1
         if isinstance(judgement, _KINDS[target]):
-            kept += 1
+            matching += 1
             yield judgement
-    if kept:
+    if matching:
         return
     if count:
         raise UsageError(f"{table.name}: target {target!r} leaves out all of its judgements.")

@@ -108,7 +108,7 @@ def _sides(
     groups: Sequence[set[int]],
     chosen: set[int],
     group_count: int,
-    asked: float,
+    requested: float,
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Return (judgements of no chosen group, those of one). Raises DataError for an empty side."""
     train, held_out = [], []
@@ -117,7 +117,7 @@ def _sides(
         side.append(judgement)
     if not train or not held_out:
         raise DataError(
-            f"{group_count} different texts or prompts and {asked:g} of them held out: "
+            f"{group_count} different texts or prompts and {requested:g} of them held out: "
             "one side would be empty. Add judgements or change how many are held out."
         )
     return train, held_out

@@ -19,7 +19,8 @@ Content: TypeAlias = "list[Row] | pa.RecordBatch"
 
 Write = Callable[[Any], None]
 
-_ROW_GROUP = 8 * 2**20  # bytes of rows that a Parquet file gathers before it writes them
+ROW_GROUP = 8 * 2**20
+"""Bytes of rows that a Parquet file gathers before it writes them."""
 
 
 def writing_rows(
@@ -167,7 +168,7 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
                 if isinstance(content, list):
                     content = pa.RecordBatch.from_pylist(content, schema)
             gathered.append(content)
-            if sum(batch.nbytes for batch in gathered) > _ROW_GROUP:
+            if sum(batch.nbytes for batch in gathered) > ROW_GROUP:
                 flush()
 
         yield write

@@ -1,6 +1,6 @@
-"""Batches of like lengths, so that almost nothing is padding.
+"""Batches of texts of similar length, so that little is padding.
 
-A batch is sized by its tokens, not by its rows: rows × longest ≤ the token budget. Nothing here knows of models.
+A batch is sized by its tokens, not by its rows: rows × longest ≤ the token budget.
 """
 
 from collections.abc import Sequence

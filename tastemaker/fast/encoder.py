@@ -1,21 +1,15 @@
-"""An encoder by its parts: what BERT, RoBERTa and DistilBERT have in common, whatever they call it.
+"""Our own pass of BERT, RoBERTa and DistilBERT classifiers: the network's numbers with less work.
 
-The families differ in names and in how they embed and pool; between the two stands the same post-norm transformer
-layer. Whoever wants to compute it another way (less work in `forward.py`, 8-bit products in `int8.py`) reads the parts
-here and keeps the network as it is.
+The families differ in names, and in how they embed and pool. Between the two stands the same
+post-norm transformer layer, so an `Encoder` holds any of them by its parts. `int8.py` replaces
+parts of it by 8-bit products; the network itself stays as it is.
 
-The same numbers as the network's own forward pass, with less work.
+The score depends on the first token alone, so the last layer is computed for that token only (its
+keys and values need all tokens). Without padding there is no attention mask.
 
-For the BERT, RoBERTa and DistilBERT families: the score hangs on the first token alone, so the last layer is computed
-for that one token (its keys and values need all); and where nothing is padded there is no attention mask. Every other
-architecture, and dropout in training, goes through the module's own forward.
-
-Texts end to end in one row of tokens: no padding at all, and no text's numbers hang on its neighbours'.
-
-Linear layers and norms see one long row; attention sees one text at a time, or several of exactly equal length at once.
-For training and 8-bit scoring on a CPU; a GPU prefers one padded call to many small ones (`forward.py`).
-
-Many texts of any length at once, with their gradient: the pass of training.
+`encode` reads a padded batch. `encode_packed` reads texts end to end in one row of tokens: linear
+layers and norms see one long row, and attention sees texts of equal length at once. A CPU trains
+and scores in 8 bits this way; a GPU prefers one padded call to many small ones.
 """
 
 from collections.abc import Callable, Sequence

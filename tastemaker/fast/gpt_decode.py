@@ -1,7 +1,7 @@
-"""Reading prompts and then one token at a time, with the keys and values of everything read so far kept.
+"""Decoding: read prompts, then one token at a time, with all keys and values kept.
 
-Room for keys and values is allocated once. Rows stand with their ends together: padding, where prompts are of unlike
-length, stands before them and is never attended to.
+Memory for keys and values is allocated once. Rows are aligned at their ends: padding stands before
+shorter prompts and is never attended to.
 """
 
 import inspect
@@ -57,13 +57,10 @@ class OwnDecoder:
     def __init__(self, network: Network, most: int, pad_id: int) -> None:
         self.network, self.pad_id = network, pad_id
         self.heads, self.width, self.device = network.heads, network.width, network.tokens.device
-        self.last = (
-            most - 1
-        )  # a row that has ended may stay until it is moved out, past its last place
+        # A row that has ended may stay until it is moved out, beyond its last position.
+        self.last = most - 1
         self.keys_values: list[Tensor] = []
-        self.blocked: Tensor | None = (
-            None  # −∞ where padding stands, 0 elsewhere: [rows, 1, 1, room]
-        )
+        self.blocked: Tensor | None = None  # [rows, 1, 1, room]: −∞ at padding, 0 elsewhere
         self.length = 0
         self.padding = self.hidden = torch.zeros(0)
 
@@ -78,10 +75,10 @@ class OwnDecoder:
         hidden = self._prompt(batch, keys_values)
         shape = (2, total, self.heads, room, self.width // self.heads)
         self.keys_values = []
-        for found in keys_values:
-            kept = hidden.new_empty(shape)
-            kept[:, :, :, : self.length] = found.repeat_interleave(rows, 1)
-            self.keys_values.append(kept)
+        for of_prompts in keys_values:
+            of_rows = hidden.new_empty(shape)
+            of_rows[:, :, :, : self.length] = of_prompts.repeat_interleave(rows, 1)
+            self.keys_values.append(of_rows)
         self.blocked = None
         if not batch.is_full:
             is_blocked = torch.arange(room, device=hidden.device) < self.padding[:, None]
@@ -147,9 +144,7 @@ class OwnDecoder:
                 query, keys, values, attn_mask=allowed, is_causal=batch.is_full
             )
             attended = attended.transpose(1, 2)
-            if (
-                number == len(network.layers) - 1
-            ):  # of the last layer only the last token is asked for
+            if number == len(network.layers) - 1:  # only the last token's output is needed
                 x, attended = x.view(rows, length, -1)[:, -1].contiguous(), attended[:, -1]
             x = self._rest(layer, x, attended.reshape(-1, self.width))
         return x
@@ -197,10 +192,7 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         self.all_keys[:, :, self.used : self.used + length] = key_states
         self.all_values[:, :, self.used : self.used + length] = value_states
         self.used += length
-        self.keys, self.values = (
-            self.all_keys[:, :, : self.used],
-            self.all_values[:, :, : self.used],
-        )
+        self._show_used()
         return self.keys, self.values
 
     def repeat(self, copies: Tensor) -> None:
@@ -208,20 +200,19 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         self.all_keys, self.all_values = (
             x.repeat_interleave(copies, 0) for x in (self.all_keys, self.all_values)
         )
-        self.keys, self.values = (
-            self.all_keys[:, :, : self.used],
-            self.all_values[:, :, : self.used],
-        )
+        self._show_used()
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows only."""
         for room in (self.all_keys, self.all_values):
             room[: len(rows), :, : self.used] = room[rows, :, : self.used]
         self.all_keys, self.all_values = self.all_keys[: len(rows)], self.all_values[: len(rows)]
-        self.keys, self.values = (
-            self.all_keys[:, :, : self.used],
-            self.all_values[:, :, : self.used],
-        )
+        self._show_used()
+
+    def _show_used(self) -> None:
+        """Let `keys` and `values` be views of the part that is used."""
+        self.keys = self.all_keys[:, :, : self.used]
+        self.values = self.all_values[:, :, : self.used]
 
 
 _CACHE_NAMES = ("cache", "past_key_values")  # since transformers 5.24, and before
@@ -290,15 +281,15 @@ class AnyDecoder:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         mask = None if self.is_text is None else self.is_text.long()
-        wanted = {"position_ids": positions, "logits_to_keep": 1}
-        known: dict[str, Any] = {n: value for n, value in wanted.items() if n in self.accepted}
+        optional = {"position_ids": positions, "logits_to_keep": 1}
+        arguments: dict[str, Any] = {n: v for n, v in optional.items() if n in self.accepted}
+        arguments[self.cache_name] = self.cache
         if self.keeps_hidden:
-            known["output_hidden_states"] = True
-        known[self.cache_name] = self.cache
-        found = self.module(input_ids=ids, attention_mask=mask, use_cache=True, **known)
+            arguments["output_hidden_states"] = True
+        output = self.module(input_ids=ids, attention_mask=mask, use_cache=True, **arguments)
         if self.keeps_hidden:
-            self.hidden = found.hidden_states[-1][:, -1]
-        logits: Tensor = found.logits[:, -1].float()
+            self.hidden = output.hidden_states[-1][:, -1]
+        logits: Tensor = output.logits[:, -1].float()  # [rows, v]
         return logits
 
     def _cache(self, room: int) -> Any:

@@ -1,9 +1,9 @@
-"""A causal language model's forward pass with gradients, over several texts end to end: no padding, no company.
+"""A causal language model's forward pass with gradients, over several texts end to end.
 
-In the architectures of GPT-2 and GPT-NeoX everything but attention works on one token at a time, so all tokens of all
-texts go through it as the rows of one matrix. Only attention sees texts apart: its inputs are padded to groups of like
-length. Any other architecture is run by its own forward pass, padded likewise. Either way a text gets the same numbers
-as alone.
+In GPT-2 and GPT-NeoX everything but attention works on one token at a time, so all tokens of all
+texts are the rows of one matrix, without padding. Only attention sees texts apart: its inputs are
+padded in groups of similar length. Other architectures run their own forward pass, padded likewise.
+Either way a text gets the numbers that it gets alone.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,7 @@ from tastemaker.fast.support import supports
 from tastemaker.huggingface import quiet_transformers
 
 _MOST_PADDING = 0.1
-_WORTH_A_GROUP = (
-    4096  # pairs of places: what attention looks at in the time that one more group takes
-)
+_WORTH_A_GROUP = 4096  # pairs of places: what attention reads in the time of one more group
 _HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
 
 
@@ -86,8 +84,8 @@ class Texts:
     @cached_property
     def positions(self) -> Tensor:
         """Each token's place in its own text, int64 [n]."""
-        found = np.arange(sum(self.lengths)) - np.repeat(self.starts, self.lengths)
-        return torch.from_numpy(found).to(self.ids.device)
+        positions = np.arange(sum(self.lengths)) - np.repeat(self.starts, self.lengths)
+        return torch.from_numpy(positions).to(self.ids.device)
 
     @cached_property
     def for_attention(self) -> _Padded:
@@ -101,19 +99,20 @@ class Texts:
 
     def _padded(self, groups: list[list[int]]) -> _Padded:
         starts, lengths = np.array(self.starts), np.array(self.lengths)
-        found, sources, start = [], [], 0
+        shapes, sources, start = [], [], 0
         back = np.empty(lengths.sum(), dtype=np.int64)
         for members in groups:
-            own = lengths[members, None]
-            place = np.arange(own.max())
-            source, is_text = starts[members, None] + np.minimum(place, own - 1), place < own
+            row_lengths = lengths[members, None]  # [rows, 1]
+            column = np.arange(row_lengths.max())  # [longest]
+            is_text = column < row_lengths  # [rows, longest]
+            source = starts[members, None] + np.minimum(column, row_lengths - 1)
             back[source[is_text]] = start + np.flatnonzero(is_text)
-            found.append(_Group(len(members), len(place)))
+            shapes.append(_Group(len(members), len(column)))
             sources.append(source.ravel())
             start += source.size
         at = self.ids.device
         return _Padded(
-            tuple(found),
+            tuple(shapes),
             torch.from_numpy(np.concatenate(sources)).to(at),
             torch.from_numpy(back).to(at),
         )
@@ -150,20 +149,19 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
     if network is not None:
         hidden = _hidden(network, texts, places)
         return Pass(functional.linear(hidden, network.head), hidden)
-    padded, found = texts.for_network, []
-    for (rows, _), source in zip(
-        padded.groups, torch.split(padded.source, padded.sizes), strict=True
-    ):
+    padded, outputs = texts.for_network, []
+    sources = torch.split(padded.source, padded.sizes)
+    for (rows, _), source in zip(padded.groups, sources, strict=True):
         with quiet_transformers():  # it warns of padding that no text sees
             out = module(
                 input_ids=texts.ids[source].view(rows, -1),
                 use_cache=False,
                 output_hidden_states=True,
             )
-        found.append((out.logits.flatten(0, 1), out.hidden_states[-1].flatten(0, 1)))
+        outputs.append((out.logits.flatten(0, 1), out.hidden_states[-1].flatten(0, 1)))
     back = padded.back if places is None else padded.back[places]
-    logits, hidden = (torch.cat(parts).index_select(0, back) for parts in zip(*found, strict=True))
-    return Pass(logits, hidden)
+    logits, hidden = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+    return Pass(logits.index_select(0, back), hidden.index_select(0, back))
 
 
 def padding(module: Any, texts: Texts) -> float:
@@ -209,12 +207,12 @@ def _attended(
     turns: of the tokens, and of the places that attention reads.
     """
     parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded, network, turns))
-    found = []
+    by_group = []
     for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
         query, key, value = (x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group)
-        attended = attention(query, key, value, is_causal=True)
-        found.append(attended.transpose(1, 2).reshape(rows * longest, -1))
-    together = found[0] if len(found) == 1 else torch.cat(found)
+        attended = attention(query, key, value, is_causal=True)  # [rows, heads, longest, d / heads]
+        by_group.append(attended.transpose(1, 2).reshape(rows * longest, -1))
+    together = by_group[0] if len(by_group) == 1 else torch.cat(by_group)  # [p, d]
     unpadded: Tensor = _apply(_Unpad, together, padded.back)
     return unpadded
 
@@ -239,11 +237,10 @@ class _Pad(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         """Copy back what came from text."""
-        found = torch.stack(
-            [gradient.index_select(0, ctx.padded.back) for gradient in gradients], 1
-        ).flatten(1)
-        turn(ctx.network.parts(found), None if ctx.turns is None else ctx.turns[0].conj())
-        return found, None, None, None
+        of_text = [gradient.index_select(0, ctx.padded.back) for gradient in gradients]
+        projected = torch.stack(of_text, 1).flatten(1)  # [n, 3 · d]
+        turn(ctx.network.parts(projected), None if ctx.turns is None else ctx.turns[0].conj())
+        return projected, None, None, None
 
 
 class _Unpad(torch.autograd.Function):
@@ -260,8 +257,8 @@ class _Unpad(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Copy gradients to their places; padding has none."""
         (back,) = ctx.saved_tensors
-        found = gradient.new_zeros(ctx.places, gradient.shape[1])
-        return found.index_copy(0, back, gradient), None
+        padded = gradient.new_zeros(ctx.places, gradient.shape[1])  # [p, d]
+        return padded.index_copy(0, back, gradient), None
 
 
 def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -269,8 +266,8 @@ def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     if torch.is_autocast_enabled(kind):
         hidden, weight = (x.to(torch.get_autocast_dtype(kind)) for x in (hidden, weight))
     with torch.autocast(kind, enabled=False):
-        found: Tensor = _apply(_HeadNats, hidden, weight, targets)
-    return found
+        total: Tensor = _apply(_HeadNats, hidden, weight, targets)
+    return total
 
 
 class _HeadNats(torch.autograd.Function):
@@ -287,23 +284,17 @@ class _HeadNats(torch.autograd.Function):
         by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=total.dtype)
         is_exact = by_weight.dtype == weight.dtype
         for start in range(0, len(hidden), _HEAD_ROWS):
-            rows, wanted = (
-                hidden[start : start + _HEAD_ROWS],
-                targets[start : start + _HEAD_ROWS, None],
-            )
-            logits = rows @ weight.T
+            rows = hidden[start : start + _HEAD_ROWS]  # [r, d]
+            wanted = targets[start : start + _HEAD_ROWS, None]  # [r, 1]
+            logits = rows @ weight.T  # [r, v]
             chances = torch.softmax(logits, 1, dtype=total.dtype)
-            below = logits.gather(1, wanted).to(total.dtype) - logits.amax(1, keepdim=True).to(
-                total.dtype
-            )
-            total -= (
-                below + chances.amax(1, keepdim=True).log()
-            ).sum()  # a small chance may be 0, the largest is not
+            largest = logits.amax(1, keepdim=True).to(total.dtype)
+            below = logits.gather(1, wanted).to(total.dtype) - largest
+            # The largest probability is never 0, while that of the target may be.
+            total -= (below + chances.amax(1, keepdim=True).log()).sum()
             if learns:
-                slopes = chances.scatter_add_(
-                    1, wanted, chances.new_full((1, 1), -1.0).expand_as(wanted)
-                )
-                slopes = slopes.to(hidden.dtype)
+                minus_one = chances.new_full((1, 1), -1.0).expand_as(wanted)
+                slopes = chances.scatter_add_(1, wanted, minus_one).to(hidden.dtype)
                 torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
                 if is_exact:
                     by_weight.addmm_(slopes.T, rows)

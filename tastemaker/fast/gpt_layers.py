@@ -1,10 +1,11 @@
-"""GPT-2's and GPT-NeoX's networks in one shape, as our own passes read them.
+"""GPT-2 and GPT-NeoX in one shape, as our own passes read them.
 
-Both are layers of norm, attention, norm and two products with a GELU between, and in both everything but attention
-works on one token at a time. They differ in where they keep their weights and in how they know places: GPT-2 adds a
-vector to each token, GPT-NeoX turns queries and keys by an angle that grows with the place (Su et al. 2021). It turns
-the numbers i and i + r/2 of a head together. Attention sees products of queries and keys alone, so we read its weights
-in another order, in which what turns together stands together: a pair is a complex number, and a turn one product.
+Both are layers of a norm, attention, a norm and two products with a GELU between them. Everything
+but attention works on one token at a time. They differ in where they keep their weights and in how
+they encode positions: GPT-2 adds a vector to each token; GPT-NeoX rotates queries and keys by an
+angle that grows with the position (Su et al. 2021). GPT-NeoX rotates the numbers i and i + r/2 of a
+head together. Attention sees only products of queries and keys, so we read its weights in another
+order, which puts these pairs side by side: a pair is a complex number, and a rotation one product.
 """
 
 from dataclasses import dataclass, replace
@@ -113,13 +114,12 @@ def turn(parts: Tensor, turns: Tensor | None) -> None:
     """Turn queries and keys of [3, n, heads, d / heads] in place, by the turns [n, 1, r / 2] of their n places."""
     if turns is None:
         return
-    seen = parts[:2, ..., : 2 * turns.shape[-1]]
-    exact = seen.to(
-        torch.promote_types(seen.dtype, torch.float32)
-    )  # there are no complex numbers of 16 bits
+    turned = parts[:2, ..., : 2 * turns.shape[-1]]
+    # Complex numbers need parts of 32 bits.
+    exact = turned.to(torch.promote_types(turned.dtype, torch.float32))
     torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(turns)
-    if exact is not seen:
-        seen.copy_(exact)
+    if exact is not turned:
+        turned.copy_(exact)
 
 
 def passes_at_once(module: Any) -> int:

@@ -1,14 +1,12 @@
-"""The processor's threads: one alone for small sums, or all side by side, each with a pass of its own.
+"""The processor: threads, number formats, devices, and the attention kernel that suits it.
 
-Within a pass threads wait for each other at every operation, and what is small does not divide well: two passes of half
-the rows, one thread each, take three quarters of the time that one pass takes with two threads.
+Within a pass, threads wait for each other at every operation, and small operations do not divide
+well: two passes of half the rows on one thread each take three quarters of the time of one pass on
+two threads. So passes run side by side, one thread each.
 
-float32, bfloat16 or int8: which one this processor gains by.
-
-The choice reads what the processor says it can do and never measures anything, so the same machine always chooses the
-same. PyTorch runs bfloat16 on any processor, but without instructions for it many times slower than float32.
-
-Attention by the kernel that is fastest where it is computed.
+The number format (float32, bfloat16, int8) follows from what the processor says it can do. Nothing
+is timed, so the same machine always chooses the same. PyTorch runs bfloat16 on any processor, but
+many times slower than float32 where there are no instructions for it.
 """
 
 import itertools

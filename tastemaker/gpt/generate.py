@@ -1,7 +1,4 @@
-"""The value head: what a critic expects of each token, from the network's last hidden states.
-
-The loop that writes: prompts in, tokens out, one at a time for many rows at once.
-"""
+"""Generation: the value head of a critic, and the loop that writes tokens for many rows at once."""
 
 import math
 from collections.abc import Iterator, Sequence

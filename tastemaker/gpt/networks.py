@@ -1,11 +1,9 @@
-"""A GPT and its tokenizer made from nothing: one dial for size, any language.
+"""Causal language models and their tokenizers: made from nothing, or opened from a folder or the hub.
 
-The network is transformers' own GPT-NeoX architecture (Black et al. 2022), which every tool loads: a GPT-2 that turns
-queries and keys by their places, where that one adds vectors to tokens, and whose output layer is its own. Layer norms
-and GELU are single fast operations on a processor, which gated units are not. The tokenizer is byte-level BPE, so every
-text has tokens and every token one.
-
-Opening causal language models, ours or anyone's: a folder or a hub name → network and tokenizer.
+A GPT of ours is transformers' own GPT-NeoX (Black et al. 2022), which every tool loads: like GPT-2,
+but it rotates queries and keys by their positions instead of adding vectors to tokens, and its
+output layer is not tied. Layer norms and GELU are single fast operations on a CPU; gated units are
+not. The tokenizer is byte-level BPE, so every text has tokens.
 """
 
 from collections.abc import Iterable

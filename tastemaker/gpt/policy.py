@@ -1,8 +1,4 @@
-"""Copies of a network that share its memory until either side is written to.
-
-The model card of a policy: what it is, what it was trained on, what it pays for held-out text, how to load it.
-
-Policy: a causal language model that writes, and says how likely it was to write what it wrote.
+"""Policy: a causal language model that writes, and gives the log-probability of what it wrote.
 
 | method | takes | returns |
 |---|---|---|
@@ -10,6 +6,7 @@ Policy: a causal language model that writes, and says how likely it was to write
 | `log_probs` | prompts, completions | log π of each token of each completion |
 | `with_value_head` | | the same policy with a critic |
 | `frozen_copy` | | a reference that shares memory until either is changed |
+| `trainable_copy` | | a copy to train |
 | `save`, `load` | a folder | a plain Hugging Face folder, the value head beside it |
 """
 

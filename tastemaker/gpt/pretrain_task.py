@@ -1,10 +1,11 @@
 """The settings of pretraining, and the task: a GPT learns from a corpus.
 
-A step is a random draw of documents. They go through the network end to end, so that nothing is padding, and no token
-sees another document. The learning rate warms up and decays linearly to zero by the tokens read (Defazio et al. 2023
-find linear decay the best of the schedules they compare). A network that begins from nothing may grow: half of its
-layers learn first, which costs less, and the others join them later (Gong et al. 2019; Bu 2025). Layers that join add
-nothing at first, so the network keeps what it has learned.
+A step is a random draw of documents. They go through the network end to end, so that nothing is
+padding, and no token sees another document. The learning rate warms up and decays linearly to zero
+by the tokens read (Defazio et al. 2023 find linear decay the best of the schedules they compare).
+A network that begins from nothing may grow: half of its layers learn first, which costs less, and
+the others join them later (Gong et al. 2019; Bu 2025). Layers that join add nothing at first, so
+the network keeps what it has learned.
 """
 
 import math
@@ -77,12 +78,14 @@ class Pretraining:
 class PretrainTask(Task):
     """A policy learns from a corpus. The trained weights are in the policy.
 
-    corpora: the training and the held-out pieces. size: the learning rates, tokens a step and growth, where `training`
-    leaves them to it. precision: the format in which products are computed. run: gets the samples. say: gets a line for
-    each evaluation. at_once: most tokens that go through the network at once; a larger step is computed in parts.
+    corpora: the training and the held-out pieces. size: the learning rates, tokens a step and
+    growth, where `training` leaves them to it. precision: the format in which products are
+    computed. run: gets the samples. say: gets a line for each evaluation. at_once: most tokens
+    that go through the network at once; a larger step is computed in parts.
     """
 
     name = "pretraining"
+    total: int
     at_once: ClassVar[int] = 16384
     at_once_cpu: ClassVar[int] = (
         4096  # less, because glibc asks the system anew for blocks above 32 MiB
@@ -187,7 +190,8 @@ class PretrainTask(Task):
     def parts(self, numbers: list[int]) -> Iterator[list[Piece]]:
         """Yield the pieces in parts that go through the network at once, longest first.
 
-        On a CPU each thread has a part, where the pass is ours: another pass may draw dropout from what threads share.
+        On a CPU each thread has a part, where the pass is ours: another pass may draw dropout from
+        what threads share.
         """
         chosen = np.array(numbers)
         lengths = self.train.lengths(chosen)
@@ -213,7 +217,7 @@ class PretrainTask(Task):
         return cost / tokens, numbers
 
     def loss(self, pieces: list[Piece], layers: int | None = None) -> tuple[Tensor, Texts]:
-        """Return the summed −log π of the learned tokens of some pieces, in nats, and the texts that were read.
+        """Return the summed −log π of the learned tokens, in nats, and the texts that were read.
 
         layers: how many layers compute it, from the first on; None: all.
         """
@@ -230,9 +234,8 @@ class PretrainTask(Task):
     def evaluate(self) -> Metrics | None:
         """Measure the held-out pieces and write samples, if an evaluation is due."""
         due = self.tokens * self.training.evaluations // self.total
-        if (
-            due <= self.evaluations or self.tokens >= self.total
-        ):  # the end is measured by `pretrain`
+        is_over = self.tokens >= self.total  # `pretrain` itself measures the end
+        if due <= self.evaluations or is_over:
             return None
         self.evaluations = due
         self.module.eval()
@@ -251,7 +254,7 @@ class PretrainTask(Task):
         self.run.keep_samples(self.progress.step, [sample.text for sample in samples])
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW, or Muon for a GPT's matrices; biases, norms and embeddings have no weight decay."""
+        """Return AdamW or Muon. Biases, norms and embeddings have no weight decay."""
         decay = self.training.weight_decay
         matrices = matrices_of(self.module) if self.muon else {}
         groups: list[dict[str, Any]] = []
@@ -262,7 +265,8 @@ class PretrainTask(Task):
                 {"params": members, "heads": heads, "factor": self.muon, "weight_decay": decay}
             )
         embeddings = {id(p) for p in self.module.get_input_embeddings().parameters()}
-        decayed, others = [], []
+        decayed: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = []
         for parameter in self.module.parameters():
             if not parameter.requires_grad or id(parameter) in is_grouped:
                 continue
@@ -275,7 +279,7 @@ class PretrainTask(Task):
         return adamw(groups, self.lr, self.device, betas=_BETAS)
 
     def _learning_rate(self, tokens: int) -> float:
-        """Return the rate of a step of so many tokens, by the tokens that will have been read after it."""
+        """Return the rate of a step, by the tokens that will have been read after it."""
         warm = max(self.training.warmup * self.total, 1)
         done = self.tokens + tokens
         rising = done / warm

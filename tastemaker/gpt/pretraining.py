@@ -54,14 +54,17 @@ def pretrain(
 ) -> Policy:
     """Train a GPT on texts.
 
-    texts: anything that can be read more than once (a list, `Documents`). An Example with a prompt teaches its text
-        only, which follows the prompt. size: tiny (the default), small, medium, large. start: a policy, folder or hub
-        name to train further (supervised fine-tuning). training: all settings, or some that replace the size's.
-    out: where to save; None keeps the policy in memory and the tokens in a temporary folder. resume: continue a killed
-        run, to the same bits. overwrite: replace the policy that is in `out`. say: gets a line for each evaluation.
-    Returns the policy; `figures` holds its held-out perplexity beside that of an interpolated n-gram model.
-    Raises DataError for a corpus that cannot teach, UsageError for settings that cannot be, ModelError for a start that
-    cannot write, TrainingError for a run that failed, StorageError for a folder that cannot be written.
+    texts: anything that can be read more than once (a list, `Documents`). An Example with a prompt
+        teaches its text only, which follows the prompt. size: tiny (the default), small, medium,
+        large. start: a policy, folder or hub name to train further (supervised fine-tuning).
+        training: all settings, or some that replace the size's.
+    out: where to save; None keeps the policy in memory and the tokens in a temporary folder.
+        resume: continue a killed run, to the same bits. overwrite: replace the policy that is in
+        `out`. say: gets a line for each evaluation.
+    Returns the policy; `figures` holds its held-out perplexity beside that of an interpolated
+    n-gram model. Raises DataError for a corpus that cannot teach, UsageError for settings that
+    cannot be, ModelError for a start that cannot write, TrainingError for a run that failed,
+    StorageError for a folder that cannot be written.
     """
     training = _settings(training)
     if iter(texts) is texts:
@@ -172,7 +175,7 @@ def _digest(texts: Iterable[str | Example]) -> str:
 
 
 def weights_digest(policy: Policy) -> str:
-    """Return a digest of what a policy has learned and how it reads: two that only look alike have two."""
+    """Return a digest of a policy's weights and tokenizer."""
     found = hashlib.blake2b(policy.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
     for name, tensor in policy.module.state_dict().items():
         copied = tensor.to(
@@ -190,16 +193,16 @@ def _examples(texts: Iterable[str | Example]) -> Iterator[Example]:
 def _check_start(
     start: Policy | str | Path | None, training: Pretraining, folder: Path | None
 ) -> None:
-    """Check what belongs to a given model. Raises UsageError for what only a new one has, and for replacing it."""
+    """Raise UsageError for settings of new models, and for replacing the given one."""
     if start is None:
         return
     if training.vocabulary is not None:
         raise UsageError(
-            "a given model keeps its tokenizer: choose either a vocabulary or a model to go on with."
+            "a given model keeps its tokenizer: choose a vocabulary or a model, not both."
         )
     if training.grow_at:
         raise UsageError(
-            "a given model has learned with all of its layers: only a new one can grow. Leave grow_at out."
+            "grow_at: a given model has all of its layers, only a new one grows. Leave it out."
         )
     if (
         folder is not None
@@ -207,16 +210,18 @@ def _check_start(
         and folder.resolve() == Path(start).resolve()
     ):
         raise UsageError(
-            f"{folder}: is the model to go on with, and would be replaced by it. Choose another --out."
+            f"{folder}: is the model to start from, and would be replaced. Choose another --out."
         )
 
 
 @contextmanager
 def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the folder of the tokenized corpus: in the run folder, removed when the run is done, kept when it is killed.
+    """Yield the folder of the tokenized corpus.
 
-    Its name is a digest of the settings, so that no run takes the tokens of another. A corpus that cannot be used leaves
-    nothing behind.
+    It is in the run folder: removed when the run is done, kept when it is killed.
+
+    Its name is a digest of the settings, so that no run takes the tokens of another. A corpus that
+    cannot be used leaves nothing behind.
     """
     if folder is None:
         with TemporaryDirectory() as temporary:
@@ -235,7 +240,7 @@ def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator
 def _fresh(
     texts: Iterable[str | Example], size: Size, training: Pretraining, seed: int, folder: Path
 ) -> Policy:
-    """Return an untrained GPT with a tokenizer learned from the texts; `folder` keeps it for a resumed run."""
+    """Return a new GPT and tokenizer; `folder` keeps the tokenizer for a resumed run."""
     size = replace(size, context=training.context or size.context)
     kept = folder / "tokenizer"
     if kept.is_dir():
@@ -246,7 +251,8 @@ def _fresh(
         tokenizer = make_tokenizer(sample, vocabulary=wanted, context=size.context, chats=chats)
         if training.vocabulary is not None and len(tokenizer) < wanted:
             raise DataError(
-                f"a vocabulary of {wanted:,} tokens is more than this corpus supports, which gives {len(tokenizer):,}. "
+                f"a vocabulary of {wanted:,} tokens is more than this corpus supports, "
+                f"which gives {len(tokenizer):,}. "
                 f"Give more text, or --vocabulary {len(tokenizer)}."
             )
         with writing_folder(kept) as temporary:
@@ -255,7 +261,7 @@ def _fresh(
 
 
 def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
-    """Return texts that a tokenizer is learned from, drawn at random up to a size, and whether any has a prompt."""
+    """Return random texts to learn a tokenizer from, and whether any has a prompt."""
     drawn: list[tuple[int, str]] = []  # a heap of lots, negated: the largest lot first
     characters, chats, seen = 0, False, False
     for example in examples:
@@ -272,12 +278,12 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
 
 
 def _opened(start: Policy | str | Path) -> Policy:
-    """Return the policy to go on with; a policy that was handed in is copied, and stays as it is."""
+    """Return the policy to train further: a copy, or a loaded one."""
     return start.trainable_copy() if isinstance(start, Policy) else Policy.load(start)
 
 
 def _context(policy: Policy, size: Size, training: Pretraining) -> int:
-    """Return the most tokens that are read at once. Raises UsageError for more than the network reads."""
+    """Return the context. Raises UsageError for more than the network reads."""
     wanted = training.context or min(size.context, policy.context)
     if wanted > policy.context:
         raise UsageError(
@@ -287,7 +293,7 @@ def _context(policy: Policy, size: Size, training: Pretraining) -> int:
 
 
 def _figures(policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int) -> dict[str, Any]:
-    """Return held-out perplexity, per token and per byte, beside that of n-grams of the same training pieces."""
+    """Return held-out perplexity, per token and per byte, of the policy and of n-grams."""
     train, held_out = corpora
     ours = held_out_loss(policy, held_out, seed=seed)
     theirs = ngram_loss(train, held_out, len(policy.tokenizer), seed=seed)
@@ -307,15 +313,17 @@ def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say) 
         say(note)
     train, held_out = (corpus.counts for corpus in corpora)
     say(
-        f"{train.documents:,} documents of {train.tokens:,} tokens to learn from, {held_out.tokens:,} tokens held out; "
-        f"{len(policy.tokenizer):,} tokens in the vocabulary, {policy.parameters:,} parameters"
+        f"{train.documents:,} documents of {train.tokens:,} tokens to learn from, "
+        f"{held_out.tokens:,} tokens held out; {len(policy.tokenizer):,} tokens "
+        f"in the vocabulary, {policy.parameters:,} parameters"
     )
 
 
 def _verdict(figures: Mapping[str, Any]) -> str:
     better = figures["perplexity"] < figures["ngram_perplexity"]
     return (
-        f"held-out perplexity {figures['perplexity']:.2f} per token and {figures['byte_perplexity']:.3f} per byte, "
+        f"held-out perplexity {figures['perplexity']:.2f} per token "
+        f"and {figures['byte_perplexity']:.3f} per byte, "
         f"{'below' if better else 'NOT below'} the {figures['ngram_perplexity']:.2f} of n-grams; "
         f"{figures['tokens']:,} tokens in {figures['seconds']:.0f} s"
     )

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -73,7 +74,7 @@ class Likelihood:
                 raise UsageError(
                     f"a weight for {kind!r}: the kinds of judgements are {', '.join(RECORDS)}."
                 )
-            if not (math.isfinite(weight) and weight >= 0):
+            if not isinstance(weight, Real) or not 0 <= weight < math.inf:
                 raise UsageError(
                     f"the weight of {kind}s is {weight}; a weight is a finite number of 0 or more."
                 )

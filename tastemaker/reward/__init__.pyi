@@ -40,13 +40,13 @@ from .crossfit import deviations as deviations
 from .crossfit import fit_router as fit_router
 from .crossfit import fitted_to_scores as fitted_to_scores
 from .crossfit import relative_scales as relative_scales
-from .descent import Descent as Descent
-from .descent import Training as Training
 from .division import MOST_HELD_OUT as MOST_HELD_OUT
 from .division import divide as divide
 from .finish import ENOUGH as ENOUGH
 from .finish import anchor_of as anchor_of
 from .finish import calibrated as calibrated
+from .fit_network import FitTask as FitTask
+from .fit_network import Training as Training
 from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load

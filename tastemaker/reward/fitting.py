@@ -1,6 +1,7 @@
-"""One way to learn a backbone, taken once or once for each member of an ensemble and each source of experts.
+"""The verb `fit`: judgements become a reward model.
 
-Judgements → reward model: split, learn, calibrate, anchor, evaluate, save.
+Split, train, calibrate, anchor, evaluate, save. A `Learner` trains one backbone, or one for each
+member of an ensemble or for each source of judgements.
 """
 
 from collections import Counter
@@ -21,19 +22,20 @@ from tastemaker.reward.backbones.ensembles import Ensemble, Experts
 from tastemaker.reward.convex import fit_linear
 from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.crossfit import CrossFit, cross_fit, fit_router
-from tastemaker.reward.descent import Training
 from tastemaker.reward.division import Division, digest_of_said, divide
 from tastemaker.reward.finish import finish
+from tastemaker.reward.fit_network import FitTask, Training
 from tastemaker.reward.model import RewardModel
 from tastemaker.reward.observation import ObservationModel
 from tastemaker.settings import settings_from
-from tastemaker.train.run import CONTRACT, RUN, Run, check_same, model_folder
+from tastemaker.train.loop import train
+from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
 _MOST_MEMBERS = 64
 
 
 class _Apart(NamedTuple):
-    """A backbone that was learned apart; the effect of length beside it, in its units, and how many steps that took."""
+    """A backbone that was trained alone, its effect of length in its units, and its steps."""
 
     backbone: Backbone
     length_effect: float
@@ -48,7 +50,8 @@ Learned = tuple[Backbone, ObservationModel, int]
 class Several:
     """How many backbones make a model.
 
-    members: of an ensemble; shared: as heads of one network. experts: one for each source of judgements.
+    members: of an ensemble; shared: as heads of one network. experts: one for each source of
+    judgements.
     """
 
     members: int = 1
@@ -66,22 +69,24 @@ class Several:
             raise UsageError(f"shared has no meaning for {what}. Leave it out.")
         if self.experts and self.members > 1:
             raise UsageError(
-                f"experts have no members, and {self.members} are asked for. Leave one of the two out."
+                f"experts have no members, and members is {self.members}. Leave one of the two out."
             )
 
-    def asked(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
-        """Return what a resumed run must ask for again, where it was asked for at all."""
-        found: dict[str, Any] = (
-            {"members": self.members, "shared": self.shared} if self.members > 1 else {}
-        )
-        sources = Counter(judgement.source for judgement in judgements)
-        return found | ({"experts": dict(sorted(sources.items()))} if self.experts else {})
+    def settings(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
+        """Return the run settings that only some runs have."""
+        settings: dict[str, Any] = {}
+        if self.members > 1:
+            settings["members"], settings["shared"] = self.members, self.shared
+        if self.experts:
+            sources = Counter(judgement.source for judgement in judgements)
+            settings["experts"] = dict(sorted(sources.items()))
+        return settings
 
 
 def chosen_training(
     chosen: Chosen, given: Training | Mapping[str, Any] | None, epochs: int | None, *, texts: int
 ) -> Training | None:
-    """Return the training that was asked for, completed by the backbone's recipe; None for a linear backbone."""
+    """Return the training settings, completed by the recipe; None for a linear backbone."""
     if isinstance(chosen.settings, Linear):
         names = list(given) if isinstance(given, Mapping) else []
         if epochs is not None:
@@ -96,11 +101,11 @@ def chosen_training(
     if isinstance(given, Training):
         return given if epochs is None else replace(given, epochs=epochs)
     recipe = chosen.recipe
-    asked = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
+    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
     if epochs is not None:
-        asked["epochs"] = epochs
-    asked.setdefault("epochs", recipe.passes(texts, asked["batch_size"]))
-    return settings_from(Training, asked, "training")
+        settings["epochs"] = epochs
+    settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
+    return settings_from(Training, settings, "training")
 
 
 @dataclass(frozen=True)
@@ -117,13 +122,13 @@ class Learner:
     def reward_model(
         self,
         run: Run,
-        asked: Mapping[str, Any],
+        run_settings: Mapping[str, Any],
         *,
         seed: int,
         several: Several,
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
-        """Learn the linear model and, if that was asked for, the network beside it; return the finished model."""
+        """Train the linear model and the network, if there is one; return the finished model."""
         known = self.found.judges.as_dict() if self.found.judges else None
         finishing: dict[str, Any] = {"judges": known, "anchor": anchor}
         baseline = None
@@ -133,32 +138,36 @@ class Learner:
             baseline = finish(linear, model, self.division, said, steps=1, **finishing)
         heads = several.members if several.shared else 1
         if several.experts:
-            learned, model, steps = self._experts(run, asked, seed)
+            learned, model, steps = self._experts(run, run_settings, seed)
         elif several.members == heads:
             learned, model, steps = self._learn(self.division.train, run, seed, heads)
         else:
-            learned, model, steps = self._ensemble(run, asked, seed, several.members)
+            learned, model, steps = self._ensemble(run, run_settings, seed, several.members)
         return finish(
-            learned, model, self.division, asked, steps=steps, baseline=baseline, **finishing
+            learned, model, self.division, run_settings, steps=steps, baseline=baseline, **finishing
         )
 
-    def _ensemble(self, run: Run, asked: Mapping[str, Any], seed: int, members: int) -> Learned:
+    def _ensemble(
+        self, run: Run, run_settings: Mapping[str, Any], seed: int, members: int
+    ) -> Learned:
         """Learn members apart, each from judgements weighted anew."""
         found = []
         for number in range(members):
             corpus = self.division.train.resampled(seed + number)
-            own = run.member(number, {**asked, "member": number})
-            found.append(self._in_own_units(corpus, own, seed + number))
+            member_run = run.member(number, {**run_settings, "member": number})
+            found.append(self._in_own_units(corpus, member_run, seed + number))
         backbones, model, steps = self._together(found)
         return Ensemble(backbones), model, steps
 
-    def _experts(self, run: Run, asked: Mapping[str, Any], seed: int) -> Learned:
+    def _experts(self, run: Run, run_settings: Mapping[str, Any], seed: int) -> Learned:
         """Learn each source of judgements apart, and whose a prompt is."""
         divisions = self.division.by_source()
         found = []
         for number, (source, division) in enumerate(divisions.items()):
-            own = run.member(number, {**asked, "expert": source})
-            found.append(replace(self, division=division)._in_own_units(division.train, own, seed))
+            member_run = run.member(number, {**run_settings, "expert": source})
+            found.append(
+                replace(self, division=division)._in_own_units(division.train, member_run, seed)
+            )
         backbones, model, steps = self._together(found)
         router = fit_router(
             {s: [e.prompt for e in division.train.examples] for s, division in divisions.items()}
@@ -176,7 +185,7 @@ class Learner:
         )
 
     def _together(self, found: Sequence[_Apart]) -> tuple[list[Backbone], ObservationModel, int]:
-        """Return backbones that were learned apart with the observation model of them all, and their steps."""
+        """Return backbones that were trained alone, their common observation model and steps."""
         model = self._observation()
         if model.length is not None:
             model.length.effect.data.fill_(float(np.mean([apart.length_effect for apart in found])))
@@ -195,15 +204,13 @@ class Learner:
         """Learn one backbone from a corpus."""
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
-        from tastemaker.reward.descent import Descent
-
         assert self.training is not None  # `chosen_training` gives every network one
         network = self._network(self.settings, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
         device = choose_device(self.device)
-        descent = Descent(
+        task = FitTask(
             network,
             model,
             corpus,
@@ -212,9 +219,8 @@ class Learner:
             device=device,
             precision=choose_precision(device, self.precision),
             seed=seed,
-            run=run,
         )
-        steps = descent.run().step
+        steps = train(task, run, seed=seed).step
         network.calibrate(corpus.examples)
         if heads > 1:
             self._standardise(network, model)
@@ -273,47 +279,50 @@ def fit(
 ) -> RewardModel:
     """Learn a reward model from any mixture of judgements.
 
-    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`, `Encoder`, `Tiny`).
-    training: how a network is trained, whole, or some settings on top of the backbone's recipe. epochs: one of them.
-    likelihood: how judgements are believed. held_out: judgements that only measure, or their share; None: a tenth, at
-        most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts whose mean score
-        becomes 0 and standard deviation 1; None: the held-out texts. members: more than one make an ensemble, each from
-        judgements weighted anew (Bayesian bootstrap, Rubin 1981); shared: its members are heads of one network.
-    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the prompt tells.
-    labels: what the data calls positive, kept in the contract. out: where to save; None keeps the model in memory.
-        resume: go on with a killed run. overwrite: replace what is there, when there is a model to replace it with.
-    Raises DataError for judgements that cannot teach, UsageError for settings that cannot be, TrainingError for a run
-    that failed, StorageError for a folder that cannot be written.
+    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`,
+    `Encoder`, `Tiny`). training: how a network is trained, whole, or some settings on top of the
+    backbone's recipe. epochs: one of them. likelihood: how judgements are believed. held_out:
+    judgements that only measure, or their share; None: a tenth, at
+        most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts
+        whose mean score becomes 0 and standard deviation 1; None: the held-out texts. members:
+        more than one make an ensemble, each from judgements weighted anew (Bayesian bootstrap,
+        Rubin 1981); shared: its members are heads of one network.
+    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the
+    prompt tells. labels: what the data calls positive, kept in the contract. out: where to save;
+    None keeps the model in memory.
+        resume: go on with a killed run. overwrite: replace what is there, when there is a model to
+    replace it with. Raises DataError for judgements that cannot teach, UsageError for settings
+    that cannot be, TrainingError for a run that failed, StorageError for a folder that cannot be
+    written.
     """
     chosen = choose_backbone(backbone)
     several = Several(members, shared, experts)
     several.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     division = divide(judgements, held_out, likelihood := likelihood or Likelihood(), seed)
-    folder = Path(out) if out is not None else None
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
-    asked = {
+    run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
         "likelihood": asdict(likelihood),
         "seed": seed,
         "data": division.digest,
     }
-    asked |= (
+    run_settings |= (
         {"training": asdict(training), "device": device, "precision": precision} if training else {}
     )
-    asked |= several.asked(judgements) | _asked_beside(anchor, labels)
-    with model_folder(folder, whole=CONTRACT, resume=resume, overwrite=overwrite) as is_finished:
-        if folder is not None and is_finished:
-            return _finished(folder, asked)
-        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
+    run_settings |= several.settings(judgements) | _optional_settings(anchor, labels)
+    with open_run(out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite) as run:
+        if out is not None and run.is_finished:
+            model = RewardModel.load(out)
+            check_same(model.contract.settings, run_settings)
+            return model
         learner = Learner(
             chosen.settings, division, training, device, precision, cross_fit(division, seed)
         )
-        model = learner.reward_model(run, asked, seed=seed, several=several, anchor=anchor)
+        model = learner.reward_model(run, run_settings, seed=seed, several=several, anchor=anchor)
         model.contract = replace(model.contract, labels=dict(labels or {}))
-        if folder is not None:
-            model.save(folder)
-        run.finish()
+        if out is not None:
+            model.save(Path(out))
     return model
 
 
@@ -324,21 +333,16 @@ def _check_there_is_something(
     if not judgements:
         raise DataError("no judgements to learn from: the source is empty.")
     if anchor is not None and not anchor:
-        raise DataError(
-            "the anchor holds no texts, and their mean score is to be 0. Give some, or leave it out."
-        )
+        raise DataError("the anchor holds no texts. Give some, or leave it out.")
 
 
-def _asked_beside(
+def _optional_settings(
     anchor: Sequence[Example] | None, labels: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    """Return what a resumed run must ask for again, where it was asked for at all."""
-    found: dict[str, Any] = {"anchor": digest_of_said(anchor)} if anchor is not None else {}
-    return found | ({"labels": dict(labels)} if labels else {})
-
-
-def _finished(folder: Path, asked: Mapping[str, Any]) -> RewardModel:
-    """Return the model that a run has saved already. Raises UsageError for other settings."""
-    model = RewardModel.load(folder)
-    check_same(model.contract.settings, asked)
-    return model
+    """Return the run settings that only some runs have."""
+    settings: dict[str, Any] = {}
+    if anchor is not None:
+        settings["anchor"] = digest_of_said(anchor)
+    if labels:
+        settings["labels"] = dict(labels)
+    return settings

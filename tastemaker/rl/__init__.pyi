@@ -37,8 +37,8 @@ from .gym.actor import actions_from as actions_from
 from .gym.environment import Environments as Environments
 from .gym.episodes import watch as watch
 from .gym.moments import Moments as Moments
-from .gym.play import Plan as Plan
 from .gym.play import Played as Played
+from .gym.play import PlayPlan as PlayPlan
 from .gym.play import PlayTask as PlayTask
 from .gym.play import play as play
 from .gym.player import PLAYER as PLAYER
@@ -58,7 +58,6 @@ from .text.judged import read_judged as read_judged
 from .text.kl import KL as KL
 from .text.kl import Scale as Scale
 from .text.kl import Scaling as Scaling
-from .text.loop import SteeringRun as SteeringRun
 from .text.prompts import openings as openings
 from .text.rewards import FunctionReward as FunctionReward
 from .text.rewards import HttpReward as HttpReward
@@ -70,6 +69,7 @@ from .text.rewards import reward_of as reward_of
 from .text.settings import Steering as Steering
 from .text.steer import Steered as Steered
 from .text.steer import steer as steer
+from .text.steer_task import SteerTask as SteerTask
 from .text.stopping import AGREE as AGREE
 from .text.stopping import Limits as Limits
 from .text.stopping import Watch as Watch

@@ -1,7 +1,8 @@
 """The training loop of every verb: resume, step, evaluate, log, save checkpoints, stop.
 
-A verb describes its work as a `Task`; `train` does the rest. A run that was killed goes on from its newest checkpoint,
-to the same bits: the checkpoint holds the task's state, the optimiser's and that of torch's random numbers.
+A verb describes its work as a `Task`; `train` does the rest. A run that was killed goes on from
+its newest checkpoint, to the same bits: the checkpoint holds the task's state, the optimiser's and
+that of torch's random numbers.
 """
 
 import time
@@ -25,9 +26,9 @@ DONE = "all steps are done"
 class Progress:
     """How far a run is. Checkpoints keep it, beside what the task's own `state` returns.
 
-    step: the number that log lines and checkpoints carry; optimiser steps, or environment steps where a policy plays.
-    best_step, best_loss: of the best evaluation so far. without_gain: evaluations since then.
-    stopped_because: why the run ended early; None: it has not.
+    step: the number that log lines and checkpoints carry; optimiser steps, or environment steps
+    where a policy plays. best_step, best_loss: of the best evaluation so far. without_gain:
+    evaluations since then. stopped_because: why the run ended early; None: it has not.
     """
 
     step: int = 0
@@ -44,10 +45,11 @@ class StopTraining(Exception):
 class Task:
     """What one verb does in a training run.
 
-    name: what the progress line shows. total: the amount of work, in the unit of `done`. optimizer, device: whose state
-    checkpoints hold. checkpoint_seconds: time between checkpoints. saves_after_evaluation: whether each evaluation is
-    followed by a checkpoint too. saves_at_end: whether the last step is, because more work follows. patience:
-    evaluations without a lower "held_out_loss" that end the run; None: no early stop.
+    name: what the progress line shows. total: the amount of work, in the unit of `done`.
+    optimizer, device: whose state checkpoints hold. checkpoint_seconds: time between checkpoints.
+    saves_after_evaluation: whether each evaluation is followed by a checkpoint too. saves_at_end:
+    whether the last step is, because more work follows. patience: evaluations without a lower
+    "held_out_loss" that end the run; None: no early stop.
     """
 
     checkpoint_seconds: ClassVar[float] = 60.0
@@ -75,7 +77,7 @@ class Task:
         raise NotImplementedError
 
     def evaluate(self) -> Metrics | None:
-        """Evaluate, if an evaluation is due after this step; return what it measured, None where none is due."""
+        """Evaluate, if an evaluation is due after this step. Returns None where none is due."""
         return None
 
     def keep_best(self) -> None:
@@ -104,8 +106,9 @@ class Task:
 def train(task: Task, run: Run, *, seed: int) -> Progress:
     """Train to the end, or until something stops the run; return how far it came.
 
-    seed: of torch's random numbers. Raises TrainingError for a loss or a gradient that is not finite, once the log
-    holds them. Raises what the task raises; finished steps are kept where a reward or an environment failed.
+    seed: of torch's random numbers. Raises TrainingError for a loss or a gradient that is not
+    finite, once the log holds them. Raises what the task raises; finished steps are kept where a
+    reward or an environment failed.
     """
     torch.manual_seed(seed)
     _resume(task, run)
@@ -146,7 +149,8 @@ def _step(task: Task, run: Run) -> Metrics | None:
     except NotFinite as error:
         run.log(progress.step, {"loss": error.loss, "gradient_norm": error.gradient_norm})
         raise TrainingError(
-            f"step {progress.step + 1}: the loss is {error.loss} and the gradient norm {error.gradient_norm}. "
+            f"step {progress.step + 1}: the loss is {error.loss} and "
+            f"the gradient norm {error.gradient_norm}. "
             f"Start again with --overwrite and a lower --lr (the rate was {error.rate:.3g})."
         ) from error
     except (RewardError, TrainingError):  # from outside: a reward, an environment

@@ -1,21 +1,20 @@
-"""The run folder: settings, metrics as JSONL and TensorBoard events, and checkpoints that resume to the same bits.
+"""The run folder: settings, metrics, samples and checkpoints; and the folder of the finished model.
 
-    OUT/run/settings.json           what was asked for; a resumed run must ask for the same
-    OUT/run/metrics.jsonl           one line a measurement; each metric is defined in docs/metrics.md
+    OUT/run/settings.json           the settings; a resumed run must have the same
+    OUT/run/metrics.jsonl           one line a measurement; docs/metrics.md defines each metric
     OUT/run/samples/                what a policy wrote while it was trained
-    OUT/run/tensorboard/            the same as event files
+    OUT/run/tensorboard/            the metrics and samples as event files
     OUT/run/checkpoint-00000120/    state.json + tensors.safetensors, complete or absent
 
-A checkpoint appears under its name only when it is whole, and the two newest are kept: a process killed at any moment
-leaves at least one whole checkpoint, or none before the first, and one that the disk damaged has one before it.
+A checkpoint appears under its name only when it is complete, and the two newest are kept: a process
+that is killed at any moment leaves a complete one, or none before the first. If the disk damaged
+one, the run goes on from the one before.
 
-The folder that a run saves its model in. What it held before is kept until the new model is saved.
+A run that replaces OUT first renames it to `.OUT.old`, so that nothing is lost when the run ends:
 
-A run that replaces OUT first renames it to `.OUT.old`, beside it, so nothing of the old is lost whenever the run ends:
-
-    before the run wrote anything   OUT is what it was again: at once, or, after a kill, when the next command begins
-    later                           OUT holds the run, to be resumed, and `.OUT.old` what stood there before
-    when the model is saved         `.OUT.old` is gone, at the latest when the next command begins
+    before it wrote anything   OUT is restored: at once, or, after a kill, by the next command
+    later                      OUT holds the run, to be resumed, and `.OUT.old` the old model
+    when the model is saved    `.OUT.old` is removed, at the latest by the next command
 """
 
 import hashlib
@@ -63,14 +62,15 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def check_same(before: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Check that a run is resumed with the settings it began with. Raises UsageError that names the first other one."""
-    now = json.loads(json.dumps(asked))
+def check_same(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise UsageError for the first setting that differs from what the run began with."""
+    now = json.loads(json.dumps(settings))
     unlike = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if unlike:
         key = unlike[0]
         raise UsageError(
-            f"--resume needs the same command: {key} was {before.get(key)!r} and is now {now.get(key)!r}. "
+            f"--resume needs the same command: {key} was {before.get(key)!r} "
+            f"and is now {now.get(key)!r}. "
             f"Repeat the old value, or use --overwrite to start again."
         )
 
@@ -82,9 +82,10 @@ def silent(line: str) -> None:
 class Run:
     """One training run on disk.
 
-    folder: the run folder; None: the run keeps nothing (library use). settings: what was asked for, JSON-ready.
-    is_finished: whether the folder beside it holds the finished model that `resume` asks for. Raises StorageError for a
-    run that is there without `resume` and for one of an older version, UsageError for other settings.
+    folder: the run folder; None: the run keeps nothing (library use). settings: what was asked
+    for, JSON-ready. is_finished: whether the folder beside it holds the finished model that
+    `resume` asks for. Raises StorageError for a run that is there without `resume` and for one of
+    an older version, UsageError for other settings.
     """
 
     def __init__(
@@ -102,25 +103,26 @@ class Run:
             return
         if not resume:
             raise StorageError(
-                f"{folder.parent}: holds a run already. Add --resume to go on with it, --overwrite to start again, "
-                f"or choose another --out."
+                f"{folder.parent}: holds a run already. Add --resume to go on with it, "
+                f"--overwrite to start again, or choose another --out."
             )
         saved = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
         if saved.get("format") != FORMAT:
             raise StorageError(
-                f"{folder}: this run was begun by another version of Tastemaker (run format "
-                f"{saved.get('format', 1)}, this version resumes {FORMAT}). Add --overwrite to start again."
+                f"{folder}: this run was begun by another version of Tastemaker "
+                f"(run format {saved.get('format', 1)}, this version resumes {FORMAT}). "
+                "Add --overwrite to start again."
             )
         check_same(saved["settings"], settings)
 
     def member(self, number: int, settings: Mapping[str, Any]) -> "Run":
-        """Return the run of one member of an ensemble, in a folder of its own; resumed where it is there already."""
+        """Return the run of one member of an ensemble; it is resumed where it exists."""
         return Run(
             None if self.folder is None else self.folder / f"member-{number}", settings, resume=True
         )
 
     def _begin(self, folder: Path) -> None:
-        """Write the settings with the first thing there is to keep: a run that never started leaves nothing."""
+        """Write the settings before the first log line, sample or checkpoint."""
         if (folder / _SETTINGS).is_file():
             return
         content = {"format": FORMAT, "settings": self.settings}
@@ -128,10 +130,10 @@ class Run:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest whole checkpoint and cut the metrics back to it; None when there is none.
+        """Return the newest whole checkpoint, None if there is none; cut the metrics back to it.
 
-        A damaged one is removed and the one before it taken, the beginning where there is none; standard error says so.
-        What a killed process was still writing is removed.
+        A damaged checkpoint is removed with a line on standard error, and the one before it is
+        taken. What a killed process was still writing is removed.
         """
         for half in [] if self.folder is None else self.folder.glob(".checkpoint-*"):
             shutil.rmtree(half)
@@ -215,11 +217,12 @@ class Run:
             shutil.rmtree(folder)
 
     def _events(self, step: int) -> Any:
-        """Return what writes TensorBoard events; those of a killed run from this step on are forgotten."""
+        """Return the TensorBoard writer; a killed run's events from this step on are dropped."""
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)  # type: ignore[operator]
+            folder = str(self.folder / "tensorboard")  # type: ignore[operator]
+            self._board = SummaryWriter(folder, purge_step=step)
         return self._board
 
     def _checkpoints(self) -> list[Path]:
@@ -228,7 +231,7 @@ class Run:
         return sorted(p for p in self.folder.glob("checkpoint-*") if (p / "state.json").is_file())
 
     def _cut_metrics(self, lines: int) -> None:
-        """Forget what was measured after the checkpoint: it will be measured again, to the same value."""
+        """Drop the log lines after the checkpoint; the same values will be measured again."""
         if self.folder is None or not (self.folder / "metrics.jsonl").is_file():
             return
         kept = (
@@ -246,7 +249,7 @@ def _digest(path: Path) -> str:
 
 
 _MODEL = (CONTRACT, "config.json", "player.json")
-"""A folder that holds one of these holds a model: a reward model, a network of ours or anyone's, a player."""
+"""A folder with one of these files holds a model: a reward model, a network, a player."""
 
 
 @contextmanager
@@ -258,10 +261,10 @@ def open_run(
     resume: bool = False,
     overwrite: bool = False,
 ) -> Iterator[Run]:
-    """Open the run of a model that the block saves in `out`; drop its checkpoints when the block is done.
+    """Open the run of a model that the block saves in `out`; then drop its checkpoints.
 
-    settings, whole, resume, overwrite: as in `Run` and `model_folder`. The block has nothing to do but load the model
-    where the run `is_finished`.
+    settings, whole, resume, overwrite: as in `Run` and `model_folder`. The block has nothing to do
+    but load the model where the run `is_finished`.
     """
     folder = None if out is None else Path(out)
     with model_folder(folder, whole=whole, resume=resume, overwrite=overwrite) as is_finished:
@@ -278,9 +281,10 @@ def model_folder(
 ) -> Iterator[bool]:
     """Hold a folder for a model that the block saves in it; None holds nothing.
 
-    whole: the file that only a finished model of this kind has beside the network's own. Yields whether the folder
-    holds one that `resume` asks for, so that there is nothing to run.
-    Raises StorageError for a file, for what would be replaced without `overwrite`, and where renaming fails.
+    whole: the file that only a finished model of this kind has beside the network's own. Yields
+    whether the folder holds one that `resume` asks for, so that there is nothing to run. Raises
+    StorageError for a file, for what would be replaced without `overwrite`, and where renaming
+    fails.
     """
     if folder is None:
         yield False
@@ -305,7 +309,7 @@ def model_folder(
 
 
 def _made_ready(folder: Path, old: Path, whole: str, *, resume: bool, overwrite: bool) -> bool:
-    """Set aside what is to be replaced; return whether the folder holds the finished model that is resumed."""
+    """Rename what is to be replaced. Return whether the folder holds the finished model."""
     if folder.exists() and not folder.is_dir():
         raise StorageError(f"{folder}: is a file, and a model is a folder. Choose another --out.")
     is_whole = _holds_model(folder) and (folder / whole).is_file()
@@ -334,7 +338,7 @@ def _holds_model(folder: Path) -> bool:
 
 
 def _has_begun(folder: Path) -> bool:
-    """Return whether a run wrote anything: it, or a member of an ensemble, begins with its settings."""
+    """Return whether a run, or that of an ensemble's member, wrote its settings."""
     return any((folder / RUN).glob("**/settings.json"))
 
 
@@ -353,14 +357,15 @@ def _rename(before: Path, after: Path) -> None:
         before.replace(after)
     except OSError as error:
         raise StorageError(
-            f"{before}: cannot be renamed to {after.name} ({error.strerror or error}); nothing was replaced."
+            f"{before}: cannot be renamed to {after.name} ({error.strerror or error}); "
+            "nothing was replaced."
         ) from error
 
 
 def versions() -> dict[str, str]:
     """Return the versions that a score may depend on."""
-    found: Mapping[str, str] = {name: _version(name) for name in _LIBRARIES}
-    return {"python": platform.python_version(), **found}
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **libraries}
 
 
 def _version(name: str) -> str:

@@ -1,8 +1,9 @@
 """One optimiser step: gradients summed over parts, checked, clipped, applied.
 
-A step is cut into parts that fit into memory. A strategy computes the gradients of the parts and adds them up:
-`Backward` calls `loss.backward()`, which torch.distributed hooks; `ThreadedBackward` computes the parts side by side,
-one thread each, in one process on a CPU. Both give the same sum up to float rounding.
+A step is cut into parts that fit into memory. A strategy computes the gradients of the parts and
+adds them up: `Backward` calls `loss.backward()`, which torch.distributed hooks; `ThreadedBackward`
+computes the parts side by side, one thread each, in one process on a CPU. Both give the same sum
+up to float rounding.
 """
 
 import math
@@ -23,7 +24,8 @@ Metrics = dict[str, float]
 Part = Callable[[], tuple[Tensor, Mapping[str, float]]]
 """Computes one part of a step: its loss (a scalar), and numbers that are summed over the parts.
 
-The number named "loss" is the value of the part's loss. A part sets autocast itself, because a thread does not inherit it.
+The number named "loss" is the value of the part's loss. A part sets autocast itself, because a
+thread does not inherit it.
 """
 
 
@@ -42,7 +44,7 @@ class GradientStrategy(Protocol):
     """A way to compute the summed gradients of a step's parts."""
 
     def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
-        """Add the parts' gradients to the parameters' `.grad`; return the parts' numbers, summed by name."""
+        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         ...
 
 
@@ -50,7 +52,7 @@ class Backward:
     """Compute part after part by `loss.backward()`."""
 
     def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
-        """Add the parts' gradients to the parameters' `.grad`; return the parts' numbers, summed by name."""
+        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         sums: Metrics = {}
         for part in parts:
             loss, numbers = part()
@@ -70,7 +72,7 @@ class ThreadedBackward:
     threads: int
 
     def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
-        """Add the parts' gradients to the parameters' `.grad`; return the parts' numbers, summed by name."""
+        """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         is_learning = torch.is_grad_enabled()  # a new thread does not know
         calls = [partial(_gradients, part, parameters, is_learning) for part in parts]
         sums: Metrics = {}
@@ -100,8 +102,8 @@ def gradient_strategy(threads: int) -> GradientStrategy:
 class TrainStep:
     """Takes steps of an optimiser.
 
-    parameters: what is trained; those that require no gradient stay as they are. clip: largest gradient norm. strategy:
-    how gradients are computed.
+    parameters: what is trained; those that require no gradient stay as they are. clip: largest
+    gradient norm. strategy: how gradients are computed.
     """
 
     def __init__(
@@ -134,9 +136,10 @@ class TrainStep:
     ) -> Metrics:
         """Take one step along the summed gradient of the parts.
 
-        rate: the learning rate; a parameter group's `factor` multiplies it. parameters: what changes; None: all that is
-        trained. Returns the parts' summed numbers and "gradient_norm", before clipping. Raises NotFinite, with no
-        parameter changed, where the loss or the norm is not finite.
+        rate: the learning rate; a parameter group's `factor` multiplies it. parameters: what
+        changes; None: all that is trained. Returns the parts' summed numbers and "gradient_norm",
+        before clipping. Raises NotFinite, with no parameter changed, where the loss or the norm is
+        not finite.
         """
         self.optimizer.zero_grad(set_to_none=True)
         metrics = self.add_gradients(parts, parameters)
@@ -163,7 +166,7 @@ def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
 def _gradients(
     part: Part, parameters: Sequence[nn.Parameter], is_learning: bool
 ) -> tuple[Sequence[Tensor | None], Mapping[str, float]]:
-    """Return the gradients of one part, None for a parameter without one, and the part's numbers."""
+    """Return one part's gradients, None for a parameter without one, and its numbers."""
     with torch.set_grad_enabled(is_learning):
         loss, numbers = part()
     if not loss.requires_grad:

@@ -19,9 +19,9 @@ from tastemaker.rl import (
     PLAYER,
     PPO,
     Algorithm,
-    Plan,
     Player,
     Playing,
+    PlayPlan,
     PlayTask,
     algorithm_class,
     play,
@@ -151,14 +151,14 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 # --- killed and resumed -----------------------------------------------------------------------------------------------
 
-PLAN = Plan(
+PLAN = PlayPlan(
     "CartPole-v1", {}, PPO(lr=3e-3, gamma=0.98), Playing(3000, 4, 16, hidden=(8,), anew=5), 1, 5
 )
 SECONDS = ("gathering_seconds", "learning_seconds")
 
 
 def run_of(
-    folder: Path | None, plan: Plan = PLAN, *, dies_at: int | None = None
+    folder: Path | None, plan: PlayPlan = PLAN, *, dies_at: int | None = None
 ) -> dict[str, bytes]:
     """Carry a plan out in a folder, go on where it was; dies as if killed at a rollout."""
     task = plan.task()
@@ -281,6 +281,8 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         ({"playing": {"rollout": 1}}, "rollout 1: must be at least 2"),
         ({"playing": {"rolout": 8}}, r"playing.*'rolout'.*did you mean rollout"),
         ({"playing": {"rollout": "many"}}, "rollout 'many'"),
+        ({"playing": {"hidden": 64}}, "hidden 64"),
+        ({"playing": {"hidden": ["a"]}}, r"hidden \('a',\)"),
         ({"playing": {"hidden": []}}, r"hidden \(\)"),
     ],
 )

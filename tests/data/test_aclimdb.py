@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data import Grade, Label, aclimdb, is_aclimdb, reviews
+from tastemaker.data import Grade, Label, is_aclimdb, reviews
 from tastemaker.errors import DataError
 
 FILES = {
@@ -131,7 +131,7 @@ def test_an_unknown_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "problem"),
     [
         ("train/pos/good.txt", b"Good.", "the name is not <id>_<rating>.txt"),
         ("train/pos/1_8.txt.bak", b"Good.", "the name is not <id>_<rating>.txt"),
@@ -144,7 +144,7 @@ def test_an_unknown_split(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_file_in_folder_and_archive(
-    tmp_path: Path, name: str, data: bytes, said: str
+    tmp_path: Path, name: str, data: bytes, problem: str
 ) -> None:
     folder = folder_of(tmp_path)
     (folder / name).write_bytes(data)
@@ -152,7 +152,7 @@ def test_a_bad_file_in_folder_and_archive(
     for path in (folder, archive):
         message = refused(path)
         assert f"aclImdb/{name}" in message
-        assert said in message
+        assert problem in message
         assert len(reviews(path, "test")) == 2  # the other split is as good as ever
 
 
@@ -180,7 +180,7 @@ def test_a_review_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "problem"),
     [
         (member("/etc/passwd", b"x"), "'/etc/passwd' points outside"),
         (member("aclImdb/../../x", b"x"), "'aclImdb/../../x' points outside"),
@@ -199,13 +199,13 @@ def test_a_review_twice(tmp_path: Path) -> None:
         (member("aclImdb/pipe", kind=tarfile.FIFOTYPE), "'aclImdb/pipe' is a device"),
     ],
 )
-@pytest.mark.parametrize("place", [0, 5, len(MEMBERS)])
+@pytest.mark.parametrize("place", [0, len(MEMBERS)])
 def test_a_member_that_points_outside(
-    tmp_path: Path, bad: tuple[tarfile.TarInfo, bytes], said: str, place: int
+    tmp_path: Path, bad: tuple[tarfile.TarInfo, bytes], problem: str, place: int
 ) -> None:
     for split in ("train", "unsup"):
         message = refused(archive_of(tmp_path, [*MEMBERS[:place], bad, *MEMBERS[place:]]), split)
-        assert said in message
+        assert problem in message
         assert "aclImdb.tar.gz" in message
 
 
@@ -217,7 +217,7 @@ def test_dots_in_a_name_are_no_way_out(tmp_path: Path) -> None:
 
 
 def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aclimdb, "LARGEST_MEMBER", 2**20)
+    monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_MEMBER", 2**20)
     huge = member("aclImdb/train/pos/3_8.txt", b" " * (2**20 + 1))
     assert "3_8.txt' is larger than 1 MiB" in refused(archive_of(tmp_path, [*MEMBERS, huge]))
     large = [
@@ -230,19 +230,19 @@ def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_name_too_long_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aclimdb, "LARGEST_MEMBER", 2**20)
+    monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_MEMBER", 2**20)
     assert "a header of more than 1 MiB" in refused(
         archive_of(tmp_path, [*MEMBERS, member("x" * 3 * 2**20)])
     )
 
 
 def test_an_archive_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aclimdb, "LARGEST_ARCHIVE", 2**20)
+    monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_ARCHIVE", 2**20)
     ballast = [member(f"aclImdb/{number}", bytes(2**18)) for number in range(5)]
     assert "more than 1 MiB unpacked" in refused(archive_of(tmp_path, [*MEMBERS, *ballast]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_cut_archive_is_refused_wherever_it_is_cut(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -190,8 +190,12 @@ def test_several_judgements_in_one_row() -> None:
         },
         {"text": "b", "label": "neg", "stars": 1, "score": 0.2, "annotator": None, "prompt": ""},
     )
-    said = {"prompt": "Say.", "judge": "ann"}
-    label, grade, rating = Label("a", True, **said), Grade("a", 4, 1, 4, **said), Rating("b", 0.2)
+    problem = {"prompt": "Say.", "judge": "ann"}
+    label, grade, rating = (
+        Label("a", True, **problem),
+        Grade("a", 4, 1, 4, **problem),
+        Rating("b", 0.2),
+    )
     assert judgements(found)[:2] == [label, grade]
     assert judgements(found)[5] == rating
     assert judgements(found, target="label") == [label, Label("b", False)]

@@ -48,7 +48,7 @@ def test_an_array_holds_the_same_names() -> None:
 
 
 def test_a_lot_is_the_same_in_another_process() -> None:
-    code = "from tastemaker.data.judgements import lot; print(lot(3, 'split', 'a film'))"
+    code = "from tastemaker.data import lot; print(lot(3, 'split', 'a film'))"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout

@@ -304,8 +304,8 @@ def test_every_format_has_a_row_here() -> None:
 
 def test_who_when_and_how_much_in_every_format(tmp_path: Path) -> None:
     for case, (name, row, _) in GOOD.items():
-        said = {"time": "2024-01-31T12:00:00+00:00", "weight": 0.5, "judge": "ann"}
-        for judgement in read(write(tmp_path / f"{name}.jsonl", {**row, **said})):
+        problem = {"time": "2024-01-31T12:00:00+00:00", "weight": 0.5, "judge": "ann"}
+        for judgement in read(write(tmp_path / f"{name}.jsonl", {**row, **problem})):
             assert judgement.weight == 0.5, case
             assert judgement.time is not None, case
             assert judgement.judge == "ann" or name == "pandalm", case
@@ -452,12 +452,12 @@ BAD: dict[str, tuple[Row, Row, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_row_is_one_line_with_its_place(tmp_path: Path, case: str) -> None:
-    row, changed, said = BAD[case]
+    row, changed, problem = BAD[case]
     path = write(tmp_path / "r.jsonl", row, {**row, **changed})
     with pytest.raises(DataError) as caught:
         read(path)
     assert str(caught.value).startswith("r.jsonl:2: ")
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
     skipped: list[DataError] = []
     assert read(path, skip_bad=skipped) == read(write(tmp_path / "r.jsonl", row))

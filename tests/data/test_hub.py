@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tastemaker.data import hub
+from tastemaker.data import Table, has_splits, is_hub_name, open_source
 from tastemaker.errors import DataError, MissingExtra
 
 datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
@@ -18,8 +18,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
 
 
+def opened(source: Path | str, split: str | None = None) -> Table:
+    table = open_source(source, split)
+    assert isinstance(table, Table)
+    return table
+
+
 def rows(source: Path | str, split: str | None = None) -> list[tuple[int, dict[str, Any]]]:
-    return list(hub.table(str(source), split).rows())
+    return list(opened(source, split).rows())
 
 
 def write_jsonl(path: Path, found: list[dict[str, Any]]) -> None:
@@ -28,8 +34,8 @@ def write_jsonl(path: Path, found: list[dict[str, Any]]) -> None:
 
 
 def test_what_may_be_a_hub_name() -> None:
-    assert hub.is_hub_name("stanfordnlp/imdb")
-    assert hub.is_hub_name("org/name.v2-small")
+    assert is_hub_name("stanfordnlp/imdb")
+    assert is_hub_name("org/name.v2-small")
     for name in (
         "imdb",
         "org/name.csv",
@@ -40,13 +46,12 @@ def test_what_may_be_a_hub_name() -> None:
         "org/",
         "org/aclImdb.tar.gz",
     ):
-        assert not hub.is_hub_name(name)
+        assert not is_hub_name(name)
 
 
 def test_a_dataset_saved_alone(tmp_path: Path) -> None:
     datasets.Dataset.from_list(FOUND).save_to_disk(tmp_path / "d")
-    assert hub.is_saved(tmp_path / "d")
-    assert not hub.has_splits(tmp_path / "d")
+    assert not has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == list(enumerate(FOUND, 1))
     with pytest.raises(DataError, match="without splits, so there is no 'test'"):
         rows(tmp_path / "d", "test")
@@ -56,7 +61,7 @@ def test_saved_splits(tmp_path: Path) -> None:
     whole = datasets.Dataset.from_list(FOUND)
     saved = datasets.DatasetDict({"train": whole.select([0, 1]), "test": whole.select([2])})
     saved.save_to_disk(tmp_path / "d")
-    assert hub.has_splits(tmp_path / "d")
+    assert has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == [(1, FOUND[0]), (2, FOUND[1])]
     assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
     with pytest.raises(DataError, match="no split 'dev'; it has 'train', 'test'"):
@@ -66,8 +71,7 @@ def test_saved_splits(tmp_path: Path) -> None:
 def test_a_local_repository_through_load_dataset(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d/train.jsonl", FOUND[:2])
     write_jsonl(tmp_path / "d/test.jsonl", FOUND[2:])
-    assert hub.has_tables(tmp_path / "d")
-    found = hub.table(str(tmp_path / "d"), None)
+    found = opened(tmp_path / "d")
     assert list(found.rows()) == list(found.rows()) == [(1, FOUND[0]), (2, FOUND[1])]
     assert found.place(2).endswith("d[train]:2")
     assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
@@ -78,7 +82,6 @@ def test_a_local_repository_through_load_dataset(tmp_path: Path) -> None:
 def test_the_folder_data_of_a_repository(tmp_path: Path) -> None:
     (tmp_path / "d/data").mkdir(parents=True)
     datasets.Dataset.from_list(FOUND).to_parquet(tmp_path / "d/data/train-00000-of-00001.parquet")
-    assert hub.has_tables(tmp_path / "d")
     assert [row for _, row in rows(tmp_path / "d")] == FOUND
 
 
@@ -114,7 +117,7 @@ def test_a_name_that_is_nowhere_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="nobody/nothing: no such file or folder here") as caught:
-        hub.table("nobody/nothing", None)
+        opened("nobody/nothing")
     assert "\n" not in str(caught.value)
 
 
@@ -123,7 +126,7 @@ def test_a_broken_table_of_a_repository_is_one_line(
 ) -> None:
     (tmp_path / "train.jsonl").write_text('{"text": "a"}\n{bad\n')
     with pytest.raises(DataError, match="JSON parse error") as caught:
-        hub.table(str(tmp_path), None)
+        opened(tmp_path)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
@@ -139,4 +142,4 @@ def test_bars_are_off_only_while_reading(tmp_path: Path, capfd: pytest.CaptureFi
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"org/name.*tastemaker\[hub\]"):
-        hub.table("org/name", None)
+        opened("org/name")

@@ -217,19 +217,19 @@ def test_a_careless_ranking_is_in_random_order() -> None:
 
 @pytest.mark.parametrize("kind", ["label", "grade", "rating", "comparison", "ranking"])
 def test_judges_without_noise_are_exact_in_every_kind(kind: str) -> None:
-    for said in judgements(150, kind=kind, judges=[EXACT], language="mixed", seed=4):  # type: ignore[arg-type]
-        gold = [gold_score(text) for text in said.texts]
-        if isinstance(said, Label):
-            assert said.positive == (gold[0] > 5)
-        elif isinstance(said, Grade):
-            assert said.grade == min(10, 1 + math.floor(gold[0]))
-        elif isinstance(said, Rating):
-            assert said.rating == round(gold[0], 2)
-        elif isinstance(said, Comparison):
-            assert abs(gold[0] - gold[1]) < 0.5 if said.tie else gold[0] - gold[1] >= 0.5
+    for judgement in judgements(150, kind=kind, judges=[EXACT], language="mixed", seed=4):  # type: ignore[arg-type]
+        gold = [gold_score(text) for text in judgement.texts]
+        if isinstance(judgement, Label):
+            assert judgement.positive == (gold[0] > 5)
+        elif isinstance(judgement, Grade):
+            assert judgement.grade == min(10, 1 + math.floor(gold[0]))
+        elif isinstance(judgement, Rating):
+            assert judgement.rating == round(gold[0], 2)
+        elif isinstance(judgement, Comparison):
+            assert abs(gold[0] - gold[1]) < 0.5 if judgement.tie else gold[0] - gold[1] >= 0.5
         else:
-            assert isinstance(said, Ranking)
-            assert _is_right(said)
+            assert isinstance(judgement, Ranking)
+            assert _is_right(judgement)
 
 
 @given(
@@ -252,23 +252,28 @@ def test_the_same_seed_gives_the_same_and_texts_are_never_shared(
     found = ask(n)
     assert found == ask(n)
     assert found[: min(n, fewer)] == ask(min(n, fewer))
-    texts = [text for said in found for text in said.texts]
+    texts = [text for judgement in found for text in judgement.texts]
     assert len(set(texts)) == len(texts)
-    assert [said.where for said in found] == [f"playground:{number}" for number in range(n)]
-    several = [said for said in found if len(said.texts) > 1]
-    assert len({said.prompt for said in several}) == (
+    assert [judgement.where for judgement in found] == [
+        f"playground:{number}" for number in range(n)
+    ]
+    several = [judgement for judgement in found if len(judgement.texts) > 1]
+    assert len({judgement.prompt for judgement in several}) == (
         len(several) if asked else min(1, len(several))
     )
-    assert all((said.prompt is not None) == (asked and said in several) for said in found)
+    assert all(
+        (judgement.prompt is not None) == (asked and judgement in several) for judgement in found
+    )
 
 
 def test_rankings_are_as_long_as_asked_and_mixtures_hold_every_kind() -> None:
-    assert {len(said.texts) for said in judgements(60, kind="ranking")} == {3, 4, 5, 6}
-    assert {len(said.texts) for said in judgements(20, kind="ranking", answers=9)} == {9}
+    assert {len(judgement.texts) for judgement in judgements(60, kind="ranking")} == {3, 4, 5, 6}
+    assert {len(judgement.texts) for judgement in judgements(20, kind="ranking", answers=9)} == {9}
     assert all(
-        len(said.tiers[0]) == len(said.tiers) == 1 for said in judgements(20, kind="ranking", top=1)
+        len(judgement.tiers[0]) == len(judgement.tiers) == 1
+        for judgement in judgements(20, kind="ranking", top=1)
     )
-    kinds = Counter(type(said) for said in judgements(1000, kind="mixed"))
+    kinds = Counter(type(judgement) for judgement in judgements(1000, kind="mixed"))
     assert set(kinds) == {Label, Grade, Rating, Comparison, Ranking}
     assert all(150 < count < 250 for count in kinds.values())  # 200 ± 4 standard deviations
 
@@ -276,9 +281,9 @@ def test_rankings_are_as_long_as_asked_and_mixtures_hold_every_kind() -> None:
 def test_margins_are_given_where_they_are_asked_for() -> None:
     plain = judgements(50, kind="comparison", seed=1)
     graded = judgements(50, kind="comparison", seed=1, margins=True)
-    assert [said.texts for said in plain] == [said.texts for said in graded]
-    assert all(said.margin == 0 for said in plain)
-    assert all((said.margin >= 1) != said.tie for said in graded)
+    assert [judgement.texts for judgement in plain] == [judgement.texts for judgement in graded]
+    assert all(judgement.margin == 0 for judgement in plain)
+    assert all((judgement.margin >= 1) != judgement.tie for judgement in graded)
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "mixed"])

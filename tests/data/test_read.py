@@ -180,7 +180,7 @@ def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
 
 def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
-    code = f"from tastemaker.data.reading import read; print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
+    code = f"from tastemaker.data import read; print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
@@ -226,26 +226,21 @@ def test_folders_and_files_that_hold_no_reviews(tmp_path: Path) -> None:
 GOOD: dict[str, Any] = {"text": "Fine.", "label": 1, "rating": 0.5}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "empty text": ({"text": " "}, "is empty"),
-    "no text": ({"text": None}, "no text"),
-    "bool for text": ({"text": True}, "holds True (bool) where a text belongs"),
-    "NaN": ({"rating": math.nan}, "not a finite number"),
-    "infinite": ({"rating": math.inf}, "not a finite number"),
-    "no number": ({"rating": "good"}, "not a number"),
-    "out of range": ({"rating": 1.5}, "outside the scale of 0 to 1"),
-    "no rating": ({"rating": None}, "no value"),
-    "no label": ({"label": None}, "no value"),
+    "NaN": ({"rating": math.nan}, "holds nan"),
+    "out of range": ({"rating": 1.5}, "holds 1.5"),
+    "no label": ({"label": None}, "no value in column 'label'"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
-    changed, said = BAD[case]
+    changed, problem = BAD[case]
     path = write(tmp_path / "reviews.jsonl", [GOOD] * 16 + [{**GOOD, **changed}])
     with pytest.raises(DataError) as caught:
         read(path, columns=Columns(scale=(0, 1), rating="rating", label="label"))
     message = str(caught.value)
     assert message.startswith("reviews.jsonl:17: ")
-    assert said in message
+    assert problem in message
     assert "\n" not in message
 
 
@@ -274,7 +269,7 @@ def test_the_real_archive(shared_data: Path) -> None:
 def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
     """A process of its own, and VmHWM: `ru_maxrss` would count what the process that started it needed."""
     code = (
-        "import sys; from tastemaker.data.reading import read; read(sys.argv[1]); "
+        "import sys; from tastemaker.data import read; read(sys.argv[1]); "
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     command = [sys.executable, "-c", code, str(shared_data / "aclImdb.tar.gz")]

@@ -89,8 +89,8 @@ TWO: dict[str, tuple[list[dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("case", TWO)
 def test_two_formats_in_one_file(tmp_path: Path, case: str) -> None:
-    rows, said = TWO[case]
-    assert said in refused(write(tmp_path / "r.jsonl", *rows))
+    rows, problem = TWO[case]
+    assert problem in refused(write(tmp_path / "r.jsonl", *rows))
 
 
 def test_chats_and_plain_prompts_in_one_file(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_bad_rows_of_a_plain_table_can_be_skipped(tmp_path: Path) -> None:
 def test_a_file_of_bad_rows_alone_is_an_error(tmp_path: Path) -> None:
     skipped: list[DataError] = [DataError("from the file before")]
     bad = {**TRL, "rejected": "a"}
-    said = refused(write(tmp_path / "r.jsonl", bad, bad), skip_bad=skipped)
-    assert said.startswith(
+    problem = refused(write(tmp_path / "r.jsonl", bad, bad), skip_bad=skipped)
+    assert problem.startswith(
         "r.jsonl: not one of 2 rows can be read; r.jsonl:1: compares a text with itself"
     )
     assert len(skipped) == 3

@@ -27,7 +27,7 @@ TEXTS = st.text(CHARACTERS)
 ZONES = st.one_of(
     st.none(), st.just(UTC), st.integers(-840, 840).map(lambda m: timezone(timedelta(minutes=m)))
 )
-SAID: dict[str, Any] = {
+SHARED: dict[str, Any] = {
     "prompt": st.one_of(
         st.none(),
         NAMES,
@@ -40,30 +40,30 @@ SAID: dict[str, Any] = {
 }
 
 
-def rankings(texts: list[str], sizes: list[int], said: dict[str, Any]) -> Ranking:
+def rankings(texts: list[str], sizes: list[int], shared: dict[str, Any]) -> Ranking:
     """Tiers of these sizes, what is left over in no order."""
     tiers, at = [], 0
     for size in sizes:
         if texts[at : at + size]:
             tiers.append(tuple(texts[at : at + size]))
         at += size
-    return Ranking(tuple(tiers), tuple(texts[at:]), **said)
+    return Ranking(tuple(tiers), tuple(texts[at:]), **shared)
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 PAIRS = st.lists(TEXTS, min_size=2, max_size=2, unique=True)
 MARGINS = st.one_of(st.tuples(st.floats(0, 1e9), st.just(False)), st.just((0.0, True)))
 JUDGEMENTS = st.one_of(
-    st.builds(Label, TEXTS, st.booleans(), **SAID),
-    st.builds(lambda text, steps, **said: Grade(text, steps[1], steps[0], steps[2], **said),
-              TEXTS, st.lists(st.integers(-99, 99), min_size=3, max_size=3).map(sorted), **SAID),
-    st.builds(Rating, TEXTS, FINITE, **SAID),
-    st.builds(lambda pair, margin, **said: Comparison(*pair, *margin, **said), PAIRS, MARGINS, **SAID),
+    st.builds(Label, TEXTS, st.booleans(), **SHARED),
+    st.builds(lambda text, steps, **shared: Grade(text, steps[1], steps[0], steps[2], **shared),
+              TEXTS, st.lists(st.integers(-99, 99), min_size=3, max_size=3).map(sorted), **SHARED),
+    st.builds(Rating, TEXTS, FINITE, **SHARED),
+    st.builds(lambda pair, margin, **shared: Comparison(*pair, *margin, **shared), PAIRS, MARGINS, **SHARED),
     st.builds(
         rankings,
         st.lists(TEXTS, min_size=2, max_size=7, unique=True),
         st.lists(st.integers(1, 3), min_size=1, max_size=4),
-        st.fixed_dictionaries(SAID),
+        st.fixed_dictionaries(SHARED),
     ),
 )  # fmt: skip
 
@@ -78,13 +78,13 @@ def test_a_judgement_comes_back_equal(judgement: Judgement) -> None:
 
 def test_what_is_not_said_is_left_out() -> None:
     assert to_row(Label("a", True)) == {"kind": "label", "text": "a", "positive": True}
-    said = {
+    shared = {
         "judge": "ann",
         "time": datetime(2024, 1, 31, tzinfo=UTC),
         "weight": 2.0,
         "prompt": (Message("user", "Hi"),),
     }
-    assert to_row(Comparison("a", "b", 1.5, **said)) == {
+    assert to_row(Comparison("a", "b", 1.5, **shared)) == {
         "kind": "comparison",
         "chosen": "a",
         "rejected": "b",
@@ -179,11 +179,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_row_is_one_line(case: str) -> None:
-    row, said = BAD[case]
+    row, problem = BAD[case]
     with pytest.raises(DataError) as caught:
         from_row(row, "m.jsonl:17", "m.jsonl")
     assert str(caught.value).startswith("m.jsonl:17: ")
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

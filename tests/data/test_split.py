@@ -235,14 +235,14 @@ def test_one_large_group_of_labels_stays_together() -> None:
         assert {len(side) for side in split(found, held_out=1, seed=seed)} in ({10, 90}, {1, 99})
 
 
-said = st.one_of(
+judgement = st.one_of(
     st.builds(Label, words, st.booleans(), prompt=st.one_of(st.none(), words)),
     st.tuples(words, words).filter(lambda two: two[0] != two[1]).map(lambda two: Comparison(*two)),
     st.lists(words, min_size=2, max_size=4, unique=True).map(Ranking),
 )
 
 
-@given(st.lists(said, min_size=1, max_size=20), st.integers(0, 5))
+@given(st.lists(judgement, min_size=1, max_size=20), st.integers(0, 5))
 def test_every_held_out_judgement_is_about_a_text_that_was_not_trained_on(
     found: list[Judgement], seed: int
 ) -> None:

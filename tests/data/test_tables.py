@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data import format_of, rows, table, tables
+from tastemaker.data import format_of, rows, table
 from tastemaker.errors import DataError
 
 HOSTILE = [
@@ -192,11 +192,11 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
-    name, content, said = BAD[case]
+    name, content, problem = BAD[case]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
         list(rows(tmp_path / name))
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -215,11 +215,11 @@ def test_a_json_array_counts_its_rows(
 def test_a_long_array_in_one_line_is_no_long_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "LONGEST_LINE", 100)
+    monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 100)
     found = [{"text": "x" * 60}] * 5
     (tmp_path / "r.json").write_text(json.dumps(found))
     assert [row for _, row in rows(tmp_path / "r.json")] == found
-    monkeypatch.setattr(tables, "LARGEST_ARRAY", 300)
+    monkeypatch.setattr("tastemaker.data.tables.LARGEST_ARRAY", 300)
     with pytest.raises(DataError, match=r"r\.json: .* of more than 0 MiB"):
         list(rows(tmp_path / "r.json"))
     (tmp_path / "r.json").write_text(json.dumps(found, indent=1))
@@ -246,14 +246,14 @@ SKIPPED = {
 
 @pytest.mark.parametrize("name", SKIPPED)
 def test_rows_that_are_not_well_formed_can_be_skipped(tmp_path: Path, name: str) -> None:
-    content, numbers, said = SKIPPED[name]
+    content, numbers, problem = SKIPPED[name]
     (tmp_path / name).write_text(content)
     skipped: list[DataError] = []
     found = list(table(tmp_path / name).rows_past(skipped))
     assert found == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
-    assert len(skipped) == len(said)
-    assert all(str(error).startswith(start) for error, start in zip(skipped, said, strict=True))
-    with pytest.raises(DataError, match=said[0][:9]):
+    assert len(skipped) == len(problem)
+    assert all(str(error).startswith(start) for error, start in zip(skipped, problem, strict=True))
+    with pytest.raises(DataError, match=problem[0][:9]):
         list(table(tmp_path / name).rows_past(None))
 
 
@@ -280,7 +280,7 @@ def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
 
 
 def test_a_line_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LONGEST_LINE", 2**20)
+    monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 2**20)
     with gzip.open(tmp_path / "r.jsonl.gz", "wb") as file:
         file.write(b'{"text": "ok"}\n' + b" " * (2**20 + 1))
     with pytest.raises(DataError, match=r"r\.jsonl\.gz: a line of more than 1 MiB at byte 15"):

@@ -27,7 +27,7 @@ def test_a_text_is_returned_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "problem"),
     [
         (None, "no text"),
         ("", "is empty"),
@@ -39,13 +39,13 @@ def test_a_text_is_returned_as_it_is(text: str) -> None:
         ("half \ud83d of a pair", "half a surrogate pair, '\\ud83d', at character 5"),
     ],
 )
-def test_what_is_no_text_is_refused_in_one_line(value: Any, said: str) -> None:
+def test_what_is_no_text_is_refused_in_one_line(value: Any, problem: str) -> None:
     with pytest.raises(DataError) as caught:
         text_of(value, WHERE, COLUMN)
     message = str(caught.value)
     assert message.startswith("reviews.csv:17: ")
     assert "'review'" in message
-    assert said in message
+    assert problem in message
     assert "\n" not in message
     message.encode()  # can be printed
 

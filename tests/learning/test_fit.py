@@ -17,8 +17,8 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 
 import tastemaker as tm
 from tastemaker.kinds import Likelihood, links_from
-from tastemaker.reward import Corpus, Descent, ObservationModel, make_tiny
-from tastemaker.train import Run
+from tastemaker.reward import Corpus, FitTask, ObservationModel, make_tiny
+from tastemaker.train import Run, train
 
 GOOD = ("lovely", "bright", "moving", "clever", "warm")
 BAD = ("dull", "clumsy", "grey", "tired", "empty")
@@ -119,13 +119,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Pat
     assert one != three
 
 
-def _descent(judgements: list[Any], training: tm.Training, run: Run | None = None) -> Descent:
+def _task(judgements: list[Any], training: tm.Training) -> FitTask:
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
     half = len(judgements) // 2
     network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
     train = Corpus.of(judgements[:half], links)
-    return Descent(
+    return FitTask(
         network,
         ObservationModel(links, Likelihood(), train),
         train,
@@ -134,7 +134,6 @@ def _descent(judgements: list[Any], training: tm.Training, run: Run | None = Non
         device=torch.device("cpu"),
         precision=torch.float32,
         seed=0,
-        run=run or Run(None, {}),
     )
 
 
@@ -145,8 +144,8 @@ def test_the_token_budget_changes_memory_and_nothing_else() -> None:
         training = tm.Training(
             epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1
         )
-        descent = _descent(judgements, training)
-        metrics = descent._step(descent.units)
+        task = _task(judgements, training)
+        metrics = task.step_on(task.units)
         found.append((metrics["loss"], metrics["gradient_norm"]))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
@@ -159,17 +158,15 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) 
         for n in range(160)
     ]
     training = tm.Training(epochs=40, lr=2e-3, batch_size=16, evaluations=40, patience=4)
-    descent = _descent(judgements, training, Run(tmp_path / "run", {}))
-    standing = descent.run()
+    task = _task(judgements, training)
+    progress = train(task, Run(tmp_path / "run", {}), seed=0)
     rows = [
         json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     losses = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
-    assert standing.step < descent.total
-    assert standing.best_step == min(losses, key=losses.__getitem__) < standing.step
-    assert descent._evaluate()["held_out_loss"] == pytest.approx(
-        losses[standing.best_step], abs=1e-6
-    )
+    assert progress.step < task.total
+    assert progress.best_step == min(losses, key=losses.__getitem__) < progress.step
+    assert task.measure()["held_out_loss"] == pytest.approx(losses[progress.best_step], abs=1e-6)
 
 
 def test_a_loss_that_is_not_finite_is_an_error_not_a_number() -> None:

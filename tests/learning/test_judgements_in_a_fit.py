@@ -11,8 +11,7 @@ import tastemaker as tm
 from tastemaker.kinds import Likelihood, links_from
 from tastemaker.maths import kendall
 from tastemaker.playground import gold_score, judgements
-from tastemaker.reward import Corpus, Descent, ObservationModel, make_tiny
-from tastemaker.train import Run
+from tastemaker.reward import Corpus, FitTask, ObservationModel, make_tiny
 
 GOOD, BAD = (
     ("lovely", "bright", "moving", "clever", "warm"),
@@ -42,9 +41,9 @@ def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
     )
 
 
-def descent(
+def task_of(
     found: list[tm.Judgement], likelihood: Likelihood | None = None, **training: Any
-) -> Descent:
+) -> FitTask:
     links = links_from(found, likelihood or Likelihood())
     corpus = Corpus.of(found, links)
     network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
@@ -54,9 +53,8 @@ def descent(
         "device": torch.device("cpu"),
         "precision": torch.float32,
         "seed": 0,
-        "run": Run(None, {}),
     }
-    return Descent(network, model, corpus, corpus, settings, **where)
+    return FitTask(network, model, corpus, corpus, settings, **where)
 
 
 def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,24 +62,24 @@ def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> 
     found: list[tm.Judgement] = [
         tm.Ranking([film(good, draw) for good in (5, 4, 3, 2, 1)]) for _ in range(12)
     ]
-    run = descent(found, batch_size=20, evaluations=1)
+    task = task_of(found, batch_size=20, evaluations=1)
     rows: list[int] = []
-    forward = run.network.forward_texts
+    forward = task.network.forward_texts
     monkeypatch.setattr(
-        run.network, "forward_texts", lambda ids, most: rows.append(len(ids)) or forward(ids, most)
+        task.network, "forward_texts", lambda ids, most: rows.append(len(ids)) or forward(ids, most)
     )
-    for step in run.steps:
-        run._step([run.units[i] for i in step])
+    for _ in task.steps:
+        task.step()
     assert sum(rows) == 12 * 5
-    assert len(run.steps) == 3
+    assert len(task.steps) == 3
 
 
 def test_the_token_budget_changes_memory_and_nothing_else_with_rankings() -> None:
     found = judgements(40, kind="mixed", seed=2)
     losses = []
     for budget in (40, 100_000):
-        run = descent(found, batch_tokens=budget)
-        metrics = run._step(run.units)
+        task = task_of(found, batch_tokens=budget)
+        metrics = task.step_on(task.units)
         losses.append((metrics["loss"], metrics["gradient_norm"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

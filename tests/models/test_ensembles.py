@@ -10,7 +10,7 @@ import torch
 
 import tastemaker as tm
 from tastemaker.playground import judgements
-from tastemaker.reward import Descent, Ensemble
+from tastemaker.reward import Ensemble, FitTask
 from tastemaker.scores import Scores
 
 TINY = tm.Tiny(vocabulary=400, max_length=48)
@@ -104,18 +104,18 @@ def test_killed_between_members_it_resumes_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted(tmp_path / "whole", members=2)
-    run, calls = Descent.run, []
+    finish, calls = FitTask.finish, []
 
-    def killed(self: Descent) -> Any:
+    def killed(self: FitTask) -> Any:
         calls.append(self)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(self)
+        finish(self)
 
-    monkeypatch.setattr(Descent, "run", killed)
+    monkeypatch.setattr(FitTask, "finish", killed)
     with pytest.raises(KeyboardInterrupt):
         fitted(tmp_path / "cut", members=2)
-    monkeypatch.setattr(Descent, "run", run)
+    monkeypatch.setattr(FitTask, "finish", finish)
     fitted(tmp_path / "cut", members=2, resume=True)
     for number in range(2):
         name = f"member-{number}/model.safetensors"

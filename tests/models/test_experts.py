@@ -138,7 +138,7 @@ def test_what_cannot_teach_experts(wrong: Callable[[], list[tm.Comparison]], mes
 
 
 def test_experts_have_no_members() -> None:
-    with pytest.raises(tm.UsageError, match="experts have no members, and 3 are asked for"):
+    with pytest.raises(tm.UsageError, match=r"experts.*members.*3"):
         tm.fit(both(60, 0), backbone="linear", experts=True, members=3)
 
 

@@ -20,6 +20,8 @@ from tastemaker.kinds import LINKS, NO_AIDS, Likelihood
             {"weights": {"label": -1.0}},
             r"the weight of labels is -1\.0; .* finite number of 0 or more",
         ),
+        ({"weights": 2}, "weights 2"),
+        ({"weights": {"grade": "two"}}, "the weight of grades is two"),
         ({"weights": {"grade": math.nan}}, "the weight of grades is nan"),
         ({"weights": {"label": 1.0, "ranking": math.inf}}, "the weight of rankings is inf"),
         ({"ranking": "plackett"}, r"ranking 'plackett'.*plackett-luce, pairs"),

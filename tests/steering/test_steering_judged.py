@@ -29,13 +29,13 @@ from tastemaker.rl import (
     Scaling,
     Steered,
     Steering,
+    SteerTask,
     TextWorld,
     Watch,
     check_compares,
     read_judged,
     steer,
 )
-from tastemaker.rl.text import loop
 
 SHORT = Sampling(max_tokens=5)
 NEVER = Limits(kl=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
@@ -329,7 +329,7 @@ def test_a_run_from_judgements_alone(tmp_path: Path) -> None:
     assert "held-out loss 0.693 → " in str(found)
     assert "pairs of 36 judgements to learn from, " in lines[0]
     assert lines[0].endswith(" pairs of 4 judgements to measure; left out: nothing")
-    assert lines[1] == "6 steps of 5 judgements: 0.8 times around"
+    assert lines[1] == "6 steps of 5 judgements: 0.8 epochs"
 
 
 def test_a_reward_beside_judgements_only_watches(tmp_path: Path) -> None:
@@ -356,8 +356,7 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
             raise Killed
 
     expected = steered(out=tmp_path / "whole")
-    often = loop.SteeringRun.__init__.__kwdefaults__ | {"checkpoint_seconds": 0.0}
-    monkeypatch.setattr(loop.SteeringRun.__init__, "__kwdefaults__", often)
+    monkeypatch.setattr(SteerTask, "checkpoint_seconds", 0.0)
     with pytest.raises(Killed):
         steered(out=tmp_path / "torn", say=kill)
     found = steered(out=tmp_path / "torn", resume=True)

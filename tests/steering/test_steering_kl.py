@@ -46,7 +46,7 @@ def test_the_coefficient_adapts() -> None:
         *(({"coef": coef}, f"KL: coef {coef}") for coef in (-0.1, math.nan, math.inf)),
         ({"where": "moon"}, r"where 'moon'.*reward, loss"),
         ({"estimator": "k4"}, r"estimator 'k4'.*k1, k2, k3"),
-        ({"where": "loss"}, "k1 in the loss: its gradient is 0 on average"),
+        ({"where": "loss"}, "k1 in the loss"),
         ({"target": 0.0}, r"target 0\.0"),
         ({"target": 6.0, "coef": 0.0}, r"target 6.*coef is 0"),
     ],

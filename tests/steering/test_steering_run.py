@@ -25,10 +25,10 @@ from tastemaker.rl import (
     Scaling,
     Steered,
     Steering,
+    SteerTask,
     Winners,
     steer,
 )
-from tastemaker.rl.text import loop
 
 QUICK = Steering(steps=6, batch=16, measured=8, windows=6)
 NEVER = Limits(kl=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
@@ -106,8 +106,7 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     algorithm: Algorithm[Any], how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = steered(algorithm, out=tmp_path / "whole", **how)
-    often = loop.SteeringRun.__init__.__kwdefaults__ | {"checkpoint_seconds": 0.0}
-    monkeypatch.setattr(loop.SteeringRun.__init__, "__kwdefaults__", often)
+    monkeypatch.setattr(SteerTask, "checkpoint_seconds", 0.0)
     with pytest.raises(Killed):
         steered(algorithm, out=tmp_path / "torn", say=killing_at("step    4"), **how)
     assert [f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))] == [

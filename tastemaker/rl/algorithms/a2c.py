@@ -76,7 +76,9 @@ class A2C(Algorithm[ValuedExperience]):
 
     def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
         policy_cost = policy_gradient(now.log_probs, experience.advantages)
-        found = {"policy_loss": policy_cost, "entropy": now.entropy} | critic_costs(experience, now)
-        return found | {
-            "cost": policy_cost + self.value_weight * found["value_loss"] - bonus * now.entropy
-        }
+        costs = critic_costs(experience, now)
+        value_cost = self.value_weight * costs["value_loss"]
+        costs["cost"] = policy_cost + value_cost - bonus * now.entropy
+        costs["policy_loss"] = policy_cost
+        costs["entropy"] = now.entropy
+        return costs

@@ -153,9 +153,13 @@ def clipped_costs(experience: Experience, now: Evaluation, *, clip: float, entro
     """Return the clipped cost of each action minus the entropy bonus, and the KL from before."""
     before = experience.log_probs
     policy_cost = clipped(now.log_probs, before, experience.advantages, clip=clip)
-    found = {"policy_loss": policy_cost, "entropy": now.entropy, "moved": k3(before, now.log_probs)}
-    found |= {"clip_fraction": is_clipped(now.log_probs, before, clip)}
-    return found | {"cost": policy_cost - entropy * now.entropy}
+    return {
+        "cost": policy_cost - entropy * now.entropy,
+        "policy_loss": policy_cost,
+        "entropy": now.entropy,
+        "moved": k3(before, now.log_probs),
+        "clip_fraction": is_clipped(now.log_probs, before, clip),
+    }
 
 
 def group_experience(rollout: Rollout, advantages: Tensor, weights: Tensor) -> Experience:
@@ -184,9 +188,9 @@ def places_in_group(scores: Tensor, groups: Tensor) -> Tensor:
     order = order[torch.argsort(groups[order], stable=True)]
     _, counts = torch.unique_consecutive(groups[order], return_counts=True)
     starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    found = torch.empty_like(order)
-    found[order] = torch.arange(len(order), device=order.device) - starts
-    return found
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device) - starts
+    return places
 
 
 class Pairs(NamedTuple):

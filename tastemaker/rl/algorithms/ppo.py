@@ -113,6 +113,7 @@ class PPO(Algorithm[ValuedExperience]):
         )
 
     def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
-        found = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
-        found |= critic_costs(experience, now, self.value_clip)
-        return found | {"cost": found["cost"] + self.value_weight * found["value_loss"]}
+        costs = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
+        costs.update(critic_costs(experience, now, self.value_clip))
+        costs["cost"] = costs["cost"] + self.value_weight * costs["value_loss"]
+        return costs

@@ -104,9 +104,9 @@ class Reinforce(Algorithm[ValuedExperience]):
 
     def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
         policy_cost: Tensor = policy_gradient(now.log_probs, experience.advantages)
-        found = {"policy_loss": policy_cost, "entropy": now.entropy}
-        cost = policy_cost - bonus * now.entropy
+        costs = {"policy_loss": policy_cost, "entropy": now.entropy}
+        costs["cost"] = policy_cost - bonus * now.entropy
         if self.needs_critic:
-            found |= critic_costs(experience, now)
-            cost = cost + self.value_weight * found["value_loss"]
-        return found | {"cost": cost}
+            costs.update(critic_costs(experience, now))
+            costs["cost"] = costs["cost"] + self.value_weight * costs["value_loss"]
+        return costs

@@ -1,4 +1,4 @@
-"""Optimiser steps over rows of experience: the rows are cut into parts, the objective is summed over them.
+"""Optimiser steps over rows of experience, computed in parts.
 
 The step itself is `tastemaker.train.TrainStep`.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tastemaker.fast.processor import like_parts
 from tastemaker.rl.algorithms.base import Actor, Evaluation, Experience
-from tastemaker.train.step import Metrics, TrainStep, gradient_strategy, trainable
+from tastemaker.train.step import Metrics, TrainStep, gradient_strategy
 
 E = TypeVar("E", bound=Experience)
 
@@ -28,9 +28,9 @@ def no_penalty(experience: Experience, now: Evaluation) -> Tensor:
 class Stepper:
     """Takes optimiser steps for an algorithm.
 
-    rate: learning rate; a group's `factor` multiplies it. clip: largest gradient norm. at_once: tokens or environment
-    steps that are computed at once. penalty: a cost of each action [b, T] beside the algorithm's own, such as a KL
-    penalty. generator: draws the order of minibatches.
+    rate: learning rate; a group's `factor` multiplies it. clip: largest gradient norm. at_once:
+    tokens or environment steps that are computed at once. penalty: a cost of each action [b, T]
+    beside the algorithm's own, such as a KL penalty. generator: draws the order of minibatches.
     """
 
     def __init__(
@@ -44,11 +44,14 @@ class Stepper:
         at_once: int = 8192,
         penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
     ) -> None:
-        self.actor, self.rate, self.generator = actor, rate, generator
-        self.at_once, self.penalty = at_once, penalty
-        self.parameters = trainable([*actor.policy_parameters(), *actor.critic_parameters()])
-        strategy = gradient_strategy(actor.threads)
-        self.train_step = TrainStep(optimizer, self.parameters, clip=clip, strategy=strategy)
+        self.actor, self.optimizer, self.rate, self.clip = actor, optimizer, rate, clip
+        self.generator, self.at_once, self.penalty = generator, at_once, penalty
+
+    def _train_step(self) -> TrainStep:
+        """Return what takes the step; made anew, because dropout allows one thread only."""
+        parameters = [*self.actor.policy_parameters(), *self.actor.critic_parameters()]
+        strategy = gradient_strategy(self.actor.threads)
+        return TrainStep(self.optimizer, parameters, clip=self.clip, strategy=strategy)
 
     def step(
         self,
@@ -58,13 +61,14 @@ class Stepper:
         share: float = 1.0,
         train: Sequence[nn.Parameter] | None = None,
     ) -> Metrics:
-        """Step along the gradient of the weighted sum of an objective's cost; return its cost and measurements.
+        """Step along the gradient of an objective's weighted cost; return its measurements.
 
-        share: these rows' share of all rows, so that minibatches step as far as the whole. train: the parameters that
-        change; None: all. Raises NotFinite, with nothing changed, where the cost or its gradient is not finite.
+        share: these rows' share of all rows, so that minibatches step as far as the whole. train:
+        the parameters that change; None: all. Raises NotFinite, with nothing changed, where the
+        cost or its gradient is not finite.
         """
         parts = self._computations(experience, objective, share)
-        sums = self.train_step.take(parts, rate=self.rate, parameters=train)
+        sums = self._train_step().take(parts, rate=self.rate, parameters=train)
         norm = sums.pop("gradient_norm")
         metrics = _means(sums, experience, share)
         metrics["gradient_norm"] = norm
@@ -77,9 +81,9 @@ class Stepper:
         *,
         share: float = 1.0,
     ) -> Metrics:
-        """Add the gradient of an objective to the parameters' `.grad`; return its cost and measurements."""
+        """Add the gradient of an objective to `.grad`; return its cost and measurements."""
         parts = self._computations(experience, objective, share)
-        return _means(self.train_step.add_gradients(parts), experience, share)
+        return _means(self._train_step().add_gradients(parts), experience, share)
 
     def _computations(
         self, experience: E, objective: Callable[[E, Evaluation], Costs], share: float
@@ -90,7 +94,7 @@ class Stepper:
     def _compute(
         self, objective: Callable[[E, Evaluation], Costs], share: float, part: E
     ) -> tuple[Tensor, Metrics]:
-        """Return the weighted cost of a part of the rows, and the weighted sums of all its measurements."""
+        """Return the weighted cost of some rows, and the weighted sums of its measurements."""
         now = self.actor.evaluate(part.did, part.is_action)
         costs = objective(part, now)
         costs["cost"] = costs["cost"] + self.penalty(part, now)

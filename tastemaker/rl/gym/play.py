@@ -1,7 +1,8 @@
 """The verb `play`: a policy learns to play a Gymnasium environment.
 
-No environment is ever saved. Every few rollouts all episodes begin anew, in every run alike, and only there a
-checkpoint is taken; the episodes that this cuts are truncated, so the critic's value stands for the rest of them.
+No environment is ever saved. Every few rollouts all episodes begin anew, in every run alike, and
+only there a checkpoint is taken; the episodes that this cuts are truncated, so the critic's value
+stands for the rest of them.
 """
 
 import time
@@ -87,14 +88,16 @@ def play(
 ) -> Played:
     """Teach a policy to play a Gymnasium environment.
 
-    environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the environment's own, such
-    as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`, or a name; a name takes the settings of
-    `play_defaults` for the environment, which are a default that was measured on none where the environment has none. playing:
-    settings that replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure the policy at
-    the end, with the likeliest action (continuous actions: the mean). out: the folder for the player, its learning
-    curve and a GIF of an episode.
-    Raises UsageError for settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
-    that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be written.
+    environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the
+    environment's own, such as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`,
+    or a name; a name takes the settings of `play_defaults` for the environment, which are a
+    default that was measured on none where the environment has none. playing: settings that
+    replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure
+    the policy at the end, with the likeliest action (continuous actions: the mean). out: the
+    folder for the player, its learning curve and a GIF of an episode. Raises UsageError for
+    settings that cannot be, MissingExtra for a missing library, TrainingError for an environment
+    that fails, with all finished steps kept for `resume`, StorageError for a folder that cannot be
+    written.
     """
     began = time.monotonic()
     plan = _plan(
@@ -125,7 +128,7 @@ def play(
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlayPlan:
     """All settings of a run."""
 
     environment: str
@@ -209,7 +212,7 @@ class PlayTask(Task):
         )
 
     def step(self) -> Metrics:
-        """Gather one rollout and learn from it; return the means of a window of the log where one ends."""
+        """Gather one rollout and learn from it. At the end of a window return its means."""
         began = time.monotonic()
         if not self._has_begun or self.rollout % self.anew == 0:
             self.world.begin(self.rollout)
@@ -274,7 +277,7 @@ class PlayTask(Task):
         return line
 
     def _passed_mark(self, marks: int, steps: int) -> bool:
-        """Return whether the last so many steps passed one of the marks that divide the run evenly."""
+        """Return whether the last steps passed one of the marks that divide the run evenly."""
         now, total = self.progress.step, self.playing.steps
         return now * marks // total > (now - steps) * marks // total
 
@@ -308,13 +311,13 @@ def _plan(
     options: Mapping[str, Any],
     seed: int,
     episodes: int,
-) -> Plan:
+) -> PlayPlan:
     """Return the plan: the settings of `play_defaults`, replaced by those that were given."""
     chosen, usual_playing = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
         playing = with_settings(usual_playing, playing or {})
     given: dict[str, Any] = {n: value for n, value in replaced.items() if value is not None}
-    return Plan(
+    return PlayPlan(
         environment,
         dict(options),
         chosen,
@@ -331,14 +334,14 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
 
 
 def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
-    """Return an algorithm with the settings of `play_defaults` for an environment, some replaced. Raises UsageError."""
+    """Return the default algorithm of an environment with some settings replaced."""
     usual = play_defaults(environment, name)[0]
     settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass
     settings.update(given)
     return algorithm_named(name, **settings)
 
 
-def _train_and_measure(task: PlayTask, plan: Plan, run: Run) -> Played:
+def _train_and_measure(task: PlayTask, plan: PlayPlan, run: Run) -> Played:
     """Train, then play the evaluation's episodes."""
     began = time.monotonic()
     try:

@@ -129,7 +129,7 @@ class Scale:
     squares: float = 0.0
 
     def see(self, scores: Sequence[float]) -> None:
-        """Take scores into account."""
+        """Update the statistics with scores."""
         for score in scores:
             self.count += 1
             gap = score - self.mean
@@ -138,13 +138,15 @@ class Scale:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of what was seen; 1 where there is no spread to speak of."""
-        found = math.sqrt(self.squares / self.count) if self.count else 0.0
-        return found if found > 1e-8 else 1.0
+        """The standard deviation of the scores so far; 1 where they do not vary."""
+        if not self.count:
+            return 1.0
+        deviation = math.sqrt(self.squares / self.count)
+        return deviation if deviation > 1e-8 else 1.0
 
     @property
     def unit(self) -> float:
-        """What one reward is in scores."""
+        """The score difference that is a reward of 1."""
         return 1.0 if self.scaling.by == "none" else self.deviation
 
     def applied(self, scores: Sequence[float]) -> list[float]:
@@ -153,8 +155,8 @@ class Scale:
             self.see(scores)
         shift = 0.0 if self.scaling.by == "none" else self.mean
         rewards = (np.asarray(scores) - shift) / self.unit
-        found: list[float] = np.clip(rewards, -self.scaling.clip, self.scaling.clip).tolist()
-        return found
+        clipped: list[float] = np.clip(rewards, -self.scaling.clip, self.scaling.clip).tolist()
+        return clipped
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

@@ -49,19 +49,20 @@ def _within(seconds: float, call: Callable[[], _T]) -> tuple[list[_T], BaseExcep
 
     A call that takes longer is left behind in a thread that does not keep the process.
     """
-    found: list[_T] = []
-    failed: list[BaseException] = []
+    results: list[_T] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
-            found.append(call())
+            results.append(call())
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     worker.join(seconds)
-    return found[:], failed[0] if failed else None
+    error = errors[0] if errors else None
+    return results[:], error
 
 
 class Reward(Protocol):
@@ -87,11 +88,15 @@ class ModelReward:
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the scores; a completion without a word gets −3."""
-        worded = [to_be_scored(c) for c in completions if c.text.strip()]
-        found = iter(
-            self.model.score_all(worded).cautious(self.caution).as_list() if worded else []
-        )
-        return [next(found) if c.text.strip() else _WORST for c in completions]
+        places = [i for i, c in enumerate(completions) if c.text.strip()]
+        scores = [_WORST] * len(completions)
+        if not places:
+            return scores
+        texts = [to_be_scored(completions[i]) for i in places]
+        model_scores = self.model.score_all(texts).cautious(self.caution).as_list()
+        for i, score in zip(places, model_scores, strict=True):
+            scores[i] = score
+        return scores
 
 
 @dataclass(frozen=True)
@@ -107,15 +112,15 @@ class FunctionReward:
 
         Raises RewardError where it raises or takes too long.
         """
-        prompts, texts = [_plain(c.prompt) for c in completions], [c.text for c in completions]
-        found, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
+        prompts = [_plain(c.prompt) for c in completions]
+        texts = [c.text for c in completions]
+        results, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
         if error is not None:
-            raise RewardError(
-                f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())}"
-            ) from error
-        if not found:
+            message = " ".join(str(error).split())
+            raise RewardError(f"{self.name} raised {type(error).__name__}: {message}") from error
+        if not results:
             raise RewardError(f"{self.name} did not answer within {self.seconds:g} seconds.")
-        return found[0]
+        return results[0]
 
 
 @dataclass(frozen=True)
@@ -136,35 +141,33 @@ class HttpReward:
         Raises RewardError for no answer, or one without rewards.
         """
         prompts = [_plain(c.prompt) for c in completions]
-        asked = {
-            "query": [
-                p + c.text if isinstance(p, str) else c.text
-                for p, c in zip(prompts, completions, strict=True)
-            ]
-        }
-        body = json.dumps(asked | {"prompts": prompts}).encode()
+        query = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            is_text = isinstance(prompt, str)
+            query.append(prompt + completion.text if is_text else completion.text)
+        body = json.dumps({"query": query, "prompts": prompts}).encode()
         request = urllib.request.Request(self.address, body, {"Content-Type": "application/json"})
         answers, error = _within(self.seconds, lambda: self._answer(request))
-        if isinstance(error, (OSError, ValueError, http.client.HTTPException)) or not (
-            answers or error
-        ):
-            said = " ".join(str(error or "timed out").split())
-            raise RewardError(f"{self.address} did not answer with JSON: {said}") from error
+        is_timeout = not answers and error is None
+        if is_timeout or isinstance(error, (OSError, ValueError, http.client.HTTPException)):
+            reason = " ".join(str(error or "timed out").split())
+            raise RewardError(f"{self.address} did not answer with JSON: {reason}") from error
         if error is not None:
             raise error
-        found = answers[0]
-        found = found.get("rewards", found.get("scores")) if isinstance(found, dict) else found
-        if not isinstance(found, list):
+        rewards = answers[0]
+        if isinstance(rewards, dict):
+            rewards = rewards.get("rewards", rewards.get("scores"))
+        if not isinstance(rewards, list):
             raise RewardError(
                 f"{self.address} answered without a list of rewards: "
                 'expected {"rewards": [numbers]}.'
             )
-        return found
+        return rewards
 
     def _answer(self, request: urllib.request.Request) -> Any:
         """Return the JSON of an answer.
 
-        The time limit here is of each read alone: a byte now and then keeps it off.
+        The time limit here is for each read: `_within` limits the whole answer.
         """
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as answer:
@@ -194,15 +197,16 @@ class SumReward:
 
     @property
     def name(self) -> str:
-        """All the names."""
+        """The weights and names of the parts."""
         return " + ".join(f"{weight:g} × {part.name}" for weight, part in self.parts)
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
-        """Return the weighed sums."""
-        found = [(weight, checked(part, completions)) for weight, part in self.parts]
-        return [
-            sum(weight * scores[i] for weight, scores in found) for i in range(len(completions))
-        ]
+        """Return the weighted sums."""
+        sums: list[float] = [0] * len(completions)
+        for weight, part in self.parts:
+            scores = checked(part, completions)
+            sums = [total + weight * score for total, score in zip(sums, scores, strict=True)]
+        return sums
 
 
 def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
@@ -210,21 +214,20 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
 
     Raises RewardError for too few, for what is no number, and for NaN.
     """
-    found: Sequence[Any] = reward.score(completions)
-    if len(found) != len(completions):
+    scores: Sequence[Any] = reward.score(completions)
+    if len(scores) != len(completions):
         raise RewardError(
-            f"{reward.name} returned {len(found)} scores for {len(completions)} completions."
+            f"{reward.name} returned {len(scores)} scores for {len(completions)} completions."
         )
-    for number, value in enumerate(found):
-        is_number = (
-            isinstance(value, Real) or getattr(value, "ndim", 1) == 0
-        )  # a tensor or array of one number
+    for number, value in enumerate(scores):
+        is_scalar = getattr(value, "ndim", 1) == 0  # a tensor or array of one number
+        is_number = isinstance(value, Real) or is_scalar
         if not is_number or isinstance(value, bool):
             raise RewardError(f"{reward.name} returned {value!r} for a score: expected a number.")
         if not math.isfinite(value):
             text = completions[number].text[:80]
             raise RewardError(f"{reward.name} returned {float(value)} for the completion {text!r}.")
-    return [float(value) for value in found]
+    return [float(value) for value in scores]
 
 
 def identity(reward: Reward) -> Any:
@@ -237,7 +240,7 @@ def identity(reward: Reward) -> Any:
 
 
 def repeated(completion: Completion) -> float:
-    """Return the share of a text's word triples that stood there before, 0 … 1."""
+    """Return the share of word triples that occur earlier in the text, 0 … 1."""
     words = completion.text.split()
     triples = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(triples)) / len(triples) if triples else 0.0
@@ -258,18 +261,18 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
     nothing.
     """
     if isinstance(spec, (list, tuple)):
-        parts = [_weighed(part, caution) for part in spec]
+        parts = [_weighted(part, caution) for part in spec]
         if not parts:
             raise UsageError("no reward: name a reward model's folder, a function or an address.")
         return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else SumReward(tuple(parts))
     if isinstance(spec, (str, Path)):
-        weight, part = _weighed(spec, caution)
+        weight, part = _weighted(spec, caution)
         return part if weight == 1 else SumReward(((weight, part),))
     if hasattr(spec, "score_all"):
         return ModelReward(spec, caution=caution)
     if hasattr(spec, "score"):
-        found: Reward = spec
-        return found
+        reward: Reward = spec
+        return reward
     if callable(spec):
         return FunctionReward(spec, getattr(spec, "__name__", "the reward function"))
     raise UsageError(
@@ -277,7 +280,7 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
     )
 
 
-def _weighed(spec: Any, caution: Caution) -> tuple[float, Reward]:
+def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     if not isinstance(spec, (str, Path)):
         return 1.0, reward_of(spec, caution=caution)
     text, weight = str(spec), 1.0
@@ -307,8 +310,7 @@ def _named(text: str, caution: Caution) -> Reward:
     if not (module.replace(".", "").isidentifier() and name.isidentifier()):
         raise UsageError(
             f"reward {text}: no such folder. Give a reward model's folder, module:function, "
-            "an http address, "
-            f"or one of {', '.join(_COUNTED)}."
+            f"an http address, or one of {', '.join(_COUNTED)}."
         )
     if str(Path.cwd()) not in sys.path:  # as `python -m` finds what lies where it is called
         sys.path.insert(0, str(Path.cwd()))
@@ -320,9 +322,7 @@ def _named(text: str, caution: Caution) -> Reward:
 
 
 def _plain(prompt: Prompt) -> Any:
-    """Return a prompt as others read it: a text, or a list of messages."""
-    return (
-        prompt
-        if isinstance(prompt, str)
-        else [{"role": m.role, "content": m.content} for m in prompt]
-    )
+    """Return a prompt as JSON: a text, or a list of messages."""
+    if isinstance(prompt, str):
+        return prompt
+    return [{"role": m.role, "content": m.content} for m in prompt]

@@ -1,49 +1,49 @@
-"""A policy learns to write what scores well: the verb `steer`."""
+"""The verb `steer`: a policy learns to write what scores well, or what people preferred."""
 
+import copy
+import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Judgement, Prompt, plain
-from tastemaker.errors import UsageError
+from tastemaker.data.splitting import split
+from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import DeviceWish
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.rl.algorithms import algorithm_named
-from tastemaker.rl.algorithms.base import Algorithm
-from tastemaker.rl.text.judged import check_compares
-from tastemaker.rl.text.kl import KL, Scaling
-from tastemaker.rl.text.loop import SteeringRun, said
-from tastemaker.rl.text.plan import Plan
+from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
+from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
+from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
+from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
+from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.rewards import Reward, checked, identity, reward_of
 from tastemaker.rl.text.settings import Steering
-from tastemaker.rl.text.stopping import Limits
-from tastemaker.rl.text.world import Batch
+from tastemaker.rl.text.steer_task import SteerTask, in_words
+from tastemaker.rl.text.stopping import Limits, Watch
+from tastemaker.rl.text.world import Batch, Teacher, TextWorld
 from tastemaker.scores import Caution
 from tastemaker.settings import settings_from
+from tastemaker.train.loop import DONE, train
 from tastemaker.train.optimizers import on_host
-from tastemaker.train.run import RUN, Run, check_same, model_folder, versions
+from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
 
 STEERING = "steering.json"
-"""What a steered policy's folder keeps of how it was steered."""
+"""The file of a steered policy's folder that says how it was steered."""
 ALWAYS = ("score", "held_out", "held_out_preference_accuracy")
-"""What has a figure before and after in every run: null where it was not measured."""
+"""Figures that every run has before and after; null where they were not measured."""
 LAST = "last"
-"""The folder, in a steered policy's, of the policy as it was after the last step."""
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""
-
-
-_TOLD = {
+"""The subfolder of the policy as it was after the last step."""
+_FORMS = {
     "score": "score {:.2f} → {:.2f}",
     "held_out": "held-out score {:.2f} → {:.2f}",
     "gold": "gold {:.2f} → {:.2f}",
@@ -56,8 +56,8 @@ _TOLD = {
 class Steered:
     """A steered policy, and what happened.
 
-    policy: the best of the run. figures: what the JSON of the verb holds, and more. samples: for each of a few prompts
-    what was written before and after, with scores where a reward watched.
+    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a
+    few prompts before and after, with scores where a reward measured them.
     """
 
     policy: Policy
@@ -75,16 +75,16 @@ class Steered:
         return str(self.figures["stopped_because"])
 
     def __str__(self) -> str:
-        found = self.figures
-        told = [
-            (words, found.get(f"{name}_before"), found.get(f"{name}_after"))
-            for name, words in _TOLD.items()
-        ]
-        lines = [words.format(before, after) for words, before, after in told if before is not None]
-        lines.append(
-            f"KL {found['kl']:.1f} nats a text, {found['distinct']:.0%} of the texts distinct"
+        figures, parts = self.figures, []
+        for name, form in _FORMS.items():
+            before, after = figures.get(f"{name}_before"), figures.get(f"{name}_after")
+            if before is not None:
+                parts.append(form.format(before, after))
+        parts.append(
+            f"KL {figures['kl']:.1f} nats a text, {figures['distinct']:.0%} of the texts distinct"
         )
-        return "; ".join(lines) + f"; stopped because {self.stopped_because}"
+        parts.append(f"stopped because {self.stopped_because}")
+        return "; ".join(parts)
 
 
 def steer(
@@ -107,53 +107,183 @@ def steer(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    say: Callable[[str], None] = _silent,
+    say: Say = silent,
 ) -> Steered:
-    """Teach a policy to write what scores well, or what people preferred.
+    """Train a policy to write what scores well, or what people preferred.
 
-    policy: what learns, a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a function
-    (prompts, completions) -> scores, an address, a spec or a list of these (see `rewards`). prompts: what is continued
-    or answered; "", or none, begins a text. judgements: comparisons and rankings to learn from instead, by an algorithm
-    that can (DPO): no KL is paid then, a reward only watches, and the policy is watched on the judgements' prompts
-    where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: what it costs to leave
-    the policy that it started as. held_out, gold: rewards that only watch; the first decides which policy is best, or
-    held-out judgements do. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum".
-    Returns the best policy of the run, and what happened. Raises RewardError for a reward that fails, with all finished
-    steps kept, UsageError for settings that contradict, DataError for judgements that compare nothing, StorageError for
-    a folder that cannot be written.
+    policy: a `Policy`, folder or hub name; it is not changed itself. reward: a reward model, a
+    function (prompts, completions) -> scores, an address, a spec or a list of these (see
+    `rewards`). prompts: what is continued or answered; "", or none, begins a text. judgements:
+    comparisons and rankings to learn from instead, by an algorithm that can (DPO). Then there is
+    no KL penalty, a reward only measures, and the policy is measured on the judgements' prompts
+    where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: the
+    penalty on the KL from the start. held_out, gold: rewards that only measure; the first decides
+    which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ ·
+    standard deviation, or "minimum". Returns the best policy of the run with its figures. Raises
+    RewardError for a reward that fails, with all finished steps kept, UsageError for settings that
+    contradict, DataError for judgements that compare nothing, StorageError for a folder that
+    cannot be written.
     """
     began = time.monotonic()
     _check_parts(reward, judgements, kl, scaling)
     parts = {"kl": kl, "sampling": sampling, "scaling": scaling, "limits": limits}
-    plan = _plan(
-        algorithm,
-        steering,
-        prompts,
-        judgements,
-        seed,
-        **{k: v for k, v in parts.items() if v is not None},
-    )
-    taste = reward_of(reward, caution=caution) if reward is not None else None
-    watched = {
-        name: reward_of(r) for name, r in (("held_out", held_out), ("gold", gold)) if r is not None
-    }
+    given = {name: part for name, part in parts.items() if part is not None}
+    plan = _plan(algorithm, steering, prompts, judgements, seed, **given)
+    main_reward = None if reward is None else reward_of(reward, caution=caution)
+    watched: dict[str, Reward] = {}
+    for name, watching in (("held_out", held_out), ("gold", gold)):
+        if watching is not None:
+            watched[name] = reward_of(watching)
     start = (Policy.load(policy) if isinstance(policy, (str, Path)) else policy).to(device)
-    asked = plan.asked() | {"start": str(policy), "start_weights": weights_digest(start)}
-    asked |= {"caution": caution} | _named(taste, watched)
-    folder = Path(out) if out is not None else None
-    with model_folder(folder, whole=STEERING, resume=resume, overwrite=overwrite) as is_finished:
-        if folder is not None and is_finished:
-            return _finished(folder, asked)
-        run = Run(folder / RUN if folder is not None else None, asked, resume=resume)
-        job = plan.job(start, taste, watched, run, say)
-        steered, last = _carried_out(job, say)
-        steered.figures.update(
-            seconds=round(time.monotonic() - began, 1), settings=asked, versions=versions()
-        )
-        if folder is not None:
-            _save(steered, folder, job, last)
-    run.finish()
+    settings = plan.settings()
+    settings["start"], settings["start_weights"] = str(policy), weights_digest(start)
+    settings["caution"] = caution
+    settings |= _reward_names(main_reward, watched)
+    with open_run(out, settings, whole=STEERING, resume=resume, overwrite=overwrite) as run:
+        if out is not None and run.is_finished:
+            return _load_finished(Path(out), settings)
+        task = plan.task(start, main_reward, watched, run, say)
+        steered, last = _train_and_measure(task, plan.seed)
+        steered.figures["seconds"] = round(time.monotonic() - began, 1)
+        steered.figures["settings"] = settings
+        steered.figures["versions"] = versions()
+        if out is not None:
+            _save(steered, Path(out), task, last)
     return steered
+
+
+@dataclass(frozen=True)
+class SteerPlan:
+    """All settings of a run.
+
+    prompts: none where those of the judgements are meant. judgements: none where the policy learns
+    from a reward. Raises UsageError for parts that contradict, DataError for no prompts.
+    """
+
+    algorithm: Algorithm[Any]
+    steering: Steering
+    kl: KL
+    sampling: Sampling
+    scaling: Scaling
+    limits: Limits
+    prompts: tuple[Prompt, ...]
+    judgements: tuple[Judgement, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.judgements:
+            _check_learns(self.algorithm)
+            return
+        if not self.prompts:
+            raise DataError(
+                "no prompts: give some texts to continue, or leave them out to begin texts."
+            )
+        name, samples, batch = self.algorithm.name, self.algorithm.samples, self.steering.batch
+        if batch % samples:
+            raise UsageError(
+                f"{name} writes {samples} completions of each prompt, which a batch of {batch} "
+                f"cannot be divided into. Choose a multiple of {samples}."
+            )
+        if self.kl.where == "loss" and not self.algorithm.takes_kl_in_loss:
+            raise UsageError(
+                f"{name} cannot take KL in the loss: pay it in the reward (--kl-in reward)."
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings, JSON-ready; a resumed run must have the same."""
+        prompts = repr(self.prompts).encode("utf-8", "surrogatepass")
+        settings: dict[str, Any] = {
+            "prompts": hashlib.blake2b(prompts, digest_size=16).hexdigest(),
+            "judgements": digest_of_said(self.judgements) if self.judgements else None,
+            "algorithm_name": self.algorithm.name,
+        }
+        for field in fields(self):
+            part: Any = getattr(self, field.name)
+            if field.name not in settings:
+                is_part = is_dataclass(part)
+                settings[field.name] = asdict(part) if is_part else part
+        json_ready: dict[str, Any] = json.loads(json.dumps(settings))
+        return json_ready
+
+    def task(
+        self,
+        start: Policy,
+        reward: Reward | None,
+        watched: Mapping[str, Reward],
+        run: Run,
+        say: Say,
+    ) -> SteerTask:
+        """Return the task. reward: what is learned from; beside judgements it only measures."""
+        policy = _learner(start, self, say)
+        teacher: Teacher[Any]
+        if self.judgements:
+            train, measured = _split(self.judgements, self.steering.held_out_share, self.seed)
+            world = self._world(start, policy, self.prompts or _prompts_of(measured, start), None)
+            teacher = self._judged(world, train, measured, say)
+            if reward is not None:
+                watched = {"score": reward, **watched}
+        else:
+            teacher = world = self._world(start, policy, self.prompts, reward)
+        watch = Watch(self.limits, teacher.aim)
+        return SteerTask(
+            world,
+            teacher,
+            self.algorithm,
+            self.steering,
+            watch=watch,
+            watched=watched,
+            run=run,
+            say=say,
+        )
+
+    def _world(
+        self, start: Policy, policy: Policy, prompts: Sequence[Prompt], reward: Reward | None
+    ) -> TextWorld:
+        """Return the world in which the policy writes."""
+        return TextWorld(
+            policy=policy,
+            reference=start,
+            reward=reward,
+            prompts=prompts,
+            sampling=self.sampling,
+            kl=self.kl,
+            scale=Scale(self.scaling),
+            batch=self.steering.batch,
+            samples=1 if self.judgements else self.algorithm.samples,
+            seed=self.seed,
+            whiten_rewards=self.steering.whiten_rewards,
+        )
+
+    def _judged(
+        self, world: TextWorld, train: Sequence[Judgement], measured: Sequence[Judgement], say: Say
+    ) -> JudgedTexts:
+        """Return the judgements as a teacher; say how many there are, and what was left out."""
+        policy = world.policy
+        left_out: Counter[str] = Counter()
+        sides: list[list[Judged]] = []
+        for judgements in (train, measured):
+            judged, omitted = read_judged(judgements, policy.reader, policy.context)
+            left_out.update(omitted)
+            sides.append(judged)
+        silent_count = sum(not judgement.ranks for judgement in self.judgements)
+        if silent_count:
+            left_out["labels, grades or ratings, which compare nothing"] = silent_count
+        reasons = "; ".join(f"{count:,} {words}" for words, count in left_out.items()) or "nothing"
+        if not all(sides):
+            raise DataError(
+                "the judgements: no pair is left to learn from or none to measure; "
+                f"left out: {reasons}."
+            )
+        teacher = JudgedTexts.of(world, *sides, at_once=self.steering.at_once)
+        learned, held_out = (
+            f"{sum(judged.pairs for judged in side):,} pairs of {len(side):,} judgements"
+            for side in sides
+        )
+        say(f"{learned} to learn from, {held_out} to measure; left out: {reasons}")
+        steps = self.steering.steps
+        epochs = steps * teacher.count / len(teacher.train)
+        say(f"{steps:,} steps of {teacher.count:,} judgements: {epochs:.1f} epochs")
+        return teacher
 
 
 def _plan(
@@ -163,31 +293,33 @@ def _plan(
     judgements: Sequence[Judgement] | None,
     seed: int,
     **parts: Any,
-) -> Plan:
-    """Return what was asked for, with the defaults of what was not."""
+) -> SteerPlan:
+    """Return the plan, with defaults for what is not given."""
     if prompts is None:
         prompts = [""] if judgements is None else []
+    if not isinstance(steering, Steering):
+        steering = settings_from(Steering, steering or {}, "steering")
     defaults: dict[str, Any] = {
         "kl": KL(0.1 if judgements is None else 0.0),
         "sampling": Sampling(max_tokens=64),
         "scaling": Scaling(),
         "limits": Limits(),
     }
-    return Plan(
+    return SteerPlan(
         algorithm=algorithm_named(algorithm) if isinstance(algorithm, str) else algorithm,
-        steering=steering if isinstance(steering, Steering) else _steering(dict(steering or {})),
+        steering=steering,
         prompts=tuple(as_prompts(prompts)),
         judgements=tuple(judgements or ()),
         seed=seed,
-        **defaults | parts,
+        **{**defaults, **parts},
     )
 
 
-def _named(taste: Reward | None, watched: Mapping[str, Reward]) -> dict[str, Any]:
-    """Return which rewards a run has, JSON-ready."""
-    rewards = ({"reward": taste} if taste is not None else {}) | dict(watched)
-    names = {"reward": taste.name if taste is not None else None}
-    return names | {"rewards": {name: identity(reward) for name, reward in rewards.items()}}
+def _reward_names(reward: Reward | None, watched: Mapping[str, Reward]) -> dict[str, Any]:
+    """Return the names and identities of a run's rewards, JSON-ready."""
+    rewards = dict(watched) if reward is None else {"reward": reward, **watched}
+    identities = {name: identity(one) for name, one in rewards.items()}
+    return {"reward": None if reward is None else reward.name, "rewards": identities}
 
 
 def _check_parts(
@@ -206,78 +338,133 @@ def _check_parts(
     check_compares(judgements, "the judgements")
     if not (kl is None and scaling is None):
         raise UsageError(
-            "judgements are learned without a reward, so there is none to scale and KL is not paid: leave them out. "
+            "judgements are learned without a reward, so there is none to scale "
+            "and KL is not paid: leave them out. "
             "DPO's beta is what keeps the policy near."
         )
 
 
-def _carried_out(job: SteeringRun, say: Callable[[str], None]) -> tuple[Steered, dict[str, Tensor]]:
-    """Measure, steer, measure; return the best policy with what happened, and the last weights."""
-    world, count = job.world, job.steering.measured
+def _check_learns(algorithm: Algorithm[Any]) -> None:
+    """Raise UsageError for an algorithm that cannot learn from judgements."""
+    if isinstance(algorithm, LearnsFromJudgements):
+        return
+    able = [name for name in ALGORITHMS if issubclass(algorithm_class(name), LearnsFromJudgements)]
+    raise UsageError(
+        f"{algorithm.name} learns from what it writes, not from judgements. "
+        f"Choose one that can ({', '.join(able)}), or fit a reward model on the judgements "
+        "and steer by that."
+    )
+
+
+def _split(
+    judgements: Sequence[Judgement], share: float, seed: int
+) -> tuple[list[Judgement], list[Judgement]]:
+    """Split judgements by prompt; at least 1 and at most about 1,000 are held out."""
+    ranked = [judgement for judgement in judgements if judgement.ranks]
+    share = min(share, MOST_HELD_OUT / len(ranked))
+    share = min(max(share, 1 / len(ranked)), 0.5)
+    return split(ranked, held_out=share, seed=seed)
+
+
+def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
+    """Return the judgements' prompts that leave room for an answer; "" where none does."""
+    prompts = list(dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements))
+    chosen: list[Prompt] = []
+    for prompt, ids in zip(prompts, policy.reader.prompts(prompts), strict=True):
+        if len(ids) < policy.context:
+            chosen.append(prompt)
+    return chosen or [""]
+
+
+def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
+    """Return a copy of a policy that can learn, with a critic where the algorithm asks for one."""
+    for line in start.notes:
+        say(line)
+    algorithm = plan.algorithm
+    learner = start.trainable_copy()
+    learner.value_head = copy.deepcopy(start.value_head)
+    if algorithm.needs_critic and learner.value_head is None:
+        begins = "0" if plan.steering.zero_critic else "random"
+        say(f"{algorithm.name} needs a critic: the policy gets a value head, {begins} at first.")
+        learner = learner.with_value_head()
+        if not plan.steering.zero_critic:
+            _draw(learner, plan.seed)
+    if not algorithm.needs_critic:
+        learner.value_head = None
+    return learner
+
+
+def _draw(policy: Policy, seed: int) -> None:
+    """Draw a value head's weights with standard deviation 1/√(width + 1) (Stiennon et al. 2020)."""
+    assert policy.value_head is not None
+    weight = policy.value_head.linear.weight
+    drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        weight.copy_(drawn * (weight.shape[1] + 1) ** -0.5)
+
+
+def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, Tensor]]:
+    """Measure, train, measure; return the best policy with its figures, and the last weights."""
+    world, count = task.world, task.steering.measured
     before = world.measure(count)
-    found = job.measured(before)
-    figures: dict[str, Any] = {f"{name}_before": value for name, value in found.items()}
+    metrics = task.measure(before)
+    figures: dict[str, Any] = {f"{name}_before": value for name, value in metrics.items()}
     if world.scale.scaling.by == "reference":
         world.scale.see(before.scores)
-    job.watch.begin(before.scores, pairs=figures["pairs_before"])
-    say(f"before: {said(found)}")
-    ended = job.run()
-    last = on_host(job.weights())
-    job.put(job.best)
+    task.watch.begin(before.scores, pairs=figures["pairs_before"])
+    task.say(f"before: {in_words(metrics)}")
+    progress = train(task, task.run, seed=seed)
+    last = on_host(task.weights())
+    task.put(task.best)
     after = world.measure(count)
-    figures |= {f"{name}_after": value for name, value in job.measured(after).items()}
-    always = [f"{name}_{when}" for name in ALWAYS for when in ("before", "after")]
-    figures |= {name: figures.get(name) for name in always}
-    figures |= asdict(ended) | {
-        "kl": figures["kl_after"],
-        "distinct": figures["distinct_after"],
-    }
-    figures["algorithm"] = job.algorithm.name
-    return Steered(world.policy, figures, _samples(job, before, after)), last
+    for name, value in task.measure(after).items():
+        figures[f"{name}_after"] = value
+    for name in ALWAYS:
+        figures.setdefault(f"{name}_before", None)
+        figures.setdefault(f"{name}_after", None)
+    figures["steps"], figures["best_step"] = progress.step, progress.best_step
+    figures["stopped_because"] = progress.stopped_because or DONE
+    figures["kl_coef"] = task.kl_coef
+    figures["kl"], figures["distinct"] = figures["kl_after"], figures["distinct_after"]
+    figures["algorithm"] = task.algorithm.name
+    return Steered(world.policy, figures, _samples(task, before, after)), last
 
 
-def _finished(folder: Path, asked: Mapping[str, Any]) -> Steered:
-    """Return what a finished run left. Raises UsageError where something else is asked for now."""
-    kept = json.loads((folder / STEERING).read_text(encoding="utf-8"))
-    check_same(kept["settings"], asked)
-    samples = kept.pop("samples")
-    return Steered(Policy.load(folder), kept, samples)
+def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
+    """Return what a finished run saved. Raises UsageError for other settings."""
+    figures = json.loads((folder / STEERING).read_text(encoding="utf-8"))
+    check_same(figures["settings"], settings)
+    samples = figures.pop("samples")
+    return Steered(Policy.load(folder), figures, samples)
 
 
-def _steering(given: Mapping[str, Any]) -> Steering:
-    """Return the settings, whole. Raises UsageError for one that does not exist or is of another type."""
-    return settings_from(Steering, given, "steering")
-
-
-def _samples(job: SteeringRun, before: Batch, after: Batch, count: int = 8) -> list[dict[str, Any]]:
-    """Return what was written before and after of the same prompts, with scores where there are any."""
-    found: list[dict[str, Any]] = [
-        {"prompt": plain(then.prompt), "before": then.text, "after": now.text} | _turns(then.prompt)
-        for then, now in zip(before.completions[:count], after.completions[:count], strict=True)
-    ]
-    for when, gathered in (("before", before), ("after", after)):
-        scores = gathered.scores
-        if "score" in job.watched:
-            scores = checked(job.watched["score"], gathered.completions[:count])
-        for sample, score in zip(found, scores, strict=False):
+def _samples(task: SteerTask, before: Batch, after: Batch, count: int = 8) -> list[dict[str, Any]]:
+    """Return completions of the same prompts before and after, with scores where there are any."""
+    pairs = zip(before.completions[:count], after.completions[:count], strict=True)
+    samples: list[dict[str, Any]] = []
+    for old, new in pairs:
+        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
+        sample["before"], sample["after"] = old.text, new.text
+        if not isinstance(old.prompt, str):  # the turns of a chat, so that others can answer it too
+            sample["messages"] = [turn._asdict() for turn in old.prompt]
+        samples.append(sample)
+    for when, batch in (("before", before), ("after", after)):
+        scores = batch.scores
+        if "score" in task.watched:
+            scores = checked(task.watched["score"], batch.completions[:count])
+        for sample, score in zip(samples, scores, strict=False):
             sample[f"score_{when}"] = score
-    return found
+    return samples
 
 
-def _turns(prompt: Prompt) -> dict[str, Any]:
-    """Return the turns of a chat, so that others can answer it as the policy did; nothing of a plain prompt."""
-    return {} if isinstance(prompt, str) else {"messages": [turn._asdict() for turn in prompt]}
-
-
-def _save(steered: Steered, folder: Path, job: SteeringRun, last: Mapping[str, Tensor]) -> None:
-    """Save the best policy, the last one beside it, and the figures."""
+def _save(steered: Steered, folder: Path, task: SteerTask, last: Mapping[str, Tensor]) -> None:
+    """Save the best policy, the last one in a subfolder, and the figures."""
     policy = steered.policy
-    job.put(last)
+    task.put(last)
     policy.save(folder / LAST)
-    job.put(job.best)
+    task.put(task.best)
+    content = steered.figures | {"samples": steered.samples}
     with writing_file(folder / STEERING) as temporary:
-        kept = steered.figures | {"samples": steered.samples}
-        temporary.write_text(
-            json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
     policy.save(folder)

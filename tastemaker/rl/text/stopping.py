@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from tastemaker.settings import LIMIT, NOT_NEGATIVE, SHARE, at_least, check, setting
 
-DONE = "all steps are done"
 ADVICE = {
     "kl": "the KL from the reference is {value:.1f} nats a text, more than {limit:g}: "
     "raise the KL coefficient, or lower --lr",

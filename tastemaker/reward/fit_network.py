@@ -1,0 +1,279 @@
+"""The settings of training a network on judgements, and the task.
+
+One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens`
+tokens, whose gradients add up to the same step whatever the budget. Texts that were judged
+together stay in one part and are encoded once: K passes for a ranking of K, never one for each of
+its K(K − 1)/2 pairs. The learning rate warms up linearly and decays linearly to zero (Devlin et
+al. 2019). There are no time limits: two runs with one seed must be the same.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tastemaker.fast.batching import by_length, training_steps, whole_units
+from tastemaker.reward.backbones.network import Network
+from tastemaker.reward.corpus import Corpus, Unit
+from tastemaker.reward.finish import calibrated
+from tastemaker.reward.observation import ObservationModel, links_alone
+from tastemaker.scores import Scores
+from tastemaker.settings import MAIN, NOT_NEGATIVE, PART, POSITIVE, at_least, check, setting
+from tastemaker.train.loop import Task
+from tastemaker.train.optimizers import adamw
+from tastemaker.train.step import Backward, Metrics, TrainStep, parameters_of, trainable
+
+RECIPE = "the backbone's recipe"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    group: ClassVar[str] = "Network training"
+
+    epochs: int = setting(
+        2, "Passes over the training texts.", at_least(1), group=MAIN, shown=RECIPE
+    )
+    lr: float = setting(5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE)
+    batch_size: int = setting(32, "Texts a step.", at_least(1), shown=RECIPE)
+    batch_tokens: int = setting(
+        8192, "Most tokens through the network at once, padding included.", at_least(1)
+    )
+    warmup: float = setting(0.06, "Share of the steps in which the learning rate rises.", PART)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
+    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
+    head_lr: float = setting(10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE)
+    evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
+    patience: int = setting(3, "Evaluations without a gain that end the run.", at_least(1))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+Tokens = NDArray[np.int32]
+
+
+class FitTask(Task):
+    """A network and its observation model learn from judgements; both end with the best weights."""
+
+    name = "fitting"
+    checkpoint_seconds: ClassVar[float] = 120.0
+
+    def __init__(
+        self,
+        network: Network,
+        model: ObservationModel,
+        train: Corpus,
+        held_out: Corpus,
+        training: Training,
+        *,
+        device: torch.device,
+        precision: torch.dtype,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network, self.model, self.train, self.held_out = network, model, train, held_out
+        self.training, self.patience = training, training.patience
+        self.device, self.precision, self.seed = device, precision, seed
+        self.best: dict[str, Tensor] = {}
+        self.tokens = 0  # read in training steps
+        network.module.to(device)
+        model.to(device)
+        self.ids = network.encode(train.examples).ids
+        self.lengths = [len(ids) for ids in self.ids]
+        self.held_out_ids = network.encode(held_out.examples).ids
+        self.units = train.units
+        self.corpora = [train]
+        if network.heads > 1:  # each head learns from judgements with weights of its own
+            self.corpora = [train.resampled(seed + number) for number in range(network.heads)]
+        self.steps = self._steps()
+        self.total = len(self.steps)
+        count = training.evaluations
+        self.evaluated_after = {round(self.total * k / count) for k in range(1, count + 1)}
+        self.optimizer = self._optimizer()
+        self.train_step = TrainStep(
+            self.optimizer,
+            parameters_of(self.optimizer),
+            clip=training.clip,
+            strategy=Backward(),
+        )
+
+    def _steps(self) -> list[list[int]]:
+        """Return the unit numbers of every step of the whole run."""
+        longest = [max(self.lengths[text] for text in unit.texts) for unit in self.units]
+        sizes = [len(unit.texts) for unit in self.units]
+        steps: list[list[int]] = []
+        for epoch in range(self.training.epochs):
+            steps += training_steps(
+                longest,
+                batch_size=self.training.batch_size,
+                seed=self.seed,
+                epoch=epoch,
+                sizes=sizes,
+            )
+        return steps
+
+    def step(self) -> Metrics:
+        """Take the next step of the corpus."""
+        numbers = self.steps[self.progress.step]
+        return self.step_on([self.units[number] for number in numbers])
+
+    def step_on(self, units: list[Unit]) -> Metrics:
+        """Take one optimiser step on some units; return its metrics."""
+        started = time.monotonic()
+        self.network.module.train()
+        sizes = [sum(self.lengths[text] for text in unit.texts) for unit in units]
+        parts = []
+        for numbers in whole_units(range(len(units)), sizes, self.training.batch_tokens):
+            part = [units[number] for number in numbers]
+            parts.append(partial(self._compute, part, len(units)))
+        rate = self._learning_rate()
+        metrics = self.train_step.take(parts, rate=rate)
+        self.progress.step += 1
+        texts, tokens, places = (metrics.pop(name) for name in ("texts", "tokens", "places"))
+        self.tokens += int(tokens)
+        metrics["learning_rate"] = rate
+        metrics["padding"] = 1 - tokens / places
+        metrics["texts_per_second"] = texts / (time.monotonic() - started)
+        return metrics
+
+    def _compute(self, units: list[Unit], count: int) -> tuple[Tensor, Metrics]:
+        """Return the loss of some units, as a share of a step of so many, and its numbers.
+
+        places: tokens that were computed, padding included.
+        """
+        texts, loss, places = self.loss(units)
+        loss = loss / count
+        tokens = sum(self.lengths[text] for text in texts)
+        numbers = {"loss": float(loss.detach()), "texts": len(texts), "tokens": tokens}
+        return loss, {**numbers, "places": places}
+
+    def loss(self, units: list[Unit]) -> tuple[list[int], Tensor, int]:
+        """Return the units' texts, −ln P of their judgements plus penalties, and places computed.
+
+        Several heads each learn from the judgements as weighted for them; the loss is their mean.
+        """
+        texts, _ = self.train.part(units)
+        by_head, places = self._scores([self.ids[text] for text in texts])
+        log_lengths = self.train.log_lengths[texts].to(self.device)
+        losses = []
+        for corpus, scores in zip(self.corpora, by_head.T, strict=True):
+            evidence = {kind: e.to(self.device) for kind, e in corpus.part(units)[1].items()}
+            penalty = self.model.penalty(scores, evidence, log_lengths, whole=False)
+            losses.append(penalty - self.model.log_likelihood(scores, evidence, log_lengths))
+        return texts, torch.stack(losses).mean(), places
+
+    def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
+        """Return the scores of some texts [b, heads], and the places computed, with padding."""
+        is_mixed = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=is_mixed):
+            return self.network.forward_texts(ids, self.training.batch_tokens)
+
+    def evaluate(self) -> Metrics | None:
+        """Measure the held-out texts, if an evaluation is due."""
+        if self.progress.step not in self.evaluated_after:
+            return None
+        return self.measure()
+
+    @torch.no_grad()
+    def measure(self) -> Metrics:
+        """Return the loss and the metrics of the held-out texts.
+
+        Links are fitted once more when the network is trained, so the loss is that of freshly
+        fitted links.
+        """
+        self.network.module.eval()
+        scores = torch.zeros(len(self.held_out))
+        for part in by_length([len(ids) for ids in self.held_out_ids], self.training.batch_tokens):
+            by_head, _ = self._scores([self.held_out_ids[text] for text in part])
+            scores[part] = by_head.mean(1).cpu()
+        is_cut = np.zeros(len(scores), dtype=bool)
+        fresh = calibrated(
+            self.model, Scores(scores.double().numpy(), is_cut), self.held_out.evidence
+        )
+        model = links_alone(fresh)
+        count = sum(len(evidence) for evidence in self.held_out.evidence.values())
+        loss = -float(model.log_likelihood(scores, self.held_out.evidence)) / count
+        return {"held_out_loss": loss, **_held_out_metrics(scores, self.held_out, model)}
+
+    def keep_best(self) -> None:
+        """Copy the present weights."""
+        self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Return AdamW. Biases and norms have no weight decay; head and links have `head_lr`."""
+        training, module = self.training, self.network.module
+        body_ids = {id(p) for p in getattr(module, module.base_model_prefix).parameters()}
+        decayed, undecayed, head = [], [], []
+        for parameter in module.parameters():
+            if id(parameter) not in body_ids:
+                head.append(parameter)
+            elif parameter.ndim > 1:
+                decayed.append(parameter)
+            else:
+                undecayed.append(parameter)
+        head += self.model.parameters()
+        groups = [
+            {"params": trainable(decayed), "weight_decay": training.weight_decay},
+            {"params": trainable(undecayed), "weight_decay": 0.0},
+            {"params": trainable(head), "weight_decay": 0.0, "factor": training.head_lr},
+        ]
+        return adamw(groups, training.lr, self.device)
+
+    def _learning_rate(self) -> float:
+        """Return the next step's rate: linear warm-up, then linear decay to zero."""
+        step, warm = self.progress.step, self.training.warmup * self.total
+        rising = (step + 1) / (warm + 1)
+        falling = (self.total - step) / max(self.total - warm, 1)
+        return self.training.lr * min(rising, falling)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Return everything that is learned, by name."""
+        network, model = self.network.module.state_dict(), self.model.state_dict()
+        weights = {f"network.{name}": tensor for name, tensor in network.items()}
+        for name, tensor in model.items():
+            weights[f"observation.{name}"] = tensor
+        return weights
+
+    def _put(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._weights().items():
+            if name in tensors:
+                tensor.copy_(tensors[name])
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the tokens read so far; the weights, and the best ones."""
+        tensors = self._weights()
+        for name, tensor in self.best.items():
+            tensors[f"best.{name}"] = tensor
+        return {"tokens": self.tokens}, tensors
+
+    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        self.tokens = values["tokens"]
+        self._put(tensors)
+        for name, tensor in tensors.items():
+            if name.startswith("best."):
+                self.best[name.removeprefix("best.")] = tensor.to(self.device)
+
+    def finish(self) -> None:
+        """Put the best weights in place."""
+        self._put(self.best)
+
+
+def _held_out_metrics(
+    scores: Tensor, held_out: Corpus, model: ObservationModel
+) -> dict[str, float]:
+    """Return each kind's metrics of the held-out judgements."""
+    metrics: dict[str, float] = {}
+    for kind, evidence in held_out.evidence.items():
+        if len(evidence):
+            found = model.links[kind].metrics(scores[evidence.index], evidence.targets)
+            metrics |= {f"held_out_{name}": value for name, value in found.items()}
+    return metrics

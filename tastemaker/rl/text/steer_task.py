@@ -1,0 +1,254 @@
+"""The task of `steer`: gather, credit, update; at the end of each window judge the policy."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from tastemaker.errors import RewardError
+from tastemaker.gpt.generate import NoNumberError
+from tastemaker.gpt.policy import Policy
+from tastemaker.maths.rl import explained_variance
+from tastemaker.rl.algorithms.base import Algorithm, ValuedExperience
+from tastemaker.rl.algorithms.stepper import Stepper
+from tastemaker.rl.text.actor import TextActor, dropping_out
+from tastemaker.rl.text.rewards import Reward, checked
+from tastemaker.rl.text.settings import Steering
+from tastemaker.rl.text.stopping import ADVICE, Watch, distinct, distinct_pairs
+from tastemaker.rl.text.world import Batch, Teacher, TextWorld
+from tastemaker.train.loop import StopTraining, Task
+from tastemaker.train.optimizers import adamw, on_host
+from tastemaker.train.run import Run, Say
+from tastemaker.train.step import Metrics, NotFinite
+
+_SAMPLES = 3
+"""Completions that are kept of every window."""
+_FORMS = {
+    "score": "score {:.2f}",
+    "held_out": "held_out {:.2f}",
+    "gold": "gold {:.2f}",
+    "preference_loss": "loss {:.3f}",
+    "held_out_preference_loss": "held-out loss {:.3f}",
+    "held_out_preference_accuracy": "{:.0%} of held-out pairs right",
+    "kl": "KL {:.1f} nats",
+    "distinct": "{:.0%} distinct",
+    "length": "{:.0f} tokens",
+}
+
+
+def in_words(figures: Mapping[str, float], *names: str) -> str:
+    """Return figures of these names as text; without names, all that a line has room for."""
+    chosen = [name for name in names or _FORMS if name in figures]
+    return ", ".join(_FORMS[name].format(figures[name]) for name in chosen)
+
+
+class SteerTask(Task):
+    """An algorithm trains a policy in a world of text.
+
+    The last weights are in the policy, the best in `best`.
+    teacher: what the policy learns from, the world itself or judged texts. watch: judges each
+    window and may stop the run. watched: rewards that only measure, by name. run: gets the
+    samples.
+    """
+
+    checkpoint_seconds: ClassVar[float] = 30.0
+    saves_after_evaluation: ClassVar[bool] = False
+    saves_at_end: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        world: TextWorld,
+        teacher: Teacher[Any],
+        algorithm: Algorithm[Any],
+        steering: Steering,
+        *,
+        watch: Watch,
+        watched: Mapping[str, Reward],
+        run: Run,
+        say: Say,
+    ) -> None:
+        super().__init__()
+        self.world, self.teacher, self.algorithm = world, teacher, algorithm
+        self.steering, self.watch, self.watched = steering, watch, watched
+        self.run, self.say = run, say
+        self.policy: Policy = world.policy
+        self.name, self.total = f"steering by {algorithm.name}", steering.steps
+        self.device = self.policy.module.device
+        self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
+        self.optimizer = self._optimizer()
+        self.kl_coef = world.kl.coef
+        self.line: dict[str, list[float]] = {}  # measured since the last line of the log
+        self.window: dict[str, list[float]] = {}  # the lines since the last window
+        self.metrics: Metrics = {}  # of the last step
+        self.written: Batch | None = None  # what the policy wrote at the last step, if it did
+        # the weights that wrote the last rollout of the best window, and of the newest one
+        self.best = self.acted = on_host(self.weights())
+
+    def step(self) -> Metrics:
+        """Take one step. Where the policy wrote, return the means since the last log line."""
+        scale_before = self.world.scale.state()
+        try:
+            self.metrics = self._update()
+        except (NotFinite, NoNumberError) as error:
+            raise StopTraining(ADVICE["not finite"].format(reason=error)) from error
+        except RewardError:  # no step was taken along the scores that failed
+            vars(self.world.scale).update(scale_before)
+            raise
+        _append(self.line, self.metrics)
+        if self.written is None:
+            return {}
+        line, self.line = _means(self.line), {}
+        _append(self.window, line)
+        return line
+
+    def _update(self) -> Metrics:
+        """Gather what there is to learn from, and learn it; return what was measured."""
+        step, steering, began = self.progress.step, self.steering, time.monotonic()
+        ends_window = self._ends_window(step + 1)
+        batch = self.teacher.gather(step, self.kl_coef)
+        self.written = self.teacher.shown(batch, is_last=ends_window)
+        metrics: Metrics = {"kl_coef": self.kl_coef}
+        if self.written is not None:
+            metrics |= self.measure(self.written)
+        if ends_window:
+            self.acted = on_host(self.weights())
+        gathered_at = time.monotonic()
+        seed = self.world.seed * 1_000_003 + step
+        share = 1 - step / steering.steps if steering.decay else 1.0
+        stepper = Stepper(
+            self.actor,
+            self.optimizer,
+            rate=self.algorithm.lr * share,
+            clip=steering.clip,
+            generator=torch.Generator().manual_seed(seed),
+            at_once=steering.at_once,
+            penalty=self.world.kl.penalty(self.kl_coef),
+        )
+        experience = self.teacher.credit(self.algorithm, self.actor, batch)
+        with dropping_out(self.policy, seed) if steering.dropout else nullcontext():
+            metrics |= self.algorithm.update(self.actor, experience, stepper)
+        if isinstance(experience, ValuedExperience) and self.algorithm.needs_critic:
+            explained = explained_variance(
+                experience.values, experience.returns, experience.is_action
+            )
+            metrics["explained_variance"] = float(explained)
+        metrics["gathering_seconds"] = gathered_at - began
+        metrics["learning_seconds"] = time.monotonic() - gathered_at
+        self.progress.step += 1
+        if self.written is not None:
+            count = len(self.written.texts)
+            self.kl_coef = self.world.kl.adapted(self.kl_coef, metrics["kl"], count)
+        metrics["seconds"] = time.monotonic() - began
+        return metrics
+
+    def measure(self, batch: Batch) -> Metrics:
+        """Return what is measured of some completions, and of judgements that are held out."""
+        count = len(batch.texts)
+        lengths = [len(completion.ids) for completion in batch.completions]
+        metrics = {
+            "kl": float(batch.kl.mean()),
+            "length": sum(lengths) / count,
+            "ended": sum(c.ended != "length" for c in batch.completions) / count,
+            "distinct": distinct(batch.texts),
+            "pairs": distinct_pairs(batch.texts),
+        }
+        if batch.scores:
+            metrics["score"] = math.fsum(batch.scores) / count
+            metrics["reward"] = float(batch.rollout.scores.mean())
+        metrics |= self.teacher.held_out(self.algorithm)
+        for name, reward in self.watched.items():
+            metrics[name] = math.fsum(checked(reward, batch.completions)) / count
+        return metrics
+
+    def evaluate(self) -> Metrics | None:
+        """At the end of a window, keep the policy if it is the best, and apply the limits."""
+        if self.written is None or not self._ends_window(self.progress.step):
+            return None
+        step = self.progress.step
+        window, self.window = _means(self.window), {}
+        self.progress.stopped_because = self.watch.look(window | {"step": float(step)})
+        if self.watch.is_best:
+            self.best, self.progress.best_step = self.acted, step
+        self.say(f"step {step:4}: {in_words(window)}")
+        texts = [completion.text for completion in self.written.completions[:_SAMPLES]]
+        self.say(f"      {' '.join(texts[0].split())[:150]}")
+        self.run.keep_samples(step, texts)
+        return {}
+
+    def _ends_window(self, step: int) -> bool:
+        """Return whether a window is full once so many steps are done."""
+        windows, steps = self.steering.windows, self.steering.steps
+        return step * windows // steps > (step - 1) * windows // steps
+
+    def text(self, metrics: Mapping[str, float]) -> str:
+        """Return the score or the loss of the last step, and the KL."""
+        return in_words(self.metrics, "score", "preference_loss", "kl")
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Return AdamW without weight decay; the value head has a higher learning rate."""
+        steering = self.steering
+        groups: Sequence[dict[str, Any]] = [
+            {"params": self.actor.policy_parameters()},
+            {"params": self.actor.critic_parameters(), "factor": steering.critic_factor},
+        ]
+        return adamw(
+            groups, self.algorithm.lr, self.device, eps=steering.adam_epsilon, weight_decay=0.0
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the network's weights and the value head's, by name."""
+        weights = {f"policy.{name}": t for name, t in self.policy.module.state_dict().items()}
+        if self.policy.value_head is not None:
+            for name, tensor in self.policy.value_head.state_dict().items():
+                weights[f"value.{name}"] = tensor
+        return weights
+
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Put weights into the policy, as `best` holds them."""
+        for name, tensor in self.weights().items():
+            tensor.copy_(weights[name])
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the KL coefficient, windows and reward scale; the present and best weights."""
+        values = {
+            "kl_coef": self.kl_coef,
+            "line": self.line,
+            "window": self.window,
+            "watch": self.watch.state(),
+            "scale": self.world.scale.state(),
+        }
+        tensors = self.weights()
+        for name, tensor in self.best.items():
+            tensors[f"best.{name}"] = tensor
+        return values, tensors
+
+    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        self.kl_coef, self.line, self.window = (
+            values[name] for name in ("kl_coef", "line", "window")
+        )
+        for name, value in values["watch"].items():
+            setattr(self.watch, name, value)
+        for name, value in values["scale"].items():
+            setattr(self.world.scale, name, value)
+        self.put(tensors)
+        self.best = {
+            name.removeprefix("best."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("best.")
+        }
+
+
+def _append(lists: dict[str, list[float]], metrics: Mapping[str, float]) -> None:
+    """Add each metric to the list of its name."""
+    for name, value in metrics.items():
+        lists.setdefault(name, []).append(value)
+
+
+def _means(lists: Mapping[str, Sequence[float]]) -> Metrics:
+    return {name: sum(values) / len(values) for name, values in lists.items()}
