@@ -29,7 +29,7 @@ _FEW_MARGINS = 8  # up to so many distinct margins get a part each
 
 
 class ComparisonMetrics(MetricsOfSeveralTexts):
-    """Comparisons: pairwise accuracy, win probabilities, and how well judges agree with each other."""
+    """Comparisons: pairwise accuracy, win probabilities, and the agreement of judges."""
 
     constant_in_words = "tossing a coin"
     drawn_as = "pair"
@@ -45,7 +45,7 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
         return {"ece": ece(*favourites(judged, made))}
 
     def constant(self, judged: Judged) -> dict[str, float]:
-        """Return a coin's figures; its log-loss is that of knowing the share of ties in hindsight."""
+        """Return a coin's figures; its log-loss is that of knowing the share of ties."""
         ties = 1 - float(is_ordered(judged.answers).mean())
         shares = np.array([1 - ties, ties])
         entropy = -float(sum(share * np.log(share) for share in shares if share > 0))
@@ -76,7 +76,9 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
 
 
 class ComparisonLink(Link):
-    """P(first better) = e^(d/2)/(e^(d/2) + e^(−d/2) + ν), d = slope · (s₁ − s₂), and P(tie) with ν above (Davidson).
+    """P(first better) = e^(d/2)/(e^(d/2) + e^(−d/2) + ν) with d = slope · (s₁ − s₂) (Davidson).
+
+    P(tie) has ν above the same sum.
 
     log_ties: ln ν; None where the judges gave no ties: then P = σ(d).
     """
@@ -94,7 +96,7 @@ class ComparisonLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Comparison], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the share of ties. Raises DataError where all are ties, or one is that there cannot be."""
+        """Start at the share of ties. Raises DataError where all are ties, or one is not allowed."""
         check_ties(judgements, likelihood)
         share = sum(j.tie for j in judgements) / len(judgements)
         if share == 1:
@@ -108,7 +110,7 @@ class ComparisonLink(Link):
         return torch.tensor(rows, dtype=torch.float32).reshape(-1, 2)
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """scores: [m, 2], of the chosen and the rejected text. Ties say nothing to a link that learned none."""
+        """scores: [m, 2], chosen and rejected. A tie counts 0 for a link that learned no ties."""
         is_tie = targets[:, 1] > 0
         difference = self.slope * (scores[:, 0] - scores[:, 1]) - self.aids.margin * targets[:, 0]
         likelihood = comparison_log_likelihood(difference, is_tie, self.log_ties)
@@ -122,7 +124,7 @@ class ComparisonLink(Link):
         return likelihood
 
     def predict(self, scores: Tensor) -> Tensor:
-        """Return the credit that the first of two texts earns on average [m]: P(better) + ½ P(tie)."""
+        """Return the expected credit of the first of two texts [m]: P(better) + ½ P(tie)."""
         difference = self.slope * (scores[:, 0] - scores[:, 1])
         if self.log_ties is None:
             return torch.sigmoid(difference)
@@ -132,7 +134,10 @@ class ComparisonLink(Link):
         return credit
 
     def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
-        """Return the share of decided comparisons whose chosen text scores higher; equal scores are half right."""
+        """Return the share of decided comparisons whose chosen text scores higher.
+
+        Equal scores are half right.
+        """
         decided = targets[:, 1] == 0
         right = 0.5 + 0.5 * torch.sign(scores[:, 0] - scores[:, 1])[decided]
         return {"comparison_accuracy": float(right.mean())} if len(right) else {}
@@ -173,7 +178,10 @@ def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
 
 
 def favourites(judged: Judged, made: Predictions) -> tuple[Floats, Floats]:
-    """Return two credits of each comparison's favourite [m]: predicted, ½ to 1, and earned, 1, ½ or 0."""
+    """Return two credits of each comparison's favourite [m].
+
+    The predicted one is ½ to 1, the earned one 1, ½ or 0.
+    """
     of_first = np.where(is_ordered(judged.answers), 1.0, 0.5)
     predicted = np.maximum(made.predicted, 1 - made.predicted)
     earned = np.where(made.predicted > 0.5, of_first, 1 - of_first)

@@ -30,7 +30,7 @@ def correlation(predicted: Tensor, targets: Tensor) -> dict[str, float]:
 
 
 class GradeLink(Link):
-    """P(grade > j) = σ(slope · s − θ_j) with ordered θ, one for each step between `lowest` and `highest`."""
+    """P(grade > j) = σ(slope · s − θ_j) with ordered θ, one for each step of the scale."""
 
     record = Grade
     kind_metrics = NumberMetrics()
@@ -54,7 +54,7 @@ class GradeLink(Link):
 
     @classmethod
     def from_judgements(cls, judgements: Sequence[Grade], likelihood: Likelihood = NO_AIDS) -> Self:
-        """Start at the grades' own cumulative shares. Raises DataError for one grade only or two scales."""
+        """Start at the cumulative shares. Raises DataError for one grade only or two scales."""
         scales = {(j.lowest, j.highest) for j in judgements}
         if len(scales) > 1:
             raise DataError(

@@ -233,7 +233,7 @@ class MetricsOfSeveralTexts(KindMetrics):
         return {"accuracy": ratio_of(*agreement(scores, -judged.answers))}
 
     def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
-        """Return the figures of the order, the log-loss, and how often the longer text scores higher."""
+        """Return the figures of the order, the log-loss, and the share of longer texts preferred."""
         return {
             **self.orders(judged, made.scores),
             "log_loss": mean_of_defined(made.loss),

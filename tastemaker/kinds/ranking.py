@@ -29,12 +29,12 @@ _FURTHEST = 8  # tiers apart; the last part holds all beyond
 
 
 class RankingMetrics(MetricsOfSeveralTexts):
-    """Rankings: Kendall's τ, NDCG and top-1 of each list, and the accuracy of the pairs within lists."""
+    """Rankings: Kendall's τ, NDCG and top-1 of each list, and the accuracy of its pairs."""
 
     headline = "kendall_tau"
 
     def orders(self, judged: Judged, scores: Floats) -> dict[str, Statistic]:
-        """Return τ, NDCG and top-1, means over lists, and the share of pairs ordered as people did."""
+        """Return τ, NDCG and top-1, means over lists, and the share of pairs in right order."""
         return {
             "kendall_tau": mean_of_defined(kendall_by_list(scores, judged.answers)),
             "ndcg": mean_of_defined(ndcg_by_list(scores, judged.answers)),
@@ -66,10 +66,10 @@ class RankingMetrics(MetricsOfSeveralTexts):
 
 
 class RankingLink(Link):
-    """Plackett–Luce on slope · s, ties as Turner et al. have them; or the mean over pairs, Davidson's ties.
+    """Plackett–Luce on slope · s with the ties of Turner et al. (2020), or the mean over pairs.
 
-    log_ties: ln δ₂ … ln δ_D for tiers of 2 … D texts; a larger tier takes the last one on along its slope. Sets of up
-    to D texts might have been chosen, or of as many as the ranking's own largest tier holds, whatever others hold.
+    log_ties: ln δ₂ … ln δ_D for tiers of 2 … D texts; larger tiers continue along the last step.
+    Sets of up to D texts might have been chosen, or of as many as the ranking's largest tier holds.
     """
 
     record = Ranking
@@ -88,7 +88,7 @@ class RankingLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Ranking], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the shares of tiers of 1, 2 … texts. Raises DataError where nothing is better than anything."""
+        """Start at the shares of tiers of 1, 2 … texts. Raises DataError where nothing is better."""
         check_ties(judgements, likelihood)
         if all(len(j.tiers) == 1 and not j.rest for j in judgements):
             raise DataError(
@@ -106,7 +106,7 @@ class RankingLink(Link):
         return cls(1.0, starts)
 
     def targets(self, judgements: Sequence[Ranking]) -> Tensor:
-        """Return [m, K + 1]: the number of tiers, then each text's tier, −1 where a shorter ranking has no text."""
+        """Return [m, K + 1]: the number of tiers, then each text's tier, −1 for no text."""
         check_ties(judgements, self.aids)
         longest = max((len(j.texts) for j in judgements), default=0)
         rows = [[len(j.tiers), *j.ranks, *[-1] * (longest - len(j.texts))] for j in judgements]
@@ -126,12 +126,12 @@ class RankingLink(Link):
         return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(largest))
 
     def predict(self, scores: Tensor) -> Tensor:
-        """Return the probability that each text is the best of its list [m, K]; −inf marks where there is no text."""
+        """Return the probability that each text is the best [m, K]; a score of −inf is no text."""
         shares: Tensor = (self.slope * scores).softmax(1)
         return shares
 
     def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
-        """Return the share of ordered pairs, of all rankings, in which the better text scores higher."""
+        """Return the share of ordered pairs in which the better text scores higher."""
         tier = targets[:, 1:]
         is_better = (tier[:, :, None] < tier[:, None, :]) & (tier[:, :, None] >= 0)
         right = 0.5 + 0.5 * torch.sign(scores[:, :, None] - scores[:, None, :])[is_better]
@@ -151,7 +151,7 @@ class RankingLink(Link):
         return {"slope": self.slope.item(), "log_ties": self.log_ties.tolist(), "by": self.by}
 
     def _log_ties(self, largest: Tensor) -> Tensor:
-        """Return ln δ₁ … ln δ_D of rankings whose tiers may hold up to `largest` texts [m]: [m, D], −inf beyond."""
+        """Return ln δ₁ … ln δ_D [m, D] for tiers of up to `largest` texts [m]; −inf beyond."""
         known = torch.cat([self.log_ties.new_zeros(1), self.log_ties])
         most = int(largest.max()) if len(largest) else len(known)
         sizes = torch.arange(1, most + 1, device=known.device)
@@ -167,7 +167,7 @@ class RankingLink(Link):
 
 
 def _log_sets(texts: float, size: int) -> float:
-    """Return ln of how many sets of `size` there are among so many texts (not whole: an average), at least 0."""
+    """Return ln of the number of sets of `size` among so many texts, an average; at least 0."""
     if size > texts:
         return 0.0
     return math.lgamma(texts + 1) - math.lgamma(size + 1) - math.lgamma(texts - size + 1)

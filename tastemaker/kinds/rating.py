@@ -23,9 +23,9 @@ def _ratings(judgements: Sequence[Rating]) -> Tensor:
 
 
 class RatingLink(Link):
-    """rating ~ Normal(centre + spread · (slope · s + intercept), (spread · sd)²), or with Huber's tails.
+    """rating ~ Normal(centre + spread · (slope · s + intercept), (spread · sd)²), or Huber.
 
-    `centre` and `spread` are the training ratings' mean and standard deviation, fixed, so that any unit fits.
+    `centre` and `spread` are the fixed mean and standard deviation of the training ratings.
     """
 
     record = Rating
@@ -52,7 +52,7 @@ class RatingLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Rating], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the ratings' mean and standard deviation. Raises DataError when all ratings are equal."""
+        """Start at the mean and standard deviation. Raises DataError when all are equal."""
         ratings = _ratings(judgements)
         spread = ratings.std(unbiased=False).item()
         # not by the spread: that of equal numbers may be a rounding error
