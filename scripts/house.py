@@ -296,16 +296,21 @@ def running(root: Path) -> dict[str, Any]:
 
 def options() -> dict[str, Any]:
     """Return the options of `fit` and `steer`: how many are shown, how many hidden, in how many groups."""
-    from typer.main import get_command
-
     from tastemaker.cli import app
 
+    group: Any = app
+    if not hasattr(group, "commands"):  # an older checkout has a typer app
+        from typer.main import get_command
+
+        group = get_command(app)
     counts: dict[str, Any] = {}
     for verb in ("fit", "steer"):
-        command: Any = get_command(app)
-        shown = [p for p in command.commands[verb].params if p.opts[0].startswith("-")]
+        command = group.get_command(None, verb)
+        shown = [p for p in command.params if p.opts[0].startswith("-")]
         hidden = [p for p in shown if p.hidden]
-        panels = {getattr(p, "rich_help_panel", None) for p in shown if not p.hidden}
+        panels = {
+            getattr(p, "panel", getattr(p, "rich_help_panel", None)) for p in shown if not p.hidden
+        }
         counts[f"{verb}_options"] = len(shown) - len(hidden)
         counts[f"{verb}_hidden_options"] = len(hidden)
         counts[f"{verb}_groups"] = len(panels)
