@@ -3,11 +3,12 @@
     python benchmarks/busy_machine.py
     python benchmarks/busy_machine.py --verbs steer play --size 0.25 --repeats 1
 
-A verb does a fixed piece of work in a process of its own, which times it after a warm-up. "sleeping" has the variables
-that `import tastemaker` sets, "spinning" those of libgomp and libomp without it. The two take turns. Reported are the
-medians over repeats: seconds, `ratio` (busy ÷ idle seconds, of sleeping threads) and `idle_speed` (idle seconds of
-spinning ÷ sleeping threads, so that 1 is as fast). Nothing else may run meanwhile. The last line, the only one on
-stdout, is one JSON object.
+A verb does a fixed piece of work in a process of its own, which times it after a warm-up.
+"sleeping" has the variables that `import tastemaker` sets, "spinning" those of libgomp and libomp
+without it. The two take turns. Reported are the medians over repeats: seconds, `ratio` (busy ÷ idle
+seconds, of sleeping threads) and `idle_speed` (idle seconds of spinning ÷ sleeping threads, so that
+1 is as fast). Nothing else may run meanwhile. The last line, the only one on stdout, is one JSON
+object.
 """
 
 import argparse
@@ -22,8 +23,16 @@ from contextlib import contextmanager
 from typing import Any
 
 SETTINGS = {
-    "sleeping": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"},
-    "spinning": {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"},
+    "sleeping": {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+    },
+    "spinning": {
+        "OMP_WAIT_POLICY": "ACTIVE",
+        "GOMP_SPINCOUNT": "300000",
+        "KMP_BLOCKTIME": "200",
+    },
 }
 
 
@@ -60,7 +69,9 @@ def steer(size: float) -> None:
     from tastemaker.playground import reviews
 
     tiny = SIZES["tiny"]
-    tokenizer = make_tokenizer(reviews(500), vocabulary=tiny.vocabulary, context=tiny.context)
+    tokenizer = make_tokenizer(
+        reviews(500), vocabulary=tiny.vocabulary, context=tiny.context
+    )
     policy = tm.Policy(make_gpt(tiny, tokenizer, seed=0), tokenizer)
     tm.steer(
         policy,
@@ -90,7 +101,11 @@ def seconds_of(verb: str, size: float, variables: dict[str, str]) -> float:
     """Return the seconds of a verb's work in a process of its own."""
     command = [sys.executable, __file__, "--work", verb, "--size", str(size)]
     done = subprocess.run(
-        command, env=os.environ | variables, stdout=subprocess.PIPE, text=True, check=True
+        command,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return float(done.stdout.splitlines()[-1])
 
@@ -122,14 +137,22 @@ def measured(verb: str, size: float, repeats: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {}
     for _ in range(repeats):
         for name, variables in SETTINGS.items():
-            seconds.setdefault(f"idle_{name}", []).append(seconds_of(verb, size, variables))
+            seconds.setdefault(f"idle_{name}", []).append(
+                seconds_of(verb, size, variables)
+            )
         with busy_cores():
             for name, variables in SETTINGS.items():
-                seconds.setdefault(f"busy_{name}", []).append(seconds_of(verb, size, variables))
+                seconds.setdefault(f"busy_{name}", []).append(
+                    seconds_of(verb, size, variables)
+                )
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    figures: dict[str, Any] = {name: round(median, 3) for name, median in medians.items()}
+    figures: dict[str, Any] = {
+        name: round(median, 3) for name, median in medians.items()
+    }
     figures["ratio"] = round(medians["busy_sleeping"] / medians["idle_sleeping"], 3)
-    figures["idle_speed"] = round(medians["idle_spinning"] / medians["idle_sleeping"], 3)
+    figures["idle_speed"] = round(
+        medians["idle_spinning"] / medians["idle_sleeping"], 3
+    )
     sys.stderr.write(f"{verb}: {figures}\n")
     return figures
 
@@ -139,7 +162,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--verbs", nargs="+", choices=list(VERBS), default=list(VERBS))
-    parser.add_argument("--size", type=float, default=1.0, help="of the work; 1 is 5 to 60 s a run")
+    parser.add_argument(
+        "--size", type=float, default=1.0, help="of the work; 1 is 5 to 60 s a run"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", choices=list(VERBS), help=argparse.SUPPRESS)
     given = parser.parse_args()

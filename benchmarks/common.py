@@ -1,4 +1,6 @@
-"""What several benchmarks share: where the data lies, the spread over seeds, our training loop stepped from outside."""
+"""What several benchmarks share: where the data lies, the spread over seeds, our training loop
+stepped from outside.
+"""
 
 import statistics
 import time
@@ -21,7 +23,9 @@ UNSEEN_SEED = 1_000_000
 
 
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, object]:
-    """Return values of several seeds as they are, with their mean and standard deviation (None for one seed)."""
+    """Return values of several seeds as they are, with their mean and standard deviation (None for
+    one seed).
+    """
     sd = statistics.stdev(values) if len(values) > 1 else None
     return {
         "values": [round(value, digits) for value in values],
@@ -38,7 +42,8 @@ def now(device: torch.device) -> float:
 
 
 class SteppedFit:
-    """The task of `fit` (`FitTask`), whose steps are taken and timed from outside; no held-out evaluation.
+    """The task of `fit` (`FitTask`), whose steps are taken and timed from outside; no held-out
+    evaluation.
 
     seconds: spent in steps so far, tokenizing and warm-up not counted.
     """
@@ -66,7 +71,12 @@ class SteppedFit:
             precision=precision or choose_precision(device),
             seed=seed,
         )
-        self.network, self.device, self.seconds, self.losses = network, device, 0.0, list[float]()
+        self.network, self.device, self.seconds, self.losses = (
+            network,
+            device,
+            0.0,
+            list[float](),
+        )
         torch.manual_seed(seed)
 
     @property
@@ -76,7 +86,10 @@ class SteppedFit:
 
     def warm_up(self) -> None:
         """Compute the largest step forwards and backwards, and throw the gradients away."""
-        units = max(self.task.steps, key=lambda step: sum(self._tokens_in(unit) for unit in step))
+        units = max(
+            self.task.steps,
+            key=lambda step: sum(self._tokens_in(unit) for unit in step),
+        )
         self.network.module.train()
         for unit in units:
             self.task.loss([self.task.units[unit]])[1].backward()
@@ -94,6 +107,8 @@ class SteppedFit:
 
 
 def drawn(items: Sequence[Judgement], count: int, seed: int) -> list[Judgement]:
-    """Return so many of the items, drawn by the seed, in random order; all of them where there are fewer."""
+    """Return so many of the items, drawn by the seed, in random order; all of them where there are
+    fewer.
+    """
     order = np.random.default_rng(seed).permutation(len(items))
     return [items[i] for i in order[:count]]

@@ -1,20 +1,23 @@
 """GRPO: `steer` against TRL's GRPOTrainer, same GPT, same reward function, in one run.
 
     pip install 'tastemaker[peers]'
-    python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2       # a GPT of the playground; left out: one is trained
+    python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2       # a GPT of the playground; left
+    out: one is trained
 
-Both start from the same weights and begin reviews from the start token alone; 128 completions a rollout in groups of 8,
-of at most 64 tokens, drawn at temperature 1 without filters. Both take two epochs of two minibatches over a rollout, by
-the loss of the GRPO paper (a mean over completions of the mean over their tokens, scores standardised within a group)
-with clip 0.2, no KL, no entropy bonus, AdamW with the same rate, epsilon and clipped norm, falling in a line to 0, all
-in float32. The reward is a Python function: the playground's gold score. Three things are made easier for TRL than it
-ships: no gradient checkpointing, no bfloat16, which some processors emulate slowly, and minibatches of 64, not 8. Ours
-pays for a reference's log-probabilities, by which it shows the KL; TRL, without KL, has no reference.
+Both start from the same weights and begin reviews from the start token alone; 128 completions a
+rollout in groups of 8, of at most 64 tokens, drawn at temperature 1 without filters. Both take two
+epochs of two minibatches over a rollout, by the loss of the GRPO paper (a mean over completions of
+the mean over their tokens, scores standardised within a group) with clip 0.2, no KL, no entropy
+bonus, AdamW with the same rate, epsilon and clipped norm, falling in a line to 0, all in float32.
+The reward is a Python function: the playground's gold score. Three things are made easier for TRL
+than it ships: no gradient checkpointing, no bfloat16, which some processors emulate slowly, and
+minibatches of 64, not 8. Ours pays for a reference's log-probabilities, by which it shows the KL;
+TRL, without KL, has no reference.
 
-Time is taken alike: from the first call of the reward function to the last, which are whole turns of update and
-rollout, start-up left out. The two follow each other, ours first for even seeds. Reported for each: completions and
-tokens a second, the mean reward of the first and of the last quarter of the rollouts, and the curve in eight parts. The
-last line is one JSON object.
+Time is taken alike: from the first call of the reward function to the last, which are whole turns
+of update and rollout, start-up left out. The two follow each other, ours first for even seeds.
+Reported for each: completions and tokens a second, the mean reward of the first and of the last
+quarter of the rollouts, and the curve in eight parts. The last line is one JSON object.
 """
 
 import argparse
@@ -43,7 +46,9 @@ CLIP, NORM, EPSILON = 0.2, 1.0, 1e-5
 
 
 class Recorder:
-    """The reward function of both: the playground's gold score, with the time and the rewards of each call."""
+    """The reward function of both: the playground's gold score, with the time and the rewards of
+    each call.
+    """
 
     name = __name__ = "gold"
 
@@ -53,7 +58,9 @@ class Recorder:
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the scores, as `steer` asks; texts that are only measured are not recorded."""
-        return self._scored([c.text for c in completions], [len(c.ids) for c in completions])
+        return self._scored(
+            [c.text for c in completions], [len(c.ids) for c in completions]
+        )
 
     def __call__(
         self, completions: list[str], completion_ids: list[list[int]], **_: Any
@@ -185,14 +192,20 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=40, help="rollouts")
     parser.add_argument("--batch", type=int, default=128, help="completions a rollout")
-    parser.add_argument("--group", type=int, default=8, help="completions that are compared")
+    parser.add_argument(
+        "--group", type=int, default=8, help="completions that are compared"
+    )
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--lr", type=float, default=tm.GRPO().lr)
     given = parser.parse_args()
     if find_spec("trl") is None:
-        raise SystemExit("this benchmark compares with TRL: pip install 'tastemaker[peers]'")
+        raise SystemExit(
+            "this benchmark compares with TRL: pip install 'tastemaker[peers]'"
+        )
     if given.steps < 2 or given.batch % (given.group * MINIBATCHES):
-        parser.error("--steps must be at least 2, and --batch a multiple of twice --group")
+        parser.error(
+            "--steps must be at least 2, and --batch a multiple of twice --group"
+        )
     return given
 
 
@@ -200,16 +213,28 @@ def main() -> None:
     """Measure both, and print one JSON line."""
     given = _given()
     policy = (
-        tm.Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+        tm.Policy.load(given.policy)
+        if given.policy
+        else tm.pretrain(tm.Documents(["playground"]))
     )
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "trl": []}
     sides = [("ours", _ours), ("trl", _theirs)]
     for seed in given.seeds:
         for name, train in sides if seed % 2 == 0 else sides[::-1]:
             runs[name].append(train(policy, given, seed))
-            sys.stderr.write(json.dumps({"seed": seed, "side": name, **runs[name][-1]}) + "\n")
-    rates = {name: [run["completions_per_second"] for run in found] for name, found in runs.items()}
-    figures = ("completions_per_second", "tokens_per_second", "first_quarter", "last_quarter")
+            sys.stderr.write(
+                json.dumps({"seed": seed, "side": name, **runs[name][-1]}) + "\n"
+            )
+    rates = {
+        name: [run["completions_per_second"] for run in found]
+        for name, found in runs.items()
+    }
+    figures = (
+        "completions_per_second",
+        "tokens_per_second",
+        "first_quarter",
+        "last_quarter",
+    )
     line = {
         "benchmark": "grpo_speed",
         "steps": given.steps,

@@ -1,12 +1,13 @@
-"""Anthropic HH, helpful and harmless together, split by prompt: pairwise accuracy beside "always the longer".
+"""Anthropic HH, helpful and harmless together, split by prompt: pairwise accuracy beside "always
+the longer".
 
     python benchmarks/hh.py                                     # MiniLM and linear, three seeds
     python benchmarks/hh.py --backbone minilm --max-length 512 --epochs 2 --seeds 0
     python benchmarks/hh.py --backbone linear --experts --linear '{"ngrams": 1}'
 
-A seed draws the split (a fifth of the prompts is held out) and the head. The pairs are the published test splits of
-helpful-base and harmless-base, some 4,660. Intervals are 95 % bootstrap intervals over prompts. The last line is one
-JSON object.
+A seed draws the split (a fifth of the prompts is held out) and the head. The pairs are the
+published test splits of helpful-base and harmless-base, some 4,660. Intervals are 95 % bootstrap
+intervals over prompts. The last line is one JSON object.
 """
 
 import argparse
@@ -39,13 +40,17 @@ MORE = (
 )
 
 
-def _fitted(name: str, train: list[Any], given: argparse.Namespace, seed: int) -> tm.RewardModel:
+def _fitted(
+    name: str, train: list[Any], given: argparse.Namespace, seed: int
+) -> tm.RewardModel:
     if name == "linear":
         settings = tm.Linear(**json.loads(given.linear))
         return tm.fit(train, backbone=settings, experts=given.experts, seed=seed)
     usual: Any = choose_backbone(name)
     backbone = tm.Encoder(
-        usual.settings.name, max_length=given.max_length or usual.settings.max_length, cut=given.cut
+        usual.settings.name,
+        max_length=given.max_length or usual.settings.max_length,
+        cut=given.cut,
     )
     training = {"lr": given.lr or usual.recipe.lr, "batch_size": given.batch}
     return tm.fit(
@@ -79,7 +84,12 @@ def _measured(
     ).as_dict()
     print(f"{name}, seed {seed}: {[found[key] for key in FIGURES]}", file=sys.stderr)
     figures = {key: found[key] for key in (*FIGURES, *MORE)}
-    return {"seed": seed, **figures, "by_source": by_source, "fit_seconds": round(seconds, 1)}
+    return {
+        "seed": seed,
+        **figures,
+        "by_source": by_source,
+        "fit_seconds": round(seconds, 1),
+    }
 
 
 def main() -> None:
@@ -90,17 +100,23 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=1)
     options.add_argument("--lr", type=float, help="the backbone's own unless told")
     options.add_argument("--batch", type=int, default=32, help="texts a step")
-    options.add_argument("--max-length", type=int, help="tokens; the backbone's own unless told")
+    options.add_argument(
+        "--max-length", type=int, help="tokens; the backbone's own unless told"
+    )
     options.add_argument("--cut", choices=["left", "right"], default="left")
     options.add_argument("--held-out", type=float, default=0.2)
-    options.add_argument("--limit", type=int, help="only so many pairs, drawn at random")
+    options.add_argument(
+        "--limit", type=int, help="only so many pairs, drawn at random"
+    )
     options.add_argument(
         "--experts",
         action="store_true",
         help="a model for each of the two files, mixed by the prompt",
     )
     options.add_argument(
-        "--linear", default="{}", help='the linear backbone\'s settings as JSON: {"ngrams": 1}'
+        "--linear",
+        default="{}",
+        help='the linear backbone\'s settings as JSON: {"ngrams": 1}',
     )
     options.add_argument("--resamples", type=int, default=1000)
     given = options.parse_args()
@@ -120,7 +136,10 @@ def main() -> None:
     }
     for name in given.backbone:
         runs = [_measured(name, given, judgements, seed) for seed in given.seeds]
-        over = {key: spread([run[key] for run in runs]) for key in ("accuracy", "longer_baseline")}
+        over = {
+            key: spread([run[key] for run in runs])
+            for key in ("accuracy", "longer_baseline")
+        }
         line[name] = {**over, "runs": runs}
     print(json.dumps(line))
 

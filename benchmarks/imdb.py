@@ -1,10 +1,13 @@
-"""IMDB from the archive to honest figures: `tastemaker fit` and `evaluate --split test`, as a user runs them.
+"""IMDB from the archive to honest figures: `tastemaker fit` and `evaluate --split test`, as a user
+runs them.
 
-    python benchmarks/imdb.py --backbone linear --target label     # about a minute; --target rating for grades
-    python benchmarks/imdb.py --backbone minilm                    # both in one fit; about half an hour on two cores
+    python benchmarks/imdb.py --backbone linear --target label     # about a minute; --target rating
+    for grades python benchmarks/imdb.py --backbone minilm                    # both in one fit;
+    about half an hour on two cores
 
-The peer, in the same run: scikit-learn's TfidfVectorizer(1, 2) and LogisticRegression, the usual script. The last line
-is one JSON object: figures, wall seconds and peak memory (MiB, the largest of the processes).
+The peer, in the same run: scikit-learn's TfidfVectorizer(1, 2) and LogisticRegression, the usual
+script. The last line is one JSON object: figures, wall seconds and peak memory (MiB, the largest of
+the processes).
 """
 
 import argparse
@@ -73,7 +76,9 @@ def main() -> None:
         found, evaluate_seconds = _timed([*tastemaker, *evaluate])
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         peer, peer_seconds = (
-            ({}, 0.0) if given.no_peer else _timed([sys.executable, "-c", PEER, str(given.data)])
+            ({}, 0.0)
+            if given.no_peer
+            else _timed([sys.executable, "-c", PEER, str(given.data)])
         )
     figures = ["accuracy", "accuracy_interval", "auroc", "log_loss", "ece", "n"]
     figures += ["mae", "pearson", "pearson_interval", "spearman"]

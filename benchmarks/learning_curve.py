@@ -1,11 +1,13 @@
-"""The learning curve of IMDB: accuracy against reviews learned from and against seconds, linear and MiniLM.
+"""The learning curve of IMDB: accuracy against reviews learned from and against seconds, linear and
+MiniLM.
 
     python benchmarks/imdb.py --backbone minilm --out taste           # half an hour
     python benchmarks/learning_curve.py --run taste --plot docs/images/learning_curve.png
 
-MiniLM's points are the held-out evaluations of that one run: a pass that reads every review once is its own learning
-curve. `linear` is fitted anew on growing parts of the same training reviews. All points measure the same 1,000 held-out
-reviews, so an accuracy of 0.9 is known to ± 0.019. The last line is one JSON object with every point.
+MiniLM's points are the held-out evaluations of that one run: a pass that reads every review once is
+its own learning curve. `linear` is fitted anew on growing parts of the same training reviews. All
+points measure the same 1,000 held-out reviews, so an accuracy of 0.9 is known to ± 0.019. The last
+line is one JSON object with every point.
 """
 
 import argparse
@@ -31,7 +33,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, default=ARCHIVE)
     options.add_argument(
-        "--run", type=Path, required=True, help="the model that imdb.py --backbone minilm left"
+        "--run",
+        type=Path,
+        required=True,
+        help="the model that imdb.py --backbone minilm left",
     )
     options.add_argument("--plot", type=Path)
     given = options.parse_args()
@@ -43,9 +48,9 @@ def main() -> None:
         started = time.monotonic()
         model = tm.fit([labels[i] for i in order[:size]], backbone="linear")
         seconds = time.monotonic() - started
-        accuracy = tm.evaluate(model, [j for j in held_out if isinstance(j, tm.Label)]).as_dict()[
-            "accuracy"
-        ]
+        accuracy = tm.evaluate(
+            model, [j for j in held_out if isinstance(j, tm.Label)]
+        ).as_dict()["accuracy"]
         points.append(
             {
                 "backbone": "linear",
@@ -57,19 +62,27 @@ def main() -> None:
         print(points[-1], file=sys.stderr)
     if given.plot:
         _plot(points, given.plot)
-    print(json.dumps({"benchmark": "learning_curve", "held_out": HELD_OUT, "points": points}))
+    print(
+        json.dumps(
+            {"benchmark": "learning_curve", "held_out": HELD_OUT, "points": points}
+        )
+    )
 
 
 def _read_run(folder: Path) -> list[dict[str, Any]]:
     """Return MiniLM's points: reviews and seconds of training until each held-out evaluation."""
     batch = tm.load(folder).contract.settings["training"]["batch_size"]
     points, seconds = [], 0.0
-    for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (
+        (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ):
         row = json.loads(line)
         seconds += batch / row["texts_per_second"]
         if "held_out_accuracy" in row:
             where = {"reviews": row["step"] * batch, "seconds": round(seconds, 1)}
-            points.append({"backbone": "minilm", **where, "accuracy": row["held_out_accuracy"]})
+            points.append(
+                {"backbone": "minilm", **where, "accuracy": row["held_out_accuracy"]}
+            )
     return points
 
 
@@ -80,7 +93,9 @@ def _plot(points: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for backbone, colour in COLOURS.items():
-        mine = sorted((p for p in points if p["backbone"] == backbone), key=lambda p: p["reviews"])
+        mine = sorted(
+            (p for p in points if p["backbone"] == backbone), key=lambda p: p["reviews"]
+        )
         for axis, key in zip(axes, ("reviews", "seconds"), strict=True):
             axis.plot(
                 [p[key] for p in mine],
@@ -99,7 +114,10 @@ def _plot(points: list[dict[str, Any]], path: Path) -> None:
     axes[0].set_ylabel(f"accuracy on the same {HELD_OUT:,} held-out reviews")
     axes[0].legend(frameon=False)
     figure.suptitle(
-        "IMDB: what more reviews and more time buy", x=0.01, ha="left", fontweight="bold"
+        "IMDB: what more reviews and more time buy",
+        x=0.01,
+        ha="left",
+        fontweight="bold",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

@@ -1,11 +1,13 @@
-"""WMT-MQM, Chinese to English: listwise, pairwise and rating fits of the same penalties, split by document.
+"""WMT-MQM, Chinese to English: listwise, pairwise and rating fits of the same penalties, split by
+document.
 
     python benchmarks/mqm.py                                   # MiniLM and linear, three seeds
     python benchmarks/mqm.py --backbone linear --seeds 0
 
-The lists hold translations of one segment by 10 or 15 systems, each with the penalty that experts gave it. A row names
-its document (`doc`): one of five TED talks, or one of 38 news items of about ten segments. A seed draws documents of
-both sorts until they hold a quarter of the lists; all segments of a document are held out together.
+The lists hold translations of one segment by 10 or 15 systems, each with the penalty that experts
+gave it. A row names its document (`doc`): one of five TED talks, or one of 38 news items of about
+ten segments. A seed draws documents of both sorts until they hold a quarter of the lists; all
+segments of a document are held out together.
 
 | fit | what it learns from |
 |---|---|
@@ -14,8 +16,9 @@ both sorts until they hold a quarter of the lists; all segments of a document ar
 | `comparisons` | every pair of a list as a comparison of its own, ties included |
 | `ratings` | −penalty of each text, Normal; `ratings_huber`: outliers pull less |
 
-The figure is Kendall's τ-b within a segment, mean over the segments that people ordered, with a 95 % bootstrap interval
-over documents; beside it that of "the longer, the better". The last line is one JSON object.
+The figure is Kendall's τ-b within a segment, mean over the segments that people ordered, with a 95
+% bootstrap interval over documents; beside it that of "the longer, the better". The last line is
+one JSON object.
 """
 
 import argparse
@@ -32,15 +35,25 @@ from rankings_speed import pairs_of
 
 import tastemaker as tm
 from tastemaker.data import Example, Judgement, Ranking
-from tastemaker.maths import bootstrap, kendall_by_list, mean_of_defined, percentile_interval
+from tastemaker.maths import (
+    bootstrap,
+    kendall_by_list,
+    mean_of_defined,
+    percentile_interval,
+)
 
-SOURCES = {name: DATA / "wmt-mqm" / f"{name}_zhen_listwise.jsonl.gz" for name in ("ted", "gmt2023")}
+SOURCES = {
+    name: DATA / "wmt-mqm" / f"{name}_zhen_listwise.jsonl.gz"
+    for name in ("ted", "gmt2023")
+}
 FITS = ("listwise", "pairs", "comparisons", "ratings", "ratings_huber")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A source segment: its ranking as `read` gives it, each text's mean penalty, and where it comes from."""
+    """A source segment: its ranking as `read` gives it, each text's mean penalty, and where it
+    comes from.
+    """
 
     ranking: Ranking
     penalties: dict[str, float]
@@ -67,7 +80,8 @@ def segments_of(name: str, path: Path) -> list[Segment]:
 def by_document(
     segments: list[Segment], share: float, seed: int
 ) -> tuple[list[Segment], list[Segment]]:
-    """Return (train, held out): of each source, documents drawn by the seed that hold the share of its segments.
+    """Return (train, held out): of each source, documents drawn by the seed that hold the share of
+    its segments.
 
     A training segment whose source text also stands in a held-out document is left out.
     """
@@ -81,7 +95,11 @@ def by_document(
                 held += mine.count(document)
     held_out = [segment for segment in segments if segment.document in chosen]
     prompts = {segment.ranking.prompt for segment in held_out}
-    train = [s for s in segments if s.document not in chosen and s.ranking.prompt not in prompts]
+    train = [
+        s
+        for s in segments
+        if s.document not in chosen and s.ranking.prompt not in prompts
+    ]
     return train, held_out
 
 
@@ -98,17 +116,32 @@ def judgements_of(fit: str, segments: list[Segment]) -> list[Judgement]:
     return [segment.ranking for segment in segments]
 
 
-def tau_of(values: list[Any], segments: list[Segment], resamples: int) -> dict[str, Any]:
-    """Return the mean τ-b within a segment, with its interval over documents, and by source. values: by segment."""
+def tau_of(
+    values: list[Any], segments: list[Segment], resamples: int
+) -> dict[str, Any]:
+    """Return the mean τ-b within a segment, with its interval over documents, and by source.
+    values: by segment.
+    """
     longest = max(len(segment.ranking.texts) for segment in segments)
-    scores, tiers = np.zeros((len(segments), longest)), np.full((len(segments), longest), np.nan)
+    scores, tiers = (
+        np.zeros((len(segments), longest)),
+        np.full((len(segments), longest), np.nan),
+    )
     for row, (segment, found) in enumerate(zip(segments, values, strict=True)):
-        scores[row, : len(found)], tiers[row, : len(found)] = found, segment.ranking.ranks
+        scores[row, : len(found)], tiers[row, : len(found)] = (
+            found,
+            segment.ranking.ranks,
+        )
     tau = kendall_by_list(scores, tiers)
     documents = np.array([segment.document for segment in segments])
-    samples = bootstrap({"tau": mean_of_defined(tau)}, documents, resamples=resamples)["tau"]
+    samples = bootstrap({"tau": mean_of_defined(tau)}, documents, resamples=resamples)[
+        "tau"
+    ]
     by_source = {
-        source: round(float(np.nanmean(tau[[segment.source == source for segment in segments]])), 4)
+        source: round(
+            float(np.nanmean(tau[[segment.source == source for segment in segments]])),
+            4,
+        )
         for source in sorted({segment.source for segment in segments})
     }
     interval = [round(end, 4) for end in percentile_interval(samples)]
@@ -138,36 +171,59 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", nargs="+", default=["linear", "minilm"])
     options.add_argument(
-        "--fits", nargs="+", choices=FITS, default=["listwise", "pairs", "comparisons", "ratings"]
+        "--fits",
+        nargs="+",
+        choices=FITS,
+        default=["listwise", "pairs", "comparisons", "ratings"],
     )
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--epochs", type=int, help="the backbone's own unless told")
     options.add_argument(
-        "--held-out", type=float, default=0.25, help="share of the segments, whole documents"
+        "--held-out",
+        type=float,
+        default=0.25,
+        help="share of the segments, whole documents",
     )
     options.add_argument("--limit", type=int, help="only so many training segments")
     options.add_argument("--resamples", type=int, default=1000)
     given = options.parse_args()
-    segments = [segment for name, path in SOURCES.items() for segment in segments_of(name, path)]
+    segments = [
+        segment for name, path in SOURCES.items() for segment in segments_of(name, path)
+    ]
     taus: dict[str, dict[str, list[dict[str, Any]]]] = {}
     sizes = []
     for seed in given.seeds:
         train, held_out = by_document(segments, given.held_out, seed)
         train = [
-            train[i] for i in np.random.default_rng(seed).permutation(len(train))[: given.limit]
+            train[i]
+            for i in np.random.default_rng(seed).permutation(len(train))[: given.limit]
         ]
-        documents = [len({segment.document for segment in part}) for part in (train, held_out)]
-        sizes.append({"train": len(train), "held_out": len(held_out), "documents": documents})
-        lengths = [[len(text) for text in segment.ranking.texts] for segment in held_out]
+        documents = [
+            len({segment.document for segment in part}) for part in (train, held_out)
+        ]
+        sizes.append(
+            {"train": len(train), "held_out": len(held_out), "documents": documents}
+        )
+        lengths = [
+            [len(text) for text in segment.ranking.texts] for segment in held_out
+        ]
         longer = tau_of(lengths, held_out, given.resamples)
         taus.setdefault("longer", {}).setdefault("baseline", []).append(longer)
         for backbone in given.backbone:
             for fit in given.fits:
                 model = _fitted(backbone, fit, train, given, seed)
-                examples = [Example(t, s.ranking.prompt) for s in held_out for t in s.ranking.texts]
-                ends = np.cumsum([len(segment.ranking.texts) for segment in held_out])[:-1]
+                examples = [
+                    Example(t, s.ranking.prompt)
+                    for s in held_out
+                    for t in s.ranking.texts
+                ]
+                ends = np.cumsum([len(segment.ranking.texts) for segment in held_out])[
+                    :-1
+                ]
                 found = tau_of(
-                    np.split(model.score_all(examples).values, ends), held_out, given.resamples
+                    np.split(model.score_all(examples).values, ends),
+                    held_out,
+                    given.resamples,
                 )
                 taus.setdefault(backbone, {}).setdefault(fit, []).append(found)
                 print(f"{backbone}, {fit}, seed {seed}: {found}", file=sys.stderr)
@@ -178,7 +234,12 @@ def main() -> None:
         }
         for backbone, by_fit in taus.items()
     }
-    line = {"benchmark": "mqm", "seeds": given.seeds, "segments": sizes, "kendall_tau": table}
+    line = {
+        "benchmark": "mqm",
+        "seeds": given.seeds,
+        "segments": sizes,
+        "kendall_tau": table,
+    }
     print(json.dumps(line))
 
 

@@ -1,21 +1,26 @@
-"""Training on Anthropic HH's pairs with MiniLM: `fit`'s loop against TRL's RewardTrainer, in bfloat16 and in float32.
+"""Training on Anthropic HH's pairs with MiniLM: `fit`'s loop against TRL's RewardTrainer, in
+bfloat16 and in float32.
 
     pip install 'tastemaker[minilm,peers]'
-    python benchmarks/pairs_speed.py                    # 320 pairs each, taking turns; --checkpointing: TRL as shipped
+    python benchmarks/pairs_speed.py                    # 320 pairs each, taking turns;
+    --checkpointing: TRL as shipped
 
-Both start from the same weights, head included, and read every pair once: the same token ids (prompt and answer, the
-last 512 tokens), AdamW with the same learning rate, warm-up, linear decay, weight decay and clipping, 8 pairs a step,
-no dropout (TRL's default and ours). TRL has its own collator, shuffling, padding and step. Ours has its own batches of
-like lengths, its short forward pass and whatever precision the processor gains by; TRL's bfloat16 is autocast, its
-default, which a processor without instructions for it emulates slowly. Two things are made easier for TRL than it
-ships: no gradient checkpointing, and long texts are cut beforehand (it would leave their pairs out).
+Both start from the same weights, head included, and read every pair once: the same token ids
+(prompt and answer, the last 512 tokens), AdamW with the same learning rate, warm-up, linear decay,
+weight decay and clipping, 8 pairs a step, no dropout (TRL's default and ours). TRL has its own
+collator, shuffling, padding and step. Ours has its own batches of like lengths, its short forward
+pass and whatever precision the processor gains by; TRL's bfloat16 is autocast, its default, which a
+processor without instructions for it emulates slowly. Two things are made easier for TRL than it
+ships: no gradient checkpointing, and long texts are cut beforehand (it would leave their pairs
+out).
 
-The trainer calls back after every step, and there ours takes its turn with the clock of the peer stopped. Loading and
-tokenizing do not count, nor do TRL's first two steps and, of ours, one step forwards and backwards before the first.
-Afterwards both are scored alike, in float32, on 200 held-out pairs (split by prompt): mean −ln σ(chosen − rejected),
-and the difference of the two with its standard error over pairs. Given texts, RewardTrainer
-crashes on a tokenizer without an eos_token, as BERT's is (TRL 1.16.0). Given token ids, as here, it does not; even so
-the sep_token is set for one. The last line is one JSON object.
+The trainer calls back after every step, and there ours takes its turn with the clock of the peer
+stopped. Loading and tokenizing do not count, nor do TRL's first two steps and, of ours, one step
+forwards and backwards before the first. Afterwards both are scored alike, in float32, on 200
+held-out pairs (split by prompt): mean −ln σ(chosen − rejected), and the difference of the two with
+its standard error over pairs. Given texts, RewardTrainer crashes on a tokenizer without an
+eos_token, as BERT's is (TRL 1.16.0). Given token ids, as here, it does not; even so the sep_token
+is set for one. The last line is one JSON object.
 """
 
 import argparse
@@ -44,7 +49,9 @@ def _network(given: argparse.Namespace) -> Network:
     return Network.open(given.backbone, max_length=given.max_length, seed=given.seed)
 
 
-def _ours(pairs: list[Any], given: argparse.Namespace, device: torch.device) -> SteppedFit:
+def _ours(
+    pairs: list[Any], given: argparse.Namespace, device: torch.device
+) -> SteppedFit:
     """Set up `fit`'s loop on the pairs; the head has the learning rate of the rest, as in the peer."""
     links = links_from(pairs, tm.Likelihood(judges=False))
     training = tm.Training(
@@ -72,15 +79,21 @@ def _ours(pairs: list[Any], given: argparse.Namespace, device: torch.device) -> 
 def _token_rows(network: Network, pairs: list[Any]) -> list[dict[str, list[int]]]:
     """Return the pairs as RewardTrainer takes them tokenized."""
     ids = [
-        found.tolist() for found in network.encode([e for pair in pairs for e in pair.examples]).ids
+        found.tolist()
+        for found in network.encode([e for pair in pairs for e in pair.examples]).ids
     ]
-    return [{"chosen_ids": ids[2 * i], "rejected_ids": ids[2 * i + 1]} for i in range(len(pairs))]
+    return [
+        {"chosen_ids": ids[2 * i], "rejected_ids": ids[2 * i + 1]}
+        for i in range(len(pairs))
+    ]
 
 
 def _peer(
     pairs: list[Any], given: argparse.Namespace, precision: str, ours: SteppedFit
 ) -> tuple[Network, float]:
-    """Train TRL's on the pairs, ours taking turns; return the trained network and its pairs per second."""
+    """Train TRL's on the pairs, ours taking turns; return the trained network and its pairs per
+    second.
+    """
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback
     from trl import RewardConfig, RewardTrainer
@@ -88,19 +101,30 @@ def _peer(
     class Turns(TrainerCallback):
         seconds, steps, resumed = 0.0, 0, 0.0
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_end(
+            self, args: Any, state: Any, control: Any, **kwargs: Any
+        ) -> None:
             at = now(ours.device)
             if state.global_step > TRL_WARM_UP:
-                self.seconds, self.steps = self.seconds + at - self.resumed, self.steps + 1
-            if state.global_step % given.turn == 0 or state.global_step == state.max_steps:
+                self.seconds, self.steps = (
+                    self.seconds + at - self.resumed,
+                    self.steps + 1,
+                )
+            if (
+                state.global_step % given.turn == 0
+                or state.global_step == state.max_steps
+            ):
                 ours.advance_to(state.global_step / state.max_steps)
                 print(
-                    f"{precision}: step {state.global_step} of {state.max_steps}", file=sys.stderr
+                    f"{precision}: step {state.global_step} of {state.max_steps}",
+                    file=sys.stderr,
                 )
             self.resumed = now(ours.device)
 
     network, turns = _network(given), Turns()
-    network.tokenizer.eos_token = network.tokenizer.sep_token or network.tokenizer.eos_token
+    network.tokenizer.eos_token = (
+        network.tokenizer.sep_token or network.tokenizer.eos_token
+    )
     with tempfile.TemporaryDirectory() as folder:
         config = RewardConfig(
             folder,
@@ -139,16 +163,21 @@ def _peer(
 
 def _losses(network: Network, pairs: list[Any]) -> NDArray[np.float64]:
     """Return −ln σ(chosen − rejected) of every pair."""
-    scores = network.score([example for pair in pairs for example in pair.examples]).values.reshape(
-        -1, 2
-    )
+    scores = network.score(
+        [example for pair in pairs for example in pair.examples]
+    ).values.reshape(-1, 2)
     return np.logaddexp(0.0, scores[:, 1] - scores[:, 0])
 
 
 def _measured(
-    pairs: list[Any], held_out: list[Any], given: argparse.Namespace, precision: str | None
+    pairs: list[Any],
+    held_out: list[Any],
+    given: argparse.Namespace,
+    precision: str | None,
 ) -> dict[str, Any]:
-    """Train ours, and the peer in turns with it if its precision is given; return what each took and learned."""
+    """Train ours, and the peer in turns with it if its precision is given; return what each took
+    and learned.
+    """
     ours = _ours(pairs, given, choose_device(given.device))
     ours.warm_up()
     trained, rate = _peer(pairs, given, precision, ours) if precision else (None, None)
@@ -180,18 +209,28 @@ def _given() -> argparse.Namespace:
     options.add_argument("--backbone", default="minilm")
     options.add_argument("--pairs", type=int, default=320)
     options.add_argument("--held-out", type=int, default=200)
-    options.add_argument("--batch", type=int, default=8, help="pairs a step (8: TRL's default)")
+    options.add_argument(
+        "--batch", type=int, default=8, help="pairs a step (8: TRL's default)"
+    )
     options.add_argument("--max-length", type=int, default=512)
     options.add_argument("--lr", type=float, default=1e-4, help="TRL's default")
     options.add_argument(
-        "--turn", type=int, default=4, help="steps of the peer between two turns of ours"
+        "--turn",
+        type=int,
+        default=4,
+        help="steps of the peer between two turns of ours",
     )
     options.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     options.add_argument(
-        "--checkpointing", action="store_true", help="TRL's gradient checkpointing, its default"
+        "--checkpointing",
+        action="store_true",
+        help="TRL's gradient checkpointing, its default",
     )
     options.add_argument(
-        "--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="of ours"
+        "--precision",
+        choices=["auto", "float32", "bfloat16"],
+        default="auto",
+        help="of ours",
     )
     options.add_argument("--device", default="auto")
     options.add_argument("--seed", type=int, default=0)
@@ -218,7 +257,9 @@ def main() -> None:
         "pairs": len(pairs),
         "held_out": len(held_out),
         "device": str(device),
-        "precision": str(choose_precision(device, given.precision)).removeprefix("torch."),
+        "precision": str(choose_precision(device, given.precision)).removeprefix(
+            "torch."
+        ),
         "threads": torch.get_num_threads(),
         "checkpointing": given.checkpointing,
         "lr": given.lr,

@@ -1,11 +1,11 @@
 """What the known settings reach: environment by environment and seed by seed, on one thread.
 
-    python benchmarks/play.py                                      # CartPole-v1 by every algorithm, PPO on the others
-    python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2
+    python benchmarks/play.py                                      # CartPole-v1 by every algorithm,
+    PPO on the others python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2
 
-Each run is `tastemaker.play` without a setting; the return is the mean over 100 episodes, each action the likeliest
-one. Seconds are of the processor, so that what else the machine does counts little; wall seconds stand beside them. The
-last line, the only one on stdout, is one JSON object.
+Each run is `tastemaker.play` without a setting; the return is the mean over 100 episodes, each
+action the likeliest one. Seconds are of the processor, so that what else the machine does counts
+little; wall seconds stand beside them. The last line, the only one on stdout, is one JSON object.
 """
 
 import argparse
@@ -31,12 +31,16 @@ AIMS = {
 """What the return is to be at least, for every seed."""
 
 
-def _runs(name: str, seeds: list[int], steps: int | None, episodes: int) -> dict[str, Any]:
+def _runs(
+    name: str, seeds: list[int], steps: int | None, episodes: int
+) -> dict[str, Any]:
     environment, algorithm = name.split(":")
     returns, seconds, wall, rates = [], [], [], []
     for seed in seeds:
         began, started = time.process_time(), time.perf_counter()
-        played = play(environment, algorithm=algorithm, seed=seed, steps=steps, episodes=episodes)
+        played = play(
+            environment, algorithm=algorithm, seed=seed, steps=steps, episodes=episodes
+        )
         seconds.append(time.process_time() - began)
         wall.append(time.perf_counter() - started)
         returns.append(played.mean_return)
@@ -61,12 +65,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", default=list(AIMS), metavar="ENV:ALGORITHM")
+    parser.add_argument(
+        "--only", nargs="+", default=list(AIMS), metavar="ENV:ALGORITHM"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, help="environment steps; left out: the known ones")
+    parser.add_argument(
+        "--steps", type=int, help="environment steps; left out: the known ones"
+    )
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
-    found = {name: _runs(name, given.seeds, given.steps, given.episodes) for name in given.only}
+    found = {
+        name: _runs(name, given.seeds, given.steps, given.episodes)
+        for name in given.only
+    }
     for name, runs in found.items():
         mean, least = runs["returns"]["mean"], min(runs["returns"]["values"])
         sys.stderr.write(

@@ -1,14 +1,15 @@
-"""CartPole-v1 by PPO: ours with its known settings against Stable-Baselines3 with RL Baselines3 Zoo's, taking turns.
+"""CartPole-v1 by PPO: ours with its known settings against Stable-Baselines3 with RL Baselines3
+Zoo's, taking turns.
 
     pip install -e '.[peers]'
     python benchmarks/play_speed.py                      # 5 seeds of 100,000 steps each
     python benchmarks/play_speed.py --seeds 0 1 --steps 20000
 
-Both on one thread, seed by seed, ours and then theirs; evaluation is timed for neither, but for one episode of ours,
-without which `play` does not end. The peer: n_envs 8, n_steps 32, batch_size 256, gae_lambda 0.8, gamma 0.98,
-n_epochs 20, ent_coef 0, learning rate 1e-3 and clip range 0.2 falling to 0 in a line. Seconds are given of the
-processor and of the wall. Evaluation: 20 episodes of the likeliest actions. The last line, the only one on stdout, is
-one JSON object.
+Both on one thread, seed by seed, ours and then theirs; evaluation is timed for neither, but for one
+episode of ours, without which `play` does not end. The peer: n_envs 8, n_steps 32, batch_size 256,
+gae_lambda 0.8, gamma 0.98, n_epochs 20, ent_coef 0, learning rate 1e-3 and clip range 0.2 falling
+to 0 in a line. Seconds are given of the processor and of the wall. Evaluation: 20 episodes of the
+likeliest actions. The last line, the only one on stdout, is one JSON object.
 """
 
 import argparse
@@ -50,12 +51,19 @@ def _theirs(seed: int, steps: int) -> Timed:
         "gamma": 0.98,
         "n_epochs": 20,
     }
-    falling = {"learning_rate": lambda left: 1e-3 * left, "clip_range": lambda left: 0.2 * left}
+    falling = {
+        "learning_rate": lambda left: 1e-3 * left,
+        "clip_range": lambda left: 0.2 * left,
+    }
     began, started = time.process_time(), time.perf_counter()
-    model = PPO("MlpPolicy", env, ent_coef=0.0, seed=seed, device="cpu", **settings, **falling)
+    model = PPO(
+        "MlpPolicy", env, ent_coef=0.0, seed=seed, device="cpu", **settings, **falling
+    )
     model.learn(steps)
     cpu, wall = time.process_time() - began, time.perf_counter() - started
-    mean, _ = evaluate_policy(model, make_vec_env("CartPole-v1", n_envs=8, seed=seed + 1000), 20)
+    mean, _ = evaluate_policy(
+        model, make_vec_env("CartPole-v1", n_envs=8, seed=seed + 1000), 20
+    )
     return float(mean), cpu, wall, model.num_timesteps
 
 
@@ -65,7 +73,9 @@ def main() -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--without-peer", action="store_true", help="measure ours alone")
+    parser.add_argument(
+        "--without-peer", action="store_true", help="measure ours alone"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     _ours(0, 2000)  # the warm-up
@@ -74,7 +84,11 @@ def main() -> None:
     )
     for seed in given.seeds:
         for name, runs in sides.items():
-            runs.append(_ours(seed, given.steps) if name == "ours" else _theirs(seed, given.steps))
+            runs.append(
+                _ours(seed, given.steps)
+                if name == "ours"
+                else _theirs(seed, given.steps)
+            )
             score, cpu, wall, steps = runs[-1]
             sys.stderr.write(
                 f"{name:18} seed {seed}: {score:6.1f}  {steps / cpu:8,.0f} steps/s  {cpu:.1f} s ({wall:.1f})\n"
@@ -90,10 +104,15 @@ def main() -> None:
     }
     if not given.without_peer:
         pairs = list(zip(sides["ours"], sides["stable_baselines3"], strict=True))
-        found["times_as_fast"] = spread([b[1] / b[3] * a[3] / a[1] for a, b in pairs], 2)
+        found["times_as_fast"] = spread(
+            [b[1] / b[3] * a[3] / a[1] for a, b in pairs], 2
+        )
         found["share_of_wall_time"] = spread([a[2] / b[2] for a, b in pairs], 3)
     print(
-        json.dumps({"benchmark": "play_speed", "seeds": given.seeds, "steps": given.steps} | found)
+        json.dumps(
+            {"benchmark": "play_speed", "seeds": given.seeds, "steps": given.steps}
+            | found
+        )
     )
 
 

@@ -1,20 +1,23 @@
-"""Every kind of judgement, and all of them mixed: how well each recovers the playground's gold score.
+"""Every kind of judgement, and all of them mixed: how well each recovers the playground's gold
+score.
 
-    python benchmarks/playground_judgements.py                          # 2,000 judgements of each kind, three seeds
-    python benchmarks/playground_judgements.py --count-by texts         # as many judged texts of each kind instead
-    python benchmarks/playground_judgements.py --pool 2000              # as many, all of the same 2,000 texts
-    python benchmarks/playground_judgements.py --kinds mixed --parts    # … and each kind of the mixture by itself
-    python benchmarks/playground_judgements.py --troubled               # careless and reversed judges
-    python benchmarks/playground_judgements.py --backbone linear        # a few minutes
+    python benchmarks/playground_judgements.py                          # 2,000 judgements of each
+    kind, three seeds python benchmarks/playground_judgements.py --count-by texts         # as many
+    judged texts of each kind instead python benchmarks/playground_judgements.py --pool 2000
+         # as many, all of the same 2,000 texts python benchmarks/playground_judgements.py --kinds
+         mixed --parts    # … and each kind of the mixture by itself
+    python benchmarks/playground_judgements.py --troubled               # careless and reversed
+    judges python benchmarks/playground_judgements.py --backbone linear        # a few minutes
 
-Kendall's τ of the score with gold, on 500 unseen texts. A judgement about several texts says more than one about one
-text, and costs its judge more: `--count-by texts` gives every kind the same number of judged texts, and `--pool` the
-same number of judgements of the same texts, each of which is judged again and again by kinds that take several.
-`--parts` also fits the mixture's judgements of each kind alone, a fifth of them: what do the others add?
+Kendall's τ of the score with gold, on 500 unseen texts. A judgement about several texts says more
+than one about one text, and costs its judge more: `--count-by texts` gives every kind the same
+number of judged texts, and `--pool` the same number of judgements of the same texts, each of which
+is judged again and again by kinds that take several. `--parts` also fits the mixture's judgements
+of each kind alone, a fifth of them: what do the others add?
 
-`--troubled`: 20 judges, of whom 30 % answer at random and 10 % upside down. τ with the same 20 names as careful judges
-(clean), with reliabilities learned, and with everybody believed alike; and what was found of each sort of judge. The
-last line is one JSON object.
+`--troubled`: 20 judges, of whom 30 % answer at random and 10 % upside down. τ with the same 20
+names as careful judges (clean), with reliabilities learned, and with everybody believed alike; and
+what was found of each sort of judge. The last line is one JSON object.
 """
 
 import argparse
@@ -46,7 +49,12 @@ def said(
     """Return so many judgements of a kind, or as many as are about so many texts."""
     texts = _pooled(given.pool, given.answers[1], seed) if given.pool else None
     found = judgements(
-        given.count, kind=kind, judges=judges, seed=seed, answers=given.answers, texts=texts
+        given.count,
+        kind=kind,
+        judges=judges,
+        seed=seed,
+        answers=given.answers,
+        texts=texts,
     )
     if given.count_by == "judgements":
         return found
@@ -55,8 +63,13 @@ def said(
 
 
 def _pooled(size: int, apart: int, seed: int) -> Iterator[str]:
-    """Yield the same texts again and again, each time in a new order; of so many in a row, no two are the same."""
-    texts, random = list(dict.fromkeys(reviews(size, seed=seed))), np.random.default_rng(seed)
+    """Yield the same texts again and again, each time in a new order; of so many in a row, no two
+    are the same.
+    """
+    texts, random = (
+        list(dict.fromkeys(reviews(size, seed=seed))),
+        np.random.default_rng(seed),
+    )
     order = random.permutation(len(texts)).tolist()
     while True:
         yield from (texts[i] for i in order)
@@ -81,11 +94,18 @@ class Unseen:
 
 
 def _fitted(
-    given: argparse.Namespace, found: list[Judgement], seed: int, judges: bool | None = None
+    given: argparse.Namespace,
+    found: list[Judgement],
+    seed: int,
+    judges: bool | None = None,
 ) -> tm.RewardModel:
     likelihood = tm.Likelihood(judges=judges)
     return tm.fit(
-        found, backbone=given.backbone, likelihood=likelihood, epochs=given.epochs, seed=seed
+        found,
+        backbone=given.backbone,
+        likelihood=likelihood,
+        epochs=given.epochs,
+        seed=seed,
     )
 
 
@@ -97,12 +117,18 @@ def _plain(given: argparse.Namespace) -> dict[str, Any]:
         for seed in given.seeds:
             found = said(given, kind, CAREFUL_JUDGES, seed)
             texts = sum(len(judgement.texts) for judgement in found)
-            taus.append(Unseen(given.unseen, seed).tau(_fitted(given, found, seed), found))
+            taus.append(
+                Unseen(given.unseen, seed).tau(_fitted(given, found, seed), found)
+            )
             print(
                 f"{kind}, seed {seed}: {len(found)} judgements of {texts} texts, τ {taus[-1]:.4f}",
                 file=sys.stderr,
             )
-        line[kind] = {"judgements": len(found), "texts": texts, "kendall_tau": spread(taus)}
+        line[kind] = {
+            "judgements": len(found),
+            "texts": texts,
+            "kendall_tau": spread(taus),
+        }
         if kind == "mixed" and given.parts:
             line[kind]["parts"] = _parts(given)
     return line
@@ -114,24 +140,40 @@ def _parts(given: argparse.Namespace) -> dict[str, Any]:
     for seed in given.seeds:
         found = said(given, "mixed", CAREFUL_JUDGES, seed)
         for kind, own in taus.items():
-            part = [judgement for judgement in found if type(judgement).__name__.lower() == kind]
-            own.append(Unseen(given.unseen, seed).tau(_fitted(given, part, seed), found))
+            part = [
+                judgement
+                for judgement in found
+                if type(judgement).__name__.lower() == kind
+            ]
+            own.append(
+                Unseen(given.unseen, seed).tau(_fitted(given, part, seed), found)
+            )
             print(
-                f"{len(part)} of the mixture, {kind}, seed {seed}: τ {own[-1]:.4f}", file=sys.stderr
+                f"{len(part)} of the mixture, {kind}, seed {seed}: τ {own[-1]:.4f}",
+                file=sys.stderr,
             )
     return {kind: spread(own) for kind, own in taus.items()}
 
 
 def _troubled(given: argparse.Namespace) -> dict[str, Any]:
-    """Return τ by kind with careful judges, and with troubled ones whose reliability is or is not learned."""
+    """Return τ by kind with careful judges, and with troubled ones whose reliability is or is not
+    learned.
+    """
     line: dict[str, Any] = {}
     for kind in given.kinds:
         taus: dict[str, list[float]] = {"clean": [], "learned": [], "not_learned": []}
-        reliabilities: dict[str, list[float]] = {"careful": [], "careless": [], "reversed": []}
+        reliabilities: dict[str, list[float]] = {
+            "careful": [],
+            "careless": [],
+            "reversed": [],
+        }
         for seed in given.seeds:
             unseen = Unseen(given.unseen, seed)
             crowd = troubled(
-                n=given.judges, careless=given.careless, reversed=given.reversed, seed=seed
+                n=given.judges,
+                careless=given.careless,
+                reversed=given.reversed,
+                seed=seed,
             )
             calm = troubled(n=given.judges, careless=0.0, reversed=0.0, seed=seed)
             for name, judges, learn in (
@@ -142,7 +184,10 @@ def _troubled(given: argparse.Namespace) -> dict[str, Any]:
                 found = said(given, kind, judges, seed)
                 model = _fitted(given, found, seed, learn)
                 taus[name].append(unseen.tau(model, found))
-                print(f"{kind}, seed {seed}, {name}: τ {taus[name][-1]:.4f}", file=sys.stderr)
+                print(
+                    f"{kind}, seed {seed}, {name}: τ {taus[name][-1]:.4f}",
+                    file=sys.stderr,
+                )
                 if name == "learned":
                     for judge in crowd:
                         sort = (
@@ -179,26 +224,39 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--backbone", default="minilm", help="minilm, tiny or linear")
     options.add_argument(
-        "--kinds", nargs="+", choices=[*KINDS, "mixed"], help="all; with --troubled: mixed"
+        "--kinds",
+        nargs="+",
+        choices=[*KINDS, "mixed"],
+        help="all; with --troubled: mixed",
     )
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--epochs", type=int, help="the backbone's own unless told")
     options.add_argument("--count", type=int, default=2000)
-    options.add_argument("--count-by", choices=["judgements", "texts"], default="judgements")
+    options.add_argument(
+        "--count-by", choices=["judgements", "texts"], default="judgements"
+    )
     options.add_argument(
         "--pool",
         type=int,
         help="all judgements are of so many texts; one of its own each unless told",
     )
     options.add_argument(
-        "--answers", type=int, nargs=2, default=(3, 6), help="the fewest and most of a ranking"
+        "--answers",
+        type=int,
+        nargs=2,
+        default=(3, 6),
+        help="the fewest and most of a ranking",
     )
     options.add_argument("--unseen", type=int, default=500)
     options.add_argument(
-        "--parts", action="store_true", help="with mixed: also each kind of the mixture by itself"
+        "--parts",
+        action="store_true",
+        help="with mixed: also each kind of the mixture by itself",
     )
     options.add_argument("--troubled", action="store_true")
-    options.add_argument("--judges", type=int, default=20, help="with --troubled: how many")
+    options.add_argument(
+        "--judges", type=int, default=20, help="with --troubled: how many"
+    )
     options.add_argument("--careless", type=float, default=0.3)
     options.add_argument("--reversed", type=float, default=0.1)
     given = options.parse_args()

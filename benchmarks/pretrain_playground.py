@@ -2,9 +2,10 @@
 
     python benchmarks/pretrain_playground.py --seeds 0 1 2
 
-500 samples are drawn as the policy recommends, `min_p` 0.03 (tokens less than 3 % as likely as the likeliest are left
-out), and plainly, at temperature 1. Well-formed is what the playground's own reader can read; gold is its score, 0 to
-10, beside the corpus's; copied is the share that stands in the corpus as a whole. The last line is one JSON object.
+500 samples are drawn as the policy recommends, `min_p` 0.03 (tokens less than 3 % as likely as the
+likeliest are left out), and plainly, at temperature 1. Well-formed is what the playground's own
+reader can read; gold is its score, 0 to 10, beside the corpus's; copied is the share that stands in
+the corpus as a whole. The last line is one JSON object.
 """
 
 import argparse
@@ -29,7 +30,10 @@ def _measured(
     policy: Any, corpus: set[str], gold: float, sampling: tm.Sampling, seed: int
 ) -> dict[str, float]:
     sampling = replace(sampling, max_tokens=200)
-    texts = [c.text for c in policy.complete("", samples=SAMPLES, sampling=sampling, seed=seed)]
+    texts = [
+        c.text
+        for c in policy.complete("", samples=SAMPLES, sampling=sampling, seed=seed)
+    ]
     return {
         "well_formed": statistics.fmean(map(is_well_formed, texts)),
         "gold_difference": statistics.fmean(map(gold_score, texts)) - gold,
@@ -54,14 +58,19 @@ def main() -> None:
     for seed in given.seeds:
         started = time.perf_counter()
         policy = tm.pretrain(
-            tm.Documents([f"playground:{given.language}:{given.reviews}"]), size="tiny", seed=seed
+            tm.Documents([f"playground:{given.language}:{given.reviews}"]),
+            size="tiny",
+            seed=seed,
         )
         run: dict[str, Any] = {"seconds": time.perf_counter() - started}
         run |= {
             name: policy.figures[name]
             for name in ("perplexity", "ngram_perplexity", "parameters", "tokens")
         }
-        for name, sampling in (("recommended", policy.sampling), ("plain", tm.Sampling())):
+        for name, sampling in (
+            ("recommended", policy.sampling),
+            ("plain", tm.Sampling()),
+        ):
             found = _measured(policy, set(corpus), gold, sampling, seed)
             run |= {f"{name}_{figure}": value for figure, value in found.items()}
         sys.stderr.write(json.dumps(run) + "\n")

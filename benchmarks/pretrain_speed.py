@@ -1,25 +1,30 @@
-"""Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, same network and documents.
+"""Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, same
+network and documents.
 
     pip install 'tastemaker[peers]'                            # Trainer needs accelerate
     python benchmarks/pretrain_speed.py                        # tiny on 6,000 playground reviews
     python benchmarks/pretrain_speed.py --seeds 0 1 2          # … and how much that is chance
-    python benchmarks/pretrain_speed.py --adamw --grow-at 0    # … with the peer's optimiser, all layers from the start
-    python benchmarks/pretrain_speed.py --shares 0.8 0.9 1     # … of the documents are enough for the peer's loss?
-    python benchmarks/pretrain_speed.py --size small --source aclImdb.tar.gz --documents 1500
+    python benchmarks/pretrain_speed.py --adamw --grow-at 0    # … with the peer's optimiser, all
+    layers from the start python benchmarks/pretrain_speed.py --shares 0.8 0.9 1     # … of the
+    documents are enough for the peer's loss? python benchmarks/pretrain_speed.py --size small
+    --source aclImdb.tar.gz --documents 1500
 
-Both start from the same weights and read every document once: the same token ids, weight decay, clipping, warm-up and
-linear decay. Ours is `PretrainTask` as `pretrain` runs it, without evaluations: Muon for the matrices unless --adamw is
-given, half of the layers first unless --grow-at is 0. The peer is what its examples show: Trainer with
-DataCollatorForLanguageModeling and AdamW, documents cut to the context, a fixed number of documents a step (as many as
-make so many tokens, on average), padded to the longest of each; logging, saving and evaluation switched off. Tokens are
-counted without padding, and all are then measured on the same held-out documents.
+Both start from the same weights and read every document once: the same token ids, weight decay,
+clipping, warm-up and linear decay. Ours is `PretrainTask` as `pretrain` runs it, without
+evaluations: Muon for the matrices unless --adamw is given, half of the layers first unless
+--grow-at is 0. The peer is what its examples show: Trainer with DataCollatorForLanguageModeling and
+AdamW, documents cut to the context, a fixed number of documents a step (as many as make so many
+tokens, on average), padded to the longest of each; logging, saving and evaluation switched off.
+Tokens are counted without padding, and all are then measured on the same held-out documents.
 
-A small step learns more from a token and takes longer for it. So each side takes steps of several sizes: --steps and
---peer-steps times what `pretrain` takes, at a rate that grows with the root. The peer's best loss (mean over seeds) is
-the bar. `equal_loss_tokens_ratio`: tokens a second of ours, the fastest that is no worse, over those of the peer that
-set the bar. `ratio`: both at steps of 1, whatever they then know. --shares: ours, at steps of 1, reads so much of the
-documents too, with a schedule as short; `equal_loss_ratio` is the seconds of the peer that set the bar over those of
-the fastest run of ours that is no worse. Every seed makes its own network and split, and is a round: the peer runs
+A small step learns more from a token and takes longer for it. So each side takes steps of several
+sizes: --steps and
+--peer-steps times what `pretrain` takes, at a rate that grows with the root. The peer's best loss
+(mean over seeds) is the bar. `equal_loss_tokens_ratio`: tokens a second of ours, the fastest that
+is no worse, over those of the peer that set the bar. `ratio`: both at steps of 1, whatever they
+then know. --shares: ours, at steps of 1, reads so much of the documents too, with a schedule as
+short; `equal_loss_ratio` is the seconds of the peer that set the bar over those of the fastest run
+of ours that is no worse. Every seed makes its own network and split, and is a round: the peer runs
 first, then ours; medians of seconds. The last line is one JSON object.
 """
 
@@ -94,7 +99,9 @@ def _ours(
         policy,
         corpora,
         training,
-        replace(size, lr=size.lr * steps**0.5, batch_tokens=round(size.batch_tokens * steps)),
+        replace(
+            size, lr=size.lr * steps**0.5, batch_tokens=round(size.batch_tokens * steps)
+        ),
         device=cpu,
         precision=choose_precision(cpu),
         seed=seed,
@@ -140,7 +147,9 @@ def _theirs(
     trainer = Trainer(
         policy.module, arguments, data_collator=collator, train_dataset=_Pieces(train)
     )
-    trainer.remove_callback(PrinterCallback)  # what it says stands in the way of the JSON line
+    trainer.remove_callback(
+        PrinterCallback
+    )  # what it says stands in the way of the JSON line
     started = time.perf_counter()
     trainer.train()
     return time.perf_counter() - started
@@ -155,14 +164,20 @@ def main() -> None:
     parser.add_argument("--source", default="playground")
     parser.add_argument("--documents", type=int, default=6000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--adamw", action="store_true", help="ours too trains all weights by AdamW")
+    parser.add_argument(
+        "--adamw", action="store_true", help="ours too trains all weights by AdamW"
+    )
     parser.add_argument(
         "--grow-at",
         type=float,
         help="share of the tokens that half of the layers learn; the size's",
     )
     parser.add_argument(
-        "--steps", type=float, nargs="+", default=[1.0], help="how large, times pretrain's"
+        "--steps",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="how large, times pretrain's",
     )
     parser.add_argument(
         "--peer-steps",
@@ -172,7 +187,11 @@ def main() -> None:
         help="how large, times pretrain's",
     )
     parser.add_argument(
-        "--shares", type=float, nargs="+", default=[1.0], help="of the documents that ours reads"
+        "--shares",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="of the documents that ours reads",
     )
     given = parser.parse_args()
     size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
@@ -181,8 +200,13 @@ def main() -> None:
         f"trainer, steps of {s:g}": partial(_theirs, steps=s)
         for s in sorted({1.0, *given.peer_steps})
     }
-    whole = {f"ours, steps of {s:g}": partial(_ours, steps=s) for s in sorted({1.0, *given.steps})}
-    parts = {f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1}
+    whole = {
+        f"ours, steps of {s:g}": partial(_ours, steps=s)
+        for s in sorted({1.0, *given.steps})
+    }
+    parts = {
+        f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1
+    }
     runs = peers | whole | parts
     texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
     tokenizer = make_tokenizer(
@@ -202,7 +226,9 @@ def main() -> None:
                 policy = Policy(copy.deepcopy(first.module), tokenizer)
                 seconds[name].append(train(policy, corpora, size, seed))
                 policy.module.eval()
-                losses[name].append(float(held_out_loss(policy, corpora[1], seed=0).mean()))
+                losses[name].append(
+                    float(held_out_loss(policy, corpora[1], seed=0).mean())
+                )
                 note = f"{name}: {seconds[name][-1]:.1f} s, held-out loss {losses[name][-1]:.4f}"
                 sys.stderr.write(f"seed {seed}, {note}\n")
             tokens = corpora[0].counts.tokens
@@ -220,20 +246,29 @@ def main() -> None:
         "seeds": given.seeds,
         "threads": torch.get_num_threads(),
         "runs": {
-            name: {"seconds": spread(seconds[name]), "held_out_loss": spread(losses[name])}
+            name: {
+                "seconds": spread(seconds[name]),
+                "held_out_loss": spread(losses[name]),
+            }
             for name in runs
         },
         "ratio": round(took["trainer, steps of 1"] / took["ours, steps of 1"], 2),
         "bar": bar,
         "equal_loss_ratio": _best(took, bar, as_good),
-        "equal_loss_tokens_ratio": _best(took, bar, [name for name in as_good if name in whole]),
+        "equal_loss_tokens_ratio": _best(
+            took, bar, [name for name in as_good if name in whole]
+        ),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 
 
 def _best(took: dict[str, float], bar: str, as_good: list[str]) -> float | None:
-    """Return how many times as fast as the bar the fastest run that is as good was; None where there is none."""
-    return round(took[bar] / min(took[name] for name in as_good), 2) if as_good else None
+    """Return how many times as fast as the bar the fastest run that is as good was; None where
+    there is none.
+    """
+    return (
+        round(took[bar] / min(took[name] for name in as_good), 2) if as_good else None
+    )
 
 
 if __name__ == "__main__":

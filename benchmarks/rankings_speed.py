@@ -1,15 +1,17 @@
-"""Rankings of nine answers, each encoded once, against the same data taken apart into pairs, each encoded on its own.
+"""Rankings of nine answers, each encoded once, against the same data taken apart into pairs, each
+encoded on its own.
 
-    python benchmarks/rankings_speed.py                     # 500 prompts of the playground, MiniLM, one pass of each
-    python benchmarks/rankings_speed.py --backbone tiny --passes 4
+    python benchmarks/rankings_speed.py                     # 500 prompts of the playground, MiniLM,
+    one pass of each python benchmarks/rankings_speed.py --backbone tiny --passes 4
 
-Both are `fit`'s training loop, on the same network, learning rate and texts a step, and take turns. The first is given
-the rankings as they are: nine passes through the encoder for a ranking. The second is given what a trainer of pairs
-is: 36 comparisons (ties included) for each ranking, in random order, both texts of every one of them encoded for it.
-A pass of the pairs therefore takes as many more optimiser steps as it encodes more texts. Kendall's τ is that of the
-scores with gold on 500 unseen texts. Tokenizing does not count, nor does one step forwards and backwards before the
-first. `rankings_as_pairs` is the likelihood of the pairs on texts that are encoded once. The last line is one JSON
-object.
+Both are `fit`'s training loop, on the same network, learning rate and texts a step, and take turns.
+The first is given the rankings as they are: nine passes through the encoder for a ranking. The
+second is given what a trainer of pairs is: 36 comparisons (ties included) for each ranking, in
+random order, both texts of every one of them encoded for it. A pass of the pairs therefore takes as
+many more optimiser steps as it encodes more texts. Kendall's τ is that of the scores with gold on
+500 unseen texts. Tokenizing does not count, nor does one step forwards and backwards before the
+first. `rankings_as_pairs` is the likelihood of the pairs on texts that are encoded once. The last
+line is one JSON object.
 """
 
 import argparse
@@ -27,7 +29,14 @@ from tastemaker.fast import choose_device
 from tastemaker.kinds import links_from
 from tastemaker.maths import kendall
 from tastemaker.playground import gold_score, judgements, prompts, reviews
-from tastemaker.reward import Corpus, Evidence, Network, Tiny, choose_backbone, make_tiny
+from tastemaker.reward import (
+    Corpus,
+    Evidence,
+    Network,
+    Tiny,
+    choose_backbone,
+    make_tiny,
+)
 
 TURNS = 20
 WAYS = ("rankings", "rankings_as_pairs", "pairs")
@@ -37,9 +46,12 @@ def pairs_of(ranking: Ranking) -> list[Comparison]:
     """Return every pair of a ranking's texts as a comparison: the better one chosen, or a tie."""
     places = list(zip(ranking.texts, ranking.ranks, strict=True))
     return [  # texts come best first, so that the first of two is never the worse one
-        Comparison(first, second, tie=a == b, prompt=ranking.prompt, judge=ranking.judge)
+        Comparison(
+            first, second, tie=a == b, prompt=ranking.prompt, judge=ranking.judge
+        )
         for (first, a), (second, b) in combinations(places, 2)
-        if a != b or a < len(ranking.tiers)  # what stands in `rest` is in no known order
+        if a != b
+        or a < len(ranking.tiers)  # what stands in `rest` is in no known order
     ]
 
 
@@ -57,7 +69,10 @@ def _pairs_apart(found: list[Comparison], links: Any) -> Corpus:
 def _network(given: argparse.Namespace, examples: list[Example]) -> Network:
     settings: Any = choose_backbone(given.backbone).settings
     if isinstance(settings, Tiny):
-        texts, length = [joined(example) for example in examples], settings.max_length or 256
+        texts, length = (
+            [joined(example) for example in examples],
+            settings.max_length or 256,
+        )
         return make_tiny(
             texts,
             max_length=length,
@@ -76,16 +91,26 @@ def _loop(way: str, rankings: list[Any], given: argparse.Namespace) -> SteppedFi
         judges=False, ranking="pairs" if way == "rankings_as_pairs" else "plackett-luce"
     )
     said = (
-        [pair for ranking in rankings for pair in pairs_of(ranking)] if way == "pairs" else rankings
+        [pair for ranking in rankings for pair in pairs_of(ranking)]
+        if way == "pairs"
+        else rankings
     )
     links = links_from(said, likelihood)
     corpus = _pairs_apart(said, links) if way == "pairs" else Corpus.of(said, links)
-    network = _network(given, [example for ranking in rankings for example in ranking.examples])
+    network = _network(
+        given, [example for ranking in rankings for example in ranking.examples]
+    )
     lr = given.lr or choose_backbone(given.backbone).recipe.lr
     training = tm.Training(epochs=given.passes, lr=lr, batch_size=given.batch)
     device = choose_device(given.device)
     return SteppedFit(
-        network, links, corpus, training, device=device, seed=given.seed, likelihood=likelihood
+        network,
+        links,
+        corpus,
+        training,
+        device=device,
+        seed=given.seed,
+        likelihood=likelihood,
     )
 
 
@@ -150,11 +175,15 @@ def main() -> None:
         "threads": torch.get_num_threads(),
     }
     for way in given.ways:
-        line[way] = {name: spread([run[way][name] for run in runs]) for name in runs[0][way]}
+        line[way] = {
+            name: spread([run[way][name] for run in runs]) for name in runs[0][way]
+        }
     if "pairs" in given.ways:
         line["ratio"] = {
             way: round(
-                line["pairs"]["seconds_a_pass"]["mean"] / line[way]["seconds_a_pass"]["mean"], 2
+                line["pairs"]["seconds_a_pass"]["mean"]
+                / line[way]["seconds_a_pass"]["mean"],
+                2,
             )
             for way in given.ways
             if way != "pairs"

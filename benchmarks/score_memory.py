@@ -1,12 +1,15 @@
-"""Does scoring a file need more memory when the file grows? Peak memory of scoring 100,000 and 1,000,000 short texts.
+"""Does scoring a file need more memory when the file grows? Peak memory of scoring 100,000 and
+1,000,000 short texts.
 
     python benchmarks/score_memory.py [--format jsonl|csv|tsv|parquet] [--rows 1000000]
 
-Writes the texts into a temporary folder, fits a linear model on 2,000 others, and scores a tenth of the rows and all
-of them, each in a process of its own. The last line is one JSON object: `peak_mb_100k` and `peak_mb_1m` are the largest
-resident memory of the two processes in MB (of a tenth and of all the rows), `growth` is the second over the first less
-one, `second_half_mb` is what the second half of all the rows added to the peak (a start-up cost adds nothing there, a
-leak does), `seconds` is what scoring all the rows took, reading and writing included, loading the model left out.
+Writes the texts into a temporary folder, fits a linear model on 2,000 others, and scores a tenth of
+the rows and all of them, each in a process of its own. The last line is one JSON object:
+`peak_mb_100k` and `peak_mb_1m` are the largest resident memory of the two processes in MB (of a
+tenth and of all the rows), `growth` is the second over the first less one, `second_half_mb` is what
+the second half of all the rows added to the peak (a start-up cost adds nothing there, a leak does),
+`seconds` is what scoring all the rows took, reading and writing included, loading the model left
+out.
 """
 
 import argparse
@@ -67,7 +70,10 @@ def texts(count: int, seed: int) -> Iterator[tuple[str, bool]]:
     dice = random.Random(seed)
     for number in range(count):
         praises = dice.random() < 0.5
-        words = [*dice.choices(PLAIN, k=9), *dice.choices(GOOD if praises else BAD, k=3)]
+        words = [
+            *dice.choices(PLAIN, k=9),
+            *dice.choices(GOOD if praises else BAD, k=3),
+        ]
         dice.shuffle(words)
         yield f"{' '.join(words)} {number}", praises
 
@@ -104,10 +110,11 @@ def fit(folder: Path) -> None:
 def peak_mb() -> float:
     """Return the largest resident memory of this process so far, in MB."""
     status = Path("/proc/self/status")
-    if (
-        status.exists()
-    ):  # getrusage would count the parent's memory too, where this process was forked from it
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    # getrusage would count the parent's memory too, where this process was forked from it
+    if status.exists():
+        line = next(
+            line for line in status.read_text().splitlines() if line.startswith("VmHWM")
+        )
         return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
@@ -137,7 +144,12 @@ def score(model: Path, source: Path, target: Path) -> None:
     second_half = peak - taste.peaks[len(taste.peaks) // 2]
     print(
         json.dumps(
-            {"rows": done.rows, "seconds": seconds, "peak_mb": peak, "second_half_mb": second_half}
+            {
+                "rows": done.rows,
+                "seconds": seconds,
+                "peak_mb": peak,
+                "second_half_mb": second_half,
+            }
         )
     )
 
@@ -154,7 +166,9 @@ def child(*arguments: object) -> dict[str, float]:
 def main() -> None:
     """Measure, and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--format", default="jsonl", choices=["jsonl", "csv", "tsv", "parquet"])
+    parser.add_argument(
+        "--format", default="jsonl", choices=["jsonl", "csv", "tsv", "parquet"]
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

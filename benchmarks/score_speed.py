@@ -1,11 +1,14 @@
-"""Scoring whole IMDB reviews, up to 512 tokens each, against transformers' own `pipeline("text-classification")`.
+"""Scoring whole IMDB reviews, up to 512 tokens each, against transformers' own
+`pipeline("text-classification")`.
 
-    python benchmarks/score_speed.py                    # MiniLM with a head drawn from a seed: speed alone
-    python benchmarks/score_speed.py --model taste/     # a fitted model: speed, and how well the ranks are kept
+    python benchmarks/score_speed.py                    # MiniLM with a head drawn from a seed:
+    speed alone python benchmarks/score_speed.py --model taste/     # a fitted model: speed, and how
+    well the ranks are kept
 
-Tokenizing counts for everybody. The pipeline reads a part of the reviews at batch 1 and at batch 16, because the whole
-would take minutes; the best of the two is the peer. All take turns within each round, so that what else the machine
-does meets all of them. The last line is one JSON object: texts a second each, the ratio, Kendall's τ with float32.
+Tokenizing counts for everybody. The pipeline reads a part of the reviews at batch 1 and at batch
+16, because the whole would take minutes; the best of the two is the peer. All take turns within
+each round, so that what else the machine does meets all of them. The last line is one JSON object:
+texts a second each, the ratio, Kendall's τ with float32.
 """
 
 import argparse
@@ -41,7 +44,10 @@ def _pipeline(network: Network) -> Callable[[Sequence[str], int], list[float]]:
 
     def scores(texts: Sequence[str], batch: int) -> list[float]:
         options = {"truncation": True, "max_length": network.max_length}
-        return [answer["score"] for answer in classify(list(texts), batch_size=batch, **options)]
+        return [
+            answer["score"]
+            for answer in classify(list(texts), batch_size=batch, **options)
+        ]
 
     return scores
 
@@ -49,7 +55,9 @@ def _pipeline(network: Network) -> Callable[[Sequence[str], int], list[float]]:
 def main() -> None:
     """Take turns, and print the JSON line."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--model", default="minilm", help="a saved model's folder, or minilm")
+    options.add_argument(
+        "--model", default="minilm", help="a saved model's folder, or minilm"
+    )
     options.add_argument("--data", type=Path, default=ARCHIVE)
     options.add_argument("--texts", type=int, default=1000)
     options.add_argument(
@@ -59,29 +67,46 @@ def main() -> None:
     given = options.parse_args()
 
     examples = tm.read_examples(given.data, split="test", limit=given.texts)
-    network = Network.load(given.model) if Path(given.model).is_dir() else Network.open(given.model)
-    # 8-bit scoring fixes its steps by training texts: `fit` has done so; do it for a network that is only opened
+    network = (
+        Network.load(given.model)
+        if Path(given.model).is_dir()
+        else Network.open(given.model)
+    )
+    # 8-bit scoring fixes its steps by training texts: `fit` has done so; do it for a network that
+    # is only opened
     if not Path(given.model).is_dir():
         network.calibrate(tm.read_examples(given.data, split="train", limit=64))
-    part = [network.join(e) for e in examples[:: max(1, len(examples) // given.peer_texts)]]
+    part = [
+        network.join(e) for e in examples[:: max(1, len(examples) // given.peer_texts)]
+    ]
     with quiet_transformers():
         peer = _pipeline(network)
         seconds: dict[str, list[float]] = defaultdict(list)
         found: dict[str, Any] = {}
         turns: dict[str, tuple[Callable[[], Any], int]] = {
             "pipeline_batch_1": (lambda: peer(part, 1), len(part)),
-            "fast": (lambda: network.score(examples, precision="fast").values, len(examples)),
+            "fast": (
+                lambda: network.score(examples, precision="fast").values,
+                len(examples),
+            ),
             "pipeline_batch_16": (lambda: peer(part, 16), len(part)),
             "float32": (lambda: network.score(examples).values, len(examples)),
         }
-        network.score(examples[:16], precision="fast")  # the 8-bit weights are made once and kept
+        network.score(
+            examples[:16], precision="fast"
+        )  # the 8-bit weights are made once and kept
         for turn in range(given.rounds):
             for name, (run, _) in turns.items():
                 started = time.perf_counter()
                 found[name] = run()
                 seconds[name].append(time.perf_counter() - started)
-                print(f"round {turn + 1}: {name} {turns[name][1] / seconds[name][-1]:.1f} texts/s")
-    rates = {name: count * given.rounds / sum(seconds[name]) for name, (_, count) in turns.items()}
+                print(
+                    f"round {turn + 1}: {name} {turns[name][1] / seconds[name][-1]:.1f} texts/s"
+                )
+    rates = {
+        name: count * given.rounds / sum(seconds[name])
+        for name, (_, count) in turns.items()
+    }
     best_peer = max(rates["pipeline_batch_1"], rates["pipeline_batch_16"])
     line = {
         "benchmark": "score_speed",
@@ -95,7 +120,9 @@ def main() -> None:
         "texts_per_second": {name: round(rate, 1) for name, rate in rates.items()},
         "ratio": round(rates["fast"] / best_peer, 2),
         "ratio_float32": round(rates["float32"] / best_peer, 2),
-        "kendall_tau": round(float(kendalltau(found["fast"], found["float32"]).statistic), 4),
+        "kendall_tau": round(
+            float(kendalltau(found["fast"], found["float32"]).statistic), 4
+        ),
     }
     print(json.dumps(line))
 

@@ -1,20 +1,24 @@
-"""IMDB: a small GPT learns to continue reviews so that a linear reward calls them positive; another model judges.
+"""IMDB: a small GPT learns to continue reviews so that a linear reward calls them positive; another
+model judges.
 
     tastemaker pretrain aclImdb.tar.gz --size small --out gpt       # first: an hour
-    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --kl-coef 0.3 to stay nearer
+    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --kl-coef 0.3 to
+    stay nearer
 
-The training reviews are cut in two, no text on both sides. The reward is a linear model fitted on the labels of one
-half, the judge a linear model fitted on the other half with another seed. Prompts are the first 2 to 8 tokens of
-reviews: those that the policy is steered on come from the reward's half, those that it is measured on from test
-reviews, of which the GPT, the reward and the judge know nothing. What is scored and judged is always the whole text,
-prompt and continuation. KL is paid in the reward, by the token, for words that fool one linear model fool the other
-as well: the judge's share is worth what the texts are, so read the samples on stderr.
+The training reviews are cut in two, no text on both sides. The reward is a linear model fitted on
+the labels of one half, the judge a linear model fitted on the other half with another seed. Prompts
+are the first 2 to 8 tokens of reviews: those that the policy is steered on come from the reward's
+half, those that it is measured on from test reviews, of which the GPT, the reward and the judge
+know nothing. What is scored and judged is always the whole text, prompt and continuation. KL is
+paid in the reward, by the token, for words that fool one linear model fool the other as well: the
+judge's share is worth what the texts are, so read the samples on stderr.
 
-While it steers, the judge watches (`held_out`): its mean score of the prompts steered on chooses the best of the run's
-twenty windows and stops a run that only pleases the reward; with --no-watch the reward chooses. Before and after: 256
-continuations of the same held-out prompts by the same random numbers; the share whose probability of being positive is
-above one half by the judge and by the reward, distinct bigrams (word pairs of the continuations that differ, over all),
-KL. The last line is one JSON object.
+While it steers, the judge watches (`held_out`): its mean score of the prompts steered on chooses
+the best of the run's twenty windows and stops a run that only pleases the reward; with --no-watch
+the reward chooses. Before and after: 256 continuations of the same held-out prompts by the same
+random numbers; the share whose probability of being positive is above one half by the judge and by
+the reward, distinct bigrams (word pairs of the continuations that differ, over all), KL. The last
+line is one JSON object.
 """
 
 import argparse
@@ -32,15 +36,28 @@ from common import DATA, UNSEEN_SEED, drawn
 import tastemaker as tm
 from tastemaker.data import Judgement
 from tastemaker.gpt import Completion, Policy, to_be_scored
-from tastemaker.rl import ALGORITHMS, algorithm_named, distinct, distinct_pairs, openings
+from tastemaker.rl import (
+    ALGORITHMS,
+    algorithm_named,
+    distinct,
+    distinct_pairs,
+    openings,
+)
 
 OPENING = (2, 8)
-"""Tokens of a review that are a prompt: the fewest and the most (TRL's notebook on the same task)."""
+"""Tokens of a review that are a prompt: the fewest and the most (TRL's notebook on the same task).
+"""
 
 
-def _prompts(policy: Policy, labels: Sequence[Judgement], count: int, seed: int) -> list[str]:
+def _prompts(
+    policy: Policy, labels: Sequence[Judgement], count: int, seed: int
+) -> list[str]:
     """Return the openings of so many of the reviews, drawn by the seed."""
-    texts = [example.text for label in drawn(labels, count, seed) for example in label.examples]
+    texts = [
+        example.text
+        for label in drawn(labels, count, seed)
+        for example in label.examples
+    ]
     return list(openings(texts, policy.reader, OPENING, seed=seed))
 
 
@@ -57,7 +74,9 @@ def _measured(
     return {
         "judge_positive": _positive(judge, completions),
         "reward_positive": _positive(reward, completions),
-        "judge_score": statistics.fmean(judge.score([to_be_scored(c) for c in completions])),
+        "judge_score": statistics.fmean(
+            judge.score([to_be_scored(c) for c in completions])
+        ),
         "distinct_bigrams": distinct_pairs(texts),
         "distinct_texts": distinct(texts),
         "tokens": statistics.fmean(len(completion.ids) for completion in completions),
@@ -69,7 +88,9 @@ def _show(
 ) -> None:
     for prompt, then, now in list(zip(prompts, before, after, strict=True))[:count]:
         for when, completion in (("before", then), ("after", now)):
-            sys.stderr.write(f"{when:7}{prompt}|{' '.join(completion.text.splitlines())}\n")
+            sys.stderr.write(
+                f"{when:7}{prompt}|{' '.join(completion.text.splitlines())}\n"
+            )
         sys.stderr.write("\n")
 
 
@@ -109,17 +130,28 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--algorithm", default="ppo", choices=list(ALGORITHMS))
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=tm.Steering().batch)
-    parser.add_argument("--lr", type=float, default=2e-4, help="PPO's own is for smaller networks")
+    parser.add_argument(
+        "--lr", type=float, default=2e-4, help="PPO's own is for smaller networks"
+    )
     parser.add_argument("--max-tokens", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=2000, help="to steer on")
-    parser.add_argument("--measured", type=int, default=256, help="held-out prompts to measure on")
+    parser.add_argument(
+        "--measured", type=int, default=256, help="held-out prompts to measure on"
+    )
     parser.add_argument("--kl-coef", type=float, default=0.15)
     parser.add_argument(
-        "--kl-target", type=float, help="adapt the KL coefficient to so many nats a text"
+        "--kl-target",
+        type=float,
+        help="adapt the KL coefficient to so many nats a text",
     )
-    parser.add_argument("--members", type=int, default=1, help="of the reward's ensemble")
     parser.add_argument(
-        "--caution", type=float, default=0.0, help="of an ensemble: mean − λ · standard deviation"
+        "--members", type=int, default=1, help="of the reward's ensemble"
+    )
+    parser.add_argument(
+        "--caution",
+        type=float,
+        default=0.0,
+        help="of an ensemble: mean − λ · standard deviation",
     )
     parser.add_argument(
         "--no-watch", action="store_true", help="the judge sees nothing before the end"
@@ -135,13 +167,20 @@ def main() -> None:
     """Fit, steer, judge, and print one JSON line."""
     given = _given()
     policy = Policy.load(given.policy)
-    train = tm.read(given.imdb, split="train", target="label", limit=given.limit, seed=given.seed)
-    test = tm.read(given.imdb, split="test", target="label", limit=given.measured, seed=given.seed)
+    train = tm.read(
+        given.imdb, split="train", target="label", limit=given.limit, seed=given.seed
+    )
+    test = tm.read(
+        given.imdb, split="test", target="label", limit=given.measured, seed=given.seed
+    )
     halves = tm.split(train, held_out=0.5, seed=given.seed)
     reward, judge = (
         tm.fit(half, backbone="linear", seed=seed, members=members)
         for half, seed, members in zip(
-            halves, (given.seed, given.seed + UNSEEN_SEED), (given.members, 1), strict=True
+            halves,
+            (given.seed, given.seed + UNSEEN_SEED),
+            (given.members, 1),
+            strict=True,
         )
     )
     asked = _prompts(policy, test, given.measured, given.seed)
@@ -152,7 +191,11 @@ def main() -> None:
     before = policy.complete(asked, **how)
     started = time.perf_counter()
     steered = _steered(
-        policy, reward, judge, _prompts(policy, halves[0], given.prompts, given.seed), given
+        policy,
+        reward,
+        judge,
+        _prompts(policy, halves[0], given.prompts, given.seed),
+        given,
     )
     seconds = time.perf_counter() - started
     after = steered.policy.complete(asked, **how)
@@ -181,7 +224,9 @@ def main() -> None:
         "measured": len(asked),
         "before": {name: round(value, 4) for name, value in figures[0].items()},
         "after": {name: round(value, 4) for name, value in figures[1].items()},
-        "bigrams_kept": round(figures[1]["distinct_bigrams"] / figures[0]["distinct_bigrams"], 4),
+        "bigrams_kept": round(
+            figures[1]["distinct_bigrams"] / figures[0]["distinct_bigrams"], 4
+        ),
     }
     sys.stdout.write(json.dumps(line) + "\n")
 

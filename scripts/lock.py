@@ -1,4 +1,5 @@
-"""Write requirements.lock: install pyproject's ranges with all extras into a fresh environment, and freeze it.
+"""Write requirements.lock: install pyproject's ranges with all extras into a fresh environment, and
+freeze it.
 
 torch goes first and by its exact version: its plain name may bring gigabytes of CUDA packages.
 """
@@ -21,12 +22,22 @@ def main() -> None:
         python = str(Path(folder) / "bin" / "python")
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         subprocess.run([*pip, "install", TORCH], check=True)
-        subprocess.run([*pip, "install", f"{ROOT}[hub,minilm,pictures,dev]"], check=True)
-        frozen = subprocess.run(
-            [*pip, "freeze", "--exclude", "tastemaker"], check=True, capture_output=True, text=True
+        subprocess.run(
+            [*pip, "install", f"{ROOT}[hub,minilm,pictures,dev]"], check=True
         )
-    lines = [TORCH if line.startswith("torch==") else line for line in frozen.stdout.splitlines()]
-    (ROOT / "requirements.lock").write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+        frozen = subprocess.run(
+            [*pip, "freeze", "--exclude", "tastemaker"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    lines = [
+        TORCH if line.startswith("torch==") else line
+        for line in frozen.stdout.splitlines()
+    ]
+    (ROOT / "requirements.lock").write_text(
+        HEADER + "\n".join(lines) + "\n", encoding="utf-8"
+    )
     sys.stdout.write(f"{len(lines)} packages locked\n")
 
 

@@ -22,7 +22,10 @@ from tastemaker.settings import type_hints, without_none
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ROOT / "tastemaker" / "cli" / "settings.json"
 GUIDE = ROOT / "docs" / "guide.md"
-BEGIN, END = "<!-- options: written by scripts/option_tables.py -->\n", "<!-- end of options -->\n"
+BEGIN, END = (
+    "<!-- options: written by scripts/option_tables.py -->\n",
+    "<!-- end of options -->\n",
+)
 
 CLASSES: dict[str, type[Any]] = {
     "training": tm.Training,
@@ -133,7 +136,12 @@ def option_tables() -> str:
             options = [p for p in parameters if hasattr(p, "meaning")]
             if not options:
                 continue
-            lines += [f"**{title}**", "", "| option | default | meaning |", "|---|---|---|"]
+            lines += [
+                f"**{title}**",
+                "",
+                "| option | default | meaning |",
+                "|---|---|---|",
+            ]
             lines += [_table_row(option) for option in options]
             lines.append("")
     return "\n".join(lines)

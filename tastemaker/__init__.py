@@ -7,7 +7,8 @@
     print(tm.evaluate(taste, held_out))
     taste.score("I was moved to tears, twice, and left the cinema grinning.")
 
-The names below are the public ones; each is imported on first use, so that `import tastemaker` costs next to nothing.
+The names below are the public ones; each is imported on first use, so that `import tastemaker`
+costs next to nothing.
 """
 
 import os
@@ -17,12 +18,15 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-# Libraries read these when they are loaded, so what was imported before `tastemaker` does not see them.
+# Libraries read these when they are loaded, so what was imported before `tastemaker` does not see
+# them.
 # torch takes memory for large arrays in pages of 2 MiB instead of 4 KiB: a training step is a tenth
 # faster (Linux).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-# Threads that wait for each other sleep. They would spin otherwise, and on a busy machine a spinning
-# thread takes away the core that it waits for. torch's wheels bring libgomp on Linux, libomp elsewhere.
+# Threads that wait for each other sleep. They would spin otherwise, and on a busy machine a
+# spinning
+# thread takes away the core that it waits for. torch's wheels bring libgomp on Linux, libomp
+# elsewhere.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")  # libgomp
 os.environ.setdefault("KMP_BLOCKTIME", "0")  # libomp and MKL's libiomp5; milliseconds

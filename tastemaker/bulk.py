@@ -130,7 +130,9 @@ def score_file(
             try:
                 write(_with_scores(content, scores, new))
             except DataError as error:
-                raise DataError(f"{source.name}, rows {done + 1} to {last}: {error}") from error
+                raise DataError(
+                    f"{source.name}, rows {done + 1} to {last}: {error}"
+                ) from error
             done = last
             truncated += int(scores.truncated.sum())
             advance(len(scores), "")
@@ -164,10 +166,14 @@ def score_lines(
         if not examples:
             break
         scores = model.score_all(examples, precision=precision).cautious(caution)
-        deviations = _uncertainty_of(scores).tolist() if uncertainty else [None] * len(scores)
+        deviations = (
+            _uncertainty_of(scores).tolist() if uncertainty else [None] * len(scores)
+        )
         is_cut = scores.truncated.tolist()
         for place, value in enumerate(scores.as_list()):
-            yield LineScore(examples[place].text, value, is_cut[place], deviations[place])
+            yield LineScore(
+                examples[place].text, value, is_cut[place], deviations[place]
+            )
     if error is not None:
         raise error
 
@@ -224,7 +230,9 @@ def complete_file(
 
 
 @contextmanager
-def _writing(target: Path, columns: list[str], schema: pa.Schema | None = None) -> Iterator[Write]:
+def _writing(
+    target: Path, columns: list[str], schema: pa.Schema | None = None
+) -> Iterator[Write]:
     """Yield a function that writes rows. `target` is replaced when the block ends without error."""
     is_packed = target.name.lower().endswith(".gz")
     with (
@@ -237,7 +245,11 @@ def _writing(target: Path, columns: list[str], schema: pa.Schema | None = None) 
 
 
 def _cells(written: Written) -> dict[str, Any]:
-    cells = {"completion": written.text, "ended": written.ended, "log_prob": written.log_prob}
+    cells = {
+        "completion": written.text,
+        "ended": written.ended,
+        "log_prob": written.log_prob,
+    }
     if written.score is not None and math.isfinite(written.score):  # JSON has no −∞
         cells[SCORE_COLUMN] = written.score
     return cells
@@ -257,11 +269,17 @@ def _texts(lines: Iterable[str]) -> Iterator[str]:
 def _text(line: str, number: int) -> str:
     text = line.rstrip("\r\n")
     if not text.strip():
-        raise DataError(f"standard input:{number}: the line is empty. Give one text a line.")
+        raise DataError(
+            f"standard input:{number}: the line is empty. Give one text a line."
+        )
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # Python may read stray bytes as half surrogate pairs
-        raise DataError(f"standard input:{number}: not UTF-8. Convert it to UTF-8.") from error
+    except (
+        UnicodeEncodeError
+    ) as error:  # Python may read stray bytes as half surrogate pairs
+        raise DataError(
+            f"standard input:{number}: not UTF-8. Convert it to UTF-8."
+        ) from error
     return text
 
 
@@ -279,15 +297,21 @@ class _Source:
     def example(self, row: Row, number: int) -> Example:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
         where = f"{self.path.name}:{number}"
-        prompt = prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
+        prompt = (
+            prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
+        )
         return Example(text_of(row.get(self.text), where, self.text), prompt)
 
 
 def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
     """Find the columns of a source, and check the text of every row."""
     kind = format_of(path)
-    most = None if kind == "jsonl" else 1  # in the other formats every row has the same columns
-    chosen = plan(Table(path.name, lambda: islice(rows(path), most)), columns, judged=False)
+    most = (
+        None if kind == "jsonl" else 1
+    )  # in the other formats every row has the same columns
+    chosen = plan(
+        Table(path.name, lambda: islice(rows(path), most)), columns, judged=False
+    )
     source = _Source(path, chosen.text, chosen.prompt)
     if kind == "parquet":
         return _look_at_parquet(source)
@@ -313,12 +337,18 @@ def _look_at_rows(source: _Source, *, is_typed: bool) -> _Source:
             try:
                 schema = widened(schema, content, list(names))
             except DataError as error:
-                raise DataError(f"{source.path.name}, before row {count + 1}: {error}") from error
+                raise DataError(
+                    f"{source.path.name}, before row {count + 1}: {error}"
+                ) from error
     columns = tuple(names)
-    return replace(source, columns=columns, rows=count, schema=schema if is_typed else None)
+    return replace(
+        source, columns=columns, rows=count, schema=schema if is_typed else None
+    )
 
 
-def _new_columns(source: _Source, score_column: str, *, uncertainty: bool) -> tuple[str, ...]:
+def _new_columns(
+    source: _Source, score_column: str, *, uncertainty: bool
+) -> tuple[str, ...]:
     """Return the names of the new columns: score, truncation, uncertainty.
 
     Raises UsageError where the source has one of them already.
@@ -350,7 +380,9 @@ def _with_scores(content: Content, scores: Scores, new: Sequence[str]) -> Conten
         columns.append(_uncertainty_of(scores))
     if not isinstance(content, list):
         arrays = [*content.columns, *map(pa.array, columns)]
-        return pa.RecordBatch.from_arrays(arrays, schema=_with_fields(content.schema, new))
+        return pa.RecordBatch.from_arrays(
+            arrays, schema=_with_fields(content.schema, new)
+        )
     cells = zip(*[column.tolist() for column in columns], strict=True)
     added = [dict(zip(new, values, strict=True)) for values in cells]
     return [row | more for row, more in zip(content, added, strict=True)]
@@ -368,7 +400,10 @@ def _rows(source: _Source, size: int) -> Iterator[tuple[list[Example], list[Row]
     """Yield (examples, rows) of any table, `size` rows at a time."""
     numbered = rows(source.path)
     while part := list(islice(numbered, size)):
-        yield [source.example(row, number) for number, row in part], [row for _, row in part]
+        yield (
+            [source.example(row, number) for number, row in part],
+            [row for _, row in part],
+        )
 
 
 def _batches(
@@ -380,13 +415,17 @@ def _batches(
     columns = needed if is_text_only else None
     try:
         # pre_buffer, pyarrow's default, would take the whole file into memory
-        with pq.ParquetFile(source.path, buffer_size=_READ_AHEAD, pre_buffer=False) as file:
+        with pq.ParquetFile(
+            source.path, buffer_size=_READ_AHEAD, pre_buffer=False
+        ) as file:
             for batch in file.iter_batches(size, columns=columns):
                 read = enumerate(batch.select(needed).to_pylist(), number + 1)
                 yield [source.example(row, at) for at, row in read], batch
                 number += len(batch)
     except UnicodeDecodeError as error:
-        raise DataError(f"{source.path.name}: a text after row {number} is not UTF-8.") from error
+        raise DataError(
+            f"{source.path.name}: a text after row {number} is not UTF-8."
+        ) from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(

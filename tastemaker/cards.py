@@ -1,8 +1,8 @@
 """Model cards: `README.md` beside the weights, filled in from a template.
 
 All values are hostile: names of judges, sources and labels come from data. The template escapes all
-it is given but what is `Markdown` already. huggingface_hub's ModelCard neither escapes what it fills
-in nor writes atomically, so it would save only the two lines of the front matter.
+it is given but what is `Markdown` already. huggingface_hub's ModelCard neither escapes what it
+fills in nor writes atomically, so it would save only the two lines of the front matter.
 """
 
 import re
@@ -41,7 +41,9 @@ def filled_in(template: Path, /, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     text = template.read_text(encoding="utf-8")
-    return environment.from_string(text).render(number=number, count="{:,}".format, **values)
+    return environment.from_string(text).render(
+        number=number, count="{:,}".format, **values
+    )
 
 
 def write_as_card(folder: Path, text: str) -> None:

@@ -76,7 +76,9 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Say) -> dict[str, Any]
     started = time.monotonic()
     languages = {}
     for language in LANGUAGES:
-        recovered = _learn(folder / language, say, language=language, texts=texts, seed=seed)
+        recovered = _learn(
+            folder / language, say, language=language, texts=texts, seed=seed
+        )
         languages[language] = {"kendall_tau_with_gold": recovered}
     results: dict[str, Any] = {"folder": str(folder), "languages": languages}
     results["gpt"] = _gpt(folder, say, texts=texts, seed=seed)
@@ -85,9 +87,13 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Say) -> dict[str, Any]
     pages = [folder / language / "report" / "report.html" for language in LANGUAGES]
     pages.append(folder / "steered" / "frontier" / "frontier.html")
     say(f"\n{results['seconds']:.0f} s in all. Reports: {', '.join(map(str, pages))}")
-    say(f"Generate with the steered GPT: tastemaker write {folder / 'steered/ppo'} -n 3")
+    say(
+        f"Generate with the steered GPT: tastemaker write {folder / 'steered/ppo'} -n 3"
+    )
     model = folder / "en" / "tiny"
-    say(f'Score your own text:           tastemaker score {model} "The jokes are hardly funny."')
+    say(
+        f'Score your own text:           tastemaker score {model} "The jokes are hardly funny."'
+    )
     return results
 
 
@@ -149,11 +155,15 @@ def _say_judges(model: RewardModel, judges: Sequence[Judge], say: Say) -> None:
         if judge.name in learned:  # judges with few judgements have none
             kinds[kind].append(learned[judge.name]["reliability"])
     parts = [f"{kind} {min(r):+.2f} … {max(r):+.2f}" for kind, r in kinds.items() if r]
-    say("  learned reliability of the judges (1 follows the score, 0 is random, −1 is reversed):")
+    say(
+        "  learned reliability of the judges (1 follows the score, 0 is random, −1 is reversed):"
+    )
     say(f"  {', '.join(parts)}")
 
 
-def _say_scores(models: Mapping[str, RewardModel], sentences: Sequence[str], say: Say) -> None:
+def _say_scores(
+    models: Mapping[str, RewardModel], sentences: Sequence[str], say: Say
+) -> None:
     """Say the score of each model, and the gold score, for a few sentences."""
     scores = [model.score(list(sentences)) for model in models.values()]
     heading = "".join(f"{name:>8}" for name in models)
@@ -172,7 +182,9 @@ def _tau_with_gold(model: RewardModel, test: Sequence[Judgement]) -> float:
 
 def _gpt(folder: Path, say: Say, *, texts: int, seed: int) -> dict[str, float]:
     """Pretrain a GPT on reviews; then choose the best of 16 completions by the linear model."""
-    say("\nPretraining a GPT: tokenizer, spelling and grammar are learned from unjudged reviews")
+    say(
+        "\nPretraining a GPT: tokenizer, spelling and grammar are learned from unjudged reviews"
+    )
     source = f"playground:en:{max(1000, min(_REVIEWS, 7 * texts))}"
     policy = pretrain(
         Documents([source]),
@@ -182,7 +194,9 @@ def _gpt(folder: Path, say: Say, *, texts: int, seed: int) -> dict[str, float]:
         say=lambda line: say(f"  {line}"),
     )
     model = RewardModel.load(folder / "en" / "linear")
-    best = best_of_n(policy, model, [""] * _PROMPTS, n=_CHOSEN_OF, sampling=_SHORT, seed=seed)
+    best = best_of_n(
+        policy, model, [""] * _PROMPTS, n=_CHOSEN_OF, sampling=_SHORT, seed=seed
+    )
     chosen = [result.completion for result in best]
     plain = policy.complete("", samples=_PROMPTS, sampling=_SHORT, seed=seed + 1)
     gold, best_gold = _mean_gold(plain), _mean_gold(chosen)

@@ -52,4 +52,6 @@ class MissingExtra(InputError):
     """An optional library is not installed. The message holds the `pip install` line."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra `{extra}`: pip install 'tastemaker[{extra}]'")
+        super().__init__(
+            f"{what} needs the extra `{extra}`: pip install 'tastemaker[{extra}]'"
+        )

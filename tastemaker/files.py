@@ -18,7 +18,9 @@ def _storage_error(path: Path, error: OSError) -> StorageError:
             f"{path}: the disk is full; nothing was written. "
             "Free some room or choose another folder."
         )
-    return StorageError(f"{path}: cannot write ({error.strerror or error}); nothing was written.")
+    return StorageError(
+        f"{path}: cannot write ({error.strerror or error}); nothing was written."
+    )
 
 
 def _remove(path: Path) -> None:
@@ -72,7 +74,9 @@ def writing_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _storage_error(path, error) from error
     finally:
-        if previous.exists() and not path.exists():  # also when interrupted between the two renames
+        if (
+            previous.exists() and not path.exists()
+        ):  # also when interrupted between the two renames
             previous.replace(path)
         _remove(temporary)
         _remove(previous)

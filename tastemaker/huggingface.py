@@ -17,7 +17,9 @@ _ALIGNED = 64  # bytes
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the load reports, retries and progress bars of transformers and its hub client within the block."""
+    """Silence the load reports, retries and progress bars of transformers and its hub client within
+    the block.
+    """
     libraries = (transformers_logging, hub_logging)
     verbosities = [library.get_verbosity() for library in libraries]
     bars = transformers_logging.is_progress_bar_enabled()
@@ -45,28 +47,36 @@ def one_line_errors(source: str, what: str) -> Iterator[None]:
         yield
     except (ModelError, UsageError):
         raise
-    except Exception as error:  # a hub, a file system and dozens of model classes: any error of theirs is a failed load
+    # a hub, a file system and dozens of model classes: any error of theirs is a failed load
+    except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         advice = (
             ""
             if Path(source).is_dir()
             else " Give a folder, or a hub name while the hub can be reached."
         )
-        raise ModelError(f"the {what} {source!r} cannot be opened: {reason}.{advice}") from error
+        raise ModelError(
+            f"the {what} {source!r} cannot be opened: {reason}.{advice}"
+        ) from error
 
 
 def set_dropout(config: Any, dropout: float) -> None:
     """Set every dropout of a model's configuration."""
     for name, value in config.to_dict().items():
-        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
+        if (
+            "drop" in name
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        ):
             setattr(config, name, dropout)
 
 
 def align(module: nn.Module) -> None:
-    """Move every weight that a file's reader left at an odd address to memory of its own; ties stay.
+    """Move every weight that a file's reader left at an odd address to memory of its own; ties
+    stay.
 
-    Products of float32 sum in another order there, so that a reloaded model would differ in the last digits from the
-    one that was saved. torch's own memory begins at multiples of 64 bytes.
+    Products of float32 sum in another order there, so that a reloaded model would differ in the
+    last digits from the one that was saved. torch's own memory begins at multiples of 64 bytes.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % _ALIGNED:

@@ -56,14 +56,18 @@ _TITLE_WIDTH = 52  # characters that fit above one panel
 _HEADING_WIDTH = 96  # characters that fit above two beside each other
 
 
-def rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str) -> bytes:
+def rendered(
+    drawn: Sequence[Panel], *, columns: int, heading: str | None, form: str
+) -> bytes:
     """Return panels as one file with so many columns. form: "svg" or "png"."""
     rows = math.ceil(len(drawn) / columns)
     file = io.BytesIO()
     with mpl.rc_context(_STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
         figure = Figure(
-            figsize=(5.8 * columns, 4.3 * rows + (0.4 if heading else 0)), dpi=144, layout=layout
+            figsize=(5.8 * columns, 4.3 * rows + (0.4 if heading else 0)),
+            dpi=144,
+            layout=layout,
         )
         for i, panel in enumerate(drawn):
             axes = figure.add_subplot(rows, columns, i + 1)
@@ -72,7 +76,9 @@ def rendered(drawn: Sequence[Panel], *, columns: int, heading: str | None, form:
         if heading:
             above = textwrap.fill(heading, _HEADING_WIDTH)
             figure.suptitle(above, fontsize=14, fontweight="bold", x=0.012, ha="left")
-        figure.savefig(file, format=form, metadata={"Date": None} if form == "svg" else None)
+        figure.savefig(
+            file, format=form, metadata={"Date": None} if form == "svg" else None
+        )
     return file.getvalue()
 
 

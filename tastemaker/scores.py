@@ -18,7 +18,8 @@ class Scores:
 
     values: float64 [n], anchored: 0 is the mean of the reference texts, 1 their standard deviation.
     truncated: bool [n], True where the text was longer than the model's limit and was cut to fit.
-    members: float64 [M, n], what each member of an ensemble says, whose mean is `values`; None for a single model.
+    members: float64 [M, n], what each member of an ensemble says, whose mean is `values`; None for
+    a single model.
     """
 
     values: NDArray[np.float64]
@@ -42,14 +43,17 @@ class Scores:
 
     @property
     def uncertainty(self) -> NDArray[np.float64] | None:
-        """The members' standard deviation [n], each member counted as one of many; None for a single model."""
+        """The members' standard deviation [n], each member counted as one of many; None for a
+        single model.
+        """
         return None if self.members is None else self.members.std(axis=0, ddof=1)
 
     def cautious(self, caution: Caution) -> "Scores":
-        """Return the rewards of somebody who mistrusts what members disagree about (Coste et al. 2023).
+        """Return the rewards of somebody who mistrusts what members disagree about (Coste et al.
+        2023).
 
-        caution: λ of mean − λ · standard deviation, or "minimum" for the lowest member. Raises UsageError for a single
-        model, unless λ is 0, and for a λ that is no finite number.
+        caution: λ of mean − λ · standard deviation, or "minimum" for the lowest member. Raises
+        UsageError for a single model, unless λ is 0, and for a λ that is no finite number.
         """
         if caution == 0:
             return self

@@ -64,7 +64,13 @@ def setting(
     option: its name on the command line, `--lr`, where it is not the field's name. group: its panel
     in `--help`, where it is not the class's. shown: what help shows in place of the default.
     """
-    metadata = {"help": help, "check": check, "option": option, "group": group, "shown": shown}
+    metadata = {
+        "help": help,
+        "check": check,
+        "option": option,
+        "group": group,
+        "shown": shown,
+    }
     if isinstance(default, dict):
         return dataclasses.field(default_factory=dict, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -72,7 +78,9 @@ def setting(
 
 def check(settings: Any) -> None:
     """Raise UsageError for a setting whose type or value is wrong. None passes where it is allowed."""
-    prefix = getattr(type(settings), "name", "")  # an algorithm's errors start with its name
+    prefix = getattr(
+        type(settings), "name", ""
+    )  # an algorithm's errors start with its name
     prefix = f"{prefix}: " if isinstance(prefix, str) and prefix else ""
     hints = type_hints(type(settings))
     for field in dataclasses.fields(settings):
@@ -123,7 +131,9 @@ def without_none(hint: Any) -> tuple[Any, bool]:
     if typing.get_origin(hint) not in (types.UnionType, typing.Union):
         return hint, False
     others = [part for part in typing.get_args(hint) if part is not type(None)]
-    return (others[0] if len(others) == 1 else hint), len(others) < len(typing.get_args(hint))
+    return (others[0] if len(others) == 1 else hint), len(others) < len(
+        typing.get_args(hint)
+    )
 
 
 _TYPES: dict[type, tuple[type, str]] = {
@@ -144,13 +154,19 @@ def _check_type(name: str, hint: Any, value: Any, default: Any) -> None:
             raise UsageError(f"{name} {value!r}: must be one of {', '.join(choices)}.")
     elif typing.get_origin(kind) is tuple:
         is_tuple = isinstance(value, (tuple, list))
-        if not is_tuple or any(not isinstance(part, numbers.Integral) for part in value):
-            raise UsageError(f"{name} {value!r}: must be whole numbers, such as {default}.")
+        if not is_tuple or any(
+            not isinstance(part, numbers.Integral) for part in value
+        ):
+            raise UsageError(
+                f"{name} {value!r}: must be whole numbers, such as {default}."
+            )
     elif typing.get_origin(kind) is Mapping and not isinstance(value, Mapping):
         raise UsageError(f"{name} {value!r}: must be numbers by name.")
     elif kind in _TYPES:
         accepted, words = _TYPES[kind]
         is_number_from_bool = isinstance(value, bool) and kind is not bool
         if not isinstance(value, accepted) or is_number_from_bool:
-            example = "" if default in (None, dataclasses.MISSING) else f", such as {default}"
+            example = (
+                "" if default in (None, dataclasses.MISSING) else f", such as {default}"
+            )
             raise UsageError(f"{name} {value!r}: must be {words}{example}.")

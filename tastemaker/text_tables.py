@@ -33,4 +33,6 @@ def excerpt(text: str, characters: int) -> str:
 
 def printable(text: str) -> str:
     """Return a text with a replacement for each control character and lone surrogate."""
-    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
+    return "".join(
+        "\ufffd" if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text
+    )

@@ -1,4 +1,6 @@
-"""Networks of several architectures, as small as they come: 40 tokens, width 32, two layers of four heads."""
+"""Networks of several architectures, as small as they come: 40 tokens, width 32, two layers of four
+heads.
+"""
 
 from typing import Any
 
@@ -12,7 +14,12 @@ from transformers import (
 )
 
 V = 40
-ENDS: dict[str, Any] = {"vocab_size": V, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+ENDS: dict[str, Any] = {
+    "vocab_size": V,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
 SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -25,13 +32,21 @@ def gpt2(**settings: Any) -> Any:
     """Return a GPT-2 that reads 24 tokens, without dropout."""
     still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     return GPT2LMHeadModel(
-        GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings)
+        GPT2Config(
+            n_embd=32, n_layer=2, n_head=4, n_positions=24, **ENDS, **still, **settings
+        )
     )
 
 
 def neox(turned: float = 1.0, **settings: Any) -> Any:
-    """Return a GPT-NeoX that reads 24 tokens. turned: the share of each head's numbers that turn by places."""
-    turns = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": turned}
+    """Return a GPT-NeoX that reads 24 tokens. turned: the share of each head's numbers that turn by
+    places.
+    """
+    turns = {
+        "rope_type": "default",
+        "rope_theta": 100.0,
+        "partial_rotary_factor": turned,
+    }
     size = {**SMALL, "intermediate_size": 48, "max_position_embeddings": 24}
     return GPTNeoXForCausalLM(GPTNeoXConfig(**size, rope_parameters=turns, **settings))
 

@@ -1,4 +1,6 @@
-"""Model cards as the tests see them: the front matter, the tables, the HTML, and names that try everything."""
+"""Model cards as the tests see them: the front matter, the tables, the HTML, and names that try
+everything.
+"""
 
 import re
 from typing import Any
@@ -33,7 +35,11 @@ def front_matter(text: str) -> dict[str, Any]:
 def html_of(text: str) -> str:
     """Render the body with HTML allowed and tables on: what a careless page would do with it."""
     body = text.split("\n---\n", 1)[1]
-    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(body)
+    return (
+        MarkdownIt("commonmark", {"html": True})
+        .enable(["table", "strikethrough"])
+        .render(body)
+    )
 
 
 def rows_of(text: str, heading: str) -> list[list[str]]:

@@ -18,7 +18,9 @@ settings.load_profile("tastemaker")
 
 
 def pytest_runtest_setup() -> None:
-    """Draw the same whatever ran before, also where a test or a fixture draws without a seed of its own."""
+    """Draw the same whatever ran before, also where a test or a fixture draws without a seed of its
+    own.
+    """
     import torch
 
     torch.manual_seed(0)

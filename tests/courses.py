@@ -46,10 +46,15 @@ def steered(
     series = {name: values for name, values in measured.items() if values is not None}
     (folder / "run").mkdir(parents=True)
     rows = [
-        {"step": i + 1, "kl": kl[i], **{n: v[i] for n, v in series.items()}} for i in range(len(kl))
+        {"step": i + 1, "kl": kl[i], **{n: v[i] for n, v in series.items()}}
+        for i in range(len(kl))
     ]
-    (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    kept: dict[str, Any] = {f"{name}_before": float(values[0]) for name, values in series.items()}
+    (folder / "run" / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows)
+    )
+    kept: dict[str, Any] = {
+        f"{name}_before": float(values[0]) for name, values in series.items()
+    }
     kept |= {f"{name}_after": float(values[-1]) for name, values in series.items()}
     sample = {
         "prompt": text,
@@ -74,5 +79,8 @@ def best_of() -> BestOfCurve:
     ns = (1, 2, 4, 8)
     d = np.sqrt([best_of_kl(n) for n in ns])
     return BestOfCurve(
-        ns, {"score": d * (1 - 0.1 * d), "gold": 5 + d * (2 - 0.5 * d)}, prompts=2, completions=64
+        ns,
+        {"score": d * (1 - 0.1 * d), "gold": 5 + d * (2 - 0.5 * d)},
+        prompts=2,
+        completions=64,
     )

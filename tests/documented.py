@@ -1,4 +1,6 @@
-"""Sources of documents made in a folder, and what is read from them or refused, for the tests that ask."""
+"""Sources of documents made in a folder, and what is read from them or refused, for the tests that
+ask.
+"""
 
 import json
 from pathlib import Path
@@ -26,7 +28,9 @@ def texts(source: str | Path, **how: Any) -> list[str]:
     return [example.text for example in documents(source, **how)]
 
 
-def refused(source: str | Path, kind: type[TastemakerError] = DataError, **how: Any) -> str:
+def refused(
+    source: str | Path, kind: type[TastemakerError] = DataError, **how: Any
+) -> str:
     with pytest.raises(kind) as caught:
         list(documents(source, **how))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,6 @@
-"""The smallest GPTs that can be trained, for tests of what is learned from text, and one that knows nothing."""
+"""The smallest GPTs that can be trained, for tests of what is learned from text, and one that knows
+nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +9,9 @@ import torch
 
 from tastemaker.gpt import Policy, Size, make_gpt, make_tokenizer
 
-NANO = Size(width=32, layers=1, heads=1, context=32, vocabulary=320, lr=5e-3, batch_tokens=256)
+NANO = Size(
+    width=32, layers=1, heads=1, context=32, vocabulary=320, lr=5e-3, batch_tokens=256
+)
 
 
 def films(n: int) -> list[str]:
@@ -17,17 +21,28 @@ def films(n: int) -> list[str]:
 
 
 def nano(
-    texts: Sequence[str] | None = None, *, chats: bool = False, seed: int = 0, layers: int = 1
+    texts: Sequence[str] | None = None,
+    *,
+    chats: bool = False,
+    seed: int = 0,
+    layers: int = 1,
 ) -> Policy:
     """Return an untrained GPT that reads 32 tokens, with a tokenizer learned from texts."""
     tokenizer = make_tokenizer(
-        texts or films(60), vocabulary=NANO.vocabulary, context=NANO.context, chats=chats
+        texts or films(60),
+        vocabulary=NANO.vocabulary,
+        context=NANO.context,
+        chats=chats,
     )
-    return Policy(make_gpt(replace(NANO, layers=layers), tokenizer, seed=seed), tokenizer)
+    return Policy(
+        make_gpt(replace(NANO, layers=layers), tokenizer, seed=seed), tokenizer
+    )
 
 
 def drawn(policy: Policy, seed: int = 1) -> Policy:
-    """Draw all weights at random: a fresh GPT's last layers are zero, and would hide what attention does."""
+    """Draw all weights at random: a fresh GPT's last layers are zero, and would hide what attention
+    does.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in policy.module.parameters():

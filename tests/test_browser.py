@@ -69,14 +69,22 @@ def opened(browser: str, tmp_path: Path) -> Callable[..., str]:
         url = page.resolve().as_uri()
         called = command(browser, tmp_path)
         subprocess.run(
-            [*called, *size, url], check=True, capture_output=True, timeout=60, cwd=tmp_path
+            [*called, *size, url],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            cwd=tmp_path,
         )
         content = picture.read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
         assert struct.unpack(">II", content[16:24]) == (WIDTH, HEIGHT)
         assert len(content) > 20_000  # an empty page of this size takes a third of that
         shown = subprocess.run(
-            [*called, "--dump-dom", url], check=True, capture_output=True, timeout=60, cwd=tmp_path
+            [*called, "--dump-dom", url],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            cwd=tmp_path,
         )
         complaints = [
             line
@@ -115,7 +123,11 @@ def on_a_phone(browser: str, tmp_path: Path) -> Callable[[Path], dict[str, Any]]
     def open_page(page: Path) -> dict[str, Any]:
         holder = page.with_name("holder.html")
         holder.write_text(HELD.format(width=PHONE, url=page.name), encoding="utf-8")
-        called = [*command(browser, tmp_path), "--allow-file-access-from-files", "--dump-dom"]
+        called = [
+            *command(browser, tmp_path),
+            "--allow-file-access-from-files",
+            "--dump-dom",
+        ]
         url = holder.resolve().as_uri()
         shown = subprocess.run(
             [*called, url], check=True, capture_output=True, timeout=60, cwd=tmp_path
@@ -197,16 +209,22 @@ def hostile_judgements() -> list[Judgement]:
 def test_the_report_in_a_browser(opened: Callable[..., str], tmp_path: Path) -> None:
     said = hostile_judgements()
     title = f"A report of {HOSTILE}"
-    write_report(evaluate(Lengths(), said, resamples=20), tmp_path / "report", title=title)
+    write_report(
+        evaluate(Lengths(), said, resamples=20), tmp_path / "report", title=title
+    )
     dom = opened(tmp_path / "report" / "report.html")
     assert_harmless(dom, title, SCRIPT, IMAGE, f"{SCRIPT}.csv:", f"{HOSTILE} 2")
     assert dom.count("<img ") > 3
 
 
-def test_the_doctors_page_in_a_browser(opened: Callable[..., str], tmp_path: Path) -> None:
+def test_the_doctors_page_in_a_browser(
+    opened: Callable[..., str], tmp_path: Path
+) -> None:
     said = hostile_judgements()
     title = f"The health of {HOSTILE}"
-    write_doctor_page(doctor([*said, *said[:5]], test=said[:9]), tmp_path / "doctor", title=title)
+    write_doctor_page(
+        doctor([*said, *said[:5]], test=said[:9]), tmp_path / "doctor", title=title
+    )
     assert_harmless(
         opened(tmp_path / "doctor" / "doctor.html"),
         title,
@@ -217,18 +235,34 @@ def test_the_doctors_page_in_a_browser(opened: Callable[..., str], tmp_path: Pat
 
 
 def test_the_frontier_in_a_browser(
-    opened: Callable[..., str], on_a_phone: Callable[[Path], dict[str, Any]], tmp_path: Path
+    opened: Callable[..., str],
+    on_a_phone: Callable[[Path], dict[str, Any]],
+    tmp_path: Path,
 ) -> None:
     text = f"{HOSTILE} {QUOTES}"
-    runs = [steered(tmp_path / SCRIPT.replace("/", "∕"), gold=5 + curve(2, 1), text=text)]
+    runs = [
+        steered(tmp_path / SCRIPT.replace("/", "∕"), gold=5 + curve(2, 1), text=text)
+    ]
     runs += [
-        steered(tmp_path / "rloo-calm", gold=5 + curve(1, 0.05), held_out=curve(1, 0.1), text=text)
+        steered(
+            tmp_path / "rloo-calm",
+            gold=5 + curve(1, 0.05),
+            held_out=curve(1, 0.1),
+            text=text,
+        )
     ]
     title = f"The frontier of {HOSTILE}"
-    write_frontier(frontier(runs, best_of=best_of()), tmp_path / "frontier", title=title)
+    write_frontier(
+        frontier(runs, best_of=best_of()), tmp_path / "frontier", title=title
+    )
     dom = opened(tmp_path / "frontier" / "frontier.html")
     assert_harmless(
-        dom, title, f'{HOSTILE} "><marquee', SCRIPT.replace("/", "∕"), "rloo-calm", "best of 8"
+        dom,
+        title,
+        f'{HOSTILE} "><marquee',
+        SCRIPT.replace("/", "∕"),
+        "rloo-calm",
+        "best of 8",
     )
     found = on_a_phone(tmp_path / "frontier" / "frontier.html")
     assert found["loaded"] == found["images"] == dom.count("<img ") == 4
@@ -248,7 +282,9 @@ def test_a_page_that_runs_scripts_would_be_noticed(
         noise = "".join(
             f"<p>{'word ' * i}</p>" for i in range(60)
         )  # so that there is something to see
-        page.write_text(f"<title>harmless</title><body>{hostile}{noise}", encoding="utf-8")
+        page.write_text(
+            f"<title>harmless</title><body>{hostile}{noise}", encoding="utf-8"
+        )
         dom = opened(page, complains=hostile == loud)
         assert title_of(dom) == "owned"
         with pytest.raises(AssertionError):

@@ -1,4 +1,6 @@
-"""Files of prompts in, files of completions out: columns kept, nothing half-written, chunks of any size alike."""
+"""Files of prompts in, files of completions out: columns kept, nothing half-written, chunks of any
+size alike.
+"""
 
 import csv
 import gzip
@@ -46,7 +48,13 @@ def source(tmp_path) -> Path:
 
 def expected_rows() -> list[dict[str, Any]]:
     return [
-        {"id": n, "prompt": p, "completion": f"{p}/{n}/{s}", "ended": "end", "log_prob": -1.5}
+        {
+            "id": n,
+            "prompt": p,
+            "completion": f"{p}/{n}/{s}",
+            "ended": "end",
+            "log_prob": -1.5,
+        }
         for n, p in enumerate(PROMPTS)
         for s in range(2)
     ]
@@ -74,7 +82,8 @@ def test_tables_hold_the_same(source, tmp_path, name, delimiter):
         rows = list(csv.DictReader(file, delimiter=delimiter))
     assert list(rows[0])[:5] == ["id", "prompt", "completion", "ended", "log_prob"]
     assert [{k: row[k] for k in ("prompt", "completion", "ended")} for row in rows] == [
-        {k: row[k] for k in ("prompt", "completion", "ended")} for row in expected_rows()
+        {k: row[k] for k in ("prompt", "completion", "ended")}
+        for row in expected_rows()
     ]
 
 
@@ -123,16 +132,26 @@ def test_scores_are_written_where_there_are_any(source, tmp_path):
 
 def test_a_column_can_be_named(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "no", "question": "yes"}\n')
-    complete_file(numbered, tmp_path / "a.jsonl", tmp_path / "out.jsonl", prompt_column="question")
+    complete_file(
+        numbered, tmp_path / "a.jsonl", tmp_path / "out.jsonl", prompt_column="question"
+    )
     assert json_rows(tmp_path / "out.jsonl")[0]["completion"] == "yes/0/0"
 
 
 @pytest.mark.parametrize(
     ("content", "column", "message"),
     [
-        ('{"colour": "red"}', None, "no column of prompts among colour. Name it: --prompt-column."),
+        (
+            '{"colour": "red"}',
+            None,
+            "no column of prompts among colour. Name it: --prompt-column.",
+        ),
         ('{"prompt": "a"}', "question", "no column 'question'"),
-        ('{"prompt": "a", "completion": "b"}', None, "there is a column 'completion' already"),
+        (
+            '{"prompt": "a", "completion": "b"}',
+            None,
+            "there is a column 'completion' already",
+        ),
         (
             '{"prompt": "a"}\n{"prompt": "a", "ended": "b"}',
             None,
@@ -143,11 +162,15 @@ def test_a_column_can_be_named(tmp_path):
         ("", None, "a.jsonl: the file is empty"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_and_nothing_is_written(tmp_path, content, column, message):
+def test_what_cannot_be_read_is_one_line_and_nothing_is_written(
+    tmp_path, content, column, message
+):
     (tmp_path / "a.jsonl").write_text(content + "\n" if content else "")
     (tmp_path / "out.jsonl").write_text("older\n")
     with pytest.raises(InputError) as caught:
-        complete_file(numbered, tmp_path / "a.jsonl", tmp_path / "out.jsonl", prompt_column=column)
+        complete_file(
+            numbered, tmp_path / "a.jsonl", tmp_path / "out.jsonl", prompt_column=column
+        )
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "out.jsonl").read_text() == "older\n"
@@ -177,7 +200,10 @@ def test_a_failure_in_the_middle_leaves_the_target_as_it_was(source, tmp_path):
     with pytest.raises(TrainingError):
         complete_file(failing, source, target, chunk=1)
     assert target.read_text() == "older\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "prompts.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "out.jsonl",
+        "prompts.jsonl",
+    ]
 
 
 def test_a_row_without_a_prompt_begins_a_text(tmp_path):

@@ -27,11 +27,15 @@ def model() -> Lengths:
 
 
 def test_jsonl_keeps_rows_columns_and_order(model: Lengths, tmp_path: Path) -> None:
-    source, target = write_jsonl(tmp_path / "in.jsonl", ROWS), tmp_path / "new" / "out.jsonl"
+    source, target = (
+        write_jsonl(tmp_path / "in.jsonl", ROWS),
+        tmp_path / "new" / "out.jsonl",
+    )
     assert score_file(model, source, target) == FileScores(rows=3, truncated=2)
     cuts = (False, True, True)
     expected = [
-        {**row, "score": v, "truncated": t} for row, v, t in zip(ROWS, VALUES, cuts, strict=True)
+        {**row, "score": v, "truncated": t}
+        for row, v, t in zip(ROWS, VALUES, cuts, strict=True)
     ]
     assert read_jsonl(target) == expected
     assert [list(row) for row in read_jsonl(target)] == [
@@ -41,12 +45,18 @@ def test_jsonl_keeps_rows_columns_and_order(model: Lengths, tmp_path: Path) -> N
     assert names(tmp_path / "new") == ["out.jsonl"]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "parquet", "jsonl.gz", "csv.gz"])
-@pytest.mark.parametrize("source_suffix", ["jsonl", "csv", "tsv", "parquet", "jsonl.gz"])
+@pytest.mark.parametrize(
+    "suffix", ["jsonl", "csv", "tsv", "parquet", "jsonl.gz", "csv.gz"]
+)
+@pytest.mark.parametrize(
+    "source_suffix", ["jsonl", "csv", "tsv", "parquet", "jsonl.gz"]
+)
 def test_every_format_becomes_every_other(
     model: Lengths, tmp_path: Path, source_suffix: str, suffix: str
 ) -> None:
-    """Through any format and back to JSONL, with another score column, the texts and scores are the same."""
+    """Through any format and back to JSONL, with another score column, the texts and scores are the
+    same.
+    """
     rows = [{"text": row["text"], "note": row["text"][::-1]} for row in ROWS]
     first = write_jsonl(tmp_path / "first.jsonl", rows)
     source, target, last = (
@@ -62,16 +72,20 @@ def test_every_format_becomes_every_other(
             float(row[column]) for row in found
         ] == VALUES  # every digit of a float64, through CSV too
         truncated = "truncated" if column == "score" else f"{column}_truncated"
-        assert [str(row[truncated]).lower() for row in found] == ["false", "true", "true"]
+        assert [str(row[truncated]).lower() for row in found] == [
+            "false",
+            "true",
+            "true",
+        ]
 
 
 def test_csv_cells_stay_as_they_were(model: Lengths, tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text('id,text,price\n007,good,1.50\n"8 ","so, so",\n', encoding="utf-8")
-    score_file(model, source, target)
-    expected = (
-        f'id,text,price,score,truncated\n007,good,1.50,{4 / 3!r},false\n8 ,"so, so",,2.0,false\n'
+    source.write_text(
+        'id,text,price\n007,good,1.50\n"8 ","so, so",\n', encoding="utf-8"
     )
+    score_file(model, source, target)
+    expected = f'id,text,price,score,truncated\n007,good,1.50,{4 / 3!r},false\n8 ,"so, so",,2.0,false\n'
     assert target.read_text(encoding="utf-8") == expected
 
 
@@ -81,7 +95,8 @@ def test_parquet_keeps_every_type(model: Lengths, tmp_path: Path) -> None:
         "small": pa.array([1, None, 3], pa.int8()),
         "when": pa.array([1, 2, 3], pa.timestamp("ns", tz="UTC")),
         "price": pa.array(
-            [decimal.Decimal("1.10"), None, decimal.Decimal("3.30")], pa.decimal128(5, 2)
+            [decimal.Decimal("1.10"), None, decimal.Decimal("3.30")],
+            pa.decimal128(5, 2),
         ),
         "kind": pa.array(["x", "y", "x"]).dictionary_encode(),
         "raw": pa.array([b"\xff", b"", None], pa.binary()),
@@ -142,12 +157,28 @@ def test_jsonl_with_ragged_rows_fills_the_gaps(model: Lengths, tmp_path: Path) -
     ]
     source = write_jsonl(tmp_path / "in.jsonl", rows)
     score_file(model, source, tmp_path / "out.csv", chunk=1)
-    assert list(read_csv(tmp_path / "out.csv")[0]) == ["text", "n", "late", "score", "truncated"]
+    assert list(read_csv(tmp_path / "out.csv")[0]) == [
+        "text",
+        "n",
+        "late",
+        "score",
+        "truncated",
+    ]
     assert [row["n"] for row in read_csv(tmp_path / "out.csv")] == ["", "", "1", "0.5"]
-    assert [row["late"] for row in read_csv(tmp_path / "out.csv")] == ["", "", "[1]", ""]
+    assert [row["late"] for row in read_csv(tmp_path / "out.csv")] == [
+        "",
+        "",
+        "[1]",
+        "",
+    ]
     score_file(model, source, tmp_path / "out.parquet", chunk=1)
     found = pq.read_table(tmp_path / "out.parquet")
-    assert found["n"].to_pylist() == [None, None, 1.0, 0.5]  # whole and broken numbers: float64
+    assert found["n"].to_pylist() == [
+        None,
+        None,
+        1.0,
+        0.5,
+    ]  # whole and broken numbers: float64
     assert found["late"].to_pylist() == [None, None, [1], None]
     score_file(model, source, tmp_path / "out.jsonl")
     assert list(read_jsonl(tmp_path / "out.jsonl")[0]) == [
@@ -160,7 +191,9 @@ def test_jsonl_with_ragged_rows_fills_the_gaps(model: Lengths, tmp_path: Path) -
 def test_jsonl_values_without_a_common_type_do_not_fit_parquet(
     model: Lengths, tmp_path: Path
 ) -> None:
-    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a", "x": 1}, {"text": "b", "x": "one"}])
+    source = write_jsonl(
+        tmp_path / "in.jsonl", [{"text": "a", "x": 1}, {"text": "b", "x": "one"}]
+    )
     with pytest.raises(
         DataError,
         match=r"in\.jsonl, before row 3: cannot be written as PARQUET .*Choose another format",
@@ -208,7 +241,9 @@ def test_parquet_rows_are_gathered_into_groups(model: Lengths, tmp_path: Path) -
 @settings(deadline=None)
 @given(
     texts=st.lists(
-        st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip), min_size=1, max_size=8
+        st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip),
+        min_size=1,
+        max_size=8,
     )
 )
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "parquet"])
@@ -219,15 +254,21 @@ def test_any_text_comes_back(
     source = write_jsonl(folder / "in.jsonl", [{"text": text} for text in texts])
     score_file(Lengths(), source, folder / f"out.{suffix}", chunk=3)
     again = Lengths()
-    score_file(again, folder / f"out.{suffix}", folder / "last.jsonl", score_column="again")
+    score_file(
+        again, folder / f"out.{suffix}", folder / "last.jsonl", score_column="again"
+    )
     assert [example.text for call in again.calls for example in call] == texts
 
 
-def test_packed_files_are_the_same_bytes_every_time(model: Lengths, tmp_path: Path) -> None:
+def test_packed_files_are_the_same_bytes_every_time(
+    model: Lengths, tmp_path: Path
+) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", ROWS)
     score_file(model, source, tmp_path / "a.jsonl.gz")
     score_file(model, source, tmp_path / "b.jsonl.gz")
-    assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
+    assert (tmp_path / "a.jsonl.gz").read_bytes() == (
+        tmp_path / "b.jsonl.gz"
+    ).read_bytes()
     assert gzip.decompress((tmp_path / "a.jsonl.gz").read_bytes()).count(b"\n") == 3
 
 
@@ -239,14 +280,18 @@ def test_a_parquet_file_is_never_in_memory_as_a_whole(
     held: list[int] = []
 
     class Watching(Lengths):
-        def score_all(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+        def score_all(
+            self, examples: Sequence[Example], *, precision: str = "float32"
+        ) -> Scores:
             held.append(pa.total_allocated_bytes())
             return super().score_all(examples, precision=precision)
 
     source, dice = tmp_path / "in.parquet", random.Random(0)
     with pq.ParquetWriter(source, pa.schema([("text", pa.string())])) as writer:
         for _ in range(40):
-            writer.write_table(pa.table({"text": [dice.randbytes(200).hex() for _ in range(500)]}))
+            writer.write_table(
+                pa.table({"text": [dice.randbytes(200).hex() for _ in range(500)]})
+            )
     before = pa.total_allocated_bytes()
     score_file(Watching(), source, tmp_path / "out.parquet", chunk=100)
     assert max(held) - before < source.stat().st_size / 4  # 8 MB in groups of 200 kB

@@ -1,4 +1,6 @@
-"""Files and lines in, scores out: what is read and written, and what is unfit is named and leaves nothing behind."""
+"""Files and lines in, scores out: what is read and written, and what is unfit is named and leaves
+nothing behind.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,10 +24,14 @@ def model() -> Lengths:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 100])
-def test_the_chunk_changes_nothing(model: Lengths, tmp_path: Path, suffix: str, chunk: int) -> None:
+def test_the_chunk_changes_nothing(
+    model: Lengths, tmp_path: Path, suffix: str, chunk: int
+) -> None:
     first = write_jsonl(tmp_path / "in.jsonl", ROWS[:1] * 3 + ROWS[1:])
     score_file(
-        model, first, tmp_path / f"in.{suffix}" if suffix != "jsonl" else tmp_path / "copy.jsonl"
+        model,
+        first,
+        tmp_path / f"in.{suffix}" if suffix != "jsonl" else tmp_path / "copy.jsonl",
     )
     source = first if suffix == "jsonl" else tmp_path / f"in.{suffix}"
     model.calls.clear()
@@ -33,7 +39,9 @@ def test_the_chunk_changes_nothing(model: Lengths, tmp_path: Path, suffix: str, 
     assert [len(call) for call in model.calls] == [
         min(chunk, 5 - done) for done in range(0, 5, chunk)
     ]
-    assert [row["s"] for row in read_jsonl(tmp_path / "out.jsonl")] == VALUES[:1] * 3 + VALUES[1:]
+    assert [row["s"] for row in read_jsonl(tmp_path / "out.jsonl")] == VALUES[
+        :1
+    ] * 3 + VALUES[1:]
 
 
 def test_columns_can_be_named(model: Lengths, tmp_path: Path) -> None:
@@ -42,7 +50,12 @@ def test_columns_can_be_named(model: Lengths, tmp_path: Path) -> None:
         [{"q": "ab", "a": "abcde", "text": "not this"}, {"a": "abc", "text": ""}],
     )
     score_file(
-        model, source, tmp_path / "out.jsonl", text_column="a", prompt_column="q", precision="fast"
+        model,
+        source,
+        tmp_path / "out.jsonl",
+        text_column="a",
+        prompt_column="q",
+        precision="fast",
     )
     assert model.calls == [[Example("abcde", "ab"), Example("abc")]]
     assert model.precisions == ["fast"]
@@ -51,20 +64,24 @@ def test_columns_can_be_named(model: Lengths, tmp_path: Path) -> None:
 
 def test_prompts_are_recognised_as_in_fitting(model: Lengths, tmp_path: Path) -> None:
     pq.write_table(
-        pa.table({"Prompt": ["a film", None], "review": ["good", "bad"]}), tmp_path / "in.parquet"
+        pa.table({"Prompt": ["a film", None], "review": ["good", "bad"]}),
+        tmp_path / "in.parquet",
     )
     score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert model.calls == [[Example("good", "a film"), Example("bad")]]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_a_score_column_is_not_overwritten(model: Lengths, tmp_path: Path, suffix: str) -> None:
+def test_a_score_column_is_not_overwritten(
+    model: Lengths, tmp_path: Path, suffix: str
+) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a", "id": 1}])
     scored = tmp_path / f"scored.{suffix}"
     score_file(model, source, scored)
     model.calls.clear()
     with pytest.raises(
-        UsageError, match=rf"scored\.{suffix}: there is a column 'score' already.*--score-column"
+        UsageError,
+        match=rf"scored\.{suffix}: there is a column 'score' already.*--score-column",
     ):
         score_file(model, scored, tmp_path / "out.csv")
     with pytest.raises(UsageError, match=r"there is a column 'id' already"):
@@ -91,7 +108,9 @@ BAD_TEXTS = [
 def test_a_bad_text_is_named_before_anything_is_scored(
     model: Lengths, tmp_path: Path, text: Any, said: str
 ) -> None:
-    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}] * 5000 + [{"text": text}])
+    source = write_jsonl(
+        tmp_path / "in.jsonl", [{"text": "a"}] * 5000 + [{"text": text}]
+    )
     (tmp_path / "out.jsonl").write_text("older")
     with pytest.raises(DataError, match=rf"in\.jsonl:5001: .*{said}"):
         score_file(model, source, tmp_path / "out.jsonl", chunk=10)
@@ -105,10 +124,13 @@ def test_a_missing_text_is_named(model: Lengths, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"in\.jsonl:2: no text in column 'text'"):
         score_file(model, source, tmp_path / "out.jsonl")
     (tmp_path / "in.csv").write_text('text,id\n"two\nlines",1\n,2\n')
-    with pytest.raises(DataError, match=r"in\.csv:4: the text in column 'text' is empty"):
+    with pytest.raises(
+        DataError, match=r"in\.csv:4: the text in column 'text' is empty"
+    ):
         score_file(model, tmp_path / "in.csv", tmp_path / "out.jsonl")
     pq.write_table(
-        pa.table({"id": range(3000), "text": ["a"] * 2999 + [None]}), tmp_path / "in.parquet"
+        pa.table({"id": range(3000), "text": ["a"] * 2999 + [None]}),
+        tmp_path / "in.parquet",
     )
     with pytest.raises(DataError, match=r"in\.parquet:3000: no text in column 'text'"):
         score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
@@ -116,14 +138,20 @@ def test_a_missing_text_is_named(model: Lengths, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_an_unknown_column_is_named(model: Lengths, tmp_path: Path, suffix: str) -> None:
+def test_an_unknown_column_is_named(
+    model: Lengths, tmp_path: Path, suffix: str
+) -> None:
     source = tmp_path / f"in.{suffix}"
     score_file(
-        model, write_jsonl(tmp_path / "first.jsonl", [{"text": "a"}]), source, score_column="s"
+        model,
+        write_jsonl(tmp_path / "first.jsonl", [{"text": "a"}]),
+        source,
+        score_column="s",
     )
     for column in ({"text_column": "txt"}, {"prompt_column": "txt"}):
         with pytest.raises(
-            DataError, match=rf"in\.{suffix}: no column 'txt'\. The columns are 'text', 's'"
+            DataError,
+            match=rf"in\.{suffix}: no column 'txt'\. The columns are 'text', 's'",
         ):
             score_file(model, source, tmp_path / "out.jsonl", **column)
 
@@ -153,12 +181,16 @@ def test_a_cut_parquet_file(model: Lengths, tmp_path: Path) -> None:
     """The footer is whole but a page in the middle is not."""
     path = tmp_path / "in.parquet"
     pq.write_table(
-        pa.table({"text": [f"text {i}" for i in range(10_000)]}), path, compression="zstd"
+        pa.table({"text": [f"text {i}" for i in range(10_000)]}),
+        path,
+        compression="zstd",
     )
     damaged = bytearray(path.read_bytes())
     damaged[1000:20_000] = bytes(19_000)
     path.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"in\.parquet: cannot be read as Parquet after row \d+"):
+    with pytest.raises(
+        DataError, match=r"in\.parquet: cannot be read as Parquet after row \d+"
+    ):
         score_file(model, path, tmp_path / "out.parquet")
     assert names(tmp_path) == ["in.parquet"]
 
@@ -177,7 +209,9 @@ def test_a_missing_source_and_an_unknown_target(model: Lengths, tmp_path: Path) 
 
 def test_a_model_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None:
     class Failing(Lengths):
-        def score_all(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
+        def score_all(
+            self, examples: Sequence[Example], *, precision: str = "float32"
+        ) -> Scores:
             if len(self.calls) == 2:
                 raise RuntimeError("out of memory")
             return super().score_all(examples, precision=precision)
@@ -229,9 +263,14 @@ def test_lines_are_scored_as_they_come(model: Lengths) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "said"),
-    [("\n", "standard input:4: the line is empty"), ("\udcff\n", "standard input:4: not UTF-8")],
+    [
+        ("\n", "standard input:4: the line is empty"),
+        ("\udcff\n", "standard input:4: not UTF-8"),
+    ],
 )
-def test_the_lines_before_a_bad_one_are_scored(model: Lengths, bad: str, said: str) -> None:
+def test_the_lines_before_a_bad_one_are_scored(
+    model: Lengths, bad: str, said: str
+) -> None:
     scores = score_lines(model, ["a\n", "b\n", "c\n", bad, "d\n"], chunk=2)
     assert [next(scores).text for _ in range(3)] == ["a", "b", "c"]
     with pytest.raises(DataError, match=said):

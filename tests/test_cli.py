@@ -1,4 +1,6 @@
-"""The shell: what scripts rely on, and one clear line with exit code 2 for everything that is wrong."""
+"""The shell: what scripts rely on, and one clear line with exit code 2 for everything that is
+wrong.
+"""
 
 import io
 import json
@@ -55,7 +57,9 @@ def test_fit_prints_one_json_object(run: Any, tmp_path: Path) -> None:
     assert found["evaluation"]["accuracy"] > 0.9
 
 
-def test_evaluate_prints_what_scripts_rely_on(run: Any, taste: Path, tmp_path: Path) -> None:
+def test_evaluate_prints_what_scripts_rely_on(
+    run: Any, taste: Path, tmp_path: Path
+) -> None:
     source = write_rows(tmp_path / "test.jsonl", film_rows(60))
     code, out, _ = run(
         "evaluate", taste, source, "--json", "--report", tmp_path / "report", "--quiet"
@@ -72,7 +76,9 @@ def test_evaluate_prints_what_scripts_rely_on(run: Any, taste: Path, tmp_path: P
         "pearson",
         "spearman",
     } <= set(found)
-    assert found["duplicates"]["texts"] > 0, "the first 60 texts were trained on: said, not hidden"
+    assert found["duplicates"]["texts"] > 0, (
+        "the first 60 texts were trained on: said, not hidden"
+    )
     assert {"report.html", "report.png", "evaluation.json"} <= {
         p.name for p in (tmp_path / "report").iterdir()
     }
@@ -94,7 +100,9 @@ def test_score_texts(run: Any, taste: Path) -> None:
 def test_score_standard_input_line_by_line(
     run: Any, taste: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"A warm film.\nA dull film.\n")))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"A warm film.\nA dull film.\n"))
+    )
     code, out, _ = run("score", taste, "-")
     assert code == 0
     lines = [line.split("\t") for line in out.splitlines()]
@@ -104,19 +112,28 @@ def test_score_standard_input_line_by_line(
 
 def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
     source = write_rows(
-        tmp_path / "in.jsonl", [{"id": k, "text": f"A {WORDS[k]} film."} for k in range(6)]
+        tmp_path / "in.jsonl",
+        [{"id": k, "text": f"A {WORDS[k]} film."} for k in range(6)],
     )
-    code, out, _ = run("score", taste, "--file", source, "--out", tmp_path / "out.jsonl", "--json")
+    code, out, _ = run(
+        "score", taste, "--file", source, "--out", tmp_path / "out.jsonl", "--json"
+    )
     assert (code, json.loads(out)["rows"]) == (0, 6)
-    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
+    ]
     assert [row["id"] for row in rows] == list(range(6))
     assert rows[0]["score"] > rows[5]["score"]
 
 
-def test_a_config_file_gives_options_and_the_command_line_wins(run: Any, tmp_path: Path) -> None:
+def test_a_config_file_gives_options_and_the_command_line_wins(
+    run: Any, tmp_path: Path
+) -> None:
     source = write_rows(tmp_path / "films.jsonl", film_rows())
     config = tmp_path / "fit.yaml"
-    config.write_text(f"out: {tmp_path / 'from-config'}\nseed: 7\ntarget: label\nlimit: 100\n")
+    config.write_text(
+        f"out: {tmp_path / 'from-config'}\nseed: 7\ntarget: label\nlimit: 100\n"
+    )
     code, out, _ = run("fit", source, "--config", config, "--seed", 9, "--json")
     assert code == 0, out
     contract = json.loads((tmp_path / "from-config" / "tastemaker.json").read_text())
@@ -148,12 +165,16 @@ def panels(text: str) -> dict[str, list[str]]:
         if line.endswith(":") and not line.startswith(" "):
             title = line[:-1]
         elif title and line.startswith("  -"):
-            found.setdefault(title, []).extend(re.findall(r"--[a-z0-9-]+", line.split("   ")[0]))
+            found.setdefault(title, []).extend(
+                re.findall(r"--[a-z0-9-]+", line.split("   ")[0])
+            )
     return found
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_an_example_and_each_option_in_one_panel(run: Any, verb: str) -> None:
+def test_help_shows_an_example_and_each_option_in_one_panel(
+    run: Any, verb: str
+) -> None:
     code, out, _ = run(verb, "--help")
     assert code == 0
     assert f"tastemaker {verb}" in out
@@ -164,9 +185,23 @@ def test_help_shows_an_example_and_each_option_in_one_panel(run: Any, verb: str)
 
 def test_help_shows_the_main_options_first_and_settings_in_panels(run: Any) -> None:
     fit = panels(run("fit", "--help")[1])
-    main_options = ["--backbone", "--epochs", "--held-out", "--out", "--seed", "--target"]
+    main_options = [
+        "--backbone",
+        "--epochs",
+        "--held-out",
+        "--out",
+        "--seed",
+        "--target",
+    ]
     assert sorted(fit["Options"]) == main_options
-    assert {"Data", "Network training", "Backbone", "Likelihood", "Ensembles", "Run"} <= set(fit)
+    assert {
+        "Data",
+        "Network training",
+        "Backbone",
+        "Likelihood",
+        "Ensembles",
+        "Run",
+    } <= set(fit)
     assert "--lr" in fit["Network training"]
     steer = panels(run("steer", "--help")[1])
     assert {"--clip", "--beta", "--lr", "--target-kl"} <= set(steer["Algorithm"])
@@ -205,23 +240,40 @@ def test_a_config_file_that_cannot_be_used(
 def test_settings_on_the_command_line_reach_the_fit(run: Any, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "films.jsonl", film_rows(60))
     config = tmp_path / "fit.yaml"
-    config.write_text("ngrams: 2\nweight: label=2\nrating_loss: huber\nlength-control: true\n")
-    code, _, err = run("fit", source, "--out", tmp_path / "t", "--config", config, "--repeats")
+    config.write_text(
+        "ngrams: 2\nweight: label=2\nrating_loss: huber\nlength-control: true\n"
+    )
+    code, _, err = run(
+        "fit", source, "--out", tmp_path / "t", "--config", config, "--repeats"
+    )
     assert code == 0, err
     settings = json.loads((tmp_path / "t" / "tastemaker.json").read_text())["settings"]
-    assert settings["backbone"][1] | {"ngrams": 2, "repeats": True} == settings["backbone"][1]
+    assert (
+        settings["backbone"][1] | {"ngrams": 2, "repeats": True}
+        == settings["backbone"][1]
+    )
     likelihood = {"weights": {"label": 2.0}, "rating": "huber", "length_control": True}
     assert settings["likelihood"] | likelihood == settings["likelihood"]
 
 
 def test_quiet_and_json_keep_stderr_and_stdout_clean(taste: Path) -> None:
-    command = [sys.executable, "-m", "tastemaker", "score", str(taste), "A film.", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "tastemaker",
+        "score",
+        str(taste),
+        "A film.",
+        "--json",
+    ]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout)["scores"]
     assert found.stderr == ""
 
 
-def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path) -> None:
+def test_bad_usage_is_one_line_and_exit_2(
+    run: Any, taste: Path, tmp_path: Path
+) -> None:
     source = write_rows(tmp_path / "films.jsonl", film_rows())
     out = tmp_path / "new"
     fails(run("fit", source), "--out")
@@ -229,17 +281,29 @@ def test_bad_usage_is_one_line_and_exit_2(run: Any, taste: Path, tmp_path: Path)
     fails(run("fit", source, "--out", out, "--epochs", "many"), "--epochs", "integer")
     fails(run("fit", source, "--out", out, "--target", "stars"), "stars")
     fails(run("fit", source, "--out", out, "--epochs", 3), "--epochs", "linear")
-    fails(run("fit", source, "--out", out, "--dropout", 0.1), "--dropout", "'linear'", "tiny")
+    fails(
+        run("fit", source, "--out", out, "--dropout", 0.1),
+        "--dropout",
+        "'linear'",
+        "tiny",
+    )
     fails(run("fit", source, "--out", out, "--epoch", 3), "--epoch", "--epochs")
-    fails(run("fit", source, "--out", out, "--backbone", "tiny", "--epochs", 0), "epochs 0")
-    fails(run("fit", source, "--out", out, "--backbone", "no/such-model"), "no/such-model")
+    fails(
+        run("fit", source, "--out", out, "--backbone", "tiny", "--epochs", 0),
+        "epochs 0",
+    )
+    fails(
+        run("fit", source, "--out", out, "--backbone", "no/such-model"), "no/such-model"
+    )
     fails(run("fit", source, "--out", taste), "--overwrite")
     fails(run("score", taste), "--file")
     fails(run("score", taste, ""), "empty")
     fails(run("nonsense"), "nonsense")
     config = tmp_path / "c.yaml"
     config.write_text("learning_rate: 1\n")
-    fails(run("fit", source, "--out", out, "--config", config), "learning_rate", "c.yaml")
+    fails(
+        run("fit", source, "--out", out, "--config", config), "learning_rate", "c.yaml"
+    )
     assert not out.exists()
 
 
@@ -272,24 +336,38 @@ def test_bad_data_is_one_line_and_exit_2(
 def test_missing_sources_and_models_are_one_line_and_exit_2(
     run: Any, taste: Path, tmp_path: Path
 ) -> None:
-    fails(run("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "taste"), "nowhere.csv")
+    fails(
+        run("fit", tmp_path / "nowhere.csv", "--out", tmp_path / "taste"), "nowhere.csv"
+    )
     fails(run("score", tmp_path / "nowhere", "text"), "nowhere")
     fails(run("evaluate", tmp_path / "nowhere", taste), "nowhere")
     fails(run("evaluate", taste, tmp_path / "nowhere.csv"), "nowhere.csv")
 
 
-def test_a_test_set_with_other_labels_is_refused(run: Any, taste: Path, tmp_path: Path) -> None:
+def test_a_test_set_with_other_labels_is_refused(
+    run: Any, taste: Path, tmp_path: Path
+) -> None:
     other = write_rows(
-        tmp_path / "ham.jsonl", [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}]
+        tmp_path / "ham.jsonl",
+        [{"text": "a", "label": "spam"}, {"text": "b", "label": "ham"}],
     )
     fails(run("evaluate", taste, other), "ham", "spam")
     scale = write_rows(
-        tmp_path / "scale.jsonl", [{"text": "a", "stars": 1}, {"text": "b", "stars": 10}]
+        tmp_path / "scale.jsonl",
+        [{"text": "a", "stars": 1}, {"text": "b", "stars": 10}],
     )
     fails(run("evaluate", taste, scale), "scale.jsonl:2", "10")
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tastemaker", "score", str(tmp_path / "no"), "text", "--debug"]
+    command = [
+        sys.executable,
+        "-m",
+        "tastemaker",
+        "score",
+        str(tmp_path / "no"),
+        "text",
+        "--debug",
+    ]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" in found.stderr

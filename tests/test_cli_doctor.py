@@ -18,7 +18,10 @@ def films(tmp_path):
     """Labelled texts without a problem."""
     lengths = [3, 9, 5, 7, 4, 8, 6, 2]
     rows = [
-        {"text": f"A film {k} {'x' * lengths[k % 8]}", "label": "pos" if k % 2 else "neg"}
+        {
+            "text": f"A film {k} {'x' * lengths[k % 8]}",
+            "label": "pos" if k % 2 else "neg",
+        }
         for k in range(40)
     ]
     return write(tmp_path / "films.jsonl", rows)
@@ -61,7 +64,9 @@ def test_several_sources_and_a_test_that_leaks(run, films, tmp_path):
 
 
 def test_report_and_truncation(run, films, tmp_path):
-    code, out, err = run("doctor", films, "--max-length", 3, "--report", tmp_path / "report")
+    code, out, err = run(
+        "doctor", films, "--max-length", 3, "--report", tmp_path / "report"
+    )
     assert code == 0
     assert "longer than 3 tokens" in out
     assert "doctor.html" in err

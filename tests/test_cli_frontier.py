@@ -29,9 +29,12 @@ def steered(tmp_path):
     folder = tmp_path / "steered"
     (folder / "run").mkdir(parents=True)
     rows = [
-        {"step": i + 1, "kl": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1} for i in range(STEPS)
+        {"step": i + 1, "kl": i * 0.5, "score": i * 0.2, "gold": 5 + i * 0.1}
+        for i in range(STEPS)
     ]
-    (folder / "run" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "run" / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows)
+    )
     kept = {
         "score_before": 0.0,
         "score_after": 2.2,
@@ -46,12 +49,16 @@ def steered(tmp_path):
         "stopped_because": "all steps are done",
     }
     settings = {"start": "0123abcd", "reward": "the reward model"}
-    (folder / "steering.json").write_text(json.dumps(kept | {"settings": settings, "samples": []}))
+    (folder / "steering.json").write_text(
+        json.dumps(kept | {"settings": settings, "samples": []})
+    )
     return folder
 
 
 def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path):
-    code, out, err = run("frontier", steered, "--json", "--out", tmp_path / "out", "--quiet")
+    code, out, err = run(
+        "frontier", steered, "--json", "--out", tmp_path / "out", "--quiet"
+    )
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert set(found) == {"runs", "best_of", "notes"}
@@ -77,8 +84,20 @@ def test_what_is_wrong_is_one_line(run, steered, tmp_path):
 
 
 def test_the_prompts_of_a_run_are_texts_and_chats_each_once(steered):
-    sampled(steered, CHAT, CHAT, {"prompt": "user: Good?"}, {"prompt": ""}, {"prompt": "nan"})
-    assert read_run(steered).prompts == [(Message("user", "Good?"),), "user: Good?", "", "nan"]
+    sampled(
+        steered,
+        CHAT,
+        CHAT,
+        {"prompt": "user: Good?"},
+        {"prompt": ""},
+        {"prompt": "nan"},
+    )
+    assert read_run(steered).prompts == [
+        (Message("user", "Good?"),),
+        "user: Good?",
+        "",
+        "nan",
+    ]
     sampled(steered, CHAT | {"messages": [{"role": "user"}]})
     with pytest.raises(DataError, match=r"steering.json, samples: "):
         list(read_run(steered).prompts)

@@ -1,4 +1,6 @@
-"""`pretrain`, `write` and `evaluate` of a policy: what scripts rely on, and one clear line for everything wrong."""
+"""`pretrain`, `write` and `evaluate` of a policy: what scripts rely on, and one clear line for
+everything wrong.
+"""
 
 import json
 from dataclasses import replace
@@ -37,7 +39,10 @@ def gpt(texts: Path) -> Path:
     folder = texts.parent / "gpt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZES, "nano", NANO)
-        how: dict[str, Any] = {"size": "nano", "training": {"epochs": 3, "held_out": 0.1}}
+        how: dict[str, Any] = {
+            "size": "nano",
+            "training": {"epochs": 3, "held_out": 0.1},
+        }
         tm.pretrain(films(120), out=folder, **how)
     return folder
 
@@ -50,7 +55,8 @@ def taste(texts: Path) -> Path:
     return texts.parent / "taste"
 
 
-# --- pretrain ---------------------------------------------------------------------------------------------------------
+# --- pretrain
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) -> None:
@@ -77,7 +83,10 @@ def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) 
         "seconds",
     }
     policy = tm.Policy.load(found["model"])
-    assert (found["model"], found["parameters"]) == (str(tmp_path / "gpt"), policy.parameters)
+    assert (found["model"], found["parameters"]) == (
+        str(tmp_path / "gpt"),
+        policy.parameters,
+    )
     assert found["perplexity"] == policy.figures["perplexity"] > 1
     code, out, err = run(*command, "--resume")
     assert json.loads(out) == found, "a finished run is opened again"
@@ -97,10 +106,23 @@ def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) 
 def test_pretrain_goes_on_with_a_model_and_leaves_bad_rows_out(
     run: Any, gpt: Path, tmp_path: Path
 ) -> None:
-    rows = [json.dumps({"prompt": f"Film {k}?", "completion": "Fine."}) for k in range(40)]
+    rows = [
+        json.dumps({"prompt": f"Film {k}?", "completion": "Fine."}) for k in range(40)
+    ]
     source = tmp_path / "chats.jsonl"
-    source.write_text("\n".join([*rows, '{"prompt": "Film 41?", "completion": ""}']) + "\n")
-    command = ("pretrain", source, "--from", gpt, "--held-out", 0.2, "--out", tmp_path / "tuned")
+    source.write_text(
+        "\n".join([*rows, '{"prompt": "Film 41?", "completion": ""}']) + "\n"
+    )
+    command = (
+        "pretrain",
+        source,
+        "--from",
+        gpt,
+        "--held-out",
+        0.2,
+        "--out",
+        tmp_path / "tuned",
+    )
     fails(run(*command, "--quiet"), "chats.jsonl:41")
     assert not (tmp_path / "tuned").exists()
     code, out, err = run(*command, "--skip-bad", "--json")
@@ -139,19 +161,28 @@ def test_pretrain_refuses_what_cannot_be(
         "cannot write",
     )
     fails(run("pretrain", *lines, "--from", gpt, "--context", 64), "reads 32 tokens")
-    fails(run("pretrain", *lines, "--from", gpt, "--vocabulary", 300), "keeps its tokenizer")
+    fails(
+        run("pretrain", *lines, "--from", gpt, "--vocabulary", 300),
+        "keeps its tokenizer",
+    )
     fails(run("pretrain", *lines, "--from", gpt, "--size", "tiny"), "--size and --from")
-    fails(run("pretrain", texts, "--from", gpt, "--out", gpt, "--overwrite"), "would be replaced")
+    fails(
+        run("pretrain", texts, "--from", gpt, "--out", gpt, "--overwrite"),
+        "would be replaced",
+    )
     fails(run("pretrain", texts, "--out", gpt), "--overwrite")
     assert not (tmp_path / "new").exists()
 
 
 def _classifier(folder: Path) -> Path:
-    GPT2Config(n_layer=1, architectures=["GPT2ForSequenceClassification"]).save_pretrained(folder)
+    GPT2Config(
+        n_layer=1, architectures=["GPT2ForSequenceClassification"]
+    ).save_pretrained(folder)
     return folder
 
 
-# --- write ------------------------------------------------------------------------------------------------------------
+# --- write
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
@@ -171,16 +202,26 @@ def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
 
 
 def test_several_of_several(run: Any, gpt: Path) -> None:
-    _, out, err = run("write", gpt, "A warm", "A grey", "-n", 3, "--max-tokens", 5, "--json")
+    _, out, err = run(
+        "write", gpt, "A warm", "A grey", "-n", 3, "--max-tokens", 5, "--json"
+    )
     found = json.loads(out)
-    assert [len(found[name]) for name in ("completions", "log_probs", "ended")] == [6, 6, 6]
+    assert [len(found[name]) for name in ("completions", "log_probs", "ended")] == [
+        6,
+        6,
+        6,
+    ]
     cut = found["ended"].count("length")
     assert cut > 0
     assert f"{cut} of 6 were cut" in err
     assert len(set(found["completions"][:3])) > 1
-    _, out, _ = run("write", gpt, "A warm", "A grey", "-n", 3, "--max-tokens", 5, "--quiet")
+    _, out, _ = run(
+        "write", gpt, "A warm", "A grey", "-n", 3, "--max-tokens", 5, "--quiet"
+    )
     starts = ["A warm"] * 3 + ["A grey"] * 3
-    assert out == "".join(f"{a}{b}\n\n" for a, b in zip(starts, found["completions"], strict=True))
+    assert out == "".join(
+        f"{a}{b}\n\n" for a, b in zip(starts, found["completions"], strict=True)
+    )
 
 
 def test_a_stop_text_ends_a_completion(run: Any, gpt: Path) -> None:
@@ -206,14 +247,18 @@ def test_a_stop_text_ends_a_completion(run: Any, gpt: Path) -> None:
 
 def test_the_best_of_several_by_a_reward(run: Any, gpt: Path, taste: Path) -> None:
     how = ("--max-tokens", 6, "--seed", 2, "--json", "--quiet")
-    code, out, _ = run("write", gpt, "A", "-n", 2, "--best-of", 4, "--reward", taste, *how)
+    code, out, _ = run(
+        "write", gpt, "A", "-n", 2, "--best-of", 4, "--reward", taste, *how
+    )
     found = json.loads(out)
     assert (code, len(found["completions"])) == (0, 2)
     written = tm.Policy.load(gpt).complete(
         ["A", "A"], samples=4, sampling=replace(SHORT, max_tokens=6), seed=2
     )
     scores = tm.load(taste).score([f"A{c.text}" for c in written])
-    assert found["scores"] == pytest.approx([max(scores[:4]), max(scores[4:])], rel=1e-5)
+    assert found["scores"] == pytest.approx(
+        [max(scores[:4]), max(scores[4:])], rel=1e-5
+    )
     chosen = [
         written[scores.index(max(scores[:4]))].text,
         written[4 + scores[4:].index(max(scores[4:]))].text,
@@ -221,11 +266,23 @@ def test_the_best_of_several_by_a_reward(run: Any, gpt: Path, taste: Path) -> No
     assert found["completions"] == chosen
 
 
-def test_a_completion_without_a_word_has_no_score(run: Any, gpt: Path, taste: Path) -> None:
+def test_a_completion_without_a_word_has_no_score(
+    run: Any, gpt: Path, taste: Path
+) -> None:
     """Every review begins with A, and what stands before the stop text is all there is to score."""
     best = ("--best-of", 1, "--reward", taste)
     code, out, _ = run(
-        "write", gpt, "-n", 8, "--stop", "A", "--max-tokens", 4, *best, "--json", "--quiet"
+        "write",
+        gpt,
+        "-n",
+        8,
+        "--stop",
+        "A",
+        "--max-tokens",
+        4,
+        *best,
+        "--json",
+        "--quiet",
     )
     found = json.loads(out)
     assert code == 0
@@ -239,7 +296,8 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     source = tmp_path / "prompts.jsonl"
     source.write_text(
         "".join(
-            json.dumps({"id": k, "prompt": f"A {w}"}) + "\n" for k, w in enumerate(["warm", "grey"])
+            json.dumps({"id": k, "prompt": f"A {w}"}) + "\n"
+            for k, w in enumerate(["warm", "grey"])
         )
     )
     out = tmp_path / "written.jsonl"
@@ -261,14 +319,22 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     found = json.loads(said)
     assert (code, found["out"], found["completions"]) == (0, str(out), 4)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    expected = tm.Policy.load(gpt).complete(["A warm", "A grey"], samples=2, sampling=SHORT, seed=1)
+    expected = tm.Policy.load(gpt).complete(
+        ["A warm", "A grey"], samples=2, sampling=SHORT, seed=1
+    )
     assert [(row["id"], row["completion"]) for row in rows] == [
         (k // 2, c.text) for k, c in enumerate(expected)
     ]
     assert sum(found["ended"].values()) == 4
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")
     code, said, _ = run(
-        "write", gpt, "--file", tmp_path / "prompts.txt", "--out", tmp_path / "w.csv", "--quiet"
+        "write",
+        gpt,
+        "--file",
+        tmp_path / "prompts.txt",
+        "--out",
+        tmp_path / "w.csv",
+        "--quiet",
     )
     assert (code, said) == (0, f"2 completions written into {tmp_path / 'w.csv'}\n")
 
@@ -276,7 +342,9 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
 def test_write_refuses_what_cannot_be(
     run: Any, gpt: Path, taste: Path, texts: Path, tmp_path: Path
 ) -> None:
-    fails(run("write", gpt, "zqxjkvbpyw" * 4), "prompt 1 is 41 tokens long", "32 together")
+    fails(
+        run("write", gpt, "zqxjkvbpyw" * 4), "prompt 1 is 41 tokens long", "32 together"
+    )
     fails(run("write", gpt, "--temperature", 0), "temperature 0", "top_k 1")
     fails(run("write", gpt, "--top-p", 0), "top_p 0")
     fails(run("write", gpt, "--max-tokens", 0), "max_tokens 0")
@@ -288,15 +356,20 @@ def test_write_refuses_what_cannot_be(
     fails(run("write", gpt, "A", "--best-of", 0, "--reward", taste), "best of 0")
     fails(run("write", gpt, "A", "--best-of", 2), "--reward")
     fails(run("write", gpt, "A", "--chat"), "no chat template")
-    fails(run("write", gpt, "A", "--file", texts, "--out", tmp_path / "o.jsonl"), "--file")
+    fails(
+        run("write", gpt, "A", "--file", texts, "--out", tmp_path / "o.jsonl"), "--file"
+    )
     fails(run("write", gpt, "--file", texts), "--out")
-    fails(run("write", gpt, "--file", texts, "--out", tmp_path / "o.parquet"), "o.parquet")
+    fails(
+        run("write", gpt, "--file", texts, "--out", tmp_path / "o.parquet"), "o.parquet"
+    )
     fails(run("write", tmp_path / "nowhere", "A"), "no such folder")
     fails(run("write", taste, "A"), str(taste))
     fails(run("write", _classifier(tmp_path / "cls"), "A"), "cannot write")
 
 
-# --- evaluate ---------------------------------------------------------------------------------------------------------
+# --- evaluate
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_evaluate_says_the_perplexity_of_a_text(
@@ -321,7 +394,10 @@ def test_a_tokenizer_without_an_end_token_is_said(
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path)
-    for command in (("evaluate", tmp_path, texts), ("write", tmp_path, "A", "--max-tokens", 2)):
+    for command in (
+        ("evaluate", tmp_path, texts),
+        ("write", tmp_path, "A", "--max-tokens", 2),
+    ):
         code, _, err = run(*command)
         assert code == 0
         assert "the tokenizer has no end token" in err

@@ -58,7 +58,9 @@ def test_every_logged_metric_is_defined(fitted: Path) -> None:
 def test_every_evaluated_figure_is_defined(fitted: Path) -> None:
     evaluation = json.loads((fitted / "tastemaker.json").read_text())["evaluation"]
     assert (
-        _keys(evaluation) - _documented() - {"label", "grade", "rating", "comparison", "ranking"}
+        _keys(evaluation)
+        - _documented()
+        - {"label", "grade", "rating", "comparison", "ranking"}
         == set()
     )
 
@@ -72,7 +74,9 @@ def test_every_figure_of_pretraining_is_defined(
 
     monkeypatch.setitem(SIZES, "nano", NANO)
     texts = films(60)
-    policy = tm.pretrain(texts, size="nano", training={"held_out": 0.2}, out=tmp_path / "gpt")
+    policy = tm.pretrain(
+        texts, size="nano", training={"held_out": 0.2}, out=tmp_path / "gpt"
+    )
     lines = (tmp_path / "gpt" / "run" / "metrics.jsonl").read_text().splitlines()
     logged = _keys([json.loads(line) for line in lines])
     assert {
@@ -82,9 +86,13 @@ def test_every_figure_of_pretraining_is_defined(
         "tokens_per_second",
         "held_out_perplexity",
     } <= logged
-    figures = {k: v for k, v in policy.figures.items() if k not in ("settings", "versions")}
+    figures = {
+        k: v for k, v in policy.figures.items() if k not in ("settings", "versions")
+    }
     measured = tm.perplexity(policy, [tm.Example(text) for text in texts]).as_dict()
-    assert (logged | _keys(figures) | set(policy.figures) | set(measured)) - _documented() == set()
+    assert (
+        logged | _keys(figures) | set(policy.figures) | set(measured)
+    ) - _documented() == set()
 
 
 def test_the_readme_tree_names_every_package() -> None:
@@ -101,14 +109,22 @@ def test_excerpts_in_extend_are_verbatim() -> None:
     marked = r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$"
     excerpts = re.findall(marked, text, flags=re.DOTALL | re.MULTILINE)
     assert {path for path, _ in excerpts} == {
-        f"docs/examples/own_{part}.py" for part in ("algorithm", "judgement_kind", "format")
+        f"docs/examples/own_{part}.py"
+        for part in ("algorithm", "judgement_kind", "format")
     }
     for path, excerpt in excerpts:
         assert excerpt in (ROOT / path).read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/extend.md", "docs/guide.md"]
+    "page",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/extend.md",
+        "docs/guide.md",
+    ],
 )
 def test_linked_files_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -120,7 +136,9 @@ def test_the_own_reward_of_extend_runs() -> None:
     text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
     (block,) = [
         b
-        for b in re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+        for b in re.findall(
+            r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE
+        )
         if "def short" in b
     ]
     names: dict[str, Any] = {}
@@ -130,7 +148,9 @@ def test_the_own_reward_of_extend_runs() -> None:
 
 @pytest.fixture
 def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An archive of the README's name in the working folder: IMDB's own layout, playground reviews inside."""
+    """An archive of the README's name in the working folder: IMDB's own layout, playground reviews
+    inside.
+    """
     from tastemaker.playground import gold_score, reviews
 
     counts: Counter[tuple[str, str]] = Counter()
@@ -139,9 +159,14 @@ def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             grade = round(gold_score(text))
             if grade in (0, 5, 6):
                 continue
-            place = ("test" if number % 4 == 0 else "train", "pos" if grade > 6 else "neg")
+            place = (
+                "test" if number % 4 == 0 else "train",
+                "pos" if grade > 6 else "neg",
+            )
             data = text.encode()
-            member = tarfile.TarInfo(f"aclImdb/{place[0]}/{place[1]}/{counts[place]}_{grade}.txt")
+            member = tarfile.TarInfo(
+                f"aclImdb/{place[0]}/{place[1]}/{counts[place]}_{grade}.txt"
+            )
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
             counts[place] += 1
@@ -161,8 +186,12 @@ def _write_judgements(folder: Path) -> None:
         ("unseen", "mixed", 2),
     ):
         rows = [to_row(j) for j in judgements(150, kind=kind, seed=seed)]  # type: ignore[arg-type]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    labels = [j for j in judgements(100, kind="label", seed=3) if isinstance(j, tm.Label)]
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
+    labels = [
+        j for j in judgements(100, kind="label", seed=3) if isinstance(j, tm.Label)
+    ]
     lines = [f'"{j.text}",{str(j.positive).lower()}' for j in labels]
     (folder / "labels.csv").write_text("\n".join(["text,label", *lines]) + "\n")
 
@@ -176,7 +205,9 @@ def _commands() -> list[list[str]]:
     """Return the README's `tastemaker` command lines, as words."""
     lines = "\n".join(_blocks("console")).replace("\\\n", " ").splitlines()
     return [
-        shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ tastemaker")
+        shlex.split(line[2:], comments=True)
+        for line in lines
+        if line.startswith("$ tastemaker")
     ]
 
 
@@ -198,27 +229,54 @@ def test_the_readmes_python_runs(little_imdb: Path) -> None:
     assert (little_imdb / "another-folder" / "tastemaker.json").is_file()
 
 
-def test_the_readmes_commands_run(little_imdb: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_commands_run(
+    little_imdb: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ran = []
     for command in _commands():
         if command[1] == "fetch" or "distilbert-base-uncased" in command:
             continue  # these need a network; their options are checked below
-        words = ["playground:en:300" if word == "playground" else word for word in command[1:]]
+        words = [
+            "playground:en:300" if word == "playground" else word
+            for word in command[1:]
+        ]
         with pytest.raises(SystemExit) as ended:
             main([*words, *_SHORTER.get(command[1], ())])
         assert ended.value.code == 0, (command, capsys.readouterr().err)
         ran.append(command[1])
     steering = ["steer", "write", "steer", "frontier", "play", "watch"]
-    judging = ["fit", "score", "evaluate", "doctor", "fit", "fit", "fit", "score", "evaluate"]
-    assert ran == [*judging, "pretrain", "write", "write", "evaluate", "pretrain", *steering]
+    judging = [
+        "fit",
+        "score",
+        "evaluate",
+        "doctor",
+        "fit",
+        "fit",
+        "fit",
+        "score",
+        "evaluate",
+    ]
+    assert ran == [
+        *judging,
+        "pretrain",
+        "write",
+        "write",
+        "evaluate",
+        "pretrain",
+        *steering,
+    ]
     assert (little_imdb / "frontier" / "frontier.html").is_file()
     assert (little_imdb / "checkup" / "doctor.html").is_file()
     assert (little_imdb / "report" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("command", _commands(), ids=" ".join)
-def test_the_readmes_options_exist(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_options_exist(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main([command[1], "--help"])
     shown = capsys.readouterr().out
-    assert [word for word in command if word.startswith("--") and word not in shown] == []
+    assert [
+        word for word in command if word.startswith("--") and word not in shown
+    ] == []

@@ -14,7 +14,9 @@ from tastemaker.errors import StorageError
 from tastemaker.files import filling_folder, writing_file, writing_folder
 
 LAST = "contract.json"
-FULL_DISK = "the disk is full; nothing was written. Free some room or choose another folder"
+FULL_DISK = (
+    "the disk is full; nothing was written. Free some room or choose another folder"
+)
 
 
 class BrokenError(Exception):
@@ -42,7 +44,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def holds(folder: Path) -> dict[str, str]:
     """Every file under a folder, hidden ones too, and its text."""
     return {
-        str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()
+        str(p.relative_to(folder)): p.read_text()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
     }
 
 
@@ -78,12 +82,16 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     with writing_file(target) as temporary:
         temporary.write_text("whole")
         assert not target.exists()
-        assert temporary.parent == target.parent  # the same disk, or the rename would copy
+        assert (
+            temporary.parent == target.parent
+        )  # the same disk, or the rename would copy
     assert holds(tmp_path) == {"new/out.txt": "whole"}
 
 
 @pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt, SystemExit])
-def test_a_file_is_as_before_after_any_failure(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_file_is_as_before_after_any_failure(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     (tmp_path / "out.txt").write_text("older")
     with pytest.raises(error), writing_file(tmp_path / "out.txt") as temporary:
         put(temporary.parent, error, **{temporary.name: 4})
@@ -153,7 +161,10 @@ def test_a_folder_that_is_a_file(tmp_path: Path, depth: int) -> None:
     for writing in (writing_file, writing_folder):
         with pytest.raises(StorageError, match="cannot write"), writing(inside):
             pytest.fail("there is nothing to write into")
-    with pytest.raises(StorageError, match="cannot write"), filling_folder(inside, last=LAST):
+    with (
+        pytest.raises(StorageError, match="cannot write"),
+        filling_folder(inside, last=LAST),
+    ):
         pytest.fail("there is nothing to write into")
     assert holds(tmp_path) == {"file": "mine"}
 
@@ -163,11 +174,16 @@ def test_a_folder_that_is_a_file(tmp_path: Path, depth: int) -> None:
 )
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="cannot write"), writing_file(tmp_path / "out"):
+    with (
+        pytest.raises(StorageError, match="cannot write"),
+        writing_file(tmp_path / "out"),
+    ):
         pytest.fail("it may not be written")
 
 
-def test_a_folder_appears_whole_and_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+def test_a_folder_appears_whole_and_replaces_the_old_one_as_a_whole(
+    tmp_path: Path,
+) -> None:
     target = folder_of(tmp_path / "model", weights="older", only_old="older")
     with writing_folder(target) as temporary:
         (temporary / "weights").write_text("newer")
@@ -187,14 +203,19 @@ def test_a_folder_is_as_before_after_any_failure_inside(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()]
+)
 def test_a_rename_that_fails_leaves_the_old_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException
 ) -> None:
     """Also when it is interrupted between the old folder's going and the new one's coming."""
     target = folder_of(tmp_path / "model", weights="older")
     fail_at(monkeypatch, count, error)
-    with pytest.raises((StorageError, KeyboardInterrupt)), writing_folder(target) as temporary:
+    with (
+        pytest.raises((StorageError, KeyboardInterrupt)),
+        writing_folder(target) as temporary,
+    ):
         (temporary / "weights").write_text("newer")
     assert holds(tmp_path) == {"model/weights": "older"}
 
@@ -262,7 +283,11 @@ with {name}(Path(sys.argv[1]){more}) as temporary:
 
 @pytest.mark.parametrize(
     ("name", "more"),
-    [("writing_file", ""), ("writing_folder", ""), ("filling_folder", f", last='{LAST}'")],
+    [
+        ("writing_file", ""),
+        ("writing_folder", ""),
+        ("filling_folder", f", last='{LAST}'"),
+    ],
 )
 def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(
     tmp_path: Path, name: str, more: str
@@ -274,7 +299,10 @@ def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(
         folder_of(target, weights="older")
     before = holds(tmp_path)
     code = KILLED.format(name=name, more=more)
-    assert subprocess.run([sys.executable, "-c", code, target], check=False).returncode == -9
+    assert (
+        subprocess.run([sys.executable, "-c", code, target], check=False).returncode
+        == -9
+    )
     assert {k: v for k, v in holds(tmp_path).items() if not k.startswith(".")} == before
     if name == "writing_file":
         with writing_file(target) as temporary:

@@ -1,4 +1,6 @@
-"""`import tastemaker` and every `--help` are instant: the heavy libraries are imported on first use."""
+"""`import tastemaker` and every `--help` are instant: the heavy libraries are imported on first
+use.
+"""
 
 import os
 import resource
@@ -27,7 +29,9 @@ try:
 except SystemExit as end:
     assert not end.code, end.code
 """
-LOADED = "\nimport sys; sys.stderr.write(' '.join(m for m in sys.modules if '.' not in m))"
+LOADED = (
+    "\nimport sys; sys.stderr.write(' '.join(m for m in sys.modules if '.' not in m))"
+)
 
 
 def run(code: str) -> tuple[float, str]:
@@ -43,7 +47,11 @@ def run(code: str) -> tuple[float, str]:
     }
     start = _processor_seconds()
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     seconds = _processor_seconds() - start
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,9 @@ class TopShare(Algorithm[Experience]):
 
     name: ClassVar[str] = "top-share"
 
-    share: float = setting(0.25, "The share of the rows that is imitated.", POSITIVE_SHARE)
+    share: float = setting(
+        0.25, "The share of the rows that is imitated.", POSITIVE_SHARE
+    )
     lr: float = setting(1e-3, "Learning rate.", POSITIVE)
 
     def __post_init__(self) -> None:

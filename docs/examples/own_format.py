@@ -3,7 +3,15 @@
 from pathlib import Path
 
 import tastemaker as tm
-from tastemaker.data import Format, Metadata, Row, answer_of, register_format, text_of, whole_of
+from tastemaker.data import (
+    Format,
+    Metadata,
+    Row,
+    answer_of,
+    register_format,
+    text_of,
+    whole_of,
+)
 
 
 def read_votes(row: Row, metadata: Metadata) -> list[tm.Judgement]:
@@ -17,7 +25,9 @@ def read_votes(row: Row, metadata: Metadata) -> list[tm.Judgement]:
     if votes < others:
         first, second = second, first
     metadata["weight"] = float(votes + others)
-    return [tm.Comparison(first, second, tie=votes == others, prompt=question, **metadata)]
+    return [
+        tm.Comparison(first, second, tie=votes == others, prompt=question, **metadata)
+    ]
 
 
 VOTES = Format(

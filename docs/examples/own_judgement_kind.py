@@ -108,7 +108,8 @@ if __name__ == "__main__":
     for number in range(300):
         worth = sorted(draw.sample(range(4), draw.choice([3, 4])))
         texts = [
-            f"Film {number}{letter}: {words[i]}." for i, letter in zip(worth, "abcd", strict=False)
+            f"Film {number}{letter}: {words[i]}."
+            for i, letter in zip(worth, "abcd", strict=False)
         ]
         judgements.append(BestWorst(texts[-1], texts[0], tuple(texts[1:-1])))
     with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,9 @@ Example:
 
 
 @o.verb(FETCH)
-@click.argument("name", help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB.")
+@click.argument(
+    "name", help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB."
+)
 @o.option("--out", type=o.PATH, default=Path(), help="Folder for the archive.")
 @o.option("--url", help="Another address of the same archive.")
 @o.option("--sha256", help="Digest that it must have, in place of the published one.")
@@ -48,7 +50,9 @@ def fetch(
     if json:
         o.say_json({"path": str(path), "bytes": path.stat().st_size})
     else:
-        o.say(f"{path}: complete, checksum right. Next:  tastemaker fit {path} --out taste")
+        o.say(
+            f"{path}: complete, checksum right. Next:  tastemaker fit {path} --out taste"
+        )
 
 
 @o.verb(DOCTOR)
@@ -57,7 +61,10 @@ def fetch(
 @o.option("--report", type=o.PATH, help="Write doctor.html and doctor.json there.")
 @o.flag("--strict", "Exit code 1 for a problem worse than a note.")
 @o.option("--max-length", type=int, help="Tokens that will be read of a text.")
-@o.option("--backbone", help="Whose tokens: linear (words), minilm, a model folder, a hub name.")
+@o.option(
+    "--backbone",
+    help="Whose tokens: linear (words), minilm, a model folder, a hub name.",
+)
 @o.reading
 @o.output
 def doctor(
@@ -88,7 +95,11 @@ def doctor(
         backbone = "linear"
     count = None if backbone is None else token_counter(backbone)
     diagnosis = tm.doctor(
-        judgements, test=tested, odd_rows=odd_rows, max_length=max_length, count_tokens=count
+        judgements,
+        test=tested,
+        odd_rows=odd_rows,
+        max_length=max_length,
+        count_tokens=count,
     )
     if report is not None:
         tm.write_doctor_page(diagnosis, report)
@@ -117,8 +128,18 @@ def _readable(source: str, reading: o.Reading, odd_rows: list[Any]) -> list[Any]
 
 
 @o.verb(DEMO)
-@o.option("--out", type=o.PATH, default=Path("demo"), help="Folder for data, models and reports.")
-@o.option("--texts", type=int, default=3000, help="Judgements to learn from, for each language.")
+@o.option(
+    "--out",
+    type=o.PATH,
+    default=Path("demo"),
+    help="Folder for data, models and reports.",
+)
+@o.option(
+    "--texts",
+    type=int,
+    default=3000,
+    help="Judgements to learn from, for each language.",
+)
 @o.seed
 @o.output
 def demo(out: Path, texts: int, seed: int, json: bool, quiet: bool) -> None:

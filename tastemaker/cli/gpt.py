@@ -45,7 +45,10 @@ _FIGURES = ("parameters", "tokens", "perplexity", "ngram_perplexity", "seconds")
 
 @o.verb(PRETRAIN)
 @click.argument(
-    "sources", nargs=-1, required=True, help=f"{o.SOURCES} Also text files, or playground."
+    "sources",
+    nargs=-1,
+    required=True,
+    help=f"{o.SOURCES} Also text files, or playground.",
 )
 @o.option("--out", type=o.PATH, required=True, help="Folder for the GPT.")
 @o.option(
@@ -106,10 +109,14 @@ def pretrain(
         leave_out_bad=skip_bad,
         limit=limit,
     )
-    policy = tm.pretrain(documents, out=out, say=lambda line: o.note(line, quiet=quiet), **settings)
+    policy = tm.pretrain(
+        documents, out=out, say=lambda line: o.note(line, quiet=quiet), **settings
+    )
     o.note_skipped(documents.bad, quiet=quiet)
     if json:
-        o.say_json({"model": str(out)} | {name: policy.figures[name] for name in _FIGURES})
+        o.say_json(
+            {"model": str(out)} | {name: policy.figures[name] for name in _FIGURES}
+        )
     else:
         o.say(f"{policy}")
         o.say(f"Let it write:  tastemaker write {out} -n 3")
@@ -117,16 +124,29 @@ def pretrain(
 
 @o.verb(WRITE)
 @click.argument(
-    "model", metavar="DIR", help="A folder saved by `pretrain`, any other, or a hub name."
+    "model",
+    metavar="DIR",
+    help="A folder saved by `pretrain`, any other, or a hub name.",
 )
 @click.argument(
-    "prompts", metavar="[PROMPT]...", nargs=-1, help="What is continued; none: begin a text."
+    "prompts",
+    metavar="[PROMPT]...",
+    nargs=-1,
+    help="What is continued; none: begin a text.",
 )
-@o.option("n", "-n", "--samples", type=int, default=1, help="Completions of each prompt.")
-@o.option("--file", type=o.PATH, help="Prompts: a text file, one a line, or a table …")
-@o.option("--out", type=o.PATH, help="… their completions: JSONL, CSV or TSV, with its columns.")
 @o.option(
-    "--best-of", type=int, help="Write so many for each one; keep what --reward scores highest."
+    "n", "-n", "--samples", type=int, default=1, help="Completions of each prompt."
+)
+@o.option("--file", type=o.PATH, help="Prompts: a text file, one a line, or a table …")
+@o.option(
+    "--out",
+    type=o.PATH,
+    help="… their completions: JSONL, CSV or TSV, with its columns.",
+)
+@o.option(
+    "--best-of",
+    type=int,
+    help="Write so many for each one; keep what --reward scores highest.",
 )
 @o.option("--reward", type=o.PATH, help="A reward model, saved by `tastemaker fit`.")
 @o.seed
@@ -162,7 +182,9 @@ def write(
             "--best-of and --reward belong together: how many to choose from, and by what."
         )
     if (file is None) != (out is None):
-        raise UsageError("--file and --out belong together: prompts in, completions out.")
+        raise UsageError(
+            "--file and --out belong together: prompts in, completions out."
+        )
     if file is not None and prompts:
         raise UsageError("give either prompts or --file, one of the two.")
     if n < 1:
@@ -198,7 +220,9 @@ def write(
         return
     completions = [one for group in writer.complete(texts, 0) for one in group]
     _print_all(completions, json=json)
-    _note_unended([completion.ended for completion, _ in completions], draw, quiet=quiet)
+    _note_unended(
+        [completion.ended for completion, _ in completions], draw, quiet=quiet
+    )
 
 
 Scored = tuple[Any, float | None]
@@ -223,7 +247,11 @@ class _Writer:
         completions: list[Scored]
         if self.best_of is None:
             drawn = self.policy.complete(
-                prompts, samples=self.n, first=first, sampling=self.sampling, seed=self.seed
+                prompts,
+                samples=self.n,
+                first=first,
+                sampling=self.sampling,
+                seed=self.seed,
             )
             completions = [(completion, None) for completion in drawn]
         else:

@@ -28,7 +28,11 @@ class Option(click.Option):
     """An option that stands in a panel of `--help`. shown: the default, in words."""
 
     def __init__(
-        self, names: Sequence[str], panel: str = MAIN, shown: str | None = None, **more: Any
+        self,
+        names: Sequence[str],
+        panel: str = MAIN,
+        shown: str | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(names, **more)
         default = more.get("default")
@@ -51,11 +55,15 @@ class Verb(click.Command):
         panels: dict[str, list[click.Parameter]] = {MAIN: []}
         for parameter in self.get_params(context):
             if not isinstance(parameter, click.Argument):
-                panels.setdefault(getattr(parameter, "panel", RUN), []).append(parameter)
+                panels.setdefault(getattr(parameter, "panel", RUN), []).append(
+                    parameter
+                )
         panels[RUN] = panels.pop(RUN)
         return panels
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
         """Write each panel as a section."""
         for title, parameters in self.panels(ctx).items():
             records = [parameter.get_help_record(ctx) for parameter in parameters]
@@ -106,7 +114,9 @@ def caution_of(text: str) -> Any:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--caution {text!r}: a number such as 1, or minimum.") from None
+        raise UsageError(
+            f"--caution {text!r}: a number such as 1, or minimum."
+        ) from None
 
 
 def numbers_of(value: Any) -> tuple[int, ...]:
@@ -115,7 +125,9 @@ def numbers_of(value: Any) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in parts)
     except (TypeError, ValueError):
-        raise UsageError(f"{value!r}: whole numbers with commas between, such as 64,64.") from None
+        raise UsageError(
+            f"{value!r}: whole numbers with commas between, such as 64,64."
+        ) from None
 
 
 def weight_of(text: str) -> tuple[str, float]:
@@ -124,7 +136,9 @@ def weight_of(text: str) -> tuple[str, float]:
     try:
         return kind, float(number)
     except ValueError:
-        raise UsageError(f"--weight {text!r}: a kind and a number, such as comparison=2.") from None
+        raise UsageError(
+            f"--weight {text!r}: a kind and a number, such as comparison=2."
+        ) from None
 
 
 def pairs_of(option: str, given: Sequence[str]) -> dict[str, Any]:
@@ -133,7 +147,9 @@ def pairs_of(option: str, given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"{option} {text}: write NAME=VALUE, such as continuous=true.")
+            raise UsageError(
+                f"{option} {text}: write NAME=VALUE, such as continuous=true."
+            )
         try:
             pairs[name] = json_module.loads(value)
         except ValueError:
@@ -186,7 +202,9 @@ def settings(
             for row in rows:
                 value = options.pop(row["option"][2:].replace("-", "_"))
                 if value is not None and value != ():
-                    given[row["field"]] = dict(value) if row["type"] == "weights" else value
+                    given[row["field"]] = (
+                        dict(value) if row["type"] == "weights" else value
+                    )
             return function(**options, **{parameter: given})
 
         for row in reversed(rows):
@@ -198,7 +216,9 @@ def settings(
     return decorate
 
 
-def _option_of(row: Mapping[str, Any], default: Any, shown: str | None) -> Callable[[F], F]:
+def _option_of(
+    row: Mapping[str, Any], default: Any, shown: str | None
+) -> Callable[[F], F]:
     name = row["option"]
     more = dict(_TYPES.get(row["type"], {}))
     if row["type"] == "bool":
@@ -213,7 +233,9 @@ def _option_of(row: Mapping[str, Any], default: Any, shown: str | None) -> Calla
 # --- options that several verbs share -------------------------------------------------------------
 
 
-def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+def _read_config(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> None:
     """Take a verb's options from a YAML file. Unknown keys are refused."""
     if path is None or context.resilient_parsing:
         return
@@ -225,16 +247,24 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
         message = " ".join(str(error).split())
         raise UsageError(f"{path}: cannot be read as YAML ({message}).") from error
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: must hold `option: value` lines, not {type(values).__name__}.")
-    parameters = {p.name: p for p in context.command.params if p.name and p.name != "config"}
+        raise UsageError(
+            f"{path}: must hold `option: value` lines, not {type(values).__name__}."
+        )
+    parameters = {
+        p.name: p for p in context.command.params if p.name and p.name != "config"
+    }
     names = {_key_of(p): name for name, p in parameters.items()}
     settings = {}
     for key, value in values.items():
         option = str(key).replace("-", "_")
         if option not in names:
-            raise UsageError(f"{path}: unknown key {key!r}: {nearest(option, sorted(names))}.")
+            raise UsageError(
+                f"{path}: unknown key {key!r}: {nearest(option, sorted(names))}."
+            )
         is_list = getattr(parameters[names[option]], "multiple", False)
-        settings[names[option]] = [value] if is_list and not isinstance(value, list) else value
+        settings[names[option]] = (
+            [value] if is_list and not isinstance(value, list) else value
+        )
     context.default_map = settings
 
 
@@ -285,14 +315,20 @@ output = _several(
     flag("--json", "Print one JSON object on stdout and nothing else there.", RUN),
     option("--quiet", "-q", is_flag=True, help="No progress and no notes.", panel=RUN),
 )
-split = option("--split", help="Part of a source that has parts: train, test, unsup …", panel=DATA)
+split = option(
+    "--split", help="Part of a source that has parts: train, test, unsup …", panel=DATA
+)
 format = option(
     "--format",
     help="Shape of the rows, where it is not recognised: hh, pandalm, table …",
     panel=DATA,
 )
-skip_bad = flag("--skip-bad", "Leave out rows that cannot be read; count and list them.", DATA)
-text_column = option("--text-column", help="Column of the text.", shown="recognised", panel=DATA)
+skip_bad = flag(
+    "--skip-bad", "Leave out rows that cannot be read; count and list them.", DATA
+)
+text_column = option(
+    "--text-column", help="Column of the text.", shown="recognised", panel=DATA
+)
 prompt_column = option(
     "--prompt-column", help="Column of the prompt.", shown="recognised", panel=DATA
 )
@@ -331,7 +367,9 @@ class Reading:
             scale=self.scale,
         )
 
-    def judgements(self, sources: Sequence[str], skipped: list[Any] | None = None) -> list[Any]:
+    def judgements(
+        self, sources: Sequence[str], skipped: list[Any] | None = None
+    ) -> list[Any]:
         """Return the judgements of all sources. Rows that cannot be read go to `skipped`, if any."""
         import tastemaker as tm
 
@@ -357,15 +395,33 @@ _reading_options = _several(
         help="Which judgements to take; left out: all.",
     ),
     seed,
-    option("--limit", type=int, help="Only so many texts, drawn by --seed.", panel=DATA),
+    option(
+        "--limit", type=int, help="Only so many texts, drawn by --seed.", panel=DATA
+    ),
     split,
     format,
     text_column,
     prompt_column,
-    option("--label-column", help="Column of a yes-or-no label.", shown="recognised", panel=DATA),
-    option("--grade-column", help="Column of a whole number.", shown="recognised", panel=DATA),
-    option("--rating-column", help="Column of any number.", shown="recognised", panel=DATA),
-    option("--positive", help="Label that means positive, where it is not obvious.", panel=DATA),
+    option(
+        "--label-column",
+        help="Column of a yes-or-no label.",
+        shown="recognised",
+        panel=DATA,
+    ),
+    option(
+        "--grade-column",
+        help="Column of a whole number.",
+        shown="recognised",
+        panel=DATA,
+    ),
+    option(
+        "--rating-column", help="Column of any number.", shown="recognised", panel=DATA
+    ),
+    option(
+        "--positive",
+        help="Label that means positive, where it is not obvious.",
+        panel=DATA,
+    ),
     option(
         "--scale",
         type=scale_of,
@@ -403,7 +459,9 @@ def note(text: str, *, quiet: bool) -> None:
 
 def say_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(json_module.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(
+        json_module.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
@@ -412,4 +470,7 @@ def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
         note(f"left out: {error}", quiet=quiet)
     if skipped:
         more = f", {_LISTED} of them listed above" if len(skipped) > _LISTED else ""
-        note(f"{len(skipped):,} rows were left out because they cannot be read{more}.", quiet=quiet)
+        note(
+            f"{len(skipped):,} rows were left out because they cannot be read{more}.",
+            quiet=quiet,
+        )

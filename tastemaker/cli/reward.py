@@ -64,7 +64,9 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 @click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
 @o.option("--out", type=o.PATH, required=True, help="Folder for the reward model.")
 @o.option(
-    "--backbone", default="linear", help="linear, tiny, minilm, a model folder or a hub name."
+    "--backbone",
+    default="linear",
+    help="linear, tiny, minilm, a model folder or a hub name.",
 )
 @o.option(
     "--held-out",
@@ -126,7 +128,9 @@ def fit(
     judgements = reading.judgements(sources, skipped if skip_bad else None)
     o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
-        settings["anchor"] = tm.read_examples(anchor, split=reading.split, columns=reading.columns)
+        settings["anchor"] = tm.read_examples(
+            anchor, split=reading.split, columns=reading.columns
+        )
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
     if not json:
@@ -150,7 +154,9 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
     o.say(f"{model!r}")
     for name, judge in contract.judges.items():
         low, high = judge["interval"]
-        o.say(f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}]")
+        o.say(
+            f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}]"
+        )
     control = contract.evaluation.get("length_control")
     if control:
         changes = _changes(control["before"], contract.evaluation)
@@ -174,9 +180,15 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 @o.verb(SCORE)
-@click.argument("model", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker fit`.")
-@click.argument("texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line.")
-@o.option("--file", type=o.PATH, help="Score the rows of a JSONL, CSV, TSV or Parquet file …")
+@click.argument(
+    "model", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker fit`."
+)
+@click.argument(
+    "texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line."
+)
+@o.option(
+    "--file", type=o.PATH, help="Score the rows of a JSONL, CSV, TSV or Parquet file …"
+)
 @o.option("--out", type=o.PATH, help="… into this file, with the columns of the input.")
 @o.option("--prompt", help="What the texts answer.")
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
@@ -195,7 +207,12 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 )
 @o.text_column
 @o.prompt_column
-@o.option("--score-column", default="score", help="Name of the column that is added.", panel=o.DATA)
+@o.option(
+    "--score-column",
+    default="score",
+    help="Name of the column that is added.",
+    panel=o.DATA,
+)
 @o.output
 def score(
     model: Path,
@@ -217,9 +234,13 @@ def score(
     from tastemaker.errors import UsageError
 
     if (file is None) == (not texts):
-        raise UsageError("give either texts (or - for standard input) or --file, one of the two.")
+        raise UsageError(
+            "give either texts (or - for standard input) or --file, one of the two."
+        )
     if (file is None) != (out is None):
-        raise UsageError("--file and --out belong together: rows in, rows and scores out.")
+        raise UsageError(
+            "--file and --out belong together: rows in, rows and scores out."
+        )
     taste = tm.load(model)
     if file is not None and out is not None:
         counts = tm.score_file(
@@ -234,7 +255,9 @@ def score(
             caution=caution,
         )
         if json:
-            o.say_json({"out": str(out), "rows": counts.rows, "truncated": counts.truncated})
+            o.say_json(
+                {"out": str(out), "rows": counts.rows, "truncated": counts.truncated}
+            )
         else:
             o.say(f"{counts.rows:,} rows scored into {out}")
         rows, truncated = counts.rows, counts.truncated
@@ -255,7 +278,12 @@ def score(
 
 
 def _score_texts(
-    taste: Any, examples: list[Any], precision: str, caution: Any, uncertainty: bool, json: bool
+    taste: Any,
+    examples: list[Any],
+    precision: str,
+    caution: Any,
+    uncertainty: bool,
+    json: bool,
 ) -> int:
     """Print the scores of texts; return how many were cut."""
     from tastemaker.errors import UsageError
@@ -318,9 +346,15 @@ def _score_lines(
 
 
 @o.verb(EVALUATE)
-@click.argument("model", metavar="DIR", type=o.PATH, help="A folder saved by `fit` or `pretrain`.")
+@click.argument(
+    "model", metavar="DIR", type=o.PATH, help="A folder saved by `fit` or `pretrain`."
+)
 @click.argument("source", help=f"{o.SOURCES} For a GPT also text files.")
-@o.option("--report", type=o.PATH, help="Write report.html, report.png, evaluation.json there.")
+@o.option(
+    "--report",
+    type=o.PATH,
+    help="Write report.html, report.png, evaluation.json there.",
+)
 @o.reading
 @o.skip_bad
 @o.output
@@ -338,7 +372,9 @@ def evaluate(
     from tastemaker.evaluate.rewardbench import evaluate_rewardbench
 
     if _is_policy(model):
-        _evaluate_policy(model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet)
+        _evaluate_policy(
+            model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet
+        )
         return
     taste = tm.load(model)
     reading = _as_trained(reading, taste.contract, source)
@@ -393,7 +429,9 @@ def _evaluate_policy(
     from tastemaker.errors import UsageError
 
     if report is not None:
-        raise UsageError("--report is for a reward model; a GPT has one figure. Leave it out.")
+        raise UsageError(
+            "--report is for a reward model; a GPT has one figure. Leave it out."
+        )
     has_columns = reading.text_column or reading.prompt_column
     documents = tm.Documents(
         [source],

@@ -71,7 +71,9 @@ Examples:
 
 @o.verb(STEER)
 @click.argument(
-    "model", metavar="POLICY", help="A folder saved by `pretrain`, any other, a hub name."
+    "model",
+    metavar="POLICY",
+    help="A folder saved by `pretrain`, any other, a hub name.",
 )
 @o.option("--reward", multiple=True, help="What raises the reward. May be repeated.")
 @o.option("--out", type=o.PATH, required=True, help="Folder for the steered GPT.")
@@ -89,7 +91,9 @@ Examples:
 @o.settings("steering")
 @o.seed
 @o.option(
-    "--gold", help="The true reward, where there is one: gold on the playground.", panel=o.REWARDS
+    "--gold",
+    help="The true reward, where there is one: gold on the playground.",
+    panel=o.REWARDS,
 )
 @o.option(
     "--caution",
@@ -111,7 +115,9 @@ Examples:
     help="Continue the first so many tokens of what pretrain reads from --prompts.",
     panel=o.DATA,
 )
-@o.option("--limit", type=int, default=2000, help="At most so many prompts.", panel=o.DATA)
+@o.option(
+    "--limit", type=int, default=2000, help="At most so many prompts.", panel=o.DATA
+)
 @o.option(
     "--judgements",
     multiple=True,
@@ -157,24 +163,36 @@ def steer(
     from tastemaker.rl.algorithms import algorithm_named
 
     if not judgements and (format or skip_bad):
-        raise UsageError("--format and --skip-bad are about --judgements: name a source.")
+        raise UsageError(
+            "--format and --skip-bad are about --judgements: name a source."
+        )
     if chat and not judgements and prompts is None:
-        raise UsageError("--chat is about --prompts or --judgements: name a file or source.")
+        raise UsageError(
+            "--chat is about --prompts or --judgements: name a file or source."
+        )
     if opening is not None and (chat or prompt_column):
-        raise UsageError("an --opening is continued: leave out --chat and --prompt-column.")
+        raise UsageError(
+            "an --opening is continued: leave out --chat and --prompt-column."
+        )
     if opening is not None and prompts is None:
         raise UsageError("--opening is about --prompts: name a source.")
     if kl.get("where") == "loss":
-        kl.setdefault("estimator", "k2")  # the one whose gradient in the loss is that of the KL
+        kl.setdefault(
+            "estimator", "k2"
+        )  # the one whose gradient in the loss is that of the KL
     learner = algorithm_named(algorithm, **algorithm_settings)
     judged = None
     if judgements:
         reading = o.Reading(split=split, seed=seed, format=format)
-        judged = _comparisons(judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet)
+        judged = _comparisons(
+            judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
+        )
     steered = tm.steer(
         model,
         list(reward) or None,
-        _prompts(prompts, opening, model, limit, split, prompt_column, chat=chat, seed=seed),
+        _prompts(
+            prompts, opening, model, limit, split, prompt_column, chat=chat, seed=seed
+        ),
         judgements=judged,
         algorithm=learner,
         kl=tm.KL(**kl) if kl else None,
@@ -210,11 +228,18 @@ def _prompts(
     if opening is None:
         return prompts_from(Path(source), limit=limit, prompt_column=column, chat=chat)
     reader = Policy.load(model).reader
-    return list(openings_from(source, reader, opening, limit=limit, seed=seed, split=split))
+    return list(
+        openings_from(source, reader, opening, limit=limit, seed=seed, split=split)
+    )
 
 
 def _comparisons(
-    sources: tuple[str, ...], reading: o.Reading, *, chat: bool, skip_bad: bool, quiet: bool
+    sources: tuple[str, ...],
+    reading: o.Reading,
+    *,
+    chat: bool,
+    skip_bad: bool,
+    quiet: bool,
 ) -> list[Any]:
     """Return the judgements of all sources. chat: prompts of text are what a user says.
 
@@ -245,11 +270,15 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
         names = ["steps", "kl", "distinct", "stopped_because", "seconds"]
         for name in ALWAYS:
             names += [f"{name}_before", f"{name}_after"]
-        o.say_json({"policy": str(out)} | {name: steered.figures[name] for name in names})
+        o.say_json(
+            {"policy": str(out)} | {name: steered.figures[name] for name in names}
+        )
         return
     for sample in steered.samples[:3]:
         for when in ("before", "after"):
-            score = f"{sample[f'score_{when}']:+.2f}  " if f"score_{when}" in sample else ""
+            score = (
+                f"{sample[f'score_{when}']:+.2f}  " if f"score_{when}" in sample else ""
+            )
             title = f"{when}:"
             o.say(f"{score}{title:8}{sample['prompt']}{sample[when]}")
         o.say("")
@@ -259,11 +288,22 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
 
 @o.verb(FRONTIER)
 @click.argument(
-    "runs", metavar="RUN...", type=o.PATH, nargs=-1, required=True, help="Folders of `steer`."
+    "runs",
+    metavar="RUN...",
+    type=o.PATH,
+    nargs=-1,
+    required=True,
+    help="Folders of `steer`.",
 )
-@o.option("--out", type=o.PATH, help="Write frontier.html, frontier.png, frontier.json there.")
-@o.option("--best-of", type=int, help="Measure the best of 1, 2, 4 … up to so many too.")
-@o.option("--policy", help="GPT that writes these.", shown="as the first run", panel=o.BEST_OF)
+@o.option(
+    "--out", type=o.PATH, help="Write frontier.html, frontier.png, frontier.json there."
+)
+@o.option(
+    "--best-of", type=int, help="Measure the best of 1, 2, 4 … up to so many too."
+)
+@o.option(
+    "--policy", help="GPT that writes these.", shown="as the first run", panel=o.BEST_OF
+)
 @o.option(
     "--reward",
     multiple=True,
@@ -271,8 +311,12 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     shown="as the first run",
     panel=o.BEST_OF,
 )
-@o.option("--gold", help="True reward of the chosen, where there is one.", panel=o.BEST_OF)
-@o.option("--held-out", multiple=True, help="Held-out reward of the chosen.", panel=o.BEST_OF)
+@o.option(
+    "--gold", help="True reward of the chosen, where there is one.", panel=o.BEST_OF
+)
+@o.option(
+    "--held-out", multiple=True, help="Held-out reward of the chosen.", panel=o.BEST_OF
+)
 @o.option(
     "--completions",
     type=int,
@@ -310,7 +354,12 @@ def frontier(
 
 
 def _best_of(
-    run: Any, most: int, policy: str | None, reward: tuple[str, ...], held_out: Any, **settings: Any
+    run: Any,
+    most: int,
+    policy: str | None,
+    reward: tuple[str, ...],
+    held_out: Any,
+    **settings: Any,
 ) -> Any:
     """Return best-of-n with the policy, reward, prompts and sampling of a run."""
     import tastemaker as tm
@@ -339,7 +388,9 @@ def _best_of(
 
 
 @o.verb(PLAY)
-@click.argument("env", metavar="ENV", help="Name of an environment, such as CartPole-v1.")
+@click.argument(
+    "env", metavar="ENV", help="Name of an environment, such as CartPole-v1."
+)
 @o.option("--out", type=o.PATH, help="Folder for the player.")
 @o.option(
     "--algorithm",
@@ -388,7 +439,9 @@ def play(
 
 
 @o.verb(WATCH)
-@click.argument("player", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker play`.")
+@click.argument(
+    "player", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker play`."
+)
 @o.option("--episodes", type=int, default=1, help="Episodes that are played.")
 @o.option("--gif", type=o.PATH, help="Draw the first episode into this file.")
 @o.option("--seed", type=int, default=0, help="Same seed, same episodes.")

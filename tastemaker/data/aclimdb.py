@@ -75,7 +75,9 @@ def reviews(path: Path, split: str) -> list[Review]:
     if split not in SPLITS:
         raise DataError(f"{path}: no split {split!r}; aclImdb has {', '.join(SPLITS)}.")
     folders = _CLASSES[split]
-    unordered = _from_folder(path, folders) if path.is_dir() else _from_archive(path, folders)
+    unordered = (
+        _from_folder(path, folders) if path.is_dir() else _from_archive(path, folders)
+    )
     return sorted(unordered, key=lambda review: review[:3])
 
 
@@ -83,7 +85,9 @@ def _review(folder: str, name: str, data: bytes, where: str) -> Review:
     """Return one review. Raises DataError for a bad name, rating or text."""
     match = _NAME.fullmatch(name)
     if not match:
-        raise DataError(f"{where}: the name is not <id>_<rating>.txt. Rename or remove the file.")
+        raise DataError(
+            f"{where}: the name is not <id>_<rating>.txt. Rename or remove the file."
+        )
     number, rating = int(match[1]), int(match[2])
     if folder != "train/unsup" and not LOWEST <= rating <= HIGHEST:
         raise DataError(
@@ -114,7 +118,9 @@ def _from_folder(path: Path, folders: tuple[str, ...]) -> list[Review]:
             try:
                 data = file.read_bytes()
             except OSError as error:
-                raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
+                raise DataError(
+                    f"{file}: cannot be read ({error.strerror or error})."
+                ) from error
             reviews.append(_review(folder, file.name, data, str(file)))
             advance(1, "")
     return reviews
@@ -156,7 +162,10 @@ class _Stream:
 
     def __init__(self, file: gzip.GzipFile, name: str) -> None:
         self._file, self._name = file, name
-        self._start, self._mark = 0, 0  # of the last piece; of the member that is being read
+        self._start, self._mark = (
+            0,
+            0,
+        )  # of the last piece; of the member that is being read
         self._last = b""
 
     def read(self, size: int) -> bytes:
@@ -172,7 +181,9 @@ class _Stream:
                 f"{self._name}: more than {most} MiB unpacked. "
                 "If it should be, unpack it and name the folder."
             )
-        if self._start - self._mark > LARGEST_MEMBER + 2**20:  # a name can be as long as a file
+        if (
+            self._start - self._mark > LARGEST_MEMBER + 2**20
+        ):  # a name can be as long as a file
             most = LARGEST_MEMBER >> 20
             raise DataError(
                 f"{self._name}: a header of more than {most} MiB. Nothing was unpacked."
@@ -186,7 +197,9 @@ class _Stream:
     def ends_at(self, offset: int) -> bool:
         """Return whether a block of zeros, the archive's end mark, is at `offset`."""
         at = offset - self._start
-        return at >= 0 and self._last[at : at + tarfile.BLOCKSIZE] == bytes(tarfile.BLOCKSIZE)
+        return at >= 0 and self._last[at : at + tarfile.BLOCKSIZE] == bytes(
+            tarfile.BLOCKSIZE
+        )
 
 
 def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
@@ -203,8 +216,15 @@ def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]
                     advance(packed.tell() - done, "")
                     done = packed.tell()
                     folder, file = _folder_and_file(member.name)
-                    if member.isreg() and folder in folders and not file.startswith("."):
-                        yield member.name, cast(IO[bytes], archive.extractfile(member)).read()
+                    if (
+                        member.isreg()
+                        and folder in folders
+                        and not file.startswith(".")
+                    ):
+                        yield (
+                            member.name,
+                            cast(IO[bytes], archive.extractfile(member)).read(),
+                        )
             while stream.read(2**20):  # to the end, so that gzip compares its checksum
                 stream.mark()
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
@@ -213,10 +233,14 @@ def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]
             f"{path.name}: cut short or damaged ({reason}). Get the archive again."
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error})."
+        ) from error
 
 
-def _walk(path: Path, stream: _Stream) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+def _walk(
+    path: Path, stream: _Stream
+) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """Yield every member, checked. Each must be read before the next one."""
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
         while (member := archive.next()) is not None:

@@ -89,7 +89,9 @@ class Columns:
         """Raise UsageError for a scale that does not go up."""
         if self.scale and self.scale[0] >= self.scale[1]:
             lowest, highest = self.scale
-            raise UsageError(f"scale {lowest} to {highest}: the lowest must be under the highest.")
+            raise UsageError(
+                f"scale {lowest} to {highest}: the lowest must be under the highest."
+            )
 
     def named(self) -> list[str]:
         """Return the columns that are named."""
@@ -112,7 +114,9 @@ class LabelCells:
         if word not in self.meanings:
             labels = " and ".join(self.meanings)
             raise bad_cell(value, where, self.column, f"; the labels are {labels}.")
-        return Label(example.text, self.meanings[word], prompt=example.prompt, **metadata)
+        return Label(
+            example.text, self.meanings[word], prompt=example.prompt, **metadata
+        )
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,15 @@ class GradeCells:
         where = metadata["where"]
         number = number_of(value, where, self.column)
         if not number.is_integer():
-            problem = ", which is not a whole grade. Name it with --rating-column instead."
+            problem = (
+                ", which is not a whole grade. Name it with --rating-column instead."
+            )
             raise bad_cell(value, where, self.column, problem)
         scale = (self.lowest, self.highest)
         _check_scale(number, scale, where, self.column)
-        return Grade(example.text, int(number), *scale, prompt=example.prompt, **metadata)
+        return Grade(
+            example.text, int(number), *scale, prompt=example.prompt, **metadata
+        )
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,9 @@ class RatingCells:
 Cells = LabelCells | GradeCells | RatingCells
 
 
-def _check_scale(number: float, scale: tuple[int, int], where: str, column: str) -> None:
+def _check_scale(
+    number: float, scale: tuple[int, int], where: str, column: str
+) -> None:
     lowest, highest = scale
     if not lowest <= number <= highest:
         beyond = f"outside the scale of {lowest} to {highest}"
@@ -204,7 +214,9 @@ class Plan:
     cells: tuple[Cells, ...]
 
     def _example(self, row: Row, where: str) -> Example:
-        prompt = prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
+        prompt = (
+            prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
+        )
         return Example(text_of(row.get(self.text), where, self.text), prompt)
 
     def examples(self) -> Iterator[Example]:
@@ -222,7 +234,10 @@ class Plan:
     def _row(self, number: int, row: Row) -> list[Judgement]:
         example = self._example(row, self.table.place(number))
         metadata = self.metadata.read(row, self.table, number)
-        return [cells.judgement(row.get(cells.column), example, metadata) for cells in self.cells]
+        return [
+            cells.judgement(row.get(cells.column), example, metadata)
+            for cells in self.cells
+        ]
 
 
 def plan(
@@ -242,7 +257,9 @@ def plan(
     names, surveys = _survey(table, columns, past_bad)
     for name in columns.named():
         if name not in names:
-            raise DataError(f"{table.name}: no column {name!r}. The columns are {_listed(names)}.")
+            raise DataError(
+                f"{table.name}: no column {name!r}. The columns are {_listed(names)}."
+            )
     text = columns.text or column_for(RECOGNISED["text"], names, columns.named())
     if text is None:
         listed = _listed(names)
@@ -254,7 +271,11 @@ def plan(
     metadata = metadata_columns(tuple(names), frozenset(taken))
     cells = _Cells(table, columns, surveys).for_target(target, taken) if judged else ()
     if judged and not cells:
-        missing = {None: "a judgement", "label": "labels", "rating": "grades or ratings"}[target]
+        missing = {
+            None: "a judgement",
+            "label": "labels",
+            "rating": "grades or ratings",
+        }[target]
         listed = _listed(names)
         raise DataError(
             f"{table.name}: no column with {missing} among {listed}. Name it with {_OPTIONS}."
@@ -262,7 +283,9 @@ def plan(
     return Plan(table, text, prompt, metadata, cells)
 
 
-def _survey(table: Table, columns: Columns, past_bad: bool) -> tuple[list[str], dict[str, Survey]]:
+def _survey(
+    table: Table, columns: Columns, past_bad: bool
+) -> tuple[list[str], dict[str, Survey]]:
     """Return the names of all columns, and a survey of those that may hold judgements."""
     may_judge = {name for kind in _JUDGEMENTS for name in RECOGNISED[kind]}
     named = columns.named()
@@ -293,22 +316,30 @@ class _Cells:
     columns: Columns
     surveys: dict[str, Survey]
 
-    def for_target(self, target: Target | None, taken: Collection[str]) -> tuple[Cells, ...]:
+    def for_target(
+        self, target: Target | None, taken: Collection[str]
+    ) -> tuple[Cells, ...]:
         """Return how to read each judgement column that the target keeps."""
         columns = self.columns
         label, grade, rating = columns.label, columns.grade, columns.rating
         is_named = bool(label or grade or rating)
         if not is_named:
-            label, grade, rating = (self._recognised(kind, taken) for kind in _JUDGEMENTS)
+            label, grade, rating = (
+                self._recognised(kind, taken) for kind in _JUDGEMENTS
+            )
         cells: list[Cells] = []
         if label and (target != "rating" or self.surveys[label].are_grades()):
             cells.append(self._of_labels(label))
         if grade and target != "label":
             cells.append(self._of_grades(grade))
         if rating and target != "label":
-            is_grade = not is_named and self.surveys[rating].has_few_steps(columns.scale)
+            is_grade = not is_named and self.surveys[rating].has_few_steps(
+                columns.scale
+            )
             cells.append(
-                self._of_grades(rating) if is_grade else RatingCells(rating, columns.scale)
+                self._of_grades(rating)
+                if is_grade
+                else RatingCells(rating, columns.scale)
             )
         if target == "label":
             cells = [each for each in cells if isinstance(each, LabelCells)]
@@ -337,7 +368,9 @@ class _Cells:
                     f"{where} never holds {positive!r}, the positive label. "
                     f"It holds {_listed(words)}."
                 )
-            return LabelCells(column, {word: word == word_for_positive for word in words})
+            return LabelCells(
+                column, {word: word == word_for_positive for word in words}
+            )
         for pair in PAIRS:
             if set(words) <= set(pair):
                 return LabelCells(column, dict(zip(pair, (False, True), strict=True)))

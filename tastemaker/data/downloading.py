@@ -94,7 +94,9 @@ def fetch(
 def _source(name: str, url: str | None, sha256: str | None) -> Source:
     """Return the source of a data set, with another address and checksum where given."""
     if name not in SOURCES:
-        raise UsageError(f"no data set is called `{name}`; known: {', '.join(sorted(SOURCES))}.")
+        raise UsageError(
+            f"no data set is called `{name}`; known: {', '.join(sorted(SOURCES))}."
+        )
     source = SOURCES[name]
     if url is not None:
         if not _is_address(url):
@@ -106,7 +108,9 @@ def _source(name: str, url: str | None, sha256: str | None) -> Source:
     if sha256 is not None:
         digits = sha256.strip().lower()
         if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
-            raise UsageError(f"`{sha256}` is no SHA-256 checksum: it needs 64 hexadecimal digits.")
+            raise UsageError(
+                f"`{sha256}` is no SHA-256 checksum: it needs 64 hexadecimal digits."
+            )
         source = replace(source, digest=f"sha256:{digits}", size=None)
     return source
 
@@ -151,7 +155,9 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _download(source: Source, part: Path, advance: Advance, pauses: Sequence[float]) -> None:
+def _download(
+    source: Source, part: Path, advance: Advance, pauses: Sequence[float]
+) -> None:
     """Fill `part`, trying again when the connection breaks.
 
     Only tries that get no further than the ones before count.
@@ -180,7 +186,9 @@ def _receive(source: Source, part: Path, advance: Advance) -> None:
     """Open one connection and read it to its end. Raises _BrokenError where it ends too early."""
     start = _size(part)
     with _connect(source.url, part, start) as answer:
-        if answer.status != HTTPStatus.PARTIAL_CONTENT:  # the server begins at the beginning
+        if (
+            answer.status != HTTPStatus.PARTIAL_CONTENT
+        ):  # the server begins at the beginning
             advance(-start, "")
             start = 0
         elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -197,7 +205,9 @@ def _receive(source: Source, part: Path, advance: Advance) -> None:
                 file.write(block)
                 advance(len(block), "")
     if expected is not None and _size(part) < expected:
-        raise _BrokenError(f"the connection broke after {_size(part):,} of {expected:,} bytes")
+        raise _BrokenError(
+            f"the connection broke after {_size(part):,} of {expected:,} bytes"
+        )
 
 
 def _connect(url: str, part: Path, start: int) -> http.client.HTTPResponse:
@@ -211,7 +221,9 @@ def _connect(url: str, part: Path, start: int) -> http.client.HTTPResponse:
         error.close()
         reason = f"the server says {error.code} {error.reason}"
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink(missing_ok=True)  # longer than the server's file, so no piece of it
+            part.unlink(
+                missing_ok=True
+            )  # longer than the server's file, so no piece of it
         elif error.code not in _BUSY:
             raise DataError(f"{url}: {reason}. Name another address.") from error
         raise _BrokenError(reason) from error
@@ -221,7 +233,9 @@ def _connect(url: str, part: Path, start: int) -> http.client.HTTPResponse:
             message = f"the certificate is not trusted ({cause.verify_message})"
             raise DataError(f"{url}: {message}.") from error
         raise _BrokenError(f"no connection ({cause})") from error
-    assert isinstance(answer, http.client.HTTPResponse)  # as for any http and https address
+    assert isinstance(
+        answer, http.client.HTTPResponse
+    )  # as for any http and https address
     return answer
 
 

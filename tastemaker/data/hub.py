@@ -56,10 +56,15 @@ def table(source: str, split: str | None) -> Table:
             dataset = _split_of(source, datasets.load_from_disk(source), split)
         else:
             dataset = datasets.load_dataset(source, split=split or "train")
-    return Table(f"{source}[{dataset.split}]" if dataset.split else source, lambda: _rows(dataset))
+    return Table(
+        f"{source}[{dataset.split}]" if dataset.split else source,
+        lambda: _rows(dataset),
+    )
 
 
-def _split_of(source: str, loaded: "Dataset | DatasetDict", split: str | None) -> "Dataset":
+def _split_of(
+    source: str, loaded: "Dataset | DatasetDict", split: str | None
+) -> "Dataset":
     """Return one split of what was saved. A dataset saved alone has at most the one it is of."""
     if not isinstance(loaded, dict):
         if split not in (None, str(loaded.split)):
@@ -71,7 +76,9 @@ def _split_of(source: str, loaded: "Dataset | DatasetDict", split: str | None) -
     name = split or "train"
     if name not in loaded:
         splits = ", ".join(repr(each) for each in loaded)
-        raise DataError(f"{source}: no split {name!r}; it has {splits}. Name one with --split.")
+        raise DataError(
+            f"{source}: no split {name!r}; it has {splits}. Name one with --split."
+        )
     return loaded[name]
 
 
@@ -102,7 +109,11 @@ def _plain_errors(source: str) -> Iterator[None]:
         if error.__cause__ is not None:  # names the row of a table that cannot be read
             parts.append(str(error.__cause__))
         reason = " ".join(": ".join(part for part in parts if part).split())
-        here = "" if Path(source).exists() else "no such file or folder here, and not on the hub: "
+        here = (
+            ""
+            if Path(source).exists()
+            else "no such file or folder here, and not on the hub: "
+        )
         raise DataError(f"{source}: {here}{reason or type(error).__name__}") from error
 
 

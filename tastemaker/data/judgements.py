@@ -72,7 +72,9 @@ class Judgement(ABC):
 
     def __post_init__(self) -> None:
         if self.judge is not None and not self.judge.strip():
-            raise self.wrong("the judge's name is empty. Name the judge, or leave the judge out.")
+            raise self.wrong(
+                "the judge's name is empty. Name the judge, or leave the judge out."
+            )
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise self.wrong(
                 f"the weight is {self.weight:g}; a weight is a finite number of 0 or more."
@@ -117,7 +119,9 @@ class Judgement(ABC):
     def best(self) -> tuple[str, ...]:
         """The texts that no other is better than; all of them where texts are not compared."""
         ranks = self.ranks or tuple(0 for _ in self.texts)
-        return tuple(text for text, rank in zip(self.texts, ranks, strict=True) if rank == 0)
+        return tuple(
+            text for text, rank in zip(self.texts, ranks, strict=True) if rank == 0
+        )
 
     @property
     def has_tie(self) -> bool:
@@ -273,7 +277,9 @@ class Comparison(Judgement):
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
         if self.chosen == self.rejected:
-            raise self.wrong(f"compares a text with itself ({self.chosen[:40]!r}). Remove the row.")
+            raise self.wrong(
+                f"compares a text with itself ({self.chosen[:40]!r}). Remove the row."
+            )
         if not (math.isfinite(self.margin) and self.margin >= 0):
             raise self.wrong(
                 f"the margin is {self.margin:g}; "
@@ -317,12 +323,16 @@ class Ranking(Judgement):
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
         if isinstance(self.tiers, str):  # type: ignore[unreachable]  # untyped callers
-            raise self.wrong("the tiers are one text. Give a list of texts, the best first.")
+            raise self.wrong(
+                "the tiers are one text. Give a list of texts, the best first."
+            )
         object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
         object.__setattr__(self, "rest", _tier(self.rest))
         texts = self.texts
         if len(texts) < 2:
-            raise self.wrong(f"a ranking of {len(texts)} answers. It needs at least two.")
+            raise self.wrong(
+                f"a ranking of {len(texts)} answers. It needs at least two."
+            )
         if not self.tiers or not all(self.tiers):
             raise self.wrong(
                 "a ranking with an empty tier. Number the ranks without gaps, best first."
@@ -408,4 +418,8 @@ def joined(example: Example, template: str = TEMPLATE) -> str:
         return example.text
     prompt = plain(example.prompt)
     before, after = template.split("{prompt}", 1)  # a template may hold other braces
-    return before.replace("{text}", example.text) + prompt + after.replace("{text}", example.text)
+    return (
+        before.replace("{text}", example.text)
+        + prompt
+        + after.replace("{text}", example.text)
+    )

@@ -49,7 +49,9 @@ class MetadataColumns:
             time = time_of(row.get(self.time), where, self.time)
         if self.weight:
             weight = weight_of(row.get(self.weight), where, self.weight)
-        return Metadata(judge=judge, time=time, weight=weight, where=where, source=table.name)
+        return Metadata(
+            judge=judge, time=time, weight=weight, where=where, source=table.name
+        )
 
 
 @lru_cache(maxsize=256)
@@ -57,7 +59,9 @@ def metadata_columns(
     names: tuple[str, ...], taken: frozenset[str] = frozenset()
 ) -> MetadataColumns:
     """Return which of the columns hold metadata. taken: columns that hold something else."""
-    columns = {kind: column_for(known, names, taken) for kind, known in RECOGNISED.items()}
+    columns = {
+        kind: column_for(known, names, taken) for kind, known in RECOGNISED.items()
+    }
     return MetadataColumns(**columns)
 
 
@@ -115,7 +119,9 @@ def time_of(value: object, where: str, column: str) -> datetime | None:
             return datetime.fromisoformat(value.strip())
     except (ValueError, OverflowError, OSError):
         pass
-    problem = ", which is not a time. Write it as 2026-01-31T12:00:00, or rename the column."
+    problem = (
+        ", which is not a time. Write it as 2026-01-31T12:00:00, or rename the column."
+    )
     raise bad_cell(value, where, column, problem)
 
 

@@ -44,7 +44,9 @@ def files(folder: Path) -> Iterator[Path]:
     try:
         paths = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(
+            f"{folder}: cannot be read ({error.strerror or error})."
+        ) from error
     for path in paths:
         if path.name.startswith("."):
             continue
@@ -84,14 +86,22 @@ def _decoded(path: Path) -> Iterator[str]:
             decoder.decode(b"", final=True)  # a character that the file's end cuts
     except UnicodeDecodeError as error:
         line += error.object.count(b"\n", 0, error.start)
-        raise DataError(f"{path}:{line}: not UTF-8. Convert the file to UTF-8.") from error
+        raise DataError(
+            f"{path}:{line}: not UTF-8. Convert the file to UTF-8."
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: cut short or damaged ({error}). Get the file again.") from error
+        raise DataError(
+            f"{path}: cut short or damaged ({error}). Get the file again."
+        ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error})."
+        ) from error
 
 
-def _divided(pieces: Iterator[str], divide: Callable[[str], list[str]]) -> Iterator[str]:
+def _divided(
+    pieces: Iterator[str], divide: Callable[[str], list[str]]
+) -> Iterator[str]:
     """Yield the parts of a text, cut where they are too long.
 
     divide: a text → its parts, of which the last may go on in the next piece.

@@ -28,7 +28,12 @@ class PromptFile:
         chat: each prompt is a message of a user, to be answered instead of continued.
         """
         for number, row in _numbered_rows(self.path):
-            text = prompt_of(row.get(self.column), f"{self.path.name}:{number}", self.column) or ""
+            text = (
+                prompt_of(
+                    row.get(self.column), f"{self.path.name}:{number}", self.column
+                )
+                or ""
+            )
             yield row, as_chat(text) if chat else text
 
 
@@ -50,7 +55,9 @@ def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
         raise DataError(f"{path}: no prompts in it.")
     if column not in names:
         listed = ", ".join(names)
-        raise DataError(f"{path.name}: no column {column!r} among {listed}. See --prompt-column.")
+        raise DataError(
+            f"{path.name}: no column {column!r} among {listed}. See --prompt-column."
+        )
     return PromptFile(path, column, tuple(names), count)
 
 
@@ -81,4 +88,6 @@ def _prompt_column(path: Path, row: Row) -> str:
         if column is not None:
             return column
     listed = ", ".join(row)
-    raise DataError(f"{path.name}: no column of prompts among {listed}. Name it: --prompt-column.")
+    raise DataError(
+        f"{path.name}: no column of prompts among {listed}. Name it: --prompt-column."
+    )

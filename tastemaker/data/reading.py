@@ -77,12 +77,16 @@ def read(
     judgements. Raises UsageError for an unknown target, limit, split or format.
     """
     if target not in _KINDS:
-        raise UsageError(f"target {target!r}: choose 'label', 'rating' or nothing for both.")
+        raise UsageError(
+            f"target {target!r}: choose 'label', 'rating' or nothing for both."
+        )
     _check_limit(limit)
     in_format = table_format(columns, format)
     opened = open_source(source, split)
     if isinstance(opened, tables.Table):
-        judgements = _of_table(opened, columns or Columns(), target, in_format, skip_bad)
+        judgements = _of_table(
+            opened, columns or Columns(), target, in_format, skip_bad
+        )
         return _limited(_with_progress(judgements, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
@@ -115,7 +119,9 @@ def read_examples(
         return _limited(_with_progress(texts, opened.name), limit, seed)
     path, name = opened
     check_no_format(path, format)
-    return _limited((review.example() for review in aclimdb.reviews(path, name)), limit, seed)
+    return _limited(
+        (review.example() for review in aclimdb.reviews(path, name)), limit, seed
+    )
 
 
 def rewardbench_items(
@@ -141,7 +147,9 @@ def has_splits(source: str | Path) -> bool:
     return aclimdb.is_aclimdb(path)
 
 
-def open_source(source: str | Path, split: str | None) -> tables.Table | tuple[Path, str]:
+def open_source(
+    source: str | Path, split: str | None
+) -> tables.Table | tuple[Path, str]:
     """Return the source as a table, or the path of aclImdb and its split ("train" by default).
 
     Raises DataError for a source that cannot be read, and UsageError for a split of one table.
@@ -222,10 +230,14 @@ def _of_table(
     if matching:
         return
     if count:
-        raise UsageError(f"{table.name}: target {target!r} leaves out all of its judgements.")
+        raise UsageError(
+            f"{table.name}: target {target!r} leaves out all of its judgements."
+        )
     errors = (skip_bad or [])[already_skipped:]
     if errors:
-        raise DataError(f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}")
+        raise DataError(
+            f"{table.name}: not one of {len(errors)} rows can be read; {errors[0]}"
+        )
     raise DataError(f"{table.name}: no rows in it.")
 
 
@@ -241,13 +253,17 @@ def _check_target(reading: Reading, target: Target | None) -> None:
     )
 
 
-def _texts_of(table: tables.Table, columns: Columns, format: str | None) -> Iterator[Example]:
+def _texts_of(
+    table: tables.Table, columns: Columns, format: str | None
+) -> Iterator[Example]:
     """Yield the texts of every row, each once a row.
 
     A table with one text a row needs no judgements.
     """
     reading = recognise(table, format)
-    if reading is None or (format is None and column_for(RECOGNISED["text"], reading.columns, ())):
+    if reading is None or (
+        format is None and column_for(RECOGNISED["text"], reading.columns, ())
+    ):
         yield from plan(table, columns, judged=False).examples()
         return
     where = ""

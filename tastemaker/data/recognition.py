@@ -42,7 +42,9 @@ class Reading:
             lambda number, row: self._row(number, row, with_prompt), skipped
         )
 
-    def _row(self, number: int, row: Row, with_prompt: list[Judgement]) -> list[Judgement]:
+    def _row(
+        self, number: int, row: Row, with_prompt: list[Judgement]
+    ) -> list[Judgement]:
         row = _with_lists(row)
         self._check_format(row, self.table.place(number))
         for name in self.format.optional:
@@ -61,7 +63,9 @@ class Reading:
     def _check_format(self, row: Row, where: str) -> None:
         """Raise DataError for a row of another format, and for one that lacks a column."""
         name = repr(self.format.name)
-        others = {format.name for format in _fitting(row)} - {self.format.name} - self.also
+        others = (
+            {format.name for format in _fitting(row)} - {self.format.name} - self.also
+        )
         if others:
             raise DataError(
                 f"{where}: a row of the format {min(others)!r} in a file of the format {name}. "
@@ -75,7 +79,9 @@ class Reading:
                 )
 
 
-def recognise(table: Table, format: str | None = None, *, past_bad: bool = False) -> Reading | None:
+def recognise(
+    table: Table, format: str | None = None, *, past_bad: bool = False
+) -> Reading | None:
     """Return how to read a table that has a format; None for one to be read column by column.
 
     format: the format's name, or "table"; None: recognised by the columns of the first rows.
@@ -111,7 +117,10 @@ def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
     """Raise DataError where a row fits several formats, or also a table read column by column."""
     format, names = fitting[0], [each.name for each in fitting]
     taken = (*format.columns, *format.optional)
-    has = {kind: column_for(known, list(row), taken) for kind, known in columns.RECOGNISED.items()}
+    has = {
+        kind: column_for(known, list(row), taken)
+        for kind, known in columns.RECOGNISED.items()
+    }
     is_judged = has["label"] or has["grade"] or has["rating"]
     if has["text"] and is_judged and not format.excludes_others:
         names.append(TABLE)
@@ -143,4 +152,8 @@ def _with_lists(value: Any) -> Any:
         return {name: _with_lists(cell) for name, cell in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return [_with_lists(cell) for cell in value] if isinstance(value, list | tuple) else value
+    return (
+        [_with_lists(cell) for cell in value]
+        if isinstance(value, list | tuple)
+        else value
+    )

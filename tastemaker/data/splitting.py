@@ -40,7 +40,9 @@ def split(
     count = _count(held_out, len(order))
     limits_judgements = has_divided and isinstance(held_out, float)
     most = held_out * len(judgements) if limits_judgements else None
-    return _sides(judgements, groups, _first(order, count, groups, most), len(order), held_out)
+    return _sides(
+        judgements, groups, _first(order, count, groups, most), len(order), held_out
+    )
 
 
 def split_for_a_fit(
@@ -55,7 +57,9 @@ def split_for_a_fit(
     order = _order(groups, seed)
     count = max(1, min(most, len(order) // 5))
     limit = _SHARE_OF_A_FIT * len(judgements) if has_divided else None
-    return _sides(judgements, groups, _first(order, count, groups, limit), len(order), count)
+    return _sides(
+        judgements, groups, _first(order, count, groups, limit), len(order), count
+    )
 
 
 def overlap(train: NDArray[np.uint64], texts: Iterable[str]) -> NDArray[np.bool_]:
@@ -81,7 +85,9 @@ def _groups_to_draw(judgements: Sequence[Judgement]) -> tuple[list[set[int]], bo
 
 def _order(groups: Sequence[set[int]], seed: int) -> list[int]:
     """Return all groups in the order in which the seed draws them."""
-    return sorted(set().union(*groups), key=lambda group: lot(seed, "split", str(group)))
+    return sorted(
+        set().union(*groups), key=lambda group: lot(seed, "split", str(group))
+    )
 
 
 def _first(
@@ -124,7 +130,9 @@ def _sides(
     return train, held_out
 
 
-def _groups_to_divide(judgements: Sequence[Judgement], groups: Sequence[int]) -> set[int]:
+def _groups_to_divide(
+    judgements: Sequence[Judgement], groups: Sequence[int]
+) -> set[int]:
     """Return the groups that comparisons or rankings have made too large for one side."""
     compared, prompted = set[int](), set[int]()
     for judgement, group in zip(judgements, groups, strict=True):
@@ -133,7 +141,9 @@ def _groups_to_divide(judgements: Sequence[Judgement], groups: Sequence[int]) ->
         if judgement.prompt is not None:
             prompted.add(group)
     most = _LARGEST_GROUP * len(judgements)
-    most_without_prompt = min(most, max(_SMALL, _LARGEST_WITHOUT_PROMPT * len(judgements)))
+    most_without_prompt = min(
+        most, max(_SMALL, _LARGEST_WITHOUT_PROMPT * len(judgements))
+    )
     too_large = set()
     for group, size in Counter(groups).items():
         limit = most if group in prompted else most_without_prompt

@@ -61,10 +61,14 @@ class Table:
 
     def rows_past(self, skipped: list[DataError] | None) -> Rows:
         """Yield (number, row) for every row. skipped: takes the errors of bad rows, if given."""
-        return self.rows() if skipped is None or self.past is None else self.past(skipped)
+        return (
+            self.rows() if skipped is None or self.past is None else self.past(skipped)
+        )
 
     def read_rows(
-        self, read: Callable[[int, Row], Iterable[_Item]], skipped: list[DataError] | None
+        self,
+        read: Callable[[int, Row], Iterable[_Item]],
+        skipped: list[DataError] | None,
     ) -> Iterator[_Item]:
         """Yield what `read(number, row)` returns for every row. Raises its first DataError.
 
@@ -121,7 +125,9 @@ def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
 def table(path: Path) -> Table:
     """Return the file as a table that can be read more than once."""
     is_text = format_of(path) in ("csv", "tsv")
-    return Table(path.name, lambda: rows(path), lambda skipped: rows(path, skipped), is_text)
+    return Table(
+        path.name, lambda: rows(path), lambda skipped: rows(path, skipped), is_text
+    )
 
 
 def _well_formed(numbered: _RowsOrErrors, skipped: list[DataError] | None) -> Rows:
@@ -167,7 +173,9 @@ def _lines(path: Path) -> Iterator[str]:
             f"{path.name}: cut short or damaged ({error}). Get the file again."
         ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error})."
+        ) from error
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -200,11 +208,14 @@ def _object(line: str, where: str) -> Row | DataError:
     except json.JSONDecodeError as error:
         hint = ""
         if line.lstrip().startswith("["):
-            hint = (
-                " A file that is one JSON array ends in .json; in others write one object a line."
-            )
-        return DataError(f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}")
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep brackets
+            hint = " A file that is one JSON array ends in .json; in others write one object a line."
+        return DataError(
+            f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
+        )
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number of thousands of digits; deep brackets
         return DataError(f"{where}: JSON that cannot be read: {error}.")
     return _row(value, where)
 
@@ -257,7 +268,9 @@ def _csv_rows(path: Path, delimiter: str) -> _RowsOrErrors:
         raise DataError(f"{path.name}:{start}: not well-formed: {error}.") from error
 
 
-def _csv_row(header: list[str], fields: list[str], where: str, delimiter: str) -> Row | DataError:
+def _csv_row(
+    header: list[str], fields: list[str], where: str, delimiter: str
+) -> Row | DataError:
     if len(fields) == len(header):
         return dict(zip(header, fields, strict=True))
     return DataError(
@@ -270,7 +283,9 @@ def _check_header(names: list[str], path: Path) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         listed = ", ".join(repr(name) for name in repeated)
-        raise DataError(f"{path.name}: two columns have the same name: {listed}. Rename one.")
+        raise DataError(
+            f"{path.name}: two columns have the same name: {listed}. Rename one."
+        )
 
 
 def _parquet_rows(path: Path) -> Rows:

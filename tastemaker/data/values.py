@@ -28,7 +28,9 @@ def bad_cell(value: object, where: str, column: str, problem: str) -> DataError:
 
 def empty_cell(where: str, column: str, missing: str = "value") -> DataError:
     """Return the error of a cell that must not be empty."""
-    return DataError(f"{where}: no {missing} in column {column!r}. Fill it in or remove the row.")
+    return DataError(
+        f"{where}: no {missing} in column {column!r}. Fill it in or remove the row."
+    )
 
 
 def is_missing(value: object) -> bool:
@@ -189,7 +191,9 @@ def divided(
         shared += 1
     if shared == len(one) == len(other):
         shared -= 1  # the same dialogue twice is an error of the comparison
-    while shared > 0 and not (_is_answered(one, shared) and _is_answered(other, shared)):
+    while shared > 0 and not (
+        _is_answered(one, shared) and _is_answered(other, shared)
+    ):
         shared -= 1
     if not (_is_answered(one, shared) and _is_answered(other, shared)):
         raise DataError(

@@ -54,7 +54,9 @@ def widened(schema: pa.Schema, rows: list[Row], columns: list[str]) -> pa.Schema
         for name in columns:
             cells = pa.array([row.get(name) for row in rows])
             types.append((name, cells.type))
-        return pa.unify_schemas([schema, pa.schema(types)], promote_options="permissive")
+        return pa.unify_schemas(
+            [schema, pa.schema(types)], promote_options="permissive"
+        )
 
 
 @contextmanager
@@ -112,7 +114,9 @@ def _plain(value: object) -> str:
 
 
 @contextmanager
-def _csv(path: Path, is_packed: bool, columns: list[str], delimiter: str) -> Iterator[Write]:
+def _csv(
+    path: Path, is_packed: bool, columns: list[str], delimiter: str
+) -> Iterator[Write]:
     with _bytes_to(path, is_packed) as file:
         lines: list[bytes] = []
         writer = csv.writer(_Lines(lines), delimiter=delimiter)

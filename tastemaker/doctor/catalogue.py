@@ -58,7 +58,9 @@ class Verdicts:
 def joined(parts: Sequence[Verdicts]) -> Verdicts:
     """Return several tables as one."""
     names = ("row", "prompt", "first", "second", "judge", "value")
-    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    columns = [
+        np.concatenate([getattr(part, name) for part in parts]) for name in names
+    ]
     return Verdicts(*columns)
 
 
@@ -128,7 +130,11 @@ class Catalogue:
     @cached_property
     def pairs(self) -> Verdicts | None:
         """The verdicts on pairs, of all kinds that compare texts."""
-        tables = [table for kind, table in self.verdicts.items() if self.example_of[kind].ranks]
+        tables = [
+            table
+            for kind, table in self.verdicts.items()
+            if self.example_of[kind].ranks
+        ]
         return joined(tables) if tables else None
 
     @cached_property
@@ -173,10 +179,14 @@ class Catalogue:
         is_pair = upper != lower
         row, upper, lower = row[is_pair], upper[is_pair], lower[is_pair]
         first, second = np.minimum(upper, lower), np.maximum(upper, lower)
-        return Verdicts(row, self.prompt[row], first, second, self.judge[row], value[is_pair])
+        return Verdicts(
+            row, self.prompt[row], first, second, self.judge[row], value[is_pair]
+        )
 
 
-def _pairs_of(judgement: Judgement, texts: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+def _pairs_of(
+    judgement: Judgement, texts: Ints
+) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Return the pairs that a judgement puts in order: better, worse, and whether they tie.
 
     `texts` stand in the order of their ranks or in any other.
@@ -200,19 +210,30 @@ def _near_pairs(k: int) -> tuple[Ints, Ints]:
 def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     """Return the judgements with their texts, prompts and judges numbered."""
     texts, prompts = _Names(), _Names()
-    of = [tuple(texts.name(text) for text in judgement.texts) for judgement in judgements]
-    prompt = [NOBODY if j.prompt is None else prompts.name(plain(j.prompt)) for j in judgements]
+    of = [
+        tuple(texts.name(text) for text in judgement.texts) for judgement in judgements
+    ]
+    prompt = [
+        NOBODY if j.prompt is None else prompts.name(plain(j.prompt))
+        for j in judgements
+    ]
     text_number, prompt_number = texts.numbers(), prompts.numbers()
     judges = sorted({j.judge for j in judgements if j.judge is not None})
-    judge_number: dict[str | None, int] = {name: number for number, name in enumerate(judges)}
+    judge_number: dict[str | None, int] = {
+        name: number for number, name in enumerate(judges)
+    }
     return Catalogue(
         judgements,
         texts=[texts.first[name] for name in text_number],
         prompts=[prompts.first[name] for name in prompt_number],
         judges=judges,
         of=[tuple(text_number[name] for name in names) for names in of],
-        prompt=np.array([prompt_number.get(name, NOBODY) for name in prompt], dtype=np.intp),
-        judge=np.array([judge_number.get(j.judge, NOBODY) for j in judgements], dtype=np.intp),
+        prompt=np.array(
+            [prompt_number.get(name, NOBODY) for name in prompt], dtype=np.intp
+        ),
+        judge=np.array(
+            [judge_number.get(j.judge, NOBODY) for j in judgements], dtype=np.intp
+        ),
     )
 
 

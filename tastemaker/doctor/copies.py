@@ -48,7 +48,10 @@ def copies(catalogue: Catalogue) -> Iterator[Problem]:
             "warning",
             "Remove them: there is nothing to choose between.",
             catalogue.places(identical),
-            [excerpt(catalogue.judgements[row].texts[0]) for row in identical[:_SHOWN_TEXTS]],
+            [
+                excerpt(catalogue.judgements[row].texts[0])
+                for row in identical[:_SHOWN_TEXTS]
+            ],
         )
     yield from _near_copies(catalogue, identical)
 
@@ -104,7 +107,9 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
     for items in groups.values():
         if len(items) == 1:
             continue
-        new = sorted((catalogue.items[item], item[1]) for item in items if item not in reported)
+        new = sorted(
+            (catalogue.items[item], item[1]) for item in items if item not in reported
+        )
         is_reported = len(new) < len(items)
         repeated += new if is_reported else new[1:]  # the first one is the original
     if repeated:
@@ -115,7 +120,10 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
             "warning",
             "Make them one text: a split could put one copy on each side.",
             catalogue.places(row for row, _ in repeated),
-            [excerpt(catalogue.texts[text]) for _, text in sorted(repeated)[:_SHOWN_TEXTS]],
+            [
+                excerpt(catalogue.texts[text])
+                for _, text in sorted(repeated)[:_SHOWN_TEXTS]
+            ],
         )
 
 
@@ -124,7 +132,11 @@ def leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[Problem]:
     other = catalogue_of(test)
     shared = _shared(catalogue.texts, other.texts)
     if shared:
-        rows = [row for row, texts in enumerate(other.of) if not set(shared).isdisjoint(texts)]
+        rows = [
+            row
+            for row, texts in enumerate(other.of)
+            if not set(shared).isdisjoint(texts)
+        ]
         yield Problem(
             "leaked_texts",
             "leakage between splits: texts of the test data are in the training data too",
@@ -214,7 +226,9 @@ def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
         between.add(table, table.unit, differs & ~is_counted)
     for (name, what, severity, advice), tally in zip(_OPPOSITE, tallies, strict=True):
         if tally.units:
-            yield Problem(name, what, tally.units, severity, advice, catalogue.places(tally.rows))
+            yield Problem(
+                name, what, tally.units, severity, advice, catalogue.places(tally.rows)
+            )
 
 
 def _is_opposite(value: NDArray[np.float64], group: Ints, *, is_signed: bool) -> Bools:
@@ -289,7 +303,9 @@ def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
     _, component = connected_components(edges, directed=True, connection="strong")
     size = np.bincount(component[list(graph.nodes.values())], minlength=n)
     is_cycle = size >= _SMALLEST_CYCLE
-    inside = [row for row, tiers in graph.tiers if _is_inside(tiers, component, is_cycle)]
+    inside = [
+        row for row, tiers in graph.tiers if _is_inside(tiers, component, is_cycle)
+    ]
     return int(is_cycle.sum()), inside
 
 
@@ -318,7 +334,11 @@ class _Graph:
         self.tiers: list[tuple[int, list[list[int]]]] = []
 
     def add(
-        self, judgement: Judgement, texts: tuple[int, ...], group: tuple[int, int], row: int
+        self,
+        judgement: Judgement,
+        texts: tuple[int, ...],
+        group: tuple[int, int],
+        row: int,
     ) -> None:
         """Add the arrows of one judgement. texts: their numbers."""
         tiers: list[list[int]] = [[] for _ in range(max(judgement.ranks) + 1)]

@@ -89,11 +89,15 @@ class Diagnosis:
             "texts": self.texts,
             "prompts": self.prompts,
             "problems": [problem.as_dict() for problem in self.problems],
-            "length_bias": None if self.length_bias is None else self.length_bias.as_dict(),
+            "length_bias": None
+            if self.length_bias is None
+            else self.length_bias.as_dict(),
             "length_correlations": dict(self.length_correlations),
             "lengths": self.lengths.as_dict(),
             "balance": dict(self.balance),
-            "agreement": {kind: value.as_dict() for kind, value in self.agreements.items()},
+            "agreement": {
+                kind: value.as_dict() for kind, value in self.agreements.items()
+            },
         }
 
     def table(self) -> str:
@@ -114,7 +118,9 @@ class Diagnosis:
         yield f"texts       {self.texts:,} different ones{prompts}"
         yield f"judges      {self._judges()}"
         lengths = self.lengths
-        median, most, longest = (lengths.quantiles[share] for share in ("0.5", "0.95", "1"))
+        median, most, longest = (
+            lengths.quantiles[share] for share in ("0.5", "0.95", "1")
+        )
         yield (
             f"lengths     {lengths.unit}: median {median:,.0f}, 95 % up to {most:,.0f}, "
             f"longest {longest:,.0f}"
@@ -136,9 +142,13 @@ class Diagnosis:
             )
 
     def _judges(self) -> str:
-        judges = [(name, count) for name, count in self.judges.items() if name is not None]
+        judges = [
+            (name, count) for name, count in self.judges.items() if name is not None
+        ]
         judges.sort(key=lambda judge: (-judge[1], judge[0]))
-        parts = [f"{_one_line(name)} {count:,}" for name, count in judges[:_SHOWN_JUDGES]]
+        parts = [
+            f"{_one_line(name)} {count:,}" for name, count in judges[:_SHOWN_JUDGES]
+        ]
         if len(judges) > _SHOWN_JUDGES:
             parts.append(f"{len(judges) - _SHOWN_JUDGES:,} more")
         if None in self.judges:
@@ -163,7 +173,9 @@ class Diagnosis:
 
 def _one_line(text: str) -> str:
     """Return a name or a place as one line that is safe in a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))[:200]
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))[
+        :200
+    ]
 
 
 def doctor(
@@ -182,7 +194,9 @@ def doctor(
     Raises UsageError for a max_length below 1.
     """
     if max_length is not None and max_length < 1:
-        raise UsageError(f"max_length {max_length}: it is a number of tokens, 1 or more.")
+        raise UsageError(
+            f"max_length {max_length}: it is a number of tokens, 1 or more."
+        )
     catalogue = catalogue_of(judgements)
     bias = length_bias(catalogue)
     lengths = lengths_of(catalogue, max_length, count_tokens)

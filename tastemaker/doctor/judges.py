@@ -86,7 +86,9 @@ def agreements(catalogue: Catalogue) -> dict[str, Agreement]:
     return by_kind
 
 
-def judge_problems(catalogue: Catalogue, by_kind: dict[str, Agreement]) -> Iterator[Problem]:
+def judge_problems(
+    catalogue: Catalogue, by_kind: dict[str, Agreement]
+) -> Iterator[Problem]:
     """Yield low agreement, and judges who stand out."""
     for kind, agreement in by_kind.items():
         if agreement.alpha < _TENTATIVE and agreement.pairwise.units >= _FEWEST_UNITS:
@@ -209,7 +211,9 @@ def _about_judges(
     rows = np.flatnonzero(np.isin(catalogue.judge, judges)).tolist()
     names = [catalogue.judges[judge] for judge in judges[:_SHOWN_NAMES]]
     examples = [" ".join(name.split())[:80] for name in names]
-    return Problem(name, what, len(judges), severity, advice, catalogue.places(rows), examples)
+    return Problem(
+        name, what, len(judges), severity, advice, catalogue.places(rows), examples
+    )
 
 
 def balance(catalogue: Catalogue) -> dict[str, Any]:
@@ -241,7 +245,9 @@ def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
             continue
         mean = value.mean()
         share = min(mean, 1 - mean)
-        is_binary = not table.is_of_pairs and catalogue.example_of[kind].level == "nominal"
+        is_binary = (
+            not table.is_of_pairs and catalogue.example_of[kind].level == "nominal"
+        )
         if is_binary and share < _RARE:
             is_rare = value == float(mean < 0.5)
             word = "positive" if mean < 0.5 else "negative"

@@ -47,7 +47,9 @@ class LengthBias:
         if self.low <= 0.5 <= self.high:
             return "no sign of length bias"
         side = "longer" if self.share > 0.5 else "shorter"
-        return f"the {side} text wins more often than chance, so a model may learn length"
+        return (
+            f"the {side} text wins more often than chance, so a model may learn length"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for JSON."""
@@ -100,7 +102,11 @@ def length_bias(catalogue: Catalogue) -> LengthBias | None:
         return None
     size = np.array([len(texts) for texts in catalogue.of])
     all_pairs = np.bincount(pairs.row, minlength=len(size))
-    weight = (size[pairs.row] - 1) / all_pairs[pairs.row] / np.bincount(pairs.unit)[pairs.unit]
+    weight = (
+        (size[pairs.row] - 1)
+        / all_pairs[pairs.row]
+        / np.bincount(pairs.unit)[pairs.unit]
+    )
     observations = float(weight[counts].sum())
     low, high = wilson_interval(won / n * observations, observations)
     return LengthBias(n, won, float(low), float(high))
@@ -118,7 +124,9 @@ def length_correlations(catalogue: Catalogue) -> dict[str, float]:
 
 
 def lengths_of(
-    catalogue: Catalogue, max_length: int | None, count_tokens: Callable[[str], int] | None
+    catalogue: Catalogue,
+    max_length: int | None,
+    count_tokens: Callable[[str], int] | None,
 ) -> Lengths:
     """Return the lengths of the judged texts: in tokens if they can be counted."""
     unit, length, limit, cut = "characters", catalogue.lengths, None, None
@@ -127,7 +135,9 @@ def lengths_of(
         counts = []
         for prompt, text in catalogue.items:
             question = catalogue.prompts[prompt] if prompt >= 0 else None
-            counts.append(count_tokens(joined(Example(catalogue.texts[text], question))))
+            counts.append(
+                count_tokens(joined(Example(catalogue.texts[text], question)))
+            )
         length = np.array(counts, dtype=np.intp)
         if limit is not None:
             cut = int((length > limit).sum())
@@ -154,7 +164,9 @@ def length_problems(
         )
     for kind, value in length_correlations(catalogue).items():
         n = len(catalogue.verdicts[kind])
-        if n >= _FEWEST and abs(value) > max(_WEAK_CORRELATION, _CERTAIN / math.sqrt(n - 1)):
+        if n >= _FEWEST and abs(value) > max(
+            _WEAK_CORRELATION, _CERTAIN / math.sqrt(n - 1)
+        ):
             yield Problem(
                 f"length_correlation_{kind}",
                 f"length bias: the Spearman correlation of {kind}s with length is {value:+.2f}",
@@ -207,4 +219,6 @@ def _about_texts(
     if rows:
         numbers = np.flatnonzero(is_problem)[:_SHOWN_TEXTS]
         examples = [repr(excerpt(catalogue.texts[number])) for number in numbers]
-        yield Problem(name, what, len(rows), severity, advice, catalogue.places(rows), examples)
+        yield Problem(
+            name, what, len(rows), severity, advice, catalogue.places(rows), examples
+        )

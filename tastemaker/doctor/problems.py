@@ -49,4 +49,6 @@ def excerpt(text: str) -> str:
     start = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
     if len(start) > _SHOWN_CHARACTERS or len(text) > 4 * _SHOWN_CHARACTERS:
         start = start[:_SHOWN_CHARACTERS].rstrip() + " …"
-    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cs", "Cf"} else c for c in start)
+    return "".join(
+        "\ufffd" if unicodedata.category(c) in {"Cc", "Cs", "Cf"} else c for c in start
+    )

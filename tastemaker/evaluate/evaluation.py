@@ -11,9 +11,20 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tastemaker.data.judgements import Example, Judgement, fingerprint, fingerprints, plain
+from tastemaker.data.judgements import (
+    Example,
+    Judgement,
+    fingerprint,
+    fingerprints,
+    plain,
+)
 from tastemaker.errors import DataError, ModelError, UsageError
-from tastemaker.evaluate.findings import Duplicates, Evaluation, KindFindings, LengthSlice
+from tastemaker.evaluate.findings import (
+    Duplicates,
+    Evaluation,
+    KindFindings,
+    LengthSlice,
+)
 from tastemaker.evaluate.measures import Estimate, Measures, measure
 from tastemaker.kinds.base import NO_AIDS, Link
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
@@ -23,7 +34,9 @@ from tastemaker.text_tables import listed
 
 _SLICES = 4
 _NEW = "new"  # the judgements about texts that are not in the training data
-_LARGEST_CLUSTER = 0.5  # share of the judgements; beyond it the bootstrap has nothing to draw
+_LARGEST_CLUSTER = (
+    0.5  # share of the judgements; beyond it the bootstrap has nothing to draw
+)
 
 Bools = NDArray[np.bool_]
 
@@ -60,7 +73,9 @@ def evaluate(
     Raises ModelError if a score is not finite.
     """
     if resamples < 1:
-        raise UsageError(f"resamples: {resamples}, but an interval needs at least 1. Take 1000.")
+        raise UsageError(
+            f"resamples: {resamples}, but an interval needs at least 1. Take 1000."
+        )
     links, judged, not_evaluated = _covered(model, judgements)
     by_kind = {kind: [j for j in judged if type(j) is kind] for kind in links}
     for kind, link in links.items():
@@ -70,7 +85,9 @@ def evaluate(
     scores = _scored(model, examples, "the model")
     scorers = [(model, scores.values)]
     if baseline is not None:
-        scorers.append((baseline, _scored(baseline, examples, "the linear baseline").values))
+        scorers.append(
+            (baseline, _scored(baseline, examples, "the linear baseline").values)
+        )
 
     names = fingerprints([example.text for example in examples])
     in_training = np.zeros(len(names), dtype=bool)
@@ -84,7 +101,9 @@ def evaluate(
         of_kind = _judged(link.kind_metrics, by_kind[kind], numbers, lengths)
         subsets = _subsets(link.kind_metrics, of_kind, slices, in_training)
         kinds.append(
-            _findings(kind, of_kind, scorers, subsets=subsets, seed=seed, resamples=resamples)
+            _findings(
+                kind, of_kind, scorers, subsets=subsets, seed=seed, resamples=resamples
+            )
         )
 
     length_slices = []
@@ -92,7 +111,9 @@ def evaluate(
         part, values = lengths[is_in_slice], scores.values[is_in_slice]
         ends = int(part.min()), int(part.max())
         mean = float(values.mean())
-        length_slices.append(LengthSlice(*ends, len(part), mean, _of_subset(kinds, name)))
+        length_slices.append(
+            LengthSlice(*ends, len(part), mean, _of_subset(kinds, name))
+        )
     duplicates = Duplicates(None, _repeated(judged), {}, in_training)
     if training_fingerprints is not None:
         count = len(np.unique(names[in_training]))
@@ -128,7 +149,11 @@ def _covered(
             f"the model learned {learned}, but the source holds {held}: nothing to compare. "
             "Name the column or the target that the model learned."
         )
-    return links, [judgement for judgement in judgements if type(judgement) in links], others
+    return (
+        links,
+        [judgement for judgement in judgements if type(judgement) in links],
+        others,
+    )
 
 
 def _scored(scorer: Scorer, examples: Sequence[Example], who: str) -> Scores:
@@ -208,7 +233,10 @@ def _predictions(link: Link, judged: Judged, scores: Floats) -> Predictions:
 
 
 def _subsets(
-    kind_metrics: KindMetrics, judged: Judged, slices: Mapping[str, Bools], in_training: Bools
+    kind_metrics: KindMetrics,
+    judged: Judged,
+    slices: Mapping[str, Bools],
+    in_training: Bools,
 ) -> dict[str, Bools]:
     """Return subsets of the judgements by name, True [m] for those in it.
 

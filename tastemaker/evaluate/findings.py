@@ -89,7 +89,11 @@ class KindFindings:
     def as_dict(self) -> dict[str, Any]:
         """Return the results, JSON-ready."""
         measured = self.measured
-        numbers: dict[str, Any] = {"n": self.n, "clusters": self.clusters, **measured.counts}
+        numbers: dict[str, Any] = {
+            "n": self.n,
+            "clusters": self.clusters,
+            **measured.counts,
+        }
         numbers.update(_flat(measured.model))
         numbers.update(_flat(measured.people))
         numbers.update(_flat(measured.constant, before="constant_"))
@@ -104,7 +108,9 @@ class KindFindings:
         if measured.longer:
             numbers["difference_to_longer"] = _flat(measured.over_longer)
         for table, parts in measured.parts.items():
-            numbers[table] = [{"part": p.name, "n": p.n, **_flat(p.measures)} for p in parts]
+            numbers[table] = [
+                {"part": p.name, "n": p.n, **_flat(p.measures)} for p in parts
+            ]
         return numbers
 
 
@@ -231,7 +237,9 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for part in parts:
         for name, value in part.items():
-            if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping | None):
+            if isinstance(value, Mapping) and isinstance(
+                merged.get(name), Mapping | None
+            ):
                 merged[name] = _merged([merged.get(name) or {}, value])
             else:
                 merged.setdefault(name, value)
@@ -272,7 +280,9 @@ def part_rows(findings: KindFindings) -> Iterator[list[list[str]]]:
 
 def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the table of the length slices, the heading first."""
-    singles = [findings for findings in evaluation.kinds if findings.kind_metrics.of_one_text]
+    singles = [
+        findings for findings in evaluation.kinds if findings.kind_metrics.of_one_text
+    ]
     names = list(dict.fromkeys(findings.kind_metrics.headline for findings in singles))
     rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
     for part in evaluation.slices:
@@ -328,7 +338,9 @@ def _of_kind(findings: KindFindings) -> Iterator[str]:
 def _against(name: str, difference: Estimate, rival: str) -> str:
     """Compare the model with a baseline, by the paired interval of their difference."""
     if math.isnan(difference.value):
-        return f"{NAMES[name]} is undefined, so the model cannot be compared with {rival}."
+        return (
+            f"{NAMES[name]} is undefined, so the model cannot be compared with {rival}."
+        )
     scale, unit, form = 1, NAMES[name], "{:.3f}"
     if name == "accuracy":
         scale, unit, form = 100, "points of accuracy", "{:.1f}"
@@ -387,7 +399,9 @@ def _on_duplicates(duplicates: Duplicates) -> Iterator[str]:
     elif duplicates.texts == 0:
         yield "No evaluated text occurs in the training data."
     else:
-        figures = [f"{NAMES[name]} {shown(name, e)}" for name, e in duplicates.without.items()]
+        figures = [
+            f"{NAMES[name]} {shown(name, e)}" for name, e in duplicates.without.items()
+        ]
         yield (
             f"{duplicates.texts:,} evaluated texts also occur in the training data; "
             f"without them: {', '.join(figures)}."

@@ -1,6 +1,8 @@
-"""The figures of one kind of judgement, with intervals: the model, the linear baseline, and rivals that learn nothing.
+"""The figures of one kind of judgement, with intervals: the model, the linear baseline, and rivals
+that learn nothing.
 
-What is measured of a kind is its `KindMetrics` (`tastemaker/kinds`); the measuring is the same for all.
+What is measured of a kind is its `KindMetrics` (`tastemaker/kinds`); the measuring is the same for
+all.
 """
 
 import math
@@ -53,9 +55,10 @@ class MeasuredPart:
 class Measured:
     """The figures of one kind, by who made the predictions, and of the people who judged.
 
-    longer: of a score that is the text's length; empty for kinds that do not compare. difference, over_longer: the
-    model's minus the linear baseline's or the length's, intervals from paired resamples. subsets: the headline figure
-    of each subset of the judgements that was asked for. parts: tables of figures over parts of the judgements.
+    longer: of a score that is the text's length; empty for kinds that do not compare. difference,
+    over_longer: the model's minus the linear baseline's or the length's, intervals from paired
+    resamples. subsets: the headline figure of each subset of the judgements that was asked for.
+    parts: tables of figures over parts of the judgements.
     """
 
     model: Measures
@@ -83,15 +86,21 @@ def measure(
 ) -> Measured:
     """Measure m judgements of one kind.
 
-    groups: [m], the cluster of each; the bootstrap draws clusters. subsets: by name, True [m] where a judgement belongs
-    to it.
+    groups: [m], the cluster of each; the bootstrap draws clusters. subsets: by name, True [m] where
+    a judgement belongs to it.
     """
-    sources: dict[str, Mapping[str, Statistic]] = {"model": kind_metrics.statistics(judged, model)}
+    sources: dict[str, Mapping[str, Statistic]] = {
+        "model": kind_metrics.statistics(judged, model)
+    }
     if linear is not None:
         sources["linear"] = kind_metrics.statistics(judged, linear)
-    sources |= {"longer": kind_metrics.longer(judged), "people": kind_metrics.people(judged)}
+    sources |= {
+        "longer": kind_metrics.longer(judged),
+        "people": kind_metrics.people(judged),
+    }
     sources["subsets"] = {
-        name: _within(kind_metrics, judged, model, where) for name, where in subsets.items()
+        name: _within(kind_metrics, judged, model, where)
+        for name, where in subsets.items()
     }
     parts = kind_metrics.parts(judged, model)
     sources |= {
@@ -102,13 +111,19 @@ def measure(
     figures = _Figures(sources, groups, len(judged), seed, resamples)
 
     def points(made: Predictions) -> dict[str, Estimate]:
-        return {name: Estimate(value) for name, value in kind_metrics.points(judged, made).items()}
+        return {
+            name: Estimate(value)
+            for name, value in kind_metrics.points(judged, made).items()
+        }
 
     return Measured(
         model=figures.of("model") | points(model),
         linear=None if linear is None else figures.of("linear") | points(linear),
         longer=figures.of("longer"),
-        constant={name: Estimate(value) for name, value in kind_metrics.constant(judged).items()},
+        constant={
+            name: Estimate(value)
+            for name, value in kind_metrics.constant(judged).items()
+        },
         difference=None if linear is None else figures.difference("linear"),
         over_longer=figures.difference("longer"),
         people=figures.of("people"),
@@ -125,7 +140,9 @@ def measure(
 
 
 class _Figures:
-    """Statistics by source and name: their values, and their samples from one and the same resamples."""
+    """Statistics by source and name: their values, and their samples from one and the same
+    resamples.
+    """
 
     def __init__(
         self,
@@ -137,10 +154,14 @@ class _Figures:
     ) -> None:
         self.sources = sources
         everything = {
-            f"{source}.{name}": s for source, found in sources.items() for name, s in found.items()
+            f"{source}.{name}": s
+            for source, found in sources.items()
+            for name, s in found.items()
         }
         self.samples = bootstrap(everything, groups, seed=seed, resamples=resamples)
-        self.values = {name: value_of(statistic, n) for name, statistic in everything.items()}
+        self.values = {
+            name: value_of(statistic, n) for name, statistic in everything.items()
+        }
 
     def of(self, source: str) -> dict[str, Estimate]:
         """Return a source's figures with their intervals."""
@@ -151,7 +172,9 @@ class _Figures:
         }
 
     def difference(self, rival: str) -> dict[str, Estimate]:
-        """Return model − rival for each figure of both, from the same resamples of the same clusters."""
+        """Return model − rival for each figure of both, from the same resamples of the same
+        clusters.
+        """
         names = [name for name in self.sources["model"] if name in self.sources[rival]]
         keys = {name: (f"model.{name}", f"{rival}.{name}") for name in names}
         return {
@@ -164,7 +187,10 @@ class _Figures:
 
 
 def _within(
-    kind_metrics: KindMetrics, judged: Judged, made: Predictions, where: NDArray[np.bool_]
+    kind_metrics: KindMetrics,
+    judged: Judged,
+    made: Predictions,
+    where: NDArray[np.bool_],
 ) -> Statistic:
     """Return the headline figure of a subset, as a statistic of all the judgements."""
     statistics = kind_metrics.statistics(judged.only(where), made.only(where))

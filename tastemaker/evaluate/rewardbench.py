@@ -75,7 +75,12 @@ class TiesScore:
     def score(self) -> float:
         """The score of the subset: 0.3 · accuracies + 0.2 · preferences + 0.01 · margin."""
         preferred = 0.20 * self.preferred + 0.20 * self.preferred_hard
-        return 0.30 * self.tied_accuracy + 0.30 * self.ref_accuracy + preferred + 0.01 * self.margin
+        return (
+            0.30 * self.tied_accuracy
+            + 0.30 * self.ref_accuracy
+            + preferred
+            + 0.01 * self.margin
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ class RewardBench:
         width = max(map(len, [*self.subsets, "mean"]))
         lines = []
         for name, score in self.subsets.items():
-            lines.append(f"{name:<{width}}  {100 * score:5.1f}  {self.counts[name]:,} rows")
+            lines.append(
+                f"{name:<{width}}  {100 * score:5.1f}  {self.counts[name]:,} rows"
+            )
         lines.append(f"{'mean':<{width}}  {100 * self.score:5.1f}")
         return "\n".join(lines)
 
@@ -112,15 +119,20 @@ class RewardBench:
 def evaluate_rewardbench(model: Scorer, items: Sequence[Item]) -> RewardBench:
     """Score all answers of the benchmark, then the model by the benchmark's rule."""
     answers = [
-        [Example(text, item.prompt) for text in (*item.chosen, *item.rejected)] for item in items
+        [Example(text, item.prompt) for text in (*item.chosen, *item.rejected)]
+        for item in items
     ]
     unique = list(dict.fromkeys(example for row in answers for example in row))
     values = model.score_all(unique).values.tolist()
     scores = dict(zip(unique, values, strict=True))
-    return score_rewardbench(items, [[scores[example] for example in row] for row in answers])
+    return score_rewardbench(
+        items, [[scores[example] for example in row] for row in answers]
+    )
 
 
-def score_rewardbench(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> RewardBench:
+def score_rewardbench(
+    items: Sequence[Item], scores: Sequence[Sequence[float]]
+) -> RewardBench:
     """Return RewardBench 2's scores.
 
     scores: of each row, one for each chosen answer, then one for each rejected answer.

@@ -24,8 +24,9 @@ _WORTH_A_PASS = 1024
 class Batch:
     """Token sequences of like lengths, padded to the longest.
 
-    ids: int64 [b, t]; is_text: bool [b, t], True where a token of the text stands. lengths: the b lengths, kept on the
-    host so that asking about padding never waits for a GPU. side: where the padding stands.
+    ids: int64 [b, t]; is_text: bool [b, t], True where a token of the text stands. lengths: the b
+    lengths, kept on the host so that asking about padding never waits for a GPU. side: where the
+    padding stands.
     """
 
     ids: Tensor
@@ -35,7 +36,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the same batch on another device."""
-        ids, is_text = (x.to(device, non_blocking=True) for x in (self.ids, self.is_text))
+        ids, is_text = (
+            x.to(device, non_blocking=True) for x in (self.ids, self.is_text)
+        )
         return Batch(ids, is_text, self.lengths, self.side)
 
     @property
@@ -50,12 +53,16 @@ class Batch:
 
     @property
     def positions(self) -> Tensor:
-        """Each token's place in its own text [b, t]: 0 for the first one, and for padding on the left."""
+        """Each token's place in its own text [b, t]: 0 for the first one, and for padding on the
+        left.
+        """
         return (self.is_text.long().cumsum(1) - 1).clamp(min=0)
 
 
 def collate(
-    sequences: Sequence[Sequence[int] | NDArray[np.int32]], pad_id: int, side: Side = "right"
+    sequences: Sequence[Sequence[int] | NDArray[np.int32]],
+    pad_id: int,
+    side: Side = "right",
 ) -> Batch:
     """Return token sequences (none of them empty) as one batch, padded with `pad_id` on `side`."""
     lengths = tuple(len(s) for s in sequences)
@@ -63,7 +70,9 @@ def collate(
     ids = np.full((len(lengths), longest), pad_id, dtype=np.int64)
     is_text = np.zeros(ids.shape, dtype=bool)
     for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
-        there = slice(0, length) if side == "right" else slice(longest - length, longest)
+        there = (
+            slice(0, length) if side == "right" else slice(longest - length, longest)
+        )
         ids[row, there] = sequence
         is_text[row, there] = True
     return Batch(torch.from_numpy(ids), torch.from_numpy(is_text), lengths, side)
@@ -72,10 +81,12 @@ def collate(
 def by_length(
     lengths: Sequence[int], batch_tokens: int, *, most_padding: float | None = None
 ) -> list[list[int]]:
-    """Cut texts into batches of like lengths: indices, longest first, rows × longest ≤ `batch_tokens`.
+    """Cut texts into batches of like lengths: indices, longest first, rows × longest ≤
+    `batch_tokens`.
 
-    A text that is longer than the budget makes a batch of its own. most_padding: end a batch also where the next text
-    would make a larger share of it padding, once it is worth a pass of its own. Raises UsageError for a budget below 1.
+    A text that is longer than the budget makes a batch of its own. most_padding: end a batch also
+    where the next text would make a larger share of it padding, once it is worth a pass of its own.
+    Raises UsageError for a budget below 1.
     """
     if batch_tokens < 1:
         raise UsageError(
@@ -107,12 +118,14 @@ def training_steps(
     sizes: Sequence[int] | None = None,
     pool: int = 50,
 ) -> list[list[int]]:
-    """Return one epoch's optimiser steps: every unit exactly once, about `batch_size` texts a step, alike in length.
+    """Return one epoch's optimiser steps: every unit exactly once, about `batch_size` texts a step,
+    alike in length.
 
-    lengths: of each unit's longest text. sizes: how many texts each unit holds; None: one. A permutation seeded by
-    (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool is sorted by length and cut into steps of
-    at most `batch_size` texts (a larger unit makes a step of its own), and the steps of all pools are shuffled. So a
-    step is a random draw that differs from a plain one only in that its texts are about equally long.
+    lengths: of each unit's longest text. sizes: how many texts each unit holds; None: one. A
+    permutation seeded by (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool
+    is sorted by length and cut into steps of at most `batch_size` texts (a larger unit makes a step
+    of its own), and the steps of all pools are shuffled. So a step is a random draw that differs
+    from a plain one only in that its texts are about equally long.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))
@@ -140,9 +153,13 @@ def _cut(units: Sequence[int], sizes: NDArray[np.int_], most: int) -> list[list[
     return parts
 
 
-def whole_units(units: Sequence[int], tokens: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Cut one step's units, in their order, into parts under the token budget; a larger unit makes a part of its own.
+def whole_units(
+    units: Sequence[int], tokens: Sequence[int], batch_tokens: int
+) -> list[list[int]]:
+    """Cut one step's units, in their order, into parts under the token budget; a larger unit makes
+    a part of its own.
 
-    tokens: of each unit of all. The gradients of the parts are summed, so the cut changes memory and time alone.
+    tokens: of each unit of all. The gradients of the parts are summed, so the cut changes memory
+    and time alone.
     """
     return _cut(units, np.asarray(tokens), batch_tokens)

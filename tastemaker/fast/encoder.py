@@ -31,7 +31,9 @@ Part = Callable[[Tensor], Tensor]
 """A map of the last dimension: a linear layer, a norm, an activation."""
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Multi-head attention: queries, keys and values → mixed values, heads side by side in the last dimension."""
+"""Multi-head attention: queries, keys and values → mixed values, heads side by side in the last
+dimension.
+"""
 
 
 def same(values: Tensor) -> Tensor:
@@ -69,9 +71,13 @@ class Layer:
     enter: Part = same
 
     def __call__(self, states: Tensor, attend: Attend, pick: Part = same) -> Tensor:
-        """Return the layer's output for the tokens that `pick` takes of `states`; all are attended to."""
+        """Return the layer's output for the tokens that `pick` takes of `states`; all are attended
+        to.
+        """
         entering = self.enter(states)
-        mixed = attend(self.query(pick(entering)), self.key(entering), self.value(entering))
+        mixed = attend(
+            self.query(pick(entering)), self.key(entering), self.value(entering)
+        )
         attended = self.attention_norm(self.out(mixed) + pick(states))
         output: Tensor = self.output_norm(self.feed_forward(attended) + attended)
         return output
@@ -100,7 +106,9 @@ def _bert_layer(layer: Any) -> Layer:
         out=attention.output.dense,
         attention_norm=attention.output.LayerNorm,
         feed_forward=FeedForward(
-            layer.intermediate.dense, layer.intermediate.intermediate_act_fn, output.dense
+            layer.intermediate.dense,
+            layer.intermediate.intermediate_act_fn,
+            output.dense,
         ),
         output_norm=output.LayerNorm,
     )
@@ -109,7 +117,9 @@ def _bert_layer(layer: Any) -> Layer:
 def _bert(module: Any) -> Encoder:
     base = module.bert
     return Encoder(
-        embed=lambda ids, positions: base.embeddings(input_ids=ids, position_ids=positions),
+        embed=lambda ids, positions: base.embeddings(
+            input_ids=ids, position_ids=positions
+        ),
         layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
         heads=module.config.num_attention_heads,
         head=lambda first: module.classifier(base.pooler(first)),
@@ -121,8 +131,11 @@ def _roberta(module: Any) -> Encoder:
     return Encoder(
         embed=lambda ids, positions: base.embeddings(
             input_ids=ids,
-            # RoBERTa counts from the padding id + 1; left to itself it does so too, wherever the padding stands
-            position_ids=None if positions is None else positions + base.embeddings.padding_idx + 1,
+            # RoBERTa counts from the padding id + 1; left to itself it does so too, wherever the
+            # padding stands
+            position_ids=None
+            if positions is None
+            else positions + base.embeddings.padding_idx + 1,
         ),
         layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
         heads=module.config.num_attention_heads,
@@ -167,10 +180,11 @@ def parts_of(module: Any) -> Encoder | None:
 
 
 def scores(module: nn.Module, batch: Batch) -> Tensor:
-    """Return `module(input_ids, attention_mask).logits` as float32 [b, heads], to the last digits, gradients too.
+    """Return `module(input_ids, attention_mask).logits` as float32 [b, heads], to the last digits,
+    gradients too.
 
-    module: a transformers sequence classifier. The padding may stand on either side: the first token is
-    found where it is, while transformers' encoders read column 0, which would be padding.
+    module: a transformers sequence classifier. The padding may stand on either side: the first
+    token is found where it is, while transformers' encoders read column 0, which would be padding.
     """
     encoder = parts_of(module)
     return _own_forward(module, batch) if encoder is None else encode(encoder, batch)
@@ -182,11 +196,14 @@ def encode(encoder: Encoder, batch: Batch) -> Tensor:
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (
-            x.view(*x.shape[:2], encoder.heads, -1).transpose(1, 2) for x in (query, key, value)
+            x.view(*x.shape[:2], encoder.heads, -1).transpose(1, 2)
+            for x in (query, key, value)
         )
         return attention(q, k, v, is_key=is_key).transpose(1, 2).flatten(2)
 
-    states = encoder.embed(batch.ids, None if batch.side == "right" else batch.positions)
+    states = encoder.embed(
+        batch.ids, None if batch.side == "right" else batch.positions
+    )
     for layer in encoder.layers[:-1]:
         states = layer(states, attend)
     first = encoder.layers[-1](states, attend, lambda x: _first_tokens(batch, x))
@@ -213,12 +230,18 @@ TokenIds = Sequence[int] | NDArray[np.int32]
 
 
 def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
-    """Return the scores [n, heads], float32, of n texts as token ids; those of like length should stand together."""
+    """Return the scores [n, heads], float32, of n texts as token ids; those of like length should
+    stand together.
+    """
     lengths = [len(ids) for ids in texts]
-    ids = torch.from_numpy(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts]))
+    ids = torch.from_numpy(
+        np.concatenate([np.asarray(ids, dtype=np.int64) for ids in texts])
+    )
     starts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
     runs = [(length, len(list(run))) for length, run in groupby(lengths)]
-    positions = torch.cat([torch.arange(length).repeat(count) for length, count in runs])
+    positions = torch.cat(
+        [torch.arange(length).repeat(count) for length, count in runs]
+    )
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return _attend(encoder.heads, runs, query, key, value)
@@ -233,16 +256,21 @@ def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
 def _attend(
     heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor, value: Tensor
 ) -> Tensor:
-    """Attend within each text. runs: length and number of the texts. query: of all tokens, or of the first ones."""
+    """Attend within each text. runs: length and number of the texts. query: of all tokens, or of
+    the first ones.
+    """
     counts = [count for _, count in runs]
     tokens = [length * count for length, count in runs]
     asking = tokens if query.shape[1] == key.shape[1] else counts
     parts = (
-        torch.split(x[0], sizes) for x, sizes in ((query, asking), (key, tokens), (value, tokens))
+        torch.split(x[0], sizes)
+        for x, sizes in ((query, asking), (key, tokens), (value, tokens))
     )
     mixed = []
     for count, *run in zip(counts, *parts, strict=True):
-        q, k, v = (x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in run)
+        q, k, v = (
+            x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in run
+        )
         mixed.append(attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
     return torch.cat(mixed)[None]
 
@@ -253,17 +281,21 @@ _MOST_PADDING = 0.05
 def scores_together(
     module: Any, texts: Sequence[TokenIds], *, pad_id: int, batch_tokens: int
 ) -> tuple[Tensor, int]:
-    """Return the scores of texts [n, heads], float32, with their gradient, and the places computed, padding included.
+    """Return the scores of texts [n, heads], float32, with their gradient, and the places computed,
+    padding included.
 
-    module: a transformers sequence classifier. On a processor all texts are one pass, end to end, so that what a pass
-    costs whatever its length, such as the gradient of all embeddings, is paid once. Elsewhere, and where the module
-    needs its own forward pass, they are batches of like length, of `batch_tokens` at most.
+    module: a transformers sequence classifier. On a processor all texts are one pass, end to end,
+    so that what a pass costs whatever its length, such as the gradient of all embeddings, is paid
+    once. Elsewhere, and where the module needs its own forward pass, they are batches of like
+    length, of `batch_tokens` at most.
     """
     lengths = [len(ids) for ids in texts]
     encoder = parts_of(module) if module.device.type == "cpu" else None
     if encoder is not None:
         order = sorted(range(len(texts)), key=lengths.__getitem__)
-        return _put_back(encode_packed(encoder, [texts[i] for i in order]), order), sum(lengths)
+        return _put_back(encode_packed(encoder, [texts[i] for i in order]), order), sum(
+            lengths
+        )
     parts, order, places = [], list[int](), 0
     for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
         batch = collate([texts[i] for i in chosen], pad_id).to(module.device)

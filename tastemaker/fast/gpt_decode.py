@@ -27,8 +27,12 @@ class Decoder(Protocol):
 
     hidden: Tensor
 
-    def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
-        """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
+    def read(
+        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
+    ) -> Tensor:
+        """Read each prompt once, make so many rows of it, with room for more tokens; → logits
+        [rows, v].
+        """
 
     def step(self, tokens: Tensor) -> Tensor:
         """Append a token to each row [rows] → logits [rows, v]."""
@@ -38,7 +42,8 @@ class Decoder(Protocol):
 
 
 def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Decoder:
-    """Return what reads with a network: our own pass where there is one, transformers' for any other architecture.
+    """Return what reads with a network: our own pass where there is one, transformers' for any
+    other architecture.
 
     keeps_hidden: whether `hidden` will be asked for; our own pass has it anyway.
     """
@@ -49,23 +54,34 @@ def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Deco
 
 
 class OwnDecoder:
-    """GPT-2's and GPT-NeoX's forward pass written out: the same operations as transformers', with nothing around them.
+    """GPT-2's and GPT-NeoX's forward pass written out: the same operations as transformers', with
+    nothing around them.
 
     The residual stream is changed in place, so a product needs no copy of what it is added to.
     """
 
     def __init__(self, network: Network, most: int, pad_id: int) -> None:
         self.network, self.pad_id = network, pad_id
-        self.heads, self.width, self.device = network.heads, network.width, network.tokens.device
+        self.heads, self.width, self.device = (
+            network.heads,
+            network.width,
+            network.tokens.device,
+        )
         # A row that has ended may stay until it is moved out, beyond its last position.
         self.last = most - 1
         self.keys_values: list[Tensor] = []
-        self.blocked: Tensor | None = None  # [rows, 1, 1, room]: −∞ at padding, 0 elsewhere
+        self.blocked: Tensor | None = (
+            None  # [rows, 1, 1, room]: −∞ at padding, 0 elsewhere
+        )
         self.length = 0
         self.padding = self.hidden = torch.zeros(0)
 
-    def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
-        """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
+    def read(
+        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
+    ) -> Tensor:
+        """Read each prompt once, make so many rows of it, with room for more tokens; → logits
+        [rows, v].
+        """
         batch = collate(prompts, self.pad_id, "left").to(self.device)
         rows = torch.tensor(copies, device=self.device)
         self.length = batch.ids.shape[1]
@@ -81,10 +97,12 @@ class OwnDecoder:
             self.keys_values.append(of_rows)
         self.blocked = None
         if not batch.is_full:
-            is_blocked = torch.arange(room, device=hidden.device) < self.padding[:, None]
-            self.blocked = torch.zeros(is_blocked.shape, device=hidden.device).masked_fill_(
-                is_blocked, float("-inf")
+            is_blocked = (
+                torch.arange(room, device=hidden.device) < self.padding[:, None]
             )
+            self.blocked = torch.zeros(
+                is_blocked.shape, device=hidden.device
+            ).masked_fill_(is_blocked, float("-inf"))
             self.blocked = self.blocked[:, None, None]
         hidden = self.network.last(hidden)
         self.hidden = hidden.repeat_interleave(rows, 0)
@@ -100,12 +118,16 @@ class OwnDecoder:
             parts = self._parts(layer, x)
             turn(parts, turns)
             kept[:, :, :, at] = parts[1:]
-            x = self._rest(layer, x, self._attended(parts[0], kept[..., : at + 1, :], blocked))
+            x = self._rest(
+                layer, x, self._attended(parts[0], kept[..., : at + 1, :], blocked)
+            )
         self.length += 1
         self.hidden = network.last(x)
         return network.logits(self.hidden)
 
-    def _attended(self, query: Tensor, keys_values: Tensor, blocked: Tensor | None) -> Tensor:
+    def _attended(
+        self, query: Tensor, keys_values: Tensor, blocked: Tensor | None
+    ) -> Tensor:
         """Return what one token of each row [rows, heads, d] attends to [rows, heads · d].
 
         For a single token two batched products take two thirds of the time of the fused operation.
@@ -128,24 +150,34 @@ class OwnDecoder:
             self.blocked = self.blocked[rows]
 
     def _prompt(self, batch: Batch, keys_values: list[Tensor]) -> Tensor:
-        """Return the hidden state of each prompt's last token [b, d]; append each layer's keys and values."""
+        """Return the hidden state of each prompt's last token [b, d]; append each layer's keys and
+        values.
+        """
         network, (rows, length) = self.network, batch.ids.shape
         positions = batch.positions.flatten()
-        x, turns = network.embedded(batch.ids.flatten(), positions), network.turns(positions)
+        x, turns = (
+            network.embedded(batch.ids.flatten(), positions),
+            network.turns(positions),
+        )
         allowed = None if batch.is_full else _allowed(batch)
         for number, layer in enumerate(network.layers):
             parts = self._parts(layer, x)
             turn(parts, turns)
-            query, keys, values = parts = parts.reshape(3, rows, length, self.heads, -1).transpose(
-                2, 3
-            )
+            query, keys, values = parts = parts.reshape(
+                3, rows, length, self.heads, -1
+            ).transpose(2, 3)
             keys_values.append(parts[1:])
             attended = functional.scaled_dot_product_attention(
                 query, keys, values, attn_mask=allowed, is_causal=batch.is_full
             )
             attended = attended.transpose(1, 2)
-            if number == len(network.layers) - 1:  # only the last token's output is needed
-                x, attended = x.view(rows, length, -1)[:, -1].contiguous(), attended[:, -1]
+            if (
+                number == len(network.layers) - 1
+            ):  # only the last token's output is needed
+                x, attended = (
+                    x.view(rows, length, -1)[:, -1].contiguous(),
+                    attended[:, -1],
+                )
             x = self._rest(layer, x, attended.reshape(-1, self.width))
         return x
 
@@ -155,7 +187,9 @@ class OwnDecoder:
         return self.network.parts(torch.mm(layer.first(x), weight).add_(bias))
 
     def _rest(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
-        """Add to a layer's input x [n, width] what it makes of what was attended to [n, width], and of the sum."""
+        """Add to a layer's input x [n, width] what it makes of what was attended to [n, width], and
+        of the sum.
+        """
         if self.network.is_parallel:
             inner = self.network.inner(layer, x)
             return layer.down.added_to(layer.out.added_to(x, attended), inner)
@@ -164,9 +198,13 @@ class OwnDecoder:
 
 
 def _allowed(batch: Batch) -> Tensor:
-    """Return what may attend to what [b, 1, t, t]: text to text before it, padding to itself to have a number."""
+    """Return what may attend to what [b, 1, t, t]: text to text before it, padding to itself to
+    have a number.
+    """
     length = batch.ids.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=batch.ids.device).tril()
+    causal = torch.ones(
+        length, length, dtype=torch.bool, device=batch.ids.device
+    ).tril()
     itself = torch.eye(length, dtype=torch.bool, device=batch.ids.device)
     return ((causal & batch.is_text[:, None]) | itself)[:, None]
 
@@ -185,7 +223,9 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         rows, heads, length, _ = key_states.shape
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.all_keys = key_states.new_empty(rows, heads, self.tokens, key_states.shape[-1])
+            self.all_keys = key_states.new_empty(
+                rows, heads, self.tokens, key_states.shape[-1]
+            )
             self.all_values = value_states.new_empty(
                 rows, heads, self.tokens, value_states.shape[-1]
             )
@@ -208,7 +248,10 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         """Go on with these rows only."""
         for room in (self.all_keys, self.all_values):
             room[: len(rows), :, : self.used] = room[rows, :, : self.used]
-        self.all_keys, self.all_values = self.all_keys[: len(rows)], self.all_values[: len(rows)]
+        self.all_keys, self.all_values = (
+            self.all_keys[: len(rows)],
+            self.all_values[: len(rows)],
+        )
         self._show_used()
 
     def _show_used(self) -> None:
@@ -223,13 +266,16 @@ _CACHE_NAMES = ("cache", "past_key_values")  # since transformers 5.24, and befo
 class AnyDecoder:
     """transformers' own forward pass of any causal language model.
 
-    Networks whose layers keep keys and values in some way of their own (sliding windows, states) keep that way.
+    Networks whose layers keep keys and values in some way of their own (sliding windows, states)
+    keep that way.
     """
 
     def __init__(self, module: Any, pad_id: int, *, keeps_hidden: bool = False) -> None:
         self.module, self.pad_id, self.keeps_hidden = module, pad_id, keeps_hidden
         self.last = most_tokens(module) - 1
-        adapted = module.get_base_model() if hasattr(module, "get_base_model") else module  # peft
+        adapted = (
+            module.get_base_model() if hasattr(module, "get_base_model") else module
+        )  # peft
         self.accepted = set(inspect.signature(adapted.forward).parameters)
         names = [name for name in _CACHE_NAMES if name in self.accepted]
         if not names:
@@ -242,8 +288,12 @@ class AnyDecoder:
         self.is_text: Tensor | None = None
         self.positions = self.hidden = torch.zeros(0)
 
-    def read(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int) -> Tensor:
-        """Read each prompt once, make so many rows of it, with room for more tokens; → logits [rows, v]."""
+    def read(
+        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
+    ) -> Tensor:
+        """Read each prompt once, make so many rows of it, with room for more tokens; → logits
+        [rows, v].
+        """
         batch = collate(prompts, self.pad_id, "left").to(self.module.device)
         rows = torch.tensor(copies, device=self.module.device)
         self.cache = self._cache(batch.ids.shape[1] + tokens)
@@ -284,11 +334,15 @@ class AnyDecoder:
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         mask = None if self.is_text is None else self.is_text.long()
         optional = {"position_ids": positions, "logits_to_keep": 1}
-        arguments: dict[str, Any] = {n: v for n, v in optional.items() if n in self.accepted}
+        arguments: dict[str, Any] = {
+            n: v for n, v in optional.items() if n in self.accepted
+        }
         arguments[self.cache_name] = self.cache
         if self.keeps_hidden:
             arguments["output_hidden_states"] = True
-        output = self.module(input_ids=ids, attention_mask=mask, use_cache=True, **arguments)
+        output = self.module(
+            input_ids=ids, attention_mask=mask, use_cache=True, **arguments
+        )
         if self.keeps_hidden:
             self.hidden = output.hidden_states[-1][:, -1]
         logits: Tensor = output.logits[:, -1].float()  # [rows, v]

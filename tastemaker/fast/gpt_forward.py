@@ -25,7 +25,9 @@ from tastemaker.fast.support import supports
 from tastemaker.huggingface import quiet_transformers
 
 _MOST_PADDING = 0.1
-_WORTH_A_GROUP = 4096  # pairs of places: what attention reads in the time of one more group
+_WORTH_A_GROUP = (
+    4096  # pairs of places: what attention reads in the time of one more group
+)
 _HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
 
 
@@ -39,8 +41,8 @@ class _Group(NamedTuple):
 class _Padded(NamedTuple):
     """Texts padded on the right, group behind group: p places in all.
 
-    source: int64 [p], the token that stands at each place, and any token of the text where padding does.
-    back: int64 [n], the place of each token.
+    source: int64 [p], the token that stands at each place, and any token of the text where padding
+    does. back: int64 [n], the place of each token.
     """
 
     groups: tuple[_Group, ...]
@@ -70,7 +72,8 @@ class Texts:
 
     @staticmethod
     def of(
-        sequences: Sequence[Sequence[int] | NDArray[np.int32]], device: torch.device | str
+        sequences: Sequence[Sequence[int] | NDArray[np.int32]],
+        device: torch.device | str,
     ) -> "Texts":
         """Return token sequences, none of them empty, as one on a device."""
         ids = np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences])
@@ -94,7 +97,9 @@ class Texts:
 
     @cached_property
     def for_network(self) -> _Padded:
-        """The texts as a whole network reads them: groups that are worth a pass each, with little padding."""
+        """The texts as a whole network reads them: groups that are worth a pass each, with little
+        padding.
+        """
         return self._padded(by_length(self.lengths, 2**62, most_padding=_MOST_PADDING))
 
     def _padded(self, groups: list[list[int]]) -> _Padded:
@@ -119,7 +124,9 @@ class Texts:
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Cut texts into groups of like length, longest first: a group ends where padding would cost more than a group."""
+    """Cut texts into groups of like length, longest first: a group ends where padding would cost
+    more than a group.
+    """
     groups: list[list[int]] = []
     longest = pairs = wasted = 0
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -136,7 +143,8 @@ def _alike(lengths: Sequence[int]) -> list[list[int]]:
 class Pass(NamedTuple):
     """What a forward pass found at m places.
 
-    logits: [m, v], of the token behind each. hidden: [m, d], the last hidden states, after the last norm.
+    logits: [m, v], of the token behind each. hidden: [m, d], the last hidden states, after the last
+    norm.
     """
 
     logits: Tensor
@@ -144,7 +152,9 @@ class Pass(NamedTuple):
 
 
 def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
-    """Return logits and hidden states, with gradients, at `places` (int64 [m] into the n tokens); None: at all."""
+    """Return logits and hidden states, with gradients, at `places` (int64 [m] into the n tokens);
+    None: at all.
+    """
     network = network_of(module)
     if network is not None:
         hidden = _hidden(network, texts, places)
@@ -165,22 +175,34 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
 
 
 def padding(module: Any, texts: Texts) -> float:
-    """Return the share of the places that hold no text: of attention's where a pass is our own, otherwise of all."""
+    """Return the share of the places that hold no text: of attention's where a pass is our own,
+    otherwise of all.
+    """
     return (texts.for_attention if supports(module) else texts.for_network).padding
 
 
 def nats(
-    module: Any, texts: Texts, places: Tensor, targets: Tensor, *, layers: int | None = None
+    module: Any,
+    texts: Texts,
+    places: Tensor,
+    targets: Tensor,
+    *,
+    layers: int | None = None,
 ) -> Tensor:
-    """Return the summed −log π of the tokens `targets` [m] behind `places` [m], in float32 at least, with gradients.
+    """Return the summed −log π of the tokens `targets` [m] behind `places` [m], in float32 at
+    least, with gradients.
 
-    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held all at once, and only
-    so many layers may be passed, from the first on.
+    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held
+    all at once, and only so many layers may be passed, from the first on.
     """
     if (network := network_of(module)) is not None:
-        return _head_nats(_hidden(network.first(layers), texts, places), network.head, targets)
+        return _head_nats(
+            _hidden(network.first(layers), texts, places), network.head, targets
+        )
     logits = forward(module, texts, places).logits
-    return functional.cross_entropy(logits.to(_at_least_float32(logits)), targets, reduction="sum")
+    return functional.cross_entropy(
+        logits.to(_at_least_float32(logits)), targets, reduction="sum"
+    )
 
 
 def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
@@ -200,17 +222,28 @@ def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
 
 
 def _attended(
-    projected: Tensor, padded: _Padded, network: Network, turns: tuple[Tensor, Tensor] | None
+    projected: Tensor,
+    padded: _Padded,
+    network: Network,
+    turns: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n, d].
+    """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n,
+    d].
 
     turns: of the tokens, and of the places that attention reads.
     """
-    parts = (torch.split(x, padded.sizes) for x in _apply(_Pad, projected, padded, network, turns))
+    parts = (
+        torch.split(x, padded.sizes)
+        for x in _apply(_Pad, projected, padded, network, turns)
+    )
     by_group = []
     for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
-        query, key, value = (x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group)
-        attended = attention(query, key, value, is_causal=True)  # [rows, heads, longest, d / heads]
+        query, key, value = (
+            x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group
+        )
+        attended = attention(
+            query, key, value, is_causal=True
+        )  # [rows, heads, longest, d / heads]
         by_group.append(attended.transpose(1, 2).reshape(rows * longest, -1))
     together = by_group[0] if len(by_group) == 1 else torch.cat(by_group)  # [p, d]
     unpadded: Tensor = _apply(_Unpad, together, padded.back)
@@ -225,7 +258,11 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, padded: _Padded, network: Network, turns: tuple[Tensor, Tensor] | None
+        ctx: Any,
+        x: Tensor,
+        padded: _Padded,
+        network: Network,
+        turns: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Copy tokens to their places, and any to those of padding."""
         ctx.padded, ctx.network, ctx.turns = padded, network, turns
@@ -239,7 +276,10 @@ class _Pad(torch.autograd.Function):
         """Copy back what came from text."""
         of_text = [gradient.index_select(0, ctx.padded.back) for gradient in gradients]
         projected = torch.stack(of_text, 1).flatten(1)  # [n, 3 · d]
-        turn(ctx.network.parts(projected), None if ctx.turns is None else ctx.turns[0].conj())
+        turn(
+            ctx.network.parts(projected),
+            None if ctx.turns is None else ctx.turns[0].conj(),
+        )
         return projected, None, None, None
 
 
@@ -264,7 +304,9 @@ class _Unpad(torch.autograd.Function):
 def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
-        hidden, weight = (x.to(torch.get_autocast_dtype(kind)) for x in (hidden, weight))
+        hidden, weight = (
+            x.to(torch.get_autocast_dtype(kind)) for x in (hidden, weight)
+        )
     with torch.autocast(kind, enabled=False):
         total: Tensor = _apply(_HeadNats, hidden, weight, targets)
     return total
@@ -273,7 +315,8 @@ def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 class _HeadNats(torch.autograd.Function):
     """Σ −log softmax(hidden · weightᵀ)[target], by a few rows at a time.
 
-    The gradient, softmax less one at the target, is known as soon as the rows' logits are, so it is computed with them.
+    The gradient, softmax less one at the target, is known as soon as the rows' logits are, so it is
+    computed with them.
     """
 
     @staticmethod
@@ -281,7 +324,10 @@ class _HeadNats(torch.autograd.Function):
         """Return the sum, and keep its gradients."""
         learns = any(ctx.needs_input_grad)
         total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
-        by_hidden, by_weight = torch.empty_like(hidden), torch.zeros_like(weight, dtype=total.dtype)
+        by_hidden, by_weight = (
+            torch.empty_like(hidden),
+            torch.zeros_like(weight, dtype=total.dtype),
+        )
         is_exact = by_weight.dtype == weight.dtype
         for start in range(0, len(hidden), _HEAD_ROWS):
             rows = hidden[start : start + _HEAD_ROWS]  # [r, d]

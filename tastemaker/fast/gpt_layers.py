@@ -28,7 +28,9 @@ class Norm(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return rows [n, d] with mean 0 and variance 1, scaled and moved."""
-        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.epsilon)
+        return functional.layer_norm(
+            x, self.weight.shape, self.weight, self.bias, self.epsilon
+        )
 
 
 class Product(NamedTuple):
@@ -47,7 +49,9 @@ class Product(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One layer: what projects to queries, keys and values, what reads attention, and what stands behind it."""
+    """One layer: what projects to queries, keys and values, what reads attention, and what stands
+    behind it.
+    """
 
     first: Norm
     projection: Product
@@ -62,9 +66,9 @@ class Layer(NamedTuple):
 class Network:
     """All of a network that our own passes need; tensors are its own, or views of them.
 
-    tokens: [v, d]. places: [most tokens, d] that are added; None where places turn. frequencies: [r / 2], radians a
-    place, of the first r / 2 pairs of numbers of each head. head: [v, d]. is_parallel: whether
-    both halves of a layer read what the layer was given.
+    tokens: [v, d]. places: [most tokens, d] that are added; None where places turn. frequencies: [r
+    / 2], radians a place, of the first r / 2 pairs of numbers of each head. head: [v, d].
+    is_parallel: whether both halves of a layer read what the layer was given.
     """
 
     tokens: Tensor
@@ -82,28 +86,42 @@ class Network:
         return self.tokens.shape[1]
 
     def first(self, layers: int | None) -> "Network":
-        """Return the network of only so many of the first layers, the last norm and the head behind them; None: all."""
+        """Return the network of only so many of the first layers, the last norm and the head behind
+        them; None: all.
+        """
         return self if layers is None else replace(self, layers=self.layers[:layers])
 
     def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Return what the first layer reads of tokens [n] at places [n]: [n, d]."""
         x = functional.embedding(ids, self.tokens)
-        return x if self.places is None else x + functional.embedding(positions, self.places)
+        return (
+            x
+            if self.places is None
+            else x + functional.embedding(positions, self.places)
+        )
 
     def turns(self, positions: Tensor) -> Tensor | None:
-        """Return e^iα of the angles α of places [n]: complex [n, 1, r / 2]; None where places do not turn."""
+        """Return e^iα of the angles α of places [n]: complex [n, 1, r / 2]; None where places do
+        not turn.
+        """
         if self.frequencies is None:
             return None
         angles = positions.view(-1, 1, 1).to(self.frequencies.dtype) * self.frequencies
         return torch.complex(angles.cos(), angles.sin())
 
     def parts(self, projected: Tensor) -> Tensor:
-        """Return queries, keys and values [3, n, heads, d / heads] as a view of what was projected [n, 3 · d]."""
+        """Return queries, keys and values [3, n, heads, d / heads] as a view of what was projected
+        [n, 3 · d].
+        """
         return projected.view(len(projected), 3, self.heads, -1).transpose(0, 1)
 
     def inner(self, layer: Layer, x: Tensor) -> Tensor:
-        """Return what a layer's second half has between its products, of what it reads [n, d]: [n, 4 · d]."""
-        return functional.gelu(layer.up(layer.second(x)), approximate=layer.approximation)
+        """Return what a layer's second half has between its products, of what it reads [n, d]: [n,
+        4 · d].
+        """
+        return functional.gelu(
+            layer.up(layer.second(x)), approximate=layer.approximation
+        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [n, v] of hidden states [n, d], which the last norm has seen."""
@@ -111,7 +129,9 @@ class Network:
 
 
 def turn(parts: Tensor, turns: Tensor | None) -> None:
-    """Turn queries and keys of [3, n, heads, d / heads] in place, by the turns [n, 1, r / 2] of their n places."""
+    """Turn queries and keys of [3, n, heads, d / heads] in place, by the turns [n, 1, r / 2] of
+    their n places.
+    """
     if turns is None:
         return
     turned = parts[:2, ..., : 2 * turns.shape[-1]]
@@ -123,9 +143,11 @@ def turn(parts: Tensor, turns: Tensor | None) -> None:
 
 
 def passes_at_once(module: Any) -> int:
-    """Return how many passes may be computed side by side: one for each of a processor's threads where they are ours.
+    """Return how many passes may be computed side by side: one for each of a processor's threads
+    where they are ours.
 
-    A pass that is not may draw its dropout from what all threads share; and a device is one for all.
+    A pass that is not may draw its dropout from what all threads share; and a device is one for
+    all.
     """
     is_ours = module.device.type == "cpu" and supports(module)
     return torch.get_num_threads() if is_ours else 1
@@ -169,7 +191,9 @@ def _gpt2(module: Any) -> Network:
 def _neox(module: Any) -> Network:
     config, body = module.config, module.gpt_neox
     order = _order(
-        config.num_attention_heads, config.hidden_size, 2 * len(body.rotary_emb.inv_freq)
+        config.num_attention_heads,
+        config.hidden_size,
+        2 * len(body.rotary_emb.inv_freq),
     )
     order = order.to(body.embed_in.weight.device)
     layers = [
@@ -208,12 +232,16 @@ def _product(linear: Any, order: Tensor | None = None) -> Product:
 
 
 def _order(heads: int, width: int, turned: int) -> Tensor:
-    """Return the rows of GPT-NeoX's projection, int64 [3 · d]: all queries, then all keys, then all values.
+    """Return the rows of GPT-NeoX's projection, int64 [3 · d]: all queries, then all keys, then all
+    values.
 
-    It has each head's query, key and value together. Of queries and keys, what turns together stands together.
+    It has each head's query, key and value together. Of queries and keys, what turns together
+    stands together.
     """
     rows = torch.arange(3 * width).view(heads, 3, -1).transpose(0, 1).clone()
-    rows[:2, :, :turned] = rows[:2, :, :turned].reshape(2, heads, 2, -1).transpose(2, 3).flatten(2)
+    rows[:2, :, :turned] = (
+        rows[:2, :, :turned].reshape(2, heads, 2, -1).transpose(2, 3).flatten(2)
+    )
     return rows.flatten()
 
 
@@ -225,5 +253,8 @@ def most_tokens(module: Any) -> int:
     """Return how many tokens a network has positions for; a million where it sets no limit."""
     config = module.config.get_text_config()
     return int(
-        next((getattr(config, n) for n in _POSITIONS if getattr(config, n, None)), _NO_LIMIT)
+        next(
+            (getattr(config, n) for n in _POSITIONS if getattr(config, n, None)),
+            _NO_LIMIT,
+        )
     )

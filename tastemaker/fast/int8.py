@@ -50,12 +50,16 @@ class Range:
 
     def of(self, channels: Tensor) -> "Range":
         """Return the range of some channels."""
-        return Range(self.low[channels], self.high[channels], self.mean[channels], self.count)
+        return Range(
+            self.low[channels], self.high[channels], self.mean[channels], self.count
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """What flows into a layer's products: its input, the mixed values, the attended tokens, the widened ones."""
+    """What flows into a layer's products: its input, the mixed values, the attended tokens, the
+    widened ones.
+    """
 
     states: Range = field(default_factory=Range)
     mixed: Range = field(default_factory=Range)
@@ -64,12 +68,16 @@ class Ranges:
 
 
 def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, ...]:
-    """Return the ranges of every layer while `read` reads unpadded texts with the encoder that it is handed."""
+    """Return the ranges of every layer while `read` reads unpadded texts with the encoder that it
+    is handed.
+    """
     ranges = tuple(Ranges() for _ in encoder.layers)
     read(
         replace(
             encoder,
-            layers=tuple(_watched(x, r) for x, r in zip(encoder.layers, ranges, strict=True)),
+            layers=tuple(
+                _watched(x, r) for x, r in zip(encoder.layers, ranges, strict=True)
+            ),
         )
     )
     return ranges
@@ -97,10 +105,16 @@ def _watched(layer: Layer, ranges: Ranges) -> Layer:
 def write_ranges(ranges: Sequence[Ranges], path: Path) -> None:
     """Write the ranges as safetensors."""
     seen = {
-        f"{n}.{place}": getattr(layer, place) for n, layer in enumerate(ranges) for place in _PLACES
+        f"{n}.{place}": getattr(layer, place)
+        for n, layer in enumerate(ranges)
+        for place in _PLACES
     }
     save_file(
-        {name: torch.stack([r.low, r.high, r.mean]).contiguous() for name, r in seen.items()}, path
+        {
+            name: torch.stack([r.low, r.high, r.mean]).contiguous()
+            for name, r in seen.items()
+        },
+        path,
     )
 
 
@@ -109,7 +123,8 @@ def read_ranges(path: Path) -> tuple[Ranges, ...]:
     found = load_file(path)
     layers = len(found) // len(_PLACES)
     return tuple(
-        Ranges(*(_range(found[f"{n}.{place}"]) for place in _PLACES)) for n in range(layers)
+        Ranges(*(_range(found[f"{n}.{place}"]) for place in _PLACES))
+        for n in range(layers)
     )
 
 
@@ -119,20 +134,26 @@ def _range(rows: Tensor) -> Range:
 
 
 _GROUPS = (384, 6, 3)
-"""Hidden units that share their steps: the 384th of them with the widest ranges, then a 6th, a 3rd, and the rest."""
+"""Hidden units that share their steps: the 384th of them with the widest ranges, then a 6th, a 3rd,
+and the rest.
+"""
 
 _SHARE = 0.9
-"""How much of the rounding the weights carry: 0 leaves all to the activations, 1 to the weights (SmoothQuant's α)."""
+"""How much of the rounding the weights carry: 0 leaves all to the activations, 1 to the weights
+(SmoothQuant's α).
+"""
 
 
 def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
-    """Return the encoder with 8-bit products, given what `watch` saw. For scoring only: it has no gradient.
+    """Return the encoder with 8-bit products, given what `watch` saw. For scoring only: it has no
+    gradient.
 
     The last layer stays as it is: but for its keys and values it computes a single token.
     """
     *most, last = encoder.layers
     return replace(
-        encoder, layers=(*(_small(x, r) for x, r in zip(most, ranges[:-1], strict=True)), last)
+        encoder,
+        layers=(*(_small(x, r) for x, r in zip(most, ranges[:-1], strict=True)), last),
     )
 
 
@@ -159,12 +180,16 @@ def _small(layer: Layer, ranges: Ranges) -> Layer:
 def _weights(part: Part) -> tuple[Tensor, Tensor]:
     assert isinstance(part, nn.Linear)
     weight = part.weight.detach().float()
-    return weight, torch.zeros(len(weight)) if part.bias is None else part.bias.detach().float()
+    return weight, torch.zeros(
+        len(weight)
+    ) if part.bias is None else part.bias.detach().float()
 
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """float32 [.., d] → uint8 codes [.., d]: a value x of channel j has the code x / steps[j] + zeros[j]."""
+    """float32 [.., d] → uint8 codes [.., d]: a value x of channel j has the code x / steps[j] +
+    zeros[j].
+    """
 
     steps: Tensor
     zeros: Tensor
@@ -187,7 +212,9 @@ class _Codes:
     def __call__(self, values: Tensor) -> Tensor:
         """Return the codes; what lies outside the range becomes its end."""
         return (
-            torch.addcmul(self.zeros + 0.5, values, 1 / self.steps).clamp_(0, 255).to(torch.uint8)
+            torch.addcmul(self.zeros + 0.5, values, 1 / self.steps)
+            .clamp_(0, 255)
+            .to(torch.uint8)
         )
 
 
@@ -200,14 +227,22 @@ class _Product:
     bias: Tensor
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, entering: _Codes, mean: Tensor) -> "_Product":
-        """Round the weights; what the codes' zeros and the rounding add on the average input goes into the bias."""
+    def of(
+        cls, weight: Tensor, bias: Tensor, entering: _Codes, mean: Tensor
+    ) -> "_Product":
+        """Round the weights; what the codes' zeros and the rounding add on the average input goes
+        into the bias.
+        """
         stretched = weight * entering.steps
         steps = stretched.abs().amax(1).clamp(min=1e-12) / 127
         rounded = (stretched / steps[:, None]).round()
         back = rounded * steps[:, None]
-        bias = bias - back @ entering.zeros + (stretched - back) @ (mean / entering.steps)
-        return cls(torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None), steps, bias)
+        bias = (
+            bias - back @ entering.zeros + (stretched - back) @ (mean / entering.steps)
+        )
+        return cls(
+            torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None), steps, bias
+        )
 
     def __call__(self, codes: Tensor) -> Tensor:
         return self._run(codes, (1.0, 0, torch.float32, "none", [], ""))
@@ -215,27 +250,44 @@ class _Product:
     def gelu_codes(self, codes: Tensor, leaving: _Codes) -> Tensor:
         """Return the codes of GELU(product), all with the same step."""
         return self._run(
-            codes, (leaving.steps[0].item(), int(leaving.zeros[0]), torch.uint8, "gelu", [], "none")
+            codes,
+            (
+                leaving.steps[0].item(),
+                int(leaving.zeros[0]),
+                torch.uint8,
+                "gelu",
+                [],
+                "none",
+            ),
         )
 
     def _run(self, codes: Tensor, leaving: tuple[object, ...]) -> Tensor:
-        """Multiply. leaving: the result's step, zero and type, and what is done to it before it is rounded."""
+        """Multiply. leaving: the result's step, zero and type, and what is done to it before it is
+        rounded.
+        """
         zeros = torch.zeros(len(self.steps), dtype=torch.int64)
         known = (self.packed, self.steps, zeros, self.bias)
-        product: Tensor = torch.ops.onednn.qlinear_pointwise(codes, 1.0, 0, *known, *leaving)
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
+            codes, 1.0, 0, *known, *leaving
+        )
         return product
 
 
 def _feed_forward(wide: Part, ranges: Ranges) -> Part:
     assert isinstance(wide, FeedForward)
-    (widen, widen_bias), (narrow, narrow_bias) = _weights(wide.widen), _weights(wide.narrow)
+    (widen, widen_bias), (narrow, narrow_bias) = (
+        _weights(wide.widen),
+        _weights(wide.narrow),
+    )
     attended = _Codes.of(ranges.attended, widen)
     if not isinstance(wide.activation, GELUActivation | nn.GELU):
         first = _Product.of(widen, widen_bias, attended, ranges.attended.mean)
         widened = _Codes.of(ranges.wide, narrow)
         second = _Product.of(narrow, narrow_bias, widened, ranges.wide.mean)
         return lambda values: second(widened(wide.activation(first(attended(values)))))
-    groups = [_Units.of(wide, ranges, attended, units) for units in _groups(ranges.wide)]
+    groups = [
+        _Units.of(wide, ranges, attended, units) for units in _groups(ranges.wide)
+    ]
 
     def feed_forward(values: Tensor) -> Tensor:
         codes = attended(values)
@@ -249,20 +301,31 @@ def _feed_forward(wide: Part, ranges: Ranges) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """Some hidden units of a feed-forward layer, alike in range: codes [.., d] → their share of the result [.., d]."""
+    """Some hidden units of a feed-forward layer, alike in range: codes [.., d] → their share of the
+    result [.., d].
+    """
 
     first: _Product
     leaving: _Codes
     second: _Product
 
     @classmethod
-    def of(cls, wide: FeedForward, ranges: Ranges, attended: _Codes, units: Tensor) -> "_Units":
+    def of(
+        cls, wide: FeedForward, ranges: Ranges, attended: _Codes, units: Tensor
+    ) -> "_Units":
         """Round the weights of `units`; the result's bias is left out."""
-        (widen, widen_bias), (narrow, narrow_bias) = _weights(wide.widen), _weights(wide.narrow)
+        (widen, widen_bias), (narrow, narrow_bias) = (
+            _weights(wide.widen),
+            _weights(wide.narrow),
+        )
         seen = ranges.wide.of(units)
         leaving = _Codes.alike(seen)
-        first = _Product.of(widen[units], widen_bias[units], attended, ranges.attended.mean)
-        second = _Product.of(narrow[:, units], torch.zeros_like(narrow_bias), leaving, seen.mean)
+        first = _Product.of(
+            widen[units], widen_bias[units], attended, ranges.attended.mean
+        )
+        second = _Product.of(
+            narrow[:, units], torch.zeros_like(narrow_bias), leaving, seen.mean
+        )
         return cls(first, leaving, second)
 
     def __call__(self, codes: Tensor) -> Tensor:
@@ -274,4 +337,6 @@ def _groups(wide: Range) -> list[Tensor]:
     by_width = wide.width.argsort(descending=True, stable=True)
     counts = [max(1, len(by_width) // share) for share in _GROUPS]
     counts.append(len(by_width) - sum(counts))
-    return [units.sort().values for units in torch.split(by_width, counts) if len(units)]
+    return [
+        units.sort().values for units in torch.split(by_width, counts) if len(units)
+    ]

@@ -42,26 +42,33 @@ def one_thread() -> Iterator[None]:
 def side_by_side(calls: Sequence[Callable[[], T]], threads: int) -> Iterator[T]:
     """Call functions, so many at once, one thread each; yield what they return, in order.
 
-    With one thread, or one call, they are called here, one after the other, with all that torch has. What a thread has
-    set for itself (autocast, whether gradients are wanted) the functions must set themselves.
+    With one thread, or one call, they are called here, one after the other, with all that torch
+    has. What a thread has set for itself (autocast, whether gradients are wanted) the functions
+    must set themselves.
     """
     if threads == 1 or len(calls) == 1:
         yield from (call() for call in calls)
         return
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # of the library under all threads, and of those that begin meanwhile
+    torch.set_num_threads(
+        1
+    )  # of the library under all threads, and of those that begin meanwhile
     try:
         for start in range(0, len(calls), threads):
-            yield from _pool(threads).map(lambda call: call(), calls[start : start + threads])
+            yield from _pool(threads).map(
+                lambda call: call(), calls[start : start + threads]
+            )
     finally:
         torch.set_num_threads(before)
 
 
 def like_parts(sizes: Tensor, most: int, threads: int) -> list[Tensor]:
-    """Cut rows into parts of about equal sums, at most about `most`: row numbers, the larger rows first.
+    """Cut rows into parts of about equal sums, at most about `most`: row numbers, the larger rows
+    first.
 
-    sizes: of the rows, int64 [n]. Rows are dealt out to the threads in turn, so that the parts which are computed at
-    the same time hold rows alike. Where all is one part, the rows stand in their order.
+    sizes: of the rows, int64 [n]. Rows are dealt out to the threads in turn, so that the parts
+    which are computed at the same time hold rows alike. Where all is one part, the rows stand in
+    their order.
     """
     each = max(1, math.ceil(int(sizes.sum()) / (threads * most)))
     if each * threads == 1:
@@ -69,16 +76,25 @@ def like_parts(sizes: Tensor, most: int, threads: int) -> list[Tensor]:
     order = torch.argsort(sizes, descending=True, stable=True)
     dealt = [_cut(order[start::threads], sizes, each) for start in range(threads)]
     return [
-        part for together in itertools.zip_longest(*dealt) for part in together if part is not None
+        part
+        for together in itertools.zip_longest(*dealt)
+        for part in together
+        if part is not None
     ]
 
 
 def _cut(rows: Tensor, sizes: Tensor, parts: int) -> list[Tensor]:
-    """Cut rows, in their order, into parts of about equal sums; a row is where its middle is. None is empty."""
+    """Cut rows, in their order, into parts of about equal sums; a row is where its middle is. None
+    is empty.
+    """
     own = sizes[rows]
     ends = own.cumsum(0)
     number = (2 * ends - own) * parts // (2 * ends[-1:])
-    return list(torch.split(rows, torch.unique_consecutive(number, return_counts=True)[1].tolist()))
+    return list(
+        torch.split(
+            rows, torch.unique_consecutive(number, return_counts=True)[1].tolist()
+        )
+    )
 
 
 @cache
@@ -94,7 +110,9 @@ DeviceWish = Literal["auto", "cpu", "cuda", "mps"]
 
 def _check(what: str, wish: str, known: tuple[str, ...]) -> None:
     if wish not in known:
-        raise UsageError(f"{what} {wish!r} does not exist: choose one of {', '.join(known)}.")
+        raise UsageError(
+            f"{what} {wish!r} does not exist: choose one of {', '.join(known)}."
+        )
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:
@@ -108,17 +126,23 @@ def gains_by_bfloat16(device: torch.device) -> bool:
 
 
 def gains_by_int8(device: torch.device) -> bool:
-    """Say whether the device is a processor with instructions for sums of 8-bit products (AVX-512 VNNI)."""
+    """Say whether the device is a processor with instructions for sums of 8-bit products (AVX-512
+    VNNI).
+    """
     return device.type == "cpu" and bool(torch.cpu._is_vnni_supported())
 
 
 def choose_precision(device: torch.device, wish: TrainingWish = "auto") -> torch.dtype:
-    """Return the number format of training: the weights stay float32, bfloat16 means that products are taken in it.
+    """Return the number format of training: the weights stay float32, bfloat16 means that products
+    are taken in it.
 
-    auto: bfloat16 exactly where the device has instructions for it. Raises UsageError for an unknown wish.
+    auto: bfloat16 exactly where the device has instructions for it. Raises UsageError for an
+    unknown wish.
     """
     _check("the precision", wish, get_args(TrainingWish))
-    wants_bfloat16 = wish == "bfloat16" or (wish == "auto" and gains_by_bfloat16(device))
+    wants_bfloat16 = wish == "bfloat16" or (
+        wish == "auto" and gains_by_bfloat16(device)
+    )
     return torch.bfloat16 if wants_bfloat16 else torch.float32
 
 
@@ -127,10 +151,10 @@ def choose_scoring_precision(
 ) -> ScoringPrecision:
     """Return the number format of scoring.
 
-    float32 keeps the score contract to the last digits; fast is bfloat16 where products of its matrices are in hardware
-    (a GPU, AMX), else int8 where the processor has its instructions and the network an 8-bit form, else bfloat16 where
-    there are instructions for its sums, else float32. Raises UsageError for an unknown wish, and for int8 where nothing
-    computes it.
+    float32 keeps the score contract to the last digits; fast is bfloat16 where products of its
+    matrices are in hardware (a GPU, AMX), else int8 where the processor has its instructions and
+    the network an 8-bit form, else bfloat16 where there are instructions for its sums, else
+    float32. Raises UsageError for an unknown wish, and for int8 where nothing computes it.
     """
     _check("the precision", wish, get_args(ScoringWish))
     if wish == "int8" and not gains_by_int8(device):
@@ -139,14 +163,18 @@ def choose_scoring_precision(
         )
     if wish != "fast":
         return wish
-    multiplies_matrices = device.type != "cpu" or bool(torch.cpu._is_amx_tile_supported())
+    multiplies_matrices = device.type != "cpu" or bool(
+        torch.cpu._is_amx_tile_supported()
+    )
     if has_int8 and gains_by_int8(device) and not multiplies_matrices:
         return "int8"
     return "bfloat16" if gains_by_bfloat16(device) else "float32"
 
 
 def choose_device(wish: DeviceWish = "auto") -> torch.device:
-    """Return the device of that name; auto is CUDA, else MPS, else the CPU. Raises UsageError for an absent one."""
+    """Return the device of that name; auto is CUDA, else MPS, else the CPU. Raises UsageError for
+    an absent one.
+    """
     _check("the device", wish, get_args(DeviceWish))
     present = {
         "cuda": torch.cuda.is_available(),
@@ -164,7 +192,8 @@ def choose_device(wish: DeviceWish = "auto") -> torch.device:
 
 
 _LONGEST = 512
-"""Tokens a text up to which the weights of all pairs of tokens may be kept for the backward pass."""
+"""Tokens a text up to which the weights of all pairs of tokens may be kept for the backward pass.
+"""
 
 
 def attention(
@@ -177,17 +206,21 @@ def attention(
 ) -> Tensor:
     """Return softmax(query · keyᵀ / √d) · value, [b, heads, q, d], in the inputs' number format.
 
-    query [b, heads, q, d]; key and value [b, heads, k, d]; is_key [b, 1, 1, k]: True where there is something to
-    attend to, None for everywhere. is_causal: a query sees the keys up to its own place; q = k, and no is_key.
+    query [b, heads, q, d]; key and value [b, heads, k, d]; is_key [b, 1, 1, k]: True where there is
+    something to attend to, None for everywhere. is_causal: a query sees the keys up to its own
+    place; q = k, and no is_key.
 
-    torch's fused kernel computes it, but for training in bfloat16 on a processor: its backward pass is several times
-    slower there than the products written out, which the processor's own instructions compute.
+    torch's fused kernel computes it, but for training in bfloat16 on a processor: its backward pass
+    is several times slower there than the products written out, which the processor's own
+    instructions compute.
     """
     if not _gains_by_products(query, key):
         return scaled_dot_product_attention(
             query, key, value, attn_mask=is_key, is_causal=is_causal
         )
-    query, key, value = (x.contiguous() for x in (query * query.shape[-1] ** -0.5, key, value))
+    query, key, value = (
+        x.contiguous() for x in (query * query.shape[-1] ** -0.5, key, value)
+    )
     logits = query @ key.transpose(-1, -2)
     if is_causal:
         is_key = torch.ones(

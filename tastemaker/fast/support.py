@@ -1,6 +1,8 @@
-"""Which networks our own passes may stand in for: those made of exactly the classes that the passes were written for.
+"""Which networks our own passes may stand in for: those made of exactly the classes that the passes
+were written for.
 
-An adapter, a quantised layer, a subclass, a hook or a changed attention sends a network to its own forward pass.
+An adapter, a quantised layer, a subclass, a hook or a changed attention sends a network to its own
+forward pass.
 """
 
 import sys
@@ -21,7 +23,13 @@ GELU_APPROXIMATIONS: dict[type[nn.Module], str] = {
 }
 """How each activation approximates GELU, as `torch.nn.functional.gelu` names it."""
 
-_ACTIVATIONS = (*GELU_APPROXIMATIONS, activations.SiLUActivation, nn.SiLU, nn.ReLU, nn.Tanh)
+_ACTIVATIONS = (
+    *GELU_APPROXIMATIONS,
+    activations.SiLUActivation,
+    nn.SiLU,
+    nn.ReLU,
+    nn.Tanh,
+)
 
 _GPT2 = """
 GPT2LMHeadModel transformer:GPT2Model lm_head:Linear
@@ -52,7 +60,9 @@ Intermediate dense:Linear intermediate_act_fn:Activation
 Output dense:Linear LayerNorm:LayerNorm dropout:Dropout
 Pooler dense:Linear activation:Tanh
 """
-_BERT = _ENCODER + "ForSequenceClassification bert:Model dropout:Dropout classifier:Linear"
+_BERT = (
+    _ENCODER + "ForSequenceClassification bert:Model dropout:Dropout classifier:Linear"
+)
 _ROBERTA = f"""{_ENCODER}
 ForSequenceClassification roberta:Model classifier:ClassificationHead
 ClassificationHead dense:Linear dropout:Dropout out_proj:Linear
@@ -72,7 +82,10 @@ FFN lin1:Linear activation:Activation lin2:Linear dropout:Dropout
 _FAMILIES = {
     "gpt2.modeling_gpt2.GPT2LMHeadModel": ("", _GPT2),
     "gpt_neox.modeling_gpt_neox.GPTNeoXForCausalLM": ("", _NEOX),
-    "distilbert.modeling_distilbert.DistilBertForSequenceClassification": ("", _DISTILBERT),
+    "distilbert.modeling_distilbert.DistilBertForSequenceClassification": (
+        "",
+        _DISTILBERT,
+    ),
     "bert.modeling_bert.BertForSequenceClassification": ("Bert", _BERT),
     "roberta.modeling_roberta.RobertaForSequenceClassification": ("Roberta", _ROBERTA),
     "xlm_roberta.modeling_xlm_roberta.XLMRobertaForSequenceClassification": (
@@ -80,12 +93,19 @@ _FAMILIES = {
         _ROBERTA,
     ),
 }
-"""Each network: a prefix of class names, and the parts of each class (`child:class`, or the class of a list's members).
+"""Each network: a prefix of class names, and the parts of each class (`child:class`, or the class
+of a list's members).
 
-By name, because the import of a family takes long, and whoever holds a network has imported its family.
+By name, because the import of a family takes long, and whoever holds a network has imported its
+family.
 """
 
-_IN_TRAINING = ("p", "attention_dropout", "gradient_checkpointing", "activation_checkpointing")
+_IN_TRAINING = (
+    "p",
+    "attention_dropout",
+    "gradient_checkpointing",
+    "activation_checkpointing",
+)
 """Attributes of a part that change what training computes, or what memory it takes."""
 
 _TENSORS = (nn.Parameter, torch.Tensor, type(None))
@@ -126,7 +146,9 @@ def _is_plain(module: Any, slots: Slots) -> bool:
         for name, child in part._modules.items():
             if child is None:
                 continue
-            members = child._modules.values() if type(child) is nn.ModuleList else (child,)
+            members = (
+                child._modules.values() if type(child) is nn.ModuleList else (child,)
+            )
             classes = slots[type(part)].get(name, ())
             for member in members:
                 if type(member) not in classes:
@@ -150,7 +172,11 @@ def _slots(kind: type[nn.Module]) -> Slots | None:
             return tuple(GELU_APPROXIMATIONS)
         if name == "Activation":
             return _ACTIVATIONS
-        for place, full_name in ((modeling, prefix + name), (modeling, name), (nn, name)):
+        for place, full_name in (
+            (modeling, prefix + name),
+            (modeling, name),
+            (nn, name),
+        ):
             if hasattr(place, full_name):
                 return (getattr(place, full_name),)
         return ()  # a transformers that has no such class: nothing fits
@@ -174,7 +200,9 @@ def _has_usual_settings(module: Any) -> bool:
     if not _is_usual_attention(config._attn_implementation):
         return False
     if config.model_type == "gpt2":
-        is_scaled = config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
+        is_scaled = (
+            config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
+        )
         return bool(is_scaled) and module.lm_head.bias is None
     if config.model_type == "gpt_neox":
         turning = module.gpt_neox.rotary_emb
@@ -190,7 +218,9 @@ def _is_changed(part: nn.Module, config: Any) -> bool:
         return True  # patched, or with settings of its own
     if part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
         return True
-    if part._forward_hooks and not all(map(_only_records, part._forward_hooks.values())):
+    if part._forward_hooks and not all(
+        map(_only_records, part._forward_hooks.values())
+    ):
         return True
     for tensor in part._parameters.values():
         if type(tensor) not in _TENSORS:
@@ -199,12 +229,16 @@ def _is_changed(part: nn.Module, config: Any) -> bool:
 
 
 def _only_records(hook: Any) -> bool:
-    """Return whether a hook is transformers' own for `output_hidden_states`, which stays once it was asked for."""
+    """Return whether a hook is transformers' own for `output_hidden_states`, which stays once it
+    was asked for.
+    """
     return bool(hook.__module__ == "transformers.utils.output_capturing")
 
 
 def _is_usual_attention(name: str) -> bool:
-    """Return whether attention of that name is transformers' own softmax(query · keyᵀ / √d) · value."""
+    """Return whether attention of that name is transformers' own softmax(query · keyᵀ / √d) ·
+    value.
+    """
     if name == "sdpa":
         return ALL_ATTENTION_FUNCTIONS.get("sdpa") is sdpa_attention_forward
     return name == "eager" and "eager" not in ALL_ATTENTION_FUNCTIONS

@@ -1,4 +1,6 @@
-"""Best of n: write n completions, keep the one that a reward likes best. The simplest way to write to a taste."""
+"""Best of n: write n completions, keep the one that a reward likes best. The simplest way to write
+to a taste.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best completion of a prompt, its score, and the scores of all n in the order they were written.
+    """The best completion of a prompt, its score, and the scores of all n in the order they were
+    written.
 
     A completion without a word has no score and is never the best of several: its score is −∞.
     """
@@ -41,18 +44,26 @@ def best_of_n(
     seed: int = 0,
     first: int = 0,
 ) -> list[Best]:
-    """Return the best of n completions of each prompt. The arguments are those of `Policy.complete`.
+    """Return the best of n completions of each prompt. The arguments are those of
+    `Policy.complete`.
 
-    What is scored is what a reader sees: the prompt with its continuation as one text, or the answer to a chat.
-    The KL of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
+    What is scored is what a reader sees: the prompt with its continuation as one text, or the
+    answer to a chat. The KL of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
     """
     if n < 1:
         raise UsageError(f"best of {n}: ask for 1 or more.")
     found = as_prompts(prompts)
-    written = policy.complete(found, samples=n, sampling=sampling, seed=seed, first=first)
-    worded = [to_be_scored(completion) for completion in written if completion.text.strip()]
+    written = policy.complete(
+        found, samples=n, sampling=sampling, seed=seed, first=first
+    )
+    worded = [
+        to_be_scored(completion) for completion in written if completion.text.strip()
+    ]
     values = iter(reward.score_all(worded).as_list() if worded else [])
-    scores = [next(values) if completion.text.strip() else float("-inf") for completion in written]
+    scores = [
+        next(values) if completion.text.strip() else float("-inf")
+        for completion in written
+    ]
     best = []
     for start in range(0, len(written), n):
         top = max(range(start, start + n), key=scores.__getitem__)
@@ -61,7 +72,9 @@ def best_of_n(
 
 
 def to_be_scored(completion: Completion) -> Example:
-    """Return what a reward model reads of a completion: a continued prompt is part of the text, a chat its prompt."""
+    """Return what a reward model reads of a completion: a continued prompt is part of the text, a
+    chat its prompt.
+    """
     prompt = completion.prompt
     if isinstance(prompt, str):
         return Example(prompt + completion.text)

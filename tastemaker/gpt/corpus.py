@@ -1,12 +1,15 @@
-"""A corpus as tokens on disk: read once, then open to any order, in memory that does not grow with it.
+"""A corpus as tokens on disk: read once, then open to any order, in memory that does not grow with
+it.
 
     FOLDER/ids.bin       the tokens of all pieces, end to end
-    FOLDER/pieces.bin    int64 [n, 4]: where each piece begins, its tokens, how many of them only stand before, and the
+    FOLDER/pieces.bin    int64 [n, 4]: where each piece begins, its tokens, how many of them only
+    stand before, and the
                          bytes of text that they spell
     FOLDER/corpus.json   counts; written last, so a folder without it is not whole
 
-A document that is longer than the context is cut into pieces of its length, each of which begins with the last token of
-the one before: so every token is learned once, and none with what another document says in view.
+A document that is longer than the context is cut into pieces of its length, each of which begins
+with the last token of the one before: so every token is learned once, and none with what another
+document says in view.
 """
 
 import json
@@ -34,7 +37,9 @@ _WHOLE = 2**64  # lots are drawn below it
 
 @dataclass(frozen=True)
 class Counts:
-    """What a corpus holds: documents, pieces, tokens that are learned, and bytes of the texts that they spell."""
+    """What a corpus holds: documents, pieces, tokens that are learned, and bytes of the texts that
+    they spell.
+    """
 
     documents: int = 0
     pieces: int = 0
@@ -46,9 +51,15 @@ class TokenFile:
     """The pieces of one side of a corpus, on disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.counts = Counts(**json.loads((folder / _COUNTS).read_text(encoding="utf-8")))
+        self.counts = Counts(
+            **json.loads((folder / _COUNTS).read_text(encoding="utf-8"))
+        )
         empty = not self.counts.pieces  # an empty file cannot be mapped
-        self.ids = np.zeros(0, np.int32) if empty else np.memmap(folder / "ids.bin", np.int32, "r")
+        self.ids = (
+            np.zeros(0, np.int32)
+            if empty
+            else np.memmap(folder / "ids.bin", np.int32, "r")
+        )
         shape = (self.counts.pieces, 4)
         self.pieces = (
             np.zeros(shape, np.int64)
@@ -60,7 +71,9 @@ class TokenFile:
         return self.counts.pieces
 
     def piece(self, number: int) -> tuple[NDArray[np.int32], int]:
-        """Return a piece's tokens, and how many of them only stand before what is learned (1 or more)."""
+        """Return a piece's tokens, and how many of them only stand before what is learned (1 or
+        more).
+        """
         start, length, before = (int(v) for v in self.pieces[number, :3])
         return np.asarray(self.ids[start : start + length]), before
 
@@ -79,14 +92,19 @@ class _Side:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self.ids, self.pieces = (folder / "ids.bin").open("wb"), (folder / "pieces.bin").open("wb")
+        self.ids, self.pieces = (
+            (folder / "ids.bin").open("wb"),
+            (folder / "pieces.bin").open("wb"),
+        )
         self.written = self.documents = self.count = self.tokens = self.bytes = 0
 
     def add(self, piece: "Piece") -> None:
         """Append a piece."""
         length = len(piece.ids)
         self.pieces.write(
-            np.array([self.written, length, piece.before, piece.bytes], dtype=np.int64).tobytes()
+            np.array(
+                [self.written, length, piece.before, piece.bytes], dtype=np.int64
+            ).tobytes()
         )
         self.ids.write(piece.ids.tobytes())
         self.written += length
@@ -111,15 +129,24 @@ def tokenized(
     held_out: float,
     seed: int,
 ) -> tuple[TokenFile, TokenFile]:
-    """Write documents as tokens under `folder` and return (train, held out); opens them where they are there already.
+    """Write documents as tokens under `folder` and return (train, held out); opens them where they
+    are there already.
 
-    held_out: the share of the pieces that only measure, drawn by their prompts, or by what they say where there is
-    none: so answers to one prompt stand on one side, and so do copies.
-    Raises DataError for a corpus with nothing in it, one shorter than a context, or one of which nothing is held out.
+    held_out: the share of the pieces that only measure, drawn by their prompts, or by what they say
+    where there is none: so answers to one prompt stand on one side, and so do copies.
+    Raises DataError for a corpus with nothing in it, one shorter than a context, or one of which
+    nothing is held out.
     """
     if not (folder / TRAIN / _COUNTS).is_file():
         with writing_folder(folder) as temporary:
-            _write(examples, reader, temporary, context=context, held_out=held_out, seed=seed)
+            _write(
+                examples,
+                reader,
+                temporary,
+                context=context,
+                held_out=held_out,
+                seed=seed,
+            )
     return TokenFile(folder / TRAIN), TokenFile(folder / HELD_OUT)
 
 
@@ -159,9 +186,9 @@ def _write(
 class Piece(NamedTuple):
     """A part of a document that is read at once.
 
-    ids: int32, its tokens. before: how many of them only stand before what is learned. bytes: of the text that it
-    spells. is_first: whether it begins its document. group: what must stand on one side with it; pieces that answer one
-    prompt are one group, and so are copies.
+    ids: int32, its tokens. before: how many of them only stand before what is learned. bytes: of
+    the text that it spells. is_first: whether it begins its document. group: what must stand on one
+    side with it; pieces that answer one prompt are one group, and so are copies.
     """
 
     ids: NDArray[np.int32]
@@ -171,12 +198,17 @@ class Piece(NamedTuple):
     group: str
 
 
-def pieces_of(examples: Iterable[Example], reader: Reader, context: int) -> Iterator[Piece]:
+def pieces_of(
+    examples: Iterable[Example], reader: Reader, context: int
+) -> Iterator[Piece]:
     """Yield every piece of some documents."""
     waiting = iter(examples)
     while chunk := list(islice(waiting, _AT_ONCE)):
         for example, (ids, before) in zip(chunk, reader.examples(chunk), strict=True):
-            size, learned = len(example.text.encode("utf-8", "surrogatepass")), len(ids) - before
+            size, learned = (
+                len(example.text.encode("utf-8", "surrogatepass")),
+                len(ids) - before,
+            )
             spelled, is_first = 0, True
             for start in range(0, len(ids) - 1, context - 1):
                 piece = np.array(ids[start : start + context], dtype=np.int32)
@@ -187,15 +219,17 @@ def pieces_of(examples: Iterable[Example], reader: Reader, context: int) -> Iter
                         size * done // learned
                     )  # a piece's share of the text's bytes; all of them at the end
                     group = (
-                        piece.tobytes().hex() if example.prompt is None else plain(example.prompt)
+                        piece.tobytes().hex()
+                        if example.prompt is None
+                        else plain(example.prompt)
                     )
                     yield Piece(piece, only_before, upto - spelled, is_first, group)
                     spelled, is_first = upto, False
 
 
 class Shuffled:
-    """A random order of 0 … n − 1 that is computed, not held: a Feistel network over the next power of four, walked
-    until it lands inside (Black & Rogaway 2002).
+    """A random order of 0 … n − 1 that is computed, not held: a Feistel network over the next power
+    of four, walked until it lands inside (Black & Rogaway 2002).
     """
 
     def __init__(self, n: int, *, seed: int, epoch: int) -> None:
@@ -225,10 +259,11 @@ class Shuffled:
 def steps_of(
     corpus: TokenFile, *, batch_tokens: int, seed: int, epoch: int, pool: int = 32
 ) -> Iterator[list[int]]:
-    """Yield one epoch's optimiser steps: every piece once, in a random order, about `batch_tokens` tokens a step.
+    """Yield one epoch's optimiser steps: every piece once, in a random order, about `batch_tokens`
+    tokens a step.
 
-    `pool` steps' worth of pieces at a time are cut into steps of like many tokens: a small one left over would be
-    followed as far as the others, and teach noise.
+    `pool` steps' worth of pieces at a time are cut into steps of like many tokens: a small one left
+    over would be followed as far as the others, and teach noise.
     """
     order = Shuffled(len(corpus), seed=seed, epoch=epoch)
     mean = max(1, round((corpus.counts.tokens + len(corpus)) / len(corpus)))
@@ -236,14 +271,16 @@ def steps_of(
     for places in np.array_split(np.arange(len(corpus)), pools):
         numbers = order.at(places)
         yield from (
-            step.tolist() for step in even_parts(numbers, corpus.lengths(numbers), batch_tokens)
+            step.tolist()
+            for step in even_parts(numbers, corpus.lengths(numbers), batch_tokens)
         )
 
 
 def even_parts(
     numbers: NDArray[np.int64], lengths: NDArray[np.int64], wanted: int
 ) -> list[NDArray[np.int64]]:
-    """Cut numbers, in their order, into parts of like many tokens, about `wanted` each; none is empty.
+    """Cut numbers, in their order, into parts of like many tokens, about `wanted` each; none is
+    empty.
 
     lengths: the tokens that each number stands for. It goes where the middle of them falls.
     """

@@ -19,7 +19,9 @@ FILE = "value_head.safetensors"
 
 
 class ValueHead(nn.Module):
-    """A linear map from hidden states [b, t, d] to values [b, t]. It starts at zero: no expectation at all."""
+    """A linear map from hidden states [b, t, d] to values [b, t]. It starts at zero: no expectation
+    at all.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,13 +37,16 @@ class ValueHead(nn.Module):
     def save(self, folder: Path) -> None:
         """Write the head beside the network, which other tools load without it."""
         tensors = {
-            name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.state_dict().items()
         }
         save_file(tensors, folder / FILE)
 
     @staticmethod
     def load(folder: Path, width: int) -> "ValueHead | None":
-        """Return the head that a folder holds, None where there is none. Raises ModelError for one of another width."""
+        """Return the head that a folder holds, None where there is none. Raises ModelError for one
+        of another width.
+        """
         if not (folder / FILE).is_file():
             return None
         tensors = load_file(folder / FILE)
@@ -70,15 +75,17 @@ _WORTH_A_GROUP, _LIKE = (
     64,
     16,
 )  # rows that use a processor well; tokens by which prompts of like length differ
-_WORTH_MOVING = 0.85  # rows are moved together once fewer than this share of them still write
+_WORTH_MOVING = (
+    0.85  # rows are moved together once fewer than this share of them still write
+)
 
 
 @dataclass(slots=True)
 class Row:
     """One completion while it is written, and when it is done.
 
-    place: which prompt, and which of its samples. log_probs: of each token, at the temperature. values: what the critic
-    expected before each token; none without a critic.
+    place: which prompt, and which of its samples. log_probs: of each token, at the temperature.
+    values: what the critic expected before each token; none without a critic.
     """
 
     place: tuple[int, int]
@@ -92,9 +99,10 @@ class Row:
 class Writing:
     """What is to be written.
 
-    prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt and its completion,
-    more than any prompt has. first: the number of the first prompt. most_rows: how many are written at once. critic:
-    the value head that says what it expects before each token; None: none.
+    prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt
+    and its completion, more than any prompt has. first: the number of the first prompt. most_rows:
+    how many are written at once. critic: the value head that says what it expects before each
+    token; None: none.
     """
 
     module: Any
@@ -118,29 +126,42 @@ class Writing:
                 f"most_rows {self.most_rows}: at least one row has to be written at a time."
             )
         if not 0 <= self.seed < _SEEDS:
-            raise UsageError(f"seed {self.seed}: must be a whole number, 0 to 2**64 - 1.")
+            raise UsageError(
+                f"seed {self.seed}: must be a whole number, 0 to 2**64 - 1."
+            )
 
     def steps(self) -> Iterator[list[Row]]:
-        """Yield after every token the rows that got one; a row's `ended` is final once it is no longer among them.
+        """Yield after every token the rows that got one; a row's `ended` is final once it is no
+        longer among them.
 
-        Prompts of like length are written together, each read once for all of its samples. A row's text depends on
-        the seed, its prompt's number and its sample's number, not on how rows are put together (but for rounding:
-        products of more rows are summed in another order, and about one token in a million stands close enough to a
-        border to change).
+        Prompts of like length are written together, each read once for all of its samples. A row's
+        text depends on the seed, its prompt's number and its sample's number, not on how rows are
+        put together (but for rounding: products of more rows are summed in another order, and about
+        one token in a million stands close enough to a border to change).
         """
         for group in self._groups():
             yield from self._together(group)
 
     def _groups(self) -> Iterator[list[tuple[int, range]]]:
-        """Yield which samples of which prompts are written together: what fits, and is of like length."""
+        """Yield which samples of which prompts are written together: what fits, and is of like
+        length.
+        """
         most = self._rows_that_fit()
         group: list[tuple[int, range]] = []
-        for prompt in sorted(range(len(self.prompts)), key=lambda i: (len(self.prompts[i]), i)):
+        for prompt in sorted(
+            range(len(self.prompts)), key=lambda i: (len(self.prompts[i]), i)
+        ):
             for start in range(0, self.samples, most):
                 samples = range(start, min(start + most, self.samples))
                 rows = sum(len(s) for _, s in group)
-                longer = len(self.prompts[prompt]) - len(self.prompts[group[0][0]]) if group else 0
-                if rows + len(samples) > most or (rows >= _WORTH_A_GROUP and longer > _LIKE):
+                longer = (
+                    len(self.prompts[prompt]) - len(self.prompts[group[0][0]])
+                    if group
+                    else 0
+                )
+                if rows + len(samples) > most or (
+                    rows >= _WORTH_A_GROUP and longer > _LIKE
+                ):
                     yield group
                     group = []
                 group.append((prompt, samples))
@@ -154,10 +175,13 @@ class Writing:
         places = [(prompt, sample) for prompt, samples in group for sample in samples]
         rows = [Row((self.first + prompt, sample)) for prompt, sample in places]
         limits = [
-            min(sampling.max_tokens, self.room - len(self.prompts[prompt])) for prompt, _ in places
+            min(sampling.max_tokens, self.room - len(self.prompts[prompt]))
+            for prompt, _ in places
         ]
         numbers = uniforms(self.seed, [row.place for row in rows], max(limits))
-        decoder = decoder_for(self.module, self.reader.pad, keeps_hidden=self.critic is not None)
+        decoder = decoder_for(
+            self.module, self.reader.pad, keeps_hidden=self.critic is not None
+        )
         logits = decoder.read(
             [self.prompts[p] for p, _ in group], [len(s) for _, s in group], max(limits)
         )
@@ -170,20 +194,30 @@ class Writing:
             if seen is not None:
                 seen[torch.arange(len(writing), device=seen.device), tokens] = True
             chances: list[float] = log_probs.tolist()
-            values = [] if self.critic is None else self.critic(decoder.hidden.float()).tolist()
+            values = (
+                []
+                if self.critic is None
+                else self.critic(decoder.hidden.float()).tolist()
+            )
             if not math.isfinite(math.fsum(chances)):
                 raise NoNumberError(
                     "the policy's logits are no numbers: its weights are damaged, or a step went too far."
                 )
             going = []
-            for number, (place, token) in enumerate(zip(writing, tokens.tolist(), strict=True)):
+            for number, (place, token) in enumerate(
+                zip(writing, tokens.tolist(), strict=True)
+            ):
                 if not done[place]:
                     row = rows[place]
                     row.ids.append(token)
                     row.log_probs.append(chances[number])
                     row.values += values[number : number + 1]
                     row.ended = (
-                        "end" if token == end else "stop" if stops.reached(row) else "length"
+                        "end"
+                        if token == end
+                        else "stop"
+                        if stops.reached(row)
+                        else "length"
                     )
                     done[place] = row.ended != "length" or step + 1 == limits[place]
                     going.append(row)
@@ -201,7 +235,9 @@ class Writing:
     def _rows_that_fit(self) -> int:
         """Return how many rows' keys and values fit into memory at once."""
         config = self.module.config.get_text_config()
-        longest = min(self.room, max(map(len, self.prompts), default=0) + self.sampling.max_tokens)
+        longest = min(
+            self.room, max(map(len, self.prompts), default=0) + self.sampling.max_tokens
+        )
         per_row = longest * config.num_hidden_layers * config.hidden_size * 2 * 4
         return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
 
@@ -221,7 +257,9 @@ class _Stops:
         self.window = max((len(text.encode()) for text in texts), default=0) + 4
 
     def reached(self, row: Row) -> bool:
-        """Return whether the newest token completed one; a token is a byte or more, so few of them have to be read."""
+        """Return whether the newest token completed one; a token is a byte or more, so few of them
+        have to be read.
+        """
         if not self.texts:
             return False
         tail = self.reader.text(row.ids[-self.window :])

@@ -1,4 +1,6 @@
-"""How well a policy foresees text it has not seen: perplexity per token and per byte, beside an n-gram model."""
+"""How well a policy foresees text it has not seen: perplexity per token and per byte, beside an
+n-gram model.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -23,7 +25,9 @@ _MEASURED = 2**17
 _COUNTED = 2**24
 """Tokens that an n-gram model counts at most: 2.4 gigabytes while it counts."""
 _ORDER = 5
-"""Or less, where n-grams of so many tokens have no number of 64 bits: from a vocabulary of 7,131 on it is 4."""
+"""Or less, where n-grams of so many tokens have no number of 64 bits: from a vocabulary of 7,131 on
+it is 4.
+"""
 _BATCH_TOKENS = 8192
 _AT_ONCE = 1024
 _MOST = 700.0  # nats a token; exp of much more is no float
@@ -73,10 +77,12 @@ class Perplexity:
 
 
 def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
-    """Return what a policy pays for texts behind their prompts; a text of its own begins with the start token.
+    """Return what a policy pays for texts behind their prompts; a text of its own begins with the
+    start token.
 
-    Every token is counted, the end token too; a text longer than the context is read in pieces. Memory does not grow
-    with the texts. Raises DataError where there is none, ModelError for a policy whose weights ran away.
+    Every token is counted, the end token too; a text longer than the context is read in pieces.
+    Memory does not grow with the texts. Raises DataError where there is none, ModelError for a
+    policy whose weights ran away.
     """
     texts = tokens = size = 0
     nats = 0.0
@@ -90,7 +96,9 @@ def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
             texts += sum(piece.is_first for piece in chunk)
             advance(len(chunk), "")
     if not tokens:
-        raise DataError("there is no text to measure. Give a source with documents in it.")
+        raise DataError(
+            "there is no text to measure. Give a source with documents in it."
+        )
     if not nats / tokens < _MOST:
         raise ModelError(
             f"this policy pays {nats / tokens:g} nats a token: its weights are broken. Train it again."
@@ -98,7 +106,9 @@ def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
     return Perplexity(texts, tokens, size, nats)
 
 
-def held_out_loss(policy: Policy, corpus: TokenFile, *, seed: int) -> NDArray[np.float64]:
+def held_out_loss(
+    policy: Policy, corpus: TokenFile, *, seed: int
+) -> NDArray[np.float64]:
     """Return −log π of each token of a corpus [tokens]; of a random part of it where it is large.
 
     Raises TrainingError where that is no number: the weights have run away.
@@ -117,7 +127,9 @@ def held_out_loss(policy: Policy, corpus: TokenFile, *, seed: int) -> NDArray[np
 def ngram_loss(
     train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: int
 ) -> NDArray[np.float64]:
-    """Return −log P of the same tokens by an interpolated Kneser–Ney n-gram model of the training pieces."""
+    """Return −log P of the same tokens by an interpolated Kneser–Ney n-gram model of the training
+    pieces.
+    """
     counted, total = [], 0
     for number in _order(train, seed):
         counted.append(train.piece(int(number))[0])
@@ -126,8 +138,12 @@ def ngram_loss(
             break
     model = NGrams.fit(*_end_to_end(counted), vocabulary=vocabulary, order=_ORDER)
     pieces = [held_out.piece(number) for number in _measured(held_out, seed)]
-    found: NDArray[np.float64] = model.log_probs(*_end_to_end([ids for ids, _ in pieces]))
-    is_learned = np.concatenate([np.arange(len(ids)) >= before for ids, before in pieces])
+    found: NDArray[np.float64] = model.log_probs(
+        *_end_to_end([ids for ids, _ in pieces])
+    )
+    is_learned = np.concatenate(
+        [np.arange(len(ids)) >= before for ids, before in pieces]
+    )
     paid: NDArray[np.float64] = -found[is_learned]
     return paid
 
@@ -136,7 +152,9 @@ def _nats(policy: Policy, pieces: list[Any]) -> list[NDArray[np.float32]]:
     """Return −log π of what each piece (its tokens, how many only stand before) teaches."""
     found: list[Any] = [None] * len(pieces)
     with torch.inference_mode():
-        for part in by_length([len(ids) for ids, _ in pieces], _BATCH_TOKENS, most_padding=0.05):
+        for part in by_length(
+            [len(ids) for ids, _ in pieces], _BATCH_TOKENS, most_padding=0.05
+        ):
             values = policy.batch_log_probs([pieces[i][0] for i in part]).cpu().numpy()
             for row, i in enumerate(part):
                 ids, before = pieces[i]
@@ -159,7 +177,9 @@ def _measured(corpus: TokenFile, seed: int) -> list[int]:
     return chosen
 
 
-def _end_to_end(pieces: list[NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+def _end_to_end(
+    pieces: list[NDArray[np.int32]],
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     starts = np.zeros(sum(map(len, pieces)), dtype=bool)
     starts[np.cumsum([0, *map(len, pieces[:-1])])] = True
     return np.concatenate(pieces), starts

@@ -1,4 +1,5 @@
-"""Causal language models and their tokenizers: made from nothing, or opened from a folder or the hub.
+"""Causal language models and their tokenizers: made from nothing, or opened from a folder or the
+hub.
 
 A GPT of ours is transformers' own GPT-NeoX (Black et al. 2022), which every tool loads: like GPT-2,
 but it rotates queries and keys by their positions instead of adding vectors to tokens, and its
@@ -24,19 +25,30 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from tastemaker.errors import DataError, ModelError, UsageError
-from tastemaker.huggingface import align, is_path, one_line_errors, quiet_transformers, set_dropout
+from tastemaker.huggingface import (
+    align,
+    is_path,
+    one_line_errors,
+    quiet_transformers,
+    set_dropout,
+)
 
 BEGIN, END, PAD, TURN = "<|begin|>", "<|end|>", "<|pad|>", "<|turn|>"
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '" + TURN + "' + message['role'] + '\\n' + message['content'] + eos_token }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '" + TURN + "assistant\\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '"
+    + TURN
+    + "assistant\\n' }}{% endif %}"
 )
 """How a GPT of ours reads dialogues: each turn ends as a text does."""
 
-_GAIN = 0.68  # fresh weights spread by this over the root of the width: 0.0245 at 768, where GPT-2 has 0.02
-_MIN_P = 0.03  # of the likeliest token: what is less likely is noise that a network of this size has not learned away
+# fresh weights spread by this over the root of the width: 0.0245 at 768, where GPT-2 has 0.02
+_GAIN = 0.68
+# of the likeliest token: what is less likely is noise that a network of this size has not learned
+# away
+_MIN_P = 0.03
 _SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
 
 
@@ -44,10 +56,11 @@ _SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
 class Size:
     """What follows from the one dial.
 
-    context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak learning rate.
-    batch_tokens: tokens a step. muon: how many times that rate Muon steps with along the matrices of a network that is
-    trained from nothing; 0 where AdamW trains them too. grow_at: after which share of the tokens the second half of the
-    layers joins; 0: all learn from the beginning.
+    context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak
+    learning rate. batch_tokens: tokens a step. muon: how many times that rate Muon steps with along
+    the matrices of a network that is trained from nothing; 0 where AdamW trains them too. grow_at:
+    after which share of the tokens the second half of the layers joins; 0: all learn from the
+    beginning.
     """
 
     width: int
@@ -72,18 +85,20 @@ SIZES = {
 def size_named(name: str) -> Size:
     """Return the size of that name. Raises UsageError for another."""
     if name not in SIZES:
-        raise UsageError(f"there is no size {name!r}: choose one of {', '.join(SIZES)}.")
+        raise UsageError(
+            f"there is no size {name!r}: choose one of {', '.join(SIZES)}."
+        )
     return SIZES[name]
 
 
 def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     """Return an untrained GPT for a tokenizer, the same for the same seed.
 
-    Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin at zero, so that
-    each layer passes on what it was given and learns what to add (Zhang et al. 2019 begin likewise). The output layer
-    begins as the embeddings and is then its own. Its generation_config.json advises
-    whoever draws from it, transformers too, to leave out tokens that are hardly possible: a small network cannot tell
-    them apart.
+    Weights are drawn from Normal(0, 0.68 / √width); those that write into the residual stream begin
+    at zero, so that each layer passes on what it was given and learns what to add (Zhang et al.
+    2019 begin likewise). The output layer begins as the embeddings and is then its own. Its
+    generation_config.json advises whoever draws from it, transformers too, to leave out tokens that
+    are hardly possible: a small network cannot tell them apart.
     """
     spread = _GAIN * size.width**-0.5
     config = GPTNeoXConfig(
@@ -118,10 +133,11 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
 
 
 def matrices_of(module: Any) -> dict[int, list[Any]]:
-    """Return the weights [out, in] between the layers of a GPT of ours, by how many heads' rows take turns in them.
+    """Return the weights [out, in] between the layers of a GPT of ours, by how many heads' rows
+    take turns in them.
 
-    0: a weight is one matrix. Otherwise it is three, of queries, keys and values, which each head has a part of.
-    Embeddings and the output layer are none: no text moves all of their directions.
+    0: a weight is one matrix. Otherwise it is three, of queries, keys and values, which each head
+    has a part of. Embeddings and the output layer are none: no text moves all of their directions.
     """
     layers = module.gpt_neox.layers
     single = [
@@ -130,7 +146,9 @@ def matrices_of(module: Any) -> dict[int, list[Any]]:
         for x in (n.attention.dense, n.mlp.dense_h_to_4h, n.mlp.dense_4h_to_h)
     ]
     return {
-        module.config.num_attention_heads: [n.attention.query_key_value.weight for n in layers],
+        module.config.num_attention_heads: [
+            n.attention.query_key_value.weight for n in layers
+        ],
         0: single,
     }
 
@@ -138,11 +156,12 @@ def matrices_of(module: Any) -> dict[int, list[Any]]:
 def make_tokenizer(
     texts: Iterable[str], *, vocabulary: int, context: int, chats: bool = False
 ) -> Any:
-    """Return a byte-level BPE tokenizer (Sennrich et al. 2016) of at most `vocabulary` tokens, learned from texts.
+    """Return a byte-level BPE tokenizer (Sennrich et al. 2016) of at most `vocabulary` tokens,
+    learned from texts.
 
-    It reads a text as its begin token and the text's own; end and padding have tokens of their own. chats: whether it
-    has a chat template. Raises DataError when there are no texts and UsageError for a vocabulary that cannot hold the
-    256 bytes and the special tokens.
+    It reads a text as its begin token and the text's own; end and padding have tokens of their own.
+    chats: whether it has a chat template. Raises DataError when there are no texts and UsageError
+    for a vocabulary that cannot hold the 256 bytes and the special tokens.
     """
     special = [BEGIN, END, PAD, *([TURN] if chats else [])]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -187,7 +206,9 @@ def parameters_of(module: Any) -> int:
 
 @dataclass(frozen=True)
 class Opened:
-    """A causal language model as it was opened. notes: what was changed so that it can write, one sentence each."""
+    """A causal language model as it was opened. notes: what was changed so that it can write, one
+    sentence each.
+    """
 
     module: Any
     tokenizer: Any
@@ -197,8 +218,9 @@ class Opened:
 def open_causal(source: str | Path) -> Opened:
     """Return the causal language model of a folder or hub name, float32, dropout off.
 
-    A tokenizer without an end token is given one, with a row of its own in the embeddings: `notes` say so.
-    Raises ModelError for a folder that is not there, holds another kind of model, or lacks weights.
+    A tokenizer without an end token is given one, with a row of its own in the embeddings: `notes`
+    say so. Raises ModelError for a folder that is not there, holds another kind of model, or lacks
+    weights.
     """
     name = str(source)
     if is_path(name) and not Path(name).is_dir():

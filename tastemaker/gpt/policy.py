@@ -31,7 +31,14 @@ from tastemaker.fast.gpt_layers import most_tokens
 from tastemaker.fast.processor import DeviceWish, choose_device
 from tastemaker.files import filling_folder
 from tastemaker.gpt.generate import FILE as VALUE_HEAD
-from tastemaker.gpt.generate import MOST_ROWS, Ended, Row, ValueHead, Writing, before_stop
+from tastemaker.gpt.generate import (
+    MOST_ROWS,
+    Ended,
+    Row,
+    ValueHead,
+    Writing,
+    before_stop,
+)
 from tastemaker.gpt.networks import open_causal, parameters_of
 from tastemaker.gpt.sampling import Sampling, recommended
 from tastemaker.gpt.tokenise import Reader
@@ -39,18 +46,23 @@ from tastemaker.huggingface import quiet_transformers
 
 
 def lazy_copies(module: nn.Module) -> dict[int, Any]:
-    """Return copies of a module's parameters and buffers by `id`, for `deepcopy` to use instead of its own."""
+    """Return copies of a module's parameters and buffers by `id`, for `deepcopy` to use instead of
+    its own.
+    """
     found: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         lazy = _lazily(tensor)
-        found[id(tensor)] = nn.Parameter(lazy) if isinstance(tensor, nn.Parameter) else lazy
+        found[id(tensor)] = (
+            nn.Parameter(lazy) if isinstance(tensor, nn.Parameter) else lazy
+        )
     return found
 
 
 def _lazily(tensor: Tensor) -> Tensor:
     """Return a copy that shares memory until it is written to.
 
-    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is given its own first.
+    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is
+    given its own first.
     """
     try:
         return torch._lazy_clone(tensor.detach())
@@ -62,7 +74,9 @@ def _lazily(tensor: Tensor) -> Tensor:
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
-def policy_card(kind: str, parameters: int, context: int, figures: dict[str, Any]) -> str:
+def policy_card(
+    kind: str, parameters: int, context: int, figures: dict[str, Any]
+) -> str:
     """Return the card. figures: `pretraining.json`; empty where nothing is known of the training."""
     start = figures.get("settings", {}).get("start")
     return filled_in(
@@ -89,9 +103,10 @@ _BATCH_TOKENS = 8192
 class Completion:
     """What a policy wrote.
 
-    text: without stop text and special tokens. ids: its tokens, the end token included. log_probs: of each token, at
-    the sampling's temperature, filters left out. ended: by the end token, a stop text, or cut at the most tokens.
-    values: what the critic expected before each token; none where the policy has no value head.
+    text: without stop text and special tokens. ids: its tokens, the end token included. log_probs:
+    of each token, at the sampling's temperature, filters left out. ended: by the end token, a stop
+    text, or cut at the most tokens. values: what the critic expected before each token; none where
+    the policy has no value head.
     """
 
     prompt: Prompt
@@ -111,10 +126,18 @@ class Completion:
 
 
 class Policy:
-    """A language model that writes. Make one with `pretrain`, open one with `Policy.load(folder or hub name)`."""
+    """A language model that writes. Make one with `pretrain`, open one with `Policy.load(folder or
+    hub name)`.
+    """
 
-    def __init__(self, module: Any, tokenizer: Any, *, value_head: ValueHead | None = None) -> None:
-        self.module, self.tokenizer, self.value_head = module.eval(), tokenizer, value_head
+    def __init__(
+        self, module: Any, tokenizer: Any, *, value_head: ValueHead | None = None
+    ) -> None:
+        self.module, self.tokenizer, self.value_head = (
+            module.eval(),
+            tokenizer,
+            value_head,
+        )
         self.reader = Reader(tokenizer)
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}
@@ -146,11 +169,12 @@ class Policy:
     ) -> list[Completion]:
         """Return `samples` completions of each prompt, all of the first one first.
 
-        prompts: texts, which are continued, or chats (tuples of Message), which are answered; "" begins a text.
-        sampling: None draws as the policy's makers recommend. Same seed, same text, whatever `most_rows` are written
-        at once. first: the number of the first prompt, where these are a part of more: prompts of other numbers draw
-        other texts.
-        Raises UsageError for a prompt that leaves no room for a token, and for fewer than one sample.
+        prompts: texts, which are continued, or chats (tuples of Message), which are answered; ""
+        begins a text. sampling: None draws as the policy's makers recommend. Same seed, same text,
+        whatever `most_rows` are written at once. first: the number of the first prompt, where these
+        are a part of more: prompts of other numbers draw other texts.
+        Raises UsageError for a prompt that leaves no room for a token, and for fewer than one
+        sample.
         """
         found = as_prompts(prompts)
         sampling = sampling or self.sampling
@@ -169,7 +193,9 @@ class Policy:
             for number in range(first, first + len(found))
             for sample in range(samples)
         ]
-        return self._completions(prompts, [written[place] for place in places], sampling)
+        return self._completions(
+            prompts, [written[place] for place in places], sampling
+        )
 
     def stream(
         self,
@@ -181,7 +207,9 @@ class Policy:
         first: int = 0,
         most_rows: int = MOST_ROWS,
     ) -> Iterator[list[Row]]:
-        """Yield after every token the rows that got one. Arguments and errors are those of `complete`."""
+        """Yield after every token the rows that got one. Arguments and errors are those of
+        `complete`.
+        """
         ids = self.reader.prompts(prompts)
         for number, prompt in enumerate(ids, 1):
             if len(prompt) >= self.context:
@@ -214,10 +242,19 @@ class Policy:
         for prompt, text, row in zip(
             prompts, self.reader.texts([row.ids for row in rows]), rows, strict=True
         ):
-            ids, log_probs, values = tuple(row.ids), tuple(row.log_probs), tuple(row.values)
+            ids, log_probs, values = (
+                tuple(row.ids),
+                tuple(row.log_probs),
+                tuple(row.values),
+            )
             found.append(
                 Completion(
-                    prompt, before_stop(text, sampling.stop), ids, log_probs, row.ended, values
+                    prompt,
+                    before_stop(text, sampling.stop),
+                    ids,
+                    log_probs,
+                    row.ended,
+                    values,
                 )
             )
         return found
@@ -232,9 +269,10 @@ class Policy:
     ) -> list[NDArray[np.float32]]:
         """Return log π(token | all before it) of each completion's tokens, float32 [its tokens].
 
-        completions: as `complete` returned them, whose tokens are taken as they are, or texts, which are tokenized.
-        ended: whether a text is followed by the end token. temperature: divides the logits.
-        Raises UsageError for lists of unlike length, and for a completion that does not fit behind its prompt.
+        completions: as `complete` returned them, whose tokens are taken as they are, or texts,
+        which are tokenized. ended: whether a text is followed by the end token. temperature:
+        divides the logits. Raises UsageError for lists of unlike length, and for a completion that
+        does not fit behind its prompt.
         """
         Sampling(temperature=temperature)  # raises for one that cannot be
         if len(prompts) != len(completions):
@@ -242,10 +280,16 @@ class Policy:
                 f"{len(prompts)} prompts and {len(completions)} completions: give one for each."
             )
         texts = iter(
-            self.reader.completions([c for c in completions if isinstance(c, str)], ended=ended)
+            self.reader.completions(
+                [c for c in completions if isinstance(c, str)], ended=ended
+            )
         )
-        answers = [next(texts) if isinstance(c, str) else list(c.ids) for c in completions]
-        return self.log_probs_of(self.reader.prompts(prompts), answers, temperature=temperature)
+        answers = [
+            next(texts) if isinstance(c, str) else list(c.ids) for c in completions
+        ]
+        return self.log_probs_of(
+            self.reader.prompts(prompts), answers, temperature=temperature
+        )
 
     @torch.inference_mode()
     def log_probs_of(
@@ -255,7 +299,9 @@ class Policy:
         *,
         temperature: float = 1.0,
     ) -> list[NDArray[np.float32]]:
-        """Return log π of each answer's tokens behind its prompt's. Raises UsageError for what does not fit."""
+        """Return log π of each answer's tokens behind its prompt's. Raises UsageError for what does
+        not fit.
+        """
         lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
         for number, length in enumerate(lengths, 1):
             if length > self.context:
@@ -265,7 +311,9 @@ class Policy:
         found: list[Any] = [np.zeros(0, dtype=np.float32)] * len(lengths)
         for part in by_length(lengths, _BATCH_TOKENS, most_padding=0.05):
             values = (
-                self.batch_log_probs([[*prompts[i], *answers[i]] for i in part], temperature)
+                self.batch_log_probs(
+                    [[*prompts[i], *answers[i]] for i in part], temperature
+                )
                 .cpu()
                 .numpy()
             )
@@ -276,9 +324,11 @@ class Policy:
     def batch_log_probs(
         self, sequences: Sequence[Sequence[int]], temperature: float = 1.0
     ) -> Tensor:
-        """Return log π of every token but the first of each sequence, [b, t − 1]; what stands behind one is padding.
+        """Return log π of every token but the first of each sequence, [b, t − 1]; what stands
+        behind one is padding.
 
-        Padding stands on the right, where a causal network's text does not see it, so no mask is needed.
+        Padding stands on the right, where a causal network's text does not see it, so no mask is
+        needed.
         """
         batch = collate(sequences, self.reader.pad).to(self.module.device)
         with quiet_transformers():  # it recommends a mask where padding stands
@@ -286,10 +336,14 @@ class Policy:
                 self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
                 / temperature
             )
-        return -functional.cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
+        return -functional.cross_entropy(
+            logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
+        )
 
     def to(self, device: DeviceWish) -> "Policy":
-        """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError for an absent one."""
+        """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError
+        for an absent one.
+        """
         chosen = choose_device(device)
         self.module.to(chosen)
         if self.value_head is not None:
@@ -298,16 +352,20 @@ class Policy:
 
     def with_value_head(self) -> "Policy":
         """Return this policy with a critic: a value head, zero at first, on the same network."""
-        head = self.value_head or ValueHead(self.module.config.get_text_config().hidden_size)
-        critic = Policy(self.module, self.tokenizer, value_head=head.to(self.module.device))
+        head = self.value_head or ValueHead(
+            self.module.config.get_text_config().hidden_size
+        )
+        critic = Policy(
+            self.module, self.tokenizer, value_head=head.to(self.module.device)
+        )
         critic.notes, critic.figures = list(self.notes), dict(self.figures)
         return critic
 
     def frozen_copy(self) -> "Policy":
         """Return a copy that is never trained: the reference of a policy that will be.
 
-        Its weights share memory with this policy's until either side is written to (copy on write), so that a
-        reference costs what training changes.
+        Its weights share memory with this policy's until either side is written to (copy on write),
+        so that a reference costs what training changes.
         """
         module = copy.deepcopy(self.module, lazy_copies(self.module))
         module.requires_grad_(requires_grad=False)
@@ -315,24 +373,31 @@ class Policy:
 
     def trainable_copy(self) -> "Policy":
         """Return a copy that trains the parameters that want gradients; all, where none does."""
-        module = copy.deepcopy(self.module)  # much of it will change: sharing would save nothing
+        module = copy.deepcopy(
+            self.module
+        )  # much of it will change: sharing would save nothing
         if not any(weight.requires_grad for weight in module.parameters()):
             module.requires_grad_(requires_grad=True)
         return Policy(module, self.tokenizer)
 
     def save(self, folder: str | Path) -> "Policy":
-        """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when the disk is full.
+        """Save as a plain Hugging Face folder, the value head beside it. Raises StorageError when
+        the disk is full.
 
         An older policy's value head and figures there are removed, other files stay.
         """
-        with filling_folder(Path(folder), last="config.json") as temporary, quiet_transformers():
+        with (
+            filling_folder(Path(folder), last="config.json") as temporary,
+            quiet_transformers(),
+        ):
             self.module.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
             if self.value_head is not None:
                 self.value_head.save(temporary)
             kind = type(self.module).__name__
             write_policy_card(
-                temporary, policy_card(kind, self.parameters, self.context, self.figures)
+                temporary,
+                policy_card(kind, self.parameters, self.context, self.figures),
             )
             if self.figures:
                 (temporary / FIGURES).write_text(
@@ -350,25 +415,29 @@ class Policy:
     def load(source: str | Path) -> "Policy":
         """Open a folder or hub name. Raises ModelError for what is no causal language model."""
         opened = open_causal(source)
-        head = ValueHead.load(Path(source), opened.module.config.get_text_config().hidden_size)
+        head = ValueHead.load(
+            Path(source), opened.module.config.get_text_config().hidden_size
+        )
         policy = Policy(opened.module, opened.tokenizer, value_head=head)
         policy.notes += opened.notes
         if (Path(source) / FIGURES).is_file():
-            policy.figures = json.loads((Path(source) / FIGURES).read_text(encoding="utf-8"))
+            policy.figures = json.loads(
+                (Path(source) / FIGURES).read_text(encoding="utf-8")
+            )
         return policy
 
     def __repr__(self) -> str:
         critic = ", with a value head" if self.value_head is not None else ""
         kind = type(self.module).__name__
-        return (
-            f"Policy({kind}, {self.parameters:,} parameters, reads {self.context:,} tokens{critic})"
-        )
+        return f"Policy({kind}, {self.parameters:,} parameters, reads {self.context:,} tokens{critic})"
 
 
 def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
-    """Return what can be shown of a row that is still being written: nothing that a later token could take back.
+    """Return what can be shown of a row that is still being written: nothing that a later token
+    could take back.
 
-    That is the last character while its bytes are not all there, and what may be the beginning of a stop text.
+    That is the last character while its bytes are not all there, and what may be the beginning of a
+    stop text.
     """
     text = policy.completion("", row, sampling).text
     if row.ended == "length":
@@ -388,6 +457,8 @@ def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
 
 def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """Return one prompt, or several, as a list."""
-    if isinstance(prompts, str) or (prompts and all(isinstance(turn, Message) for turn in prompts)):
+    if isinstance(prompts, str) or (
+        prompts and all(isinstance(turn, Message) for turn in prompts)
+    ):
         return [prompts]  # type: ignore[list-item]
     return list(prompts)  # type: ignore[arg-type]

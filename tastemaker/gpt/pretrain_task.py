@@ -26,7 +26,15 @@ from tastemaker.gpt.corpus import TokenFile, even_parts, steps_of
 from tastemaker.gpt.language_loss import held_out_loss
 from tastemaker.gpt.networks import Size, matrices_of
 from tastemaker.gpt.policy import Policy
-from tastemaker.settings import MAIN, NOT_NEGATIVE, PART, POSITIVE, at_least, check, setting
+from tastemaker.settings import (
+    MAIN,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    at_least,
+    check,
+    setting,
+)
 from tastemaker.train.loop import Task
 from tastemaker.train.optimizers import Muon, adamw
 from tastemaker.train.run import Run, Say
@@ -49,14 +57,25 @@ class Pretraining:
         1.0, "Passes over the corpus; 0.5 is half of one.", POSITIVE, group=MAIN
     )
     lr: float | None = setting(
-        None, "Peak learning rate of AdamW; Muon's is a multiple.", POSITIVE, shown=OF_SIZE
+        None,
+        "Peak learning rate of AdamW; Muon's is a multiple.",
+        POSITIVE,
+        shown=OF_SIZE,
     )
-    batch_tokens: int | None = setting(None, "Tokens a step, about.", at_least(1), shown=OF_SIZE)
-    warmup: float = setting(0.1, "Share of all tokens in which the learning rate rises.", PART)
+    batch_tokens: int | None = setting(
+        None, "Tokens a step, about.", at_least(1), shown=OF_SIZE
+    )
+    warmup: float = setting(
+        0.1, "Share of all tokens in which the learning rate rises.", PART
+    )
     weight_decay: float = setting(0.1, "Weight decay.", NOT_NEGATIVE)
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
+    clip: float = setting(
+        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
+    )
     held_out: float = setting(0.02, "Share of the corpus that only measures.", PART)
-    evaluations: int = setting(4, "Held-out evaluations in the run, with samples.", at_least(1))
+    evaluations: int = setting(
+        4, "Held-out evaluations in the run, with samples.", at_least(1)
+    )
     context: int | None = setting(
         None, "Most tokens that are read at once.", at_least(8), shown=OF_SIZE
     )
@@ -159,7 +178,9 @@ class PretrainTask(Task):
         started = time.monotonic()
         self.module.train()
         tokens, layers = self.count_tokens(numbers), self.layers
-        parts = [partial(self._compute, part, tokens, layers) for part in self.parts(numbers)]
+        parts = [
+            partial(self._compute, part, tokens, layers) for part in self.parts(numbers)
+        ]
         rate = self._learning_rate(tokens)
         metrics = self.train_step.take(parts, rate=rate)
         self.progress.step += 1
@@ -205,7 +226,9 @@ class PretrainTask(Task):
         for part in even_parts(chosen[order], lengths[order], most):
             yield [self.train.piece(number) for number in part]
 
-    def _compute(self, pieces: list[Piece], tokens: int, layers: int) -> tuple[Tensor, Metrics]:
+    def _compute(
+        self, pieces: list[Piece], tokens: int, layers: int
+    ) -> tuple[Tensor, Metrics]:
         """Return the loss of some pieces, as a share of a step of so many tokens, and its numbers.
 
         read: tokens that went through the network. places: the same with padding.
@@ -213,10 +236,16 @@ class PretrainTask(Task):
         cost, texts = self.loss(pieces, layers)
         read = len(texts.ids)
         places = read / (1 - padding(self.module, texts))
-        numbers = {"loss": float(cost.detach()) / tokens, "read": read, "places": places}
+        numbers = {
+            "loss": float(cost.detach()) / tokens,
+            "read": read,
+            "places": places,
+        }
         return cost / tokens, numbers
 
-    def loss(self, pieces: list[Piece], layers: int | None = None) -> tuple[Tensor, Texts]:
+    def loss(
+        self, pieces: list[Piece], layers: int | None = None
+    ) -> tuple[Tensor, Texts]:
         """Return the summed −log π of the learned tokens, in nats, and the texts that were read.
 
         layers: how many layers compute it, from the first on; None: all.
@@ -228,7 +257,9 @@ class PretrainTask(Task):
         predicted = torch.from_numpy(np.concatenate(places)).to(self.device)
         is_mixed = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=is_mixed):
-            cost = nats(self.module, texts, predicted, texts.ids[predicted + 1], layers=layers)
+            cost = nats(
+                self.module, texts, predicted, texts.ids[predicted + 1], layers=layers
+            )
         return cost, texts
 
     def evaluate(self) -> Metrics | None:
@@ -241,13 +272,17 @@ class PretrainTask(Task):
         self.module.eval()
         loss = held_out_loss(self.policy, self.held_out, seed=self.seed).mean()
         share = self.tokens / self.total
-        self.say(f"{share:4.0%} of {self.total:,} tokens: held-out perplexity {math.exp(loss):.2f}")
+        self.say(
+            f"{share:4.0%} of {self.total:,} tokens: held-out perplexity {math.exp(loss):.2f}"
+        )
         self._write_samples()
         return {"held_out_loss": float(loss), "held_out_perplexity": math.exp(loss)}
 
     def _write_samples(self) -> None:
         sampling = replace(self.policy.sampling, max_tokens=_SAMPLE_TOKENS)
-        samples = self.policy.complete("", samples=_SAMPLES, sampling=sampling, seed=self.seed)
+        samples = self.policy.complete(
+            "", samples=_SAMPLES, sampling=sampling, seed=self.seed
+        )
         for sample in samples:
             end = "" if sample.ended == "end" else " …"
             self.say(f"      {' '.join(sample.text.split())}{end}")
@@ -262,7 +297,12 @@ class PretrainTask(Task):
         for heads, members in matrices.items():
             is_grouped.update(id(parameter) for parameter in members)
             groups.append(
-                {"params": members, "heads": heads, "factor": self.muon, "weight_decay": decay}
+                {
+                    "params": members,
+                    "heads": heads,
+                    "factor": self.muon,
+                    "weight_decay": decay,
+                }
             )
         embeddings = {id(p) for p in self.module.get_input_embeddings().parameters()}
         decayed: list[torch.nn.Parameter] = []

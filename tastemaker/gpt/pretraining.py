@@ -18,7 +18,12 @@ from transformers import AutoTokenizer
 
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
-from tastemaker.fast.processor import DeviceWish, TrainingWish, choose_device, choose_precision
+from tastemaker.fast.processor import (
+    DeviceWish,
+    TrainingWish,
+    choose_device,
+    choose_precision,
+)
 from tastemaker.files import writing_folder
 from tastemaker.gpt.corpus import HELD_OUT, TRAIN, TokenFile, tokenized
 from tastemaker.gpt.language_loss import held_out_loss, ngram_loss
@@ -89,12 +94,16 @@ def pretrain(
     folder = None if out is None else Path(out)
     _check_start(start, training, folder)
     defaults = _CONTINUED if size is None else size_named(size)
-    with open_run(out, settings, whole=FIGURES, resume=resume, overwrite=overwrite) as run:
+    with open_run(
+        out, settings, whole=FIGURES, resume=resume, overwrite=overwrite
+    ) as run:
         if folder is not None and run.is_finished:
             policy = Policy.load(folder)
             check_same(policy.figures.get("settings", {}), settings)
             return policy
-        return _trained(texts, defaults, run, folder, start=start, training=training, say=say)
+        return _trained(
+            texts, defaults, run, folder, start=start, training=training, say=say
+        )
 
 
 def _trained(
@@ -111,7 +120,11 @@ def _trained(
     began, settings = time.monotonic(), run.settings
     seed = settings["seed"]
     with _tokens_folder(folder, settings) as tokens:
-        policy = _fresh(texts, size, training, seed, tokens) if start is None else _opened(start)
+        policy = (
+            _fresh(texts, size, training, seed, tokens)
+            if start is None
+            else _opened(start)
+        )
         context = _context(policy, size, training)
         corpora = tokenized(
             _examples(texts),
@@ -155,7 +168,10 @@ def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
 
 
 def _run_settings(
-    texts: Iterable[str | Example], *, start: Policy | str | Path | None, **settings: Any
+    texts: Iterable[str | Example],
+    *,
+    start: Policy | str | Path | None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Return the run's settings, JSON-ready; a resumed run must have the same."""
     settings["training"] = asdict(settings["training"])
@@ -163,20 +179,26 @@ def _run_settings(
         settings["start"] = f"{start!r} {weights_digest(start)}"
     else:
         settings["start"] = None if start is None else str(start)
-    settings["data"] = texts.describe() if isinstance(texts, Documents) else _digest(texts)
+    settings["data"] = (
+        texts.describe() if isinstance(texts, Documents) else _digest(texts)
+    )
     return settings
 
 
 def _digest(texts: Iterable[str | Example]) -> str:
     found = hashlib.blake2b(digest_size=16)
     for example in _examples(texts):
-        found.update(repr((example.prompt, example.text)).encode("utf-8", "surrogatepass"))
+        found.update(
+            repr((example.prompt, example.text)).encode("utf-8", "surrogatepass")
+        )
     return found.hexdigest()
 
 
 def weights_digest(policy: Policy) -> str:
     """Return a digest of a policy's weights and tokenizer."""
-    found = hashlib.blake2b(policy.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
+    found = hashlib.blake2b(
+        policy.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16
+    )
     for name, tensor in policy.module.state_dict().items():
         copied = tensor.to(
             "cpu", copy=True
@@ -228,7 +250,9 @@ def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator
             yield Path(temporary)
         return
     tokens, is_new = folder / RUN / _TOKENS, not folder.exists()
-    name = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(
+        json.dumps(settings, sort_keys=True).encode(), digest_size=8
+    ).hexdigest()
     try:
         yield tokens / name
     except (DataError, ModelError, UsageError):
@@ -238,7 +262,11 @@ def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator
 
 
 def _fresh(
-    texts: Iterable[str | Example], size: Size, training: Pretraining, seed: int, folder: Path
+    texts: Iterable[str | Example],
+    size: Size,
+    training: Pretraining,
+    seed: int,
+    folder: Path,
 ) -> Policy:
     """Return a new GPT and tokenizer; `folder` keeps the tokenizer for a resumed run."""
     size = replace(size, context=training.context or size.context)
@@ -248,7 +276,9 @@ def _fresh(
     else:
         sample, chats = _sample(_examples(texts), seed)
         wanted = training.vocabulary or size.vocabulary
-        tokenizer = make_tokenizer(sample, vocabulary=wanted, context=size.context, chats=chats)
+        tokenizer = make_tokenizer(
+            sample, vocabulary=wanted, context=size.context, chats=chats
+        )
         if training.vocabulary is not None and len(tokenizer) < wanted:
             raise DataError(
                 f"a vocabulary of {wanted:,} tokens is more than this corpus supports, "
@@ -266,7 +296,11 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
     characters, chats, seen = 0, False, False
     for example in examples:
         seen, chats = True, chats or example.prompt is not None
-        parts = [example.text] if example.prompt is None else [plain(example.prompt), example.text]
+        parts = (
+            [example.text]
+            if example.prompt is None
+            else [plain(example.prompt), example.text]
+        )
         for text in parts:
             heapq.heappush(drawn, (-lot(seed, "tokenizer", text), text))
             characters += len(text)
@@ -292,7 +326,9 @@ def _context(policy: Policy, size: Size, training: Pretraining) -> int:
     return wanted
 
 
-def _figures(policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int) -> dict[str, Any]:
+def _figures(
+    policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int
+) -> dict[str, Any]:
     """Return held-out perplexity, per token and per byte, of the policy and of n-grams."""
     train, held_out = corpora
     ours = held_out_loss(policy, held_out, seed=seed)
@@ -304,7 +340,10 @@ def _figures(policy: Policy, corpora: tuple[TokenFile, TokenFile], seed: int) ->
             f"{name}perplexity": math.exp(nats),
             f"{name}byte_perplexity": math.exp(nats * per_byte),
         }
-    sides = {name: asdict(corpus.counts) for name, corpus in ((TRAIN, train), (HELD_OUT, held_out))}
+    sides = {
+        name: asdict(corpus.counts)
+        for name, corpus in ((TRAIN, train), (HELD_OUT, held_out))
+    }
     return found | {"measured_tokens": len(ours), "corpus": sides}
 
 

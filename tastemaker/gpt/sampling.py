@@ -1,4 +1,6 @@
-"""Choosing the next token: what is left of the distribution, and one uniform number a row for the choice."""
+"""Choosing the next token: what is left of the distribution, and one uniform number a row for the
+choice.
+"""
 
 import math
 from collections.abc import Sequence
@@ -21,9 +23,11 @@ _RECOMMENDED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How text is drawn from a policy. The filters act in the order of the fields, as transformers' do.
+    """How text is drawn from a policy. The filters act in the order of the fields, as transformers'
+    do.
 
-    Where tokens are equally likely top_k keeps k of them, where transformers keeps all, so top_k 1 is one text.
+    Where tokens are equally likely top_k keeps k of them, where transformers keeps all, so top_k 1
+    is one text.
     """
 
     group: ClassVar[str] = "Sampling"
@@ -46,7 +50,8 @@ class Sampling:
         "Only the likeliest tokens that hold this share of the probability "
         "(Holtzman et al. 2020); 1: all.",
         Check(
-            lambda value: 0 < value <= 1, "above 0, at most 1; for the likeliest text use top_k 1"
+            lambda value: 0 < value <= 1,
+            "above 0, at most 1; for the likeliest text use top_k 1",
         ),
     )
     min_p: float = setting(
@@ -84,13 +89,21 @@ class Sampling:
 
 
 def recommended(config: Any) -> Sampling:
-    """Return how the makers of a model say that text is drawn from it: its transformers GenerationConfig.
+    """Return how the makers of a model say that text is drawn from it: its transformers
+    GenerationConfig.
 
-    Plain draws at temperature 1 where it does not sample or says nothing. Raises ModelError for values that cannot be.
+    Plain draws at temperature 1 where it does not sample or says nothing. Raises ModelError for
+    values that cannot be.
     """
-    said = {name: getattr(config, name, None) for name in _RECOMMENDED} if config.do_sample else {}
+    said = (
+        {name: getattr(config, name, None) for name in _RECOMMENDED}
+        if config.do_sample
+        else {}
+    )
     try:
-        return Sampling(**{name: value for name, value in said.items() if value is not None})
+        return Sampling(
+            **{name: value for name, value in said.items() if value is not None}
+        )
     except UsageError as error:
         raise ModelError(
             f"generation_config.json: {error} Mend it, or remove it for plain draws."
@@ -98,10 +111,12 @@ def recommended(config: Any) -> Sampling:
 
 
 def uniforms(seed: int, rows: Sequence[tuple[int, int]], tokens: int) -> Tensor:
-    """Return the uniform numbers that choose the tokens of each row; float64 [rows, tokens] in [0, 1).
+    """Return the uniform numbers that choose the tokens of each row; float64 [rows, tokens] in [0,
+    1).
 
-    rows: which prompt and which of its samples a row is. A row's numbers depend on these and the seed alone, not on
-    what stands beside it in the batch: Philox is a counter-based generator (Salmon et al. 2011).
+    rows: which prompt and which of its samples a row is. A row's numbers depend on these and the
+    seed alone, not on what stands beside it in the batch: Philox is a counter-based generator
+    (Salmon et al. 2011).
     """
     found = np.empty((len(rows), tokens))
     for number, (prompt, sample) in enumerate(rows):
@@ -115,16 +130,18 @@ def choose(
 ) -> tuple[Tensor, Tensor]:
     """Return the next token of each row [b] and its log-probability [b] at the temperature.
 
-    logits: [b, v]; numbers: uniform, float64 [b]; seen: bool [b, v], the tokens that stand in a row so far, wanted
-    where repetition is penalised. The token is where the cumulative distribution of what the filters leave passes the
-    number. The log-probability is that of the policy at this temperature, filters and penalty left out: log π(token).
+    logits: [b, v]; numbers: uniform, float64 [b]; seen: bool [b, v], the tokens that stand in a row
+    so far, wanted where repetition is penalised. The token is where the cumulative distribution of
+    what the filters leave passes the number. The log-probability is that of the policy at this
+    temperature, filters and penalty left out: log π(token).
     """
     scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
     log_probs = torch.log_softmax(scaled, -1)
     kept = log_probs
     if seen is not None and sampling.repetition_penalty != 1:
         kept = torch.log_softmax(
-            penalised(logits, seen, sampling.repetition_penalty) / sampling.temperature, -1
+            penalised(logits, seen, sampling.repetition_penalty) / sampling.temperature,
+            -1,
         )
     tokens = _passed(filtered(kept, sampling).exp(), numbers.to(logits.device)[:, None])
     tokens.clamp_(
@@ -134,10 +151,11 @@ def choose(
 
 
 def _passed(weights: Tensor, numbers: Tensor) -> Tensor:
-    """Return where the running sum of weights [b, v] passes a share [b, 1] of its end; int64 [b, 1].
+    """Return where the running sum of weights [b, v] passes a share [b, 1] of its end; int64 [b,
+    1].
 
-    First among the sums of blocks, then within one: to sum v numbers one after the other in double precision costs more
-    than all else that a choice does. A weight of 0 is never passed.
+    First among the sums of blocks, then within one: to sum v numbers one after the other in double
+    precision costs more than all else that a choice does. A weight of 0 is never passed.
     """
     rows, size = weights.shape
     width = math.isqrt(size - 1) + 1
@@ -149,11 +167,17 @@ def _passed(weights: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _passed_in(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the running sum passes a share of its end [b, 1], and which share of that weight it had passed."""
+    """Return where the running sum passes a share of its end [b, 1], and which share of that weight
+    it had passed.
+    """
     running = weights.cumsum(-1)
     end = running[:, -1:]
-    thresholds = torch.minimum(numbers * end, end * _BELOW_ONE)  # rounding must not reach the end
-    found = torch.searchsorted(running, thresholds, right=True).clamp_(max=weights.shape[-1] - 1)
+    thresholds = torch.minimum(
+        numbers * end, end * _BELOW_ONE
+    )  # rounding must not reach the end
+    found = torch.searchsorted(running, thresholds, right=True).clamp_(
+        max=weights.shape[-1] - 1
+    )
     weight = weights.gather(1, found)
     before = running.gather(1, found) - weight
     return found, ((thresholds - before) / weight).clamp_(0, 1)
@@ -161,13 +185,17 @@ def _passed_in(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Return the logits [b, v] with those of tokens in `seen` made less likely by the penalty."""
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+    return torch.where(
+        seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits
+    )
 
 
 def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
-    """Return log-probabilities [b, v] with −∞ where a filter leaves a token out; not normalised again.
+    """Return log-probabilities [b, v] with −∞ where a filter leaves a token out; not normalised
+    again.
 
-    Each filter sees the distribution that the one before left, normalised. The likeliest token always stays.
+    Each filter sees the distribution that the one before left, normalised. The likeliest token
+    always stays.
     """
     if not sampling.is_filtered:
         return log_probs
@@ -177,12 +205,16 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
     size = log_probs.shape[-1]
     top = min(sampling.top_k or size, size)
     values, order = (
-        torch.topk(log_probs, top, -1) if top < size else log_probs.sort(-1, descending=True)
+        torch.topk(log_probs, top, -1)
+        if top < size
+        else log_probs.sort(-1, descending=True)
     )
     if sampling.top_p < 1:
         probabilities = torch.softmax(values, -1)
         before = probabilities.cumsum(-1) - probabilities
         values = values.masked_fill(before >= sampling.top_p, _NEVER)
     if sampling.min_p > 0:
-        values = values.masked_fill(values < values[:, :1] + math.log(sampling.min_p), _NEVER)
+        values = values.masked_fill(
+            values < values[:, :1] + math.log(sampling.min_p), _NEVER
+        )
     return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)

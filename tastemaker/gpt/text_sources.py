@@ -1,14 +1,19 @@
-"""What a GPT is trained on: any source → documents, one after the other, in memory that does not grow with the source.
+"""What a GPT is trained on: any source → documents, one after the other, in memory that does not
+grow with the source.
 
 | source | its documents |
 |---|---|
-| whatever `read` opens | every text with its prompt; of texts that were judged together only the best |
-| a table with a column `messages` | every turn of the assistant; the prompt is the turns before it |
+| whatever `read` opens | every text with its prompt; of texts that were judged together only the
+best |
+| a table with a column `messages` | every turn of the assistant; the prompt is the turns before it
+|
 | .txt .text .md (also .gz) | whole files, paragraphs or lines |
 | a folder of such files, and of folders of them | the same, file by file in the order of names |
-| `playground`, `playground:zh`, `playground:mixed:20000` | reviews of the playground, 40,000 unless told |
+| `playground`, `playground:zh`, `playground:mixed:20000` | reviews of the playground, 40,000 unless
+told |
 
-aclImdb is the one source that is held in memory, a split at a time, and the playground remembers what it has written.
+aclImdb is the one source that is held in memory, a split at a time, and the playground remembers
+what it has written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,15 +57,17 @@ def documents(
     each: Each = "file",
     skip_bad: list[DataError] | None = None,
 ) -> Iterator[Example]:
-    """Return an iterator over the documents of a source, in its order. The source is opened at once, and read as asked.
+    """Return an iterator over the documents of a source, in its order. The source is opened at
+    once, and read as asked.
 
-    source: see the table at the top of this file; a file or folder named as the playground comes before it. split: one,
-    or several joined by "+", of a source that has splits; "train" unless told, and "train+unsup" of aclImdb. columns,
-    format: those of `read`, for tables. each: what is one document of a text file, "file", "paragraph" or "line"; one
-    longer than `plain.LONGEST` characters is cut. skip_bad: takes the errors of a table's rows that cannot be read,
-    where such rows are to be left out.
-    Raises DataError, one line with file and row or line, for bad input, as soon as it is reached, and at the end of a
-    source without a text; UsageError for a split, format or `each` that cannot be.
+    source: see the table at the top of this file; a file or folder named as the playground comes
+    before it. split: one, or several joined by "+", of a source that has splits; "train" unless
+    told, and "train+unsup" of aclImdb. columns, format: those of `read`, for tables. each: what is
+    one document of a text file, "file", "paragraph" or "line"; one longer than `plain.LONGEST`
+    characters is cut. skip_bad: takes the errors of a table's rows that cannot be read, where such
+    rows are to be left out. Raises DataError, one line with file and row or line, for bad input, as
+    soon as it is reached, and at the end of a source without a text; UsageError for a split, format
+    or `each` that cannot be.
     """
     if each not in plain.EACH:
         raise UsageError(f"each {each!r}: one document is a {', a '.join(plain.EACH)}.")
@@ -90,7 +97,8 @@ def _never_empty(
         raise DataError(f"{name}: no text in it.")
 
 
-# --- texts that stand in no table -------------------------------------------------------------------------------------
+# --- texts that stand in no table
+# -------------------------------------------------------------------------------------
 
 
 def _without_splits(
@@ -102,7 +110,9 @@ def _without_splits(
         texts = _written(str(source))
     elif path.is_dir() and _is_folder_of_texts(path):
         texts = chain.from_iterable(
-            plain.documents(file, each) for file in plain.files(path) if plain.is_plain(file)
+            plain.documents(file, each)
+            for file in plain.files(path)
+            if plain.is_plain(file)
         )
     elif plain.is_plain(path) and not path.is_dir():
         if not path.exists():
@@ -123,14 +133,18 @@ def _without_splits(
 
 def _written(name: str) -> Iterator[str]:
     """Yield the playground's reviews that a name such as "playground:zh:500" asks for."""
-    language, _, number = name.removeprefix(_PLAYGROUND).removeprefix(":").partition(":")
+    language, _, number = (
+        name.removeprefix(_PLAYGROUND).removeprefix(":").partition(":")
+    )
     if number and not (number.isascii() and number.isdigit() and int(number)):
         raise UsageError(
             f"{name}: {number!r} is no number of reviews. Write it as playground:en:20000."
         )
     # `reviews` says which languages there are
     return iter(
-        reviews(int(number or PLAYGROUND_REVIEWS), language=cast(Language, language or "en"))
+        reviews(
+            int(number or PLAYGROUND_REVIEWS), language=cast(Language, language or "en")
+        )
     )
 
 
@@ -139,8 +153,12 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_folder_of_texts(folder: Path) -> bool:
-    """Return whether there are text files in a folder. Raises DataError where there are tables too, or neither."""
-    if any(map(aclimdb.is_aclimdb, (folder, folder / "aclImdb"))) or hub.is_saved(folder):
+    """Return whether there are text files in a folder. Raises DataError where there are tables too,
+    or neither.
+    """
+    if any(map(aclimdb.is_aclimdb, (folder, folder / "aclImdb"))) or hub.is_saved(
+        folder
+    ):
         return False
     table = next(filter(_is_table, plain.files(folder)), None)
     texts = (
@@ -156,7 +174,9 @@ def _is_folder_of_texts(folder: Path) -> bool:
         )
     if not text and not table:
         ends = ", ".join((*plain.SUFFIXES, *tables.SUFFIXES))
-        raise DataError(f"{folder}: no text in it. The texts and tables of a folder end in {ends}.")
+        raise DataError(
+            f"{folder}: no text in it. The texts and tables of a folder end in {ends}."
+        )
     return text is not None
 
 
@@ -164,7 +184,8 @@ def _is_note(path: Path) -> bool:
     return path.name.lower().split(".")[0] in _NOTES
 
 
-# --- what `read` opens ------------------------------------------------------------------------------------------------
+# --- what `read` opens
+# ------------------------------------------------------------------------------------------------
 
 
 def _parts(
@@ -179,7 +200,9 @@ def _parts(
         )
     names = split.split("+") if split is not None else [None]
     if "" in names:
-        raise UsageError(f"split {split!r}: a name is missing. Several are written as train+test.")
+        raise UsageError(
+            f"split {split!r}: a name is missing. Several are written as train+test."
+        )
     parts = [open_source(source, name) for name in names]
     first = parts[0]
     if isinstance(first, Table):
@@ -196,13 +219,20 @@ def _parts(
 
 
 def _of_part(
-    part: Table | tuple[Path, str], columns: Columns, format: str | None, skipped: _Skipped
+    part: Table | tuple[Path, str],
+    columns: Columns,
+    format: str | None,
+    skipped: _Skipped,
 ) -> Iterator[Example]:
     if not isinstance(part, Table):
         yield from (review.example() for review in aclimdb.reviews(*part))
         return
     reading = recognise(part, format, past_bad=skipped is not None)
-    yield from _of_rows(part, columns, skipped) if reading is None else _best_of(reading, skipped)
+    yield from (
+        _of_rows(part, columns, skipped)
+        if reading is None
+        else _best_of(reading, skipped)
+    )
 
 
 def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
@@ -225,7 +255,9 @@ def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
 def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
-    head = [row for _, row in islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)]
+    head = [
+        row for _, row in islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)
+    ]
     names = list(dict.fromkeys(name for row in head for name in row))
     chats = None if columns.text else column_for(_CHATS, names, ())
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
@@ -251,7 +283,11 @@ def _of_row(row: Row, text: str, prompt: str | None, where: str) -> list[Example
     asked = prompt_from(row.get(prompt), where, prompt) if prompt else None
     if isinstance(row.get(text), list) and not isinstance(asked, str):
         return _answers(asked or (), messages_of(row[text], where, text), where, text)
-    return [Example(text_of(completion_from(row.get(text), where, text), where, text), asked)]
+    return [
+        Example(
+            text_of(completion_from(row.get(text), where, text), where, text), asked
+        )
+    ]
 
 
 def _answers(
@@ -263,10 +299,15 @@ def _answers(
         if turn.role == "assistant":
             prompt: Prompt | None = (*asked, *turns[:place]) or None
             found.append(
-                Example(text_of(turn.content, where, f"{column}, message {place + 1}"), prompt)
+                Example(
+                    text_of(turn.content, where, f"{column}, message {place + 1}"),
+                    prompt,
+                )
             )
     if not found:
-        raise DataError(f"{where}: no turn of an assistant in column {column!r}. Remove the row.")
+        raise DataError(
+            f"{where}: no turn of an assistant in column {column!r}. Remove the row."
+        )
     return found
 
 
@@ -274,8 +315,8 @@ def _answers(
 class Documents:
     """The documents of several sources, one source after the other; may be read as often as wanted.
 
-    The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out; `bad` holds their
-    errors after each reading. limit: only so many documents, the first ones.
+    The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out;
+    `bad` holds their errors after each reading. limit: only so many documents, the first ones.
     """
 
     sources: Sequence[str | Path]
@@ -293,11 +334,15 @@ class Documents:
                 "no source of documents was named. Give a file, a folder, a hub name or playground."
             )
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit {self.limit}: it is a number of documents, 1 or more.")
+            raise UsageError(
+                f"limit {self.limit}: it is a number of documents, 1 or more."
+            )
 
     def __iter__(self) -> Iterator[Example]:
         self.bad.clear()
-        return islice(chain.from_iterable(self._of(source) for source in self.sources), self.limit)
+        return islice(
+            chain.from_iterable(self._of(source) for source in self.sources), self.limit
+        )
 
     def _of(self, source: str | Path) -> Iterator[Example]:
         bad = self.bad if self.leave_out_bad else None
@@ -305,9 +350,13 @@ class Documents:
         return documents(source, **how, each=self.each, skip_bad=bad)  # type: ignore[arg-type]
 
     def describe(self) -> dict[str, object]:
-        """Return what says that two readings are of the same documents: sources with their sizes, and settings."""
+        """Return what says that two readings are of the same documents: sources with their sizes,
+        and settings.
+        """
         own = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("sources", "bad")
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("sources", "bad")
         }
         columns = None if self.columns is None else asdict(self.columns)
         return own | {

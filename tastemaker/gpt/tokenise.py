@@ -1,7 +1,8 @@
 """How a policy reads: prompts and completions as token ids, always tokenized apart.
 
-A prompt of text is continued; a prompt of messages (a chat) is answered, as the tokenizer's chat template puts it. The
-prompt's tokens are the same in training, in writing and in scoring, because a completion is never tokenized with it.
+A prompt of text is continued; a prompt of messages (a chat) is answered, as the tokenizer's chat
+template puts it. The prompt's tokens are the same in training, in writing and in scoring, because a
+completion is never tokenized with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,9 @@ class Reader:
 
     @property
     def start(self) -> list[int]:
-        """The tokens that a text with nothing before it begins with: one, the tokenizer's own start or its end."""
+        """The tokens that a text with nothing before it begins with: one, the tokenizer's own start
+        or its end.
+        """
         begin = self.tokenizer.bos_token_id
         return [self.end if begin is None else int(begin)]
 
@@ -40,7 +43,9 @@ class Reader:
         return self.end if found is None else int(found)
 
     def prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Return the tokens of prompts, none of them empty. Raises ModelError for a chat without a chat template."""
+        """Return the tokens of prompts, none of them empty. Raises ModelError for a chat without a
+        chat template.
+        """
         texts = [p for p in prompts if isinstance(p, str)]
         added = self._adds_at_start()
         read = iter(self._plain(texts))
@@ -54,14 +59,18 @@ class Reader:
         return [[*ids, self.end] if ended else ids for ids in self._plain(texts)]
 
     def examples(self, examples: Sequence[Example]) -> list[tuple[list[int], int]]:
-        """Return for each text that is to be learned (its tokens with the prompt's, how many are the prompt's).
+        """Return for each text that is to be learned (its tokens with the prompt's, how many are
+        the prompt's).
 
-        A text without a prompt has one token before it, the start. A prompt of text is a user's message to a tokenizer
-        that has a chat template.
+        A text without a prompt has one token before it, the start. A prompt of text is a user's
+        message to a tokenizer that has a chat template.
         """
         prompts = self.prompts([self._before(example) for example in examples])
         texts = self.completions([example.text for example in examples], ended=True)
-        return [(prompt + text, len(prompt)) for prompt, text in zip(prompts, texts, strict=True)]
+        return [
+            (prompt + text, len(prompt))
+            for prompt, text in zip(prompts, texts, strict=True)
+        ]
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what tokens say, special ones left out."""
@@ -102,12 +111,16 @@ class Reader:
         return found
 
     def _check_free_of_special(self, messages: tuple[Message, ...]) -> None:
-        """Refuse a turn that spells one of the tokens that stand between turns: it could speak for another role.
+        """Refuse a turn that spells one of the tokens that stand between turns: it could speak for
+        another role.
 
-        Many tokenizers have special tokens that no name (begin, end …) lists, so all that are added are asked.
+        Many tokenizers have special tokens that no name (begin, end …) lists, so all that are added
+        are asked.
         """
         special = [
-            token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
+            token.content
+            for token in self.tokenizer.added_tokens_decoder.values()
+            if token.special
         ]
         for role, content in messages:
             for token in special:
@@ -125,7 +138,10 @@ class Reader:
         try:
             with _special_as_text(backend):
                 return [
-                    e.ids for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)
+                    e.ids
+                    for e in backend.encode_batch_fast(
+                        list(texts), add_special_tokens=False
+                    )
                 ]
         except TypeError as error:  # what the tokenizer says of half a surrogate pair
             raise DataError(

@@ -37,13 +37,17 @@ class Likelihood:
         "Learn how reliable each judge is.",
         shown="where two or more judges are named",
     )
-    ties: bool = setting(True, "Whether two texts can be equally good. If not, a tie is an error.")
+    ties: bool = setting(
+        True, "Whether two texts can be equally good. If not, a tie is an error."
+    )
     ranking: Literal["plackett-luce", "pairs"] = setting(
         "plackett-luce",
         "Likelihood of rankings; pairs: the mean over a ranking's pairs (Ouyang et al. 2022).",
     )
     rating: Literal["normal", "huber"] = setting(
-        "normal", "Likelihood of ratings; huber: outliers pull less.", option="--rating-loss"
+        "normal",
+        "Likelihood of ratings; huber: outliers pull less.",
+        option="--rating-loss",
     )
     # subtracted behind the link's slope, so its unit is log-odds and not the score's
     margin: float = setting(
@@ -64,12 +68,15 @@ class Likelihood:
         NOT_NEGATIVE,
     )
     length_control: bool = setting(
-        False, "Explain by length what length explains, so that the score does not carry it."
+        False,
+        "Explain by length what length explains, so that the score does not carry it.",
     )
 
     def __post_init__(self) -> None:
         check(self)
-        weights: Mapping[str, Any] = self.weights  # a configuration file may hold anything
+        weights: Mapping[str, Any] = (
+            self.weights
+        )  # a configuration file may hold anything
         for kind, weight in weights.items():
             if kind not in RECORDS:
                 raise UsageError(
@@ -93,14 +100,14 @@ def scalar(value: float) -> nn.Parameter:
 class Link(nn.Module, ABC):
     """The likelihood of one kind of judgement given the scores.
 
-    Scores are [m] where `is_of_one_text`; otherwise [m, K], the texts of a judgement in the order of
-    its `texts`, with any finite number where there is no text.
+    Scores are [m] where `is_of_one_text`; otherwise [m, K], the texts of a judgement in the order
+    of its `texts`, with any finite number where there is no text.
 
     record: the record of the kind. kind_metrics: what an evaluation measures of it.
     predicts: what `predict` returns, where the model has a method for it.
     is_logit: whether slope · s is a log-odds; a rating has a unit of its own.
-    scale_parameters: what sets the scale of the scores. A fit of more weights than texts holds them,
-    and takes them from texts that it has not seen.
+    scale_parameters: what sets the scale of the scores. A fit of more weights than texts holds
+    them, and takes them from texts that it has not seen.
     aids: helps for the fit (smoothing, margins); never saved, off unless set.
     """
 
@@ -123,7 +130,9 @@ class Link(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_judgements(cls, judgements: Sequence[Any], likelihood: Likelihood = NO_AIDS) -> Self:
+    def from_judgements(
+        cls, judgements: Sequence[Any], likelihood: Likelihood = NO_AIDS
+    ) -> Self:
         """Return a link that starts near the judgements' statistics.
 
         Raises DataError when they cannot teach anything.

@@ -38,7 +38,9 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
         """Return the predictions; the loss of a tie is NaN for a link that knows no ties."""
         made = KindMetrics.predictions(self, link, judged, scores)
         is_unknown = ~is_ordered(judged.answers) & (made.loss == 0)
-        return Predictions(made.scores, made.predicted, np.where(is_unknown, np.nan, made.loss))
+        return Predictions(
+            made.scores, made.predicted, np.where(is_unknown, np.nan, made.loss)
+        )
 
     def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
         """Return the expected calibration error of the win probabilities."""
@@ -62,12 +64,17 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
     def counts(self, judged: Judged) -> dict[str, int]:
         """Return how many are ties, and how many the human ceiling rests on."""
         rests_on = int((~np.isnan(agreement_with_others(judged.judgements))).sum())
-        return {"ties": int((~is_ordered(judged.answers)).sum()), "human_ceiling_n": rests_on}
+        return {
+            "ties": int((~is_ordered(judged.answers)).sum()),
+            "human_ceiling_n": rests_on,
+        }
 
     def more_parts(self, judged: Judged) -> dict[str, list[NamedMask]]:
         """Return accuracy by margin and by the difference of the lengths."""
         decided = is_ordered(judged.answers)
-        margins = np.array([judgement.margin for judgement in judged.judgements], dtype=np.float64)
+        margins = np.array(
+            [judgement.margin for judgement in judged.judgements], dtype=np.float64
+        )
         difference = np.abs(judged.lengths[:, 0] - judged.lengths[:, 1])
         return {
             "by_margin": list(_by_margin(margins, decided)),
@@ -100,7 +107,9 @@ class ComparisonLink(Link):
         check_ties(judgements, likelihood)
         share = sum(j.tie for j in judgements) / len(judgements)
         if share == 1:
-            raise DataError(f"all {len(judgements)} comparisons are ties: nothing to learn from.")
+            raise DataError(
+                f"all {len(judgements)} comparisons are ties: nothing to learn from."
+            )
         return cls(1.0, math.log(2 * share / (1 - share)) if share else None)
 
     def targets(self, judgements: Sequence[Comparison]) -> Tensor:
@@ -112,7 +121,10 @@ class ComparisonLink(Link):
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """scores: [m, 2], chosen and rejected. A tie counts 0 for a link that learned no ties."""
         is_tie = targets[:, 1] > 0
-        difference = self.slope * (scores[:, 0] - scores[:, 1]) - self.aids.margin * targets[:, 0]
+        difference = (
+            self.slope * (scores[:, 0] - scores[:, 1])
+            - self.aids.margin * targets[:, 0]
+        )
         likelihood = comparison_log_likelihood(difference, is_tie, self.log_ties)
         slips = self.aids.smoothing
         if slips:
@@ -128,7 +140,11 @@ class ComparisonLink(Link):
         difference = self.slope * (scores[:, 0] - scores[:, 1])
         if self.log_ties is None:
             return torch.sigmoid(difference)
-        logits = [0.5 * difference, -0.5 * difference, self.log_ties.expand_as(difference)]
+        logits = [
+            0.5 * difference,
+            -0.5 * difference,
+            self.log_ties.expand_as(difference),
+        ]
         better, _, tie = torch.stack(logits).softmax(0)
         credit: Tensor = better + 0.5 * tie
         return credit
@@ -191,8 +207,8 @@ def favourites(judged: Judged, made: Predictions) -> tuple[Floats, Floats]:
 def agreement_with_others(judgements: Sequence[Any]) -> Floats:
     """Return how far the judge of each comparison agrees with the majority of the others [m].
 
-    1 where they agree, 0 where not, ½ where the others are divided. NaN for ties, for judges without
-    a name, and where nobody else judged the same two texts as answers to the same prompt.
+    1 where they agree, 0 where not, ½ where the others are divided. NaN for ties, for judges
+    without a name, and where nobody else judged the same two texts as answers to the same prompt.
     """
     votes: Counter[Any] = Counter()
     voters: Counter[Any] = Counter()

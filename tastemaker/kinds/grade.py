@@ -45,15 +45,21 @@ class GradeLink(Link):
         ordered = torch.tensor(list(thresholds), dtype=torch.float64)
         gaps = (ordered[1:] - ordered[:-1]).clamp(min=1e-6)
         self.first = nn.Parameter(ordered[0].float())
-        self.raw_gaps = nn.Parameter((gaps + torch.log(-torch.expm1(-gaps))).float())  # softplus⁻¹
+        self.raw_gaps = nn.Parameter(
+            (gaps + torch.log(-torch.expm1(-gaps))).float()
+        )  # softplus⁻¹
 
     @property
     def thresholds(self) -> Tensor:
         """The ordered thresholds θ [highest − lowest]."""
-        return self.first + torch.cat([self.first.new_zeros(1), softplus(self.raw_gaps).cumsum(0)])
+        return self.first + torch.cat(
+            [self.first.new_zeros(1), softplus(self.raw_gaps).cumsum(0)]
+        )
 
     @classmethod
-    def from_judgements(cls, judgements: Sequence[Grade], likelihood: Likelihood = NO_AIDS) -> Self:
+    def from_judgements(
+        cls, judgements: Sequence[Grade], likelihood: Likelihood = NO_AIDS
+    ) -> Self:
         """Start at the cumulative shares. Raises DataError for one grade only or two scales."""
         scales = {(j.lowest, j.highest) for j in judgements}
         if len(scales) > 1:
@@ -66,7 +72,9 @@ class GradeLink(Link):
                 f"all {len(judgements)} grades are {judgements[0].grade}: nothing to learn from."
             )
         steps = torch.tensor([j.grade - lowest for j in judgements])
-        shares = torch.stack([(steps == k).double().mean() for k in range(highest - lowest + 1)])
+        shares = torch.stack(
+            [(steps == k).double().mean() for k in range(highest - lowest + 1)]
+        )
         # a pinch of every grade keeps the thresholds apart where a grade is rare or was never given
         shares = (1 - _PINCH) * shares + _PINCH / len(shares)
         thresholds = torch.logit(shares.cumsum(0)[:-1])
@@ -84,7 +92,9 @@ class GradeLink(Link):
                     f"{j.where or 'a grade'}: {j.grade} is outside its scale of "
                     f"{self.lowest} to {self.highest}."
                 )
-        return torch.tensor([j.grade - self.lowest for j in judgements], dtype=torch.long)
+        return torch.tensor(
+            [j.grade - self.lowest for j in judgements], dtype=torch.long
+        )
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         return grade_log_likelihood(self.slope * scores, targets, self.thresholds)

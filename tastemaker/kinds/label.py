@@ -13,7 +13,14 @@ from tastemaker.errors import DataError
 from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar, signed
 from tastemaker.kinds.metrics import Judged, Mask, MetricsOfOneText, Predictions
 from tastemaker.maths.likelihoods import label_log_likelihood
-from tastemaker.maths.statistics import Floats, Statistic, auroc_of, ece, log_loss, mean_of
+from tastemaker.maths.statistics import (
+    Floats,
+    Statistic,
+    auroc_of,
+    ece,
+    log_loss,
+    mean_of,
+)
 
 
 class LabelMetrics(MetricsOfOneText):
@@ -66,7 +73,9 @@ class LabelLink(Link):
         self.slope, self.intercept = scalar(slope), scalar(intercept)
 
     @classmethod
-    def from_judgements(cls, judgements: Sequence[Label], likelihood: Likelihood = NO_AIDS) -> Self:
+    def from_judgements(
+        cls, judgements: Sequence[Label], likelihood: Likelihood = NO_AIDS
+    ) -> Self:
         """Start at the share of positive labels. Raises DataError when all labels are equal."""
         share = sum(j.positive for j in judgements) / len(judgements)
         if share in (0.0, 1.0):

@@ -59,7 +59,10 @@ class Judged:
         pairs = zip(self.judgements, is_chosen, strict=True)
         chosen = [judgement for judgement, keep in pairs if keep]
         return Judged(
-            chosen, self.answers[is_chosen], self.text[is_chosen], self.lengths[is_chosen]
+            chosen,
+            self.answers[is_chosen],
+            self.text[is_chosen],
+            self.lengths[is_chosen],
         )
 
 
@@ -79,7 +82,9 @@ class Predictions:
 
     def only(self, is_chosen: Mask) -> "Predictions":
         """Return those of the judgements where `is_chosen` [m] is True."""
-        return Predictions(self.scores[is_chosen], self.predicted[is_chosen], self.loss[is_chosen])
+        return Predictions(
+            self.scores[is_chosen], self.predicted[is_chosen], self.loss[is_chosen]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +229,9 @@ class MetricsOfSeveralTexts(KindMetrics):
         """Return the predictions: P(best) of the text that scores highest."""
         present = np.where(np.isnan(judged.answers), -np.inf, scores)
         with torch.no_grad():
-            loss = -link.log_likelihood(torch.from_numpy(scores), link.targets(judged.judgements))
+            loss = -link.log_likelihood(
+                torch.from_numpy(scores), link.targets(judged.judgements)
+            )
             best = link.predict(torch.from_numpy(present)).numpy()
         return Predictions(scores, best.max(axis=1, initial=0.0), loss.numpy())
 
@@ -243,7 +250,9 @@ class MetricsOfSeveralTexts(KindMetrics):
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the figures of equal scores: their ties count as the mean of all orders."""
         orders = self.orders(judged, np.zeros_like(judged.answers))
-        return {name: value_of(statistic, len(judged)) for name, statistic in orders.items()}
+        return {
+            name: value_of(statistic, len(judged)) for name, statistic in orders.items()
+        }
 
     def longer(self, judged: Judged) -> dict[str, Statistic]:
         """Return the figures of always preferring the longer text; equal lengths are ties."""
@@ -251,7 +260,11 @@ class MetricsOfSeveralTexts(KindMetrics):
 
     def people(self, judged: Judged) -> dict[str, Statistic]:
         """Return how often people preferred the longer of two texts of unlike length, ties half."""
-        return {"people_prefer_longer": ratio_of(*agreement(-judged.answers, _lengths(judged)))}
+        return {
+            "people_prefer_longer": ratio_of(
+                *agreement(-judged.answers, _lengths(judged))
+            )
+        }
 
     def parts(self, judged: Judged, made: Predictions) -> dict[str, list[Part]]:
         """Return accuracy by source and by judge; nothing where all are alike."""
@@ -261,7 +274,9 @@ class MetricsOfSeveralTexts(KindMetrics):
         def part(name: str, is_chosen: Mask) -> Part:
             statistics = {
                 "accuracy": ratio_of(right * is_chosen, pairs * is_chosen),
-                "longer_baseline": ratio_of(longer_right * is_chosen, longer_pairs * is_chosen),
+                "longer_baseline": ratio_of(
+                    longer_right * is_chosen, longer_pairs * is_chosen
+                ),
             }
             return Part(name, int((pairs * is_chosen).sum()), statistics)
 

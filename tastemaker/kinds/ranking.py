@@ -14,7 +14,10 @@ from tastemaker.errors import DataError
 from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
 from tastemaker.kinds.comparison import check_ties
 from tastemaker.kinds.metrics import Judged, MetricsOfSeveralTexts, Part, Predictions
-from tastemaker.maths.likelihoods import pairs_log_likelihood, plackett_luce_log_likelihood
+from tastemaker.maths.likelihoods import (
+    pairs_log_likelihood,
+    plackett_luce_log_likelihood,
+)
 from tastemaker.maths.ranks import (
     agreement,
     agreement_by_distance,
@@ -77,7 +80,10 @@ class RankingLink(Link):
     is_of_one_text = False
 
     def __init__(
-        self, slope: float = 1.0, log_ties: Sequence[float] = (), by: str = "plackett-luce"
+        self,
+        slope: float = 1.0,
+        log_ties: Sequence[float] = (),
+        by: str = "plackett-luce",
     ) -> None:
         super().__init__()
         self.slope = scalar(slope)
@@ -109,8 +115,13 @@ class RankingLink(Link):
         """Return [m, K + 1]: the number of tiers, then each text's tier, −1 for no text."""
         check_ties(judgements, self.aids)
         longest = max((len(j.texts) for j in judgements), default=0)
-        rows = [[len(j.tiers), *j.ranks, *[-1] * (longest - len(j.texts))] for j in judgements]
-        return torch.tensor(rows, dtype=torch.long).reshape(len(judgements), longest + 1)
+        rows = [
+            [len(j.tiers), *j.ranks, *[-1] * (longest - len(j.texts))]
+            for j in judgements
+        ]
+        return torch.tensor(rows, dtype=torch.long).reshape(
+            len(judgements), longest + 1
+        )
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """scores: [m, K], any finite number where there is no text."""
@@ -134,7 +145,9 @@ class RankingLink(Link):
         """Return the share of ordered pairs in which the better text scores higher."""
         tier = targets[:, 1:]
         is_better = (tier[:, :, None] < tier[:, None, :]) & (tier[:, :, None] >= 0)
-        right = 0.5 + 0.5 * torch.sign(scores[:, :, None] - scores[:, None, :])[is_better]
+        right = (
+            0.5 + 0.5 * torch.sign(scores[:, :, None] - scores[:, None, :])[is_better]
+        )
         return {"ranking_accuracy": float(right.mean())} if len(right) else {}
 
     def leaning(self, targets: Tensor) -> Tensor:
@@ -148,7 +161,11 @@ class RankingLink(Link):
         return type(self)(self.slope.item() * scale, self.log_ties.tolist(), self.by)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"slope": self.slope.item(), "log_ties": self.log_ties.tolist(), "by": self.by}
+        return {
+            "slope": self.slope.item(),
+            "log_ties": self.log_ties.tolist(),
+            "by": self.by,
+        }
 
     def _log_ties(self, largest: Tensor) -> Tensor:
         """Return ln δ₁ … ln δ_D [m, D] for tiers of up to `largest` texts [m]; −inf beyond."""
@@ -157,7 +174,9 @@ class RankingLink(Link):
         sizes = torch.arange(1, most + 1, device=known.device)
         step = known[-1] - known[-2] if len(known) > 1 else known.new_tensor(-3.0)
         further = known[-1] + step * (sizes[len(known) :] - len(known))
-        return torch.where(sizes <= largest[:, None], torch.cat([known, further]), -math.inf)
+        return torch.where(
+            sizes <= largest[:, None], torch.cat([known, further]), -math.inf
+        )
 
     def formula(self) -> str:
         model = "the mean over its pairs" if self.by == "pairs" else "Plackett–Luce"
@@ -170,4 +189,6 @@ def _log_sets(texts: float, size: int) -> float:
     """Return ln of the number of sets of `size` among so many texts, an average; at least 0."""
     if size > texts:
         return 0.0
-    return math.lgamma(texts + 1) - math.lgamma(size + 1) - math.lgamma(texts - size + 1)
+    return (
+        math.lgamma(texts + 1) - math.lgamma(size + 1) - math.lgamma(texts - size + 1)
+    )

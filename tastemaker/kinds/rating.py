@@ -18,7 +18,9 @@ from tastemaker.maths.likelihoods import huber_log_likelihood, rating_log_likeli
 def _ratings(judgements: Sequence[Rating]) -> Tensor:
     for j in judgements:
         if not math.isfinite(j.rating):
-            raise DataError(f"{j.where or 'a rating'}: {j.rating} is not a finite number.")
+            raise DataError(
+                f"{j.where or 'a rating'}: {j.rating} is not a finite number."
+            )
     return torch.tensor([j.rating for j in judgements], dtype=torch.float64)
 
 
@@ -46,7 +48,11 @@ class RatingLink(Link):
     ) -> None:
         super().__init__()
         self.centre, self.spread, self.tails = centre, spread, tails
-        self.slope, self.intercept, self.log_sd = scalar(slope), scalar(intercept), scalar(log_sd)
+        self.slope, self.intercept, self.log_sd = (
+            scalar(slope),
+            scalar(intercept),
+            scalar(log_sd),
+        )
 
     @classmethod
     def from_judgements(
@@ -68,7 +74,9 @@ class RatingLink(Link):
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return ln p(standardised rating | score)."""
-        likelihood = huber_log_likelihood if self.tails == "huber" else rating_log_likelihood
+        likelihood = (
+            huber_log_likelihood if self.tails == "huber" else rating_log_likelihood
+        )
         return likelihood(self.slope * scores + self.intercept, targets, self.log_sd)
 
     def neutral(self) -> Tensor:
@@ -88,7 +96,12 @@ class RatingLink(Link):
         slope = self.slope.item()
         intercept = self.intercept.item() + slope * offset
         return type(self)(
-            self.centre, self.spread, slope * scale, intercept, self.log_sd.item(), tails=self.tails
+            self.centre,
+            self.spread,
+            slope * scale,
+            intercept,
+            self.log_sd.item(),
+            tails=self.tails,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,6 +118,4 @@ class RatingLink(Link):
         slope = four_digits(self.spread * self.slope.item())
         mean = signed(self.centre + self.spread * self.intercept.item())
         sd = four_digits(self.spread * math.exp(self.log_sd.item()))
-        return (
-            f"Rating: `{slope} · s {mean}` on average, with a standard deviation of {sd} around it"
-        )
+        return f"Rating: `{slope} · s {mean}` on average, with a standard deviation of {sd} around it"

@@ -12,7 +12,8 @@ from tastemaker.kinds.ranking import RankingLink
 from tastemaker.kinds.rating import RatingLink
 
 LINKS: dict[type[Judgement], type[Link]] = {
-    link.record: link for link in (LabelLink, GradeLink, RatingLink, ComparisonLink, RankingLink)
+    link.record: link
+    for link in (LabelLink, GradeLink, RatingLink, ComparisonLink, RankingLink)
 }
 """The link of each kind of judgement."""
 
@@ -24,7 +25,9 @@ def register(link: type[Link]) -> None:
     """
     known = RECORDS.setdefault(link.record.kind, link.record)
     if known is not link.record:
-        raise UsageError(f"the kind {link.record.kind!r} has a record already: {known.__name__}.")
+        raise UsageError(
+            f"the kind {link.record.kind!r} has a record already: {known.__name__}."
+        )
     LINKS[link.record] = link
 
 

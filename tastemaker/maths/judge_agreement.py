@@ -44,7 +44,9 @@ def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Fl
         return found
     others = np.bincount(unit)[unit] - 1.0
     if level == "nominal":
-        _, pair, count = np.unique(_within(unit, said), return_inverse=True, return_counts=True)
+        _, pair, count = np.unique(
+            _within(unit, said), return_inverse=True, return_counts=True
+        )
         found[held] = 1 - (count[pair] - 1) / others
     else:
         place = _places(said, level)
@@ -98,7 +100,10 @@ def pairwise_agreement(values: ArrayLike, units: ArrayLike) -> PairwiseAgreement
         return PairwiseAgreement(float("nan"), float("nan"), float("nan"), 0, 0)
     size = np.bincount(unit)
     _, count = np.unique(_within(unit, said), return_counts=True)
-    pairs, equal = int((size * (size - 1)).sum()) // 2, int((count * (count - 1)).sum()) // 2
+    pairs, equal = (
+        int((size * (size - 1)).sum()) // 2,
+        int((count * (count - 1)).sum()) // 2,
+    )
     n = int((size - 1).sum())
     low, high = wilson_interval(equal / pairs * n, n)
     return PairwiseAgreement(equal / pairs, float(low), float(high), pairs, len(size))
@@ -110,7 +115,9 @@ def _pairable(
     """Return the values [m] of units with two or more, their unit numbers [m], and a mask [n]."""
     said = np.asarray(values, dtype=np.float64)
     given = ~np.isnan(said)
-    _, unit, size = np.unique(np.asarray(units)[given], return_inverse=True, return_counts=True)
+    _, unit, size = np.unique(
+        np.asarray(units)[given], return_inverse=True, return_counts=True
+    )
     held = given.copy()
     held[given] = size[unit] > 1
     return said[held], np.unique(unit[size[unit] > 1], return_inverse=True)[1], held

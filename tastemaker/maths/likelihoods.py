@@ -52,7 +52,11 @@ def rating_log_likelihood(
     mean: Float[Tensor, " n"], rating: Float[Tensor, " n"], log_sd: Float[Tensor, ""]
 ) -> Float[Tensor, " n"]:
     """Return ln N(rating; mean, sd²): squared error whose weight is learned."""
-    return -0.5 * ((rating - mean) / log_sd.exp()) ** 2 - log_sd - 0.5 * math.log(2 * math.pi)
+    return (
+        -0.5 * ((rating - mean) / log_sd.exp()) ** 2
+        - log_sd
+        - 0.5 * math.log(2 * math.pi)
+    )
 
 
 HUBER = 1.345
@@ -61,9 +65,9 @@ HUBER = 1.345
 This value is 95 % as efficient as the mean for Normal data.
 """
 
-_HUBER_MASS = math.sqrt(2 * math.pi) * math.erf(HUBER / math.sqrt(2)) + 2 / HUBER * math.exp(
-    -0.5 * HUBER**2
-)
+_HUBER_MASS = math.sqrt(2 * math.pi) * math.erf(
+    HUBER / math.sqrt(2)
+) + 2 / HUBER * math.exp(-0.5 * HUBER**2)
 
 
 def huber_log_likelihood(
@@ -71,7 +75,9 @@ def huber_log_likelihood(
 ) -> Float[Tensor, " n"]:
     """Return ln of Huber's density (Huber 1964): Normal near the mean, exponential tails."""
     distance = ((rating - mean) / log_sd.exp()).abs()
-    cost = torch.where(distance < HUBER, 0.5 * distance**2, HUBER * (distance - 0.5 * HUBER))
+    cost = torch.where(
+        distance < HUBER, 0.5 * distance**2, HUBER * (distance - 0.5 * HUBER)
+    )
     return -cost - log_sd - math.log(_HUBER_MASS)
 
 
@@ -124,7 +130,9 @@ def plackett_luce_log_likelihood(
     table[:, :, 0] = 0.0
     for k in range(s.shape[1]):
         with_k = table[:, :, :-1] + (s[:, k, None] / sizes)[:, :, None]
-        table = torch.cat([table[:, :, :1], torch.logaddexp(table[:, :, 1:], with_k)], dim=2)
+        table = torch.cat(
+            [table[:, :, :1], torch.logaddexp(table[:, :, 1:], with_k)], dim=2
+        )
         is_last = (
             tier[:, k] != tier[:, k + 1]
             if k + 1 < s.shape[1]
@@ -136,7 +144,10 @@ def plackett_luce_log_likelihood(
         size = is_chosen.sum(1)
         mean = s.masked_fill(~is_chosen, 0.0).sum(1) / size
         # where nothing is chosen, a tier may be larger than any in `log_ties`
-        chosen = mean + log_ties.gather(1, (size - 1).clamp(max=len(sizes) - 1)[:, None])[:, 0]
+        chosen = (
+            mean
+            + log_ties.gather(1, (size - 1).clamp(max=len(sizes) - 1)[:, None])[:, 0]
+        )
         total = total + torch.where(is_choice, chosen - ways, 0.0)
     return total
 
@@ -158,11 +169,13 @@ def pairs_log_likelihood(
     )
     a, b = tier[:, first], tier[:, second]
     is_tie = a == b
-    is_pair = (a >= 0) & (b >= 0) & ~(is_tie & ((a == stages[:, None]) | (log_ties is None)))
-    difference = (scores[:, first] - scores[:, second]) * torch.where(a < b, 1.0, -1.0).to(
-        scores.dtype
+    is_pair = (
+        (a >= 0) & (b >= 0) & ~(is_tie & ((a == stages[:, None]) | (log_ties is None)))
     )
-    terms = comparison_log_likelihood(difference.flatten(), is_tie.flatten(), log_ties).view_as(
-        difference
-    )
+    difference = (scores[:, first] - scores[:, second]) * torch.where(
+        a < b, 1.0, -1.0
+    ).to(scores.dtype)
+    terms = comparison_log_likelihood(
+        difference.flatten(), is_tie.flatten(), log_ties
+    ).view_as(difference)
     return torch.where(is_pair, terms, 0.0).sum(1) / is_pair.sum(1).clamp(min=1)

@@ -71,7 +71,9 @@ class NGrams:
                 f"n-grams of order {order} over {vocabulary} token ids: both are 1 or more."
             )
         order = max(
-            n for n in range(1, min(order, 64) + 1) if n == 1 or (vocabulary + 1) ** n <= 2**64
+            n
+            for n in range(1, min(order, 64) + 1)
+            if n == 1 or (vocabulary + 1) ** n <= 2**64
         )
         ids, behind = _checked(tokens, starts, vocabulary)
         levels: list[_Level] = []
@@ -80,9 +82,13 @@ class NGrams:
             if not levels:
                 keys, counts = np.unique(grams[behind >= n - 2], return_counts=True)
             else:  # a boundary stands only at the front, so no key is in both
-                after = np.unique(levels[-1].keys % _power(vocabulary, n), return_counts=True)
+                after = np.unique(
+                    levels[-1].keys % _power(vocabulary, n), return_counts=True
+                )
                 first = np.unique(grams[behind == n - 2], return_counts=True)
-                keys, counts = (np.concatenate(pair) for pair in zip(after, first, strict=True))
+                keys, counts = (
+                    np.concatenate(pair) for pair in zip(after, first, strict=True)
+                )
                 ascending = np.argsort(keys, kind="stable")
                 keys, counts = keys[ascending], counts[ascending]
             levels.append(_level(keys, counts, vocabulary))
@@ -129,7 +135,9 @@ def _checked(
         )
     is_start[:1] = True
     places = np.arange(len(ids))
-    return ids.astype(np.uint64), places - np.maximum.accumulate(np.where(is_start, places, 0))
+    return ids.astype(np.uint64), places - np.maximum.accumulate(
+        np.where(is_start, places, 0)
+    )
 
 
 def _power(vocabulary: int, n: int) -> np.uint64:
@@ -147,7 +155,9 @@ def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Key
         older = np.full(len(ids), vocabulary, dtype=np.uint64)
         inside = np.flatnonzero(behind >= back)
         older[inside] = ids[inside - back]
-        keys += older * _power(vocabulary, back)  # at most (vocabulary + 1) ^ n − 1: no overflow
+        keys += older * _power(
+            vocabulary, back
+        )  # at most (vocabulary + 1) ^ n − 1: no overflow
     return keys
 
 

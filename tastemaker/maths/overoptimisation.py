@@ -100,7 +100,13 @@ def fitted(form: Form, kl: ArrayLike, gains: ArrayLike) -> Fitted | None:
     about = float(((wanted - wanted.mean()) ** 2).sum())
     r_squared = 1 - float((left**2).sum()) / about if about > 0 else math.nan
     return Fitted(
-        form, float(alpha), float(beta), r_squared, len(nats), float(above[0]), float(above[-1])
+        form,
+        float(alpha),
+        float(beta),
+        r_squared,
+        len(nats),
+        float(above[0]),
+        float(above[-1]),
     )
 
 
@@ -124,7 +130,10 @@ def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
     so the estimate is without bias for n new completions. Completions of equal proxy are as likely
     to be chosen as each other. Raises UsageError for n below 1 or above N.
     """
-    by, worth = np.asarray(proxy, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    by, worth = (
+        np.asarray(proxy, dtype=np.float64),
+        np.asarray(values, dtype=np.float64),
+    )
     if not 1 <= n <= len(by):
         raise UsageError(
             f"best of {n} among {len(by)} completions: n must be at least 1 and at most that."
@@ -132,9 +141,11 @@ def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
     i = np.arange(2, len(by) + 1)
     # C(i − 2, n − 1) = C(i − 1, n − 1) · (i − n)/(i − 1):
     # from the last weight, n/N, down to the first
-    falling = np.cumprod(np.append(n / len(by), (np.maximum(i - n, 0) / (i - 1))[::-1]))[::-1]
+    falling = np.cumprod(
+        np.append(n / len(by), (np.maximum(i - n, 0) / (i - 1))[::-1])
+    )[::-1]
     _, alike = np.unique(by, return_inverse=True)
-    shares = np.bincount(alike, falling[np.argsort(np.argsort(by, kind="stable"))]) / np.bincount(
-        alike
-    )
+    shares = np.bincount(
+        alike, falling[np.argsort(np.argsort(by, kind="stable"))]
+    ) / np.bincount(alike)
     return float(shares[alike] @ worth)

@@ -61,7 +61,9 @@ def agreement_by_distance(
     won, pairs = np.zeros((len(b), furthest)), np.zeros((len(b), furthest))
     i, j = np.triu_indices(b.shape[1], 1)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
-        distance = np.minimum(np.nan_to_num(np.abs(b[part][:, i] - b[part][:, j])), furthest)
+        distance = np.minimum(
+            np.nan_to_num(np.abs(b[part][:, i] - b[part][:, j])), furthest
+        )
         credit = (
             1 - np.nan_to_num(_signs(b[part]) * _signs(a[part]))
         ) / 2  # a lower tier is better
@@ -101,11 +103,17 @@ def ndcg_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
         gains = np.where(present, _largest(b[part])[:, None] - b[part], 0.0)
         s = np.where(present, a[part], -np.inf)
         above = (s[:, None, :] > s[:, :, None]).sum(axis=2)
-        tied = np.maximum(((s[:, None, :] == s[:, :, None]) & present[:, None, :]).sum(axis=2), 1)
-        discount = (discounts[np.minimum(above + tied, len(places))] - discounts[above]) / tied
+        tied = np.maximum(
+            ((s[:, None, :] == s[:, :, None]) & present[:, None, :]).sum(axis=2), 1
+        )
+        discount = (
+            discounts[np.minimum(above + tied, len(places))] - discounts[above]
+        ) / tied
         ideal = (-np.sort(-gains, axis=1) * np.diff(discounts)).sum(axis=1)
         reached = (gains * discount).sum(axis=1)
-        answers[part] = np.where(ideal > 0, reached / np.where(ideal > 0, ideal, 1.0), np.nan)
+        answers[part] = np.where(
+            ideal > 0, reached / np.where(ideal > 0, ideal, 1.0), np.nan
+        )
     return answers
 
 

@@ -2,8 +2,8 @@
 
 B rows, T steps. A mask is named by what True means; what stands where it is False may be any finite
 number and changes nothing. A row's actions stand at its beginning, so `is_action` [B, T] is True up
-to the row's length. r rewards, R returns (discounted sums of later rewards), V values, A advantages,
-γ gamma, λ lam.
+to the row's length. r rewards, R returns (discounted sums of later rewards), V values, A
+advantages, γ gamma, λ lam.
 
 KL is KL(π ‖ ref), estimated from actions drawn from π (Schulman 2020, "Approximating KL
 divergence"). With log r = log ref(a) − log π(a):
@@ -39,7 +39,9 @@ def masked_mean(values: Tensor, is_counted: Tensor, dim: int | None = None) -> T
 
 def masked_deviation(values: Tensor, is_counted: Tensor) -> Tensor:
     """Return the population standard deviation of the values where the mask is True."""
-    return masked_mean((values - masked_mean(values, is_counted)) ** 2, is_counted).sqrt()
+    return masked_mean(
+        (values - masked_mean(values, is_counted)) ** 2, is_counted
+    ).sqrt()
 
 
 def standardise(values: Tensor, is_counted: Tensor) -> Tensor:
@@ -52,7 +54,9 @@ def standardise(values: Tensor, is_counted: Tensor) -> Tensor:
         masked_deviation(values, is_counted),
     )
     is_told = is_counted & (deviation > _NOISE)
-    return (centred / deviation.clamp(min=_NOISE)).where(is_told, torch.zeros_like(values))
+    return (centred / deviation.clamp(min=_NOISE)).where(
+        is_told, torch.zeros_like(values)
+    )
 
 
 def rescale_keeping_mean(values: Tensor, is_counted: Tensor) -> Tensor:
@@ -61,7 +65,9 @@ def rescale_keeping_mean(values: Tensor, is_counted: Tensor) -> Tensor:
     So lm-human-preferences whitens rewards: what they sum to keeps its sign (Ziegler et al. 2019).
     """
     mean = masked_mean(values, is_counted)
-    return (standardise(values, is_counted) + mean).where(is_counted, torch.zeros_like(values))
+    return (standardise(values, is_counted) + mean).where(
+        is_counted, torch.zeros_like(values)
+    )
 
 
 def k1(log_probs: Tensor, reference: Tensor) -> Tensor:
@@ -99,7 +105,13 @@ def returns_to_go(
 
 
 def gae(
-    rewards: Tensor, values: Tensor, after: Tensor, is_action: Tensor, *, gamma: float, lam: float
+    rewards: Tensor,
+    values: Tensor,
+    after: Tensor,
+    is_action: Tensor,
+    *,
+    gamma: float,
+    lam: float,
 ) -> Tensor:
     """Return generalised advantages [B, T], 0 after a row's end (Schulman et al. 2016, eq. 16).
 
@@ -137,7 +149,9 @@ def group_standardised(scores: Tensor, groups: Tensor) -> Tensor:
     centred = group_centred(scores, groups)
     deviation = _group_means(centred**2, groups)[0].sqrt()
     is_told = deviation > 1e-6 * (1 + scores.abs())
-    return torch.where(is_told, centred / deviation.clamp(min=1e-12), torch.zeros_like(centred))
+    return torch.where(
+        is_told, centred / deviation.clamp(min=1e-12), torch.zeros_like(centred)
+    )
 
 
 def group_centred(scores: Tensor, groups: Tensor) -> Tensor:
@@ -169,10 +183,14 @@ def surrogate(log_probs: Tensor, before: Tensor, advantages: Tensor) -> Tensor:
     return -torch.exp(log_probs - before) * advantages
 
 
-def clipped(log_probs: Tensor, before: Tensor, advantages: Tensor, *, clip: float) -> Tensor:
+def clipped(
+    log_probs: Tensor, before: Tensor, advantages: Tensor, *, clip: float
+) -> Tensor:
     """Return −min(ρA, clip(ρ, 1 − ε, 1 + ε)A), ρ = π/π_before (Schulman et al. 2017, eq. 7)."""
     ratio = torch.exp(log_probs - before)
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return -torch.minimum(
+        ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
+    )
 
 
 def is_clipped(log_probs: Tensor, before: Tensor, clip: float) -> Tensor:

@@ -25,7 +25,9 @@ def _floats(values: ArrayLike) -> Floats:
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Return numerator / denominator, NaN where the denominator is not positive."""
-    result: Floats = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    result: Floats = np.full(
+        np.broadcast_shapes(numerator.shape, denominator.shape), np.nan
+    )
     np.divide(numerator, denominator, out=result, where=denominator > 0)
     return result
 
@@ -121,7 +123,11 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     total = weights.sum(axis=1)
 
     def centred(values: Floats) -> Floats:
-        product = weights @ values if values.ndim == 1 else np.einsum("rn,rn->r", weights, values)
+        product = (
+            weights @ values
+            if values.ndim == 1
+            else np.einsum("rn,rn->r", weights, values)
+        )
         return values - _ratio(product, total)[:, None]
 
     def moment(a: Floats, b: Floats) -> Floats:
@@ -134,7 +140,9 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     return np.clip(_ratio(moment(dx, dy), spread), -1.0, 1.0)
 
 
-def _tied_groups(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+def _tied_groups(
+    values: Floats,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Return the sorting order [n], the starts of runs of equal values, and the runs [n]."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -224,10 +232,14 @@ class Reliability:
     def ece(self) -> float:
         """Expected calibration error: Σ count/n · |observed − predicted| (Guo et al. 2017)."""
         gaps = np.abs(self.observed - self.predicted)
-        return float(np.average(gaps, weights=self.count)) if len(gaps) else float("nan")
+        return (
+            float(np.average(gaps, weights=self.count)) if len(gaps) else float("nan")
+        )
 
 
-def reliability(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> Reliability:
+def reliability(
+    probability: ArrayLike, positive: ArrayLike, bins: int = 15
+) -> Reliability:
     """Sort P(positive) [n] into `bins` bins of equal width.
 
     Bin k is [k/bins, (k+1)/bins); the last one is closed.
@@ -242,7 +254,9 @@ def reliability(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> 
         np.bincount(index, p, minlength=bins),
         np.bincount(index, came_true, minlength=bins),
     )
-    return Reliability(promised[held] / count[held], true[held] / count[held], count[held])
+    return Reliability(
+        promised[held] / count[held], true[held] / count[held], count[held]
+    )
 
 
 def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
@@ -250,7 +264,9 @@ def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
     return reliability(probability, positive, bins).ece
 
 
-def wilson_interval(count: ArrayLike, n: ArrayLike, z: float = 1.96) -> tuple[Floats, Floats]:
+def wilson_interval(
+    count: ArrayLike, n: ArrayLike, z: float = 1.96
+) -> tuple[Floats, Floats]:
     """Return the 95 % interval of a share `count`/`n` (Wilson 1927), within [0, 1]; arrays [k]."""
     k, total = _floats(count), _floats(n)
     centre = (k + z**2 / 2) / (total + z**2)
@@ -264,7 +280,9 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
     order, starts, _ = _tied_groups(-_floats(scores))
     right = np.cumsum(np.add.reduceat(is_positive[order].astype(float), starts))
     wrong = np.cumsum(np.add.reduceat((~is_positive[order]).astype(float), starts))
-    return np.append(0.0, _ratio(wrong, wrong[-1:])), np.append(0.0, _ratio(right, right[-1:]))
+    return np.append(0.0, _ratio(wrong, wrong[-1:])), np.append(
+        0.0, _ratio(right, right[-1:])
+    )
 
 
 # --- the bootstrap ---
@@ -279,7 +297,11 @@ def _resamples(groups: NDArray[Any], seed: int, resamples: int) -> Iterator[Floa
         rows = min(chunk, resamples - start)
         drawn = generator.integers(m, size=(rows, m))
         flat = (drawn + m * np.arange(rows)[:, None]).ravel()
-        yield np.bincount(flat, minlength=rows * m).reshape(rows, m)[:, group].astype(np.float64)
+        yield (
+            np.bincount(flat, minlength=rows * m)
+            .reshape(rows, m)[:, group]
+            .astype(np.float64)
+        )
 
 
 def bootstrap(

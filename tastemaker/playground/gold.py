@@ -92,7 +92,9 @@ class Vocabulary:
         followers = [*text[1:], ""]
         while start < len(text):
             tagged, size = self._single.get(text[start], _UNKNOWN), 1
-            for spelled, phrase in self._phrases.get((text[start], followers[start]), ()):
+            for spelled, phrase in self._phrases.get(
+                (text[start], followers[start]), ()
+            ):
                 if text[start : start + len(spelled)] == spelled:
                     tagged, size = phrase, len(spelled)
                     break
@@ -149,7 +151,9 @@ def clauses_of(words: Sequence[Word]) -> list[Clause]:
         elif role == "concession":
             reader.concede()
         elif role == "and":
-            joins_adjectives = words[place - 1].kind == words[place + 1].kind == "gradable"
+            joins_adjectives = (
+                words[place - 1].kind == words[place + 1].kind == "gradable"
+            )
             if not joins_adjectives:
                 reader.close()
     reader.close()
@@ -176,7 +180,9 @@ class _ClauseReader:
         """End the clause if it has an opinion ("as for the music," has none)."""
         if self.values:
             value = sum(self.values) / len(self.values)
-            self.clauses.append(Clause(self.weight or WHOLE_WEIGHT, value, self.emphasis))
+            self.clauses.append(
+                Clause(self.weight or WHOLE_WEIGHT, value, self.emphasis)
+            )
             self.values = []
             self.weight = 0.0
             self.factor = 1.0

@@ -27,7 +27,16 @@ from tastemaker.playground.lexicon import DETAILS, OPINIONS, THINGS, Word, load_
 CONTENT = THINGS | OPINIONS | DETAILS
 """Kinds of words with content; using such a word twice is a repetition."""
 
-_OPENINGS = {"opener", "urge", "summary", "merit", "flaw", "however", "admission", "coda"}
+_OPENINGS = {
+    "opener",
+    "urge",
+    "summary",
+    "merit",
+    "flaw",
+    "however",
+    "admission",
+    "coda",
+}
 _USED_ONCE = CONTENT | _OPENINGS
 
 MARKS = ",.!?:"
@@ -83,8 +92,15 @@ class Grammar:
         self._lines = list(_lines(rules))
         self._names = {line.name for line in self._lines}
         self._plans: dict[Key, tuple[list[float], list[Body]]] = {}
-        literals = {step for body in self._bodies() for step in body.steps if isinstance(step, str)}
-        self.words = listed + [Word(text, "=" + text.lower()) for text in sorted(literals)]
+        literals = {
+            step
+            for body in self._bodies()
+            for step in body.steps
+            if isinstance(step, str)
+        }
+        self.words = listed + [
+            Word(text, "=" + text.lower()) for text in sorted(literals)
+        ]
         kinds = sorted({word.kind for word in self.words})
         self.tags = {kind: chr(first_tag + number) for number, kind in enumerate(kinds)}
         for mark in MARKS:  # the same in both languages
@@ -125,14 +141,18 @@ class Grammar:
             bodies.append(self._body(line, line.weight * share, aspect, sign, each))
         return bodies
 
-    def _body(self, line: _Line, weight: float, aspect: str | None, sign: int, number: int) -> Body:
+    def _body(
+        self, line: _Line, weight: float, aspect: str | None, sign: int, number: int
+    ) -> Body:
         steps: list[str | Key | None] = []
         for token in line.tokens:
             steps.append(None if token == aspect else _step(token, sign, number))
         kind = None if aspect is None else _ASPECTS[aspect][number]
         return Body(weight, kind, tuple(steps))
 
-    def sentence(self, name: str, sign: int, rng: random.Random, used: set[str]) -> list[str]:
+    def sentence(
+        self, name: str, sign: int, rng: random.Random, used: set[str]
+    ) -> list[str]:
         """Write one sentence of a rule as a list of words.
 
         Words in `used` are avoided, and new ones are added to it.
@@ -166,7 +186,9 @@ class Grammar:
             else:
                 self._write(step, group, rng, used, out)
 
-    def _word(self, pool: tuple[str, int, str], rng: random.Random, used: set[str]) -> Word:
+    def _word(
+        self, pool: tuple[str, int, str], rng: random.Random, used: set[str]
+    ) -> Word:
         words = self._pools[pool]
         word = words[int(rng.random() * len(words))]
         if word.kind in _USED_ONCE:
@@ -187,17 +209,26 @@ class Grammar:
     def pattern(self) -> str:
         """The regular expression over tags that matches exactly one sentence."""
         patterns: dict[tuple[str, int], str] = {}
-        roots = [f"{voice}{part}" for voice in VOICES for part in ("", "-turn", "-detail")]
+        roots = [
+            f"{voice}{part}" for voice in VOICES for part in ("", "-turn", "-detail")
+        ]
         alternatives = [self._pattern_of(root, _SINGULAR, patterns) for root in roots]
         return f"(?:{'|'.join(alternatives)})"
 
-    def _pattern_of(self, name: str, number: int, patterns: dict[tuple[str, int], str]) -> str:
+    def _pattern_of(
+        self, name: str, number: int, patterns: dict[tuple[str, int], str]
+    ) -> str:
         """Return the expression that matches a rule or a kind of word."""
         if name not in self._names:
             return self.tags[name]
         if (name, number) not in patterns:
-            bodies = [*self._plan((name, PRAISE, number))[1], *self._plan((name, BLAME, number))[1]]
-            alternatives = dict.fromkeys(self._pattern_of_body(body, patterns) for body in bodies)
+            bodies = [
+                *self._plan((name, PRAISE, number))[1],
+                *self._plan((name, BLAME, number))[1],
+            ]
+            alternatives = dict.fromkeys(
+                self._pattern_of_body(body, patterns) for body in bodies
+            )
             patterns[name, number] = f"(?:{'|'.join(alternatives)})"
         return patterns[name, number]
 

@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from tastemaker.data.judgements import Comparison, Grade, Judgement, Label, Prompt, Ranking, Rating
+from tastemaker.data.judgements import (
+    Comparison,
+    Grade,
+    Judgement,
+    Label,
+    Prompt,
+    Ranking,
+    Rating,
+)
 from tastemaker.errors import UsageError
 from tastemaker.playground.gold import gold_score
 from tastemaker.playground.writing import Language, reviews
@@ -44,9 +52,13 @@ class Judge:
         for name in ("noise", "tie_width"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"judge {self.name}: {name} is {value}; give a number, 0 or more")
+                raise UsageError(
+                    f"judge {self.name}: {name} is {value}; give a number, 0 or more"
+                )
         if not math.isfinite(self.bias):
-            raise UsageError(f"judge {self.name}: bias is {self.bias}; give a finite number")
+            raise UsageError(
+                f"judge {self.name}: bias is {self.bias}; give a finite number"
+            )
         if not 0 <= self.carelessness <= 1:
             raise UsageError(
                 f"judge {self.name}: carelessness is {self.carelessness}; a probability is 0 to 1"
@@ -117,7 +129,9 @@ class Judge:
         texts. Raises UsageError for a top below 1, and DataError for what no ranking can hold.
         """
         if top is not None and top < 1:
-            raise UsageError(f"a ranking of the best {top} texts was asked for: ask for 1 or more")
+            raise UsageError(
+                f"a ranking of the best {top} texts was asked for: ask for 1 or more"
+            )
         is_careless = rng.random() < self.carelessness
         judged = list(texts)
         if partial and len(judged) > 2:
@@ -229,7 +243,9 @@ def judgements(
         prompt = next(new_prompts, None) if size > 1 else None
         judgement: Judgement
         if kinds[number] == "comparison":
-            judgement = judge.comparison(judged[0], judged[1], rng, prompt, margins=margins)
+            judgement = judge.comparison(
+                judged[0], judged[1], rng, prompt, margins=margins
+            )
         elif kinds[number] == "ranking":
             judgement = judge.ranking(judged, rng, prompt, top=top, partial=partial)
         else:  # label, grade or rating
@@ -243,9 +259,13 @@ def _check_judges(judges: Sequence[Judge]) -> None:
         raise UsageError("no judges: give the playground at least one judge")
 
 
-def _check_arguments(n: int, kind: str, judges: Sequence[Judge], fewest: int, most: int) -> None:
+def _check_arguments(
+    n: int, kind: str, judges: Sequence[Judge], fewest: int, most: int
+) -> None:
     if n < 0:
-        raise UsageError(f"{n} judgements were asked of the playground: ask for 0 or more")
+        raise UsageError(
+            f"{n} judgements were asked of the playground: ask for 0 or more"
+        )
     if kind not in (*KINDS, "mixed"):
         kinds = ", ".join((*KINDS, "mixed"))
         raise UsageError(

@@ -54,12 +54,16 @@ def units(text: str) -> list[str]:
 def load_language(name: str) -> tuple[list[Word], str]:
     """Return the words of a language, in the order of its file, and its rules."""
     text = Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C takes 3 ms, not 60
+    loader = getattr(
+        yaml, "CSafeLoader", yaml.SafeLoader
+    )  # the one in C takes 3 ms, not 60
     tables = yaml.load(text, loader)
     words: list[Word] = []
     for key, row in tables["words"].items():
         for value, texts in row.items():
-            assert isinstance(value, float), f"{name}.yaml: {key}: {value!r} is no number"
+            assert isinstance(value, float), (
+                f"{name}.yaml: {key}: {value!r} is no number"
+            )
             words += [_word(key, value, text.strip()) for text in texts.split(",")]
     return words, tables["rules"]
 

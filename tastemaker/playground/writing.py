@@ -14,7 +14,12 @@ from tastemaker.playground.lexicon import units
 
 Language = Literal["en", "zh", "mixed"]
 
-_VOICES = {"plain": (3, 2, 5), "terse": (1.5, 3, 6), "chatty": (2.5, 2, 5), "formal": (2, 1, 4)}
+_VOICES = {
+    "plain": (3, 2, 5),
+    "terse": (1.5, 3, 6),
+    "chatty": (2.5, 2, 5),
+    "formal": (2, 1, 4),
+}
 """Voice → its frequency, and its fewest and most sentences."""
 
 _LENGTHS = {"en": (8, 60), "zh": (12, 100)}
@@ -71,7 +76,9 @@ def reviews(n: int, *, language: Language = "en", seed: int = 0) -> list[str]:
     """
     if language not in (*GRAMMARS, "mixed"):
         languages = ", ".join((*GRAMMARS, "mixed"))
-        raise UsageError(f"the playground has no language {language!r}: choose one of {languages}")
+        raise UsageError(
+            f"the playground has no language {language!r}: choose one of {languages}"
+        )
     if n < 0:
         raise UsageError(f"{n} reviews were asked of the playground: ask for 0 or more")
     rng = random.Random(seed)
@@ -111,8 +118,13 @@ def prompts(n: int, *, language: Language = "en", seed: int = 0) -> Iterator[str
     are.
     """
     languages = tuple(_REQUESTS) if language == "mixed" else (language,)
-    words = {name: (_FIRST[name].split(", "), _SECOND[name].split(", ")) for name in languages}
-    most = sum(len(first) * len(second) * len(_YEARS) for first, second in words.values())
+    words = {
+        name: (_FIRST[name].split(", "), _SECOND[name].split(", "))
+        for name in languages
+    }
+    most = sum(
+        len(first) * len(second) * len(_YEARS) for first, second in words.values()
+    )
     if n > most:
         raise UsageError(
             f"{n} different prompts were asked of the playground, which has {most}: "

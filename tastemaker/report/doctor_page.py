@@ -36,7 +36,9 @@ def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
         kinds=_bars({f"{kind}s": count for kind, count in diagnosis.kinds.items()}),
         judges=_bars(_judges(diagnosis)),
         bias=diagnosis.length_bias,
-        correlations=[(f"{kind}s", value) for kind, value in diagnosis.length_correlations.items()],
+        correlations=[
+            (f"{kind}s", value) for kind, value in diagnosis.length_correlations.items()
+        ],
         lengths=diagnosis.lengths,
         length_rows=_length_rows(diagnosis),
         agreements=_agreement_rows(diagnosis),
@@ -54,7 +56,9 @@ def _verdict(diagnosis: Diagnosis) -> str:
 
 def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
     """Yield name, value and remark of the figures at the top of the page."""
-    unreadable = f"{diagnosis.odd_rows:,} unreadable" if diagnosis.odd_rows else "all readable"
+    unreadable = (
+        f"{diagnosis.odd_rows:,} unreadable" if diagnosis.odd_rows else "all readable"
+    )
     yield "rows", f"{diagnosis.rows:,}", unreadable
     prompts = f"of {diagnosis.prompts:,} prompts" if diagnosis.prompts else ""
     yield "different texts", f"{diagnosis.texts:,}", prompts
@@ -62,19 +66,29 @@ def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
     anonymous = diagnosis.judges.get(None, 0)
     yield "judges", f"{len(names):,}", f"{anonymous:,} judgements without a name"
     if diagnosis.kinds.keys() & {"comparison", "ranking"}:
-        yield "ties", f"{diagnosis.ties:,}", f"and {diagnosis.tied_rankings:,} rankings with a tie"
+        yield (
+            "ties",
+            f"{diagnosis.ties:,}",
+            f"and {diagnosis.tied_rankings:,} rankings with a tie",
+        )
     bias = diagnosis.length_bias
     if bias is not None:
         interval = f"[{bias.low:.0%}, {bias.high:.0%}]"
         yield "the longer text won", f"{bias.share:.0%}", interval
     for kind, agreement in diagnosis.agreements.items():
         if not math.isnan(agreement.alpha):
-            yield f"judges' alpha, {kind}s", f"{agreement.alpha:.2f}", "1 perfect, 0 chance"
+            yield (
+                f"judges' alpha, {kind}s",
+                f"{agreement.alpha:.2f}",
+                "1 perfect, 0 chance",
+            )
 
 
 def _judges(diagnosis: Diagnosis) -> dict[str, int]:
     """Return the judgements of the busiest judges, of all others, and of nobody."""
-    judges = [(name, count) for name, count in diagnosis.judges.items() if name is not None]
+    judges = [
+        (name, count) for name, count in diagnosis.judges.items() if name is not None
+    ]
     busiest = sorted(judges, key=lambda judge: (-judge[1], judge[0]))
     rows = dict(busiest[:_SHOWN_JUDGES])
     others = busiest[_SHOWN_JUDGES:]
@@ -98,7 +112,9 @@ def _agreement_rows(diagnosis: Diagnosis) -> list[list[str]]:
     rows = [["kind", "alpha", "level", "two judges agree", "judges", "shared units"]]
     for kind, agreement in diagnosis.agreements.items():
         pairwise = agreement.pairwise
-        alpha = "no variation" if math.isnan(agreement.alpha) else f"{agreement.alpha:.3f}"
+        alpha = (
+            "no variation" if math.isnan(agreement.alpha) else f"{agreement.alpha:.3f}"
+        )
         share = f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]"
         counts = [f"{agreement.judges:,}", f"{pairwise.units:,}"]
         rows.append([f"{kind}s", alpha, agreement.level, share, *counts])

@@ -32,7 +32,9 @@ _LINE: Any = {"linestyle": ":", "linewidth": 1.2}
 # --- labels -----------------------------------------------------------------------------------
 
 
-def draw_reliability(axes: Axes, model: Outcomes, linear: Outcomes | None, event: str) -> None:
+def draw_reliability(
+    axes: Axes, model: Outcomes, linear: Outcomes | None, event: str
+) -> None:
     """Draw the share of outcomes against the predicted probability, by bin."""
     axes.plot([0, 1], [0, 1], color=CONSTANT, **_LINE, label="calibrated")
     if linear is not None:
@@ -89,7 +91,9 @@ def draw_roc(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) ->
         label="guessing, AUROC 0.500",
     )
 
-    def draw(name: str, predictions: Predictions, measures: Measures, **look: Any) -> None:
+    def draw(
+        name: str, predictions: Predictions, measures: Measures, **look: Any
+    ) -> None:
         false, true = _thinned(*roc_curve(predictions.scores, positive))
         axes.plot(
             false,
@@ -130,7 +134,9 @@ def _thinned(false: Floats, true: Floats) -> tuple[Floats, Floats]:
     return false[chosen], true[chosen]
 
 
-def draw_scores(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) -> None:
+def draw_scores(
+    axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]
+) -> None:
     """Draw the histogram of the scores of each label."""
     scores = findings.predictions.scores
     bins = min(50, max(5, int(math.sqrt(len(scores)))))
@@ -259,7 +265,9 @@ def draw_tenths(axes: Axes, findings: KindFindings) -> None:
                 linewidth=width,
                 label=name,
             )
-    axes.set(xlabel=f"mean {findings.kind} predicted", ylabel=f"mean {findings.kind} given")
+    axes.set(
+        xlabel=f"mean {findings.kind} predicted", ylabel=f"mean {findings.kind} given"
+    )
     axes.legend(loc="upper left")
 
 
@@ -301,7 +309,11 @@ def draw_slices(axes: Axes, evaluation: Evaluation, findings: KindFindings) -> N
     )
     ticks = [f"{s.shortest:,}–{s.longest:,}\n{s.n:,} texts" for s in evaluation.slices]
     axes.set_xticks(places, ticks)
-    axes.set(xlabel="length in characters", ylabel=NAMES[name], xlim=(-0.5, len(estimates) - 0.5))
+    axes.set(
+        xlabel="length in characters",
+        ylabel=NAMES[name],
+        xlim=(-0.5, len(estimates) - 0.5),
+    )
     _widen(axes)
     axes.grid(axis="x", visible=False)
     axes.legend(loc="best")
@@ -404,7 +416,12 @@ def draw_columns(axes: Axes, columns: Mapping[str, Bars]) -> None:
             alpha=0.8,
             label=title,
         )
-        look: Any = {"color": _DARK, "linestyle": "none", "capsize": 2, "linewidth": 1.1}
+        look: Any = {
+            "color": _DARK,
+            "linestyle": "none",
+            "capsize": 2,
+            "linewidth": 1.1,
+        }
         axes.errorbar(places, values, yerr=_whiskers(estimates), **look)
     axes.axhline(0, color="#666666", linewidth=0.8)
     axes.set_xticks(range(len(columns)), [NAMES[name] for name in columns])
@@ -432,6 +449,8 @@ def draw_tau(axes: Axes, tau: Floats) -> None:
         label=f"mean {mean:+.3f}",
     )
     axes.axvline(0, color=CONSTANT, **_LINE, label="chance")
-    axes.set(xlim=(-1.03, 1.03), xlabel="Kendall's τ of a list", ylabel="number of lists")
+    axes.set(
+        xlim=(-1.03, 1.03), xlabel="Kendall's τ of a list", ylabel="number of lists"
+    )
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper left")

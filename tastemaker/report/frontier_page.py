@@ -14,7 +14,15 @@ from matplotlib.axes import Axes
 
 from tastemaker.maths.overoptimisation import Fitted
 from tastemaker.maths.statistics import Floats
-from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel, rendered
+from tastemaker.plotting import (
+    CONSTANT,
+    LINEAR,
+    MODEL,
+    NEGATIVE,
+    POSITIVE,
+    Panel,
+    rendered,
+)
 from tastemaker.report.kl_frontier import TITLES, Course, Frontier
 from tastemaker.report.page import Content, page, page_figures, write_together
 
@@ -35,7 +43,10 @@ _CHIPS = {
 
 
 def write_frontier(
-    frontier: Frontier, folder: Path, *, title: str = "KL–reward frontier: is the gain real?"
+    frontier: Frontier,
+    folder: Path,
+    *,
+    title: str = "KL–reward frontier: is the gain real?",
 ) -> None:
     """Write `frontier.html`, `frontier.png` and `frontier.json` into the folder.
 
@@ -117,7 +128,14 @@ def _fit_rows(frontier: Frontier) -> Iterator[list[str]]:
                 continue
             parameters = [f"{fit.alpha:.3f}", f"{fit.beta:.3f}"]
             r_squared = "–" if math.isnan(fit.r_squared) else f"{fit.r_squared:.2f}"
-            yield [label, TITLES[name], fit.form.formula, *parameters, r_squared, *_peak(fit)]
+            yield [
+                label,
+                TITLES[name],
+                fit.form.formula,
+                *parameters,
+                r_squared,
+                *_peak(fit),
+            ]
 
 
 def _peak(fit: Fitted) -> tuple[str, str]:
@@ -143,7 +161,11 @@ def _sample_rows(course: Course) -> list[dict[str, str]]:
 
 
 def _number(value: Any) -> str:
-    return f"{value:+.2f}" if isinstance(value, int | float) and math.isfinite(value) else "–"
+    return (
+        f"{value:+.2f}"
+        if isinstance(value, int | float) and math.isfinite(value)
+        else "–"
+    )
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -175,7 +197,9 @@ def frontier_panels(frontier: Frontier) -> Iterator[Panel]:
 
 def _against_kl(frontier: Frontier, name: str) -> Panel:
     title = TITLES[name]
-    caption = "Means of consecutive steps. A ring is the saved policy, on held-out samples."
+    caption = (
+        "Means of consecutive steps. A ring is the saved policy, on held-out samples."
+    )
     if frontier.best_of is not None:
         caption += " Numbered dots are best of n, at a KL of ln n − (n − 1)/n nats."
     return Panel(
@@ -218,7 +242,9 @@ def _draw_both(axes: Axes, frontier: Frontier, truth: str) -> None:
 
 def _most_gained(frontier: Frontier, name: str) -> float:
     """Return the largest gain of a series; without gains the largest loss, without changes 1."""
-    gains = np.concatenate([c.gains(name) for c in frontier.courses if name in c.series])
+    gains = np.concatenate(
+        [c.gains(name) for c in frontier.courses if name in c.series]
+    )
     if gains.max() > 0:
         return float(gains.max())
     return float(np.abs(gains).max()) or 1.0
@@ -294,7 +320,9 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
         axes.legend()
 
 
-def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str) -> None:
+def _draw_fit(
+    axes: Axes, fit: Fitted | None, label: str, colour: str, line: str
+) -> None:
     if fit is None:
         return
     kl = np.linspace(0, np.sqrt(fit.most), _CURVE_POINTS) ** 2
@@ -309,7 +337,11 @@ def _draw_fit(axes: Axes, fit: Fitted | None, label: str, colour: str, line: str
     )
     if fit.peak is not None and fit.has_seen_peak:
         height = float(fit.gain(fit.peak))
-        diamond: dict[str, Any] = {"markersize": 8, "markeredgecolor": "white", "zorder": 5}
+        diamond: dict[str, Any] = {
+            "markersize": 8,
+            "markeredgecolor": "white",
+            "zorder": 5,
+        }
         axes.plot(fit.peak, height, "D", color=colour, **diamond)
         _annotate(axes, f"{fit.peak:.1f}", fit.peak, height)
 
@@ -333,11 +365,15 @@ def _kl_axis(axes: Axes, frontier: Frontier) -> None:
         most = float(frontier.best_of.kl.max())
     for course in frontier.courses:
         most = max(most, float(_nats(course).max()), course.run.after["kl"])
-    axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+    axes.set_xscale(
+        "function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square)
+    )
     axes.set_xlim(0, most * 1.06)
     ticks = [0.0]
     for tick in _TICKS:
-        is_apart = math.sqrt(tick) - math.sqrt(ticks[-1]) > _TICK_DISTANCE * math.sqrt(most)
+        is_apart = math.sqrt(tick) - math.sqrt(ticks[-1]) > _TICK_DISTANCE * math.sqrt(
+            most
+        )
         if tick <= most * 1.06 and is_apart:
             ticks.append(tick)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

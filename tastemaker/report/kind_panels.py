@@ -37,7 +37,9 @@ def panels(evaluation: Evaluation) -> list[Panel]:
         drawn += _PANELS[findings.kind_metrics.drawn_as](findings)
         kind_metrics = findings.kind_metrics
         if kind_metrics.of_one_text and kind_metrics.headline not in headlines:
-            headlines.add(kind_metrics.headline)  # a slice holds each headline measure once
+            headlines.add(
+                kind_metrics.headline
+            )  # a slice holds each headline measure once
             if len(evaluation.slices) > 1:
                 drawn.append(_slices_panel(evaluation, findings))
     return drawn
@@ -55,7 +57,9 @@ def _label_panels(findings: KindFindings) -> Iterator[Panel]:
         "Of the texts with a predicted probability of about 80 %, are 80 % positive? "
         f"{_CALIBRATION}{_INTERVALS} ECE is the mean distance from the diagonal, over 15 bins of "
         "equal width.",
-        lambda axes: drawing.draw_reliability(axes, predicted, linear_predicted, "positive"),
+        lambda axes: drawing.draw_reliability(
+            axes, predicted, linear_predicted, "positive"
+        ),
     )
     if 0 < positive.sum() < len(positive):
         yield Panel(
@@ -232,7 +236,9 @@ def _against_longer(findings: KindFindings) -> str:
     return "No clear difference from always the longer text"
 
 
-def _part_panel(findings: KindFindings, table: str, title: str, caption: str) -> Iterator[Panel]:
+def _part_panel(
+    findings: KindFindings, table: str, title: str, caption: str
+) -> Iterator[Panel]:
     """Yield accuracy by part, if there are several parts."""
     parts = []
     for part in findings.measured.parts[table]:

@@ -70,7 +70,9 @@ class Windows:
 
 def windows_of(run: SteeredRun, truth: str) -> Windows:
     """Cut a run into at most ten windows of at least two steps each."""
-    windows = np.array_split(np.arange(len(run.steps)), min(_WINDOWS, len(run.steps) // 2))
+    windows = np.array_split(
+        np.arange(len(run.steps)), min(_WINDOWS, len(run.steps) // 2)
+    )
     root = np.sqrt([1, *map(len, windows)])
 
     def means(values: Floats, start: float) -> Floats:
@@ -124,7 +126,9 @@ def verdict_of(run: SteeredRun, fits: Mapping[str, Fitted | None]) -> Verdict:
     return Verdict(name, finding, belief, turn)
 
 
-def _finding(run: SteeredRun, windows: Windows, title: str) -> tuple[str, str, float, float | None]:
+def _finding(
+    run: SteeredRun, windows: Windows, title: str
+) -> tuple[str, str, float, float | None]:
     """Return the verdict's name, what happened, in how many standard errors, and the turn."""
     score, truth, best = windows.score, windows.truth, windows.best
     fall = -rise_in_errors(truth, windows.truth_error, best)
@@ -135,7 +139,9 @@ def _finding(run: SteeredRun, windows: Windows, title: str) -> tuple[str, str, f
         fell = f"{truth[best]:.2f} → {truth[-1]:.2f}"
         saved = _saved(run, title)
         if score[-1] > score[best]:
-            where = f"fell after about {turn:.1f} nats" if best else "fell from the start"
+            where = (
+                f"fell after about {turn:.1f} nats" if best else "fell from the start"
+            )
             rose = f"{score[best]:.2f} → {score[-1]:.2f}"
             finding = f"The score kept rising ({rose}) while the {title} {where} ({fell}).{saved}"
             return "over-optimised", finding, fall, turn
@@ -161,7 +167,9 @@ def _saved(run: SteeredRun, title: str) -> str:
     )
 
 
-def _belief(run: SteeredRun, windows: Windows, fit: Fitted | None, errors: float) -> Iterator[str]:
+def _belief(
+    run: SteeredRun, windows: Windows, fit: Fitted | None, errors: float
+) -> Iterator[str]:
     """Yield reasons for and against the finding. errors: the change in standard errors."""
     if errors == math.inf:
         yield "The change is far beyond noise."
@@ -215,7 +223,9 @@ class Course:
     def label(self) -> str:
         """The run's name, with its algorithm unless the name contains it."""
         run = self.run
-        return run.name if run.algorithm in run.name else f"{run.name} ({run.algorithm})"
+        return (
+            run.name if run.algorithm in run.name else f"{run.name} ({run.algorithm})"
+        )
 
     def gains(self, name: str) -> Floats:
         """Return the gains of a series over the start [P]."""
@@ -302,7 +312,9 @@ class Frontier:
             changes = []
             for name in self.names:
                 values = curve.series.get(name)
-                changes.append(_change(None if values is None else (values[0], values[i])))
+                changes.append(
+                    _change(None if values is None else (values[0], values[i]))
+                )
             yield [f"best of {n}", "0", f"{curve.kl[i]:.1f}", *changes, "–", "–"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -322,7 +334,9 @@ class Frontier:
         return "\n".join([aligned(self.rows), "", *verdicts, *notes])
 
 
-def frontier(runs: Sequence[str | Path], *, best_of: BestOfCurve | None = None) -> Frontier:
+def frontier(
+    runs: Sequence[str | Path], *, best_of: BestOfCurve | None = None
+) -> Frontier:
     """Read steered runs to compare them. runs: the folders that `steer` saved, in any order.
 
     Raises DataError for a folder that holds no steered run or damaged files. Raises UsageError
@@ -330,7 +344,9 @@ def frontier(runs: Sequence[str | Path], *, best_of: BestOfCurve | None = None) 
     """
     folders = [Path(run) for run in runs]
     if not folders:
-        raise UsageError("no runs: give one or more folders that `tastemaker steer` saved.")
+        raise UsageError(
+            "no runs: give one or more folders that `tastemaker steer` saved."
+        )
     paths = [folder.resolve() for folder in folders]
     names = [path.name for path in paths]
     steered_runs = []

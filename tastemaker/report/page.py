@@ -62,5 +62,7 @@ def _encoded(content: Content) -> bytes:
     if isinstance(content, bytes):
         return content
     if not isinstance(content, str):
-        content = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = (
+            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        )
     return content.encode("utf-8", "replace")

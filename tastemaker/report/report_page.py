@@ -26,13 +26,26 @@ from tastemaker.report.kind_panels import panels
 from tastemaker.report.page import Content, page, page_figures, write_together
 from tastemaker.text_tables import excerpt, listed, printable
 
-_TILES = ("accuracy", "auroc", "ece", "pearson", "spearman", "mae", "kendall_tau", "ndcg", "top1")
+_TILES = (
+    "accuracy",
+    "auroc",
+    "ece",
+    "pearson",
+    "spearman",
+    "mae",
+    "kendall_tau",
+    "ndcg",
+    "top1",
+)
 _SHOWN = 5  # mistakes in a table, and copies
 _CHARACTERS = 320  # of a text
 
 
 def write_report(
-    evaluation: Evaluation, folder: Path, *, title: str = "How far to trust this reward model"
+    evaluation: Evaluation,
+    folder: Path,
+    *,
+    title: str = "How far to trust this reward model",
 ) -> None:
     """Write `report.html`, `report.png` and `evaluation.json` into the folder.
 
@@ -89,7 +102,9 @@ def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
             if name == "kendall_tau" and findings.kind_metrics.of_one_text:
                 continue
             if name in findings.measured.model:
-                value, _, interval = shown(name, findings.measured.model[name]).partition(" ")
+                value, _, interval = shown(
+                    name, findings.measured.model[name]
+                ).partition(" ")
                 title = NAMES[name]
                 if len(evaluation.kinds) > 1:
                     title += f", {findings.kind}s"
@@ -118,7 +133,9 @@ def _duplicate_rows(duplicates: Duplicates) -> list[list[str]]:
         ["judgements that repeat another evaluated one", f"{duplicates.within:,}"],
     ]
     for name, estimate in duplicates.without.items():
-        rows.append([f"{NAMES[name]} without texts of the training data", shown(name, estimate)])
+        rows.append(
+            [f"{NAMES[name]} without texts of the training data", shown(name, estimate)]
+        )
     return rows
 
 
@@ -189,7 +206,14 @@ def _of_pairs(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mista
         )
         rows.append(row)
     title = f"The {len(rows)} comparisons with the most confident mistakes"
-    headings = ("P(chosen)", "scores", "prompt", "chosen by people", "rejected", "source")
+    headings = (
+        "P(chosen)",
+        "scores",
+        "prompt",
+        "chosen by people",
+        "rejected",
+        "source",
+    )
     yield _Mistakes(title, headings, frozenset({2, 3, 4}), rows)
 
 

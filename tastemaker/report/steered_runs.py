@@ -12,7 +12,13 @@ import numpy as np
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.values import messages_of
 from tastemaker.errors import DataError, UsageError
-from tastemaker.maths.overoptimisation import BEST_OF, Fitted, best_of_kl, expected_best, fitted
+from tastemaker.maths.overoptimisation import (
+    BEST_OF,
+    Fitted,
+    best_of_kl,
+    expected_best,
+    fitted,
+)
 from tastemaker.maths.statistics import Floats
 
 if TYPE_CHECKING:  # reading runs needs no torch
@@ -74,7 +80,9 @@ class SteeredRun:
     def is_steered_by_truth(self) -> bool:
         """Whether the score itself is what stands for the truth."""
         truth = self.truth
-        return truth is not None and np.array_equal(self.series["score"], self.series[truth])
+        return truth is not None and np.array_equal(
+            self.series["score"], self.series[truth]
+        )
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -144,7 +152,9 @@ def _read_results(folder: Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}). Steer it again.") from error
+        raise DataError(
+            f"{path}: cannot be read as JSON ({error}). Steer it again."
+        ) from error
     if not isinstance(results, dict):
         raise DataError(
             f"{path}: must hold an object, not {type(results).__name__}. Steer it again."
@@ -246,7 +256,11 @@ class BestOfCurve:
         for i, n in enumerate(self.ns):
             values = {name: float(series[i]) for name, series in self.series.items()}
             points.append({"n": n, "kl": float(self.kl[i]), **values})
-        return {"prompts": self.prompts, "completions": self.completions, "points": points}
+        return {
+            "prompts": self.prompts,
+            "completions": self.completions,
+            "points": points,
+        }
 
 
 def best_of_curve(
@@ -289,7 +303,9 @@ def best_of_curve(
             rewards[name] = reward_of(spec)
     written = policy.complete(prompt_list, samples=pool, sampling=sampling, seed=seed)
     shape = (len(prompt_list), pool)
-    values = {name: np.reshape(checked(r, written), shape) for name, r in rewards.items()}
+    values = {
+        name: np.reshape(checked(r, written), shape) for name, r in rewards.items()
+    }
     series = {}
     for name, of_name in values.items():
         means = [_mean_best(values["score"], of_name, n) for n in sizes]

@@ -1,8 +1,9 @@
 """What a saved score means: `tastemaker.json`, beside the weights.
 
-The contract says how a text becomes one number (template, length limit, side that is cut, pooling), what the number
-means (links, anchor), where it comes from (data, settings, evaluation) and the check of it (roundtrip: differences after reloading,
-digests of the weights). A folder without it, or with other weights than it names, is not a reward model.
+The contract says how a text becomes one number (template, length limit, side that is cut, pooling),
+what the number means (links, anchor), where it comes from (data, settings, evaluation) and the
+check of it (roundtrip: differences after reloading, digests of the weights). A folder without it,
+or with other weights than it names, is not a reward model.
 """
 
 import hashlib
@@ -20,10 +21,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Anchor:
-    """What became 0 and 1: the mean and the standard deviation of the raw scores of `texts` reference texts.
+    """What became 0 and 1: the mean and the standard deviation of the raw scores of `texts`
+    reference texts.
 
-    centred: the mean did become 0. A head without a bias, as decoders have, cannot take it off: there the standard
-    deviation became 1 and the reference texts score mean/sd on average.
+    centred: the mean did become 0. A head without a bias, as decoders have, cannot take it off:
+    there the standard deviation became 1 and the reference texts score mean/sd on average.
     """
 
     mean: float
@@ -91,7 +93,9 @@ class Contract:
 
 
 def _parse(path: Path) -> Contract:
-    """Return the contract that a file holds. Raises ModelError when it is not one that this version reads."""
+    """Return the contract that a file holds. Raises ModelError when it is not one that this version
+    reads.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.get("format") != FORMAT:

@@ -1,9 +1,9 @@
 """The convex fit of a linear backbone: the same likelihood as a network's, maximised in seconds.
 
-L-BFGS maximises ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and what the observation model has
-to learn beside them (intercepts, thresholds, ties). PyTorch differentiates the n scores' log-likelihood,
-whatever mixture of judgements it is; the chain rule through the sparse X is one product. The backbone needs no
-intercept here: every link has its own.
+L-BFGS maximises ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and what the
+observation model has to learn beside them (intercepts, thresholds, ties). PyTorch differentiates
+the n scores' log-likelihood, whatever mixture of judgements it is; the chain rule through the
+sparse X is one product. The backbone needs no intercept here: every link has its own.
 """
 
 import numpy as np
@@ -41,24 +41,30 @@ def fit_linear(
     *,
     tolerance: float = 1e-7,
 ) -> LinearBackbone:
-    """Return the most probable linear backbone; the observation model's parameters are updated in place.
+    """Return the most probable linear backbone; the observation model's parameters are updated in
+    place.
 
-    seed: accepted as every backbone's; nothing here is random. tolerance: the fit ends when a step gains less than this
-    per text. Raises DataError when no n-gram occurs in `min_count` texts, TrainingError when the fit does not converge
-    to finite weights.
+    seed: accepted as every backbone's; nothing here is random. tolerance: the fit ends when a step
+    gains less than this per text. Raises DataError when no n-gram occurs in `min_count` texts,
+    TrainingError when the fit does not converge to finite weights.
     """
     names, occurrences = _read(corpus, settings)
     strength = settings.strength * _said(corpus) / len(corpus)
     if settings.weighting == "nb":
-        scales = log_count_ratios(occurrences, positivity(corpus, model), settings.smoothing)
+        scales = log_count_ratios(
+            occurrences, positivity(corpus, model), settings.smoothing
+        )
     else:
         scales = inverse_document_frequencies(occurrences)
     weights = _maximise(
-        Objective(features(occurrences, settings, scales), corpus, model, strength), tolerance
+        Objective(features(occurrences, settings, scales), corpus, model, strength),
+        tolerance,
     )
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
-    return LinearBackbone(settings, names, weights.astype(np.float32), scales.astype(np.float32))
+    return LinearBackbone(
+        settings, names, weights.astype(np.float32), scales.astype(np.float32)
+    )
 
 
 def _said(corpus: Corpus) -> float:
@@ -74,10 +80,11 @@ def _said(corpus: Corpus) -> float:
 
 
 def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
-    """Return how favourably each text was judged, 0 … 1 [texts]: the mean over its judgements, by their weights.
+    """Return how favourably each text was judged, 0 … 1 [texts]: the mean over its judgements, by
+    their weights.
 
-    Each judgement's leaning is what its link says (a label 0 or 1, a grade its rank, a chosen text 1, a tie ½), drawn
-    towards ½ by an unreliable judge. A text without judgements is 0.5.
+    Each judgement's leaning is what its link says (a label 0 or 1, a grade its rank, a chosen text
+    1, a tie ½), drawn towards ½ by an unreliable judge. A text without judgements is 0.5.
     """
     total, number = (
         torch.zeros(len(corpus), dtype=torch.float64),
@@ -90,12 +97,14 @@ def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
         weight = found.weight.double()
         if model.reliabilities is not None:
             reliability = model.reliabilities(found.judge).detach().double()
-            leaning = 0.5 + (reliability[:, None] if leaning.ndim == 2 else reliability) * (
-                leaning - 0.5
-            )
+            leaning = 0.5 + (
+                reliability[:, None] if leaning.ndim == 2 else reliability
+            ) * (leaning - 0.5)
         weight = weight[:, None].expand_as(leaning) if leaning.ndim == 2 else weight
         there = ~leaning.isnan()
-        total.index_put_((found.index[there],), (weight * leaning)[there], accumulate=True)
+        total.index_put_(
+            (found.index[there],), (weight * leaning)[there], accumulate=True
+        )
         number.index_put_((found.index[there],), weight[there], accumulate=True)
     return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
 
@@ -103,12 +112,15 @@ def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
 def log_count_ratios(
     occurrences: sp.csr_matrix, positive: NDArray[np.float64], smoothing: float
 ) -> NDArray[np.float64]:
-    """Return each n-gram's naive-Bayes evidence r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
+    """Return each n-gram's naive-Bayes evidence r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012),
+    from soft classes.
 
-    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 − `positive`.
+    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
+    `positive`.
     """
     holds = sp.csr_matrix(
-        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr), occurrences.shape
+        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
+        occurrences.shape,
     )
     p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
     ratios: NDArray[np.float64] = np.log(p / p.sum()) - np.log(q / q.sum())
@@ -116,25 +128,39 @@ def log_count_ratios(
 
 
 def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float64]:
-    """Return ln((1 + texts)/(1 + texts that hold it)) + 1 of each n-gram: scikit-learn's smoothed idf."""
+    """Return ln((1 + texts)/(1 + texts that hold it)) + 1 of each n-gram: scikit-learn's smoothed
+    idf.
+    """
     held = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
     return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + held)) + 1)
 
 
 class Objective:
-    """What the fit minimises, per text, and its gradient, as functions of one vector: weights, then other parameters.
+    """What the fit minimises, per text, and its gradient, as functions of one vector: weights, then
+    other parameters.
 
-    rows: float64 [n, f], the texts' features. The observation model's parameters are counted in units in which moving
-    one changes the scores about as much as moving the weight of the most telling n-gram does: L-BFGS needs a fifth of
-    the steps.
+    rows: float64 [n, f], the texts' features. The observation model's parameters are counted in
+    units in which moving one changes the scores about as much as moving the weight of the most
+    telling n-gram does: L-BFGS needs a fifth of the steps.
     """
 
     def __init__(
-        self, rows: sp.csr_matrix, corpus: Corpus, model: ObservationModel, strength: float
+        self,
+        rows: sp.csr_matrix,
+        corpus: Corpus,
+        model: ObservationModel,
+        strength: float,
     ) -> None:
-        self.rows, self.corpus, self.model, self.strength = rows, corpus, model, strength
+        self.rows, self.corpus, self.model, self.strength = (
+            rows,
+            corpus,
+            model,
+            strength,
+        )
         self.learned = learned_parameters(model)
-        squares = np.bincount(rows.indices, weights=rows.data**2, minlength=rows.shape[1])
+        squares = np.bincount(
+            rows.indices, weights=rows.data**2, minlength=rows.shape[1]
+        )
         self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
 
     def start(self) -> NDArray[np.float64]:
@@ -156,7 +182,9 @@ class Objective:
         self.put(point[self.rows.shape[1] :])
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
         said = (self.corpus.evidence, self.corpus.log_lengths)
-        loss = self.model.penalty(scores, *said) - self.model.log_likelihood(scores, *said)
+        loss = self.model.penalty(scores, *said) - self.model.log_likelihood(
+            scores, *said
+        )
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
         gradient = np.concatenate(
@@ -169,8 +197,9 @@ class Objective:
 def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
     """Return the parameters that the fit may move: intercepts, thresholds, ties, the length effect.
 
-    Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So does the ratings'
-    noise: weights outnumber texts, so it would shrink to nothing. Calibration finds both on texts the fit never saw.
+    Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So
+    does the ratings' noise: weights outnumber texts, so it would shrink to nothing. Calibration
+    finds both on texts the fit never saw.
     """
     held = set()
     for link in model.links.values():
@@ -187,8 +216,13 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_m
         for chunk in chunks(texts):
             read.append(TokenNames.of(chunk))
             advance(len(chunk), "")
-    names = vocabulary(read, settings.ngrams, settings.min_count, repeats=settings.repeats)
-    found = [counts(chunk, settings.ngrams, names, repeats=settings.repeats) for chunk in read]
+    names = vocabulary(
+        read, settings.ngrams, settings.min_count, repeats=settings.repeats
+    )
+    found = [
+        counts(chunk, settings.ngrams, names, repeats=settings.repeats)
+        for chunk in read
+    ]
     occurrences = sp.vstack(found, format="csr")
     held = (
         np.bincount(occurrences.indices, minlength=len(names)) >= settings.min_count
@@ -211,7 +245,9 @@ def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
             objective.start(),
             jac=True,
             method="L-BFGS-B",
-            callback=lambda intermediate_result: advance(1, f"{intermediate_result.fun:.4f}"),
+            callback=lambda intermediate_result: advance(
+                1, f"{intermediate_result.fun:.4f}"
+            ),
             options={
                 "maxiter": _MOST_ITERATIONS,
                 "maxcor": _REMEMBERED,

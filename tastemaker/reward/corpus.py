@@ -1,4 +1,6 @@
-"""Judgements → unique texts and the evidence about them: every text is encoded once, whatever was said of it."""
+"""Judgements → unique texts and the evidence about them: every text is encoded once, whatever was
+said of it.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +18,19 @@ from tastemaker.kinds.base import Link
 Links = Mapping[type[Judgement], Link]
 
 _LARGEST_UNIT = 64
-"""Texts. Comparisons that connect more than this are taken one by one: they would fill a training step on their own."""
+"""Texts. Comparisons that connect more than this are taken one by one: they would fill a training
+step on their own.
+"""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The m judgements of one kind about the texts of a corpus.
 
-    index: int64 [m], or [m, K] for judgements about up to K texts, which examples each one is about (0 where a shorter
-    one has none). targets: [m, …], what the kind's link made of it. weight: [m], how much it counts. judge: int64 [m],
-    the number of its judge, −1 for nobody known. size: int64 [m], how many texts it is about.
+    index: int64 [m], or [m, K] for judgements about up to K texts, which examples each one is about
+    (0 where a shorter one has none). targets: [m, …], what the kind's link made of it. weight: [m],
+    how much it counts. judge: int64 [m], the number of its judge, −1 for nobody known. size: int64
+    [m], how many texts it is about.
     """
 
     index: Tensor
@@ -66,7 +71,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Unit:
-    """Texts that must be scored together, and the judgements (by kind, rows of evidence) that need them."""
+    """Texts that must be scored together, and the judgements (by kind, rows of evidence) that need
+    them.
+    """
 
     texts: tuple[int, ...]
     rows: dict[type[Judgement], list[int]]
@@ -74,17 +81,23 @@ class Unit:
 
 @dataclass(frozen=True)
 class Corpus:
-    """n unique examples and, by kind, everything that was said about them. judges: their names, by number."""
+    """n unique examples and, by kind, everything that was said about them. judges: their names, by
+    number.
+    """
 
     examples: list[Example]
     evidence: dict[type[Judgement], Evidence]
     judges: tuple[str, ...] = ()
 
     @staticmethod
-    def of(judgements: Sequence[Judgement], links: Links, judges: Sequence[str] = ()) -> "Corpus":
+    def of(
+        judgements: Sequence[Judgement], links: Links, judges: Sequence[str] = ()
+    ) -> "Corpus":
         """Gather judgements by text. Raises DataError where a judgement does not fit its link."""
         numbers: dict[Example, int] = {}
-        for example in chain.from_iterable(judgement.examples for judgement in judgements):
+        for example in chain.from_iterable(
+            judgement.examples for judgement in judgements
+        ):
             numbers.setdefault(example, len(numbers))
         names = {name: number for number, name in enumerate(judges)}
         evidence = {}
@@ -97,7 +110,9 @@ class Corpus:
                 weight=torch.tensor(
                     [j.weight * link.aids.weights.get(link.kind, 1.0) for j in found]
                 ),
-                judge=torch.tensor([names.get(j.judge or "", -1) for j in found], dtype=torch.long),
+                judge=torch.tensor(
+                    [names.get(j.judge or "", -1) for j in found], dtype=torch.long
+                ),
                 size=torch.tensor([len(texts) for texts in index], dtype=torch.long),
             )
         return Corpus(list(numbers), evidence, tuple(judges))
@@ -108,22 +123,32 @@ class Corpus:
     @cached_property
     def log_lengths(self) -> Tensor:
         """ln(1 + characters) of every text, its prompt not counted [n]."""
-        return torch.tensor([math.log1p(len(example.text)) for example in self.examples])
+        return torch.tensor(
+            [math.log1p(len(example.text)) for example in self.examples]
+        )
 
     @cached_property
     def units(self) -> list[Unit]:
-        """What a training step may hold or leave, every judgement in one unit and every judged text in at least one.
+        """What a training step may hold or leave, every judgement in one unit and every judged text
+        in at least one.
 
-        Texts that were compared, directly or through others, are one unit, so that each is encoded once.
+        Texts that were compared, directly or through others, are one unit, so that each is encoded
+        once.
         """
         together = list(self._together())
         root = _components(len(self), [texts for _, _, texts in together])
-        sizes = torch.bincount(torch.tensor(root, dtype=torch.long), minlength=len(self)).tolist()
+        sizes = torch.bincount(
+            torch.tensor(root, dtype=torch.long), minlength=len(self)
+        ).tolist()
         units: dict[object, dict[type[Judgement], list[int]]] = {}
         texts_of: dict[object, dict[int, None]] = {}
         home: dict[int, object] = {}
         for kind, row, texts in together:
-            name: object = root[texts[0]] if sizes[root[texts[0]]] <= _LARGEST_UNIT else (kind, row)
+            name: object = (
+                root[texts[0]]
+                if sizes[root[texts[0]]] <= _LARGEST_UNIT
+                else (kind, row)
+            )
             units.setdefault(name, {}).setdefault(kind, []).append(row)
             texts_of.setdefault(name, {}).update(dict.fromkeys(texts))
             for text in texts:
@@ -137,8 +162,12 @@ class Corpus:
         found = [Unit(tuple(texts_of[name]), rows) for name, rows in units.items()]
         return sorted(found, key=lambda unit: unit.texts)
 
-    def part(self, units: Sequence[Unit]) -> tuple[list[int], dict[type[Judgement], Evidence]]:
-        """Return the texts of some units, each once, and the evidence about them by their places among those."""
+    def part(
+        self, units: Sequence[Unit]
+    ) -> tuple[list[int], dict[type[Judgement], Evidence]]:
+        """Return the texts of some units, each once, and the evidence about them by their places
+        among those.
+        """
         texts = list(dict.fromkeys(chain.from_iterable(unit.texts for unit in units)))
         place = torch.zeros(len(self), dtype=torch.long)
         place[texts] = torch.arange(len(texts))
@@ -162,16 +191,19 @@ class Corpus:
         return Corpus([self.examples[i] for i in texts], none | evidence, self.judges)
 
     def resampled(self, seed: int) -> "Corpus":
-        """Return the corpus with every unit's weight drawn anew from Exp(1): one Bayesian bootstrap (Rubin 1981)."""
-        drawn = np.random.Generator(np.random.PCG64([seed, len(self.units)])).exponential(
-            size=len(self.units)
-        )
+        """Return the corpus with every unit's weight drawn anew from Exp(1): one Bayesian bootstrap
+        (Rubin 1981).
+        """
+        drawn = np.random.Generator(
+            np.random.PCG64([seed, len(self.units)])
+        ).exponential(size=len(self.units))
         weights = {kind: found.weight.clone() for kind, found in self.evidence.items()}
         for unit, weight in zip(self.units, drawn.tolist(), strict=True):
             for kind, rows in unit.rows.items():
                 weights[kind][rows] *= weight
         evidence = {
-            kind: replace(found, weight=weights[kind]) for kind, found in self.evidence.items()
+            kind: replace(found, weight=weights[kind])
+            for kind, found in self.evidence.items()
         }
         return Corpus(self.examples, evidence, self.judges)
 

@@ -15,7 +15,9 @@ from tastemaker.reward.observation import ObservationModel
 
 MOST_HELD_OUT = 1000
 _ENOUGH_FOR_AN_EXPERT = 50  # judgements
-_ENOUGH_OF_A_JUDGE = 20  # judgements on average; with fewer, reliabilities are mostly their prior
+_ENOUGH_OF_A_JUDGE = (
+    20  # judgements on average; with fewer, reliabilities are mostly their prior
+)
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,27 @@ class Division:
     def fresh_model(self) -> ObservationModel:
         """Return the observation model of the training judgements, which has learned nothing yet."""
         return ObservationModel(
-            links_from(self.train_judgements, self.likelihood), self.likelihood, self.train
+            links_from(self.train_judgements, self.likelihood),
+            self.likelihood,
+            self.train,
         )
 
     def by_source(self) -> "dict[str, Division]":
         """Return a division for each source of judgements, by name; judges are those of all.
 
-        Raises DataError where there are fewer than two, no prompt, or too few judgements of a source.
+        Raises DataError where there are fewer than two, no prompt, or too few judgements of a
+        source.
         """
         said: dict[str, list[Judgement]] = {}
         for judgement in self.train_judgements:
             said.setdefault(judgement.source, []).append(judgement)
-        if len(said) < 2 or not any(example.prompt is not None for example in self.train.examples):
+        if len(said) < 2 or not any(
+            example.prompt is not None for example in self.train.examples
+        ):
             what = (
-                "all judgements are of one source" if len(said) < 2 else "no judgement has a prompt"
+                "all judgements are of one source"
+                if len(said) < 2
+                else "no judgement has a prompt"
             )
             raise DataError(
                 f"experts: {what}, so nothing tells their tastes apart. Leave experts out."
@@ -58,10 +67,15 @@ class Division:
                     f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them into the file of another source."
                 )
             links = links_from(said[source], self.likelihood)
-            same = [j for j in self.held_out_judgements if j.source == source and type(j) in links]
+            same = [
+                j
+                for j in self.held_out_judgements
+                if j.source == source and type(j) in links
+            ]
             measured = same or [j for j in self.held_out_judgements if type(j) in links]
             train, held_out = (
-                Corpus.of(part, links, self.train.judges) for part in (said[source], measured)
+                Corpus.of(part, links, self.train.judges)
+                for part in (said[source], measured)
             )
             found[source] = Division(
                 train, held_out, said[source], measured, self.likelihood, self.digest
@@ -75,16 +89,20 @@ def divide(
     likelihood: Likelihood,
     seed: int,
 ) -> Division:
-    """Split by text and prompt, unless the held-out judgements are given, and read both sides with the same links.
+    """Split by text and prompt, unless the held-out judgements are given, and read both sides with
+    the same links.
 
-    held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of the texts, at most
-    1,000. Given ones of a kind that is not learned are left out. Raises DataError where chats and plain prompts are
-    mixed, and where judges are to be learned and none is named; UsageError for a share that cannot be.
+    held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of
+    the texts, at most 1,000. Given ones of a kind that is not learned are left out. Raises
+    DataError where chats and plain prompts are mixed, and where judges are to be learned and none
+    is named; UsageError for a share that cannot be.
     """
     _check_prompts(judgements)
     if held_out is None:
         texts = len({fingerprint(text) for j in judgements for text in j.texts})
-        groups = len({j.prompt if j.prompt is not None else j.texts for j in judgements})
+        groups = len(
+            {j.prompt if j.prompt is not None else j.texts for j in judgements}
+        )
         train, measured = split_for_a_fit(
             judgements, most=min(MOST_HELD_OUT, texts // 10, groups // 5), seed=seed
         )
@@ -97,18 +115,24 @@ def divide(
     judges = _judges(train, likelihood)
     corpus = Corpus.of(train, links, judges)
     digest = digest_of_said([*train, None, *known])
-    return Division(corpus, Corpus.of(known, links, judges), train, known, likelihood, digest)
+    return Division(
+        corpus, Corpus.of(known, links, judges), train, known, likelihood, digest
+    )
 
 
 def digest_of_said(said: Iterable[Judgement | Example | None]) -> str:
-    """Return 32 hex digits that change with every judgement or text, and with their order; None parts two sides."""
+    """Return 32 hex digits that change with every judgement or text, and with their order; None
+    parts two sides.
+    """
     return hashlib.blake2b(
         repr([*said]).encode("utf-8", "surrogatepass"), digest_size=16
     ).hexdigest()
 
 
 def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
-    """Return the judges whose reliability is learned: all who are named, if that was asked for or there are enough."""
+    """Return the judges whose reliability is learned: all who are named, if that was asked for or
+    there are enough.
+    """
     counts = Counter(j.judge for j in judgements if j.judge is not None)
     if likelihood.judges is None:
         wanted = len(counts) > 1 and counts.total() >= _ENOUGH_OF_A_JUDGE * len(counts)

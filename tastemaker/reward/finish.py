@@ -35,41 +35,59 @@ ENOUGH = 30
 
 
 def calibrated(
-    model: ObservationModel, scores: Scores, evidence: Mapping[type[Judgement], Evidence]
+    model: ObservationModel,
+    scores: Scores,
+    evidence: Mapping[type[Judgement], Evidence],
 ) -> dict[type[Judgement], Link]:
-    """Return links that make the held-out judgements most likely, given the scores of the held-out texts.
+    """Return links that make the held-out judgements most likely, given the scores of the held-out
+    texts.
 
     Judges keep the reliability that training found; aids to fitting (smoothing, margins) are off.
     """
     values = torch.from_numpy(scores.values)
-    alone = copy.deepcopy(model).cpu().double()  # beside the scores, wherever the model was learned
+    alone = (
+        copy.deepcopy(model).cpu().double()
+    )  # beside the scores, wherever the model was learned
     answer = {}
     for kind, link in model.links.items():
         found = evidence.get(kind)
         plain = type(link).from_dict(link.as_dict())
         enough = found is not None and len(found) >= ENOUGH
         answer[kind] = (
-            _refitted(plain, alone, values, found) if found is not None and enough else plain
+            _refitted(plain, alone, values, found)
+            if found is not None and enough
+            else plain
         )
     return answer
 
 
-def _refitted(link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence) -> Link:
-    """Return the link refitted in float64, or as it was where the refit turns the score around or is not finite."""
+def _refitted(
+    link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
+) -> Link:
+    """Return the link refitted in float64, or as it was where the refit turns the score around or
+    is not finite.
+    """
     fresh = copy.deepcopy(link).double().requires_grad_(True)
     start = [p.detach().clone() for p in fresh.parameters()]
     targets = (
-        evidence.targets.double() if evidence.targets.is_floating_point() else evidence.targets
+        evidence.targets.double()
+        if evidence.targets.is_floating_point()
+        else evidence.targets
     )
     found = replace(evidence, targets=targets)
-    optimizer = torch.optim.LBFGS(fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         likelihood = model.of_kind(fresh, scores, found)
         # a held-out set is small: the prior is worth one judgement at a distance of one
         prior = torch.stack(
-            [((p - p0) ** 2).sum() for p, p0 in zip(fresh.parameters(), start, strict=True)]
+            [
+                ((p - p0) ** 2).sum()
+                for p, p0 in zip(fresh.parameters(), start, strict=True)
+            ]
         ).sum()
         loss = (0.5 * prior - likelihood) / len(targets)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -101,10 +119,11 @@ def finish(
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
 ) -> RewardModel:
-    """Return the reward model of a learned backbone, its contract complete but for the roundtrip that saving adds.
+    """Return the reward model of a learned backbone, its contract complete but for the roundtrip
+    that saving adds.
 
-    judges: what is known of each judge. anchor: the texts whose mean score becomes 0 and standard deviation 1; None:
-    the held-out ones. Raises DataError when a score is not finite.
+    judges: what is known of each judge. anchor: the texts whose mean score becomes 0 and standard
+    deviation 1; None: the held-out ones. Raises DataError when a score is not finite.
     """
     scores = backbone.score(division.held_out.examples)
     if not np.isfinite(scores.values).all():
@@ -115,10 +134,15 @@ def finish(
     found = anchor_of(scores if anchor is None else backbone.score(anchor))
     folded = backbone.rescale(found.mean, found.sd)
     found = replace(
-        found, centred=math.isclose(folded, found.mean, rel_tol=0, abs_tol=_NOTHING * found.sd)
+        found,
+        centred=math.isclose(
+            folded, found.mean, rel_tol=0, abs_tol=_NOTHING * found.sd
+        ),
     )
     links = {kind: link.rescaled(folded, found.sd) for kind, link in links.items()}
-    counts = {link.kind: len(division.train.evidence[kind]) for kind, link in links.items()}
+    counts = {
+        link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
+    }
     contract = Contract(
         backbone=backbone.kind,
         template=getattr(backbone, "template", TEMPLATE),
@@ -138,9 +162,14 @@ def finish(
         trained_steps=steps,
     )
     seen = np.unique(fingerprints(e.text for e in division.train.examples))
-    model = RewardModel(backbone, links, contract, baseline=baseline, training_fingerprints=seen)
+    model = RewardModel(
+        backbone, links, contract, baseline=baseline, training_fingerprints=seen
+    )
     measured = evaluate(
-        model, division.held_out_judgements, baseline=baseline, training_fingerprints=seen
+        model,
+        division.held_out_judgements,
+        baseline=baseline,
+        training_fingerprints=seen,
     ).as_dict()
     if observation.length is not None:
         with_length = WithLength(model, observation.length, found.sd)
@@ -162,6 +191,8 @@ class WithLength:
     def score_all(self, examples: Sequence[Example]) -> Scores:
         """Score the examples, in their order."""
         scores = self.model.score_all(examples)
-        lengths = torch.tensor([len(e.text) for e in examples], dtype=torch.float64).log1p()
+        lengths = torch.tensor(
+            [len(e.text) for e in examples], dtype=torch.float64
+        ).log1p()
         more = self.effect * self.length.standardised(lengths).numpy()
         return Scores(scores.values + more, scores.truncated)

@@ -24,7 +24,15 @@ from tastemaker.reward.corpus import Corpus, Unit
 from tastemaker.reward.finish import calibrated
 from tastemaker.reward.observation import ObservationModel, links_alone
 from tastemaker.scores import Scores
-from tastemaker.settings import MAIN, NOT_NEGATIVE, PART, POSITIVE, at_least, check, setting
+from tastemaker.settings import (
+    MAIN,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    at_least,
+    check,
+    setting,
+)
 from tastemaker.train.loop import Task
 from tastemaker.train.optimizers import adamw
 from tastemaker.train.step import Backward, Metrics, TrainStep, parameters_of, trainable
@@ -46,12 +54,20 @@ class Training:
     batch_tokens: int = setting(
         8192, "Most tokens through the network at once, padding included.", at_least(1)
     )
-    warmup: float = setting(0.06, "Share of the steps in which the learning rate rises.", PART)
+    warmup: float = setting(
+        0.06, "Share of the steps in which the learning rate rises.", PART
+    )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
-    head_lr: float = setting(10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE)
+    clip: float = setting(
+        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
+    )
+    head_lr: float = setting(
+        10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE
+    )
     evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
-    patience: int = setting(3, "Evaluations without a gain that end the run.", at_least(1))
+    patience: int = setting(
+        3, "Evaluations without a gain that end the run.", at_least(1)
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -79,7 +95,12 @@ class FitTask(Task):
         seed: int,
     ) -> None:
         super().__init__()
-        self.network, self.model, self.train, self.held_out = network, model, train, held_out
+        self.network, self.model, self.train, self.held_out = (
+            network,
+            model,
+            train,
+            held_out,
+        )
         self.training, self.patience = training, training.patience
         self.device, self.precision, self.seed = device, precision, seed
         self.best: dict[str, Tensor] = {}
@@ -91,12 +112,18 @@ class FitTask(Task):
         self.held_out_ids = network.encode(held_out.examples).ids
         self.units = train.units
         self.corpora = [train]
-        if network.heads > 1:  # each head learns from judgements with weights of its own
-            self.corpora = [train.resampled(seed + number) for number in range(network.heads)]
+        if (
+            network.heads > 1
+        ):  # each head learns from judgements with weights of its own
+            self.corpora = [
+                train.resampled(seed + number) for number in range(network.heads)
+            ]
         self.steps = self._steps()
         self.total = len(self.steps)
         count = training.evaluations
-        self.evaluated_after = {round(self.total * k / count) for k in range(1, count + 1)}
+        self.evaluated_after = {
+            round(self.total * k / count) for k in range(1, count + 1)
+        }
         self.optimizer = self._optimizer()
         self.train_step = TrainStep(
             self.optimizer,
@@ -107,7 +134,9 @@ class FitTask(Task):
 
     def _steps(self) -> list[list[int]]:
         """Return the unit numbers of every step of the whole run."""
-        longest = [max(self.lengths[text] for text in unit.texts) for unit in self.units]
+        longest = [
+            max(self.lengths[text] for text in unit.texts) for unit in self.units
+        ]
         sizes = [len(unit.texts) for unit in self.units]
         steps: list[list[int]] = []
         for epoch in range(self.training.epochs):
@@ -131,13 +160,17 @@ class FitTask(Task):
         self.network.module.train()
         sizes = [sum(self.lengths[text] for text in unit.texts) for unit in units]
         parts = []
-        for numbers in whole_units(range(len(units)), sizes, self.training.batch_tokens):
+        for numbers in whole_units(
+            range(len(units)), sizes, self.training.batch_tokens
+        ):
             part = [units[number] for number in numbers]
             parts.append(partial(self._compute, part, len(units)))
         rate = self._learning_rate()
         metrics = self.train_step.take(parts, rate=rate)
         self.progress.step += 1
-        texts, tokens, places = (metrics.pop(name) for name in ("texts", "tokens", "places"))
+        texts, tokens, places = (
+            metrics.pop(name) for name in ("texts", "tokens", "places")
+        )
         self.tokens += int(tokens)
         metrics["learning_rate"] = rate
         metrics["padding"] = 1 - tokens / places
@@ -165,9 +198,13 @@ class FitTask(Task):
         log_lengths = self.train.log_lengths[texts].to(self.device)
         losses = []
         for corpus, scores in zip(self.corpora, by_head.T, strict=True):
-            evidence = {kind: e.to(self.device) for kind, e in corpus.part(units)[1].items()}
+            evidence = {
+                kind: e.to(self.device) for kind, e in corpus.part(units)[1].items()
+            }
             penalty = self.model.penalty(scores, evidence, log_lengths, whole=False)
-            losses.append(penalty - self.model.log_likelihood(scores, evidence, log_lengths))
+            losses.append(
+                penalty - self.model.log_likelihood(scores, evidence, log_lengths)
+            )
         return texts, torch.stack(losses).mean(), places
 
     def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
@@ -191,7 +228,9 @@ class FitTask(Task):
         """
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))
-        for part in by_length([len(ids) for ids in self.held_out_ids], self.training.batch_tokens):
+        for part in by_length(
+            [len(ids) for ids in self.held_out_ids], self.training.batch_tokens
+        ):
             by_head, _ = self._scores([self.held_out_ids[text] for text in part])
             scores[part] = by_head.mean(1).cpu()
         is_cut = np.zeros(len(scores), dtype=bool)
@@ -201,16 +240,23 @@ class FitTask(Task):
         model = links_alone(fresh)
         count = sum(len(evidence) for evidence in self.held_out.evidence.values())
         loss = -float(model.log_likelihood(scores, self.held_out.evidence)) / count
-        return {"held_out_loss": loss, **_held_out_metrics(scores, self.held_out, model)}
+        return {
+            "held_out_loss": loss,
+            **_held_out_metrics(scores, self.held_out, model),
+        }
 
     def keep_best(self) -> None:
         """Copy the present weights."""
-        self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
+        self.best = {
+            name: tensor.detach().clone() for name, tensor in self._weights().items()
+        }
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW. Biases and norms have no weight decay; head and links have `head_lr`."""
         training, module = self.training, self.network.module
-        body_ids = {id(p) for p in getattr(module, module.base_model_prefix).parameters()}
+        body_ids = {
+            id(p) for p in getattr(module, module.base_model_prefix).parameters()
+        }
         decayed, undecayed, head = [], [], []
         for parameter in module.parameters():
             if id(parameter) not in body_ids:
@@ -223,7 +269,11 @@ class FitTask(Task):
         groups = [
             {"params": trainable(decayed), "weight_decay": training.weight_decay},
             {"params": trainable(undecayed), "weight_decay": 0.0},
-            {"params": trainable(head), "weight_decay": 0.0, "factor": training.head_lr},
+            {
+                "params": trainable(head),
+                "weight_decay": 0.0,
+                "factor": training.head_lr,
+            },
         ]
         return adamw(groups, training.lr, self.device)
 

@@ -15,9 +15,21 @@ import torch
 
 from tastemaker.data.judgements import Example, Judgement, joined
 from tastemaker.errors import DataError, UsageError
-from tastemaker.fast.processor import DeviceWish, TrainingWish, choose_device, choose_precision
+from tastemaker.fast.processor import (
+    DeviceWish,
+    TrainingWish,
+    choose_device,
+    choose_precision,
+)
 from tastemaker.kinds.base import Likelihood
-from tastemaker.reward.backbones import Backbone, Chosen, Encoder, Linear, Tiny, choose_backbone
+from tastemaker.reward.backbones import (
+    Backbone,
+    Chosen,
+    Encoder,
+    Linear,
+    Tiny,
+    choose_backbone,
+)
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts
 from tastemaker.reward.convex import fit_linear
 from tastemaker.reward.corpus import Corpus
@@ -61,10 +73,14 @@ class Several:
     def check(self, settings: Linear | Encoder | Tiny) -> None:
         """Raise UsageError for what cannot be, or contradicts."""
         if not 1 <= self.members <= _MOST_MEMBERS:
-            raise UsageError(f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual.")
+            raise UsageError(
+                f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."
+            )
         if self.shared and (self.members == 1 or isinstance(settings, Linear)):
             what = (
-                "one member" if self.members == 1 else "the backbone 'linear', which is no network,"
+                "one member"
+                if self.members == 1
+                else "the backbone 'linear', which is no network,"
             )
             raise UsageError(f"shared has no meaning for {what}. Leave it out.")
         if self.experts and self.members > 1:
@@ -84,7 +100,11 @@ class Several:
 
 
 def chosen_training(
-    chosen: Chosen, given: Training | Mapping[str, Any] | None, epochs: int | None, *, texts: int
+    chosen: Chosen,
+    given: Training | Mapping[str, Any] | None,
+    epochs: int | None,
+    *,
+    texts: int,
 ) -> Training | None:
     """Return the training settings, completed by the recipe; None for a linear backbone."""
     if isinstance(chosen.settings, Linear):
@@ -142,9 +162,17 @@ class Learner:
         elif several.members == heads:
             learned, model, steps = self._learn(self.division.train, run, seed, heads)
         else:
-            learned, model, steps = self._ensemble(run, run_settings, seed, several.members)
+            learned, model, steps = self._ensemble(
+                run, run_settings, seed, several.members
+            )
         return finish(
-            learned, model, self.division, run_settings, steps=steps, baseline=baseline, **finishing
+            learned,
+            model,
+            self.division,
+            run_settings,
+            steps=steps,
+            baseline=baseline,
+            **finishing,
         )
 
     def _ensemble(
@@ -166,11 +194,16 @@ class Learner:
         for number, (source, division) in enumerate(divisions.items()):
             member_run = run.member(number, {**run_settings, "expert": source})
             found.append(
-                replace(self, division=division)._in_own_units(division.train, member_run, seed)
+                replace(self, division=division)._in_own_units(
+                    division.train, member_run, seed
+                )
             )
         backbones, model, steps = self._together(found)
         router = fit_router(
-            {s: [e.prompt for e in division.train.examples] for s, division in divisions.items()}
+            {
+                s: [e.prompt for e in division.train.examples]
+                for s, division in divisions.items()
+            }
         )
         return Experts(backbones, router), model, steps
 
@@ -181,15 +214,25 @@ class Learner:
         sd = max(float(np.std(values)), 1e-8)
         backbone.rescale(float(np.mean(values)), sd)
         return _Apart(
-            backbone, float(model.length.effect) / sd if model.length is not None else 0.0, steps
+            backbone,
+            float(model.length.effect) / sd if model.length is not None else 0.0,
+            steps,
         )
 
-    def _together(self, found: Sequence[_Apart]) -> tuple[list[Backbone], ObservationModel, int]:
+    def _together(
+        self, found: Sequence[_Apart]
+    ) -> tuple[list[Backbone], ObservationModel, int]:
         """Return backbones that were trained alone, their common observation model and steps."""
         model = self._observation()
         if model.length is not None:
-            model.length.effect.data.fill_(float(np.mean([apart.length_effect for apart in found])))
-        return [apart.backbone for apart in found], model, sum(apart.steps for apart in found)
+            model.length.effect.data.fill_(
+                float(np.mean([apart.length_effect for apart in found]))
+            )
+        return (
+            [apart.backbone for apart in found],
+            model,
+            sum(apart.steps for apart in found),
+        )
 
     def _observation(self) -> ObservationModel:
         return self.found.prepared(self.division.fresh_model())
@@ -231,7 +274,9 @@ class Learner:
         from tastemaker.reward.backbones.opening import standardise_heads
 
         by_head = network.score(self.division.held_out.examples).members
-        standardise_heads(network.module, by_head.mean(1).tolist(), by_head.std(1).tolist())
+        standardise_heads(
+            network.module, by_head.mean(1).tolist(), by_head.std(1).tolist()
+        )
         if model.length is not None:
             model.length.effect.data.div_(max(float(by_head.std(1).mean()), 1e-8))
 
@@ -241,12 +286,18 @@ class Learner:
         from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
         from tastemaker.reward.backbones.tiny import make_tiny
 
-        limits: dict[str, Any] = {"cut": settings.cut, "dropout": settings.dropout, "seed": seed}
+        limits: dict[str, Any] = {
+            "cut": settings.cut,
+            "dropout": settings.dropout,
+            "seed": seed,
+        }
         examples = self.division.train.examples
         if isinstance(settings, Tiny):
             texts = [joined(example) for example in examples]
             length = settings.max_length or DEFAULT_MAX_LENGTH
-            return make_tiny(texts, vocabulary=settings.vocabulary, max_length=length, **limits)
+            return make_tiny(
+                texts, vocabulary=settings.vocabulary, max_length=length, **limits
+            )
         is_chat = any(isinstance(example.prompt, tuple) for example in examples)
         template = settings.template or ("chat" if is_chat else None)
         network = Network.open(settings.name, max_length=settings.max_length, **limits)
@@ -299,7 +350,9 @@ def fit(
     several = Several(members, shared, experts)
     several.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
-    division = divide(judgements, held_out, likelihood := likelihood or Likelihood(), seed)
+    division = divide(
+        judgements, held_out, likelihood := likelihood or Likelihood(), seed
+    )
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
@@ -308,18 +361,29 @@ def fit(
         "data": division.digest,
     }
     run_settings |= (
-        {"training": asdict(training), "device": device, "precision": precision} if training else {}
+        {"training": asdict(training), "device": device, "precision": precision}
+        if training
+        else {}
     )
     run_settings |= several.settings(judgements) | _optional_settings(anchor, labels)
-    with open_run(out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite) as run:
+    with open_run(
+        out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
+    ) as run:
         if out is not None and run.is_finished:
             model = RewardModel.load(out)
             check_same(model.contract.settings, run_settings)
             return model
         learner = Learner(
-            chosen.settings, division, training, device, precision, cross_fit(division, seed)
+            chosen.settings,
+            division,
+            training,
+            device,
+            precision,
+            cross_fit(division, seed),
         )
-        model = learner.reward_model(run, run_settings, seed=seed, several=several, anchor=anchor)
+        model = learner.reward_model(
+            run, run_settings, seed=seed, several=several, anchor=anchor
+        )
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None:
             model.save(Path(out))

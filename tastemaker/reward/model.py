@@ -1,4 +1,6 @@
-"""Text → score: a backbone, the links that say what its score means, and the contract that both are saved with."""
+"""Text → score: a backbone, the links that say what its score means, and the contract that both are
+saved with.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,8 +32,9 @@ Scorable = str | Example
 class RewardModel:
     """A fitted taste. Make one with `fit`, open one with `RewardModel.load(folder)`.
 
-    Scores are anchored: 0 is the mean of the reference texts, 1 their standard deviation. A decoder's head has
-    no bias, so there the mean is what the contract's anchor says (`centred` is False).
+    Scores are anchored: 0 is the mean of the reference texts, 1 their standard deviation. A
+    decoder's head has no bias, so there the mean is what the contract's anchor says (`centred` is
+    False).
     """
 
     def __init__(
@@ -53,7 +56,11 @@ class RewardModel:
     ) -> float: ...
     @overload
     def score(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ..., caution: Caution = ...
+        self,
+        text: Sequence[Scorable],
+        *,
+        precision: ScoringWish = ...,
+        caution: Caution = ...,
     ) -> list[float]: ...
     def score(
         self,
@@ -64,9 +71,10 @@ class RewardModel:
     ) -> float | list[float]:
         """Return the score of a text, or the scores of several, in order.
 
-        precision: "float32" is what the roundtrip check holds for; "fast" is the quickest that this processor has. caution: of
-        an ensemble, λ of mean − λ · standard deviation, or "minimum", its lowest member.
-        Raises DataError for an empty text and ModelError for a model that was never trained.
+        precision: "float32" is what the roundtrip check holds for; "fast" is the quickest that this
+        processor has. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum",
+        its lowest member. Raises DataError for an empty text and ModelError for a model that was
+        never trained.
         """
         return self._answer(text, lambda values: values, precision, caution)
 
@@ -79,7 +87,8 @@ class RewardModel:
     def uncertainty(
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
-        """Return how far an ensemble's members disagree about a text: the standard deviation of their scores.
+        """Return how far an ensemble's members disagree about a text: the standard deviation of
+        their scores.
 
         Raises UsageError for a single model, which cannot disagree with itself.
         """
@@ -101,18 +110,28 @@ class RewardModel:
     def probability(
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
-        """Return the probability that a judge labels the text positive. Raises ModelError without `Label` evidence."""
-        return self._answer(text, self._link("probabilities", "labels").predict, precision)
+        """Return the probability that a judge labels the text positive. Raises ModelError without
+        `Label` evidence.
+        """
+        return self._answer(
+            text, self._link("probabilities", "labels").predict, precision
+        )
 
     @overload
     def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
-    def rating(self, text: Sequence[Scorable], *, precision: ScoringWish = ...) -> list[float]: ...
+    def rating(
+        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+    ) -> list[float]: ...
     def rating(
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
-        """Return the rating or grade that a judge gives on average, in the judges' unit. Raises ModelError without."""
-        return self._answer(text, self._link("ratings", "ratings or grades").predict, precision)
+        """Return the rating or grade that a judge gives on average, in the judges' unit. Raises
+        ModelError without.
+        """
+        return self._answer(
+            text, self._link("ratings", "ratings or grades").predict, precision
+        )
 
     def score_all(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
@@ -132,7 +151,9 @@ class RewardModel:
         return self.backbone.score(examples, precision=precision)
 
     def meanings(self, scores: Scores) -> dict[str, list[float]]:
-        """Return what judges would say of texts with these scores: `probabilities`, `ratings`, as far as learned."""
+        """Return what judges would say of texts with these scores: `probabilities`, `ratings`, as
+        far as learned.
+        """
         values = torch.from_numpy(scores.values)
         meanings: dict[str, list[float]] = {}
         with torch.no_grad():
@@ -144,17 +165,24 @@ class RewardModel:
     def save(self, folder: str | Path) -> "RewardModel":
         """Save, reload through every loader, compare, and only then put the folder in its place.
 
-        Returns this model with the roundtrip in its contract. Raises ModelError when a loader disagrees by more than the
-        tolerance and StorageError when the disk is full; nothing is half-written.
+        Returns this model with the roundtrip in its contract. Raises ModelError when a loader
+        disagrees by more than the tolerance and StorageError when the disk is full; nothing is
+        half-written.
         """
         from tastemaker.reward.roundtrip import check_roundtrip
 
         with filling_folder(Path(folder), last=CONTRACT) as temporary:
             self.backbone.save(temporary)
-            files = [p.relative_to(temporary).as_posix() for p in temporary.rglob("*.safetensors")]
+            files = [
+                p.relative_to(temporary).as_posix()
+                for p in temporary.rglob("*.safetensors")
+            ]
             weights = digests_of(temporary, files)
             if self.training_fingerprints is not None:
-                save_file({"fingerprints": self.training_fingerprints}, temporary / TRAINING_TEXTS)
+                save_file(
+                    {"fingerprints": self.training_fingerprints},
+                    temporary / TRAINING_TEXTS,
+                )
             if self.baseline is not None:
                 self.baseline.save(temporary / BASELINE)
             contract = replace(
@@ -170,7 +198,9 @@ class RewardModel:
 
     @staticmethod
     def load(folder: str | Path) -> "RewardModel":
-        """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does not hold."""
+        """Open a saved reward model. Raises ModelError for a folder whose contract is missing or
+        does not hold.
+        """
         folder = Path(folder)
         contract = Contract.read(folder)
         backbone = load_backbone(folder, contract)
@@ -182,7 +212,11 @@ class RewardModel:
                     "registered. Import the module that defines it first."
                 )
             links[RECORDS[kind]] = LINKS[RECORDS[kind]].from_dict(values)
-        baseline = RewardModel.load(folder / BASELINE) if (folder / BASELINE).is_dir() else None
+        baseline = (
+            RewardModel.load(folder / BASELINE)
+            if (folder / BASELINE).is_dir()
+            else None
+        )
         texts = (
             load_file(folder / TRAINING_TEXTS)["fingerprints"]
             if (folder / TRAINING_TEXTS).is_file()
@@ -195,7 +229,9 @@ class RewardModel:
     def __repr__(self) -> str:
         data, accuracy = self.contract.data, self.contract.evaluation.get("accuracy")
         fitted = (
-            " + ".join(f"{n:,} {kind}s" for kind, n in data.get("judgements", {}).items())
+            " + ".join(
+                f"{n:,} {kind}s" for kind, n in data.get("judgements", {}).items()
+            )
             or "nothing"
         )
         held_out = f", held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
@@ -226,7 +262,9 @@ class RewardModel:
 
 
 def load(folder: str | Path) -> RewardModel:
-    """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does not hold."""
+    """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does
+    not hold.
+    """
     return RewardModel.load(folder)
 
 

@@ -18,11 +18,15 @@ from tastemaker.kinds.registry import LINKS
 from tastemaker.reward.contract import Contract
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
-_HUB_NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_HUB_NAME = re.compile(
+    r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII
+)
 _HUB_NAMES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _MOST_JUDGES = 50
 _NAMES = {**FIGURES, "clusters": "independent groups"}
-_BESIDE = re.compile("^constant_|^longer_|^difference_|^people_|^human_|_baseline$|_interval$")
+_BESIDE = re.compile(
+    "^constant_|^longer_|^difference_|^people_|^human_|_baseline$|_interval$"
+)
 """Keys of an evaluation that stand beside a figure of the model and are none themselves."""
 _OF_PEOPLE = re.compile("(?:people|human)_.*(?<!_interval)(?<!_n)")
 
@@ -40,12 +44,15 @@ def hub_name_of(contract: Contract) -> str | None:
     match contract.settings.get("backbone"):
         case ["Encoder", {"name": str(name)}]:
             name = _HUB_NAMES.get(name, name)
-            return name if _HUB_NAME.fullmatch(name) and not Path(name).exists() else None
+            return (
+                name if _HUB_NAME.fullmatch(name) and not Path(name).exists() else None
+            )
     return None
 
 
 def card(contract: Contract, description: str, *, base_model: str | None = None) -> str:
-    """Return the card: YAML front matter, then Markdown. The same contract always gives the same card.
+    """Return the card: YAML front matter, then Markdown. The same contract always gives the same
+    card.
 
     base_model: the hub name of what was fine-tuned, if it has one.
     """
@@ -53,14 +60,19 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
     return filled_in(
         _TEMPLATE,
         front=Markdown(
-            yaml.safe_dump(_front_matter(contract, base_model), sort_keys=False, allow_unicode=True)
+            yaml.safe_dump(
+                _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
+            )
         ),
         contract=contract,
         description=description,
         base_model=base_model,
         template=json.dumps(contract.template, ensure_ascii=False),
         meanings=[_meaning(kind, values) for kind, values in contract.links.items()],
-        figures=[_figures(kind, found) for kind, found in evaluation.get("by_kind", {}).items()],
+        figures=[
+            _figures(kind, found)
+            for kind, found in evaluation.get("by_kind", {}).items()
+        ],
         judges=_judges(contract.judges),
         most_judges=_MOST_JUDGES,
         is_network=contract.backbone == "network",
@@ -70,7 +82,9 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
 def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
     """Return what the model hub reads."""
     found: dict[str, Any] = {
-        "library_name": "transformers" if contract.backbone == "network" else "tastemaker",
+        "library_name": "transformers"
+        if contract.backbone == "network"
+        else "tastemaker",
         "pipeline_tag": "text-classification",
         "tags": ["reward-model", "text-classification", "tastemaker"],
     }
@@ -86,13 +100,17 @@ def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
 def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
     """Return what a score s means to one kind of judgement, with the numbers of its link."""
     if kind not in RECORDS:
-        return Markdown(f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}")
+        return Markdown(
+            f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}"
+        )
     link = LINKS[RECORDS[kind]].from_dict(dict(values))
     return Markdown(link.formula())
 
 
 def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one kind's evaluation as a table: a row a figure, the model beside the baselines and the constant."""
+    """Return one kind's evaluation as a table: a row a figure, the model beside the baselines and
+    the constant.
+    """
     names = [
         name
         for name, value in found.items()
@@ -121,7 +139,8 @@ def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "columns": list(columns),
         "rows": [
-            [_named(name), *(_estimate(name, of) for of in columns.values())] for name in names
+            [_named(name), *(_estimate(name, of) for of in columns.values())]
+            for name in names
         ],
         "people": [
             (_named(name), _estimate(name, found))
@@ -133,14 +152,20 @@ def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without(before: str, found: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name.removeprefix(before): value for name, value in found.items() if name.startswith(before)
+        name.removeprefix(before): value
+        for name, value in found.items()
+        if name.startswith(before)
     }
 
 
 def _longer(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of always preferring the longer text; its accuracy goes by the name `longer_baseline`."""
+    """Return the figures of always preferring the longer text; its accuracy goes by the name
+    `longer_baseline`.
+    """
     figures = _without("longer_", found)
-    return figures | {f"accuracy{end}": figures.get(f"baseline{end}") for end in ("", "_interval")}
+    return figures | {
+        f"accuracy{end}": figures.get(f"baseline{end}") for end in ("", "_interval")
+    }
 
 
 def _named(name: str) -> str:
@@ -154,7 +179,9 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Markdown:
         return Markdown("–")
     if not interval or None in interval:
         return Markdown(_figure(value))
-    return Markdown(rf"{_figure(value)} \[{_figure(interval[0])}, {_figure(interval[1])}\]")
+    return Markdown(
+        rf"{_figure(value)} \[{_figure(interval[0])}, {_figure(interval[1])}\]"
+    )
 
 
 def _figure(value: float) -> str:
@@ -166,7 +193,9 @@ def _judges(judges: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markdown
     rows = [
         (
             name,
-            _estimate("reliability", {**of, "reliability_interval": of.get("interval")}),
+            _estimate(
+                "reliability", {**of, "reliability_interval": of.get("interval")}
+            ),
             int(of["judgements"]),
         )
         for name, of in judges.items()

@@ -1,7 +1,9 @@
-"""The observation model: how judgements arise from scores, with everything that is learned besides the backbone.
+"""The observation model: how judgements arise from scores, with everything that is learned besides
+the backbone.
 
-Links say what a score means to a judge, reliabilities how closely each judge follows the score, and a length effect
-takes up what the judgements owe to the texts' length. A backbone is fitted by raising this model's log-likelihood.
+Links say what a score means to a judge, reliabilities how closely each judge follows the score, and
+a length effect takes up what the judgements owe to the texts' length. A backbone is fitted by
+raising this model's log-likelihood.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,9 @@ from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.reward.corpus import Corpus, Evidence, Links
 
 _LENGTH_PULL = 30.0
-"""How strongly score and length are held uncorrelated, per text; large enough to leave little, small enough to fit."""
+"""How strongly score and length are held uncorrelated, per text; large enough to leave little,
+small enough to fit.
+"""
 
 _PRIOR_SCALE = 0.3
 
@@ -22,16 +26,19 @@ _MEMORY = 0.95  # of the covariance of score and length, from step to step
 
 
 class Reliabilities(nn.Module):
-    """How closely each judge follows the score: 1 as closely as anybody, 0 not at all, −1 turned around.
+    """How closely each judge follows the score: 1 as closely as anybody, 0 not at all, −1 turned
+    around.
 
-    A judge of reliability ρ answers as the average judge would answer texts whose scores lie ρ times as far from the
-    neutral one (the discrimination of item response theory). ρ = tanh r; `log_prior` says what is believed of r before.
+    A judge of reliability ρ answers as the average judge would answer texts whose scores lie ρ
+    times as far from the neutral one (the discrimination of item response theory). ρ = tanh r;
+    `log_prior` says what is believed of r before.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        # found on texts that a fit has not seen (`crossfit.py`): a fit that learned them would explain everybody
+        # found on texts that a fit has not seen (`crossfit.py`): a fit that learned them would
+        # explain everybody
         self.raw = nn.Parameter(torch.ones(len(names)), requires_grad=False)
 
     def forward(self, judge: Tensor) -> Tensor:
@@ -41,8 +48,9 @@ class Reliabilities(nn.Module):
     def log_prior(self, *, most_alike: bool) -> Tensor:
         """Return the log-density of the prior of r, less its constant.
 
-        Normal(1, 1), which lets everybody be found wherever they are; or, with `most_alike`, Cauchy(1, 0.3): judges who
-        are like the others are drawn together, and whoever has been found far from them is hardly held back.
+        Normal(1, 1), which lets everybody be found wherever they are; or, with `most_alike`,
+        Cauchy(1, 0.3): judges who are like the others are drawn together, and whoever has been
+        found far from them is hardly held back.
         """
         if most_alike:
             return -torch.log1p(((self.raw - 1) / _PRIOR_SCALE) ** 2).sum()
@@ -50,7 +58,9 @@ class Reliabilities(nn.Module):
 
 
 class LengthEffect(nn.Module):
-    """What judgements owe to length alone: `effect` units of score for one standard deviation of ln(1 + characters)."""
+    """What judgements owe to length alone: `effect` units of score for one standard deviation of
+    ln(1 + characters).
+    """
 
     covariance: Tensor
 
@@ -83,7 +93,9 @@ class ObservationModel(nn.Module):
         judges = corpus.judges if corpus is not None else ()
         self.reliabilities = Reliabilities(judges) if judges else None
         control = likelihood.length_control and corpus is not None
-        self.length = LengthEffect(corpus.log_lengths) if control and corpus is not None else None
+        self.length = (
+            LengthEffect(corpus.log_lengths) if control and corpus is not None else None
+        )
 
     def log_likelihood(
         self,
@@ -91,11 +103,13 @@ class ObservationModel(nn.Module):
         evidence: Mapping[type[Judgement], Evidence],
         log_lengths: Tensor | None = None,
     ) -> Tensor:
-        """Return the summed log-likelihood of the evidence, given scores [n] and log-lengths [n] of its texts."""
+        """Return the summed log-likelihood of the evidence, given scores [n] and log-lengths [n] of
+        its texts.
+        """
         if self.length is not None and log_lengths is not None:
-            scores = scores + self.length.effect * self.length.standardised(log_lengths).to(
-                scores.dtype
-            )
+            scores = scores + self.length.effect * self.length.standardised(
+                log_lengths
+            ).to(scores.dtype)
         parts = [
             self.of_kind(self.links[kind], scores, found)
             for kind, found in evidence.items()
@@ -104,14 +118,18 @@ class ObservationModel(nn.Module):
         return torch.stack(parts).sum() if parts else scores.sum() * 0
 
     def of_kind(self, link: Link, scores: Tensor, found: Evidence) -> Tensor:
-        """Return the summed log-likelihood of one kind's evidence under a link, as each judge sees the scores."""
+        """Return the summed log-likelihood of one kind's evidence under a link, as each judge sees
+        the scores.
+        """
         seen = scores[found.index]
         if self.reliabilities is not None and bool((found.judge >= 0).any()):
             reliability, neutral = self.reliabilities(found.judge), link.neutral()
-            seen = neutral + (reliability[:, None] if seen.ndim == 2 else reliability) * (
-                seen - neutral
-            )
-        return (found.weight.to(scores.dtype) * link.log_likelihood(seen, found.targets)).sum()
+            seen = neutral + (
+                reliability[:, None] if seen.ndim == 2 else reliability
+            ) * (seen - neutral)
+        return (
+            found.weight.to(scores.dtype) * link.log_likelihood(seen, found.targets)
+        ).sum()
 
     def penalty(
         self,
@@ -123,14 +141,19 @@ class ObservationModel(nn.Module):
     ) -> Tensor:
         """Return what the settings ask for besides the likelihood.
 
-        whole: these are all texts; otherwise the covariance of score and length is remembered from step to step, for
-        that of a few texts alone would be mostly noise, and its square a pull of all scores towards 0.
+        whole: these are all texts; otherwise the covariance of score and length is remembered from
+        step to step, for that of a few texts alone would be mostly noise, and its square a pull of
+        all scores towards 0.
         """
         cost = scores.sum() * 0
         if self.likelihood.centring:
             for found in evidence.values():
                 if found.index.ndim == 2:
-                    cost = cost + self.likelihood.centring * (_row_means(scores, found) ** 2).sum()
+                    cost = (
+                        cost
+                        + self.likelihood.centring
+                        * (_row_means(scores, found) ** 2).sum()
+                    )
         if self.length is not None:
             now = _covariance(
                 scores, self.length.standardised(log_lengths).to(scores.dtype), evidence
@@ -149,9 +172,12 @@ class ObservationModel(nn.Module):
 
 
 def links_alone(links: Links) -> ObservationModel:
-    """Return the observation model of the average judge, without any aid to fitting: what evaluation uses."""
+    """Return the observation model of the average judge, without any aid to fitting: what
+    evaluation uses.
+    """
     return ObservationModel(
-        {k: type(link).from_dict(link.as_dict()) for k, link in links.items()}, Likelihood()
+        {k: type(link).from_dict(link.as_dict()) for k, link in links.items()},
+        Likelihood(),
     )
 
 
@@ -160,8 +186,12 @@ def _row_means(values: Tensor, found: Evidence) -> Tensor:
     return (values[found.index] * found.is_text).sum(1) / found.is_text.sum(1)
 
 
-def _covariance(scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Evidence]) -> Tensor:
-    """Return the covariance of score and length: within each comparison or ranking, and across the other texts."""
+def _covariance(
+    scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Evidence]
+) -> Tensor:
+    """Return the covariance of score and length: within each comparison or ranking, and across the
+    other texts.
+    """
     total, count = scores.sum() * 0, 0
     for found in evidence.values():
         if not len(found):

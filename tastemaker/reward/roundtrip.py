@@ -1,8 +1,9 @@
 """A saved model reloads to the same number everywhere, or it is not saved.
 
-Sample texts (short, long, too long, odd characters) are scored by the model in memory; the saved folder is then opened
-as its users will open it, and the largest difference of each way is written down. Ways that an architecture cannot take
-(left padding where the score is read at the first place) are named with the reason instead of a number.
+Sample texts (short, long, too long, odd characters) are scored by the model in memory; the saved
+folder is then opened as its users will open it, and the largest difference of each way is written
+down. Ways that an architecture cannot take (left padding where the score is read at the first
+place) are named with the reason instead of a number.
 """
 
 import inspect
@@ -22,7 +23,9 @@ from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import LinearBackbone
 
 TOLERANCE = 1e-3
-"""The largest difference that two loaders may show, in units of the score (1 = one sd of the reference texts)."""
+"""The largest difference that two loaders may show, in units of the score (1 = one sd of the
+reference texts).
+"""
 
 SAMPLES = (
     "Wonderful.",
@@ -31,12 +34,15 @@ SAMPLES = (
     "剧情很精彩，但是结尾让人失望。",
     "5/10 — not bad… not good, either!!! 🙂 \t ñandú",
     "A film about a lighthouse. " * 12,
-    "It starts slowly and badly. " * 150 + "And then it turns into the best film of the year.",
+    "It starts slowly and badly. " * 150
+    + "And then it turns into the best film of the year.",
 )
 
 
 def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
-    """Reload `folder` in every way and return the largest difference of each; raise ModelError over the tolerance."""
+    """Reload `folder` in every way and return the largest difference of each; raise ModelError over
+    the tolerance.
+    """
     if isinstance(backbone, Ensemble):
         return _check_members(backbone, folder)
     examples = [Example(text) for text in SAMPLES]
@@ -51,7 +57,9 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
         if isinstance(answer, str):
             differences[way] = answer
             continue
-        difference = float(np.abs(np.asarray(answer, dtype=np.float64) - expected).max())
+        difference = float(
+            np.abs(np.asarray(answer, dtype=np.float64) - expected).max()
+        )
         if not difference <= TOLERANCE:
             raise ModelError(
                 f"the saved model scores differently through {way}: by {difference:.2g}, over the tolerance of "
@@ -79,7 +87,9 @@ def _linear_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     reloaded = LinearBackbone.load(folder)
     return {
         "tastemaker, batched": reloaded.score(examples).values,
-        "tastemaker, alone": [reloaded.score([example]).values[0] for example in examples],
+        "tastemaker, alone": [
+            reloaded.score([example]).values[0] for example in examples
+        ],
     }
 
 
@@ -104,7 +114,9 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
         classify = pipeline("text-classification", model=str(folder), device="cpu")
         return {
             "tastemaker, batched": reloaded.score(examples).values,
-            "tastemaker, alone": [reloaded.score([example]).values[0] for example in examples],
+            "tastemaker, alone": [
+                reloaded.score([example]).values[0] for example in examples
+            ],
             "tastemaker, left-padded": reloaded.forward(
                 collate(ids, reloaded.pad_id, "left")
             ).tolist(),
@@ -113,7 +125,9 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
             ],
             "transformers, right-padded": _through(module, tokenizer, texts, "right"),
             "transformers, left-padded": _left_padded(module, tokenizer, texts),
-            "pipeline, alone": [answer["score"] for answer in classify(texts, truncation=True)],
+            "pipeline, alone": [
+                answer["score"] for answer in classify(texts, truncation=True)
+            ],
             "pipeline, batched": [
                 answer["score"]
                 for answer in classify(texts, truncation=True, batch_size=len(texts))
@@ -133,7 +147,9 @@ def _through(
 
 
 def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] | str:
-    """Score left-padded texts with the positions that generation gives them: counted from the first real token."""
+    """Score left-padded texts with the positions that generation gives them: counted from the first
+    real token.
+    """
     if not hasattr(
         module, "score"
     ):  # the head of every decoder; an encoder reads its score at the first place
@@ -148,7 +164,9 @@ def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] |
 
 
 def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
-    """Score single texts with CrossEncoder's own reading, network and activation (its `predict` insists on pairs)."""
+    """Score single texts with CrossEncoder's own reading, network and activation (its `predict`
+    insists on pairs).
+    """
     from sentence_transformers import CrossEncoder
 
     encoder = CrossEncoder(str(folder), device="cpu")

@@ -147,7 +147,9 @@ def _step(task: Task, run: Run) -> Metrics | None:
         progress.stopped_because = str(stop)
         return None
     except NotFinite as error:
-        run.log(progress.step, {"loss": error.loss, "gradient_norm": error.gradient_norm})
+        run.log(
+            progress.step, {"loss": error.loss, "gradient_norm": error.gradient_norm}
+        )
         raise TrainingError(
             f"step {progress.step + 1}: the loss is {error.loss} and "
             f"the gradient norm {error.gradient_norm}. "
@@ -164,12 +166,18 @@ def _stop_early(task: Task, evaluation: Mapping[str, float]) -> None:
         return
     progress, loss = task.progress, evaluation["held_out_loss"]
     if loss < progress.best_loss:
-        progress.best_loss, progress.best_step, progress.without_gain = loss, progress.step, 0
+        progress.best_loss, progress.best_step, progress.without_gain = (
+            loss,
+            progress.step,
+            0,
+        )
         task.keep_best()
         return
     progress.without_gain += 1
     if progress.without_gain >= task.patience:
-        progress.stopped_because = f"{task.patience} evaluations without a lower held-out loss"
+        progress.stopped_because = (
+            f"{task.patience} evaluations without a lower held-out loss"
+        )
 
 
 def _checkpoint(task: Task) -> Checkpoint:

@@ -19,7 +19,10 @@ _CUDA_GENERATOR = "generator.cuda"
 
 
 def adamw(
-    groups: Sequence[Mapping[str, Any]], lr: float, device: torch.device, **settings: Any
+    groups: Sequence[Mapping[str, Any]],
+    lr: float,
+    device: torch.device,
+    **settings: Any,
 ) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov & Hutter 2019) over the groups that hold parameters.
 
@@ -47,7 +50,11 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, groups: Sequence[Mapping[str, Any]], lr: float, device: torch.device, **settings: Any
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        lr: float,
+        device: torch.device,
+        **settings: Any,
     ) -> None:
         super().__init__(_filled(groups), {"lr": lr})
         self.matrices = [group for group in self.param_groups if "heads" in group]
@@ -104,7 +111,9 @@ def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
         a, b, c = _QUINTIC
         for _ in range(_ITERATIONS):
             square = x @ x.mT
-            x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+            x = torch.baddbmm(
+                x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a
+            )
         for number, matrix in zip(numbers, x, strict=True):
             turned[number] = matrix
     results = []
@@ -114,7 +123,9 @@ def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     return results
 
 
-def state_tensors(optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
+def state_tensors(
+    optimizer: torch.optim.Optimizer, device: torch.device
+) -> dict[str, Tensor]:
     """Return the state of an optimiser and of torch's random numbers, by name."""
     tensors: dict[str, Tensor] = {}
     for number, parameter in enumerate(parameters_of(optimizer)):
@@ -127,7 +138,9 @@ def state_tensors(optimizer: torch.optim.Optimizer, device: torch.device) -> dic
 
 
 def restore_state(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], device: torch.device
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    device: torch.device,
 ) -> None:
     """Give an optimiser and torch's random numbers the state that `state_tensors` returned."""
     for number, parameter in enumerate(parameters_of(optimizer)):

@@ -65,7 +65,9 @@ class Checkpoint:
 def check_same(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise UsageError for the first setting that differs from what the run began with."""
     now = json.loads(json.dumps(settings))
-    unlike = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    unlike = sorted(
+        k for k in before.keys() | now.keys() if before.get(k) != now.get(k)
+    )
     if unlike:
         key = unlike[0]
         raise UsageError(
@@ -118,7 +120,9 @@ class Run:
     def member(self, number: int, settings: Mapping[str, Any]) -> "Run":
         """Return the run of one member of an ensemble; it is resumed where it exists."""
         return Run(
-            None if self.folder is None else self.folder / f"member-{number}", settings, resume=True
+            None if self.folder is None else self.folder / f"member-{number}",
+            settings,
+            resume=True,
         )
 
     def _begin(self, folder: Path) -> None:
@@ -144,7 +148,9 @@ class Run:
             checkpoint = self._read(folder)
             if checkpoint is None:
                 before = left[-1].name if left else "the beginning"
-                sys.stderr.write(f"{folder}: this checkpoint is damaged; going on from {before}.\n")
+                sys.stderr.write(
+                    f"{folder}: this checkpoint is damaged; going on from {before}.\n"
+                )
                 shutil.rmtree(folder)
         self._cut_metrics(self._lines if checkpoint is not None else 0)
         return checkpoint
@@ -175,7 +181,9 @@ class Run:
             if _digest(folder / "tensors.safetensors") != state.pop("tensors"):
                 return None
             self._lines = state.pop("metric_lines")
-            return Checkpoint(state.pop("step"), state, load_file(folder / "tensors.safetensors"))
+            return Checkpoint(
+                state.pop("step"), state, load_file(folder / "tensors.safetensors")
+            )
         except (
             OSError,
             ValueError,
@@ -212,7 +220,9 @@ class Run:
         """Drop the checkpoints: the model is saved. Metrics and settings stay."""
         if self._board is not None:
             self._board.close()
-        members = [] if self.folder is None else self.folder.glob("member-*/checkpoint-*")
+        members = (
+            [] if self.folder is None else self.folder.glob("member-*/checkpoint-*")
+        )
         for folder in [*self._checkpoints(), *members]:
             shutil.rmtree(folder)
 
@@ -228,7 +238,9 @@ class Run:
     def _checkpoints(self) -> list[Path]:
         if self.folder is None:
             return []
-        return sorted(p for p in self.folder.glob("checkpoint-*") if (p / "state.json").is_file())
+        return sorted(
+            p for p in self.folder.glob("checkpoint-*") if (p / "state.json").is_file()
+        )
 
     def _cut_metrics(self, lines: int) -> None:
         """Drop the log lines after the checkpoint; the same values will be measured again."""
@@ -267,7 +279,9 @@ def open_run(
     but load the model where the run `is_finished`.
     """
     folder = None if out is None else Path(out)
-    with model_folder(folder, whole=whole, resume=resume, overwrite=overwrite) as is_finished:
+    with model_folder(
+        folder, whole=whole, resume=resume, overwrite=overwrite
+    ) as is_finished:
         run_folder = None if folder is None else folder / RUN
         run = Run(run_folder, settings, resume=resume, is_finished=is_finished)
         yield run
@@ -308,16 +322,22 @@ def model_folder(
         shutil.rmtree(old)
 
 
-def _made_ready(folder: Path, old: Path, whole: str, *, resume: bool, overwrite: bool) -> bool:
+def _made_ready(
+    folder: Path, old: Path, whole: str, *, resume: bool, overwrite: bool
+) -> bool:
     """Rename what is to be replaced. Return whether the folder holds the finished model."""
     if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file, and a model is a folder. Choose another --out.")
+        raise StorageError(
+            f"{folder}: is a file, and a model is a folder. Choose another --out."
+        )
     is_whole = _holds_model(folder) and (folder / whole).is_file()
     if old.is_dir() and (
         is_whole or (folder / CONTRACT).is_file()
     ):  # killed when the new model was just saved
         shutil.rmtree(old)
-    if old.is_dir() and not resume and _is_untouched(folder):  # killed before it wrote anything
+    if (
+        old.is_dir() and not resume and _is_untouched(folder)
+    ):  # killed before it wrote anything
         _bring_back(old, folder)
     if resume and is_whole:
         return True
@@ -326,7 +346,9 @@ def _made_ready(folder: Path, old: Path, whole: str, *, resume: bool, overwrite:
             f"{folder}: holds a model already. Choose another --out, or add --overwrite."
         )
     if overwrite and not resume and (_holds_model(folder) or (folder / RUN).is_dir()):
-        if old.is_dir():  # the model is kept, not the unfinished run that was to replace it
+        if (
+            old.is_dir()
+        ):  # the model is kept, not the unfinished run that was to replace it
             shutil.rmtree(folder)
         else:
             _rename(folder, old)

@@ -43,7 +43,9 @@ class NotFinite(TrainingError):
 class GradientStrategy(Protocol):
     """A way to compute the summed gradients of a step's parts."""
 
-    def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
+    def add_gradients(
+        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
+    ) -> Metrics:
         """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         ...
 
@@ -51,7 +53,9 @@ class GradientStrategy(Protocol):
 class Backward:
     """Compute part after part by `loss.backward()`."""
 
-    def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
+    def add_gradients(
+        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
+    ) -> Metrics:
         """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         sums: Metrics = {}
         for part in parts:
@@ -71,7 +75,9 @@ class ThreadedBackward:
 
     threads: int
 
-    def add_gradients(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> Metrics:
+    def add_gradients(
+        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]
+    ) -> Metrics:
         """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         is_learning = torch.is_grad_enabled()  # a new thread does not know
         calls = [partial(_gradients, part, parameters, is_learning) for part in parts]
@@ -93,7 +99,9 @@ def gradient_strategy(threads: int) -> GradientStrategy:
 
     torch.distributed needs `backward`, so several processes get it whatever the number of threads.
     """
-    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    is_distributed = (
+        torch.distributed.is_available() and torch.distributed.is_initialized()
+    )
     if threads == 1 or is_distributed:
         return Backward()
     return ThreadedBackward(threads)
@@ -155,7 +163,9 @@ class TrainStep:
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """Return the parameters that an optimiser trains, in its order."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [
+        parameter for group in optimizer.param_groups for parameter in group["params"]
+    ]
 
 
 def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

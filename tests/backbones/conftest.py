@@ -79,7 +79,9 @@ def _make(family: str, dropout: float, activation: str) -> Any:
         small.resid_pdrop = small.embd_pdrop = small.attn_pdrop = dropout
         small.pad_token_id, small.bos_token_id, small.eos_token_id = 0, 3, 3
         return GPT2ForSequenceClassification(small)
-    llama = LlamaConfig(**_BERT_SIZE, vocab_size=300, max_position_embeddings=64, num_labels=1)
+    llama = LlamaConfig(
+        **_BERT_SIZE, vocab_size=300, max_position_embeddings=64, num_labels=1
+    )
     llama.pad_token_id, llama.bos_token_id, llama.eos_token_id = 0, 3, 3
     return LlamaForSequenceClassification(llama)
 
@@ -88,7 +90,9 @@ def _make(family: str, dropout: float, activation: str) -> Any:
 def make_module() -> Callable[..., Any]:
     """A sequence classifier of some family with one output and random weights, in eval mode."""
 
-    def make(family: str, *, dropout: float = 0.0, seed: int = 0, activation: str = "gelu") -> Any:
+    def make(
+        family: str, *, dropout: float = 0.0, seed: int = 0, activation: str = "gelu"
+    ) -> Any:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = _make(family, dropout, activation).eval()
@@ -104,7 +108,9 @@ def make_module() -> Callable[..., Any]:
 def make_folder(
     tmp_path_factory: pytest.TempPathFactory, make_module: Callable[..., Any]
 ) -> Callable[[str], Path]:
-    """A folder as people publish them: a family's module and a tokenizer; decoders come without a padding token."""
+    """A folder as people publish them: a family's module and a tokenizer; decoders come without a
+    padding token.
+    """
 
     def make(family: str) -> Path:
         folder = tmp_path_factory.mktemp(family)

@@ -1,4 +1,6 @@
-"""Our own pass of an encoder stands in only for plain networks; adapters are computed, and trained alone."""
+"""Our own pass of an encoder stands in only for plain networks; adapters are computed, and trained
+alone.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,19 +17,25 @@ from tastemaker.errors import UsageError
 from tastemaker.fast import collate, gains_by_int8, parts_of, scores, supports
 from tastemaker.reward import Network
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft uses an old name
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning"
+)  # peft uses an old name
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert")
 BATCH = collate([[5, 9, 11, 3, 30], [7, 200], [8, 8, 21]], 0)
 
 
 def own_scores(module: Any) -> Tensor:
-    logits: Tensor = module(input_ids=BATCH.ids, attention_mask=BATCH.is_text.long()).logits
+    logits: Tensor = module(
+        input_ids=BATCH.ids, attention_mask=BATCH.is_text.long()
+    ).logits
     return logits
 
 
 def layers_of(module: Any) -> Any:
     base = getattr(module, module.base_model_prefix)
-    return base.transformer.layer if hasattr(base, "transformer") else base.encoder.layer
+    return (
+        base.transformer.layer if hasattr(base, "transformer") else base.encoder.layer
+    )
 
 
 def with_adapter(module: Any, *, targets: list[str], wrapped: bool = False) -> Any:
@@ -53,7 +61,9 @@ class Doubled(nn.Linear):
 
 
 def subclassed(module: Any) -> None:
-    linear = next(part for part in layers_of(module)[0].modules() if type(part) is nn.Linear)
+    linear = next(
+        part for part in layers_of(module)[0].modules() if type(part) is nn.Linear
+    )
     linear.__class__ = Doubled
 
 
@@ -70,7 +80,9 @@ def patched(module: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("change", [subclassed, hooked, patched], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "change", [subclassed, hooked, patched], ids=lambda c: c.__name__
+)
 @pytest.mark.parametrize("family", ENCODERS)
 @torch.no_grad()
 def test_a_changed_network_runs_its_own_pass(
@@ -83,7 +95,9 @@ def test_a_changed_network_runs_its_own_pass(
     assert not supports(module)
     assert parts_of(module) is None
     assert (own_scores(module) - before).abs().max() > 1e-3
-    torch.testing.assert_close(scores(module, BATCH), own_scores(module), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        scores(module, BATCH), own_scores(module), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["injected", "wrapped"])
@@ -93,7 +107,9 @@ def test_an_adapter_counts_in_scores(make_module: Any, wrapped: bool) -> None:
     plain = own_scores(module)
     adapted = with_adapter(module, targets=["query", "dense"], wrapped=wrapped)
     assert (own_scores(adapted) - plain).abs().max() > 0.01
-    torch.testing.assert_close(scores(adapted, BATCH), own_scores(adapted), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        scores(adapted, BATCH), own_scores(adapted), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["injected", "wrapped"])
@@ -109,21 +125,30 @@ def test_a_fit_changes_the_adapter_and_the_head_alone(
         network.module = with_adapter(
             network.module, targets=["query", "intermediate.dense"], wrapped=wrapped
         )
-        before.update({n: w.detach().clone() for n, w in network.module.named_parameters()})
+        before.update(
+            {n: w.detach().clone() for n, w in network.module.named_parameters()}
+        )
         networks.append(network)
         return network
 
     monkeypatch.setattr(Network, "open", open_with_adapter)
     judgements = [
-        tm.Label(f"A {'good' if n % 2 else 'bad'} film {n}.", n % 2 == 1) for n in range(40)
+        tm.Label(f"A {'good' if n % 2 else 'bad'} film {n}.", n % 2 == 1)
+        for n in range(40)
     ]
-    tm.fit(judgements, backbone=str(make_folder("bert")), training={"epochs": 1, "batch_size": 8})
+    tm.fit(
+        judgements,
+        backbone=str(make_folder("bert")),
+        training={"epochs": 1, "batch_size": 8},
+    )
     for name, weight in networks[0].module.named_parameters():
         is_learned = "lora_" in name or "classifier" in name
         assert torch.equal(weight, before[name]) != is_learned, name
 
 
-@pytest.mark.skipif(not gains_by_int8(torch.device("cpu")), reason="no AVX-512 VNNI here")
+@pytest.mark.skipif(
+    not gains_by_int8(torch.device("cpu")), reason="no AVX-512 VNNI here"
+)
 def test_int8_leaves_adapters_to_the_network_and_reads_them_once_they_are_merged(
     make_folder: Any, tmp_path: Path
 ) -> None:
@@ -136,7 +161,9 @@ def test_int8_leaves_adapters_to_the_network_and_reads_them_once_they_are_merged
     with pytest.raises(UsageError, match="no int8 form"):
         network.score(texts, precision="int8")
     adapted = network.score(texts).values
-    np.testing.assert_allclose(network.score(texts, precision="fast").values, adapted, atol=0.1)
+    np.testing.assert_allclose(
+        network.score(texts, precision="fast").values, adapted, atol=0.1
+    )
     network.module = network.module.merge_and_unload()
     merged = network.score(texts, precision="int8").values
     assert np.abs(merged - before).max() > 0.01

@@ -27,14 +27,18 @@ def test_scores_equal_the_own_forward(make_module, family, lengths):
     expected = _own(module, batch)
     assert supports(module)
     assert len(lengths) == 1 or expected.std() > 1e-3
-    torch.testing.assert_close(scores(module, batch)[:, 0], expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        scores(module, batch)[:, 0], expected, atol=1e-6, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("family", ENCODERS)
 def test_gradients_equal_the_own_forward(make_module, family):
     module, batch = make_module(family).train(), collate(_sequences(20, 13, 2), 0)
     weights = torch.tensor([1.0, -2.0, 0.5])
-    expected = torch.autograd.grad((_own(module, batch) * weights).sum(), list(module.parameters()))
+    expected = torch.autograd.grad(
+        (_own(module, batch) * weights).sum(), list(module.parameters())
+    )
     found = torch.autograd.grad(
         (scores(module, batch)[:, 0] * weights).sum(), list(module.parameters())
     )
@@ -45,24 +49,34 @@ def test_gradients_equal_the_own_forward(make_module, family):
 @pytest.mark.parametrize("family", ENCODERS)
 def test_padding_on_the_left_changes_nothing(make_module, family):
     module, sequences = make_module(family), _sequences(20, 13, 2)
-    right, left = (scores(module, collate(sequences, 0, side))[:, 0] for side in ("right", "left"))
+    right, left = (
+        scores(module, collate(sequences, 0, side))[:, 0] for side in ("right", "left")
+    )
     torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("family", DECODERS)
-def test_decoders_take_their_own_forward_with_padding_on_either_side(make_module, family):
+def test_decoders_take_their_own_forward_with_padding_on_either_side(
+    make_module, family
+):
     module, sequences = make_module(family), _sequences(20, 13, 2)
     alone = torch.cat([module(torch.tensor([s])).logits[:, 0] for s in sequences])
     assert alone.std() > 1e-3
     for side in ("right", "left"):
         torch.testing.assert_close(
-            scores(module, collate(sequences, 0, side))[:, 0], alone, atol=2e-6, rtol=1e-5
+            scores(module, collate(sequences, 0, side))[:, 0],
+            alone,
+            atol=2e-6,
+            rtol=1e-5,
         )
 
 
 @pytest.mark.parametrize("family", ENCODERS)
 def test_dropout_in_training_takes_the_own_forward(make_module, family):
-    module, batch = make_module(family, dropout=0.5).train(), collate(_sequences(20, 13), 0)
+    module, batch = (
+        make_module(family, dropout=0.5).train(),
+        collate(_sequences(20, 13), 0),
+    )
     torch.manual_seed(0)
     expected = _own(module, batch)
     torch.manual_seed(0)

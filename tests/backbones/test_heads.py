@@ -1,11 +1,19 @@
-"""Many heads by hand: drawn from their seed, brought to one scale, put back, and their mean while it is asked for."""
+"""Many heads by hand: drawn from their seed, brought to one scale, put back, and their mean while
+it is asked for.
+"""
 
 import pytest
 import torch
 from torch import nn
 
 from tastemaker.errors import ModelError
-from tastemaker.reward import head_of, one_head, put_heads, standardise_heads, widen_head
+from tastemaker.reward import (
+    head_of,
+    one_head,
+    put_heads,
+    standardise_heads,
+    widen_head,
+)
 
 
 def network(bias: bool = True) -> nn.Module:

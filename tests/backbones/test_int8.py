@@ -6,7 +6,14 @@ import torch
 
 from tastemaker.data import Example
 from tastemaker.errors import UsageError
-from tastemaker.fast import Range, encode_packed, gains_by_int8, in_int8, parts_of, watch
+from tastemaker.fast import (
+    Range,
+    encode_packed,
+    gains_by_int8,
+    in_int8,
+    parts_of,
+    watch,
+)
 from tastemaker.fast.int8 import _Codes, _groups, _Product
 from tastemaker.reward import Network
 
@@ -26,7 +33,10 @@ def _seen(*values: torch.Tensor) -> Range:
 
 def _sequences(count: int, seed: int) -> list[list[int]]:
     random = np.random.default_rng(seed)
-    return [random.integers(5, 300, size=random.integers(1, 60)).tolist() for _ in range(count)]
+    return [
+        random.integers(5, 300, size=random.integers(1, 60)).tolist()
+        for _ in range(count)
+    ]
 
 
 def test_a_range_knows_least_greatest_and_mean_of_every_channel():
@@ -55,7 +65,9 @@ def test_a_product_of_codes_is_close_to_the_product():
 
 
 def test_hidden_units_are_grouped_by_their_ranges():
-    wide = _seen(torch.randn(1000, 64) * torch.ones(64).index_fill(0, torch.tensor([3]), 50))
+    wide = _seen(
+        torch.randn(1000, 64) * torch.ones(64).index_fill(0, torch.tensor([3]), 50)
+    )
     groups = _groups(wide)
     assert groups[0].tolist() == [3]
     assert [len(units) for units in groups] == [1, 10, 21, 32]
@@ -71,7 +83,10 @@ def test_an_encoder_in_int8_ranks_like_float32(make_module, family, activation):
 
     small = in_int8(
         encoder,
-        watch(encoder, lambda watched: [encode_packed(watched, [s]) for s in _sequences(40, 1)]),
+        watch(
+            encoder,
+            lambda watched: [encode_packed(watched, [s]) for s in _sequences(40, 1)],
+        ),
     )
     texts = _sequences(60, 2)
     expected, found = (
@@ -95,7 +110,9 @@ def test_a_score_in_int8_hangs_on_the_text_alone(calibrated):
     together = calibrated.score(examples, precision="int8").values
     alone = [calibrated.score([e], precision="int8").values[0] for e in examples]
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    backwards = calibrated.score(examples[::-1], precision="int8", batch_tokens=16).values[::-1]
+    backwards = calibrated.score(
+        examples[::-1], precision="int8", batch_tokens=16
+    ).values[::-1]
     np.testing.assert_allclose(together, backwards, atol=1e-6)
     assert np.abs(together - calibrated.score(examples).values).max() > 1e-5
 
@@ -117,7 +134,9 @@ def test_what_was_watched_is_saved(calibrated, tmp_path):
     loaded = Network.load(tmp_path)
     for precision in ("int8", "fast"):
         found = loaded.score(examples, precision=precision).values
-        assert np.array_equal(found, calibrated.score(examples, precision="int8").values)
+        assert np.array_equal(
+            found, calibrated.score(examples, precision="int8").values
+        )
 
 
 def test_without_calibration_there_is_no_int8(make_folder):
@@ -125,7 +144,8 @@ def test_without_calibration_there_is_no_int8(make_folder):
     with pytest.raises(UsageError, match="was not calibrated for int8"):
         network.score([Example("A film.")], precision="int8")
     fast, exact = (
-        network.score([Example("A film.")], precision=p).values for p in ("fast", "float32")
+        network.score([Example("A film.")], precision=p).values
+        for p in ("fast", "float32")
     )
     assert fast == pytest.approx(exact, abs=0.1)
 

@@ -23,8 +23,24 @@ from tastemaker.reward import (
 )
 from tastemaker.reward.backbones import linear as ngrams
 
-WORDS = ["good", "bad", "film", "not", "a", "very", "the", "plot", "acting", "好", "坏", "!", "?"]
-TEXTS = [" ".join(np.random.default_rng(n).choice(WORDS, size=n % 17)) for n in range(60)]
+WORDS = [
+    "good",
+    "bad",
+    "film",
+    "not",
+    "a",
+    "very",
+    "the",
+    "plot",
+    "acting",
+    "好",
+    "坏",
+    "!",
+    "?",
+]
+TEXTS = [
+    " ".join(np.random.default_rng(n).choice(WORDS, size=n % 17)) for n in range(60)
+]
 
 
 def backbone(weighting: Any = "nb") -> LinearBackbone:
@@ -32,7 +48,9 @@ def backbone(weighting: Any = "nb") -> LinearBackbone:
     settings = Linear(ngrams=2, weighting=weighting)
     names = vocabulary([TokenNames.of(TEXTS)], 2, 1)
     draw = np.random.default_rng(1)
-    weights, scales = (draw.normal(size=len(names)).astype(np.float32) for _ in range(2))
+    weights, scales = (
+        draw.normal(size=len(names)).astype(np.float32) for _ in range(2)
+    )
     return LinearBackbone(settings, names, weights, np.abs(scales), intercept=0.3)
 
 
@@ -42,14 +60,18 @@ def examples(texts: list[str]) -> list[Example]:
 
 def by_word(**weights: float) -> LinearBackbone:
     """Return a unigram backbone with the given weights and no intercept."""
-    names = np.concatenate([vocabulary([TokenNames.of([word])], 1, 1) for word in weights])
+    names = np.concatenate(
+        [vocabulary([TokenNames.of([word])], 1, 1) for word in weights]
+    )
     order = np.argsort(names)
     values = np.array(list(weights.values()), dtype=np.float32)[order]
     return LinearBackbone(Linear(ngrams=1), names[order], values, np.ones_like(values))
 
 
 def test_a_score_by_hand() -> None:
-    """Presence, rows of length 1: "good good film" holds 2 known words: (2 + 1)/√2. Unknown words count for nothing."""
+    """Presence, rows of length 1: "good good film" holds 2 known words: (2 + 1)/√2. Unknown words
+    count for nothing.
+    """
     found = by_word(good=2.0, film=1.0, bad=-3.0).score(
         examples(["good good film", "Bad.", "unknown", ""])
     )
@@ -59,7 +81,9 @@ def test_a_score_by_hand() -> None:
 
 def test_tfidf_rows_by_hand() -> None:
     """Counts (2, 1) with idf (1, 3): (1 + ln 2, 3) divided by its length."""
-    occurrences = counts(TokenNames.of(["a a b"]), 1, np.sort(TokenNames.of(["a b"]).ngrams(1)[0]))
+    occurrences = counts(
+        TokenNames.of(["a a b"]), 1, np.sort(TokenNames.of(["a b"]).ngrams(1)[0])
+    )
     a_first = bool((occurrences.toarray()[0] == [2, 1]).all())
     scales = np.array([1.0, 3.0] if a_first else [3.0, 1.0])
     found = features(occurrences, Linear(weighting="tfidf"), scales).toarray()[0]
@@ -77,7 +101,9 @@ def test_a_score_does_not_depend_on_company_or_order(
     order = np.random.default_rng(0).permutation(len(TEXTS))
     shuffled = model.score(examples([TEXTS[i] for i in order])).values
     assert np.array_equal(shuffled, together[order])  # to the last bit
-    assert np.array_equal([model.score([Example(text)]).values[0] for text in TEXTS], together)
+    assert np.array_equal(
+        [model.score([Example(text)]).values[0] for text in TEXTS], together
+    )
     monkeypatch.setattr(ngrams, "_CHUNK_CHARACTERS", 50)
     assert np.array_equal(model.score(examples(TEXTS)).values, together)
     assert len(np.unique(together)) > 50
@@ -88,12 +114,16 @@ def test_no_texts_give_no_scores() -> None:
 
 
 @pytest.mark.parametrize("weighting", ["nb", "tfidf"])
-def test_saved_and_loaded_it_gives_the_same_bits(weighting: str, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_gives_the_same_bits(
+    weighting: str, tmp_path: Path
+) -> None:
     model = backbone(weighting)
     model.save(tmp_path / "model")
     again = LinearBackbone.load(tmp_path / "model")
     assert again.settings == model.settings
-    assert np.array_equal(again.score(examples(TEXTS)).values, model.score(examples(TEXTS)).values)
+    assert np.array_equal(
+        again.score(examples(TEXTS)).values, model.score(examples(TEXTS)).values
+    )
     assert [p.name for p in (tmp_path / "model").iterdir()] == [WEIGHTS]
     first = (tmp_path / "model" / WEIGHTS).read_bytes()
     again.save(tmp_path / "model")
@@ -102,7 +132,9 @@ def test_saved_and_loaded_it_gives_the_same_bits(weighting: str, tmp_path: Path)
 
 @settings(max_examples=30)
 @given(st.floats(-5, 5), st.floats(0.1, 10))
-def test_rescaling_folds_offset_and_scale_into_the_weights(offset: float, scale: float) -> None:
+def test_rescaling_folds_offset_and_scale_into_the_weights(
+    offset: float, scale: float
+) -> None:
     model = backbone()
     before = model.score(examples(TEXTS)).values
     assert model.rescale(offset, scale) == offset
@@ -113,7 +145,9 @@ def test_rescaling_folds_offset_and_scale_into_the_weights(offset: float, scale:
 
 def test_a_prompt_is_read_before_the_text() -> None:
     model = by_word(good=2.0, bad=-3.0)
-    alone, answered = model.score([Example("good"), Example("good", prompt="bad")]).values
+    alone, answered = model.score(
+        [Example("good"), Example("good", prompt="bad")]
+    ).values
     assert alone == pytest.approx(2)
     assert answered == pytest.approx(-1 / np.sqrt(2))
 
@@ -129,9 +163,9 @@ def test_templates_put_prompt_and_text_in_their_places() -> None:
 
 def test_chinese_is_read_by_its_characters() -> None:
     names = vocabulary([TokenNames.of(["很好", "不好"])], 2, 1)
-    weights = np.where(np.isin(names, TokenNames.of(["不好"]).ngrams(2)[0][-1:]), -2, 1).astype(
-        np.float32
-    )
+    weights = np.where(
+        np.isin(names, TokenNames.of(["不好"]).ngrams(2)[0][-1:]), -2, 1
+    ).astype(np.float32)
     model = LinearBackbone(Linear(ngrams=2), names, weights, np.ones_like(weights))
     good, bad = model.score(examples(["电影很好", "电影不好"])).values
     assert good > 0 == pytest.approx(bad)  # 不 + 好 + 不好 = 1 + 1 − 2
@@ -139,9 +173,9 @@ def test_chinese_is_read_by_its_characters() -> None:
 
 def test_it_describes_itself() -> None:
     nothing = np.zeros(1203441, np.float32)
-    assert LinearBackbone(Linear(), np.arange(1203441), nothing, nothing).describe() == (
-        "linear, word 1–3-grams, 1 203 441 features"
-    )
+    assert LinearBackbone(
+        Linear(), np.arange(1203441), nothing, nothing
+    ).describe() == ("linear, word 1–3-grams, 1 203 441 features")
     assert by_word(good=1.0).describe() == "linear, words, 1 features"
 
 
@@ -165,7 +199,9 @@ def test_settings_are_checked(wrong: dict[str, Any], advice: str) -> None:
 
 def _damaged(path: Path, **changes: np.ndarray[Any, Any]) -> None:
     save_file(
-        {**load_file(path), **changes}, path, {"linear": json.dumps({"format": 1, "ngrams": 2})}
+        {**load_file(path), **changes},
+        path,
+        {"linear": json.dumps({"format": 1, "ngrams": 2})},
     )
 
 

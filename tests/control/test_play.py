@@ -1,4 +1,6 @@
-"""A policy learns to play: by the very classes that steer a GPT, to the same bits after a kill, saved and watched."""
+"""A policy learns to play: by the very classes that steer a GPT, to the same bits after a kill,
+saved and watched.
+"""
 
 import json
 import signal
@@ -38,7 +40,8 @@ def weights(player: Player) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in player.tensors().items()}
 
 
-# --- it learns --------------------------------------------------------------------------------------------------------
+# --- it learns
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
@@ -65,9 +68,17 @@ def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
 
 def test_amounts_are_learned() -> None:
     """−(action − number)² of numbers within ±1 is −⅓ for always 0, 0 for the number itself."""
-    playing = {"steps": 60_000, "envs": 16, "rollout": 32, "hidden": [32], "log_sd": -0.7}
+    playing = {
+        "steps": 60_000,
+        "envs": 16,
+        "rollout": 32,
+        "hidden": [32],
+        "log_sd": -0.7,
+    }
     played = play(
-        "test/Aim-v0", algorithm=PPO(lr=3e-3, gamma=0.9, epochs=8, minibatches=4), playing=playing
+        "test/Aim-v0",
+        algorithm=PPO(lr=3e-3, gamma=0.9, epochs=8, minibatches=4),
+        playing=playing,
     )
     assert played.mean_return > -0.02
 
@@ -91,21 +102,26 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
     }
     lines = [
         json.loads(line)
-        for line in (tmp_path / "cart" / "run" / "metrics.jsonl").read_text().splitlines()
+        for line in (tmp_path / "cart" / "run" / "metrics.jsonl")
+        .read_text()
+        .splitlines()
     ]
-    documented = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(
-        encoding="utf-8"
-    )
+    documented = (
+        Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
+    ).read_text(encoding="utf-8")
     keys = {key for line in lines for key in line} | set(played.figures) - {
         "settings",
         "versions",
         "algorithm",
     }
-    assert [key for key in sorted(keys - {"step"}) if f"`{key}`" not in documented] == []
+    assert [
+        key for key in sorted(keys - {"step"}) if f"`{key}`" not in documented
+    ] == []
     assert lines[-1]["step"] == played.figures["steps"]
 
 
-# --- saved, loaded, watched -------------------------------------------------------------------------------------------
+# --- saved, loaded, watched
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
@@ -118,9 +134,15 @@ def test_saved_and_loaded_it_does_the_same(environment: str, tmp_path: Path) -> 
     )
     loaded = Player.load(tmp_path / "saved")
     assert weights(loaded) == weights(played.policy)
-    seen = np.random.default_rng(0).normal(size=(50, loaded.shapes.size)).astype(np.float32)
+    seen = (
+        np.random.default_rng(0)
+        .normal(size=(50, loaded.shapes.size))
+        .astype(np.float32)
+    )
     assert np.array_equal(loaded.likeliest(seen), played.policy.likeliest(seen))
-    assert watch(tmp_path / "saved", count=3, seed=4) == watch(played.policy, count=3, seed=4)
+    assert watch(tmp_path / "saved", count=3, seed=4) == watch(
+        played.policy, count=3, seed=4
+    )
 
 
 def test_watching_draws_an_episode(tmp_path: Path) -> None:
@@ -137,8 +159,12 @@ def test_watching_draws_an_episode(tmp_path: Path) -> None:
 def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
     play("CartPole-v1", playing=SHORT, episodes=1, out=tmp_path / "saved")
     said = json.loads((tmp_path / "saved" / PLAYER).read_text())
-    (tmp_path / "saved" / PLAYER).write_text(json.dumps(said | {"environment": "Acrobot-v1"}))
-    with pytest.raises(ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"):
+    (tmp_path / "saved" / PLAYER).write_text(
+        json.dumps(said | {"environment": "Acrobot-v1"})
+    )
+    with pytest.raises(
+        ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"
+    ):
         watch(tmp_path / "saved")
     (tmp_path / "saved" / PLAYER).write_text(
         json.dumps(said | {"shapes": said["shapes"] | {"observations": 5}})
@@ -149,10 +175,16 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
         watch(tmp_path)
 
 
-# --- killed and resumed -----------------------------------------------------------------------------------------------
+# --- killed and resumed
+# -----------------------------------------------------------------------------------------------
 
 PLAN = PlayPlan(
-    "CartPole-v1", {}, PPO(lr=3e-3, gamma=0.98), Playing(3000, 4, 16, hidden=(8,), anew=5), 1, 5
+    "CartPole-v1",
+    {},
+    PPO(lr=3e-3, gamma=0.98),
+    Playing(3000, 4, 16, hidden=(8,), anew=5),
+    1,
+    5,
 )
 SECONDS = ("gathering_seconds", "learning_seconds")
 
@@ -176,7 +208,10 @@ def run_of(
 
 def logged(folder: Path) -> list[dict[str, float]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in SECONDS} for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in SECONDS}
+        for line in lines
+    ]
 
 
 @pytest.fixture
@@ -187,7 +222,9 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("dies_at", [3, 5, 17, 23])
-def test_a_run_that_stopped_goes_on_to_the_same_bits(tmp_path: Path, dies_at: int) -> None:
+def test_a_run_that_stopped_goes_on_to_the_same_bits(
+    tmp_path: Path, dies_at: int
+) -> None:
     whole = run_of(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run_of(tmp_path / "stopped", dies_at=dies_at)
@@ -230,9 +267,13 @@ play("CartPole-v1", playing={"steps": 6000, "anew": 4, "rollout": 16, "envs": 4,
 
 
 @pytest.mark.slow
-def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(
+    tmp_path: Path,
+) -> None:
     def ended(name: str, dies_after: int) -> int:
-        """Play in a process of its own, which kills itself once it has so many checkpoints; return its exit status."""
+        """Play in a process of its own, which kills itself once it has so many checkpoints; return
+        its exit status.
+        """
         command = [sys.executable, "-c", KILLED, str(tmp_path / name), str(dies_after)]
         return subprocess.run(command, check=False, timeout=300).returncode
 
@@ -240,7 +281,9 @@ def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(tmp_path: Pat
     assert ended("killed", 2) == -signal.SIGKILL
     assert list((tmp_path / "killed").glob("run/checkpoint-*"))
     assert ended("killed", 0) == 0
-    assert weights(Player.load(tmp_path / "killed")) == weights(Player.load(tmp_path / "whole"))
+    assert weights(Player.load(tmp_path / "killed")) == weights(
+        Player.load(tmp_path / "whole")
+    )
     assert logged(tmp_path / "killed" / "run") == logged(tmp_path / "whole" / "run")
 
 
@@ -251,8 +294,16 @@ def test_what_was_learned_before_an_environment_failed_is_kept(tmp_path: Path) -
         play("test/Failing-v0", playing=playing, options=options, out=tmp_path / "out")
     assert len(list((tmp_path / "out" / "run").glob("checkpoint-*"))) == 1
     before = logged(tmp_path / "out" / "run")
-    with pytest.raises(TrainingError):  # its life begins anew with each command, and ends again
-        play("test/Failing-v0", playing=playing, options=options, out=tmp_path / "out", resume=True)
+    with pytest.raises(
+        TrainingError
+    ):  # its life begins anew with each command, and ends again
+        play(
+            "test/Failing-v0",
+            playing=playing,
+            options=options,
+            out=tmp_path / "out",
+            resume=True,
+        )
     after = logged(tmp_path / "out" / "run")
     assert after[: len(before)] == before
     assert len(after) > len(before) > 0
@@ -260,14 +311,24 @@ def test_what_was_learned_before_an_environment_failed_is_kept(tmp_path: Path) -
 
 def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) -> None:
     played = play("CartPole-v1", playing=SHORT, episodes=2, out=tmp_path / "out")
-    again = play("CartPole-v1", playing=SHORT, episodes=2, out=tmp_path / "out", resume=True)
+    again = play(
+        "CartPole-v1", playing=SHORT, episodes=2, out=tmp_path / "out", resume=True
+    )
     assert weights(again.policy) == weights(played.policy)
     assert again.as_dict() == played.as_dict()
     with pytest.raises(UsageError, match="seed was 0 and is now 1"):
-        play("CartPole-v1", playing=SHORT, episodes=2, seed=1, out=tmp_path / "out", resume=True)
+        play(
+            "CartPole-v1",
+            playing=SHORT,
+            episodes=2,
+            seed=1,
+            out=tmp_path / "out",
+            resume=True,
+        )
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------
+# --- bad input
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -286,7 +347,9 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         ({"playing": {"hidden": []}}, r"hidden \(\)"),
     ],
 )
-def test_what_cannot_be_played_is_refused_in_one_line(given: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_played_is_refused_in_one_line(
+    given: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         play("CartPole-v1", **given)
     assert "\n" not in str(caught.value)
@@ -294,7 +357,10 @@ def test_what_cannot_be_played_is_refused_in_one_line(given: dict[str, Any], wor
 
 def test_a_number_that_is_not_finite_ends_the_run_with_advice() -> None:
     played = play(
-        "CartPole-v1", algorithm=PPO(lr=1e30), playing=SHORT | {"gradient_clip": 1e30}, episodes=2
+        "CartPole-v1",
+        algorithm=PPO(lr=1e30),
+        playing=SHORT | {"gradient_clip": 1e30},
+        episodes=2,
     )
     assert "lower --lr" in played.figures["stopped_because"]
 
@@ -316,12 +382,26 @@ def test_every_known_setting_can_be_made() -> None:
             assert playing.steps > 0
 
 
-# --- the shell --------------------------------------------------------------------------------------------------------
+# --- the shell
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
-    small = ["--steps", 1200, "--envs", 4, "--rollout", 32, "--clip", 0.1, "--episodes", 5]
-    code, out, err = run("play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json")
+    small = [
+        "--steps",
+        1200,
+        "--envs",
+        4,
+        "--rollout",
+        32,
+        "--clip",
+        0.1,
+        "--episodes",
+        5,
+    ]
+    code, out, err = run(
+        "play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json"
+    )
     assert code == 0, err
     found = json.loads(out)
     assert set(found) == {
@@ -333,14 +413,19 @@ def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
         "steps_per_second",
     }
     assert (
-        json.loads((tmp_path / "cart" / PLAYER).read_text())["settings"]["algorithm"]["clip"] == 0.1
+        json.loads((tmp_path / "cart" / PLAYER).read_text())["settings"]["algorithm"][
+            "clip"
+        ]
+        == 0.1
     )
     code, out, _ = run("watch", tmp_path / "cart", "--episodes", 2, "--json")
     assert code == 0
     assert json.loads(out)["returns"] == json.loads(out)["lengths"]
     code, out, _ = run("watch", tmp_path / "cart")
     assert (code, out.startswith("episode 1: return ")) == (0, True)
-    fails(run("play", "CartPole-v1", "--out", tmp_path / "cart"), "holds a model already")
+    fails(
+        run("play", "CartPole-v1", "--out", tmp_path / "cart"), "holds a model already"
+    )
     fails(run("watch", tmp_path / "cart", "--episodes", 0), "episodes 0")
     fails(run("watch", tmp_path / "cart", "--gif", "x.png"), ".gif")
     fails(run("play", "Cartpole-v11"), "Perhaps: CartPole-v1")

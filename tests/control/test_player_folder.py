@@ -1,4 +1,6 @@
-"""A player's folder is what it says it is: nobody's transformers model, and nothing that a run replaces silently."""
+"""A player's folder is what it says it is: nobody's transformers model, and nothing that a run
+replaces silently.
+"""
 
 from pathlib import Path
 
@@ -41,9 +43,13 @@ def test_no_run_of_any_kind_replaces_it_silently(played: Path, whole: str) -> No
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert Player.load(played).environment == "CartPole-v1", "nothing was saved, so it is back"
+    assert Player.load(played).environment == "CartPole-v1", (
+        "nothing was saved, so it is back"
+    )
 
 
 def test_a_finished_player_is_what_resume_asks_for(played: Path) -> None:
-    with model_folder(played, whole=PLAYER, resume=True, overwrite=False) as is_finished:
+    with model_folder(
+        played, whole=PLAYER, resume=True, overwrite=False
+    ) as is_finished:
         assert is_finished

@@ -1,4 +1,6 @@
-"""A rollout is cut into stretches of episodes; what ends is 0 behind, what is cut is worth what the critic expects."""
+"""A rollout is cut into stretches of episodes; what ends is 0 behind, what is cut is worth what the
+critic expects.
+"""
 
 from typing import Any
 
@@ -27,7 +29,9 @@ def world_of(
     environments = Environments("test/Counting-v0", envs, options)
     shapes = Shapes(environments.size, environments.actions, (4,), is_normalised=False)
     player = Player.fresh("test/Counting-v0", options, shapes)
-    world = World(environments, player, rollout=rollout, seed=3, gamma=0.5, scaled=scaled)
+    world = World(
+        environments, player, rollout=rollout, seed=3, gamma=0.5, scaled=scaled
+    )
     world.begin(0)
     return world
 
@@ -36,7 +40,10 @@ def test_rows_are_stretches_and_the_idle_step_is_in_none() -> None:
     """Episodes of 3 in rollouts of 6: steps 1 2 3, idle, 1 2 | 3, idle, 1 2 3, idle | …"""
     world = world_of({"ends": 3})
     first, second = world.gather(0).rollout, world.gather(1).rollout
-    assert first.did.observations.tolist() == [[[0, 0], [0, 1], [0, 2]], [[1, 0], [1, 1], [0, 0]]]
+    assert first.did.observations.tolist() == [
+        [[0, 0], [0, 1], [0, 2]],
+        [[1, 0], [1, 1], [0, 0]],
+    ]
     assert first.is_action.tolist() == [[True, True, True], [True, True, False]]
     assert first.rewards.tolist() == [[10, 20, 30], [10, 20, 0]]
     assert first.terminated.tolist() == [True, False]
@@ -52,7 +59,9 @@ def test_rows_are_stretches_and_the_idle_step_is_in_none() -> None:
 
 def test_episodes_are_counted_over_rollouts() -> None:
     world = world_of({"ends": 4})
-    gathered = [world.gather(number) for number in range(2)]  # 1 2 3 4 idle 1 | 2 3 4 idle 1 2
+    gathered = [
+        world.gather(number) for number in range(2)
+    ]  # 1 2 3 4 idle 1 | 2 3 4 idle 1 2
     assert [(g.returns, g.lengths, g.steps) for g in gathered] == [
         ([100.0], [4], 5),
         ([100.0], [4], 5),
@@ -67,7 +76,12 @@ def test_rows_come_environment_by_environment() -> None:
     no, over = np.zeros((2, 2), np.bool_), np.array([[False, True], [False, False]])
     idle = np.array([[False, False], [False, True]])
     table = Table(
-        seen, np.array([[5, 6], [7, 8]]), np.array([[1.0, 2.0], [3.0, 0.0]]), over, no, idle
+        seen,
+        np.array([[5, 6], [7, 8]]),
+        np.array([[1.0, 2.0], [3.0, 0.0]]),
+        over,
+        no,
+        idle,
     )
     did, is_action, rewards, terminated = table.rows()
     assert did.actions.tolist() == [[5, 7], [6, 0]]
@@ -80,13 +94,16 @@ def test_rows_come_environment_by_environment() -> None:
     assert terminated.tolist() == [False, True]
 
 
-@pytest.mark.parametrize(("options", "expected"), [({"ends": 2}, [20, 20]), ({"cut": 2}, [22, 24])])
+@pytest.mark.parametrize(
+    ("options", "expected"), [({"ends": 2}, [20, 20]), ({"cut": 2}, [22, 24])]
+)
 def test_an_end_is_worth_nothing_and_a_cut_what_the_critic_expects(
     options: dict[str, int], expected: list[float]
 ) -> None:
     """γ = ½, λ = 1, V = 8 everywhere, rewards 10 and 20 of episodes of 2 steps.
 
-    Ended: returns 10 + ½·20 = 20 and 20. Cut: 20 + ½·8 = 24 and 10 + ½·24 = 22. So is a row that the rollout cuts.
+    Ended: returns 10 + ½·20 = 20 and 20. Cut: 20 + ½·8 = 24 and 10 + ½·24 = 22. So is a row that
+    the rollout cuts.
     """
     world = world_of(options, rollout=5)  # 1 2 idle 1 2
     with torch.no_grad():
@@ -94,7 +111,9 @@ def test_an_end_is_worth_nothing_and_a_cut_what_the_critic_expects(
             parameter.zero_()
         world.player.networks.critic[-1].bias.fill_(8.0)
     rollout = world.gather(0).rollout
-    experience = A2C(gamma=0.5, lam=1.0, whiten=False).credit(world.player.actor, rollout)
+    experience = A2C(gamma=0.5, lam=1.0, whiten=False).credit(
+        world.player.actor, rollout
+    )
     assert experience.returns.tolist() == [expected, expected]
     cut = world_of({"ends": 100}, rollout=2)
     cut.player.restore(world.player.tensors())
@@ -114,7 +133,9 @@ def test_the_first_pass_has_ratio_one_whole_or_apart() -> None:
     whole = world.player.actor.evaluate(rollout.did, rollout.is_action)
     alone = world.player.actor.evaluate(single.did, single.is_action)
     assert whole.log_probs.tolist() == rollout.log_probs.tolist()
-    assert whole.values.tolist() == rollout.values.tolist() == experience.values.tolist()
+    assert (
+        whole.values.tolist() == rollout.values.tolist() == experience.values.tolist()
+    )
     assert rollout.values.any()
     for of_whole, of_alone in zip(whole, alone, strict=True):
         assert of_alone[:, 0].tolist() == pytest.approx(
@@ -138,7 +159,9 @@ def test_select_and_sizes() -> None:
     assert single.sizes().tolist() == [1, 1, 1]
 
 
-def test_a_rollout_depends_on_its_number_and_nothing_before_it_once_all_begins_anew() -> None:
+def test_a_rollout_depends_on_its_number_and_nothing_before_it_once_all_begins_anew() -> (
+    None
+):
     world = world_of({"ends": 3}, envs=2)
     first = world.gather(0).rollout
     world.begin(7)
@@ -151,7 +174,9 @@ def test_a_rollout_depends_on_its_number_and_nothing_before_it_once_all_begins_a
 
 
 def test_rewards_are_divided_by_the_spread_of_their_discounted_sums() -> None:
-    """Episodes of 3, γ = ½: sums 10, 25, 42.5, each twice; mean 25.83, variance 176.39, deviation 13.281."""
+    """Episodes of 3, γ = ½: sums 10, 25, 42.5, each twice; mean 25.83, variance 176.39, deviation
+    13.281.
+    """
     rollout = world_of({"ends": 3}, rollout=7, scaled=True).gather(0).rollout
     assert rollout.rewards[0].tolist() == pytest.approx(
         [10 / 13.2812, 20 / 13.2812, 30 / 13.2812], rel=1e-4

@@ -51,7 +51,9 @@ def tar_of(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
     return packed.getvalue()
 
 
-def archive_of(root: Path, members: list[tuple[tarfile.TarInfo, bytes]] = MEMBERS) -> Path:
+def archive_of(
+    root: Path, members: list[tuple[tarfile.TarInfo, bytes]] = MEMBERS
+) -> Path:
     path = root / "aclImdb.tar.gz"
     path.write_bytes(gzip.compress(tar_of(members)))
     return path
@@ -84,11 +86,15 @@ def test_a_folder_by_hand(tmp_path: Path) -> None:
 def test_folder_and_archive_are_equal_in_any_order(tmp_path: Path, split: str) -> None:
     from_folder = [r[:4] for r in reviews(folder_of(tmp_path), split)]
     assert from_folder == [r[:4] for r in reviews(archive_of(tmp_path), split)]
-    assert from_folder == [r[:4] for r in reviews(archive_of(tmp_path, MEMBERS[::-1]), split)]
+    assert from_folder == [
+        r[:4] for r in reviews(archive_of(tmp_path, MEMBERS[::-1]), split)
+    ]
 
 
 def test_the_place_of_a_review_is_its_member(tmp_path: Path) -> None:
-    assert reviews(archive_of(tmp_path), "unsup")[0].where == "aclImdb/train/unsup/0_0.txt"
+    assert (
+        reviews(archive_of(tmp_path), "unsup")[0].where == "aclImdb/train/unsup/0_0.txt"
+    )
 
 
 def test_the_root_folder_may_have_any_name_or_none(tmp_path: Path) -> None:
@@ -118,7 +124,10 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     assert (
         len(
             reviews(
-                archive_of(tmp_path, [*MEMBERS, member("aclImdb/train/pos/._2_7.txt", b"\0\xff")]),
+                archive_of(
+                    tmp_path,
+                    [*MEMBERS, member("aclImdb/train/pos/._2_7.txt", b"\0\xff")],
+                ),
                 "train",
             )
         )
@@ -127,7 +136,9 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_an_unknown_split(tmp_path: Path) -> None:
-    assert "no split 'dev'; aclImdb has train, test, unsup" in refused(folder_of(tmp_path), "dev")
+    assert "no split 'dev'; aclImdb has train, test, unsup" in refused(
+        folder_of(tmp_path), "dev"
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +148,11 @@ def test_an_unknown_split(tmp_path: Path) -> None:
         ("train/pos/1_8.txt.bak", b"Good.", "the name is not <id>_<rating>.txt"),
         ("train/pos/1_-8.txt", b"Good.", "the name is not <id>_<rating>.txt"),
         ("train/pos/1_0.txt", b"Good.", "the rating in the name is 0, outside 1 to 10"),
-        ("train/pos/1_11.txt", b"Good.", "the rating in the name is 11, outside 1 to 10"),
+        (
+            "train/pos/1_11.txt",
+            b"Good.",
+            "the rating in the name is 11, outside 1 to 10",
+        ),
         ("train/pos/1_8.txt", b"caf\xe9", "not UTF-8 at byte 3"),
         ("train/pos/1_8.txt", b"", "the text is empty"),
         ("train/pos/1_8.txt", b" \n", "the text is empty"),
@@ -164,7 +179,9 @@ def test_a_class_missing_or_empty(tmp_path: Path) -> None:
     (folder / "train/neg").rmdir()
     assert "train/neg: the class folder is missing" in refused(folder)
     kept = [m for m in MEMBERS if "train/neg" not in m[0].name]
-    assert "aclImdb.tar.gz: no review in train/neg" in refused(archive_of(tmp_path, kept))
+    assert "aclImdb.tar.gz: no review in train/neg" in refused(
+        archive_of(tmp_path, kept)
+    )
 
 
 def test_a_folder_among_the_reviews(tmp_path: Path) -> None:
@@ -188,11 +205,17 @@ def test_a_review_twice(tmp_path: Path) -> None:
         (member("a\\..\\x", b"x"), "points outside"),
         (member("C:\\x", b"x"), "points outside"),
         (
-            member("aclImdb/train/pos/3_8.txt", kind=tarfile.SYMTYPE, target="/etc/passwd"),
+            member(
+                "aclImdb/train/pos/3_8.txt", kind=tarfile.SYMTYPE, target="/etc/passwd"
+            ),
             "3_8.txt' is a link",
         ),
         (
-            member("aclImdb/train/pos/3_8.txt", kind=tarfile.LNKTYPE, target="aclImdb/README"),
+            member(
+                "aclImdb/train/pos/3_8.txt",
+                kind=tarfile.LNKTYPE,
+                target="aclImdb/README",
+            ),
             "3_8.txt' is a link",
         ),
         (member("aclImdb/null", kind=tarfile.CHRTYPE), "'aclImdb/null' is a device"),
@@ -204,14 +227,21 @@ def test_a_member_that_points_outside(
     tmp_path: Path, bad: tuple[tarfile.TarInfo, bytes], problem: str, place: int
 ) -> None:
     for split in ("train", "unsup"):
-        message = refused(archive_of(tmp_path, [*MEMBERS[:place], bad, *MEMBERS[place:]]), split)
+        message = refused(
+            archive_of(tmp_path, [*MEMBERS[:place], bad, *MEMBERS[place:]]), split
+        )
         assert problem in message
         assert "aclImdb.tar.gz" in message
 
 
 def test_dots_in_a_name_are_no_way_out(tmp_path: Path) -> None:
     assert (
-        len(reviews(archive_of(tmp_path, [*MEMBERS, member("aclImdb/..notes..", b"x")]), "train"))
+        len(
+            reviews(
+                archive_of(tmp_path, [*MEMBERS, member("aclImdb/..notes..", b"x")]),
+                "train",
+            )
+        )
         == 4
     )
 
@@ -219,7 +249,9 @@ def test_dots_in_a_name_are_no_way_out(tmp_path: Path) -> None:
 def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_MEMBER", 2**20)
     huge = member("aclImdb/train/pos/3_8.txt", b" " * (2**20 + 1))
-    assert "3_8.txt' is larger than 1 MiB" in refused(archive_of(tmp_path, [*MEMBERS, huge]))
+    assert "3_8.txt' is larger than 1 MiB" in refused(
+        archive_of(tmp_path, [*MEMBERS, huge])
+    )
     large = [
         member(f"aclImdb/{number}", bytes(2**20)) for number in range(4)
     ]  # each within the limit, not all
@@ -229,7 +261,9 @@ def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "larger than 1 MiB" in refused(folder)
 
 
-def test_a_name_too_long_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_too_long_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_MEMBER", 2**20)
     assert "a header of more than 1 MiB" in refused(
         archive_of(tmp_path, [*MEMBERS, member("x" * 3 * 2**20)])
@@ -239,7 +273,9 @@ def test_a_name_too_long_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_an_archive_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_ARCHIVE", 2**20)
     ballast = [member(f"aclImdb/{number}", bytes(2**18)) for number in range(5)]
-    assert "more than 1 MiB unpacked" in refused(archive_of(tmp_path, [*MEMBERS, *ballast]))
+    assert "more than 1 MiB unpacked" in refused(
+        archive_of(tmp_path, [*MEMBERS, *ballast])
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -253,7 +289,8 @@ def test_a_cut_archive_is_refused_wherever_it_is_cut(
     at = data.draw(st.integers(1, len(packed) - 1))
     path.write_bytes(packed[:at])
     assert "cut short or damaged" in refused(path)
-    # the same within the gzip: the tar ended early, at any byte before its end mark, and then was packed well
+    # the same within the gzip: the tar ended early, at any byte before its end mark, and then was
+    # packed well
     end = max(info.offset_data + 512 for info in tarfile.open(fileobj=io.BytesIO(tar)))  # noqa: SIM115
     path.write_bytes(gzip.compress(tar[: data.draw(st.integers(1, end))]))
     assert "cut short or damaged" in refused(path)
@@ -263,7 +300,9 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     tar = bytearray(tar_of(MEMBERS))
     with tarfile.open(fileobj=io.BytesIO(bytes(tar))) as archive:
         last = archive.getmembers()[-1].offset
-    tar[last + 3] ^= 0xFF  # one byte of the name of README: its header checksum is now wrong
+    tar[last + 3] ^= (
+        0xFF  # one byte of the name of README: its header checksum is now wrong
+    )
     (tmp_path / "aclImdb.tar.gz").write_bytes(gzip.compress(bytes(tar)))
     assert "cut short or damaged" in refused(tmp_path / "aclImdb.tar.gz")
 
@@ -277,7 +316,12 @@ def test_a_wrong_checksum_is_seen(tmp_path: Path) -> None:
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:
-    for content in (b"", b"no archive", gzip.compress(b""), gzip.compress(b"no archive" * 100)):
+    for content in (
+        b"",
+        b"no archive",
+        gzip.compress(b""),
+        gzip.compress(b"no archive" * 100),
+    ):
         (tmp_path / "x.tar.gz").write_bytes(content)
         assert "x.tar.gz: cut short or damaged" in refused(tmp_path / "x.tar.gz")
 
@@ -286,7 +330,10 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
 def test_the_real_archive(shared_data: Path) -> None:
     path = shared_data / "aclImdb.tar.gz"
     train, test = reviews(path, "train"), reviews(path, "test")
-    assert Counter(r.folder for r in train) == {"train/neg": 12_500, "train/pos": 12_500}
+    assert Counter(r.folder for r in train) == {
+        "train/neg": 12_500,
+        "train/pos": 12_500,
+    }
     assert Counter(r.folder for r in test) == {"test/neg": 6_312, "test/pos": 6_267}
     assert {r.rating for r in train} == {1, 2, 3, 4, 7, 8, 9, 10}
     assert all((r.rating > 5) == r.folder.endswith("/pos") for r in train + test)

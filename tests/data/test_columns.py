@@ -24,7 +24,9 @@ def table(*found: Row) -> Table:
 
 def column(name: str, *values: Any) -> Table:
     """A table with a text and one judgement column."""
-    return table(*({"text": str(number), name: value} for number, value in enumerate(values)))
+    return table(
+        *({"text": str(number), name: value} for number, value in enumerate(values))
+    )
 
 
 def judgements(
@@ -33,7 +35,9 @@ def judgements(
     return list(plan(found, columns or Columns(), target=target).judgements())
 
 
-def refused(found: Table, columns: Columns | None = None, target: Target | None = None) -> str:
+def refused(
+    found: Table, columns: Columns | None = None, target: Target | None = None
+) -> str:
     with pytest.raises(DataError) as caught:
         judgements(found, columns, target)
     assert "\n" not in str(caught.value)
@@ -62,7 +66,10 @@ def test_labels_that_are_understood_untold(negative: Any, positive: Any) -> None
 
 @pytest.mark.parametrize("value", [0, "neg", False])
 def test_one_class_alone_is_read(value: Any) -> None:
-    assert judgements(column("label", value, value)) == [Label("0", False), Label("1", False)]
+    assert judgements(column("label", value, value)) == [
+        Label("0", False),
+        Label("1", False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,14 +80,17 @@ def test_names_of_a_label_column(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Text", "REVIEW", "sentence", "content", "completion", "response", "comment"]
+    "name",
+    ["Text", "REVIEW", "sentence", "content", "completion", "response", "comment"],
 )
 def test_names_of_a_text_column(name: str) -> None:
     assert judgements(table({name: "a", "label": 1})) == [Label("a", True)]
 
 
 def test_the_likeliest_text_column_wins() -> None:
-    assert judgements(table({"comment": "no", "label": 1, "review": "yes"})) == [Label("yes", True)]
+    assert judgements(table({"comment": "no", "label": 1, "review": "yes"})) == [
+        Label("yes", True)
+    ]
 
 
 def test_two_other_labels_need_to_be_told_apart() -> None:
@@ -114,7 +124,9 @@ def test_more_than_two_labels() -> None:
     assert "more than two labels" in refused(
         column("label", "pos", "neg", "meh"), Columns(positive="pos")
     )
-    assert "more than two labels" in refused(column("label", 1, 2, 3), Columns(positive="3"))
+    assert "more than two labels" in refused(
+        column("label", 1, 2, 3), Columns(positive="3")
+    )
 
 
 def test_more_than_two_whole_numbers_are_grades() -> None:
@@ -143,9 +155,15 @@ def test_few_whole_numbers_are_grades_on_the_scale_seen(name: str) -> None:
 
 
 def test_a_scale_that_is_given() -> None:
-    assert judgements(column("rating", 9, 2), Columns(scale=(1, 10)))[1] == Grade("1", 2, 1, 10)
-    assert judgements(column("rating", 9, 2), Columns(scale=(0, 100)))[1] == Rating("1", 2)
-    assert judgements(column("label", 1, 3, 5), Columns(scale=(1, 7)))[0] == Grade("0", 1, 1, 7)
+    assert judgements(column("rating", 9, 2), Columns(scale=(1, 10)))[1] == Grade(
+        "1", 2, 1, 10
+    )
+    assert judgements(column("rating", 9, 2), Columns(scale=(0, 100)))[1] == Rating(
+        "1", 2
+    )
+    assert judgements(column("label", 1, 3, 5), Columns(scale=(1, 7)))[0] == Grade(
+        "0", 1, 1, 7
+    )
     assert "t:2: column 'rating' holds 11, outside the scale of 1 to 10" in refused(
         column("rating", 9, 11), Columns(scale=(1, 10))
     )
@@ -158,8 +176,14 @@ def test_a_scale_that_is_given() -> None:
 
 def test_a_column_named_as_ratings_or_grades_is_that() -> None:
     found = column("score", 1, 2)
-    assert judgements(found, Columns(rating="score")) == [Rating("0", 1), Rating("1", 2)]
-    assert judgements(found, Columns(grade="score")) == [Grade("0", 1, 1, 2), Grade("1", 2, 1, 2)]
+    assert judgements(found, Columns(rating="score")) == [
+        Rating("0", 1),
+        Rating("1", 2),
+    ]
+    assert judgements(found, Columns(grade="score")) == [
+        Grade("0", 1, 1, 2),
+        Grade("1", 2, 1, 2),
+    ]
     assert "2.5, which is not a whole grade" in refused(
         column("score", 1, 2.5), Columns(grade="score")
     )
@@ -188,7 +212,14 @@ def test_several_judgements_in_one_row() -> None:
             "annotator": "ann",
             "prompt": "Say.",
         },
-        {"text": "b", "label": "neg", "stars": 1, "score": 0.2, "annotator": None, "prompt": ""},
+        {
+            "text": "b",
+            "label": "neg",
+            "stars": 1,
+            "score": 0.2,
+            "annotator": None,
+            "prompt": "",
+        },
     )
     problem = {"prompt": "Say.", "judge": "ann"}
     label, grade, rating = (
@@ -223,14 +254,17 @@ def test_a_named_column_that_is_not_there(kind: str) -> None:
 
 
 def test_no_text_column_and_no_judgement_column() -> None:
-    assert "no column with a text among 'words', 'label'. Name it with --text-column" in refused(
-        table({"words": "a", "label": 1})
+    assert (
+        "no column with a text among 'words', 'label'. Name it with --text-column"
+        in refused(table({"words": "a", "label": 1}))
     )
     message = refused(table({"text": "a", "words": 1}))
     assert "no column with a judgement among 'text', 'words'" in message
     assert "--rating-column" in message
     assert "no column with labels" in refused(column("score", 1, 2), target="label")
-    assert "no column with grades or ratings" in refused(column("label", 0, 1), target="rating")
+    assert "no column with grades or ratings" in refused(
+        column("label", 0, 1), target="rating"
+    )
 
 
 def test_a_label_column_of_grades_is_no_label() -> None:
@@ -240,8 +274,13 @@ def test_a_label_column_of_grades_is_no_label() -> None:
 
 
 def test_labels_that_nobody_asked_for_do_not_matter() -> None:
-    found = table({"text": "a", "label": "x", "score": 1}, {"text": "b", "label": "y", "score": 2})
-    assert judgements(found, target="rating") == [Grade("a", 1, 1, 2), Grade("b", 2, 1, 2)]
+    found = table(
+        {"text": "a", "label": "x", "score": 1}, {"text": "b", "label": "y", "score": 2}
+    )
+    assert judgements(found, target="rating") == [
+        Grade("a", 1, 1, 2),
+        Grade("b", 2, 1, 2),
+    ]
 
 
 def test_no_rows() -> None:
@@ -249,7 +288,9 @@ def test_no_rows() -> None:
 
 
 def test_texts_alone_need_no_judgement() -> None:
-    found = table({"text": "a", "rating": "?"}, {"text": "b", "rating": None, "prompt": "Say."})
+    found = table(
+        {"text": "a", "rating": "?"}, {"text": "b", "rating": None, "prompt": "Say."}
+    )
     assert list(plan(found, Columns(), judged=False).examples()) == [
         Example("a"),
         Example("b", "Say."),
@@ -258,4 +299,6 @@ def test_texts_alone_need_no_judgement() -> None:
 
 @pytest.mark.parametrize("value", ["", " \n", None, True, 5, {"a": 1}])
 def test_a_text_that_is_none(value: Any) -> None:
-    assert "t:2: " in refused(table({"text": "a", "label": 1}, {"text": value, "label": 0}))
+    assert "t:2: " in refused(
+        table({"text": "a", "label": 1}, {"text": value, "label": 0})
+    )

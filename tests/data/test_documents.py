@@ -33,7 +33,8 @@ def chat(*turns: str) -> list[dict[str, str]]:
     ]
 
 
-# --- what `read` opens ------------------------------------------------------------------------------------------------
+# --- what `read` opens
+# ------------------------------------------------------------------------------------------------
 
 
 def test_aclimdb_gives_all_that_is_not_for_testing(tmp_path: Path) -> None:
@@ -71,15 +72,26 @@ def test_tables_with_a_text(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"text{comma}note\nOne.{comma}x\nTwo.{comma}y\n")
         assert list(documents(tmp_path / name)) == expected
         assert texts(tmp_path / name, columns=Columns(text="note")) == ["x", "y"]
-    (tmp_path / "r.jsonl.gz").write_bytes(gzip.compress((tmp_path / "r.jsonl").read_bytes()))
+    (tmp_path / "r.jsonl.gz").write_bytes(
+        gzip.compress((tmp_path / "r.jsonl").read_bytes())
+    )
     assert list(documents(tmp_path / "r.jsonl.gz")) == expected
-    assert "one table has no splits" in refused(tmp_path / "r.jsonl", UsageError, split="train")
+    assert "one table has no splits" in refused(
+        tmp_path / "r.jsonl", UsageError, split="train"
+    )
 
 
 def test_prompts_and_completions(tmp_path: Path) -> None:
     plain_rows = [{"prompt": "Say hi.", "completion": "Hi."}]
-    assert list(documents(rows_of(tmp_path / "p.jsonl", plain_rows))) == [Example("Hi.", "Say hi.")]
-    turns = [{"prompt": chat("Say hi."), "completion": [{"role": "assistant", "content": "Hi."}]}]
+    assert list(documents(rows_of(tmp_path / "p.jsonl", plain_rows))) == [
+        Example("Hi.", "Say hi.")
+    ]
+    turns = [
+        {
+            "prompt": chat("Say hi."),
+            "completion": [{"role": "assistant", "content": "Hi."}],
+        }
+    ]
     assert list(documents(rows_of(tmp_path / "c.jsonl", turns))) == [
         Example("Hi.", (Message("user", "Say hi."),))
     ]
@@ -87,10 +99,18 @@ def test_prompts_and_completions(tmp_path: Path) -> None:
 
 def test_chats_give_every_turn_of_the_assistant(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
-        {"messages": chat("Hi", "Hello!", "Bye", "See you."), "prompt": "Hi", "source": "x"},
+        {
+            "messages": chat("Hi", "Hello!", "Bye", "See you."),
+            "prompt": "Hi",
+            "source": "x",
+        },
         {"messages": [{"role": "assistant", "content": "I begin."}]},
     ]
-    hi, hello, bye = Message("user", "Hi"), Message("assistant", "Hello!"), Message("user", "Bye")
+    hi, hello, bye = (
+        Message("user", "Hi"),
+        Message("assistant", "Hello!"),
+        Message("user", "Bye"),
+    )
     expected = [
         Example("Hello!", (hi,)),
         Example("See you.", (hi, hello, bye)),
@@ -105,16 +125,21 @@ def test_chats_give_every_turn_of_the_assistant(tmp_path: Path) -> None:
 
 
 def test_a_text_column_comes_before_chats(tmp_path: Path) -> None:
-    path = rows_of(tmp_path / "c.jsonl", [{"messages": chat("Hi", "Hello!"), "text": "One."}])
+    path = rows_of(
+        tmp_path / "c.jsonl", [{"messages": chat("Hi", "Hello!"), "text": "One."}]
+    )
     assert texts(path) == ["One."]
     assert texts(path, columns=Columns(text="messages")) == ["Hello!"]
 
 
 def test_chats_without_an_answer_are_named(tmp_path: Path) -> None:
     path = rows_of(
-        tmp_path / "c.jsonl", [{"messages": chat("Hi", "Hello!")}, {"messages": chat("Hi")}]
+        tmp_path / "c.jsonl",
+        [{"messages": chat("Hi", "Hello!")}, {"messages": chat("Hi")}],
     )
-    assert refused(path).startswith("c.jsonl:2: no turn of an assistant in column 'messages'")
+    assert refused(path).startswith(
+        "c.jsonl:2: no turn of an assistant in column 'messages'"
+    )
     skipped: list[DataError] = []
     assert texts(path, skip_bad=skipped) == ["Hello!"]
     assert len(skipped) == 1
@@ -133,7 +158,8 @@ def test_only_what_was_chosen_is_imitated(tmp_path: Path) -> None:
         {
             "prompt": "Q",
             "answers": [
-                {"answer": text, "rank": rank} for text, rank in (("c", 2), ("a", 1), ("b", 1))
+                {"answer": text, "rank": rank}
+                for text, rank in (("c", 2), ("a", 1), ("b", 1))
             ],
         }
     ]
@@ -144,7 +170,9 @@ def test_only_what_was_chosen_is_imitated(tmp_path: Path) -> None:
     assert list(documents(rows_of(tmp_path / "t.jsonl", turns))) == [
         Example("good", (Message("user", "Q"),))
     ]
-    dialogues = [{name: f"\n\nHuman: Q\n\nAssistant: {name}" for name in ("chosen", "rejected")}]
+    dialogues = [
+        {name: f"\n\nHuman: Q\n\nAssistant: {name}" for name in ("chosen", "rejected")}
+    ]
     assert list(documents(rows_of(tmp_path / "h.jsonl", dialogues))) == [
         Example("chosen", "\n\nHuman: Q\n\nAssistant:")
     ]
@@ -160,7 +188,12 @@ def test_only_what_was_chosen_is_imitated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("votes", "best"),
-    [((1, 1, 2), ["x"]), ((2, 0, 2), ["y"]), ((1, 0, 2), ["x", "y"]), ((0, 0, 0), ["x", "y"])],
+    [
+        ((1, 1, 2), ["x"]),
+        ((2, 0, 2), ["y"]),
+        ((1, 0, 2), ["x", "y"]),
+        ((0, 0, 0), ["x", "y"]),
+    ],
 )
 def test_of_votes_the_majority_counts(
     tmp_path: Path, votes: tuple[int, ...], best: list[str]
@@ -182,7 +215,9 @@ def test_our_own_rows_of_several_kinds(tmp_path: Path) -> None:
 def test_a_hub_name_and_folders_of_datasets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    datasets = pytest.importorskip(
+        "datasets", reason="the extra `hub` is not installed"
+    )
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     train, test = ([{"messages": chat("Hi", answer)}] for answer in ("Hello!", "What?"))
     both = datasets.DatasetDict(
@@ -202,7 +237,8 @@ def test_a_hub_name_and_folders_of_datasets(
 
 def test_bad_rows_are_named_or_skipped(tmp_path: Path) -> None:
     path = rows_of(
-        tmp_path / "r.jsonl", [{"text": "One."}, {"text": " "}, {"text": 3}, {"text": "Two."}]
+        tmp_path / "r.jsonl",
+        [{"text": "One."}, {"text": " "}, {"text": 3}, {"text": "Two."}],
     )
     assert refused(path).startswith("r.jsonl:2: the text in column 'text' is empty.")
     skipped: list[DataError] = []
@@ -213,10 +249,13 @@ def test_bad_rows_are_named_or_skipped(tmp_path: Path) -> None:
     )
 
 
-# --- the playground, and what is no source ----------------------------------------------------------------------------
+# --- the playground, and what is no source
+# ----------------------------------------------------------------------------
 
 
-def test_the_playground_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_playground_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert texts("playground:en:50") == reviews(50)
     assert texts("playground:zh:40") == reviews(40, language="zh")
@@ -247,10 +286,14 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "absent.txt")
     assert "no such file" in refused(tmp_path / "absent.jsonl")
     path = files_of(tmp_path, {"a.txt": "One.", "a.log": "One."}) / "a.txt"
-    assert "Texts end in .txt, .text, .md, tables in .jsonl" in refused(path.with_suffix(".log"))
+    assert "Texts end in .txt, .text, .md, tables in .jsonl" in refused(
+        path.with_suffix(".log")
+    )
     assert "no splits" in refused(path, UsageError, split="train")
     assert "no table of the format 'hh'" in refused(path, UsageError, format="hh")
-    assert "one document is a file, a paragraph, a line" in refused(path, UsageError, each="word")
+    assert "one document is a file, a paragraph, a line" in refused(
+        path, UsageError, each="word"
+    )
     (tmp_path / "b.txt").write_bytes(b"one\ntwo\ncaf\xe9\n")
     assert f"{tmp_path / 'b.txt'}:3: not UTF-8" in refused(tmp_path / "b.txt")
     (tmp_path / "c.txt").write_bytes("电".encode()[:2])
@@ -260,6 +303,7 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_archive(shared_data: Path) -> None:
     lengths = Counter(
-        bool(example.text.strip()) for example in documents(shared_data / "aclImdb.tar.gz")
+        bool(example.text.strip())
+        for example in documents(shared_data / "aclImdb.tar.gz")
     )
     assert lengths == {True: 75_000}

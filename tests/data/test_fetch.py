@@ -33,7 +33,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str | None] = []
         self.cuts: list[int] = []  # bytes after which the next answers break off
-        self.statuses: list[int] = []  # what the next answers say instead of the content
+        self.statuses: list[
+            int
+        ] = []  # what the next answers say instead of the content
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Stay quiet about clients that went away."""
@@ -75,7 +77,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     source = Source(f"http://nowhere.invalid/{NAME}", digest, len(ARCHIVE))
     monkeypatch.setitem(SOURCES, "imdb", source)
     with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(
+            target=running.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         thread.start()
         yield running
         running.shutdown()
@@ -97,7 +101,9 @@ def test_fetches_the_whole_file_once_and_leaves_nothing_beside_it(
     assert server.asked == [None]
 
 
-def test_another_file_of_that_name_is_never_overwritten(server: Server, tmp_path: Path) -> None:
+def test_another_file_of_that_name_is_never_overwritten(
+    server: Server, tmp_path: Path
+) -> None:
     (tmp_path / NAME).write_bytes(b"mine")
     with pytest.raises(StorageError, match=rf"{NAME}.*md5:\w+, not md5:\w+"):
         get(tmp_path, url=server.url)
@@ -125,7 +131,9 @@ def test_a_broken_download_goes_on(
     assert names(tmp_path) == [NAME]
 
 
-def test_a_killed_download_is_resumed_by_the_next_run(server: Server, tmp_path: Path) -> None:
+def test_a_killed_download_is_resumed_by_the_next_run(
+    server: Server, tmp_path: Path
+) -> None:
     server.cuts = [300_000, 0, 0, 0]
     with pytest.raises(DataError, match=rf"4 tries.*300,000 bytes.*{NAME}\.part"):
         get(tmp_path, url=server.url)
@@ -147,7 +155,9 @@ def test_a_part_that_is_whole_or_too_long(
 
 def test_a_wrong_checksum_removes_what_arrived(server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(b"x" * 1000)  # of another version
-    with pytest.raises(DataError, match=r"1,048,576 bytes.* md5:\w{32}, not md5:\w{32}"):
+    with pytest.raises(
+        DataError, match=r"1,048,576 bytes.* md5:\w{32}, not md5:\w{32}"
+    ):
         get(tmp_path, url=server.url)
     assert names(tmp_path) == []
     assert get(tmp_path, url=server.url).read_bytes() == ARCHIVE
@@ -157,8 +167,16 @@ def test_a_wrong_checksum_removes_what_arrived(server: Server, tmp_path: Path) -
     ("settings", "message", "requests"),
     [
         ({"content": ARCHIVE + b"more"}, "1,048,580 bytes.* 1,048,576", 1),
-        ({"statuses": [404]}, r"http://127\.0\.0\.1:\d+/aclImdb_v1\.tar\.gz: .*404 Not Found", 1),
-        ({"ranges": False, "cuts": [1000] * 20}, "1,000 of 1,048,576 bytes.* 4 tries", 4),
+        (
+            {"statuses": [404]},
+            r"http://127\.0\.0\.1:\d+/aclImdb_v1\.tar\.gz: .*404 Not Found",
+            1,
+        ),
+        (
+            {"ranges": False, "cuts": [1000] * 20},
+            "1,000 of 1,048,576 bytes.* 4 tries",
+            4,
+        ),
         # a body shorter than announced is not taken for whole
         (
             {"ranges": False, "content": ARCHIVE[:-10], "lie": len(ARCHIVE)},
@@ -168,7 +186,11 @@ def test_a_wrong_checksum_removes_what_arrived(server: Server, tmp_path: Path) -
     ],
 )
 def test_a_download_that_fails(
-    server: Server, tmp_path: Path, settings: dict[str, Any], message: str, requests: int
+    server: Server,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    message: str,
+    requests: int,
 ) -> None:
     vars(server).update(settings)
     with pytest.raises(DataError, match=message):
@@ -184,7 +206,9 @@ def test_no_server_at_all(server: Server, tmp_path: Path) -> None:
         get(tmp_path, url=f"http://127.0.0.1:{port}/x")
 
 
-def test_pauses_grow(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_grow(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     server.statuses = [503] * 9
@@ -193,7 +217,9 @@ def test_pauses_grow(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert slept == [1.0, 2.0, 4.0, 8.0]
 
 
-def test_a_given_sha256_replaces_the_known_checksum(server: Server, tmp_path: Path) -> None:
+def test_a_given_sha256_replaces_the_known_checksum(
+    server: Server, tmp_path: Path
+) -> None:
     server.content = b"a smaller edition"
     right = hashlib.sha256(server.content).hexdigest()
     with pytest.raises(DataError, match=f"sha256:{right}, not sha256:0{{64}}"):
@@ -226,7 +252,9 @@ def test_a_full_disk_keeps_what_has_arrived(
 ) -> None:
     real_open = Path.open
 
-    def open_on_a_small_disk(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+    def open_on_a_small_disk(
+        path: Path, mode: str = "r", *args: Any, **kwargs: Any
+    ) -> Any:
         file = real_open(path, mode, *args, **kwargs)
         return FullAfterOneBlock(file) if mode == "wb" else file
 

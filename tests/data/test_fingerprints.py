@@ -58,7 +58,12 @@ def test_a_lot_is_the_same_in_another_process() -> None:
 def test_a_lot_depends_on_seed_purpose_and_key() -> None:
     assert (
         len(
-            {lot(0, "split", "a"), lot(1, "split", "a"), lot(0, "limit", "a"), lot(0, "split", "b")}
+            {
+                lot(0, "split", "a"),
+                lot(1, "split", "a"),
+                lot(0, "limit", "a"),
+                lot(0, "split", "b"),
+            }
         )
         == 4
     )

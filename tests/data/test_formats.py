@@ -81,7 +81,10 @@ PANDALM = {
 }
 NEMO = {
     "context": turns("Q"),
-    "completions": [{"rank": 1, "completion": "b"}, {"rank": 0, "completion": turns("", "a")[1:]}],
+    "completions": [
+        {"rank": 1, "completion": "b"},
+        {"rank": 0, "completion": turns("", "a")[1:]},
+    ],
 }
 NECTAR = {
     "prompt": "\n\nHuman: Q\n\nAssistant: ",
@@ -113,7 +116,10 @@ REWARDBENCH = {
     "total_completions": 4,
     "subset": "Ties",
 }
-HH = {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": "\n\nHuman: Q\n\nAssistant: b"}
+HH = {
+    "chosen": "\n\nHuman: Q\n\nAssistant: a",
+    "rejected": "\n\nHuman: Q\n\nAssistant: b",
+}
 TRL = {"prompt": "Q", "chosen": "a", "rejected": "b"}
 TRL_CHAT = {"chosen": turns("Q", "a"), "rejected": turns("Q", "b")}
 KTO = {"prompt": "Q", "completion": "a", "label": True}
@@ -153,7 +159,11 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     ),
     "trl chat, the prompt apart": (
         "preference",
-        {"prompt": turns("Q"), "chosen": turns("", "a")[1:], "rejected": turns("", "b")[1:]},
+        {
+            "prompt": turns("Q"),
+            "chosen": turns("", "a")[1:],
+            "rejected": turns("", "b")[1:],
+        },
         [Comparison("a", "b", prompt=CHAT)],
     ),
     "trl chat, the prompt twice": (
@@ -174,7 +184,13 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     "trl chat, parting at the user": (
         "preference",
         {"chosen": turns("Q", "z", "R", "a"), "rejected": turns("Q", "z", "S", "b")},
-        [Comparison("z\n\nuser: R\n\nassistant: a", "z\n\nuser: S\n\nassistant: b", prompt=CHAT)],
+        [
+            Comparison(
+                "z\n\nuser: R\n\nassistant: a",
+                "z\n\nuser: S\n\nassistant: b",
+                prompt=CHAT,
+            )
+        ],
     ),
     "hh": ("hh", HH, [Comparison("a", "b", prompt="\n\nHuman: Q\n\nAssistant:")]),
     "helpsteer": ("helpsteer", HELPSTEER, [Grade("a", 3, 0, 4, prompt="Q")]),
@@ -223,7 +239,12 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     ),
     "arena, two turns": (
         "arena",
-        {**ARENA, "prompt": ["Q", "R"], "response_a": ["z", "a"], "response_b": ["z", "b"]},
+        {
+            **ARENA,
+            "prompt": ["Q", "R"],
+            "response_a": ["z", "a"],
+            "response_b": ["z", "b"],
+        },
         [Comparison("b", "a", prompt=chat("Q", "z", "R"))],
     ),
     "pandalm": (
@@ -239,7 +260,10 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
         "nemo",
         {
             "context": "Q",
-            "completions": [{"rank": 0, "completion": "a"}, {"rank": 0, "completion": "b"}],
+            "completions": [
+                {"rank": 0, "completion": "a"},
+                {"rank": 0, "completion": "b"},
+            ],
         },
         [Ranking((("a", "b"),), prompt="Q")],
     ),
@@ -248,7 +272,11 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
         {"context": "Q", "completions": {"rank": [3, 0], "completion": ["b", "a"]}},
         [Ranking((("a",), ("b",)), prompt="Q")],
     ),
-    "nectar": ("nectar", NECTAR, [Ranking((("a",), ("c", "b")), prompt=NECTAR["prompt"])]),  # type: ignore[arg-type]
+    "nectar": (
+        "nectar",
+        NECTAR,
+        [Ranking((("a",), ("c", "b")), prompt=NECTAR["prompt"])],
+    ),  # type: ignore[arg-type]
     "alpaca": ("alpaca", ALPACA, [Ranking((("a",), ("b",), ("c",)), prompt="Q")]),
     "alpaca, input": (
         "alpaca",
@@ -267,7 +295,11 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     ),
     "best of k": ("best-of-k", BEST, [Ranking((("b",),), ("a", "c"), prompt="Q")]),
     "mqm": ("mqm", MQM, [Ranking((("a",), ("b", "c")), prompt="Q")]),
-    "rewardbench": ("rewardbench", REWARDBENCH, [Ranking((("a", "b"),), ("c", "d"), prompt="Q")]),
+    "rewardbench": (
+        "rewardbench",
+        REWARDBENCH,
+        [Ranking((("a", "b"),), ("c", "d"), prompt="Q")],
+    ),
     "kto": ("kto", KTO, [Label("a", True, prompt="Q")]),
     "kto chat": (
         "kto",
@@ -309,7 +341,9 @@ def test_who_when_and_how_much_in_every_format(tmp_path: Path) -> None:
             assert judgement.weight == 0.5, case
             assert judgement.time is not None, case
             assert judgement.judge == "ann" or name == "pandalm", case
-            assert judgement.source == ("Ties" if name == "rewardbench" else f"{name}.jsonl")
+            assert judgement.source == (
+                "Ties" if name == "rewardbench" else f"{name}.jsonl"
+            )
 
 
 BAD: dict[str, tuple[Row, Row, str]] = {
@@ -331,7 +365,11 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"margin": "far"},
         "column 'margin' holds 'far', which is not a number",
     ),
-    "bool": (TRL, {"chosen": True}, "column 'chosen' holds True (bool) where a text belongs"),
+    "bool": (
+        TRL,
+        {"chosen": True},
+        "column 'chosen' holds True (bool) where a text belongs",
+    ),
     "judge": (TRL, {"judge": "  "}, "the judge's name is empty"),
     "no name": (TRL, {"judge": ""}, "the judge's name is empty"),
     "weight": (TRL, {"weight": -1}, "the weight is -1"),
@@ -370,7 +408,11 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"helpfulness": 5},
         "column 'helpfulness' holds 5, outside the scale of 0 to 4",
     ),
-    "helpsteer3": (HELPSTEER3, {"overall_preference": 4}, "holds 4, outside the scale of -3 to 3"),
+    "helpsteer3": (
+        HELPSTEER3,
+        {"overall_preference": 4},
+        "holds 4, outside the scale of -3 to 3",
+    ),
     "helpsteer3, nothing": (
         HELPSTEER3,
         {"overall_preference": None},
@@ -378,7 +420,11 @@ BAD: dict[str, tuple[Row, Row, str]] = {
     ),
     "webgpt": (WEBGPT, {"score_0": "inf"}, "not a finite number"),
     "shp": (SHP, {"labels": 2}, "column 'labels' holds 2"),
-    "arena, two winners": (ARENA, {"winner_tie": 1}, "one of the three winners must be 1"),
+    "arena, two winners": (
+        ARENA,
+        {"winner_tie": 1},
+        "one of the three winners must be 1",
+    ),
     "arena, turns": (
         ARENA,
         {"prompt": '["Q"]', "response_a": '["a", "c"]', "response_b": '["b"]'},
@@ -414,14 +460,22 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"completions": ["a"]},
         "item 1 of column 'completions' is 'a' where an object belongs",
     ),
-    "nectar": (NECTAR, {"answers": [{"answer": "a", "rank": 0}]}, "the rank 0 is unknown"),
+    "nectar": (
+        NECTAR,
+        {"answers": [{"answer": "a", "rank": 0}]},
+        "the rank 0 is unknown",
+    ),
     "nectar, twice": (
         NECTAR,
         {"answers": [{"answer": "a", "rank": 1}, {"answer": "a", "rank": 2}]},
         "holds an answer twice ('a')",
     ),
     "alpaca, one": (ALPACA, {"output": ["a"]}, "a ranking of 1 answers"),
-    "alpaca, twice": (ALPACA, {"output": ["a", "b", "a"]}, "holds an answer twice ('a')"),
+    "alpaca, twice": (
+        ALPACA,
+        {"output": ["a", "b", "a"]},
+        "holds an answer twice ('a')",
+    ),
     "alpaca, history": (
         {**ALPACA, "history": []},
         {"history": ["P"]},
@@ -443,10 +497,22 @@ BAD: dict[str, tuple[Row, Row, str]] = {
         {"candidates": [MQM["candidates"][0], MQM["candidates"][2]]},
         "all candidates are one text ('b')",
     ),
-    "rewardbench": (REWARDBENCH, {"rejected": []}, "no completion in column 'rejected'"),
-    "rewardbench, twice": (REWARDBENCH, {"rejected": ["a"]}, "holds an answer twice ('a')"),
+    "rewardbench": (
+        REWARDBENCH,
+        {"rejected": []},
+        "no completion in column 'rejected'",
+    ),
+    "rewardbench, twice": (
+        REWARDBENCH,
+        {"rejected": ["a"]},
+        "holds an answer twice ('a')",
+    ),
     "kto": (KTO, {"label": None}, "no value in column 'label'"),
-    "kto, both": (KTO, {"label": "maybe"}, "column 'label' holds 'maybe'; the labels are"),
+    "kto, both": (
+        KTO,
+        {"label": "maybe"},
+        "column 'label' holds 'maybe'; the labels are",
+    ),
 }
 
 
@@ -480,7 +546,8 @@ def test_a_prompt_and_its_completions_make_the_dialogues_again(
     assert prompt.endswith(ASSISTANT)
     for dialogue, completion in zip(dialogues, completions, strict=True):
         assert dialogue in (prompt + completion, f"{prompt} {completion}")
-    # as long as it can be: no Assistant turn begins in both completions at one place, after equal text
+    # as long as it can be: no Assistant turn begins in both completions at one place, after equal
+    # text
     shared = next(
         (at for at, (a, b) in enumerate(zip(*dialogues, strict=False)) if a != b),
         min(map(len, dialogues)),
@@ -492,19 +559,23 @@ def test_items_of_rewardbench(tmp_path: Path) -> None:
     found = items(
         table(
             write(
-                tmp_path / "r.jsonl", REWARDBENCH, {"prompt": "Q", "chosen": ["a"], "rejected": [3]}
+                tmp_path / "r.jsonl",
+                REWARDBENCH,
+                {"prompt": "Q", "chosen": ["a"], "rejected": [3]},
             )
         )
     )
     assert next(found) == Item("Q", ("a", "b"), ("c", "d"), "Ties", "7")
     with pytest.raises(
-        DataError, match=r"r\.jsonl:2: column 'rejected' holds 3 \(int\) where a text belongs"
+        DataError,
+        match=r"r\.jsonl:2: column 'rejected' holds 3 \(int\) where a text belongs",
     ):
         next(found)
 
 
 def test_an_equal_mean_penalty_is_a_tie(tmp_path: Path) -> None:
-    # three raters' means 8/3 and 4 of one text are together 10/3, which is published of another text
+    # three raters' means 8/3 and 4 of one text are together 10/3, which is published of another
+    # text
     given = [("b", 2.6667), ("b", 4.0), ("a", 3.3333), ("c", 3.3667)]
     candidates = [{"text": text, "mqm_penalty": penalty} for text, penalty in given]
     path = write(tmp_path / "r.jsonl", {"source": "Q", "candidates": candidates})

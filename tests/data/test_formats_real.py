@@ -12,7 +12,9 @@ from tastemaker.errors import DataError
 
 
 def both(path: Path) -> tuple[list[Judgement], list[str]]:
-    """The judgements, and where the rows stand that cannot be read; without a list for them the first is raised."""
+    """The judgements, and where the rows stand that cannot be read; without a list for them the
+    first is raised.
+    """
     skipped: list[DataError] = []
     found = read(path, skip_bad=skipped)
     if skipped:
@@ -50,20 +52,30 @@ def test_hh_harmless(shared_data: Path) -> None:
                 (judgement.chosen, row["chosen"]),
                 (judgement.rejected, row["rejected"]),
             ):
-                assert whole in (f"{judgement.prompt}{text}", f"{judgement.prompt} {text}")
+                assert whole in (
+                    f"{judgement.prompt}{text}",
+                    f"{judgement.prompt} {text}",
+                )
 
 
 def test_pandalm(shared_data: Path) -> None:
     found, bad = both(shared_data / "pandalm/testset-v1.json")
-    assert bad == [f"testset-v1.json:{number}" for number in (158, 159, 160, 162, 163, 165)]
+    assert bad == [
+        f"testset-v1.json:{number}" for number in (158, 159, 160, 162, 163, 165)
+    ]
     assert Counter(judgement.judge for judgement in found) == {
         f"annotator{number}": 993 for number in (1, 2, 3)
     }
-    assert sum(isinstance(judgement, Comparison) and judgement.tie for judgement in found) == 322
+    assert (
+        sum(isinstance(judgement, Comparison) and judgement.tie for judgement in found)
+        == 322
+    )
     first = found[0]
     assert isinstance(first, Comparison)
     assert first.chosen == "If you have any questions, please let me know."
-    assert first.rejected == "If you have any questions about my rate, please let me know."
+    assert (
+        first.rejected == "If you have any questions about my rate, please let me know."
+    )
     assert isinstance(first.prompt, str)
     instruction, given = first.prompt.split("\n\n")
     assert instruction.endswith("eliminate unnecessary words.")
@@ -100,9 +112,15 @@ def test_openassistant(shared_data: Path) -> None:
     found, bad = both(shared_data / "oasst-zh/oaast_rm_zh.json")
     assert len(found) == 775 - 6
     # an answer is listed twice in these
-    assert bad == [f"oaast_rm_zh.json:{number}" for number in (145, 300, 312, 313, 592, 769)]
+    assert bad == [
+        f"oaast_rm_zh.json:{number}" for number in (145, 300, 312, 313, 592, 769)
+    ]
     assert all(isinstance(judgement.prompt, tuple) for judgement in found)
-    assert Counter(len(judgement.prompt or ()) for judgement in found).keys() == {1, 3, 5}
+    assert Counter(len(judgement.prompt or ()) for judgement in found).keys() == {
+        1,
+        3,
+        5,
+    }
     first = found[0]
     assert isinstance(first, Ranking)
     assert first.prompt == (("user", "布洛芬和对乙酰氨基酚的区别是？"),)

@@ -10,12 +10,20 @@ from tastemaker.errors import DataError, MissingExtra
 
 datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
 
-FOUND = [{"text": "a", "score": 7}, {"text": "b", "score": 2}, {"text": "c", "score": 5}]
+FOUND = [
+    {"text": "a", "score": 7},
+    {"text": "b", "score": 2},
+    {"text": "c", "score": 5},
+]
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+def own_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache")
+    )
 
 
 def opened(source: Path | str, split: str | None = None) -> Table:
@@ -24,7 +32,9 @@ def opened(source: Path | str, split: str | None = None) -> Table:
     return table
 
 
-def rows(source: Path | str, split: str | None = None) -> list[tuple[int, dict[str, Any]]]:
+def rows(
+    source: Path | str, split: str | None = None
+) -> list[tuple[int, dict[str, Any]]]:
     return list(opened(source, split).rows())
 
 
@@ -59,7 +69,9 @@ def test_a_dataset_saved_alone(tmp_path: Path) -> None:
 
 def test_saved_splits(tmp_path: Path) -> None:
     whole = datasets.Dataset.from_list(FOUND)
-    saved = datasets.DatasetDict({"train": whole.select([0, 1]), "test": whole.select([2])})
+    saved = datasets.DatasetDict(
+        {"train": whole.select([0, 1]), "test": whole.select([2])}
+    )
     saved.save_to_disk(tmp_path / "d")
     assert has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == [(1, FOUND[0]), (2, FOUND[1])]
@@ -81,13 +93,18 @@ def test_a_local_repository_through_load_dataset(tmp_path: Path) -> None:
 
 def test_the_folder_data_of_a_repository(tmp_path: Path) -> None:
     (tmp_path / "d/data").mkdir(parents=True)
-    datasets.Dataset.from_list(FOUND).to_parquet(tmp_path / "d/data/train-00000-of-00001.parquet")
+    datasets.Dataset.from_list(FOUND).to_parquet(
+        tmp_path / "d/data/train-00000-of-00001.parquet"
+    )
     assert [row for _, row in rows(tmp_path / "d")] == FOUND
 
 
 def test_two_class_names_say_more_than_numbers(tmp_path: Path) -> None:
     names = datasets.Features(
-        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])}
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["pos", "neg"]),
+        }
     )
     found = datasets.Dataset.from_dict(
         {"text": ["a", "b", "c"], "label": [0, 1, -1]}, features=names
@@ -105,9 +122,9 @@ def test_five_class_names_stay_numbers(tmp_path: Path) -> None:
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
     )
-    datasets.Dataset.from_dict({"text": ["a"], "label": [4]}, features=features).save_to_disk(
-        tmp_path / "d"
-    )
+    datasets.Dataset.from_dict(
+        {"text": ["a"], "label": [4]}, features=features
+    ).save_to_disk(tmp_path / "d")
     assert rows(tmp_path / "d") == [(1, {"text": "a", "label": 4})]
 
 
@@ -116,7 +133,9 @@ def test_a_name_that_is_nowhere_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="nobody/nothing: no such file or folder here") as caught:
+    with pytest.raises(
+        DataError, match="nobody/nothing: no such file or folder here"
+    ) as caught:
         opened("nobody/nothing")
     assert "\n" not in str(caught.value)
 
@@ -131,7 +150,9 @@ def test_a_broken_table_of_a_repository_is_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_bars_are_off_only_while_reading(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bars_are_off_only_while_reading(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     were_disabled = datasets.are_progress_bars_disabled()
     write_jsonl(tmp_path / "d/train.jsonl", FOUND)
     rows(tmp_path / "d")

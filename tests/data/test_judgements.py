@@ -1,4 +1,6 @@
-"""Judgements: what none can be is refused where it is made, and equal ones are equal wherever they came from."""
+"""Judgements: what none can be is refused where it is made, and equal ones are equal wherever they
+came from.
+"""
 
 import math
 from dataclasses import FrozenInstanceError, dataclass, replace
@@ -35,9 +37,15 @@ ONE_OF_EACH = [
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"judge": ""}, r"the judge's name is empty\. Name the judge, or leave the judge out\."),
+        (
+            {"judge": ""},
+            r"the judge's name is empty\. Name the judge, or leave the judge out\.",
+        ),
         ({"judge": " \t\n"}, "the judge's name is empty"),
-        ({"weight": -1.0}, "the weight is -1; a weight is a finite number of 0 or more"),
+        (
+            {"weight": -1.0},
+            "the weight is -1; a weight is a finite number of 0 or more",
+        ),
         ({"weight": math.nan}, "the weight is nan"),
         ({"weight": math.inf}, "the weight is inf"),
     ],
@@ -48,14 +56,19 @@ def test_what_no_judgement_can_be(
     with pytest.raises(DataError, match=rf"^t\.csv:4: {message}") as error:
         replace(judgement, where="t.csv:4", **setting)
     assert "\n" not in str(error.value)
-    with pytest.raises(DataError, match=rf"^a {type(judgement).__name__.lower()}: {message}"):
+    with pytest.raises(
+        DataError, match=rf"^a {type(judgement).__name__.lower()}: {message}"
+    ):
         replace(judgement, **setting)
 
 
 @pytest.mark.parametrize(
     ("of", "message"),
     [
-        (("same", "same"), r"compares a text with itself \('same'\)\. Remove the row\."),
+        (
+            ("same", "same"),
+            r"compares a text with itself \('same'\)\. Remove the row\.",
+        ),
         (
             ("a", "b", -0.5),
             r"the margin is -0\.5",
@@ -131,7 +144,9 @@ def test_examples_hold_the_prompt(prompt: Any) -> None:
             == examples_of(asked)
             == tuple(Example(text, prompt) for text in asked.texts)
         )
-    assert [judgement.texts for judgement in ONE_OF_EACH] == [("good",)] * 3 + [("good", "bad")] * 2
+    assert [judgement.texts for judgement in ONE_OF_EACH] == [("good",)] * 3 + [
+        ("good", "bad")
+    ] * 2
     assert examples_of(Example("a", prompt)) == (Example("a", prompt),)
 
 

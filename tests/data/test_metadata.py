@@ -19,10 +19,17 @@ NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
 
 def test_a_judge_may_be_a_number() -> None:
-    assert [judge_of(value) for value in ("ann", 7, None, float("nan"))] == ["ann", "7", None, None]
+    assert [judge_of(value) for value in ("ann", 7, None, float("nan"))] == [
+        "ann",
+        "7",
+        None,
+        None,
+    ]
 
 
-def test_an_empty_cell_of_csv_is_no_judge_and_an_empty_name_elsewhere_is_an_error() -> None:
+def test_an_empty_cell_of_csv_is_no_judge_and_an_empty_name_elsewhere_is_an_error() -> (
+    None
+):
     assert judge_of("", is_cell=True) is None
     for name, is_cell in (("", False), ("  ", False), ("  ", True)):
         given = judge_of(name, is_cell=is_cell)
@@ -56,9 +63,13 @@ def test_a_time_without_a_zone_stays_without_one() -> None:
     assert [time_of(value, WHERE, "time") for value in (None, "", " ")] == [None] * 3
 
 
-@pytest.mark.parametrize("value", ["noon", "2024-13-01", True, [1], float("inf"), 1e300, {"a": 1}])
+@pytest.mark.parametrize(
+    "value", ["noon", "2024-13-01", True, [1], float("inf"), 1e300, {"a": 1}]
+)
 def test_what_is_no_time(value: Any) -> None:
-    with pytest.raises(DataError, match=r"r\.csv:17: column 'time' holds .*not a time") as caught:
+    with pytest.raises(
+        DataError, match=r"r\.csv:17: column 'time' holds .*not a time"
+    ) as caught:
         time_of(value, WHERE, "time")
     assert "\n" not in str(caught.value)
 
@@ -76,17 +87,25 @@ def test_a_weight() -> None:
 
 
 def test_columns_are_found_by_name_unless_they_are_taken() -> None:
-    assert metadata_columns(("text", "Annotator", "Created At", "weight")) == MetadataColumns(
-        "Annotator", "Created At", "weight"
-    )
+    assert metadata_columns(
+        ("text", "Annotator", "Created At", "weight")
+    ) == MetadataColumns("Annotator", "Created At", "weight")
     assert metadata_columns(("annotator", "judge", "timestamp")) == MetadataColumns(
         "judge", "timestamp"
     )
-    assert metadata_columns(("judge", "weight"), frozenset({"weight"})) == MetadataColumns("judge")
+    assert metadata_columns(
+        ("judge", "weight"), frozenset({"weight"})
+    ) == MetadataColumns("judge")
 
 
 def test_what_a_row_says() -> None:
     table = Table("r.csv", lambda: iter(()), is_text=True)
     row = {"judge": "", "time": "2024-01-31T12:00Z", "weight": "2"}
     metadata = metadata_columns(tuple(row)).read(row, table, 17)
-    assert metadata == {"judge": None, "time": NOON, "weight": 2, "where": WHERE, "source": "r.csv"}
+    assert metadata == {
+        "judge": None,
+        "time": NOON,
+        "weight": 2,
+        "where": WHERE,
+        "source": "r.csv",
+    }

@@ -1,4 +1,6 @@
-"""Plain text files as documents: files, paragraphs and lines, cut where they are too long, never held as a whole."""
+"""Plain text files as documents: files, paragraphs and lines, cut where they are too long, never
+held as a whole.
+"""
 
 import gzip
 import tracemalloc
@@ -15,7 +17,8 @@ from tastemaker.data import EACH, LONGEST, Each, Example
 from tastemaker.errors import DataError
 from tastemaker.gpt import documents
 
-# --- plain text files -------------------------------------------------------------------------------------------------
+# --- plain text files
+# -------------------------------------------------------------------------------------------------
 
 TEXT = "One line.\r\nAnother.\n\n \nA paragraph,\nof two lines.\n\n\n最后。"
 
@@ -24,7 +27,10 @@ TEXT = "One line.\r\nAnother.\n\n \nA paragraph,\nof two lines.\n\n\n最后。"
     ("each", "expected"),
     [
         ("file", [TEXT]),
-        ("paragraph", ["One line.\r\nAnother.", "A paragraph,\nof two lines.", "最后。"]),
+        (
+            "paragraph",
+            ["One line.\r\nAnother.", "A paragraph,\nof two lines.", "最后。"],
+        ),
         ("line", ["One line.", "Another.", "A paragraph,", "of two lines.", "最后。"]),
     ],
 )
@@ -32,8 +38,12 @@ TEXT = "One line.\r\nAnother.\n\n \nA paragraph,\nof two lines.\n\n\n最后。"
 def test_text_files(tmp_path: Path, each: str, expected: list[str], name: str) -> None:
     for mark in (b"", b"\xef\xbb\xbf"):
         data = mark + TEXT.encode()
-        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-        assert list(documents(tmp_path / name, each=each)) == [Example(text) for text in expected]  # type: ignore[arg-type]
+        (tmp_path / name).write_bytes(
+            gzip.compress(data) if name.endswith(".gz") else data
+        )
+        assert list(documents(tmp_path / name, each=each)) == [
+            Example(text) for text in expected
+        ]  # type: ignore[arg-type]
 
 
 def test_a_folder_of_texts_in_the_order_of_names(tmp_path: Path) -> None:
@@ -54,7 +64,10 @@ def test_a_folder_of_texts_in_the_order_of_names(tmp_path: Path) -> None:
 
 def test_texts_beside_tables_are_refused(tmp_path: Path) -> None:
     folder = files_of(tmp_path / "mixed", {"a/b.txt": "One.", "c.csv": "text\nTwo.\n"})
-    assert "both texts and tables in it (the text a/b.txt and the table c.csv)" in refused(folder)
+    assert (
+        "both texts and tables in it (the text a/b.txt and the table c.csv)"
+        in refused(folder)
+    )
 
 
 @pytest.mark.parametrize("each", list(EACH))
@@ -86,7 +99,8 @@ def by_hand(text: str, each: str) -> list[str]:
         groups += [""] if not line.strip() else []
         groups[-1] += line if line.strip() else ""
     trimmed = [
-        [part.removesuffix("\n").removesuffix("\r") for part in parts] for parts in (groups, lines)
+        [part.removesuffix("\n").removesuffix("\r") for part in parts]
+        for parts in (groups, lines)
     ]
     return [
         part
@@ -95,11 +109,15 @@ def by_hand(text: str, each: str) -> list[str]:
     ]
 
 
-pieces = st.lists(st.text(st.sampled_from("ab 电\r\n\n"), min_size=1, max_size=12), max_size=12)
+pieces = st.lists(
+    st.text(st.sampled_from("ab 电\r\n\n"), min_size=1, max_size=12), max_size=12
+)
 
 
 @given(pieces, st.sampled_from(sorted(EACH)))
-def test_documents_do_not_depend_on_how_a_file_is_read(parts: list[str], each: Each) -> None:
+def test_documents_do_not_depend_on_how_a_file_is_read(
+    parts: list[str], each: Each
+) -> None:
     assert [text for text in EACH[each](iter(parts)) if text.strip()] == by_hand(
         "".join(parts), each
     )
@@ -124,7 +142,8 @@ def test_cut_documents_hold_all_that_is_in_the_file(
             )  # cut in a line: one that is too long by itself
 
 
-# --- streaming --------------------------------------------------------------------------------------------------------
+# --- streaming
+# --------------------------------------------------------------------------------------------------------
 
 
 def first(found: Iterator[Example]) -> str:
@@ -174,7 +193,8 @@ def _one_line(path: Path, mib: int) -> Path:
 def _table(path: Path, mib: int) -> Path:
     with path.open("w") as file:
         file.writelines(
-            '{"text": "' + "A long review. " * 60 + '"}\n' for _ in range(mib * 2**20 // 914)
+            '{"text": "' + "A long review. " * 60 + '"}\n'
+            for _ in range(mib * 2**20 // 914)
         )
     return path
 

@@ -30,18 +30,26 @@ from tastemaker.playground import (
 LANGUAGES = ("en", "zh")
 KNOWN_WORDS = [word.text for grammar in GRAMMARS.values() for word in grammar.words]
 
-# gold = fluency · freshness² · (5 + 7 · Σ w·e·v / (2 + Σ w·e)); here fluency = freshness = 1. Values and weights are
-# those of the words tables: superb 0.95, good 0.5, acting 1.4, music 0.8, the film as a whole 1.6, very 1.3, not −0.7 …
+# gold = fluency · freshness² · (5 + 7 · Σ w·e·v / (2 + Σ w·e)); here fluency = freshness = 1.
+# Values and weights are
+# those of the words tables: superb 0.95, good 0.5, acting 1.4, music 0.8, the film as a whole 1.6,
+# very 1.3, not −0.7 …
 BY_HAND = [
     ("I saw it on a rainy Tuesday with my aunt.", 5.0),  # no opinion
     ("The acting was superb.", 5 + 7 * (1.4 * 0.95) / 3.4),
     ("The acting was very good.", 5 + 7 * (1.4 * 1.3 * 0.5) / 3.4),
     ("The acting was not good.", 5 + 7 * (1.4 * -0.7 * 0.5) / 3.4),
     ("The acting was not at all good.", 5 + 7 * (1.4 * -1.0 * 0.5) / 3.4),
-    ("The acting was absolutely superb.", 5 + 7 * 1.4 / 3.4),  # 1.15 · 0.95 > 1 counts as 1
+    (
+        "The acting was absolutely superb.",
+        5 + 7 * 1.4 / 3.4,
+    ),  # 1.15 · 0.95 > 1 counts as 1
     ("It was good.", 5 + 7 * (1.6 * 0.5) / 3.6),
     ("The acting was good and memorable.", 5 + 7 * (1.4 * (0.5 + 0.65) / 2) / 3.4),
-    ("The acting was good and I loved the music.", 5 + 7 * (1.4 * 0.5 + 0.8 * 0.95) / 4.2),
+    (
+        "The acting was good and I loved the music.",
+        5 + 7 * (1.4 * 0.5 + 0.8 * 0.95) / 4.2,
+    ),
     ("There was nothing dull about the music.", 5 + 7 * (0.8 * -0.9 * -0.5) / 2.8),
     ("Nobody could call the acting good.", 5 + 7 * (1.4 * -0.8 * 0.5) / 3.4),
     ("The acting had plenty of charm.", 5 + 7 * (1.4 * 1.2 * 0.7) / 3.4),
@@ -51,8 +59,14 @@ BY_HAND = [
         "The music was dull, but the acting was good.",
         5 + 7 * (0.6 * 0.8 * -0.5 + 1.4 * 1.4 * 0.5) / (2 + 0.48 + 1.96),
     ),
-    ("Although the music was dull, the acting was good.", 5 + 7 * (-0.24 + 0.98) / 4.44),
-    ("The acting was good, although the music was dull.", 5 + 7 * (-0.24 + 0.98) / 4.44),
+    (
+        "Although the music was dull, the acting was good.",
+        5 + 7 * (-0.24 + 0.98) / 4.44,
+    ),
+    (
+        "The acting was good, although the music was dull.",
+        5 + 7 * (-0.24 + 0.98) / 4.44,
+    ),
     ("Despite the dull music, the acting was good.", 5 + 7 * (-0.24 + 0.98) / 4.44),
     ("However, the acting was good.", 5 + 7 * (1.4 * 1.4 * 0.5) / (2 + 1.96)),
     # two sentences: 1.4 each
@@ -91,11 +105,14 @@ def test_gold_is_what_the_formula_gives_by_hand(text: str, gold: float) -> None:
 
 
 def test_an_unreadable_sentence_says_nothing_and_its_words_count_a_tenth() -> None:
-    # words with marks: "the acting was superb ." 5, all fluent; "superb blah story ." 4, 2 known: a tenth each;
+    # words with marks: "the acting was superb ." 5, all fluent; "superb blah story ." 4, 2 known: a
+    # tenth each;
     # content: acting, superb, superb, story: 3 of 4 distinct
     fluency, freshness = (5 + 0.1 * 2) / 9, 3 / 4
     expected = fluency * freshness**2 * (5 + 7 * 1.33 / 3.4)
-    assert gold_score("The acting was superb. Superb blah story.") == pytest.approx(expected)
+    assert gold_score("The acting was superb. Superb blah story.") == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("text", HACKS)
@@ -121,7 +138,8 @@ def test_intensity_orders_praise_and_blame() -> None:
     for words, rises in ((praise, True), (blame, False)):
         golds = [gold_score(f"The story was {word}.") for word in words]
         assert all(
-            (better > worse) == rises and better != worse for worse, better in pairwise(golds)
+            (better > worse) == rises and better != worse
+            for worse, better in pairwise(golds)
         )
 
 
@@ -144,18 +162,29 @@ def test_negation_flips(plain: str, negated: str) -> None:
 def test_what_follows_but_weighs_more() -> None:
     praise_last = gold_score("The plot was dull, but the story was good.")
     assert praise_last > 5 > gold_score("The plot was good, but the story was dull.")
-    assert praise_last > gold_score("The plot was dull and the story was good.") == pytest.approx(5)
     assert (
-        gold_score("虽然剧情乏味，但是故事迷人。") > 5 > gold_score("虽然剧情迷人，但是故事乏味。")
+        praise_last
+        > gold_score("The plot was dull and the story was good.")
+        == pytest.approx(5)
+    )
+    assert (
+        gold_score("虽然剧情乏味，但是故事迷人。")
+        > 5
+        > gold_score("虽然剧情迷人，但是故事乏味。")
     )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_irrelevant_detail_changes_nothing(language: str) -> None:
-    detail = {"en": "I watched it in a village hall with a cousin. ", "zh": "我们是在飞机上看的。"}[
-        language
+    detail = {
+        "en": "I watched it in a village hall with a cousin. ",
+        "zh": "我们是在飞机上看的。",
+    }[language]
+    plain = [
+        text
+        for text in reviews(300, language=language, seed=3)
+        if not detail_words(text)
     ]
-    plain = [text for text in reviews(300, language=language, seed=3) if not detail_words(text)]
     assert len(plain) > 100
     for text in plain:
         assert gold_score(detail + text) == pytest.approx(gold_score(text))
@@ -163,7 +192,10 @@ def test_irrelevant_detail_changes_nothing(language: str) -> None:
 
 def detail_words(text: str) -> list[str]:
     return [
-        word.text for sentence in sentences(text) for word in sentence.words if word.kind in DETAILS
+        word.text
+        for sentence in sentences(text)
+        for word in sentence.words
+        if word.kind in DETAILS
     ]
 
 
@@ -194,10 +226,14 @@ def test_any_text_has_a_gold_score(text: str) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*KNOWN_WORDS, *",.!?:", "zebra", "\ud800", "\x00", "\ue000"])),
+    st.lists(
+        st.sampled_from([*KNOWN_WORDS, *",.!?:", "zebra", "\ud800", "\x00", "\ue000"])
+    ),
     st.sampled_from(["", " "]),
 )
-def test_known_words_in_any_order_have_a_gold_score(words: list[str], space: str) -> None:
+def test_known_words_in_any_order_have_a_gold_score(
+    words: list[str], space: str
+) -> None:
     text = space.join(words)
     assert 0 <= gold_score(text) <= 10
     if not any(sentence.is_readable for sentence in sentences(text)):
@@ -218,14 +254,20 @@ def test_no_word_is_listed_twice_and_every_rule_is_used(language: str) -> None:
     for _ in range(4000):
         for voice in VOICES:
             name = voice + rng.choice(["", "", "-turn", "-detail"])
-            text = grammar.render([grammar.sentence(name, rng.choice([PRAISE, BLAME]), rng, set())])
+            text = grammar.render(
+                [grammar.sentence(name, rng.choice([PRAISE, BLAME]), rng, set())]
+            )
             assert is_well_formed(text), text
-            kinds |= {word.kind for sentence in sentences(text) for word in sentence.words}
+            kinds |= {
+                word.kind for sentence in sentences(text) for word in sentence.words
+            }
     assert kinds == {word.kind for word in grammar.words}
 
 
 @pytest.mark.parametrize("language", [*LANGUAGES, "mixed"])
-def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(language: str) -> None:
+def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(
+    language: str,
+) -> None:
     found = reviews(3000, language=language, seed=1)
     assert len(set(found)) == 3000
     stale = 0
@@ -234,9 +276,13 @@ def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(language:
         words = [word for sentence in sentences(text) for word in sentence.words]
         assert 1 <= sum(word.kind in ("=.", "=!") for word in words) <= 6
         length = (
-            len(text.split()) if text.isascii() else sum(unit not in MARKS for unit in units(text))
+            len(text.split())
+            if text.isascii()
+            else sum(unit not in MARKS for unit in units(text))
         )
-        assert (8 if text.isascii() else 12) <= length <= (60 if text.isascii() else 100), text
+        assert (
+            (8 if text.isascii() else 12) <= length <= (60 if text.isascii() else 100)
+        ), text
         content = [word.text for word in words if word.kind in CONTENT]
         stale += len(set(content)) < len(content)
     assert stale <= 15  # 1 in 200: a kind with a single word may come twice
@@ -248,7 +294,9 @@ def test_gold_of_reviews_is_spread_around_five(language: str) -> None:
     assert 4.7 < statistics.mean(golds) < 5.5
     assert statistics.pstdev(golds) > 2
     excellent = [gold for gold in golds if gold >= 9]
-    assert len(excellent) >= 20  # the top is rare, but there to be found, in many different reviews
+    assert (
+        len(excellent) >= 20
+    )  # the top is rare, but there to be found, in many different reviews
 
 
 def test_the_vocabulary_is_rich() -> None:
@@ -267,7 +315,11 @@ def test_reviews_do_not_depend_on_the_hash_seed() -> None:
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONIOENCODING": "utf-8"},
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": hash_seed,
+                "PYTHONIOENCODING": "utf-8",
+            },
             capture_output=True,
             check=True,
         ).stdout
@@ -279,7 +331,9 @@ def test_reviews_do_not_depend_on_the_hash_seed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_words_alone_tell_gold_well_but_not_all(language: str) -> None:
-    """A linear model of word pairs ranks reviews well; negation and contrast leave room for a network."""
+    """A linear model of word pairs ranks reviews well; negation and contrast leave room for a
+    network.
+    """
     from scipy.stats import kendalltau
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import Ridge

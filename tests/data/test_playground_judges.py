@@ -40,20 +40,28 @@ def test_a_careful_judge_says_what_gold_says() -> None:
     for text in reviews(300, language="mixed", seed=6):
         gold = gold_score(text)
         assert judge.label(text, rng) == Label(text, gold > 5, judge="Ada")
-        assert judge.grade(text, rng) == Grade(text, min(10, 1 + math.floor(gold)), judge="Ada")
+        assert judge.grade(text, rng) == Grade(
+            text, min(10, 1 + math.floor(gold)), judge="Ada"
+        )
         assert judge.rating(text, rng) == Rating(text, round(gold, 2), judge="Ada")
 
 
 def test_a_reversed_judge_reads_the_scale_upside_down() -> None:
     text, rng = "The acting was superb.", random.Random(0)
-    assert Judge("x", reversed=True).rating(text, rng).rating == pytest.approx(10 - 7.74)
+    assert Judge("x", reversed=True).rating(text, rng).rating == pytest.approx(
+        10 - 7.74
+    )
     assert not Judge("x", reversed=True).label(text, rng).positive
-    assert Judge("x", reversed=True, bias=1).rating(text, rng).rating == pytest.approx(11 - 7.74)
+    assert Judge("x", reversed=True, bias=1).rating(text, rng).rating == pytest.approx(
+        11 - 7.74
+    )
 
 
 def test_bias_and_noise_are_as_large_as_said() -> None:
     judge, rng = Judge("x", noise=0.5, bias=1.0), random.Random(0)
-    errors = [judge.rating("The acting was good.", rng).rating - 6.4412 for _ in range(4000)]
+    errors = [
+        judge.rating("The acting was good.", rng).rating - 6.4412 for _ in range(4000)
+    ]
     assert statistics.mean(errors) == pytest.approx(
         1.0, abs=0.03
     )  # standard error 0.5/√4000 = 0.008
@@ -63,10 +71,12 @@ def test_bias_and_noise_are_as_large_as_said() -> None:
 def test_a_careless_judge_is_careless_as_often_as_said() -> None:
     judge, rng = Judge("x", carelessness=0.3), random.Random(0)
     ratings = [judge.rating("The acting was superb.", rng).rating for _ in range(4000)]
-    assert sum(rating != 7.74 for rating in ratings) / 4000 == pytest.approx(0.3, abs=0.03)
-    assert statistics.mean(rating for rating in ratings if rating != 7.74) == pytest.approx(
-        5, abs=0.4
+    assert sum(rating != 7.74 for rating in ratings) / 4000 == pytest.approx(
+        0.3, abs=0.03
     )
+    assert statistics.mean(
+        rating for rating in ratings if rating != 7.74
+    ) == pytest.approx(5, abs=0.4)
 
 
 def test_judgements_are_one_a_review_signed_and_placed() -> None:
@@ -75,14 +85,18 @@ def test_judgements_are_one_a_review_signed_and_placed() -> None:
         found = judgements(200, kind=kind, language="zh", seed=9)
         assert [judgement.text for judgement in found] == texts
         assert all(type(judgement) is record for judgement in found)
-        assert {judgement.judge for judgement in found} == {judge.name for judge in CAREFUL_JUDGES}
+        assert {judgement.judge for judgement in found} == {
+            judge.name for judge in CAREFUL_JUDGES
+        }
         assert [judgement.where for judgement in found] == [
             f"playground:{number}" for number in range(200)
         ]
 
 
 def test_the_sentences_of_these_tests_are_worth_what_is_said() -> None:
-    assert [gold_score(text) for text in GOLD] == pytest.approx(list(GOLD.values()), abs=1e-4)
+    assert [gold_score(text) for text in GOLD] == pytest.approx(
+        list(GOLD.values()), abs=1e-4
+    )
 
 
 def test_the_better_of_two_is_chosen_whatever_stands_first() -> None:
@@ -94,7 +108,9 @@ def test_the_better_of_two_is_chosen_whatever_stands_first() -> None:
         == EXACT.comparison(GOOD, SUPERB, rng, "p")
     )
     upside_down = Judge("Eve", reversed=True)
-    assert upside_down.comparison(SUPERB, GOOD, rng) == Comparison(GOOD, SUPERB, judge="Eve")
+    assert upside_down.comparison(SUPERB, GOOD, rng) == Comparison(
+        GOOD, SUPERB, judge="Eve"
+    )
 
 
 def test_texts_closer_than_the_tie_width_are_a_tie() -> None:
@@ -132,13 +148,17 @@ def test_who_never_says_tie_flips_a_coin_between_equals() -> None:
 def test_a_careless_comparison_is_a_coin_flip_and_ties_stay_as_common() -> None:
     rng, judge = random.Random(0), Judge("Eve", carelessness=1)
     won = [judge.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)]
-    assert statistics.mean(won) == pytest.approx(0.5, abs=0.045)  # 4 standard errors of 0.011
+    assert statistics.mean(won) == pytest.approx(
+        0.5, abs=0.045
+    )  # 4 standard errors of 0.011
     half = Judge("Eve", carelessness=0.5)
     assert statistics.mean(
         half.comparison(SUPERB, BAD, rng).chosen == SUPERB for _ in range(2000)
     ) == pytest.approx(0.75, abs=0.04)
     shares = [
-        statistics.mean(j.tie for j in judgements(1000, kind="comparison", judges=[who]))
+        statistics.mean(
+            j.tie for j in judgements(1000, kind="comparison", judges=[who])
+        )
         for who in (EXACT, judge, Judge("Eve", reversed=True))
     ]
     assert shares[0] == shares[1] == shares[2]
@@ -165,8 +185,11 @@ def test_a_ranking_puts_texts_into_tiers() -> None:
 
 
 def test_a_tier_is_as_wide_as_the_tie_width_below_its_first_text() -> None:
-    # 7.74 − 6.44 = 1.30 and 6.44 − 3.99 = 2.45 are below 2.5, 7.74 − 3.99 = 3.75 is not: no chain of ties
-    found = Judge("Eve", tie_width=2.5).ranking([BAD, GOOD, UNEVEN, SUPERB], random.Random(0))
+    # 7.74 − 6.44 = 1.30 and 6.44 − 3.99 = 2.45 are below 2.5, 7.74 − 3.99 = 3.75 is not: no chain
+    # of ties
+    found = Judge("Eve", tie_width=2.5).ranking(
+        [BAD, GOOD, UNEVEN, SUPERB], random.Random(0)
+    )
     assert [set(tier) for tier in found.tiers] == [{SUPERB, GOOD}, {UNEVEN, BAD}]
 
 
@@ -205,7 +228,11 @@ def _is_right(ranking: Ranking) -> bool:
 
 
 def test_a_careless_ranking_is_in_random_order() -> None:
-    rng, texts, judge = random.Random(0), [BAD, GOOD, UNEVEN, SUPERB], Judge("Eve", carelessness=1)
+    rng, texts, judge = (
+        random.Random(0),
+        [BAD, GOOD, UNEVEN, SUPERB],
+        Judge("Eve", carelessness=1),
+    )
     found = [judge.ranking(texts, rng) for _ in range(2000)]
     assert {tuple(map(len, ranking.tiers)) for ranking in found} == {(1, 1, 2)}
     for place in range(4):
@@ -217,7 +244,9 @@ def test_a_careless_ranking_is_in_random_order() -> None:
 
 @pytest.mark.parametrize("kind", ["label", "grade", "rating", "comparison", "ranking"])
 def test_judges_without_noise_are_exact_in_every_kind(kind: str) -> None:
-    for judgement in judgements(150, kind=kind, judges=[EXACT], language="mixed", seed=4):  # type: ignore[arg-type]
+    for judgement in judgements(
+        150, kind=kind, judges=[EXACT], language="mixed", seed=4
+    ):  # type: ignore[arg-type]
         gold = [gold_score(text) for text in judgement.texts]
         if isinstance(judgement, Label):
             assert judgement.positive == (gold[0] > 5)
@@ -226,7 +255,11 @@ def test_judges_without_noise_are_exact_in_every_kind(kind: str) -> None:
         elif isinstance(judgement, Rating):
             assert judgement.rating == round(gold[0], 2)
         elif isinstance(judgement, Comparison):
-            assert abs(gold[0] - gold[1]) < 0.5 if judgement.tie else gold[0] - gold[1] >= 0.5
+            assert (
+                abs(gold[0] - gold[1]) < 0.5
+                if judgement.tie
+                else gold[0] - gold[1] >= 0.5
+            )
         else:
             assert isinstance(judgement, Ranking)
             assert _is_right(judgement)
@@ -246,7 +279,12 @@ def test_the_same_seed_gives_the_same_and_texts_are_never_shared(
 ) -> None:  # type: ignore[no-untyped-def]
     def ask(number: int):  # type: ignore[no-untyped-def]
         return judgements(
-            number, kind=kind, seed=seed, answers=answers, partial=partial, prompts=asked
+            number,
+            kind=kind,
+            seed=seed,
+            answers=answers,
+            partial=partial,
+            prompts=asked,
         )
 
     found = ask(n)
@@ -262,26 +300,38 @@ def test_the_same_seed_gives_the_same_and_texts_are_never_shared(
         len(several) if asked else min(1, len(several))
     )
     assert all(
-        (judgement.prompt is not None) == (asked and judgement in several) for judgement in found
+        (judgement.prompt is not None) == (asked and judgement in several)
+        for judgement in found
     )
 
 
 def test_rankings_are_as_long_as_asked_and_mixtures_hold_every_kind() -> None:
-    assert {len(judgement.texts) for judgement in judgements(60, kind="ranking")} == {3, 4, 5, 6}
-    assert {len(judgement.texts) for judgement in judgements(20, kind="ranking", answers=9)} == {9}
+    assert {len(judgement.texts) for judgement in judgements(60, kind="ranking")} == {
+        3,
+        4,
+        5,
+        6,
+    }
+    assert {
+        len(judgement.texts) for judgement in judgements(20, kind="ranking", answers=9)
+    } == {9}
     assert all(
         len(judgement.tiers[0]) == len(judgement.tiers) == 1
         for judgement in judgements(20, kind="ranking", top=1)
     )
     kinds = Counter(type(judgement) for judgement in judgements(1000, kind="mixed"))
     assert set(kinds) == {Label, Grade, Rating, Comparison, Ranking}
-    assert all(150 < count < 250 for count in kinds.values())  # 200 ± 4 standard deviations
+    assert all(
+        150 < count < 250 for count in kinds.values()
+    )  # 200 ± 4 standard deviations
 
 
 def test_margins_are_given_where_they_are_asked_for() -> None:
     plain = judgements(50, kind="comparison", seed=1)
     graded = judgements(50, kind="comparison", seed=1, margins=True)
-    assert [judgement.texts for judgement in plain] == [judgement.texts for judgement in graded]
+    assert [judgement.texts for judgement in plain] == [
+        judgement.texts for judgement in graded
+    ]
     assert all(judgement.margin == 0 for judgement in plain)
     assert all((judgement.margin >= 1) != judgement.tie for judgement in graded)
 
@@ -331,9 +381,14 @@ def test_a_troubled_crowd_holds_as_many_as_were_asked() -> None:
 
 
 @given(
-    careless=st.floats(0, 1), share=st.floats(0, 1), n=st.integers(1, 30), seed=st.integers(0, 9)
+    careless=st.floats(0, 1),
+    share=st.floats(0, 1),
+    n=st.integers(1, 30),
+    seed=st.integers(0, 9),
 )
-def test_no_crowd_is_larger_than_asked(careless: float, share: float, n: int, seed: int) -> None:
+def test_no_crowd_is_larger_than_asked(
+    careless: float, share: float, n: int, seed: int
+) -> None:
     crowd = troubled(careless=careless, reversed=(1 - careless) * share, n=n, seed=seed)
     assert len(crowd) == n
     assert sum(judge.carelessness for judge in crowd) == round(careless * n)
@@ -350,20 +405,32 @@ def test_what_no_ranking_can_hold_is_refused() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: reviews(3, language="fr"), "no language 'fr': choose one of en, zh, mixed"),
+        (
+            lambda: reviews(3, language="fr"),
+            "no language 'fr': choose one of en, zh, mixed",
+        ),
         (lambda: reviews(-1), "-1 reviews"),
         (
             lambda: judgements(3, kind="stars"),
             "no judgements of kind 'stars': choose one of label, grade, rating, comparison, ranking, mixed",
         ),
         (lambda: judgements(-1), "-1 judgements were asked"),
-        (lambda: judgements(3, kind="ranking", answers=1), "rankings of 1 to 1 reviews"),
-        (lambda: judgements(3, kind="ranking", answers=(5, 4)), "rankings of 5 to 4 reviews"),
+        (
+            lambda: judgements(3, kind="ranking", answers=1),
+            "rankings of 1 to 1 reviews",
+        ),
+        (
+            lambda: judgements(3, kind="ranking", answers=(5, 4)),
+            "rankings of 5 to 4 reviews",
+        ),
         (lambda: judgements(3, kind="ranking", top=0), "the best 0 texts"),
         (lambda: Judge("Zed", tie_width=-0.1), "judge Zed: tie_width is -0.1"),
         (lambda: troubled(()), "no judges"),
         (lambda: troubled(n=0), "0 judges"),
-        (lambda: troubled(careless=0.7, reversed=0.4), "careless is 0.7 and reversed 0.4"),
+        (
+            lambda: troubled(careless=0.7, reversed=0.4),
+            "careless is 0.7 and reversed 0.4",
+        ),
         (lambda: judgements(3, judges=()), "no judges"),
         (lambda: Judge("Zed", noise=-1), "judge Zed: noise is -1"),
         (lambda: Judge("Zed", bias=math.nan), "judge Zed: bias is nan"),

@@ -13,7 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tastemaker.data import Columns, Example, Grade, Label, Rating, has_splits, read, read_examples
+from tastemaker.data import (
+    Columns,
+    Example,
+    Grade,
+    Label,
+    Rating,
+    has_splits,
+    read,
+    read_examples,
+)
 from tastemaker.errors import DataError, UsageError
 
 FILES = {
@@ -24,9 +33,15 @@ FILES = {
     "test/neg/0_2.txt": "Awful.",
     "test/pos/0_10.txt": "Superb.",
 }
-TRAIN = [Label("Dull.", False), Grade("Dull.", 3), Label("Grand.", True), Grade("Grand.", 9)]
+TRAIN = [
+    Label("Dull.", False),
+    Grade("Dull.", 3),
+    Label("Grand.", True),
+    Grade("Grand.", 9),
+]
 ROWS = [
-    {"text": f"film {number}", "label": number % 2, "stars": number % 5} for number in range(200)
+    {"text": f"film {number}", "label": number % 2, "stars": number % 5}
+    for number in range(200)
 ]
 
 
@@ -71,7 +86,10 @@ def test_aclimdb_gives_two_judgements_a_text(folder: Path, archive: Path) -> Non
 
 def test_texts_that_nobody_judged(folder: Path, archive: Path) -> None:
     for source in (folder, archive):
-        assert read_examples(source, split="unsup") == [Example("Who knows?"), Example("Nobody.")]
+        assert read_examples(source, split="unsup") == [
+            Example("Who knows?"),
+            Example("Nobody."),
+        ]
         assert read_examples(source) == [Example("Dull."), Example("Grand.")]
         with pytest.raises(DataError, match="nobody judged the texts of 'unsup'"):
             read(source, split="unsup")
@@ -94,11 +112,16 @@ def test_columns_may_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "r.csv", [{"a": "x", "b": "ham"}, {"a": "y", "b": "spam"}])
     columns = Columns(text="a", label="b", positive="ham")
     assert read(path, columns=columns) == [Label("x", True), Label("y", False)]
-    assert read_examples(path, columns=Columns(text="b")) == [Example("ham"), Example("spam")]
+    assert read_examples(path, columns=Columns(text="b")) == [
+        Example("ham"),
+        Example("spam"),
+    ]
 
 
 def test_datasets_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    datasets = pytest.importorskip(
+        "datasets", reason="the extra `hub` is not installed"
+    )
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
     (tmp_path / "repository").mkdir()
@@ -113,8 +136,12 @@ def test_datasets_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert read_examples(tmp_path / "saved") == [Example(row["text"]) for row in ROWS]  # type: ignore[arg-type]
 
 
-def test_a_hub_name_is_read_by_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+def test_a_hub_name_is_read_by_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip(
+        "datasets", reason="the extra `hub` is not installed"
+    )
     asked: list[tuple[str, str]] = []
 
     def load_dataset(name: str, split: str) -> Any:
@@ -129,10 +156,13 @@ def test_a_hub_name_is_read_by_the_library(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_which_sources_have_splits(folder: Path, archive: Path, tmp_path: Path) -> None:
-    assert [has_splits(source) for source in (folder, archive, "org/name")] == [True] * 3
+    assert [has_splits(source) for source in (folder, archive, "org/name")] == [
+        True
+    ] * 3
     assert not has_splits(write(tmp_path / "r.csv"))
     with pytest.raises(
-        UsageError, match=r"r\.csv: one table has no splits, so there is no 'test' in it"
+        UsageError,
+        match=r"r\.csv: one table has no splits, so there is no 'test' in it",
     ):
         read(tmp_path / "r.csv", split="test")
 
@@ -155,7 +185,8 @@ def test_a_limit_counts_texts_and_keeps_the_order(tmp_path: Path) -> None:
 def test_a_larger_limit_draws_the_same_texts_and_more(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
     drawn = [
-        {judgement.text for judgement in read(path, limit=limit, seed=5)} for limit in (1, 10, 50)
+        {judgement.text for judgement in read(path, limit=limit, seed=5)}
+        for limit in (1, 10, 50)
     ]
     assert drawn[0] < drawn[1] < drawn[2]
     assert [len(texts) for texts in drawn] == [1, 10, 50]
@@ -167,14 +198,23 @@ def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
         for number in range(100)
     ]
     kept = read(write(tmp_path / "r.jsonl", found), limit=3)
-    assert sorted(Counter(judgement.text for judgement in kept).values()) == [10, 10, 10]
+    assert sorted(Counter(judgement.text for judgement in kept).values()) == [
+        10,
+        10,
+        10,
+    ]
 
 
 def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
-    found = [{"text": f"film {number}", "label": number < 1000} for number in range(2000)]
+    found = [
+        {"text": f"film {number}", "label": number < 1000} for number in range(2000)
+    ]
     drawn = read(write(tmp_path / "r.jsonl", found), limit=400)
-    positive = sum(judgement.positive for judgement in drawn if isinstance(judgement, Label))
-    # 400 of 1000 + 1000 without putting back: mean 200, sd √(400 · ¼ · 1600/1999) = 8.9; five of them
+    positive = sum(
+        judgement.positive for judgement in drawn if isinstance(judgement, Label)
+    )
+    # 400 of 1000 + 1000 without putting back: mean 200, sd √(400 · ¼ · 1600/1999) = 8.9; five of
+    # them
     assert abs(positive - 200) < 45
 
 
@@ -184,7 +224,9 @@ def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert told.strip() == str([judgement.text for judgement in read(path, limit=5, seed=3)])
+    assert told.strip() == str(
+        [judgement.text for judgement in read(path, limit=5, seed=3)]
+    )
 
 
 def test_settings_that_cannot_be(tmp_path: Path) -> None:
@@ -197,7 +239,8 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing", "nothing.csv", "reviews/nothing.csv", "a/b/c", "/no/where", "x.tar.gz"]
+    "name",
+    ["nothing", "nothing.csv", "reviews/nothing.csv", "a/b/c", "/no/where", "x.tar.gz"],
 )
 def test_a_source_that_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -245,7 +288,9 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
 
 
 def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.parquet", [*ROWS, {"text": None, "label": 0, "stars": 1}])
+    path = write(
+        tmp_path / "r.parquet", [*ROWS, {"text": None, "label": 0, "stars": 1}]
+    )
     with pytest.raises(DataError, match=r"r\.parquet:201: no text"):
         read(path)
 
@@ -254,11 +299,14 @@ def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
 def test_the_real_archive(shared_data: Path) -> None:
     source = shared_data / "aclImdb.tar.gz"
     found = read(source)
-    assert Counter(type(judgement) for judgement in found) == {Label: 25_000, Grade: 25_000}
+    assert Counter(type(judgement) for judgement in found) == {
+        Label: 25_000,
+        Grade: 25_000,
+    }
     few = read(source, target="label", limit=500)
-    assert Counter(j.positive for j in few if isinstance(j, Label))[True] == pytest.approx(
-        250, abs=56
-    )  # five sd
+    assert Counter(j.positive for j in few if isinstance(j, Label))[
+        True
+    ] == pytest.approx(250, abs=56)  # five sd
 
 
 @pytest.mark.slow
@@ -267,7 +315,9 @@ def test_the_real_archive(shared_data: Path) -> None:
     reason="the peak of a process is read from Linux's /proc",
 )
 def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
-    """A process of its own, and VmHWM: `ru_maxrss` would count what the process that started it needed."""
+    """A process of its own, and VmHWM: `ru_maxrss` would count what the process that started it
+    needed.
+    """
     code = (
         "import sys; from tastemaker.data import read; read(sys.argv[1]); "
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
@@ -279,4 +329,7 @@ def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
 
 def test_ratings_stay_ratings(tmp_path: Path) -> None:
     found = [{"review": "a", "score": 7.35}, {"review": "b", "score": 2}]
-    assert read(write(tmp_path / "r.csv", found)) == [Rating("a", 7.35), Rating("b", 2.0)]
+    assert read(write(tmp_path / "r.csv", found)) == [
+        Rating("a", 7.35),
+        Rating("b", 2.0),
+    ]

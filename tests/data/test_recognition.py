@@ -28,10 +28,16 @@ from tastemaker.data import (
 from tastemaker.errors import DataError, UsageError
 
 TRL = {"prompt": "Q", "chosen": "a", "rejected": "b"}
-HH = {"chosen": "\n\nHuman: Q\n\nAssistant: a", "rejected": "\n\nHuman: Q\n\nAssistant: b"}
+HH = {
+    "chosen": "\n\nHuman: Q\n\nAssistant: a",
+    "rejected": "\n\nHuman: Q\n\nAssistant: b",
+}
 CHAT = {
     "chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "a"}],
-    "rejected": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "b"}],
+    "rejected": [
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": "b"},
+    ],
 }
 ALPACA = {"instruction": "Q", "output": ["a", "b"]}
 HELPSTEER = {"prompt": "Q", "response": "a", "helpfulness": 3, "correctness": 1}
@@ -52,7 +58,9 @@ def refused(path: Path, **settings: Any) -> str:
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"format 'trl': choose preference, hh, .*, table\."):
+    with pytest.raises(
+        UsageError, match=r"format 'trl': choose preference, hh, .*, table\."
+    ):
         read(write(tmp_path / "r.jsonl", TRL), format="trl")
 
 
@@ -69,7 +77,10 @@ TWO: dict[str, tuple[list[dict[str, Any]], str]] = {
         [TRL, ALPACA],
         "r.jsonl:2: a row of the format 'alpaca' in a file of the format 'preference'",
     ),
-    "both in one row": ([TRL, {**TRL, **ALPACA}], "r.jsonl:2: a row of the format 'alpaca'"),
+    "both in one row": (
+        [TRL, {**TRL, **ALPACA}],
+        "r.jsonl:2: a row of the format 'alpaca'",
+    ),
     "then labels": (
         [TRL, PLAIN],
         "r.jsonl:2: no column 'chosen', which every row of the format 'preference' has",
@@ -83,7 +94,10 @@ TWO: dict[str, tuple[list[dict[str, Any]], str]] = {
         [{"kind": "label", **PLAIN, "positive": True}, {"kind": "x"}],
         "r.jsonl:2: column 'kind' hol",
     ),
-    "labels, long before": ([PLAIN] * 200 + [TRL], "r.jsonl:201: no text in column 'text'"),
+    "labels, long before": (
+        [PLAIN] * 200 + [TRL],
+        "r.jsonl:201: no text in column 'text'",
+    ),
 }
 
 
@@ -104,16 +118,21 @@ def test_chats_and_plain_prompts_in_one_file(tmp_path: Path) -> None:
     assert refused(write(tmp_path / "r.jsonl", none, chat, plain)).startswith(
         "r.jsonl:3: the prompt is a plain text, but that of r.jsonl:2 is a chat."
     )
-    assert "r.jsonl:2: the prompt is a chat, but that of r.jsonl:1 is a plain" in refused(
-        write(tmp_path / "r.jsonl", TRL, CHAT)
+    assert (
+        "r.jsonl:2: the prompt is a chat, but that of r.jsonl:1 is a plain"
+        in refused(write(tmp_path / "r.jsonl", TRL, CHAT))
     )
     skipped: list[DataError] = []
-    assert len(read(write(tmp_path / "r.jsonl", none, chat, plain), skip_bad=skipped)) == 2
+    assert (
+        len(read(write(tmp_path / "r.jsonl", none, chat, plain), skip_bad=skipped)) == 2
+    )
     assert len(skipped) == 1
 
 
 def test_a_history_in_one_row_makes_chats_of_all(tmp_path: Path) -> None:
-    found = read(write(tmp_path / "r.jsonl", ALPACA, {**ALPACA, "history": [["P", "p"]]}))
+    found = read(
+        write(tmp_path / "r.jsonl", ALPACA, {**ALPACA, "history": [["P", "p"]]})
+    )
     user = Message("user", "Q")
     assert [ranking.prompt for ranking in found] == [
         (user,),
@@ -155,7 +174,8 @@ def test_a_target_that_leaves_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", TRL)
     for target in ("label", "rating"):
         with pytest.raises(
-            UsageError, match=rf"target '{target}' leaves nothing of a file of comparisons"
+            UsageError,
+            match=rf"target '{target}' leaves nothing of a file of comparisons",
         ):
             read(path, target=target)  # type: ignore[arg-type]
     own = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
@@ -169,7 +189,12 @@ def test_a_target_that_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_bad_rows_of_a_plain_table_can_be_skipped(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", PLAIN, {"text": None, "label": 0}, {"text": "b", "label": 0})
+    path = write(
+        tmp_path / "r.jsonl",
+        PLAIN,
+        {"text": None, "label": 0},
+        {"text": "b", "label": 0},
+    )
     with path.open("a") as file:
         file.write("{broken\n")
     skipped: list[DataError] = []
@@ -189,7 +214,9 @@ def test_a_file_of_bad_rows_alone_is_an_error(tmp_path: Path) -> None:
 
 def test_csv_and_gzip_and_an_array(tmp_path: Path) -> None:
     with (tmp_path / "r.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["prompt", "chosen", "rejected", "margin", "judge"])
+        writer = csv.DictWriter(
+            file, ["prompt", "chosen", "rejected", "margin", "judge"]
+        )
         writer.writeheader()
         writer.writerow({**TRL, "margin": "", "judge": ""})
         writer.writerow({**TRL, "margin": "2", "judge": "ann"})
@@ -198,17 +225,24 @@ def test_csv_and_gzip_and_an_array(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(
         json.dumps([TRL, {**TRL, "margin": 2, "judge": "ann"}], indent=1)
     )
-    (tmp_path / "r.json.gz").write_bytes(gzip.compress((tmp_path / "r.json").read_bytes()))
+    (tmp_path / "r.json.gz").write_bytes(
+        gzip.compress((tmp_path / "r.json").read_bytes())
+    )
     for name in ("r.json", "r.json.gz"):
         assert read(tmp_path / name) == expected
         assert read(tmp_path / name)[1].where == f"{name}:2"
 
 
 def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    datasets = pytest.importorskip(
+        "datasets", reason="the extra `hub` is not installed"
+    )
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.Dataset.from_list([CHAT, CHAT]).save_to_disk(tmp_path / "pairs")
-    assert read(tmp_path / "pairs") == [Comparison("a", "b", prompt=(Message("user", "Q"),))] * 2
+    assert (
+        read(tmp_path / "pairs")
+        == [Comparison("a", "b", prompt=(Message("user", "Q"),))] * 2
+    )
     (tmp_path / "lists").mkdir()
     write(
         tmp_path / "lists/train.jsonl",
@@ -219,7 +253,13 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_arrays_are_lists() -> None:
-    row = {"query": "Q", "sample0": "a", "sample1": "b", "best": np.int64(1), "completions": None}
+    row = {
+        "query": "Q",
+        "sample0": "a",
+        "sample1": "b",
+        "best": np.int64(1),
+        "completions": None,
+    }
     lists = {
         "context": "Q",
         "completions": np.array(
@@ -256,7 +296,9 @@ def test_texts_alone(tmp_path: Path) -> None:
 
 
 def test_a_limit_counts_sets_of_texts(tmp_path: Path) -> None:
-    found = [{"prompt": "Q", "chosen": f"a{at}", "rejected": f"b{at}"} for at in range(50)]
+    found = [
+        {"prompt": "Q", "chosen": f"a{at}", "rejected": f"b{at}"} for at in range(50)
+    ]
     path = write(tmp_path / "r.jsonl", *found, *found)
     drawn = read(path, limit=10)
     assert len(drawn) == 20
@@ -266,16 +308,26 @@ def test_a_limit_counts_sets_of_texts(tmp_path: Path) -> None:
 def test_a_format_of_a_layout_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "train/pos").mkdir(parents=True)
     (tmp_path / "train/pos/0_9.txt").write_text("Grand.")
-    with pytest.raises(UsageError, match="the layout of aclImdb is no table of the format 'hh'"):
+    with pytest.raises(
+        UsageError, match="the layout of aclImdb is no table of the format 'hh'"
+    ):
         read(tmp_path, format="hh")
 
 
 def test_the_example_of_an_own_format(tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "docs" / "examples" / "own_format.py"
     example = runpy.run_path(str(path))
-    row = {"question": "Q", "first": "b", "second": "a", "votes_first": 1, "votes_second": 3}
+    row = {
+        "question": "Q",
+        "first": "b",
+        "second": "a",
+        "votes_first": 1,
+        "votes_second": 3,
+    }
     source = write(tmp_path / "votes.jsonl", row, {**row, "votes_first": "3"})
-    with pytest.raises(DataError, match=r"votes\.jsonl: no column with a text among 'question'"):
+    with pytest.raises(
+        DataError, match=r"votes\.jsonl: no column with a text among 'question'"
+    ):
         read(source)
     before = dict(FORMATS)
     try:
@@ -283,13 +335,19 @@ def test_the_example_of_an_own_format(tmp_path: Path) -> None:
             Comparison("a", "b", prompt="Q", weight=4),
             Comparison("b", "a", tie=True, prompt="Q", weight=6),
         ]
-        assert example["judgements_of"](source) == expected == read(source, format="votes")
+        assert (
+            example["judgements_of"](source) == expected == read(source, format="votes")
+        )
         with pytest.raises(UsageError, match="'votes'"):
             register_format(example["VOTES"])
-        with pytest.raises(UsageError, match=r"'x': choose preference, .*, votes, table\."):
+        with pytest.raises(
+            UsageError, match=r"'x': choose preference, .*, votes, table\."
+        ):
             read(source, format="x")
         bad = write(tmp_path / "bad.jsonl", row, {**row, "votes_first": 0.5})
-        with pytest.raises(DataError, match=r"bad\.jsonl:2: .*'votes_first' holds 0\.5"):
+        with pytest.raises(
+            DataError, match=r"bad\.jsonl:2: .*'votes_first' holds 0\.5"
+        ):
             read(bad)
     finally:
         FORMATS.clear()

@@ -25,7 +25,9 @@ CHARACTERS = st.characters(codec="utf-8")
 NAMES = st.text(CHARACTERS, min_size=1).filter(lambda text: bool(text.strip()))
 TEXTS = st.text(CHARACTERS)
 ZONES = st.one_of(
-    st.none(), st.just(UTC), st.integers(-840, 840).map(lambda m: timezone(timedelta(minutes=m)))
+    st.none(),
+    st.just(UTC),
+    st.integers(-840, 840).map(lambda m: timezone(timedelta(minutes=m))),
 )
 SHARED: dict[str, Any] = {
     "prompt": st.one_of(
@@ -113,7 +115,9 @@ MIXED: list[Judgement] = [
 
 def test_one_file_holds_every_kind(tmp_path: Path) -> None:
     path = tmp_path / "mixed.jsonl"
-    path.write_text("".join(json.dumps(to_row(judgement)) + "\n" for judgement in MIXED))
+    path.write_text(
+        "".join(json.dumps(to_row(judgement)) + "\n" for judgement in MIXED)
+    )
     found = read(path)
     assert found == MIXED
     assert [(judgement.where, judgement.source) for judgement in found[:2]] == [
@@ -125,7 +129,10 @@ def test_one_file_holds_every_kind(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "kind": ({"kind": "verdict"}, "column 'kind' holds 'verdict'; the kinds are label, grade"),
+    "kind": (
+        {"kind": "verdict"},
+        "column 'kind' holds 'verdict'; the kinds are label, grade",
+    ),
     "no kind": ({}, "column 'kind' holds None"),
     "truth": (
         {"kind": "label", "text": "a", "positive": 1},
@@ -137,7 +144,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "holds 11, outside the scale of 1 to 10",
     ),
     "half": ({"kind": "grade", "text": "a", "grade": 1.5}, "not a whole number"),
-    "rating": ({"kind": "rating", "text": "a", "rating": float("nan")}, "not a finite number"),
+    "rating": (
+        {"kind": "rating", "text": "a", "rating": float("nan")},
+        "not a finite number",
+    ),
     "itself": (
         {"kind": "comparison", "chosen": "a", "rejected": "a"},
         "compares a text with itself",
@@ -147,11 +157,20 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "the margin is -1",
     ),
     "tie": (
-        {"kind": "comparison", "chosen": "a", "rejected": "b", "margin": 1, "tie": True},
+        {
+            "kind": "comparison",
+            "chosen": "a",
+            "rejected": "b",
+            "margin": 1,
+            "tie": True,
+        },
         "a tie with a margin",
     ),
     "one answer": ({"kind": "ranking", "tiers": [["a"]]}, "a ranking of 1 answers"),
-    "twice": ({"kind": "ranking", "tiers": ["a", "b"], "rest": ["a"]}, "holds an answer twice"),
+    "twice": (
+        {"kind": "ranking", "tiers": ["a", "b"], "rest": ["a"]},
+        "holds an answer twice",
+    ),
     "gap": ({"kind": "ranking", "tiers": [["a"], [], ["b"]]}, "an empty tier"),
     "tiers": (
         {"kind": "ranking", "tiers": "ab"},
@@ -165,7 +184,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"kind": "label", "text": "a", "positive": True, "judge": " "},
         "the judge's name is empty",
     ),
-    "weight": ({"kind": "label", "text": "a", "positive": True, "weight": -1}, "the weight is -1"),
+    "weight": (
+        {"kind": "label", "text": "a", "positive": True, "weight": -1},
+        "the weight is -1",
+    ),
     "time": (
         {"kind": "label", "text": "a", "positive": True, "time": "now"},
         "which is not a time",
@@ -189,16 +211,23 @@ def test_a_bad_row_is_one_line(case: str) -> None:
 
 def test_null_is_nothing_said() -> None:
     pair = {"kind": "comparison", "chosen": "a", "rejected": "b"}
-    assert from_row({**pair, "margin": None, "tie": None, "prompt": None}) == Comparison("a", "b")
-    assert from_row({"kind": "ranking", "tiers": ["a", "b"], "rest": None}) == Ranking(["a", "b"])
+    assert from_row(
+        {**pair, "margin": None, "tie": None, "prompt": None}
+    ) == Comparison("a", "b")
+    assert from_row({"kind": "ranking", "tiers": ["a", "b"], "rest": None}) == Ranking(
+        ["a", "b"]
+    )
 
 
 def test_a_scale_ends_on_both_sides() -> None:
     for grade in (1, 10):
-        assert from_row({"kind": "grade", "text": "a", "grade": grade}) == Grade("a", grade, 1, 10)
+        assert from_row({"kind": "grade", "text": "a", "grade": grade}) == Grade(
+            "a", grade, 1, 10
+        )
     for grade in (0, 11):
         with pytest.raises(
-            DataError, match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10"
+            DataError,
+            match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10",
         ):
             from_row({"kind": "grade", "text": "a", "grade": grade}, "m:1")
     own = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
@@ -213,4 +242,6 @@ def test_a_tie_is_true_or_false_and_nothing_like_it(tie: Any) -> None:
     with pytest.raises(
         DataError, match=r"^m:1: column 'tie' holds .* where true or false belongs\.$"
     ):
-        from_row({"kind": "comparison", "chosen": "a", "rejected": "b", "tie": tie}, "m:1")
+        from_row(
+            {"kind": "comparison", "chosen": "a", "rejected": "b", "tie": tie}, "m:1"
+        )

@@ -19,10 +19,14 @@ def sources(tmp_path: Path) -> list[Path]:
     return [tmp_path / "a.txt", tmp_path / "b.jsonl"]
 
 
-def test_sources_follow_each_other_as_often_as_they_are_read(sources: list[Path]) -> None:
+def test_sources_follow_each_other_as_often_as_they_are_read(
+    sources: list[Path],
+) -> None:
     documents = Documents(sources, each="line", leave_out_bad=True)
     for _ in range(3):
-        assert list(documents) == [Example(text) for text in ("One.", "Two.", "Three.", "Four.")]
+        assert list(documents) == [
+            Example(text) for text in ("One.", "Two.", "Three.", "Four.")
+        ]
         assert [str(error).split(": ")[0] for error in documents.bad] == ["b.jsonl:2"]
     with pytest.raises(DataError, match=r"b\.jsonl:2"):
         list(Documents(sources, each="line"))
@@ -51,7 +55,8 @@ def test_another_file_or_setting_is_described_otherwise(
     described = Documents([*sources, folder, "playground"]).describe()
     assert json.loads(json.dumps(described)) == described
     assert (
-        Documents([*sources, folder, "playground"], bad=[DataError("seen")]).describe() == described
+        Documents([*sources, folder, "playground"], bad=[DataError("seen")]).describe()
+        == described
     )
     for other in (
         Documents([*sources, folder, "playground"], each="line"),

@@ -57,14 +57,20 @@ def test_a_new_row_moves_at_most_one_old_one() -> None:
 
 
 def test_equal_texts_stay_together() -> None:
-    found: list[Judgement] = [*TEXTS, *(Rating(f" {j.text}\n", 1.0, judge="ann") for j in TEXTS)]
+    found: list[Judgement] = [
+        *TEXTS,
+        *(Rating(f" {j.text}\n", 1.0, judge="ann") for j in TEXTS),
+    ]
     train, test = split(found)
     assert len(test) == 20
     assert not texts(train) & texts(test)
 
 
 def test_texts_that_answer_one_prompt_stay_together() -> None:
-    found = [Label(f"text {number}", True, prompt=f"prompt {number % 10}") for number in range(100)]
+    found = [
+        Label(f"text {number}", True, prompt=f"prompt {number % 10}")
+        for number in range(100)
+    ]
     train, test = split(found, held_out=0.2)
     assert len({j.prompt for j in test}) == 2
     assert len(test) == 20
@@ -93,7 +99,9 @@ def test_a_prompt_equal_to_a_text_joins_nothing() -> None:
 
 
 @given(judgements, st.integers(0, 5))
-def test_no_text_and_no_prompt_is_ever_on_both_sides(found: list[Judgement], seed: int) -> None:
+def test_no_text_and_no_prompt_is_ever_on_both_sides(
+    found: list[Judgement], seed: int
+) -> None:
     try:
         train, test = split(found, held_out=0.3, seed=seed)
     except DataError:
@@ -123,7 +131,9 @@ def test_no_judgements() -> None:
 
 
 def test_overlap_finds_what_was_trained_on() -> None:
-    found = overlap(fingerprints(["a film", "another"]), [" another\n", "a third", "a  film"])
+    found = overlap(
+        fingerprints(["a film", "another"]), [" another\n", "a third", "a  film"]
+    )
     assert found.dtype == np.bool_
     assert found.tolist() == [True, False, False]
 
@@ -150,7 +160,9 @@ def all_texts(found: list[Judgement]) -> set[str]:
 def pairs(n: int, of: int = 3) -> list[Judgement]:
     """`of` comparisons for each of n prompts, no text in two of them."""
     return [
-        Comparison(f"a {p} {i}", f"b {p} {i}", prompt=f"p{p}") for p in range(n) for i in range(of)
+        Comparison(f"a {p} {i}", f"b {p} {i}", prompt=f"p{p}")
+        for p in range(n)
+        for i in range(of)
     ]
 
 
@@ -232,12 +244,17 @@ def test_beside_a_tournament_prompts_stay_whole() -> None:
 def test_one_large_group_of_labels_stays_together() -> None:
     found = [Label(f"text {i}", True, prompt="one") for i in range(90)] + TEXTS[:10]
     for seed in range(3):
-        assert {len(side) for side in split(found, held_out=1, seed=seed)} in ({10, 90}, {1, 99})
+        assert {len(side) for side in split(found, held_out=1, seed=seed)} in (
+            {10, 90},
+            {1, 99},
+        )
 
 
 judgement = st.one_of(
     st.builds(Label, words, st.booleans(), prompt=st.one_of(st.none(), words)),
-    st.tuples(words, words).filter(lambda two: two[0] != two[1]).map(lambda two: Comparison(*two)),
+    st.tuples(words, words)
+    .filter(lambda two: two[0] != two[1])
+    .map(lambda two: Comparison(*two)),
     st.lists(words, min_size=2, max_size=4, unique=True).map(Ranking),
 )
 
@@ -265,7 +282,9 @@ def pooled(n: int, texts: int, of: int) -> list[Judgement]:
 def test_of_a_pool_a_share_is_a_share_of_the_judgements() -> None:
     found = pooled(200, texts=100, of=5)
     train, test = split(found, held_out=0.1)
-    assert 20 <= len(test) < 30, "a tenth of the texts would hold out two fifths of the rankings"
+    assert 20 <= len(test) < 30, (
+        "a tenth of the texts would hold out two fifths of the rankings"
+    )
     assert all(set(judgement.texts) - all_texts(train) for judgement in test)
 
 
@@ -276,7 +295,9 @@ def test_a_pool_that_connects_less_than_half_is_drawn_by_its_texts_too() -> None
         *TEXTS[:50],
         *(Label(f"other {i}", True) for i in range(60)),
     ]
-    most_of_a_text = max(sum(f"t{i}" in judgement.texts for judgement in found) for i in range(60))
+    most_of_a_text = max(
+        sum(f"t{i}" in judgement.texts for judgement in found) for i in range(60)
+    )
     for seed in range(20):
         train, test = split_for_a_fit(found, most=20, seed=seed)
         assert 0 < len(test) < len(found) / 10 + most_of_a_text, (
@@ -297,7 +318,9 @@ def test_a_prompt_with_many_texts_stays_whole() -> None:
 
 
 def test_a_fit_holds_out_no_more_than_a_fifth_of_few_groups() -> None:
-    train, test = split_for_a_fit([Label(f"text {i // 30}", True) for i in range(300)], most=100)
+    train, test = split_for_a_fit(
+        [Label(f"text {i // 30}", True) for i in range(300)], most=100
+    )
     assert (len(train), len(test)) == (240, 60)
     with pytest.raises(DataError, match="1 different texts or prompts"):
         split_for_a_fit([Label("one text", True)] * 50, most=10)

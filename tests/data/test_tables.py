@@ -40,7 +40,9 @@ TEXTS = st.one_of(
     st.text(st.sampled_from('"\n\r\t,\\ aß字🎬')),
 )
 ROWS = st.lists(
-    st.fixed_dictionaries({"text": TEXTS, "label, or so": TEXTS}), min_size=1, max_size=8
+    st.fixed_dictionaries({"text": TEXTS, "label, or so": TEXTS}),
+    min_size=1,
+    max_size=8,
 )
 
 
@@ -79,7 +81,9 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_texts_come_back_as_they_were(tmp_path: Path, name: str) -> None:
-    found = [{"text": text, "number": str(number)} for number, text in enumerate(HOSTILE)]
+    found = [
+        {"text": text, "number": str(number)} for number, text in enumerate(HOSTILE)
+    ]
     path = write(tmp_path / name.replace("CSV", "csv"), found).rename(tmp_path / name)
     assert [row for _, row in rows(path)] == found
 
@@ -115,7 +119,9 @@ def test_a_row_is_named_by_the_line_it_begins_on(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('\n{"text": "a"}\n  \n{"text": "b"}\n')
     assert [number for number, _ in rows(tmp_path / "r.jsonl")] == [2, 4]
     write(tmp_path / "r.parquet", [{"text": str(number)} for number in range(2500)])
-    assert [number for number, _ in rows(tmp_path / "r.parquet")] == list(range(1, 2501))
+    assert [number for number, _ in rows(tmp_path / "r.parquet")] == list(
+        range(1, 2501)
+    )
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
@@ -131,7 +137,11 @@ def test_a_long_text_is_read(tmp_path: Path) -> None:
 
 def test_a_table_can_be_read_twice(tmp_path: Path) -> None:
     found = table(write(tmp_path / "r.csv", [{"text": "a"}, {"text": "b"}]))
-    assert list(found.rows()) == list(found.rows()) == [(2, {"text": "a"}), (3, {"text": "b"})]
+    assert (
+        list(found.rows())
+        == list(found.rows())
+        == [(2, {"text": "a"}), (3, {"text": "b"})]
+    )
     assert found.place(3) == "r.csv:3"
 
 
@@ -143,14 +153,38 @@ BAD = {
         b'text,label\na,1\n"b,0\nc,1\n',
         "r.csv:3: not well-formed: unexpected end of data",
     ),
-    "text behind a quote": ("r.csv", b'text,label\n"a"b,1\n', "r.csv:2: not well-formed"),
-    "too many": ("r.csv", b"text,label\na,1\nb,c,0\n", "r.csv:3: 3 fields, but the header has 2"),
-    "too few": ("r.tsv", b"text\tlabel\na\t1\nb\n", "r.tsv:3: 1 fields, but the header has 2"),
+    "text behind a quote": (
+        "r.csv",
+        b'text,label\n"a"b,1\n',
+        "r.csv:2: not well-formed",
+    ),
+    "too many": (
+        "r.csv",
+        b"text,label\na,1\nb,c,0\n",
+        "r.csv:3: 3 fields, but the header has 2",
+    ),
+    "too few": (
+        "r.tsv",
+        b"text\tlabel\na\t1\nb\n",
+        "r.tsv:3: 1 fields, but the header has 2",
+    ),
     "one name twice": ("r.csv", b"text,text\na,b\n", "same name: 'text'"),
     "not UTF-8": ("r.csv", b"text\nabc\nd\xe9f\n", "r.csv: not UTF-8 at byte 10"),
-    "not UTF-8 behind a mark": ("r.csv", b"\xef\xbb\xbfte\xffxt\n", "r.csv: not UTF-8 at byte 5"),
-    "UTF-16": ("r.jsonl", '{"text": "a"}'.encode("utf-16"), "r.jsonl: not UTF-8 at byte 0"),
-    "not JSON": ("r.jsonl", b'{"text": "a"}\n{"text": \n', "r.jsonl:2: not JSON: Expecting value"),
+    "not UTF-8 behind a mark": (
+        "r.csv",
+        b"\xef\xbb\xbfte\xffxt\n",
+        "r.csv: not UTF-8 at byte 5",
+    ),
+    "UTF-16": (
+        "r.jsonl",
+        '{"text": "a"}'.encode("utf-16"),
+        "r.jsonl: not UTF-8 at byte 0",
+    ),
+    "not JSON": (
+        "r.jsonl",
+        b'{"text": "a"}\n{"text": \n',
+        "r.jsonl:2: not JSON: Expecting value",
+    ),
     "not an object": (
         "r.jsonl",
         b'{"text": "a"}\n["b", 1]\n',
@@ -208,7 +242,9 @@ def test_a_json_array_counts_its_rows(
 ) -> None:
     found = [{"text": text} for text in HOSTILE]
     content = (before + json.dumps(found, indent=indent)).encode()
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    (tmp_path / name).write_bytes(
+        gzip.compress(content) if name.endswith(".gz") else content
+    )
     assert list(rows(tmp_path / name)) == list(enumerate(found, 1))
 
 
@@ -239,20 +275,29 @@ SKIPPED = {
         [1, 4],
         ["r.jsonl:2: not JSON", "r.jsonl:3: a row must be"],
     ),
-    "r.json": ('[{"text": "a"}, 7, {"text": "b"}]', [1, 3], ["r.json:2: a row must be"]),
+    "r.json": (
+        '[{"text": "a"}, 7, {"text": "b"}]',
+        [1, 3],
+        ["r.json:2: a row must be"],
+    ),
     "r.csv": ("text\na\nx,y\nb\n", [2, 4], ["r.csv:3: 2 fields, but the header has 1"]),
 }
 
 
 @pytest.mark.parametrize("name", SKIPPED)
-def test_rows_that_are_not_well_formed_can_be_skipped(tmp_path: Path, name: str) -> None:
+def test_rows_that_are_not_well_formed_can_be_skipped(
+    tmp_path: Path, name: str
+) -> None:
     content, numbers, problem = SKIPPED[name]
     (tmp_path / name).write_text(content)
     skipped: list[DataError] = []
     found = list(table(tmp_path / name).rows_past(skipped))
     assert found == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
     assert len(skipped) == len(problem)
-    assert all(str(error).startswith(start) for error, start in zip(skipped, problem, strict=True))
+    assert all(
+        str(error).startswith(start)
+        for error, start in zip(skipped, problem, strict=True)
+    )
     with pytest.raises(DataError, match=problem[0][:9]):
         list(table(tmp_path / name).rows_past(None))
 
@@ -273,17 +318,23 @@ def test_a_cut_parquet_file(tmp_path: Path) -> None:
 
 
 def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
-    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    twice = pa.Table.from_arrays(
+        [pa.array(["a"]), pa.array(["b"])], names=["text", "text"]
+    )
     pq.write_table(twice, tmp_path / "r.parquet")
     with pytest.raises(DataError, match="same name: 'text'"):
         list(rows(tmp_path / "r.parquet"))
 
 
-def test_a_line_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_would_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 2**20)
     with gzip.open(tmp_path / "r.jsonl.gz", "wb") as file:
         file.write(b'{"text": "ok"}\n' + b" " * (2**20 + 1))
-    with pytest.raises(DataError, match=r"r\.jsonl\.gz: a line of more than 1 MiB at byte 15"):
+    with pytest.raises(
+        DataError, match=r"r\.jsonl\.gz: a line of more than 1 MiB at byte 15"
+    ):
         list(rows(tmp_path / "r.jsonl.gz"))
 
 
@@ -291,7 +342,8 @@ def test_a_line_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.M
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     def peak(count: int) -> int:
         path = write(
-            tmp_path / name, [{"text": f"{number} " + "x" * 200} for number in range(count)]
+            tmp_path / name,
+            [{"text": f"{number} " + "x" * 200} for number in range(count)],
         )
         tracemalloc.start()
         assert sum(1 for _ in rows(path)) == count

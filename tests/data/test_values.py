@@ -74,17 +74,22 @@ def test_numbers_and_their_spellings(value: Any, number: float) -> None:
     assert number_of(value, WHERE, COLUMN) == number
 
 
-@pytest.mark.parametrize("value", [True, "1_000", "eight", "8/10", [8], {"a": 1}, b"8", "1,5"])
+@pytest.mark.parametrize(
+    "value", [True, "1_000", "eight", "8/10", [8], {"a": 1}, b"8", "1,5"]
+)
 def test_what_is_not_a_number(value: Any) -> None:
     assert parse_number(value) is None
     with pytest.raises(DataError, match="is not a number"):
         number_of(value, WHERE, COLUMN)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "nan", "inf", "-Infinity", "1e999", 10**400])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, "nan", "inf", "-Infinity", "1e999", 10**400]
+)
 def test_what_is_not_finite(value: Any) -> None:
     with pytest.raises(
-        DataError, match=r"reviews\.csv:17: column 'review' holds .* not a finite number"
+        DataError,
+        match=r"reviews\.csv:17: column 'review' holds .* not a finite number",
     ):
         number_of(value, WHERE, COLUMN)
 
@@ -107,7 +112,11 @@ def test_the_plain_form_of_a_label(value: Any, word: str | None) -> None:
 
 
 def test_an_answer_may_be_empty() -> None:
-    assert [answer_of(value, WHERE, COLUMN) for value in ("", " ", "a")] == ["", " ", "a"]
+    assert [answer_of(value, WHERE, COLUMN) for value in ("", " ", "a")] == [
+        "",
+        " ",
+        "a",
+    ]
     for value in (None, False, 3, "\ud83d"):
         with pytest.raises(DataError, match=r"reviews\.csv:17: .*'review'"):
             answer_of(value, WHERE, COLUMN)
@@ -115,7 +124,9 @@ def test_an_answer_may_be_empty() -> None:
 
 def test_whole_numbers() -> None:
     assert [whole_of(value, WHERE, COLUMN) for value in (2, "2.0", -1.0)] == [2, 2, -1]
-    with pytest.raises(DataError, match=r"'review' holds 2.5, which is not a whole number"):
+    with pytest.raises(
+        DataError, match=r"'review' holds 2.5, which is not a whole number"
+    ):
         whole_of(2.5, WHERE, COLUMN)
 
 

@@ -6,9 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tastemaker.data import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.data import (
+    Comparison,
+    Example,
+    Grade,
+    Judgement,
+    Label,
+    Ranking,
+    Rating,
+)
 from tastemaker.evaluate import Evaluation, evaluate
-from tastemaker.kinds import ComparisonLink, GradeLink, LabelLink, Link, RankingLink, RatingLink
+from tastemaker.kinds import (
+    ComparisonLink,
+    GradeLink,
+    LabelLink,
+    Link,
+    RankingLink,
+    RatingLink,
+)
 from tastemaker.scores import Scores
 
 
@@ -23,9 +38,14 @@ class TableModel:
 
     def score_all(self, examples: Sequence[Example]) -> Scores:
         self.asked += len(examples)
-        values = np.array([self.scores[example.text] for example in examples], dtype=np.float64)
+        values = np.array(
+            [self.scores[example.text] for example in examples], dtype=np.float64
+        )
         return Scores(
-            values, np.array([len(example.text) > self.limit for example in examples], dtype=bool)
+            values,
+            np.array(
+                [len(example.text) > self.limit for example in examples], dtype=bool
+            ),
         )
 
 
@@ -44,18 +64,26 @@ class World:
 
     def evaluated(self, **options: object) -> Evaluation:
         return evaluate(
-            self.model, self.judgements, baseline=self.baseline, resamples=100, **options
+            self.model,
+            self.judgements,
+            baseline=self.baseline,
+            resamples=100,
+            **options,
         )
 
 
 _LINKS: dict[type[Judgement], Callable[[float], Link]] = {
     Label: lambda slope: LabelLink(3 * slope, 0.0),
-    Grade: lambda slope: GradeLink(1, 10, 2.2 * slope, np.linspace(-3.2, 3.2, 9).tolist()),
+    Grade: lambda slope: GradeLink(
+        1, 10, 2.2 * slope, np.linspace(-3.2, 3.2, 9).tolist()
+    ),
     Rating: lambda slope: RatingLink(7.0, 1.2, slope),
 }
 
 
-def _judgement(kind: type[Judgement], text: str, gold: float, luck: float, row: int) -> Judgement:
+def _judgement(
+    kind: type[Judgement], text: str, gold: float, luck: float, row: int
+) -> Judgement:
     where = f"reviews.csv:{row}"
     if kind is Label:
         return Label(text, luck < 1 / (1 + np.exp(-4 * gold)), where=where)
@@ -77,7 +105,9 @@ def world() -> Callable[..., World]:
         gold = generator.normal(size=n)
         luck = generator.random(n)
         judged = [
-            _judgement(kind, texts[i], gold[i], luck[i], i + 2) for kind in kinds for i in range(n)
+            _judgement(kind, texts[i], gold[i], luck[i], i + 2)
+            for kind in kinds
+            for i in range(n)
         ]
         good = dict(zip(texts, gold + 0.4 * generator.normal(size=n), strict=True))
         worse = dict(zip(texts, gold + 1.0 * generator.normal(size=n), strict=True))
@@ -106,7 +136,11 @@ def _compared(
         }
         judged.append(
             Comparison(
-                first, second, 0.0 if is_tie else float(np.ceil(min(abs(by), 3))), is_tie, **common
+                first,
+                second,
+                0.0 if is_tie else float(np.ceil(min(abs(by), 3))),
+                is_tie,
+                **common,
             )
         )
     return judged
@@ -130,7 +164,9 @@ def _ranked(
 
 @pytest.fixture
 def order_world() -> Callable[..., World]:
-    """Make n prompts and the texts that answer them, compared or ranked by people who like longer ones a bit better."""
+    """Make n prompts and the texts that answer them, compared or ranked by people who like longer
+    ones a bit better.
+    """
 
     def make(kind: type[Judgement], n: int = 100) -> World:
         generator = np.random.default_rng(5)
@@ -144,7 +180,10 @@ def order_world() -> Callable[..., World]:
             gold = generator.normal(size=k)
             make_one = _compared if kind is Comparison else _ranked
             judged += make_one(
-                generator, f"prompt {number}", texts, 1.5 * gold + 0.6 * (lengths - 450) / 450
+                generator,
+                f"prompt {number}",
+                texts,
+                1.5 * gold + 0.6 * (lengths - 450) / 450,
             )
             good |= dict(
                 zip(
@@ -153,12 +192,16 @@ def order_world() -> Callable[..., World]:
                     strict=True,
                 )
             )
-            worse |= dict(zip(texts, gold + 1.5 * generator.normal(size=k), strict=True))
+            worse |= dict(
+                zip(texts, gold + 1.5 * generator.normal(size=k), strict=True)
+            )
         links: list[Link] = [RankingLink(), RankingLink()]
         if kind is Comparison:
             links = [ComparisonLink(1.4, -1.0), ComparisonLink(0.6, -1.0)]
         return World(
-            judged, TableModel({kind: links[0]}, good), TableModel({kind: links[1]}, worse)
+            judged,
+            TableModel({kind: links[0]}, good),
+            TableModel({kind: links[1]}, worse),
         )
 
     return make

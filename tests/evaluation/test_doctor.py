@@ -55,7 +55,11 @@ def test_healthy_data_has_no_problems():
 
 
 PLANTED = [
-    ("duplicate_judgements", compared(("same A", "same B"), ("same A", "same B")), ["p.csv:3"]),
+    (
+        "duplicate_judgements",
+        compared(("same A", "same B"), ("same A", "same B")),
+        ["p.csv:3"],
+    ),
     (
         "duplicate_judgements",
         [Label("L", True), Label(" L", True), Label("M", False)],
@@ -78,10 +82,17 @@ PLANTED = [
     ("anonymous_contradictions", [Label("L", True), Label("L", False)], None),
     (
         "disagreements",
-        [*compared(("A", "B"), judge="judge 0"), *compared(("B", "A"), judge="judge 1")],
+        [
+            *compared(("A", "B"), judge="judge 0"),
+            *compared(("B", "A"), judge="judge 1"),
+        ],
         None,
     ),
-    ("disagreements", [Grade("G", 9, judge="judge 0"), Grade("G", 2, judge="judge 1")], None),
+    (
+        "disagreements",
+        [Grade("G", 9, judge="judge 0"), Grade("G", 2, judge="judge 1")],
+        None,
+    ),
     ("near_empty_texts", compared(("...", "B")), ["p.csv:2"]),
     ("very_long_texts", compared(("w" * 20_001, "B")), ["p.csv:2"]),
 ]
@@ -89,7 +100,10 @@ PLANTED = [
 
 @pytest.mark.parametrize(("name", "rows", "where"), PLANTED)
 def test_what_is_planted_once_is_found_once(name, rows, where):
-    rows = [j if j.judge is None or j.judge.startswith("judge") else _as_known(j) for j in rows]
+    rows = [
+        j if j.judge is None or j.judge.startswith("judge") else _as_known(j)
+        for j in rows
+    ]
     problems = found(doctor([*healthy(), *rows]))
     assert {key: problem.count for key, problem in problems.items()} == {name: 1}
     assert where is None or problems[name].where == where
@@ -99,7 +113,11 @@ def _as_known(comparison):
     """The comparison by a judge of the healthy data, since a judge with one judgement is a problem."""
     chosen, rejected = comparison.texts
     return Comparison(
-        chosen, rejected, prompt=comparison.prompt, judge="judge 0", where=comparison.where
+        chosen,
+        rejected,
+        prompt=comparison.prompt,
+        judge="judge 0",
+        where=comparison.where,
     )
 
 
@@ -128,9 +146,15 @@ def test_cycles_of_one_judge_and_of_two():
 def test_cycles_through_rankings_and_tiers():
     first = Ranking([["A", "B"], ["C", "D"]], prompt="p", where="r:1")
     assert (
-        counts(doctor([first, Ranking(["C", "E"], prompt="p"), Ranking(["E", "B"], prompt="p")]))[
-            "cycles"
-        ]
+        counts(
+            doctor(
+                [
+                    first,
+                    Ranking(["C", "E"], prompt="p"),
+                    Ranking(["E", "B"], prompt="p"),
+                ]
+            )
+        )["cycles"]
         == 3
     )
     # equal texts and the unordered rest prefer nothing
@@ -146,7 +170,9 @@ def test_a_long_circle_needs_no_recursion():
 
 
 def test_odd_rows_keep_their_lines():
-    errors = [DataError(f"films.csv:{row}: column 'grade' is empty.") for row in (3, 17)]
+    errors = [
+        DataError(f"films.csv:{row}: column 'grade' is empty.") for row in (3, 17)
+    ]
     with pytest.raises(DataError) as itself:
         Comparison("A", "A", where="C:/films.csv:20")
     diagnosis = doctor(healthy(), odd_rows=[*errors, itself.value])
@@ -177,7 +203,9 @@ def test_leakage_between_splits():
 def test_a_tie_the_other_way_round_is_the_same_tie():
     rows = [Comparison("A", "B", tie=True), Comparison("B", "A", tie=True)]
     assert found(doctor(rows))["duplicate_judgements"].count == 1
-    assert "duplicate_judgements" not in found(doctor([Comparison("A", "B"), Comparison("B", "A")]))
+    assert "duplicate_judgements" not in found(
+        doctor([Comparison("A", "B"), Comparison("B", "A")])
+    )
 
 
 def test_two_judges_who_agree_repeat_nothing():
@@ -212,7 +240,10 @@ def test_a_copy_of_an_identical_pair_counts_once():
     # "Yes" and "yes " are an identical pair; "YES" is one more copy of them
     rows = [Comparison("Yes", "yes  "), Comparison("YES", "No")]
     problems = found(doctor(rows))
-    assert (problems["identical_pairs"].count, problems["near_duplicate_texts"].count) == (1, 1)
+    assert (
+        problems["identical_pairs"].count,
+        problems["near_duplicate_texts"].count,
+    ) == (1, 1)
 
 
 def test_an_excerpt_cannot_turn_the_line_around():
@@ -242,7 +273,9 @@ def test_problems_are_ranked():
         *compared(("A", "B"), ("B", "A"), judge="judge 0"),
         Label("L", True, judge="guest"),
     ]
-    severities = [problem.severity for problem in doctor(rows, odd_rows=errors).problems]
+    severities = [
+        problem.severity for problem in doctor(rows, odd_rows=errors).problems
+    ]
     assert severities == ["error", "warning", "note"]
 
 
@@ -270,19 +303,30 @@ def test_anonymous_judgements_are_counted_beside_a_judge_of_that_name():
 
 def test_places_of_unreadable_rows_are_file_and_row():
     errors = [DataError("a.csv:3: column 'x' is empty."), DataError("no place at all")]
-    assert found(doctor([Label("A", True)], odd_rows=errors))["odd_rows"].where == ["a.csv:3"]
+    assert found(doctor([Label("A", True)], odd_rows=errors))["odd_rows"].where == [
+        "a.csv:3"
+    ]
 
 
 everything = st.lists(
     st.one_of(
         st.builds(
-            Label, st.sampled_from("abC"), st.booleans(), judge=st.sampled_from([None, "x", "y"])
+            Label,
+            st.sampled_from("abC"),
+            st.booleans(),
+            judge=st.sampled_from([None, "x", "y"]),
         ),
         st.builds(
-            Grade, st.sampled_from("abC"), st.integers(1, 10), judge=st.sampled_from(["x", "y"])
+            Grade,
+            st.sampled_from("abC"),
+            st.integers(1, 10),
+            judge=st.sampled_from(["x", "y"]),
         ),
         st.builds(
-            Rating, st.sampled_from("abC"), st.floats(-9, 9), judge=st.sampled_from(["x", "y"])
+            Rating,
+            st.sampled_from("abC"),
+            st.floats(-9, 9),
+            judge=st.sampled_from(["x", "y"]),
         ),
         st.builds(
             lambda pair, **options: Comparison(*pair, **options),
@@ -316,11 +360,15 @@ def test_the_order_of_rows_changes_no_count(rows, shuffler):
         assert one[key] == other[key]
     assert (one["length_bias"] is None) == (other["length_bias"] is None)
     if one["length_bias"] is not None:
-        intervals = [bias.pop("interval") for bias in (one["length_bias"], other["length_bias"])]
+        intervals = [
+            bias.pop("interval") for bias in (one["length_bias"], other["length_bias"])
+        ]
         assert one["length_bias"] == other["length_bias"]
         assert intervals[0] == pytest.approx(intervals[1])  # sums in another order
     for kind, agreement in before.agreements.items():
-        assert agreement.alpha == pytest.approx(after.agreements[kind].alpha, nan_ok=True)
+        assert agreement.alpha == pytest.approx(
+            after.agreements[kind].alpha, nan_ok=True
+        )
     json.dumps(before.as_dict(), allow_nan=False)
     assert str(before)
 
@@ -333,7 +381,12 @@ def test_nothing_at_all():
 
 def test_hostile_names_stay_on_their_line():
     shown = str(
-        doctor([Label("text", True, judge="evil\x1b[2J\nname"), Label("other", False, judge="b")])
+        doctor(
+            [
+                Label("text", True, judge="evil\x1b[2J\nname"),
+                Label("other", False, judge="b"),
+            ]
+        )
     )
     assert "\x1b" not in shown
     assert "evil\ufffd[2J name" in shown

@@ -49,7 +49,11 @@ def test_agreement_of_comparisons_with_ties():
     rows += [Comparison("A", "C", judge="x"), Comparison("C", "A", judge="y", tie=True)]
     rows += [Comparison("B", "A"), Comparison("C", "B")]
     agreement = doctor(rows).agreements["comparison"]
-    assert (agreement.pairwise.share, agreement.pairwise.pairs, agreement.pairwise.units) == (
+    assert (
+        agreement.pairwise.share,
+        agreement.pairwise.pairs,
+        agreement.pairwise.units,
+    ) == (
         0.5,
         2,
         2,
@@ -58,13 +62,19 @@ def test_agreement_of_comparisons_with_ties():
 
 
 def test_agreement_is_of_judges_who_share_texts():
-    rows = [Label("A", True, judge="x"), Label("A", True, judge="y"), Label("B", False, judge="z")]
+    rows = [
+        Label("A", True, judge="x"),
+        Label("A", True, judge="y"),
+        Label("B", False, judge="z"),
+    ]
     assert doctor(rows).agreements["label"].judges == 2
 
 
 def test_of_what_a_judge_says_twice_the_middle_counts():
     # x says 1, 5 and 9 of one text: for 5; y says 5
-    rows = [Grade("G", grade, judge="x") for grade in (9, 1, 5)] + [Grade("G", 5, judge="y")]
+    rows = [Grade("G", grade, judge="x") for grade in (9, 1, 5)] + [
+        Grade("G", 5, judge="y")
+    ]
     pairwise = doctor(rows).agreements["grade"].pairwise
     assert (pairwise.share, pairwise.pairs) == (1.0, 1)
 
@@ -72,22 +82,25 @@ def test_of_what_a_judge_says_twice_the_middle_counts():
 def test_rankings_agree_by_their_pairs():
     rows = [Ranking(["A", "B", "C"], judge="x"), Ranking(["A", "C", "B"], judge="y")]
     agreement = doctor(rows).agreements["ranking"]
-    assert (agreement.pairwise.pairs, agreement.pairwise.share) == (3, pytest.approx(2 / 3))
+    assert (agreement.pairwise.pairs, agreement.pairwise.share) == (
+        3,
+        pytest.approx(2 / 3),
+    )
 
 
 def test_the_rest_of_a_ranking_is_in_no_pair():
     # B and C both stand in the rest, so only A–B and A–C were judged, though three texts are there
-    agreed = doctor([Ranking(["A"], rest=["B", "C"], judge=name) for name in "xy"]).agreements[
-        "ranking"
-    ]
+    agreed = doctor(
+        [Ranking(["A"], rest=["B", "C"], judge=name) for name in "xy"]
+    ).agreements["ranking"]
     assert agreed.pairwise.units == 2
 
 
 def test_of_a_long_ranking_near_pairs_are_looked_at():
     # of 23 texts, those at most 20 places apart: 253 pairs less the 3 at 21 and 22 places
-    agreed = doctor([Ranking([f"{i}" for i in range(23)], judge=name) for name in "xy"]).agreements[
-        "ranking"
-    ]
+    agreed = doctor(
+        [Ranking([f"{i}" for i in range(23)], judge=name) for name in "xy"]
+    ).agreements["ranking"]
     assert agreed.pairwise.units == 250
 
 
@@ -114,11 +127,15 @@ def agreeing(same, n=100):
     return rows
 
 
-@pytest.mark.parametrize(("same", "severity"), [(90, None), (80, "note"), (60, "warning")])
+@pytest.mark.parametrize(
+    ("same", "severity"), [(90, None), (80, "note"), (60, "warning")]
+)
 def test_how_low_agreement_is_said(same, severity):
     # half of all answers are positive, so α is 1 − (1 − same/100)/0.5025: 0.80, 0.60, 0.20
     diagnosis = doctor(agreeing(same))
-    assert diagnosis.agreements["label"].alpha == pytest.approx(1 - (1 - same / 100) / (100 / 199))
+    assert diagnosis.agreements["label"].alpha == pytest.approx(
+        1 - (1 - same / 100) / (100 / 199)
+    )
     problem = found(diagnosis).get("low_agreement_label")
     assert (problem.severity if problem else None) == severity
 
@@ -157,7 +174,9 @@ def test_only_ties_are_an_answer_that_is_always_the_same():
     tied = [pair(i, "bob", tie=True) for i in range(60, 90)]
     few = [pair(i, "cleo", tie=True) for i in range(90, 96)]
     assert found(doctor([*decided, *tied]))["monotonous_judges"].examples == ["bob"]
-    assert found(doctor([*decided, *tied, *few]))["monotonous_judges"].examples == ["bob"]
+    assert found(doctor([*decided, *tied, *few]))["monotonous_judges"].examples == [
+        "bob"
+    ]
     # everybody else ties now and then: never to tie is no answer either
     mixed = [pair(i, "dora", tie=i % 3 == 0) for i in range(60, 120)]
     assert "monotonous_judges" not in found(doctor([*decided, *mixed]))
@@ -175,7 +194,9 @@ def test_who_ties_every_list_says_nothing_and_a_list_is_one_answer():
     tied = [ranked(i, "bob", tied=True) for i in range(60, 90)]
     few = [ranked(i, "cleo", tied=True) for i in range(90, 96)]
     assert found(doctor([*ordered, *tied]))["monotonous_judges"].examples == ["bob"]
-    assert found(doctor([*ordered, *tied, *few]))["monotonous_judges"].examples == ["bob"]
+    assert found(doctor([*ordered, *tied, *few]))["monotonous_judges"].examples == [
+        "bob"
+    ]
     # one tier of two below the best is an order
     halves = [
         Ranking([text(3 * i), [text(3 * i + 1), text(3 * i + 2)]], judge="dora")
@@ -196,7 +217,9 @@ def test_of_labels_and_grades_any_answer_is_one():
 
 def test_answers_that_do_not_vary():
     alike = found(doctor([Label(text(i), True, where=f"l.csv:{i}") for i in range(20)]))
-    assert {name: problem.count for name, problem in alike.items()} == {"constant_labels": 20}
+    assert {name: problem.count for name, problem in alike.items()} == {
+        "constant_labels": 20
+    }
     assert alike["constant_labels"].where == [f"l.csv:{i}" for i in range(10)]
     ties = [Comparison(text(2 * i), text(2 * i + 1), tie=True) for i in range(20)]
     assert counts(doctor(ties)) == {"constant_comparisons": 20}
@@ -204,7 +227,9 @@ def test_answers_that_do_not_vary():
 
 @pytest.mark.parametrize(("rare", "name"), [(True, "positive"), (False, "negative")])
 def test_the_rarer_label_is_named_and_found(rare, name):
-    rows = [Label(text(i), (i % 20 == 3) == rare, where=f"l.csv:{i}") for i in range(100)]
+    rows = [
+        Label(text(i), (i % 20 == 3) == rare, where=f"l.csv:{i}") for i in range(100)
+    ]
     problems = found(doctor(rows))
     assert list(problems) == ["unbalanced_labels"]
     problem = problems["unbalanced_labels"]

@@ -18,12 +18,18 @@ def test_length_bias_of_comparisons_is_wilsons():
     # 30 decided pairs, of which the longer wins 27; a tie and a pair of equal lengths say nothing
     rows = [Comparison(f"{i} long long", f"{i}", prompt=f"{i}") for i in range(10, 37)]
     rows += [Comparison(f"{i}", f"{i} long long", prompt=f"{i}") for i in range(40, 43)]
-    rows += [Comparison("tied", "tied and longer", tie=True), Comparison("equal", "long!")]
+    rows += [
+        Comparison("tied", "tied and longer", tie=True),
+        Comparison("equal", "long!"),
+    ]
     diagnosis = doctor(rows)
     low, high = wilson_interval(27, 30)
     bias = diagnosis.length_bias
     assert (bias.longer_won, bias.pairs, bias.share) == (27, 30, 0.9)
-    assert (bias.low, bias.high) == (pytest.approx(float(low)), pytest.approx(float(high)))
+    assert (bias.low, bias.high) == (
+        pytest.approx(float(low)),
+        pytest.approx(float(high)),
+    )
     assert diagnosis.ties == 1
     problem = found(diagnosis)["length_bias"]
     assert (problem.count, problem.severity) == (27, "warning")
@@ -33,7 +39,9 @@ def test_length_bias_of_comparisons_is_wilsons():
 def test_a_ranking_of_k_texts_counts_as_k_minus_one_pairs():
     # a > bb > ccc: all three pairs are won by the shorter; ten times the same shape: 30 pairs, 20
     # observations
-    rows = [Ranking([f"{i} a", f"{i} bb", f"{i} ccc"], prompt=f"{i}") for i in range(10, 20)]
+    rows = [
+        Ranking([f"{i} a", f"{i} bb", f"{i} ccc"], prompt=f"{i}") for i in range(10, 20)
+    ]
     bias = doctor(rows).length_bias
     assert (bias.longer_won, bias.pairs) == (0, 30)
     assert bias.high == pytest.approx(float(wilson_interval(0, 20)[1]))
@@ -118,16 +126,23 @@ def test_what_truncation_would_cut():
         doctor(rows, max_length=0)
 
 
-@pytest.mark.parametrize(("long", "severity"), [(4, "note"), (5, "note"), (6, "warning")])
+@pytest.mark.parametrize(
+    ("long", "severity"), [(4, "note"), (5, "note"), (6, "warning")]
+)
 def test_truncation_is_a_warning_beyond_a_twentieth(long, severity):
-    rows = [Label(f"{i} " + ("word " * 9 if i < long else "word"), i % 2 == 0) for i in range(100)]
-    problem = found(doctor(rows, max_length=5, count_tokens=lambda text: len(text.split())))[
-        "truncation"
+    rows = [
+        Label(f"{i} " + ("word " * 9 if i < long else "word"), i % 2 == 0)
+        for i in range(100)
     ]
+    problem = found(
+        doctor(rows, max_length=5, count_tokens=lambda text: len(text.split()))
+    )["truncation"]
     assert (problem.count, problem.severity) == (long, severity)
 
 
 def test_very_long_is_beyond_ten_times_the_median():
     usual = [Label(of_length(i, 3000), i % 2 == 0) for i in range(21)]
     assert "very_long_texts" not in found(doctor([*usual, Label("w" * 29_000, True)]))
-    assert found(doctor([*usual, Label("w" * 30_001, True)]))["very_long_texts"].count == 1
+    assert (
+        found(doctor([*usual, Label("w" * 30_001, True)]))["very_long_texts"].count == 1
+    )

@@ -29,7 +29,10 @@ def diagnosed(text=HOSTILE, file="<i>evil</i>", odd_file="<b>x</b>"):
 def test_hostile_texts_and_names_are_only_text():
     page = Page(doctor_html(diagnosed(), title=HOSTILE))
     harmless = HOSTILE.translate(str.maketrans("<>&'\"", "....."))
-    assert page.tags == Page(doctor_html(diagnosed(harmless, "evil", "x"), title=harmless)).tags
+    assert (
+        page.tags
+        == Page(doctor_html(diagnosed(harmless, "evil", "x"), title=harmless)).tags
+    )
     assert not {"script", "img", "iframe"} & set(page.tags)
     assert "onerror" not in page.named
     assert "<script>alert('owned')</script>" in page.text
@@ -60,14 +63,22 @@ def test_it_says_what_was_found():
 
 def test_healthy_and_empty_data_have_a_page():
     for rows in ([], [Label("good", True), Label("bad", False)]):
-        assert "No problems were found" in Page(doctor_html(doctor(rows), title="t")).text
+        assert (
+            "No problems were found" in Page(doctor_html(doctor(rows), title="t")).text
+        )
 
 
 def test_writing(tmp_path):
     diagnosis = diagnosed()
     write_doctor_page(diagnosis, tmp_path / "new")
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"doctor.html", "doctor.json"}
-    assert json.loads((tmp_path / "new" / "doctor.json").read_text("utf-8")) == diagnosis.as_dict()
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "doctor.html",
+        "doctor.json",
+    }
+    assert (
+        json.loads((tmp_path / "new" / "doctor.json").read_text("utf-8"))
+        == diagnosis.as_dict()
+    )
 
 
 def test_titles_are_text_in_head_and_heading():
@@ -77,7 +88,9 @@ def test_titles_are_text_in_head_and_heading():
 def test_every_part_of_a_problem_is_text():
     problem = Problem("name", MARK, 1, "note", MARK, [MARK], [MARK, MARK])
     diagnosis = replace(doctor(PLAIN), problems=[problem])
-    assert marks(doctor_html(diagnosis, title="t")) == 5  # what, advice, one place, two examples
+    assert (
+        marks(doctor_html(diagnosis, title="t")) == 5
+    )  # what, advice, one place, two examples
 
 
 def test_names_of_kinds_judges_and_figures_are_text():
@@ -95,7 +108,10 @@ def test_names_of_kinds_judges_and_figures_are_text():
 def test_half_a_character_stops_no_page(tmp_path):
     # a lone surrogate is no UTF-8: the page shows a replacement, the numbers too, and both are
     # written
-    rows = [Label("half \ud83d of a smile", True, judge="j \ud83d"), Label("...", False, judge="b")]
+    rows = [
+        Label("half \ud83d of a smile", True, judge="j \ud83d"),
+        Label("...", False, judge="b"),
+    ]
     write_doctor_page(doctor(rows), tmp_path, title="t \ud83d")
     assert "t ?" in (tmp_path / "doctor.html").read_text("utf-8")
     assert json.loads((tmp_path / "doctor.json").read_text("utf-8"))["texts"] == 2
@@ -105,7 +121,9 @@ def test_the_busiest_judges_have_bars_and_the_others_one_together():
     # judge i said i + 1 things: of 23, the busiest twenty said 23 … 4, the others 3 + 2 + 1;
     # nobody named said 46
     rows = [
-        Label(f"{i} {k}", k % 2 == 0, judge=f"j{i:02d}") for i in range(23) for k in range(i + 1)
+        Label(f"{i} {k}", k % 2 == 0, judge=f"j{i:02d}")
+        for i in range(23)
+        for k in range(i + 1)
     ]
     rows += [Label(f"nobody {k}", k % 2 == 0) for k in range(46)]
     html = doctor_html(doctor(rows), title="t")

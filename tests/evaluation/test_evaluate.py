@@ -95,7 +95,9 @@ def test_the_same_seed_gives_the_same_intervals(world):
 def test_ratings_by_hand(table_model):
     # predictions 5 + 2·s: 3, 5, 9 against 2, 6, 9: off by 1, 1, 0
     model = table_model({Rating: RatingLink(5.0, 2.0)}, {"a": -1.0, "b": 0.0, "c": 2.0})
-    found = evaluate(model, [Rating("a", 2.0), Rating("b", 6.0), Rating("c", 9.0)]).as_dict()
+    found = evaluate(
+        model, [Rating("a", 2.0), Rating("b", 6.0), Rating("c", 9.0)]
+    ).as_dict()
     assert found["mae"] == pytest.approx(2 / 3)
     assert found["constant_mae"] == pytest.approx((4 + 0 + 3) / 3)  # the median is 6
     # deviations −8/3, −2/3, 10/3 and −11/3, 1/3, 10/3: 186/9 / √(168/9 · 222/9) = 186/√37296
@@ -143,17 +145,24 @@ def test_a_model_and_itself_cannot_be_told_apart(world):
     found = evaluate(w.model, w.judgements, baseline=w.model, resamples=100)
     # paired resamples: no luck of the draw
     assert found.as_dict()["difference_to_linear"]["accuracy_interval"] == [0, 0]
-    assert any("No clear difference" in v and "+0.0 points" in v for v in found.verdicts())
+    assert any(
+        "No clear difference" in v and "+0.0 points" in v for v in found.verdicts()
+    )
 
 
 def test_verdicts_name_the_winner(world):
     w = world(Label)
     assert any(
-        v.startswith("The model beats the linear baseline by ") for v in w.evaluated().verdicts()
+        v.startswith("The model beats the linear baseline by ")
+        for v in w.evaluated().verdicts()
     )
     swapped = evaluate(w.baseline, w.judgements, baseline=w.model, resamples=100)
-    loses = next(v for v in swapped.verdicts() if "loses to the linear baseline by " in v)
-    assert "[-" not in loses  # "loses by 9 points, interval [5, 13]": both ends are losses
+    loses = next(
+        v for v in swapped.verdicts() if "loses to the linear baseline by " in v
+    )
+    assert (
+        "[-" not in loses
+    )  # "loses by 9 points, interval [5, 13]": both ends are losses
 
 
 def test_a_model_that_guesses_is_said_to_be_useless(world):
@@ -183,9 +192,14 @@ def test_a_baseline_without_the_link_is_left_out(world, four):
 
 def test_mixed_kinds_lie_side_by_side(world):
     found = world(Label, Rating).evaluated().as_dict()
-    assert {"accuracy", "auroc", "mae", "pearson", "constant_accuracy", "constant_mae"} <= set(
-        found
-    )
+    assert {
+        "accuracy",
+        "auroc",
+        "mae",
+        "pearson",
+        "constant_accuracy",
+        "constant_mae",
+    } <= set(found)
     assert {"accuracy", "mae"} <= set(found["linear_baseline"])
     assert found["n"] == 300
     assert found["by_kind"]["rating"]["n"] == 300
@@ -251,11 +265,15 @@ def test_slices_by_length_hold_every_text(world):
         sum(s["n"] * s["accuracy"] for s in slices) / 300
     )  # one judgement a text: the parts make up the whole
     assert mean == pytest.approx(found.as_dict()["accuracy"])
-    assert sum(s["n"] * s["mean_score"] for s in slices) / 300 == pytest.approx(found.scores.mean())
+    assert sum(s["n"] * s["mean_score"] for s in slices) / 300 == pytest.approx(
+        found.scores.mean()
+    )
 
 
 def test_texts_of_one_length_are_one_slice(table_model):
-    model = table_model({Label: LabelLink(1.0, 0.0)}, {"ab": 1.0, "cd": -1.0, "ef": 2.0})
+    model = table_model(
+        {Label: LabelLink(1.0, 0.0)}, {"ab": 1.0, "cd": -1.0, "ef": 2.0}
+    )
     found = evaluate(model, [Label("ab", True), Label("cd", False), Label("ef", True)])
     assert [s.n for s in found.slices] == [3]
     assert found.as_dict()["score_length_correlation"] is None
@@ -275,7 +293,9 @@ def test_duplicates_of_training_texts_are_counted_and_left_out(four):
     # white space around a text makes no difference; the wrong one is known from training: without
     # it all are right
     found = evaluate(
-        four, LABELS, training_fingerprints=fingerprints([" not so good at all\n", "unrelated"])
+        four,
+        LABELS,
+        training_fingerprints=fingerprints([" not so good at all\n", "unrelated"]),
     ).as_dict()
     assert found["duplicates"]["texts"] == 1
     assert found["duplicates"]["within"] == 0
@@ -321,7 +341,9 @@ def test_repeats_within_count_the_same_judge_only(four):
 # --- what people and programs read ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kinds", [(Label,), (Grade,), (Rating,), (Label, Grade, Rating)])
+@pytest.mark.parametrize(
+    "kinds", [(Label,), (Grade,), (Rating,), (Label, Grade, Rating)]
+)
 def test_the_dictionary_is_json_and_the_table_is_aligned(world, kinds):
     found = world(*kinds).evaluated(training_fingerprints=fingerprints(["unrelated"]))
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
@@ -353,5 +375,6 @@ def test_a_better_model_has_a_better_interval_for_ratings_too(world):
     assert 0 < low < found["difference_to_linear"]["pearson"] < high
     assert found["difference_to_linear"]["mae"] < 0  # a smaller error
     assert np.isclose(
-        found["difference_to_linear"]["mae"], found["mae"] - found["linear_baseline"]["mae"]
+        found["difference_to_linear"]["mae"],
+        found["mae"] - found["linear_baseline"]["mae"],
     )

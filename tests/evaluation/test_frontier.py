@@ -46,7 +46,9 @@ def test_a_score_that_gold_does_not_follow_is_not_real(tmp_path):
 
 def test_a_run_that_falls_with_its_score_came_apart(tmp_path):
     falling = curve(2, 1)
-    (course,) = frontier([steered(tmp_path / "a", score=falling, gold=5 + 2 * falling)]).courses
+    (course,) = frontier(
+        [steered(tmp_path / "a", score=falling, gold=5 + 2 * falling)]
+    ).courses
     assert course.verdict.name == "collapsed"
 
 
@@ -60,7 +62,11 @@ def test_what_cannot_be_judged_is_not(tmp_path):
         gold=curve(1, 0, KLS[:5]) * 2,
     )
     found = frontier([blind, its_own, short])
-    assert [c.verdict.name for c in found.courses] == ["unknown", "steered by truth", "too short"]
+    assert [c.verdict.name for c in found.courses] == [
+        "unknown",
+        "steered by truth",
+        "too short",
+    ]
     assert any("blind" in note for note in found.notes)
 
 
@@ -72,7 +78,9 @@ def test_a_held_out_score_is_believed_less(tmp_path):
 def test_unlike_runs_are_said_to_be(tmp_path):
     one = steered(tmp_path / "one", gold=5 + curve(1, 0.1))
     two = steered(
-        tmp_path / "two", gold=5 + curve(1, 0.1), settings=SETTINGS | {"start": "b", "reward": "c"}
+        tmp_path / "two",
+        gold=5 + curve(1, 0.1),
+        settings=SETTINGS | {"start": "b", "reward": "c"},
     )
     notes = " ".join(frontier([one, two]).notes)
     assert "start from different policies" in notes
@@ -123,19 +131,22 @@ def test_no_runs_and_one_twice(tmp_path):
 
 
 def test_best_of_n_is_fitted_in_its_own_form(tmp_path):
-    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()[
-        "best_of"
-    ]
+    found = frontier(
+        [steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()
+    ).as_dict()["best_of"]
     assert found["points"][3]["n"] == 8
     assert found["points"][3]["kl"] == pytest.approx(math.log(8) - 7 / 8)
-    assert (found["fits"]["gold"]["alpha"], found["fits"]["gold"]["beta"]) == pytest.approx(
-        (2, 0.5)
-    )
+    assert (
+        found["fits"]["gold"]["alpha"],
+        found["fits"]["gold"]["beta"],
+    ) == pytest.approx((2, 0.5))
     assert powers_of_two(12) == (1, 2, 4, 8, 12)
 
 
 def test_hostile_texts_are_only_text(tmp_path):
-    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1), text=MARK)], best_of=best_of())
+    found = frontier(
+        [steered(tmp_path / "a", gold=5 + curve(2, 1), text=MARK)], best_of=best_of()
+    )
     html = frontier_html(found, title=MARK)
     assert marks(html) == 6  # title twice, why it ended, prompt, before, after
     assert "default-src 'none'" in html
@@ -163,11 +174,17 @@ def test_writing(tmp_path):
         "frontier.png",
         "frontier.json",
     }
-    assert json.loads((tmp_path / "out" / "frontier.json").read_text("utf-8")) == found.as_dict()
+    assert (
+        json.loads((tmp_path / "out" / "frontier.json").read_text("utf-8"))
+        == found.as_dict()
+    )
     picture = matplotlib.image.imread(tmp_path / "out" / "frontier.png")
     assert min(picture.shape[:2]) > 500
     assert picture[..., :3].std() > 0.05
-    assert Page((tmp_path / "out" / "frontier.html").read_text("utf-8")).tags.count("img") == 4
+    assert (
+        Page((tmp_path / "out" / "frontier.html").read_text("utf-8")).tags.count("img")
+        == 4
+    )
 
 
 def test_every_figure_is_defined(tmp_path):
@@ -175,11 +192,19 @@ def test_every_figure_is_defined(tmp_path):
 
     def keys(values):
         if isinstance(values, dict):
-            return set(values) | {key for value in values.values() for key in keys(value)}
+            return set(values) | {
+                key for value in values.values() for key in keys(value)
+            }
         return (
-            {key for value in values for key in keys(value)} if isinstance(values, list) else set()
+            {key for value in values for key in keys(value)}
+            if isinstance(values, list)
+            else set()
         )
 
-    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()).as_dict()
-    documented = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    found = frontier(
+        [steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()
+    ).as_dict()
+    documented = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(
+        encoding="utf-8"
+    )
     assert keys(found) - set(re.findall(r"`([a-z_0-9]+)`", documented)) == set()

@@ -1,4 +1,6 @@
-"""What a policy pays for text, by hand: a GPT that knows nothing pays the logarithm of its vocabulary a token."""
+"""What a policy pays for text, by hand: a GPT that knows nothing pays the logarithm of its
+vocabulary a token.
+"""
 
 import math
 from pathlib import Path
@@ -28,11 +30,16 @@ TEXTS = [Example(text) for text in films(30)]
 def test_a_uniform_gpt_hesitates_between_all_of_its_vocabulary() -> None:
     policy = uniform(nano())
     found = perplexity(policy, TEXTS)
-    tokens = sum(len(ids) for ids in policy.reader.completions([e.text for e in TEXTS], ended=True))
+    tokens = sum(
+        len(ids)
+        for ids in policy.reader.completions([e.text for e in TEXTS], ended=True)
+    )
     size = sum(len(e.text) for e in TEXTS)
     assert (found.texts, found.tokens, found.bytes) == (30, tokens, size)
     assert found.per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
-    assert found.per_byte == pytest.approx(len(policy.tokenizer) ** (tokens / size), rel=1e-6)
+    assert found.per_byte == pytest.approx(
+        len(policy.tokenizer) ** (tokens / size), rel=1e-6
+    )
     assert found.bits_per_byte == pytest.approx(
         math.log2(len(policy.tokenizer)) * tokens / size, rel=1e-6
     )
@@ -74,13 +81,17 @@ def test_the_order_of_the_texts_and_what_stands_beside_them_change_nothing(
 
 
 def test_a_text_longer_than_the_context_is_read_in_pieces() -> None:
-    """32 tokens are read at once; the end of each piece begins the next, so a piece alone costs what it does here."""
+    """32 tokens are read at once; the end of each piece begins the next, so a piece alone costs
+    what it does here.
+    """
     policy = drawn(nano())
     [ids] = policy.reader.completions(["zqxjkvbpyw" * 7], ended=True)
     ids = [*policy.reader.start, *ids]
     assert len(ids) == 72
     pieces = [ids[k : k + 32] for k in (0, 31, 62)]
-    alone = policy.log_probs_of([piece[:1] for piece in pieces], [piece[1:] for piece in pieces])
+    alone = policy.log_probs_of(
+        [piece[:1] for piece in pieces], [piece[1:] for piece in pieces]
+    )
     found = perplexity(policy, [Example("zqxjkvbpyw" * 7)])
     assert (found.texts, found.tokens, found.bytes) == (1, 71, 70)
     assert found.nats == pytest.approx(-sum(float(p.sum()) for p in alone), rel=1e-5)
@@ -100,7 +111,10 @@ def test_held_out_loss_is_of_the_same_tokens_as_the_n_grams(tmp_path: Path) -> N
     seen = [train.piece(number)[0] for number in range(len(train))]
     starts = [np.arange(len(ids)) == 0 for ids in seen]
     model = NGrams.fit(
-        np.concatenate(seen), np.concatenate(starts), vocabulary=len(policy.tokenizer), order=5
+        np.concatenate(seen),
+        np.concatenate(starts),
+        vocabulary=len(policy.tokenizer),
+        order=5,
     )
     ids, before = held_out.piece(0)
     expected = -model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum()
@@ -137,14 +151,17 @@ def test_of_much_text_the_n_grams_count_a_random_part(
         seen += [train.piece(int(number))[0]] if sum(map(len, seen)) < 40 else []
     assert len(seen) < len(train)
     starts = np.concatenate([np.arange(len(ids)) == 0 for ids in seen])
-    model = NGrams.fit(np.concatenate(seen), starts, vocabulary=len(policy.tokenizer), order=5)
+    model = NGrams.fit(
+        np.concatenate(seen), starts, vocabulary=len(policy.tokenizer), order=5
+    )
     every = [held_out.piece(number) for number in range(len(held_out))]
     expected = sum(
-        -model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum() for ids, before in every
+        -model.log_probs(ids, np.arange(len(ids)) == 0)[before:].sum()
+        for ids, before in every
     )
-    assert ngram_loss(train, held_out, len(policy.tokenizer), seed=7).sum() == pytest.approx(
-        expected
-    )
+    assert ngram_loss(
+        train, held_out, len(policy.tokenizer), seed=7
+    ).sum() == pytest.approx(expected)
 
 
 def test_text_without_a_byte_has_no_figure_per_byte() -> None:
@@ -163,15 +180,21 @@ def test_a_chat_needs_a_chat_template() -> None:
     with pytest.raises(ModelError, match="no chat template"):
         perplexity(nano(), chat)
     policy = uniform(nano(chats=True))
-    assert perplexity(policy, chat).per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
+    assert perplexity(policy, chat).per_token == pytest.approx(
+        len(policy.tokenizer), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e6])
-def test_weights_that_ran_away_are_an_error_and_not_a_figure(tmp_path: Path, value: float) -> None:
+def test_weights_that_ran_away_are_an_error_and_not_a_figure(
+    tmp_path: Path, value: float
+) -> None:
     policy = _spoilt(value)
     with pytest.raises(ModelError, match=r"pays \S+ nats a token"):
         perplexity(policy, TEXTS)
-    _, held_out = tokenized(TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0)
+    _, held_out = tokenized(
+        TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0
+    )
     with pytest.raises(TrainingError, match=r"held-out loss is \S+ nats a token.*--lr"):
         held_out_loss(policy, held_out, seed=0)
 

@@ -43,7 +43,9 @@ def test_the_report_is_written_whole(world, tmp_path, kinds):
         "report.html",
         "report.png",
     ]
-    assert json.loads((folder / "evaluation.json").read_text("utf-8")) == found.as_dict()
+    assert (
+        json.loads((folder / "evaluation.json").read_text("utf-8")) == found.as_dict()
+    )
     assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
     page = Page((folder / "report.html").read_text("utf-8"))
     for verdict in found.verdicts():
@@ -61,7 +63,11 @@ def test_the_page_fetches_and_runs_nothing(world):
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     sources = [value for _, name, value in page.attributes if name in {"src", "href"}]
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
-    policy = [value for tag, name, value in page.attributes if tag == "meta" and name == "content"]
+    policy = [
+        value
+        for tag, name, value in page.attributes
+        if tag == "meta" and name == "content"
+    ]
     assert any("default-src 'none'" in value for value in policy)
 
 
@@ -85,7 +91,12 @@ def test_hostile_texts_are_escaped(mistaken):
 def test_titles_are_text_in_head_and_heading(table_model):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"good": 1.0, "bad": -1.0})
     assert (
-        marks(html_of(evaluate(model, [Label("good", True), Label("bad", False)]), title=MARK)) == 2
+        marks(
+            html_of(
+                evaluate(model, [Label("good", True), Label("bad", False)]), title=MARK
+            )
+        )
+        == 2
     )
 
 
@@ -93,7 +104,10 @@ def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
     scores = {f"wrong {i}": float(i) for i in range(1, 9)} | {"right": 9.0}
     judgements = [Label(text, text == "right") for text in scores]
     page = Page(
-        html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t")
+        html_of(
+            evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements),
+            title="t",
+        )
     )
     assert re.findall(r"wrong \d", page.text) == [
         "wrong 8",
@@ -109,9 +123,16 @@ def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
 def test_equally_certain_mistakes_are_ordered_by_score(table_model):
     # both promise a probability of 1 − 0 in float64
     scores = {"text at 200": 200.0, "text at 100": 100.0, "no": -1.0}
-    judgements = [Label("text at 100", False), Label("text at 200", False), Label("no", True)]
+    judgements = [
+        Label("text at 100", False),
+        Label("text at 200", False),
+        Label("no", True),
+    ]
     page = Page(
-        html_of(evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t")
+        html_of(
+            evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements),
+            title="t",
+        )
     )
     assert page.text.index("text at 200") < page.text.index("text at 100")
 
@@ -121,7 +142,8 @@ def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table
     scores = {text: 3.0, "b": -1.0}
     judgements = [Label(text, False), Label("b", True)]
     html = html_of(
-        evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements), title="t"
+        evaluate(table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements),
+        title="t",
     )
     assert "\x00" not in html
     assert "\x1b" not in html
@@ -134,15 +156,21 @@ def test_a_text_that_is_not_unicode_does_not_stop_the_report(table_model, tmp_pa
     text = "half a pair \ud83d"
     model = table_model({Label: LabelLink(1.0, 0.0)}, {text: 3.0, "b": -1.0})
     write_report(
-        evaluate(model, [Label(text, False, where="\udcff.csv:1"), Label("b", True)]), tmp_path
+        evaluate(model, [Label(text, False, where="\udcff.csv:1"), Label("b", True)]),
+        tmp_path,
     )
     assert "half a pair" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_a_prompt_is_shown_before_its_completion(table_model):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"Paris": 3.0, "b": -1.0})
-    judgements = [Label("Paris", False, prompt="The capital of Peru?"), Label("b", True)]
-    assert "The capital of Peru? → Paris" in html_of(evaluate(model, judgements), title="t")
+    judgements = [
+        Label("Paris", False, prompt="The capital of Peru?"),
+        Label("b", True),
+    ]
+    assert "The capital of Peru? → Paris" in html_of(
+        evaluate(model, judgements), title="t"
+    )
 
 
 def test_other_files_in_the_folder_stay(world, tmp_path):
@@ -177,7 +205,8 @@ def test_the_same_evaluation_makes_the_same_files(world):
 def test_one_class_and_two_texts_are_enough_for_a_report(table_model, positives):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"a": 1.0, "bc": -1.0})
     judgements = [
-        Label(text, positive) for text, positive in zip(("a", "bc"), positives, strict=True)
+        Label(text, positive)
+        for text, positive in zip(("a", "bc"), positives, strict=True)
     ]
     found = evaluate(model, judgements)
     assert "roc" not in [panel.name for panel in panels(found)]
@@ -203,9 +232,13 @@ def test_figures_inside_the_page_are_the_panels(world):
 
 @pytest.mark.parametrize("kind", [Comparison, Ranking])
 def test_the_report_of_orders_is_written_whole(order_world, tmp_path, kind):
-    found = order_world(kind, 40).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    found = order_world(kind, 40).evaluated(
+        training_fingerprints=fingerprints(["unrelated"])
+    )
     write_report(found, tmp_path)
-    assert json.loads((tmp_path / "evaluation.json").read_text("utf-8")) == found.as_dict()
+    assert (
+        json.loads((tmp_path / "evaluation.json").read_text("utf-8")) == found.as_dict()
+    )
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     for verdict in found.verdicts():
         assert verdict in page.text
@@ -229,12 +262,17 @@ def surely_wrong(table_model):
     """A model that prefers a hostile text to the one that people chose."""
     scores = {"fine": 1.0, "bad": -1.0, HOSTILE: 3.0, "<i>chosen</i>": -2.0}
     common = {"prompt": "<b>which?</b>", "where": "<u>evil</u>.jsonl:4"}
-    return table_model({Comparison: ComparisonLink(), Ranking: RankingLink()}, scores), common
+    return table_model(
+        {Comparison: ComparisonLink(), Ranking: RankingLink()}, scores
+    ), common
 
 
 def test_hostile_pairs_stand_side_by_side_escaped(surely_wrong):
     model, common = surely_wrong
-    judgements = [Comparison("<i>chosen</i>", HOSTILE, **common), Comparison("fine", "bad")]
+    judgements = [
+        Comparison("<i>chosen</i>", HOSTILE, **common),
+        Comparison("fine", "bad"),
+    ]
     html = html_of(evaluate(model, judgements), title="t")
     page = Page(html)
     assert not {"script", "i", "u"} & set(page.tags)
@@ -256,7 +294,10 @@ def test_hostile_pairs_stand_side_by_side_escaped(surely_wrong):
 
 def test_hostile_lists_are_escaped(surely_wrong):
     model, common = surely_wrong
-    judgements = [Ranking(["<i>chosen</i>", "fine", HOSTILE], **common), Ranking(["fine", "bad"])]
+    judgements = [
+        Ranking(["<i>chosen</i>", "fine", HOSTILE], **common),
+        Ranking(["fine", "bad"]),
+    ]
     page = Page(html_of(evaluate(model, judgements), title="t"))
     assert not {"script", "i", "u"} & set(page.tags)
     wrong = page.text[page.text.index("lowest Kendall's τ") :]
@@ -285,7 +326,9 @@ def test_a_long_prompt_is_shown_from_its_end(table_model):
     ],
 )
 def test_one_order_is_enough_for_a_report(table_model, judgements):
-    scores = {"a": 1.0, "b": 0.0, "bc": -1.0} | {str(i): float(i % 3) for i in range(12)}
+    scores = {"a": 1.0, "b": 0.0, "bc": -1.0} | {
+        str(i): float(i % 3) for i in range(12)
+    }
     model = table_model({Comparison: ComparisonLink(), Ranking: RankingLink()}, scores)
     found = evaluate(model, judgements, baseline=model, resamples=20)
     assert Page(html_of(found, title="t")).tags.count("img") == len(panels(found))
@@ -308,4 +351,6 @@ def test_every_kind_fits_on_one_page(world, order_world, tmp_path):
     write_report(found, tmp_path)
     page = Page((tmp_path / "report.html").read_text("utf-8"))
     assert page.tags.count("img") == len(panels(found))
-    assert "Measured on 60 labels, 60 ratings, 90 comparisons and 30 rankings" in page.text
+    assert (
+        "Measured on 60 labels, 60 ratings, 90 comparisons and 30 rankings" in page.text
+    )

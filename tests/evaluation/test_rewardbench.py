@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.errors import DataError, ModelError
-from tastemaker.evaluate import RewardBench, TiesScore, evaluate_rewardbench, score_rewardbench
+from tastemaker.evaluate import (
+    RewardBench,
+    TiesScore,
+    evaluate_rewardbench,
+    score_rewardbench,
+)
 from tastemaker.scores import Scores
 
 
@@ -50,7 +55,9 @@ def test_a_tie_at_the_top_earns_one_nth(scores, credit):
 
 def test_subsets_count_the_same_however_many_rows_they_have():
     rows = [Row("Math", "1"), Row("Math", "2"), Row("Math", "3"), Row("Safety", "4")]
-    found = score_rewardbench(rows, [[9, 1, 1, 1], [9, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]])
+    found = score_rewardbench(
+        rows, [[9, 1, 1, 1], [9, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
+    )
     assert found.subsets == {"Math": pytest.approx(2 / 3), "Safety": 0}
     assert found.score == pytest.approx(1 / 3)
     assert found.counts == {"Math": 3, "Safety": 1}
@@ -58,7 +65,9 @@ def test_subsets_count_the_same_however_many_rows_they_have():
 
 
 def test_rows_without_a_subset_are_all_of_them():
-    found = score_rewardbench([Row("", "1"), Row("", "2")], [[2, 1, 1, 1], [1, 2, 1, 1]])
+    found = score_rewardbench(
+        [Row("", "1"), Row("", "2")], [[2, 1, 1, 1], [1, 2, 1, 1]]
+    )
     assert (found.subsets, found.counts) == ({"all": 0.5}, {"all": 2})
 
 
@@ -71,7 +80,9 @@ def test_ties_by_hand():
     found = score_rewardbench(rows, [[5, 4, 1], [3, 1], [5, 2, 1], [0, 1]])
     margin = (math.tanh(2 / 1 - 1) + math.tanh(-1 / 3 - 1)) / 2
     assert found.ties == TiesScore(0.5, 1.0, 0.5, 0.5, pytest.approx(margin))
-    assert found.score == pytest.approx(0.3 * 1 + 0.3 * 0.5 + 0.2 * 0.5 + 0.2 * 0.5 + 0.01 * margin)
+    assert found.score == pytest.approx(
+        0.3 * 1 + 0.3 * 0.5 + 0.2 * 0.5 + 0.2 * 0.5 + 0.01 * margin
+    )
 
 
 def test_right_answers_that_are_scored_alike():
@@ -97,7 +108,9 @@ def test_rows_of_one_name_are_one_question():
     # ref:1: gap 8
     rows = [tied(1, 1, 1), tied(1, 1, 1), tied(1, 1, 1, "ref")]
     found = score_rewardbench(rows, [[5, 1], [4, 2], [9, 1]])
-    assert found.ties == TiesScore(1.0, 1.0, 1.0, 1.0, pytest.approx(math.tanh(2 / 1 - 1)))
+    assert found.ties == TiesScore(
+        1.0, 1.0, 1.0, 1.0, pytest.approx(math.tanh(2 / 1 - 1))
+    )
     # the other way round, a wrong answer of one row beats a right one of the other: gap 2 − 4 < 0
     assert score_rewardbench(rows, [[5, 4], [2, 1], [9, 1]]).ties.tied_accuracy == 0
 
@@ -114,7 +127,9 @@ def ties_subset(draw):
                     form,
                     question,
                     right,
-                    draw(st.lists(score, min_size=right + wrong, max_size=right + wrong)),
+                    draw(
+                        st.lists(score, min_size=right + wrong, max_size=right + wrong)
+                    ),
                 )
             )
     return rows
@@ -128,9 +143,15 @@ def test_ties_are_the_published_formula(rows):
         gap[form].append(min(scores[:right]) - max(scores[right:]))
         if form == "tied":
             spread.append(max(scores[:right]) - min(scores[:right]))
-    in_ties, in_ref, spread = np.array(gap["tied"]), np.array(gap["ref"]), np.array(spread)
+    in_ties, in_ref, spread = (
+        np.array(gap["tied"]),
+        np.array(gap["ref"]),
+        np.array(spread),
+    )
     with np.errstate(all="ignore"):
-        margin = np.nan_to_num(np.tanh(np.minimum(in_ref, in_ties) / spread - 1), nan=0.0).mean()
+        margin = np.nan_to_num(
+            np.tanh(np.minimum(in_ref, in_ties) / spread - 1), nan=0.0
+        ).mean()
     expected = (
         0.30 * np.mean(in_ties > 0)
         + 0.30 * np.mean(in_ref > 0)
@@ -139,11 +160,12 @@ def test_ties_are_the_published_formula(rows):
         + 0.01 * margin
     )
     items = [
-        tied(question, right, len(scores) - right, form) for form, question, right, scores in rows
+        tied(question, right, len(scores) - right, form)
+        for form, question, right, scores in rows
     ]
-    assert score_rewardbench(items, [scores for *_, scores in rows]).score == pytest.approx(
-        expected
-    )
+    assert score_rewardbench(
+        items, [scores for *_, scores in rows]
+    ).score == pytest.approx(expected)
 
 
 def test_a_model_is_asked_for_every_answer_once(table_model):
@@ -159,7 +181,9 @@ def test_the_same_answer_to_another_question_is_another_text():
         """Likes an answer by the question it answers."""
 
         def score_all(self, examples):
-            values = np.array([float(example.text == example.prompt) for example in examples])
+            values = np.array(
+                [float(example.text == example.prompt) for example in examples]
+            )
             return Scores(values, np.zeros(len(values), dtype=bool))
 
     rows = [
@@ -171,7 +195,8 @@ def test_the_same_answer_to_another_question_is_another_text():
 
 def test_it_reads_as_a_table():
     found = score_rewardbench(
-        [Row("Math", "1"), tied(1, 2, 1), tied(1, 1, 1, "ref")], [[4, 4, 1, 1], [5, 4, 1], [9, 1]]
+        [Row("Math", "1"), tied(1, 2, 1), tied(1, 1, 1, "ref")],
+        [[4, 4, 1, 1], [5, 4, 1], [9, 1]],
     )
     assert isinstance(found, RewardBench)
     assert str(found).splitlines()[0] == "Math   50.0  1 rows"

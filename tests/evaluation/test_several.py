@@ -1,4 +1,6 @@
-"""Comparisons and rankings against numbers worked out by hand, and what an evaluation says of odd data."""
+"""Comparisons and rankings against numbers worked out by hand, and what an evaluation says of odd
+data.
+"""
 
 import json
 import math
@@ -22,7 +24,8 @@ from tastemaker.kinds import (
 
 METRICS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
-# Scores −1, 0, 0 and 1 of texts of 2, 4, 6 and 8 characters. With a slope of ln 3 a difference of 1 promises 3/4.
+# Scores −1, 0, 0 and 1 of texts of 2, 4, 6 and 8 characters. With a slope of ln 3 a difference of 1
+# promises 3/4.
 SCORES = {"aa": -1.0, "bbbb": 0.0, "cccccc": 0.0, "dddddddd": 1.0}
 A, B, C, D = SCORES
 
@@ -45,7 +48,8 @@ def compared(*pairs, **common):
     ]
 
 
-# --- comparisons ------------------------------------------------------------------------------------------------------
+# --- comparisons
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_comparisons_by_hand(pairs):
@@ -82,10 +86,16 @@ def test_ties_are_counted_and_left_out_of_accuracy(pairs):
     # people are divided in half, of pairs of unlike length: DC longer, AB shorter, and two ties
     assert found["people_prefer_longer"] == 0.5
     # a favourite that ties came half true: of DA promised 9/10, ½; of BC, even, ½
-    assert found["ece"] == pytest.approx((2 * (3 / 4 - 1 / 2) + 1 * (9 / 10 - 1 / 2)) / 4, abs=1e-6)
-    # the link knows no ties, so its log-loss is that of the decided pairs alone: not flattered by ln 1
-    assert found["log_loss"] == pytest.approx((math.log(4 / 3) + math.log(4)) / 2, abs=1e-6)
-    # a coin that knows in hindsight that half are ties: ln 2 for which it is, and ½ · ln 2 for the side
+    assert found["ece"] == pytest.approx(
+        (2 * (3 / 4 - 1 / 2) + 1 * (9 / 10 - 1 / 2)) / 4, abs=1e-6
+    )
+    # the link knows no ties, so its log-loss is that of the decided pairs alone: not flattered by
+    # ln 1
+    assert found["log_loss"] == pytest.approx(
+        (math.log(4 / 3) + math.log(4)) / 2, abs=1e-6
+    )
+    # a coin that knows in hindsight that half are ties: ln 2 for which it is, and ½ · ln 2 for the
+    # side
     assert found["constant_log_loss"] == pytest.approx(1.5 * math.log(2))
 
 
@@ -112,7 +122,9 @@ def test_aids_of_the_fit_are_no_part_of_the_log_loss(pairs):
     plain = evaluate(pairs, judged).as_dict()["log_loss"]
     pairs.links[Comparison].aids = Likelihood(margin=1.0, smoothing=0.1)
     assert evaluate(pairs, judged).as_dict()["log_loss"] == plain
-    assert pairs.links[Comparison].aids.margin == 1.0  # the model's own link is left as it was
+    assert (
+        pairs.links[Comparison].aids.margin == 1.0
+    )  # the model's own link is left as it was
     assert pairs.links[Comparison].slope.dtype == torch.float32
 
 
@@ -124,7 +136,9 @@ def test_which_text_comes_first_does_not_matter_to_ties(pairs):
 
 def test_accuracy_by_margin_length_source_and_judge(pairs):
     judged = [
-        Comparison(D, C, 3.0, prompt="p", judge="Ann", source="one"),  # 2 characters apart, right
+        Comparison(
+            D, C, 3.0, prompt="p", judge="Ann", source="one"
+        ),  # 2 characters apart, right
         Comparison(C, B, 1.0, prompt="q", judge="Ben", where="two.jsonl:3"),  # 2, half
         Comparison(A, B, 1.0, prompt="r", judge="Ann", where="two.jsonl:4"),  # 2, wrong
         Comparison(D, A, prompt="s"),  # 6, right
@@ -137,14 +151,24 @@ def test_accuracy_by_margin_length_source_and_judge(pairs):
 
     assert table("by_margin") == {"not said": (1, 1.0), "1": (2, 0.25), "3": (1, 1.0)}
     assert table("by_length_difference") == {"2": (3, 0.5), "6": (1, 1.0)}
-    assert table("by_source") == {"two.jsonl": (2, 0.25), "not known": (1, 1.0), "one": (1, 1.0)}
-    assert table("by_judge") == {"Ann": (2, 0.5), "Ben": (1, 0.5), "not named": (1, 1.0)}
+    assert table("by_source") == {
+        "two.jsonl": (2, 0.25),
+        "not known": (1, 1.0),
+        "one": (1, 1.0),
+    }
+    assert table("by_judge") == {
+        "Ann": (2, 0.5),
+        "Ben": (1, 0.5),
+        "not named": (1, 1.0),
+    }
     assert found["by_length_difference"][1]["longer_baseline"] == 1
 
 
 def test_a_single_judge_or_source_and_no_margin_make_no_table(pairs):
     found = evaluate(pairs, compared((D, C), (A, B), judge="Ann", source="one"))
-    assert [found.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")] == [
+    assert [
+        found.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")
+    ] == [
         [],
         [],
         [],
@@ -170,7 +194,9 @@ def test_many_judges_share_a_row(table_model):
 
 
 def test_many_margins_fall_into_quarters(table_model):
-    judged = [Comparison(f"t{i}", f"u{i}", 0.1 * (i + 1), prompt=str(i)) for i in range(40)]
+    judged = [
+        Comparison(f"t{i}", f"u{i}", 0.1 * (i + 1), prompt=str(i)) for i in range(40)
+    ]
     model = table_model(
         {Comparison: ComparisonLink()},
         {text: float(text[0] == "t") for j in judged for text in j.texts},
@@ -184,7 +210,8 @@ def test_many_margins_fall_into_quarters(table_model):
     ]
 
 
-# --- the human ceiling ------------------------------------------------------------------------------------------------
+# --- the human ceiling
+# ------------------------------------------------------------------------------------------------
 
 
 def test_agreement_with_others_by_hand():
@@ -200,7 +227,18 @@ def test_agreement_with_others_by_hand():
         Comparison("g", "h"),  # who it was is not known
         Comparison("h", "g"),
     ]
-    expected = [0.5, 0, 0.5, math.nan, 0.5, math.nan, math.nan, math.nan, math.nan, math.nan]
+    expected = [
+        0.5,
+        0,
+        0.5,
+        math.nan,
+        0.5,
+        math.nan,
+        math.nan,
+        math.nan,
+        math.nan,
+        math.nan,
+    ]
     np.testing.assert_array_equal(agreement_with_others(judged), expected)
 
 
@@ -214,17 +252,24 @@ def test_a_judge_does_not_outvote_others_by_repeating(pairs):
 
 
 def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
-    # people err with probability 0.2, so the truth agrees with 80 % of them. Of 8 others, 5 or more are right with
-    # probability 0.944 and 4 with 0.046: a judge agrees with their majority in 0.8·0.944 + 0.2·0.010 + ½·0.046 = 0.780
+    # people err with probability 0.2, so the truth agrees with 80 % of them. Of 8 others, 5 or more
+    # are right with
+    # probability 0.944 and 4 with 0.046: a judge agrees with their majority in 0.8·0.944 +
+    # 0.2·0.010 + ½·0.046 = 0.780
     generator = np.random.default_rng(2)
     judged = []
     for i in range(300):
         for judge in range(9):
             right, wrong = f"right {i}", f"wrong {i}"
-            first, second = (right, wrong) if generator.random() < 0.8 else (wrong, right)
-            judged.append(Comparison(first, second, judge=f"judge {judge}", prompt=f"p{i}"))
+            first, second = (
+                (right, wrong) if generator.random() < 0.8 else (wrong, right)
+            )
+            judged.append(
+                Comparison(first, second, judge=f"judge {judge}", prompt=f"p{i}")
+            )
     model = table_model(
-        {Comparison: ComparisonLink()}, {t: float(t[0] == "r") for j in judged for t in j.texts}
+        {Comparison: ComparisonLink()},
+        {t: float(t[0] == "r") for j in judged for t in j.texts},
     )
     found = evaluate(model, judged, resamples=200).as_dict()
     assert found["accuracy"] == pytest.approx(0.8, abs=0.02)
@@ -236,13 +281,16 @@ def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
 
 
 def test_the_ceiling_is_quoted_only_where_it_is_known(pairs, order_world):
-    assert "majority of the other judges" in str(order_world(Comparison, 20).evaluated())
+    assert "majority of the other judges" in str(
+        order_world(Comparison, 20).evaluated()
+    )
     found = evaluate(pairs, compared((D, C), (A, B)))
     assert "majority of the other judges" not in str(found)
     assert found.as_dict()["human_ceiling"] is None
 
 
-# --- intervals --------------------------------------------------------------------------------------------------------
+# --- intervals
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_ten_judges_of_one_prompt_do_not_narrow_the_interval(table_model):
@@ -298,12 +346,15 @@ def test_a_score_that_is_length_ties_with_always_the_longer(order_world):
     assert any(v.startswith(start) and "+0.0 points" in v for v in found.verdicts())
 
 
-# --- rankings ---------------------------------------------------------------------------------------------------------
+# --- rankings
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_rankings_by_hand(lists):
-    # D > B = C > A in scores. First list: D, then B and A in one tier: τ: DB and DA agree, BA is tied by people:
-    # 2/√(2·3). Second list: A first, then B, the rest C: AB and AC wrong, BC scored alike: −2/√(3·2).
+    # D > B = C > A in scores. First list: D, then B and A in one tier: τ: DB and DA agree, BA is
+    # tied by people:
+    # 2/√(2·3). Second list: A first, then B, the rest C: AB and AC wrong, BC scored alike:
+    # −2/√(3·2).
     judged = [Ranking([D, [B, A]], prompt="p"), Ranking([A, B], rest=(C,), prompt="q")]
     found = evaluate(lists, judged).as_dict()
     assert found["n"] == 2
@@ -322,7 +373,9 @@ def test_rankings_by_hand(lists):
     assert found["longer_kendall_tau"] == pytest.approx((2 / math.sqrt(6) - 1) / 2)
     assert found["longer_baseline"] == pytest.approx(2 / 5)
     assert found["longer_top1"] == 0.5
-    by_distance = {row["part"]: (row["n"], row["accuracy"]) for row in found["by_distance"]}
+    by_distance = {
+        row["part"]: (row["n"], row["accuracy"]) for row in found["by_distance"]
+    }
     assert by_distance == {"1": (4, 2.5 / 4), "2": (1, 0.0)}
 
 
@@ -345,7 +398,8 @@ def test_lists_of_unlike_lengths_do_not_see_each_others_padding(lists):
     alone = [evaluate(lists, [one]).as_dict() for one in (short, long)]
     for name in ("kendall_tau", "ndcg", "top1", "log_loss"):
         assert both[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2), name
-    # the longer one: people in none of 1 and 5 of 6 pairs, the model in 1 of 1 and 5 of 6, with half for CB
+    # the longer one: people in none of 1 and 5 of 6 pairs, the model in 1 of 1 and 5 of 6, with
+    # half for CB
     assert both["people_prefer_longer"] == pytest.approx(5 / 7)
     assert both["prefers_longer"] == pytest.approx(6.5 / 7)
 
@@ -353,13 +407,21 @@ def test_lists_of_unlike_lengths_do_not_see_each_others_padding(lists):
 def test_a_ranking_of_two_is_a_comparison(order_world, table_model):
     w = order_world(Comparison, 50)
     as_lists = [
-        Ranking([[*j.texts]] if j.tie else [*j.texts], prompt=j.prompt) for j in w.judgements
+        Ranking([[*j.texts]] if j.tie else [*j.texts], prompt=j.prompt)
+        for j in w.judgements
     ]
     ranked = evaluate(
-        table_model({Ranking: RankingLink(1.0, [0.0])}, w.model.scores), as_lists, resamples=50
+        table_model({Ranking: RankingLink(1.0, [0.0])}, w.model.scores),
+        as_lists,
+        resamples=50,
     ).as_dict()
     compared_ = w.evaluated().as_dict()
-    for name in ("accuracy", "longer_baseline", "prefers_longer", "people_prefer_longer"):
+    for name in (
+        "accuracy",
+        "longer_baseline",
+        "prefers_longer",
+        "people_prefer_longer",
+    ):
         assert ranked[name] == pytest.approx(compared_[name]), name
     assert ranked["kendall_tau"] == pytest.approx(2 * compared_["accuracy"] - 1)
 
@@ -370,7 +432,9 @@ def test_rankings_against_their_rivals(order_world):
     for name in ("kendall_tau", "ndcg", "top1", "accuracy"):
         low, high = values[f"{name}_interval"]
         assert low < values[name] < high
-        assert values[name] > values["linear_baseline"][name] > values[f"constant_{name}"]
+        assert (
+            values[name] > values["linear_baseline"][name] > values[f"constant_{name}"]
+        )
     assert values["difference_to_longer"]["kendall_tau_interval"][0] > 0
     assert any(
         v.startswith("The model beats the linear baseline by ") and "Kendall's τ" in v
@@ -378,12 +442,15 @@ def test_rankings_against_their_rivals(order_world):
     )
 
 
-# --- together ---------------------------------------------------------------------------------------------------------
+# --- together
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [Comparison, Ranking])
 def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
-    found = order_world(kind, 30).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    found = order_world(kind, 30).evaluated(
+        training_fingerprints=fingerprints(["unrelated"])
+    )
     values = found.as_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     contract = {
@@ -394,7 +461,11 @@ def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
         "longer_baseline_interval",
         "linear_baseline",
     }
-    contract |= {"ties"} if kind is Comparison else {"kendall_tau", "ndcg", "top1", "top1_interval"}
+    contract |= (
+        {"ties"}
+        if kind is Comparison
+        else {"kendall_tau", "ndcg", "top1", "top1_interval"}
+    )
     assert contract <= set(values)
     assert isinstance(values["longer_baseline"], float)
     assert "accuracy" in values["linear_baseline"]
@@ -406,7 +477,12 @@ def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
 
 def test_kinds_about_one_text_and_about_two_lie_side_by_side(table_model):
     model = table_model({Label: LabelLink(), Comparison: ComparisonLink()}, SCORES)
-    judged = [Label(D, True), Label(A, True), Label(B, False), *compared((D, C), (D, A), (C, A))]
+    judged = [
+        Label(D, True),
+        Label(A, True),
+        Label(B, False),
+        *compared((D, C), (D, A), (C, A)),
+    ]
     found = evaluate(model, judged)
     values = found.as_dict()
     assert (
@@ -449,11 +525,17 @@ def _keys(values):
     """Every key of nested JSON."""
     if isinstance(values, dict):
         return set(values) | {key for value in values.values() for key in _keys(value)}
-    return {key for value in values for key in _keys(value)} if isinstance(values, list) else set()
+    return (
+        {key for value in values for key in _keys(value)}
+        if isinstance(values, list)
+        else set()
+    )
 
 
 @pytest.mark.parametrize("kind", [Comparison, Ranking])
 def test_every_figure_is_defined(order_world, kind):
     documented = set(re.findall(r"`([a-z_0-9]+)`", METRICS.read_text(encoding="utf-8")))
-    found = order_world(kind, 30).evaluated(training_fingerprints=fingerprints(["unrelated"]))
+    found = order_world(kind, 30).evaluated(
+        training_fingerprints=fingerprints(["unrelated"])
+    )
     assert _keys(found.as_dict()) - documented - {"comparison", "ranking"} == set()

@@ -1,4 +1,6 @@
-"""The settings of algorithms: each one changes what an update does, and is checked where it is made."""
+"""The settings of algorithms: each one changes what an update does, and is checked where it is
+made.
+"""
 
 import math
 from dataclasses import replace
@@ -42,7 +44,13 @@ SETTINGS = [
     ),
     (
         Reinforce(baseline="value"),
-        {"gamma": 0.5, "whiten": True, "value_weight": 2.0, "entropy": 0.5, "target_entropy": 2.0},
+        {
+            "gamma": 0.5,
+            "whiten": True,
+            "value_weight": 2.0,
+            "entropy": 0.5,
+            "target_entropy": 2.0,
+        },
     ),
     (
         PPO(target_kl=math.inf, value_clip=1e-4),
@@ -55,7 +63,12 @@ SETTINGS = [
             "target_kl": 1e-9,
             "whiten": False,
         }
-        | {"value_weight": 2.0, "entropy": 0.5, "target_entropy": 2.0, "value_clip": math.inf},
+        | {
+            "value_weight": 2.0,
+            "entropy": 0.5,
+            "target_entropy": 2.0,
+            "value_clip": math.inf,
+        },
     ),
     (
         RLOO(epochs=3, minibatches=2),
@@ -105,10 +118,12 @@ SETTINGS = [
 def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None:
     rollout = rollout_of(table())
     plain, other = (
-        slopes(table(), a, rollout) for a in (algorithm, replace(algorithm, **{setting: value}))
+        slopes(table(), a, rollout)
+        for a in (algorithm, replace(algorithm, **{setting: value}))
     )
     assert any(
-        not torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(plain, other, strict=True)
+        not torch.allclose(a, b, rtol=1e-4, atol=1e-9)
+        for a, b in zip(plain, other, strict=True)
     )
 
 
@@ -137,7 +152,9 @@ def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None
     ],
 )  # fmt: skip
 def test_settings_are_checked(name: str, setting: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=rf"^{name}: {setting} '?{value}'?: must be [^\n]*\.$"):
+    with pytest.raises(
+        UsageError, match=rf"^{name}: {setting} '?{value}'?: must be [^\n]*\.$"
+    ):
         algorithm_named(name, **{setting: value})
 
 
@@ -153,7 +170,9 @@ def test_algorithms_by_name() -> None:
         algorithm_named("ppo", clipp=0.1)
     with pytest.raises(UsageError, match=r"^ppo has no setting 'beta'.* dpo\."):
         algorithm_named("ppo", beta=0.1)
-    with pytest.raises(UsageError, match=r"^ppo: clip 'wide': must be a number, such as 0\.2\.$"):
+    with pytest.raises(
+        UsageError, match=r"^ppo: clip 'wide': must be a number, such as 0\.2\.$"
+    ):
         algorithm_named("ppo", clip="wide")
     with pytest.raises(UsageError, match=r"^ppo: epochs 1\.5: must be a whole number"):
         algorithm_named("ppo", epochs=1.5)

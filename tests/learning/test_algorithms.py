@@ -1,4 +1,6 @@
-"""Who deserves what by each algorithm, and what its update does: by hand, by identities, each setting flipped once."""
+"""Who deserves what by each algorithm, and what its update does: by hand, by identities, each
+setting flipped once.
+"""
 
 import math
 from dataclasses import replace
@@ -53,11 +55,22 @@ def one_right() -> Rollout:
     """Eight answers of one action to one prompt; the third is right."""
     scores = torch.eye(8)[2]
     ones = torch.ones(8, 1, dtype=torch.bool)
-    did = Chosen(torch.zeros(8, 1, dtype=torch.int64), torch.eye(8, dtype=torch.int64)[2][:, None])
+    did = Chosen(
+        torch.zeros(8, 1, dtype=torch.int64),
+        torch.eye(8, dtype=torch.int64)[2][:, None],
+    )
     logs = torch.full((8, 1), math.log(0.5))
     zeros = torch.zeros(8, 1)
     return Rollout(
-        did, ones, logs, logs, scores[:, None], ones[:, 0], zeros[:, 0].long(), zeros, zeros[:, 0]
+        did,
+        ones,
+        logs,
+        logs,
+        scores[:, None],
+        ones[:, 0],
+        zeros[:, 0].long(),
+        zeros,
+        zeros[:, 0],
     )
 
 
@@ -75,7 +88,9 @@ def test_ppos_first_pass_is_a2c() -> None:
     assert found["moved"] == pytest.approx(0, abs=1e-12)
 
 
-def test_a_later_pass_is_clipped_and_another_number_of_steps_is_another_update() -> None:
+def test_a_later_pass_is_clipped_and_another_number_of_steps_is_another_update() -> (
+    None
+):
     rollout = rollout_of(table())
     one, two = (
         slopes(table(), PPO(epochs=n, minibatches=1, target_kl=math.inf), rollout)[0]
@@ -94,7 +109,9 @@ def test_passes_end_once_the_policy_has_moved_far() -> None:
         actor = table()
         algorithm = PPO(epochs=6, minibatches=1, target_kl=target_kl)
         found = algorithm.update(
-            actor, algorithm.credit(actor, rollout_of(actor)), stepper_of(actor, rate=0.5)
+            actor,
+            algorithm.credit(actor, rollout_of(actor)),
+            stepper_of(actor, rate=0.5),
         )
         assert found["epochs"] == epochs, (
             "the first pass has not moved, the second sees that it has"
@@ -103,18 +120,25 @@ def test_passes_end_once_the_policy_has_moved_far() -> None:
 
 
 def test_a2cs_credit() -> None:
-    """Returns are of the raw advantages; whitening is for the policy alone. λ = 1 is REINFORCE with a critic."""
+    """Returns are of the raw advantages; whitening is for the policy alone. λ = 1 is REINFORCE with
+    a critic.
+    """
     actor = table()
     rollout = rollout_of(actor)
-    raw, whitened = (A2C(whiten=w, lam=0.5).credit(actor, rollout) for w in (False, True))
+    raw, whitened = (
+        A2C(whiten=w, lam=0.5).credit(actor, rollout) for w in (False, True)
+    )
     torch.testing.assert_close(raw.returns, whitened.returns)
     torch.testing.assert_close(
-        raw.returns, (raw.advantages + raw.values).where(rollout.is_action, torch.tensor(0.0))
+        raw.returns,
+        (raw.advantages + raw.values).where(rollout.is_action, torch.tensor(0.0)),
     )
-    assert float(masked_mean(whitened.advantages, rollout.is_action)) == pytest.approx(0, abs=1e-9)
-    assert float(masked_mean(whitened.advantages**2, rollout.is_action)) == pytest.approx(
-        1, abs=1e-6
+    assert float(masked_mean(whitened.advantages, rollout.is_action)) == pytest.approx(
+        0, abs=1e-9
     )
+    assert float(
+        masked_mean(whitened.advantages**2, rollout.is_action)
+    ) == pytest.approx(1, abs=1e-6)
     full = A2C(whiten=False, lam=1.0).credit(actor, rollout)
     other = Reinforce(baseline="value").credit(actor, rollout)
     torch.testing.assert_close(full.advantages, other.advantages)
@@ -125,7 +149,9 @@ def test_a2cs_credit() -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [A2C(whiten=False), PPO(whiten=False), Reinforce(baseline="value")], ids=name_of
+    "algorithm",
+    [A2C(whiten=False), PPO(whiten=False), Reinforce(baseline="value")],
+    ids=name_of,
 )
 def test_what_follows_a_row_counts_where_it_was_cut_alone(algorithm: Any) -> None:
     actor = table()
@@ -137,7 +163,9 @@ def test_what_follows_a_row_counts_where_it_was_cut_alone(algorithm: Any) -> Non
 
 
 def test_reinforces_baselines() -> None:
-    """Two rows that bring 1 and 3: returns 1, 1 and 3, mean 5/3; a critic that expects 2 leaves −1, −1 and 1."""
+    """Two rows that bring 1 and 3: returns 1, 1 and 3, mean 5/3; a critic that expects 2 leaves −1,
+    −1 and 1.
+    """
     actor = Table(1, 2)
     actor.values.data.fill_(2.0)
     is_action = torch.tensor([[True, True], [True, False]])
@@ -163,9 +191,19 @@ def test_reinforces_baselines() -> None:
         assert found.weights.tolist() == [
             pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])
         ]
-    white = Reinforce(baseline="none", whiten=True).credit(actor, rollout).advantages[is_action]
-    assert white.tolist() == pytest.approx([-math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2)])
-    early = Reinforce(baseline="none", gamma=0.5).credit(actor, rollout).advantages[is_action]
+    white = (
+        Reinforce(baseline="none", whiten=True)
+        .credit(actor, rollout)
+        .advantages[is_action]
+    )
+    assert white.tolist() == pytest.approx(
+        [-math.sqrt(0.5), -math.sqrt(0.5), math.sqrt(2)]
+    )
+    early = (
+        Reinforce(baseline="none", gamma=0.5)
+        .credit(actor, rollout)
+        .advantages[is_action]
+    )
     assert early.tolist() == [0.5, 1, 3]
 
 
@@ -174,31 +212,40 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
     actor = table()
     rollout = rollout_of(actor)
     experience = Reinforce(entropy=0.0).credit(actor, rollout)
-    states, actions = (x[rollout.is_action] for x in (rollout.did.states, rollout.did.actions))
+    states, actions = (
+        x[rollout.is_action] for x in (rollout.did.states, rollout.did.actions)
+    )
     policy = torch.softmax(actor.logits.detach(), -1)
     each = (torch.eye(4).double()[actions] - policy[states]) * experience.advantages[
         rollout.is_action
     ][:, None]
     expected = torch.zeros(3, 4).double().index_add_(0, states, each / len(states))
-    torch.testing.assert_close(slopes(table(), Reinforce(entropy=0.0), rollout)[0], expected)
+    torch.testing.assert_close(
+        slopes(table(), Reinforce(entropy=0.0), rollout)[0], expected
+    )
     every = torch.log_softmax(actor.logits.detach(), -1)
     entropy = -(policy * every).sum(-1, keepdim=True)
     bonus = -policy * (every + entropy)
     count = torch.bincount(states, minlength=3)[:, None] / len(states)
     torch.testing.assert_close(
-        slopes(table(), Reinforce(entropy=0.3), rollout)[0], expected + 0.3 * count * bonus
+        slopes(table(), Reinforce(entropy=0.3), rollout)[0],
+        expected + 0.3 * count * bonus,
     )
 
 
 def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
-    """Actions of probability 1/2 and 1/8 have −log π of 2 ln 2 on average: half the bonus where 4 ln 2 is enough."""
+    """Actions of probability 1/2 and 1/8 have −log π of 2 ln 2 on average: half the bonus where 4
+    ln 2 is enough.
+    """
     rollout = rollout_of(table())
     acted = torch.full(rollout.is_action.shape, 99.0, dtype=torch.float64)
     actions = torch.arange(int(rollout.is_action.sum()) // 2 * 2)
     is_action = torch.zeros_like(rollout.is_action)
     is_action[tuple(rollout.is_action.nonzero()[actions].T)] = True
     acted[is_action] = torch.where(actions % 2 == 0, 0.5, 0.125).double().log()
-    experience = replace(A2C().credit(table(), rollout), log_probs=acted, is_action=is_action)
+    experience = replace(
+        A2C().credit(table(), rollout), log_probs=acted, is_action=is_action
+    )
     found = [
         bonus_weight(A2C(entropy=0.3, target_entropy=enough * math.log(2)), experience)
         for enough in (4, 3, 2, 1, math.inf)
@@ -212,8 +259,12 @@ def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
 def test_a_faded_bonus_is_a_smaller_one(algorithm: Any) -> None:
     rollout = rollout_of(table())
     enough = -2 * float(masked_mean(rollout.log_probs, rollout.is_action))
-    faded = slopes(table(), replace(algorithm, entropy=0.4, target_entropy=enough), rollout)
-    torch.testing.assert_close(faded, slopes(table(), replace(algorithm, entropy=0.2), rollout))
+    faded = slopes(
+        table(), replace(algorithm, entropy=0.4, target_entropy=enough), rollout
+    )
+    torch.testing.assert_close(
+        faded, slopes(table(), replace(algorithm, entropy=0.2), rollout)
+    )
 
 
 def test_the_critics_gradient() -> None:
@@ -225,9 +276,12 @@ def test_the_critics_gradient() -> None:
     states = rollout.did.states[rollout.is_action]
     expected = torch.zeros(3).double().index_add_(0, states, 0.5 * gaps / len(states))
     torch.testing.assert_close(slopes(table(), A2C(), rollout)[1], expected)
-    torch.testing.assert_close(slopes(table(), A2C(value_weight=1.5), rollout)[1], 3 * expected)
     torch.testing.assert_close(
-        slopes(table(), PPO(epochs=1, minibatches=1, value_weight=1.5), rollout)[1], 3 * expected
+        slopes(table(), A2C(value_weight=1.5), rollout)[1], 3 * expected
+    )
+    torch.testing.assert_close(
+        slopes(table(), PPO(epochs=1, minibatches=1, value_weight=1.5), rollout)[1],
+        3 * expected,
     )
     value = slopes(table(), Reinforce(baseline="value", value_weight=0.0), rollout)[1]
     assert (
@@ -260,9 +314,12 @@ def test_what_an_action_weighs() -> None:
         found.credit(actor, rollout).weights[0, 0]
         for found in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))
     ]
-    assert [float(x) for x in first] == pytest.approx([1 / 17, 1 / 8, 1 / 8 / 3, 1 / 8 / 3])
+    assert [float(x) for x in first] == pytest.approx(
+        [1 / 17, 1 / 8, 1 / 8 / 3, 1 / 8 / 3]
+    )
     second = [
-        found.credit(actor, rollout).weights[1] for found in (RLOO(), GRPO(), GRPO(normalise="dr"))
+        found.credit(actor, rollout).weights[1]
+        for found in (RLOO(), GRPO(), GRPO(normalise="dr"))
     ]
     assert [x.tolist() for x in second] == [
         pytest.approx([w, 0, 0]) for w in (1 / 8, 1 / 8, 1 / 8 / 3)
@@ -272,7 +329,9 @@ def test_what_an_action_weighs() -> None:
 @pytest.mark.parametrize("algorithm", [RLOO(), *ALL[6:]], ids=name_of)
 def test_a_constant_on_all_scores_changes_nothing(algorithm: Any) -> None:
     rollout = rollout_of(table())
-    plain, more = (slopes(table(), algorithm, r)[0] for r in (rollout, raised(rollout, 5.0)))
+    plain, more = (
+        slopes(table(), algorithm, r)[0] for r in (rollout, raised(rollout, 5.0))
+    )
     assert plain.abs().max() > 1e-3
     torch.testing.assert_close(more, plain, atol=1e-9, rtol=1e-7)
 
@@ -281,14 +340,23 @@ def test_a_constant_on_all_scores_changes_nothing(algorithm: Any) -> None:
 def test_padding_and_order_change_nothing(algorithm: Any) -> None:
     """Dr. GRPO divides by the longest there can be, so it takes wider rows for another longest."""
     algorithm = (
-        replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
+        replace(algorithm, minibatches=1)
+        if hasattr(algorithm, "minibatches")
+        else algorithm
     )
-    algorithm = replace(algorithm, critic_minibatches=1) if algorithm.name == "trpo" else algorithm
+    algorithm = (
+        replace(algorithm, critic_minibatches=1)
+        if algorithm.name == "trpo"
+        else algorithm
+    )
     rollout = rollout_of(table())
     expected = slopes(table(), algorithm, rollout)
     order = torch.tensor([3, 1, 0, 2, 6, 7, 5, 4])
     torch.testing.assert_close(
-        slopes(table(), algorithm, rollout.select(order)), expected, atol=1e-7, rtol=1e-6
+        slopes(table(), algorithm, rollout.select(order)),
+        expected,
+        atol=1e-7,
+        rtol=1e-6,
     )
     found = slopes(table(), algorithm, wider(rollout))
     if getattr(algorithm, "normalise", "") == "dr":
@@ -304,10 +372,13 @@ def wider(rollout: Rollout) -> Rollout:
         return torch.cat([x, torch.full((len(x), 2), fill, dtype=x.dtype)], 1)
 
     did = replace(
-        rollout.did, states=more(rollout.did.states, 2), actions=more(rollout.did.actions, 1)
+        rollout.did,
+        states=more(rollout.did.states, 2),
+        actions=more(rollout.did.actions, 1),
     )
     padded = {
-        name: more(getattr(rollout, name), 0.0) for name in ("log_probs", "reference", "values")
+        name: more(getattr(rollout, name), 0.0)
+        for name in ("log_probs", "reference", "values")
     }
     return replace(
         rollout,
@@ -324,21 +395,30 @@ def test_parts_and_rows_that_stay_whole_change_nothing(algorithm: Any) -> None:
     expected = slopes(table(), algorithm, rollout)
     for at_once in (1, 7):
         torch.testing.assert_close(
-            slopes(table(), algorithm, rollout, at_once=at_once), expected, atol=1e-7, rtol=1e-6
+            slopes(table(), algorithm, rollout, at_once=at_once),
+            expected,
+            atol=1e-7,
+            rtol=1e-6,
         )
     if not hasattr(
         algorithm, "critic_epochs"
     ):  # its critic draws minibatches of rows, which are others when apart
         single = (
-            replace(algorithm, minibatches=1) if hasattr(algorithm, "minibatches") else algorithm
+            replace(algorithm, minibatches=1)
+            if hasattr(algorithm, "minibatches")
+            else algorithm
         )
         kept = slopes(table(), single, rollout_of(table(), whole=True))
-        torch.testing.assert_close(kept, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6)
+        torch.testing.assert_close(
+            kept, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6
+        )
 
 
 def dpo_loss(actor: Table, rollout: Rollout, pairs: Tensor, beta: float) -> Tensor:
     logs = actor.evaluate(rollout.did, rollout.is_action).log_probs
-    now, reference = (masked_sum(x, rollout.is_action, 1)[pairs] for x in (logs, rollout.reference))
+    now, reference = (
+        masked_sum(x, rollout.is_action, 1)[pairs] for x in (logs, rollout.reference)
+    )
     return dpo(now[:, 0], now[:, 1], reference[:, 0], reference[:, 1], beta=beta).mean()
 
 
@@ -359,7 +439,8 @@ def test_dpos_step_is_along_the_gradient_of_its_loss(whole: bool) -> None:
     )
     experience = algorithm.credit(actor, rollout)
     assert (
-        experience.is_action.sum(1).tolist() == rollout.is_action.sum(1)[pairs.flatten()].tolist()
+        experience.is_action.sum(1).tolist()
+        == rollout.is_action.sum(1)[pairs.flatten()].tolist()
     )
     found = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
     assert found["preference_loss"] == pytest.approx(float(loss.detach()))
@@ -377,14 +458,18 @@ def test_dpo_at_the_reference_is_ln_2_and_equal_scores_tell_nothing() -> None:
     rollout = rollout_of(actor)
     rollout = replace(rollout, reference=rollout.log_probs)
     algorithm = DPO(epochs=1, minibatches=1)
-    found = algorithm.update(actor, algorithm.credit(actor, rollout), stepper_of(actor, rate=1e-9))
+    found = algorithm.update(
+        actor, algorithm.credit(actor, rollout), stepper_of(actor, rate=1e-9)
+    )
     assert found["preference_loss"] == pytest.approx(math.log(2))
     assert found["preference_accuracy"] == 0.5, (
         "a margin of 0 is half right, as equal scores are elsewhere"
     )
     same = replace(rollout, rewards=torch.zeros_like(rollout.rewards))
     before = actor.logits.detach().clone()
-    assert DPO().update(actor, DPO().credit(actor, same), stepper_of(actor)) == {"pairs_told": 0.0}
+    assert DPO().update(actor, DPO().credit(actor, same), stepper_of(actor)) == {
+        "pairs_told": 0.0
+    }
     assert torch.equal(actor.logits, before)
 
 
@@ -403,5 +488,8 @@ def test_winners_learn_the_best_of_each_group() -> None:
 
 
 def test_places_in_a_group() -> None:
-    scores, groups = torch.tensor([1.0, 5.0, 3.0, 5.0, 3.0, 0.0]), torch.tensor([0, 4, 0, 4, 0, 0])
+    scores, groups = (
+        torch.tensor([1.0, 5.0, 3.0, 5.0, 3.0, 0.0]),
+        torch.tensor([0, 4, 0, 4, 0, 0]),
+    )
     assert places_in_group(scores, groups).tolist() == [2, 0, 0, 1, 1, 3]

@@ -33,11 +33,19 @@ class Scored:
 @pytest.fixture(scope="module")
 def policy() -> Policy:
     """Writes a, b, c, or ends: each as likely, whatever stands before."""
-    backend = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "<end>": 3}, unk_token="a"))
+    backend = Tokenizer(
+        models.WordLevel({"a": 0, "b": 1, "c": 2, "<end>": 3}, unk_token="a")
+    )
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
     config = GPT2Config(
-        vocab_size=4, n_positions=8, n_embd=8, n_layer=1, n_head=1, eos_token_id=3, bos_token_id=3
+        vocab_size=4,
+        n_positions=8,
+        n_embd=8,
+        n_layer=1,
+        n_head=1,
+        eos_token_id=3,
+        bos_token_id=3,
     )
     module = GPT2LMHeadModel(config)
     with torch.no_grad():
@@ -58,7 +66,9 @@ def test_the_best_of_each_prompt_is_the_one_that_scores_most(policy):
     assert len(found) == 2
     for number, best in enumerate(found):
         all_of = written[6 * number : 6 * number + 6]
-        expected = [letters(c.prompt + c.text) if c.text else float("-inf") for c in all_of]
+        expected = [
+            letters(c.prompt + c.text) if c.text else float("-inf") for c in all_of
+        ]
         assert list(best.scores) == expected
         assert best.score == max(expected)
         assert best.completion == all_of[expected.index(max(expected))]
@@ -78,7 +88,9 @@ def test_an_empty_completion_is_never_the_best_however_good_its_prompt(policy):
 
 def test_the_best_of_one_is_that_one(policy):
     found = best_of_n(policy, Scored(letters), "a", n=1, sampling=TWO, seed=3)
-    assert [best.completion for best in found] == policy.complete("a", sampling=TWO, seed=3)
+    assert [best.completion for best in found] == policy.complete(
+        "a", sampling=TWO, seed=3
+    )
     assert found[0].scores == (found[0].score,)
 
 
@@ -92,16 +104,22 @@ def test_where_all_are_empty_the_first_is_kept_and_nothing_is_scored(policy):
 
 
 def test_parts_of_a_list_write_what_the_whole_does(policy):
-    whole = best_of_n(policy, Scored(letters), ["a", "b", "c"], n=3, sampling=TWO, seed=2)
+    whole = best_of_n(
+        policy, Scored(letters), ["a", "b", "c"], n=3, sampling=TWO, seed=2
+    )
     assert (
-        best_of_n(policy, Scored(letters), ["b", "c"], n=3, sampling=TWO, seed=2, first=1)
+        best_of_n(
+            policy, Scored(letters), ["b", "c"], n=3, sampling=TWO, seed=2, first=1
+        )
         == whole[1:]
     )
 
 
 def test_the_mean_of_the_best_is_the_mean_of_a_maximum(policy):
     """One letter or none, worth 0, 1, 10 or −∞ with 1/4 each. Best of 2: P(10) = 1 − (3/4)² = 7/16."""
-    found = best_of_n(policy, Scored(letters), [""] * 4000, n=2, sampling=Sampling(max_tokens=1))
+    found = best_of_n(
+        policy, Scored(letters), [""] * 4000, n=2, sampling=Sampling(max_tokens=1)
+    )
     shares = {
         value: sum(best.score == value for best in found) / 4000
         for value in (10.0, 1.0, 0.0, float("-inf"))

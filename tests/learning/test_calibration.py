@@ -1,4 +1,6 @@
-"""Calibration: links are fitted again on scores of texts that were not learned, and nothing else is."""
+"""Calibration: links are fitted again on scores of texts that were not learned, and nothing else
+is.
+"""
 
 import copy
 
@@ -8,7 +10,14 @@ import torch
 
 from tastemaker.data import Judgement, Label
 from tastemaker.kinds import LabelLink, Likelihood, links_from
-from tastemaker.reward import ENOUGH, Anchor, Corpus, ObservationModel, anchor_of, calibrated
+from tastemaker.reward import (
+    ENOUGH,
+    Anchor,
+    Corpus,
+    ObservationModel,
+    anchor_of,
+    calibrated,
+)
 from tastemaker.scores import Scores
 
 
@@ -22,15 +31,21 @@ def said(times: int) -> list[Judgement]:
     for number in range(times):
         for quarter in range(4):
             for judge in ("1", "2"):
-                found.append(Label(f"good {number} {quarter}", quarter < 3, judge=judge))
-                found.append(Label(f"bad {number} {quarter}", quarter >= 3, judge=judge))
+                found.append(
+                    Label(f"good {number} {quarter}", quarter < 3, judge=judge)
+                )
+                found.append(
+                    Label(f"bad {number} {quarter}", quarter >= 3, judge=judge)
+                )
     return found
 
 
 def learned(
     judgements: list[Judgement], judges: tuple[str, ...]
 ) -> tuple[ObservationModel, Corpus, Scores]:
-    """Return an observation model, the corpus that is held out, and its scores: 2 for a good text, −2 for a bad one."""
+    """Return an observation model, the corpus that is held out, and its scores: 2 for a good text,
+    −2 for a bad one.
+    """
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links, judges)
     model = ObservationModel(links, Likelihood(), corpus)
@@ -42,14 +57,17 @@ def learned(
 
 
 def test_a_link_learns_how_sure_it_may_be() -> None:
-    # three of four at a score of ±2: σ(2a) = 3/4, so a = ln 3 / 2 = 0.549; the prior is one judgement among 1,600
+    # three of four at a score of ±2: σ(2a) = 3/4, so a = ln 3 / 2 = 0.549; the prior is one
+    # judgement among 1,600
     model, corpus, scores = learned(said(100), judges=())
     before = copy.deepcopy(model.state_dict())
     (link,) = calibrated(model, scores, corpus.evidence).values()
     assert isinstance(link, LabelLink)
     assert link.as_dict()["slope"] == pytest.approx(np.log(3) / 2, abs=0.01)
     assert link.as_dict()["intercept"] == pytest.approx(0, abs=0.01)
-    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+    assert all(
+        torch.equal(before[name], now) for name, now in model.state_dict().items()
+    )
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
@@ -57,7 +75,9 @@ def test_a_link_learns_how_sure_it_may_be() -> None:
 def test_a_few_judgements_leave_a_link_as_it_was(count: int) -> None:
     model, _, scores = learned(said(10)[:ENOUGH], judges=())
     few = Corpus.of(said(10)[:count], model.links).evidence
-    is_as_it_was = calibrated(model, scores, few)[Label].as_dict() == model.links[Label].as_dict()
+    is_as_it_was = (
+        calibrated(model, scores, few)[Label].as_dict() == model.links[Label].as_dict()
+    )
     assert is_as_it_was == (count < ENOUGH)
     assert (
         calibrated(model, scores, {})[Label].as_dict() == model.links[Label].as_dict()
@@ -65,10 +85,13 @@ def test_a_few_judgements_leave_a_link_as_it_was(count: int) -> None:
 
 
 def test_a_link_that_would_turn_the_score_around_is_left_as_it_was() -> None:
-    upside_down = [Label(f"{'bad' if i % 2 else 'good'} {i}", i % 2 == 1) for i in range(40)]
+    upside_down = [
+        Label(f"{'bad' if i % 2 else 'good'} {i}", i % 2 == 1) for i in range(40)
+    ]
     model, corpus, scores = learned(upside_down, judges=())
     assert (
-        calibrated(model, scores, corpus.evidence)[Label].as_dict() == model.links[Label].as_dict()
+        calibrated(model, scores, corpus.evidence)[Label].as_dict()
+        == model.links[Label].as_dict()
     )
 
 
@@ -76,7 +99,9 @@ def test_aids_to_fitting_are_off() -> None:
     model, corpus, scores = learned(said(10), judges=())
     plain = calibrated(model, scores, corpus.evidence)[Label].as_dict()
     model.links[Label].aids = Likelihood(smoothing=0.3)
-    assert calibrated(model, scores, corpus.evidence)[Label].as_dict() == pytest.approx(plain)
+    assert calibrated(model, scores, corpus.evidence)[Label].as_dict() == pytest.approx(
+        plain
+    )
 
 
 def test_reliabilities_are_believed() -> None:
@@ -84,14 +109,15 @@ def test_reliabilities_are_believed() -> None:
     model, corpus, scores = learned(said(100), judges=("1", "2"))
     assert model.reliabilities is not None
     model.reliabilities.raw.data.fill_(np.arctanh(0.5))
-    assert calibrated(model, scores, corpus.evidence)[Label].as_dict()["slope"] == pytest.approx(
-        np.log(3), abs=0.02
-    )
+    assert calibrated(model, scores, corpus.evidence)[Label].as_dict()[
+        "slope"
+    ] == pytest.approx(np.log(3), abs=0.02)
 
 
 @pytest.mark.parametrize("reliability", [None, 0.5])
 def test_likelihood_and_prior_balance(reliability: float | None) -> None:
-    # labels that follow a score of −2 … 3 but for a few; every second one of a judge, every third one counts double.
+    # labels that follow a score of −2 … 3 but for a few; every second one of a judge, every third
+    # one counts double.
     # d/dθ [Σ w ln σ(±ρ(a s + b)) − ½(a − a₀)² − ½(b − b₀)²] = 0:
     # Σ w ρ (y − p) s = a − a₀ and Σ w ρ (y − p) = b − b₀, where ρ is 1 for whoever is not known
     s, judges = np.linspace(-2, 3, 40), [None, "ann"] * 20
@@ -111,7 +137,10 @@ def test_likelihood_and_prior_balance(reliability: float | None) -> None:
     found = calibrated(model, scored(s.tolist()), corpus.evidence)[Label].as_dict()
     a, b = found["slope"], found["intercept"]
     rho = np.array(
-        [1.0 if judge is None or reliability is None else reliability for judge in judges]
+        [
+            1.0 if judge is None or reliability is None else reliability
+            for judge in judges
+        ]
     )
     rest = weight * rho * (y - 1 / (1 + np.exp(-rho * (a * s + b))))
     assert (rest * s).sum() == pytest.approx(a - 2.5, abs=2e-3)
@@ -133,7 +162,11 @@ def test_the_anchor_is_the_mean_and_the_standard_deviation() -> None:
     assert anchor_of(scored([1.0, 3.0, 3.0, 1.0])) == Anchor(2.0, 1.0, 4)
     # 1, 2, 6: mean 3, standard deviation √((4 + 1 + 9)/3)
     anchor = anchor_of(scored([1.0, 2.0, 6.0]))
-    assert (anchor.mean, anchor.sd, anchor.texts) == (3, pytest.approx((14 / 3) ** 0.5), 3)
+    assert (anchor.mean, anchor.sd, anchor.texts) == (
+        3,
+        pytest.approx((14 / 3) ** 0.5),
+        3,
+    )
     assert anchor_of(scored([5.0, 5.0])) == Anchor(
         5.0, 1.0, 2
     )  # no spread to speak of: the unit stays

@@ -1,4 +1,6 @@
-"""The convex fit: scikit-learn's optimum where both solve one problem, the right gradient, and real reviews."""
+"""The convex fit: scikit-learn's optimum where both solve one problem, the right gradient, and real
+reviews.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -48,33 +50,58 @@ def judged(texts: int, kinds: str = "label grade rating") -> list[Judgement]:
         good = int(draw.integers(0, 6))
         text, worth = film(good, seed), good + draw.normal(scale=0.7)
         found += [Label(text, bool(worth > 2.5))] if "label" in kinds else []
-        found += [Grade(text, int(np.clip(round(worth), 0, 5)), 0, 5)] if "grade" in kinds else []
+        found += (
+            [Grade(text, int(np.clip(round(worth), 0, 5)), 0, 5)]
+            if "grade" in kinds
+            else []
+        )
         found += [Rating(text, float(20 * worth))] if "rating" in kinds else []
     return found
 
 
-def fitted(judgements: list[Judgement], **settings: Any) -> tuple[LinearBackbone, Links, Corpus]:
+def fitted(
+    judgements: list[Judgement], **settings: Any
+) -> tuple[LinearBackbone, Links, Corpus]:
     tolerance = settings.pop("tolerance", 1e-7)
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
     model = ObservationModel(links, Likelihood(), corpus)
-    return fit_linear(corpus, model, Linear(**settings), tolerance=tolerance), links, corpus
+    return (
+        fit_linear(corpus, model, Linear(**settings), tolerance=tolerance),
+        links,
+        corpus,
+    )
 
 
 @pytest.mark.parametrize("strength", [0.1, 1.0, 10.0])
 def test_labels_with_tfidf_give_logistic_regressions_optimum(strength: float) -> None:
     judgements = judged(200, "label")
-    settings: Any = {"ngrams": 2, "weighting": "tfidf", "strength": strength, "tolerance": 1e-15}
+    settings: Any = {
+        "ngrams": 2,
+        "weighting": "tfidf",
+        "strength": strength,
+        "tolerance": 1e-15,
+    }
     model, links, corpus = fitted(judgements, **settings)
     texts = [example.text for example in corpus.examples]
     reader = TfidfVectorizer(
-        tokenizer=tokens, token_pattern=None, ngram_range=(1, 2), min_df=2, sublinear_tf=True
+        tokenizer=tokens,
+        token_pattern=None,
+        ngram_range=(1, 2),
+        min_df=2,
+        sublinear_tf=True,
     )
     peer = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10000)
-    peer.fit(reader.fit_transform(texts), [j.positive for j in judgements if isinstance(j, Label)])
+    peer.fit(
+        reader.fit_transform(texts),
+        [j.positive for j in judgements if isinstance(j, Label)],
+    )
     assert len(model.names) == len(reader.vocabulary_)
     ours = (
-        links[Label].predict(torch.from_numpy(model.score(corpus.examples).values)).detach().numpy()
+        links[Label]
+        .predict(torch.from_numpy(model.score(corpus.examples).values))
+        .detach()
+        .numpy()
     )
     theirs = peer.predict_proba(reader.transform(texts))[:, 1]
     assert ours == pytest.approx(theirs, abs=1e-4)
@@ -88,18 +115,26 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     corpus = Corpus.of(judgements, links)
     model = ObservationModel(links, Likelihood(), corpus).double()
     draw = np.random.default_rng(3)
-    rows = sp.csr_matrix(draw.normal(size=(len(corpus), 6)) * (draw.random((len(corpus), 6)) < 0.5))
+    rows = sp.csr_matrix(
+        draw.normal(size=(len(corpus), 6)) * (draw.random((len(corpus), 6)) < 0.5)
+    )
     objective = Objective(rows, corpus, model, strength=0.7)
     point = objective.start() + draw.normal(scale=0.3, size=len(objective.start()))
-    assert len(point) == 6 + 1 + 5 + 1  # label: intercept; grade: 5 thresholds; rating: intercept
+    assert (
+        len(point) == 6 + 1 + 5 + 1
+    )  # label: intercept; grade: 5 thresholds; rating: intercept
     gradient = objective(point)[1]
-    error = check_grad(lambda p: objective(p)[0], lambda p: objective(p)[1], point, epsilon=1e-6)
+    error = check_grad(
+        lambda p: objective(p)[0], lambda p: objective(p)[1], point, epsilon=1e-6
+    )
     assert error < 1e-5 * max(1, float(np.linalg.norm(gradient)))
     assert np.abs(gradient).min() > 1e-6
 
 
 def test_the_value_is_the_penalised_log_likelihood_by_hand() -> None:
-    """Two texts, one feature: s = (w, −w), labels yes and no: −2 ln σ(w) + ½ · strength · w², for each text half."""
+    """Two texts, one feature: s = (w, −w), labels yes and no: −2 ln σ(w) + ½ · strength · w², for
+    each text half.
+    """
     judgements: list[Judgement] = [Label("x", True), Label("y", False)]
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
@@ -111,13 +146,16 @@ def test_the_value_is_the_penalised_log_likelihood_by_hand() -> None:
 
 
 def test_log_count_ratios_by_hand() -> None:
-    """good, film | bad, film: p = (good 2, film 2, bad 1), q = (1, 2, 2), both sum to 5: ln 2, 0, −ln 2."""
+    """good, film | bad, film: p = (good 2, film 2, bad 1), q = (1, 2, 2), both sum to 5: ln 2, 0,
+    −ln 2.
+    """
     occurrences = sp.csr_matrix(
         [[3.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
     )  # good film bad; only presence counts
     found = log_count_ratios(occurrences, np.array([1.0, 0.0]), smoothing=1.0)
     assert found == pytest.approx([np.log(2), 0, -np.log(2)])
-    # half positive: good belongs to both classes alike: p = (1.5, 1.5, 1) of 4, q = (1.5, 2.5, 2) of 6
+    # half positive: good belongs to both classes alike: p = (1.5, 1.5, 1) of 4, q = (1.5, 2.5, 2)
+    # of 6
     soft = log_count_ratios(occurrences, np.array([0.5, 0.0]), smoothing=1.0)
     assert soft == pytest.approx(
         np.log([1.5 / 4 / (1.5 / 6), 1.5 / 4 / (2.5 / 6), 1 / 4 / (2 / 6)])
@@ -127,13 +165,18 @@ def test_log_count_ratios_by_hand() -> None:
 def test_inverse_document_frequencies_by_hand() -> None:
     """Three texts: held by 1 and by 3: ln(4/2) + 1 and ln(4/4) + 1."""
     occurrences = sp.csr_matrix([[5.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
-    assert inverse_document_frequencies(occurrences) == pytest.approx([np.log(2) + 1, 1])
+    assert inverse_document_frequencies(occurrences) == pytest.approx(
+        [np.log(2) + 1, 1]
+    )
 
 
 def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
     """Grades 1 2 2 5 rank 1 2½ 2½ 4, so 0 ½ ½ 1; labels 0 and 1; a text with both has their mean."""
     judgements: list[Judgement] = [
-        *(Grade(text, grade, 1, 5) for text, grade in zip("abcd", (1, 2, 2, 5), strict=True)),
+        *(
+            Grade(text, grade, 1, 5)
+            for text, grade in zip("abcd", (1, 2, 2, 5), strict=True)
+        ),
         *(Label("a", False), Label("b", True)),
     ]
     links = links_from(judgements)
@@ -169,7 +212,9 @@ def test_links_are_learned_in_place_but_for_their_scale() -> None:
         assert after["slope"] == 1
         assert after != before[kind]
     assert links[Rating].as_dict()["log_sd"] == 0
-    assert moved == {id(p) for p in learned_parameters(ObservationModel(links, Likelihood()))}
+    assert moved == {
+        id(p) for p in learned_parameters(ObservationModel(links, Likelihood()))
+    }
 
 
 def test_a_stronger_prior_gives_smaller_weights() -> None:
@@ -183,7 +228,10 @@ def test_a_stronger_prior_gives_smaller_weights() -> None:
 
 def test_saying_everything_twice_teaches_the_same() -> None:
     judgements = judged(100, "label")
-    once, twice = fitted(judgements, tolerance=1e-15)[0], fitted(judgements * 2, tolerance=1e-15)[0]
+    once, twice = (
+        fitted(judgements, tolerance=1e-15)[0],
+        fitted(judgements * 2, tolerance=1e-15)[0],
+    )
     assert twice.weights == pytest.approx(once.weights, abs=1e-4)
     assert float(np.abs(once.weights).max()) > 0.1
 
@@ -196,7 +244,10 @@ def test_the_same_judgements_give_the_same_bits() -> None:
 
 def test_the_order_of_the_judgements_changes_nothing_that_matters() -> None:
     judgements = judged(100, "label")
-    one, two = fitted(judgements, tolerance=1e-15)[0], fitted(judgements[::-1], tolerance=1e-15)[0]
+    one, two = (
+        fitted(judgements, tolerance=1e-15)[0],
+        fitted(judgements[::-1], tolerance=1e-15)[0],
+    )
     assert np.array_equal(one.names, two.names)
     assert one.weights == pytest.approx(two.weights, abs=1e-4)
 
@@ -207,17 +258,23 @@ def test_a_prompt_is_read_too() -> None:
         [Label("the same answer", positive, prompt=text) for text, positive in texts]
     )
     good, bad = model.score(
-        [Example("the same answer", "lovely warm"), Example("the same answer", "dull grey")]
+        [
+            Example("the same answer", "lovely warm"),
+            Example("the same answer", "dull grey"),
+        ]
     ).values
     assert good > bad
 
 
 def test_chinese_is_learned_by_its_characters() -> None:
     judgements = [
-        Label(f"这部电影{'很好看' if k % 2 else '太无聊'}第{k}", bool(k % 2)) for k in range(40)
+        Label(f"这部电影{'很好看' if k % 2 else '太无聊'}第{k}", bool(k % 2))
+        for k in range(40)
     ]
     model, links, _ = fitted(list(judgements))
-    scores = torch.from_numpy(model.score([Example("剧情很好看"), Example("剧情太无聊")]).values)
+    scores = torch.from_numpy(
+        model.score([Example("剧情很好看"), Example("剧情太无聊")]).values
+    )
     good, bad = links[Label].predict(scores).tolist()
     assert good > 0.9
     assert bad < 0.1
@@ -225,14 +282,19 @@ def test_chinese_is_learned_by_its_characters() -> None:
 
 def test_texts_that_share_no_word_are_refused() -> None:
     lonely: list[Judgement] = [Label(f"w{k}x w{k}y", bool(k % 2)) for k in range(8)]
-    with pytest.raises(DataError, match=r"no word is held by 2 of the 8 texts.*lower min_count"):
+    with pytest.raises(
+        DataError, match=r"no word is held by 2 of the 8 texts.*lower min_count"
+    ):
         fitted(lonely)
     model, _, _ = fitted(lonely, min_count=1)
     assert len(model.names) == 8 * 3
 
 
 def test_a_word_repeated_in_one_text_does_not_count_twice() -> None:
-    judgements: list[Judgement] = [Label("echo echo echo film", True), Label("film", False)]
+    judgements: list[Judgement] = [
+        Label("echo echo echo film", True),
+        Label("film", False),
+    ]
     model, _, _ = fitted(judgements)
     assert len(model.names) == 1
 
@@ -247,7 +309,9 @@ def test_real_reviews_are_learned(shared_data: Path) -> None:
     archive = shared_data / "aclImdb.tar.gz"
     train = read(archive, split="train", limit=4000)
     test = read(archive, split="test", limit=2000)
-    labels, grades = ([j for j in train if isinstance(j, kind)] for kind in (Label, Grade))
+    labels, grades = (
+        [j for j in train if isinstance(j, kind)] for kind in (Label, Grade)
+    )
     model, links, _ = fitted(list(labels))
     said = {j.text: j.positive for j in test if isinstance(j, Label)}
     found = links[Label].predict(

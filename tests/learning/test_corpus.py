@@ -1,10 +1,20 @@
-"""A corpus: every text once, all the evidence about it, and the units that a training step holds whole."""
+"""A corpus: every text once, all the evidence about it, and the units that a training step holds
+whole.
+"""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data import Comparison, Example, Grade, Judgement, Label, Ranking, Rating
+from tastemaker.data import (
+    Comparison,
+    Example,
+    Grade,
+    Judgement,
+    Label,
+    Ranking,
+    Rating,
+)
 from tastemaker.errors import DataError
 from tastemaker.kinds import (
     ComparisonLink,
@@ -21,7 +31,9 @@ JUDGEMENTS: list[Judgement] = [
     Rating("good", 8.0),
     Label("bad", False),
     Label("good", False, judge="bob", weight=0.5),
-    Label("good", True, prompt="a film"),  # the same words in answer to a prompt: another example
+    Label(
+        "good", True, prompt="a film"
+    ),  # the same words in answer to a prompt: another example
     Comparison("good", "fine", margin=2.0),
     Ranking(["best", ["fine", "so-so"]], rest=["awful"]),
     Ranking(["x", "y"]),
@@ -70,7 +82,12 @@ def test_units_hold_what_was_judged_together() -> None:
     units = corpus().units
     names = [{corpus().examples[i].text for i in unit.texts} for unit in units]
     # "good" was compared with "fine", which was ranked with the rest; "x" and "y" stand apart
-    assert names == [{"good", "fine", "best", "so-so", "awful"}, {"bad"}, {"good"}, {"x", "y"}]
+    assert names == [
+        {"good", "fine", "best", "so-so", "awful"},
+        {"bad"},
+        {"good"},
+        {"x", "y"},
+    ]
     assert units[0].rows == {Label: [0, 2], Rating: [0], Comparison: [0], Ranking: [0]}
 
 
@@ -89,12 +106,16 @@ comparisons = (
     .map(lambda pair: Comparison(*pair))
 )
 some = st.lists(
-    st.one_of(st.builds(Label, words, st.booleans()), comparisons), min_size=1, max_size=40
+    st.one_of(st.builds(Label, words, st.booleans()), comparisons),
+    min_size=1,
+    max_size=40,
 )
 
 
 @given(some)
-def test_every_judgement_is_in_one_unit_with_all_its_texts(judgements: list[Judgement]) -> None:
+def test_every_judgement_is_in_one_unit_with_all_its_texts(
+    judgements: list[Judgement],
+) -> None:
     found = Corpus.of(judgements, LINKS)
     for kind, evidence in found.evidence.items():
         rows = [row for unit in found.units for row in unit.rows.get(kind, [])]
@@ -102,7 +123,9 @@ def test_every_judgement_is_in_one_unit_with_all_its_texts(judgements: list[Judg
         for unit in found.units:
             for row in unit.rows.get(kind, []):
                 assert set(evidence.index[row].reshape(-1).tolist()) <= set(unit.texts)
-    assert {text for unit in found.units for text in unit.texts} == set(range(len(found)))
+    assert {text for unit in found.units for text in unit.texts} == set(
+        range(len(found))
+    )
 
 
 def test_a_tournament_is_taken_comparison_by_comparison() -> None:

@@ -1,4 +1,6 @@
-"""Judges: the careless and the reversed are found by what they said, and whose reliability is learned at all."""
+"""Judges: the careless and the reversed are found by what they said, and whose reliability is
+learned at all.
+"""
 
 import math
 import random
@@ -44,12 +46,18 @@ def by_character(judges: Judges) -> tuple[list[dict], list[dict], list[dict]]:
     rows = judges.as_dict()
     careless = [rows[judge.name] for judge in CROWD if judge.carelessness]
     turned = [rows[judge.name] for judge in CROWD if judge.reversed]
-    careful = [rows[judge.name] for judge in CROWD if not judge.carelessness and not judge.reversed]
+    careful = [
+        rows[judge.name]
+        for judge in CROWD
+        if not judge.carelessness and not judge.reversed
+    ]
     assert (len(careful), len(careless), len(turned)) == (3, 2, 1)
     return careful, careless, turned
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("label", 0), ("label", 1), ("mixed", 0), ("mixed", 1)])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("label", 0), ("label", 1), ("mixed", 0), ("mixed", 1)]
+)
 def test_who_is_careless_or_reversed_is_found(kind: str, seed: int) -> None:
     careful, careless, turned = by_character(of_crowd(kind, seed))
     for row in careless:
@@ -58,21 +66,28 @@ def test_who_is_careless_or_reversed_is_found(kind: str, seed: int) -> None:
         assert row["reliability"] < -0.15
         assert row["interval"][1] < 0
     for row in careful:
-        assert row["reliability"] > max(other["reliability"] for other in careless) + 0.1
+        assert (
+            row["reliability"] > max(other["reliability"] for other in careless) + 0.1
+        )
         assert row["interval"][0] > 0
 
 
 def test_comparisons_alone_put_judges_in_order() -> None:
-    # 600 comparisons say less than 600 labels: the careless are not found as low, but stand between the others
+    # 600 comparisons say less than 600 labels: the careless are not found as low, but stand between
+    # the others
     careful, careless, turned = by_character(of_crowd("comparison", 0))
     lowest = min(row["reliability"] for row in careful)
-    assert all(turned[0]["reliability"] < row["reliability"] < lowest for row in careless)
+    assert all(
+        turned[0]["reliability"] < row["reliability"] < lowest for row in careless
+    )
     assert turned[0]["reliability"] < 0
 
 
 def test_intervals_hold_the_estimate_and_stay_in_range() -> None:
     rows = of_crowd("mixed", 0).as_dict()
-    assert sum(row["judgements"] for row in rows.values()) > 450  # of 600, a tenth or so held out
+    assert (
+        sum(row["judgements"] for row in rows.values()) > 450
+    )  # of 600, a tenth or so held out
     for row in rows.values():
         low, high = row["interval"]
         assert -1 <= low < row["reliability"] < high <= 1
@@ -96,7 +111,9 @@ def test_a_repeat_finds_the_same_numbers() -> None:
 
 def test_an_interval_by_hand() -> None:
     # raw 0 with a standard deviation of ½: tanh(±0.98)
-    judges = Judges(("ann",), torch.tensor([0.0]), torch.tensor([0.5]), torch.tensor([7]))
+    judges = Judges(
+        ("ann",), torch.tensor([0.0]), torch.tensor([0.5]), torch.tensor([7])
+    )
     row = judges.as_dict()["ann"]
     assert row["reliability"] == 0
     assert row["interval"] == pytest.approx([-0.7531, 0.7531], abs=1e-4)
@@ -113,8 +130,12 @@ def labels(*counts: tuple[str | None, int]) -> list[Judgement]:
 
 
 def judges_of(said: list[Judgement], likelihood: Likelihood) -> tuple[str, ...]:
-    """The judges whose reliability would be learned; measured on other judgements, so that all of `said` teaches."""
-    return divide(said, [Label("x", True), Label("y", False)], likelihood, 0).train.judges
+    """The judges whose reliability would be learned; measured on other judgements, so that all of
+    `said` teaches.
+    """
+    return divide(
+        said, [Label("x", True), Label("y", False)], likelihood, 0
+    ).train.judges
 
 
 def test_by_default_judges_count_where_they_said_enough() -> None:
@@ -123,9 +144,14 @@ def test_by_default_judges_count_where_they_said_enough() -> None:
         "bo",
     )  # 20 each on average
     assert judges_of(labels(("bo", 24), ("ann", 15)), Likelihood()) == ()  # not quite
-    assert judges_of(labels(("ann", 100)), Likelihood()) == ()  # one judge: compared with whom?
+    assert (
+        judges_of(labels(("ann", 100)), Likelihood()) == ()
+    )  # one judge: compared with whom?
     assert judges_of(labels(("ann", 30), (None, 100)), Likelihood()) == ()
-    assert judges_of(labels(("ann", 30), ("bo", 30), (None, 100)), Likelihood()) == ("ann", "bo")
+    assert judges_of(labels(("ann", 30), ("bo", 30), (None, 100)), Likelihood()) == (
+        "ann",
+        "bo",
+    )
     assert judges_of(labels((None, 100)), Likelihood()) == ()
 
 
@@ -134,18 +160,24 @@ def test_judges_are_learned_or_not_as_the_settings_say() -> None:
     assert judges_of(few, Likelihood(judges=True)) == ("ann", "bo")
     assert judges_of(labels(("ann", 4)), Likelihood(judges=True)) == ("ann",)
     assert judges_of(many, Likelihood(judges=False)) == ()
-    assert cross_fit(divide(many, [Label("x", True)], Likelihood(judges=False), 0)).judges is None
+    assert (
+        cross_fit(divide(many, [Label("x", True)], Likelihood(judges=False), 0)).judges
+        is None
+    )
 
 
 def test_judges_without_a_name_cannot_be_learned() -> None:
     with pytest.raises(
-        DataError, match="reliability of judges was asked for, but no judgement names its judge"
+        DataError,
+        match="reliability of judges was asked for, but no judgement names its judge",
     ):
         judges_of(labels((None, 100)), Likelihood(judges=True))
 
 
 def test_one_careful_judge_is_believed() -> None:
-    said = judgements(200, judges=[CAREFUL_JUDGES[0], Judge("nobody", carelessness=1.0)], seed=3)
+    said = judgements(
+        200, judges=[CAREFUL_JUDGES[0], Judge("nobody", carelessness=1.0)], seed=3
+    )
     judges = cross_fit(divide(said, None, Likelihood(judges=True), 0)).judges
     assert judges is not None
     rows = judges.as_dict()
@@ -168,26 +200,37 @@ def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
 
 def test_one_kind_alone_is_taken_as_it_comes() -> None:
     found = cross_fit(
-        divide(judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0)
+        divide(
+            judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0
+        )
     )
     assert found == CrossFit({}, None)
 
 
 def test_deviations_come_from_curvature() -> None:
-    # ½ · 4 (r₁ − 1)² + ½ · 25 (r₂ − 2)²: 1/√4 and 1/√25; a curvature below that of the prior, 1, is taken for 1
+    # ½ · 4 (r₁ − 1)² + ½ · 25 (r₂ − 2)²: 1/√4 and 1/√25; a curvature below that of the prior, 1, is
+    # taken for 1
     raw = nn.Parameter(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
 
     def negative_posterior() -> torch.Tensor:
-        return (torch.tensor([2.0, 12.5, 0.05]) * (raw - torch.tensor([1.0, 2.0, 3.0])) ** 2).sum()
+        return (
+            torch.tensor([2.0, 12.5, 0.05]) * (raw - torch.tensor([1.0, 2.0, 3.0])) ** 2
+        ).sum()
 
-    assert deviations(raw, negative_posterior).tolist() == pytest.approx([0.5, 0.2, 1.0], rel=1e-5)
+    assert deviations(raw, negative_posterior).tolist() == pytest.approx(
+        [0.5, 0.2, 1.0], rel=1e-5
+    )
     assert raw.tolist() == [1, 2, 3]  # and they stay where they were found
 
 
 def model_of(label: float, rating: float, grade: float = 1.0) -> ObservationModel:
     """Ratings first: what others are measured by is the first kind on a logit scale."""
     grades = GradeLink(1, 3, grade, [-1.0, 1.0])
-    links = {Rating: RatingLink(0.0, 1.0, rating), Label: LabelLink(label, 0.0), Grade: grades}
+    links = {
+        Rating: RatingLink(0.0, 1.0, rating),
+        Label: LabelLink(label, 0.0),
+        Grade: grades,
+    }
     return ObservationModel(links, Likelihood())
 
 
@@ -195,7 +238,10 @@ def test_slopes_beside_the_first_logit() -> None:
     kinds: list[type[Judgement]] = [Rating, Label, Grade]
     others = {Label: {"slope": 1.0}, Grade: {"slope": 3.0}}
     scales = relative_scales(model_of(2.0, 1.0, 6.0), kinds)
-    assert scales == {Rating: {"slope": 0.5, "log_sd": 0.0}, **others}  # a fresh link's noise is 1
+    assert scales == {
+        Rating: {"slope": 0.5, "log_sd": 0.0},
+        **others,
+    }  # a fresh link's noise is 1
     assert relative_scales(model_of(2.0, 1.0, 6.0), kinds[1:]) == others
 
 
@@ -206,31 +252,46 @@ def test_kinds_are_at_most_ten_times_unlike() -> None:
 
 
 @pytest.mark.parametrize("label", [0.0, -0.5])
-def test_a_kind_that_turns_the_score_around_says_nothing_of_the_others(label: float) -> None:
+def test_a_kind_that_turns_the_score_around_says_nothing_of_the_others(
+    label: float,
+) -> None:
     assert relative_scales(model_of(label, 1.0), [Rating, Label, Grade]) == {}
 
 
 def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
-    # labels by lot, and words enough to know them by heart: a fit that has seen a text knows its label, no other does
+    # labels by lot, and words enough to know them by heart: a fit that has seen a text knows its
+    # label, no other does
     luck = random.Random(4)
     words = [f"w{i}" for i in range(80)]
     said = [
-        Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5) for i in range(150)
+        Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5)
+        for i in range(150)
     ]
     division = divide(said, [Label("x", True)], Likelihood(), 0)
-    scores = cross_fitted_scores(division.train, division.fresh_model, CrossFit({}, None), 0)
+    scores = cross_fitted_scores(
+        division.train, division.fresh_model, CrossFit({}, None), 0
+    )
     positive = division.train.evidence[Label].targets
     assert scores.shape == (150,)
-    assert abs(torch.corrcoef(torch.stack([scores, positive.double()]))[0, 1].item()) < 0.3
+    assert (
+        abs(torch.corrcoef(torch.stack([scores, positive.double()]))[0, 1].item()) < 0.3
+    )
 
 
 def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
-    # the derivative by r of Σ ln σ(± tanh(r)(a s + b)) − ½(r − 1)² is 0: (1 − tanh² r) Σ (y − p)(a s + b) = r − 1
+    # the derivative by r of Σ ln σ(± tanh(r)(a s + b)) − ½(r − 1)² is 0: (1 − tanh² r) Σ (y − p)(a
+    # s + b) = r − 1
     wrong = (1, 4, 9, 12, 20, 27, 31)
-    said = [Label(f"t{i:02d}", (i % 2 == 0) ^ (i in wrong), judge="ann") for i in range(40)]
+    said = [
+        Label(f"t{i:02d}", (i % 2 == 0) ^ (i in wrong), judge="ann") for i in range(40)
+    ]
     division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
-    scores = torch.tensor([1.0 if i % 2 == 0 else -1.0 for i in range(40)], dtype=torch.float64)
-    model, sd = fitted_to_scores(division.train, division.fresh_model(), scores, most_alike=False)
+    scores = torch.tensor(
+        [1.0 if i % 2 == 0 else -1.0 for i in range(40)], dtype=torch.float64
+    )
+    model, sd = fitted_to_scores(
+        division.train, division.fresh_model(), scores, most_alike=False
+    )
     assert model.reliabilities is not None
     assert sd is not None
     link, r = model.links[Label], model.reliabilities.raw.item()
@@ -245,7 +306,9 @@ def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
 
 def test_too_few_units_tell_nothing_of_kinds() -> None:
     def both(n: int) -> list[Judgement]:
-        texts = [f"a film that is {'good' if i % 2 else 'bad'} number {i}" for i in range(n)]
+        texts = [
+            f"a film that is {'good' if i % 2 else 'bad'} number {i}" for i in range(n)
+        ]
         return [
             *(Label(t, i % 2 == 1) for i, t in enumerate(texts)),
             *(Rating(t, i % 2) for i, t in enumerate(texts)),
@@ -258,8 +321,12 @@ def test_too_few_units_tell_nothing_of_kinds() -> None:
 
 
 def test_what_was_found_is_set() -> None:
-    judges = Judges(("ann", "bob"), torch.tensor([0.25, -1.5]), torch.ones(2), torch.tensor([3, 4]))
-    said = [Label(f"t{i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(8)]
+    judges = Judges(
+        ("ann", "bob"), torch.tensor([0.25, -1.5]), torch.ones(2), torch.tensor([3, 4])
+    )
+    said = [
+        Label(f"t{i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(8)
+    ]
     said += [Rating(f"r{i}", float(i)) for i in range(4)]
     division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
     scales = {Label: {"slope": 1.0}, Rating: {"slope": 2.5, "log_sd": -0.75}}
@@ -271,8 +338,13 @@ def test_what_was_found_is_set() -> None:
 
 
 def test_every_judgement_of_a_judge_is_counted() -> None:
-    said = [Label(f"a film {i}", i % 2 == 0, judge="ann" if i < 30 else "bob") for i in range(75)]
-    judges = cross_fit(divide(said, [Label("x", True)], Likelihood(judges=True), 0)).judges
+    said = [
+        Label(f"a film {i}", i % 2 == 0, judge="ann" if i < 30 else "bob")
+        for i in range(75)
+    ]
+    judges = cross_fit(
+        divide(said, [Label("x", True)], Likelihood(judges=True), 0)
+    ).judges
     assert judges is not None
     assert {name: row["judgements"] for name, row in judges.as_dict().items()} == {
         "ann": 30,

@@ -31,7 +31,10 @@ def test_mixed_chat_and_plain_prompts_are_refused() -> None:
         match=r"^a comparison: answers a chat, but another judgement answers a plain text",
     ):
         divide(
-            [Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)], None, Likelihood(), 0
+            [Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)],
+            None,
+            Likelihood(),
+            0,
         )
 
 
@@ -50,7 +53,9 @@ def test_both_sides_are_read_with_the_same_links() -> None:
     centre = sum(ratings) / len(ratings)
     spread = (sum((r - centre) ** 2 for r in ratings) / len(ratings)) ** 0.5
     expected = [(r - centre) / spread for r in held_out]
-    assert divided.held_out.evidence[Rating].targets.tolist() == pytest.approx(expected, abs=1e-5)
+    assert divided.held_out.evidence[Rating].targets.tolist() == pytest.approx(
+        expected, abs=1e-5
+    )
     assert not {e.text for e in divided.train.examples} & {
         e.text for e in divided.held_out.examples
     }
@@ -84,7 +89,10 @@ def test_given_judgements_are_measured_and_only_kinds_that_were_learned() -> Non
 
 def test_the_digest_knows_every_judgement_and_side() -> None:
     digest = divide(LABELS, [Label("x", True)], Likelihood(), 0).digest
-    assert divide(LABELS, [Label("x", True, where="other.csv:1")], Likelihood(), 0).digest == digest
+    assert (
+        divide(LABELS, [Label("x", True, where="other.csv:1")], Likelihood(), 0).digest
+        == digest
+    )
     assert divide(LABELS, [Label("x", False)], Likelihood(), 0).digest != digest
     assert divide([*LABELS, Label("x", True)], [], Likelihood(), 0).digest != digest
     assert divide(LABELS[::-1], [Label("x", True)], Likelihood(), 0).digest != digest
@@ -95,29 +103,44 @@ def test_every_fresh_model_starts_alike() -> None:
     first, second = divided.fresh_model(), divided.fresh_model()
     assert first.length is not None
     assert first.reliabilities is None
-    assert [p.tolist() for p in first.parameters()] == [p.tolist() for p in second.parameters()]
+    assert [p.tolist() for p in first.parameters()] == [
+        p.tolist() for p in second.parameters()
+    ]
     assert first.links[Label] is not second.links[Label]
 
 
 def test_the_seed_decides_what_is_held_out() -> None:
     for held_out in (None, 0.2, 20):
-        first, again, other = (divide(LABELS, held_out, Likelihood(), seed) for seed in (0, 0, 1))
+        first, again, other = (
+            divide(LABELS, held_out, Likelihood(), seed) for seed in (0, 0, 1)
+        )
         assert first.held_out_judgements == again.held_out_judgements
         assert first.held_out_judgements != other.held_out_judgements
         assert first.digest == again.digest != other.digest
 
 
 def test_judges_of_the_held_out_alone_are_nobody_known() -> None:
-    said = [Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(80)]
-    measured = [Label("x", True, judge="cleo"), Label("y", True, judge="bob"), Label("z", False)]
+    said = [
+        Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2])
+        for i in range(80)
+    ]
+    measured = [
+        Label("x", True, judge="cleo"),
+        Label("y", True, judge="bob"),
+        Label("z", False),
+    ]
     divided = divide(said, measured, Likelihood(), 0)
     assert divided.train.judges == divided.held_out.judges == ("ann", "bob")
     assert divided.held_out.evidence[Label].judge.tolist() == [-1, 1, -1]
 
 
 def test_a_judge_who_is_held_out_whole_is_not_learned() -> None:
-    # all that dora said is of one film; where the seed holds that film out, nothing of her is left to learn from
-    said = [Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(80)]
+    # all that dora said is of one film; where the seed holds that film out, nothing of her is left
+    # to learn from
+    said = [
+        Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2])
+        for i in range(80)
+    ]
     hers = [Label("the one film", i % 2 == 0, judge="dora") for i in range(40)]
     known = set()
     for seed in range(30):

@@ -1,4 +1,6 @@
-"""DPO over rows that stand in an order: pairs and what each counts, the loss by hand, whole rankings, whole groups."""
+"""DPO over rows that stand in an order: pairs and what each counts, the loss by hand, whole
+rankings, whole groups.
+"""
 
 import math
 from dataclasses import replace
@@ -10,9 +12,19 @@ from tabular import Chosen, Table, rollout_of, stepper_of
 from torch import Tensor
 
 from tastemaker.maths import masked_sum
-from tastemaker.rl import ALGORITHMS, DPO, Compared, LearnsFromJudgements, algorithm_class, pairs_of
+from tastemaker.rl import (
+    ALGORITHMS,
+    DPO,
+    Compared,
+    LearnsFromJudgements,
+    algorithm_class,
+    pairs_of,
+)
 
-GROUPS, TIERS = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2]), torch.tensor([0, 1, 1, 2, 1, 0, 0, 0])
+GROUPS, TIERS = (
+    torch.tensor([0, 0, 0, 0, 1, 1, 2, 2]),
+    torch.tensor([0, 1, 1, 2, 1, 0, 0, 0]),
+)
 """A ranking of a best, two equals and a worst; a comparison; a tie."""
 
 
@@ -20,8 +32,12 @@ def table() -> Table:
     return Table(3, 4, seed=5)
 
 
-def compared(actor: Table, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Compared:
-    """Eight rows of one to three steps in the order that GROUPS and TIERS say, each group with a weight."""
+def compared(
+    actor: Table, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Compared:
+    """Eight rows of one to three steps in the order that GROUPS and TIERS say, each group with a
+    weight.
+    """
     rollout = rollout_of(actor)
     counts = torch.tensor(weights).double()[GROUPS] / 3
     return Compared(
@@ -45,7 +61,9 @@ def loss_by_hand(
     total = torch.zeros((), dtype=torch.float64)
     for group, weight in enumerate(weights):
         rows = (told.groups == group).nonzero()[:, 0].tolist()
-        ordered = [(a, b) for pair in combinations(rows, 2) for a, b in (pair, pair[::-1])]
+        ordered = [
+            (a, b) for pair in combinations(rows, 2) for a, b in (pair, pair[::-1])
+        ]
         losses = [
             -torch.nn.functional.logsigmoid(beta * (ratio[a] - ratio[b]))
             for a, b in ordered
@@ -75,17 +93,25 @@ def test_pairs_and_what_each_counts() -> None:
         (5, 4),
     ]
     assert shares.tolist() == pytest.approx([0.2] * 5 + [1.0])
-    assert [len(x) for x in pairs_of(torch.tensor([0, 0]), torch.tensor([1, 1]))] == [0, 0, 0]
+    assert [len(x) for x in pairs_of(torch.tensor([0, 0]), torch.tensor([1, 1]))] == [
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(-12.0, 0.798), (-9.0, 0.644)])
 def test_the_loss_of_one_pair(chosen: float, expected: float) -> None:
-    """β 0.1, the rejected at −10, the reference equal on both: −ln σ(0.1·(−2)) = 0.798 and −ln σ(0.1·1) = 0.644."""
+    """β 0.1, the rejected at −10, the reference equal on both: −ln σ(0.1·(−2)) = 0.798 and −ln
+    σ(0.1·1) = 0.644.
+    """
     log_probs, equal = torch.tensor([[chosen], [-10.0]]), torch.full((2, 1), -11.0)
     is_action = torch.ones(2, 1, dtype=torch.bool)
     did = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
     rows = torch.arange(2)
-    told = Compared(did, is_action, equal, equal, equal * 0, is_action.float(), rows * 0, rows)
+    told = Compared(
+        did, is_action, equal, equal, equal * 0, is_action.float(), rows * 0, rows
+    )
     found = DPO(beta=0.1).agreement(told, log_probs)
     assert found["preference_loss"] == pytest.approx(expected, abs=5e-4)
     assert found["preference_accuracy"] == float(chosen > -10)
@@ -103,14 +129,18 @@ def test_at_the_reference_the_loss_is_ln_2_and_half_is_right() -> None:
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 2.0, 0.5)])
-def test_the_step_is_along_the_gradient_of_the_loss(weights: tuple[float, float, float]) -> None:
+def test_the_step_is_along_the_gradient_of_the_loss(
+    weights: tuple[float, float, float],
+) -> None:
     actor = table()
     told = compared(actor, weights)
     loss = loss_by_hand(actor, told, weights, 0.7)
     (expected,) = torch.autograd.grad(loss, actor.logits)
     algorithm = DPO(beta=0.7, epochs=1, minibatches=1)
     torch.testing.assert_close(moved(algorithm, told), -expected, rtol=1e-6, atol=1e-9)
-    assert algorithm.update(actor, told, stepper_of(actor, rate=1e-12))["pairs_told"] == 6
+    assert (
+        algorithm.update(actor, told, stepper_of(actor, rate=1e-12))["pairs_told"] == 6
+    )
 
 
 def test_padding_order_and_parts_change_nothing() -> None:
@@ -132,7 +162,9 @@ def test_padding_order_and_parts_change_nothing() -> None:
     torch.testing.assert_close(moved(algorithm, wide), expected)
 
 
-def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all() -> None:
+def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all() -> (
+    None
+):
     """Rate ≈ 0: the three steps of one group each add up to three times the step of all."""
     told = compared(table())
 
@@ -151,5 +183,7 @@ def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all()
 
 def test_only_dpo_learns_from_judgements() -> None:
     assert [
-        name for name in ALGORITHMS if issubclass(algorithm_class(name), LearnsFromJudgements)
+        name
+        for name in ALGORITHMS
+        if issubclass(algorithm_class(name), LearnsFromJudgements)
     ] == ["dpo"]

@@ -1,4 +1,6 @@
-"""Judgements → reward model, with real networks: it learns, it is deterministic, it resumes to the same bits."""
+"""Judgements → reward model, with real networks: it learns, it is deterministic, it resumes to the
+same bits.
+"""
 
 import json
 import os
@@ -35,7 +37,9 @@ def film_judgements(n: int, *, kinds: str = "label grade rating") -> list[Any]:
         text = f"A {', '.join(words)} film number {number}."
         found += [tm.Label(text, bool(good >= 3))] if "label" in kinds else []
         found += [tm.Grade(text, int(good), 0, 5)] if "grade" in kinds else []
-        found += [tm.Rating(text, 20.0 * good + draw.normal())] if "rating" in kinds else []
+        found += (
+            [tm.Rating(text, 20.0 * good + draw.normal())] if "rating" in kinds else []
+        )
     return found
 
 
@@ -45,7 +49,9 @@ QUICK = tm.Training(epochs=2, lr=2e-3, batch_size=16, evaluations=4)
 
 @pytest.mark.parametrize("kinds", ["label", "grade", "rating", "label grade rating"])
 def test_every_kind_of_judgement_teaches_the_same_taste(kinds: str) -> None:
-    model = tm.fit(film_judgements(400, kinds=kinds), backbone=TINY, training=QUICK, seed=1)
+    model = tm.fit(
+        film_judgements(400, kinds=kinds), backbone=TINY, training=QUICK, seed=1
+    )
     good, middle, bad = model.score(
         ["A warm, bright film.", "A warm, dull film.", "A dull, grey film."]
     )
@@ -72,7 +78,9 @@ def test_the_anchor_is_the_mean_and_spread_of_held_out_texts() -> None:
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_a_decoder_says_that_zero_is_not_the_mean(tmp_path: Path, members: int) -> None:
-    """Its head has no bias that could take the mean off, in transformers as here: the contract and the card say so."""
+    """Its head has no bias that could take the mean off, in transformers as here: the contract and
+    the card say so.
+    """
     tokenizer = make_tiny(["A warm, bright film."], vocabulary=300).tokenizer
     size = {
         "vocab_size": len(tokenizer),
@@ -82,7 +90,10 @@ def test_a_decoder_says_that_zero_is_not_the_mean(tmp_path: Path, members: int) 
         "n_positions": 64,
         "num_labels": 1,
     }
-    ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+    ends = {
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = GPT2Config(**size, **ends, pad_token_id=tokenizer.pad_token_id)
@@ -108,12 +119,22 @@ def test_a_decoder_says_that_zero_is_not_the_mean(tmp_path: Path, members: int) 
     assert saved.baseline is not None
     assert saved.baseline.contract.anchor is not None
     assert saved.baseline.contract.anchor.centred
-    assert "not centred" in (tmp_path / "taste" / "README.md").read_text(encoding="utf-8")
+    assert "not centred" in (tmp_path / "taste" / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    tmp_path: Path,
+) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        tm.fit(film_judgements(100), backbone=TINY, training=QUICK, seed=seed, out=tmp_path / name)
+        tm.fit(
+            film_judgements(100),
+            backbone=TINY,
+            training=QUICK,
+            seed=seed,
+            out=tmp_path / name,
+        )
     one, two, three = ((tmp_path / n / "model.safetensors").read_bytes() for n in "abc")
     assert one == two
     assert one != three
@@ -123,7 +144,9 @@ def _task(judgements: list[Any], training: tm.Training) -> FitTask:
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
     half = len(judgements) // 2
-    network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
+    network = make_tiny(
+        [e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0
+    )
     train = Corpus.of(judgements[:half], links)
     return FitTask(
         network,
@@ -157,16 +180,23 @@ def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) 
         tm.Label(f"{draw.choice(GOOD)} {draw.choice(BAD)} {n}", bool(draw.integers(2)))
         for n in range(160)
     ]
-    training = tm.Training(epochs=40, lr=2e-3, batch_size=16, evaluations=40, patience=4)
+    training = tm.Training(
+        epochs=40, lr=2e-3, batch_size=16, evaluations=40, patience=4
+    )
     task = _task(judgements, training)
     progress = train(task, Run(tmp_path / "run", {}), seed=0)
     rows = [
-        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
-    losses = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
+    losses = {
+        row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row
+    }
     assert progress.step < task.total
     assert progress.best_step == min(losses, key=losses.__getitem__) < progress.step
-    assert task.measure()["held_out_loss"] == pytest.approx(losses[progress.best_step], abs=1e-6)
+    assert task.measure()["held_out_loss"] == pytest.approx(
+        losses[progress.best_step], abs=1e-6
+    )
 
 
 def test_a_loss_that_is_not_finite_is_an_error_not_a_number() -> None:
@@ -208,7 +238,10 @@ def test_a_backbone_that_is_not_there_does_not_cost_the_model_that_it_was_to_rep
     before = (tmp_path / "taste" / "tastemaker.json").read_bytes()
     with pytest.raises(tm.ModelError):
         tm.fit(
-            judgements, backbone=str(tmp_path / "nowhere"), out=tmp_path / "taste", overwrite=True
+            judgements,
+            backbone=str(tmp_path / "nowhere"),
+            out=tmp_path / "taste",
+            overwrite=True,
         )
     assert (tmp_path / "taste" / "tastemaker.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["taste"]
@@ -218,24 +251,35 @@ def test_a_run_is_resumed_with_the_anchor_it_began_with(tmp_path: Path) -> None:
     judgements = film_judgements(60, kinds="label")
     reference = [tm.Example(f"A {word} film.") for word in (*GOOD, *BAD)]
     first = tm.fit(judgements, anchor=reference, out=tmp_path / "taste")
-    again = tm.fit(judgements, anchor=list(reference), out=tmp_path / "taste", resume=True)
+    again = tm.fit(
+        judgements, anchor=list(reference), out=tmp_path / "taste", resume=True
+    )
     assert again.contract.anchor == first.contract.anchor
     asked = [tm.Example(e.text, prompt="Which film?") for e in reference]
     for other in (reference[:-1], asked, None):
-        with pytest.raises(tm.UsageError, match="--resume needs the same command: anchor was "):
+        with pytest.raises(
+            tm.UsageError, match="--resume needs the same command: anchor was "
+        ):
             tm.fit(judgements, anchor=other, out=tmp_path / "taste", resume=True)
     tm.fit(judgements, out=tmp_path / "plain")
     with pytest.raises(
-        tm.UsageError, match="--resume needs the same command: anchor was None and is now '"
+        tm.UsageError,
+        match="--resume needs the same command: anchor was None and is now '",
     ):
         tm.fit(judgements, anchor=reference, out=tmp_path / "plain", resume=True)
 
 
-def test_a_run_is_resumed_with_the_names_of_labels_it_began_with(tmp_path: Path) -> None:
+def test_a_run_is_resumed_with_the_names_of_labels_it_began_with(
+    tmp_path: Path,
+) -> None:
     judgements = film_judgements(60, kinds="label")
     tm.fit(judgements, labels={"positive": "good"}, out=tmp_path / "taste")
-    with pytest.raises(tm.UsageError, match="--resume needs the same command: labels was "):
-        tm.fit(judgements, labels={"positive": "fine"}, out=tmp_path / "taste", resume=True)
+    with pytest.raises(
+        tm.UsageError, match="--resume needs the same command: labels was "
+    ):
+        tm.fit(
+            judgements, labels={"positive": "fine"}, out=tmp_path / "taste", resume=True
+        )
 
 
 def test_an_anchor_holds_texts() -> None:
@@ -306,9 +350,14 @@ def _kill_points() -> Iterator[int]:
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """Kill −9 at three places, the last after several resumes, and compare with a run that was never interrupted."""
+    """Kill −9 at three places, the last after several resumes, and compare with a run that was
+    never interrupted.
+    """
     source = tmp_path / "judged.jsonl"
-    rows = [{"text": j.text, "label": j.positive} for j in film_judgements(240, kinds="label")]
+    rows = [
+        {"text": j.text, "label": j.positive}
+        for j in film_judgements(240, kinds="label")
+    ]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     subprocess.run(_command(source, tmp_path / "whole", "--dropout", "0.1"), check=True)
     out, more = tmp_path / "torn", ["--dropout", "0.1"]
@@ -327,7 +376,9 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
         "tokenizer.json",
         "baseline/tastemaker.json",
     ):
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (
+            name
+        )
     whole, torn = (_curve(tmp_path / n) for n in ("whole", "torn"))
     assert torn == whole
     assert not list((out / "run").glob("*checkpoint*"))
@@ -336,5 +387,6 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
 def _curve(out: Path) -> list[dict[str, float]]:
     lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
     return [
-        {k: v for k, v in json.loads(line).items() if k != "texts_per_second"} for line in lines
+        {k: v for k, v in json.loads(line).items() if k != "texts_per_second"}
+        for line in lines
     ]

@@ -1,4 +1,6 @@
-"""The folder of a model: what it held before is lost neither to an error nor to a kill, and never left for ever."""
+"""The folder of a model: what it held before is lost neither to an error nor to a kill, and never
+left for ever.
+"""
 
 import json
 from contextlib import AbstractContextManager
@@ -67,9 +69,9 @@ def is_old(out: Path) -> bool:
 
 
 def is_new(out: Path) -> bool:
-    return (out / CONTRACT).read_text() == NEW and [p.name for p in out.parent.iterdir()] == [
-        out.name
-    ]
+    return (out / CONTRACT).read_text() == NEW and [
+        p.name for p in out.parent.iterdir()
+    ] == [out.name]
 
 
 def kept(out: Path) -> Path:
@@ -87,7 +89,8 @@ def test_a_new_model_takes_the_place_of_the_old_one(out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DataError("no text"), TrainingError("no number"), KeyboardInterrupt(), OSError()]
+    "error",
+    [DataError("no text"), TrainingError("no number"), KeyboardInterrupt(), OSError()],
 )
 def test_an_error_before_anything_was_written_costs_nothing(
     out: Path, error: BaseException
@@ -100,7 +103,9 @@ def test_an_error_before_anything_was_written_costs_nothing(
     assert is_old(out)
 
 
-@pytest.mark.parametrize("error", [TrainingError("Lower --lr."), MissingExtra("this", "hub")])
+@pytest.mark.parametrize(
+    "error", [TrainingError("Lower --lr."), MissingExtra("this", "hub")]
+)
 def test_a_later_error_says_where_the_old_model_is_and_the_run_can_go_on(
     out: Path, error: Exception
 ) -> None:
@@ -144,10 +149,13 @@ def test_an_unfinished_run_that_is_replaced_comes_back_too(tmp_path: Path) -> No
     assert not kept(out).exists()
 
 
-# --- killed: nothing of what follows the yield is run -----------------------------------------------------------------
+# --- killed: nothing of what follows the yield is run
+# -----------------------------------------------------------------
 
 
-def killed(out: Path, *, begins: bool, saved: bool = False, resume: bool = False) -> None:
+def killed(
+    out: Path, *, begins: bool, saved: bool = False, resume: bool = False
+) -> None:
     """Leave what a kill leaves: the block was entered and never left."""
     holder = held(out, overwrite=True, resume=resume)
     holder.__enter__()
@@ -157,7 +165,9 @@ def killed(out: Path, *, begins: bool, saved: bool = False, resume: bool = False
 
 
 HELD: list[AbstractContextManager[bool]] = []
-"""Nobody collects these: a generator that is collected would be closed, and a killed process closes nothing."""
+"""Nobody collects these: a generator that is collected would be closed, and a killed process closes
+nothing.
+"""
 
 
 @pytest.mark.parametrize("tokens", [True, False])
@@ -241,7 +251,9 @@ def test_killed_when_a_model_of_another_kind_was_just_saved(out: Path) -> None:
 def test_killed_and_asked_for_the_same_again_with_resume(out: Path) -> None:
     killed(out, begins=True)
     with held(out, overwrite=True, resume=True):
-        assert (out / "run" / "metrics.jsonl").is_file(), "resume goes on with what overwrite began"
+        assert (out / "run" / "metrics.jsonl").is_file(), (
+            "resume goes on with what overwrite began"
+        )
         (out / CONTRACT).write_text(NEW)
     assert is_new(out)
 
@@ -269,11 +281,14 @@ def test_killed_while_the_model_was_being_saved(out: Path) -> None:
     assert is_new(out)
 
 
-# --- what is there already --------------------------------------------------------------------------------------------
+# --- what is there already
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [CONTRACT, "config.json", "player.json"])
-def test_a_model_of_any_kind_is_not_replaced_silently(tmp_path: Path, name: str) -> None:
+def test_a_model_of_any_kind_is_not_replaced_silently(
+    tmp_path: Path, name: str
+) -> None:
     out = tmp_path / "there"
     out.mkdir()
     (out / name).write_text("{}")

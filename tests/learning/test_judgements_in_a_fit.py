@@ -35,7 +35,9 @@ def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
         }
     model = tm.fit(judgements(400, kind=kind, seed=3), **how)
     unseen = [text for j in judgements(200, kind="label", seed=4) for text in j.texts]
-    tau = kendall(np.array(model.score(unseen)), np.array([gold_score(text) for text in unseen]))
+    tau = kendall(
+        np.array(model.score(unseen)), np.array([gold_score(text) for text in unseen])
+    )
     assert tau > (0.35 if backbone == "linear" else 0.15), (
         "a tiny network needs more than 400 judgements"
     )
@@ -46,7 +48,9 @@ def task_of(
 ) -> FitTask:
     links = links_from(found, likelihood or Likelihood())
     corpus = Corpus.of(found, links)
-    network = make_tiny([e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0)
+    network = make_tiny(
+        [e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0
+    )
     model = ObservationModel(links, likelihood or Likelihood(), corpus)
     settings = tm.Training(**{"epochs": 1, "clip": 1e9, **training})
     where: Any = {
@@ -66,7 +70,9 @@ def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> 
     rows: list[int] = []
     forward = task.network.forward_texts
     monkeypatch.setattr(
-        task.network, "forward_texts", lambda ids, most: rows.append(len(ids)) or forward(ids, most)
+        task.network,
+        "forward_texts",
+        lambda ids, most: rows.append(len(ids)) or forward(ids, most),
     )
     for _ in task.steps:
         task.step()
@@ -96,11 +102,17 @@ def test_the_order_of_the_judgements_changes_no_linear_score() -> None:
 def test_a_kind_of_weight_zero_teaches_nothing() -> None:
     draw = np.random.default_rng(1)
     texts = [film(good, draw) for good in [0, 1, 4, 5] * 40]
-    said: list[tm.Judgement] = [tm.Label(text, n % 4 > 1) for n, text in enumerate(texts)]
-    lies: list[tm.Judgement] = [tm.Rating(text, -float(n % 4)) for n, text in enumerate(texts)]
+    said: list[tm.Judgement] = [
+        tm.Label(text, n % 4 > 1) for n, text in enumerate(texts)
+    ]
+    lies: list[tm.Judgement] = [
+        tm.Rating(text, -float(n % 4)) for n, text in enumerate(texts)
+    ]
     held_out = [tm.Label(film(good, draw), good > 2) for good in [0, 1, 4, 5] * 10]
     both = tm.fit(
-        [*said, *lies], held_out=held_out, likelihood=tm.Likelihood(weights={"rating": 0.0})
+        [*said, *lies],
+        held_out=held_out,
+        likelihood=tm.Likelihood(weights={"rating": 0.0}),
     )
     assert tm.evaluate(both, held_out).as_dict()["accuracy"] == 1
     alone = tm.fit(lies, held_out=lies)
@@ -108,7 +120,9 @@ def test_a_kind_of_weight_zero_teaches_nothing() -> None:
 
 
 def test_length_control_takes_the_length_out_of_the_score() -> None:
-    """Judges who like long texts as much as good ones: the score keeps the good and leaves the long."""
+    """Judges who like long texts as much as good ones: the score keeps the good and leaves the
+    long.
+    """
     draw = np.random.default_rng(2)
     found: list[tm.Judgement] = []
     for _ in range(500):
@@ -119,11 +133,17 @@ def test_length_control_takes_the_length_out_of_the_score() -> None:
         found.append(tm.Comparison(texts[best], texts[1 - best]))
     train, held_out = tm.split(found, held_out=0.3)
     plain = tm.evaluate(tm.fit(train, held_out=held_out), held_out).as_dict()
-    controlled = tm.fit(train, held_out=held_out, likelihood=tm.Likelihood(length_control=True))
+    controlled = tm.fit(
+        train, held_out=held_out, likelihood=tm.Likelihood(length_control=True)
+    )
     after = controlled.contract.evaluation
     before = after["length_control"]["before"]
     assert plain["score_length_correlation"] > 0.4
-    assert abs(after["score_length_correlation"]) < 0.25 < before["score_length_correlation"]
+    assert (
+        abs(after["score_length_correlation"])
+        < 0.25
+        < before["score_length_correlation"]
+    )
     assert after["length_control"]["effect"] > 0.1
     assert before["accuracy"] > after["accuracy"] > 0.6
 
@@ -132,9 +152,13 @@ def test_length_control_takes_the_length_out_of_the_score() -> None:
 def test_the_anchor_is_the_reference_texts(backbone: str) -> None:
     draw = np.random.default_rng(3)
     reference = [tm.Example(film(good, draw)) for good in [3, 4, 5] * 10]
-    settings: Any = "linear" if backbone == "linear" else tm.Tiny(vocabulary=400, max_length=32)
+    settings: Any = (
+        "linear" if backbone == "linear" else tm.Tiny(vocabulary=400, max_length=32)
+    )
     training = None if backbone == "linear" else {"epochs": 1}
-    model = tm.fit(judgements(120, seed=1), backbone=settings, training=training, anchor=reference)
+    model = tm.fit(
+        judgements(120, seed=1), backbone=settings, training=training, anchor=reference
+    )
     scores = model.score_all(reference).values
     assert scores.mean() == pytest.approx(0, abs=1e-3)
     assert scores.std() == pytest.approx(1, abs=1e-3)
@@ -143,7 +167,10 @@ def test_the_anchor_is_the_reference_texts(backbone: str) -> None:
 
 
 def test_a_tie_where_there_are_none_is_named() -> None:
-    found = [tm.Comparison("a b", "c d"), tm.Comparison("e", "f", tie=True, where="votes.csv:7")]
+    found = [
+        tm.Comparison("a b", "c d"),
+        tm.Comparison("e", "f", tie=True, where="votes.csv:7"),
+    ]
     with pytest.raises(tm.DataError, match=r"votes\.csv:7: a tie"):
         tm.fit(found * 20, likelihood=tm.Likelihood(ties=False))
 
@@ -160,11 +187,16 @@ def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
     for _ in range(60):
         found.append(
             tm.Comparison(
-                film(4, draw), film(1, draw), prompt=(*chat, tm.Message("user", str(len(found))))
+                film(4, draw),
+                film(1, draw),
+                prompt=(*chat, tm.Message("user", str(len(found)))),
             )
         )
     model = tm.fit(
-        found, backbone=str(tmp_path / "base"), training={"epochs": 1}, out=tmp_path / "taste"
+        found,
+        backbone=str(tmp_path / "base"),
+        training={"epochs": 1},
+        out=tmp_path / "taste",
     )
     assert model.contract.template == "chat"
     again: Any = tm.load(tmp_path / "taste").backbone

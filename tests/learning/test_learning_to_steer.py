@@ -55,16 +55,25 @@ def name_of(algorithm: Any) -> str:
 def gathered(
     table: Table, count: int, samples: int, price: float, generator: torch.Generator
 ) -> Rollout:
-    """Answers that bring 1 (the first) and 0 (the second), less the price of each one's log-ratio to ½."""
+    """Answers that bring 1 (the first) and 0 (the second), less the price of each one's log-ratio
+    to ½.
+    """
     every = torch.log_softmax(table.logits.detach()[0], -1)
-    answers = torch.multinomial(every.exp(), count, replacement=True, generator=generator)[:, None]
+    answers = torch.multinomial(
+        every.exp(), count, replacement=True, generator=generator
+    )[:, None]
     log_probs = every[answers]
     reference = torch.full_like(log_probs, math.log(0.5))
     rewards = (answers == 0).double() - price * (log_probs - reference)
     ones = torch.ones(count, dtype=torch.bool)
-    did, groups = Chosen(torch.zeros_like(answers), answers), torch.arange(count) // samples
+    did, groups = (
+        Chosen(torch.zeros_like(answers), answers),
+        torch.arange(count) // samples,
+    )
     foreseen = table.expected(did, ones[:, None])
-    return Rollout(did, ones[:, None], log_probs, reference, rewards, ones, groups, *foreseen)
+    return Rollout(
+        did, ones[:, None], log_probs, reference, rewards, ones, groups, *foreseen
+    )
 
 
 def settled(algorithm: Any, kl: KL, *, steps: int = 160, count: int = 512) -> float:
@@ -88,7 +97,9 @@ def settled(algorithm: Any, kl: KL, *, steps: int = 160, count: int = 512) -> fl
 def test_kl_in_the_reward_leads_to_the_regularised_optimum(
     algorithm: Any, beta: float, optimum: float
 ) -> None:
-    """π* ∝ π_ref · exp(r/β): of two answers with ½ each and rewards 1 and 0, 1/(1 + e^(−1/β)) for the first."""
+    """π* ∝ π_ref · exp(r/β): of two answers with ½ each and rewards 1 and 0, 1/(1 + e^(−1/β)) for
+    the first.
+    """
     assert optimum == pytest.approx(1 / (1 + math.exp(-1 / beta)), abs=5e-5)
     assert settled(algorithm, KL(beta)) == pytest.approx(optimum, abs=0.02)
 
@@ -100,22 +111,29 @@ def test_kl_in_the_loss_leads_there_too(algorithm: Any) -> None:
 
 
 def test_dr_grpo_takes_the_reward_for_less_than_it_is() -> None:
-    """A score against its group's mean, itself included, is (k − 1)/k of what it is against the others: k = 8, β ½.
+    """A score against its group's mean, itself included, is (k − 1)/k of what it is against the
+    others: k = 8, β ½.
 
     So the optimum is 1/(1 + e^(−(7/8)/½)) = 0.852 and not 0.8808. In the reward, KL shrinks alike.
     """
-    assert settled(GRPO(normalise="dr"), KL(0.5, "loss", "k2")) == pytest.approx(0.852, abs=0.01)
+    assert settled(GRPO(normalise="dr"), KL(0.5, "loss", "k2")) == pytest.approx(
+        0.852, abs=0.01
+    )
 
 
 def test_k3_in_the_loss_leads_elsewhere() -> None:
-    """Its gradient is that of KL(ref ‖ π): p(1 − p) = β(p − ½), so p = (½ + √1.25)/2 = 0.809 for β ½."""
+    """Its gradient is that of KL(ref ‖ π): p(1 − p) = β(p − ½), so p = (½ + √1.25)/2 = 0.809 for β
+    ½.
+    """
     found = settled(Reinforce(), KL(0.5, "loss", "k3"))
     assert found == pytest.approx(0.8090, abs=0.02)
 
 
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
 def test_without_kl_the_better_answer_takes_all(algorithm: Any) -> None:
-    algorithm = replace(algorithm, target_kl=0.01) if algorithm.name == "trpo" else algorithm
+    algorithm = (
+        replace(algorithm, target_kl=0.01) if algorithm.name == "trpo" else algorithm
+    )
     assert settled(algorithm, KL(0.0), steps=60) > 0.93
 
 
@@ -125,11 +143,18 @@ def share(prompts: Any, texts: list[str]) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+    "seed",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(2, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
 def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
-    """A GPT that knows nothing writes it 2 % of the time; 24 rollouts of 64 texts later several times as often."""
+    """A GPT that knows nothing writes it 2 % of the time; 24 rollouts of 64 texts later several
+    times as often.
+    """
     algorithm = (
         replace(algorithm, target_kl=0.05)
         if algorithm.name == "trpo"

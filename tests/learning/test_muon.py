@@ -16,7 +16,10 @@ CPU = torch.device("cpu")
 
 
 def made(
-    *matrices: Tensor, others: list[Tensor] | None = None, heads: int = 0, decay: float = 0.0
+    *matrices: Tensor,
+    others: list[Tensor] | None = None,
+    heads: int = 0,
+    decay: float = 0.0,
 ) -> Muon:
     """Muon of rate 0.1 on some matrices, and of 0.05 on the others, which decay not."""
     groups: list[dict[str, Any]] = [
@@ -45,7 +48,9 @@ def singular(steps: Tensor) -> Tensor:
 def test_a_step_keeps_the_directions_of_the_gradient_and_makes_them_alike(
     shape: tuple[int, int],
 ) -> None:
-    """G = U S Vᵀ: the step is U S' Vᵀ with S' near 1, times 0.2 · √(the longer side) times the rate."""
+    """G = U S Vᵀ: the step is U S' Vᵀ with S' near 1, times 0.2 · √(the longer side) times the
+    rate.
+    """
     matrix = weight(*shape)
     before, gradient = matrix.detach().clone(), matrix.grad.clone()  # type: ignore[union-attr]
     made(matrix).step()
@@ -61,7 +66,9 @@ def test_a_step_keeps_the_directions_of_the_gradient_and_makes_them_alike(
 
 
 def test_queries_keys_and_values_are_matrices_of_their_own() -> None:
-    """Two heads of two rows each: rows 0, 1, 6, 7 are one matrix, and its step is what it would be alone."""
+    """Two heads of two rows each: rows 0, 1, 6, 7 are one matrix, and its step is what it would be
+    alone.
+    """
     together = weight(12, 8)
     rows = [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
     parts = [together.detach()[part].clone().requires_grad_() for part in rows]
@@ -70,11 +77,15 @@ def test_queries_keys_and_values_are_matrices_of_their_own() -> None:
     made(together, heads=2).step()
     for part, of_part in zip(parts, rows, strict=True):
         made(part, others=[weight(3, seed=2)]).step()
-        torch.testing.assert_close(together.detach()[of_part], part.detach(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            together.detach()[of_part], part.detach(), atol=1e-6, rtol=0
+        )
 
 
 def test_the_momentum_is_nesterovs() -> None:
-    """Gradients G and 2G on one matrix: means 0.05 G and 0.1475 G, and of one direction every step is alike."""
+    """Gradients G and 2G on one matrix: means 0.05 G and 0.1475 G, and of one direction every step
+    is alike.
+    """
     matrix, optimizer = weight(8, 8), None
     gradient = matrix.grad.clone()  # type: ignore[union-attr]
     before = matrix.detach().clone()
@@ -100,7 +111,9 @@ def test_weights_decay_by_the_rate() -> None:
     torch.testing.assert_close(matrix.detach(), before * 0.95)
 
 
-def test_a_matrix_without_a_gradient_stays_as_it_is_and_begins_when_it_has_one() -> None:
+def test_a_matrix_without_a_gradient_stays_as_it_is_and_begins_when_it_has_one() -> (
+    None
+):
     late, early = weight(8, 8), weight(8, 8, seed=1)
     before, gradient, late.grad = late.detach().clone(), late.grad, None
     optimizer = made(late, early, decay=0.5)
@@ -130,7 +143,10 @@ def test_everything_else_is_trained_by_adamw_at_its_own_rate() -> None:
 def test_its_state_goes_on_to_the_same_bits() -> None:
     matrix, bias = weight(24, 8), weight(7)
     optimizer = made(matrix, others=[bias], heads=2)
-    for turn in (1.0, -3.0):  # of gradients that are all alike Adam's steps need no state
+    for turn in (
+        1.0,
+        -3.0,
+    ):  # of gradients that are all alike Adam's steps need no state
         for tensor in (matrix, bias):
             tensor.grad *= turn
         optimizer.step()
@@ -139,7 +155,9 @@ def test_its_state_goes_on_to_the_same_bits() -> None:
         one.grad = other.grad.clone()  # type: ignore[union-attr]
     again = made(twin[0], others=[twin[1]], heads=2)
     restore_state(
-        again, {name: t.clone() for name, t in state_tensors(optimizer, CPU).items()}, CPU
+        again,
+        {name: t.clone() for name, t in state_tensors(optimizer, CPU).items()},
+        CPU,
     )
     for either in (optimizer, again):
         either.step()
@@ -151,8 +169,14 @@ def test_the_matrices_of_a_gpt_are_all_weights_between_its_layers() -> None:
     module = make_gpt(replace(NANO, heads=2), nano().tokenizer, seed=0)
     found = matrices_of(module)
     names = {id(p): name for name, p in module.named_parameters()}
-    by_heads = {heads: sorted(names[id(p)] for p in weights) for heads, weights in found.items()}
-    ends = ["attention.dense.weight", "mlp.dense_4h_to_h.weight", "mlp.dense_h_to_4h.weight"]
+    by_heads = {
+        heads: sorted(names[id(p)] for p in weights) for heads, weights in found.items()
+    }
+    ends = [
+        "attention.dense.weight",
+        "mlp.dense_4h_to_h.weight",
+        "mlp.dense_h_to_4h.weight",
+    ]
     assert by_heads == {
         2: ["gpt_neox.layers.0.attention.query_key_value.weight"],
         0: [f"gpt_neox.layers.0.{end}" for end in ends],

@@ -1,4 +1,6 @@
-"""The observation model: log-likelihoods by hand, judges, length, and that a whole is the sum of its parts."""
+"""The observation model: log-likelihoods by hand, judges, length, and that a whole is the sum of
+its parts.
+"""
 
 import math
 
@@ -6,8 +8,21 @@ import pytest
 import torch
 
 from tastemaker.data import Comparison, Judgement, Label, Ranking, Rating
-from tastemaker.kinds import ComparisonLink, LabelLink, Likelihood, Link, RankingLink, RatingLink
-from tastemaker.reward import Corpus, LengthEffect, ObservationModel, Reliabilities, links_alone
+from tastemaker.kinds import (
+    ComparisonLink,
+    LabelLink,
+    Likelihood,
+    Link,
+    RankingLink,
+    RatingLink,
+)
+from tastemaker.reward import (
+    Corpus,
+    LengthEffect,
+    ObservationModel,
+    Reliabilities,
+    links_alone,
+)
 
 
 def links() -> dict[type[Judgement], Link]:
@@ -30,14 +45,18 @@ JUDGEMENTS: list[Judgement] = [
 
 
 def test_log_likelihood_by_hand() -> None:
-    # scores a 1, b 0, c 2, d 0. Labels: ln σ(1), ln ½, and twice ln ½. The rating's target 1 at a mean of 1 with sd 1.
+    # scores a 1, b 0, c 2, d 0. Labels: ln σ(1), ln ½, and twice ln ½. The rating's target 1 at a
+    # mean of 1 with sd 1.
     # The comparison: ln σ(1). The ranking of scores 2, 1, 0: −0.7209
     corpus = Corpus.of(JUDGEMENTS, links())
     found = ObservationModel(links(), Likelihood()).log_likelihood(
         torch.tensor([1.0, 0, 2, 0]), corpus.evidence
     )
     expected = (
-        2 * -math.log1p(math.exp(-1)) + 3 * math.log(0.5) - 0.5 * math.log(2 * math.pi) - 0.72088
+        2 * -math.log1p(math.exp(-1))
+        + 3 * math.log(0.5)
+        - 0.5 * math.log(2 * math.pi)
+        - 0.72088
     )
     assert found.item() == pytest.approx(expected, abs=1e-4)
 
@@ -83,34 +102,50 @@ def test_a_reversed_judge_says_the_opposite() -> None:
         (Label("a", True, judge="x"), Label("a", False)),
     ):
         its = {type(judged): links()[type(judged)]}
-        model = ObservationModel(its, Likelihood(), Corpus.of([judged], its, judges=["x"]))
+        model = ObservationModel(
+            its, Likelihood(), Corpus.of([judged], its, judges=["x"])
+        )
         assert model.reliabilities is not None
         model.reliabilities.raw.data.fill_(-30.0)
         scores = torch.tensor([1.7, -0.4])
-        ours = model.log_likelihood(scores, Corpus.of([judged], its, judges=["x"]).evidence)
-        order = [1, 0] if len(turned.texts) == 2 else [0]  # the corpus counts texts as they come
-        theirs = links_alone(its).log_likelihood(scores[order], Corpus.of([turned], its).evidence)
+        ours = model.log_likelihood(
+            scores, Corpus.of([judged], its, judges=["x"]).evidence
+        )
+        order = (
+            [1, 0] if len(turned.texts) == 2 else [0]
+        )  # the corpus counts texts as they come
+        theirs = links_alone(its).log_likelihood(
+            scores[order], Corpus.of([turned], its).evidence
+        )
         assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
 def test_the_prior_of_reliabilities_by_hand() -> None:
     reliabilities = Reliabilities(["ann", "bob"])
     reliabilities.raw.data.copy_(torch.tensor([2.0, -1.0]))
-    assert reliabilities.log_prior(most_alike=False).item() == pytest.approx(-0.5 * (1 + 4))
+    assert reliabilities.log_prior(most_alike=False).item() == pytest.approx(
+        -0.5 * (1 + 4)
+    )
     alike = -math.log(1 + 1 / 0.09) - math.log(1 + 4 / 0.09)
-    assert reliabilities.log_prior(most_alike=True).item() == pytest.approx(alike, rel=1e-5)
-    assert reliabilities(torch.tensor([1, -1])).tolist() == pytest.approx([math.tanh(-1), 1.0])
+    assert reliabilities.log_prior(most_alike=True).item() == pytest.approx(
+        alike, rel=1e-5
+    )
+    assert reliabilities(torch.tensor([1, -1])).tolist() == pytest.approx(
+        [math.tanh(-1), 1.0]
+    )
 
 
 def test_centring_draws_the_mean_of_each_comparison_to_zero() -> None:
     # means 1 and 2.5: 0.1 · (1 + 6.25)
     its = {Comparison: ComparisonLink(), Ranking: RankingLink()}
-    corpus = Corpus.of([Comparison("a", "b"), Ranking(["c", "d"]), Ranking(["e", "f", "g"])], its)
+    corpus = Corpus.of(
+        [Comparison("a", "b"), Ranking(["c", "d"]), Ranking(["e", "f", "g"])], its
+    )
     model = ObservationModel(its, Likelihood(centring=0.1))
     scores = torch.tensor([2.0, 0, 3, 2, 1, 0, -1])
-    assert model.penalty(scores, corpus.evidence, corpus.log_lengths).item() == pytest.approx(
-        0.1 * (1 + 6.25)
-    )
+    assert model.penalty(
+        scores, corpus.evidence, corpus.log_lengths
+    ).item() == pytest.approx(0.1 * (1 + 6.25))
 
 
 def test_length_is_held_uncorrelated_within_comparisons() -> None:
@@ -122,9 +157,16 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
     assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(
         [1, -1], abs=1e-5
     )
-    penalty = model.penalty(torch.tensor([3.0, 2.0]), corpus.evidence, corpus.log_lengths)
+    penalty = model.penalty(
+        torch.tensor([3.0, 2.0]), corpus.evidence, corpus.log_lengths
+    )
     assert penalty.item() == pytest.approx(30.0 * 2 * 0.5**2, rel=1e-4)
-    assert model.penalty(torch.tensor([3.0, 3.0]), corpus.evidence, corpus.log_lengths).item() == 0
+    assert (
+        model.penalty(
+            torch.tensor([3.0, 3.0]), corpus.evidence, corpus.log_lengths
+        ).item()
+        == 0
+    )
     model.length.effect.data.fill_(2.0)  # the longer text is ahead by 2 · 2 units
     found = model.log_likelihood(torch.zeros(2), corpus.evidence, corpus.log_lengths)
     assert found.item() == pytest.approx(-math.log1p(math.exp(-4)), abs=1e-5)
@@ -142,12 +184,15 @@ def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, C
     model = ObservationModel(its, Likelihood(length_control=True), corpus)
     assert model.length is not None
     z = [1.0 if len(example.text) > 1 else -1.0 for example in corpus.examples]
-    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(z, abs=1e-5)
+    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(
+        z, abs=1e-5
+    )
     return model, corpus
 
 
 def test_length_is_held_uncorrelated_across_single_texts() -> None:
-    # one text twice: scores 5, 5, 3 of z 1, 1, −1; less their mean 13/3, times z: (2/3 + 2/3 + 4/3)/3 = 8/9
+    # one text twice: scores 5, 5, 3 of z 1, 1, −1; less their mean 13/3, times z: (2/3 + 2/3 +
+    # 4/3)/3 = 8/9
     model, corpus = controlled(
         [Label("aaa", True), Label("aaa", True), Label("b", False)], LabelLink()
     )
@@ -156,18 +201,27 @@ def test_length_is_held_uncorrelated_across_single_texts() -> None:
 
 
 def test_length_is_held_uncorrelated_within_rankings_of_unlike_length() -> None:
-    # of four: scores 3, 1, 0, 0 less 1, times z 1, −1, −1, 1: 2 + 0 + 1 − 1; of two: 3, 1 less 2: 1 + 1;
+    # of four: scores 3, 1, 0, 0 less 1, times z 1, −1, −1, 1: 2 + 0 + 1 − 1; of two: 3, 1 less 2: 1
+    # + 1;
     # 4 in six places
     said: list[Judgement] = [Ranking(["aaa", "b", "c", "ddd"]), Ranking(["aaa", "b"])]
     model, corpus = controlled(said, RankingLink())
-    found = model.penalty(torch.tensor([3.0, 1, 0, 0]), corpus.evidence, corpus.log_lengths)
+    found = model.penalty(
+        torch.tensor([3.0, 1, 0, 0]), corpus.evidence, corpus.log_lengths
+    )
     assert found.item() == pytest.approx(30 * 4 * (4 / 6) ** 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_kinds_count_by_how_many_texts_they_judge(turned: bool) -> None:
-    # the labels' 8/3 of three texts, and of the comparison 5, 3 less 4: 1 + 1 of two: 14/3 in five places
-    said = [Label("aaa", True), Label("aaa", True), Label("b", False), Comparison("aaa", "b")]
+    # the labels' 8/3 of three texts, and of the comparison 5, 3 less 4: 1 + 1 of two: 14/3 in five
+    # places
+    said = [
+        Label("aaa", True),
+        Label("aaa", True),
+        Label("b", False),
+        Comparison("aaa", "b"),
+    ]
     links: list[Link] = [LabelLink(), ComparisonLink()]
     model, corpus = controlled(said, *(links[::-1] if turned else links))
     found = model.penalty(torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths)
@@ -175,7 +229,8 @@ def test_kinds_count_by_how_many_texts_they_judge(turned: bool) -> None:
 
 
 def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
-    # a covariance of ½ in every step; remembered 0.05 · ½, then 0.95 · 0.05 · ½ + 0.05 · ½; twice that times ½
+    # a covariance of ½ in every step; remembered 0.05 · ½, then 0.95 · 0.05 · ½ + 0.05 · ½; twice
+    # that times ½
     model, corpus = controlled([Comparison("aaa", "b")], ComparisonLink())
     scores = torch.tensor([3.0, 2.0], requires_grad=True)
     for remembered in (0.05 * 0.5, (0.95 * 0.05 + 0.05) * 0.5):
@@ -189,7 +244,10 @@ def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
     for _ in range(300):
         found = model.penalty(scores, corpus.evidence, corpus.log_lengths, whole=False)
     whole = model.penalty(scores, corpus.evidence, corpus.log_lengths)
-    (last,), (all_at_once,) = torch.autograd.grad(found, scores), torch.autograd.grad(whole, scores)
+    (last,), (all_at_once,) = (
+        torch.autograd.grad(found, scores),
+        torch.autograd.grad(whole, scores),
+    )
     assert last.tolist() == pytest.approx(
         all_at_once.tolist(), rel=1e-4
     )  # the gradient of the square, in the end

@@ -30,7 +30,12 @@ def steered(algorithm: Any, steps: int) -> tm.Steered:
     settings = {"steps": steps, "batch": 64, "measured": 64}
     sampling = tm.Sampling(max_tokens=8)
     return tm.steer(
-        nano(), share_of_e, algorithm=algorithm, kl=tm.KL(0.0), sampling=sampling, steering=settings
+        nano(),
+        share_of_e,
+        algorithm=algorithm,
+        kl=tm.KL(0.0),
+        sampling=sampling,
+        steering=settings,
     )
 
 

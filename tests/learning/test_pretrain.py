@@ -1,4 +1,6 @@
-"""Text → policy: the same bits from the same seed whatever happens on the way, and a policy that has learned."""
+"""Text → policy: the same bits from the same seed whatever happens on the way, and a policy that
+has learned.
+"""
 
 import copy
 import json
@@ -86,7 +88,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(saved: Path) 
     )
 
 
-def test_the_figures_are_those_of_the_policy_that_was_saved(saved: Path, tmp_path: Path) -> None:
+def test_the_figures_are_those_of_the_policy_that_was_saved(
+    saved: Path, tmp_path: Path
+) -> None:
     policy, figures = tm.Policy.load(saved), json.loads((saved / FIGURES).read_text())
     assert policy.figures == figures
     texts = [Example(text) for text in films(120)]
@@ -98,11 +102,17 @@ def test_the_figures_are_those_of_the_policy_that_was_saved(saved: Path, tmp_pat
     size = held_out.counts.bytes / held_out.counts.tokens
     assert figures["byte_perplexity"] == pytest.approx(math.exp(nats / size), rel=1e-6)
     assert figures["corpus"] == {
-        name: {n: getattr(side.counts, n) for n in ("documents", "pieces", "tokens", "bytes")}
+        name: {
+            n: getattr(side.counts, n)
+            for n in ("documents", "pieces", "tokens", "bytes")
+        }
         for name, side in (("train", train), ("held_out", held_out))
     }
     assert figures["measured_tokens"] == held_out.counts.tokens
-    assert (figures["tokens"], figures["parameters"]) == (train.counts.tokens, policy.parameters)
+    assert (figures["tokens"], figures["parameters"]) == (
+        train.counts.tokens,
+        policy.parameters,
+    )
     assert figures["settings"]["training"]["held_out"] == 0.2
     assert 1 < figures["ngram_perplexity"] < 320
 
@@ -116,7 +126,9 @@ def test_a_folder_that_holds_a_model_is_not_replaced_silently(saved: Path) -> No
     with pytest.raises(tm.UsageError, match="data was"):
         learn(films(119), out=saved, seed=3, resume=True)
     again = learn(films(120), out=saved, seed=3, resume=True, say=killing(""))
-    assert weights(again) == weights(tm.Policy.load(saved)), "a finished run is opened, not run"
+    assert weights(again) == weights(tm.Policy.load(saved)), (
+        "a finished run is opened, not run"
+    )
     assert (saved / "model.safetensors").read_bytes() == before
     assert (saved / "run" / "metrics.jsonl").is_file()
     assert not list((saved / "run").glob("checkpoint*"))
@@ -140,14 +152,21 @@ def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
     )
 
 
-def test_a_start_in_memory_is_known_by_its_weights_and_its_tokenizer(tmp_path: Path) -> None:
+def test_a_start_in_memory_is_known_by_its_weights_and_its_tokenizer(
+    tmp_path: Path,
+) -> None:
     """All three say the same of themselves."""
     start, same, other = nano(seed=0), nano(seed=0), nano(seed=1)
     assert repr(start) == repr(other)
     reads_on = Policy(same.module, copy.deepcopy(same.tokenizer))
     reads_on.tokenizer.add_tokens(["电影"])
     with pytest.raises(Killed):
-        learn(films(120), start=start, out=tmp_path / "gpt", say=killing("held-out perplexity"))
+        learn(
+            films(120),
+            start=start,
+            out=tmp_path / "gpt",
+            say=killing("held-out perplexity"),
+        )
     for unlike in (other, reads_on):
         with pytest.raises(tm.UsageError, match="start was"):
             learn(films(120), start=unlike, out=tmp_path / "gpt", resume=True)
@@ -165,12 +184,17 @@ def test_tokens_that_another_run_left_are_not_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "gpt" / "run" / "tokens").exists()
 
 
-def test_a_tokenizer_is_made_once_and_kept_for_the_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_tokenizer_is_made_once_and_kept_for_the_run_that_goes_on(
+    tmp_path: Path,
+) -> None:
     made = []
     for resume in (False, True):
         with pytest.raises(Killed):
             learn(
-                films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"), resume=resume
+                films(120),
+                out=tmp_path / "gpt",
+                say=killing("tokens to learn from"),
+                resume=resume,
             )
         [path] = (tmp_path / "gpt").glob("run/tokens/*/tokenizer/tokenizer.json")
         made.append(path.stat().st_mtime_ns)
@@ -186,15 +210,22 @@ def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(
     for seed in (0, 1):
         drawn = sorted(texts, key=partial(lot, seed, "tokenizer"))
         lengths = accumulate(map(len, drawn))
-        expected = [text for text, length in zip(drawn, lengths, strict=True) if length <= 1000]
+        expected = [
+            text for text, length in zip(drawn, lengths, strict=True) if length <= 1000
+        ]
         assert 30 < len(expected) < 60
         for order in (texts, texts[::-1]):
-            assert module._sample([Example(text) for text in order], seed) == (expected, False)
+            assert module._sample([Example(text) for text in order], seed) == (
+                expected,
+                False,
+            )
     long = "A film. " * 200
     assert module._sample([Example(long)], 0) == ([long], False), (
         "one that is too long by itself is all there is"
     )
-    found, chats = module._sample([Example("Fine.", "How was it?"), Example("Grey.")], 0)
+    found, chats = module._sample(
+        [Example("Fine.", "How was it?"), Example("Grey.")], 0
+    )
     assert (sorted(found), chats) == (["Fine.", "Grey.", "How was it?"], True)
 
 
@@ -232,14 +263,18 @@ def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_repla
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(tm.DataError, match="no text"):
         learn([], out=out, overwrite=True)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert {
+        path: path.read_bytes() for path in out.rglob("*") if path.is_file()
+    } == before
     found = learn(films(100), out=out, overwrite=True)
     assert weights(tm.Policy.load(out)) == weights(found)
     assert [path.name for path in tmp_path.iterdir()] == ["gpt"]
 
 
 def test_what_cannot_be_asked_is_said(saved: Path) -> None:
-    with pytest.raises(tm.UsageError, match=r"iterator can be read only once.*Documents"):
+    with pytest.raises(
+        tm.UsageError, match=r"iterator can be read only once.*Documents"
+    ):
         learn(iter(films(9)))
     with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*did you mean epochs"):
         learn(films(9), training={"epoch": 1})
@@ -264,7 +299,8 @@ def test_what_cannot_be_asked_is_said(saved: Path) -> None:
 def test_a_step_reads_at_least_one_context() -> None:
     training = QUICK | {"context": 16, "evaluations": 1}
     few, one = (
-        learn(films(120), training=training | {"batch_tokens": tokens}) for tokens in (1, 16)
+        learn(films(120), training=training | {"batch_tokens": tokens})
+        for tokens in (1, 16)
     )
     assert few.figures["steps"] == one.figures["steps"]
     assert weights(few) == weights(one)
@@ -284,7 +320,9 @@ def test_a_new_model_grows_as_its_size_says_unless_told_otherwise(
 def test_a_given_model_reads_what_it_can_up_to_a_thousand_tokens() -> None:
     start = nano()
     assert module._context(start, module._CONTINUED, Pretraining()) == 32
-    long = Policy(make_gpt(replace(NANO, context=2048), start.tokenizer, seed=0), start.tokenizer)
+    long = Policy(
+        make_gpt(replace(NANO, context=2048), start.tokenizer, seed=0), start.tokenizer
+    )
     assert module._context(long, module._CONTINUED, Pretraining()) == 1024
     assert module._context(long, module._CONTINUED, Pretraining(context=1500)) == 1500
 
@@ -307,7 +345,8 @@ def test_a_run_that_goes_nowhere_saves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "gpt" / "config.json").exists()
 
 
-# --- going on with a given model --------------------------------------------------------------------------------------
+# --- going on with a given model
+# --------------------------------------------------------------------------------------
 
 
 def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> None:
@@ -315,11 +354,18 @@ def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> 
     before = weights(start)
     texts = reviews(80, language="zh")
     unseen = [Example(text) for text in reviews(100, language="zh")[80:]]
-    found = learn(texts, start=start, training=QUICK | {"lr": 5e-3, "batch_tokens": 256})
-    assert tm.perplexity(found, unseen).per_token < 0.5 * tm.perplexity(start, unseen).per_token
+    found = learn(
+        texts, start=start, training=QUICK | {"lr": 5e-3, "batch_tokens": 256}
+    )
+    assert (
+        tm.perplexity(found, unseen).per_token
+        < 0.5 * tm.perplexity(start, unseen).per_token
+    )
     assert weights(start) == before
     assert all(p.requires_grad for p in found.module.parameters())
-    of_folder = learn(texts, start=saved, training=QUICK | {"lr": 5e-3, "batch_tokens": 256})
+    of_folder = learn(
+        texts, start=saved, training=QUICK | {"lr": 5e-3, "batch_tokens": 256}
+    )
     assert weights(of_folder) == weights(found)
 
 
@@ -337,7 +383,9 @@ ANSWERED = [Example("It was fine.", f"How was film {k}?") for k in range(120)]
 def test_a_gpt_made_from_chats_answers_them() -> None:
     found = learn(ANSWERED, training=QUICK | {"epochs": 8})
     assert found.tokenizer.chat_template
-    [answer] = found.complete(((Message("user", "How was film 777?"),),), sampling=LIKELIEST)  # type: ignore[arg-type]
+    [answer] = found.complete(
+        ((Message("user", "How was film 777?"),),), sampling=LIKELIEST
+    )  # type: ignore[arg-type]
     assert (answer.text, answer.ended) == ("It was fine.", "end")
     sides = found.figures["corpus"].values()
     learned = len(found.reader.completions(["It was fine."], ended=True)[0])
@@ -349,7 +397,9 @@ def test_a_gpt_made_from_chats_answers_them() -> None:
 def test_without_a_chat_template_an_empty_line_stands_between() -> None:
     how = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
     found = learn(
-        ANSWERED, start=nano([e.text for e in ANSWERED] + films(40)), training=QUICK | how
+        ANSWERED,
+        start=nano([e.text for e in ANSWERED] + films(40)),
+        training=QUICK | how,
     )
     [answer] = found.complete("How was film 777?\n\n", sampling=LIKELIEST)
     assert (answer.text, answer.ended) == ("It was fine.", "end")
@@ -358,7 +408,8 @@ def test_without_a_chat_template_an_empty_line_stands_between() -> None:
         learn(chats, start=nano(), training=QUICK)
 
 
-# --- killed at any moment ---------------------------------------------------------------------------------------------
+# --- killed at any moment
+# ---------------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys
@@ -376,7 +427,9 @@ tm.pretrain(tm.Documents([sys.argv[1]], each="line"), size="nano", training=trai
 def _started(source: Path, out: Path) -> "subprocess.Popen[bytes]":
     paths = [str(Path(__file__).parents[1]), *sys.path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(source), str(out)], env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(source), str(out)], env=environment
+    )
 
 
 def _lines(out: Path) -> int:
@@ -410,13 +463,20 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
     assert _started(source, out).wait() == 0
     assert whole.wait() == 0
     for name in ("model.safetensors", "tokenizer.json", "config.json"):
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (
+            name
+        )
     assert _curve(out) == _curve(tmp_path / "whole")
-    assert not [p for p in out.rglob("*") if p.name == "tokens" or p.name.startswith("checkpoint")]
+    assert not [
+        p
+        for p in out.rglob("*")
+        if p.name == "tokens" or p.name.startswith("checkpoint")
+    ]
 
 
 def _curve(out: Path) -> list[dict[str, float]]:
     lines = (out / "run" / "metrics.jsonl").read_text().splitlines()
     return [
-        {k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines
+        {k: v for k, v in json.loads(line).items() if k != "tokens_per_second"}
+        for line in lines
     ]

@@ -1,4 +1,6 @@
-"""The loop that trains a GPT: what the loss is of, what it does not depend on, and how a run goes on."""
+"""The loop that trains a GPT: what the loss is of, what it does not depend on, and how a run goes
+on.
+"""
 
 import json
 import math
@@ -39,9 +41,13 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Corpora:
     """Short reviews, and some that are longer than the context."""
-    texts = films(120) + [f"{a} {b}" for a, b in zip(films(40), films(40)[::-1], strict=True)]
+    texts = films(120) + [
+        f"{a} {b}" for a, b in zip(films(40), films(40)[::-1], strict=True)
+    ]
     folder: Path = tmp_path_factory.mktemp("corpus") / "pieces"
-    return tokenized(map(Example, texts), nano().reader, folder, context=32, held_out=0.2, seed=0)
+    return tokenized(
+        map(Example, texts), nano().reader, folder, context=32, held_out=0.2, seed=0
+    )
 
 
 def silent(line: str) -> None:
@@ -52,10 +58,14 @@ def task_of(
     policy: Policy, corpora: Corpora, training: Pretraining = QUICK, **settings: Any
 ) -> PretrainTask:
     """Return the task of a policy; lr, batch_tokens, muon and grow_at replace those of its size."""
-    of_size = {name: settings.pop(name) for name in list(settings) if hasattr(NANO, name)}
+    of_size = {
+        name: settings.pop(name) for name in list(settings) if hasattr(NANO, name)
+    }
     usual: dict[str, Any] = {"seed": 0, "run": Run(None, {}), "say": silent}
     usual |= {"device": torch.device("cpu"), "precision": torch.float32}
-    return PretrainTask(policy, corpora, training, replace(NANO, **of_size), **usual | settings)
+    return PretrainTask(
+        policy, corpora, training, replace(NANO, **of_size), **usual | settings
+    )
 
 
 def trained(
@@ -78,7 +88,9 @@ def weights(policy: Policy) -> bytes:
 
 def metrics(folder: Path) -> list[dict[str, float]]:
     """What a run logged, without what the clock says."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
     return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
 
 
@@ -91,7 +103,9 @@ def test_no_text_sees_another(corpora: Corpora) -> None:
     together, texts = loop.loss(pieces)
     assert float(together.detach()) == pytest.approx(sum(alone), rel=1e-5)
     assert len(texts.ids) == sum(len(ids) for ids, _ in pieces), "no place is padding"
-    some = float(loop.loss(pieces[:5])[0].detach()) + float(loop.loss(pieces[5:])[0].detach())
+    some = float(loop.loss(pieces[:5])[0].detach()) + float(
+        loop.loss(pieces[5:])[0].detach()
+    )
     assert some == pytest.approx(sum(alone), rel=1e-5)
 
 
@@ -113,22 +127,30 @@ def test_a_step_follows_the_mean_over_its_tokens(corpora: Corpora) -> None:
     cost, _ = loop.loss([corpora[0].piece(number) for number in numbers])
     gradients = torch.autograd.grad(cost / loop.count_tokens(numbers), loop.weights)
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
-    assert task_of(drawn(nano()), corpora).step_on(numbers)["gradient_norm"] == pytest.approx(
-        norm, rel=1e-4
-    )
+    assert task_of(drawn(nano()), corpora).step_on(numbers)[
+        "gradient_norm"
+    ] == pytest.approx(norm, rel=1e-4)
 
 
 def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> None:
-    """Each of two threads has half of the tokens; the sums are those of one, and the same bits every time."""
+    """Each of two threads has half of the tokens; the sums are those of one, and the same bits
+    every time.
+    """
     before, found, states = torch.get_num_threads(), [], []
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
             policy = drawn(nano())
             loop = task_of(policy, corpora)
-            parts = [[len(ids) for ids, _ in part] for part in loop.parts(short_and_long(corpora))]
+            parts = [
+                [len(ids) for ids, _ in part]
+                for part in loop.parts(short_and_long(corpora))
+            ]
             assert len(parts) == threads
-            assert all(part == sorted(part, reverse=True) and part[0] > part[-1] for part in parts)
+            assert all(
+                part == sorted(part, reverse=True) and part[0] > part[-1]
+                for part in parts
+            )
             found.append(loop.step_on(short_and_long(corpora)))
             states.append(weights(policy))
     finally:
@@ -152,7 +174,9 @@ def test_the_parts_of_a_step_hold_its_pieces_once_and_alike(
 
 
 def test_padding_is_what_no_token_fills(corpora: Corpora) -> None:
-    """All texts are short, so attention reads them as one group; another architecture reads them so as a whole."""
+    """All texts are short, so attention reads them as one group; another architecture reads them so
+    as a whole.
+    """
     numbers = short_and_long(corpora)
     lengths = corpora[0].lengths(np.array(numbers))
     assert task_of(nano(), corpora).step_on(numbers)["padding"] == pytest.approx(
@@ -163,12 +187,17 @@ def test_padding_is_what_no_token_fills(corpora: Corpora) -> None:
 def test_the_prompt_is_not_learned(tmp_path: Path) -> None:
     """All logits are equal: every token that is learned costs ln V, and nothing else costs."""
     policy = uniform(nano())
-    answers = [Example(text, f"What of number {k}?") for k, text in enumerate(films(40))]
-    chats = tokenized(answers, policy.reader, tmp_path / "p", context=32, held_out=0.5, seed=0)
+    answers = [
+        Example(text, f"What of number {k}?") for k, text in enumerate(films(40))
+    ]
+    chats = tokenized(
+        answers, policy.reader, tmp_path / "p", context=32, held_out=0.5, seed=0
+    )
     loop = task_of(policy, chats)
     pieces = [chats[0].piece(number) for number in range(len(chats[0]))]
     learned = sum(
-        len(ids) for ids in policy.reader.completions([e.text for e in answers], ended=True)
+        len(ids)
+        for ids in policy.reader.completions([e.text for e in answers], ended=True)
     )
     assert sum(side.counts.tokens for side in chats) == learned
     tokens = chats[0].counts.tokens
@@ -192,11 +221,22 @@ def test_a_token_behind_the_text_changes_nothing_before_it(corpora: Corpora) -> 
     assert long - float(last.detach()) == pytest.approx(short, rel=1e-4)
 
 
-def test_the_learning_rate_warms_up_and_falls_to_nothing(corpora: Corpora, tmp_path: Path) -> None:
+def test_the_learning_rate_warms_up_and_falls_to_nothing(
+    corpora: Corpora, tmp_path: Path
+) -> None:
     training = Pretraining(epochs=1, warmup=0.2, held_out=0.2, evaluations=1)
-    trained(nano(), corpora, training, run=Run(tmp_path / "run", {}), lr=1e-3, batch_tokens=96)
+    trained(
+        nano(),
+        corpora,
+        training,
+        run=Run(tmp_path / "run", {}),
+        lr=1e-3,
+        batch_tokens=96,
+    )
     rows = metrics(tmp_path / "run")
-    rates, tokens = (np.array([row[name] for row in rows]) for name in ("learning_rate", "tokens"))
+    rates, tokens = (
+        np.array([row[name] for row in rows]) for name in ("learning_rate", "tokens")
+    )
     total = corpora[0].counts.tokens
     assert tokens.sum() == total
     warm = 0.2 * total
@@ -211,13 +251,18 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing(corpora: Corpora, tmp_p
     )
 
 
-def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(corpora: Corpora) -> None:
-    """Twice the multiple, twice the step of the matrices between the layers; nothing else is moved by it."""
+def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(
+    corpora: Corpora,
+) -> None:
+    """Twice the multiple, twice the step of the matrices between the layers; nothing else is moved
+    by it.
+    """
     moved: list[dict[str, torch.Tensor]] = []
     for muon in (2.0, 4.0, 0.0):
         policy = drawn(nano())
         before = {
-            name: weight.detach().clone() for name, weight in policy.module.named_parameters()
+            name: weight.detach().clone()
+            for name, weight in policy.module.named_parameters()
         }
         training = Pretraining(epochs=1, weight_decay=0.0, warmup=0.0, held_out=0.2)
         task_of(policy, corpora, training, muon=muon).step_on(short_and_long(corpora))
@@ -232,13 +277,17 @@ def test_muon_steps_along_the_matrices_at_a_multiple_of_the_rate(corpora: Corpor
         torch.testing.assert_close(
             moved[1][name], step * (2 if is_matrix else 1), rtol=0, atol=1e-6, msg=name
         )
-        assert is_matrix != torch.allclose(moved[2][name], step, rtol=0, atol=1e-6), name
+        assert is_matrix != torch.allclose(moved[2][name], step, rtol=0, atol=1e-6), (
+            name
+        )
 
 
 def test_parts_of_an_epoch_and_several(corpora: Corpora) -> None:
     total = corpora[0].counts.tokens
     for epochs in (0.3, 1.5):
-        task = trained(nano(), corpora, Pretraining(epochs=epochs, held_out=0.2, evaluations=1))
+        task = trained(
+            nano(), corpora, Pretraining(epochs=epochs, held_out=0.2, evaluations=1)
+        )
         assert epochs * total <= task.tokens < epochs * total + 256
         assert task.epoch == int(epochs)
 
@@ -246,7 +295,9 @@ def test_parts_of_an_epoch_and_several(corpora: Corpora) -> None:
 def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> None:
     said: list[str] = []
     run = Run(tmp_path / "run", {})
-    trained(nano(), corpora, Pretraining(epochs=3, held_out=0.2), run=run, say=said.append)
+    trained(
+        nano(), corpora, Pretraining(epochs=3, held_out=0.2), run=run, say=said.append
+    )
     rows = metrics(tmp_path / "run")
     measured = [row for row in rows if "held_out_loss" in row]
     assert len(measured) == 3, "four times, the last one when the run is done"
@@ -264,24 +315,33 @@ def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> Non
 def test_a_network_grows_when_its_share_of_the_tokens_is_read(
     corpora: Corpora, tmp_path: Path
 ) -> None:
-    """Two of three layers learn until 0.6 of the tokens are read; the third then begins as it was made."""
+    """Two of three layers learn until 0.6 of the tokens are read; the third then begins as it was
+    made.
+    """
     policy = nano(layers=3)
     third = policy.module.gpt_neox.layers[2].state_dict()
     made = {name: weight.clone() for name, weight in third.items()}
-    loop = task_of(policy, corpora, grow_at=0.6, muon=2.0, run=Run(tmp_path / "run", {}))
+    loop = task_of(
+        policy, corpora, grow_at=0.6, muon=2.0, run=Run(tmp_path / "run", {})
+    )
     states, step = [], loop.step_on
 
     def watched(numbers: list[int]) -> dict[str, float]:
         read = loop.tokens / loop.total
         states.append(
-            (read, all(torch.equal(made[name], weight) for name, weight in third.items()))
+            (
+                read,
+                all(torch.equal(made[name], weight) for name, weight in third.items()),
+            )
         )
         return step(numbers)
 
     loop.step_on = watched  # type: ignore[method-assign]
     train(loop, loop.run, seed=0)
     rows = metrics(tmp_path / "run")
-    assert [row["layers"] for row in rows] == [2 if read < 0.6 else 3 for read, _ in states]
+    assert [row["layers"] for row in rows] == [
+        2 if read < 0.6 else 3 for read, _ in states
+    ]
     late = [is_made for read, is_made in states if read >= 0.6]
     assert all(is_made for read, is_made in states if read < 0.6)
     assert late == [True] + [False] * (len(late) - 1)
@@ -303,7 +363,9 @@ def test_a_layer_that_joins_changes_nothing_yet(corpora: Corpora) -> None:
     assert not torch.equal(first, whole)
 
 
-def test_a_network_that_does_not_grow_learns_with_all_of_its_layers(corpora: Corpora) -> None:
+def test_a_network_that_does_not_grow_learns_with_all_of_its_layers(
+    corpora: Corpora,
+) -> None:
     grown = []
     for grow_at in (0.0, 1e-9):
         policy = nano(layers=2)
@@ -315,12 +377,21 @@ def test_a_network_that_does_not_grow_learns_with_all_of_its_layers(corpora: Cor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_network_that_grows_knows_as_much_in_the_end(tmp_path: Path, seed: int) -> None:
-    """Reviews of the playground, read once by a network of four layers of 64: held-out losses within 0.03."""
+def test_a_network_that_grows_knows_as_much_in_the_end(
+    tmp_path: Path, seed: int
+) -> None:
+    """Reviews of the playground, read once by a network of four layers of 64: held-out losses
+    within 0.03.
+    """
     texts, size = list(reviews(1500, seed=seed)), replace(SIZES["tiny"], width=64)
     tokenizer = make_tokenizer(texts, vocabulary=1024, context=size.context)
-    policies = [Policy(make_gpt(size, tokenizer, seed=seed), tokenizer) for _ in range(2)]
-    folder, sides = tmp_path / "pieces", {"context": size.context, "held_out": 0.2, "seed": seed}
+    policies = [
+        Policy(make_gpt(size, tokenizer, seed=seed), tokenizer) for _ in range(2)
+    ]
+    folder, sides = (
+        tmp_path / "pieces",
+        {"context": size.context, "held_out": 0.2, "seed": seed},
+    )
     corpora = tokenized(map(Example, texts), policies[0].reader, folder, **sides)
     losses = []
     for policy, grow_at in zip(policies, (0.0, 0.5), strict=True):
@@ -363,7 +434,9 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(PretrainTask, "checkpoint_seconds", 0.0)
         with pytest.raises(Killed):
-            trained(torn, corpora, say=_killing_at(3), run=Run(tmp_path / "torn", {}), **how)
+            trained(
+                torn, corpora, say=_killing_at(3), run=Run(tmp_path / "torn", {}), **how
+            )
     left = sorted((tmp_path / "torn").glob("checkpoint-*"))
     assert len(left) == 2
     if damage:

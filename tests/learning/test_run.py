@@ -1,4 +1,6 @@
-"""The run folder: settings that must agree, metrics that are cut back, checkpoints that are whole or absent."""
+"""The run folder: settings that must agree, metrics that are cut back, checkpoints that are whole
+or absent.
+"""
 
 import json
 from pathlib import Path
@@ -32,7 +34,9 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert kept == ["checkpoint-00000012", "checkpoint-00000013"]
 
 
-@pytest.mark.parametrize("damage", ["tensors cut", "one bit", "state cut", "tensors gone"])
+@pytest.mark.parametrize(
+    "damage", ["tensors cut", "one bit", "state cut", "tensors gone"]
+)
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

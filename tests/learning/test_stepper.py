@@ -1,4 +1,6 @@
-"""One step: what it steps along, what it leaves alone, and what parts, minibatches and norms do to it."""
+"""One step: what it steps along, what it leaves alone, and what parts, minibatches and norms do to
+it.
+"""
 
 import math
 from typing import Any
@@ -52,7 +54,9 @@ def test_parts_add_up_to_the_whole() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_threads_add_up_to_the_whole_and_learn_only_where_gradients_are_wanted() -> None:
+def test_threads_add_up_to_the_whole_and_learn_only_where_gradients_are_wanted() -> (
+    None
+):
     table, experience = made()
     whole = stepper_of(table).gradients(experience, costs)
     expected = gradients(table)
@@ -81,7 +85,9 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
             own, lambda e, now: {"cost": torch.ones_like(now.log_probs)} | costs(e, now)
         )
         assert found["ones"] == pytest.approx(1)
-        expected = (own.weights * costs(own, table.evaluate(own.did, own.is_action))["cost"]).sum()
+        expected = (
+            own.weights * costs(own, table.evaluate(own.did, own.is_action))["cost"]
+        ).sum()
         assert found["cost"] == pytest.approx(float(expected.detach()))
 
 
@@ -108,7 +114,14 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
     marked = ValuedExperience(
         *(
             getattr(experience, n)
-            for n in ("did", "is_action", "log_probs", "reference", "advantages", "weights")
+            for n in (
+                "did",
+                "is_action",
+                "log_probs",
+                "reference",
+                "advantages",
+                "weights",
+            )
         ),
         values=torch.arange(8.0)[:, None].expand(8, 3),
         returns=experience.returns,
@@ -119,7 +132,8 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
     assert sorted(every) == list(range(8)) != every
     assert [share for _, share in parts] == [3 / 8, 3 / 8, 2 / 8]
     again = [
-        part.values[:, 0].int().tolist() for part, _ in stepper_of(table).minibatches(marked, 3)
+        part.values[:, 0].int().tolist()
+        for part, _ in stepper_of(table).minibatches(marked, 3)
     ]
     assert again == rows, "the same generator draws the same"
     assert len(list(stepper_of(table).minibatches(marked, 99))) == 8
@@ -127,7 +141,9 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
 
 
 def test_minibatches_step_as_far_as_the_whole_on_average() -> None:
-    """Rows of one length: the gradients of two halves, each as of the whole, have the whole's as their mean."""
+    """Rows of one length: the gradients of two halves, each as of the whole, have the whole's as
+    their mean.
+    """
     table = Table(3, 4, seed=5)
     rollout = rollout_of(table)
     experience = RLOO().credit(table, rollout)
@@ -145,12 +161,20 @@ def test_the_gradient_is_cut_to_its_norm_and_the_rate_is_of_now() -> None:
     table, experience = made()
     before = table.logits.detach().clone(), table.values.detach().clone()
     optimizer = torch.optim.SGD(
-        [{"params": [table.logits]}, {"params": [table.values], "factor": 10.0}], lr=99.0
+        [{"params": [table.logits]}, {"params": [table.values], "factor": 10.0}],
+        lr=99.0,
     )
-    found = stepper_of(table, rate=0.5, clip=1e-3, optimizer=optimizer).step(experience, costs)
+    found = stepper_of(table, rate=0.5, clip=1e-3, optimizer=optimizer).step(
+        experience, costs
+    )
     assert found["gradient_norm"] > 1e-3
-    moved = (table.logits.detach() - before[0]) / 0.5, (table.values.detach() - before[1]) / 5
-    assert math.hypot(*(float(m.norm()) for m in moved)) == pytest.approx(1e-3, rel=1e-3)
+    moved = (
+        (table.logits.detach() - before[0]) / 0.5,
+        (table.values.detach() - before[1]) / 5,
+    )
+    assert math.hypot(*(float(m.norm()) for m in moved)) == pytest.approx(
+        1e-3, rel=1e-3
+    )
 
 
 def test_only_what_is_to_be_trained_changes() -> None:
@@ -189,7 +213,9 @@ def test_a_penalty_costs_beside() -> None:
     """KL in the loss: β·k2 of each action, weighed as the rest."""
     table, experience = made()
     stepper = stepper_of(table, penalty=KL(where="loss", estimator="k2").penalty(0.6))
-    plain, found = (s.gradients(experience, costs) for s in (stepper_of(table), stepper))
+    plain, found = (
+        s.gradients(experience, costs) for s in (stepper_of(table), stepper)
+    )
     now = table.evaluate(experience.did, experience.is_action).log_probs.detach()
     price = (experience.weights * 0.6 * (now - experience.reference) ** 2 / 2).sum()
     assert found["cost"] - plain["cost"] == pytest.approx(float(price))
@@ -202,10 +228,19 @@ def test_actions_apart() -> None:
     flat = apart(experience)
     assert flat.is_action.shape == (17, 1)
     assert flat.is_action.all()
-    for name in ("advantages", "weights", "returns", "values", "log_probs", "reference"):
+    for name in (
+        "advantages",
+        "weights",
+        "returns",
+        "values",
+        "log_probs",
+        "reference",
+    ):
         assert torch.equal(
             getattr(flat, name)[:, 0], getattr(experience, name)[experience.is_action]
         )
-    assert torch.equal(flat.did.actions[:, 0], experience.did.actions[experience.is_action])
+    assert torch.equal(
+        flat.did.actions[:, 0], experience.did.actions[experience.is_action]
+    )
     whole = A2C().credit(table, rollout_of(table, whole=True))
     assert apart(whole) is whole

@@ -27,15 +27,27 @@ from tastemaker.playground import reviews
 
 READER = nano().reader
 WORDS = st.text(st.sampled_from("A film grey é好\n"), min_size=1, max_size=60)
-EXAMPLES = st.lists(st.builds(Example, WORDS, st.none() | WORDS), min_size=1, max_size=6)
+EXAMPLES = st.lists(
+    st.builds(Example, WORDS, st.none() | WORDS), min_size=1, max_size=6
+)
 
 
 def written(
-    folder: Path, texts: list[str], *, context: int = 16, held_out: float = 0.3, seed: int = 0
+    folder: Path,
+    texts: list[str],
+    *,
+    context: int = 16,
+    held_out: float = 0.3,
+    seed: int = 0,
 ) -> list[TokenFile]:
     return list(
         tokenized(
-            map(Example, texts), READER, folder, context=context, held_out=held_out, seed=seed
+            map(Example, texts),
+            READER,
+            folder,
+            context=context,
+            held_out=held_out,
+            seed=seed,
         )
     )
 
@@ -53,13 +65,17 @@ def test_every_token_is_learned_exactly_once_behind_the_token_before_it(
     found = list(pieces_of(examples, READER, context))
     assert all(len(piece.ids) <= context for piece in found)
     assert sum(piece.is_first for piece in found) == len(examples)
-    starts = [number for number, piece in enumerate(found) if piece.is_first] + [len(found)]
+    starts = [number for number, piece in enumerate(found) if piece.is_first] + [
+        len(found)
+    ]
     for place, (example, (ids, before)) in enumerate(
         zip(examples, READER.examples(examples), strict=True)
     ):
         own = found[starts[place] : starts[place + 1]]
         learned = [
-            (int(p.ids[k - 1]), int(p.ids[k])) for p in own for k in range(p.before, len(p.ids))
+            (int(p.ids[k - 1]), int(p.ids[k]))
+            for p in own
+            for k in range(p.before, len(p.ids))
         ]
         assert learned == list(zip(ids[before - 1 :], ids[before:], strict=False)), (
             "the prompt's tokens are no targets"
@@ -68,17 +84,23 @@ def test_every_token_is_learned_exactly_once_behind_the_token_before_it(
 
 
 def test_a_document_of_several_contexts_is_cut_with_one_token_in_common() -> None:
-    """41 letters and the end behind the start: 43 tokens. Contexts of 10 begin at 0, 9, 18, 27 and 36."""
+    """41 letters and the end behind the start: 43 tokens. Contexts of 10 begin at 0, 9, 18, 27 and
+    36.
+    """
     text = "zqxjkvbpyw" * 4 + "z"
     [(ids, before)] = READER.examples([Example(text)])
     assert (len(ids), before) == (43, 1), "no two of these letters were merged"
     found = list(pieces_of([Example(text)], READER, 10))
-    assert [piece.ids.tolist() for piece in found] == [ids[k : k + 10] for k in (0, 9, 18, 27, 36)]
+    assert [piece.ids.tolist() for piece in found] == [
+        ids[k : k + 10] for k in (0, 9, 18, 27, 36)
+    ]
     assert [piece.before for piece in found] == [1] * 5
 
 
 def test_a_prompt_longer_than_the_context_leaves_its_end_before_the_answer() -> None:
-    """The start, 30 letters and an empty line before 2 letters and the end: of the pieces only the last teaches."""
+    """The start, 30 letters and an empty line before 2 letters and the end: of the pieces only the
+    last teaches.
+    """
     example = Example("yw", "zqxjkvbpyw" * 3)
     [(ids, before)] = READER.examples([example])
     [piece] = pieces_of([example], READER, 10)
@@ -89,9 +111,13 @@ def test_a_prompt_longer_than_the_context_leaves_its_end_before_the_answer() -> 
 
 def test_answers_to_one_prompt_stand_on_one_side(tmp_path: Path) -> None:
     examples = [
-        Example(f"Answer {k} of {p}.", f"Question {p}?") for p in range(60) for k in range(3)
+        Example(f"Answer {k} of {p}.", f"Question {p}?")
+        for p in range(60)
+        for k in range(3)
     ]
-    sides = tokenized(examples, READER, tmp_path / "a", context=64, held_out=0.3, seed=0)
+    sides = tokenized(
+        examples, READER, tmp_path / "a", context=64, held_out=0.3, seed=0
+    )
     asked = [
         {READER.text(side.piece(n)[0].tolist()).split("?")[0] for n in range(len(side))}
         for side in sides
@@ -118,28 +144,45 @@ def test_what_is_held_out_is_drawn_by_what_it_says(tmp_path: Path) -> None:
 def test_the_counts_are_those_of_the_texts(tmp_path: Path) -> None:
     texts = films(50)
     sides = written(tmp_path / "a", texts, context=10)
-    tokens = sum(len(ids) - before for ids, before in READER.examples([Example(t) for t in texts]))
+    tokens = sum(
+        len(ids) - before
+        for ids, before in READER.examples([Example(t) for t in texts])
+    )
     assert sum(side.counts.documents for side in sides) == 50
     assert sum(side.counts.tokens for side in sides) == tokens
-    assert sum(side.counts.bytes for side in sides) == sum(len(t.encode()) for t in texts)
+    assert sum(side.counts.bytes for side in sides) == sum(
+        len(t.encode()) for t in texts
+    )
     for side in sides:
         pieces = [side.piece(number) for number in range(len(side))]
         assert side.bytes_of(np.arange(len(side))).sum() == side.counts.bytes
         assert sum(len(ids) - before for ids, before in pieces) == side.counts.tokens
-        assert side.lengths(np.arange(len(side))).tolist() == [len(ids) for ids, _ in pieces]
+        assert side.lengths(np.arange(len(side))).tolist() == [
+            len(ids) for ids, _ in pieces
+        ]
 
 
 def test_each_piece_knows_the_bytes_that_it_spells(tmp_path: Path) -> None:
-    """41 letters and the end are 42 tokens, 9 a piece: up to each piece's end 41 · 9 / 42, 41 · 18 / 42 … bytes."""
+    """41 letters and the end are 42 tokens, 9 a piece: up to each piece's end 41 · 9 / 42, 41 · 18
+    / 42 … bytes.
+    """
     texts = ["zqxjkvbpyw" * 4 + "z", *films(20)]
     found = list(pieces_of(map(Example, texts), READER, 10))
-    assert [piece.bytes for piece in found[:5]] == [8, 17 - 8, 26 - 17, 35 - 26, 41 - 35]
+    assert [piece.bytes for piece in found[:5]] == [
+        8,
+        17 - 8,
+        26 - 17,
+        35 - 26,
+        41 - 35,
+    ]
     written_down = [
         (side.piece(number)[0].tobytes(), int(side.bytes_of(np.array([number]))[0]))
         for side in written(tmp_path / "a", texts, context=10)
         for number in range(len(side))
     ]
-    assert Counter(written_down) == Counter((piece.ids.tobytes(), piece.bytes) for piece in found)
+    assert Counter(written_down) == Counter(
+        (piece.ids.tobytes(), piece.bytes) for piece in found
+    )
 
 
 def test_a_shuffled_order_holds_every_number_once() -> None:
@@ -150,7 +193,9 @@ def test_a_shuffled_order_holds_every_number_once() -> None:
 
 def test_orders_differ_by_seed_and_epoch_and_look_random() -> None:
     orders = [
-        Shuffled(2000, seed=s, epoch=e).at(np.arange(2000)) for s in range(3) for e in range(3)
+        Shuffled(2000, seed=s, epoch=e).at(np.arange(2000))
+        for s in range(3)
+        for e in range(3)
     ]
     for number, order in enumerate(orders):
         for other in (np.arange(2000), *orders[:number]):
@@ -174,7 +219,9 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
     texts = reviews(1200)
     reader = Reader(make_tokenizer(texts, vocabulary=600, context=128))
     folder: Path = tmp_path_factory.mktemp("tokens") / "pieces"
-    return tokenized(map(Example, texts), reader, folder, context=128, held_out=0.1, seed=0)[0]
+    return tokenized(
+        map(Example, texts), reader, folder, context=128, held_out=0.1, seed=0
+    )[0]
 
 
 def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(
@@ -185,7 +232,9 @@ def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(
     for epoch in (0, 1):
         steps = list(steps_of(playground, batch_tokens=1024, seed=0, epoch=epoch))
         lengths = [playground.lengths(np.array(step)) for step in steps]
-        assert Counter(n for step in steps for n in step) == Counter(range(len(playground)))
+        assert Counter(n for step in steps for n in step) == Counter(
+            range(len(playground))
+        )
         tokens = [int(of.sum()) for of in lengths]
         assert max(abs(count - 1024) for count in tokens) < 150, (
             "no step is much smaller or larger than the others"
@@ -200,11 +249,22 @@ def test_an_epoch_holds_every_piece_once_in_random_steps_of_like_size(
 
 
 def test_parts_are_even_and_none_is_empty() -> None:
-    """Middles 1.5, 4.5, 7.5 … cut at 18 / 3 and 36 / 3; one long piece leaves its neighbours' parts without any."""
+    """Middles 1.5, 4.5, 7.5 … cut at 18 / 3 and 36 / 3; one long piece leaves its neighbours' parts
+    without any.
+    """
     numbers = np.arange(6)
-    assert [p.tolist() for p in even_parts(numbers, np.full(6, 3), 6)] == [[0, 1], [2, 3], [4, 5]]
-    assert [p.tolist() for p in even_parts(numbers, np.full(6, 3), 100)] == [list(range(6))]
-    assert [p.tolist() for p in even_parts(numbers[:2], np.array([90, 10]), 10)] == [[0], [1]]
+    assert [p.tolist() for p in even_parts(numbers, np.full(6, 3), 6)] == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+    ]
+    assert [p.tolist() for p in even_parts(numbers, np.full(6, 3), 100)] == [
+        list(range(6))
+    ]
+    assert [p.tolist() for p in even_parts(numbers[:2], np.array([90, 10]), 10)] == [
+        [0],
+        [1],
+    ]
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
@@ -213,7 +273,9 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
 
     def peak(n: int) -> int:
         tracemalloc.start()
-        corpora = tokenized(texts(n), READER, tmp_path / str(n), context=32, held_out=0.1, seed=0)
+        corpora = tokenized(
+            texts(n), READER, tmp_path / str(n), context=32, held_out=0.1, seed=0
+        )
         for _ in steps_of(corpora[0], batch_tokens=64, seed=0, epoch=0):
             pass
         found = tracemalloc.get_traced_memory()[1]
@@ -224,7 +286,9 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     assert peak(8000) < 1.3 * peak(800)
 
 
-def test_a_whole_folder_is_opened_again_and_one_that_is_not_is_written_anew(tmp_path: Path) -> None:
+def test_a_whole_folder_is_opened_again_and_one_that_is_not_is_written_anew(
+    tmp_path: Path,
+) -> None:
     train, _ = written(tmp_path / "a", films(40))
     again, _ = written(tmp_path / "a", films(80))
     assert again.counts == train.counts
@@ -250,7 +314,12 @@ def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     ("texts", "context", "held_out", "words"),
     [
         ([], 16, 0.1, r"holds no text"),
-        (["A film."], 32, 0.1, r"is \d tokens long, less than one context of 32\..*--context"),
+        (
+            ["A film."],
+            32,
+            0.1,
+            r"is \d tokens long, less than one context of 32\..*--context",
+        ),
         (
             films(20),
             32,

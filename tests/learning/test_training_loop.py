@@ -56,7 +56,9 @@ def step_of(
 # --- the step ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strategy", [Backward(), ThreadedBackward(1), ThreadedBackward(2)])
+@pytest.mark.parametrize(
+    "strategy", [Backward(), ThreadedBackward(1), ThreadedBackward(2)]
+)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_every_strategy_gives_the_gradient_of_the_whole(
     strategy: Backward | ThreadedBackward, count: int
@@ -80,7 +82,9 @@ def test_what_requires_no_gradient_stays(strategy: Backward | ThreadedBackward) 
     step = step_of(module, strategy)
     step.take(parts_of(module, 3), rate=0.1)
     assert first.weight.grad is None
-    changed = {n for n, w in module.state_dict().items() if not torch.equal(w, before[n])}
+    changed = {
+        n for n, w in module.state_dict().items() if not torch.equal(w, before[n])
+    }
     assert changed == {"0.bias", "2.weight", "2.bias"}
     step.take(parts_of(module, 3), rate=0.1, parameters=[last.bias])
     assert first.bias.grad is None
@@ -90,12 +94,16 @@ def test_what_requires_no_gradient_stays(strategy: Backward | ThreadedBackward) 
 def test_the_gradient_is_clipped_and_the_rate_is_the_group_s() -> None:
     module = network()
     first, last = list(module[0].parameters()), list(module[2].parameters())
-    optimizer = torch.optim.SGD([{"params": first}, {"params": last, "factor": 10.0}], lr=99.0)
+    optimizer = torch.optim.SGD(
+        [{"params": first}, {"params": last, "factor": 10.0}], lr=99.0
+    )
     before = [p.detach().clone() for p in (*first, *last)]
     step = TrainStep(optimizer, [*first, *last], clip=1e-3, strategy=Backward())
     metrics = step.take(parts_of(module, 2), rate=0.5)
     assert metrics["gradient_norm"] > 1e-3
-    moved = [(p.detach() - b) / 0.5 for p, b in zip((*first, *last), before, strict=True)]
+    moved = [
+        (p.detach() - b) / 0.5 for p, b in zip((*first, *last), before, strict=True)
+    ]
     moved[2:] = [m / 10 for m in moved[2:]]
     norm = math.sqrt(sum(float((m**2).sum()) for m in moved))
     assert norm == pytest.approx(1e-3, rel=1e-3)
@@ -132,7 +140,9 @@ class Toy(Task):
         super().__init__()
         self.weight, self.device = nn.Parameter(torch.zeros(2)), torch.device("cpu")
         self.optimizer = torch.optim.Adam([self.weight], lr=0.1)
-        self.train_step = TrainStep(self.optimizer, [self.weight], clip=1.0, strategy=Backward())
+        self.train_step = TrainStep(
+            self.optimizer, [self.weight], clip=1.0, strategy=Backward()
+        )
         self.raises = dict(at or {})
         self.losses: Sequence[float] = []
         self.best: Tensor | None = None
@@ -168,11 +178,15 @@ class Toy(Task):
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def checkpoints(folder: Path) -> list[int]:
-    return sorted(int(path.name.rsplit("-")[-1]) for path in folder.glob("checkpoint-*"))
+    return sorted(
+        int(path.name.rsplit("-")[-1]) for path in folder.glob("checkpoint-*")
+    )
 
 
 @pytest.mark.parametrize("dies_at", [1, 5, 11])
@@ -203,7 +217,9 @@ def test_checkpoints_are_taken_when_the_time_is_over(
     train(task, Run(tmp_path / "evaluated", {}), seed=0)
     assert checkpoints(tmp_path / "evaluated") == [4, 12]
     monkeypatch.setattr(Toy, "checkpoint_seconds", 0.0)
-    monkeypatch.setattr(Toy, "can_resume_here", lambda task: task.progress.step in (3, 6))
+    monkeypatch.setattr(
+        Toy, "can_resume_here", lambda task: task.progress.step in (3, 6)
+    )
     monkeypatch.setattr(Toy, "saves_at_end", False)
     train(Toy(), Run(tmp_path / "rare", {}), seed=0)
     assert checkpoints(tmp_path / "rare") == [3, 6]
@@ -219,7 +235,12 @@ def test_a_run_stops_early_and_knows_its_best_step(tmp_path: Path) -> None:
     assert task.best is not None
     assert not torch.equal(task.best, task.weight)
     rows = logged(tmp_path / "run")
-    assert [row["held_out_loss"] for row in rows if "held_out_loss" in row] == [3.0, 1.0, 2.0, 1.0]
+    assert [row["held_out_loss"] for row in rows if "held_out_loss" in row] == [
+        3.0,
+        1.0,
+        2.0,
+        1.0,
+    ]
 
 
 def test_a_task_can_stop_the_run_and_it_stays_stopped(

@@ -1,4 +1,6 @@
-"""TRPO's parts: conjugate gradients, products with the Fisher matrix, and a line search that keeps its promise."""
+"""TRPO's parts: conjugate gradients, products with the Fisher matrix, and a line search that keeps
+its promise.
+"""
 
 from typing import Any
 
@@ -25,16 +27,28 @@ from tastemaker.rl import (
 def test_conjugate_gradients_solve_what_elimination_solves(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     root = torch.randn(12, 12, generator=generator).double()
-    matrix, b = root @ root.T + torch.eye(12), torch.randn(12, generator=generator).double()
+    matrix, b = (
+        root @ root.T + torch.eye(12),
+        torch.randn(12, generator=generator).double(),
+    )
     found = conjugate_gradient(lambda v: matrix @ v, b, 60)
-    torch.testing.assert_close(found, torch.linalg.solve(matrix, b), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        found, torch.linalg.solve(matrix, b), atol=1e-6, rtol=1e-6
+    )
 
 
 def test_as_many_steps_as_eigenvalues_are_enough() -> None:
     """Two eigenvalues, two steps; after one it has gone b·b/(b·Ab) along b."""
-    diagonal, b = torch.tensor([2.0, 2.0, 5.0]).double(), torch.tensor([1.0, -1.0, 2.0]).double()
-    torch.testing.assert_close(conjugate_gradient(lambda v: diagonal * v, b, 2), b / diagonal)
-    torch.testing.assert_close(conjugate_gradient(lambda v: diagonal * v, b, 1), b * 6 / 24)
+    diagonal, b = (
+        torch.tensor([2.0, 2.0, 5.0]).double(),
+        torch.tensor([1.0, -1.0, 2.0]).double(),
+    )
+    torch.testing.assert_close(
+        conjugate_gradient(lambda v: diagonal * v, b, 2), b / diagonal
+    )
+    torch.testing.assert_close(
+        conjugate_gradient(lambda v: diagonal * v, b, 1), b * 6 / 24
+    )
     nothing = conjugate_gradient(lambda v: diagonal * v, torch.zeros(3).double(), 5)
     assert nothing.tolist() == [0, 0, 0]
 
@@ -50,8 +64,13 @@ def test_the_fisher_product_is_that_of_the_matrix(at_once: int, threads: int) ->
     product = algorithm._fisher(
         table, experience, stepper_of(table, at_once=at_once), table.policy_parameters()
     )
-    log_probs = table.evaluate(experience.did, experience.is_action).log_probs[experience.is_action]
-    each = [torch.autograd.grad(x, table.logits, retain_graph=True)[0].flatten() for x in log_probs]
+    log_probs = table.evaluate(experience.did, experience.is_action).log_probs[
+        experience.is_action
+    ]
+    each = [
+        torch.autograd.grad(x, table.logits, retain_graph=True)[0].flatten()
+        for x in log_probs
+    ]
     matrix = sum(torch.outer(g, g) for g in each) / len(each) + 0.3 * torch.eye(6)
     found = torch.stack([product(v) for v in torch.eye(6).double()])
     torch.testing.assert_close(found, matrix, rtol=1e-6, atol=1e-8)
@@ -66,7 +85,9 @@ def test_a_part_of_the_rows_stands_for_all_of_them() -> None:
         stepper = stepper_of(table)
         some = TRPO(fisher_share=share)._some(experience, stepper)
         assert len(some.is_action) == count
-        assert float(some.weights.sum()) == pytest.approx(float(experience.weights.sum()))
+        assert float(some.weights.sum()) == pytest.approx(
+            float(experience.weights.sum())
+        )
         assert torch.equal(some.weights > 0, some.is_action)
     for seed in (0, 0, 1):
         stepper = stepper_of(table)
@@ -76,7 +97,9 @@ def test_a_part_of_the_rows_stands_for_all_of_them() -> None:
     assert not torch.equal(draws[0], draws[2])
 
 
-def moved_by(table: Table, algorithm: TRPO, rollout: Any) -> tuple[dict[str, float], float]:
+def moved_by(
+    table: Table, algorithm: TRPO, rollout: Any
+) -> tuple[dict[str, float], float]:
     """What an update measured, and how far it moved the policy: the mean k3 of the actions."""
     found = algorithm.update(table, algorithm.credit(table, rollout), stepper_of(table))
     now = table.evaluate(rollout.did, rollout.is_action).log_probs.detach()
@@ -87,7 +110,9 @@ def moved_by(table: Table, algorithm: TRPO, rollout: Any) -> tuple[dict[str, flo
 @pytest.mark.parametrize("seed", range(4))
 def test_a_step_stays_within_the_trust_region(seed: int, target_kl: float) -> None:
     table = Table(3, 4, seed=seed)
-    found, moved = moved_by(table, TRPO(target_kl=target_kl), rollout_of(table, seed=seed))
+    found, moved = moved_by(
+        table, TRPO(target_kl=target_kl), rollout_of(table, seed=seed)
+    )
     assert found["moved"] == pytest.approx(moved, rel=1e-6)  # weights are float32
     assert 0 < moved <= target_kl
     assert 0 < found["step_length"] <= 1
@@ -108,7 +133,9 @@ def test_the_step_is_the_largest_of_the_quadratic_model() -> None:
     _, moved = moved_by(table, algorithm, rollout)
     step = (table.logits.detach() - before)[0]
     assert moved == pytest.approx(1e-6, rel=0.6)
-    assert float(torch.cosine_similarity(step, natural, dim=0)) == pytest.approx(1, abs=1e-6)
+    assert float(torch.cosine_similarity(step, natural, dim=0)) == pytest.approx(
+        1, abs=1e-6
+    )
 
 
 def test_a_step_that_does_not_help_is_not_taken() -> None:
@@ -116,7 +143,9 @@ def test_a_step_that_does_not_help_is_not_taken() -> None:
     table = Table(3, 4, seed=3)
     before = table.logits.detach().clone()
     table.logits.requires_grad_(requires_grad=True)
-    found, moved = moved_by(table, TRPO(target_kl=50.0, tries=1, damping=0.0), rollout_of(table))
+    found, moved = moved_by(
+        table, TRPO(target_kl=50.0, tries=1, damping=0.0), rollout_of(table)
+    )
     if found["step_length"] == 0:
         assert torch.equal(table.logits, before)
         assert moved == found["moved"] == 0
@@ -125,17 +154,23 @@ def test_a_step_that_does_not_help_is_not_taken() -> None:
 
 
 def test_the_search_shortens_until_it_holds() -> None:
-    """A direction that is far too long is cut by 0.7 until the KL fits; a wrong direction is refused whole."""
+    """A direction that is far too long is cut by 0.7 until the KL fits; a wrong direction is
+    refused whole.
+    """
     table = Table(3, 4, seed=3)
     algorithm, stepper = TRPO(target_kl=1e-3, tries=30), stepper_of(table)
     experience = algorithm.credit(table, rollout_of(table))
     parameters = table.policy_parameters()
     cost, gradient = algorithm._measured(experience, stepper, parameters)
     start = table.logits.detach().clone()
-    wrong = algorithm._searched(experience, stepper, parameters, 1e-3 * gradient, cost["cost"])
+    wrong = algorithm._searched(
+        experience, stepper, parameters, 1e-3 * gradient, cost["cost"]
+    )
     assert wrong == {"moved": 0.0, "step_length": 0.0}
     assert torch.equal(table.logits, start)
-    found = algorithm._searched(experience, stepper, parameters, -100 * gradient, cost["cost"])
+    found = algorithm._searched(
+        experience, stepper, parameters, -100 * gradient, cost["cost"]
+    )
     assert 1e-4 < found["moved"] <= 1e-3
     torch.testing.assert_close(
         table.logits.detach(), start - found["step_length"] * 100 * gradient.view(3, 4)

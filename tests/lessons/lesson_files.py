@@ -1,4 +1,5 @@
-"""The lessons as the tests see them: files in order, their text without the header, loaded by path."""
+"""The lessons as the tests see them: files in order, their text without the header, loaded by path.
+"""
 
 import importlib.util
 from pathlib import Path

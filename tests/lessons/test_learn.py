@@ -1,4 +1,6 @@
-"""The primer in docs/learn says what the code does: the same in both languages, numbers measured, excerpts verbatim."""
+"""The primer in docs/learn says what the code does: the same in both languages, numbers measured,
+excerpts verbatim.
+"""
 
 import contextlib
 import io
@@ -254,7 +256,9 @@ def test_a_quick_run_draws_every_figure_and_the_same_twice(
 
 
 def test_the_bootstrap_and_the_cosines_by_hand(drawing: ModuleType) -> None:
-    """Four gradients (1, ±1) about (1, 0), reference (0, 2): squared deviations 1 each, times 2/(2 − 1) for a half."""
+    """Four gradients (1, ±1) about (1, 0), reference (0, 2): squared deviations 1 each, times 2/(2
+    − 1) for a half.
+    """
     from measuring import judged
 
     g = torch.tensor([[1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [1.0, -1.0]]).double()

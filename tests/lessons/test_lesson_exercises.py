@@ -1,4 +1,6 @@
-"""The exercises: a right solution passes, and an empty or a wrong one is told what is wrong with it."""
+"""The exercises: a right solution passes, and an empty or a wrong one is told what is wrong with
+it.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,6 @@
-"""The bug hunts: one planted bug each, found by its probe, and mended by the line that the answers give."""
+"""The bug hunts: one planted bug each, found by its probe, and mended by the line that the answers
+give.
+"""
 
 import difflib
 import re

@@ -1,4 +1,6 @@
-"""The ladder of lessons: each file stands alone, is short, is a small step from the one before, and says which."""
+"""The ladder of lessons: each file stands alone, is short, is a small step from the one before, and
+says which.
+"""
 
 import ast
 import difflib
@@ -20,7 +22,9 @@ STEPS = {
 
 
 def definitions(name: str) -> dict[str, str]:
-    """Return what stands at a lesson's top level, by name: functions, classes, settings; docstrings left out."""
+    """Return what stands at a lesson's top level, by name: functions, classes, settings; docstrings
+    left out.
+    """
     found = {}
     for node in ast.parse(text_of(name)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

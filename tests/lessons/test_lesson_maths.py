@@ -1,4 +1,5 @@
-"""What the lessons compute, against numbers worked out by hand and against the library's own maths."""
+"""What the lessons compute, against numbers worked out by hand and against the library's own maths.
+"""
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ def test_the_whole_return_stands_at_every_step() -> None:
 
 @pytest.mark.parametrize("name", TO_GO)
 def test_rewards_to_go(name: str) -> None:
-    # R₂ = 4, R₁ = 2 + 4/2, R₀ = 1 + 4/2; a row that has ended has rewards of 0 behind its end: R₁ = 2, R₀ = 1 + 2/2
+    # R₂ = 4, R₁ = 2 + 4/2, R₀ = 1 + 4/2; a row that has ended has rewards of 0 behind its end: R₁ =
+    # 2, R₀ = 1 + 2/2
     r = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 0.0]])
     assert lesson(name).returns(r, 0.5).tolist() == [[3.0, 4.0, 4.0], [2.0, 2.0, 0.0]]
 
@@ -99,7 +101,8 @@ def test_the_natural_direction_solves_its_equation() -> None:
     policy = torch.nn.Linear(2, 2, bias=False)  # 4 weights: 10 rounds are exact
     s = torch.randn(64, 2)
     p = policy(s).softmax(dim=-1)[:, 1].detach()
-    # of two actions: the curvature of KL over logits is p(1 − p)[[1, −1], [−1, 1]], and logits are W s
+    # of two actions: the curvature of KL over logits is p(1 − p)[[1, −1], [−1, 1]], and logits are
+    # W s
     over_states = torch.einsum("n,ni,nj->ij", p * (1 - p), s, s) / len(s)
     H = torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), over_states) + 0.1 * torch.eye(4)
     g = torch.randn(4)

@@ -1,4 +1,5 @@
-"""Where one episode ends and the next begins: nothing is learned over a reset, and cut is not lost."""
+"""Where one episode ends and the next begins: nothing is learned over a reset, and cut is not lost.
+"""
 
 import gymnasium
 import pytest
@@ -33,7 +34,8 @@ def test_whole_episodes_stop_at_their_end(name: str) -> None:
     for row, length in enumerate(lengths.tolist()):
         assert rollout.is_action[row, :length].all()
         assert rollout.r[row].sum() == length
-        # the state that was left last is not lost yet: the pole within 12 degrees, the cart within 2.4
+        # the state that was left last is not lost yet: the pole within 12 degrees, the cart within
+        # 2.4
         assert rollout.s[row, length - 1, 2].abs() < 0.2095
         assert rollout.s[row, length - 1, 0].abs() < 2.4
 

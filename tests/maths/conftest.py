@@ -1,4 +1,6 @@
-"""Maths under test is checked as it runs: the shape and type of every argument and result (jaxtyping, beartype)."""
+"""Maths under test is checked as it runs: the shape and type of every argument and result
+(jaxtyping, beartype).
+"""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +13,9 @@ from jaxtyping import install_import_hook
 
 @pytest.fixture(scope="session")
 def checked() -> Callable[[str], ModuleType]:
-    """Load a second copy of a module, with its shapes checked: another test may have imported the first already."""
+    """Load a second copy of a module, with its shapes checked: another test may have imported the
+    first already.
+    """
 
     def load(name: str) -> ModuleType:
         with install_import_hook(name, "beartype.beartype"):

@@ -1,4 +1,6 @@
-"""From rewards to advantages, by hand: generalised advantages, returns, and completions compared in their group."""
+"""From rewards to advantages, by hand: generalised advantages, returns, and completions compared in
+their group.
+"""
 
 import math
 
@@ -7,7 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.maths import gae, group_centred, group_standardised, leave_one_out, returns_to_go
+from tastemaker.maths import (
+    gae,
+    group_centred,
+    group_standardised,
+    leave_one_out,
+    returns_to_go,
+)
 
 REWARDS = torch.tensor([[1.0, 2.0], [4.0, 99.0]])
 VALUES = torch.tensor([[0.5, 0.25], [1.0, 99.0]])
@@ -17,7 +25,9 @@ ONE_RIGHT = torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
 
 
 def test_generalised_advantages_by_hand() -> None:
-    """δ₁ = 2 + 0.9·3 − 0.25 = 4.45, δ₀ = 1 + 0.9·0.25 − 0.5 = 0.725, A₀ = 0.725 + 0.9·0.8·4.45; 4 + 0.9·2 − 1 = 4.8."""
+    """δ₁ = 2 + 0.9·3 − 0.25 = 4.45, δ₀ = 1 + 0.9·0.25 − 0.5 = 0.725, A₀ = 0.725 + 0.9·0.8·4.45; 4 +
+    0.9·2 − 1 = 4.8.
+    """
     found = gae(REWARDS, VALUES, AFTER, IS_ACTION, gamma=0.9, lam=0.8)
     assert found.tolist() == [pytest.approx([3.929, 4.45]), pytest.approx([4.8, 0])]
 
@@ -55,21 +65,34 @@ def test_padding_changes_nothing(anything: float, more: int) -> None:
 
 
 def test_eight_answers_one_correct() -> None:
-    """Mean 1/8, population deviation √(1/8·7/8): (7/8)/0.3307 = 2.646. The others' mean is 0, or 1/7 = 0.143."""
+    """Mean 1/8, population deviation √(1/8·7/8): (7/8)/0.3307 = 2.646. The others' mean is 0, or
+    1/7 = 0.143.
+    """
     group = torch.zeros(8, dtype=torch.int64)
     assert group_standardised(ONE_RIGHT, group).tolist() == pytest.approx(
         [2.646] + [-0.378] * 7, abs=5e-4
     )
-    assert leave_one_out(ONE_RIGHT, group).tolist() == pytest.approx([1.0] + [-1 / 7] * 7)
-    assert group_centred(ONE_RIGHT, group).tolist() == pytest.approx([7 / 8] + [-1 / 8] * 7)
+    assert leave_one_out(ONE_RIGHT, group).tolist() == pytest.approx(
+        [1.0] + [-1 / 7] * 7
+    )
+    assert group_centred(ONE_RIGHT, group).tolist() == pytest.approx(
+        [7 / 8] + [-1 / 8] * 7
+    )
 
 
 def test_groups_may_be_of_any_size_name_and_order() -> None:
-    scores, groups = torch.tensor([1.0, 10.0, 3.0, 20.0, 5.0]), torch.tensor([7, -2, 7, -2, 7])
+    scores, groups = (
+        torch.tensor([1.0, 10.0, 3.0, 20.0, 5.0]),
+        torch.tensor([7, -2, 7, -2, 7]),
+    )
     assert group_centred(scores, groups).tolist() == [-2, -5, 0, 5, 2]
-    assert leave_one_out(scores, groups).tolist() == [-3, -10, 0, 10, 3], "1 − (3 + 5)/2, 10 − 20"
+    assert leave_one_out(scores, groups).tolist() == [-3, -10, 0, 10, 3], (
+        "1 − (3 + 5)/2, 10 − 20"
+    )
     high = math.sqrt(1.5)
-    assert group_standardised(scores, groups).tolist() == pytest.approx([-high, -1, 0, 1, high])
+    assert group_standardised(scores, groups).tolist() == pytest.approx(
+        [-high, -1, 0, 1, high]
+    )
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, -3.3, 1e6])
@@ -84,12 +107,18 @@ def test_a_group_of_equal_scores_has_nothing_to_tell(level: float) -> None:
     st.floats(-100, 100),
     st.permutations(range(8)),
 )
-def test_sums_shifts_and_order(scores: list[float], shift: float, order: list[int]) -> None:
-    """Advantages of a group sum to 0, a constant on all scores changes nothing, nor does the order of the rows."""
+def test_sums_shifts_and_order(
+    scores: list[float], shift: float, order: list[int]
+) -> None:
+    """Advantages of a group sum to 0, a constant on all scores changes nothing, nor does the order
+    of the rows.
+    """
     groups, raw = torch.tensor([0, 1, 0, 1, 0, 1, 0, 0]), torch.tensor(scores).double()
     for advantages in (leave_one_out, group_standardised, group_centred):
         found = advantages(raw, groups)
         for group in (0, 1):
             assert float(found[groups == group].sum()) == pytest.approx(0, abs=1e-9)
-        torch.testing.assert_close(advantages(raw + shift, groups), found, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(
+            advantages(raw + shift, groups), found, atol=1e-6, rtol=1e-6
+        )
         torch.testing.assert_close(advantages(raw[order], groups[order]), found[order])

@@ -15,7 +15,8 @@ from tastemaker.maths import (
 )
 
 _ = np.nan
-# Krippendorff (2011), "Computing Krippendorff's alpha-reliability", section C and D: four observers, twelve units
+# Krippendorff (2011), "Computing Krippendorff's alpha-reliability", section C and D: four
+# observers, twelve units
 OBSERVERS = np.array(
     [
         [1, 2, 3, 3, 2, 1, 4, 1, 2, _, _, _],
@@ -25,7 +26,9 @@ OBSERVERS = np.array(
     ]
 )
 # the same paper, section A: two observers, ten units, two values
-TWO = np.array([[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]], dtype=float)
+TWO = np.array(
+    [[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]], dtype=float
+)
 
 
 def long_form(table):
@@ -63,18 +66,29 @@ def by_coincidences(table, level):
     ("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
 )
 def test_the_published_table(level, alpha):
-    assert krippendorff_alpha(*long_form(OBSERVERS), level) == pytest.approx(alpha, abs=5e-4)
+    assert krippendorff_alpha(*long_form(OBSERVERS), level) == pytest.approx(
+        alpha, abs=5e-4
+    )
 
 
 def test_the_published_binary_table():
-    # 4 of 10 units disagree: D_o = 0.4; of 20 values 14 are 0 and 6 are 1: D_e = 2·14·6/(20·19) = 0.442
-    assert krippendorff_alpha(*long_form(TWO), "nominal") == pytest.approx(1 - 0.4 / (168 / 380))
-    assert krippendorff_alpha(*long_form(TWO), "nominal") == pytest.approx(0.095, abs=5e-4)
+    # 4 of 10 units disagree: D_o = 0.4; of 20 values 14 are 0 and 6 are 1: D_e = 2·14·6/(20·19) =
+    # 0.442
+    assert krippendorff_alpha(*long_form(TWO), "nominal") == pytest.approx(
+        1 - 0.4 / (168 / 380)
+    )
+    assert krippendorff_alpha(*long_form(TWO), "nominal") == pytest.approx(
+        0.095, abs=5e-4
+    )
 
 
 tables = st.integers(2, 4).flatmap(
     lambda judges: st.lists(
-        st.lists(st.sampled_from([1.0, 2.0, 3.5, 7.0, math.nan]), min_size=judges, max_size=judges),
+        st.lists(
+            st.sampled_from([1.0, 2.0, 3.5, 7.0, math.nan]),
+            min_size=judges,
+            max_size=judges,
+        ),
         min_size=1,
         max_size=8,
     )
@@ -96,13 +110,17 @@ def test_order_and_names_of_units_say_nothing(rows, random):
     random.shuffle(order)
     for level in ("nominal", "ordinal", "interval"):
         shuffled = krippendorff_alpha(values[order], 1000 - 7 * units[order], level)
-        assert shuffled == pytest.approx(krippendorff_alpha(values, units, level), nan_ok=True)
+        assert shuffled == pytest.approx(
+            krippendorff_alpha(values, units, level), nan_ok=True
+        )
 
 
 def test_scales():
     values, units = long_form(OBSERVERS)
     moved = krippendorff_alpha(1e6 + 0.001 * values, units, "interval")
-    assert moved == pytest.approx(krippendorff_alpha(values, units, "interval"), abs=1e-6)
+    assert moved == pytest.approx(
+        krippendorff_alpha(values, units, "interval"), abs=1e-6
+    )
     stretched = krippendorff_alpha(np.exp(values), units, "ordinal")
     assert stretched == pytest.approx(krippendorff_alpha(values, units, "ordinal"))
 
@@ -116,7 +134,8 @@ def test_extremes():
 
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
 @pytest.mark.parametrize(
-    ("values", "units"), [([], []), ([1, 2], [0, 1]), ([3, 3, 3], [0, 0, 0]), ([1, _], [0, 0])]
+    ("values", "units"),
+    [([], []), ([1, 2], [0, 1]), ([3, 3, 3], [0, 0, 0]), ([1, _], [0, 0])],
 )
 def test_nothing_to_agree_on(values, units, level):
     assert math.isnan(krippendorff_alpha(values, units, level))
@@ -127,10 +146,13 @@ def test_distances_of_one_judge():
     found = distances_to_others([1, 2, 7, 4], [0, 0, 1, 0], "interval")
     np.testing.assert_allclose(found, [5, 2.5, np.nan, 6.5])
     np.testing.assert_allclose(
-        distances_to_others([1, 1, 7, 4], [0, 0, 1, 0], "nominal"), [0.5, 0.5, np.nan, 1]
+        distances_to_others([1, 1, 7, 4], [0, 0, 1, 0], "nominal"),
+        [0.5, 0.5, np.nan, 1],
     )
     # all ordered pairs of 1, 2, 4: (1 + 9 + 4)/3
-    assert expected_distance([1, 2, 7, 4], [0, 0, 1, 0], "interval") == pytest.approx(14 / 3)
+    assert expected_distance([1, 2, 7, 4], [0, 0, 1, 0], "interval") == pytest.approx(
+        14 / 3
+    )
 
 
 def test_pairwise_agreement():

@@ -1,4 +1,6 @@
-"""The log-likelihoods of comparisons and rankings: exact values, enumeration, finite differences and invariances."""
+"""The log-likelihoods of comparisons and rankings: exact values, enumeration, finite differences
+and invariances.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -34,10 +36,14 @@ def double(value: float) -> Tensor:
 def by_enumeration(
     scores: Sequence[float], tier: Sequence[int], stages: int, log_ties: Sequence[float]
 ) -> float:
-    """ln P(ranking), every set that could have been chosen written out: 2^K of them, straight from the definition."""
+    """ln P(ranking), every set that could have been chosen written out: 2^K of them, straight from
+    the definition.
+    """
 
     def strength(chosen: Sequence[int]) -> float:
-        return math.exp(log_ties[len(chosen) - 1] + sum(scores[i] for i in chosen) / len(chosen))
+        return math.exp(
+            log_ties[len(chosen) - 1] + sum(scores[i] for i in chosen) / len(chosen)
+        )
 
     remaining = [i for i in range(len(tier)) if tier[i] >= 0]
     total = 0.0
@@ -73,8 +79,12 @@ def one(
 
 
 @st.composite
-def rankings(draw: st.DrawFn, most: int = 6) -> tuple[list[float], list[int], int, list[float]]:
-    """Scores, tiers (some texts absent, some the rest), how many tiers, and ln δ as far as needed or further."""
+def rankings(
+    draw: st.DrawFn, most: int = 6
+) -> tuple[list[float], list[int], int, list[float]]:
+    """Scores, tiers (some texts absent, some the rest), how many tiers, and ln δ as far as needed
+    or further.
+    """
     tiers = list(draw(st.lists(st.integers(1, 3), min_size=1, max_size=4)))
     while sum(tiers) > most:
         tiers.pop()
@@ -92,7 +102,9 @@ def rankings(draw: st.DrawFn, most: int = 6) -> tuple[list[float], list[int], in
         0.0,
         *draw(
             st.lists(
-                st.floats(-4, 2), min_size=max(tiers) - 1 + more, max_size=max(tiers) - 1 + more
+                st.floats(-4, 2),
+                min_size=max(tiers) - 1 + more,
+                max_size=max(tiers) - 1 + more,
             )
         ),
     ]
@@ -109,9 +121,12 @@ def test_shapes_are_checked(comparisons: ModuleType) -> None:
 
 
 def test_exact_values_of_three_scores(comparisons: ModuleType) -> None:
-    # scores 2, 1, 0 in that order: −ln e²/(e² + e + 1) − ln e/(e + 1) = 0.7209; the mean of ln(1 + e^−d) over the
+    # scores 2, 1, 0 in that order: −ln e²/(e² + e + 1) − ln e/(e + 1) = 0.7209; the mean of ln(1 +
+    # e^−d) over the
     # pairs' differences d = 1, 1, 2 is (0.31326 + 0.31326 + 0.12693)/3 = 0.2512
-    listwise = one(comparisons.plackett_luce_log_likelihood, (2, 1, 0), (0, 1, 2), 3, NONE)
+    listwise = one(
+        comparisons.plackett_luce_log_likelihood, (2, 1, 0), (0, 1, 2), 3, NONE
+    )
     e = math.e
     assert listwise == pytest.approx(
         math.log(e**2 / (e**2 + e + 1)) + math.log(e / (e + 1)), abs=1e-12
@@ -124,22 +139,35 @@ def test_exact_values_of_three_scores(comparisons: ModuleType) -> None:
 
 
 def test_a_comparison_by_hand(comparisons: ModuleType) -> None:
-    # without ties σ(ln 3) = 3/4. With ν = 1 and π₁, π₂ = 4, 1 (d = ln 4): √ is 2, so 4/7, 1/7 and a tie 2/7
-    found = comparisons.comparison_log_likelihood(doubles(math.log(3)), torch.tensor([False]))
+    # without ties σ(ln 3) = 3/4. With ν = 1 and π₁, π₂ = 4, 1 (d = ln 4): √ is 2, so 4/7, 1/7 and a
+    # tie 2/7
+    found = comparisons.comparison_log_likelihood(
+        doubles(math.log(3)), torch.tensor([False])
+    )
     assert found.exp().item() == pytest.approx(3 / 4)
-    d, is_tie = math.log(4) * doubles(1, -1, 1, -1), torch.tensor([False, False, True, True])
+    d, is_tie = (
+        math.log(4) * doubles(1, -1, 1, -1),
+        torch.tensor([False, False, True, True]),
+    )
     found = comparisons.comparison_log_likelihood(d, is_tie, double(0.0)).exp()
     torch.testing.assert_close(found, doubles(4 / 7, 1 / 7, 2 / 7, 2 / 7))
 
 
 def test_a_tied_ranking_by_hand(comparisons: ModuleType) -> None:
-    # equal scores and δ = 1: of three texts, 3 single ones and 3 pairs may be chosen. The first two tie: 1/6; the last
+    # equal scores and δ = 1: of three texts, 3 single ones and 3 pairs may be chosen. The first two
+    # tie: 1/6; the last
     # is then certain. All three tied, with δ₃ = 1 as well: 1/7
     found = comparisons.plackett_luce_log_likelihood
-    assert math.exp(one(found, (0, 0, 0), (0, 0, 1), 2, doubles(0, 0))) == pytest.approx(1 / 6)
-    assert math.exp(one(found, (0, 0, 0), (0, 0, 0), 1, doubles(0, 0, 0))) == pytest.approx(1 / 7)
+    assert math.exp(
+        one(found, (0, 0, 0), (0, 0, 1), 2, doubles(0, 0))
+    ) == pytest.approx(1 / 6)
+    assert math.exp(
+        one(found, (0, 0, 0), (0, 0, 0), 1, doubles(0, 0, 0))
+    ) == pytest.approx(1 / 7)
     # the best of four, no ties: a quarter; the others are not ordered
-    assert math.exp(one(found, (1, 1, 1, 1), (1, 0, 1, 1), 1, NONE)) == pytest.approx(1 / 4)
+    assert math.exp(one(found, (1, 1, 1, 1), (1, 0, 1, 1), 1, NONE)) == pytest.approx(
+        1 / 4
+    )
 
 
 @settings(max_examples=60)
@@ -148,8 +176,16 @@ def test_plackett_luce_is_what_enumeration_says(
     comparisons: ModuleType, drawn: tuple[list[float], list[int], int, list[float]]
 ) -> None:
     scores, tier, stages, log_ties = drawn
-    found = one(comparisons.plackett_luce_log_likelihood, scores, tier, stages, doubles(*log_ties))
-    assert found == pytest.approx(by_enumeration(scores, tier, stages, log_ties), abs=1e-9)
+    found = one(
+        comparisons.plackett_luce_log_likelihood,
+        scores,
+        tier,
+        stages,
+        doubles(*log_ties),
+    )
+    assert found == pytest.approx(
+        by_enumeration(scores, tier, stages, log_ties), abs=1e-9
+    )
 
 
 @settings(max_examples=30)
@@ -160,7 +196,11 @@ def test_plackett_luce_is_what_enumeration_says(
 def test_all_rankings_of_three_sum_to_one(
     comparisons: ModuleType, scores: list[float], ties: list[float]
 ) -> None:
-    every = [tier for tier in weak_orders(3) if max(tier.count(t) for t in tier) <= 1 + len(ties)]
+    every = [
+        tier
+        for tier in weak_orders(3)
+        if max(tier.count(t) for t in tier) <= 1 + len(ties)
+    ]
     assert len(every) == {0: 6, 1: 12, 2: 13}[len(ties)]
     found = comparisons.plackett_luce_log_likelihood(
         doubles(*scores).expand(len(every), 3),
@@ -197,7 +237,9 @@ def test_without_ties_it_is_a_softmax_after_another(
 ) -> None:
     s = doubles(*scores)
     classic = sum((s[i] - s[i:].logsumexp(0)).item() for i in range(len(s)))
-    found = one(comparisons.plackett_luce_log_likelihood, scores, range(len(s)), len(s), NONE)
+    found = one(
+        comparisons.plackett_luce_log_likelihood, scores, range(len(s)), len(s), NONE
+    )
     assert found == pytest.approx(classic, abs=1e-9)
 
 
@@ -221,12 +263,14 @@ def test_shift_order_and_padding_change_nothing(
     function = getattr(comparisons, f"{by}_log_likelihood")
     ties = doubles(*log_ties) if by == "plackett_luce" else double(log_ties[-1])
     before = one(function, scores, tier, stages, ties)
-    assert one(function, [s + shift for s in scores], tier, stages, ties) == pytest.approx(
-        before, abs=1e-9
-    )
+    assert one(
+        function, [s + shift for s in scores], tier, stages, ties
+    ) == pytest.approx(before, abs=1e-9)
     places = list(range(len(tier)))
     order.shuffle(places)  # type: ignore[attr-defined]
-    moved = one(function, [scores[i] for i in places], [tier[i] for i in places], stages, ties)
+    moved = one(
+        function, [scores[i] for i in places], [tier[i] for i in places], stages, ties
+    )
     assert moved == pytest.approx(before, abs=1e-9)
     padded = one(
         function,
@@ -247,9 +291,12 @@ def test_rankings_of_unlike_lengths_in_one_call(comparisons: ModuleType) -> None
     for name, ties in (("plackett_luce", doubles(0, -1)), ("pairs", double(-1))):
         function = getattr(comparisons, f"{name}_log_likelihood")
         alone = [
-            function(scores[i : i + 1], tier[i : i + 1], stages[i : i + 1], ties) for i in range(3)
+            function(scores[i : i + 1], tier[i : i + 1], stages[i : i + 1], ties)
+            for i in range(3)
         ]
-        torch.testing.assert_close(function(scores, tier, stages, ties), torch.cat(alone))
+        torch.testing.assert_close(
+            function(scores, tier, stages, ties), torch.cat(alone)
+        )
 
 
 def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> None:
@@ -259,9 +306,15 @@ def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> Non
     log_ties = doubles(0, -1, 0, -math.inf).reshape(2, 2).requires_grad_()
     found = comparisons.plackett_luce_log_likelihood(scores, tier, stages, log_ties)
     first = one(
-        comparisons.plackett_luce_log_likelihood, scores[0].tolist(), (0, 0, 1), 2, doubles(0, -1)
+        comparisons.plackett_luce_log_likelihood,
+        scores[0].tolist(),
+        (0, 0, 1),
+        2,
+        doubles(0, -1),
     )
-    second = one(comparisons.plackett_luce_log_likelihood, scores[1].tolist(), (0, 1, 2), 3, NONE)
+    second = one(
+        comparisons.plackett_luce_log_likelihood, scores[1].tolist(), (0, 1, 2), 3, NONE
+    )
     assert found.tolist() == pytest.approx([first, second], abs=1e-12)
     (gradient,) = torch.autograd.grad(found.sum(), log_ties)
     assert gradient.isfinite().all()
@@ -269,16 +322,18 @@ def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> Non
 
 
 def test_pairs_by_hand(comparisons: ModuleType) -> None:
-    # tiers {a, b} > {c} > rest {d, e}, all scores 0: 2 pairs with c, 4 with the rest, 2 of c and the rest: each ln ½.
-    # The tie of a and b counts only where ties are known: with ν = 1 all nine pairs are ln ⅓. d and e are no pair
+    # tiers {a, b} > {c} > rest {d, e}, all scores 0: 2 pairs with c, 4 with the rest, 2 of c and
+    # the rest: each ln ½.
+    # The tie of a and b counts only where ties are known: with ν = 1 all nine pairs are ln ⅓. d and
+    # e are no pair
     scores, tier, stages = (
         torch.zeros(1, 5).double(),
         torch.tensor([[0, 0, 1, 2, 2]]),
         torch.tensor([2]),
     )
-    assert comparisons.pairs_log_likelihood(scores, tier, stages).item() == pytest.approx(
-        -math.log(2)
-    )
+    assert comparisons.pairs_log_likelihood(
+        scores, tier, stages
+    ).item() == pytest.approx(-math.log(2))
     with_ties = comparisons.pairs_log_likelihood(scores, tier, stages, double(0.0))
     assert with_ties.item() == pytest.approx(-math.log(3))
 
@@ -289,16 +344,24 @@ def test_two_texts_of_the_rest_are_no_pair(comparisons: ModuleType) -> None:
         scores = doubles(1, 0, 0)[None].requires_grad_()
         tier, stages = torch.tensor([[0, 1, 1]]), torch.tensor([1])
         found = comparisons.pairs_log_likelihood(scores, tier, stages, log_ties)
-        decided = comparisons.comparison_log_likelihood(doubles(1), torch.tensor([False]), log_ties)
+        decided = comparisons.comparison_log_likelihood(
+            doubles(1), torch.tensor([False]), log_ties
+        )
         assert found.item() == pytest.approx(decided.item())
 
 
 def test_ties_count_only_where_they_are_known(comparisons: ModuleType) -> None:
-    scores, tier, stages = doubles(3, -1)[None], torch.tensor([[0, 0]]), torch.tensor([1])
+    scores, tier, stages = (
+        doubles(3, -1)[None],
+        torch.tensor([[0, 0]]),
+        torch.tensor([1]),
+    )
     assert (
         comparisons.pairs_log_likelihood(scores, tier, stages).item() == 0
     )  # no pair at all, and no 0/0
-    tie = comparisons.comparison_log_likelihood(doubles(4), torch.tensor([True]), double(-1))
+    tie = comparisons.comparison_log_likelihood(
+        doubles(4), torch.tensor([True]), double(-1)
+    )
     torch.testing.assert_close(
         comparisons.pairs_log_likelihood(scores, tier, stages, double(-1)), tie
     )
@@ -310,14 +373,18 @@ def test_comparison_gradient(comparisons: ModuleType) -> None:
         torch.tensor([False, True, True, False, True]),
     )
     log_ties = double(-0.8).requires_grad_()
-    assert gradcheck(lambda x: comparisons.comparison_log_likelihood(x, is_tie & False), d)
+    assert gradcheck(
+        lambda x: comparisons.comparison_log_likelihood(x, is_tie & False), d
+    )
     assert gradcheck(
         lambda x, t: comparisons.comparison_log_likelihood(x, is_tie, t), (d, log_ties)
     )
 
 
 RANKED = (
-    torch.tensor([[0, 1, 2, 3, 4], [2, 1, 0, 1, -1], [1, 0, 0, 0, 1], [0, 0, -1, 1, -1]]),
+    torch.tensor(
+        [[0, 1, 2, 3, 4], [2, 1, 0, 1, -1], [1, 0, 0, 0, 1], [0, 0, -1, 1, -1]]
+    ),
     torch.tensor(
         [5, 3, 1, 2]
     ),  # full, with a tie in the middle, the best three as one, and two tied above the last
@@ -330,7 +397,8 @@ def test_plackett_luce_gradient(comparisons: ModuleType) -> None:
     ).requires_grad_()
     log_ties = doubles(0, -0.7, -1.9).requires_grad_()
     assert gradcheck(
-        lambda s, t: comparisons.plackett_luce_log_likelihood(s, *RANKED, t), (scores, log_ties)
+        lambda s, t: comparisons.plackett_luce_log_likelihood(s, *RANKED, t),
+        (scores, log_ties),
     )
 
 
@@ -349,7 +417,9 @@ def test_absent_texts_get_no_gradient(comparisons: ModuleType) -> None:
     tier, stages = torch.tensor([[0, 1, -1]]), torch.tensor([2])
     for name, ties in (("plackett_luce", doubles(0, -1)), ("pairs", double(-1))):
         scores = doubles(0.5, -0.5, 100.0)[None].requires_grad_()
-        getattr(comparisons, f"{name}_log_likelihood")(scores, tier, stages, ties).sum().backward()
+        getattr(comparisons, f"{name}_log_likelihood")(
+            scores, tier, stages, ties
+        ).sum().backward()
         assert scores.grad is not None
         assert scores.grad[0, 2].item() == 0
         assert scores.grad[0, 0].item() == pytest.approx(-scores.grad[0, 1].item())
@@ -363,7 +433,9 @@ def test_far_scores_stay_finite(
 ) -> None:
     far = list(permutations((-1e4, 0.0, 1e4, 1e4)))
     tier = [(0, 1, 2, 3), (0, 0, 1, 1), (0, 1, 1, 1), (0, 0, 0, -1)]
-    scores = torch.tensor([s for s in far for _ in tier], dtype=dtype, requires_grad=True)
+    scores = torch.tensor(
+        [s for s in far for _ in tier], dtype=dtype, requires_grad=True
+    )
     tiers = torch.tensor(tier * len(far))
     stages = torch.tensor([4, 2, 1, 1] * len(far))
     log_ties = torch.tensor([0.0, log_tie, log_tie], dtype=dtype, requires_grad=True)
@@ -372,7 +444,9 @@ def test_far_scores_stay_finite(
     decided = comparisons.comparison_log_likelihood(
         scores[:, 0] - scores[:, 1], tiers[:, 1] == 0, log_ties[1]
     )
-    plain = comparisons.comparison_log_likelihood(scores[:, 0] - scores[:, 1], tiers[:, 1] == 0)
+    plain = comparisons.comparison_log_likelihood(
+        scores[:, 0] - scores[:, 1], tiers[:, 1] == 0
+    )
     for found in (listwise, pairs, decided, plain):
         assert found.isfinite().all()
         assert (found <= 1e-3).all()
@@ -385,12 +459,17 @@ def test_far_scores_stay_finite(
 def test_sixty_texts_in_float32(comparisons: ModuleType) -> None:
     scores = torch.randn(2, 60, generator=torch.Generator().manual_seed(3)) * 3
     tier = torch.stack(
-        [torch.randperm(60, generator=torch.Generator().manual_seed(4)), torch.arange(60) // 5]
+        [
+            torch.randperm(60, generator=torch.Generator().manual_seed(4)),
+            torch.arange(60) // 5,
+        ]
     )
     arguments = (tier, torch.tensor([60, 12]))
     log_ties = torch.tensor([0.0, -1, -2, -3, -4])
     found = comparisons.plackett_luce_log_likelihood(scores, *arguments, log_ties)
-    exact = comparisons.plackett_luce_log_likelihood(scores.double(), *arguments, log_ties.double())
+    exact = comparisons.plackett_luce_log_likelihood(
+        scores.double(), *arguments, log_ties.double()
+    )
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-3)
 
 

@@ -1,4 +1,6 @@
-"""The log-likelihoods against numbers worked out by hand, finite differences and their own identities."""
+"""The log-likelihoods against numbers worked out by hand, finite differences and their own
+identities.
+"""
 
 import math
 from collections.abc import Callable
@@ -47,7 +49,8 @@ def test_shapes_are_checked(evidence: ModuleType) -> None:
 
 
 def test_label_by_hand(evidence: ModuleType) -> None:
-    # σ(0) = 1/2, so ln P = −ln 2 for either label; σ(ln 3) = 3/4, so ln P is ln 3/4 for yes and ln 1/4 for no
+    # σ(0) = 1/2, so ln P = −ln 2 for either label; σ(ln 3) = 3/4, so ln P is ln 3/4 for yes and ln
+    # 1/4 for no
     logits, labels = (
         doubles(0, 0, math.log(3), math.log(3)),
         torch.tensor([True, False, True, False]),
@@ -60,7 +63,9 @@ def test_grade_by_hand(evidence: ModuleType) -> None:
     # three grades, θ = (−ln 3, ln 3), logit 0: P(>0) = σ(ln 3) = 3/4 and P(>1) = σ(−ln 3) = 1/4,
     # so P(0) = 1/4, P(1) = 3/4 − 1/4 = 1/2, P(2) = 1/4
     theta = doubles(-math.log(3), math.log(3))
-    found = evidence.grade_log_likelihood(doubles(0, 0, 0), torch.tensor([0, 1, 2]), theta)
+    found = evidence.grade_log_likelihood(
+        doubles(0, 0, 0), torch.tensor([0, 1, 2]), theta
+    )
     close(found, math.log(1 / 4), math.log(1 / 2), math.log(1 / 4))
     close(evidence.grade_probabilities(doubles(0), theta)[0], 1 / 4, 1 / 2, 1 / 4)
 
@@ -80,13 +85,17 @@ def test_two_grades_are_a_label(evidence: ModuleType) -> None:
     logits, theta = doubles(-2, -0.3, 0, 1.7), doubles(0.4)
     positive = torch.tensor([True, False, True, False])
     grade = evidence.grade_log_likelihood(logits, positive.long(), theta)
-    torch.testing.assert_close(grade, evidence.label_log_likelihood(logits - 0.4, positive))
+    torch.testing.assert_close(
+        grade, evidence.label_log_likelihood(logits - 0.4, positive)
+    )
 
 
 def test_rating_by_hand(evidence: ModuleType) -> None:
     # N(1; 1, 1) = 1/√(2π); N(3; 1, 2²) = e^{−1/2}/(2√(2π))
     close(
-        evidence.rating_log_likelihood(doubles(1), doubles(1), torch.zeros(()).double()),
+        evidence.rating_log_likelihood(
+            doubles(1), doubles(1), torch.zeros(()).double()
+        ),
         -0.5 * math.log(2 * math.pi),
     )
     two = torch.tensor(math.log(2), dtype=torch.float64)
@@ -103,7 +112,9 @@ def test_rating_agrees_with_torch(evidence: ModuleType) -> None:
         torch.tensor(-0.7).double(),
     )
     expected = torch.distributions.Normal(means, log_sd.exp()).log_prob(ratings)
-    torch.testing.assert_close(evidence.rating_log_likelihood(means, ratings, log_sd), expected)
+    torch.testing.assert_close(
+        evidence.rating_log_likelihood(means, ratings, log_sd), expected
+    )
 
 
 @settings(deadline=None)
@@ -134,9 +145,14 @@ def test_grade_likelihood_is_the_log_of_its_probability(
 ) -> None:
     theta = ascending(first, steps)
     every = torch.arange(len(theta) + 1)
-    found = evidence.grade_log_likelihood(doubles(*[logit] * len(every)), every, theta).exp()
+    found = evidence.grade_log_likelihood(
+        doubles(*[logit] * len(every)), every, theta
+    ).exp()
     torch.testing.assert_close(
-        found, evidence.grade_probabilities(doubles(logit), theta)[0], rtol=1e-6, atol=1e-12
+        found,
+        evidence.grade_probabilities(doubles(logit), theta)[0],
+        rtol=1e-6,
+        atol=1e-12,
     )
 
 
@@ -152,26 +168,33 @@ def test_grade_gradient(evidence: ModuleType) -> None:
         doubles(-3, -0.5, 0.2, 4, 2, -2).requires_grad_(),
         doubles(-1, 0.3, 0.35).requires_grad_(),
     )
-    assert gradcheck(lambda x, t: evidence.grade_log_likelihood(x, steps, t), (logits, theta))
+    assert gradcheck(
+        lambda x, t: evidence.grade_log_likelihood(x, steps, t), (logits, theta)
+    )
     assert gradcheck(evidence.grade_probabilities, (logits, theta))
 
 
 def test_rating_gradient(evidence: ModuleType) -> None:
     means, ratings = doubles(-1, 0, 2).requires_grad_(), doubles(0.5, 0, -3)
     log_sd = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(lambda m, s: evidence.rating_log_likelihood(m, ratings, s), (means, log_sd))
+    assert gradcheck(
+        lambda m, s: evidence.rating_log_likelihood(m, ratings, s), (means, log_sd)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("label", [True, False])
-def test_far_labels_stay_finite(evidence: ModuleType, dtype: torch.dtype, label: bool) -> None:
+def test_far_labels_stay_finite(
+    evidence: ModuleType, dtype: torch.dtype, label: bool
+) -> None:
     logits = torch.tensor(FAR, dtype=dtype, requires_grad=True)
     found = evidence.label_log_likelihood(logits, torch.full((len(FAR),), label))
     found.sum().backward()
     assert logits.grad is not None
     assert found.isfinite().all()
     assert logits.grad.isfinite().all()
-    # far on the wrong side the log-likelihood is the logit itself: ln σ(−10⁴) = −10⁴ and its slope is 1
+    # far on the wrong side the log-likelihood is the logit itself: ln σ(−10⁴) = −10⁴ and its slope
+    # is 1
     assert found[0 if label else -1].item() == -1e4
     assert abs(logits.grad[0 if label else -1].item()) == 1
 
@@ -194,7 +217,9 @@ def test_far_grades_stay_finite(
     for step in range(len(thresholds) + 1):
         logits = torch.tensor(FAR, dtype=dtype, requires_grad=True)
         theta = torch.tensor(thresholds, dtype=dtype, requires_grad=True)
-        found = evidence.grade_log_likelihood(logits, torch.full((len(FAR),), step), theta)
+        found = evidence.grade_log_likelihood(
+            logits, torch.full((len(FAR),), step), theta
+        )
         found.sum().backward()
         assert logits.grad is not None
         assert theta.grad is not None
@@ -206,8 +231,10 @@ def test_far_grades_stay_finite(
 
 
 def test_narrow_grades_keep_their_digits(evidence: ModuleType) -> None:
-    # a grade 10⁻¹⁰ wide at logit 0 between thresholds around 0: P = σ'(0)·10⁻¹⁰ = 10⁻¹⁰/4; the difference of two
-    # sigmoids would have kept six digits of it, and none at a logit of 30, where P = σ'(30)·10⁻¹⁰ ≈ e⁻³⁰·10⁻¹⁰
+    # a grade 10⁻¹⁰ wide at logit 0 between thresholds around 0: P = σ'(0)·10⁻¹⁰ = 10⁻¹⁰/4; the
+    # difference of two
+    # sigmoids would have kept six digits of it, and none at a logit of 30, where P = σ'(30)·10⁻¹⁰ ≈
+    # e⁻³⁰·10⁻¹⁰
     theta = doubles(-0.5e-10, 0.5e-10)
     found = evidence.grade_log_likelihood(doubles(0, 30), torch.tensor([1, 1]), theta)
     close(found, math.log(1e-10 / 4), -30 + math.log(1e-10), tolerance=1e-9)
@@ -215,7 +242,9 @@ def test_narrow_grades_keep_their_digits(evidence: ModuleType) -> None:
 
 def test_no_judgements(evidence: ModuleType) -> None:
     none = torch.zeros(0)
-    assert evidence.label_log_likelihood(none, torch.zeros(0, dtype=torch.bool)).shape == (0,)
+    assert evidence.label_log_likelihood(
+        none, torch.zeros(0, dtype=torch.bool)
+    ).shape == (0,)
     assert evidence.grade_log_likelihood(
         none, torch.zeros(0, dtype=torch.long), torch.zeros(2)
     ).shape == (0,)
@@ -223,7 +252,9 @@ def test_no_judgements(evidence: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(("mean", "log_sd"), [(0.0, 0.0), (1.5, -0.7), (-3.0, 1.2)])
-def test_hubers_density_integrates_to_one(evidence: ModuleType, mean: float, log_sd: float) -> None:
+def test_hubers_density_integrates_to_one(
+    evidence: ModuleType, mean: float, log_sd: float
+) -> None:
     sd = math.exp(log_sd)
 
     def density(rating: float) -> float:
@@ -238,12 +269,14 @@ def test_hubers_density_integrates_to_one(evidence: ModuleType, mean: float, log
     assert mass == pytest.approx(1, abs=1e-7)
 
 
-def test_huber_is_normal_near_the_mean_and_straight_beyond(evidence: ModuleType) -> None:
+def test_huber_is_normal_near_the_mean_and_straight_beyond(
+    evidence: ModuleType,
+) -> None:
     mean, log_sd = doubles(0, 0, 0, 0, 0), torch.tensor(math.log(2)).double()
     near = doubles(-2.6, -1, 0, 0.3, 2.6)  # within 1.345 · 2
-    gap = evidence.huber_log_likelihood(mean, near, log_sd) - evidence.rating_log_likelihood(
+    gap = evidence.huber_log_likelihood(
         mean, near, log_sd
-    )
+    ) - evidence.rating_log_likelihood(mean, near, log_sd)
     torch.testing.assert_close(gap, gap[:1].expand(5))
     assert -0.1 < gap[0].item() < 0  # the tails hold a bit more than the Normal's
     far = evidence.huber_log_likelihood(doubles(0, 0, 0), doubles(10, 12, 14), log_sd)
@@ -259,7 +292,9 @@ def test_huber_is_normal_near_the_mean_and_straight_beyond(evidence: ModuleType)
 def test_huber_gradient(evidence: ModuleType) -> None:
     means, ratings = doubles(-1, 0, 2, 0).requires_grad_(), doubles(0.5, 0.1, -9, 7)
     log_sd = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(lambda m, s: evidence.huber_log_likelihood(m, ratings, s), (means, log_sd))
+    assert gradcheck(
+        lambda m, s: evidence.huber_log_likelihood(m, ratings, s), (means, log_sd)
+    )
     means.grad = None
     evidence.huber_log_likelihood(means, ratings, log_sd).sum().backward()
     assert means.grad is not None

@@ -15,8 +15,12 @@ from tastemaker.maths import ESTIMATORS, k1, k2, k3
     ("policy", "reference", "expected"),
     [(0.5, 0.4, (0.2231, 0.0249, 0.0231)), (0.4, 0.5, (-0.2231, 0.0249, 0.0269))],
 )
-def test_one_action(policy: float, reference: float, expected: tuple[float, ...]) -> None:
-    """ln(0.5/0.4) = 0.2231, half its square, and 0.8 − 1 + 0.2231; r = ref/π is 1.25 the other way round."""
+def test_one_action(
+    policy: float, reference: float, expected: tuple[float, ...]
+) -> None:
+    """ln(0.5/0.4) = 0.2231, half its square, and 0.8 − 1 + 0.2231; r = ref/π is 1.25 the other way
+    round.
+    """
     logs = torch.tensor([policy, reference]).double().log()
     found = [float(ESTIMATORS[name](logs[0], logs[1])) for name in ("k1", "k2", "k3")]
     assert found == pytest.approx(expected, abs=5e-5)
@@ -41,7 +45,9 @@ def test_k1_and_k3_are_right_on_average() -> None:
 
 @given(st.lists(st.floats(0.01, 1), min_size=2, max_size=5), st.data())
 def test_any_two_distributions(weights: list[float], data: st.DataObject) -> None:
-    others = data.draw(st.lists(st.floats(0.01, 1), min_size=len(weights), max_size=len(weights)))
+    others = data.draw(
+        st.lists(st.floats(0.01, 1), min_size=len(weights), max_size=len(weights))
+    )
     policy, reference = (
         torch.tensor(w, dtype=torch.float64) / math.fsum(w) for w in (weights, others)
     )
@@ -56,7 +62,11 @@ def test_near_the_reference_all_is_small() -> None:
     """k3 of a log-ratio of 1e-4 is 5e-9: it must not drown in rounding."""
     found = k3(torch.tensor(0.0), torch.tensor(1e-4))
     assert float(found) == pytest.approx(5e-9, rel=0.05)
-    assert [float(f(torch.tensor(-3.0), torch.tensor(-3.0))) for f in (k1, k2, k3)] == [0, 0, 0]
+    assert [float(f(torch.tensor(-3.0), torch.tensor(-3.0))) for f in (k1, k2, k3)] == [
+        0,
+        0,
+        0,
+    ]
 
 
 def test_whose_gradient_is_that_of_the_kl() -> None:
@@ -67,12 +77,18 @@ def test_whose_gradient_is_that_of_the_kl() -> None:
     policy = every.exp()
 
     def slope(cost: Tensor) -> list[float]:
-        return [float(x) for x in torch.autograd.grad(cost, logits, retain_graph=True)[0]]
+        return [
+            float(x) for x in torch.autograd.grad(cost, logits, retain_graph=True)[0]
+        ]
 
     found = {
         n: slope((policy.detach() * estimator(every, reference.log())).sum())
         for n, estimator in ESTIMATORS.items()
     }
     assert found["k1"] == pytest.approx([0, 0, 0], abs=1e-12)
-    assert found["k2"] == pytest.approx(slope((policy * (policy / reference).log()).sum()))
-    assert found["k3"] == pytest.approx(slope((reference * (reference / policy).log()).sum()))
+    assert found["k2"] == pytest.approx(
+        slope((policy * (policy / reference).log()).sum())
+    )
+    assert found["k3"] == pytest.approx(
+        slope((reference * (reference / policy).log()).sum())
+    )

@@ -42,7 +42,9 @@ def test_standardised_and_rescaled() -> None:
         pytest.approx(row) for row in ([-high, 0, 0], [high, 0, 0])
     ]
     kept = rescale_keeping_mean(VALUES, COUNTED)
-    assert kept.tolist() == [pytest.approx(row) for row in ([2 - high, 2, 0], [2 + high, 0, 0])]
+    assert kept.tolist() == [
+        pytest.approx(row) for row in ([2 - high, 2, 0], [2 + high, 0, 0])
+    ]
 
 
 def test_equal_values_stand_at_0_and_rescaled_stay() -> None:
@@ -56,7 +58,10 @@ def test_what_does_not_count_changes_nothing(anything: float) -> None:
     other = VALUES.where(COUNTED, torch.tensor(anything))
     for dim in (None, 0, 1):
         for reduce in (masked_sum, masked_mean):
-            assert reduce(other, COUNTED, dim).tolist() == reduce(VALUES, COUNTED, dim).tolist()
+            assert (
+                reduce(other, COUNTED, dim).tolist()
+                == reduce(VALUES, COUNTED, dim).tolist()
+            )
     for change in (masked_deviation, standardise, rescale_keeping_mean):
         assert change(other, COUNTED).tolist() == change(VALUES, COUNTED).tolist()
 

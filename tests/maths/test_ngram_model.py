@@ -1,4 +1,6 @@
-"""Kneser–Ney n-grams: hand-worked, against plain Python, and as the distributions that they must be."""
+"""Kneser–Ney n-grams: hand-worked, against plain Python, and as the distributions that they must
+be.
+"""
 
 from collections import Counter, defaultdict
 
@@ -15,7 +17,9 @@ from tastemaker.playground import reviews, units
 def joined(documents):
     """Documents end to end, and where each begins."""
     tokens = [token for document in documents for token in document]
-    return tokens, [place == 0 for document in documents for place in range(len(document))]
+    return tokens, [
+        place == 0 for document in documents for place in range(len(document))
+    ]
 
 
 def fitted(documents, vocabulary, order):
@@ -27,13 +31,15 @@ def probability(model, *document):
     return float(np.exp(model.log_probs(*joined([document])))[-1])
 
 
-# --- hand-worked ------------------------------------------------------------------------------------------------------
+# --- hand-worked
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_bigrams_by_hand():
     # documents "a b" and "a c" of a, b, c = 0, 1, 2; | is the boundary.
     # bigrams: |a twice, ab and ac once: n1 = 2, n2 = 1, so D2 = 2 / (2 + 2) = 1/2
-    # before a stands only |, before b and c only a: every unigram counts 1 of 3. n2 = 0, so D1 = 1/2, and
+    # before a stands only |, before b and c only a: every unigram counts 1 of 3. n2 = 0, so D1 =
+    # 1/2, and
     #   P1(w) = (1 − 1/2 + 1/2 · 3 · 1/3) / 3 = 1/3
     # P(a | |) = (2 − 1/2 + 1/2 · 1 · 1/3) / 2 = 5/6,  P(b | |) = (1/2 · 1/3) / 2 = 1/12
     # P(b | a) = (1 − 1/2 + 1/2 · 2 · 1/3) / 2 = 5/12,  P(a | a) = (1/2 · 2 · 1/3) / 2 = 1/6
@@ -49,8 +55,10 @@ def test_bigrams_by_hand():
 
 
 def test_a_word_with_one_neighbour_is_unlikely_elsewhere():
-    # f and y both occur three times, f always behind s, y behind x, z and w: they count 1 and 3, the others 1: 8
-    # in all. D1 = 1/2 (nothing counts 2). y is no context: P(y | y) = (3 − 1/2 + 1/2 · 6 · 1/6) / 8 = 3/8, and
+    # f and y both occur three times, f always behind s, y behind x, z and w: they count 1 and 3,
+    # the others 1: 8
+    # in all. D1 = 1/2 (nothing counts 2). y is no context: P(y | y) = (3 − 1/2 + 1/2 · 6 · 1/6) / 8
+    # = 3/8, and
     # P(f | y) = (1 − 1/2 + 1/2 · 6 · 1/6) / 8 = 1/8
     s, f, x, y, z, w = range(6)
     model = fitted([[s, f], [s, f], [s, f], [x, y], [z, y], [w, y]], 6, 2)
@@ -59,22 +67,28 @@ def test_a_word_with_one_neighbour_is_unlikely_elsewhere():
 
 
 def test_order_one_counts_and_mixes_with_uniform():
-    # 0 three times, 1 twice, 2 and 3 once, 4 never: n1 = 2, n2 = 1, D = 2 / 4; four kinds of 7 tokens; what is taken
-    # off, 1/2 · 4 / 7 = 2/7, is shared by five ids. In the one order there is, occurrences count, not neighbours.
+    # 0 three times, 1 twice, 2 and 3 once, 4 never: n1 = 2, n2 = 1, D = 2 / 4; four kinds of 7
+    # tokens; what is taken
+    # off, 1/2 · 4 / 7 = 2/7, is shared by five ids. In the one order there is, occurrences count,
+    # not neighbours.
     model = fitted([[0, 1, 0, 2], [0, 1, 3]], 5, 1)
     found = np.exp(model.log_probs([0, 1, 2, 3, 4], [True] * 5))
     assert found == pytest.approx(np.array([2.5, 1.5, 0.5, 0.5, 0]) / 7 + 2 / 35)
 
 
 def test_trigrams_at_a_start_count_occurrences():
-    # documents "a b", "a b", "c b": nothing stands before the boundary, so |a counts 2 and |c 1 in the middle order,
-    # where ab and cb count their one neighbour | each: n1 = 3, n2 = 1, D2 = 3/5. Unigrams: a and c 1, b 2 (a and c):
-    # n1 = 2, n2 = 1, D1 = 1/2, P1(a) = (1 − 1/2 + 1/2 · 3 · 1/3) / 4 = 1/4.  P(a | |) = (2 − 3/5 + 3/5 · 2 · 1/4) / 3
+    # documents "a b", "a b", "c b": nothing stands before the boundary, so |a counts 2 and |c 1 in
+    # the middle order,
+    # where ab and cb count their one neighbour | each: n1 = 3, n2 = 1, D2 = 3/5. Unigrams: a and c
+    # 1, b 2 (a and c):
+    # n1 = 2, n2 = 1, D1 = 1/2, P1(a) = (1 − 1/2 + 1/2 · 3 · 1/3) / 4 = 1/4.  P(a | |) = (2 − 3/5 +
+    # 3/5 · 2 · 1/4) / 3
     model = fitted([[0, 1], [0, 1], [2, 1]], 3, 3)
     assert probability(model, 0) == pytest.approx((1.4 + 0.3) / 3)
 
 
-# --- against plain Python ---------------------------------------------------------------------------------------------
+# --- against plain Python
+# ---------------------------------------------------------------------------------------------
 
 
 class Slow:
@@ -118,19 +132,29 @@ def corpora(draw):
     documents = st.lists(
         st.lists(st.integers(0, vocabulary - 1), min_size=1, max_size=8), max_size=6
     )
-    return draw(documents), draw(documents.filter(len)), vocabulary, draw(st.integers(1, 5))
+    return (
+        draw(documents),
+        draw(documents.filter(len)),
+        vocabulary,
+        draw(st.integers(1, 5)),
+    )
 
 
 @given(corpora())
 def test_the_same_numbers_as_plain_python(corpus):
     documents, asked, vocabulary, order = corpus
-    model, slow = fitted(documents, vocabulary, order), Slow(documents, vocabulary, order)
+    model, slow = (
+        fitted(documents, vocabulary, order),
+        Slow(documents, vocabulary, order),
+    )
     expected = [
         slow.probability(("|", *document[:place]), token)
         for document in asked
         for place, token in enumerate(document)
     ]
-    assert np.exp(model.log_probs(*joined(asked))) == pytest.approx(np.array(expected), rel=1e-12)
+    assert np.exp(model.log_probs(*joined(asked))) == pytest.approx(
+        np.array(expected), rel=1e-12
+    )
 
 
 @given(corpora())
@@ -150,21 +174,27 @@ def test_nothing_leaks_from_one_document_into_the_next(corpus):
     alone = np.concatenate([model.log_probs(*joined([document])) for document in asked])
     assert np.array_equal(model.log_probs(*joined(asked)), alone)
     turned = fitted(documents[::-1], vocabulary, order)
-    assert np.array_equal(turned.log_probs(*joined(asked)), model.log_probs(*joined(asked)))
+    assert np.array_equal(
+        turned.log_probs(*joined(asked)), model.log_probs(*joined(asked))
+    )
 
 
-# --- limits -----------------------------------------------------------------------------------------------------------
+# --- limits
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "asked", "order"), [(65_535, 4, 4), (65_536, 4, 3), (10**6, 9, 3), (1, 99, 64)]
+    ("vocabulary", "asked", "order"),
+    [(65_535, 4, 4), (65_536, 4, 3), (10**6, 9, 3), (1, 99, 64)],
 )
 def test_the_order_shrinks_until_keys_fit(vocabulary, asked, order):
     last = vocabulary - 1
     model = fitted([[last] * 5, [0, last]], vocabulary, asked)
     assert model.order == order
     assert probability(model, *[last] * 5) == pytest.approx(
-        Slow([[last] * 5, [0, last]], vocabulary, order).probability(("|", *[last] * 4), last)
+        Slow([[last] * 5, [0, last]], vocabulary, order).probability(
+            ("|", *[last] * 4), last
+        )
     )
 
 
@@ -190,17 +220,24 @@ def test_without_tokens_all_are_alike():
 def test_the_first_token_begins_a_document_said_or_not():
     tokens = [0, 1, 0]
     said, unsaid = (
-        NGrams.fit(tokens, [first, False, False], vocabulary=2) for first in (True, False)
+        NGrams.fit(tokens, [first, False, False], vocabulary=2)
+        for first in (True, False)
     )
     assert np.array_equal(
-        said.log_probs(tokens, [True] * 3), unsaid.log_probs(tokens, [False, True, True])
+        said.log_probs(tokens, [True] * 3),
+        unsaid.log_probs(tokens, [False, True, True]),
     )
 
 
 @pytest.mark.parametrize(
     ("tokens", "starts", "settings", "said"),
     [
-        ([0, 5], [True, False], {"vocabulary": 5}, "from 0 to 5; the vocabulary has 0 to 4"),
+        (
+            [0, 5],
+            [True, False],
+            {"vocabulary": 5},
+            "from 0 to 5; the vocabulary has 0 to 4",
+        ),
         ([-1], [True], {"vocabulary": 5}, "from -1 to -1"),
         ([0, 1], [True], {"vocabulary": 5}, "lists of one length"),
         ([0], [True], {"vocabulary": 5, "order": 0}, "order 0"),
@@ -214,7 +251,8 @@ def test_what_cannot_be_is_one_line(tokens, starts, settings, said):
     assert "\n" not in str(caught.value)
 
 
-# --- worth something --------------------------------------------------------------------------------------------------
+# --- worth something
+# --------------------------------------------------------------------------------------------------
 
 
 def test_context_helps_on_the_playground():
@@ -225,7 +263,9 @@ def test_context_helps_on_the_playground():
     }
     documents = [[names[word] for word in text] for text in texts]
     losses = [
-        -fitted(documents[:1000], len(names), order).log_probs(*joined(documents[1000:])).mean()
+        -fitted(documents[:1000], len(names), order)
+        .log_probs(*joined(documents[1000:]))
+        .mean()
         for order in (1, 2, 3, 4)
     ]
     assert losses[1] < 0.7 * losses[0]  # a grammar: the word before says a good deal

@@ -1,4 +1,6 @@
-"""Curves of over-optimisation: fits that recover what was put in, and the best of n against all choices of n."""
+"""Curves of over-optimisation: fits that recover what was put in, and the best of n against all
+choices of n.
+"""
 
 import itertools
 import math
@@ -13,7 +15,8 @@ KLS = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 9.0, 16.0, 25.0])
 
 
 def test_a_learned_curve_is_recovered_with_its_peak():
-    # d = 0 gives 0, d = 1 gives α = 2; with β = 1 the peak is at d = exp(2/1 − 1) = e, KL e², and R = βd = e
+    # d = 0 gives 0, d = 1 gives α = 2; with β = 1 the peak is at d = exp(2/1 − 1) = e, KL e², and R
+    # = βd = e
     d = np.sqrt(KLS)
     gains = np.array([x * (2 - math.log(x)) if x else 0.0 for x in d])
     fit = fitted(LEARNED, KLS, gains)
@@ -62,14 +65,16 @@ def test_the_expected_best_is_the_mean_over_all_choices(n):
     generator = np.random.default_rng(n)
     proxy, gold = generator.normal(size=7), generator.normal(size=7)
     choices = [
-        max(chosen, key=lambda i: proxy[i]) for chosen in itertools.combinations(range(7), n)
+        max(chosen, key=lambda i: proxy[i])
+        for chosen in itertools.combinations(range(7), n)
     ]
     assert expected_best(proxy, gold, n) == pytest.approx(np.mean(gold[choices]))
     assert expected_best(proxy, proxy, n) == pytest.approx(np.mean(proxy[choices]))
 
 
 def test_completions_that_score_alike_are_chosen_alike():
-    # of 3 choices of two among (1, 1, 0): one holds both at the top, two hold one of them: each top is chosen ½ of all
+    # of 3 choices of two among (1, 1, 0): one holds both at the top, two hold one of them: each top
+    # is chosen ½ of all
     assert expected_best([1, 1, 0], [4, 8, 100], 2) == pytest.approx(6)
     assert expected_best([0, 0, 0], [1, 2, 6], 2) == pytest.approx(3)
 

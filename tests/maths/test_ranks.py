@@ -1,4 +1,6 @@
-"""How scores order lists: hand-worked, against scipy and scikit-learn, and by their own definitions."""
+"""How scores order lists: hand-worked, against scipy and scikit-learn, and by their own
+definitions.
+"""
 
 import math
 from itertools import combinations, permutations
@@ -38,9 +40,11 @@ def padded(values, width, fill):
     return np.append(values, np.full(width - len(values), fill))
 
 
-# --- hand-worked ------------------------------------------------------------------------------------------------------
+# --- hand-worked
+# ------------------------------------------------------------------------------------------------------
 
-# people: A best, B and C alike below, D worst. Scores order A and B the wrong way round and tie C with D.
+# people: A best, B and C alike below, D worst. Scores order A and B the wrong way round and tie C
+# with D.
 SCORES, TIERS = [[2.0, 3.0, 1.0, 1.0]], [[0.0, 1.0, 1.0, 2.0]]
 
 
@@ -77,7 +81,10 @@ def test_ndcg_by_hand():
 def test_top_one_by_hand():
     assert top_one_by_list(SCORES, TIERS).tolist() == [0.0]
     # three share the top, one of them is best → 1/3; two of two best at the top → 1
-    scores, tiers = [[5.0, 5.0, 5.0], [4.0, 4.0, 1.0]], [[0.0, 1.0, 2.0], [0.0, 0.0, 1.0]]
+    scores, tiers = (
+        [[5.0, 5.0, 5.0], [4.0, 4.0, 1.0]],
+        [[0.0, 1.0, 2.0], [0.0, 0.0, 1.0]],
+    )
     assert top_one_by_list(scores, tiers).tolist() == pytest.approx([1 / 3, 1.0])
 
 
@@ -112,7 +119,8 @@ def test_no_lists_are_no_figures():
         assert figure(nothing, nothing).shape == (0,)
 
 
-# --- definitions and other libraries ----------------------------------------------------------------------------------
+# --- definitions and other libraries
+# ----------------------------------------------------------------------------------
 
 
 @given(one_list())
@@ -124,7 +132,9 @@ def test_kendall_is_scipys(data):
     elif np.ptp(scores) == 0:
         assert found == 0
     else:
-        assert found == pytest.approx(scipy.stats.kendalltau(scores, -tiers).statistic, abs=1e-12)
+        assert found == pytest.approx(
+            scipy.stats.kendalltau(scores, -tiers).statistic, abs=1e-12
+        )
 
 
 @given(one_list())
@@ -143,7 +153,9 @@ def test_agreement_is_the_share_of_won_pairs(data):
         if tiers[i] != tiers[j]:
             better, worse = (i, j) if tiers[i] < tiers[j] else (j, i)
             pairs += 1
-            won += (scores[better] > scores[worse]) + (scores[better] == scores[worse]) / 2
+            won += (scores[better] > scores[worse]) + (
+                scores[better] == scores[worse]
+            ) / 2
     found = agreement([scores], [-tiers])
     assert (found[0][0], found[1][0]) == (won, pairs)
     by_distance = agreement_by_distance([scores], [tiers], 3)
@@ -178,14 +190,19 @@ def test_the_order_of_the_answers_does_not_matter(data, random):
     random.shuffle(order)
     for figure in (kendall_by_list, ndcg_by_list, top_one_by_list):
         shuffled = figure([scores[order]], [tiers[order]])[0]
-        assert shuffled == pytest.approx(figure([scores], [tiers])[0], abs=1e-12, nan_ok=True)
+        assert shuffled == pytest.approx(
+            figure([scores], [tiers])[0], abs=1e-12, nan_ok=True
+        )
 
 
 def test_in_chunks_is_the_same_as_at_once(monkeypatch):
     generator = np.random.default_rng(3)
     scores = generator.integers(0, 4, (50, 6)).astype(float)
     tiers = np.array(
-        [np.unique(row, return_inverse=True)[1] for row in generator.integers(0, 3, (50, 6))],
+        [
+            np.unique(row, return_inverse=True)[1]
+            for row in generator.integers(0, 3, (50, 6))
+        ],
         dtype=float,
     )
     figures = [
@@ -203,8 +220,13 @@ def test_in_chunks_is_the_same_as_at_once(monkeypatch):
 
 
 def test_lists_are_taken_in_parts_by_hand():
-    # a list that needs 0.4 of what is held at once: two a part; one that needs more than all: one a part
-    assert list(ranks._chunks(5, ranks._CHUNK * 2 // 5)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    # a list that needs 0.4 of what is held at once: two a part; one that needs more than all: one a
+    # part
+    assert list(ranks._chunks(5, ranks._CHUNK * 2 // 5)) == [
+        slice(0, 2),
+        slice(2, 4),
+        slice(4, 5),
+    ]
     assert list(ranks._chunks(2, 3 * ranks._CHUNK)) == [slice(0, 1), slice(1, 2)]
     assert list(ranks._chunks(3, 0)) == [slice(0, 3)]
     assert list(ranks._chunks(0, 10)) == []

@@ -58,7 +58,8 @@ def counts(draws, n):
     return np.bincount(draws, minlength=n)[None].astype(float)
 
 
-# --- hand-worked ------------------------------------------------------------------------------------------------------
+# --- hand-worked
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_accuracy_is_the_share_of_equals():
@@ -89,7 +90,8 @@ def test_log_loss_neither_clips_nor_loses_digits():
 
 
 def test_ece_by_hand():
-    # two bins: {0.1, 0.3} promise 0.2, half come true: 0.3 off; {0.8, 0.9} promise 0.85, all come true: 0.15 off
+    # two bins: {0.1, 0.3} promise 0.2, half come true: 0.3 off; {0.8, 0.9} promise 0.85, all come
+    # true: 0.15 off
     # ECE = 2/4 · 0.3 + 2/4 · 0.15 = 0.225
     p, positive = [0.1, 0.3, 0.8, 0.9], [False, True, True, True]
     bins = reliability(p, positive, bins=2)
@@ -113,17 +115,20 @@ def test_reliability_counts_half_for_a_tie():
 
 
 def test_ratio_of_weighs_lists_by_their_pairs():
-    # 1 of 1 pair and 1 of 3: two of four together; without the second all of one; a list drawn twice counts twice
+    # 1 of 1 pair and 1 of 3: two of four together; without the second all of one; a list drawn
+    # twice counts twice
     share = ratio_of([1, 1], [1, 3])
     np.testing.assert_allclose(
-        share(np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 0.0]])), [0.5, 1, 0.6, np.nan]
+        share(np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 1.0], [0.0, 0.0]])),
+        [0.5, 1, 0.6, np.nan],
     )
 
 
 def test_mean_of_defined_leaves_out_what_is_not():
     mean = mean_of_defined([1.0, np.nan, 4.0])
     np.testing.assert_allclose(
-        mean(np.array([[1.0, 1.0, 1.0], [0.0, 3.0, 1.0], [0.0, 3.0, 0.0]])), [2.5, 4, np.nan]
+        mean(np.array([[1.0, 1.0, 1.0], [0.0, 3.0, 1.0], [0.0, 3.0, 0.0]])),
+        [2.5, 4, np.nan],
     )
 
 
@@ -132,7 +137,8 @@ def test_mae_by_hand():
 
 
 def test_correlations_by_hand():
-    # x = 1 2 3, y = 1 3 2: covariance 1/3·(1 + 0 + 0) = 1/3, variances 2/3 → 1/2; the ranks are the values
+    # x = 1 2 3, y = 1 3 2: covariance 1/3·(1 + 0 + 0) = 1/3, variances 2/3 → 1/2; the ranks are the
+    # values
     # pairs: (1,2) and (1,3) agree, (2,3) does not → τ = (2 − 1)/3
     assert pearson([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
     assert spearman([10, 20, 300], [1, 3, 2]) == pytest.approx(0.5)
@@ -153,7 +159,8 @@ def test_no_data_is_undefined(figure):
 
 
 def test_roc_curve_by_hand():
-    # thresholds from above: 3 catches one positive; 2 a positive and a negative at once; 1 the last negative
+    # thresholds from above: 3 catches one positive; 2 a positive and a negative at once; 1 the last
+    # negative
     wrong, right = roc_curve([3, 2, 2, 1], [True, True, False, False])
     assert wrong.tolist() == [0, 0, 0.5, 1]
     assert right.tolist() == [0, 0.5, 1, 1]
@@ -161,13 +168,18 @@ def test_roc_curve_by_hand():
 
 def test_wilson_interval_stays_inside_and_matches_the_textbook():
     low, high = wilson_interval([0, 8, 10], [10, 10, 10])
-    # z² = 3.8416; 8 of 10: centre (8 + 1.9208)/13.8416 = 0.71674, half 1.96/13.8416·√(1.6 + 0.9604) = 0.22658
-    assert (low[1], high[1]) == (pytest.approx(0.49016, abs=1e-5), pytest.approx(0.94332, abs=1e-5))
+    # z² = 3.8416; 8 of 10: centre (8 + 1.9208)/13.8416 = 0.71674, half 1.96/13.8416·√(1.6 + 0.9604)
+    # = 0.22658
+    assert (low[1], high[1]) == (
+        pytest.approx(0.49016, abs=1e-5),
+        pytest.approx(0.94332, abs=1e-5),
+    )
     assert low[0] == pytest.approx(0)
     assert high[2] == pytest.approx(1)
 
 
-# --- definitions and other libraries ----------------------------------------------------------------------------------
+# --- definitions and other libraries
+# ----------------------------------------------------------------------------------
 
 
 @given(scored_labels())
@@ -201,16 +213,24 @@ def test_turning_the_scores_round_turns_auroc_round(data):
 def test_correlations_are_scipys(data):
     x, y = data
     if np.ptp(x) and np.ptp(y):
-        assert pearson(x, y) == pytest.approx(scipy.stats.pearsonr(x, y).statistic, abs=1e-12)
-        assert spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-12)
-        assert kendall(x, y) == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
+        assert pearson(x, y) == pytest.approx(
+            scipy.stats.pearsonr(x, y).statistic, abs=1e-12
+        )
+        assert spearman(x, y) == pytest.approx(
+            scipy.stats.spearmanr(x, y).statistic, abs=1e-12
+        )
+        assert kendall(x, y) == pytest.approx(
+            scipy.stats.kendalltau(x, y).statistic, abs=1e-12
+        )
 
 
 @given(two_columns(), st.floats(-1e6, 1e6), st.floats(1e-3, 1e3))
 def test_pearson_knows_no_unit(data, offset, scale):
     x, y = data
     expected = pearson(x, y)
-    assert pearson(offset + scale * x, y) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert pearson(offset + scale * x, y) == pytest.approx(
+        expected, abs=1e-6, nan_ok=True
+    )
 
 
 def test_pearson_survives_a_large_offset():
@@ -218,7 +238,9 @@ def test_pearson_survives_a_large_offset():
     assert pearson(x + 1e9, x) == pytest.approx(1.0, abs=1e-12)
 
 
-@given(st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=1, max_size=20))
+@given(
+    st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=1, max_size=20)
+)
 def test_log_loss_is_sklearns(data):
     p, positive = np.array([d[0] for d in data]), np.array([d[1] for d in data])
     assert log_loss(p, positive) == pytest.approx(
@@ -243,7 +265,8 @@ def test_the_order_of_the_data_does_not_matter(data, random):
         assert after == pytest.approx(figure(first, positive), abs=1e-12, nan_ok=True)
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
+# --- weights
+# ----------------------------------------------------------------------------------------------------------
 
 STATISTICS = {
     "mean": lambda x, y: mean_of(x),
@@ -270,17 +293,22 @@ def test_zeros_as_weights_leave_out(name, data, seed):
     where = np.random.default_rng(seed).random(len(x)) < 0.6
     alone = value_of(STATISTICS[name](x[where], y[where]), int(where.sum()))
     zeroed = STATISTICS[name](x, y)(where[None].astype(float))[0]
-    kept = restricted(STATISTICS[name](x[where], y[where]), where)(np.ones((1, len(x))))[0]
+    kept = restricted(STATISTICS[name](x[where], y[where]), where)(
+        np.ones((1, len(x)))
+    )[0]
     assert zeroed == pytest.approx(alone, abs=1e-9, nan_ok=True)
     assert kept == pytest.approx(alone, abs=1e-9, nan_ok=True)
 
 
-# --- the bootstrap ----------------------------------------------------------------------------------------------------
+# --- the bootstrap
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_bootstrap_of_a_mean_has_the_textbook_spread():
     x = np.random.default_rng(1).normal(size=400)
-    samples = bootstrap({"mean": mean_of(x)}, np.arange(400), seed=2, resamples=4000)["mean"]
+    samples = bootstrap({"mean": mean_of(x)}, np.arange(400), seed=2, resamples=4000)[
+        "mean"
+    ]
     low, high = percentile_interval(samples)
     error = x.std() / math.sqrt(400)
     assert samples.std() == pytest.approx(error, rel=0.05)
@@ -301,11 +329,17 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 def test_bootstrap_draws_whole_groups():
-    # each text judged four times alike: four copies of 100 observations are still worth 100, not 400
+    # each text judged four times alike: four copies of 100 observations are still worth 100, not
+    # 400
     x = np.random.default_rng(3).normal(size=100)
-    alone = bootstrap({"mean": mean_of(x)}, np.arange(100), seed=4, resamples=500)["mean"]
+    alone = bootstrap({"mean": mean_of(x)}, np.arange(100), seed=4, resamples=500)[
+        "mean"
+    ]
     copied = bootstrap(
-        {"mean": mean_of(np.repeat(x, 4))}, np.repeat(np.arange(100), 4), seed=4, resamples=500
+        {"mean": mean_of(np.repeat(x, 4))},
+        np.repeat(np.arange(100), 4),
+        seed=4,
+        resamples=500,
     )["mean"]
     np.testing.assert_allclose(copied, alone)
 
@@ -316,7 +350,10 @@ def test_bootstrap_is_seeded_and_does_not_know_the_order():
     first = bootstrap({"mean": mean_of(x)}, names, seed=8, resamples=100)["mean"]
     order = np.random.default_rng(9).permutation(50)
     np.testing.assert_allclose(
-        bootstrap({"mean": mean_of(x[order])}, names[order], seed=8, resamples=100)["mean"], first
+        bootstrap({"mean": mean_of(x[order])}, names[order], seed=8, resamples=100)[
+            "mean"
+        ],
+        first,
     )
     assert not np.array_equal(
         bootstrap({"mean": mean_of(x)}, names, seed=9, resamples=100)["mean"], first
@@ -326,20 +363,28 @@ def test_bootstrap_is_seeded_and_does_not_know_the_order():
 def test_bootstrap_in_chunks_is_the_same_as_at_once(monkeypatch):
     x = np.random.default_rng(6).normal(size=30)
     at_once = bootstrap({"mean": mean_of(x)}, np.arange(30), resamples=40)["mean"]
-    monkeypatch.setattr("tastemaker.maths.statistics._CHUNK", 100)  # 3 resamples a chunk
+    monkeypatch.setattr(
+        "tastemaker.maths.statistics._CHUNK", 100
+    )  # 3 resamples a chunk
     in_chunks = bootstrap({"mean": mean_of(x)}, np.arange(30), resamples=40)["mean"]
     np.testing.assert_allclose(in_chunks, at_once, rtol=0, atol=1e-14)
 
 
 def test_statistics_share_their_resamples():
     x = np.random.default_rng(7).normal(size=60)
-    samples = bootstrap({"x": mean_of(x), "x + 1": mean_of(x + 1)}, np.arange(60), resamples=50)
+    samples = bootstrap(
+        {"x": mean_of(x), "x + 1": mean_of(x + 1)}, np.arange(60), resamples=50
+    )
     np.testing.assert_allclose(samples["x + 1"] - samples["x"], 1)
 
 
 def test_percentile_interval_by_hand():
     # 0 … 100: the quantiles 0.025 and 0.975 lie at 2.5 and 97.5; undefined samples do not count
     assert percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
-    assert percentile_interval(np.append(np.arange(101.0), np.nan)) == pytest.approx((2.5, 97.5))
+    assert percentile_interval(np.append(np.arange(101.0), np.nan)) == pytest.approx(
+        (2.5, 97.5)
+    )
     assert percentile_interval(np.arange(101.0), level=0.5) == pytest.approx((25, 75))
-    assert all(math.isnan(end) for end in percentile_interval(np.array([np.nan, np.nan])))
+    assert all(
+        math.isnan(end) for end in percentile_interval(np.array([np.nan, np.nan]))
+    )

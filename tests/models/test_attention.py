@@ -11,16 +11,22 @@ def _inputs(dtype: torch.dtype, queries: int = 5, keys: int = 5) -> list[torch.T
     torch.manual_seed(0)
     # heads lie beside each other in the last dimension, as they come out of a linear layer
     tensors = (
-        torch.randn(2, t, 3 * 8, dtype=dtype).requires_grad_() for t in (queries, keys, keys)
+        torch.randn(2, t, 3 * 8, dtype=dtype).requires_grad_()
+        for t in (queries, keys, keys)
     )
     return list(tensors)
 
 
 def _attended(
-    inputs: list[torch.Tensor], is_key: torch.Tensor | None = None, *, is_causal: bool = False
+    inputs: list[torch.Tensor],
+    is_key: torch.Tensor | None = None,
+    *,
+    is_causal: bool = False,
 ) -> torch.Tensor:
     return attention(
-        *(x.view(2, -1, 3, 8).transpose(1, 2) for x in inputs), is_key=is_key, is_causal=is_causal
+        *(x.view(2, -1, 3, 8).transpose(1, 2) for x in inputs),
+        is_key=is_key,
+        is_causal=is_causal,
     )
 
 
@@ -36,11 +42,17 @@ def products(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("padded", [False, True])
 def test_products_are_attention_by_its_formula(queries: int, padded: bool) -> None:
     inputs = _inputs(torch.float64, queries)
-    is_key = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None] if padded else None
+    is_key = (
+        torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
+        if padded
+        else None
+    )
     q, k, v = (x.detach().view(2, -1, 3, 8).transpose(1, 2) for x in inputs)
     weights = torch.exp(torch.einsum("bhqd,bhkd->bhqk", q, k) / 8**0.5)
     weights = weights if is_key is None else weights * is_key
-    expected = torch.einsum("bhqk,bhkd->bhqd", weights / weights.sum(-1, keepdim=True), v)
+    expected = torch.einsum(
+        "bhqk,bhkd->bhqd", weights / weights.sum(-1, keepdim=True), v
+    )
     torch.testing.assert_close(_attended(inputs, is_key), expected)
 
 
@@ -64,14 +76,21 @@ def test_gradients_of_the_products_equal_differences() -> None:
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_training_in_bfloat16_is_as_near_to_float32_as_the_kernel(padded: bool) -> None:
-    is_key = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None] if padded else None
+    is_key = (
+        torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
+        if padded
+        else None
+    )
 
     def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
         inputs = [x.detach().to(dtype).requires_grad_() for x in _inputs(torch.float32)]
         attended = _attended(inputs, is_key)
         return [
             attended.float(),
-            *(g.float() for g in torch.autograd.grad(attended.float().square().sum(), inputs)),
+            *(
+                g.float()
+                for g in torch.autograd.grad(attended.float().square().sum(), inputs)
+            ),
         ]
 
     exact, rounded = gradients(torch.float32), gradients(torch.bfloat16)

@@ -35,7 +35,10 @@ def test_a_full_batch_has_no_padding():
 
 
 def test_a_pad_id_inside_a_text_is_text():
-    assert collate([[0, 0], [0]], pad_id=0).is_text.tolist() == [[True, True], [True, False]]
+    assert collate([[0, 0], [0]], pad_id=0).is_text.tolist() == [
+        [True, True],
+        [True, False],
+    ]
 
 
 def test_to_keeps_everything():
@@ -47,7 +50,8 @@ def test_to_keeps_everything():
 
 
 def test_by_length_by_hand():
-    # sorted: 9 (3), 5 (0), 4 (2), 4 (4), 1 (1); budget 10: 9 alone; 5+5; 4 and 1 share rows of 4 (2 × 4 ≤ 10)
+    # sorted: 9 (3), 5 (0), 4 (2), 4 (4), 1 (1); budget 10: 9 alone; 5+5; 4 and 1 share rows of 4 (2
+    # × 4 ≤ 10)
     assert by_length([5, 1, 4, 9, 4], batch_tokens=10) == [[3], [0, 2], [4, 1]]
 
 
@@ -57,7 +61,9 @@ def test_by_length_loses_nothing_and_keeps_to_the_budget(lengths, budget):
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
-    assert [lengths[i] for batch in batches for i in batch] == sorted(lengths, reverse=True)
+    assert [lengths[i] for batch in batches for i in batch] == sorted(
+        lengths, reverse=True
+    )
 
 
 def test_a_budget_without_room_is_refused():
@@ -65,9 +71,13 @@ def test_a_budget_without_room_is_refused():
         by_length([3], 0)
 
 
-@given(LENGTHS, st.integers(1, 9), st.integers(0, 99), st.integers(0, 3), st.integers(1, 7))
+@given(
+    LENGTHS, st.integers(1, 9), st.integers(0, 99), st.integers(0, 3), st.integers(1, 7)
+)
 def test_an_epoch_holds_every_text_once(lengths, batch_size, seed, epoch, pool):
-    steps = training_steps(lengths, batch_size=batch_size, seed=seed, epoch=epoch, pool=pool)
+    steps = training_steps(
+        lengths, batch_size=batch_size, seed=seed, epoch=epoch, pool=pool
+    )
     assert sorted(i for step in steps for i in step) == list(range(len(lengths)))
     assert len(steps) == -(-len(lengths) // batch_size)
     assert sum(len(step) != batch_size for step in steps) <= 1
@@ -111,11 +121,15 @@ def test_parts_keep_the_order_of_whole_units_under_the_budget(tokens, budget, ra
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(1, 20))
-def test_steps_of_units_hold_every_unit_once_and_at_most_so_many_texts(sizes, batch_size):
+def test_steps_of_units_hold_every_unit_once_and_at_most_so_many_texts(
+    sizes, batch_size
+):
     lengths = [7 * size for size in sizes]
     steps = training_steps(lengths, batch_size=batch_size, seed=1, epoch=0, sizes=sizes)
     assert sorted(i for step in steps for i in step) == list(range(len(sizes)))
-    assert all(len(step) == 1 or sum(sizes[i] for i in step) <= batch_size for step in steps)
+    assert all(
+        len(step) == 1 or sum(sizes[i] for i in step) <= batch_size for step in steps
+    )
 
 
 @given(LENGTHS.filter(bool), st.integers(64, 5000))
@@ -133,13 +147,18 @@ def test_batches_of_much_unlike_lengths_are_cut_where_padding_grows(lengths, bud
 
 
 def test_under_five_percent_of_training_on_imdb_is_padding(shared_data):
-    # token lengths of IMDB reviews, approximated by characters / 4.4 and cut at 512, from the real archive
+    # token lengths of IMDB reviews, approximated by characters / 4.4 and cut at 512, from the real
+    # archive
     import tarfile
 
     lengths = []
     with tarfile.open(shared_data / "aclImdb.tar.gz") as archive:
         for member in archive:
-            if member.isfile() and member.name.endswith(".txt") and "/unsup/" not in member.name:
+            if (
+                member.isfile()
+                and member.name.endswith(".txt")
+                and "/unsup/" not in member.name
+            ):
                 lengths.append(min(512, max(3, round(member.size / 4.4))))
             if len(lengths) == 5000:
                 break

@@ -1,4 +1,6 @@
-"""The model card says what the contract says, in numbers, in words and in code that runs; whatever the names hold."""
+"""The model card says what the contract says, in numbers, in words and in code that runs; whatever
+the names hold.
+"""
 
 import json
 import re
@@ -141,7 +143,8 @@ def test_a_base_model_is_a_hub_name_and_never_a_path(
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"backbone": ["Tiny", {"vocabulary": 300}]}, {"backbone": "linear"}]
+    "settings",
+    [{}, {"backbone": ["Tiny", {"vocabulary": 300}]}, {"backbone": "linear"}],
 )
 def test_what_was_made_from_nothing_has_no_base(settings: dict[str, Any]) -> None:
     assert hub_name_of(replace(CONTRACT, settings=settings)) is None
@@ -174,10 +177,14 @@ def test_links_are_formulas_with_their_numbers() -> None:
     text = card(CONTRACT, "bert")
     assert "`P(positive) = σ(2.5 · s − 0.25)`" in text
     assert (
-        "Grade, 1 to 3: `P(grade > j) = σ(1.5 · s − θ_j)` with θ for j = 1 … 2: -0.75, 0.5" in text
+        "Grade, 1 to 3: `P(grade > j) = σ(1.5 · s − θ_j)` with θ for j = 1 … 2: -0.75, 0.5"
+        in text
     )
     # centre + spread (slope s + intercept) = 5 + 2 (0.75 s + 0.25), sd = spread e^log_sd
-    assert "Rating: `1.5 · s + 5.5` on average, with a standard deviation of 2 around it" in text
+    assert (
+        "Rating: `1.5 · s + 5.5` on average, with a standard deviation of 2 around it"
+        in text
+    )
     assert "`d = 1.25 · (s_A − s_B)`" in text
     assert "ν = 1\n" in text
     assert (
@@ -185,7 +192,8 @@ def test_links_are_formulas_with_their_numbers() -> None:
         in text
     )
     no_ties = replace(
-        CONTRACT, links={"comparison": {"slope": 1.25, "log_ties": None}, "stars": {"n": "<b>"}}
+        CONTRACT,
+        links={"comparison": {"slope": 1.25, "log_ties": None}, "stars": {"n": "<b>"}},
     )
     assert "`P(A is better than B) = σ(1.25 · (s_A − s_B))`" in card(no_ties, "bert")
     assert '- stars: {"n": "&lt;b&gt;"}' in card(no_ties, "bert")
@@ -207,21 +215,34 @@ def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None
     assert "prefers longer | 0.550 | – | – |" in text
     assert "\n\npeople prefer longer: 0.510 \\[0.500, 0.520\\].\n" in text
     assert "human ceiling" not in text
-    lengths = {"length_control": {"effect": 0.1, "before": {"score_length_correlation": 0.3127}}}
+    lengths = {
+        "length_control": {
+            "effect": 0.1,
+            "before": {"score_length_correlation": 0.3127},
+        }
+    }
     assert "the correlation was\n  0.3127." in card(
         replace(CONTRACT, evaluation=EVALUATION | lengths), "bert"
     )
     assert "length control" not in text
     assert "fitted the numbers\nabove and chose its best step: for" in text
-    assert "fitted the numbers\nabove: for" in card(replace(CONTRACT, backbone="linear"), "linear")
-    assert "It has not been evaluated." in card(replace(CONTRACT, evaluation={}), "bert")
+    assert "fitted the numbers\nabove: for" in card(
+        replace(CONTRACT, backbone="linear"), "linear"
+    )
+    assert "It has not been evaluated." in card(
+        replace(CONTRACT, evaluation={}), "bert"
+    )
 
 
-def test_a_network_says_how_others_load_it_and_a_linear_model_that_they_cannot() -> None:
+def test_a_network_says_how_others_load_it_and_a_linear_model_that_they_cannot() -> (
+    None
+):
     network = card(CONTRACT, "bert")
     assert "AutoModelForSequenceClassification" in network
     assert "CrossEncoder" in network
-    linear = card(replace(CONTRACT, backbone="linear", max_length=None, cut=None), "linear")
+    linear = card(
+        replace(CONTRACT, backbone="linear", max_length=None, cut=None), "linear"
+    )
     assert "no other library loads" in linear
     assert "transformers import" not in linear
     assert "nothing is cut" in linear
@@ -230,12 +251,15 @@ def test_a_network_says_how_others_load_it_and_a_linear_model_that_they_cannot()
 def test_a_score_that_could_not_be_centred_says_so() -> None:
     centred = card(CONTRACT, "gpt2")
     assert (
-        "A score of 0 is the mean of 150 reference texts and 1 their standard deviation" in centred
+        "A score of 0 is the mean of 150 reference texts and 1 their standard deviation"
+        in centred
     )
     assert "not centred" not in centred
     # a mean of 0.75 in units of 1.5: 0.5
     off = " ".join(
-        card(replace(CONTRACT, anchor=Anchor(0.75, 1.5, 150, centred=False)), "gpt2").split()
+        card(
+            replace(CONTRACT, anchor=Anchor(0.75, 1.5, 150, centred=False)), "gpt2"
+        ).split()
     )
     assert "A score of 0 is" not in off
     assert (
@@ -248,7 +272,9 @@ def test_a_score_that_could_not_be_centred_says_so() -> None:
 
 def _contract_file(folder: Path, contract: Contract) -> dict[str, Any]:
     contract.write(folder)
-    found: dict[str, Any] = json.loads((folder / "tastemaker.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(
+        (folder / "tastemaker.json").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -332,16 +358,26 @@ def test_an_escaped_name_is_one_line_of_plain_text(text: str) -> None:
     assert "<" not in shown
 
 
-def test_the_same_contract_gives_the_same_card_without_dates_and_paths(tmp_path: Path) -> None:
+def test_the_same_contract_gives_the_same_card_without_dates_and_paths(
+    tmp_path: Path,
+) -> None:
     text = card(CONTRACT, "bert")
     assert text == card(replace(CONTRACT), "bert")
     assert not re.search(r"\b20\d\d-\d\d|/home|/tmp|/root", text)
-    write_card(tmp_path, CONTRACT, "bert \udc80")  # half a character, from a broken file
-    assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("---\nlibrary_name")
+    write_card(
+        tmp_path, CONTRACT, "bert \udc80"
+    )  # half a character, from a broken file
+    assert (
+        (tmp_path / "README.md")
+        .read_text(encoding="utf-8")
+        .startswith("---\nlibrary_name")
+    )
 
 
 def test_a_contract_with_nothing_in_it_has_a_card() -> None:
-    text = card(Contract(backbone="linear", template="{prompt}{text}", links={}), "linear")
+    text = card(
+        Contract(backbone="linear", template="{prompt}{text}", links={}), "linear"
+    )
     assert "nothing that is known" in text
     assert "The score has no anchor" in text
     assert "Nobody has checked" in text
@@ -351,7 +387,9 @@ def _run_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
     """Run every Python block of a folder's card inside that folder and return what each defined."""
     monkeypatch.chdir(folder)
     blocks = re.findall(
-        r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+        r"```python\n(.*?)```",
+        (folder / "README.md").read_text(encoding="utf-8"),
+        flags=re.DOTALL,
     )
     spaces: list[dict[str, Any]] = []
     for block in blocks:
@@ -387,7 +425,9 @@ def test_the_code_in_a_linear_models_card_runs(
 def test_the_code_in_a_networks_card_gives_its_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = tm.fit(_judgements(), backbone=tm.Tiny(max_length=32), epochs=1, out=tmp_path / "taste")
+    model = tm.fit(
+        _judgements(), backbone=tm.Tiny(max_length=32), epochs=1, out=tmp_path / "taste"
+    )
     write_card(tmp_path / "taste", model.contract, model.backbone.describe())
     spaces = _run_code(tmp_path / "taste", monkeypatch)
     expected = model.score(["A warm and clever film.", "Dull."])

@@ -15,14 +15,23 @@ from tastemaker.scores import Scores
 
 TINY = tm.Tiny(vocabulary=400, max_length=48)
 QUICK = tm.Training(epochs=1, lr=1e-3, evaluations=2)
-TEXTS = ["The acting was brilliant.", "The story was dull.", "qwerty", "The ending was not good."]
+TEXTS = [
+    "The acting was brilliant.",
+    "The story was dull.",
+    "qwerty",
+    "The ending was not good.",
+]
 
 
 def fitted(out: Path | None, **how: Any) -> tm.RewardModel:
     backbone = how.pop("backbone", TINY)
     training = None if backbone == "linear" else QUICK
     return tm.fit(
-        judgements(150, kind="mixed", seed=1), backbone=backbone, training=training, out=out, **how
+        judgements(150, kind="mixed", seed=1),
+        backbone=backbone,
+        training=training,
+        out=out,
+        **how,
     )
 
 
@@ -36,7 +45,9 @@ def test_uncertainty_and_caution_by_hand() -> None:
     assert scores.cautious(0.5).values.tolist() == pytest.approx([2, 1 - 0.5 * 3**0.5])
     assert scores.cautious("minimum").values.tolist() == [1, 0]
     assert Scores.cat([scores, scores]).members is not None
-    assert Scores.cat([scores, scores]).uncertainty.tolist() == pytest.approx([2, 3**0.5] * 2)  # type: ignore[union-attr]
+    assert Scores.cat([scores, scores]).uncertainty.tolist() == pytest.approx(
+        [2, 3**0.5] * 2
+    )  # type: ignore[union-attr]
 
 
 def test_a_single_model_has_no_doubts_to_ask_for() -> None:
@@ -51,7 +62,9 @@ def test_a_single_model_has_no_doubts_to_ask_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"backbone": "linear"}, {}, {"shared": True}], ids=["linear", "apart", "shared"]
+    "how",
+    [{"backbone": "linear"}, {}, {"shared": True}],
+    ids=["linear", "apart", "shared"],
 )
 def test_the_score_is_the_members_mean_before_and_after_reloading(
     tmp_path: Path, how: dict[str, Any]
@@ -77,14 +90,21 @@ def test_the_score_is_the_members_mean_before_and_after_reloading(
     assert again.contract.roundtrip["differences"]
 
 
-def test_a_shared_ensemble_is_one_folder_that_transformers_opens(tmp_path: Path) -> None:
+def test_a_shared_ensemble_is_one_folder_that_transformers_opens(
+    tmp_path: Path,
+) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     model = fitted(tmp_path / "taste", members=3, shared=True)
-    module = AutoModelForSequenceClassification.from_pretrained(tmp_path / "taste").eval()
+    module = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "taste"
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "taste")
     with torch.inference_mode():
-        theirs = [module(**tokenizer(text, return_tensors="pt")).logits.item() for text in TEXTS]
+        theirs = [
+            module(**tokenizer(text, return_tensors="pt")).logits.item()
+            for text in TEXTS
+        ]
     assert theirs == pytest.approx(model.score(TEXTS), abs=1e-3)
     assert module.config.num_labels == 1
 
@@ -94,7 +114,9 @@ def test_a_member_is_a_model_of_its_own(tmp_path: Path) -> None:
 
     fitted(tmp_path / "taste", members=2)
     for number in range(2):
-        AutoModelForSequenceClassification.from_pretrained(tmp_path / "taste" / f"member-{number}")
+        AutoModelForSequenceClassification.from_pretrained(
+            tmp_path / "taste" / f"member-{number}"
+        )
     (tmp_path / "taste" / "member-1" / "model.safetensors").write_bytes(b"changed")
     with pytest.raises(tm.ModelError, match="member-1"):
         tm.load(tmp_path / "taste")
@@ -119,7 +141,9 @@ def test_killed_between_members_it_resumes_to_the_same_bits(
     fitted(tmp_path / "cut", members=2, resume=True)
     for number in range(2):
         name = f"member-{number}/model.safetensors"
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+        assert (tmp_path / "whole" / name).read_bytes() == (
+            tmp_path / "cut" / name
+        ).read_bytes()
     assert not list((tmp_path / "cut").rglob("checkpoint-*"))
 
 
@@ -146,8 +170,12 @@ class Member:
         self.says, self.mean = says, mean
         self.scaled: list[tuple[float, float]] = []
 
-    def score(self, examples: Sequence[tm.Example], *, precision: str = "float32") -> Scores:
-        values = np.full(len(examples), self.says + (100 if precision == "bfloat16" else 0))
+    def score(
+        self, examples: Sequence[tm.Example], *, precision: str = "float32"
+    ) -> Scores:
+        values = np.full(
+            len(examples), self.says + (100 if precision == "bfloat16" else 0)
+        )
         return Scores(values, np.array([len(example.text) > 3 for example in examples]))
 
     def rescale(self, offset: float, scale: float) -> float:
@@ -170,7 +198,9 @@ def test_the_score_is_the_mean() -> None:
 
 
 def test_members_are_asked_in_the_same_precision() -> None:
-    found = Ensemble([Member(1.0), Member(2.0)]).score([tm.Example("a")], precision="bfloat16")
+    found = Ensemble([Member(1.0), Member(2.0)]).score(
+        [tm.Example("a")], precision="bfloat16"
+    )
     assert found.values.tolist() == [101.5]
 
 
@@ -183,5 +213,9 @@ def test_every_member_is_rescaled_and_the_offset_is_their_mean() -> None:
 
 def test_it_reads_as_its_members_do() -> None:
     ensemble = Ensemble([Member(1.0), Member(2.0)])
-    assert (ensemble.max_length, ensemble.cut, ensemble.template) == (7, "right", "{prompt} {text}")
+    assert (ensemble.max_length, ensemble.cut, ensemble.template) == (
+        7,
+        "right",
+        "{prompt} {text}",
+    )
     assert ensemble.describe() == "2 members, each a table"

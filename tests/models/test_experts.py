@@ -18,7 +18,9 @@ ASKED = {"long": "please explain the {}", "short": "name one {}"}
 
 
 def said(source: str, count: int, seed: int) -> list[tm.Comparison]:
-    """Comparisons of a long answer and a short one of the same words, which each source prefers as it is named."""
+    """Comparisons of a long answer and a short one of the same words, which each source prefers as
+    it is named.
+    """
     draw = random.Random(f"{source} {seed}")
     found = []
     for number in range(count):
@@ -45,7 +47,13 @@ def router() -> Router:
 
 
 def test_shares_are_probabilities_and_know_whose_a_prompt_is(router: Router) -> None:
-    prompts = ["please explain the moon", "name one animal", None, "please explain the moon", "zzz"]
+    prompts = [
+        "please explain the moon",
+        "name one animal",
+        None,
+        "please explain the moon",
+        "zzz",
+    ]
     shares = router.shares(prompts)
     assert router.sources == ("long", "short")
     np.testing.assert_allclose(shares.sum(1), 1)
@@ -53,7 +61,9 @@ def test_shares_are_probabilities_and_know_whose_a_prompt_is(router: Router) -> 
     assert shares[1, 1] > 0.9
     np.testing.assert_array_equal(shares[0], shares[3])
     usual = np.exp(router.intercepts) / np.exp(router.intercepts).sum()
-    np.testing.assert_allclose(shares[[2, 4]], [usual, usual], rtol=1e-6)  # where no word is known
+    np.testing.assert_allclose(
+        shares[[2, 4]], [usual, usual], rtol=1e-6
+    )  # where no word is known
     assert router.shares([]).shape == (0, 2)
 
 
@@ -77,7 +87,9 @@ def test_the_score_is_the_mean_weighed_by_the_shares(router: Router) -> None:
     members: list[Any] = [Member(1.0), Member(5.0)]
     experts = Experts(members, router)
     found = experts.score(examples)
-    assert found.values.tolist() == pytest.approx([1 * a + 5 * b for a, b in shares.tolist()])
+    assert found.values.tolist() == pytest.approx(
+        [1 * a + 5 * b for a, b in shares.tolist()]
+    )
     assert found.truncated.tolist() == [False, True, False]
     assert found.uncertainty is None, "unlike tastes are no doubt"
     assert experts.rescale(2.0, 4.0) == 2.0
@@ -86,7 +98,9 @@ def test_the_score_is_the_mean_weighed_by_the_shares(router: Router) -> None:
 
 
 def test_sources_that_want_opposite_things_are_both_served(tmp_path: Path) -> None:
-    """One linear model cannot: whatever speaks for length in one source speaks against it in the other."""
+    """One linear model cannot: whatever speaks for length in one source speaks against it in the
+    other.
+    """
     train, unseen = both(150, 0), both(60, 1)
     plain = tm.fit(train, backbone="linear")
     experts = tm.fit(train, backbone="linear", experts=True, out=tmp_path / "taste")
@@ -97,8 +111,13 @@ def test_sources_that_want_opposite_things_are_both_served(tmp_path: Path) -> No
     np.testing.assert_array_equal(again.score(examples), experts.score(examples))
     assert again.contract.backbone == "experts"
     assert again.contract.settings["experts"] == {"long": 150, "short": 150}
-    assert "2 experts (long, short), each linear" in (tmp_path / "taste" / "README.md").read_text()
-    finished = tm.fit(train, backbone="linear", experts=True, out=tmp_path / "taste", resume=True)
+    assert (
+        "2 experts (long, short), each linear"
+        in (tmp_path / "taste" / "README.md").read_text()
+    )
+    finished = tm.fit(
+        train, backbone="linear", experts=True, out=tmp_path / "taste", resume=True
+    )
     np.testing.assert_array_equal(finished.score(examples), experts.score(examples))
     with pytest.raises(tm.UsageError):
         tm.fit(train, backbone="linear", out=tmp_path / "taste", resume=True)
@@ -111,11 +130,17 @@ def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> Non
         tm.Tiny(vocabulary=400, max_length=48),
         tm.Training(epochs=1, lr=1e-3, evaluations=2),
     )
-    model = tm.fit(both(60, 0), backbone=tiny, training=quick, experts=True, out=tmp_path / "taste")
+    model = tm.fit(
+        both(60, 0), backbone=tiny, training=quick, experts=True, out=tmp_path / "taste"
+    )
     for number in range(2):
-        AutoModelForSequenceClassification.from_pretrained(tmp_path / "taste" / f"member-{number}")
+        AutoModelForSequenceClassification.from_pretrained(
+            tmp_path / "taste" / f"member-{number}"
+        )
     answer = tm.Example("a lamp", "name one lamp")
-    assert tm.load(tmp_path / "taste").score(answer) == pytest.approx(model.score(answer), abs=1e-4)
+    assert tm.load(tmp_path / "taste").score(answer) == pytest.approx(
+        model.score(answer), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +157,9 @@ def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_what_cannot_teach_experts(wrong: Callable[[], list[tm.Comparison]], message: str) -> None:
+def test_what_cannot_teach_experts(
+    wrong: Callable[[], list[tm.Comparison]], message: str
+) -> None:
     with pytest.raises(tm.DataError, match=message):
         tm.fit(wrong(), backbone="linear", experts=True)
 
@@ -158,6 +185,8 @@ def test_in_the_shell(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) 
         ]
         files.append(tmp_path / f"{source}.jsonl")
         files[-1].write_text("\n".join(rows) + "\n")
-    code, out, err = run("fit", *files, "--experts", "--out", tmp_path / "taste", "--quiet")
+    code, out, err = run(
+        "fit", *files, "--experts", "--out", tmp_path / "taste", "--quiet"
+    )
     assert code == 0, err
     assert "2 experts (long.jsonl, short.jsonl)" in out

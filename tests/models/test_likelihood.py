@@ -23,7 +23,10 @@ from tastemaker.kinds import LINKS, NO_AIDS, Likelihood
         ({"weights": 2}, "weights 2"),
         ({"weights": {"grade": "two"}}, "the weight of grades is two"),
         ({"weights": {"grade": math.nan}}, "the weight of grades is nan"),
-        ({"weights": {"label": 1.0, "ranking": math.inf}}, "the weight of rankings is inf"),
+        (
+            {"weights": {"label": 1.0, "ranking": math.inf}},
+            "the weight of rankings is inf",
+        ),
         ({"ranking": "plackett"}, r"ranking 'plackett'.*plackett-luce, pairs"),
         ({"rating": "laplace"}, r"rating 'laplace'.*normal, huber"),
         ({"margin": -0.1}, r"margin -0\.1"),
@@ -76,5 +79,9 @@ def test_the_ends_of_every_range_are_fine() -> None:
 def test_the_defaults_believe_every_kind_as_it_is() -> None:
     default = Likelihood()
     assert (dict(default.weights), default.judges, default.ties) == ({}, None, True)
-    assert (default.smoothing, default.centring, default.length_control) == (0, 0, False)
+    assert (default.smoothing, default.centring, default.length_control) == (
+        0,
+        0,
+        False,
+    )
     assert Likelihood(margin=0.0) == NO_AIDS

@@ -1,4 +1,6 @@
-"""Links: where they start, what they predict, that rescaling keeps every likelihood, and what they refuse."""
+"""Links: where they start, what they predict, that rescaling keeps every likelihood, and what they
+refuse.
+"""
 
 import json
 import math
@@ -15,7 +17,12 @@ from tastemaker.errors import DataError
 from tastemaker.kinds import LINKS, GradeLink, LabelLink, Link, RatingLink, links_from
 
 LABELS = [Label("a", True), Label("b", True), Label("c", True), Label("d", False)]
-GRADES = [Grade("a", 1, 1, 3), Grade("b", 2, 1, 3), Grade("c", 2, 1, 3), Grade("d", 3, 1, 3)]
+GRADES = [
+    Grade("a", 1, 1, 3),
+    Grade("b", 2, 1, 3),
+    Grade("c", 2, 1, 3),
+    Grade("d", 3, 1, 3),
+]
 RATINGS = [Rating("a", 10.0), Rating("b", 14.0)]
 
 slopes = st.floats(0.05, 4)
@@ -31,7 +38,9 @@ def links_and_judgements(draw: st.DrawFn) -> tuple[Link, Sequence[Any]]:
     if kind is Label:
         return LabelLink(slope, middle), [Label("", i % 2 == 0) for i in range(n)]
     if kind is Rating:
-        link = RatingLink(draw(middles), draw(slopes), slope, middle, draw(st.floats(-1, 1)))
+        link = RatingLink(
+            draw(middles), draw(slopes), slope, middle, draw(st.floats(-1, 1))
+        )
         return link, [Rating("", float(i)) for i in range(n)]
     steps = draw(st.lists(st.floats(0.05, 3), min_size=0, max_size=8))
     thresholds = middle + torch.tensor([0.0, *steps]).cumsum(0)
@@ -42,7 +51,13 @@ def links_and_judgements(draw: st.DrawFn) -> tuple[Link, Sequence[Any]]:
 
 
 def test_every_kind_has_its_link() -> None:
-    assert [kind.kind for kind in LINKS] == ["label", "grade", "rating", "comparison", "ranking"]
+    assert [kind.kind for kind in LINKS] == [
+        "label",
+        "grade",
+        "rating",
+        "comparison",
+        "ranking",
+    ]
     assert all(link.record is kind for kind, link in LINKS.items())
 
 
@@ -54,14 +69,18 @@ def test_labels_start_at_their_share() -> None:
 
 
 def test_grades_start_at_their_shares() -> None:
-    # shares 1/4, 2/4, 1/4: P(> 1) = 3/4 = σ(−θ₁), so θ₁ = −ln 3; P(> 2) = 1/4, so θ₂ = ln 3; less a thousandth
+    # shares 1/4, 2/4, 1/4: P(> 1) = 3/4 = σ(−θ₁), so θ₁ = −ln 3; P(> 2) = 1/4, so θ₂ = ln 3; less a
+    # thousandth
     link = GradeLink.from_judgements(GRADES)
-    assert link.as_dict()["thresholds"] == pytest.approx([-math.log(3), math.log(3)], abs=2e-3)
+    assert link.as_dict()["thresholds"] == pytest.approx(
+        [-math.log(3), math.log(3)], abs=2e-3
+    )
     assert link.predict(torch.zeros(1)).item() == pytest.approx(2.0, abs=2e-3)
 
 
 def test_grades_nobody_gave_keep_their_thresholds_apart() -> None:
-    # IMDB has no 5 and no 6. With the thousandth spread over ten grades each has a share of 10⁻⁴, in the middle of the
+    # IMDB has no 5 and no 6. With the thousandth spread over ten grades each has a share of 10⁻⁴,
+    # in the middle of the
     # scale a width of 10⁻⁴/(½·½) = 4·10⁻⁴ on the logit axis
     link = GradeLink.from_judgements([Grade("", g) for g in (1, 2, 3, 4, 7, 8, 9, 10)])
     gaps = link.thresholds.diff()
@@ -85,24 +104,33 @@ def test_ratings_start_at_their_mean_and_spread() -> None:
 
 
 def test_label_likelihood_by_hand() -> None:
-    # slope 2, intercept −1: at s = 1/2 the logit is 0, so either label has ln 1/2; at s = (1 + ln 3)/2 it is ln 3
+    # slope 2, intercept −1: at s = 1/2 the logit is 0, so either label has ln 1/2; at s = (1 + ln
+    # 3)/2 it is ln 3
     link = LabelLink(2.0, -1.0)
     scores = torch.tensor([0.5, 0.5, (1 + math.log(3)) / 2])
     found = link.log_likelihood(
         scores, link.targets([Label("", True), Label("", False), Label("", True)])
     )
-    assert found.tolist() == pytest.approx([-math.log(2), -math.log(2), math.log(3 / 4)], abs=1e-6)
+    assert found.tolist() == pytest.approx(
+        [-math.log(2), -math.log(2), math.log(3 / 4)], abs=1e-6
+    )
 
 
 def test_expected_grade_by_hand() -> None:
-    # P(1), P(2), P(3) = 1/10, 4/10, 5/10 at slope·s = ln 3 (see tests/maths/test_evidence.py): 0.1 + 0.8 + 1.5 = 2.4
+    # P(1), P(2), P(3) = 1/10, 4/10, 5/10 at slope·s = ln 3 (see tests/maths/test_evidence.py): 0.1
+    # + 0.8 + 1.5 = 2.4
     link = GradeLink(1, 3, 2.0, [-math.log(3), math.log(3)])
-    assert link.predict(torch.tensor([math.log(3) / 2])).item() == pytest.approx(2.4, abs=1e-6)
+    assert link.predict(torch.tensor([math.log(3) / 2])).item() == pytest.approx(
+        2.4, abs=1e-6
+    )
 
 
 def test_far_scores_predict_the_ends_of_the_scale() -> None:
     far = torch.tensor([-1e4, 1e4])
-    assert GradeLink(-2, 5, 1.0, [0, 1, 2, 3, 4, 5, 6]).predict(far).tolist() == [-2.0, 5.0]
+    assert GradeLink(-2, 5, 1.0, [0, 1, 2, 3, 4, 5, 6]).predict(far).tolist() == [
+        -2.0,
+        5.0,
+    ]
     assert LabelLink(1.0, 0.0).predict(far).tolist() == [0.0, 1.0]
 
 
@@ -119,9 +147,13 @@ def test_rescaling_keeps_likelihoods_and_predictions(
         "atol": 1e-3,
     }  # parameters are float32: a slope of 4 at 1e-7, and narrow grades, add up
     torch.testing.assert_close(
-        other.log_likelihood(moved, targets), link.log_likelihood(SCORES, targets), **near
+        other.log_likelihood(moved, targets),
+        link.log_likelihood(SCORES, targets),
+        **near,
     )
-    torch.testing.assert_close(other.predict(moved), link.predict(SCORES), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        other.predict(moved), link.predict(SCORES), rtol=1e-4, atol=1e-4
+    )
 
 
 @settings(deadline=None)
@@ -129,7 +161,9 @@ def test_rescaling_keeps_likelihoods_and_predictions(
 def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
     link, _ = drawn
     again = type(link).from_dict(json.loads(json.dumps(link.as_dict())))
-    torch.testing.assert_close(again.predict(SCORES), link.predict(SCORES), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        again.predict(SCORES), link.predict(SCORES), rtol=1e-6, atol=1e-6
+    )
     twice = type(link).from_dict(again.as_dict())
     torch.testing.assert_close(
         twice.predict(SCORES), again.predict(SCORES), rtol=1e-6, atol=1e-6
@@ -173,7 +207,9 @@ def test_thresholds_stay_ordered_whatever_is_learned() -> None:
 
 
 def test_one_class_teaches_nothing() -> None:
-    with pytest.raises(DataError, match="all 2 labels are positive: one class teaches nothing"):
+    with pytest.raises(
+        DataError, match="all 2 labels are positive: one class teaches nothing"
+    ):
         LabelLink.from_judgements([Label("a", True), Label("b", True)])
     with pytest.raises(DataError, match="all 1 labels are negative"):
         LabelLink.from_judgements([Label("a", False)])
@@ -186,18 +222,23 @@ def test_one_grade_teaches_nothing() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 7, 10])
 def test_one_rating_teaches_nothing(count: int) -> None:
-    with pytest.raises(DataError, match=rf"all {count} ratings are 0\.1: nothing to learn from"):
+    with pytest.raises(
+        DataError, match=rf"all {count} ratings are 0\.1: nothing to learn from"
+    ):
         RatingLink.from_judgements(
             [Rating("", 0.1)] * count
         )  # their spread in float64 is 1.4e-17, not 0, for three
 
 
 def test_unlike_scales_do_not_mix() -> None:
-    with pytest.raises(DataError, match=r"unlike scales in one fit: \[\(1, 5\), \(1, 10\)\]"):
+    with pytest.raises(
+        DataError, match=r"unlike scales in one fit: \[\(1, 5\), \(1, 10\)\]"
+    ):
         GradeLink.from_judgements([Grade("", 1, 1, 5), Grade("", 2, 1, 10)])
     link = GradeLink.from_judgements(GRADES)
     with pytest.raises(
-        DataError, match=r"t\.csv:4: a scale of 1 to 10, but this model learned grades from 1 to 3"
+        DataError,
+        match=r"t\.csv:4: a scale of 1 to 10, but this model learned grades from 1 to 3",
     ):
         link.targets([Grade("", 2, 1, 10, where="t.csv:4")])
 
@@ -205,14 +246,18 @@ def test_unlike_scales_do_not_mix() -> None:
 @pytest.mark.parametrize("grade", [0, 4])
 def test_a_grade_outside_its_scale_is_refused(grade: int) -> None:
     link = GradeLink.from_judgements(GRADES)
-    with pytest.raises(DataError, match=rf"t\.csv:4: {grade} is outside its scale of 1 to 3"):
+    with pytest.raises(
+        DataError, match=rf"t\.csv:4: {grade} is outside its scale of 1 to 3"
+    ):
         link.targets([Grade("", grade, 1, 3, where="t.csv:4")])
 
 
 @pytest.mark.parametrize("rating", [math.nan, math.inf, -math.inf])
 def test_a_rating_that_is_no_number_is_refused(rating: float) -> None:
     with pytest.raises(DataError, match=r"t\.csv:4: .* is not a finite number"):
-        RatingLink.from_judgements([Rating("", 1.0), Rating("", rating, where="t.csv:4")])
+        RatingLink.from_judgements(
+            [Rating("", 1.0), Rating("", rating, where="t.csv:4")]
+        )
     with pytest.raises(DataError, match=r"a rating: .* is not a finite number"):
         RatingLink(0.0, 1.0).targets([Rating("", rating)])
 

@@ -1,4 +1,6 @@
-"""What every loaded network has in common: weights where torch itself would put them, whatever a file looks like."""
+"""What every loaded network has in common: weights where torch itself would put them, whatever a
+file looks like.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from tastemaker.gpt import Policy, Size, make_gpt, make_tokenizer, open_causal
 from tastemaker.huggingface import align
 from tastemaker.reward import Network, make_tiny, widen_head
 
-TEXTS = ["The film is warm and clever.", "这部电影很好看。", "Dull, grey and endless: 2/10!"] * 10
+TEXTS = [
+    "The film is warm and clever.",
+    "这部电影很好看。",
+    "Dull, grey and endless: 2/10!",
+] * 10
 HEADERS = range(0, 64, 8)
 """Bytes by which a file's header is longer: its tensors begin anywhere."""
 
@@ -27,7 +33,9 @@ def odd(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def addresses(module: Any) -> set[int]:
-    return {tensor.data_ptr() % 64 for tensor in (*module.parameters(), *module.buffers())}
+    return {
+        tensor.data_ptr() % 64 for tensor in (*module.parameters(), *module.buffers())
+    }
 
 
 def lengthen_header(folder: Path, by: int) -> None:
@@ -69,9 +77,19 @@ def test_a_reloaded_network_gives_the_same_bits_whatever_its_file_looks_like(
     assert addresses(Network.open(str(tmp_path)).module) == {0}
 
 
-def test_a_reopened_policy_gives_the_same_bits_whatever_its_file_looks_like(tmp_path: Path) -> None:
+def test_a_reopened_policy_gives_the_same_bits_whatever_its_file_looks_like(
+    tmp_path: Path,
+) -> None:
     tokenizer = make_tokenizer(TEXTS, vocabulary=300, context=32)
-    size = Size(width=24, layers=2, heads=4, context=32, vocabulary=300, lr=1e-3, batch_tokens=64)
+    size = Size(
+        width=24,
+        layers=2,
+        heads=4,
+        context=32,
+        vocabulary=300,
+        lr=1e-3,
+        batch_tokens=64,
+    )
     policy = Policy(make_gpt(size, tokenizer, seed=0).eval(), tokenizer)
     policy.save(tmp_path)
     before = policy.module(torch.arange(30)[None]).logits

@@ -19,7 +19,11 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "own_judgement_kind.
 
 def test_the_example_reads_splits_fits_saves_loads_evaluates_and_diagnoses() -> None:
     run = subprocess.run(
-        [sys.executable, EXAMPLE], check=False, capture_output=True, text=True, timeout=200
+        [sys.executable, EXAMPLE],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert run.returncode == 0, run.stderr
     assert "60 best_worsts" in run.stdout
@@ -43,7 +47,9 @@ def test_a_name_belongs_to_one_record() -> None:
 
 
 def test_a_model_of_a_kind_that_is_not_registered_is_refused(tmp_path: Path) -> None:
-    labels = [Label(f"{'good' if i % 2 else 'bad'} film {i}", i % 2 == 1) for i in range(40)]
+    labels = [
+        Label(f"{'good' if i % 2 else 'bad'} film {i}", i % 2 == 1) for i in range(40)
+    ]
     tm.fit(labels, out=tmp_path / "m")
     path = tmp_path / "m" / "tastemaker.json"
     contract = json.loads(path.read_text())

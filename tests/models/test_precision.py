@@ -25,7 +25,9 @@ def processor(monkeypatch):
     ("has", "expected"),
     [({}, "float32"), ({"bf16": True}, "bfloat16"), ({"amx": True}, "bfloat16")],
 )
-def test_training_takes_bfloat16_only_where_the_processor_has_it(processor, has, expected):
+def test_training_takes_bfloat16_only_where_the_processor_has_it(
+    processor, has, expected
+):
     processor(vnni=True, **has)
     assert choose_precision(CPU) == getattr(torch, expected)
 
@@ -44,7 +46,10 @@ def test_a_wish_is_kept(processor):
         ({"vnni": True}, "int8"),
         ({"vnni": True, "amx": True}, "bfloat16"),
         ({"bf16": True}, "bfloat16"),
-        ({"vnni": True, "bf16": True}, "int8"),  # measured: 56 texts a second against 41
+        (
+            {"vnni": True, "bf16": True},
+            "int8",
+        ),  # measured: 56 texts a second against 41
     ],
 )
 def test_fast_scoring_takes_what_the_processor_has(processor, has, expected):
@@ -73,13 +78,15 @@ def test_apple_graphics_stay_in_float32():
 
 def test_unknown_names_are_refused():
     with pytest.raises(
-        UsageError, match=r"'float16' does not exist: choose one of auto, float32, bfloat16"
+        UsageError,
+        match=r"'float16' does not exist: choose one of auto, float32, bfloat16",
     ):
         choose_precision(CPU, "float16")
     with pytest.raises(UsageError, match="'slow' does not exist"):
         choose_scoring_precision(CPU, "slow")
     with pytest.raises(
-        UsageError, match=r"the device 'tpu' does not exist: choose one of auto, cpu, cuda, mps"
+        UsageError,
+        match=r"the device 'tpu' does not exist: choose one of auto, cpu, cuda, mps",
     ):
         choose_device("tpu")
 
@@ -87,7 +94,9 @@ def test_unknown_names_are_refused():
 def test_an_absent_device_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(UsageError, match=r"the device 'cuda' is not on this machine \(here: cpu\)"):
+    with pytest.raises(
+        UsageError, match=r"the device 'cuda' is not on this machine \(here: cpu\)"
+    ):
         choose_device("cuda")
     assert choose_device("auto") == CPU
     assert choose_device("cpu") == CPU

@@ -1,4 +1,6 @@
-"""A saved score means what its contract says: reload, refuse what was changed, answer in the judges' words."""
+"""A saved score means what its contract says: reload, refuse what was changed, answer in the
+judges' words.
+"""
 
 import json
 import subprocess
@@ -30,7 +32,9 @@ def _judgements() -> list[Any]:
 
 
 @pytest.fixture(scope="module", params=["linear", "tiny"])
-def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A fitted reward model of each kind, on disk."""
     out: Path = tmp_path_factory.mktemp("saved") / "taste"
     backbone = tm.Linear() if request.param == "linear" else tm.Tiny(max_length=32)
@@ -56,11 +60,16 @@ def test_reloaded_it_gives_the_same_number_in_any_company(saved: Path) -> None:
 
 
 def test_another_process_gives_the_same_number(saved: Path) -> None:
-    # as many threads as here: one that has less to do sums in another order, and a head that learned little shows it
+    # as many threads as here: one that has less to do sums in another order, and a head that
+    # learned little shows it
     asked = f"torch.set_num_threads({torch.get_num_threads()}); print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
     code = f"import torch, tastemaker as tm; {asked}"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert float(found.stdout) == pytest.approx(tm.load(saved).score(TEXTS[0]), abs=1e-6)
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert float(found.stdout) == pytest.approx(
+        tm.load(saved).score(TEXTS[0]), abs=1e-6
+    )
 
 
 def test_the_answers_are_in_the_judges_words(saved: Path) -> None:
@@ -93,7 +102,9 @@ def test_no_texts_give_no_scores(saved: Path) -> None:
 
 def test_the_roundtrip_is_written_down(saved: Path) -> None:
     roundtrip = json.loads((saved / "tastemaker.json").read_text())["roundtrip"]
-    numbers = {way: d for way, d in roundtrip["differences"].items() if not isinstance(d, str)}
+    numbers = {
+        way: d for way, d in roundtrip["differences"].items() if not isinstance(d, str)
+    }
     assert numbers
     assert all(0 <= d <= roundtrip["tolerance"] for d in numbers.values())
     if (saved / "config.json").is_file():
@@ -114,8 +125,12 @@ def test_other_loaders_give_the_same_number_and_no_sigmoid(saved: Path) -> None:
     assert config["id2label"] == {"0": "score"}
     assert config["label2id"] == {"score": 0}
     assert config["pad_token_id"] is not None
-    answers = pipeline("text-classification", model=str(saved))(TEXTS[:3], truncation=True)
-    assert [a["score"] for a in answers] == pytest.approx(tm.load(saved).score(TEXTS[:3]), abs=1e-4)
+    answers = pipeline("text-classification", model=str(saved))(
+        TEXTS[:3], truncation=True
+    )
+    assert [a["score"] for a in answers] == pytest.approx(
+        tm.load(saved).score(TEXTS[:3]), abs=1e-4
+    )
 
 
 def test_a_loader_that_disagrees_stops_the_save(
@@ -130,7 +145,9 @@ def test_a_loader_that_disagrees_stops_the_save(
 
 def test_changed_weights_are_refused(copied: Path) -> None:
     weights = next(copied.glob("*.safetensors"))
-    weights = copied / next(iter(json.loads((copied / "tastemaker.json").read_text())["weights"]))
+    weights = copied / next(
+        iter(json.loads((copied / "tastemaker.json").read_text())["weights"])
+    )
     tensors = load_file(weights)
     name = sorted(tensors)[0]
     tensors[name] = tensors[name] + np.ones_like(tensors[name])
@@ -192,7 +209,8 @@ def test_a_full_disk_leaves_nothing_half_written(saved: Path, tmp_path: Path) ->
         small = tmp_path / f"disk{kilobytes}"
         small.mkdir()
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", small], check=False
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", small],
+            check=False,
         )
         if mounted.returncode:
             pytest.skip("this machine does not mount file systems")

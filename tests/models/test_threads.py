@@ -46,14 +46,18 @@ def test_an_error_comes_through_and_the_threads_come_back() -> None:
 
 
 @given(
-    st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 400), st.integers(1, 4)
+    st.lists(st.integers(1, 50), min_size=1, max_size=60),
+    st.integers(1, 400),
+    st.integers(1, 4),
 )
 def test_parts_hold_every_row_once_and_about_as_much_as_is_allowed(
     sizes: list[int], most: int, threads: int
 ) -> None:
     parts = like_parts(torch.tensor(sizes), most, threads)
     sums = [sum(sizes[row] for row in part) for part in parts]
-    assert sorted(row for part in parts for row in part.tolist()) == list(range(len(sizes)))
+    assert sorted(row for part in parts for row in part.tolist()) == list(
+        range(len(sizes))
+    )
     assert all(map(len, parts))
     assert max(sums) <= most + 2 * max(sizes)
     if sum(sizes) <= most:
@@ -62,9 +66,22 @@ def test_parts_hold_every_row_once_and_about_as_much_as_is_allowed(
 
 
 def test_parts_by_hand() -> None:
-    """Two threads: the larger rows are dealt out in turn; one alone keeps the order, or sorts what it has to cut."""
+    """Two threads: the larger rows are dealt out in turn; one alone keeps the order, or sorts what
+    it has to cut.
+    """
     sizes = torch.tensor([1, 4, 2, 3, 5, 6])
-    assert [part.tolist() for part in like_parts(sizes, 100, 2)] == [[5, 1, 2], [4, 3, 0]]
+    assert [part.tolist() for part in like_parts(sizes, 100, 2)] == [
+        [5, 1, 2],
+        [4, 3, 0],
+    ]
     assert [part.tolist() for part in like_parts(sizes, 21, 1)] == [[0, 1, 2, 3, 4, 5]]
-    assert [part.tolist() for part in like_parts(sizes, 20, 1)] == [[5, 4], [1, 3, 2, 0]]
-    assert [part.tolist() for part in like_parts(sizes, 6, 2)] == [[5], [4], [1, 2], [3, 0]]
+    assert [part.tolist() for part in like_parts(sizes, 20, 1)] == [
+        [5, 4],
+        [1, 3, 2, 0],
+    ]
+    assert [part.tolist() for part in like_parts(sizes, 6, 2)] == [
+        [5],
+        [4],
+        [1, 2],
+        [3, 0],
+    ]

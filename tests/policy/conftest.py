@@ -10,9 +10,20 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tastemaker.gpt import END, Policy, Size, make_gpt, make_tokenizer
 
-TEXTS = ["The film is warm and clever, and the end is warm.", "这部电影很好看，剧情很精彩。"] * 20
+TEXTS = [
+    "The film is warm and clever, and the end is warm.",
+    "这部电影很好看，剧情很精彩。",
+] * 20
 CONTEXT = 32
-SIZE = Size(width=32, layers=2, heads=4, context=CONTEXT, vocabulary=300, lr=1e-3, batch_tokens=64)
+SIZE = Size(
+    width=32,
+    layers=2,
+    heads=4,
+    context=CONTEXT,
+    vocabulary=300,
+    lr=1e-3,
+    batch_tokens=64,
+)
 
 
 def _stirred(module: Any, seed: int, strength: float) -> Any:
@@ -54,7 +65,9 @@ def policy(tokenizer: Any) -> Policy:
 @pytest.fixture(scope="session")
 def chat_policy(chat_tokenizer: Any) -> Policy:
     """The same with a chat template."""
-    return Policy(_stirred(make_gpt(SIZE, chat_tokenizer, seed=0), 0, 0.15), chat_tokenizer)
+    return Policy(
+        _stirred(make_gpt(SIZE, chat_tokenizer, seed=0), 0, 0.15), chat_tokenizer
+    )
 
 
 @pytest.fixture
@@ -75,12 +88,22 @@ def uniform(tokenizer: Any) -> Policy:
 
 @pytest.fixture(scope="session")
 def letters() -> Policy:
-    """A random GPT-2 that knows the letters a to d and the end: its texts of two tokens can be counted."""
-    backend = Tokenizer(models.WordLevel({"a": 0, "b": 1, "c": 2, "d": 3, END: 4}, unk_token=END))
+    """A random GPT-2 that knows the letters a to d and the end: its texts of two tokens can be
+    counted.
+    """
+    backend = Tokenizer(
+        models.WordLevel({"a": 0, "b": 1, "c": 2, "d": 3, END: 4}, unk_token=END)
+    )
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END)
     config = GPT2Config(
-        vocab_size=5, n_positions=8, n_embd=32, n_layer=1, n_head=2, eos_token_id=4, bos_token_id=4
+        vocab_size=5,
+        n_positions=8,
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        eos_token_id=4,
+        bos_token_id=4,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

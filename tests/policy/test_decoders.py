@@ -22,19 +22,27 @@ ALIKE = [[3, 5, 9], [4, 6, 8], [11, 12, 13]]
 MAKERS: dict[str, Any] = {
     "gpt2-exact": lambda: gpt2(activation_function="gelu"),
     "gpt2-new": lambda: gpt2(activation_function="gelu_new"),
-    "gpt2-tanh": lambda: gpt2(activation_function="gelu_pytorch_tanh", tie_word_embeddings=False),
+    "gpt2-tanh": lambda: gpt2(
+        activation_function="gelu_pytorch_tanh", tie_word_embeddings=False
+    ),
     "gpt2-relu": lambda: gpt2(activation_function="relu"),
     "gpt2-inverse": lambda: gpt2(scale_attn_by_inverse_layer_idx=True),
     "llama": llama,
     "mistral": lambda: MistralForCausalLM(
-        MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8)
+        MistralConfig(
+            **SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=8
+        )
     ),
     "neox": lambda: neox(0.25),
     "neox-ours": lambda: neox(use_parallel_residual=False),
     "opt": lambda: OPTForCausalLM(
-        OPTConfig(**SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32)
+        OPTConfig(
+            **SMALL, ffn_dim=48, max_position_embeddings=24, word_embed_proj_dim=32
+        )
     ),
-    "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=4, **ENDS)),
+    "bloom": lambda: BloomForCausalLM(
+        BloomConfig(hidden_size=32, n_layer=2, n_head=4, **ENDS)
+    ),
 }
 FAMILIES = tuple(MAKERS)
 
@@ -46,9 +54,13 @@ def modules(stirred) -> dict[str, Any]:
 
 @torch.inference_mode()
 def alone(module: Any, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """The next token's logits and hidden state of each row, from a pass over that row and nothing else."""
+    """The next token's logits and hidden state of each row, from a pass over that row and nothing
+    else.
+    """
     every = [
-        module(input_ids=torch.tensor([row]), use_cache=False, output_hidden_states=True)
+        module(
+            input_ids=torch.tensor([row]), use_cache=False, output_hidden_states=True
+        )
         for row in rows
     ]
     return torch.cat([out.logits[:, -1] for out in every]), torch.cat(
@@ -67,7 +79,9 @@ def walk(
 ) -> None:
     """Read, write, leave rows out twice, and compare with full passes all the way."""
     rows = [
-        list(prompt) for prompt, copied in zip(prompts, copies, strict=True) for _ in range(copied)
+        list(prompt)
+        for prompt, copied in zip(prompts, copies, strict=True)
+        for _ in range(copied)
     ]
     found = decoder.read(prompts, copies, steps)
     leaving = {3: [0, 2, 3, 5], 6: [1, 2]}
@@ -86,7 +100,9 @@ def walk(
 
 @pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_step_gives_the_logits_and_hidden_states_of_a_full_pass(modules, family, prompts):
+def test_every_step_gives_the_logits_and_hidden_states_of_a_full_pass(
+    modules, family, prompts
+):
     module = modules[family]
     walk(decoder_for(module, 0, keeps_hidden=True), module, prompts, [2, 1, 3], 10)
 
@@ -103,7 +119,11 @@ def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
 
 
 def test_our_own_pass_is_for_two_architectures_alone(modules):
-    own = {family for family in FAMILIES if isinstance(decoder_for(modules[family], 0), OwnDecoder)}
+    own = {
+        family
+        for family in FAMILIES
+        if isinstance(decoder_for(modules[family], 0), OwnDecoder)
+    }
     assert own == {"gpt2-exact", "gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
 
 
@@ -113,7 +133,9 @@ def test_what_padding_is_made_of_is_never_seen(modules, family):
     found = []
     for pad in (0, 17):
         decoder = decoder_for(modules[family], pad)
-        found.append([decoder.read(UNLIKE, [1, 1, 1], 3), decoder.step(torch.tensor([4, 5, 6]))])
+        found.append(
+            [decoder.read(UNLIKE, [1, 1, 1], 3), decoder.step(torch.tensor([4, 5, 6]))]
+        )
     for first, second in zip(*found, strict=True):
         assert torch.equal(first, second)
 

@@ -1,4 +1,6 @@
-"""A GPT and its tokenizer made from nothing: the same bits again, and a folder that every tool opens."""
+"""A GPT and its tokenizer made from nothing: the same bits again, and a folder that every tool
+opens.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ def saved(policy, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def opened(saved) -> tuple[Any, Any]:
     """The folder as transformers opens it."""
-    return AutoModelForCausalLM.from_pretrained(saved), AutoTokenizer.from_pretrained(saved)
+    return AutoModelForCausalLM.from_pretrained(saved), AutoTokenizer.from_pretrained(
+        saved
+    )
 
 
 def small(tokenizer: Any, seed: int) -> Any:
@@ -47,11 +51,15 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_alone(tokenizer)
     first, again, other = (small(tokenizer, seed).state_dict() for seed in (3, 3, 4))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["gpt_neox.embed_in.weight"], other["gpt_neox.embed_in.weight"])
+    assert not torch.equal(
+        first["gpt_neox.embed_in.weight"], other["gpt_neox.embed_in.weight"]
+    )
 
 
 def test_an_untrained_gpt_passes_on_what_it_is_given(tokenizer):
-    """What writes into the residual stream begins at zero, so the logits are those of the embeddings alone."""
+    """What writes into the residual stream begins at zero, so the logits are those of the
+    embeddings alone.
+    """
     module = small(tokenizer, 0).eval()
     ids = torch.tensor([[5, 6, 7]])
     with torch.inference_mode():
@@ -66,15 +74,19 @@ def test_an_untrained_gpt_passes_on_what_it_is_given(tokenizer):
 
 
 def test_how_many_numbers_a_gpt_learns_by_hand(tokenizer):
-    """Embeddings and output layer, 300 · 32 each. A layer: two norms of 64, attention 32 · 96 + 96 and 32 · 32 + 32,
-    the inner layer 32 · 128 + 128 and 128 · 32 + 32. The last norm 2 · 32."""
+    """Embeddings and output layer, 300 · 32 each. A layer: two norms of 64, attention 32 · 96 + 96
+    and 32 · 32 + 32, the inner layer 32 · 128 + 128 and 128 · 32 + 32. The last norm 2 · 32."""
     layer = 4 * 32 + 32 * 96 + 96 + 32 * 32 + 32 + 32 * 128 + 128 + 128 * 32 + 32
-    assert parameters_of(small(tokenizer, 0)) == 2 * len(tokenizer) * 32 + layer + 2 * 32
+    assert (
+        parameters_of(small(tokenizer, 0)) == 2 * len(tokenizer) * 32 + layer + 2 * 32
+    )
 
 
 def test_sizes_are_found_by_name_and_grow():
     assert [size_named(name) for name in SIZES] == list(SIZES.values())
-    for smaller, larger in zip(list(SIZES.values())[:-1], list(SIZES.values())[1:], strict=True):
+    for smaller, larger in zip(
+        list(SIZES.values())[:-1], list(SIZES.values())[1:], strict=True
+    ):
         assert smaller.width < larger.width
         assert smaller.vocabulary < larger.vocabulary
     assert all(size.width % size.heads == 0 for size in SIZES.values())
@@ -91,13 +103,17 @@ def test_a_tokenizer_has_a_token_for_every_byte_and_no_more_than_asked(tokenizer
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.decode(ids, skip_special_tokens=True) == "Ωμέγα 🙂"
     again = make_tokenizer(TEXTS, vocabulary=280, context=8)
-    assert again.get_vocab() == make_tokenizer(iter(TEXTS), vocabulary=280, context=8).get_vocab()
+    assert (
+        again.get_vocab()
+        == make_tokenizer(iter(TEXTS), vocabulary=280, context=8).get_vocab()
+    )
     assert len(again) == 280
 
 
 def test_what_no_tokenizer_can_be_made_of_is_one_line():
     with pytest.raises(
-        UsageError, match=r"^a vocabulary of 258 has no room for 256 bytes and 3 special tokens\.$"
+        UsageError,
+        match=r"^a vocabulary of 258 has no room for 256 bytes and 3 special tokens\.$",
     ):
         make_tokenizer(TEXTS, vocabulary=258, context=8)
     with pytest.raises(UsageError, match="4 special"):
@@ -114,7 +130,9 @@ def test_a_saved_folder_gives_the_same_logits_in_transformers(policy, opened):
         assert torch.equal(module(ids).logits, policy.module(ids).logits)
 
 
-@pytest.mark.parametrize("prompt", ["The film", "这部电影很好看", "", "  two  spaces\n"])
+@pytest.mark.parametrize(
+    "prompt", ["The film", "这部电影很好看", "", "  two  spaces\n"]
+)
 def test_the_saved_tokenizer_reads_prompts_as_we_do(policy, opened, prompt):
     assert opened[1](prompt)["input_ids"] == policy.reader.prompts([prompt])[0]
 
@@ -146,5 +164,7 @@ def test_a_chat_tokenizer_keeps_its_template(chat_policy, tmp_path):
     chat_policy.save(tmp_path / "chat")
     again = Policy.load(tmp_path / "chat")
     assert again.tokenizer.chat_template == chat_policy.tokenizer.chat_template
-    assert again.tokenizer.all_special_tokens == chat_policy.tokenizer.all_special_tokens
+    assert (
+        again.tokenizer.all_special_tokens == chat_policy.tokenizer.all_special_tokens
+    )
     assert again.tokenizer.all_special_tokens[0] == BEGIN

@@ -1,4 +1,6 @@
-"""Our own passes of a GPT stand in only for plain networks; adapters are computed, and trained alone."""
+"""Our own passes of a GPT stand in only for plain networks; adapters are computed, and trained
+alone.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +12,20 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import tastemaker as tm
-from tastemaker.fast import AnyDecoder, Texts, decoder_for, forward, nats, passes_at_once, supports
+from tastemaker.fast import (
+    AnyDecoder,
+    Texts,
+    decoder_for,
+    forward,
+    nats,
+    passes_at_once,
+    supports,
+)
 from tastemaker.gpt import Policy
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft uses an old name
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning"
+)  # peft uses an old name
 SEQUENCES = [[5, 9, 11, 3, 30], [7], [8, 8, 21]]
 MAKERS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: gpt2(activation_function="gelu_new"),
@@ -36,7 +48,10 @@ def with_adapter(module: Any, family: str, *, wrapped: bool) -> Any:
     """Return a GPT with a LoRA adapter that changes its numbers."""
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(
-        r=2, target_modules=TARGETS[family], fan_in_fan_out=family == "gpt2", lora_dropout=0.0
+        r=2,
+        target_modules=TARGETS[family],
+        fan_in_fan_out=family == "gpt2",
+        lora_dropout=0.0,
     )
     if wrapped:
         module = peft.get_peft_model(module, config)
@@ -51,7 +66,9 @@ def with_adapter(module: Any, family: str, *, wrapped: bool) -> Any:
 
 
 def own_logits(module: Any) -> Tensor:
-    return torch.cat([module(torch.tensor([ids]), use_cache=False).logits[0] for ids in SEQUENCES])
+    return torch.cat(
+        [module(torch.tensor([ids]), use_cache=False).logits[0] for ids in SEQUENCES]
+    )
 
 
 def our_logits(module: Any) -> Tensor:
@@ -136,7 +153,9 @@ CHANGES = (
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 @torch.no_grad()
-def test_a_changed_network_runs_its_own_pass(module: Any, change: Callable[[Any], None]) -> None:
+def test_a_changed_network_runs_its_own_pass(
+    module: Any, change: Callable[[Any], None]
+) -> None:
     assert supports(module)
     before = our_logits(module)
     torch.testing.assert_close(before, own_logits(module), atol=1e-5, rtol=0)
@@ -144,19 +163,29 @@ def test_a_changed_network_runs_its_own_pass(module: Any, change: Callable[[Any]
     assert not supports(module)
     assert passes_at_once(module) == 1
     assert (own_logits(module) - before).abs().max() > 0.01
-    torch.testing.assert_close(our_logits(module), own_logits(module), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        our_logits(module), own_logits(module), atol=1e-5, rtol=0
+    )
 
 
-def test_a_hook_that_is_gone_and_recorded_hidden_states_change_nothing(module: Any) -> None:
+def test_a_hook_that_is_gone_and_recorded_hidden_states_change_nothing(
+    module: Any,
+) -> None:
     handle = module.register_forward_hook(lambda part, inputs, output: None)
     assert not supports(module)
     handle.remove()
-    module(torch.tensor([[5, 9]]), output_hidden_states=True)  # leaves hooks of transformers' own
+    module(
+        torch.tensor([[5, 9]]), output_hidden_states=True
+    )  # leaves hooks of transformers' own
     assert supports(module)
 
 
 def test_dropout_in_training_runs_the_own_pass(family: str) -> None:
-    dropping = gpt2(activation_function="gelu") if family == "gpt2" else neox(attention_dropout=0.5)
+    dropping = (
+        gpt2(activation_function="gelu")
+        if family == "gpt2"
+        else neox(attention_dropout=0.5)
+    )
     if family == "gpt2":
         dropping.transformer.h[1].attn.attn_dropout.p = 0.5
     assert supports(dropping.eval())
@@ -193,7 +222,9 @@ def test_an_adapter_counts_in_logits_log_probs_and_writing(
 def test_steering_changes_the_adapter_and_the_value_head_alone(
     fresh: Policy, policy: Policy, wrapped: bool
 ) -> None:
-    adapted = Policy(with_adapter(fresh.module, "neox", wrapped=wrapped), fresh.tokenizer)
+    adapted = Policy(
+        with_adapter(fresh.module, "neox", wrapped=wrapped), fresh.tokenizer
+    )
     steered = tm.steer(
         adapted,
         reward=lambda prompts, texts: [float(len(text)) for text in texts],
@@ -210,7 +241,9 @@ def test_steering_changes_the_adapter_and_the_value_head_alone(
     assert steered.policy.value_head.linear.weight.abs().max() > 0
 
 
-def test_a_frozen_copy_trains_whole_and_a_partly_frozen_policy_in_part(fresh: Policy) -> None:
+def test_a_frozen_copy_trains_whole_and_a_partly_frozen_policy_in_part(
+    fresh: Policy,
+) -> None:
     copied = fresh.frozen_copy().trainable_copy()
     assert all(weight.requires_grad for weight in copied.module.parameters())
     fresh.module.lm_head.weight.requires_grad_(False)

@@ -30,13 +30,17 @@ def drawn(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("turned", [8, 4])
 def test_what_turns_together_stands_together(turned: int) -> None:
-    """Of heads of eight numbers: i and i + r/2 are a pair, and each head's query lies before its key and its value."""
+    """Of heads of eight numbers: i and i + r/2 are a pair, and each head's query lies before its
+    key and its value.
+    """
     order = _order(HEADS, WIDTH, turned)
     assert sorted(order.tolist()) == list(range(3 * WIDTH))
     first = [0, 4, 1, 5, 2, 6, 3, 7] if turned == 8 else [0, 2, 1, 3, 4, 5, 6, 7]
     assert order[:8].tolist() == first
     assert order[8:16].tolist() == [24 + i for i in first], "the second head's query"
-    assert order[WIDTH : WIDTH + 8].tolist() == [8 + i for i in first], "the first head's key"
+    assert order[WIDTH : WIDTH + 8].tolist() == [8 + i for i in first], (
+        "the first head's key"
+    )
     assert order[-8:].tolist() == list(range(88, 96)), "values stay as they were"
 
 
@@ -53,7 +57,9 @@ def test_parts_are_a_view_of_what_was_projected(network: Network) -> None:
 def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(
     network: Network, place: int, apart: int
 ) -> None:
-    """q turned by i times k turned by j is a function of i − j (Su et al. 2021, equation 11); and values stay."""
+    """q turned by i times k turned by j is a function of i − j (Su et al. 2021, equation 11); and
+    values stay.
+    """
     parts = drawn(3, 2, HEADS, WIDTH // HEADS).double()
     seen = []
     for start in (place, 0):

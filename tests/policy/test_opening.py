@@ -1,4 +1,6 @@
-"""Opening what others made: what cannot write is refused in one line, what lacks an end is given one."""
+"""Opening what others made: what cannot write is refused in one line, what lacks an end is given
+one.
+"""
 
 import json
 import re
@@ -9,7 +11,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 import tastemaker as tm
 from tastemaker.errors import ModelError
@@ -42,8 +49,9 @@ def refused(folder: Path | str) -> str:
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    assert "there is no such folder. Give a folder that `pretrain --out` wrote" in refused(
-        tmp_path / "nothing"
+    assert (
+        "there is no such folder. Give a folder that `pretrain --out` wrote"
+        in refused(tmp_path / "nothing")
     )
 
 
@@ -86,7 +94,8 @@ def test_a_reward_model_of_a_decoder_cannot_write(saved):
 
 def test_a_reward_model_of_ours_cannot_write(tmp_path):
     judgements = [
-        tm.Label(f"{'warm' if n % 2 else 'dull'} film number {n}", bool(n % 2)) for n in range(60)
+        tm.Label(f"{'warm' if n % 2 else 'dull'} film number {n}", bool(n % 2))
+        for n in range(60)
     ]
     tm.fit(judgements, backbone="linear", out=tmp_path / "taste")
     assert str(tmp_path / "taste") in refused(tmp_path / "taste")
@@ -98,7 +107,9 @@ def test_weights_that_are_missing_are_named(saved):
     tensors = load_file(saved / "model.safetensors")
     del tensors["gpt_neox.layers.1.mlp.dense_h_to_4h.weight"]
     save_file(tensors, saved / "model.safetensors", metadata={"format": "pt"})
-    assert "the weights lack gpt_neox.layers.1.mlp.dense_h_to_4h.weight" in refused(saved)
+    assert "the weights lack gpt_neox.layers.1.mlp.dense_h_to_4h.weight" in refused(
+        saved
+    )
 
 
 def test_weights_that_are_not_there_at_all(saved):
@@ -132,7 +143,9 @@ def endless(tmp_path) -> Callable[[int], Path]:
         tokenizer = make_tokenizer(TEXTS, vocabulary=270, context=16)
         backend: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
         tokenizer.eos_token = None
-        config = GPT2Config(vocab_size=room, n_embd=32, n_layer=1, n_head=2, n_positions=16)
+        config = GPT2Config(
+            vocab_size=room, n_embd=32, n_layer=1, n_head=2, n_positions=16
+        )
         config.bos_token_id = config.eos_token_id = None
         GPT2LMHeadModel(config).save_pretrained(tmp_path)
         tokenizer.save_pretrained(tmp_path)
@@ -159,7 +172,11 @@ def test_a_tokenizer_without_an_end_token_is_given_one(endless):
     assert torch.equal(weights[:270], before)
     assert len(opened.notes) == 1
     assert "no end token" in opened.notes[0]
-    assert opened.module.config.eos_token_id == opened.module.generation_config.eos_token_id == 270
+    assert (
+        opened.module.config.eos_token_id
+        == opened.module.generation_config.eos_token_id
+        == 270
+    )
     policy = Policy.load(folder)
     assert policy.notes == opened.notes
     assert len(policy.complete("The", sampling=Sampling(max_tokens=4))[0].ids) <= 4

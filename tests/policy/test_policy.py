@@ -1,4 +1,6 @@
-"""What a policy says of its own words, its critic, its frozen reference, and what can be shown while it writes."""
+"""What a policy says of its own words, its critic, its frozen reference, and what can be shown
+while it writes.
+"""
 
 import logging
 import math
@@ -14,7 +16,15 @@ from transformers.utils import logging as transformers_logging
 
 from tastemaker.data import Message
 from tastemaker.errors import ModelError, UsageError
-from tastemaker.gpt import FILE, Policy, Row, Sampling, ValueHead, as_prompts, shown_so_far
+from tastemaker.gpt import (
+    FILE,
+    Policy,
+    Row,
+    Sampling,
+    ValueHead,
+    as_prompts,
+    shown_so_far,
+)
 
 PROMPTS = ["The film", "", "这部电影很好看，", "warm"]
 ANSWERS = [" is warm", "The end", "很精彩。", ""]
@@ -47,11 +57,13 @@ def test_log_probs_are_a_softmax_of_each_places_logits(policy, temperature):
     ):
         with torch.inference_mode():
             logits = (
-                policy.module(torch.tensor([[*prompt, *answer]])).logits[0].double() / temperature
+                policy.module(torch.tensor([[*prompt, *answer]])).logits[0].double()
+                / temperature
             )
         every = torch.log_softmax(logits, -1)
         expected = [
-            float(every[len(prompt) - 1 + place, token]) for place, token in enumerate(answer)
+            float(every[len(prompt) - 1 + place, token])
+            for place, token in enumerate(answer)
         ]
         assert values.tolist() == pytest.approx(expected, abs=1e-4)
 
@@ -66,7 +78,9 @@ def test_log_probs_do_not_depend_on_company_or_order(policy):
 
 
 def test_a_text_without_its_end_lacks_one_token(policy):
-    whole, cut = (policy.log_probs(PROMPTS, ANSWERS, ended=ended) for ended in (True, False))
+    whole, cut = (
+        policy.log_probs(PROMPTS, ANSWERS, ended=ended) for ended in (True, False)
+    )
     for ended, without in zip(whole, cut, strict=True):
         assert ended[:-1].tolist() == pytest.approx(without.tolist(), abs=1e-5)
     assert cut[3].shape == (0,)  # of no text at all there is nothing to say
@@ -96,10 +110,13 @@ def test_padding_brings_no_advice_of_transformers(letters, monkeypatch, caplog):
 
 
 def test_what_log_probs_refuse_is_one_line(policy):
-    with pytest.raises(UsageError, match=r"^2 prompts and 1 completions: give one for each\.$"):
+    with pytest.raises(
+        UsageError, match=r"^2 prompts and 1 completions: give one for each\.$"
+    ):
         policy.log_probs(["a", "b"], ["c"])
     with pytest.raises(
-        UsageError, match=r"^text 2 is 34 tokens long with its prompt, and this policy reads 32\.$"
+        UsageError,
+        match=r"^text 2 is 34 tokens long with its prompt, and this policy reads 32\.$",
     ):
         policy.log_probs(["a", "a" * 16], ["b", "b" * 16])  # 1 + 16 + 16 + 1
     assert len(policy.log_probs(["a" * 15], ["b" * 15])[0]) == 16  # 32 fit
@@ -155,7 +172,9 @@ def test_a_value_is_a_weighted_sum_of_the_hidden_state():
     with torch.no_grad():
         head.linear.weight.copy_(torch.tensor([[1.0, -2.0, 0.5]]))
         head.linear.bias.fill_(0.25)
-    assert head(torch.tensor([[[1.0, 1.0, 4.0]]])).tolist() == [[1.25]]  # 1 − 2 + 2 + 0.25
+    assert head(torch.tensor([[[1.0, 1.0, 4.0]]])).tolist() == [
+        [1.25]
+    ]  # 1 − 2 + 2 + 0.25
 
 
 def test_a_critic_is_saved_beside_the_network_and_loaded(fresh, tmp_path):
@@ -167,7 +186,9 @@ def test_a_critic_is_saved_beside_the_network_and_loaded(fresh, tmp_path):
     again = Policy.load(tmp_path / "gpt")
     assert torch.equal(again.value_head.linear.weight, critic.value_head.linear.weight)
     assert again.figures == KNOWN
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "gpt")  # other tools do not mind it
+    theirs = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "gpt"
+    )  # other tools do not mind it
     ids = torch.tensor([[5, 6]])
     with torch.inference_mode():
         assert torch.equal(theirs(ids).logits, fresh.module(ids).logits)
@@ -201,11 +222,16 @@ def test_a_folder_saved_over_keeps_nothing_of_the_older_policy(fresh, tmp_path):
 
 def addresses(module: Any) -> dict[str, int]:
     """Where each tensor lies; asking by data_ptr would copy what is shared."""
-    return {name: torch._C._data_address(tensor) for name, tensor in module.named_parameters()}
+    return {
+        name: torch._C._data_address(tensor)
+        for name, tensor in module.named_parameters()
+    }
 
 
 def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
-    before = {name: tensor.clone() for name, tensor in fresh.module.state_dict().items()}
+    before = {
+        name: tensor.clone() for name, tensor in fresh.module.state_dict().items()
+    }
     reference = fresh.frozen_copy()
     assert addresses(reference.module) == addresses(fresh.module)
     assert not any(p.requires_grad for p in reference.module.parameters())
@@ -221,7 +247,8 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
     changed = {name for name in ours if ours[name] != theirs[name]}
     assert changed == {name for name in ours if name.startswith("gpt_neox.layers.1.")}
     assert all(
-        torch.equal(tensor, before[name]) for name, tensor in reference.module.state_dict().items()
+        torch.equal(tensor, before[name])
+        for name, tensor in reference.module.state_dict().items()
     )
     inner = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight"
     assert not torch.equal(fresh.module.state_dict()[inner], before[inner])
@@ -236,18 +263,26 @@ def test_a_reference_of_one_weight_in_two_places_has_it_in_two_places(letters):
 
 
 def test_a_policy_that_was_opened_has_a_reference_too(fresh, tmp_path):
-    """What is opened lies in a mapped file, and what numpy saw in memory that it watches: neither is PyTorch's own."""
+    """What is opened lies in a mapped file, and what numpy saw in memory that it watches: neither
+    is PyTorch's own.
+    """
     fresh.save(tmp_path)
     opened = Policy.load(tmp_path)
     opened.module.gpt_neox.embed_in.weight.detach().numpy()
     reference = opened.frozen_copy()
     again = reference.frozen_copy()
-    assert addresses(reference.module) == addresses(opened.module) == addresses(again.module)
+    assert (
+        addresses(reference.module)
+        == addresses(opened.module)
+        == addresses(again.module)
+    )
     expected = fresh.log_probs(PROMPTS, ANSWERS)
     with torch.no_grad():
         opened.module.gpt_neox.embed_in.weight.add_(1.0)
     for copy in (reference, again):
-        for found, there in zip(copy.log_probs(PROMPTS, ANSWERS), expected, strict=True):
+        for found, there in zip(
+            copy.log_probs(PROMPTS, ANSWERS), expected, strict=True
+        ):
             np.testing.assert_array_equal(found, there)
 
 
@@ -259,16 +294,22 @@ def test_the_policy_can_be_trained_after_a_reference_was_made(fresh):
 # ---------------------------------------------------------------- streaming
 
 
-@pytest.mark.parametrize("stop", [(), (". ",), ("鑫看", "the end"), ("aab", "ab"), ("看",)])
+@pytest.mark.parametrize(
+    "stop", [(), (". ",), ("鑫看", "the end"), ("aab", "ab"), ("看",)]
+)
 @given(text=st.text("aab 鑫看é🙂.\ntheend", max_size=30))
-def test_what_is_shown_is_never_taken_back(policy: Any, stop: tuple[str, ...], text: str):
+def test_what_is_shown_is_never_taken_back(
+    policy: Any, stop: tuple[str, ...], text: str
+):
     sampling = Sampling(stop=stop)
     ids = [*policy.reader.completions([text], ended=True)[0]]
     row, shown = Row((0, 0)), ""
     for token in ids:
         row.ids.append(token)
         reached = any(s in policy.reader.text(row.ids) for s in stop)
-        row.ended = "end" if token == policy.reader.end else "stop" if reached else "length"
+        row.ended = (
+            "end" if token == policy.reader.end else "stop" if reached else "length"
+        )
         now = shown_so_far(policy, row, sampling)
         assert now.startswith(shown)
         shown = now
@@ -278,7 +319,9 @@ def test_what_is_shown_is_never_taken_back(policy: Any, stop: tuple[str, ...], t
 
 
 @given(ids=st.lists(st.integers(4, 299), max_size=20))
-def test_bytes_that_are_no_characters_are_not_taken_back_either(policy: Any, ids: list[int]):
+def test_bytes_that_are_no_characters_are_not_taken_back_either(
+    policy: Any, ids: list[int]
+):
     row, shown = Row((0, 0)), ""
     for token in ids:
         row.ids.append(token)
@@ -291,9 +334,13 @@ def test_bytes_that_are_no_characters_are_not_taken_back_either(policy: Any, ids
 def test_streaming_yields_every_token_of_every_row(policy):
     sampling = Sampling(max_tokens=5)
     lengths: dict[tuple[int, int], int] = {}
-    for rows in policy.stream(PROMPTS, samples=2, sampling=sampling, seed=0, most_rows=3):
+    for rows in policy.stream(
+        PROMPTS, samples=2, sampling=sampling, seed=0, most_rows=3
+    ):
         for row in rows:
             lengths[row.place] = lengths.get(row.place, 0) + 1
             assert len(row.ids) == lengths[row.place]
     whole = policy.complete(PROMPTS, samples=2, sampling=sampling, seed=0)
-    assert [lengths[number // 2, number % 2] for number in range(8)] == [len(c.ids) for c in whole]
+    assert [lengths[number // 2, number % 2] for number in range(8)] == [
+        len(c.ids) for c in whole
+    ]

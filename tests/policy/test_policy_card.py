@@ -39,7 +39,9 @@ def test_a_trained_policys_card_holds_its_figures() -> None:
 
 
 @pytest.mark.parametrize("figures", [{}, {"settings": {"start": None}, "tokens": 5}])
-def test_a_policy_of_unknown_training_has_a_card_without_figures(figures: dict[str, Any]) -> None:
+def test_a_policy_of_unknown_training_has_a_card_without_figures(
+    figures: dict[str, Any],
+) -> None:
     card = policy_card("LlamaForCausalLM", 10, 64, figures)
     assert "held-out" not in card
     assert "AutoModelForCausalLM" in card
@@ -50,7 +52,9 @@ def test_a_hostile_name_changes_nothing_but_itself(name: str) -> None:
     """A network's class and the folder that it began from are anyone's words."""
     start = name.rpartition("/")[2]
     hostile = policy_card(name, 957184, 256, FIGURES | {"settings": {"start": start}})
-    plain = policy_card("GPT2LMHeadModel", 957184, 256, FIGURES | {"settings": {"start": "gpt"}})
+    plain = policy_card(
+        "GPT2LMHeadModel", 957184, 256, FIGURES | {"settings": {"start": "gpt"}}
+    )
     assert front_matter(hostile) == front_matter(plain)
     tags = re.compile(r"<[^>]*>")
     assert tags.findall(html_of(hostile)) == tags.findall(html_of(plain))

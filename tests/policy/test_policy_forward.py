@@ -1,4 +1,6 @@
-"""The pass with gradients over texts end to end: what each text alone gives, whatever the architecture and company."""
+"""The pass with gradients over texts end to end: what each text alone gives, whatever the
+architecture and company.
+"""
 
 from typing import Any
 
@@ -21,7 +23,9 @@ MAKERS: dict[str, Any] = {
     "gpt2-untied": lambda: gpt2(activation_function="gelu", tie_word_embeddings=False),
     "gpt2-relu": lambda: gpt2(activation_function="relu"),
     "neox-ours": lambda: neox(use_parallel_residual=False),
-    "neox-parallel": lambda: neox(0.25, hidden_act="gelu_new", tie_word_embeddings=True),
+    "neox-parallel": lambda: neox(
+        0.25, hidden_act="gelu_new", tie_word_embeddings=True
+    ),
     "neox-biasless": lambda: neox(attention_bias=False),
     "llama": llama,
 }
@@ -49,7 +53,8 @@ def drawn(lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> list[list[int]]:
 def alone(module: Any, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
     """Logits and last hidden states of transformers' own pass of each text alone, end to end."""
     outs = [
-        module(torch.tensor([ids]), use_cache=False, output_hidden_states=True) for ids in sequences
+        module(torch.tensor([ids]), use_cache=False, output_hidden_states=True)
+        for ids in sequences
     ]
     return torch.cat([out.logits[0] for out in outs]), torch.cat(
         [out.hidden_states[-1][0] for out in outs]
@@ -63,13 +68,18 @@ def gradients(module: Any, value: Tensor) -> dict[str, Tensor]:
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-10, msg=name)
+        torch.testing.assert_close(
+            found[name], gradient, rtol=1e-9, atol=1e-10, msg=name
+        )
 
 
 def weighing(logits: Tensor, hidden: Tensor) -> Tensor:
     """One number that depends on everything."""
     generator = torch.Generator().manual_seed(1)
-    by = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in (logits, hidden)]
+    by = [
+        torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        for x in (logits, hidden)
+    ]
     return (logits.sin() * by[0]).sum() + (hidden * by[1]).sum()
 
 
@@ -80,7 +90,9 @@ def test_each_text_gets_what_the_network_gives_it_alone(module: Any) -> None:
     logits, hidden = alone(module, sequences)
     torch.testing.assert_close(found.logits, logits, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(found.hidden, hidden, rtol=1e-10, atol=1e-10)
-    assert_same(gradients(module, weighing(*found)), gradients(module, weighing(logits, hidden)))
+    assert_same(
+        gradients(module, weighing(*found)), gradients(module, weighing(logits, hidden))
+    )
 
 
 def test_in_float32_too(module: Any) -> None:
@@ -88,7 +100,9 @@ def test_in_float32_too(module: Any) -> None:
     sequences = drawn()
     with torch.no_grad():
         found = forward(module, Texts.of(sequences, "cpu"))
-        torch.testing.assert_close(found.logits, alone(module, sequences)[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            found.logits, alone(module, sequences)[0], rtol=0, atol=1e-5
+        )
 
 
 def test_places_are_rows_of_all(module: Any) -> None:
@@ -146,17 +160,27 @@ def test_the_first_layers_alone_are_the_network_without_the_others(module: Any) 
     )
     first = nats(module, texts, places, targets, layers=1)
     assert first != whole
-    body = module.transformer.h if hasattr(module, "transformer") else module.gpt_neox.layers
+    body = (
+        module.transformer.h
+        if hasattr(module, "transformer")
+        else module.gpt_neox.layers
+    )
     del body[1:]
-    torch.testing.assert_close(first, nats(module, texts, places, targets), rtol=0, atol=0)
+    torch.testing.assert_close(
+        first, nats(module, texts, places, targets), rtol=0, atol=0
+    )
 
 
 def test_an_all_but_impossible_token_costs_its_nats(stirred: Any) -> None:
-    """Logits of ± 300 make a token's probability 0 in float32; its −log π stays the difference of the logits."""
+    """Logits of ± 300 make a token's probability 0 in float32; its −log π stays the difference of
+    the logits.
+    """
     module = stirred(gpt2(activation_function="gelu", tie_word_embeddings=False))
     texts, place = Texts.of([[3, 4]], "cpu"), torch.tensor([0])
     with torch.no_grad():
-        module.lm_head.weight.mul_(300 / forward(module, texts, place).logits.abs().max())
+        module.lm_head.weight.mul_(
+            300 / forward(module, texts, place).logits.abs().max()
+        )
         logits = forward(module, texts, place).logits[0]
         cost = float(nats(module, texts, place, logits.argmin()[None]))
     assert cost > 120
@@ -164,26 +188,37 @@ def test_an_all_but_impossible_token_costs_its_nats(stirred: Any) -> None:
 
 
 @pytest.mark.parametrize("family", ["gpt2-exact", "neox-ours", "llama"])
-def test_autocast_computes_in_bfloat16_and_sums_in_float32(family: str, stirred: Any) -> None:
+def test_autocast_computes_in_bfloat16_and_sums_in_float32(
+    family: str, stirred: Any
+) -> None:
     module = stirred(MAKERS[family]())
     texts = Texts.of(drawn(), "cpu")
     places, targets = torch.arange(0, 60, 3), torch.arange(3, 23)
     whole = nats(module, texts, places, targets)
     with torch.autocast("cpu", torch.bfloat16):
-        cost, found = nats(module, texts, places, targets), forward(module, texts, places)
+        cost, found = (
+            nats(module, texts, places, targets),
+            forward(module, texts, places),
+        )
     assert (cost.dtype, found.logits.dtype) == (torch.float32, torch.bfloat16)
     assert float(cost.detach()) == pytest.approx(float(whole.detach()), rel=0.02)
     slopes = gradients(module, cost)
     for name, expected in gradients(module, whole).items():
-        assert functional.cosine_similarity(slopes[name].ravel(), expected.ravel(), dim=0) > 0.98, (
-            name
-        )
+        assert (
+            functional.cosine_similarity(slopes[name].ravel(), expected.ravel(), dim=0)
+            > 0.98
+        ), name
 
 
 def test_our_own_pass_is_for_what_it_knows_whole() -> None:
-    assert [name for name, make in MAKERS.items() if network_of(make()) is not None] == list(PLAIN)
+    assert [
+        name for name, make in MAKERS.items() if network_of(make()) is not None
+    ] == list(PLAIN)
     assert (
-        network_of(gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True)) is None
+        network_of(
+            gpt2(activation_function="gelu", scale_attn_by_inverse_layer_idx=True)
+        )
+        is None
     )
     assert network_of(neox(hidden_act="relu")) is None
     slower = neox()
@@ -192,9 +227,14 @@ def test_our_own_pass_is_for_what_it_knows_whole() -> None:
 
 
 def test_attention_alone_is_padded_where_that_is_cheaper_than_a_group() -> None:
-    """Texts of 100 and 60 waste 40 · 100 pairs of places, less than a group is worth; 100 and 50 waste more."""
+    """Texts of 100 and 60 waste 40 · 100 pairs of places, less than a group is worth; 100 and 50
+    waste more.
+    """
     module = gpt2(activation_function="gelu")
-    together, apart = Texts.of(drawn((100, 60)), "cpu"), Texts.of(drawn((50, 100)), "cpu")
+    together, apart = (
+        Texts.of(drawn((100, 60)), "cpu"),
+        Texts.of(drawn((50, 100)), "cpu"),
+    )
     assert padding(module, together) == pytest.approx(1 - 160 / 200)
     assert padding(module, apart) == 0
     assert padding(MAKERS["llama"](), apart) == pytest.approx(1 - 150 / 200), (

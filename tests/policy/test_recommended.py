@@ -60,7 +60,9 @@ def test_a_gpt_made_here_recommends_to_leave_out_what_is_hardly_possible(
     fresh: Policy, tmp_path: Path
 ) -> None:
     fresh.save(tmp_path)
-    assert json.loads((tmp_path / "generation_config.json").read_text())["min_p"] == 0.03
+    assert (
+        json.loads((tmp_path / "generation_config.json").read_text())["min_p"] == 0.03
+    )
     assert AutoModelForCausalLM.from_pretrained(tmp_path).generation_config.do_sample
     assert Policy.load(tmp_path).sampling == Sampling(min_p=0.03)
 
@@ -68,14 +70,27 @@ def test_a_gpt_made_here_recommends_to_leave_out_what_is_hardly_possible(
 def test_complete_and_write_follow_it_unless_told_otherwise(
     fresh: Policy, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """A GPT that knows nothing yet finds hundreds of tokens alike; top_k 1 in its folder leaves one."""
+    """A GPT that knows nothing yet finds hundreds of tokens alike; top_k 1 in its folder leaves
+    one.
+    """
     fresh.module.generation_config.top_k = 1
     fresh.save(tmp_path)
     policy = Policy.load(tmp_path)
     likeliest = replace(policy.sampling, max_tokens=8)
     assert likeliest.top_k == 1
-    assert {c.ids for c in policy.complete("a", samples=4)} == {policy.complete("a")[0].ids}
+    assert {c.ids for c in policy.complete("a", samples=4)} == {
+        policy.complete("a")[0].ids
+    }
     asked = ("write", str(tmp_path), "a", "-n", "4", "--max-tokens", "8", "--json")
     followed = json.loads(run(*asked)[1])["completions"]
     assert followed == [policy.complete("a", sampling=likeliest)[0].text] * 4
-    assert len(set(json.loads(run(*asked, "--top-k", "0", "--min-p", "0")[1])["completions"])) == 4
+    assert (
+        len(
+            set(
+                json.loads(run(*asked, "--top-k", "0", "--min-p", "0")[1])[
+                    "completions"
+                ]
+            )
+        )
+        == 4
+    )

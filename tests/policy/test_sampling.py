@@ -1,4 +1,6 @@
-"""Choosing the next token: transformers' filters are the reference, small distributions are worked out by hand."""
+"""Choosing the next token: transformers' filters are the reference, small distributions are worked
+out by hand.
+"""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +29,9 @@ UNLIKE = st.lists(st.integers(-40, 40), min_size=1, max_size=50, unique=True)
 ALIKE = st.lists(st.integers(-3, 3), min_size=1, max_size=50)
 
 
-def transformers_keep(logits: Tensor, seen: Sequence[int], sampling: Sampling) -> Tensor:
+def transformers_keep(
+    logits: Tensor, seen: Sequence[int], sampling: Sampling
+) -> Tensor:
     """The probabilities that are left by transformers' processors, in their order."""
     ids = torch.tensor([list(seen)], dtype=torch.long)
     scores = (
@@ -48,18 +52,24 @@ def transformers_keep(logits: Tensor, seen: Sequence[int], sampling: Sampling) -
 def we_keep(logits: Tensor, seen: Sequence[int], sampling: Sampling) -> Tensor:
     stands = torch.zeros(logits.shape, dtype=torch.bool)
     stands[0, list(seen)] = True
-    scaled = penalised(logits, stands, sampling.repetition_penalty) / sampling.temperature
+    scaled = (
+        penalised(logits, stands, sampling.repetition_penalty) / sampling.temperature
+    )
     return torch.softmax(filtered(torch.log_softmax(scaled, -1), sampling), -1)
 
 
 def is_on_a_border(logits: Tensor, sampling: Sampling) -> bool:
     """Whether rounding alone decides which side of top_p or min_p a token is on."""
     likely = (
-        torch.softmax(logits.double()[0] / sampling.temperature, -1).sort(descending=True).values
+        torch.softmax(logits.double()[0] / sampling.temperature, -1)
+        .sort(descending=True)
+        .values
     )
     likely = likely[: sampling.top_k or None]
     likely = likely / likely.sum()
-    near_p = ((likely.cumsum(0) - sampling.top_p).abs() < 1e-5).any() and sampling.top_p < 1
+    near_p = (
+        (likely.cumsum(0) - sampling.top_p).abs() < 1e-5
+    ).any() and sampling.top_p < 1
     return bool(near_p or ((likely / likely[0] - sampling.min_p).abs() < 1e-5).any())
 
 
@@ -72,7 +82,9 @@ def is_on_a_border(logits: Tensor, sampling: Sampling) -> bool:
     st.floats(0, 1),
     st.sampled_from([0.5, 1.0, 1.3, 2.0]),
 )
-@example([8.0, 0.0, 4.0, -3.0], [], 1.0, 0, 1.0, 0.1, 1.0)  # min_p alone has a way of its own
+@example(
+    [8.0, 0.0, 4.0, -3.0], [], 1.0, 0, 1.0, 0.1, 1.0
+)  # min_p alone has a way of its own
 def test_filters_leave_what_those_of_transformers_leave(
     values, ids, temperature, top_k, top_p, min_p, penalty
 ):
@@ -84,7 +96,10 @@ def test_filters_leave_what_those_of_transformers_leave(
     after = penalised(logits, stands, penalty)
     assume(len(set(after[0].tolist())) == len(values))  # ties have a test of their own
     assume(not is_on_a_border(after, sampling))
-    ours, theirs = we_keep(logits, seen, sampling), transformers_keep(logits, seen, sampling)
+    ours, theirs = (
+        we_keep(logits, seen, sampling),
+        transformers_keep(logits, seen, sampling),
+    )
     assert torch.equal(ours > 0, theirs > 0)
     assert torch.allclose(ours, theirs, atol=1e-6)
 
@@ -96,13 +111,18 @@ def test_among_tokens_that_are_as_likely_shares_keep_as_many_as_transformers(
     logits = torch.tensor([values]) / 2
     sampling = Sampling(temperature, top_p=top_p, min_p=min_p)
     assume(not is_on_a_border(logits, sampling))
-    ours, theirs = we_keep(logits, (), sampling), transformers_keep(logits, (), sampling)
+    ours, theirs = (
+        we_keep(logits, (), sampling),
+        transformers_keep(logits, (), sampling),
+    )
     assert torch.allclose(ours.sort().values, theirs.sort().values, atol=1e-6)
 
 
 @given(ALIKE, st.integers(1, 60))
 def test_top_k_keeps_k_also_where_tokens_are_as_likely(values, top_k):
-    """transformers keeps every token as likely as the k-th, so that its top 1 may be several; ours is one."""
+    """transformers keeps every token as likely as the k-th, so that its top 1 may be several; ours
+    is one.
+    """
     logits = torch.tensor([values]) / 2
     ours = we_keep(logits, (), Sampling(top_k=top_k))[0] > 0
     theirs = transformers_keep(logits, (), Sampling(top_k=top_k))[0] > 0
@@ -118,7 +138,10 @@ def test_top_k_keeps_k_also_where_tokens_are_as_likely(values, top_k):
         (Sampling(top_k=2), [0, 2 / 3, 0, 1 / 3]),
         (Sampling(top_k=1), [0, 1, 0, 0]),
         (Sampling(top_p=0.4), [0, 1, 0, 0]),  # the likeliest alone holds 0.5
-        (Sampling(top_p=0.7), [0, 2 / 3, 0, 1 / 3]),  # 0.5 is too little, 0.5 + 0.25 is enough
+        (
+            Sampling(top_p=0.7),
+            [0, 2 / 3, 0, 1 / 3],
+        ),  # 0.5 is too little, 0.5 + 0.25 is enough
         (Sampling(min_p=0.5), [0, 2 / 3, 0, 1 / 3]),  # at least 0.5 · 0.5
         (Sampling(min_p=0.2), [1 / 8, 1 / 2, 1 / 8, 1 / 4]),
         (
@@ -129,7 +152,9 @@ def test_top_k_keeps_k_also_where_tokens_are_as_likely(values, top_k):
 )
 def test_filters_by_hand(sampling, left):
     assert torch.allclose(
-        we_keep(HALF_QUARTER, (), sampling), torch.tensor([left], dtype=torch.float32), atol=1e-6
+        we_keep(HALF_QUARTER, (), sampling),
+        torch.tensor([left], dtype=torch.float32),
+        atol=1e-6,
     )
 
 
@@ -145,14 +170,18 @@ def test_the_token_is_where_the_cumulative_distribution_passes_the_number():
     numbers = torch.tensor([0.0, 0.12, 0.13, 0.62, 0.63, LARGEST], dtype=torch.float64)
     tokens, log_probs = choose(logits, numbers, Sampling())
     assert tokens.tolist() == [0, 0, 1, 1, 2, 3]
-    assert log_probs.exp().tolist() == pytest.approx([0.125, 0.125, 0.5, 0.5, 0.125, 0.25])
+    assert log_probs.exp().tolist() == pytest.approx(
+        [0.125, 0.125, 0.5, 0.5, 0.125, 0.25]
+    )
 
 
 def test_log_probs_are_those_at_the_temperature_filters_and_penalty_left_out():
     # at temperature 0.5 probabilities are squared: 1/64, 16/64, 1/64, 4/64, which sum to 22/64
     seen = torch.tensor([[False, True, False, False]])
     sampling = Sampling(temperature=0.5, top_k=1, repetition_penalty=1.1)
-    token, log_prob = choose(HALF_QUARTER, torch.tensor([0.3], dtype=torch.float64), sampling, seen)
+    token, log_prob = choose(
+        HALF_QUARTER, torch.tensor([0.3], dtype=torch.float64), sampling, seen
+    )
     assert token.tolist() == [1]
     assert log_prob.item() == pytest.approx(math.log(16 / 22), abs=1e-6)
 
@@ -175,12 +204,15 @@ def test_what_a_filter_leaves_out_is_never_chosen(values, number, top_k, tempera
 def test_a_token_without_probability_is_never_chosen(number, likely):
     logits = torch.full((1, 5), float("-inf"))
     logits[0, likely] = -7.0
-    token, log_prob = choose(logits, torch.tensor([number], dtype=torch.float64), Sampling())
+    token, log_prob = choose(
+        logits, torch.tensor([number], dtype=torch.float64), Sampling()
+    )
     assert (int(token), float(log_prob)) == (likely, 0.0)
 
 
 @pytest.mark.parametrize(
-    "sampling", [Sampling(), Sampling(temperature=0.7), Sampling(top_p=0.8), Sampling(top_k=3)]
+    "sampling",
+    [Sampling(), Sampling(temperature=0.7), Sampling(top_p=0.8), Sampling(top_k=3)],
 )
 def test_tokens_come_as_often_as_they_are_likely(sampling):
     logits = torch.tensor([[0.3, -1.0, 1.2, 0.0, -0.4]])
@@ -190,7 +222,9 @@ def test_tokens_come_as_often_as_they_are_likely(sampling):
     counts = np.bincount(tokens, minlength=5)
     left = expected > 0
     assert counts[~left].sum() == 0
-    assert chisquare(counts[left], 20_000 * expected[left] / expected.sum()).pvalue > 1e-3
+    assert (
+        chisquare(counts[left], 20_000 * expected[left] / expected.sum()).pvalue > 1e-3
+    )
 
 
 def test_uniform_numbers_depend_on_seed_prompt_and_sample_alone():
@@ -214,7 +248,9 @@ def test_uniform_numbers_are_uniform_within_rows_and_between_them():
         assert chisquare(counts).pvalue > 1e-3
     # neighbours are independent: the correlation of 19,000 pairs is within 4 / √19,000 of 0
     assert abs(np.corrcoef(numbers[1:].ravel(), numbers[:-1].ravel())[0, 1]) < 0.03
-    assert abs(np.corrcoef(numbers[:, 1:].ravel(), numbers[:, :-1].ravel())[0, 1]) < 0.03
+    assert (
+        abs(np.corrcoef(numbers[:, 1:].ravel(), numbers[:, :-1].ravel())[0, 1]) < 0.03
+    )
 
 
 @pytest.mark.parametrize(

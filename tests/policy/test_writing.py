@@ -1,4 +1,6 @@
-"""The loop that writes: exact distributions, the same text in any company, stops, and the context's end."""
+"""The loop that writes: exact distributions, the same text in any company, stops, and the context's
+end.
+"""
 
 from collections.abc import Callable
 
@@ -22,16 +24,21 @@ def exact(policy: Policy, temperature: float) -> dict[tuple[int, ...], float]:
     found = {}
     with torch.inference_mode():
         one = torch.softmax(
-            policy.module(torch.tensor([[end]])).logits[0, -1].double() / temperature, -1
+            policy.module(torch.tensor([[end]])).logits[0, -1].double() / temperature,
+            -1,
         )
         for first in range(5):
             if first == end:
                 found[(end,)] = float(one[end])
                 continue
             two = torch.softmax(
-                policy.module(torch.tensor([[end, first]])).logits[0, -1].double() / temperature, -1
+                policy.module(torch.tensor([[end, first]])).logits[0, -1].double()
+                / temperature,
+                -1,
             )
-            found |= {(first, second): float(one[first] * two[second]) for second in range(5)}
+            found |= {
+                (first, second): float(one[first] * two[second]) for second in range(5)
+            }
     return found
 
 
@@ -40,21 +47,30 @@ def test_whole_texts_come_as_often_as_they_are_likely(letters, temperature):
     expected = exact(letters, temperature)
     assert sum(expected.values()) == pytest.approx(1)
     sampling = Sampling(temperature, max_tokens=2)
-    written = letters.complete("", samples=20_000, sampling=sampling, seed=11, most_rows=4096)
+    written = letters.complete(
+        "", samples=20_000, sampling=sampling, seed=11, most_rows=4096
+    )
     counts = dict.fromkeys(expected, 0)
     for completion in written:
         counts[completion.ids] += 1
-        assert completion.log_prob == pytest.approx(np.log(expected[completion.ids]), abs=1e-4)
+        assert completion.log_prob == pytest.approx(
+            np.log(expected[completion.ids]), abs=1e-4
+        )
     likely = np.array(list(expected.values())) * len(written)
     assert likely.min() > 5  # or the test would not be one
-    assert chisquare(list(counts.values()), likely * len(written) / likely.sum()).pvalue > 1e-3
+    assert (
+        chisquare(list(counts.values()), likely * len(written) / likely.sum()).pvalue
+        > 1e-3
+    )
 
 
 def test_a_uniform_gpt_writes_the_token_where_its_number_falls(uniform):
     size = len(uniform.tokenizer)
     numbers = uniforms(4, [(0, 0), (0, 1), (1, 0), (1, 1)], 5).numpy()
     for row, c in enumerate(
-        uniform.complete(["a", "the"], samples=2, seed=4, sampling=Sampling(max_tokens=5))
+        uniform.complete(
+            ["a", "the"], samples=2, seed=4, sampling=Sampling(max_tokens=5)
+        )
     ):
         expected = np.floor(numbers[row] * size).astype(int).tolist()
         assert list(c.ids) == expected[: len(c.ids)]
@@ -62,11 +78,14 @@ def test_a_uniform_gpt_writes_the_token_where_its_number_falls(uniform):
 
 
 @pytest.mark.parametrize(
-    "sampling", [SHORT, Sampling(0.6, top_k=20, top_p=0.9, repetition_penalty=1.2, max_tokens=6)]
+    "sampling",
+    [SHORT, Sampling(0.6, top_k=20, top_p=0.9, repetition_penalty=1.2, max_tokens=6)],
 )
 def test_log_probs_are_those_that_a_full_pass_gives(policy, sampling):
     written = policy.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
-    again = policy.log_probs([c.prompt for c in written], written, temperature=sampling.temperature)
+    again = policy.log_probs(
+        [c.prompt for c in written], written, temperature=sampling.temperature
+    )
     for completion, log_probs in zip(written, again, strict=True):
         assert completion.log_probs == pytest.approx(log_probs.tolist(), abs=1e-4)
 
@@ -81,8 +100,12 @@ def full_values(policy: Policy, completion: Completion) -> list[float]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("family", ["ours", "llama"])
-def test_values_are_what_the_critic_expects_of_a_full_pass(family, policy, tokenizer, stirred):
-    module = policy.module if family == "ours" else stirred(llama(vocab_size=len(tokenizer)))
+def test_values_are_what_the_critic_expects_of_a_full_pass(
+    family, policy, tokenizer, stirred
+):
+    module = (
+        policy.module if family == "ours" else stirred(llama(vocab_size=len(tokenizer)))
+    )
     plain = Policy(module, tokenizer)
     critic = plain.with_value_head()
     torch.nn.init.normal_(
@@ -92,9 +115,13 @@ def test_values_are_what_the_critic_expects_of_a_full_pass(family, policy, token
     whole = critic.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
     assert len({len(c.ids) for c in whole}) > 1, "rows that end early are moved out"
     for completion in whole:
-        assert completion.values == pytest.approx(full_values(critic, completion), abs=1e-4)
+        assert completion.values == pytest.approx(
+            full_values(critic, completion), abs=1e-4
+        )
     some = critic.complete(PROMPTS, samples=3, sampling=sampling, seed=1, most_rows=2)
-    assert [c.values for c in some] == [pytest.approx(c.values, abs=1e-4) for c in whole]
+    assert [c.values for c in some] == [
+        pytest.approx(c.values, abs=1e-4) for c in whole
+    ]
     without = plain.complete(PROMPTS, samples=3, sampling=sampling, seed=1)
     assert [c.ids for c in without] == [c.ids for c in whole]
     assert {c.values for c in without} == {()}
@@ -104,12 +131,21 @@ def test_text_does_not_depend_on_how_rows_are_put_together(policy):
     whole = policy.complete(PROMPTS, samples=3, sampling=SHORT, seed=5)
     assert [c.prompt for c in whole] == [p for p in PROMPTS for _ in range(3)]
     for most_rows in (1, 3, 4):
-        some = policy.complete(PROMPTS, samples=3, sampling=SHORT, seed=5, most_rows=most_rows)
+        some = policy.complete(
+            PROMPTS, samples=3, sampling=SHORT, seed=5, most_rows=most_rows
+        )
         assert [c.ids for c in some] == [c.ids for c in whole]
     for number, prompt in enumerate(PROMPTS):
-        part = policy.complete([prompt], samples=3, sampling=SHORT, seed=5, first=number)
-        assert [c.ids for c in part] == [c.ids for c in whole[3 * number : 3 * number + 3]]
-    assert policy.complete(PROMPTS, samples=3, sampling=SHORT, seed=6)[0].ids != whole[0].ids
+        part = policy.complete(
+            [prompt], samples=3, sampling=SHORT, seed=5, first=number
+        )
+        assert [c.ids for c in part] == [
+            c.ids for c in whole[3 * number : 3 * number + 3]
+        ]
+    assert (
+        policy.complete(PROMPTS, samples=3, sampling=SHORT, seed=6)[0].ids
+        != whole[0].ids
+    )
 
 
 def test_the_same_prompt_twice_draws_two_texts(policy):
@@ -144,7 +180,8 @@ def test_rows_that_are_done_leave_the_batch(letters, stirred):
     module = stirred(LlamaForCausalLM(config))
     counts: list[int] = []
     hook = module.register_forward_pre_hook(
-        lambda _module, _args, kwargs: counts.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda _module, _args, kwargs: counts.append(len(kwargs["input_ids"])),
+        with_kwargs=True,
     )
     written = Policy(module, letters.tokenizer).complete(
         "", samples=64, sampling=Sampling(max_tokens=30), seed=3
@@ -159,7 +196,9 @@ def test_rows_that_are_done_leave_the_batch(letters, stirred):
 
 @pytest.fixture(scope="module")
 def reciting(tokenizer) -> Callable[[str], Policy]:
-    """A policy that recites a text: its state at place t is the t-th unit vector, which only the t-th token answers."""
+    """A policy that recites a text: its state at place t is the t-th unit vector, which only the
+    t-th token answers.
+    """
 
     def make(text: str) -> Policy:
         ids = Reader(tokenizer).completions([text], ended=True)[0]
@@ -235,7 +274,9 @@ def test_prompt_and_completion_are_never_longer_than_the_context(policy):
         assert len(completion.ids) <= room
         assert len(completion.ids) == room or completion.ended == "end"
     assert any(len(c.ids) > 1 and c.ended == "length" for c in together)
-    one_by_one = policy.complete(prompts, samples=3, sampling=sampling, seed=2, most_rows=1)
+    one_by_one = policy.complete(
+        prompts, samples=3, sampling=sampling, seed=2, most_rows=1
+    )
     assert [c.ids for c in together] == [c.ids for c in one_by_one]
 
 
@@ -267,13 +308,15 @@ def test_top_1_is_what_transformers_writes_without_drawing(policy, prompt):
         pad_token_id=policy.reader.pad,
     )
     for seed in (0, 1):
-        ours = policy.complete(prompt, sampling=Sampling(top_k=1, max_tokens=8), seed=seed)[0]
+        ours = policy.complete(
+            prompt, sampling=Sampling(top_k=1, max_tokens=8), seed=seed
+        )[0]
         assert list(ours.ids) == theirs[0, ids.shape[1] :].tolist()
 
 
 def test_a_penalty_sees_the_prompt_and_what_was_written(uniform):
-    """With so great a penalty a token comes at most once, and none of the prompt's: a uniform GPT has logits of 0,
-    so a bias makes them positive."""
+    """With so great a penalty a token comes at most once, and none of the prompt's: a uniform GPT
+    has logits of 0, so a bias makes them positive."""
     policy = uniform.frozen_copy()
     with torch.no_grad():
         policy.module.gpt_neox.final_layer_norm.bias.fill_(1)
@@ -288,7 +331,11 @@ def test_a_penalty_sees_the_prompt_and_what_was_written(uniform):
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [({"samples": 0}, "0 samples"), ({"most_rows": 0}, "most_rows 0"), ({"seed": -1}, "seed -1")],
+    [
+        ({"samples": 0}, "0 samples"),
+        ({"most_rows": 0}, "most_rows 0"),
+        ({"seed": -1}, "seed -1"),
+    ],
 )
 def test_what_cannot_be_written_is_one_line(policy, wrong, words):
     with pytest.raises(UsageError, match=words):

@@ -45,7 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GPT, a file of comparisons and one of labels."""
     found: Path = tmp_path_factory.mktemp("steer")
     drawn(nano(chats=True)).save(found / "gpt")
-    pairs = [Comparison(f" warm{k}", f" dull{k}", prompt=f"Film {k % 20}:") for k in range(40)]
+    pairs = [
+        Comparison(f" warm{k}", f" dull{k}", prompt=f"Film {k % 20}:")
+        for k in range(40)
+    ]
     labels = [Label(text, k % 2 == 0) for k, text in enumerate(films(12))]
     for name, judgements in (("pairs", pairs), ("labels", labels)):
         (found / f"{name}.jsonl").write_text(
@@ -76,15 +79,22 @@ def test_from_judgements(run: Any, folder: Path, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert set(found) == KEYS
-    assert found["score_before"] is found["score_after"] is found["held_out_after"] is None
+    assert (
+        found["score_before"] is found["score_after"] is found["held_out_after"] is None
+    )
     assert 0 <= found["held_out_preference_accuracy_after"] <= 1
     assert (
-        json.loads(run(*command, "--out", tmp_path / "a", "--resume", "--json", "--quiet")[1])
+        json.loads(
+            run(*command, "--out", tmp_path / "a", "--resume", "--json", "--quiet")[1]
+        )
         == found
     )
     code, out, err = run(*command, "--out", tmp_path / "b", "--reward", "length")
     assert code == 0
-    assert "pairs of 36 judgements to learn from, 4 pairs of 4 judgements to measure" in err
+    assert (
+        "pairs of 36 judgements to learn from, 4 pairs of 4 judgements to measure"
+        in err
+    )
     assert "held-out pairs right" in out
     assert f"tastemaker write {tmp_path / 'b'}" in out
 
@@ -104,13 +114,16 @@ def test_prompts_of_judgements_are_answered_where_they_are_a_chat(
     for name, more in (("plain", ()), ("chat", ("--chat",))):
         assert run(*command, "--out", tmp_path / name, "--quiet", *more)[0] == 0
     plain, chat = (
-        json.loads((tmp_path / name / "steering.json").read_text()) for name in ("plain", "chat")
+        json.loads((tmp_path / name / "steering.json").read_text())
+        for name in ("plain", "chat")
     )
     assert plain["samples"][0]["prompt"].startswith("Film ")
     assert chat["samples"][0]["prompt"].startswith("user: Film ")
     assert plain["settings"]["judgements"] != chat["settings"]["judgements"]
     [first, *_] = chat["samples"]
-    assert first["messages"] == [{"role": "user", "content": plain["samples"][0]["prompt"]}]
+    assert first["messages"] == [
+        {"role": "user", "content": plain["samples"][0]["prompt"]}
+    ]
     assert "messages" not in plain["samples"][0]
 
 
@@ -135,8 +148,18 @@ def test_what_is_kept_of_a_chat_is_what_best_of_n_answers(
 
 
 def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
-    command = ("steer", folder / "gpt", "--reward", "length", "--algorithm", "a2c", *SHORT)
-    code, out, _ = run(*command, "--kl-coef", 0.2, "--out", tmp_path / "a", "--json", "--quiet")
+    command = (
+        "steer",
+        folder / "gpt",
+        "--reward",
+        "length",
+        "--algorithm",
+        "a2c",
+        *SHORT,
+    )
+    code, out, _ = run(
+        *command, "--kl-coef", 0.2, "--out", tmp_path / "a", "--json", "--quiet"
+    )
     found = json.loads(out)
     assert (code, set(found)) == (0, KEYS)
     assert found["score_before"] > 0
@@ -162,17 +185,32 @@ def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_line(run: Any, folder: Path, tmp_path: Path) -> None:
     gpt, pairs, labels = folder / "gpt", folder / "pairs.jsonl", folder / "labels.jsonl"
     out = ("--out", tmp_path / "new", "--quiet", *SHORT)
-    fails(run("steer", gpt, *out), "nothing to learn from: give a reward, or judgements")
+    fails(
+        run("steer", gpt, *out), "nothing to learn from: give a reward, or judgements"
+    )
     dpo = ("steer", gpt, "--algorithm", "dpo", *out)
     fails(
         run(*dpo, "--judgements", labels),
         "labels.jsonl: 12 labels, and nothing that compares",
         "tastemaker fit",
     )
-    fails(run(*dpo, "--judgements", pairs, "--judgements", labels), "labels.jsonl: 12 labels")
-    fails(run(*dpo, "--judgements", folder / "nowhere.jsonl"), "nowhere.jsonl: no such file")
-    fails(run(*dpo, "--judgements", pairs, "--kl-coef", 0.1), "KL is not paid: leave them out")
-    fails(run("steer", gpt, "--judgements", pairs, *out), "ppo learns from what it writes", "(dpo)")
+    fails(
+        run(*dpo, "--judgements", pairs, "--judgements", labels),
+        "labels.jsonl: 12 labels",
+    )
+    fails(
+        run(*dpo, "--judgements", folder / "nowhere.jsonl"),
+        "nowhere.jsonl: no such file",
+    )
+    fails(
+        run(*dpo, "--judgements", pairs, "--kl-coef", 0.1),
+        "KL is not paid: leave them out",
+    )
+    fails(
+        run("steer", gpt, "--judgements", pairs, *out),
+        "ppo learns from what it writes",
+        "(dpo)",
+    )
     length = ("steer", gpt, "--reward", "length", *out)
     fails(run(*length, "--skip-bad"), "--format and --skip-bad are about --judgements")
     fails(run(*length, "--chat"), "--chat is about --prompts or --judgements")

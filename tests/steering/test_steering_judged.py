@@ -1,4 +1,6 @@
-"""Texts that people compared as what a policy learns from: what is read, what each row is, and a whole run of it."""
+"""Texts that people compared as what a policy learns from: what is read, what each row is, and a
+whole run of it.
+"""
 
 import json
 import math
@@ -14,7 +16,15 @@ import pytest
 import torch
 from nano import drawn, nano
 
-from tastemaker.data import Comparison, Grade, Judgement, Label, Message, Ranking, Rating
+from tastemaker.data import (
+    Comparison,
+    Grade,
+    Judgement,
+    Label,
+    Message,
+    Ranking,
+    Rating,
+)
 from tastemaker.errors import DataError, RewardError, UsageError
 from tastemaker.gpt import Policy, Sampling
 from tastemaker.rl import (
@@ -52,9 +62,14 @@ def compared(count: int = 40) -> list[Judgement]:
     """Comparisons and rankings of short texts, several under each of ten prompts."""
     found: list[Judgement] = []
     for k in range(count):
-        prompt, words = f"Film {k % 10}:", (f" warm{k} film", f" dull{k}", f" grey{k}, grey")
+        prompt, words = (
+            f"Film {k % 10}:",
+            (f" warm{k} film", f" dull{k}", f" grey{k}, grey"),
+        )
         whole: Judgement = (
-            Ranking(words, prompt=prompt) if k % 4 == 0 else Comparison(*words[:2], prompt=prompt)
+            Ranking(words, prompt=prompt)
+            if k % 4 == 0
+            else Comparison(*words[:2], prompt=prompt)
         )
         found.append(whole)
     return found
@@ -75,7 +90,10 @@ def taught(
     judgements: list[Judgement], held_out: list[Judgement] | None = None, **how: Any
 ) -> JudgedTexts:
     own = world(**how)
-    sides = [read_judged(j, own.policy.reader, 32)[0] for j in (judgements, held_out or judgements)]
+    sides = [
+        read_judged(j, own.policy.reader, 32)[0]
+        for j in (judgements, held_out or judgements)
+    ]
     return JudgedTexts.of(own, *sides, at_once=8192)
 
 
@@ -88,7 +106,8 @@ def log_ratio(teacher: JudgedTexts, prompt: str, text: str) -> float:
     return float(found[0] - found[1])
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- what is read
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_tiers() -> None:
@@ -103,11 +122,15 @@ def test_tiers() -> None:
 
 
 def test_what_a_judgement_is_as_tokens() -> None:
-    """The prompt's tokens as steering writes behind it, the text's with its end; no prompt begins a text."""
+    """The prompt's tokens as steering writes behind it, the text's with its end; no prompt begins a
+    text.
+    """
     policy = nano()
     reader = policy.reader
     (one, two), left = read_judged(
-        [Comparison(" b", " c", prompt="A"), Comparison("b", "c", weight=2.0)], reader, 32
+        [Comparison(" b", " c", prompt="A"), Comparison("b", "c", weight=2.0)],
+        reader,
+        32,
     )
     assert one.prompt == reader.prompts(["A"])[0]
     assert two.prompt == reader.prompts([""])[0] == reader.start
@@ -123,8 +146,8 @@ def test_what_a_judgement_is_as_tokens() -> None:
 
 
 def test_what_is_left_out_is_counted() -> None:
-    """Of a ranking's four texts the long one goes, then of three pairs one is a tie; a comparison with a long text goes
-    whole, and so does a tie."""
+    """Of a ranking's four texts the long one goes, then of three pairs one is a tie; a comparison
+    with a long text goes whole, and so does a tie."""
     long = "A warm and a dull film. " * 9
     said = [
         Ranking((("a",), ("b", "c"), (long,))),
@@ -134,7 +157,10 @@ def test_what_is_left_out_is_counted() -> None:
         Comparison("a", "b"),
     ]
     found, left = read_judged(said, nano().reader, 32)
-    assert [(judged.tiers, judged.pairs) for judged in found] == [([0, 1, 1], 2), ([0, 1], 1)]
+    assert [(judged.tiers, judged.pairs) for judged in found] == [
+        ([0, 1, 1], 2),
+        ([0, 1], 1),
+    ]
     assert left == {
         "of weight 0": 1,
         "texts longer than the 32 tokens that the policy reads": 2,
@@ -149,7 +175,8 @@ def test_a_source_that_compares_nothing_is_named() -> None:
     check_compares([Label("a", True), Comparison("a", "b", tie=True)], "here.csv")
 
 
-# --- what a step is ---------------------------------------------------------------------------------------------------
+# --- what a step is
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_a_step_holds_judgements_with_all_their_texts() -> None:
@@ -167,7 +194,9 @@ def test_a_step_holds_judgements_with_all_their_texts() -> None:
     torch.testing.assert_close(told.weights, told.is_action / 5)
     again = teacher.gather(0, 0.0)
     assert again.did == told.did != teacher.gather(1, 0.0).did
-    seen = Counter(prompt for step in range(8) for prompt in teacher.gather(step, 0.0).did.tokens)
+    seen = Counter(
+        prompt for step in range(8) for prompt in teacher.gather(step, 0.0).did.tokens
+    )
     assert set(seen.values()) == {1}
     assert sum(seen.values()) == 90, "once around is every text once"
 
@@ -185,8 +214,12 @@ def test_the_reference_reads_each_text_once_and_alike(at_once: int) -> None:
     judged = read_judged(compared(), own.policy.reader, 32)[0]
     teacher = JudgedTexts.of(own, judged, judged[:1], at_once=at_once)
     told = teacher.gather(3, 0.0)
-    prompts, texts = zip(*((j.prompt, t.tolist()) for j in judged for t in j.texts), strict=True)
-    expected = dict(zip(map(tuple, texts), own.reference.log_probs_of(prompts, texts), strict=True))
+    prompts, texts = zip(
+        *((j.prompt, t.tolist()) for j in judged for t in j.texts), strict=True
+    )
+    expected = dict(
+        zip(map(tuple, texts), own.reference.log_probs_of(prompts, texts), strict=True)
+    )
     for row, tokens in enumerate(told.did.tokens):
         found = told.reference[row, : len(tokens)].numpy()
         np.testing.assert_allclose(found, expected[tokens], atol=1e-4, rtol=1e-4)
@@ -202,9 +235,12 @@ def test_held_out_figures_by_hand() -> None:
     ]
     for batch in (2, 20):
         teacher = taught(compared(), list(said), batch=batch)
-        ratios = [[log_ratio(teacher, j.prompt or "", t) for t in j.texts] for j in said]
+        ratios = [
+            [log_ratio(teacher, j.prompt or "", t) for t in j.texts] for j in said
+        ]
         margins = [
-            [r[a] - r[b] for a in range(len(r)) for b in range(a + 1, len(r))] for r in ratios
+            [r[a] - r[b] for a in range(len(r)) for b in range(a + 1, len(r))]
+            for r in ratios
         ]
         weights = [j.weight for j in said]
 
@@ -217,7 +253,9 @@ def test_held_out_figures_by_hand() -> None:
                 mean(lambda m: math.log1p(math.exp(-0.5 * m))), rel=1e-3
             ),
             "held_out_preference_accuracy": pytest.approx(mean(lambda m: m > 0)),
-            "held_out_preference_margin": pytest.approx(mean(lambda m: 0.5 * m), abs=1e-3),
+            "held_out_preference_margin": pytest.approx(
+                mean(lambda m: 0.5 * m), abs=1e-3
+            ),
         }
 
 
@@ -238,7 +276,9 @@ def test_the_policy_writes_at_a_windows_end_alone() -> None:
 
 
 def test_a_loss_that_rises_where_nothing_is_learned() -> None:
-    """By 0.16 nats from its lowest while it fell where the policy learns; 0.14, or rising in both, is none."""
+    """By 0.16 nats from its lowest while it fell where the policy learns; 0.14, or rising in both,
+    is none.
+    """
     fine = {"kl": 1.0, "distinct": 1.0, "pairs": 0.5}
 
     def window(learned: float, held_out: float) -> dict[str, float]:
@@ -251,7 +291,10 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
     ):
         looks = Watch(Limits(patience=1), AGREE)
         looks.begin([], pairs=0.5)
-        assert [looks.look(window(0.69, 0.69)), looks.look(window(0.5, 0.5))] == [None, None]
+        assert [looks.look(window(0.69, 0.69)), looks.look(window(0.5, 0.5))] == [
+            None,
+            None,
+        ]
         assert looks.best == 1
         reason = looks.look(last)
         assert (reason is not None) == is_stopped
@@ -261,7 +304,8 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
             )
 
 
-# --- a whole run ------------------------------------------------------------------------------------------------------
+# --- a whole run
+# ------------------------------------------------------------------------------------------------------
 
 
 def steered(judgements: Any = None, **how: Any) -> Steered:
@@ -272,7 +316,9 @@ def steered(judgements: Any = None, **how: Any) -> Steered:
         "limits": NEVER,
     }
     return steer(
-        nano(), judgements=compared() if judgements is None else judgements, **settings | how
+        nano(),
+        judgements=compared() if judgements is None else judgements,
+        **settings | how,
     )
 
 
@@ -282,7 +328,8 @@ def weights(policy: Policy) -> bytes:
 
 def metrics(folder: Path) -> list[dict[str, float]]:
     rows = [
-        json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
 
@@ -294,10 +341,13 @@ def figures(found: Steered) -> dict[str, Any]:
 def test_a_run_from_judgements_alone(tmp_path: Path) -> None:
     lines: list[str] = []
     found = steered(out=tmp_path / "run", say=lines.append)
-    assert [row["step"] for row in metrics(tmp_path / "run")] == [2, 4, 6], "a line a window"
+    assert [row["step"] for row in metrics(tmp_path / "run")] == [2, 4, 6], (
+        "a line a window"
+    )
     steered(out=tmp_path / "each", steering=replace(QUICK, windows=6))
     told, each = (
-        [row["pairs_told"] for row in metrics(tmp_path / name)] for name in ("run", "each")
+        [row["pairs_told"] for row in metrics(tmp_path / name)]
+        for name in ("run", "each")
     )
     assert told == [(a + b) / 2 for a, b in zip(each[::2], each[1::2], strict=True)], (
         "means over its steps alone"
@@ -318,8 +368,12 @@ def test_a_run_from_judgements_alone(tmp_path: Path) -> None:
     defined = set(re.findall(r"`([a-z_0-9]+)`", METRICS.read_text(encoding="utf-8")))
     assert {name for row in metrics(tmp_path / "run") for name in row} <= defined
     kept = json.loads((tmp_path / "run" / "steering.json").read_text())
-    assert {kept[f"{n}_{w}"] for n in ("score", "held_out") for w in ("before", "after")} == {None}
-    assert kept["held_out_preference_loss_before"] == pytest.approx(math.log(2), abs=1e-5)
+    assert {
+        kept[f"{n}_{w}"] for n in ("score", "held_out") for w in ("before", "after")
+    } == {None}
+    assert kept["held_out_preference_loss_before"] == pytest.approx(
+        math.log(2), abs=1e-5
+    )
     assert kept["held_out_preference_loss_after"] < 0.6
     assert kept["held_out_preference_accuracy_after"] > 0.9
     assert set(kept["samples"][0]) == {"prompt", "before", "after"}
@@ -366,7 +420,9 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     assert figures(steered(out=tmp_path / "torn", resume=True)) == figures(expected), (
         "a finished run is read back"
     )
-    with pytest.raises(UsageError, match=r"^--resume needs the same command: judgements was"):
+    with pytest.raises(
+        UsageError, match=r"^--resume needs the same command: judgements was"
+    ):
         steered(compared(41), out=tmp_path / "torn", resume=True)
 
 
@@ -389,14 +445,17 @@ def test_the_best_window_is_by_what_was_held_out() -> None:
     """Coin flips about random strings can only be learned by heart: what is held out gets worse."""
     draw = random.Random(0)
     coins: list[Judgement] = [
-        Comparison(*("".join(draw.choices("abcdef", k=6)) for _ in "ab")) for _ in range(40)
+        Comparison(*("".join(draw.choices("abcdef", k=6)) for _ in "ab"))
+        for _ in range(40)
     ]
     how = {
         "steering": Steering(steps=40, batch=72, measured=4, windows=20),
         "algorithm": DPO(lr=3e-2, beta=1.0),
     }
     found = steered(coins, limits=Limits(kl=1e9, distinct=0.0, pairs=0.0), **how)
-    assert found.stopped_because.startswith("the held-out preference loss has risen from ")
+    assert found.stopped_because.startswith(
+        "the held-out preference loss has risen from "
+    )
     assert found.figures["best_step"] < found.figures["steps"] < 40
 
 
@@ -413,7 +472,11 @@ def test_parts_that_contradict_are_refused() -> None:
     fails(UsageError, "KL is not paid: leave them out", kl=KL(0.1))
     fails(UsageError, "none to scale", scaling=Scaling("none"))
     fails(UsageError, r"held_out_share 1\.0", steering={"held_out_share": 1.0})
-    fails(DataError, r"^the judgements: no judgements, and nothing that compares", judgements=[])
+    fails(
+        DataError,
+        r"^the judgements: no judgements, and nothing that compares",
+        judgements=[],
+    )
     fails(
         DataError,
         r"^the judgements: 3 labels, and nothing",
@@ -421,14 +484,21 @@ def test_parts_that_contradict_are_refused() -> None:
     )
     fails(DataError, "one side would be empty", judgements=[Comparison("a", "b")])
     long = [Comparison(f"{k} " * 40, "b", prompt=str(k)) for k in range(20)]
-    fails(DataError, r"no pair is left .* 20 texts longer than the 32 tokens", judgements=long)
-    with pytest.raises(UsageError, match=r"^nothing to learn from: give a reward, or judgements"):
+    fails(
+        DataError,
+        r"no pair is left .* 20 texts longer than the 32 tokens",
+        judgements=long,
+    )
+    with pytest.raises(
+        UsageError, match=r"^nothing to learn from: give a reward, or judgements"
+    ):
         steer(nano())
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_to_write_the_letter_that_people_prefer(seed: int) -> None:
-    """Of two strings of six letters the one with more a's was preferred; the strings were not written by the policy.
+    """Of two strings of six letters the one with more a's was preferred; the strings were not
+    written by the policy.
 
     Few steps: with many more, DPO makes strings that nobody judged likelier than either.
     """

@@ -24,7 +24,8 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     experience = Experience(None, zeros == 0, zeros, logs[1], zeros, zeros)
     now = Evaluation(logs[0], zeros, zeros)
     found = [
-        float(KL(where=w, estimator="k3").penalty(0.6)(experience, now)) for w in ("loss", "reward")
+        float(KL(where=w, estimator="k3").penalty(0.6)(experience, now))
+        for w in ("loss", "reward")
     ]  # type: ignore[arg-type]
     assert found == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
 
@@ -33,10 +34,12 @@ def test_the_coefficient_adapts() -> None:
     """6.6 nats of 6 are 10 % too much; a miss counts as 20 % at most: 0.2·(1 + 0.1·256/10,000)."""
     kl = KL(coef=0.2, target=6.0)
     found = [kl.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
-    assert found == pytest.approx([0.2 * (1 + e * 0.0256) for e in (0.1, 0, -0.1, 0.2, -0.2)])
-    assert KL(coef=0.2, target=6.0, horizon=100.0).adapted(0.2, 6.6, 10) == pytest.approx(
-        0.2 * 1.01
+    assert found == pytest.approx(
+        [0.2 * (1 + e * 0.0256) for e in (0.1, 0, -0.1, 0.2, -0.2)]
     )
+    assert KL(coef=0.2, target=6.0, horizon=100.0).adapted(
+        0.2, 6.6, 10
+    ) == pytest.approx(0.2 * 1.01)
     assert KL(coef=0.2).adapted(0.2, 60.0, 256) == 0.2
 
 

@@ -17,7 +17,14 @@ import torch
 from tastemaker.data import Message
 from tastemaker.errors import RewardError, UsageError
 from tastemaker.gpt import Completion
-from tastemaker.rl import FunctionReward, HttpReward, SumReward, TextReward, checked, reward_of
+from tastemaker.rl import (
+    FunctionReward,
+    HttpReward,
+    SumReward,
+    TextReward,
+    checked,
+    reward_of,
+)
 from tastemaker.scores import Scores
 
 ASKED: list[dict[str, Any]] = []
@@ -81,7 +88,10 @@ def test_any_numbers_will_do(scores: Any) -> None:
         ([True, 1.0], r"returned True for a score: expected a number\.$"),
         ([None, 1.0], r"returned None for a score: expected a number\.$"),
         ([[1.0], [2.0]], r"returned \[1\.0\] for a score: expected a number\.$"),
-        (np.ones((2, 2)), r"returned array\(\[1\., 1\.\]\) for a score: expected a number\.$"),
+        (
+            np.ones((2, 2)),
+            r"returned array\(\[1\., 1\.\]\) for a score: expected a number\.$",
+        ),
         (None, r"raised TypeError: 'NoneType' object is not iterable$"),
         (3.0, r"raised TypeError: 'float' object is not iterable$"),
     ],
@@ -95,11 +105,15 @@ def test_a_function_that_raises_or_hangs() -> None:
     def broken(prompts: list[Any], texts: list[str]) -> Sequence[float]:
         raise KeyError("no\n such key")
 
-    with pytest.raises(RewardError, match=r"^broken raised KeyError: [^\n]*such key'$") as raised:
+    with pytest.raises(
+        RewardError, match=r"^broken raised KeyError: [^\n]*such key'$"
+    ) as raised:
         reward_of(broken).score(TWO)
     assert isinstance(raised.value.__cause__, KeyError)
     began = time.monotonic()
-    with pytest.raises(RewardError, match=r"^mine did not answer within 0\.05 seconds\.$"):
+    with pytest.raises(
+        RewardError, match=r"^mine did not answer within 0\.05 seconds\.$"
+    ):
         FunctionReward(slow, "mine", seconds=0.05).score(TWO)
     assert time.monotonic() - began < 4
 
@@ -176,7 +190,10 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
         ("/half", "did not answer with JSON: Expecting value"),
         ("/garbage", "did not answer with JSON: what[?]"),
         ("/slow", "did not answer with JSON: timed out"),
-        ("/number", r'answered without a list of rewards: expected {"rewards": \[numbers\]}'),
+        (
+            "/number",
+            r'answered without a list of rewards: expected {"rewards": \[numbers\]}',
+        ),
         ("/other", "answered without a list of rewards"),
         ("/few", "returned 1 scores for 2 completions"),
         ("/nan", "returned nan for the completion 'b'"),
@@ -202,7 +219,8 @@ def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
 
 def test_an_address_where_nobody_is() -> None:
     with pytest.raises(
-        RewardError, match=r"^http://127\.0\.0\.1:9/x did not answer with JSON: .*refused"
+        RewardError,
+        match=r"^http://127\.0\.0\.1:9/x did not answer with JSON: .*refused",
     ):
         HttpReward("http://127.0.0.1:9/x", seconds=5).score(TWO)
 
@@ -242,11 +260,20 @@ def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             r"^reward nowhere/: no such folder\. Give a reward model's folder, module:function,",
         ),
         ("lengthy", "no such folder.*length, repetition, missing-end, gold"),
-        ("length=much", r"^reward length=much: 'much' behind = must be a number, its weight\.$"),
+        (
+            "length=much",
+            r"^reward length=much: 'much' behind = must be a number, its weight\.$",
+        ),
         ("length=nan", "'nan' behind = must be a number"),
         ("length=inf", "'inf' behind = must be a number"),
-        ("no_such_module:f", "^reward no_such_module:f: No module named 'no_such_module'"),
-        ("math:no_such_name", "^reward math:no_such_name: module 'math' has no attribute"),
+        (
+            "no_such_module:f",
+            "^reward no_such_module:f: No module named 'no_such_module'",
+        ),
+        (
+            "math:no_such_name",
+            "^reward math:no_such_name: module 'math' has no attribute",
+        ),
         ([], "^no reward: name a reward model's folder"),
         (3, "^3 is no reward: give a reward model"),
         (None, "^None is no reward"),
@@ -271,20 +298,27 @@ class Judged:
 
 
 def test_a_reward_model_scores_texts_with_a_word() -> None:
-    """Members at L and L + 2 have the deviation √2; a text without a word scores −3 and is not read."""
+    """Members at L and L + 2 have the deviation √2; a text without a word scores −3 and is not
+    read.
+    """
     judged = Judged()
     three = [wrote("aaa", prompt=""), wrote("  "), wrote("a", prompt="")]
     assert reward_of(judged).score(three) == [4, -3, 2]
     assert len(judged.asked) == 2
     assert reward_of(judged, caution="minimum").score(three) == [3, -3, 1]
-    assert reward_of(judged, caution=0.5).score(three)[0] == pytest.approx(4 - 0.5 * math.sqrt(2))
+    assert reward_of(judged, caution=0.5).score(three)[0] == pytest.approx(
+        4 - 0.5 * math.sqrt(2)
+    )
     assert reward_of([judged, "length=2"], caution="minimum").score(three) == [9, 1, 3]
     assert reward_of(judged).score([wrote(" ")]) == [-3]
 
 
 def test_an_address_keeps_its_query_and_a_weight_stands_behind_it() -> None:
     assert reward_of("http://host/score?key=abc").name == "http://host/score?key=abc"
-    assert reward_of("http://host/score?key=abc=0.5").name == "0.5 × http://host/score?key=abc"
+    assert (
+        reward_of("http://host/score?key=abc=0.5").name
+        == "0.5 × http://host/score?key=abc"
+    )
 
 
 def test_a_function_in_the_working_folder_is_found(

@@ -1,4 +1,6 @@
-"""A whole run: it goes on to the same bits, keeps what it had when a reward fails, and ends where it should."""
+"""A whole run: it goes on to the same bits, keeps what it had when a reward fails, and ends where
+it should.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -61,12 +63,15 @@ def steered(algorithm: Any = None, reward: Any = share, **how: Any) -> Steered:
 
 def weights(policy: Policy) -> bytes:
     head = [] if policy.value_head is None else policy.value_head.state_dict().values()
-    return b"".join(t.numpy().tobytes() for t in [*policy.module.state_dict().values(), *head])
+    return b"".join(
+        t.numpy().tobytes() for t in [*policy.module.state_dict().values(), *head]
+    )
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
     rows = [
-        json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
 
@@ -103,13 +108,18 @@ def same(torn: Path, whole: Path, found: Steered, expected: Steered) -> None:
     ids=["ppo", "dpo", "trpo"],
 )
 def test_a_run_that_was_broken_off_ends_in_the_same_bits(
-    algorithm: Algorithm[Any], how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    algorithm: Algorithm[Any],
+    how: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = steered(algorithm, out=tmp_path / "whole", **how)
     monkeypatch.setattr(SteerTask, "checkpoint_seconds", 0.0)
     with pytest.raises(Killed):
         steered(algorithm, out=tmp_path / "torn", say=killing_at("step    4"), **how)
-    assert [f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))] == [
+    assert [
+        f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))
+    ] == [
         "2",
         "3",
     ]
@@ -136,8 +146,12 @@ class Failing:
 
 @pytest.mark.parametrize("where", ["reward", "held_out", "gold"])
 @pytest.mark.parametrize("at", [2, 5, 8])
-def test_a_reward_that_fails_keeps_the_finished_steps(where: str, at: int, tmp_path: Path) -> None:
-    """Asked once before, once a step, once after: the 5th time is step 4, and three steps are finished."""
+def test_a_reward_that_fails_keeps_the_finished_steps(
+    where: str, at: int, tmp_path: Path
+) -> None:
+    """Asked once before, once a step, once after: the 5th time is step 4, and three steps are
+    finished.
+    """
     how: dict[str, Any] = {
         "scaling": Scaling("running"),
         "kl": KL(0.1, target=1.0, horizon=50.0),
@@ -147,7 +161,9 @@ def test_a_reward_that_fails_keeps_the_finished_steps(where: str, at: int, tmp_p
     with pytest.raises(RewardError, match="no more answers"):
         steered(out=tmp_path / "torn", **others | {where: Failing(at)}, **how)
     assert (tmp_path / "torn" / "run" / f"checkpoint-{at - 2:08d}").is_dir()
-    found = steered(out=tmp_path / "torn", resume=True, **others | {where: Failing(99)}, **how)
+    found = steered(
+        out=tmp_path / "torn", resume=True, **others | {where: Failing(99)}, **how
+    )
     same(tmp_path / "torn", tmp_path / "whole", found, expected)
 
 
@@ -168,7 +184,8 @@ def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [Reinforce(baseline="value", lr=1e-2), TRPO(lr=1e-2), GRPO(lr=1e-2, samples=4)]
+    "algorithm",
+    [Reinforce(baseline="value", lr=1e-2), TRPO(lr=1e-2), GRPO(lr=1e-2, samples=4)],
 )
 def test_the_start_is_not_changed_and_the_same_seed_is_the_same_run(
     algorithm: Algorithm[Any],
@@ -200,7 +217,10 @@ def test_computed_at_once_changes_nothing_but_rounding() -> None:
         steered(steering=Steering(steps=2, batch=16, measured=8, windows=1, at_once=n))
         for n in (8192, 30)
     ]
-    a, b = (torch.cat([p.flatten() for p in f.policy.module.parameters()]).detach() for f in found)
+    a, b = (
+        torch.cat([p.flatten() for p in f.policy.module.parameters()]).detach()
+        for f in found
+    )
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
 
@@ -222,7 +242,9 @@ def test_every_detail_matters(setting: dict[str, Any]) -> None:
 
 
 def test_a_critic_begins_at_zero_unless_told() -> None:
-    """One step of rate 1e-12 moves nothing: a new head is all 0, or has standard deviation 1/√33 at a width of 32."""
+    """One step of rate 1e-12 moves nothing: a new head is all 0, or has standard deviation 1/√33 at
+    a width of 32.
+    """
     few = {"steps": 1, "batch": 8, "measured": 2, "windows": 1}
     for is_zero, deviation in ((True, 0.0), (False, 33**-0.5)):
         head = steered(
@@ -237,7 +259,9 @@ def test_a_critic_begins_at_zero_unless_told() -> None:
 def forgetful() -> Policy:
     """A GPT whose config drops out a fifth of its embeddings where it is trained."""
     plain = nano()
-    config = type(plain.module.config)(**plain.module.config.to_dict() | {"hidden_dropout": 0.2})
+    config = type(plain.module.config)(
+        **plain.module.config.to_dict() | {"hidden_dropout": 0.2}
+    )
     module = type(plain.module)(config)
     module.load_state_dict(plain.module.state_dict())
     return Policy(module, plain.tokenizer)
@@ -249,15 +273,21 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
 ) -> None:
     def run(policy: Policy, name: str, **more: Any) -> Steered:
         few = Steering(steps=2, batch=16, measured=8, windows=2, **more)
-        how: dict[str, Any] = {"steering": few, "sampling": Sampling(max_tokens=5), "limits": NEVER}
-        return steer(policy, whole, ["A", "The"], algorithm=algorithm, out=tmp_path / name, **how)
+        how: dict[str, Any] = {
+            "steering": few,
+            "sampling": Sampling(max_tokens=5),
+            "limits": NEVER,
+        }
+        return steer(
+            policy, whole, ["A", "The"], algorithm=algorithm, out=tmp_path / name, **how
+        )
 
     off, on = run(forgetful(), "off"), run(forgetful(), "on", dropout=True)
     assert weights(off.policy) == weights(run(nano(), "none").policy), "off unless told"
     assert weights(on.policy) != weights(off.policy)
-    assert weights(run(forgetful(), "again", dropout=True).policy) == weights(on.policy), (
-        "drawn by the seed"
-    )
+    assert weights(run(forgetful(), "again", dropout=True).policy) == weights(
+        on.policy
+    ), "drawn by the seed"
     first, other = metrics(tmp_path / "off")[0], metrics(tmp_path / "on")[0]
     for name in ("score", "kl", "length", "distinct", "pairs"):
         assert first[name] == other[name], "the first rollout is the same"
@@ -265,7 +295,10 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
     same = nano()
     assert torch.allclose(
         torch.cat(
-            [p.flatten() for p in run(same, "slow", dropout=True).policy.module.parameters()]
+            [
+                p.flatten()
+                for p in run(same, "slow", dropout=True).policy.module.parameters()
+            ]
         ),
         torch.cat([p.flatten() for p in run(same, "fast").policy.module.parameters()]),
         atol=1e-3,
@@ -290,25 +323,42 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
 )
 def test_every_part_matters(how: dict[str, Any]) -> None:
     few = {"steering": Steering(steps=4, batch=64, measured=8, windows=1)}
-    plain, other = (steered(A2C(lr=1e-2, whiten=False), whole, **few, **more) for more in ({}, how))
+    plain, other = (
+        steered(A2C(lr=1e-2, whiten=False), whole, **few, **more) for more in ({}, how)
+    )
     assert weights(plain.policy) != weights(other.policy)
 
 
 def test_parts_that_contradict_are_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot"
+        UsageError,
+        match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot",
     ):
         steered(RLOO(), steering={"batch": 18})
     with pytest.raises(UsageError, match="trpo cannot take KL in the loss"):
         steered(TRPO(), kl=KL(where="loss", estimator="k2"))
-    with pytest.raises(UsageError, match=r"^steering.*'step': did you mean steps.*batch"):
+    with pytest.raises(
+        UsageError, match=r"^steering.*'step': did you mean steps.*batch"
+    ):
         steered(steering={"step": 3})
     with pytest.raises(
-        UsageError, match=r"^steering: steps 2\.5: must be a whole number, such as 150\."
+        UsageError,
+        match=r"^steering: steps 2\.5: must be a whole number, such as 150\.",
     ):
         steered(steering={"steps": 2.5})
-    wrong = [("steps", 0), ("batch", 0), ("windows", 0), ("measured", 0), ("at_once", 0)]
-    for name, value in (*wrong, ("clip", 0.0), ("adam_epsilon", 0.0), ("critic_factor", 0.0)):
+    wrong = [
+        ("steps", 0),
+        ("batch", 0),
+        ("windows", 0),
+        ("measured", 0),
+        ("at_once", 0),
+    ]
+    for name, value in (
+        *wrong,
+        ("clip", 0.0),
+        ("adam_epsilon", 0.0),
+        ("critic_factor", 0.0),
+    ):
         with pytest.raises(UsageError, match=rf"^{name} {value}: must be "):
             Steering(**{name: value})  # type: ignore[arg-type]
 

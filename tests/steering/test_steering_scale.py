@@ -24,9 +24,9 @@ def test_the_reference_scores_0_with_spread_1() -> None:
 def test_running_sees_first_and_none_leaves() -> None:
     scale = Scale(Scaling("running"))
     assert scale.applied([2.0, 4.0]) == [-1, 1]
-    assert scale.applied([6.0, 8.0]) == pytest.approx([1 / math.sqrt(5), 3 / math.sqrt(5)]), (
-        "mean 5, variance 5"
-    )
+    assert scale.applied([6.0, 8.0]) == pytest.approx(
+        [1 / math.sqrt(5), 3 / math.sqrt(5)]
+    ), "mean 5, variance 5"
     none = Scale(Scaling("none"))
     none.see([2, 4, 9])
     assert none.applied([2.0, 4.0]) == [2, 4]

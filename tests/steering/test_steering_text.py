@@ -11,7 +11,15 @@ from tabular import stepper_of
 from tastemaker.errors import UsageError
 from tastemaker.fast import passes_at_once
 from tastemaker.gpt import Policy
-from tastemaker.rl import A2C, Answers, Evaluation, Rollout, TextActor, apart, dropping_out
+from tastemaker.rl import (
+    A2C,
+    Answers,
+    Evaluation,
+    Rollout,
+    TextActor,
+    apart,
+    dropping_out,
+)
 
 DID = Answers(((1, 5, 9), (1,), (1, 7)), ((4, 8), (30, 31, 32), (6,)))
 IS_ACTION = torch.arange(3) < torch.tensor([[2], [3], [1]])
@@ -32,7 +40,9 @@ def rollout(policy: Policy) -> Rollout:
     rewards = torch.tensor([[0.0, 1, 0], [0, 0, -1], [0.5, 0, 0]])
     values = TextActor(policy).evaluate(DID, IS_ACTION).values.detach()
     ended = torch.ones(3, dtype=torch.bool)
-    return Rollout(DID, IS_ACTION, zeros, zeros, rewards, ended, torch.arange(3), values, nothing)
+    return Rollout(
+        DID, IS_ACTION, zeros, zeros, rewards, ended, torch.arange(3), values, nothing
+    )
 
 
 def by_hand(
@@ -47,7 +57,9 @@ def by_hand(
             )
         every = torch.log_softmax(out.logits[0] / temperature, -1)
         places = [len(prompt) - 1 + k for k in range(len(tokens))]
-        found[0].append([float(every[p, t]) for p, t in zip(places, tokens, strict=True)])
+        found[0].append(
+            [float(every[p, t]) for p, t in zip(places, tokens, strict=True)]
+        )
         found[1].append([float(-(every[p].exp() * every[p]).sum()) for p in places])
         values = (
             torch.zeros(99)
@@ -112,9 +124,14 @@ def test_rows_and_parameters() -> None:
     assert DID.chosen.tolist() == [4, 8, 30, 31, 32, 6]
     assert DID.select(torch.tensor([1])) == Answers(((1,),), ((30, 31, 32),))
     policy = critic()
-    actor, experience = TextActor(policy), A2C().credit(TextActor(policy), rollout(policy))
+    actor, experience = (
+        TextActor(policy),
+        A2C().credit(TextActor(policy), rollout(policy)),
+    )
     assert apart(experience) is experience
-    assert {id(p) for p in actor.policy_parameters()} == {id(p) for p in policy.module.parameters()}
+    assert {id(p) for p in actor.policy_parameters()} == {
+        id(p) for p in policy.module.parameters()
+    }
     assert [p.shape for p in actor.critic_parameters()] == [(1, 32), (1,)]
     assert TextActor(nano()).critic_parameters() == []
 
@@ -141,7 +158,9 @@ def test_parts_of_a_step_over_text_change_nothing() -> None:
 
 
 def test_threads_share_rows_and_change_nothing() -> None:
-    """Of the processor's two threads each has about half of the tokens, and every number comes back to its row."""
+    """Of the processor's two threads each has about half of the tokens, and every number comes back
+    to its row.
+    """
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
@@ -150,7 +169,9 @@ def test_threads_share_rows_and_change_nothing() -> None:
             assert actor.threads == threads
             experience = A2C(whiten=False).credit(actor, rollout(actor.policy))
             assert len(stepper_of(actor).row_parts(experience)) == threads
-            found.append((actor.log_probs(DID, IS_ACTION), *actor.evaluate(DID, IS_ACTION)))
+            found.append(
+                (actor.log_probs(DID, IS_ACTION), *actor.evaluate(DID, IS_ACTION))
+            )
     finally:
         torch.set_num_threads(before)
     for one, two in zip(*found, strict=True):
@@ -177,7 +198,11 @@ def test_temperature_divides_the_gradient_too() -> None:
     for temperature in (1.0, 2.0):
         policy = uniform(nano())
         policy.module.gpt_neox.final_layer_norm.bias.data.fill_(1.0)
-        now: Evaluation = TextActor(policy, temperature=temperature).evaluate(DID, IS_ACTION)
-        slopes.append(torch.autograd.grad(now.log_probs.sum(), policy.module.lm_head.weight)[0])
+        now: Evaluation = TextActor(policy, temperature=temperature).evaluate(
+            DID, IS_ACTION
+        )
+        slopes.append(
+            torch.autograd.grad(now.log_probs.sum(), policy.module.lm_head.weight)[0]
+        )
     assert slopes[0].abs().max() > 0
     torch.testing.assert_close(slopes[1], slopes[0] / 2)

@@ -21,7 +21,10 @@ def watch(**limits: float) -> Watch:
     ("window", "words"),
     [
         ({"kl": 60.1}, "the KL from the reference is 60.1 nats a text, more than 60:"),
-        ({"distinct": 0.29}, r"only 29% of the texts are distinct \(30% is the least\)"),
+        (
+            {"distinct": 0.29},
+            r"only 29% of the texts are distinct \(30% is the least\)",
+        ),
         (
             {"pairs": 0.049},
             r"distinct word pairs have fallen to 10% of what they were \(10% is the least\)",
@@ -44,19 +47,30 @@ def test_a_held_out_score_that_falls_while_the_score_rises() -> None:
     assert looks.spread == 1
     assert looks.look(FINE | {"held_out": 0.5}) is None
     assert looks.look(FINE | {"held_out": 0.36, "score": 2.0}) is None, "0.14 less"
-    assert looks.look(FINE | {"held_out": 0.3, "score": 0.9}) is None, "the score fell too"
+    assert looks.look(FINE | {"held_out": 0.3, "score": 0.9}) is None, (
+        "the score fell too"
+    )
     reason = looks.look(FINE | {"held_out": 0.3, "score": 1.0})
     assert reason is not None
-    assert reason.startswith("the held-out score has fallen from 0.50 to 0.30 while the score rose")
+    assert reason.startswith(
+        "the held-out score has fallen from 0.50 to 0.30 while the score rose"
+    )
     other = Watch(Limits(patience=1, held_out=0.15))
     other.begin([0.0, 4.0], pairs=0.5)
     other.look(FINE | {"held_out": 0.5})
-    assert other.look(FINE | {"held_out": 0.3}) is None, "0.2 are 0.1 of a deviation of 2"
+    assert other.look(FINE | {"held_out": 0.3}) is None, (
+        "0.2 are 0.1 of a deviation of 2"
+    )
 
 
 def test_patience_is_of_windows_in_a_row() -> None:
     looks, bad = watch(patience=2), FINE | {"kl": 99.0}
-    assert [looks.look(w) is None for w in (bad, FINE, bad, bad)] == [True, True, True, False]
+    assert [looks.look(w) is None for w in (bad, FINE, bad, bad)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_best_window_is_by_the_held_out_score_where_there_is_one() -> None:
@@ -65,7 +79,9 @@ def test_the_best_window_is_by_the_held_out_score_where_there_is_one() -> None:
     for score in (1.0, 3.0, 2.0, 3.0, 4.0):
         looks.look(FINE | {"score": score})
         found.append((looks.best, looks.is_best))
-    assert found == [(0, True), (1, True), (1, False), (1, False), (4, True)], "of equals the first"
+    assert found == [(0, True), (1, True), (1, False), (1, False), (4, True)], (
+        "of equals the first"
+    )
     looks = watch(held_out=9.0)
     for score, held_out in ((1.0, 5.0), (2.0, 4.0), (0.0, 6.0)):
         looks.look(FINE | {"score": score, "held_out": held_out})

@@ -41,7 +41,9 @@ def test_rewards_are_the_score_at_the_end_less_kl_all_along() -> None:
         expected[last] = len(completion.text)
         torch.testing.assert_close(free[row], expected, atol=1e-5, rtol=1e-5)
         assert rollout.is_action[row].tolist() == [k <= last for k in range(6)]
-        assert rollout.log_probs[row, : last + 1].tolist() == pytest.approx(completion.log_probs)
+        assert rollout.log_probs[row, : last + 1].tolist() == pytest.approx(
+            completion.log_probs
+        )
     assert found.scores == [len(c.text) for c in found.completions]
     price = ((rollout.log_probs - rollout.reference) * rollout.is_action).sum(1)
     torch.testing.assert_close(found.kl, price)
@@ -67,12 +69,16 @@ def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
     policy = critic()
     rollout = world(policy=policy).gather(0, 0.25).rollout
     now = TextActor(policy).evaluate(rollout.did, rollout.is_action)
-    torch.testing.assert_close(rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4
+    )
     assert rollout.values[rollout.is_action].abs().min() > 0
     assert rollout.after.tolist() == [0] * 8, (
         "a text that has ended is scored whole: nothing follows"
     )
-    assert world().gather(0, 0.25).rollout.values.abs().max() == 0, "nobody expected anything"
+    assert world().gather(0, 0.25).rollout.values.abs().max() == 0, (
+        "nobody expected anything"
+    )
 
 
 def test_in_the_loss_kl_is_not_in_the_reward() -> None:
@@ -80,7 +86,9 @@ def test_in_the_loss_kl_is_not_in_the_reward() -> None:
     assert plain.rollout.scores.tolist() == plain.scores
     free, paid = (world(kl=KL(0.25, "reward", e)).gather(0, 0.25) for e in ("k1", "k3"))
     assert free.scores == plain.scores == paid.scores
-    assert not torch.equal(free.rollout.rewards, paid.rollout.rewards), "the estimator matters"
+    assert not torch.equal(free.rollout.rewards, paid.rollout.rewards), (
+        "the estimator matters"
+    )
     torch.testing.assert_close(free.kl, paid.kl)
 
 
@@ -95,28 +103,42 @@ def test_scores_are_scaled_before_kl_is_paid() -> None:
 
 
 def test_whitened_rewards_keep_their_mean() -> None:
-    plain, white = (world(whiten_rewards=w).gather(0, 0.25).rollout for w in (False, True))
+    plain, white = (
+        world(whiten_rewards=w).gather(0, 0.25).rollout for w in (False, True)
+    )
     kept = plain.rewards[plain.is_action]
     found = white.rewards[white.is_action]
     assert float(found.std(correction=0)) == pytest.approx(1, abs=1e-4)
     torch.testing.assert_close(
-        found, (kept - kept.mean()) / kept.std(correction=0) + kept.mean(), atol=1e-4, rtol=1e-4
+        found,
+        (kept - kept.mean()) / kept.std(correction=0) + kept.mean(),
+        atol=1e-4,
+        rtol=1e-4,
     )
     assert white.rewards[~white.is_action].abs().sum() == 0
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_policy_actor_and_reference_divide_by_the_same_temperature(temperature: float) -> None:
+def test_policy_actor_and_reference_divide_by_the_same_temperature(
+    temperature: float,
+) -> None:
     """So the ratio of the first pass is 1, and a policy that is its reference has KL 0."""
     same = world(
-        reference=drawn(nano(), 1), sampling=Sampling(max_tokens=6, temperature=temperature)
+        reference=drawn(nano(), 1),
+        sampling=Sampling(max_tokens=6, temperature=temperature),
     )
     found = same.gather(0, 0.5)
     rollout = found.rollout
-    now = TextActor(same.policy, temperature=temperature).log_probs(rollout.did, rollout.is_action)
+    now = TextActor(same.policy, temperature=temperature).log_probs(
+        rollout.did, rollout.is_action
+    )
     torch.testing.assert_close(now, rollout.log_probs, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(rollout.reference, rollout.log_probs, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(rollout.scores, torch.tensor(found.scores), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(
+        rollout.reference, rollout.log_probs, atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        rollout.scores, torch.tensor(found.scores), atol=1e-3, rtol=1e-4
+    )
 
 
 def test_every_prompt_comes_once_each_time_around() -> None:
@@ -138,7 +160,9 @@ def test_what_is_written_depends_on_seed_and_step_alone() -> None:
         (c.prompt, c.text) for c in world().gather(0, 0.1).completions
     ]  # four of the five prompts
     assert len({p for p, _ in pairs}) == 4
-    assert any(pairs[k][1] != pairs[k + 1][1] for k in range(0, 8, 2)), "samples of a prompt differ"
+    assert any(pairs[k][1] != pairs[k + 1][1] for k in range(0, 8, 2)), (
+        "samples of a prompt differ"
+    )
 
 
 def test_measuring_draws_by_numbers_of_its_own_and_prices_nothing() -> None:
@@ -155,9 +179,15 @@ def test_a_rollouts_credit_does_not_depend_on_where_texts_are_cut_off() -> None:
     policy = critic()
     rollout = world(policy=policy).gather(0, 0.1).rollout
     padded = ("log_probs", "reference", "rewards", "values")
-    wide = {name: torch.cat([getattr(rollout, name), torch.zeros(8, 3)], 1) for name in padded}
+    wide = {
+        name: torch.cat([getattr(rollout, name), torch.zeros(8, 3)], 1)
+        for name in padded
+    }
     mask = torch.cat([rollout.is_action, torch.zeros(8, 3, dtype=torch.bool)], 1)
     actor = TextActor(policy)
-    a, b = (PPO().credit(actor, r) for r in (rollout, replace(rollout, is_action=mask, **wide)))
+    a, b = (
+        PPO().credit(actor, r)
+        for r in (rollout, replace(rollout, is_action=mask, **wide))
+    )
     torch.testing.assert_close(b.advantages[:, :6], a.advantages)
     torch.testing.assert_close(b.returns[:, :6], a.returns)

@@ -53,14 +53,20 @@ FORMATS: dict[str, Format] = {}
 def register_format(format: Format) -> None:
     """Make `tm.read` and the shell recognise a format. Raises UsageError for a name in use."""
     if format.name in FORMATS or format.name == TABLE:
-        raise UsageError(f"format {format.name!r}: there is one of this name. Choose another name.")
+        raise UsageError(
+            f"format {format.name!r}: there is one of this name. Choose another name."
+        )
     FORMATS[format.name] = format
 
 
 def instruction_of(row: Row, where: str) -> str:
     """Return `instruction` with `input` under it, as one text. One of them may be empty."""
-    parts = [answer_of(row.get(name) or "", where, name) for name in ("instruction", "input")]
-    return text_of("\n\n".join(part for part in parts if part.strip()), where, "instruction")
+    parts = [
+        answer_of(row.get(name) or "", where, name) for name in ("instruction", "input")
+    ]
+    return text_of(
+        "\n\n".join(part for part in parts if part.strip()), where, "instruction"
+    )
 
 
 def list_of(value: Any, where: str, column: str) -> list[Any]:
@@ -78,7 +84,10 @@ def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
     if isinstance(value, dict) and value:
         columns = list(value.values())
         if all(isinstance(cells, list) for cells in columns):
-            value = [dict(zip(value, cells, strict=False)) for cells in zip(*columns, strict=False)]
+            value = [
+                dict(zip(value, cells, strict=False))
+                for cells in zip(*columns, strict=False)
+            ]
     records = list_of(value, where, column)
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
@@ -87,7 +96,9 @@ def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
     return records
 
 
-def tiers_of(ranks: Iterable[float], texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+def tiers_of(
+    ranks: Iterable[float], texts: Iterable[str]
+) -> tuple[tuple[str, ...], ...]:
     """Return texts as the tiers of a ranking. A lower rank is better; gaps do not matter."""
     tiers: dict[float, list[str]] = {}
     for rank, text in zip(ranks, texts, strict=True):

@@ -36,7 +36,9 @@ _WINNERS = ("winner_model_a", "winner_model_b", "winner_tie")
 _ANNOTATOR = re.compile(r"annotator\d+", re.ASCII)
 
 
-def split_dialogues(chosen: str, rejected: str, where: str = "a row") -> tuple[str, str, str]:
+def split_dialogues(
+    chosen: str, rejected: str, where: str = "a row"
+) -> tuple[str, str, str]:
     """Return (prompt, chosen completion, rejected completion) of two whole dialogues.
 
     The prompt is what the two share up to and with the last `\\n\\nAssistant:`. One space before a
@@ -50,7 +52,11 @@ def split_dialogues(chosen: str, rejected: str, where: str = "a row") -> tuple[s
             "so there is no prompt."
         )
     end = start + len(ASSISTANT)
-    return shared[:end], chosen[end:].removeprefix(" "), rejected[end:].removeprefix(" ")
+    return (
+        shared[:end],
+        chosen[end:].removeprefix(" "),
+        rejected[end:].removeprefix(" "),
+    )
 
 
 # --- chosen and rejected: TRL and hh-rlhf
@@ -63,7 +69,9 @@ def _is_hh_dialogue(value: Any) -> bool:
 
 
 def _matches_hh(row: Row) -> bool:
-    return row.get("prompt") is None and all(_is_hh_dialogue(row[side]) for side in _SIDES)
+    return row.get("prompt") is None and all(
+        _is_hh_dialogue(row[side]) for side in _SIDES
+    )
 
 
 def _matches_trl(row: Row) -> bool:
@@ -81,7 +89,11 @@ def _hh(row: Row, metadata: Metadata) -> list[Judgement]:
 
 def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    margin = 0.0 if is_missing(row.get("margin")) else number_of(row["margin"], where, "margin")
+    margin = (
+        0.0
+        if is_missing(row.get("margin"))
+        else number_of(row["margin"], where, "margin")
+    )
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     if isinstance(row["chosen"], list) or isinstance(row["rejected"], list):
         chats = [messages_of(row[side], where, side) for side in _SIDES]
@@ -93,7 +105,9 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
 
 
-def _joined_prompt(prompt: Prompt | None, shared: tuple[Message, ...], where: str) -> Prompt | None:
+def _joined_prompt(
+    prompt: Prompt | None, shared: tuple[Message, ...], where: str
+) -> Prompt | None:
     """Return as one prompt: the `prompt` column, and the turns that both dialogues begin with."""
     if not shared or prompt is None:
         return shared or prompt
@@ -130,8 +144,12 @@ def _helpsteer3(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     preference = number_of(row["overall_preference"], where, "overall_preference")
     if abs(preference) > HELPSTEER3_STRONGEST:
-        scale = f"outside the scale of -{HELPSTEER3_STRONGEST} to {HELPSTEER3_STRONGEST}"
-        raise DataError(f"{where}: column 'overall_preference' holds {preference:g}, {scale}.")
+        scale = (
+            f"outside the scale of -{HELPSTEER3_STRONGEST} to {HELPSTEER3_STRONGEST}"
+        )
+        raise DataError(
+            f"{where}: column 'overall_preference' holds {preference:g}, {scale}."
+        )
     prompt = prompt_from(row["context"], where, "context")
     first = completion_from(row["response1"], where, "response1")
     second = completion_from(row["response2"], where, "response2")
@@ -150,7 +168,9 @@ def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     prompt = text_of(_webgpt_question(row), where, "question.full_text")
     first, second = _answers(row, where, "answer_0", "answer_1")
-    lead = number_of(row["score_0"], where, "score_0") - number_of(row["score_1"], where, "score_1")
+    lead = number_of(row["score_0"], where, "score_0") - number_of(
+        row["score_1"], where, "score_1"
+    )
     return _comparison(first, second, lead, prompt, metadata)
 
 
@@ -162,7 +182,9 @@ def _shp(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     label = number_of(row["labels"], where, "labels")
     if label not in (0, 1):
-        raise bad_cell(row["labels"], where, "labels", "; 1: A is better, 0: B is better.")
+        raise bad_cell(
+            row["labels"], where, "labels", "; 1: A is better, 0: B is better."
+        )
     prompt = text_of(row["history"], where, "history")
     chosen, rejected = _answers(row, where, "human_ref_A", "human_ref_B")
     if label == 0:
@@ -180,7 +202,9 @@ def _arena(row: Row, metadata: Metadata) -> list[Judgement]:
     are_valid = all(word in ("0", "1", "false", "true") for word in words)
     if sum(votes) != 1 or not are_valid:
         shown = ", ".join(f"{name}: {show(row[name])}" for name in _WINNERS)
-        raise DataError(f"{where}: one of the three winners must be 1, the others 0, not {shown}.")
+        raise DataError(
+            f"{where}: one of the three winners must be 1, the others 0, not {shown}."
+        )
     _, second_won, is_tie = votes
     prompt, first, second = _arena_texts(row, where)
     if second_won:
@@ -207,7 +231,11 @@ def _arena_texts(row: Row, where: str) -> tuple[Prompt, str, str]:
 
 def _parsed(value: Any) -> Any:
     """Return the list that a text spells in JSON; anything else as it is."""
-    if isinstance(value, str) and value.startswith("[") and value.rstrip().endswith("]"):
+    if (
+        isinstance(value, str)
+        and value.startswith("[")
+        and value.rstrip().endswith("]")
+    ):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
@@ -215,7 +243,9 @@ def _parsed(value: Any) -> Any:
     return value
 
 
-def _dialogue(questions: list[Any], answers: Any, where: str, column: str) -> tuple[Message, ...]:
+def _dialogue(
+    questions: list[Any], answers: Any, where: str, column: str
+) -> tuple[Message, ...]:
     answers = list_of(answers, where, column)
     if len(questions) != len(answers) or not questions:
         raise DataError(
@@ -241,15 +271,21 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
             continue
         vote = whole_of(row[judge], where, judge)
         if vote not in (0, 1, 2):
-            raise bad_cell(vote, where, judge, "; 1 and 2 say which is better, 0: neither.")
+            raise bad_cell(
+                vote, where, judge, "; 1 and 2 say which is better, 0: neither."
+            )
         chosen, rejected = (second, first) if vote == 2 else (first, second)
         by_judge: Metadata = {**metadata, "judge": judge}
-        comparisons.append(Comparison(chosen, rejected, tie=vote == 0, prompt=prompt, **by_judge))
+        comparisons.append(
+            Comparison(chosen, rejected, tie=vote == 0, prompt=prompt, **by_judge)
+        )
     return comparisons
 
 
 register_format(
-    Format("preference", _SIDES, _trl, (Comparison,), ("prompt", "margin"), _matches_trl)
+    Format(
+        "preference", _SIDES, _trl, (Comparison,), ("prompt", "margin"), _matches_trl
+    )
 )
 register_format(Format("hh", _SIDES, _hh, (Comparison,), matches=_matches_hh))
 register_format(
@@ -271,10 +307,17 @@ register_format(
     )
 )
 register_format(
-    Format("shp", ("history", "human_ref_A", "human_ref_B", "labels"), _shp, (Comparison,))
+    Format(
+        "shp", ("history", "human_ref_A", "human_ref_B", "labels"), _shp, (Comparison,)
+    )
 )
 register_format(
-    Format("arena", ("prompt", "response_a", "response_b", *_WINNERS), _arena, (Comparison,))
+    Format(
+        "arena",
+        ("prompt", "response_a", "response_b", *_WINNERS),
+        _arena,
+        (Comparison,),
+    )
 )
 register_format(
     Format(

@@ -54,7 +54,11 @@ def _ranks(row: Row, column: str, where: str, best: int) -> list[int]:
 
 
 def _texts(
-    row: Row, column: str, name: str, where: str, text_from: Callable[[Any, str, str], str]
+    row: Row,
+    column: str,
+    name: str,
+    where: str,
+    text_from: Callable[[Any, str, str], str],
 ) -> list[str]:
     records = records_of(row[column], where, column)
     return [text_from(record.get(name), where, name) for record in records]
@@ -91,7 +95,9 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
     turns = []
     if not is_missing(row.get("system")):
         turns.append(Message("system", text_of(row["system"], where, "system")))
-    history = [] if row.get("history") is None else list_of(row["history"], where, "history")
+    history = (
+        [] if row.get("history") is None else list_of(row["history"], where, "history")
+    )
     for pair in history:
         if not isinstance(pair, list) or len(pair) != 2:
             raise bad_cell(pair, where, "history", " where [question, answer] belongs.")
@@ -124,7 +130,9 @@ def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
         penalties.setdefault(text, []).append(penalty)
     if len(penalties) == 1:
         (text,) = penalties
-        raise DataError(f"{where}: all candidates are one text ({show(text)}). Remove the row.")
+        raise DataError(
+            f"{where}: all candidates are one text ({show(text)}). Remove the row."
+        )
     means = [math.fsum(values) / len(values) for values in penalties.values()]
     ranks = [round(mean, _MQM_DIGITS) for mean in means]
     prompt = text_of(row["source"], where, "source")

@@ -39,7 +39,9 @@ def _item(row: Row, where: str) -> Item:
         raise empty_cell(where, "prompt", "text")
     chosen = _completions(row, "chosen", where)
     rejected = _completions(row, "rejected", where)
-    subset = "" if is_missing(row.get("subset")) else text_of(row["subset"], where, "subset")
+    subset = (
+        "" if is_missing(row.get("subset")) else text_of(row["subset"], where, "subset")
+    )
     identity = "" if is_missing(row.get("id")) else str(row["id"])
     return Item(prompt, chosen, rejected, subset, identity)
 

@@ -44,10 +44,17 @@ def _matches_judgements(row: Row) -> bool:
 
 
 register_format(
-    Format("kto", ("prompt", "completion", "label"), _kto, (Label,), matches=_matches_kto)
+    Format(
+        "kto", ("prompt", "completion", "label"), _kto, (Label,), matches=_matches_kto
+    )
 )
 register_format(
-    Format("helpsteer", ("prompt", "response", "helpfulness", "correctness"), _helpsteer, (Grade,))
+    Format(
+        "helpsteer",
+        ("prompt", "response", "helpfulness", "correctness"),
+        _helpsteer,
+        (Grade,),
+    )
 )
 register_format(
     Format(

@@ -1,14 +1,15 @@
 """A name → a backbone: the one door where a string becomes a part.
 
-A backbone reads text and says one number; a link says what the number means. Four kinds are here: `linear` (word
-n-grams and a convex fit), `network` (any Hugging Face encoder or decoder), `ensemble` (several of either) and `experts`
-(one of either for each source of judgements).
+A backbone reads text and says one number; a link says what the number means. Four kinds are here:
+`linear` (word n-grams and a convex fit), `network` (any Hugging Face encoder or decoder),
+`ensemble` (several of either) and `experts` (one of either for each source of judgements).
 Everything else asks only for this contract:
 
 | method | takes | returns |
 |---|---|---|
 | `score` | examples, precision | Scores: values [n], truncated [n] |
-| `rescale` | offset, scale | folds (s − offset)/scale into the weights; returns the offset that it could fold |
+| `rescale` | offset, scale | folds (s − offset)/scale into the weights; returns the offset that it
+could fold |
 | `save` | folder | writes weights and whatever reading text needs |
 | `describe` | | one line for people |
 """
@@ -39,7 +40,9 @@ class Backbone(Protocol):
     def kind(self) -> str:
         """`linear` or `network`: what opens a saved one."""
 
-    def score(self, examples: Sequence[Example], *, precision: ScoringWish = "float32") -> Scores:
+    def score(
+        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+    ) -> Scores:
         """Return the scores of examples, in order, whatever is scored beside them."""
 
     def rescale(self, offset: float, scale: float) -> float:
@@ -54,7 +57,9 @@ class Backbone(Protocol):
 
 _CUT = "Side of a longer text that is cut off; left keeps its end, where reviews give a verdict."
 _TOKENS = "Tokens that are read of a text, special tokens included."
-_DROPOUT = "Dropout of the network while it trains."  # one or two passes do not overfit: 0
+_DROPOUT = (
+    "Dropout of the network while it trains."  # one or two passes do not overfit: 0
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ class Tiny:
     vocabulary: int = setting(
         8000,
         "Tokens of the tokenizer.",
-        Check(lambda value: value >= 300, "at least 300 (256 bytes and special tokens)"),
+        Check(
+            lambda value: value >= 300, "at least 300 (256 bytes and special tokens)"
+        ),
     )
     max_length: int | None = setting(256, _TOKENS, at_least(8))
     cut: Cut = setting("left", _CUT)
@@ -102,7 +109,8 @@ _MOST_PASSES = 10
 class Recipe:
     """How a backbone is usually trained; every value has its option.
 
-    least_steps: few texts are read more often than `epochs` says, until there are so many steps or ten passes.
+    least_steps: few texts are read more often than `epochs` says, until there are so many steps or
+    ten passes.
     """
 
     epochs: int = 2
@@ -113,7 +121,8 @@ class Recipe:
     def passes(self, texts: int, batch_size: int) -> int:
         """Return how often so many texts are read."""
         return max(
-            self.epochs, min(_MOST_PASSES, -(-self.least_steps * batch_size // max(texts, 1)))
+            self.epochs,
+            min(_MOST_PASSES, -(-self.least_steps * batch_size // max(texts, 1))),
         )
 
 
@@ -167,7 +176,9 @@ def load_backbone(folder: Path, contract: Contract) -> Backbone:
         return Experts.open(folder, lambda own: _load_one(own, contract.template))
     if contract.backbone == Ensemble.kind:
         return Ensemble.load(
-            folder, int(contract.settings["members"]), lambda own: _load_one(own, contract.template)
+            folder,
+            int(contract.settings["members"]),
+            lambda own: _load_one(own, contract.template),
         )
     return _load_one(folder, contract.template)
 

@@ -1,14 +1,16 @@
 """Word n-grams of many texts at once, each named by one 64-bit number.
 
-A token is a lower-cased word, a punctuation mark, or one character of a script that is written without spaces. Its name
-is 64 bits of its BLAKE2b hash, the same on every machine; an n-gram's name is a polynomial of its tokens' names. That
-any two of the 10⁷ n-grams of a corpus share a name has a probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵, so no vocabulary of
-strings is kept, and everything after the regular expression is whole-array arithmetic.
+A token is a lower-cased word, a punctuation mark, or one character of a script that is written
+without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every machine; an n-gram's name
+is a polynomial of its tokens' names. That any two of the 10⁷ n-grams of a corpus share a name has a
+probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵, so no vocabulary of strings is kept, and everything after
+the regular expression is whole-array arithmetic.
 
-The `linear` backbone: a text's score is a weighted sum over its word n-grams. No network, no limit on length.
+The `linear` backbone: a text's score is a weighted sum over its word n-grams. No network, no limit
+on length.
 
-Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them. Rows have length 1,
-so that a long review is not surer than a short one only for being long.
+Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them.
+Rows have length 1, so that a long review is not surer than a short one only for being long.
 """
 
 import json
@@ -33,15 +35,20 @@ from tastemaker.files import writing_file
 from tastemaker.scores import Scores
 from tastemaker.settings import POSITIVE, Check, at_least, check, setting
 
-# Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word ends.
+# Thai, Lao, Myanmar, Khmer, kana and Han: every character a token, since no space says where a word
+# ends.
 _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
-_TOKEN = re.compile(rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]")
+_TOKEN = re.compile(
+    rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]"
+)
 _LINE_BREAK = re.compile(r"<br\s*/?>")
-_AGAIN = np.uint64(0xD1B54A32D192ED03)  # what a token said again is named by, beside its own name
+_AGAIN = np.uint64(
+    0xD1B54A32D192ED03
+)  # what a token said again is named by, beside its own name
 _TOKENS_AGAIN, _NGRAMS_AGAIN = (
     np.uint64(0x5851F42D4C957F2D),
     np.uint64(0x14057B7EF767814F),
@@ -57,7 +64,8 @@ _CHUNK_CHARACTERS = 1 << 20
 def tokens(text: str) -> list[str]:
     """Return the lower-cased words, punctuation marks and characters of a text, in order.
 
-    Compatibility forms are unified (`！` is `!`, `…` is `...`); an HTML line break counts as a space.
+    Compatibility forms are unified (`！` is `!`, `…` is `...`); an HTML line break counts as a
+    space.
     """
     lowered = _LINE_BREAK.sub(" ", text.lower())
     if lowered.isascii():
@@ -82,7 +90,9 @@ _names = _Names()
 
 @dataclass(frozen=True)
 class TokenNames:
-    """The tokens of consecutive texts. names: uint64 [tokens]; lengths: int64 [texts], tokens a text."""
+    """The tokens of consecutive texts. names: uint64 [tokens]; lengths: int64 [texts], tokens a
+    text.
+    """
 
     names: NDArray[np.uint64]
     lengths: NDArray[np.int64]
@@ -100,10 +110,11 @@ class TokenNames:
     ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
 
-        name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text into the next.
-        repeats: also a name for each token that stood in its text before, one for the first of them in a text, for the
-        second …, 24 at most, and likewise of the longest n-grams: so what saying things twice costs is learned from all
-        that is said twice, and need not be learned word by word.
+        name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text
+        into the next. repeats: also a name for each token that stood in its text before, one for
+        the first of them in a text, for the second …, 24 at most, and likewise of the longest
+        n-grams: so what saying things twice costs is learned from all that is said twice, and need
+        not be learned word by word.
         """
         document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
         found, running = [(self.names, document)], self.names
@@ -122,8 +133,12 @@ class TokenNames:
     def _numbered(
         self, document: NDArray[np.int32], sort: np.uint64
     ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        """Return for each text, of the things of a sort that stand in it, a name for the first, the second …"""
-        each = np.minimum(np.bincount(document, minlength=len(self.lengths)), _MOST_AGAIN)
+        """Return for each text, of the things of a sort that stand in it, a name for the first, the
+        second …
+        """
+        each = np.minimum(
+            np.bincount(document, minlength=len(self.lengths)), _MOST_AGAIN
+        )
         documents = np.repeat(np.arange(len(each), dtype=np.int32), each)
         number = np.arange(len(documents)) - np.repeat(np.cumsum(each) - each, each)
         return number.astype(np.uint64) * _MULTIPLIER + sort, documents
@@ -140,7 +155,9 @@ def _said_again(
 
 
 def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut texts into runs of about a million characters, so that memory does not grow with their number."""
+    """Cut texts into runs of about a million characters, so that memory does not grow with their
+    number.
+    """
     start, characters = 0, 0
     for end, text in enumerate(texts, start=1):
         characters += len(text) + 1
@@ -150,11 +167,20 @@ def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def vocabulary(
-    chunked: Sequence[TokenNames], longest: int, min_count: int, *, repeats: bool = False
+    chunked: Sequence[TokenNames],
+    longest: int,
+    min_count: int,
+    *,
+    repeats: bool = False,
 ) -> NDArray[np.int64]:
-    """Return the names, ascending, of the n-grams that occur `min_count` times or more in all the texts."""
+    """Return the names, ascending, of the n-grams that occur `min_count` times or more in all the
+    texts.
+    """
     names = np.concatenate(
-        [np.zeros(0, np.int64), *(chunk.ngrams(longest, repeats=repeats)[0] for chunk in chunked)]
+        [
+            np.zeros(0, np.int64),
+            *(chunk.ngrams(longest, repeats=repeats)[0] for chunk in chunked),
+        ]
     )
     names.sort()
     first = np.flatnonzero(
@@ -167,7 +193,9 @@ def vocabulary(
 def counts(
     chunk: TokenNames, longest: int, kept: NDArray[np.int64], *, repeats: bool = False
 ) -> sp.csr_matrix:
-    """Return how often each kept n-gram occurs in each text: float64 [texts, len(kept)], columns ascending."""
+    """Return how often each kept n-gram occurs in each text: float64 [texts, len(kept)], columns
+    ascending.
+    """
     shape = (len(chunk.lengths), len(kept))
     names, document = chunk.ngrams(longest, repeats=repeats)
     if len(kept) == 0 or len(names) == 0:
@@ -182,7 +210,9 @@ def counts(
     cell, count = np.unique(cell, return_counts=True)
     row, column = np.divmod(cell, len(kept))
     start = np.searchsorted(row, np.arange(len(chunk.lengths) + 1))
-    return sp.csr_matrix((count.astype(np.float64), column.astype(np.int32), start), shape=shape)
+    return sp.csr_matrix(
+        (count.astype(np.float64), column.astype(np.int32), start), shape=shape
+    )
 
 
 WEIGHTS = "linear.safetensors"
@@ -197,9 +227,13 @@ class Linear:
     ngrams: int = setting(
         3,
         "The longest word n-gram.",
-        Check(lambda value: 1 <= value <= _MOST_NGRAMS, f"1 to {_MOST_NGRAMS}; 3 is usual"),
+        Check(
+            lambda value: 1 <= value <= _MOST_NGRAMS, f"1 to {_MOST_NGRAMS}; 3 is usual"
+        ),
     )
-    min_count: int = setting(2, "Texts that must hold an n-gram for it to count.", at_least(1))
+    min_count: int = setting(
+        2, "Texts that must hold an n-gram for it to count.", at_least(1)
+    )
     weighting: Literal["nb", "tfidf"] = setting(
         "nb",
         "Features: nb, presence times the naive-Bayes log-count ratio (Wang & Manning 2012), "
@@ -209,11 +243,16 @@ class Linear:
     strength: float = setting(
         0.04, "Precision of the weights' Gaussian prior (scikit-learn's 1/C).", POSITIVE
     )
-    smoothing: float = setting(1.0, "Added to every count of the log-count ratio.", POSITIVE)
-    repeats: bool = setting(
-        False, "Count what a text repeats as features of their own; for a model that will steer."
+    smoothing: float = setting(
+        1.0, "Added to every count of the log-count ratio.", POSITIVE
     )
-    template: str = setting(TEMPLATE, "How a prompt and the text that answers it are joined.")
+    repeats: bool = setting(
+        False,
+        "Count what a text repeats as features of their own; for a model that will steer.",
+    )
+    template: str = setting(
+        TEMPLATE, "How a prompt and the text that answers it are joined."
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -223,10 +262,12 @@ class Linear:
 def features(
     occurrences: sp.csr_matrix, settings: Linear, scales: NDArray[np.float64]
 ) -> sp.csr_matrix:
-    """Return n-gram counts [texts, n-grams] as rows of features; what is multiplied with the weights.
+    """Return n-gram counts [texts, n-grams] as rows of features; what is multiplied with the
+    weights.
 
-    nb: 1 for presence, rows of length 1, times `scales` (the log-count ratios, or 1 once they are folded into the
-    weights). tfidf: (1 + ln count) × `scales` (the inverse document frequencies), rows of length 1.
+    nb: 1 for presence, rows of length 1, times `scales` (the log-count ratios, or 1 once they are
+    folded into the weights). tfidf: (1 + ln count) × `scales` (the inverse document frequencies),
+    rows of length 1.
     """
     rows = occurrences.copy()
     row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
@@ -242,7 +283,8 @@ def features(
 class LinearBackbone:
     """Weights of word n-grams. Made by `fit_linear`.
 
-    names: int64 [f], ascending. weights: float32 [f]. scales: float32 [f], what `features` takes when it scores.
+    names: int64 [f], ascending. weights: float32 [f]. scales: float32 [f], what `features` takes
+    when it scores.
     """
 
     kind = "linear"
@@ -255,16 +297,27 @@ class LinearBackbone:
         scales: NDArray[np.float32],
         intercept: float = 0.0,
     ) -> None:
-        self.settings, self.names, self.weights, self.scales = settings, names, weights, scales
+        self.settings, self.names, self.weights, self.scales = (
+            settings,
+            names,
+            weights,
+            scales,
+        )
         self.template = settings.template
         self.intercept = intercept
 
-    def score(self, examples: Sequence[Example], *, precision: str = "float32") -> Scores:
-        """Return the scores of examples, in order. Memory does not grow with their number; nothing is ever cut.
+    def score(
+        self, examples: Sequence[Example], *, precision: str = "float32"
+    ) -> Scores:
+        """Return the scores of examples, in order. Memory does not grow with their number; nothing
+        is ever cut.
 
         precision: accepted as every backbone's; sums are float64 whatever it says.
         """
-        weights, scales = self.weights.astype(np.float64), self.scales.astype(np.float64)
+        weights, scales = (
+            self.weights.astype(np.float64),
+            self.scales.astype(np.float64),
+        )
         texts = [joined(example, self.settings.template) for example in examples]
         values = [np.zeros(0)]
         for chunk in chunks(texts):
@@ -274,18 +327,25 @@ class LinearBackbone:
                 self.names,
                 repeats=self.settings.repeats,
             )
-            # a row's sum goes through its own columns in order, so that its neighbours cannot change the last bit
-            values.append(features(occurrences, self.settings, scales) @ weights + self.intercept)
+            # a row's sum goes through its own columns in order, so that its neighbours cannot
+            # change the last bit
+            values.append(
+                features(occurrences, self.settings, scales) @ weights + self.intercept
+            )
         return Scores(np.concatenate(values), np.zeros(len(texts), dtype=bool))
 
     def rescale(self, offset: float, scale: float) -> float:
-        """Fold s ← (s − offset)/scale into weights and intercept; return the offset that was folded."""
+        """Fold s ← (s − offset)/scale into weights and intercept; return the offset that was
+        folded.
+        """
         self.weights = (self.weights / scale).astype(np.float32)
         self.intercept = (self.intercept - offset) / scale
         return offset
 
     def save(self, folder: Path) -> None:
-        """Write `linear.safetensors`: names, weights, scales, the intercept, and the settings as JSON in its head."""
+        """Write `linear.safetensors`: names, weights, scales, the intercept, and the settings as
+        JSON in its head.
+        """
         tensors: dict[str, NDArray[Any]] = {
             "names": self.names,
             "weights": self.weights,
@@ -300,7 +360,9 @@ class LinearBackbone:
 
     @staticmethod
     def load(folder: Path) -> "LinearBackbone":
-        """Return the backbone that `save` wrote. Raises ModelError when the file is missing or damaged."""
+        """Return the backbone that `save` wrote. Raises ModelError when the file is missing or
+        damaged.
+        """
         path = Path(folder) / WEIGHTS
         if not path.is_file():
             raise ModelError(
@@ -317,9 +379,20 @@ class LinearBackbone:
             settings = Linear(**head)
             intercept = float(tensors["intercept"].item())
             read = LinearBackbone(
-                settings, tensors["names"], tensors["weights"], tensors["scales"], intercept
+                settings,
+                tensors["names"],
+                tensors["weights"],
+                tensors["scales"],
+                intercept,
             )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, UsageError) as error:
+        except (
+            SafetensorError,
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            UsageError,
+        ) as error:
             raise ModelError(
                 f"{path}: not the weights of a linear model ({error}). Copy it again."
             ) from error
@@ -335,7 +408,9 @@ class LinearBackbone:
 
     def _check(self, path: Path) -> None:
         """Raise ModelError where the tensors cannot belong together."""
-        ascending = self.names.ndim == 1 and bool((self.names[1:] > self.names[:-1]).all())
+        ascending = self.names.ndim == 1 and bool(
+            (self.names[1:] > self.names[:-1]).all()
+        )
         like = self.weights.shape == self.names.shape == self.scales.shape
         if not (ascending and like):
             raise ModelError(

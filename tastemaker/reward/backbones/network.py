@@ -22,7 +22,11 @@ from tastemaker.fast.encoder import (
 )
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
-from tastemaker.fast.processor import ScoringWish, choose_scoring_precision, gains_by_int8
+from tastemaker.fast.processor import (
+    ScoringWish,
+    choose_scoring_precision,
+    gains_by_int8,
+)
 from tastemaker.huggingface import align, quiet_transformers
 from tastemaker.reward.backbones.opening import (
     Cut,
@@ -41,10 +45,14 @@ from tastemaker.reward.backbones.opening import (
 )
 from tastemaker.scores import Scores
 
-_SCORING_TOKENS = {"cpu": 2048}  # what stays in a processor's caches; a GPU wants to be filled
+_SCORING_TOKENS = {
+    "cpu": 2048
+}  # what stays in a processor's caches; a GPU wants to be filled
 _SCORING_TOKENS_ELSEWHERE = 32768
 
-_SCORED_AT_ONCE = 4096  # texts: enough to sort by length, few enough to keep memory constant
+_SCORED_AT_ONCE = (
+    4096  # texts: enough to sort by length, few enough to keep memory constant
+)
 _CALIBRATION_TEXTS = 64
 _RANGES = "int8.safetensors"
 _HEADS = "heads.safetensors"
@@ -56,14 +64,20 @@ _ScoreTexts = Callable[[list[TokenIds]], Tensor]
 class Network:
     """A transformers sequence classifier with one output, and its tokenizer.
 
-    module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of an over-long text
-    that is cut off. template: how prompt and text are joined.
+    module: float32 weights. max_length: tokens it reads, special tokens included. cut: the side of
+    an over-long text that is cut off. template: how prompt and text are joined.
     """
 
     kind = "network"
 
     def __init__(
-        self, module: Any, tokenizer: Any, *, max_length: int, cut: Cut, template: str = TEMPLATE
+        self,
+        module: Any,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        cut: Cut,
+        template: str = TEMPLATE,
     ) -> None:
         set_cut(tokenizer, cut, max_length)
         self.module = module
@@ -84,15 +98,22 @@ class Network:
         dropout: float = 0.0,
         seed: int = 0,
     ) -> Self:
-        """Return a network to be trained, from a folder, a hub name, or `minilm`, with a fresh head drawn from `seed`.
+        """Return a network to be trained, from a folder, a hub name, or `minilm`, with a fresh head
+        drawn from `seed`.
 
-        max_length: None is 512, or what the network has positions for. cut: left keeps the end of a text, where reviews
-        give their verdict and completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is
-        not installed, UsageError for a setting that does not fit.
+        max_length: None is 512, or what the network has positions for. cut: left keeps the end of a
+        text, where reviews give their verdict and completions stand. Raises ModelError when nothing
+        loads, MissingExtra when `minilm` is not installed, UsageError for a setting that does not
+        fit.
         """
-        module, tokenizer = open_parts(source_of(name_or_path), dropout=dropout, seed=seed)
+        module, tokenizer = open_parts(
+            source_of(name_or_path), dropout=dropout, seed=seed
+        )
         return cls(
-            module, tokenizer, max_length=choose_max_length(module, tokenizer, max_length), cut=cut
+            module,
+            tokenizer,
+            max_length=choose_max_length(module, tokenizer, max_length),
+            cut=cut,
         )
 
     @classmethod
@@ -115,9 +136,11 @@ class Network:
         return network
 
     def save(self, folder: Path | str) -> None:
-        """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises StorageError.
+        """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises
+        StorageError.
 
-        The folder may exist. Nothing here renames: hand in the temporary folder of `files.writing_folder`.
+        The folder may exist. Nothing here renames: hand in the temporary folder of
+        `files.writing_folder`.
         """
         with quiet_transformers():
             try:
@@ -129,7 +152,9 @@ class Network:
                 if self._ranges is not None:
                     write_ranges(self._ranges, Path(folder) / _RANGES)
                 _share_weights(Path(folder))
-            except SafetensorError as error:  # a full disk, said in safetensors' own way
+            except (
+                SafetensorError
+            ) as error:  # a full disk, said in safetensors' own way
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
                 ) from error
@@ -163,14 +188,17 @@ class Network:
         return head_of(self.module).out_features
 
     def widen(self, heads: int, seed: int) -> None:
-        """Give the network so many fresh heads, the members of an ensemble that share everything below."""
+        """Give the network so many fresh heads, the members of an ensemble that share everything
+        below.
+        """
         widen_head(self.module, heads, seed)
 
     def use_template(self, template: str | None, *, wanted: bool = True) -> None:
-        """Choose how prompt and text are joined: a template with its two places, or "chat" for the tokenizer's own.
+        """Choose how prompt and text are joined: a template with its two places, or "chat" for the
+        tokenizer's own.
 
-        None: the usual one. wanted: "chat" was asked for by name, so that a tokenizer without one is a UsageError;
-        otherwise it is passed over.
+        None: the usual one. wanted: "chat" was asked for by name, so that a tokenizer without one
+        is a UsageError; otherwise it is passed over.
         """
         if template == CHAT and self.tokenizer.chat_template is None:
             if wanted:
@@ -188,11 +216,15 @@ class Network:
         return joined(example, self.template)
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Return the examples as token ids, cut to what the network reads: see `reading.encode_texts`."""
+        """Return the examples as token ids, cut to what the network reads: see
+        `reading.encode_texts`.
+        """
         set_cut(
             self.tokenizer, self.cut, self.max_length
         )  # calls of the tokenizer by others reset it
-        return encode_texts(self.tokenizer, [self.join(example) for example in examples])
+        return encode_texts(
+            self.tokenizer, [self.join(example) for example in examples]
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the scores of a batch [b], float32, with their gradient: the mean over heads."""
@@ -202,24 +234,35 @@ class Network:
         """Return what every head says of a batch [b, heads], float32, with its gradient."""
         return scores(self.module, batch)
 
-    def forward_texts(self, texts: Sequence[TokenIds], batch_tokens: int) -> tuple[Tensor, int]:
-        """Return what every head says of some texts [n, heads], with its gradient: see `together.scores_together`."""
-        return scores_together(self.module, texts, pad_id=self.pad_id, batch_tokens=batch_tokens)
+    def forward_texts(
+        self, texts: Sequence[TokenIds], batch_tokens: int
+    ) -> tuple[Tensor, int]:
+        """Return what every head says of some texts [n, heads], with its gradient: see
+        `together.scores_together`.
+        """
+        return scores_together(
+            self.module, texts, pad_id=self.pad_id, batch_tokens=batch_tokens
+        )
 
     @torch.inference_mode()
     def calibrate(self, examples: Sequence[Example]) -> None:
-        """Watch the network read some of the examples, so that `score(precision="fast")` may use 8-bit products.
+        """Watch the network read some of the examples, so that `score(precision="fast")` may use
+        8-bit products.
 
-        To be called after training, with texts like those to be scored. Families without an int8 form ignore it.
+        To be called after training, with texts like those to be scored. Families without an int8
+        form ignore it.
         """
         was_training = self.module.training
         self.module.eval()
         encoder = parts_of(self.module)
         if encoder is not None and examples:
-            chosen = self.encode(examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]).ids
+            chosen = self.encode(
+                examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]
+            ).ids
             batches = [collate([ids], self.pad_id).to(self.device) for ids in chosen]
             self._ranges = watch(
-                encoder, lambda watched: [encode_parts(watched, batch) for batch in batches]
+                encoder,
+                lambda watched: [encode_parts(watched, batch) for batch in batches],
             )
             self._small = None
         self.module.train(was_training)
@@ -233,10 +276,11 @@ class Network:
     ) -> Scores:
         """Return the examples' scores in the order they came.
 
-        A text's score hangs on the text alone, not on what is scored beside it. precision: float32 is what the score
-        contract promises; fast is what this processor gains by (`choose_scoring_precision`), int8 only after
-        `calibrate`. batch_tokens: the size of a batch, which changes memory and time alone; None: what suits.
-        Raises UsageError for a precision that this processor or network does not have.
+        A text's score hangs on the text alone, not on what is scored beside it. precision: float32
+        is what the score contract promises; fast is what this processor gains by
+        (`choose_scoring_precision`), int8 only after `calibrate`. batch_tokens: the size of a
+        batch, which changes memory and time alone; None: what suits. Raises UsageError for a
+        precision that this processor or network does not have.
         """
         was_training = self.module.training
         self.module.eval()
@@ -246,7 +290,9 @@ class Network:
         try:
             score_texts = self._scoring(precision)
             parts = [
-                self._score(examples[start : start + _SCORED_AT_ONCE], score_texts, batch_tokens)
+                self._score(
+                    examples[start : start + _SCORED_AT_ONCE], score_texts, batch_tokens
+                )
                 for start in range(0, len(examples), _SCORED_AT_ONCE)
             ]
         finally:
@@ -269,7 +315,9 @@ class Network:
     def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
         """Return how to score in the precision wished for."""
         encoder = self._in_int8() if wish in ("int8", "fast") else None
-        precision = choose_scoring_precision(self.device, wish, has_int8=encoder is not None)
+        precision = choose_scoring_precision(
+            self.device, wish, has_int8=encoder is not None
+        )
         if precision == "int8":
             if encoder is not None:
                 return lambda texts: encode_packed(encoder, texts)
@@ -288,7 +336,9 @@ class Network:
             return self._in_float32(texts)
 
     def _in_int8(self) -> Encoder | None:
-        """Return the encoder with 8-bit products, made anew when a weight has changed since the last time."""
+        """Return the encoder with 8-bit products, made anew when a weight has changed since the
+        last time.
+        """
         encoder = parts_of(self.module)
         if encoder is None or self._ranges is None or not gains_by_int8(self.device):
             return None
@@ -304,15 +354,19 @@ class Network:
         merges adapters.
         """
         weights = list(self.module.parameters())
-        samples = [weight.detach().flatten()[:: max(1, weight.numel() // 64)] for weight in weights]
+        samples = [
+            weight.detach().flatten()[:: max(1, weight.numel() // 64)]
+            for weight in weights
+        ]
         versions = sum(weight._version for weight in weights)
         return versions, *(float(sample.double().sum()) for sample in samples)
 
     def rescale(self, offset: float, scale: float) -> float:
-        """Fold (s − offset)/scale into the head's weights, so that every loader prints the new score.
+        """Fold (s − offset)/scale into the head's weights, so that every loader prints the new
+        score.
 
-        Returns the offset that was folded: 0 where the head has no bias, as with decoders; transformers could not load
-        one there.
+        Returns the offset that was folded: 0 where the head has no bias, as with decoders;
+        transformers could not load one there.
         """
         head = head_of(self.module)
         folded = offset if head.bias is not None else 0.0
@@ -324,7 +378,9 @@ class Network:
 
 
 def _share_weights(folder: Path) -> None:
-    """Give the weight files the permissions of the configuration; safetensors lets their owner alone read them."""
+    """Give the weight files the permissions of the configuration; safetensors lets their owner
+    alone read them.
+    """
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)

@@ -2,9 +2,9 @@
 
 What is opened is made ready to be a reward model: one output with a fresh seeded head, float32
 weights, a padding token that is not the end of text, and a configuration that all loaders read the
-same way (`problem_type`, both label maps, CrossEncoder's activation). A text is tokenized and cut to
-what the network can hold. An ensemble may share one network: in memory it has many heads, on disk
-their mean, so that all loaders print the ensemble's score, and the heads beside it.
+same way (`problem_type`, both label maps, CrossEncoder's activation). A text is tokenized and cut
+to what the network can hold. An ensemble may share one network: in memory it has many heads, on
+disk their mean, so that all loaders print the ensemble's score, and the heads beside it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import MissingExtra, ModelError, UsageError
-from tastemaker.huggingface import align, is_path, one_line_errors, quiet_transformers, set_dropout
+from tastemaker.huggingface import (
+    align,
+    is_path,
+    one_line_errors,
+    quiet_transformers,
+    set_dropout,
+)
 from tastemaker.reward.backbones.linear import tokens
 
 DEFAULT_MAX_LENGTH = 512
@@ -33,22 +39,29 @@ _NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
 
 
 def source_of(name_or_path: str) -> str:
-    """Return the folder or hub name that a backbone's name stands for. Raises MissingExtra for an absent `minilm`."""
+    """Return the folder or hub name that a backbone's name stands for. Raises MissingExtra for an
+    absent `minilm`.
+    """
     if name_or_path != "minilm":
         return name_or_path
-    package = find_spec(_MINILM_PACKAGE)  # importing the package could import sentence_transformers
+    package = find_spec(
+        _MINILM_PACKAGE
+    )  # importing the package could import sentence_transformers
     if package is None or package.origin is None:
         raise MissingExtra("the backbone `minilm`", "minilm")
     return str(Path(package.origin).parent / "model")
 
 
 def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
-    """Return a sequence classifier with one fresh output, and its tokenizer. Raises ModelError when nothing loads.
+    """Return a sequence classifier with one fresh output, and its tokenizer. Raises ModelError when
+    nothing loads.
 
     What the folder lacks (the head, sometimes a pooler) is drawn from `seed`.
     """
     if not 0 <= dropout < 1:
-        raise UsageError(f"dropout is {dropout}: it is a share, at least 0 and below 1.")
+        raise UsageError(
+            f"dropout is {dropout}: it is a share, at least 0 and below 1."
+        )
     if is_path(source) and not Path(source).is_dir():
         raise ModelError(
             f"{source}: there is no such folder. Give a folder that holds a config.json, or a hub name."
@@ -72,7 +85,9 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
 
 
 def read_parts(folder: Path) -> tuple[Any, Any]:
-    """Return the classifier and tokenizer that a folder of ours holds. Raises ModelError when a weight is missing."""
+    """Return the classifier and tokenizer that a folder of ours holds. Raises ModelError when a
+    weight is missing.
+    """
     if not folder.is_dir():
         raise ModelError(
             f"{folder}: there is no such folder. Give the folder that `fit --out` wrote."
@@ -93,9 +108,15 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
 
 
 def head_of(module: nn.Module) -> nn.Linear:
-    """Return the last linear layer, the one that gives the score. Raises ModelError when there is none."""
+    """Return the last linear layer, the one that gives the score. Raises ModelError when there is
+    none.
+    """
     linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    found = [part for part in linear if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)]
+    found = [
+        part
+        for part in linear
+        if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)
+    ]
     if not found:
         raise ModelError(
             f"{type(module).__name__} has no linear layer with one output: it cannot be a reward model."
@@ -104,7 +125,9 @@ def head_of(module: nn.Module) -> nn.Linear:
 
 
 def draw_head(head: nn.Linear) -> None:
-    """Draw a fresh head: standard deviation 1/√(d+1), so that the first scores vary by about 1; no bias."""
+    """Draw a fresh head: standard deviation 1/√(d+1), so that the first scores vary by about 1; no
+    bias.
+    """
     with torch.no_grad():
         head.weight.normal_(0, (head.in_features + 1) ** -0.5)
         if head.bias is not None:
@@ -139,7 +162,9 @@ def _sentence_transformers_version() -> str:
 
 
 def _give_padding_token(module: Any, tokenizer: Any) -> None:
-    """See that padding has a token of its own: decoders look for the last token that is not padding."""
+    """See that padding has a token of its own: decoders look for the last token that is not
+    padding.
+    """
     if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     embeddings = module.get_input_embeddings()
@@ -152,7 +177,8 @@ def _give_padding_token(module: Any, tokenizer: Any) -> None:
 def choose_max_length(module: Any, tokenizer: Any, wish: int | None) -> int:
     """Return how many tokens the network reads: `wish`, or 512 where it has positions for so many.
 
-    Raises UsageError for a wish beyond what the network has positions for, or too small to hold a text.
+    Raises UsageError for a wish beyond what the network has positions for, or too small to hold a
+    text.
     """
     limit = _most_tokens(module, tokenizer)
     if wish is None:
@@ -167,9 +193,12 @@ def choose_max_length(module: Any, tokenizer: Any, wish: int | None) -> int:
 
 def _most_tokens(module: Any, tokenizer: Any) -> int:
     positions = (
-        getattr(module.config.get_text_config(), "max_position_embeddings", None) or _NO_LIMIT
+        getattr(module.config.get_text_config(), "max_position_embeddings", None)
+        or _NO_LIMIT
     )
-    table = getattr(getattr(module.base_model, "embeddings", None), "position_embeddings", None)
+    table = getattr(
+        getattr(module.base_model, "embeddings", None), "position_embeddings", None
+    )
     padding = getattr(table, "padding_idx", None)
     if padding is not None:  # RoBERTa counts positions from the padding id + 1
         positions -= padding + 1
@@ -211,26 +240,30 @@ class Encoded:
 
 
 def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:
-    """Tell a tokenizer, and whoever loads it after saving, how long a text may be and which side is cut off."""
+    """Tell a tokenizer, and whoever loads it after saving, how long a text may be and which side is
+    cut off.
+    """
     if cut not in ("left", "right"):
         raise UsageError(
             f"cut is {cut!r}: choose left (keep the end of a text) or right (keep its beginning)."
         )
     tokenizer.padding_side, tokenizer.truncation_side = "right", cut
     tokenizer.model_max_length = max_length
-    for leftover in (
-        _LEFTOVERS
-    ):  # what an older file said of padding and cutting would be saved again beside ours
+    # what an older file said of padding and cutting would be saved again beside ours
+    for leftover in _LEFTOVERS:
         tokenizer.init_kwargs.pop(leftover, None)
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
-    backend.enable_truncation(max_length, stride=0, strategy="longest_first", direction=cut)
+    backend.enable_truncation(
+        max_length, stride=0, strategy="longest_first", direction=cut
+    )
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str]) -> Encoded:
     """Return texts as token ids: what `tokenizer(text, truncation=True)` gives after `set_cut`.
 
-    A text without any token (an empty one, for tokenizers that add no special tokens) becomes one filler token.
+    A text without any token (an empty one, for tokenizers that add no special tokens) becomes one
+    filler token.
     """
     ids: list[NDArray[np.int32]] = []
     truncated: list[bool] = []
@@ -257,13 +290,15 @@ def _filler(tokenizer: Any) -> int:
 def rendered(tokenizer: Any, example: Example) -> str:
     """Return a chat as the tokenizer's template writes it, the text as the assistant's last turn.
 
-    A text without a prompt is no chat and stays as it is. A start of text that the template writes and the tokenizer
-    adds once more is taken away: a model should see one.
+    A text without a prompt is no chat and stays as it is. A start of text that the template writes
+    and the tokenizer adds once more is taken away: a model should see one.
     """
     if example.prompt is None:
         return example.text
     turns = (
-        (Message("user", example.prompt),) if isinstance(example.prompt, str) else example.prompt
+        (Message("user", example.prompt),)
+        if isinstance(example.prompt, str)
+        else example.prompt
     )
     messages = [
         {"role": role, "content": content}
@@ -271,7 +306,9 @@ def rendered(tokenizer: Any, example: Example) -> str:
     ]
     text: str = tokenizer.apply_chat_template(messages, tokenize=False)
     start = tokenizer.bos_token
-    adds_start = start is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    adds_start = (
+        start is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    )
     return text.removeprefix(start) if adds_start else text
 
 
@@ -281,9 +318,9 @@ _LINEAR_WEIGHTS = "linear.safetensors"
 def token_counter(backbone: str) -> Callable[[str], int]:
     """Return what counts the tokens of a text, special tokens included.
 
-    backbone: `linear` counts words and punctuation marks, as the linear backbone does; `minilm`, a model folder or a
-    hub name count by their tokenizer. Raises UsageError for `tiny`, which has a tokenizer only once it is fitted, and
-    ModelError for a tokenizer that cannot be opened.
+    backbone: `linear` counts words and punctuation marks, as the linear backbone does; `minilm`, a
+    model folder or a hub name count by their tokenizer. Raises UsageError for `tiny`, which has a
+    tokenizer only once it is fitted, and ModelError for a tokenizer that cannot be opened.
     """
     if backbone == "tiny":
         raise UsageError(
@@ -296,7 +333,8 @@ def token_counter(backbone: str) -> Callable[[str], int]:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(source)
         backend = tokenizer.backend_tokenizer
-    except Exception as error:  # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
+    # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
+    except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         raise ModelError(
             f"the tokenizer of {backbone!r} cannot be opened: {reason}. Give a model folder."
@@ -325,29 +363,39 @@ def widen_head(module: Any, heads: int, seed: int) -> None:
 def put_heads(module: Any, heads: Heads) -> None:
     """Put saved heads in the place of their mean. Raises ModelError where they do not fit."""
     head = head_of(module)
-    if heads["weight"].shape[1] != head.in_features or ("bias" in heads) != (head.bias is not None):
-        raise ModelError("the saved heads do not fit the network. Copy the folder whole again.")
+    if heads["weight"].shape[1] != head.in_features or ("bias" in heads) != (
+        head.bias is not None
+    ):
+        raise ModelError(
+            "the saved heads do not fit the network. Copy the folder whole again."
+        )
     _put(head, heads)
 
 
-def standardise_heads(module: Any, means: Sequence[float], deviations: Sequence[float]) -> None:
-    """Fold (s − mean)/deviation into each head, so that heads disagree about texts and not about scales.
+def standardise_heads(
+    module: Any, means: Sequence[float], deviations: Sequence[float]
+) -> None:
+    """Fold (s − mean)/deviation into each head, so that heads disagree about texts and not about
+    scales.
 
     A head without a bias keeps its mean.
     """
     head = head_of(module)
-    scale = torch.tensor(deviations, dtype=head.weight.dtype, device=head.weight.device).clamp(
-        min=1e-8
-    )
+    scale = torch.tensor(
+        deviations, dtype=head.weight.dtype, device=head.weight.device
+    ).clamp(min=1e-8)
     with torch.no_grad():
         head.weight.div_(scale[:, None])
         if head.bias is not None:
-            head.bias.sub_(torch.tensor(means, dtype=scale.dtype, device=scale.device)).div_(scale)
+            head.bias.sub_(
+                torch.tensor(means, dtype=scale.dtype, device=scale.device)
+            ).div_(scale)
 
 
 @contextmanager
 def one_head(module: Any) -> Iterator[Heads | None]:
-    """Let the network have one head, the mean of its heads, for as long as the block lasts; yield the heads.
+    """Let the network have one head, the mean of its heads, for as long as the block lasts; yield
+    the heads.
 
     None for a network with one head, which stays as it is.
     """
@@ -358,7 +406,10 @@ def one_head(module: Any) -> Iterator[Heads | None]:
     heads = {name: p.detach().cpu().clone() for name, p in head.named_parameters()}
     _put(
         head,
-        {name: tensor.double().mean(0, keepdim=True).float() for name, tensor in heads.items()},
+        {
+            name: tensor.double().mean(0, keepdim=True).float()
+            for name, tensor in heads.items()
+        },
     )
     try:
         yield heads

@@ -13,7 +13,11 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from tastemaker.errors import DataError
 from tastemaker.reward.backbones.network import Network
@@ -32,10 +36,12 @@ def make_tiny(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> Network:
-    """Return an untrained network of 2 layers, 128 wide, with a byte-level tokenizer learned from `texts`.
+    """Return an untrained network of 2 layers, 128 wide, with a byte-level tokenizer learned from
+    `texts`.
 
-    vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special tokens). The same texts and
-    seed give the same network, bit by bit. Raises DataError when there are no texts.
+    vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special
+    tokens). The same texts and seed give the same network, bit by bit. Raises DataError when there
+    are no texts.
     """
     tokenizer = _tokenizer(texts, vocabulary)
     if len(tokenizer) == len(_SPECIAL) + len(pre_tokenizers.ByteLevel.alphabet()):

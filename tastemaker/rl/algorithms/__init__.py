@@ -29,7 +29,9 @@ def algorithm_class(name: str) -> "type[Algorithm[Any]]":
     Raises UsageError for a name that is not in the registry.
     """
     if name not in ALGORITHMS:
-        raise UsageError(f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}.")
+        raise UsageError(
+            f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}."
+        )
     module, _, class_name = ALGORITHMS[name].partition(":")
     algorithm: type[Algorithm[Any]] = getattr(import_module(module), class_name)
     return algorithm

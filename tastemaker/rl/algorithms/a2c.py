@@ -51,7 +51,12 @@ class A2C(Algorithm[ValuedExperience]):
         ),
         "CartPole-v1": (
             {"lr": 3e-3, "gamma": 0.99, "lam": 1.0, "entropy": 0.0},
-            {"steps": 800_000, "envs": 32, "rollout": 32, "normalise_observations": False},
+            {
+                "steps": 800_000,
+                "envs": 32,
+                "rollout": 32,
+                "normalise_observations": False,
+            },
         ),
     }
 
@@ -68,13 +73,21 @@ class A2C(Algorithm[ValuedExperience]):
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
-        return advantages_of(actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten)
+        return advantages_of(
+            actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten
+        )
 
-    def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: ValuedExperience, stepper: Stepper
+    ) -> Metrics:
         """Take one step along the policy gradient and the critic's."""
-        return stepper.step(apart(experience), partial(self._costs, bonus_weight(self, experience)))
+        return stepper.step(
+            apart(experience), partial(self._costs, bonus_weight(self, experience))
+        )
 
-    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
+    def _costs(
+        self, bonus: float, experience: ValuedExperience, now: Evaluation
+    ) -> Costs:
         policy_cost = policy_gradient(now.log_probs, experience.advantages)
         costs = critic_costs(experience, now)
         value_cost = self.value_weight * costs["value_loss"]

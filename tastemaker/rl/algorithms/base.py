@@ -63,7 +63,10 @@ class Rows:
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(
             self,
-            **{n: v[rows] if isinstance(v, Tensor) else v.select(rows) for n, v in own.items()},
+            **{
+                n: v[rows] if isinstance(v, Tensor) else v.select(rows)
+                for n, v in own.items()
+            },
         )
 
 
@@ -181,7 +184,9 @@ def apart(experience: E) -> E:
     if did is None:
         return experience
     own: Iterable[str] = (f.name for f in fields(experience) if f.name != "did")
-    flat = {name: getattr(experience, name)[experience.is_action][:, None] for name in own}
+    flat = {
+        name: getattr(experience, name)[experience.is_action][:, None] for name in own
+    }
     return replace(experience, did=did, **flat)
 
 
@@ -197,7 +202,9 @@ def per_row(is_action: Tensor) -> Tensor:
 
 def per_row_mean(is_action: Tensor) -> Tensor:
     """Return weights for a mean over rows of the mean over their actions, float [B, T]."""
-    return is_action.float() / is_action.sum(1, keepdim=True).clamp(min=1) / len(is_action)
+    return (
+        is_action.float() / is_action.sum(1, keepdim=True).clamp(min=1) / len(is_action)
+    )
 
 
 Metrics = dict[str, float]

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from tastemaker.errors import UsageError
-from tastemaker.maths.rl import clipped, gae, is_clipped, k3, masked_mean, standardise, value_error
+from tastemaker.maths.rl import (
+    clipped,
+    gae,
+    is_clipped,
+    k3,
+    masked_mean,
+    standardise,
+    value_error,
+)
 from tastemaker.rl.algorithms.base import (
     Actor,
     Evaluation,
@@ -38,7 +46,10 @@ TARGET_ENTROPY = (
 SAMPLES = ("Completions of one prompt.", at_least(2))
 EPOCHS = ("Sweeps over one rollout.", at_least(1))
 MINIBATCHES = ("Optimiser steps in a sweep.", at_least(1))
-CLIP = ("How far an action's ratio may move from 1 before it stops mattering.", POSITIVE)
+CLIP = (
+    "How far an action's ratio may move from 1 before it stops mattering.",
+    POSITIVE,
+)
 TARGET_KL = (
     "Sweeps end once the policy is this far from the one that acted, nats an action.",
     LIMIT,
@@ -66,7 +77,9 @@ def advantages_of(
     the critic does.
     """
     values, after = foreseen(actor, rollout)
-    advantages = gae(rollout.rewards, values, after, rollout.is_action, gamma=gamma, lam=lam)
+    advantages = gae(
+        rollout.rewards, values, after, rollout.is_action, gamma=gamma, lam=lam
+    )
     return ValuedExperience(
         did=rollout.did,
         is_action=rollout.is_action,
@@ -79,9 +92,15 @@ def advantages_of(
     )
 
 
-def critic_costs(experience: ValuedExperience, now: Evaluation, clip: float = math.inf) -> Costs:
+def critic_costs(
+    experience: ValuedExperience, now: Evaluation, clip: float = math.inf
+) -> Costs:
     """Return the critic's error of each action."""
-    return {"value_loss": value_error(now.values, experience.returns, experience.values, clip=clip)}
+    return {
+        "value_loss": value_error(
+            now.values, experience.returns, experience.values, clip=clip
+        )
+    }
 
 
 class Undecided(Protocol):
@@ -133,7 +152,10 @@ class Sweeping(Protocol):
 
 
 def minibatch_epochs(
-    how: Sweeping, stepper: Stepper, experience: E, costs: Callable[[E, Evaluation], Costs]
+    how: Sweeping,
+    stepper: Stepper,
+    experience: E,
+    costs: Callable[[E, Evaluation], Costs],
 ) -> dict[str, float]:
     """Take one step a minibatch for some epochs; return the mean metrics of the last epoch.
 
@@ -149,7 +171,9 @@ def minibatch_epochs(
     return sums | {"epochs": float(done)}
 
 
-def clipped_costs(experience: Experience, now: Evaluation, *, clip: float, entropy: float) -> Costs:
+def clipped_costs(
+    experience: Experience, now: Evaluation, *, clip: float, entropy: float
+) -> Costs:
     """Return the clipped cost of each action minus the entropy bonus, and the KL from before."""
     before = experience.log_probs
     policy_cost = clipped(now.log_probs, before, experience.advantages, clip=clip)
@@ -162,7 +186,9 @@ def clipped_costs(experience: Experience, now: Evaluation, *, clip: float, entro
     }
 
 
-def group_experience(rollout: Rollout, advantages: Tensor, weights: Tensor) -> Experience:
+def group_experience(
+    rollout: Rollout, advantages: Tensor, weights: Tensor
+) -> Experience:
     """Return what every action of a row deserves: its row's advantage [B].
 
     Raises UsageError for a row that has nothing to be compared with.
@@ -208,5 +234,7 @@ def pairs_of(groups: Tensor, tiers: Tensor) -> Pairs:
     """
     is_pair = (groups[:, None] == groups[None]) & (tiers[:, None] < tiers[None])
     better, worse = is_pair.nonzero(as_tuple=True)
-    _, group, counts = torch.unique(groups[better], return_inverse=True, return_counts=True)
+    _, group, counts = torch.unique(
+        groups[better], return_inverse=True, return_counts=True
+    )
     return Pairs(better, worse, 1 / counts[group])

@@ -18,7 +18,14 @@ from torch import Tensor
 
 from tastemaker.fast.processor import side_by_side
 from tastemaker.maths.rl import dpo, masked_sum, policy_gradient
-from tastemaker.rl.algorithms.base import Actor, Algorithm, Compared, Evaluation, Metrics, Rollout
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Algorithm,
+    Compared,
+    Evaluation,
+    Metrics,
+    Rollout,
+)
 from tastemaker.rl.algorithms.common import (
     EPOCHS,
     LR,
@@ -73,11 +80,15 @@ class DPO(Algorithm[Compared]):
     def update(self, actor: Actor, experience: Compared, stepper: Stepper) -> Metrics:
         """Sweep over the groups."""
         found: Metrics = {
-            "pairs_told": float(len(pairs_of(experience.groups, experience.tiers).better))
+            "pairs_told": float(
+                len(pairs_of(experience.groups, experience.tiers).better)
+            )
         }
         for _ in range(self.epochs * (len(experience.is_action) > 0)):
             sums: dict[str, float] = {}
-            for part, share in _minibatches(experience, self.minibatches, stepper.generator):
+            for part, share in _minibatches(
+                experience, self.minibatches, stepper.generator
+            ):
                 for name, value in self._told(part, stepper, share).items():
                     sums[name] = sums.get(name, 0.0) + share * value
             found |= sums
@@ -93,7 +104,9 @@ class DPO(Algorithm[Compared]):
         """
         pairs, now, reference = _sums(compared, log_probs)
         better, worse, shares = pairs
-        loss = dpo(now[better], now[worse], reference[better], reference[worse], beta=self.beta)
+        loss = dpo(
+            now[better], now[worse], reference[better], reference[worse], beta=self.beta
+        )
         margin = _margin(pairs, now - reference)
         weights = shares * compared.weights.amax(1)[better]
         found = {
@@ -103,7 +116,8 @@ class DPO(Algorithm[Compared]):
         }
         total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
         return {
-            f"preference_{name}": float((weights * x).sum() / total) for name, x in found.items()
+            f"preference_{name}": float((weights * x).sum() / total)
+            for name, x in found.items()
         }
 
     def _told(self, part: Compared, stepper: Stepper, share: float) -> Metrics:
@@ -131,23 +145,32 @@ class DPO(Algorithm[Compared]):
         """Return the rows with advantages: the sum of ±βσ(−βm) over a row's pairs."""
         pairs, now, reference = _sums(compared, log_probs)
         slope = (
-            self.beta * torch.sigmoid(-self.beta * _margin(pairs, now - reference)) * pairs.shares
+            self.beta
+            * torch.sigmoid(-self.beta * _margin(pairs, now - reference))
+            * pairs.shares
         )
         deserved = (
             torch.zeros_like(now)
             .index_add(0, pairs.better, slope)
             .index_add(0, pairs.worse, -slope)
         )
-        return replace(compared, advantages=torch.where(compared.is_action, deserved[:, None], 0))
+        return replace(
+            compared, advantages=torch.where(compared.is_action, deserved[:, None], 0)
+        )
 
 
 def _costs(experience: Compared, now: Evaluation) -> Costs:
-    return {"cost": policy_gradient(now.log_probs, experience.advantages), "entropy": now.entropy}
+    return {
+        "cost": policy_gradient(now.log_probs, experience.advantages),
+        "entropy": now.entropy,
+    }
 
 
 def _sums(compared: Compared, log_probs: Tensor) -> tuple[Pairs, Tensor, Tensor]:
     """Return the pairs, and the log-probabilities of whole rows now and under the reference [B]."""
-    now, reference = (masked_sum(x, compared.is_action, 1) for x in (log_probs, compared.reference))
+    now, reference = (
+        masked_sum(x, compared.is_action, 1) for x in (log_probs, compared.reference)
+    )
     return pairs_of(compared.groups, compared.tiers), now, reference
 
 
@@ -171,7 +194,9 @@ def _minibatches(
     """Yield minibatches of whole groups, and the share of all groups that each is."""
     _, group = torch.unique(experience.groups, return_inverse=True)
     count = int(group.max()) + 1
-    for chosen in torch.randperm(count, generator=generator).tensor_split(min(parts, count)):
+    for chosen in torch.randperm(count, generator=generator).tensor_split(
+        min(parts, count)
+    ):
         rows = torch.isin(group, chosen.to(group.device)).nonzero()[:, 0]
         yield experience.select(rows), len(chosen) / count
 
@@ -186,7 +211,9 @@ def _log_probs(stepper: Stepper, experience: Compared) -> Tensor:
 
     found, parts = torch.zeros_like(experience.log_probs), stepper.row_parts(experience)
     for rows, values in zip(
-        parts, side_by_side([partial(said, p) for p in parts], stepper.actor.threads), strict=True
+        parts,
+        side_by_side([partial(said, p) for p in parts], stepper.actor.threads),
+        strict=True,
     ):
         found[rows] = values
     return found

@@ -48,7 +48,8 @@ class GRPO(Algorithm[Experience]):
 
     samples: int = setting(8, *SAMPLES)
     normalise: Literal["group", "dr"] = setting(
-        "group", "group: divide by the standard deviation of the group; dr: as Dr. GRPO."
+        "group",
+        "group: divide by the standard deviation of the group; dr: as Dr. GRPO.",
     )
     clip: float = setting(0.2, *CLIP)
     lr: float = setting(5e-4, *LR)
@@ -65,14 +66,19 @@ class GRPO(Algorithm[Experience]):
         """Return each completion's score against the others of its prompt."""
         if self.normalise == "dr":
             weights = per_row(rollout.is_action) / rollout.is_action.shape[1]
-            return group_experience(rollout, group_centred(rollout.scores, rollout.groups), weights)
+            return group_experience(
+                rollout, group_centred(rollout.scores, rollout.groups), weights
+            )
         advantages = group_standardised(rollout.scores, rollout.groups)
         return group_experience(rollout, advantages, per_row_mean(rollout.is_action))
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience."""
         return minibatch_epochs(
-            self, stepper, experience, partial(self._costs, bonus_weight(self, experience))
+            self,
+            stepper,
+            experience,
+            partial(self._costs, bonus_weight(self, experience)),
         )
 
     def _costs(self, bonus: float, experience: Experience, now: Evaluation) -> Costs:

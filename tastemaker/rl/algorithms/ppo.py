@@ -57,7 +57,12 @@ class PPO(Algorithm[ValuedExperience]):
         ),
         "CartPole-v1": (
             {"lr": 2e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 1},
-            {"steps": 100_000, "envs": 16, "rollout": 32, "normalise_observations": False},
+            {
+                "steps": 100_000,
+                "envs": 16,
+                "rollout": 32,
+                "normalise_observations": False,
+            },
         ),
         "Acrobot-v1": (
             {"lr": 1e-3, "gamma": 0.99, "lam": 0.94, "epochs": 4, "minibatches": 4},
@@ -96,7 +101,9 @@ class PPO(Algorithm[ValuedExperience]):
     entropy: float = setting(0.01, *ENTROPY)
     target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
     value_clip: float = setting(
-        math.inf, "How far a value may move before it stops mattering; inf: any way.", LIMIT
+        math.inf,
+        "How far a value may move before it stops mattering; inf: any way.",
+        LIMIT,
     )
 
     def __post_init__(self) -> None:
@@ -104,15 +111,24 @@ class PPO(Algorithm[ValuedExperience]):
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
-        return advantages_of(actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten)
-
-    def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
-        """Take the epochs; stop early at `target_kl`."""
-        return minibatch_epochs(
-            self, stepper, apart(experience), partial(self._costs, bonus_weight(self, experience))
+        return advantages_of(
+            actor, rollout, gamma=self.gamma, lam=self.lam, whiten=self.whiten
         )
 
-    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
+    def update(
+        self, actor: Actor, experience: ValuedExperience, stepper: Stepper
+    ) -> Metrics:
+        """Take the epochs; stop early at `target_kl`."""
+        return minibatch_epochs(
+            self,
+            stepper,
+            apart(experience),
+            partial(self._costs, bonus_weight(self, experience)),
+        )
+
+    def _costs(
+        self, bonus: float, experience: ValuedExperience, now: Evaluation
+    ) -> Costs:
         costs = clipped_costs(experience, now, clip=self.clip, entropy=bonus)
         costs.update(critic_costs(experience, now, self.value_clip))
         costs["cost"] = costs["cost"] + self.value_weight * costs["value_loss"]

@@ -53,7 +53,12 @@ class Reinforce(Algorithm[ValuedExperience]):
         ),
         "CartPole-v1": (
             {"baseline": "value", "lr": 5e-3, "gamma": 0.99, "whiten": True},
-            {"steps": 500_000, "envs": 32, "rollout": 64, "normalise_observations": False},
+            {
+                "steps": 500_000,
+                "envs": 32,
+                "rollout": 64,
+                "normalise_observations": False,
+            },
         ),
     }
 
@@ -81,7 +86,9 @@ class Reinforce(Algorithm[ValuedExperience]):
         nothing = torch.zeros_like(rollout.values), torch.zeros_like(rollout.after)
         values, after = foreseen(actor, rollout) if self.needs_critic else nothing
         returns = returns_to_go(rollout.rewards, rollout.is_action, self.gamma, after)
-        expected = {"none": torch.zeros_like(values), "value": values}.get(self.baseline)
+        expected = {"none": torch.zeros_like(values), "value": values}.get(
+            self.baseline
+        )
         if expected is None:
             expected = masked_mean(returns, rollout.is_action).expand_as(returns)
         advantages = torch.where(rollout.is_action, returns - expected, 0)
@@ -98,11 +105,17 @@ class Reinforce(Algorithm[ValuedExperience]):
             returns=returns,
         )
 
-    def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: ValuedExperience, stepper: Stepper
+    ) -> Metrics:
         """Take one step along the policy gradient, and the critic's where there is one."""
-        return stepper.step(apart(experience), partial(self._costs, bonus_weight(self, experience)))
+        return stepper.step(
+            apart(experience), partial(self._costs, bonus_weight(self, experience))
+        )
 
-    def _costs(self, bonus: float, experience: ValuedExperience, now: Evaluation) -> Costs:
+    def _costs(
+        self, bonus: float, experience: ValuedExperience, now: Evaluation
+    ) -> Costs:
         policy_cost: Tensor = policy_gradient(now.log_probs, experience.advantages)
         costs = {"policy_loss": policy_cost, "entropy": now.entropy}
         costs["cost"] = policy_cost - bonus * now.entropy

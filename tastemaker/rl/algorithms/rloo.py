@@ -58,13 +58,18 @@ class RLOO(Algorithm[Experience]):
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return each completion's score minus the mean of the others of its prompt."""
         return group_experience(
-            rollout, leave_one_out(rollout.scores, rollout.groups), per_row(rollout.is_action)
+            rollout,
+            leave_one_out(rollout.scores, rollout.groups),
+            per_row(rollout.is_action),
         )
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience; one pass in one step is REINFORCE."""
         return minibatch_epochs(
-            self, stepper, experience, partial(self._costs, bonus_weight(self, experience))
+            self,
+            stepper,
+            experience,
+            partial(self._costs, bonus_weight(self, experience)),
         )
 
     def _costs(self, bonus: float, experience: Experience, now: Evaluation) -> Costs:

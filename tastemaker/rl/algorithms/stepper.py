@@ -89,7 +89,10 @@ class Stepper:
         self, experience: E, objective: Callable[[E, Evaluation], Costs], share: float
     ) -> list[Callable[[], tuple[Tensor, Mapping[str, float]]]]:
         """Return what computes each part of the rows."""
-        return [partial(self._compute, objective, share, part) for part in self.parts(experience)]
+        return [
+            partial(self._compute, objective, share, part)
+            for part in self.parts(experience)
+        ]
 
     def _compute(
         self, objective: Callable[[E, Evaluation], Costs], share: float, part: E
@@ -98,7 +101,10 @@ class Stepper:
         now = self.actor.evaluate(part.did, part.is_action)
         costs = objective(part, now)
         costs["cost"] = costs["cost"] + self.penalty(part, now)
-        weighted = {name: (part.weights * values).sum() / share for name, values in costs.items()}
+        weighted = {
+            name: (part.weights * values).sum() / share
+            for name, values in costs.items()
+        }
         cost = weighted.pop("cost")
         numbers = {name: float(value.detach()) for name, value in weighted.items()}
         numbers["loss"] = float(cost.detach())
@@ -123,7 +129,9 @@ class Stepper:
         if parts == 1:
             yield experience, 1.0
             return
-        for rows in torch.randperm(count, generator=self.generator).tensor_split(min(parts, count)):
+        for rows in torch.randperm(count, generator=self.generator).tensor_split(
+            min(parts, count)
+        ):
             yield experience.select(rows), len(rows) / count
 
 

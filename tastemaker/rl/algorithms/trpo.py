@@ -39,7 +39,14 @@ from tastemaker.rl.algorithms.common import (
     critic_costs,
 )
 from tastemaker.rl.algorithms.stepper import Costs, Stepper
-from tastemaker.settings import NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, at_least, check, setting
+from tastemaker.settings import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_SHARE,
+    at_least,
+    check,
+    setting,
+)
 
 _SHORTER = 0.7
 """What the line search leaves of a step that went too far."""
@@ -59,13 +66,24 @@ class TRPO(Algorithm[ValuedExperience]):
         ),
         "CartPole-v1": (
             {"lr": 2e-3, "gamma": 0.99, "critic_epochs": 10},
-            {"steps": 80_000, "envs": 32, "rollout": 32, "normalise_observations": False},
+            {
+                "steps": 80_000,
+                "envs": 32,
+                "rollout": 32,
+                "normalise_observations": False,
+            },
         ),
     }
 
-    target_kl: float = setting(0.01, "KL that a step may reach, nats an action.", POSITIVE)
-    cg_iterations: int = setting(10, "Iterations of the conjugate gradient.", at_least(1))
-    damping: float = setting(0.1, "Added to the diagonal of the Fisher matrix.", NOT_NEGATIVE)
+    target_kl: float = setting(
+        0.01, "KL that a step may reach, nats an action.", POSITIVE
+    )
+    cg_iterations: int = setting(
+        10, "Iterations of the conjugate gradient.", at_least(1)
+    )
+    damping: float = setting(
+        0.1, "Added to the diagonal of the Fisher matrix.", NOT_NEGATIVE
+    )
     tries: int = setting(10, "Most steps of the line search.", at_least(1))
     fisher_share: float = setting(
         0.2,
@@ -74,7 +92,9 @@ class TRPO(Algorithm[ValuedExperience]):
     )
     lr: float = setting(1e-3, *LR)
     critic_epochs: int = setting(5, "Sweeps of the critic over a rollout.", at_least(1))
-    critic_minibatches: int = setting(4, "Optimiser steps of the critic in a sweep.", at_least(1))
+    critic_minibatches: int = setting(
+        4, "Optimiser steps of the critic in a sweep.", at_least(1)
+    )
     gamma: float = setting(1.0, *GAMMA)
     lam: float = setting(0.95, *LAM)
 
@@ -83,15 +103,23 @@ class TRPO(Algorithm[ValuedExperience]):
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages, whitened."""
-        return advantages_of(actor, rollout, gamma=self.gamma, lam=self.lam, whiten=True)
+        return advantages_of(
+            actor, rollout, gamma=self.gamma, lam=self.lam, whiten=True
+        )
 
-    def update(self, actor: Actor, experience: ValuedExperience, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: ValuedExperience, stepper: Stepper
+    ) -> Metrics:
         """Step within the trust region; then let the critic learn."""
         experience = apart(experience)
         parameters = actor.policy_parameters()
-        with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
+        with sdpa_kernel(
+            SDPBackend.MATH
+        ):  # the only attention that can be differentiated twice
             before, gradient = self._measured(experience, stepper, parameters)
-            fisher = self._fisher(actor, self._some(experience, stepper), stepper, parameters)
+            fisher = self._fisher(
+                actor, self._some(experience, stepper), stepper, parameters
+            )
             direction = conjugate_gradient(fisher, -gradient, self.cg_iterations)
             curvature = float(direction @ fisher(direction))
         step = (
@@ -103,13 +131,19 @@ class TRPO(Algorithm[ValuedExperience]):
         for _ in range(self.critic_epochs):
             for part, share in stepper.minibatches(experience, self.critic_minibatches):
                 found |= stepper.step(
-                    part, self._critic_costs, share=share, train=actor.critic_parameters()
+                    part,
+                    self._critic_costs,
+                    share=share,
+                    train=actor.critic_parameters(),
                 )
         found.pop("cost")
         return found | {"policy_loss": before["cost"], "entropy": before["entropy"]}
 
     def _measured(
-        self, experience: ValuedExperience, stepper: Stepper, parameters: Sequence[nn.Parameter]
+        self,
+        experience: ValuedExperience,
+        stepper: Stepper,
+        parameters: Sequence[nn.Parameter],
     ) -> tuple[Metrics, Tensor]:
         """Return the surrogate's cost where the policy is now, and its gradient [p]."""
         for parameter in parameters:
@@ -125,8 +159,12 @@ class TRPO(Algorithm[ValuedExperience]):
         chosen = max(1, round(self.fisher_share * count))
         if chosen == count:
             return experience
-        some = experience.select(torch.randperm(count, generator=stepper.generator)[:chosen])
-        return replace(some, weights=some.weights * (experience.weights.sum() / some.weights.sum()))
+        some = experience.select(
+            torch.randperm(count, generator=stepper.generator)[:chosen]
+        )
+        return replace(
+            some, weights=some.weights * (experience.weights.sum() / some.weights.sum())
+        )
 
     def _fisher(
         self,
@@ -154,7 +192,8 @@ class TRPO(Algorithm[ValuedExperience]):
 
         slopes = list(
             side_by_side(
-                [partial(slope, part) for part in stepper.parts(experience)], actor.threads
+                [partial(slope, part) for part in stepper.parts(experience)],
+                actor.threads,
             )
         )
 
@@ -194,7 +233,9 @@ class TRPO(Algorithm[ValuedExperience]):
         return found | {"cost": found["value_loss"]}
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
+def conjugate_gradient(
+    product: Callable[[Tensor], Tensor], b: Tensor, iterations: int
+) -> Tensor:
     """Return x with A x ≈ b, A symmetric and positive (Hestenes & Stiefel 1952)."""
     x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
     squared = residual @ residual
@@ -212,7 +253,11 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, iteration
 
 def _surrogate_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
     cost = surrogate(now.log_probs, experience.log_probs, experience.advantages)
-    return {"cost": cost, "entropy": now.entropy, "moved": k3(experience.log_probs, now.log_probs)}
+    return {
+        "cost": cost,
+        "entropy": now.entropy,
+        "moved": k3(experience.log_probs, now.log_probs),
+    }
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

@@ -69,4 +69,9 @@ class Winners(Algorithm[Experience]):
     def _costs(experience: Experience, now: Evaluation) -> Costs:
         cost = policy_gradient(now.log_probs, experience.advantages)
         moved = k3(experience.log_probs, now.log_probs)
-        return {"cost": cost, "policy_loss": cost, "entropy": now.entropy, "moved": moved}
+        return {
+            "cost": cost,
+            "policy_loss": cost,
+            "entropy": now.entropy,
+            "moved": moved,
+        }

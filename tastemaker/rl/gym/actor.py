@@ -45,7 +45,9 @@ class Actions(Protocol):
         """Return the likeliest actions."""
         ...
 
-    def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def measured(
+        self, outputs: Tensor, log_sd: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of actions, and entropies of their distributions, nats."""
         ...
 
@@ -77,7 +79,9 @@ class Choices:
 
     def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
         """Return Gumbel noise: the argmax of logits + noise is a draw from their softmax."""
-        uniform = generator.random((steps, envs, self.count)).clip(1e-300)  # 0 has no logarithm
+        uniform = generator.random((steps, envs, self.count)).clip(
+            1e-300
+        )  # 0 has no logarithm
         return torch.from_numpy((-np.log(-np.log(uniform))).astype(np.float32))
 
     def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
@@ -89,11 +93,15 @@ class Choices:
         """Return the choices with the largest logits, int64."""
         return outputs.argmax(-1)
 
-    def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def measured(
+        self, outputs: Tensor, log_sd: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return log π(a) and −Σ π log π."""
         del log_sd
         every = torch.log_softmax(outputs, -1)
-        return every.gather(-1, actions[..., None])[..., 0], -(every.exp() * every).sum(-1)
+        return every.gather(-1, actions[..., None])[..., 0], -(every.exp() * every).sum(
+            -1
+        )
 
     def handed(self, actions: Array) -> Array:
         """Return the choices as the environment numbers them."""
@@ -143,7 +151,9 @@ class Amounts:
         """Return the means."""
         return outputs
 
-    def measured(self, outputs: Tensor, log_sd: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def measured(
+        self, outputs: Tensor, log_sd: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return the log-density of what was drawn, before it is cut, and Σ(log σ + ½ ln 2πe)."""
         distance = (actions - outputs) * torch.exp(-log_sd)
         log_probs = -(0.5 * distance**2 + log_sd + 0.5 * _LOG_TAU).sum(-1)
@@ -152,12 +162,16 @@ class Amounts:
     def handed(self, actions: Array) -> Array:
         """Return the amounts in the environment's unit, within its bounds."""
         middle, half = self._scale
-        found: Array = np.clip(middle + half * actions, self.low, self.high).astype(np.float32)
+        found: Array = np.clip(middle + half * actions, self.low, self.high).astype(
+            np.float32
+        )
         return found
 
     def described(self) -> dict[str, Any]:
         """Return what makes the same again, JSON-ready."""
-        return {"amounts": {name: list(values) for name, values in asdict(self).items()}}
+        return {
+            "amounts": {name: list(values) for name, values in asdict(self).items()}
+        }
 
     @property
     def _scale(self) -> tuple[Array, Array]:
@@ -171,7 +185,10 @@ def actions_from(described: dict[str, Any]) -> Actions:
     """Return what `described` told of. Raises KeyError, TypeError for what it cannot have told."""
     if "amounts" in described:
         return Amounts(
-            *(tuple(float(x) for x in described["amounts"][side]) for side in ("low", "high"))
+            *(
+                tuple(float(x) for x in described["amounts"][side])
+                for side in ("low", "high")
+            )
         )
     return Choices(**described["choices"])
 
@@ -208,7 +225,9 @@ class Steps(Rows):
 
     def apart(self, is_action: Tensor) -> Single:
         """Return each action as its own row: the policy sees only the current observation."""
-        return Single(self.observations[is_action][:, None], self.actions[is_action][:, None])
+        return Single(
+            self.observations[is_action][:, None], self.actions[is_action][:, None]
+        )
 
 
 class Networks(nn.Module):
@@ -232,7 +251,9 @@ class Networks(nn.Module):
         self.policy = _layers([size, *hidden, actions.width], 0.01, generator)
         self.critic = _layers([size, *hidden, 1], 1.0, generator)
         self.log_sd = (
-            nn.Parameter(torch.full((actions.spreads,), log_sd)) if actions.spreads else None
+            nn.Parameter(torch.full((actions.spreads,), log_sd))
+            if actions.spreads
+            else None
         )
 
     @property
@@ -254,10 +275,15 @@ class PlayingActor:
         """Return the `Evaluation` [b, T] of `Steps` or `Single`, with gradients."""
         networks = self.networks
         outputs = networks.policy(did.observations)
-        log_probs, entropy = networks.actions.measured(outputs, networks.spread, did.actions)
+        log_probs, entropy = networks.actions.measured(
+            outputs, networks.spread, did.actions
+        )
         values = networks.critic(did.observations)[..., 0]
         return Evaluation(
-            *(torch.where(is_action, found, 0) for found in (log_probs, entropy, values))
+            *(
+                torch.where(is_action, found, 0)
+                for found in (log_probs, entropy, values)
+            )
         )
 
     @torch.no_grad()
@@ -273,7 +299,9 @@ class PlayingActor:
         outputs = self.networks.policy(did.observations)
         return torch.where(
             is_action,
-            self.networks.actions.measured(outputs, self.networks.spread, did.actions)[0],
+            self.networks.actions.measured(outputs, self.networks.spread, did.actions)[
+                0
+            ],
             0,
         )
 
@@ -287,7 +315,9 @@ class PlayingActor:
         return list(self.networks.critic.parameters())
 
 
-def _layers(sizes: Sequence[int], last: float, generator: torch.Generator) -> nn.Sequential:
+def _layers(
+    sizes: Sequence[int], last: float, generator: torch.Generator
+) -> nn.Sequential:
     """Return linear layers with tanh between; `last` is the gain of the last one."""
     found: list[nn.Module] = []
     for number, (before, after) in enumerate(itertools.pairwise(sizes)):

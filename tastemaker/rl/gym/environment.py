@@ -44,11 +44,15 @@ class Environments:
     not supported, MissingExtra for a library that it needs.
     """
 
-    def __init__(self, name: str, count: int, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, count: int, options: Mapping[str, Any] | None = None
+    ) -> None:
         self.name, self.count, self.steps = name, count, 0
         self._vector = _opened(name, count, options or {})
         self.size, self.actions = _checked(name, self._vector)
-        self.longest: int = getattr(self._vector.spec, "max_episode_steps", None) or 1000
+        self.longest: int = (
+            getattr(self._vector.spec, "max_episode_steps", None) or 1000
+        )
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
@@ -114,7 +118,9 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pygame's own, of what it imports
-            env = gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True, **options)
+            env = gymnasium.make(
+                name, render_mode="rgb_array", disable_env_checker=True, **options
+            )
             env.reset(seed=0)
             frame = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
@@ -137,14 +143,18 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
         spec = gymnasium.spec(known)
     except (gymnasium.error.Error, ImportError) as error:
         why = f" ({_told(error)})" if isinstance(error, ImportError) else ""
-        raise UsageError(f"there is no environment {name!r}{why}{_near(known)}") from error
+        raise UsageError(
+            f"there is no environment {name!r}{why}{_near(known)}"
+        ) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # an older version of an environment is the caller's choice
             if spec.vector_entry_point is not None:
-                vector = gymnasium.make_vec(name, count, "vector_entry_point", **options)
+                vector = gymnasium.make_vec(
+                    name, count, "vector_entry_point", **options
+                )
                 if (
                     vector.metadata.get("autoreset_mode")
                     == gymnasium.vector.AutoresetMode.NEXT_STEP
@@ -185,7 +195,9 @@ def _checked(name: str, vector: Any) -> tuple[int, Actions]:
 
 
 def _space(space: Any) -> str:
-    return f"a {type(space).__name__}" + (f" of shape {tuple(space.shape)}" if space.shape else "")
+    return f"a {type(space).__name__}" + (
+        f" of shape {tuple(space.shape)}" if space.shape else ""
+    )
 
 
 def _near(name: str) -> str:
@@ -193,7 +205,8 @@ def _near(name: str) -> str:
 
     lowered = {known.lower(): known for known in gymnasium.registry}
     near = [
-        lowered[key] for key in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+        lowered[key]
+        for key in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
     ]
     near = near or ["CartPole-v1", "LunarLander-v3"]
     return f". Perhaps: {', '.join(near)}. One of your own is written module:Name-v0."
@@ -206,5 +219,7 @@ def _told(error: Exception) -> str:
 
 def _short(values: Any) -> str:
     return " ".join(
-        np.array2string(np.asarray(values), precision=4, threshold=8, edgeitems=4).split()
+        np.array2string(
+            np.asarray(values), precision=4, threshold=8, edgeitems=4
+        ).split()
     )

@@ -32,7 +32,9 @@ def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
         raise UsageError(f"episodes {count}: play 1 or more.")
     found: list[Episode] = []
     while len(found) < count:
-        found += _side_by_side(player, min(_AT_ONCE, count - len(found)), seed + len(found))
+        found += _side_by_side(
+            player, min(_AT_ONCE, count - len(found)), seed + len(found)
+        )
     return found
 
 
@@ -54,7 +56,8 @@ def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
     finally:
         environments.close()
     return [
-        Episode(float(score), int(length)) for score, length in zip(scores, lengths, strict=True)
+        Episode(float(score), int(length))
+        for score, length in zip(scores, lengths, strict=True)
     ]
 
 
@@ -91,13 +94,23 @@ def _animated(frames: list[Any], per_second: float) -> bytes:
     file = io.BytesIO()
     each = round(1000 * every / per_second)
     small[0].save(
-        file, "GIF", save_all=True, append_images=small[1:], duration=each, loop=0, optimize=True
+        file,
+        "GIF",
+        save_all=True,
+        append_images=small[1:],
+        duration=each,
+        loop=0,
+        optimize=True,
     )
     return file.getvalue()
 
 
 def watch(
-    player: Player | str | Path, *, count: int = 1, picture: str | Path | None = None, seed: int = 0
+    player: Player | str | Path,
+    *,
+    count: int = 1,
+    picture: str | Path | None = None,
+    seed: int = 0,
 ) -> list[Episode]:
     """Return `count` episodes of a player or of its folder, always with the likeliest action.
 

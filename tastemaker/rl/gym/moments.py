@@ -73,7 +73,9 @@ class Moments:
         mean, variance = rows.mean(0, dtype=np.float64), rows.var(0, dtype=np.float64)
         total, apart = self.count + count, mean - self.mean
         own = self.variance * self.count
-        self.variance = (own + variance * count + apart**2 * self.count * count / total) / total
+        self.variance = (
+            own + variance * count + apart**2 * self.count * count / total
+        ) / total
         self.mean = self.mean + apart * count / total
         self.count = total
 
@@ -91,8 +93,15 @@ class Moments:
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return what was seen as tensors, by names that begin with `name`."""
         count = torch.tensor(self.count, dtype=torch.int64)
-        mean, variance = torch.from_numpy(self.mean.copy()), torch.from_numpy(self.variance.copy())
-        return {f"{name}.mean": mean, f"{name}.variance": variance, f"{name}.count": count}
+        mean, variance = (
+            torch.from_numpy(self.mean.copy()),
+            torch.from_numpy(self.variance.copy()),
+        )
+        return {
+            f"{name}.mean": mean,
+            f"{name}.variance": variance,
+            f"{name}.count": count,
+        }
 
     def restore(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` returned. Raises KeyError where it is not there."""

@@ -40,7 +40,14 @@ _EPISODES_BETWEEN_RESETS = 8
 """How many of the longest episodes fit between two points where all episodes begin anew."""
 _LINES = 10
 """How many lines a run says about itself."""
-_SHOWN = ("mean_return", "return_interval", "episodes", "steps", "seconds", "steps_per_second")
+_SHOWN = (
+    "mean_return",
+    "return_interval",
+    "episodes",
+    "steps",
+    "seconds",
+    "steps_per_second",
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,9 @@ def play(
     )
     settings = plan.settings()
     with (
-        open_run(out, settings, whole=PLAYER, resume=resume, overwrite=overwrite) as run,
+        open_run(
+            out, settings, whole=PLAYER, resume=resume, overwrite=overwrite
+        ) as run,
         one_thread(),
     ):
         if out is not None and run.is_finished:
@@ -192,12 +201,19 @@ class PlayTask(Task):
         self, world: World, algorithm: Algorithm[Any], playing: Playing, *, say: Say
     ) -> None:
         super().__init__()
-        self.world, self.algorithm, self.playing, self.say = world, algorithm, playing, say
+        self.world, self.algorithm, self.playing, self.say = (
+            world,
+            algorithm,
+            playing,
+            say,
+        )
         self.player: Player = world.player
         self.name = f"playing {self.player.environment} by {algorithm.name}"
         self.total = playing.steps
         self.rollout = 0
-        self.window: dict[str, list[float]] = {}  # measured since the last line of the log
+        self.window: dict[
+            str, list[float]
+        ] = {}  # measured since the last line of the log
         self.curve: list[Sequence[float]] = []  # environment steps, mean return
         self._has_begun = False
         longest = _EPISODES_BETWEEN_RESETS * world.environments.longest
@@ -208,7 +224,11 @@ class PlayTask(Task):
             {"params": actor.critic_parameters(), "factor": playing.critic_factor},
         ]
         self.optimizer = adamw(
-            groups, algorithm.lr, self.device, eps=playing.adam_epsilon, weight_decay=0.0
+            groups,
+            algorithm.lr,
+            self.device,
+            eps=playing.adam_epsilon,
+            weight_decay=0.0,
         )
 
     def step(self) -> Metrics:
@@ -222,7 +242,9 @@ class PlayTask(Task):
         try:
             metrics = self._update(batch)
         except NotFinite as error:
-            raise StopTraining(f"a number was not finite ({error}): lower --lr") from error
+            raise StopTraining(
+                f"a number was not finite ({error}): lower --lr"
+            ) from error
         metrics["gathering_seconds"] = gathered_at - began
         metrics["learning_seconds"] = time.monotonic() - gathered_at
         self.rollout += 1
@@ -273,7 +295,9 @@ class PlayTask(Task):
             step, mean_return = self.progress.step, line["return"]
             self.curve.append((step, mean_return))
             if self._passed_mark(_LINES, batch.steps):
-                self.say(f"{step:>9,} steps: return {mean_return:.1f} over {count} episodes")
+                self.say(
+                    f"{step:>9,} steps: return {mean_return:.1f} over {count} episodes"
+                )
         return line
 
     def _passed_mark(self, marks: int, steps: int) -> bool:
@@ -316,7 +340,9 @@ def _plan(
     chosen, usual_playing = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
         playing = with_settings(usual_playing, playing or {})
-    given: dict[str, Any] = {n: value for n, value in replaced.items() if value is not None}
+    given: dict[str, Any] = {
+        n: value for n, value in replaced.items() if value is not None
+    }
     return PlayPlan(
         environment,
         dict(options),
@@ -333,7 +359,9 @@ def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
     return settings_from(Playing, settings, "playing")
 
 
-def known_algorithm(environment: str, name: str, given: Mapping[str, Any]) -> Algorithm[Any]:
+def known_algorithm(
+    environment: str, name: str, given: Mapping[str, Any]
+) -> Algorithm[Any]:
     """Return the default algorithm of an environment with some settings replaced."""
     usual = play_defaults(environment, name)[0]
     settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass

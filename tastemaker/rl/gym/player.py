@@ -73,7 +73,9 @@ class Player:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shown: Shown = Moments(self.shapes.size) if self.shapes.is_normalised else Unchanged()
+        self.shown: Shown = (
+            Moments(self.shapes.size) if self.shapes.is_normalised else Unchanged()
+        )
         self.actor = PlayingActor(self.networks)
 
     @classmethod
@@ -89,7 +91,11 @@ class Player:
         """Return a player that has learned nothing, its weights drawn by the seed."""
         generator = torch.Generator().manual_seed(seed)
         networks = Networks(
-            shapes.size, shapes.actions, shapes.hidden, log_sd=log_sd, generator=generator
+            shapes.size,
+            shapes.actions,
+            shapes.hidden,
+            log_sd=log_sd,
+            generator=generator,
         )
         return cls(environment, dict(options), shapes, networks)
 
@@ -97,7 +103,9 @@ class Player:
     def drawn(self, shown: Array, noise: Tensor) -> Array:
         """Return actions drawn for what was shown [N, d], by one step's noise."""
         outputs = self.networks.policy(torch.from_numpy(shown))
-        found: Array = self.shapes.actions.drawn(outputs, self.networks.spread, noise).numpy()
+        found: Array = self.shapes.actions.drawn(
+            outputs, self.networks.spread, noise
+        ).numpy()
         return found
 
     @torch.inference_mode()
@@ -109,7 +117,9 @@ class Player:
 
     def act(self, observation: Array) -> Array:
         """Return the likeliest action for one observation [d], as the environment takes it."""
-        found: Array = self.shapes.actions.handed(self.likeliest(np.asarray(observation)[None]))[0]
+        found: Array = self.shapes.actions.handed(
+            self.likeliest(np.asarray(observation)[None])
+        )[0]
         return found
 
     def environments(self, count: int) -> Environments:
@@ -135,7 +145,9 @@ class Player:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` returned. Raises KeyError, RuntimeError where it is not that."""
         own = self.networks.state_dict()
-        self.networks.load_state_dict({name: tensors[f"networks.{name}"] for name in own})
+        self.networks.load_state_dict(
+            {name: tensors[f"networks.{name}"] for name in own}
+        )
         self.shown.restore("shown", tensors)
 
     def save(self, folder: Path) -> None:
@@ -143,7 +155,8 @@ class Player:
         (folder / PLAYER).unlink(missing_ok=True)
         with writing_file(folder / _WEIGHTS) as temporary:
             save_file(
-                {n: t.detach().contiguous().clone() for n, t in self.tensors().items()}, temporary
+                {n: t.detach().contiguous().clone() for n, t in self.tensors().items()},
+                temporary,
             )
         shapes = self.shapes.described()
         kept = {

@@ -44,17 +44,24 @@ class Playing:
     steps: int = setting(
         300_000, "Environment steps in all.", at_least(1), group=MAIN, shown=MEASURED
     )
-    envs: int = setting(16, "Environments that are played at once.", at_least(1), shown=MEASURED)
+    envs: int = setting(
+        16, "Environments that are played at once.", at_least(1), shown=MEASURED
+    )
     rollout: int = setting(
         128,
         "Steps of each environment between two updates.",
-        Check(lambda value: value >= 2, "at least 2, for a step may only begin an episode"),
+        Check(
+            lambda value: value >= 2, "at least 2, for a step may only begin an episode"
+        ),
         shown=MEASURED,
     )
     hidden: tuple[int, ...] = setting(
         (64, 64),
         "Units of each hidden layer of the policy and of the critic.",
-        Check(lambda value: value and min(value) >= 1, "layers of at least 1 unit: (64, 64)"),
+        Check(
+            lambda value: value and min(value) >= 1,
+            "layers of at least 1 unit: (64, 64)",
+        ),
     )
     log_sd: float = setting(
         0.0,
@@ -62,9 +69,13 @@ class Playing:
         FINITE,
         shown=MEASURED,
     )
-    decay: bool = setting(True, "Lower the learning rate in a line to 0 over the steps.")
+    decay: bool = setting(
+        True, "Lower the learning rate in a line to 0 over the steps."
+    )
     gradient_clip: float = setting(0.5, "Largest gradient norm.", POSITIVE)
-    adam_epsilon: float = setting(1e-5, "Added to the root of Adam's second moment.", POSITIVE)
+    adam_epsilon: float = setting(
+        1e-5, "Added to the root of Adam's second moment.", POSITIVE
+    )
     critic_factor: float = setting(
         1.0, "Learning rate of the critic, as a multiple of --lr.", POSITIVE
     )
@@ -80,7 +91,10 @@ class Playing:
     anew: int = setting(
         0,
         "Rollouts between two resets of all episodes; 0: about eight times the longest episode.",
-        Check(lambda value: value >= 0, "at least 1, or 0 to choose by the longest episode"),
+        Check(
+            lambda value: value >= 0,
+            "at least 1, or 0 to choose by the longest episode",
+        ),
     )
     windows: int = setting(100, "How often the run is logged.", at_least(1))
 

@@ -60,7 +60,9 @@ class Table:
         shape = (len(first), int(place.max()) + 1)
 
         def stretched(values: Array) -> Tensor:
-            flat = np.moveaxis(values, 0, 1).reshape(envs * steps, *values.shape[2:])[kept]
+            flat = np.moveaxis(values, 0, 1).reshape(envs * steps, *values.shape[2:])[
+                kept
+            ]
             found = np.zeros((*shape, *values.shape[2:]), flat.dtype)
             found[row, place] = flat
             return torch.from_numpy(found)
@@ -68,7 +70,12 @@ class Table:
         after = torch.from_numpy(self.seen[last_step + 1, last_env])
         did = Steps(stretched(self.seen[:-1]), stretched(self.actions), after)
         ended = torch.from_numpy(self.is_terminated[last_step, last_env])
-        return did, stretched(~self.is_idle), stretched(self.rewards.astype(np.float32)), ended
+        return (
+            did,
+            stretched(~self.is_idle),
+            stretched(self.rewards.astype(np.float32)),
+            ended,
+        )
 
 
 class World:
@@ -88,7 +95,12 @@ class World:
         gamma: float,
         scaled: bool,
     ) -> None:
-        self.environments, self.player, self.steps, self.seed = environments, player, rollout, seed
+        self.environments, self.player, self.steps, self.seed = (
+            environments,
+            player,
+            rollout,
+            seed,
+        )
         self.gamma, self.scaled, self.returns = gamma, scaled, Moments(1)
         count = environments.count
         self._seen: Array = np.zeros((count, environments.size))
@@ -112,7 +124,15 @@ class World:
         self.player.shown.see(raw[:-1][~table.is_idle])
         groups = torch.arange(len(terminated))
         rollout = Rollout(
-            did, is_action, log_probs, log_probs, rewards, terminated, groups, values, after
+            did,
+            is_action,
+            log_probs,
+            log_probs,
+            rewards,
+            terminated,
+            groups,
+            values,
+            after,
         )
         return Batch(rollout, int(is_action.sum()), returns, lengths)
 
@@ -131,7 +151,9 @@ class World:
         for t in range(steps):
             seen[t] = self.player.shown.normalised(raw[t])
             actions.append(self.player.drawn(seen[t], noise[t]))
-            raw[t + 1], rewards[t], over[0, t], over[1, t], over[2, t] = envs.step(actions[t])
+            raw[t + 1], rewards[t], over[0, t], over[1, t], over[2, t] = envs.step(
+                actions[t]
+            )
         seen[steps] = self.player.shown.normalised(raw[steps])
         self._seen = raw[steps]
         return Table(seen, np.stack(actions), rewards * ~over[2], *over), raw
@@ -159,6 +181,8 @@ class World:
         for t in range(len(sums)):
             self._discounted = self.gamma * self._discounted + table.rewards[t]
             sums[t] = self._discounted
-            self._discounted = self._discounted * ~(table.is_terminated[t] | table.is_truncated[t])
+            self._discounted = self._discounted * ~(
+                table.is_terminated[t] | table.is_truncated[t]
+            )
         self.returns.see(sums[~table.is_idle][:, None])
         return rewards / float(self.returns.deviation[0])

@@ -33,7 +33,8 @@ class Answers:
         """Return some of them."""
         chosen = rows.tolist()
         return type(self)(
-            tuple(self.prompts[i] for i in chosen), tuple(self.tokens[i] for i in chosen)
+            tuple(self.prompts[i] for i in chosen),
+            tuple(self.tokens[i] for i in chosen),
         )
 
     def sizes(self) -> Tensor:
@@ -93,7 +94,9 @@ class TextActor:
         log_probs = every.gather(1, did.chosen.to(every.device)[:, None])[:, 0]
         entropy = -(every.exp() * every).sum(-1)
         head = self.policy.value_head
-        values = torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
+        values = (
+            torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
+        )
         return Evaluation(*(spread(x, is_action) for x in (log_probs, entropy, values)))
 
     def log_probs(self, did: Answers, is_action: Tensor) -> Tensor:
@@ -117,7 +120,9 @@ class TextActor:
             return spread(compute(did.select(rows)), is_action[rows])
 
         parts = like_parts(did.sizes(), _AT_ONCE, self.threads)
-        values = list(side_by_side([partial(found, rows) for rows in parts], self.threads))
+        values = list(
+            side_by_side([partial(found, rows) for rows in parts], self.threads)
+        )
         return torch.cat(values)[torch.argsort(torch.cat(parts))]
 
     def _foreseeing(self, did: Answers) -> Pass:
@@ -131,7 +136,11 @@ class TextActor:
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the value head's."""
-        return [] if self.policy.value_head is None else list(self.policy.value_head.parameters())
+        return (
+            []
+            if self.policy.value_head is None
+            else list(self.policy.value_head.parameters())
+        )
 
 
 @contextmanager
@@ -149,6 +158,6 @@ def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
 
 def spread(values: Tensor, is_action: Tensor) -> Tensor:
     """Return numbers that stand end to end [n] in their places [B, T], 0 elsewhere."""
-    return torch.zeros(is_action.shape, dtype=values.dtype, device=values.device).masked_scatter(
-        is_action, values
-    )
+    return torch.zeros(
+        is_action.shape, dtype=values.dtype, device=values.device
+    ).masked_scatter(is_action, values)

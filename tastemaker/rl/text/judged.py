@@ -20,7 +20,13 @@ from tastemaker.errors import DataError
 from tastemaker.fast.batching import by_length
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.progress import progress
-from tastemaker.rl.algorithms.base import Actor, Algorithm, Compared, LearnsFromJudgements, Metrics
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Algorithm,
+    Compared,
+    LearnsFromJudgements,
+    Metrics,
+)
 from tastemaker.rl.text.actor import Answers, TextActor
 from tastemaker.rl.text.stopping import AGREE, Aim
 from tastemaker.rl.text.world import Batch, TextWorld, in_random_order
@@ -33,7 +39,10 @@ def check_compares(judgements: Sequence[Judgement], name: str) -> None:
     if any(judgement.ranks for judgement in judgements):
         return
     kinds = Counter(judgement.kind for judgement in judgements)
-    said = ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items()) or "no judgements"
+    said = (
+        ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items())
+        or "no judgements"
+    )
     raise DataError(
         f"{name}: {said}, and nothing that compares texts: there are no pairs in it. "
         "Give comparisons or rankings, or "
@@ -79,10 +88,17 @@ def read_judged(
     found = []
     for judged in kept:
         fits = [len(judged.prompt) + len(text) <= context for text in judged.texts]
-        left[f"texts longer than the {context:,} tokens that the policy reads"] += fits.count(False)
-        texts, tiers = list(compress(judged.texts, fits)), list(compress(judged.tiers, fits))
+        left[f"texts longer than the {context:,} tokens that the policy reads"] += (
+            fits.count(False)
+        )
+        texts, tiers = (
+            list(compress(judged.texts, fits)),
+            list(compress(judged.tiers, fits)),
+        )
         short = Judged(judged.prompt, texts, tiers, judged.weight)
-        left["pairs that nobody ordered (ties)"] += math.comb(len(tiers), 2) - short.pairs
+        left["pairs that nobody ordered (ties)"] += (
+            math.comb(len(tiers), 2) - short.pairs
+        )
         found += [short] if short.pairs else []
     return found, {words: count for words, count in left.items() if count}
 
@@ -90,7 +106,9 @@ def read_judged(
 def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
     """Yield judgements as tokens, whatever their length."""
     prompts = reader.prompts(["" if j.prompt is None else j.prompt for j in judgements])
-    texts = iter(reader.completions([text for j in judgements for text in j.texts], ended=True))
+    texts = iter(
+        reader.completions([text for j in judgements for text in j.texts], ended=True)
+    )
     for judgement, prompt in zip(judgements, prompts, strict=True):
         own = [np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts]
         yield Judged(prompt, own, list(judgement.ranks), judgement.weight)
@@ -130,7 +148,12 @@ class JudgedTexts:
             TextActor(world.reference, temperature=world.sampling.temperature),
             at_once,
         )
-        count = max(1, round(world.batch * len(train) / sum(len(judged.texts) for judged in train)))
+        count = max(
+            1,
+            round(
+                world.batch * len(train) / sum(len(judged.texts) for judged in train)
+            ),
+        )
         return JudgedTexts(world, train, measured, count, world.batch)
 
     def gather(self, step: int, weight: float) -> Compared:
@@ -139,7 +162,9 @@ class JudgedTexts:
         chosen = in_random_order(numbers, len(self.train), self.world.seed)
         return self.compared([self.train[number] for number in chosen])
 
-    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared) -> Compared:
+    def credit(
+        self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared
+    ) -> Compared:
         """Return the judgements; their order is the credit."""
         return gathered
 
@@ -150,12 +175,19 @@ class JudgedTexts:
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
         """Return how well the policy agrees with the held-out judgements."""
         assert isinstance(algorithm, LearnsFromJudgements)  # as the plan checked
-        actor = TextActor(self.world.policy, temperature=self.world.sampling.temperature)
+        actor = TextActor(
+            self.world.policy, temperature=self.world.sampling.temperature
+        )
         sums: Counter[str] = Counter()
         for start in range(0, len(self.measured), self.count):
             part = self.measured[start : start + self.count]
-            compared, weight = self.compared(part), sum(judged.weight for judged in part)
-            found = algorithm.agreement(compared, actor.log_probs(compared.did, compared.is_action))
+            compared, weight = (
+                self.compared(part),
+                sum(judged.weight for judged in part),
+            )
+            found = algorithm.agreement(
+                compared, actor.log_probs(compared.did, compared.is_action)
+            )
             sums.update(
                 {f"held_out_{name}": weight * value for name, value in found.items()}
                 | {"weight": weight}
@@ -166,7 +198,9 @@ class JudgedTexts:
     def compared(self, judged: Sequence[Judged]) -> Compared:
         """Return judgements as rows, those of one judgement in one group."""
         rows = [
-            (number, own, k) for number, own in enumerate(judged) for k in range(len(own.texts))
+            (number, own, k)
+            for number, own in enumerate(judged)
+            for k in range(len(own.texts))
         ]
         texts = [own.texts[k] for _, own, k in rows]
         lengths = torch.tensor([len(text) for text in texts])
@@ -197,7 +231,9 @@ def _refer(judged: Sequence[Judged], actor: TextActor, at_once: int) -> None:
     rows = [(own, k) for own in judged for k in range(len(own.texts))]
     found: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(rows)
     with progress("the reference reads what was judged", len(rows)) as advance:
-        for part in by_length([len(own.prompt) + len(own.texts[k]) for own, k in rows], at_once):
+        for part in by_length(
+            [len(own.prompt) + len(own.texts[k]) for own, k in rows], at_once
+        ):
             answers = Answers(
                 tuple(tuple(rows[i][0].prompt) for i in part),
                 tuple(tuple(rows[i][0].texts[rows[i][1]].tolist()) for i in part),

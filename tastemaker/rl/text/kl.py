@@ -39,7 +39,9 @@ class KL:
         option="--kl-coef",
         shown="0.1, with --judgements 0",
     )
-    where: Literal["reward", "loss"] = setting("reward", "Where KL is paid.", option="--kl-in")
+    where: Literal["reward", "loss"] = setting(
+        "reward", "Where KL is paid.", option="--kl-in"
+    )
     # in the loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere
     estimator: Literal["k1", "k2", "k3"] = setting(
         "k1",
@@ -54,7 +56,10 @@ class KL:
         option="--kl-target",
     )
     horizon: float = setting(
-        10_000.0, "Completions over which the cost adapts.", POSITIVE, option="--kl-horizon"
+        10_000.0,
+        "Completions over which the cost adapts.",
+        POSITIVE,
+        option="--kl-horizon",
     )
 
     def __post_init__(self) -> None:
@@ -112,7 +117,10 @@ class Scaling:
         option="--scale-by",
     )
     clip: float = setting(
-        math.inf, "Rewards are cut to this in both directions.", LIMIT, option="--reward-clip"
+        math.inf,
+        "Rewards are cut to this in both directions.",
+        LIMIT,
+        option="--reward-clip",
     )
 
     def __post_init__(self) -> None:
@@ -155,9 +163,13 @@ class Scale:
             self.see(scores)
         shift = 0.0 if self.scaling.by == "none" else self.mean
         rewards = (np.asarray(scores) - shift) / self.unit
-        clipped: list[float] = np.clip(rewards, -self.scaling.clip, self.scaling.clip).tolist()
+        clipped: list[float] = np.clip(
+            rewards, -self.scaling.clip, self.scaling.clip
+        ).tolist()
         return clipped
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {name: value for name, value in asdict(self).items() if name != "scaling"}
+        return {
+            name: value for name, value in asdict(self).items() if name != "scaling"
+        }

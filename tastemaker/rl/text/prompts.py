@@ -19,7 +19,9 @@ def prompts_from(
 
     Raises DataError for a file without prompts.
     """
-    return list(islice(read_prompts(source, prompt_column=prompt_column, chat=chat), limit))
+    return list(
+        islice(read_prompts(source, prompt_column=prompt_column, chat=chat), limit)
+    )
 
 
 def openings_from(

@@ -44,7 +44,9 @@ _ADDRESS = ("http://", "https://")
 _T = TypeVar("_T")
 
 
-def _within(seconds: float, call: Callable[[], _T]) -> tuple[list[_T], BaseException | None]:
+def _within(
+    seconds: float, call: Callable[[], _T]
+) -> tuple[list[_T], BaseException | None]:
     """Return ([result], error) of a call; ([], None) where it takes longer than the limit.
 
     A call that takes longer is left behind in a thread that does not keep the process.
@@ -114,12 +116,18 @@ class FunctionReward:
         """
         prompts = [_plain(c.prompt) for c in completions]
         texts = [c.text for c in completions]
-        results, error = _within(self.seconds, lambda: list(self.function(prompts, texts)))
+        results, error = _within(
+            self.seconds, lambda: list(self.function(prompts, texts))
+        )
         if error is not None:
             message = " ".join(str(error).split())
-            raise RewardError(f"{self.name} raised {type(error).__name__}: {message}") from error
+            raise RewardError(
+                f"{self.name} raised {type(error).__name__}: {message}"
+            ) from error
         if not results:
-            raise RewardError(f"{self.name} did not answer within {self.seconds:g} seconds.")
+            raise RewardError(
+                f"{self.name} did not answer within {self.seconds:g} seconds."
+            )
         return results[0]
 
 
@@ -146,12 +154,18 @@ class HttpReward:
             is_text = isinstance(prompt, str)
             query.append(prompt + completion.text if is_text else completion.text)
         body = json.dumps({"query": query, "prompts": prompts}).encode()
-        request = urllib.request.Request(self.address, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.address, body, {"Content-Type": "application/json"}
+        )
         answers, error = _within(self.seconds, lambda: self._answer(request))
         is_timeout = not answers and error is None
-        if is_timeout or isinstance(error, (OSError, ValueError, http.client.HTTPException)):
+        if is_timeout or isinstance(
+            error, (OSError, ValueError, http.client.HTTPException)
+        ):
             reason = " ".join(str(error or "timed out").split())
-            raise RewardError(f"{self.address} did not answer with JSON: {reason}") from error
+            raise RewardError(
+                f"{self.address} did not answer with JSON: {reason}"
+            ) from error
         if error is not None:
             raise error
         rewards = answers[0]
@@ -205,7 +219,10 @@ class SumReward:
         sums: list[float] = [0] * len(completions)
         for weight, part in self.parts:
             scores = checked(part, completions)
-            sums = [total + weight * score for total, score in zip(sums, scores, strict=True)]
+            sums = [
+                total + weight * score
+                for total, score in zip(sums, scores, strict=True)
+            ]
         return sums
 
 
@@ -223,10 +240,14 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
         is_scalar = getattr(value, "ndim", 1) == 0  # a tensor or array of one number
         is_number = isinstance(value, Real) or is_scalar
         if not is_number or isinstance(value, bool):
-            raise RewardError(f"{reward.name} returned {value!r} for a score: expected a number.")
+            raise RewardError(
+                f"{reward.name} returned {value!r} for a score: expected a number."
+            )
         if not math.isfinite(value):
             text = completions[number].text[:80]
-            raise RewardError(f"{reward.name} returned {float(value)} for the completion {text!r}.")
+            raise RewardError(
+                f"{reward.name} returned {float(value)} for the completion {text!r}."
+            )
     return [float(value) for value in scores]
 
 
@@ -263,8 +284,14 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
     if isinstance(spec, (list, tuple)):
         parts = [_weighted(part, caution) for part in spec]
         if not parts:
-            raise UsageError("no reward: name a reward model's folder, a function or an address.")
-        return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else SumReward(tuple(parts))
+            raise UsageError(
+                "no reward: name a reward model's folder, a function or an address."
+            )
+        return (
+            parts[0][1]
+            if len(parts) == 1 and parts[0][0] == 1
+            else SumReward(tuple(parts))
+        )
     if isinstance(spec, (str, Path)):
         weight, part = _weighted(spec, caution)
         return part if weight == 1 else SumReward(((weight, part),))
@@ -312,7 +339,9 @@ def _named(text: str, caution: Caution) -> Reward:
             f"reward {text}: no such folder. Give a reward model's folder, module:function, "
             f"an http address, or one of {', '.join(_COUNTED)}."
         )
-    if str(Path.cwd()) not in sys.path:  # as `python -m` finds what lies where it is called
+    if (
+        str(Path.cwd()) not in sys.path
+    ):  # as `python -m` finds what lies where it is called
         sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(import_module(module), name)

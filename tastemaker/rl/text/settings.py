@@ -18,11 +18,19 @@ class Steering:
         at_least(1),
         group=MAIN,
     )
-    batch: int = setting(128, "Completions a rollout, or judged texts a step.", at_least(1))
-    clip: float = setting(1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip")
+    batch: int = setting(
+        128, "Completions a rollout, or judged texts a step.", at_least(1)
+    )
+    clip: float = setting(
+        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
+    )
     # 1e-8, the usual value, lets rare tokens take large early steps
-    adam_epsilon: float = setting(1e-5, "Added to the root of Adam's second moment.", POSITIVE)
-    decay: bool = setting(True, "Lower the learning rate in a line to 0 over the steps.")
+    adam_epsilon: float = setting(
+        1e-5, "Added to the root of Adam's second moment.", POSITIVE
+    )
+    decay: bool = setting(
+        True, "Lower the learning rate in a line to 0 over the steps."
+    )
     critic_factor: float = setting(
         10.0, "Learning rate of the value head, as a multiple of --lr.", POSITIVE
     )
@@ -30,10 +38,12 @@ class Steering:
         True, "A new value head begins at 0, otherwise at small random weights."
     )
     whiten_rewards: bool = setting(
-        False, "Divide the rewards of tokens by their standard deviation; their mean is kept."
+        False,
+        "Divide the rewards of tokens by their standard deviation; their mean is kept.",
     )
     dropout: bool = setting(
-        False, "Drop out what the model's config says while it learns; sampling never does."
+        False,
+        "Drop out what the model's config says while it learns; sampling never does.",
     )
     held_out_share: float = setting(
         0.1,
@@ -41,7 +51,9 @@ class Steering:
         Check(lambda value: 0 < value < 1, "a share, between 0 and 1"),
     )
     windows: int = setting(20, "How often the run is judged.", at_least(1))
-    measured: int = setting(256, "Completions that are measured before and after.", at_least(1))
+    measured: int = setting(
+        256, "Completions that are measured before and after.", at_least(1)
+    )
     at_once: int = setting(8192, "Most tokens that are computed at once.", at_least(1))
 
     def __post_init__(self) -> None:

@@ -134,12 +134,16 @@ def steer(
     for name, watching in (("held_out", held_out), ("gold", gold)):
         if watching is not None:
             watched[name] = reward_of(watching)
-    start = (Policy.load(policy) if isinstance(policy, (str, Path)) else policy).to(device)
+    start = (Policy.load(policy) if isinstance(policy, (str, Path)) else policy).to(
+        device
+    )
     settings = plan.settings()
     settings["start"], settings["start_weights"] = str(policy), weights_digest(start)
     settings["caution"] = caution
     settings |= _reward_names(main_reward, watched)
-    with open_run(out, settings, whole=STEERING, resume=resume, overwrite=overwrite) as run:
+    with open_run(
+        out, settings, whole=STEERING, resume=resume, overwrite=overwrite
+    ) as run:
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
         task = plan.task(start, main_reward, watched, run, say)
@@ -178,7 +182,11 @@ class SteerPlan:
             raise DataError(
                 "no prompts: give some texts to continue, or leave them out to begin texts."
             )
-        name, samples, batch = self.algorithm.name, self.algorithm.samples, self.steering.batch
+        name, samples, batch = (
+            self.algorithm.name,
+            self.algorithm.samples,
+            self.steering.batch,
+        )
         if batch % samples:
             raise UsageError(
                 f"{name} writes {samples} completions of each prompt, which a batch of {batch} "
@@ -217,8 +225,12 @@ class SteerPlan:
         policy = _learner(start, self, say)
         teacher: Teacher[Any]
         if self.judgements:
-            train, measured = _split(self.judgements, self.steering.held_out_share, self.seed)
-            world = self._world(start, policy, self.prompts or _prompts_of(measured, start), None)
+            train, measured = _split(
+                self.judgements, self.steering.held_out_share, self.seed
+            )
+            world = self._world(
+                start, policy, self.prompts or _prompts_of(measured, start), None
+            )
             teacher = self._judged(world, train, measured, say)
             if reward is not None:
                 watched = {"score": reward, **watched}
@@ -237,7 +249,11 @@ class SteerPlan:
         )
 
     def _world(
-        self, start: Policy, policy: Policy, prompts: Sequence[Prompt], reward: Reward | None
+        self,
+        start: Policy,
+        policy: Policy,
+        prompts: Sequence[Prompt],
+        reward: Reward | None,
     ) -> TextWorld:
         """Return the world in which the policy writes."""
         return TextWorld(
@@ -255,7 +271,11 @@ class SteerPlan:
         )
 
     def _judged(
-        self, world: TextWorld, train: Sequence[Judgement], measured: Sequence[Judgement], say: Say
+        self,
+        world: TextWorld,
+        train: Sequence[Judgement],
+        measured: Sequence[Judgement],
+        say: Say,
     ) -> JudgedTexts:
         """Return the judgements as a teacher; say how many there are, and what was left out."""
         policy = world.policy
@@ -268,7 +288,10 @@ class SteerPlan:
         silent_count = sum(not judgement.ranks for judgement in self.judgements)
         if silent_count:
             left_out["labels, grades or ratings, which compare nothing"] = silent_count
-        reasons = "; ".join(f"{count:,} {words}" for words, count in left_out.items()) or "nothing"
+        reasons = (
+            "; ".join(f"{count:,} {words}" for words, count in left_out.items())
+            or "nothing"
+        )
         if not all(sides):
             raise DataError(
                 "the judgements: no pair is left to learn from or none to measure; "
@@ -306,7 +329,9 @@ def _plan(
         "limits": Limits(),
     }
     return SteerPlan(
-        algorithm=algorithm_named(algorithm) if isinstance(algorithm, str) else algorithm,
+        algorithm=algorithm_named(algorithm)
+        if isinstance(algorithm, str)
+        else algorithm,
         steering=steering,
         prompts=tuple(as_prompts(prompts)),
         judgements=tuple(judgements or ()),
@@ -315,7 +340,9 @@ def _plan(
     )
 
 
-def _reward_names(reward: Reward | None, watched: Mapping[str, Reward]) -> dict[str, Any]:
+def _reward_names(
+    reward: Reward | None, watched: Mapping[str, Reward]
+) -> dict[str, Any]:
     """Return the names and identities of a run's rewards, JSON-ready."""
     rewards = dict(watched) if reward is None else {"reward": reward, **watched}
     identities = {name: identity(one) for name, one in rewards.items()}
@@ -348,7 +375,11 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
     """Raise UsageError for an algorithm that cannot learn from judgements."""
     if isinstance(algorithm, LearnsFromJudgements):
         return
-    able = [name for name in ALGORITHMS if issubclass(algorithm_class(name), LearnsFromJudgements)]
+    able = [
+        name
+        for name in ALGORITHMS
+        if issubclass(algorithm_class(name), LearnsFromJudgements)
+    ]
     raise UsageError(
         f"{algorithm.name} learns from what it writes, not from judgements. "
         f"Choose one that can ({', '.join(able)}), or fit a reward model on the judgements "
@@ -368,7 +399,9 @@ def _split(
 
 def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
     """Return the judgements' prompts that leave room for an answer; "" where none does."""
-    prompts = list(dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements))
+    prompts = list(
+        dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements)
+    )
     chosen: list[Prompt] = []
     for prompt, ids in zip(prompts, policy.reader.prompts(prompts), strict=True):
         if len(ids) < policy.context:
@@ -385,7 +418,9 @@ def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
         begins = "0" if plan.steering.zero_critic else "random"
-        say(f"{algorithm.name} needs a critic: the policy gets a value head, {begins} at first.")
+        say(
+            f"{algorithm.name} needs a critic: the policy gets a value head, {begins} at first."
+        )
         learner = learner.with_value_head()
         if not plan.steering.zero_critic:
             _draw(learner, plan.seed)
@@ -408,7 +443,9 @@ def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, T
     world, count = task.world, task.steering.measured
     before = world.measure(count)
     metrics = task.measure(before)
-    figures: dict[str, Any] = {f"{name}_before": value for name, value in metrics.items()}
+    figures: dict[str, Any] = {
+        f"{name}_before": value for name, value in metrics.items()
+    }
     if world.scale.scaling.by == "reference":
         world.scale.see(before.scores)
     task.watch.begin(before.scores, pairs=figures["pairs_before"])
@@ -438,14 +475,18 @@ def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
     return Steered(Policy.load(folder), figures, samples)
 
 
-def _samples(task: SteerTask, before: Batch, after: Batch, count: int = 8) -> list[dict[str, Any]]:
+def _samples(
+    task: SteerTask, before: Batch, after: Batch, count: int = 8
+) -> list[dict[str, Any]]:
     """Return completions of the same prompts before and after, with scores where there are any."""
     pairs = zip(before.completions[:count], after.completions[:count], strict=True)
     samples: list[dict[str, Any]] = []
     for old, new in pairs:
         sample: dict[str, Any] = {"prompt": plain(old.prompt)}
         sample["before"], sample["after"] = old.text, new.text
-        if not isinstance(old.prompt, str):  # the turns of a chat, so that others can answer it too
+        if not isinstance(
+            old.prompt, str
+        ):  # the turns of a chat, so that others can answer it too
             sample["messages"] = [turn._asdict() for turn in old.prompt]
         samples.append(sample)
     for when, batch in (("before", before), ("after", after)):
@@ -457,7 +498,9 @@ def _samples(task: SteerTask, before: Batch, after: Batch, count: int = 8) -> li
     return samples
 
 
-def _save(steered: Steered, folder: Path, task: SteerTask, last: Mapping[str, Tensor]) -> None:
+def _save(
+    steered: Steered, folder: Path, task: SteerTask, last: Mapping[str, Tensor]
+) -> None:
     """Save the best policy, the last one in a subfolder, and the figures."""
     policy = steered.policy
     task.put(last)

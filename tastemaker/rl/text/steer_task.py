@@ -81,10 +81,14 @@ class SteerTask(Task):
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
         self.optimizer = self._optimizer()
         self.kl_coef = world.kl.coef
-        self.line: dict[str, list[float]] = {}  # measured since the last line of the log
+        self.line: dict[
+            str, list[float]
+        ] = {}  # measured since the last line of the log
         self.window: dict[str, list[float]] = {}  # the lines since the last window
         self.metrics: Metrics = {}  # of the last step
-        self.written: Batch | None = None  # what the policy wrote at the last step, if it did
+        self.written: Batch | None = (
+            None  # what the policy wrote at the last step, if it did
+        )
         # the weights that wrote the last rollout of the best window, and of the newest one
         self.best = self.acted = on_host(self.weights())
 
@@ -193,15 +197,24 @@ class SteerTask(Task):
         steering = self.steering
         groups: Sequence[dict[str, Any]] = [
             {"params": self.actor.policy_parameters()},
-            {"params": self.actor.critic_parameters(), "factor": steering.critic_factor},
+            {
+                "params": self.actor.critic_parameters(),
+                "factor": steering.critic_factor,
+            },
         ]
         return adamw(
-            groups, self.algorithm.lr, self.device, eps=steering.adam_epsilon, weight_decay=0.0
+            groups,
+            self.algorithm.lr,
+            self.device,
+            eps=steering.adam_epsilon,
+            weight_decay=0.0,
         )
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's weights and the value head's, by name."""
-        weights = {f"policy.{name}": t for name, t in self.policy.module.state_dict().items()}
+        weights = {
+            f"policy.{name}": t for name, t in self.policy.module.state_dict().items()
+        }
         if self.policy.value_head is not None:
             for name, tensor in self.policy.value_head.state_dict().items():
                 weights[f"value.{name}"] = tensor

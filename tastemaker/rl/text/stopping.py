@@ -66,9 +66,14 @@ class Limits:
     name: ClassVar[str] = "limits"
     group: ClassVar[str] = "Limits"
 
-    kl: float = setting(60.0, "Stop beyond so many nats a text.", LIMIT, option="--most-kl")
+    kl: float = setting(
+        60.0, "Stop beyond so many nats a text.", LIMIT, option="--most-kl"
+    )
     distinct: float = setting(
-        0.3, "Least share of a rollout's texts that differ.", SHARE, option="--least-distinct"
+        0.3,
+        "Least share of a rollout's texts that differ.",
+        SHARE,
+        option="--least-distinct",
     )
     pairs: float = setting(
         0.1,
@@ -84,7 +89,9 @@ class Limits:
         NOT_NEGATIVE,
         option="--most-fall",
     )
-    patience: int = setting(3, "Windows in a row beyond a limit that stop the run.", at_least(1))
+    patience: int = setting(
+        3, "Windows in a row beyond a limit that stop the run.", at_least(1)
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -108,12 +115,17 @@ class Watch:
 
     def begin(self, scores: Sequence[float], pairs: float) -> None:
         """Store the spread of the reference's scores and its share of distinct word pairs."""
-        self.spread, self.pairs = (statistics.pstdev(scores) if scores else 0.0) or 1.0, pairs
+        self.spread, self.pairs = (
+            (statistics.pstdev(scores) if scores else 0.0) or 1.0,
+            pairs,
+        )
 
     def look(self, window: dict[str, float]) -> str | None:
         """Take a window in; return why to stop, None to go on."""
         self.windows.append(window)
-        if self.best < 0 or self.aim.worth(window) > self.aim.worth(self.windows[self.best]):
+        if self.best < 0 or self.aim.worth(window) > self.aim.worth(
+            self.windows[self.best]
+        ):
             self.best = len(self.windows) - 1
         reason = self._reason(window)
         self.passed = self.passed + 1 if reason else 0
@@ -132,8 +144,16 @@ class Watch:
         )  # a reference that writes one word a text has no pairs
         tests = {
             "kl": (window["kl"], limits.kl, window["kl"] > limits.kl),
-            "collapse": (window["distinct"], limits.distinct, window["distinct"] < limits.distinct),
-            "repetition": (pairs, limits.pairs, window["pairs"] < limits.pairs * self.pairs),
+            "collapse": (
+                window["distinct"],
+                limits.distinct,
+                window["distinct"] < limits.distinct,
+            ),
+            "repetition": (
+                pairs,
+                limits.pairs,
+                window["pairs"] < limits.pairs * self.pairs,
+            ),
         }
         if aim.held_out in window:
             is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
@@ -147,7 +167,8 @@ class Watch:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
         return {
-            name: getattr(self, name) for name in ("spread", "pairs", "windows", "best", "passed")
+            name: getattr(self, name)
+            for name in ("spread", "pairs", "windows", "best", "passed")
         }
 
 

@@ -20,7 +20,9 @@ from tastemaker.rl.text.kl import KL, Scale
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.stopping import PLEASE, Aim
 
-_MEASURED = 2**31  # the number of the first prompt that only measures: no step comes so far
+_MEASURED = (
+    2**31
+)  # the number of the first prompt that only measures: no step comes so far
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class TextWorld:
         )
         return self.priced(completions, weight)
 
-    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch) -> Experience:
+    def credit(
+        self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch
+    ) -> Experience:
         """Return who deserves what, as the algorithm has it."""
         found: Experience = algorithm.credit(actor, gathered.rollout)
         return found
@@ -107,7 +111,9 @@ class TextWorld:
         lengths = torch.tensor([len(c.ids) for c in completions])
         is_action = torch.arange(length) < lengths[:, None]
         log_probs = _spread((c.log_probs for c in completions), is_action)
-        values = _spread((c.values or (0.0,) * len(c.ids) for c in completions), is_action)
+        values = _spread(
+            (c.values or (0.0,) * len(c.ids) for c in completions), is_action
+        )
         prompts = self.policy.reader.prompts([c.prompt for c in completions])
         did = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
         reference = self._reference(did, is_action)
@@ -134,7 +140,10 @@ class TextWorld:
         )
         rollout = Rollout(did, *(x.to(device) for x in tensors))
         return Batch(
-            completions, rollout, scores, masked_sum(k1(log_probs, reference), is_action, 1)
+            completions,
+            rollout,
+            scores,
+            masked_sum(k1(log_probs, reference), is_action, 1),
         )
 
     def _reference(self, did: Answers, is_action: Tensor) -> Tensor:
@@ -180,7 +189,9 @@ class Teacher(Protocol[G]):
         """Return what a step is learned from, with KL at some weight."""
         ...
 
-    def credit(self, algorithm: Algorithm[Any], actor: Actor, gathered: G) -> Experience:
+    def credit(
+        self, algorithm: Algorithm[Any], actor: Actor, gathered: G
+    ) -> Experience:
         """Return who deserves what."""
         ...
 
