@@ -37,10 +37,10 @@ from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
 from .gpt.text_sources import Documents as Documents
 from .kinds.base import Likelihood as Likelihood
-from .report.doctor_page import write_doctor_page as write_doctor_page
 from .report.frontier_page import write_frontier as write_frontier
 from .report.kl_frontier import Frontier as Frontier
 from .report.kl_frontier import frontier as frontier
+from .report.page import write_doctor_page as write_doctor_page
 from .report.report_page import write_report as write_report
 from .report.steered_runs import best_of_curve as best_of_curve
 from .reward.backbones import Encoder as Encoder
@@ -59,17 +59,17 @@ from .rl.algorithms.reinforce import Reinforce as Reinforce
 from .rl.algorithms.rloo import RLOO as RLOO
 from .rl.algorithms.trpo import TRPO as TRPO
 from .rl.algorithms.winners import Winners as Winners
-from .rl.gym.episodes import watch as watch
 from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
 from .rl.gym.settings import Playing as Playing
+from .rl.gym.world import watch as watch
 from .rl.text.kl import KL as KL
 from .rl.text.kl import Scaling as Scaling
-from .rl.text.settings import Steering as Steering
 from .rl.text.steer import Steered as Steered
 from .rl.text.steer import steer as steer
 from .rl.text.stopping import Limits as Limits
+from .rl.text.stopping import Steering as Steering
 
 __version__: str
 __all__: list[str]

@@ -43,7 +43,7 @@ INNER_IMPORTS = {
     "tastemaker.fast.processor",
     "tastemaker.gpt.language_loss",
     "tastemaker.gpt.pretraining",
-    "tastemaker.maths.ranks",
+    "tastemaker.maths.statistics",
     "tastemaker.maths.rl",
     "tastemaker.reward.backbones.linear",
     "tastemaker.reward.backbones.opening",

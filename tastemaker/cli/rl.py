@@ -221,7 +221,7 @@ def _prompts(
 ) -> list[Any] | None:
     """Return the prompts, None where none are named. An opening is counted in the model's tokens."""
     from tastemaker.gpt.policy import Policy
-    from tastemaker.rl.text.prompts import openings_from, prompts_from
+    from tastemaker.rl.text.world import openings_from, prompts_from
 
     if source is None:
         return None

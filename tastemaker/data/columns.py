@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
-from tastemaker.data.metadata import (
+from tastemaker.data.tables import (
     Metadata,
     MetadataColumns,
+    Row,
+    Table,
     column_for,
     metadata_columns,
     plain_name,
 )
-from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     bad_cell,
     empty_cell,

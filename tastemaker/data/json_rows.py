@@ -11,8 +11,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from tastemaker.data.judgements import RECORDS, Judgement, Prompt
-from tastemaker.data.metadata import Metadata, judge_of, time_of, weight_of
-from tastemaker.data.tables import Row
+from tastemaker.data.tables import Metadata, Row, judge_of, time_of, weight_of
 from tastemaker.data.values import answer_of, bad_cell, number_of, prompt_from, whole_of
 
 _SHARED = frozenset(field.name for field in fields(Judgement))

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
-from tastemaker.data.metadata import column_for
 from tastemaker.data.plain_text import documents, is_plain
-from tastemaker.data.tables import Row, rows
+from tastemaker.data.tables import Row, column_for, rows
 from tastemaker.data.values import prompt_of
 from tastemaker.errors import DataError
 

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from tastemaker.data import aclimdb, hub, tables
+from tastemaker.data import sources as aclimdb
+from tastemaker.data import sources as hub
+from tastemaker.data import tables
 from tastemaker.data.columns import RECOGNISED, Columns, Target, plan
 from tastemaker.data.formats import TABLE, rewardbench
 from tastemaker.data.judgements import (
@@ -28,8 +30,8 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
-from tastemaker.data.metadata import column_for
 from tastemaker.data.recognition import Reading, recognise
+from tastemaker.data.tables import column_for
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress
 

@@ -12,8 +12,7 @@ from typing import Any
 from tastemaker.data import columns
 from tastemaker.data.formats import FORMATS, TABLE, Format
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.metadata import column_for, metadata_columns
-from tastemaker.data.tables import Row, Table
+from tastemaker.data.tables import Row, Table, column_for, metadata_columns
 from tastemaker.errors import DataError, UsageError
 
 _FIRST_ROWS = 100

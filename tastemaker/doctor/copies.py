@@ -17,11 +17,13 @@ from tastemaker.doctor.catalogue import (
     NOBODY,
     Catalogue,
     Ints,
+    Problem,
+    Severity,
     Verdicts,
     catalogue_of,
+    excerpt,
     numbered,
 )
-from tastemaker.doctor.problems import Problem, Severity, excerpt
 
 _SHOWN_TEXTS = 3
 _SMALLEST_CYCLE = 3  # texts; a cycle of two is a contradiction

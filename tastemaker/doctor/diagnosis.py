@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.judgements import Judgement
-from tastemaker.doctor.catalogue import Catalogue, catalogue_of
+from tastemaker.doctor.catalogue import (
+    Catalogue,
+    Problem,
+    catalogue_of,
+    excerpt,
+    ranked,
+)
 from tastemaker.doctor.copies import contradictions, copies, cycles, leaks
 from tastemaker.doctor.judges import (
     Agreement,
@@ -28,7 +34,6 @@ from tastemaker.doctor.lengths import (
     length_problems,
     lengths_of,
 )
-from tastemaker.doctor.problems import Problem, excerpt, ranked
 from tastemaker.errors import DataError, UsageError
 
 _SHOWN_JUDGES = 8

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example, joined
-from tastemaker.doctor.catalogue import Catalogue
-from tastemaker.doctor.problems import Problem, Severity, excerpt
+from tastemaker.doctor.catalogue import Catalogue, Problem, Severity, excerpt
 from tastemaker.maths.statistics import spearman, wilson_interval
 
 _FEWEST = 20  # pairs or texts; no verdict on fewer

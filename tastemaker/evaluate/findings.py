@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.evaluate.measures import (
-    LOWER_IS_BETTER,
-    Estimate,
-    Measured,
-    Measures,
-)
+from tastemaker.evaluate.measures import LOWER_IS_BETTER, Estimate, Measured, Measures
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions, amount
 from tastemaker.maths.statistics import Floats
 from tastemaker.text_tables import aligned, listed

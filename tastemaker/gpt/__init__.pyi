@@ -1,16 +1,11 @@
 from .best_of import best_of_n as best_of_n
 from .best_of import to_be_scored as to_be_scored
-from .corpus import Shuffled as Shuffled
-from .corpus import TokenFile as TokenFile
-from .corpus import even_parts as even_parts
-from .corpus import pieces_of as pieces_of
-from .corpus import steps_of as steps_of
-from .corpus import tokenized as tokenized
 from .generate import FILE as FILE
 from .generate import Row as Row
 from .generate import ValueHead as ValueHead
 from .generate import Writing as Writing
 from .generate import before_stop as before_stop
+from .language_loss import NGrams as NGrams
 from .language_loss import Perplexity as Perplexity
 from .language_loss import held_out_loss as held_out_loss
 from .language_loss import ngram_loss as ngram_loss
@@ -47,3 +42,9 @@ from .text_sources import PLAYGROUND_REVIEWS as PLAYGROUND_REVIEWS
 from .text_sources import Documents as Documents
 from .text_sources import documents as documents
 from .tokenise import Reader as Reader
+from .tokenise import Shuffled as Shuffled
+from .tokenise import TokenFile as TokenFile
+from .tokenise import even_parts as even_parts
+from .tokenise import pieces_of as pieces_of
+from .tokenise import steps_of as steps_of
+from .tokenise import tokenized as tokenized

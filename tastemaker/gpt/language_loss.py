@@ -1,4 +1,18 @@
-"""How well a policy foresees text it has not seen: perplexity per token and per byte, beside an
+"""An n-gram language model with interpolated Kneser–Ney smoothing, a baseline for perplexity.
+
+    P_n(w | h) = ( max(c_n(hw) − D_n, 0) + D_n · N_n(h) · P_{n−1}(w | h′) ) / c_n(h)
+
+h are the n − 1 symbols before w and h′ is h without its oldest; c_n(h) = Σ_w c_n(hw), and N_n(h) is
+how many distinct w follow h. Where h was never seen, P_n = P_{n−1}; P_0 is 1 / vocabulary. Of the
+highest order c_n counts occurrences; of a lower one it counts the distinct symbols that stand
+before hw. Before a document stands one boundary, which is context and is never predicted; as
+nothing stands before it, what begins with it is counted by occurrences in every order.
+
+Kneser and Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995; Chen and Goodman,
+"An empirical study of smoothing techniques for language modeling", Computer Speech & Language 13
+(1999), section 3, with one discount an order.
+
+How well a policy foresees text it has not seen: perplexity per token and per byte, beside an
 n-gram model.
 """
 
@@ -10,15 +24,183 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.errors import DataError, ModelError, TrainingError
+from tastemaker.errors import DataError, ModelError, TrainingError, UsageError
 from tastemaker.fast.batching import by_length
-from tastemaker.gpt.corpus import Shuffled, TokenFile, pieces_of
 from tastemaker.gpt.policy import Policy
-from tastemaker.maths.ngrams import NGrams
+from tastemaker.gpt.tokenise import Shuffled, TokenFile, pieces_of
+from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
+
+Keys = NDArray[np.uint64]
+
+_UNKNOWN_DISCOUNT = 0.5
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The counts of one order, by the keys of its n-grams and of their contexts, ascending.
+
+    keys, counts: [types]. contexts, totals (c_n(h)), followers (N_n(h)): [contexts]. discount: D_n.
+    """
+
+    keys: Keys
+    counts: Floats
+    contexts: Keys
+    totals: Floats
+    followers: Floats
+    discount: float
+
+
+@dataclass(frozen=True)
+class NGrams:
+    """A fitted model. levels: the counts of each order. vocabulary: the number of token ids."""
+
+    levels: tuple[_Level, ...]
+    vocabulary: int
+
+    @property
+    def order(self) -> int:
+        """How many symbols an n-gram has: the token that is predicted and `order − 1` before it."""
+        return len(self.levels)
+
+    @classmethod
+    def fit(
+        cls, tokens: ArrayLike, starts: ArrayLike, *, vocabulary: int, order: int = 4
+    ) -> "NGrams":
+        """Count the n-grams of documents that stand end to end.
+
+        tokens: int [n], each from 0 to vocabulary − 1. starts: bool [n], True at the first token of
+        every document; the first token of all begins one, said or not. order: how long n-grams are;
+        an n-gram is one number of 64 bits, so the order is less where (vocabulary + 1) ^ order is
+        more than 2^64: see `.order` for what it came to (4 up to 65,535 ids, 3 up to 2.6 million).
+        Raises UsageError for an order or a vocabulary under 1, for ids outside the vocabulary, and
+        for arrays that do not belong together.
+        """
+        if order < 1 or vocabulary < 1:
+            raise UsageError(
+                f"n-grams of order {order} over {vocabulary} token ids: both are 1 or more."
+            )
+        order = max(
+            n
+            for n in range(1, min(order, 64) + 1)
+            if n == 1 or (vocabulary + 1) ** n <= 2**64
+        )
+        ids, behind = _checked(tokens, starts, vocabulary)
+        levels: list[_Level] = []
+        for n in range(order, 0, -1):
+            grams = _grams(ids, behind, n, vocabulary)
+            if not levels:
+                keys, counts = np.unique(grams[behind >= n - 2], return_counts=True)
+            else:  # a boundary stands only at the front, so no key is in both
+                after = np.unique(
+                    levels[-1].keys % _power(vocabulary, n), return_counts=True
+                )
+                first = np.unique(grams[behind == n - 2], return_counts=True)
+                keys, counts = (
+                    np.concatenate(pair) for pair in zip(after, first, strict=True)
+                )
+                ascending = np.argsort(keys, kind="stable")
+                keys, counts = keys[ascending], counts[ascending]
+            levels.append(_level(keys, counts, vocabulary))
+        return cls(tuple(reversed(levels)), vocabulary)
+
+    def log_probs(self, tokens: ArrayLike, starts: ArrayLike) -> Floats:
+        """Return log P(token | context) of every token [n], in nats.
+
+        The context is the up to `order − 1` symbols before the token in its document.
+        The arguments and errors are those of `fit`. All are finite: no token of the vocabulary is
+        impossible.
+        """
+        ids, behind = _checked(tokens, starts, self.vocabulary)
+        found: Floats = np.full(len(ids), 1 / self.vocabulary)
+        for n, level in enumerate(self.levels, 1):
+            grams = _grams(ids, behind, n, self.vocabulary)
+            # every n-gram once and in order: a search for neighbours is many times faster
+            asked, which = np.unique(grams, return_inverse=True)
+            counts = _looked_up(level.keys, level.counts, asked)
+            contexts = asked // _power(self.vocabulary, 1)
+            totals = _looked_up(level.contexts, level.totals, contexts)
+            followers = _looked_up(level.contexts, level.followers, contexts)
+            kept = np.maximum(counts - level.discount, 0)[which]
+            left, total = (level.discount * followers)[which], totals[which]
+            known = (total > 0) & (behind >= n - 2)
+            np.divide(kept + left * found, total, out=found, where=known)
+        logs: Floats = np.log(found)
+        return logs
+
+
+def _checked(
+    tokens: ArrayLike, starts: ArrayLike, vocabulary: int
+) -> tuple[Keys, NDArray[np.int64]]:
+    """Return the tokens as keys [n], and how many tokens of its document stand before each, [n]."""
+    ids, is_start = np.asarray(tokens), np.array(starts, dtype=bool)
+    if ids.ndim != 1 or ids.shape != is_start.shape:
+        raise UsageError(
+            f"tokens of shape {ids.shape} and starts of shape {is_start.shape}: "
+            "both are lists of one length."
+        )
+    if len(ids) and not (ids.min() >= 0 and ids.max() < vocabulary):
+        raise UsageError(
+            f"token ids from {ids.min()} to {ids.max()}; the vocabulary has 0 to {vocabulary - 1}."
+        )
+    is_start[:1] = True
+    places = np.arange(len(ids))
+    return ids.astype(np.uint64), places - np.maximum.accumulate(
+        np.where(is_start, places, 0)
+    )
+
+
+def _power(vocabulary: int, n: int) -> np.uint64:
+    """Return how many keys n symbols can have; the boundary is the symbol after the last id."""
+    return np.uint64((vocabulary + 1) ** n)
+
+
+def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Keys:
+    """Return the key of the n symbols up to each token, oldest first [n].
+
+    A key has no meaning where behind < n − 2.
+    """
+    keys = ids.copy()
+    for back in range(1, n):
+        older = np.full(len(ids), vocabulary, dtype=np.uint64)
+        inside = np.flatnonzero(behind >= back)
+        older[inside] = ids[inside - back]
+        keys += older * _power(
+            vocabulary, back
+        )  # at most (vocabulary + 1) ^ n − 1: no overflow
+    return keys
+
+
+def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
+    """Return one order's counts, added up by context, with its discount n₁ / (n₁ + 2 n₂).
+
+    n₁ and n₂: how many n-grams are counted once and twice. Where there are none of either, the
+    discount would be 0, and tokens never seen impossible, or 1, and n-grams seen once worth
+    nothing: it is 0.5 then, as between the two.
+    """
+    contexts, first = np.unique(keys // _power(vocabulary, 1), return_index=True)
+    totals = np.add.reduceat(counts, first) if len(first) else np.zeros(0)
+    followers = np.diff(first, append=len(keys))
+    once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
+    discount = float(once / (once + 2 * twice)) if once and twice else _UNKNOWN_DISCOUNT
+    counted, total, following = (
+        column.astype(np.float64) for column in (counts, totals, followers)
+    )
+    return _Level(keys, counted, contexts, total, following, discount)
+
+
+def _looked_up(keys: Keys, values: Floats, asked: Keys) -> Floats:
+    """Return the value of each key that is asked for, 0 for one that is not there."""
+    at = np.searchsorted(keys, asked)
+    found = np.zeros(len(asked))
+    inside = np.flatnonzero(at < len(keys))
+    there = inside[keys[at[inside]] == asked[inside]]
+    found[there] = values[at[there]]
+    return found
+
 
 _MEASURED = 2**17
 """Tokens of held-out text that are measured at most: enough for half a per cent."""

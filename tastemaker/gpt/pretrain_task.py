@@ -22,10 +22,10 @@ from torch import Tensor
 
 from tastemaker.fast.gpt_forward import Texts, nats, padding
 from tastemaker.fast.gpt_layers import passes_at_once
-from tastemaker.gpt.corpus import TokenFile, even_parts, steps_of
 from tastemaker.gpt.language_loss import held_out_loss
 from tastemaker.gpt.networks import Size, matrices_of
 from tastemaker.gpt.policy import Policy
+from tastemaker.gpt.tokenise import TokenFile, even_parts, steps_of
 from tastemaker.settings import (
     MAIN,
     NOT_NEGATIVE,
@@ -36,9 +36,8 @@ from tastemaker.settings import (
     setting,
 )
 from tastemaker.train.loop import Task
-from tastemaker.train.optimizers import Muon, adamw
 from tastemaker.train.run import Run, Say
-from tastemaker.train.step import Metrics, TrainStep, gradient_strategy
+from tastemaker.train.step import Metrics, Muon, TrainStep, adamw, gradient_strategy
 
 Piece = tuple[NDArray[np.int32], int]
 """Tokens, and how many of them are only context for those that are learned."""

@@ -25,12 +25,12 @@ from tastemaker.fast.processor import (
     choose_precision,
 )
 from tastemaker.files import writing_folder
-from tastemaker.gpt.corpus import HELD_OUT, TRAIN, TokenFile, tokenized
 from tastemaker.gpt.language_loss import held_out_loss, ngram_loss
 from tastemaker.gpt.networks import Size, make_gpt, make_tokenizer, size_named
 from tastemaker.gpt.policy import FIGURES, Policy
 from tastemaker.gpt.pretrain_task import Pretraining, PretrainTask
 from tastemaker.gpt.text_sources import Documents
+from tastemaker.gpt.tokenise import HELD_OUT, TRAIN, TokenFile, tokenized
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
 from tastemaker.train.run import RUN, Run, Say, check_same, open_run, silent, versions

@@ -21,8 +21,13 @@ from tastemaker.kinds.metrics import (
     Predictions,
 )
 from tastemaker.maths.likelihoods import comparison_log_likelihood
-from tastemaker.maths.ranks import is_ordered
-from tastemaker.maths.statistics import Floats, Statistic, ece, mean_of_defined
+from tastemaker.maths.statistics import (
+    Floats,
+    Statistic,
+    ece,
+    is_ordered,
+    mean_of_defined,
+)
 
 _QUARTERS = 4
 _FEW_MARGINS = 8  # up to so many distinct margins get a part each

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tastemaker.maths.ranks import agreement
 from tastemaker.maths.statistics import (
     Floats,
     Statistic,
+    agreement,
     kendall,
     mean_of,
     mean_of_defined,

@@ -18,15 +18,18 @@ from tastemaker.maths.likelihoods import (
     pairs_log_likelihood,
     plackett_luce_log_likelihood,
 )
-from tastemaker.maths.ranks import (
+from tastemaker.maths.statistics import (
+    Floats,
+    Statistic,
     agreement,
     agreement_by_distance,
     is_ordered,
     kendall_by_list,
+    mean_of_defined,
     ndcg_by_list,
+    ratio_of,
     top_one_by_list,
 )
-from tastemaker.maths.statistics import Floats, Statistic, mean_of_defined, ratio_of
 
 _FURTHEST = 8  # tiers apart; the last part holds all beyond
 

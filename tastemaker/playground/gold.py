@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from tastemaker.playground.grammar import CONTENT, GRAMMARS
-from tastemaker.playground.lexicon import (
+from tastemaker.playground.grammar import (
     CONCESSIONS,
+    CONTENT,
+    GRAMMARS,
     MODIFIERS,
     OPINIONS,
     THINGS,

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from tastemaker.errors import UsageError
-from tastemaker.playground.grammar import BLAME, GRAMMARS, MARKS, PRAISE
-from tastemaker.playground.lexicon import units
+from tastemaker.playground.grammar import BLAME, GRAMMARS, MARKS, PRAISE, units
 
 Language = Literal["en", "zh", "mixed"]
 

@@ -1,10 +1,10 @@
-from .doctor_page import doctor_html as doctor_html
-from .doctor_page import write_doctor_page as write_doctor_page
 from .frontier_page import frontier_html as frontier_html
 from .frontier_page import write_frontier as write_frontier
 from .kind_panels import panels as panels
 from .kl_frontier import Frontier as Frontier
 from .kl_frontier import frontier as frontier
+from .page import doctor_html as doctor_html
+from .page import write_doctor_page as write_doctor_page
 from .report_page import html_of as html_of
 from .report_page import overview_png as overview_png
 from .report_page import write_report as write_report

@@ -13,8 +13,7 @@ from tastemaker.evaluate.findings import NAMES, PARTS, Evaluation, KindFindings
 from tastemaker.evaluate.measures import Estimate, Measures
 from tastemaker.kinds.comparison import favourites
 from tastemaker.kinds.metrics import amount
-from tastemaker.maths.ranks import kendall_by_list
-from tastemaker.maths.statistics import Floats
+from tastemaker.maths.statistics import Floats, kendall_by_list
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
 from tastemaker.report import drawing
 from tastemaker.report.drawing import Bars

@@ -20,7 +20,7 @@ from tastemaker.evaluate.findings import (
     slice_rows,
 )
 from tastemaker.kinds.metrics import MetricsOfOneText
-from tastemaker.maths.ranks import is_ordered, kendall_by_list
+from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import rendered
 from tastemaker.report.kind_panels import panels
 from tastemaker.report.page import Content, page, page_figures, write_together

@@ -23,6 +23,9 @@ from .backbones.opening import widen_head as widen_head
 from .backbones.tiny import make_tiny as make_tiny
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
+from .contract import card as card
+from .contract import hub_name_of as hub_name_of
+from .contract import write_card as write_card
 from .convex import Objective as Objective
 from .convex import fit_linear as fit_linear
 from .convex import inverse_document_frequencies as inverse_document_frequencies
@@ -50,9 +53,6 @@ from .fit_network import Training as Training
 from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load
-from .model_card import card as card
-from .model_card import hub_name_of as hub_name_of
-from .model_card import write_card as write_card
 from .observation import LengthEffect as LengthEffect
 from .observation import ObservationModel as ObservationModel
 from .observation import Reliabilities as Reliabilities

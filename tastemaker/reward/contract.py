@@ -4,16 +4,27 @@ The contract says how a text becomes one number (template, length limit, side th
 what the number means (links, anchor), where it comes from (data, settings, evaluation) and the
 check of it (roundtrip: differences after reloading, digests of the weights). A folder without it,
 or with other weights than it names, is not a reward model.
+
+The model card of a reward model: the contract, for people and for the model hub.
+
+The front matter holds nothing but names of a fixed form.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from tastemaker.cards import Markdown, escaped, filled_in, write_as_card
+from tastemaker.data.judgements import RECORDS
 from tastemaker.errors import ModelError
+from tastemaker.evaluate.findings import FIGURES
+from tastemaker.kinds.registry import LINKS
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1
@@ -119,3 +130,189 @@ def digest_of(path: Path) -> str:
 def digests_of(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the SHA-256 of the named files of a folder."""
     return {name: digest_of(folder / name) for name in sorted(names)}
+
+
+_TEMPLATE = Path(__file__).with_name("card.md.j2")
+_HUB_NAME = re.compile(
+    r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII
+)
+_HUB_NAMES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+_MOST_JUDGES = 50
+_NAMES = {**FIGURES, "clusters": "independent groups"}
+_BESIDE = re.compile(
+    "^constant_|^longer_|^difference_|^people_|^human_|_baseline$|_interval$"
+)
+"""Keys of an evaluation that stand beside a figure of the model and are none themselves."""
+_OF_PEOPLE = re.compile("(?:people|human)_.*(?<!_interval)(?<!_n)")
+
+
+def write_card(folder: Path, contract: Contract, description: str) -> None:
+    """Write the card into a model folder. description: one line, `Backbone.describe()`.
+
+    Raises StorageError for a full disk or an unwritable folder.
+    """
+    write_as_card(folder, card(contract, description, base_model=hub_name_of(contract)))
+
+
+def hub_name_of(contract: Contract) -> str | None:
+    """Return the hub name of what was fine-tuned; None for a new network or one from a folder."""
+    match contract.settings.get("backbone"):
+        case ["Encoder", {"name": str(name)}]:
+            name = _HUB_NAMES.get(name, name)
+            return (
+                name if _HUB_NAME.fullmatch(name) and not Path(name).exists() else None
+            )
+    return None
+
+
+def card(contract: Contract, description: str, *, base_model: str | None = None) -> str:
+    """Return the card: YAML front matter, then Markdown. The same contract always gives the same
+    card.
+
+    base_model: the hub name of what was fine-tuned, if it has one.
+    """
+    evaluation = contract.evaluation
+    return filled_in(
+        _TEMPLATE,
+        front=Markdown(
+            yaml.safe_dump(
+                _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
+            )
+        ),
+        contract=contract,
+        description=description,
+        base_model=base_model,
+        template=json.dumps(contract.template, ensure_ascii=False),
+        meanings=[_meaning(kind, values) for kind, values in contract.links.items()],
+        figures=[
+            _figures(kind, found)
+            for kind, found in evaluation.get("by_kind", {}).items()
+        ],
+        judges=_judges(contract.judges),
+        most_judges=_MOST_JUDGES,
+        is_network=contract.backbone == "network",
+    )
+
+
+def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
+    """Return what the model hub reads."""
+    found: dict[str, Any] = {
+        "library_name": "transformers"
+        if contract.backbone == "network"
+        else "tastemaker",
+        "pipeline_tag": "text-classification",
+        "tags": ["reward-model", "text-classification", "tastemaker"],
+    }
+    if base_model:
+        found["base_model"] = base_model
+    if datasets := [
+        name for name in contract.data.get("datasets", []) if _HUB_NAME.fullmatch(name)
+    ]:
+        found["datasets"] = datasets
+    return found
+
+
+def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
+    """Return what a score s means to one kind of judgement, with the numbers of its link."""
+    if kind not in RECORDS:
+        return Markdown(
+            f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}"
+        )
+    link = LINKS[RECORDS[kind]].from_dict(dict(values))
+    return Markdown(link.formula())
+
+
+def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one kind's evaluation as a table: a row a figure, the model beside the baselines and
+    the constant.
+    """
+    names = [
+        name
+        for name, value in found.items()
+        if isinstance(value, float | None) and not _BESIDE.search(name)
+    ]
+    columns = {
+        "this model": found,
+        "linear baseline": found.get("linear_baseline") or {},
+        "always the longer": _longer(found),
+        "constant": _without("constant_", found),
+    }
+    columns = {
+        title: of
+        for title, of in columns.items()
+        if any(of.get(name) is not None for name in names)
+    }
+    counts = {
+        name: value
+        for name, value in found.items()
+        if type(value) is int and value and not _BESIDE.search(name)
+    }
+    return {
+        "title": ", ".join(
+            f"{count:,} {f'{kind}s' if name == 'n' else _named(name)}"
+            for name, count in counts.items()
+        ),
+        "columns": list(columns),
+        "rows": [
+            [_named(name), *(_estimate(name, of) for of in columns.values())]
+            for name in names
+        ],
+        "people": [
+            (_named(name), _estimate(name, found))
+            for name in found
+            if _OF_PEOPLE.fullmatch(name) and found[name] is not None
+        ],
+    }
+
+
+def _without(before: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name.removeprefix(before): value
+        for name, value in found.items()
+        if name.startswith(before)
+    }
+
+
+def _longer(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of always preferring the longer text; its accuracy goes by the name
+    `longer_baseline`.
+    """
+    figures = _without("longer_", found)
+    return figures | {
+        f"accuracy{end}": figures.get(f"baseline{end}") for end in ("", "_interval")
+    }
+
+
+def _named(name: str) -> str:
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def _estimate(name: str, values: Mapping[str, Any]) -> Markdown:
+    """Return a figure with its interval: "0.931 [0.927, 0.935]"."""
+    value, interval = values.get(name), values.get(f"{name}_interval")
+    if value is None:
+        return Markdown("–")
+    if not interval or None in interval:
+        return Markdown(_figure(value))
+    return Markdown(
+        rf"{_figure(value)} \[{_figure(interval[0])}, {_figure(interval[1])}\]"
+    )
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
+def _judges(judges: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markdown, int]]:
+    """Return the judges as rows, those who judged most first."""
+    rows = [
+        (
+            name,
+            _estimate(
+                "reliability", {**of, "reliability_interval": of.get("interval")}
+            ),
+            int(of["judgements"]),
+        )
+        for name, of in judges.items()
+    ]
+    return sorted(rows, key=lambda row: (-row[2], row[0]))

@@ -34,8 +34,14 @@ from tastemaker.settings import (
     setting,
 )
 from tastemaker.train.loop import Task
-from tastemaker.train.optimizers import adamw
-from tastemaker.train.step import Backward, Metrics, TrainStep, parameters_of, trainable
+from tastemaker.train.step import (
+    Backward,
+    Metrics,
+    TrainStep,
+    adamw,
+    parameters_of,
+    trainable,
+)
 
 RECIPE = "the backbone's recipe"
 

@@ -15,9 +15,14 @@ from torch import Tensor
 
 from tastemaker.errors import RewardError, TrainingError
 from tastemaker.progress import progress as progress_line
-from tastemaker.train.optimizers import on_host, restore_state, state_tensors
 from tastemaker.train.run import Checkpoint, Run
-from tastemaker.train.step import Metrics, NotFinite
+from tastemaker.train.step import (
+    Metrics,
+    NotFinite,
+    on_host,
+    restore_state,
+    state_tensors,
+)
 
 DONE = "all steps are done"
 

@@ -247,7 +247,7 @@ def test_dots_in_a_name_are_no_way_out(tmp_path: Path) -> None:
 
 
 def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_MEMBER", 2**20)
+    monkeypatch.setattr("tastemaker.data.sources.LARGEST_MEMBER", 2**20)
     huge = member("aclImdb/train/pos/3_8.txt", b" " * (2**20 + 1))
     assert "3_8.txt' is larger than 1 MiB" in refused(
         archive_of(tmp_path, [*MEMBERS, huge])
@@ -264,14 +264,14 @@ def test_a_member_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_name_too_long_to_be_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_MEMBER", 2**20)
+    monkeypatch.setattr("tastemaker.data.sources.LARGEST_MEMBER", 2**20)
     assert "a header of more than 1 MiB" in refused(
         archive_of(tmp_path, [*MEMBERS, member("x" * 3 * 2**20)])
     )
 
 
 def test_an_archive_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tastemaker.data.aclimdb.LARGEST_ARCHIVE", 2**20)
+    monkeypatch.setattr("tastemaker.data.sources.LARGEST_ARCHIVE", 2**20)
     ballast = [member(f"aclImdb/{number}", bytes(2**18)) for number in range(5)]
     assert "more than 1 MiB unpacked" in refused(
         archive_of(tmp_path, [*MEMBERS, *ballast])

@@ -13,6 +13,7 @@ from nano import drawn, films, nano, uniform
 from tastemaker.data import Example, Message
 from tastemaker.errors import DataError, ModelError, TrainingError
 from tastemaker.gpt import (
+    NGrams,
     Perplexity,
     Policy,
     Shuffled,
@@ -22,7 +23,6 @@ from tastemaker.gpt import (
     tokenized,
 )
 from tastemaker.gpt import language_loss as module
-from tastemaker.maths import NGrams
 
 TEXTS = [Example(text) for text in films(30)]
 

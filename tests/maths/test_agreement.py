@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.maths import (
+from tastemaker.doctor import (
     distances_to_others,
     expected_distance,
     krippendorff_alpha,

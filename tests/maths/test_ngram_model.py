@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tastemaker.errors import UsageError
-from tastemaker.maths import NGrams
+from tastemaker.gpt import NGrams
 from tastemaker.playground import reviews, units
 
 

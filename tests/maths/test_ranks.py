@@ -18,9 +18,9 @@ from tastemaker.maths import (
     is_ordered,
     kendall_by_list,
     ndcg_by_list,
-    ranks,
     top_one_by_list,
 )
+from tastemaker.maths import statistics as ranks
 
 NONE = math.nan
 
@@ -222,11 +222,11 @@ def test_in_chunks_is_the_same_as_at_once(monkeypatch):
 def test_lists_are_taken_in_parts_by_hand():
     # a list that needs 0.4 of what is held at once: two a part; one that needs more than all: one a
     # part
-    assert list(ranks._chunks(5, ranks._CHUNK * 2 // 5)) == [
+    assert list(ranks._chunks(5, ranks._RANKS_CHUNK * 2 // 5)) == [
         slice(0, 2),
         slice(2, 4),
         slice(4, 5),
     ]
-    assert list(ranks._chunks(2, 3 * ranks._CHUNK)) == [slice(0, 1), slice(1, 2)]
+    assert list(ranks._chunks(2, 3 * ranks._RANKS_CHUNK)) == [slice(0, 1), slice(1, 2)]
     assert list(ranks._chunks(3, 0)) == [slice(0, 3)]
     assert list(ranks._chunks(0, 10)) == []

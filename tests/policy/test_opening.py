@@ -21,14 +21,7 @@ from transformers import (
 import tastemaker as tm
 from tastemaker.errors import ModelError
 from tastemaker.fast import most_tokens
-from tastemaker.gpt import (
-    END,
-    Policy,
-    Sampling,
-    is_causal,
-    make_tokenizer,
-    open_causal,
-)
+from tastemaker.gpt import END, Policy, Sampling, is_causal, make_tokenizer, open_causal
 
 TEXTS = ["The film is warm and clever."] * 20
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.judgements import Judgement
-from tastemaker.data.metadata import Metadata
-from tastemaker.data.tables import Row
+from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from tastemaker.data.formats import Format, instruction_of, list_of, register_format
 from tastemaker.data.judgements import Comparison, Judgement, Message, Prompt
-from tastemaker.data.metadata import Metadata
-from tastemaker.data.tables import Row
+from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import (
     answer_of,
     bad_cell,

@@ -14,8 +14,7 @@ from tastemaker.data.formats import (
     tiers_of,
 )
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
-from tastemaker.data.metadata import Metadata
-from tastemaker.data.tables import Row
+from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import (
     answer_of,
     bad_cell,

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from tastemaker.data.formats import Format, list_of, register_format
 from tastemaker.data.judgements import Judgement, Prompt, Ranking
-from tastemaker.data.metadata import Metadata
-from tastemaker.data.tables import Row, Table
+from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import (
     completion_from,
     empty_cell,

@@ -4,8 +4,7 @@ from tastemaker.data.columns import RECOGNISED, GradeCells, LabelCells
 from tastemaker.data.formats import Format, register_format
 from tastemaker.data.json_rows import from_row
 from tastemaker.data.judgements import RECORDS, Example, Grade, Judgement, Label
-from tastemaker.data.metadata import Metadata, plain_name
-from tastemaker.data.tables import Row
+from tastemaker.data.tables import Metadata, Row, plain_name
 from tastemaker.data.values import completion_from, prompt_from
 
 _OTHER_JUDGEMENTS = {*RECOGNISED["grade"], *RECOGNISED["rating"]}

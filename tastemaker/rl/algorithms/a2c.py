@@ -15,10 +15,12 @@ from tastemaker.rl.algorithms.base import (
     ANY,
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
+    Stepper,
     ValuedExperience,
     apart,
 )
@@ -34,7 +36,6 @@ from tastemaker.rl.algorithms.common import (
     bonus_weight,
     critic_costs,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check, setting
 
 

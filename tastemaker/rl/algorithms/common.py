@@ -23,13 +23,14 @@ from tastemaker.maths.rl import (
 )
 from tastemaker.rl.algorithms.base import (
     Actor,
+    Costs,
     Evaluation,
     Experience,
     Rollout,
+    Stepper,
     ValuedExperience,
     per_action,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import LIMIT, NOT_NEGATIVE, POSITIVE, SHARE, at_least
 
 # help and check of the settings that several algorithms have

@@ -22,9 +22,11 @@ from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
     Compared,
+    Costs,
     Evaluation,
     Metrics,
     Rollout,
+    Stepper,
 )
 from tastemaker.rl.algorithms.common import (
     EPOCHS,
@@ -35,7 +37,6 @@ from tastemaker.rl.algorithms.common import (
     pairs_of,
     places_in_group,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import POSITIVE, check, setting
 
 

@@ -15,10 +15,12 @@ from tastemaker.maths.rl import group_centred, group_standardised
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Experience,
     Metrics,
     Rollout,
+    Stepper,
     per_row,
     per_row_mean,
 )
@@ -36,7 +38,6 @@ from tastemaker.rl.algorithms.common import (
     group_experience,
     minibatch_epochs,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check, setting
 
 

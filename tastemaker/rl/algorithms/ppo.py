@@ -15,10 +15,12 @@ from tastemaker.rl.algorithms.base import (
     ANY,
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
+    Stepper,
     ValuedExperience,
     apart,
 )
@@ -40,7 +42,6 @@ from tastemaker.rl.algorithms.common import (
     critic_costs,
     minibatch_epochs,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import LIMIT, check, setting
 
 

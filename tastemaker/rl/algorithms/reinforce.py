@@ -18,10 +18,12 @@ from tastemaker.rl.algorithms.base import (
     ANY,
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
+    Stepper,
     ValuedExperience,
     apart,
     per_action,
@@ -37,7 +39,6 @@ from tastemaker.rl.algorithms.common import (
     critic_costs,
     foreseen,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check, setting
 
 

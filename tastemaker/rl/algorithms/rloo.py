@@ -13,10 +13,12 @@ from tastemaker.maths.rl import leave_one_out
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Experience,
     Metrics,
     Rollout,
+    Stepper,
     per_row,
 )
 from tastemaker.rl.algorithms.common import (
@@ -33,7 +35,6 @@ from tastemaker.rl.algorithms.common import (
     group_experience,
     minibatch_epochs,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check, setting
 
 

@@ -24,21 +24,16 @@ from tastemaker.rl.algorithms.base import (
     ANY,
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Metrics,
     PlaySettings,
     Rollout,
+    Stepper,
     ValuedExperience,
     apart,
 )
-from tastemaker.rl.algorithms.common import (
-    GAMMA,
-    LAM,
-    LR,
-    advantages_of,
-    critic_costs,
-)
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
+from tastemaker.rl.algorithms.common import GAMMA, LAM, LR, advantages_of, critic_costs
 from tastemaker.settings import (
     NOT_NEGATIVE,
     POSITIVE,

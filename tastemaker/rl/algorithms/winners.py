@@ -14,10 +14,12 @@ from tastemaker.maths.rl import k3, policy_gradient
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
+    Costs,
     Evaluation,
     Experience,
     Metrics,
     Rollout,
+    Stepper,
     per_action,
 )
 from tastemaker.rl.algorithms.common import (
@@ -28,7 +30,6 @@ from tastemaker.rl.algorithms.common import (
     minibatch_epochs,
     places_in_group,
 )
-from tastemaker.rl.algorithms.stepper import Costs, Stepper
 from tastemaker.settings import check, setting
 
 

@@ -22,18 +22,15 @@ from tastemaker.files import writing_file
 from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
 from tastemaker.rl.algorithms import algorithm_named
-from tastemaker.rl.algorithms.base import Algorithm, ValuedExperience
-from tastemaker.rl.algorithms.stepper import Stepper
+from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.gym.environment import Environments
-from tastemaker.rl.gym.episodes import Episode, episodes, gif
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
 from tastemaker.rl.gym.settings import Playing, play_defaults
-from tastemaker.rl.gym.world import Batch, World, seed_of
+from tastemaker.rl.gym.world import Batch, Episode, World, episodes, gif, seed_of
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
-from tastemaker.train.optimizers import adamw
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
-from tastemaker.train.step import Metrics, NotFinite
+from tastemaker.train.step import Metrics, NotFinite, adamw
 
 CURVE, EPISODE = "curve.png", "episode.gif"
 _EPISODES_BETWEEN_RESETS = 8

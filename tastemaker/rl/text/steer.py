@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tastemaker.data.judgements import Judgement, Prompt, plain
+from tastemaker.data.judgements import Judgement, Prompt
 from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import DeviceWish
@@ -26,16 +26,15 @@ from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
 from tastemaker.rl.text.kl import KL, Scale, Scaling
-from tastemaker.rl.text.rewards import Reward, checked, identity, reward_of
-from tastemaker.rl.text.settings import Steering
-from tastemaker.rl.text.steer_task import SteerTask, in_words
-from tastemaker.rl.text.stopping import Limits, Watch
-from tastemaker.rl.text.world import Batch, Teacher, TextWorld
+from tastemaker.rl.text.rewards import Reward, identity, reward_of
+from tastemaker.rl.text.steer_task import SteerTask, in_words, sample_pairs
+from tastemaker.rl.text.stopping import Limits, Steering, Watch
+from tastemaker.rl.text.world import Teacher, TextWorld
 from tastemaker.scores import Caution
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, train
-from tastemaker.train.optimizers import on_host
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
+from tastemaker.train.step import on_host
 
 STEERING = "steering.json"
 """The file of a steered policy's folder that says how it was steered."""
@@ -464,7 +463,7 @@ def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, T
     figures["kl_coef"] = task.kl_coef
     figures["kl"], figures["distinct"] = figures["kl_after"], figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
-    return Steered(world.policy, figures, _samples(task, before, after)), last
+    return Steered(world.policy, figures, sample_pairs(task, before, after)), last
 
 
 def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
@@ -473,29 +472,6 @@ def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
     check_same(figures["settings"], settings)
     samples = figures.pop("samples")
     return Steered(Policy.load(folder), figures, samples)
-
-
-def _samples(
-    task: SteerTask, before: Batch, after: Batch, count: int = 8
-) -> list[dict[str, Any]]:
-    """Return completions of the same prompts before and after, with scores where there are any."""
-    pairs = zip(before.completions[:count], after.completions[:count], strict=True)
-    samples: list[dict[str, Any]] = []
-    for old, new in pairs:
-        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
-        sample["before"], sample["after"] = old.text, new.text
-        if not isinstance(
-            old.prompt, str
-        ):  # the turns of a chat, so that others can answer it too
-            sample["messages"] = [turn._asdict() for turn in old.prompt]
-        samples.append(sample)
-    for when, batch in (("before", before), ("after", after)):
-        scores = batch.scores
-        if "score" in task.watched:
-            scores = checked(task.watched["score"], batch.completions[:count])
-        for sample, score in zip(samples, scores, strict=False):
-            sample[f"score_{when}"] = score
-    return samples
 
 
 def _save(

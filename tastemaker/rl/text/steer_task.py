@@ -9,21 +9,25 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
 from tastemaker.gpt.generate import NoNumberError
 from tastemaker.gpt.policy import Policy
 from tastemaker.maths.rl import explained_variance
-from tastemaker.rl.algorithms.base import Algorithm, ValuedExperience
-from tastemaker.rl.algorithms.stepper import Stepper
+from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.text.actor import TextActor, dropping_out
 from tastemaker.rl.text.rewards import Reward, checked
-from tastemaker.rl.text.settings import Steering
-from tastemaker.rl.text.stopping import ADVICE, Watch, distinct, distinct_pairs
+from tastemaker.rl.text.stopping import (
+    ADVICE,
+    Steering,
+    Watch,
+    distinct,
+    distinct_pairs,
+)
 from tastemaker.rl.text.world import Batch, Teacher, TextWorld
 from tastemaker.train.loop import StopTraining, Task
-from tastemaker.train.optimizers import adamw, on_host
 from tastemaker.train.run import Run, Say
-from tastemaker.train.step import Metrics, NotFinite
+from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
 
 _SAMPLES = 3
 """Completions that are kept of every window."""
@@ -265,3 +269,25 @@ def _append(lists: dict[str, list[float]], metrics: Mapping[str, float]) -> None
 
 def _means(lists: Mapping[str, Sequence[float]]) -> Metrics:
     return {name: sum(values) / len(values) for name, values in lists.items()}
+
+
+def sample_pairs(
+    task: SteerTask, before: Batch, after: Batch, count: int = 8
+) -> list[dict[str, Any]]:
+    """Return completions of the same prompts before and after, with scores where there are any."""
+    pairs = zip(before.completions[:count], after.completions[:count], strict=True)
+    samples: list[dict[str, Any]] = []
+    for old, new in pairs:
+        sample: dict[str, Any] = {"prompt": plain(old.prompt)}
+        sample["before"], sample["after"] = old.text, new.text
+        if not isinstance(old.prompt, str):
+            # the turns of a chat, so that others can answer it too
+            sample["messages"] = [turn._asdict() for turn in old.prompt]
+        samples.append(sample)
+    for when, batch in (("before", before), ("after", after)):
+        scores = batch.scores
+        if "score" in task.watched:
+            scores = checked(task.watched["score"], batch.completions[:count])
+        for sample, score in zip(samples, scores, strict=False):
+            sample[f"score_{when}"] = score
+    return samples

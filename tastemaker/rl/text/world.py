@@ -1,8 +1,14 @@
-"""The world of text: prompts in, completions out, a reward and a KL cost for each."""
+"""The world of text: prompts in, completions out, a reward and a KL cost for each.
 
-from collections.abc import Iterable, Sequence
+Prompts to steer on: from a file, or the first tokens of texts.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -10,9 +16,12 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
-from tastemaker.gpt.corpus import Shuffled
+from tastemaker.data.prompts import read_prompts
+from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.policy import Completion, Policy
 from tastemaker.gpt.sampling import Sampling
+from tastemaker.gpt.text_sources import Documents
+from tastemaker.gpt.tokenise import Reader, Shuffled
 from tastemaker.maths.rl import k1, masked_sum, rescale_keeping_mean
 from tastemaker.rl.algorithms.base import Actor, Algorithm, Experience, Metrics, Rollout
 from tastemaker.rl.text.actor import Answers, TextActor, spread
@@ -202,3 +211,56 @@ class Teacher(Protocol[G]):
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
         """Return what is measured where nothing is learned."""
         ...
+
+
+def prompts_from(
+    source: Path, *, limit: int, prompt_column: str | None = None, chat: bool = False
+) -> list[Prompt]:
+    """Return the first prompts of a file: one a line or in a column; with chat, messages.
+
+    Raises DataError for a file without prompts.
+    """
+    return list(
+        islice(read_prompts(source, prompt_column=prompt_column, chat=chat), limit)
+    )
+
+
+def openings_from(
+    source: str,
+    reader: Reader,
+    length: tuple[int, int],
+    *,
+    limit: int,
+    seed: int,
+    split: str | None = None,
+) -> list[str]:
+    """Return the openings of the first texts of what `pretrain` reads.
+
+    Raises DataError for a source without texts, UsageError for lengths that cannot be.
+    """
+    texts = (example.text for example in Documents([source], split=split))
+    found = list(openings(islice(texts, limit), reader, length, seed=seed))
+    if not found:
+        raise DataError(f"{source}: no texts in it.")
+    return found
+
+
+def openings(
+    texts: Iterable[str], reader: Reader, length: tuple[int, int], *, seed: int
+) -> Iterator[str]:
+    """Yield the first tokens of texts, so many from the shortest to the longest length at random.
+
+    A character that the last token only begins is left out. Raises UsageError for lengths that
+    cannot be.
+    """
+    shortest, longest = length
+    if not 1 <= shortest <= longest:
+        raise UsageError(
+            f"opening {shortest},{longest}: two whole numbers, at least 1, the smaller first."
+        )
+    draw = random.Random(f"openings {seed}")
+    for text in texts:
+        (ids,) = reader.completions([text], ended=False)
+        yield reader.text(ids[: draw.randint(shortest, longest)]).rstrip(
+            "\N{REPLACEMENT CHARACTER}"
+        )
