@@ -126,6 +126,7 @@ def _wrapped(clock: Clock) -> ExitStack:
     for name, role in ROLES.items():
         wrap(TextActor, name, f"{BEHIND}{role}")
     wrap(torch.autograd, "grad", "backward")
+    wrap(torch.Tensor, "backward", "backward")
     wrap(torch.nn.utils, "clip_grad_norm_", "optimiser")
     wrap(torch.optim.AdamW, "step", "optimiser")
     stack.enter_context(patch.object(text, "forward", clock.forward(text.forward)))

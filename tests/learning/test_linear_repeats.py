@@ -76,7 +76,6 @@ def test_the_shell_can_ask_for_it(run: Any, tmp_path: Path) -> None:
     code, _, err = run(
         "fit", source, "--backbone", "tiny", "--repeats", "--out", tmp_path / "other"
     )
-    assert (code, "--repeats has no meaning for the backbone 'tiny'" in err) == (
-        2,
-        True,
-    )
+    assert code == 2
+    assert "repeats" in err
+    assert "tiny" in err
