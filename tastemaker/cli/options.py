@@ -370,7 +370,7 @@ class Reading:
     def judgements(
         self, sources: Sequence[str], skipped: list[Any] | None = None
     ) -> list[Any]:
-        """Return the judgements of all sources. Rows that cannot be read go to `skipped`, if any."""
+        """Return the judgements of all sources. Rows that cannot be read go to `skipped`."""
         import tastemaker as tm
 
         judgements: list[Any] = []

@@ -212,7 +212,10 @@ def _object(line: str, where: str) -> Row | DataError:
     except json.JSONDecodeError as error:
         hint = ""
         if line.lstrip().startswith("["):
-            hint = " A file that is one JSON array ends in .json; in others write one object a line."
+            hint = (
+                " A file that is one JSON array ends in .json; "
+                "in others write one object a line."
+            )
         return DataError(
             f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
         )
