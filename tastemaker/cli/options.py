@@ -437,8 +437,8 @@ def reading(function: F) -> F:
 
     @functools.wraps(function)
     def call(**options: Any) -> Any:
-        own = {field.name: options.pop(field.name) for field in fields(Reading)}
-        return function(**options, reading=Reading(**own))
+        values = {field.name: options.pop(field.name) for field in fields(Reading)}
+        return function(**options, reading=Reading(**values))
 
     return _reading_options(call)  # type: ignore[return-value]
 
