@@ -8,7 +8,7 @@ h are the n − 1 symbols before w, and h′ is h without its oldest. c_n(h) = �
 is the number of distinct w that follow h. If h was never counted, P_n = P_{n−1}. P_0 is
 1 / vocabulary. In the highest order c_n counts occurrences. In a lower order it counts the distinct
 symbols before hw. Each document begins with one boundary, which is context and is never predicted.
-Nothing precedes a boundary, so n-grams that begin with one are counted by occurrences in all orders.
+Nothing precedes a boundary, so n-grams that begin with one count occurrences in all orders.
 
 Kneser and Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995; Chen and Goodman,
 "An empirical study of smoothing techniques for language modeling", Computer Speech & Language 13

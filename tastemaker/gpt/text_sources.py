@@ -6,7 +6,7 @@
 | a table with a column `messages` | the assistant's turns; the prompt is the turns before each |
 | .txt .text .md (also .gz) | whole files, paragraphs or lines |
 | a folder of such files, and of folders of them | the same, file by file in the order of names |
-| `playground`, `playground:zh`, `playground:mixed:20000` | the playground's reviews, or 40,000 |
+| `playground`, `playground:zh`, `playground:mixed:20000` | reviews; 40,000 by default |
 
 Memory does not grow with the source, with two exceptions: a split of aclImdb is held in memory, and
 the playground remembers the reviews that it has written.
