@@ -25,7 +25,7 @@ from tastemaker.maths.statistics import (
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its 95 % interval; NaN where it is undefined, or where no interval was computed."""
+    """A figure and its 95 % interval; NaN where undefined or not computed."""
 
     value: float
     low: float = math.nan

@@ -74,26 +74,30 @@ class Contract:
 
     @staticmethod
     def read(folder: Path) -> "Contract":
-        """Read a folder's contract and check its weights. Raises ModelError where they do not fit."""
+        """Read a folder's contract and check its weights. Raises ModelError for a misfit."""
         path = folder / CONTRACT
         if not folder.is_dir():
             raise ModelError(
-                f"{folder}: no such model folder. Make one with `tastemaker fit SOURCE --out {folder}`."
+                f"{folder}: no such model folder. Make one with `tastemaker fit "
+                f"SOURCE --out {folder}`."
             )
         if not path.is_file():
             raise ModelError(
                 f"{folder}: no {CONTRACT}, so nothing says what its scores mean. "
-                f"Only folders saved by `tastemaker fit` can score; fit one with `--backbone {folder}`."
+                "Only folders saved by `tastemaker fit` can score; fit one with "
+                f"`--backbone {folder}`."
             )
         contract = _parse(path)
         for name, digest in contract.weights.items():
             if not (folder / name).is_file():
                 raise ModelError(
-                    f"{folder / name}: the contract names this file and it is missing. Copy it whole again."
+                    f"{folder / name}: the contract names this file and it is "
+                    "missing. Copy it whole again."
                 )
             if digest_of(folder / name) != digest:
                 raise ModelError(
-                    f"{folder / name}: changed since it was saved (its digest is not the contract's). "
+                    f"{folder / name}: changed since it was saved (its digest is not "
+                    "the contract's). "
                     f"Fit again, or restore the file."
                 )
         if contract.trained_steps < 1:

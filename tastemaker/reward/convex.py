@@ -229,7 +229,8 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_m
     )  # texts, not occurrences
     if not held.any():
         raise DataError(
-            f"no word is held by {settings.min_count} of the {len(texts)} texts: nothing to learn from. "
+            f"no word is held by {settings.min_count} of the {len(texts)} texts: "
+            "nothing to learn from. "
             f"Add texts, or lower min_count."
         )
     return names[held], occurrences[:, held]

@@ -59,7 +59,7 @@ class Evidence:
         return places < self.size[:, None]
 
     def rows(self, chosen: Sequence[int], place: Tensor) -> "Evidence":
-        """Return some of the judgements, their texts renumbered by `place` [texts of the corpus]."""
+        """Return some of the judgements, their texts renumbered by `place` [texts]."""
         return Evidence(
             place[self.index[chosen]],
             self.targets[chosen],

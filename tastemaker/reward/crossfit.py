@@ -93,7 +93,7 @@ class CrossFit:
     judges: Judges | None
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
-        """Return the observation model with all that set, as far as it has learned of these kinds."""
+        """Return the observation model with these scales and judges, for the kinds it has."""
         for kind, values in self.scales.items():
             if kind not in model.links:
                 continue
@@ -164,7 +164,10 @@ def cross_fitted_scores(
     found: CrossFit,
     seed: int,
 ) -> Tensor:
-    """Return the score of every text [n], by a fit on the other folds that believes what was found."""
+    """Return the score of every text [n] from fits on the other folds.
+
+    The fits use the scales and judges estimated so far.
+    """
     units, scores = corpus.units, torch.zeros(len(corpus), dtype=torch.float64)
     names = [
         min(corpus.examples[text].text for text in unit.texts) for unit in units
@@ -272,7 +275,8 @@ def fit_router(prompts: Mapping[str, Sequence[Prompt | None]]) -> Router:
     )
     if not len(names):
         raise DataError(
-            "experts: no two prompts share a word, so nothing tells the sources apart. Leave experts out."
+            "experts: no two prompts share a word, so nothing tells the sources "
+            "apart. Leave experts out."
         )
     idf = inverse_document_frequencies(occurrences)
     found = LogisticRegression(C=_SURENESS, max_iter=_MOST_ITERATIONS)

@@ -32,7 +32,7 @@ class Division:
     digest: str
 
     def fresh_model(self) -> ObservationModel:
-        """Return the observation model of the training judgements, which has learned nothing yet."""
+        """Return an untrained observation model of the training judgements."""
         return ObservationModel(
             links_from(self.train_judgements, self.likelihood),
             self.likelihood,
@@ -63,8 +63,10 @@ class Division:
         for source in sorted(said):
             if len(said[source]) < _ENOUGH_FOR_AN_EXPERT:
                 raise DataError(
-                    f"experts: {source or 'the source without a name'} has {len(said[source])} judgements to learn "
-                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them into the file of another source."
+                    f"experts: {source or 'the source without a name'} has "
+                    f"{len(said[source])} judgements to learn "
+                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them "
+                    "into the file of another source."
                 )
             links = links_from(said[source], self.likelihood)
             same = [
@@ -146,7 +148,7 @@ def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str
 
 
 def _check_prompts(judgements: Sequence[Judgement]) -> None:
-    """Raise DataError where some prompts are chats and others plain: no template reads both alike."""
+    """Raise DataError for chats beside plain prompts: no template reads both alike."""
     first: dict[bool, Judgement] = {}
     for judgement in judgements:
         if judgement.prompt is not None:
@@ -155,5 +157,6 @@ def _check_prompts(judgements: Sequence[Judgement]) -> None:
         chat, text = first[True], first[False]
         raise chat.wrong(
             f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
-            "Give all prompts as chats (lists of messages with a role and a content) or all as texts."
+            "Give all prompts as chats (lists of messages with a role and a content) "
+            "or all as texts."
         )

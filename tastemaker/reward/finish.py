@@ -182,7 +182,7 @@ def finish(
 
 
 class WithLength:
-    """A model before length control: its score with what the judgements owe to length added back."""
+    """A model before length control: the length effect is added back to its score."""
 
     def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
         self.model, self.length, self.links = model, length, model.links

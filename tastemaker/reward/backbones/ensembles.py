@@ -218,7 +218,10 @@ class Experts(Ensemble):
 
     def describe(self) -> str:
         """Return how many experts there are, of which sources, and of what."""
-        return f"{len(self.members)} experts ({', '.join(self.router.sources)}), each {self.members[0].describe()}"
+        return (
+            f"{len(self.members)} experts ({', '.join(self.router.sources)}), each "
+            f"{self.members[0].describe()}"
+        )
 
 
 def read_prompt(prompt: Prompt | None) -> str:
