@@ -33,7 +33,7 @@ from tastemaker.reward.backbones.linear import (
     vocabulary,
 )
 from tastemaker.reward.convex import fit_linear, inverse_document_frequencies
-from tastemaker.reward.corpus import Corpus
+from tastemaker.reward.corpus import Corpus, Unit
 from tastemaker.reward.division import Division
 from tastemaker.reward.observation import ObservationModel
 
@@ -170,7 +170,8 @@ def cross_fitted_scores(
     names = [min(corpus.examples[text].text for text in unit.texts) for unit in units]
     folds = [lot(seed, "fold", name) % FOLDS for name in names]
     for fold in range(FOLDS):
-        train_units, scored_texts = [], set()
+        train_units: list[Unit] = []
+        scored_texts: set[int] = set()
         for unit, unit_fold in zip(units, folds, strict=True):
             if unit_fold == fold:
                 scored_texts.update(unit.texts)

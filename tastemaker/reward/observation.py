@@ -35,7 +35,7 @@ class Reliabilities(nn.Module):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        # estimated on unseen texts (`crossfit.py`): a fit that learned them would explain every judge
+        # estimated on unseen texts (`crossfit.py`): a fit that learned them would trust all judges
         self.raw = nn.Parameter(torch.ones(len(names)), requires_grad=False)
 
     def forward(self, judge: Tensor) -> Tensor:
