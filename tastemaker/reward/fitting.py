@@ -326,22 +326,18 @@ def fit(
 ) -> RewardModel:
     """Learn a reward model from any mixture of judgements.
 
-    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`,
-        `Encoder`, `Tiny`).
+    backbone: linear, tiny, minilm, a model folder, a hub name, or settings such as `Linear`.
     training: all settings of network training, or some that replace those of the recipe.
     epochs: one of these settings.
     likelihood: how judgements count as evidence.
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
-        Texts and prompts never stand on both sides.
-    anchor: the reference texts whose mean score becomes 0 and standard deviation 1; None: the
-        held-out texts.
+    anchor: texts whose mean score becomes 0 and standard deviation 1; None: the held-out ones.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
         bootstrap, Rubin 1981). shared: the members are heads of one network.
     experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
     labels: the names of the label values, for the contract.
     out: where to save; None keeps the model in memory.
-    resume: continue an interrupted run. overwrite: replace an existing model once the new one is
-        complete.
+    resume: continue an interrupted run. overwrite: replace a model once the new one is complete.
 
     Raises DataError for judgements that cannot teach, UsageError for invalid settings,
     TrainingError for a run that failed, StorageError for a folder that cannot be written.
