@@ -172,14 +172,16 @@ class RankingLink(Link):
 
     def _log_ties(self, largest: Tensor) -> Tensor:
         """Return ln δ₁ … ln δ_D [m, D] for tiers of up to `largest` texts [m]; −inf beyond."""
-        known = torch.cat([self.log_ties.new_zeros(1), self.log_ties])
-        most = int(largest.max()) if len(largest) else len(known)
-        sizes = torch.arange(1, most + 1, device=known.device)
-        step = known[-1] - known[-2] if len(known) > 1 else known.new_tensor(-3.0)
-        further = known[-1] + step * (sizes[len(known) :] - len(known))
-        return torch.where(
-            sizes <= largest[:, None], torch.cat([known, further]), -math.inf
-        )
+        learned = torch.cat([self.log_ties.new_zeros(1), self.log_ties])
+        count = len(learned)
+        most = int(largest.max()) if len(largest) else count
+        sizes = torch.arange(1, most + 1, device=learned.device)
+        step = learned.new_tensor(-3.0)
+        if count > 1:
+            step = learned[-1] - learned[-2]
+        further = learned[-1] + step * (sizes[count:] - count)
+        all_ties = torch.cat([learned, further])
+        return torch.where(sizes <= largest[:, None], all_ties, -math.inf)
 
     def formula(self) -> str:
         model = "the mean over its pairs" if self.by == "pairs" else "Plackett–Luce"

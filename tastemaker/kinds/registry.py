@@ -1,4 +1,4 @@
-"""The registry of links: a kind of judgement is one file in this package and one name here."""
+"""The registry of links. A new kind of judgement is one module and one entry here."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,14 @@ LINKS: dict[type[Judgement], type[Link]] = {
 
 
 def register(link: type[Link]) -> None:
-    """Make a kind of judgement known, before rows of it are read or a model of it is loaded.
+    """Register a kind of judgement, before rows of it are read or a model of it is loaded.
 
     link: `link.record` is the kind's record. Raises UsageError for a name that another record has.
     """
-    known = RECORDS.setdefault(link.record.kind, link.record)
-    if known is not link.record:
+    registered = RECORDS.setdefault(link.record.kind, link.record)
+    if registered is not link.record:
         raise UsageError(
-            f"the kind {link.record.kind!r} has a record already: {known.__name__}."
+            f"the kind {link.record.kind!r} has a record already: {registered.__name__}."
         )
     LINKS[link.record] = link
 

@@ -1,4 +1,4 @@
-"""The settings of training a network on judgements, and the task.
+"""Training a network on judgements: the settings and the task.
 
 One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens`
 tokens, whose gradients add up to the same step whatever the budget. Texts that were judged
@@ -101,12 +101,8 @@ class FitTask(Task):
         seed: int,
     ) -> None:
         super().__init__()
-        self.network, self.model, self.train, self.held_out = (
-            network,
-            model,
-            train,
-            held_out,
-        )
+        self.network, self.model = network, model
+        self.train, self.held_out = train, held_out
         self.training, self.patience = training, training.patience
         self.device, self.precision, self.seed = device, precision, seed
         self.best: dict[str, Tensor] = {}
@@ -118,9 +114,8 @@ class FitTask(Task):
         self.held_out_ids = network.encode(held_out.examples).ids
         self.units = train.units
         self.corpora = [train]
-        if (
-            network.heads > 1
-        ):  # each head learns from judgements with weights of its own
+        if network.heads > 1:
+            # each head learns from judgements with weights of its own
             self.corpora = [
                 train.resampled(seed + number) for number in range(network.heads)
             ]
@@ -330,6 +325,8 @@ def _held_out_metrics(
     metrics: dict[str, float] = {}
     for kind, evidence in held_out.evidence.items():
         if len(evidence):
-            found = model.links[kind].metrics(scores[evidence.index], evidence.targets)
-            metrics |= {f"held_out_{name}": value for name, value in found.items()}
+            of_kind = scores[evidence.index]
+            values = model.links[kind].metrics(of_kind, evidence.targets)
+            for name, value in values.items():
+                metrics[f"held_out_{name}"] = value
     return metrics

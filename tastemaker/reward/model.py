@@ -1,12 +1,10 @@
-"""A saved model reloads to the same number everywhere, or it is not saved.
+"""The reward model: a backbone, the links that give its score a meaning, and their contract.
 
-Sample texts (short, long, too long, odd characters) are scored by the model in memory; the saved
-folder is then opened as its users will open it, and the largest difference of each way is written
-down. Ways that an architecture cannot take (left padding where the score is read at the first
-place) are named with the reason instead of a number.
-
-Text → score: a backbone, the links that say what its score means, and the contract that both are
-saved with.
+Saving checks the roundtrip. The model in memory scores sample texts (short, long, too long, odd
+characters). The saved folder is then opened in every way that users have, and the contract records
+the largest difference of each way. A way that an architecture does not support (left padding where
+the score is read at the first place) is recorded with the reason. A model that reloads to other
+scores is not saved.
 """
 
 import inspect
@@ -53,18 +51,18 @@ SAMPLES = (
 
 
 def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
-    """Reload `folder` in every way and return the largest difference of each; raise ModelError over
-    the tolerance.
+    """Reload `folder` in every way and return the largest difference of each.
+
+    Raises ModelError for a difference over the tolerance.
     """
     if isinstance(backbone, Ensemble):
         return _check_members(backbone, folder)
     examples = [Example(text) for text in SAMPLES]
     expected = backbone.score(examples, precision="float32").values
-    ways = (
-        _linear_ways(folder, examples)
-        if backbone.kind == "linear"
-        else _network_ways(folder, examples)
-    )
+    if backbone.kind == "linear":
+        ways = _linear_ways(folder, examples)
+    else:
+        ways = _network_ways(folder, examples)
     differences: dict[str, float | str] = {}
     for way, answer in ways.items():
         if isinstance(answer, str):
@@ -85,10 +83,10 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
 
 def _check_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
     """Check each member on its own; return the largest difference of each way."""
-    roundtrips = [
-        check_roundtrip(member, own)
-        for member, own in zip(ensemble.members, ensemble.folders(folder), strict=True)
-    ]
+    roundtrips = []
+    folders = ensemble.folders(folder)
+    for member, member_folder in zip(ensemble.members, folders, strict=True):
+        roundtrips.append(check_roundtrip(member, member_folder))
     worst: dict[str, float | str] = {}
     for way in roundtrips[0]["differences"]:
         differences = [roundtrip["differences"][way] for roundtrip in roundtrips]
@@ -117,7 +115,7 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter(
             "ignore"
-        )  # what the loaders say among themselves is not about this model
+        )  # the loaders' warnings are not about this model
         reloaded = Network.load(folder)
         texts = [reloaded.join(example) for example in examples]
         module = AutoModelForSequenceClassification.from_pretrained(
@@ -161,12 +159,9 @@ def _through(
 
 
 def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] | str:
-    """Score left-padded texts with the positions that generation gives them: counted from the first
-    real token.
-    """
-    if not hasattr(
-        module, "score"
-    ):  # the head of every decoder; an encoder reads its score at the first place
+    """Score left-padded texts; positions count from the first real token."""
+    # `score` is the head of a decoder; an encoder reads its score at the first place
+    if not hasattr(module, "score"):
         return (
             "not possible: transformers reads this encoder's score at the first "
             "place, which would be padding"
@@ -184,8 +179,9 @@ def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] |
 
 
 def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
-    """Score single texts with CrossEncoder's own reading, network and activation (its `predict`
-    insists on pairs).
+    """Score texts with CrossEncoder's tokenizer, network and activation.
+
+    Its `predict` takes pairs only.
     """
     from sentence_transformers import CrossEncoder
 
@@ -206,10 +202,10 @@ Scorable = str | Example
 
 
 class RewardModel:
-    """A fitted taste. Make one with `fit`, open one with `RewardModel.load(folder)`.
+    """A fitted reward model. Make one with `fit`, open one with `RewardModel.load(folder)`.
 
     Scores are anchored: 0 is the mean of the reference texts, 1 their standard deviation. A
-    decoder's head has no bias, so there the mean is what the contract's anchor says (`centred` is
+    decoder's head has no bias, so its mean is not 0: the contract's anchor holds it (`centred` is
     False).
     """
 
@@ -263,19 +259,18 @@ class RewardModel:
     def uncertainty(
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
-        """Return how far an ensemble's members disagree about a text: the standard deviation of
-        their scores.
+        """Return the standard deviation of the scores of an ensemble's members.
 
-        Raises UsageError for a single model, which cannot disagree with itself.
+        Raises UsageError for a single model.
         """
         one, texts = _as_list(text)
-        found = self.score_all(texts, precision=precision).uncertainty
-        if found is None:
+        uncertainty = self.score_all(texts, precision=precision).uncertainty
+        if uncertainty is None:
             raise UsageError(
                 "uncertainty needs an ensemble, and this is a single model. Fit one "
                 "with --members 5."
             )
-        values: list[float] = found.tolist()
+        values: list[float] = uncertainty.tolist()
         return values[0] if one else values
 
     @overload
@@ -287,12 +282,12 @@ class RewardModel:
     def probability(
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
-        """Return the probability that a judge labels the text positive. Raises ModelError without
-        `Label` evidence.
+        """Return the probability that a judge labels the text positive.
+
+        Raises ModelError for a model that learned from no labels.
         """
-        return self._answer(
-            text, self._link("probabilities", "labels").predict, precision
-        )
+        link = self._link("probabilities", "labels")
+        return self._answer(text, link.predict, precision)
 
     @overload
     def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
@@ -303,12 +298,12 @@ class RewardModel:
     def rating(
         self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
     ) -> float | list[float]:
-        """Return the rating or grade that a judge gives on average, in the judges' unit. Raises
-        ModelError without.
+        """Return the rating or grade that a judge gives on average, in the judges' unit.
+
+        Raises ModelError for a model that learned from neither.
         """
-        return self._answer(
-            text, self._link("ratings", "ratings or grades").predict, precision
-        )
+        link = self._link("ratings", "ratings or grades")
+        return self._answer(text, link.predict, precision)
 
     def score_all(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
@@ -320,17 +315,17 @@ class RewardModel:
                 "nothing. Fit it first."
             )
         for number, example in enumerate(examples, 1):
-            if (
-                not example.text.strip() and example.prompt is None
-            ):  # a prompt may be answered by nothing
+            # an empty answer to a prompt can be scored
+            if not example.text.strip() and example.prompt is None:
                 raise DataError(
                     f"text {number} of {len(examples)} is empty: there is nothing to score."
                 )
         return self.backbone.score(examples, precision=precision)
 
     def meanings(self, scores: Scores) -> dict[str, list[float]]:
-        """Return what judges would say of texts with these scores: `probabilities`, `ratings`, as
-        far as learned.
+        """Return the mean judgements of texts with these scores: `probabilities`, `ratings`.
+
+        Only what the model learned is in the result.
         """
         values = torch.from_numpy(scores.values)
         meanings: dict[str, list[float]] = {}
@@ -344,21 +339,17 @@ class RewardModel:
         """Save, reload through every loader, compare, and only then put the folder in its place.
 
         Returns this model with the roundtrip in its contract. Raises ModelError when a loader
-        disagrees by more than the tolerance and StorageError when the disk is full; nothing is
-        half-written.
+        differs by more than the tolerance and StorageError when the disk is full. No partial folder
+        is left.
         """
         with filling_folder(Path(folder), last=CONTRACT) as temporary:
             self.backbone.save(temporary)
-            files = [
-                p.relative_to(temporary).as_posix()
-                for p in temporary.rglob("*.safetensors")
-            ]
+            paths = temporary.rglob("*.safetensors")
+            files = [path.relative_to(temporary).as_posix() for path in paths]
             weights = digests_of(temporary, files)
             if self.training_fingerprints is not None:
-                save_file(
-                    {"fingerprints": self.training_fingerprints},
-                    temporary / TRAINING_TEXTS,
-                )
+                tensors = {"fingerprints": self.training_fingerprints}
+                save_file(tensors, temporary / TRAINING_TEXTS)
             if self.baseline is not None:
                 self.baseline.save(temporary / BASELINE)
             contract = replace(
@@ -374,9 +365,7 @@ class RewardModel:
 
     @staticmethod
     def load(folder: str | Path) -> "RewardModel":
-        """Open a saved reward model. Raises ModelError for a folder whose contract is missing or
-        does not hold.
-        """
+        """Open a saved reward model. Raises ModelError for a missing or broken contract."""
         folder = Path(folder)
         contract = Contract.read(folder)
         backbone = load_backbone(folder, contract)
@@ -388,28 +377,23 @@ class RewardModel:
                     "registered. Import the module that defines it first."
                 )
             links[RECORDS[kind]] = LINKS[RECORDS[kind]].from_dict(values)
-        baseline = (
-            RewardModel.load(folder / BASELINE)
-            if (folder / BASELINE).is_dir()
-            else None
-        )
-        texts = (
-            load_file(folder / TRAINING_TEXTS)["fingerprints"]
-            if (folder / TRAINING_TEXTS).is_file()
-            else None
-        )
+        baseline = training_fingerprints = None
+        if (folder / BASELINE).is_dir():
+            baseline = RewardModel.load(folder / BASELINE)
+        if (folder / TRAINING_TEXTS).is_file():
+            training_fingerprints = load_file(folder / TRAINING_TEXTS)["fingerprints"]
         return RewardModel(
-            backbone, links, contract, baseline=baseline, training_fingerprints=texts
+            backbone,
+            links,
+            contract,
+            baseline=baseline,
+            training_fingerprints=training_fingerprints,
         )
 
     def __repr__(self) -> str:
         data, accuracy = self.contract.data, self.contract.evaluation.get("accuracy")
-        fitted = (
-            " + ".join(
-                f"{n:,} {kind}s" for kind, n in data.get("judgements", {}).items()
-            )
-            or "nothing"
-        )
+        counts = data.get("judgements", {})
+        fitted = " + ".join(f"{n:,} {kind}s" for kind, n in counts.items()) or "nothing"
         held_out = f", held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
         return f"RewardModel({self.backbone.describe()}; fitted on {fitted}{held_out})"
 
@@ -439,9 +423,7 @@ class RewardModel:
 
 
 def load(folder: str | Path) -> RewardModel:
-    """Open a saved reward model. Raises ModelError for a folder whose contract is missing or does
-    not hold.
-    """
+    """Open a saved reward model. Raises ModelError for a missing or broken contract."""
     return RewardModel.load(folder)
 
 

@@ -1,17 +1,9 @@
-"""A name → a backbone: the one door where a string becomes a part.
+"""Backbones: their settings, their names, and the protocol that they share.
 
-A backbone reads text and says one number; a link says what the number means. Four kinds are here:
+A backbone maps a text to one number; a link gives the number a meaning. There are four kinds:
 `linear` (word n-grams and a convex fit), `network` (any Hugging Face encoder or decoder),
 `ensemble` (several of either) and `experts` (one of either for each source of judgements).
-Everything else asks only for this contract:
-
-| method | takes | returns |
-|---|---|---|
-| `score` | examples, precision | Scores: values [n], truncated [n] |
-| `rescale` | offset, scale | folds (s − offset)/scale into the weights; returns the offset that it
-could fold |
-| `save` | folder | writes weights and whatever reading text needs |
-| `describe` | | one line for people |
+All other code uses only the protocol `Backbone`.
 """
 
 from collections.abc import Sequence
@@ -34,7 +26,7 @@ Cut = Literal["left", "right"]
 
 
 class Backbone(Protocol):
-    """Text → one number. See the table at the top of this file."""
+    """Maps a text to one number."""
 
     @property
     def kind(self) -> str:

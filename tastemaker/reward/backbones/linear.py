@@ -1,16 +1,13 @@
-"""Word n-grams of many texts at once, each named by one 64-bit number.
+"""The `linear` backbone: the score is a weighted sum over the word n-grams of a text.
 
-A token is a lower-cased word, a punctuation mark, or one character of a script that is written
-without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every machine; an n-gram's name
-is a polynomial of its tokens' names. That any two of the 10⁷ n-grams of a corpus share a name has a
-probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵, so no vocabulary of strings is kept, and everything after
-the regular expression is whole-array arithmetic.
+It has no network and no length limit. Rows of features have length 1, so that length alone does not
+make a review more extreme. `convex.py` fits the weights.
 
-The `linear` backbone: a text's score is a weighted sum over its word n-grams. No network, no limit
-on length.
-
-Kept weights are named by their n-gram's 64-bit name (`ngrams.py`); `learning/convex.py` fits them.
-Rows have length 1, so that a long review is not surer than a short one only for being long.
+Each n-gram is named by one 64-bit number. A token is a lower-cased word, a punctuation mark, or one
+character of a script without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every
+machine; an n-gram's name is a polynomial of its tokens' names. Any two of the 10⁷ n-grams of a corpus share a name with a
+probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵. So the strings are not stored, and all work after the
+regular expression is on whole arrays.
 """
 
 import json
@@ -46,17 +43,13 @@ _TOKEN = re.compile(
     rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]"
 )
 _LINE_BREAK = re.compile(r"<br\s*/?>")
-_AGAIN = np.uint64(
-    0xD1B54A32D192ED03
-)  # what a token said again is named by, beside its own name
-_TOKENS_AGAIN, _NGRAMS_AGAIN = (
-    np.uint64(0x5851F42D4C957F2D),
-    np.uint64(0x14057B7EF767814F),
-)  # and how many there are
+# added to the names of repeated tokens, and of the counts of repeated tokens and n-grams
+_AGAIN = np.uint64(0xD1B54A32D192ED03)
+_TOKENS_AGAIN = np.uint64(0x5851F42D4C957F2D)
+_NGRAMS_AGAIN = np.uint64(0x14057B7EF767814F)
 _MOST_AGAIN = 24
-_MULTIPLIER = np.uint64(
-    0x9E3779B97F4A7C17
-)  # odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
+# odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C17)
 _REMEMBERED_TOKENS = 1 << 18
 _CHUNK_CHARACTERS = 1 << 20
 
@@ -100,9 +93,9 @@ class TokenNames:
     @staticmethod
     def of(texts: Iterable[str]) -> "TokenNames":
         """Tokenise texts."""
-        found = [tokens(text) for text in texts]
-        lengths = np.fromiter(map(len, found), np.int64, len(found))
-        names = (_names[token] for text in found for token in text)
+        by_text = [tokens(text) for text in texts]
+        lengths = np.fromiter(map(len, by_text), np.int64, len(by_text))
+        names = (_names[token] for text in by_text for token in text)
         return TokenNames(np.fromiter(names, np.uint64, int(lengths.sum())), lengths)
 
     def ngrams(
@@ -117,17 +110,17 @@ class TokenNames:
         not be learned word by word.
         """
         document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
-        found, running = [(self.names, document)], self.names
+        parts, running = [(self.names, document)], self.names
         for n in range(2, longest + 1):
             running = running[:-1] * _MULTIPLIER + self.names[n - 1 :]
             inside = document[: len(running)] == document[n - 1 :]
-            found.append((running[inside], document[: len(running)][inside]))
+            parts.append((running[inside], document[: len(running)][inside]))
         if repeats:
-            tokens_again, ngrams_again = _said_again(*found[0]), _said_again(*found[-1])
-            found.append((tokens_again[0] * _MULTIPLIER + _AGAIN, tokens_again[1]))
-            found.append(self._numbered(tokens_again[1], _TOKENS_AGAIN))
-            found.append(self._numbered(ngrams_again[1], _NGRAMS_AGAIN))
-        names, documents = zip(*found, strict=True)
+            tokens_again, ngrams_again = _said_again(*parts[0]), _said_again(*parts[-1])
+            parts.append((tokens_again[0] * _MULTIPLIER + _AGAIN, tokens_again[1]))
+            parts.append(self._numbered(tokens_again[1], _TOKENS_AGAIN))
+            parts.append(self._numbered(ngrams_again[1], _NGRAMS_AGAIN))
+        names, documents = zip(*parts, strict=True)
         return np.concatenate(names).view(np.int64), np.concatenate(documents)
 
     def _numbered(
@@ -155,9 +148,7 @@ def _said_again(
 
 
 def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut texts into runs of about a million characters, so that memory does not grow with their
-    number.
-    """
+    """Cut texts into runs of about a million characters, to bound the memory."""
     start, characters = 0, 0
     for end, text in enumerate(texts, start=1):
         characters += len(text) + 1
@@ -173,9 +164,7 @@ def vocabulary(
     *,
     repeats: bool = False,
 ) -> NDArray[np.int64]:
-    """Return the names, ascending, of the n-grams that occur `min_count` times or more in all the
-    texts.
-    """
+    """Return the names, ascending, of the n-grams that occur at least `min_count` times."""
     names = np.concatenate(
         [
             np.zeros(0, np.int64),
@@ -200,13 +189,12 @@ def counts(
     names, document = chunk.ngrams(longest, repeats=repeats)
     if len(kept) == 0 or len(names) == 0:
         return sp.csr_matrix(shape, dtype=np.float64)
-    order = np.argsort(
-        names
-    )  # a search for ascending names walks through `kept` once: several times faster
+    # a search for ascending names walks through `kept` once: several times faster
+    order = np.argsort(names)
     names, document = names[order], document[order]
     column = np.minimum(np.searchsorted(kept, names), len(kept) - 1)
-    known = kept[column] == names
-    cell = document[known] * np.int64(len(kept)) + column[known]
+    is_kept = kept[column] == names
+    cell = document[is_kept] * np.int64(len(kept)) + column[is_kept]
     cell, count = np.unique(cell, return_counts=True)
     row, column = np.divmod(cell, len(kept))
     start = np.searchsorted(row, np.arange(len(chunk.lengths) + 1))
@@ -297,27 +285,20 @@ class LinearBackbone:
         scales: NDArray[np.float32],
         intercept: float = 0.0,
     ) -> None:
-        self.settings, self.names, self.weights, self.scales = (
-            settings,
-            names,
-            weights,
-            scales,
-        )
+        self.settings, self.names = settings, names
+        self.weights, self.scales = weights, scales
         self.template = settings.template
         self.intercept = intercept
 
     def score(
         self, examples: Sequence[Example], *, precision: str = "float32"
     ) -> Scores:
-        """Return the scores of examples, in order. Memory does not grow with their number; nothing
-        is ever cut.
+        """Return the scores of examples, in order. No text is cut.
 
-        precision: accepted as every backbone's; sums are float64 whatever it says.
+        precision: accepted like any backbone's; sums are always float64.
         """
-        weights, scales = (
-            self.weights.astype(np.float64),
-            self.scales.astype(np.float64),
-        )
+        weights = self.weights.astype(np.float64)
+        scales = self.scales.astype(np.float64)
         texts = [joined(example, self.settings.template) for example in examples]
         values = [np.zeros(0)]
         for chunk in chunks(texts):
@@ -329,40 +310,32 @@ class LinearBackbone:
             )
             # a row's sum goes through its own columns in order, so that its neighbours cannot
             # change the last bit
-            values.append(
-                features(occurrences, self.settings, scales) @ weights + self.intercept
-            )
+            rows = features(occurrences, self.settings, scales)
+            values.append(rows @ weights + self.intercept)
         return Scores(np.concatenate(values), np.zeros(len(texts), dtype=bool))
 
     def rescale(self, offset: float, scale: float) -> float:
-        """Fold s ← (s − offset)/scale into weights and intercept; return the offset that was
-        folded.
-        """
+        """Fold s ← (s − offset)/scale into weights and intercept; return the offset."""
         self.weights = (self.weights / scale).astype(np.float32)
         self.intercept = (self.intercept - offset) / scale
         return offset
 
     def save(self, folder: Path) -> None:
-        """Write `linear.safetensors`: names, weights, scales, the intercept, and the settings as
-        JSON in its head.
-        """
+        """Write `linear.safetensors`: the tensors, and the settings as JSON in its head."""
         tensors: dict[str, NDArray[Any]] = {
             "names": self.names,
             "weights": self.weights,
             "scales": self.scales,
             "intercept": np.array([self.intercept]),
         }
-        head = {
-            "linear": json.dumps({"format": FORMAT, **asdict(self.settings)})
-        }  # one entry: several have no order
+        # one entry: several have no order
+        head = {"linear": json.dumps({"format": FORMAT, **asdict(self.settings)})}
         with writing_file(Path(folder) / WEIGHTS) as temporary:
             temporary.write_bytes(save(tensors, head))
 
     @staticmethod
     def load(folder: Path) -> "LinearBackbone":
-        """Return the backbone that `save` wrote. Raises ModelError when the file is missing or
-        damaged.
-        """
+        """Return the backbone that `save` wrote. Raises ModelError for a broken file."""
         path = Path(folder) / WEIGHTS
         if not path.is_file():
             raise ModelError(
@@ -373,9 +346,10 @@ class LinearBackbone:
             with safe_open(path, framework="numpy") as file:
                 head = json.loads((file.metadata() or {}).get("linear", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-            if (found := head.pop("format", None)) != FORMAT:
+            file_format = head.pop("format", None)
+            if file_format != FORMAT:
                 raise ModelError(
-                    f"{path}: format {found!r} of a linear model; this version reads {FORMAT}."
+                    f"{path}: format {file_format!r} of a linear model; this version reads {FORMAT}."
                 )
             settings = Linear(**head)
             intercept = float(tensors["intercept"].item())

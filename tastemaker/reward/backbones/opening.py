@@ -1,10 +1,10 @@
-"""Opening Hugging Face folders and hub names, and what a text is to a network.
+"""Opening Hugging Face networks by folder or hub name, and tokenizing texts for them.
 
-What is opened is made ready to be a reward model: one output with a fresh seeded head, float32
+An opened network is prepared to be a reward model: one output with a fresh seeded head, float32
 weights, a padding token that is not the end of text, and a configuration that all loaders read the
 same way (`problem_type`, both label maps, CrossEncoder's activation). A text is tokenized and cut
-to what the network can hold. An ensemble may share one network: in memory it has many heads, on
-disk their mean, so that all loaders print the ensemble's score, and the heads beside it.
+to the length limit. An ensemble may share one network. In memory it has many heads; on disk the
+head is their mean, so that all loaders give the ensemble's score, and the heads lie beside it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -114,17 +114,17 @@ def head_of(module: nn.Module) -> nn.Linear:
     none.
     """
     linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    found = [
+    heads = [
         part
         for part in linear
         if part.out_features == 1 or getattr(part, HOLDS_HEADS, False)
     ]
-    if not found:
+    if not heads:
         raise ModelError(
             f"{type(module).__name__} has no linear layer with one output: it cannot "
             "be a reward model."
         )
-    return found[-1]
+    return heads[-1]
 
 
 def draw_head(head: nn.Linear) -> None:
@@ -272,11 +272,11 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> Encoded:
     ids: list[NDArray[np.int32]] = []
     truncated: list[bool] = []
     for start in range(0, len(texts), _AT_ONCE):
-        for found in tokenizer.backend_tokenizer.encode_batch_fast(
-            list(texts[start : start + _AT_ONCE])
-        ):
-            ids.append(np.asarray(found.ids or [_filler(tokenizer)], dtype=np.int32))
-            truncated.append(bool(found.overflowing))
+        batch = list(texts[start : start + _AT_ONCE])
+        for encoding in tokenizer.backend_tokenizer.encode_batch_fast(batch):
+            text_ids = encoding.ids or [_filler(tokenizer)]
+            ids.append(np.asarray(text_ids, dtype=np.int32))
+            truncated.append(bool(encoding.overflowing))
     return Encoded(ids, np.array(truncated, dtype=bool))
 
 
