@@ -133,7 +133,8 @@ def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, A
     tokenizer, reward = copy.deepcopy(policy.tokenizer), Recorder(given.batch)
     if tokenizer("")["input_ids"] != policy.reader.start:
         raise SystemExit(
-            "TRL's prompts are texts, and this tokenizer does not read an empty one as the start token"
+            "TRL's prompts are texts, and this tokenizer does not read an empty one "
+            "as the start token"
         )
     prompts = given.batch // given.group
     with tempfile.TemporaryDirectory() as folder:

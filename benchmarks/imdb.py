@@ -31,7 +31,9 @@ vectors = TfidfVectorizer(ngram_range=(1, 2))
 model = LogisticRegression(C=10, max_iter=1000).fit(
     vectors.fit_transform(j.text for j in train), [j.positive for j in train]
 )
-print(json.dumps({"accuracy": model.score(vectors.transform(j.text for j in test), [j.positive for j in test])}))
+features = vectors.transform(j.text for j in test)
+accuracy = model.score(features, [j.positive for j in test])
+print(json.dumps({"accuracy": accuracy}))
 """
 
 

@@ -52,7 +52,7 @@ def _network(given: argparse.Namespace) -> Network:
 def _ours(
     pairs: list[Any], given: argparse.Namespace, device: torch.device
 ) -> SteppedFit:
-    """Set up `fit`'s loop on the pairs; the head has the learning rate of the rest, as in the peer."""
+    """Set up `fit`'s loop on the pairs. All layers have one learning rate, as in the peer."""
     links = links_from(pairs, tm.Likelihood(judges=False))
     training = tm.Training(
         epochs=1,
@@ -237,7 +237,8 @@ def _given() -> argparse.Namespace:
     given = options.parse_args()
     if given.peers and find_spec("trl") is None:
         raise SystemExit(
-            "this benchmark compares with TRL: pip install 'tastemaker[peers]', or give --peers nothing"
+            "this benchmark compares with TRL: pip install 'tastemaker[peers]', "
+            "or give --peers nothing"
         )
     return given
 

@@ -46,7 +46,8 @@ def _runs(
         returns.append(played.mean_return)
         rates.append(played.figures["steps"] / seconds[-1])
         sys.stderr.write(
-            f"{name:32} seed {seed}: {returns[-1]:8.1f}  {seconds[-1]:7.1f} s ({wall[-1]:.0f} on the wall)\n"
+            f"{name:32} seed {seed}: {returns[-1]:8.1f}  {seconds[-1]:7.1f} s "
+            f"({wall[-1]:.0f} on the wall)\n"
         )
     found = {
         "returns": spread(returns, 1),
@@ -81,7 +82,8 @@ def main() -> None:
     for name, runs in found.items():
         mean, least = runs["returns"]["mean"], min(runs["returns"]["values"])
         sys.stderr.write(
-            f"{name:32} mean {mean:8.1f}  least {least:8.1f}  aim {runs['aim']}  met {runs['is_met']}\n"
+            f"{name:32} mean {mean:8.1f}  least {least:8.1f}  "
+            f"aim {runs['aim']}  met {runs['is_met']}\n"
         )
     print(json.dumps({"benchmark": "play", "seeds": given.seeds, "runs": found}))
 

@@ -91,7 +91,8 @@ def main() -> None:
             )
             score, cpu, wall, steps = runs[-1]
             sys.stderr.write(
-                f"{name:18} seed {seed}: {score:6.1f}  {steps / cpu:8,.0f} steps/s  {cpu:.1f} s ({wall:.1f})\n"
+                f"{name:18} seed {seed}: {score:6.1f}  {steps / cpu:8,.0f} steps/s  "
+                f"{cpu:.1f} s ({wall:.1f})\n"
             )
     found: dict[str, Any] = {
         name: {

@@ -86,7 +86,7 @@ class Unseen:
         self.gold = [gold_score(text) for text in self.texts]
 
     def tau(self, model: tm.RewardModel, learned_from: Sequence[Judgement]) -> float:
-        """Return Kendall's τ of the model's scores with gold, texts that it learned from left out."""
+        """Return Kendall's τ of the scores with gold, on texts that the model did not learn."""
         known = {text for judgement in learned_from for text in judgement.texts}
         rows = [i for i, text in enumerate(self.texts) if text not in known]
         scores = model.score_all([Example(self.texts[i]) for i in rows]).values

@@ -56,7 +56,7 @@ def pairs_of(ranking: Ranking) -> list[Comparison]:
 
 
 def _pairs_apart(found: list[Comparison], links: Any) -> Corpus:
-    """Return a corpus in which every comparison has two texts of its own, however often they occur."""
+    """Return a corpus in which no two comparisons share a text: repeated texts are copied."""
     examples = [example for comparison in found for example in comparison.examples]
     index = torch.arange(len(examples)).reshape(-1, 2)
     nobody = torch.full((len(found),), -1)

@@ -183,7 +183,8 @@ def main() -> None:
             child("write", source, count)
             found.append(child("score", folder / "model", source, target))
             print(
-                f"{given.format}: {count:,} rows, {source.stat().st_size / 1e6:.0f} MB, {found[-1]}",
+                f"{given.format}: {count:,} rows, {source.stat().st_size / 1e6:.0f} MB, "
+                f"{found[-1]}",
                 file=sys.stderr,
             )
     small, large = found

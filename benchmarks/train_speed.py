@@ -78,7 +78,7 @@ class Learner:
         self.lengths = [len(ids) for ids in self.ids]
 
     def plain(self, texts: list[int]) -> float:
-        """The tutorials' step: padded to 512, transformers' own forward pass, float32, dropout on."""
+        """The tutorials' step: padded to 512, transformers' forward pass, float32, dropout on."""
         full = collate([self.ids[i] for i in texts], self.network.pad_id)
         ids = torch.nn.functional.pad(
             full.ids, (0, LENGTH - full.ids.shape[1]), value=self.network.pad_id

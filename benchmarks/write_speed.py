@@ -134,7 +134,9 @@ def _unlike_lengths(size: str, given: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"unlike": [], "equal": []}
     for number in range(given.rounds + 1):
         for name, prompts in (("unlike", unlike), ("equal", equal)):
-            took = _timed(lambda p=prompts: _ours(policy, p, 16, TOKENS, given.seed))  # type: ignore[misc]
+            took = _timed(
+                lambda p=prompts: _ours(policy, p, 16, TOKENS, given.seed)  # type: ignore[misc]
+            )
             if number:
                 seconds[name].append(took)
     speeds = {

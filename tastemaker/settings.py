@@ -77,7 +77,7 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Raise UsageError for a setting whose type or value is wrong. None passes where it is allowed."""
+    """Raise UsageError for a setting whose type or value is wrong."""
     prefix = getattr(
         type(settings), "name", ""
     )  # an algorithm's errors start with its name
@@ -99,7 +99,7 @@ def settings_from(kind: type[T], given: Mapping[str, Any], name: str) -> T:
     Raises UsageError for a setting that does not exist, or whose type or value is wrong.
     """
     hints = type_hints(kind)
-    fields = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
+    fields = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
     values = {}
     for key, value in given.items():
         if key not in fields:

@@ -26,7 +26,10 @@ PHONE = 375  # CSS pixels
 SCRIPT = '<script>document.title="owned"</script>'
 IMAGE = "<img src=x onerror=\"document.title='owned'\">"
 HOSTILE = f"{SCRIPT} {IMAGE} </pre></td></style><svg onload=\"document.title='owned'\">"
-QUOTES = "\"><marquee onmouseover='document.title=1'>\"' --> ]]> {{ 7 * 7 }} {% raw %} \x00\x1b[31m \u202e"
+QUOTES = (
+    "\"><marquee onmouseover='document.title=1'>\"' --> ]]> {{ 7 * 7 }} {% raw %} "
+    "\x00\x1b[31m \u202e"
+)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +105,8 @@ HELD = """<!DOCTYPE html><title>not yet</title><body style="margin: 0">
 onload = () => {{
   const page = document.querySelector("iframe").contentDocument
   const images = [...page.images]
-  const sizes = [...page.querySelectorAll("main *")].map(e => parseFloat(getComputedStyle(e).fontSize))
+  const sizes = [...page.querySelectorAll("main *")].map(
+    e => parseFloat(getComputedStyle(e).fontSize))
   document.title = JSON.stringify({{
     wide: page.documentElement.scrollWidth,
     cut: [...page.querySelectorAll("main *")].filter(e => !e.closest(".card")

@@ -85,7 +85,11 @@ def test_csv_cells_stay_as_they_were(model: Lengths, tmp_path: Path) -> None:
         'id,text,price\n007,good,1.50\n"8 ","so, so",\n', encoding="utf-8"
     )
     score_file(model, source, target)
-    expected = f'id,text,price,score,truncated\n007,good,1.50,{4 / 3!r},false\n8 ,"so, so",,2.0,false\n'
+    expected = (
+        "id,text,price,score,truncated\n"
+        f"007,good,1.50,{4 / 3!r},false\n"
+        '8 ,"so, so",,2.0,false\n'
+    )
     assert target.read_text(encoding="utf-8") == expected
 
 

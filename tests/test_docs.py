@@ -176,7 +176,7 @@ def little_imdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _write_judgements(folder: Path) -> None:
-    """Write the README's files of comparisons, rankings and labels: judgements of the playground."""
+    """Write the README's files of comparisons, rankings and labels from the playground."""
     from tastemaker.data import to_row
     from tastemaker.playground import judgements
 

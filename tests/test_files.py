@@ -1,4 +1,4 @@
-"""Nothing is ever half-written: full disks, failures and interruptions leave what was there before."""
+"""Full disks, failures and interruptions leave what was there before: nothing half-written."""
 
 import errno
 import os
@@ -276,7 +276,8 @@ import os, sys
 from pathlib import Path
 from tastemaker.files import {name}
 with {name}(Path(sys.argv[1]){more}) as temporary:
-    (temporary / "weights").write_text("half") if temporary.is_dir() else temporary.write_text("half")
+    path = temporary / "weights" if temporary.is_dir() else temporary
+    path.write_text("half")
     os.kill(os.getpid(), 9)
 """
 

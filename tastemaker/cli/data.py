@@ -8,7 +8,7 @@ import click
 
 from tastemaker.cli import options as o
 
-FETCH = """Download a data set from its authors' address; a broken download goes on where it stopped.
+FETCH = """Download a data set from its authors' address. A broken download is continued.
 
 Example:
 

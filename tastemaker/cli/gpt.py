@@ -27,7 +27,7 @@ are learned:
   tastemaker pretrain chats.jsonl --from gpt2 --epochs 3 --out tuned
 """
 
-WRITE = """Let a GPT write. What no option sets is as its folder recommends (generation_config.json).
+WRITE = """Let a GPT write. Options that are not set come from its folder (generation_config.json).
 
 Examples:
 

@@ -370,7 +370,7 @@ class Reading:
     def judgements(
         self, sources: Sequence[str], skipped: list[Any] | None = None
     ) -> list[Any]:
-        """Return the judgements of all sources. Rows that cannot be read go to `skipped`, if any."""
+        """Return the judgements of all sources. Rows that cannot be read go to `skipped`."""
         import tastemaker as tm
 
         judgements: list[Any] = []
@@ -437,8 +437,8 @@ def reading(function: F) -> F:
 
     @functools.wraps(function)
     def call(**options: Any) -> Any:
-        own = {field.name: options.pop(field.name) for field in fields(Reading)}
-        return function(**options, reading=Reading(**own))
+        values = {field.name: options.pop(field.name) for field in fields(Reading)}
+        return function(**options, reading=Reading(**values))
 
     return _reading_options(call)  # type: ignore[return-value]
 

@@ -39,7 +39,7 @@ An ensemble (`fit --members 5`) also tells how far its members disagree, and can
   tastemaker score taste --uncertainty --caution 1 "Well."
 """
 
-EVALUATE = """Measure a reward model on judged texts that it did not learn from, or a GPT on any text.
+EVALUATE = """Measure a reward model on judged texts it did not learn from, or a GPT on any text.
 
 Examples:
 

@@ -24,11 +24,11 @@ Examples:
   tastemaker steer gpt --algorithm dpo --judgements comparisons.jsonl --out preferred
 
 Rewards: a folder saved by `fit`, a function of your own (module:name), an http address, or one of
-length, repetition, missing-end, gold (the playground's truth). A weight stands behind =, and several
+length, repetition, missing-end, gold (the playground's truth). A weight stands behind =; several
 are added up. With --judgements a reward is only measured.
 """
 
-FRONTIER = """Draw the KL–reward frontier of steered runs: what each gained, at what KL, if it is real.
+FRONTIER = """Draw the KL–reward frontier of steered runs: gain, KL, and whether the gain is real.
 
 Examples:
 
@@ -219,7 +219,7 @@ def _prompts(
     chat: bool,
     seed: int,
 ) -> list[Any] | None:
-    """Return the prompts, None where none are named. An opening is counted in the model's tokens."""
+    """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
     from tastemaker.gpt.policy import Policy
     from tastemaker.rl.text.world import openings_from, prompts_from
 

@@ -1,4 +1,4 @@
-"""Tables read column by column: which column is the text, which the judgement, and their cells.
+"""Read tables column by column: find the columns of texts and judgements, and read their cells.
 
 `plan` goes through the rows once, to see which columns there are and what the judgement columns
 hold. The `Plan` then goes through the rows again and turns each one into judgements. Two passes,
@@ -48,7 +48,7 @@ RECOGNISED: dict[str, tuple[str, ...]] = {
 }
 """Column names that are recognised, the likeliest first; case, spaces and hyphens do not matter.
 
-`metadata.RECOGNISED` has those of the judge, the time and the weight.
+`tables.RECOGNISED` has those of the judge, the time and the weight.
 """
 
 PAIRS = (
@@ -215,9 +215,9 @@ class Plan:
     cells: tuple[Cells, ...]
 
     def _example(self, row: Row, where: str) -> Example:
-        prompt = (
-            prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
-        )
+        prompt = None
+        if self.prompt:
+            prompt = prompt_of(row.get(self.prompt), where, self.prompt)
         return Example(text_of(row.get(self.text), where, self.text), prompt)
 
     def examples(self) -> Iterator[Example]:
@@ -235,10 +235,11 @@ class Plan:
     def _row(self, number: int, row: Row) -> list[Judgement]:
         example = self._example(row, self.table.place(number))
         metadata = self.metadata.read(row, self.table, number)
-        return [
-            cells.judgement(row.get(cells.column), example, metadata)
-            for cells in self.cells
-        ]
+        judgements: list[Judgement] = []
+        for cells in self.cells:
+            value = row.get(cells.column)
+            judgements.append(cells.judgement(value, example, metadata))
+        return judgements
 
 
 def plan(

@@ -1,4 +1,4 @@
-"""What people said about texts: frozen records, equal by value.
+"""Judgements: frozen records of what people think of texts, equal by value.
 
 A judgement is evidence about the latent scores of its texts. Each kind is a record here and a link
 in `tastemaker/kinds`. A record holds who judged, when, the prompt, the weight, and where it was
@@ -23,7 +23,7 @@ from tastemaker.errors import DataError, UsageError
 
 
 class Message(NamedTuple):
-    """One turn of a chat: who spoke ("system", "user", "assistant" …) and what they said."""
+    """One turn of a chat: the role ("system", "user", "assistant" …) and the text."""
 
     role: str
     content: str
@@ -112,20 +112,23 @@ class Judgement(ABC):
 
     @property
     def details(self) -> tuple[Any, ...]:
-        """What was said besides the texts and their ranks."""
+        """The answer besides the texts and their ranks."""
         return ()
 
     @property
     def best(self) -> tuple[str, ...]:
         """The texts that no other is better than; all of them where texts are not compared."""
-        ranks = self.ranks or tuple(0 for _ in self.texts)
-        return tuple(
-            text for text, rank in zip(self.texts, ranks, strict=True) if rank == 0
-        )
+        if not self.ranks:
+            return self.texts
+        best = []
+        for text, rank in zip(self.texts, self.ranks, strict=True):
+            if rank == 0:
+                best.append(text)
+        return tuple(best)
 
     @property
     def has_tie(self) -> bool:
-        """Whether texts are said to be equally good."""
+        """Whether the judge found texts equally good."""
         tied = [rank for rank in self.ranks if rank != self.unordered_rank]
         return len(set(tied)) < len(tied)
 

@@ -1,10 +1,10 @@
-"""Reads judgements, or texts alone, from any source.
+"""Read judgements, or texts alone, from any source.
 
 | source | read by |
 |---|---|
-| an aclImdb folder, or its .tar.gz | `data.aclimdb` |
+| an aclImdb folder, or its .tar.gz | `data.sources` |
 | .jsonl .json .csv .tsv (also .gz), .parquet | `data.tables` |
-| a folder of such files or of `save_to_disk`, or a hub name `org/name` | `data.hub` |
+| a folder of such files or of `save_to_disk`, or a hub name `org/name` | `data.sources` |
 
 The rows of a table have a published format (`data.formats`), or a text column and columns of
 labels, grades or ratings (`data.columns`).

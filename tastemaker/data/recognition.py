@@ -1,4 +1,4 @@
-"""Recognises the format of a table by its columns, and turns its rows into judgements.
+"""Recognise the format of a table by its columns, and turn its rows into judgements.
 
 `tastemaker.data.formats` says what a format is and how to add one. A table that has no format is
 read column by column (`tastemaker.data.columns`).
@@ -116,10 +116,9 @@ def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
     """Raise DataError where a row fits several formats, or also a table read column by column."""
     format, names = fitting[0], [each.name for each in fitting]
     taken = (*format.columns, *format.optional)
-    has = {
-        kind: column_for(known, list(row), taken)
-        for kind, known in columns.RECOGNISED.items()
-    }
+    has = {}
+    for kind, recognised in columns.RECOGNISED.items():
+        has[kind] = column_for(recognised, list(row), taken)
     is_judged = has["label"] or has["grade"] or has["rating"]
     if has["text"] and is_judged and not format.excludes_others:
         names.append(TABLE)

@@ -1,4 +1,6 @@
-"""The Large Movie Review Dataset (Maas et al. 2011): its folder, or its .tar.gz read as a stream.
+"""Two sources of data: the Large Movie Review Dataset, and datasets of the Hugging Face hub.
+
+The Large Movie Review Dataset (Maas et al. 2011) is a folder, or a .tar.gz read as a stream:
 
     aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt      rating 1 … 10
     aclImdb/train/unsup/<id>_0.txt                        no judgement
@@ -6,7 +8,7 @@
 Nothing is unpacked onto the disk. An archive with a member that points outside it (an absolute
 path, `..`, a link, a device) is refused as a whole, and so is one that is cut short.
 
-A dataset of the Hugging Face hub, or a local folder of one, read by `datasets` (extra `hub`).
+A dataset of the hub, or a local folder of one, is read by `datasets` (extra `hub`).
 """
 
 import gzip
@@ -65,8 +67,10 @@ class Review(NamedTuple):
 def is_aclimdb(path: Path) -> bool:
     """Return whether this is an archive, or a folder laid out like aclImdb."""
     if path.is_dir():
-        folders = [folder for of_split in _CLASSES.values() for folder in of_split]
-        return any((path / folder).is_dir() for folder in folders)
+        for folders in _CLASSES.values():
+            if any((path / folder).is_dir() for folder in folders):
+                return True
+        return False
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
@@ -166,10 +170,8 @@ class _Stream:
 
     def __init__(self, file: gzip.GzipFile, name: str) -> None:
         self._file, self._name = file, name
-        self._start, self._mark = (
-            0,
-            0,
-        )  # of the last piece; of the member that is being read
+        self._start = 0  # of the last piece
+        self._mark = 0  # the start of the member that is being read
         self._last = b""
 
     def read(self, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Splits judgements by text and prompt, never by row: no held-out text is in the training set."""
+"""Split judgements by text and prompt, never by row: no held-out text is in the training set."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ in a text file (the line that the row begins on) and `name:row` in a Parquet fil
 1. A .json file may also be one JSON array of objects, which is read as a whole; its places are
 `name:row`.
 
-Metadata of a row: who judged, when, how much the judgement counts, and where the row stands.
+Here are also the columns of metadata, which any table may have: judge, time and weight.
 """
 
 import csv
@@ -51,7 +51,7 @@ _MARK = b"\xef\xbb\xbf"  # the byte order mark
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under one name, that can be read more than once.
+    """A named table whose rows can be read more than once.
 
     rows: yields (number, row). past: as `rows`, but the errors of rows that are not well formed go
     into a list, and reading goes on. is_text: every cell is a text, so that an empty one is missing
@@ -212,14 +212,15 @@ def _object(line: str, where: str) -> Row | DataError:
     except json.JSONDecodeError as error:
         hint = ""
         if line.lstrip().startswith("["):
-            hint = " A file that is one JSON array ends in .json; in others write one object a line."
+            hint = (
+                " A file that is one JSON array ends in .json; "
+                "in others write one object a line."
+            )
         return DataError(
             f"{where}: not JSON: {error.msg} at character {error.colno}.{hint}"
         )
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a number of thousands of digits; deep brackets
+    except (ValueError, RecursionError) as error:
+        # a number of thousands of digits; deep brackets
         return DataError(f"{where}: JSON that cannot be read: {error}.")
     return _row(value, where)
 
@@ -366,16 +367,16 @@ def metadata_columns(
     names: tuple[str, ...], taken: frozenset[str] = frozenset()
 ) -> MetadataColumns:
     """Return which of the columns hold metadata. taken: columns that hold something else."""
-    columns = {
-        kind: column_for(known, names, taken) for kind, known in RECOGNISED.items()
-    }
+    columns = {}
+    for kind, recognised in RECOGNISED.items():
+        columns[kind] = column_for(recognised, names, taken)
     return MetadataColumns(**columns)
 
 
 def column_for(
-    known: Collection[str], names: Collection[str], taken: Collection[str]
+    recognised: Collection[str], names: Collection[str], taken: Collection[str]
 ) -> str | None:
-    """Return the column that is called as the first of the known names can be; None without one.
+    """Return the column with the first recognised name that the table has; None without one.
 
     names: the columns of the table; taken: those of them that hold something else.
     """
@@ -383,7 +384,7 @@ def column_for(
     for name in names:
         if name not in taken:
             by_plain_name.setdefault(plain_name(name), name)
-    for name in known:
+    for name in recognised:
         if name in by_plain_name:
             return by_plain_name[name]
     return None

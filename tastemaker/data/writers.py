@@ -1,4 +1,4 @@
-"""Writes rows as JSONL, CSV, TSV or Parquet, in memory that does not grow with the file."""
+"""Write rows as JSONL, CSV, TSV or Parquet, in memory that does not grow with the file."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before a model is trained on it."""
+"""Find the problems of a data set before a model is trained on it."""
 
 import lazy_loader
 

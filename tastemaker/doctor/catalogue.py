@@ -1,6 +1,4 @@
-"""A problem of a data set: what, where, how often, how severe, and what to try.
-
-Judgements as tables of numbers: who judged which texts, and how.
+"""The catalogue: judgements as tables of numbers, which all checks read. The `Problem` they yield.
 
 Texts, prompts and judges are numbered in the order of their fingerprints or names, not of the
 rows, so that shuffled rows have the same figures. Texts that differ only in white space around
@@ -28,9 +26,9 @@ _SHOWN_CHARACTERS = 120
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem.
+    """A problem of a data set.
 
-    name: a short fixed name for programs. what: one sentence.
+    name: a short fixed name for programs. what: the problem in one sentence.
     count: of rows, texts, pairs or judges, as `what` says.
     where: the first few places (`file:row`). advice: what to try.
     examples: a few texts or messages, one a line.
@@ -63,9 +61,11 @@ def excerpt(text: str) -> str:
     start = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
     if len(start) > _SHOWN_CHARACTERS or len(text) > 4 * _SHOWN_CHARACTERS:
         start = start[:_SHOWN_CHARACTERS].rstrip() + " …"
-    return "".join(
-        "\ufffd" if unicodedata.category(c) in {"Cc", "Cs", "Cf"} else c for c in start
-    )
+    characters = []
+    for character in start:
+        is_unsafe = unicodedata.category(character) in {"Cc", "Cs", "Cf"}
+        characters.append("\ufffd" if is_unsafe else character)
+    return "".join(characters)
 
 
 Ints = NDArray[np.intp]
@@ -110,10 +110,10 @@ class Verdicts:
 
 def joined(parts: Sequence[Verdicts]) -> Verdicts:
     """Return several tables as one."""
-    names = ("row", "prompt", "first", "second", "judge", "value")
-    columns = [
-        np.concatenate([getattr(part, name) for part in parts]) for name in names
-    ]
+    columns = []
+    for name in ("row", "prompt", "first", "second", "judge", "value"):
+        values = [getattr(part, name) for part in parts]
+        columns.append(np.concatenate(values))
     return Verdicts(*columns)
 
 
@@ -122,7 +122,8 @@ def numbered(*columns: Ints) -> Ints:
     order = np.lexsort(columns[::-1])
     is_new = np.zeros(len(order), dtype=bool)
     for column in columns:
-        is_new[1:] |= column[order][1:] != column[order][:-1]
+        in_order = column[order]
+        is_new[1:] |= in_order[1:] != in_order[:-1]
     number = np.empty(len(order), dtype=np.intp)
     number[order] = np.cumsum(is_new)
     return number
@@ -183,16 +184,15 @@ class Catalogue:
     @cached_property
     def pairs(self) -> Verdicts | None:
         """The verdicts on pairs, of all kinds that compare texts."""
-        tables = [
-            table
-            for kind, table in self.verdicts.items()
-            if self.example_of[kind].ranks
-        ]
+        tables = []
+        for kind, table in self.verdicts.items():
+            if self.example_of[kind].ranks:
+                tables.append(table)
         return joined(tables) if tables else None
 
     @cached_property
     def example_of(self) -> dict[str, Judgement]:
-        """A judgement of each kind: it knows what is true of its kind."""
+        """A judgement of each kind, to read the properties of the kind from."""
         return {judgement.kind: judgement for judgement in self.judgements}
 
     def place(self, row: int) -> str:
@@ -263,30 +263,31 @@ def _near_pairs(k: int) -> tuple[Ints, Ints]:
 def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     """Return the judgements with their texts, prompts and judges numbered."""
     texts, prompts = _Names(), _Names()
-    of = [
-        tuple(texts.name(text) for text in judgement.texts) for judgement in judgements
-    ]
-    prompt = [
-        NOBODY if j.prompt is None else prompts.name(plain(j.prompt))
-        for j in judgements
-    ]
-    text_number, prompt_number = texts.numbers(), prompts.numbers()
+    text_names: list[list[int]] = []
+    prompt_names: list[int | None] = []
+    for judgement in judgements:
+        text_names.append([texts.name(text) for text in judgement.texts])
+        prompt = judgement.prompt
+        prompt_names.append(None if prompt is None else prompts.name(plain(prompt)))
+    text_number = texts.numbers()
+    prompt_number: dict[int | None, int] = {None: NOBODY, **prompts.numbers()}
     judges = sorted({j.judge for j in judgements if j.judge is not None})
-    judge_number: dict[str | None, int] = {
-        name: number for number, name in enumerate(judges)
-    }
+    judge_number: dict[str | None, int] = {None: NOBODY}
+    for number, name in enumerate(judges):
+        judge_number[name] = number
+    of = []
+    for names in text_names:
+        of.append(tuple(text_number[name] for name in names))
+    prompt_numbers = [prompt_number[name] for name in prompt_names]
+    judge_numbers = [judge_number[judgement.judge] for judgement in judgements]
     return Catalogue(
         judgements,
-        texts=[texts.first[name] for name in text_number],
-        prompts=[prompts.first[name] for name in prompt_number],
+        texts=texts.in_order(),
+        prompts=prompts.in_order(),
         judges=judges,
-        of=[tuple(text_number[name] for name in names) for names in of],
-        prompt=np.array(
-            [prompt_number.get(name, NOBODY) for name in prompt], dtype=np.intp
-        ),
-        judge=np.array(
-            [judge_number.get(j.judge, NOBODY) for j in judgements], dtype=np.intp
-        ),
+        of=of,
+        prompt=np.array(prompt_numbers, dtype=np.intp),
+        judge=np.array(judge_numbers, dtype=np.intp),
     )
 
 
@@ -307,3 +308,7 @@ class _Names:
     def numbers(self) -> dict[int, int]:
         """Return the number of each fingerprint, in sorted order."""
         return {name: number for number, name in enumerate(sorted(self.first))}
+
+    def in_order(self) -> list[str]:
+        """Return the texts in the order of their numbers."""
+        return [self.first[name] for name in sorted(self.first)]

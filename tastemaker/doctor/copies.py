@@ -43,6 +43,9 @@ def copies(catalogue: Catalogue) -> Iterator[Problem]:
         if len(folded) < len(judgement.texts):
             identical.append(row)
     if identical:
+        examples = []
+        for row in identical[:_SHOWN_TEXTS]:
+            examples.append(excerpt(catalogue.judgements[row].texts[0]))
         yield Problem(
             "identical_pairs",
             "identical pairs: two texts of a judgement differ at most in white space and case",
@@ -50,10 +53,7 @@ def copies(catalogue: Catalogue) -> Iterator[Problem]:
             "warning",
             "Remove them: there is nothing to choose between.",
             catalogue.places(identical),
-            [
-                excerpt(catalogue.judgements[row].texts[0])
-                for row in identical[:_SHOWN_TEXTS]
-            ],
+            examples,
         )
     yield from _near_copies(catalogue, identical)
 
@@ -100,21 +100,30 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
     texts = [_folded(text) for text in catalogue.texts]
     reported = set()
     for row in identical:
-        reported |= {(int(catalogue.prompt[row]), text) for text in catalogue.of[row]}
+        prompt_number = int(catalogue.prompt[row])
+        for text in catalogue.of[row]:
+            reported.add((prompt_number, text))
     groups: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for prompt, text in catalogue.items:
-        key = prompts[prompt] if prompt >= 0 else "", texts[text]
+        folded_prompt = prompts[prompt] if prompt >= 0 else ""
+        key = (folded_prompt, texts[text])
         groups.setdefault(key, []).append((prompt, text))
     repeated = []
     for items in groups.values():
         if len(items) == 1:
             continue
-        new = sorted(
-            (catalogue.items[item], item[1]) for item in items if item not in reported
-        )
+        new = []
+        for item in items:
+            if item not in reported:
+                row, text = catalogue.items[item], item[1]
+                new.append((row, text))
+        new.sort()
         is_reported = len(new) < len(items)
         repeated += new if is_reported else new[1:]  # the first one is the original
     if repeated:
+        examples = []
+        for _, text in sorted(repeated)[:_SHOWN_TEXTS]:
+            examples.append(excerpt(catalogue.texts[text]))
         yield Problem(
             "near_duplicate_texts",
             "duplicate texts: they equal another text but for white space and case",
@@ -122,10 +131,7 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
             "warning",
             "Make them one text: a split could put one copy on each side.",
             catalogue.places(row for row, _ in repeated),
-            [
-                excerpt(catalogue.texts[text])
-                for _, text in sorted(repeated)[:_SHOWN_TEXTS]
-            ],
+            examples,
         )
 
 
@@ -134,11 +140,8 @@ def leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[Problem]:
     other = catalogue_of(test)
     shared = _shared(catalogue.texts, other.texts)
     if shared:
-        rows = [
-            row
-            for row, texts in enumerate(other.of)
-            if not set(shared).isdisjoint(texts)
-        ]
+        leaked = set(shared)
+        rows = [row for row, texts in enumerate(other.of) if leaked & set(texts)]
         yield Problem(
             "leaked_texts",
             "leakage between splits: texts of the test data are in the training data too",
@@ -303,11 +306,13 @@ def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
     links = (np.ones(len(graph.tails), np.int8), (graph.tails, graph.heads))
     edges = coo_array(links, shape=(n, n))
     _, component = connected_components(edges, directed=True, connection="strong")
-    size = np.bincount(component[list(graph.nodes.values())], minlength=n)
+    nodes = list(graph.nodes.values())
+    size = np.bincount(component[nodes], minlength=n)
     is_cycle = size >= _SMALLEST_CYCLE
-    inside = [
-        row for row, tiers in graph.tiers if _is_inside(tiers, component, is_cycle)
-    ]
+    inside = []
+    for row, tiers in graph.tiers:
+        if _is_inside(tiers, component, is_cycle):
+            inside.append(row)
     return int(is_cycle.sum()), inside
 
 
@@ -315,10 +320,14 @@ def _is_inside(tiers: list[list[int]], component: Ints, is_cycle: Bools) -> bool
     """Return whether two texts that a judgement puts in order are in one cycle."""
     better: set[int] = set()
     for tier in tiers:
-        here = {int(component[node]) for node in tier if is_cycle[component[node]]}
-        if better & here:
+        cycles_of_tier = set()
+        for node in tier:
+            number = int(component[node])
+            if is_cycle[number]:
+                cycles_of_tier.add(number)
+        if better & cycles_of_tier:
             return True
-        better |= here
+        better |= cycles_of_tier
     return False
 
 

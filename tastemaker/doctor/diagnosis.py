@@ -1,7 +1,7 @@
-"""What is wrong with a data set, before a model is trained on it.
+"""`doctor` runs all checks of a data set and returns its `Diagnosis`.
 
 Every check takes the judgements as tables of numbers (`catalogue`), costs O(n log n) and yields
-problems: `copies`, `lengths`, `judges`. Here they are called one after the other.
+problems. The checks are in `copies`, `lengths` and `judges`.
 """
 
 import re
@@ -83,6 +83,10 @@ class Diagnosis:
         judges: Counter[str] = Counter()
         for name, count in self.judges.items():
             judges["anonymous" if name is None else name] += count
+        bias = None if self.length_bias is None else self.length_bias.as_dict()
+        agreement = {}
+        for kind, of_kind in self.agreements.items():
+            agreement[kind] = of_kind.as_dict()
         return {
             "rows": self.rows,
             "judgements": self.rows - self.odd_rows,
@@ -94,15 +98,11 @@ class Diagnosis:
             "texts": self.texts,
             "prompts": self.prompts,
             "problems": [problem.as_dict() for problem in self.problems],
-            "length_bias": None
-            if self.length_bias is None
-            else self.length_bias.as_dict(),
+            "length_bias": bias,
             "length_correlations": dict(self.length_correlations),
             "lengths": self.lengths.as_dict(),
             "balance": dict(self.balance),
-            "agreement": {
-                kind: value.as_dict() for kind, value in self.agreements.items()
-            },
+            "agreement": agreement,
         }
 
     def table(self) -> str:
@@ -123,12 +123,10 @@ class Diagnosis:
         yield f"texts       {self.texts:,} different ones{prompts}"
         yield f"judges      {self._judges()}"
         lengths = self.lengths
-        median, most, longest = (
-            lengths.quantiles[share] for share in ("0.5", "0.95", "1")
-        )
+        quantiles = lengths.quantiles
         yield (
-            f"lengths     {lengths.unit}: median {median:,.0f}, 95 % up to {most:,.0f}, "
-            f"longest {longest:,.0f}"
+            f"lengths     {lengths.unit}: median {quantiles['0.5']:,.0f}, "
+            f"95 % up to {quantiles['0.95']:,.0f}, longest {quantiles['1']:,.0f}"
         )
         if lengths.cut is not None:
             yield f"            {lengths.cut:,} texts are longer than {lengths.limit} tokens"
@@ -147,13 +145,14 @@ class Diagnosis:
             )
 
     def _judges(self) -> str:
-        judges = [
-            (name, count) for name, count in self.judges.items() if name is not None
-        ]
+        judges = []
+        for name, count in self.judges.items():
+            if name is not None:
+                judges.append((name, count))
         judges.sort(key=lambda judge: (-judge[1], judge[0]))
-        parts = [
-            f"{_one_line(name)} {count:,}" for name, count in judges[:_SHOWN_JUDGES]
-        ]
+        parts = []
+        for name, count in judges[:_SHOWN_JUDGES]:
+            parts.append(f"{_one_line(name)} {count:,}")
         if len(judges) > _SHOWN_JUDGES:
             parts.append(f"{len(judges) - _SHOWN_JUDGES:,} more")
         if None in self.judges:
@@ -178,9 +177,8 @@ class Diagnosis:
 
 def _one_line(text: str) -> str:
     """Return a name or a place as one line that is safe in a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))[
-        :200
-    ]
+    line = " ".join(text.split())[:200]
+    return "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
 def doctor(

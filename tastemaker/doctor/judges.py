@@ -1,13 +1,12 @@
-"""Agreement between judges: Krippendorff's α and pairwise agreement.
+"""Checks of judges: their agreement, judges who stand out, and whether the answers vary at all.
 
-Judgements are two arrays [n]: `values` (NaN where there is none) and `units` (any numbers). A unit
-has at most one value from each judge; these measures do not use which judge it was. A unit with a
-single value is left out. Undefined measures are NaN, never an exception.
+The measures of agreement are Krippendorff's α and pairwise agreement. They take two arrays [n]:
+`values` (NaN where there is none) and `units` (any numbers). A unit has at most one value from each
+judge; which judge it was does not matter. A unit with a single value is left out. Undefined
+measures are NaN, never an exception.
 
 The krippendorff package builds tables of units × values², which do not fit in memory for 100,000
 ratings, and it has no distances by judge; moments give the same α here in O(n log n).
-
-Checks of judges: agreement, judges who stand out, and whether the answers vary at all.
 """
 
 import math
@@ -50,38 +49,41 @@ def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Fl
     Their mean is α's observed disagreement D_o; the mean over one judge's values is how far that
     judge is from others.
     """
-    said, unit, held = _pairable(values, units)
-    found: Floats = np.full(held.shape, np.nan)
-    if not len(said):
-        return found
-    others = np.bincount(unit)[unit] - 1.0
+    answers, unit, is_paired = _pairable(values, units)
+    distances: Floats = np.full(is_paired.shape, np.nan)
+    if not len(answers):
+        return distances
+    size = np.bincount(unit)
+    others = size[unit] - 1.0
     if level == "nominal":
-        _, pair, count = np.unique(
-            _within(unit, said), return_inverse=True, return_counts=True
-        )
-        found[held] = 1 - (count[pair] - 1) / others
-    else:
-        place = _places(said, level)
-        centred = place - (np.bincount(unit, place) / np.bincount(unit))[unit]
-        squares = np.bincount(unit, centred**2)[unit]
-        found[held] = (
-            (others + 1) * centred**2 + squares
-        ) / others  # Σ over others of (x − y)² when the mean is 0
-    return found
+        pairs = _within(unit, answers)
+        _, pair, count = np.unique(pairs, return_inverse=True, return_counts=True)
+        distances[is_paired] = 1 - (count[pair] - 1) / others
+        return distances
+    place = _places(answers, level)
+    mean = np.bincount(unit, place) / size
+    centred = place - mean[unit]
+    squares = np.bincount(unit, centred**2)[unit]
+    # Σ over others of (x − y)² when the mean is 0
+    total = (others + 1) * centred**2 + squares
+    distances[is_paired] = total / others
+    return distances
 
 
 def expected_distance(values: ArrayLike, units: ArrayLike, level: Level) -> float:
     """Return α's expected disagreement D_e: the mean δ² between all values; NaN for none."""
-    said, _, _ = _pairable(values, units)
-    n = len(said)
+    answers, _, _ = _pairable(values, units)
+    n = len(answers)
     if not n:
         return float("nan")
     if level == "nominal":
-        count = np.bincount(_numbered(said)).astype(np.float64)
-        return float((count * (n - count)).sum() / (n * (n - 1)))
-    if np.ptp(said) == 0:
+        count = np.bincount(_numbered(answers)).astype(np.float64)
+        unequal = (count * (n - count)).sum()
+        return float(unequal / (n * (n - 1)))
+    if np.ptp(answers) == 0:
         return 0.0
-    return float(2 * np.var(_places(said, level), ddof=1))
+    places = _places(answers, level)
+    return float(2 * np.var(places, ddof=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +109,33 @@ def pairwise_agreement(values: ArrayLike, units: ArrayLike) -> PairwiseAgreement
     The pairs of a unit are not independent: for the interval, m judgements of a unit count as m − 1
     observations.
     """
-    said, unit, _ = _pairable(values, units)
-    if not len(said):
-        return PairwiseAgreement(float("nan"), float("nan"), float("nan"), 0, 0)
+    answers, unit, _ = _pairable(values, units)
+    if not len(answers):
+        nan = float("nan")
+        return PairwiseAgreement(nan, nan, nan, 0, 0)
     size = np.bincount(unit)
-    _, count = np.unique(_within(unit, said), return_counts=True)
-    pairs, equal = (
-        int((size * (size - 1)).sum()) // 2,
-        int((count * (count - 1)).sum()) // 2,
-    )
+    _, count = np.unique(_within(unit, answers), return_counts=True)
+    pairs = int((size * (size - 1)).sum()) // 2
+    equal = int((count * (count - 1)).sum()) // 2
+    share = equal / pairs
     n = int((size - 1).sum())
-    low, high = wilson_interval(equal / pairs * n, n)
-    return PairwiseAgreement(equal / pairs, float(low), float(high), pairs, len(size))
+    low, high = wilson_interval(share * n, n)
+    return PairwiseAgreement(share, float(low), float(high), pairs, len(size))
 
 
 def _pairable(
     values: ArrayLike, units: ArrayLike
 ) -> tuple[Floats, NDArray[np.intp], NDArray[np.bool_]]:
     """Return the values [m] of units with two or more, their unit numbers [m], and a mask [n]."""
-    said = np.asarray(values, dtype=np.float64)
-    given = ~np.isnan(said)
-    _, unit, size = np.unique(
-        np.asarray(units)[given], return_inverse=True, return_counts=True
-    )
-    held = given.copy()
-    held[given] = size[unit] > 1
-    return said[held], np.unique(unit[size[unit] > 1], return_inverse=True)[1], held
+    answers = np.asarray(values, dtype=np.float64)
+    is_given = ~np.isnan(answers)
+    given_units = np.asarray(units)[is_given]
+    _, unit, size = np.unique(given_units, return_inverse=True, return_counts=True)
+    has_others = size[unit] > 1
+    is_paired = is_given.copy()
+    is_paired[is_given] = has_others
+    _, number = np.unique(unit[has_others], return_inverse=True)
+    return answers[is_paired], number, is_paired
 
 
 def _numbered(values: Floats) -> NDArray[np.intp]:

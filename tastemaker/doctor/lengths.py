@@ -95,18 +95,17 @@ def length_bias(catalogue: Catalogue) -> LengthBias | None:
     if pairs is None:
         return None
     longer = np.sign(catalogue.lengths[pairs.first] - catalogue.lengths[pairs.second])
-    counts = (pairs.value != 0) & (longer != 0)
-    n, won = int(counts.sum()), int((counts & (longer == pairs.value)).sum())
+    is_decided = (pairs.value != 0) & (longer != 0)
+    is_won = is_decided & (longer == pairs.value)
+    n, won = int(is_decided.sum()), int(is_won.sum())
     if not n:
         return None
     size = np.array([len(texts) for texts in catalogue.of])
     all_pairs = np.bincount(pairs.row, minlength=len(size))
-    weight = (
-        (size[pairs.row] - 1)
-        / all_pairs[pairs.row]
-        / np.bincount(pairs.unit)[pairs.unit]
-    )
-    observations = float(weight[counts].sum())
+    repeats = np.bincount(pairs.unit)
+    row, unit = pairs.row, pairs.unit
+    weight = (size[row] - 1) / all_pairs[row] / repeats[unit]
+    observations = float(weight[is_decided].sum())
     low, high = wilson_interval(won / n * observations, observations)
     return LengthBias(n, won, float(low), float(high))
 
@@ -134,9 +133,8 @@ def lengths_of(
         counts = []
         for prompt, text in catalogue.items:
             question = catalogue.prompts[prompt] if prompt >= 0 else None
-            counts.append(
-                count_tokens(joined(Example(catalogue.texts[text], question)))
-            )
+            example = Example(catalogue.texts[text], question)
+            counts.append(count_tokens(joined(example)))
         length = np.array(counts, dtype=np.intp)
         if limit is not None:
             cut = int((length > limit).sum())
@@ -163,9 +161,10 @@ def length_problems(
         )
     for kind, value in length_correlations(catalogue).items():
         n = len(catalogue.verdicts[kind])
-        if n >= _FEWEST and abs(value) > max(
-            _WEAK_CORRELATION, _CERTAIN / math.sqrt(n - 1)
-        ):
+        if n < _FEWEST:
+            continue
+        noise = _CERTAIN / math.sqrt(n - 1)
+        if abs(value) > max(_WEAK_CORRELATION, noise):
             yield Problem(
                 f"length_correlation_{kind}",
                 f"length bias: the Spearman correlation of {kind}s with length is {value:+.2f}",
@@ -214,10 +213,14 @@ def _about_texts(
     advice: str,
 ) -> Iterator[Problem]:
     """Yield the problem of some texts [T], if there are any; a text counts once per prompt."""
-    rows = [row for (_, text), row in catalogue.items.items() if is_problem[text]]
+    rows = []
+    for (_, text), row in catalogue.items.items():
+        if is_problem[text]:
+            rows.append(row)
     if rows:
-        numbers = np.flatnonzero(is_problem)[:_SHOWN_TEXTS]
-        examples = [repr(excerpt(catalogue.texts[number])) for number in numbers]
+        examples = []
+        for number in np.flatnonzero(is_problem)[:_SHOWN_TEXTS]:
+            examples.append(repr(excerpt(catalogue.texts[number])))
         yield Problem(
             name, what, len(rows), severity, advice, catalogue.places(rows), examples
         )

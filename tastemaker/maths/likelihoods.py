@@ -65,9 +65,9 @@ HUBER = 1.345
 This value is 95 % as efficient as the mean for Normal data.
 """
 
-_HUBER_MASS = math.sqrt(2 * math.pi) * math.erf(
-    HUBER / math.sqrt(2)
-) + 2 / HUBER * math.exp(-0.5 * HUBER**2)
+_HUBER_MIDDLE = math.sqrt(2 * math.pi) * math.erf(HUBER / math.sqrt(2))
+_HUBER_TAILS = 2 / HUBER * math.exp(-0.5 * HUBER**2)
+_HUBER_MASS = _HUBER_MIDDLE + _HUBER_TAILS
 
 
 def huber_log_likelihood(
@@ -133,21 +133,18 @@ def plackett_luce_log_likelihood(
         table = torch.cat(
             [table[:, :, :1], torch.logaddexp(table[:, :, 1:], with_k)], dim=2
         )
-        is_last = (
-            tier[:, k] != tier[:, k + 1]
-            if k + 1 < s.shape[1]
-            else torch.ones_like(tier[:, k], dtype=torch.bool)
-        )
+        if k + 1 < s.shape[1]:
+            is_last = tier[:, k] != tier[:, k + 1]
+        else:
+            is_last = torch.ones_like(tier[:, k], dtype=torch.bool)
         is_choice = is_last & (tier[:, k] >= 0) & (tier[:, k] < stages)
         ways = (log_ties + table.diagonal(offset=1, dim1=1, dim2=2)).logsumexp(1)
         is_chosen = tier == tier[:, k, None]
         size = is_chosen.sum(1)
         mean = s.masked_fill(~is_chosen, 0.0).sum(1) / size
         # where nothing is chosen, a tier may be larger than any in `log_ties`
-        chosen = (
-            mean
-            + log_ties.gather(1, (size - 1).clamp(max=len(sizes) - 1)[:, None])[:, 0]
-        )
+        column = (size - 1).clamp(max=len(sizes) - 1)[:, None]
+        chosen = mean + log_ties.gather(1, column)[:, 0]
         total = total + torch.where(is_choice, chosen - ways, 0.0)
     return total
 
@@ -169,13 +166,12 @@ def pairs_log_likelihood(
     )
     a, b = tier[:, first], tier[:, second]
     is_tie = a == b
-    is_pair = (
-        (a >= 0) & (b >= 0) & ~(is_tie & ((a == stages[:, None]) | (log_ties is None)))
-    )
-    difference = (scores[:, first] - scores[:, second]) * torch.where(
-        a < b, 1.0, -1.0
-    ).to(scores.dtype)
+    is_left_out = is_tie & ((a == stages[:, None]) | (log_ties is None))
+    is_pair = (a >= 0) & (b >= 0) & ~is_left_out
+    sign = torch.where(a < b, 1.0, -1.0).to(scores.dtype)  # the better text first
+    difference = (scores[:, first] - scores[:, second]) * sign
     terms = comparison_log_likelihood(
         difference.flatten(), is_tie.flatten(), log_ties
     ).view_as(difference)
-    return torch.where(is_pair, terms, 0.0).sum(1) / is_pair.sum(1).clamp(min=1)
+    total = torch.where(is_pair, terms, 0.0).sum(1)
+    return total / is_pair.sum(1).clamp(min=1)

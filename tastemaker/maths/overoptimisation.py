@@ -88,17 +88,17 @@ def fitted(form: Form, kl: ArrayLike, gains: ArrayLike) -> Fitted | None:
     0.
     """
     nats = np.maximum(np.asarray(kl, dtype=np.float64), 0)
-    wanted = np.asarray(gains, dtype=np.float64)
+    gain = np.asarray(gains, dtype=np.float64)
     above = np.unique(nats[nats > 0])
     if len(above) < _FEWEST:
         return None
     d = np.sqrt(nats)
-    (alpha, beta), *_ = np.linalg.lstsq(
-        np.stack([d, -d * form.bend(d)], axis=1), wanted, rcond=None
-    )
-    left = wanted - d * (alpha - beta * form.bend(d))
-    about = float(((wanted - wanted.mean()) ** 2).sum())
-    r_squared = 1 - float((left**2).sum()) / about if about > 0 else math.nan
+    columns = np.stack([d, -d * form.bend(d)], axis=1)
+    (alpha, beta), *_ = np.linalg.lstsq(columns, gain, rcond=None)
+    residuals = gain - d * (alpha - beta * form.bend(d))
+    left_over = float((residuals**2).sum())
+    about_mean = float(((gain - gain.mean()) ** 2).sum())
+    r_squared = 1 - left_over / about_mean if about_mean > 0 else math.nan
     return Fitted(
         form,
         float(alpha),
@@ -130,10 +130,8 @@ def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
     so the estimate is without bias for n new completions. Completions of equal proxy are as likely
     to be chosen as each other. Raises UsageError for n below 1 or above N.
     """
-    by, worth = (
-        np.asarray(proxy, dtype=np.float64),
-        np.asarray(values, dtype=np.float64),
-    )
+    by = np.asarray(proxy, dtype=np.float64)
+    worth = np.asarray(values, dtype=np.float64)
     if not 1 <= n <= len(by):
         raise UsageError(
             f"best of {n} among {len(by)} completions: n must be at least 1 and at most that."
@@ -141,11 +139,10 @@ def expected_best(proxy: ArrayLike, values: ArrayLike, n: int) -> float:
     i = np.arange(2, len(by) + 1)
     # C(i − 2, n − 1) = C(i − 1, n − 1) · (i − n)/(i − 1):
     # from the last weight, n/N, down to the first
-    falling = np.cumprod(
-        np.append(n / len(by), (np.maximum(i - n, 0) / (i - 1))[::-1])
-    )[::-1]
+    factors = np.maximum(i - n, 0) / (i - 1)
+    falling = np.cumprod(np.append(n / len(by), factors[::-1]))[::-1]
     _, alike = np.unique(by, return_inverse=True)
-    shares = np.bincount(
-        alike, falling[np.argsort(np.argsort(by, kind="stable"))]
-    ) / np.bincount(alike)
+    place = np.argsort(np.argsort(by, kind="stable"))
+    totals = np.bincount(alike, falling[place])
+    shares = totals / np.bincount(alike)  # equal proxies share their weights
     return float(shares[alike] @ worth)

@@ -27,8 +27,8 @@ _NOISE = 1e-6
 
 def masked_sum(values: Tensor, is_counted: Tensor, dim: int | None = None) -> Tensor:
     """Return the sum of the values that count: a scalar, or one for each slice along `dim`."""
-    kept = values.where(is_counted, torch.zeros_like(values))
-    return kept.sum() if dim is None else kept.sum(dim)
+    counted = values.where(is_counted, torch.zeros_like(values))
+    return counted.sum() if dim is None else counted.sum(dim)
 
 
 def masked_mean(values: Tensor, is_counted: Tensor, dim: int | None = None) -> Tensor:
@@ -49,14 +49,11 @@ def standardise(values: Tensor, is_counted: Tensor) -> Tensor:
 
     All are 0 where the values do not vary.
     """
-    centred, deviation = (
-        values - masked_mean(values, is_counted),
-        masked_deviation(values, is_counted),
-    )
-    is_told = is_counted & (deviation > _NOISE)
-    return (centred / deviation.clamp(min=_NOISE)).where(
-        is_told, torch.zeros_like(values)
-    )
+    centred = values - masked_mean(values, is_counted)
+    deviation = masked_deviation(values, is_counted)
+    varies = is_counted & (deviation > _NOISE)
+    scaled = centred / deviation.clamp(min=_NOISE)
+    return scaled.where(varies, torch.zeros_like(values))
 
 
 def rescale_keeping_mean(values: Tensor, is_counted: Tensor) -> Tensor:
@@ -144,21 +141,17 @@ def leave_one_out(scores: Tensor, groups: Tensor) -> Tensor:
 def group_standardised(scores: Tensor, groups: Tensor) -> Tensor:
     """Return the scores standardised within their group [B] (Shao et al. 2024, section 4.1.2).
 
-    A group of equal scores has nothing to tell: 0.
+    All are 0 in a group of equal scores.
     """
     centred = group_centred(scores, groups)
     deviation = _group_means(centred**2, groups)[0].sqrt()
-    is_told = deviation > 1e-6 * (1 + scores.abs())
-    return torch.where(
-        is_told, centred / deviation.clamp(min=1e-12), torch.zeros_like(centred)
-    )
+    varies = deviation > 1e-6 * (1 + scores.abs())
+    scaled = centred / deviation.clamp(min=1e-12)
+    return torch.where(varies, scaled, torch.zeros_like(centred))
 
 
 def group_centred(scores: Tensor, groups: Tensor) -> Tensor:
-    """Return scores minus their group's mean [B] (Liu et al. 2025, "Dr.
-
-    GRPO", divide by nothing).
-    """
+    """Return scores minus their group's mean [B], not divided (Liu et al. 2025, Dr. GRPO)."""
     return scores - _group_means(scores, groups)[0]
 
 
@@ -188,9 +181,8 @@ def clipped(
 ) -> Tensor:
     """Return −min(ρA, clip(ρ, 1 − ε, 1 + ε)A), ρ = π/π_before (Schulman et al. 2017, eq. 7)."""
     ratio = torch.exp(log_probs - before)
-    return -torch.minimum(
-        ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
-    )
+    near = ratio.clamp(1 - clip, 1 + clip)
+    return -torch.minimum(ratio * advantages, near * advantages)
 
 
 def is_clipped(log_probs: Tensor, before: Tensor, clip: float) -> Tensor:
@@ -208,8 +200,8 @@ def value_error(
     plain = (values - returns) ** 2 / 2
     if clip == math.inf:
         return plain
-    kept = before + (values - before).clamp(-clip, clip)
-    return torch.maximum(plain, (kept - returns) ** 2 / 2)
+    near = before + (values - before).clamp(-clip, clip)
+    return torch.maximum(plain, (near - returns) ** 2 / 2)
 
 
 def explained_variance(values: Tensor, returns: Tensor, is_counted: Tensor) -> Tensor:
@@ -237,9 +229,8 @@ def dpo(
     The arguments are log-probabilities of whole completions; at the reference itself the loss is ln
     2.
     """
-    return -functional.logsigmoid(
-        beta * ((chosen - reference_chosen) - (rejected - reference_rejected))
-    )
+    margin = (chosen - reference_chosen) - (rejected - reference_rejected)
+    return -functional.logsigmoid(beta * margin)
 
 
 def _variance(values: Tensor, is_counted: Tensor) -> Tensor:

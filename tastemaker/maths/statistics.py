@@ -1,16 +1,15 @@
-"""Measures of predictions: accuracy, AUROC, calibration, correlations, bootstrap intervals.
+"""Measures of predictions, their bootstrap intervals, and measures of order in lists.
 
 A *statistic* is a function of weights: float64 [r, n] (r weightings of the same n observations) →
 float64 [r]. All ones give the plain figure, the counts of a bootstrap resample give that resample's
 figure, zeros and ones the figure of a slice. So one definition serves the figure, its interval and
 its slices. Undefined figures are NaN, never an exception.
 
-Measures of order in lists: pairwise agreement, Kendall's τ-b, NDCG, top-1.
-
-m lists of up to K answers are arrays [m, K]. Tiers say how people ordered a list: 0 for the best,
-equal for equally good, NaN where a shorter list has no answer. Scores: higher is better; what
-stands at a place without an answer is not read. Every figure is one number a list, NaN for a list
-in which all answers are equally good: it orders nothing.
+The measures of order are pairwise agreement, Kendall's τ-b, NDCG and top-1. m lists of up to K
+answers are arrays [m, K]. Tiers are the order that people gave: 0 for the best, equal numbers for
+equally good answers, NaN where a shorter list has no answer. Higher scores are better; scores
+without an answer are not read. A figure is one number a list. It is NaN for a list whose answers
+are all equally good, because such a list has no order.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -186,9 +185,9 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 
 
 def log_loss(probability: ArrayLike, positive: ArrayLike) -> float:
-    """Return the mean of −ln P(what was said) in nats, for P(positive) [n] and labels [n].
+    """Return the mean of −ln P(label) in nats, for P(positive) [n] and labels [n].
 
-    Nothing is clipped: a label that was declared impossible costs infinity. ln(1 − p) keeps its
+    Nothing is clipped: a label whose probability was 0 costs infinity. ln(1 − p) keeps its
     digits for small p.
     """
     p, is_positive = _floats(probability), np.asarray(positive, dtype=bool)
@@ -225,10 +224,10 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """What was promised and what came true, for the bins that hold anything (at most `bins`).
+    """Predicted and observed probabilities of the bins that are not empty.
 
-    predicted: mean P(positive) of a bin [k]. observed: share of positives in it [k]. count: how
-    many are in it [k].
+    predicted: mean P(positive) of a bin [k]. observed: its share of positives [k]. count: its
+    number of observations [k].
     """
 
     predicted: Floats
@@ -256,14 +255,11 @@ def reliability(
     p, came_true = _floats(probability), _floats(positive)
     index = np.minimum((p * bins).astype(int), bins - 1)
     count = np.bincount(index, minlength=bins)
-    held = count > 0
-    promised, true = (
-        np.bincount(index, p, minlength=bins),
-        np.bincount(index, came_true, minlength=bins),
-    )
-    return Reliability(
-        promised[held] / count[held], true[held] / count[held], count[held]
-    )
+    is_used = count > 0
+    count = count[is_used]
+    predicted = np.bincount(index, p, minlength=bins)[is_used]
+    observed = np.bincount(index, came_true, minlength=bins)[is_used]
+    return Reliability(predicted / count, observed / count, count)
 
 
 def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
@@ -287,9 +283,9 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
     order, starts, _ = _tied_groups(-_floats(scores))
     right = np.cumsum(np.add.reduceat(is_positive[order].astype(float), starts))
     wrong = np.cumsum(np.add.reduceat((~is_positive[order]).astype(float), starts))
-    return np.append(0.0, _ratio(wrong, wrong[-1:])), np.append(
-        0.0, _ratio(right, right[-1:])
-    )
+    false_positive_rate = np.append(0.0, _ratio(wrong, wrong[-1:]))
+    true_positive_rate = np.append(0.0, _ratio(right, right[-1:]))
+    return false_positive_rate, true_positive_rate
 
 
 # --- the bootstrap ---
@@ -304,11 +300,8 @@ def _resamples(groups: NDArray[Any], seed: int, resamples: int) -> Iterator[Floa
         rows = min(chunk, resamples - start)
         drawn = generator.integers(m, size=(rows, m))
         flat = (drawn + m * np.arange(rows)[:, None]).ravel()
-        yield (
-            np.bincount(flat, minlength=rows * m)
-            .reshape(rows, m)[:, group]
-            .astype(np.float64)
-        )
+        counts = np.bincount(flat, minlength=rows * m).reshape(rows, m)  # of groups
+        yield counts[:, group].astype(np.float64)
 
 
 def bootstrap(
@@ -329,7 +322,7 @@ def bootstrap(
     for weights in _resamples(groups, seed, resamples):
         for name, statistic in statistics.items():
             parts[name].append(statistic(weights))
-    return {name: np.concatenate(found) for name, found in parts.items()}
+    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
 def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -369,12 +362,12 @@ def agreement(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     won, pairs = np.zeros(len(b)), np.zeros(len(b))
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
-        said = np.nan_to_num(_signs(b[part]))
-        made = np.nan_to_num(_signs(a[part]))
-        pairs[part] = np.abs(said).sum(axis=1)
-        won[part] = (
-            pairs[part] + (made * said).sum(axis=1)
-        ) / 2  # +1 if alike, 0 if x ties, −1 if opposite
+        signs_y = np.nan_to_num(_signs(b[part]))
+        signs_x = np.nan_to_num(_signs(a[part]))
+        pairs[part] = np.abs(signs_y).sum(axis=1)
+        # +1 where the orders agree, 0 where x ties, −1 where they are opposite
+        balance = (signs_x * signs_y).sum(axis=1)
+        won[part] = (pairs[part] + balance) / 2
     return won, pairs
 
 
@@ -389,15 +382,15 @@ def agreement_by_distance(
     won, pairs = np.zeros((len(b), furthest)), np.zeros((len(b), furthest))
     i, j = np.triu_indices(b.shape[1], 1)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
-        distance = np.minimum(
-            np.nan_to_num(np.abs(b[part][:, i] - b[part][:, j])), furthest
-        )
-        credit = (
-            1 - np.nan_to_num(_signs(b[part]) * _signs(a[part]))
-        ) / 2  # a lower tier is better
+        tiers_apart = np.abs(b[part][:, i] - b[part][:, j])
+        distance = np.minimum(np.nan_to_num(tiers_apart), furthest)
+        # a lower tier is better, so opposite signs agree
+        product = np.nan_to_num(_signs(b[part]) * _signs(a[part]))
+        credit = (1 - product) / 2
         for d in range(1, furthest + 1):
-            pairs[part, d - 1] = (distance == d).sum(axis=1)
-            won[part, d - 1] = np.where(distance == d, credit, 0.0).sum(axis=1)
+            is_at_distance = distance == d
+            pairs[part, d - 1] = is_at_distance.sum(axis=1)
+            won[part, d - 1] = np.where(is_at_distance, credit, 0.0).sum(axis=1)
     return won, pairs
 
 
@@ -406,11 +399,14 @@ def kendall_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
     a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
     tau = np.full(len(b), np.nan)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
-        said = -_signs(b[part])
-        made = np.where(np.isnan(said), 0.0, np.nan_to_num(_signs(a[part])))
-        said = np.nan_to_num(said)
-        ordered, scored = np.abs(said).sum(axis=1), np.abs(made).sum(axis=1)
-        agreed = (said * made).sum(axis=1) / np.sqrt(np.maximum(ordered * scored, 1.0))
+        tier_signs = -_signs(b[part])
+        score_signs = np.nan_to_num(_signs(a[part]))
+        score_signs = np.where(np.isnan(tier_signs), 0.0, score_signs)
+        tier_signs = np.nan_to_num(tier_signs)
+        ordered = np.abs(tier_signs).sum(axis=1)
+        scored = np.abs(score_signs).sum(axis=1)
+        balance = (tier_signs * score_signs).sum(axis=1)
+        agreed = balance / np.sqrt(np.maximum(ordered * scored, 1.0))
         tau[part] = np.where(ordered > 0, agreed, np.nan)
     return tau
 
@@ -431,17 +427,16 @@ def ndcg_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
         gains = np.where(present, _largest(b[part])[:, None] - b[part], 0.0)
         s = np.where(present, a[part], -np.inf)
         above = (s[:, None, :] > s[:, :, None]).sum(axis=2)
-        tied = np.maximum(
-            ((s[:, None, :] == s[:, :, None]) & present[:, None, :]).sum(axis=2), 1
-        )
-        discount = (
-            discounts[np.minimum(above + tied, len(places))] - discounts[above]
-        ) / tied
-        ideal = (-np.sort(-gains, axis=1) * np.diff(discounts)).sum(axis=1)
+        is_tied = (s[:, None, :] == s[:, :, None]) & present[:, None, :]
+        tied = np.maximum(is_tied.sum(axis=2), 1)
+        end = np.minimum(above + tied, len(places))
+        discount = (discounts[end] - discounts[above]) / tied
+        best_first = -np.sort(-gains, axis=1)
+        ideal = (best_first * np.diff(discounts)).sum(axis=1)
         reached = (gains * discount).sum(axis=1)
-        answers[part] = np.where(
-            ideal > 0, reached / np.where(ideal > 0, ideal, 1.0), np.nan
-        )
+        has_order = ideal > 0
+        share = reached / np.where(has_order, ideal, 1.0)
+        answers[part] = np.where(has_order, share, np.nan)
     return answers
 
 

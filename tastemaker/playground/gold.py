@@ -223,8 +223,8 @@ def gold_score(text: str) -> float:
             fluent += len(words)
             clauses += clauses_of(words)
         elif len(words) > 1:
-            known = sum(word is not _UNKNOWN[0] for word in words[:-1])
-            fluent += KNOWN_BUT_UNREADABLE * known
+            known_words = sum(word is not _UNKNOWN[0] for word in words[:-1])
+            fluent += KNOWN_BUT_UNREADABLE * known_words
     if not total:
         return 0.0
     heard = praised = 0.0

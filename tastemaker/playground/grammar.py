@@ -1,4 +1,4 @@
-"""The words of the playground: their kinds, their values, and how a text is divided into words.
+"""The words and the grammar of the playground.
 
 A language is a file, `english.yaml` or `chinese.yaml`, with `words` and `rules`. `words` maps
 "kind group" to {value: "word, word, two words"}. What a value means depends on the kind: an opinion
@@ -7,7 +7,8 @@ is worth −1 (dreadful) … 1 (superb), a thing that can be praised has a weigh
 ties opinions to the things that they suit; `any` suits all. Words of `kind+` and `kind-` stand
 beside good or bad words only.
 
-One grammar, used both ways: it writes random sentences, and gives a pattern that reads them.
+`rules` is a grammar that is used both ways: it writes random sentences, and it gives a pattern that
+reads them. A line of it is
 
     name: weight body | weight body …        a line may be repeated to add bodies
 
@@ -74,9 +75,8 @@ def units(text: str) -> list[str]:
 def load_language(name: str) -> tuple[list[Word], str]:
     """Return the words of a language, in the order of its file, and its rules."""
     text = Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8")
-    loader = getattr(
-        yaml, "CSafeLoader", yaml.SafeLoader
-    )  # the one in C takes 3 ms, not 60
+    # the loader in C takes 3 ms, not 60
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     tables = yaml.load(text, loader)
     words: list[Word] = []
     for key, row in tables["words"].items():

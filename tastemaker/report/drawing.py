@@ -1,4 +1,4 @@
-"""The drawings of the report: each function draws the results of one kind on axes."""
+"""Draw the results of an evaluation on axes: one function for each figure of the report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -356,7 +356,7 @@ def draw_parts(axes: Axes, parts: Sequence[MeasuredPart], label: str) -> None:
     axes.legend(loc="best")
 
 
-# --- models side by side ----------------------------------------------------------------------
+# --- bars and lists ---------------------------------------------------------------------------
 
 
 def _whiskers(estimates: Sequence[Estimate]) -> Floats:

@@ -1,4 +1,4 @@
-"""The KL–reward frontier as one HTML page that needs nothing else, one picture and one JSON file.
+"""Write the KL–reward frontier as a self-contained HTML page, a picture and a JSON file.
 
 KL has a square-root scale: on it the gains of best-of-n and of a trained policy begin as straight
 lines, and the few nats of best-of-n have room beside the many of a trained policy.
@@ -78,6 +78,9 @@ def frontier_html(frontier: Frontier, *, title: str) -> str:
     pool = None
     if frontier.best_of is not None:
         pool = f"{frontier.best_of.completions:,}", f"{frontier.best_of.prompts:,}"
+    samples = []
+    for course in frontier.courses:
+        samples.append({"label": course.label, "rows": _sample_rows(course)})
     return page(
         "frontier_page.html.j2",
         title=title,
@@ -89,7 +92,7 @@ def frontier_html(frontier: Frontier, *, title: str) -> str:
         panels=page_figures(frontier_panels(frontier)),
         fits=list(_fit_rows(frontier)),
         pool=pool,
-        samples=[{"label": c.label, "rows": _sample_rows(c)} for c in frontier.courses],
+        samples=samples,
     )
 
 
@@ -161,11 +164,8 @@ def _sample_rows(course: Course) -> list[dict[str, str]]:
 
 
 def _number(value: Any) -> str:
-    return (
-        f"{value:+.2f}"
-        if isinstance(value, int | float) and math.isfinite(value)
-        else "–"
-    )
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return f"{value:+.2f}" if is_number else "–"
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -242,9 +242,8 @@ def _draw_both(axes: Axes, frontier: Frontier, truth: str) -> None:
 
 def _most_gained(frontier: Frontier, name: str) -> float:
     """Return the largest gain of a series; without gains the largest loss, without changes 1."""
-    gains = np.concatenate(
-        [c.gains(name) for c in frontier.courses if name in c.series]
-    )
+    courses = [course for course in frontier.courses if name in course.series]
+    gains = np.concatenate([course.gains(name) for course in courses])
     if gains.max() > 0:
         return float(gains.max())
     return float(np.abs(gains).max()) or 1.0
@@ -265,7 +264,7 @@ def _draw_series(axes: Axes, frontier: Frontier, name: str) -> None:
             label=course.label,
             **look,
         )
-        after = course.run.after
+        after = course.run.after  # figures of the saved policy
         if name in after:
             ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.8}
             kl = max(after["kl"], 0)
@@ -371,9 +370,8 @@ def _kl_axis(axes: Axes, frontier: Frontier) -> None:
     axes.set_xlim(0, most * 1.06)
     ticks = [0.0]
     for tick in _TICKS:
-        is_apart = math.sqrt(tick) - math.sqrt(ticks[-1]) > _TICK_DISTANCE * math.sqrt(
-            most
-        )
+        distance = math.sqrt(tick) - math.sqrt(ticks[-1])
+        is_apart = distance > _TICK_DISTANCE * math.sqrt(most)
         if tick <= most * 1.06 and is_apart:
             ticks.append(tick)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -1,6 +1,6 @@
-"""The figures of the report, by kind of judgement.
+"""The panels of the report, by kind of judgement.
 
-A panel's title says the result, and its caption how to read the figure.
+The title of a panel gives the result. The caption explains how to read the figure.
 """
 
 import math
@@ -36,9 +36,8 @@ def panels(evaluation: Evaluation) -> list[Panel]:
         drawn += _PANELS[findings.kind_metrics.drawn_as](findings)
         kind_metrics = findings.kind_metrics
         if kind_metrics.of_one_text and kind_metrics.headline not in headlines:
-            headlines.add(
-                kind_metrics.headline
-            )  # a slice holds each headline measure once
+            # a slice holds each headline measure once
+            headlines.add(kind_metrics.headline)
             if len(evaluation.slices) > 1:
                 drawn.append(_slices_panel(evaluation, findings))
     return drawn
@@ -120,7 +119,9 @@ def _slices_panel(evaluation: Evaluation, findings: KindFindings) -> Panel:
     if not values:
         title += " by length: undefined"
     else:
-        differs = max(e.low for e in defined) > min(e.high for e in defined)
+        highest_low = max(estimate.low for estimate in defined)
+        lowest_high = min(estimate.high for estimate in defined)
+        differs = highest_low > lowest_high
         verb = "differs by length" if differs else "is similar at every length"
         title += f" {verb} ({min(values):.3f}–{max(values):.3f})"
     return Panel(
@@ -239,13 +240,14 @@ def _part_panel(
     findings: KindFindings, table: str, title: str, caption: str
 ) -> Iterator[Panel]:
     """Yield accuracy by part, if there are several parts."""
-    parts = []
+    parts, values = [], []
     for part in findings.measured.parts[table]:
-        if not math.isnan(part.measures["accuracy"].value):
+        accuracy = part.measures["accuracy"].value
+        if not math.isnan(accuracy):
             parts.append(part)
+            values.append(accuracy)
     if len(parts) < 2:
         return
-    values = [part.measures["accuracy"].value for part in parts]
     yield Panel(
         table,
         f"Accuracy by {title}: {min(values):.0%} to {max(values):.0%}",

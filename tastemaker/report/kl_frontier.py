@@ -1,4 +1,4 @@
-"""The KL–reward frontier: what each steered run gained for its KL, and whether the gain is real.
+"""The KL–reward frontier: the gain and the KL of steered runs, and a verdict on each gain.
 
 A run that goes on raising its score while the truth falls is over-optimised (Gao et al. 2023).
 """
@@ -70,13 +70,14 @@ class Windows:
 
 def windows_of(run: SteeredRun, truth: str) -> Windows:
     """Cut a run into at most ten windows of at least two steps each."""
-    windows = np.array_split(
-        np.arange(len(run.steps)), min(_WINDOWS, len(run.steps) // 2)
-    )
-    root = np.sqrt([1, *map(len, windows)])
+    steps = len(run.steps)
+    windows = np.array_split(np.arange(steps), min(_WINDOWS, steps // 2))
+    sizes = [len(window) for window in windows]
+    root = np.sqrt([1, *sizes])
 
     def means(values: Floats, start: float) -> Floats:
-        return np.array([start, *(values[window].mean() for window in windows)])
+        of_windows = [values[window].mean() for window in windows]
+        return np.array([start, *of_windows])
 
     return Windows(
         kl=means(run.kl, 0.0),
@@ -89,7 +90,8 @@ def windows_of(run: SteeredRun, truth: str) -> Windows:
 
 def noise(values: Floats) -> float:
     """Return the standard deviation of a series about its trend, from its second differences."""
-    return float(np.median(np.abs(np.diff(values, n=2)))) / _NORMAL
+    differences = np.abs(np.diff(values, n=2))
+    return float(np.median(differences)) / _NORMAL
 
 
 def rise_in_errors(values: Floats, errors: Floats, first: int) -> float:
@@ -222,10 +224,8 @@ class Course:
     @property
     def label(self) -> str:
         """The run's name, with its algorithm unless the name contains it."""
-        run = self.run
-        return (
-            run.name if run.algorithm in run.name else f"{run.name} ({run.algorithm})"
-        )
+        name, algorithm = self.run.name, self.run.algorithm
+        return name if algorithm in name else f"{name} ({algorithm})"
 
     def gains(self, name: str) -> Floats:
         """Return the gains of a series over the start [P]."""
@@ -279,7 +279,10 @@ class Frontier:
     @property
     def names(self) -> list[str]:
         """The series that any run has."""
-        return [name for name in SERIES if any(name in c.series for c in self.courses)]
+        measured: set[str] = set()
+        for course in self.courses:
+            measured.update(course.series)
+        return [name for name in SERIES if name in measured]
 
     @property
     def truth(self) -> str | None:
@@ -312,9 +315,8 @@ class Frontier:
             changes = []
             for name in self.names:
                 values = curve.series.get(name)
-                changes.append(
-                    _change(None if values is None else (values[0], values[i]))
-                )
+                change = None if values is None else (values[0], values[i])
+                changes.append(_change(change))
             yield [f"best of {n}", "0", f"{curve.kl[i]:.1f}", *changes, "–", "–"]
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,9 +1,7 @@
-"""What all pages share: one HTML file that needs nothing else, beside a picture and JSON.
+"""Render self-contained HTML pages, and write them together with their pictures and JSON.
 
 Names and texts on a page are not trusted: templates escape everything, and the page forbids
-itself to run or fetch anything.
-
-The doctor's diagnosis as one HTML page that needs nothing else, and as one JSON file.
+itself to run or fetch anything. The page of the doctor's diagnosis is made here too.
 """
 
 import base64
@@ -53,8 +51,8 @@ Content = str | bytes | Mapping[str, Any]
 def write_together(folder: Path, contents: Mapping[str, Content]) -> None:
     """Write files, by name, into a folder; other files there stay as they are.
 
-    A lone surrogate becomes a question mark. Nothing is written
-    unless everything can be encoded. Raises StorageError for a full disk or an unwritable folder,
+    A lone surrogate becomes a question mark. Nothing is written unless everything can be
+    encoded. Raises StorageError for a full disk or an unwritable folder,
     ValueError for a number that is not finite.
     """
     encoded = {name: _encoded(content) for name, content in contents.items()}
@@ -67,11 +65,12 @@ def _encoded(content: Content) -> bytes:
     if isinstance(content, bytes):
         return content
     if not isinstance(content, str):
-        content = (
-            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        )
+        line = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        content = line + "\n"
     return content.encode("utf-8", "replace")
 
+
+# --- the doctor's page ------------------------------------------------------------------------
 
 _SHOWN_JUDGES = 20
 _SHOWN_PLACES = 10
@@ -91,6 +90,10 @@ def write_doctor_page(
 
 def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
     """Return the diagnosis as one HTML page."""
+    kinds = {f"{kind}s": count for kind, count in diagnosis.kinds.items()}
+    correlations = []
+    for kind, value in diagnosis.length_correlations.items():
+        correlations.append((f"{kind}s", value))
     return page(
         "doctor_page.html.j2",
         title=title,
@@ -98,12 +101,10 @@ def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
         tile_rows=list(_tiles(diagnosis)),
         problems=diagnosis.problems,
         shown_places=_SHOWN_PLACES,
-        kinds=_bars({f"{kind}s": count for kind, count in diagnosis.kinds.items()}),
+        kinds=_bars(kinds),
         judges=_bars(_judges(diagnosis)),
         bias=diagnosis.length_bias,
-        correlations=[
-            (f"{kind}s", value) for kind, value in diagnosis.length_correlations.items()
-        ],
+        correlations=correlations,
         lengths=diagnosis.lengths,
         length_rows=_length_rows(diagnosis),
         agreements=_agreement_rows(diagnosis),
@@ -151,9 +152,10 @@ def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
 
 def _judges(diagnosis: Diagnosis) -> dict[str, int]:
     """Return the judgements of the busiest judges, of all others, and of nobody."""
-    judges = [
-        (name, count) for name, count in diagnosis.judges.items() if name is not None
-    ]
+    judges = []
+    for name, count in diagnosis.judges.items():
+        if name is not None:
+            judges.append((name, count))
     busiest = sorted(judges, key=lambda judge: (-judge[1], judge[0]))
     rows = dict(busiest[:_SHOWN_JUDGES])
     others = busiest[_SHOWN_JUDGES:]
@@ -177,9 +179,9 @@ def _agreement_rows(diagnosis: Diagnosis) -> list[list[str]]:
     rows = [["kind", "alpha", "level", "two judges agree", "judges", "shared units"]]
     for kind, agreement in diagnosis.agreements.items():
         pairwise = agreement.pairwise
-        alpha = (
-            "no variation" if math.isnan(agreement.alpha) else f"{agreement.alpha:.3f}"
-        )
+        alpha = f"{agreement.alpha:.3f}"
+        if math.isnan(agreement.alpha):
+            alpha = "no variation"
         share = f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]"
         counts = [f"{agreement.judges:,}", f"{pairwise.units:,}"]
         rows.append([f"{kind}s", alpha, agreement.level, share, *counts])

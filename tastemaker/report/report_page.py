@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page that needs nothing else, one picture and one JSON file."""
+"""Write an evaluation as a self-contained HTML page, a picture and a JSON file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -102,9 +102,8 @@ def _tiles(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
             if name == "kendall_tau" and findings.kind_metrics.of_one_text:
                 continue
             if name in findings.measured.model:
-                value, _, interval = shown(
-                    name, findings.measured.model[name]
-                ).partition(" ")
+                figure = shown(name, findings.measured.model[name])
+                value, _, interval = figure.partition(" ")
                 title = NAMES[name]
                 if len(evaluation.kinds) > 1:
                     title += f", {findings.kind}s"
@@ -133,9 +132,8 @@ def _duplicate_rows(duplicates: Duplicates) -> list[list[str]]:
         ["judgements that repeat another evaluated one", f"{duplicates.within:,}"],
     ]
     for name, estimate in duplicates.without.items():
-        rows.append(
-            [f"{NAMES[name]} without texts of the training data", shown(name, estimate)]
-        )
+        title = f"{NAMES[name]} without texts of the training data"
+        rows.append([title, shown(name, estimate)])
     return rows
 
 

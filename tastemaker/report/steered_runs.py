@@ -1,4 +1,4 @@
-"""The data of the KL–reward frontier: steered runs read from disk, and best-of-n measured anew."""
+"""The data of the KL–reward frontier: read steered runs from disk, and measure best-of-n."""
 
 import json
 import math
@@ -26,9 +26,9 @@ if TYPE_CHECKING:  # reading runs needs no torch
     from tastemaker.gpt.sampling import Sampling
 
 SERIES = ("score", "held_out", "gold")
-"""What a run measures of its completions: the score it maximises, then what stands for the truth.
+"""The measures of a run's completions, the most reliable last.
 
-The most reliable is the last one.
+The score is what the run maximises. The others stand for the truth.
 """
 
 _STEERING = "steering.json"
@@ -48,7 +48,7 @@ _NO_SAMPLE = {
 
 @dataclass(frozen=True, eq=False)
 class SteeredRun:
-    """A steered run.
+    """The results of a steered run.
 
     steps: numbered from 1, [T]. A step is measured before its update: the first one is the start.
     kl: nats per completion [T].
@@ -303,9 +303,9 @@ def best_of_curve(
             rewards[name] = reward_of(spec)
     written = policy.complete(prompt_list, samples=pool, sampling=sampling, seed=seed)
     shape = (len(prompt_list), pool)
-    values = {
-        name: np.reshape(checked(r, written), shape) for name, r in rewards.items()
-    }
+    values = {}
+    for name, reward_function in rewards.items():
+        values[name] = np.reshape(checked(reward_function, written), shape)
     series = {}
     for name, of_name in values.items():
         means = [_mean_best(values["score"], of_name, n) for n in sizes]
@@ -318,5 +318,7 @@ def _mean_best(scores: Floats, values: Floats, n: int) -> float:
 
     scores, values: [prompts, completions].
     """
-    best = [expected_best(s, v, n) for s, v in zip(scores, values, strict=True)]
+    best = []
+    for of_scores, of_values in zip(scores, values, strict=True):
+        best.append(expected_best(of_scores, of_values, n))
     return float(np.mean(best))

@@ -1,11 +1,9 @@
-"""AdamW and Muon, and their state for checkpoints.
+"""The optimisers AdamW and Muon, and one training step.
 
-One optimiser step: gradients summed over parts, checked, clipped, applied.
-
-A step is cut into parts that fit into memory. A strategy computes the gradients of the parts and
-adds them up: `Backward` calls `loss.backward()`, which torch.distributed hooks; `ThreadedBackward`
-computes the parts side by side, one thread each, in one process on a CPU. Both give the same sum
-up to float rounding.
+A step sums gradients over parts, checks them, clips them and applies them. The parts are small
+enough to fit into memory. A strategy computes their gradients and adds them up: `Backward` calls
+`loss.backward()`, which torch.distributed hooks; `ThreadedBackward` computes the parts side by
+side, one thread each, in one process on a CPU. Both give the same sum up to float rounding.
 """
 
 import math

@@ -40,8 +40,7 @@ def weights(player: Player) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in player.tensors().items()}
 
 
-# --- it learns
-# --------------------------------------------------------------------------------------------------------
+# --- it learns ---
 
 
 def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
@@ -120,8 +119,7 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
     assert lines[-1]["step"] == played.figures["steps"]
 
 
-# --- saved, loaded, watched
-# -------------------------------------------------------------------------------------------
+# --- saved, loaded, watched ---
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
@@ -175,8 +173,7 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
         watch(tmp_path)
 
 
-# --- killed and resumed
-# -----------------------------------------------------------------------------------------------
+# --- killed and resumed ---
 
 PLAN = PlayPlan(
     "CartPole-v1",
@@ -261,8 +258,8 @@ def dying(run, checkpoint):
 Run.save = dying
 
 PlayTask.checkpoint_seconds = 0.0
-play("CartPole-v1", playing={"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}, seed=5, episodes=2,
-     out=sys.argv[1], resume=True)
+playing = {"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
+play("CartPole-v1", playing=playing, seed=5, episodes=2, out=sys.argv[1], resume=True)
 """
 
 
@@ -327,8 +324,7 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         )
 
 
-# --- bad input
-# --------------------------------------------------------------------------------------------------------
+# --- bad input ---
 
 
 @pytest.mark.parametrize(
@@ -382,8 +378,7 @@ def test_every_known_setting_can_be_made() -> None:
             assert playing.steps > 0
 
 
-# --- the shell
-# --------------------------------------------------------------------------------------------------------
+# --- the shell ---
 
 
 def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:

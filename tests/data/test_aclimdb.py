@@ -291,7 +291,8 @@ def test_a_cut_archive_is_refused_wherever_it_is_cut(
     assert "cut short or damaged" in refused(path)
     # the same within the gzip: the tar ended early, at any byte before its end mark, and then was
     # packed well
-    end = max(info.offset_data + 512 for info in tarfile.open(fileobj=io.BytesIO(tar)))  # noqa: SIM115
+    with tarfile.open(fileobj=io.BytesIO(tar)) as members:
+        end = max(info.offset_data + 512 for info in members)
     path.write_bytes(gzip.compress(tar[: data.draw(st.integers(1, end))]))
     assert "cut short or damaged" in refused(path)
 

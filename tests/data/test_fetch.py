@@ -21,7 +21,7 @@ get = partial(fetch, "imdb", pauses=(0.0, 0.0, 0.0))
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` at every path, as the attributes say; `asked` is the Range of each request."""
+    """Serves `content` at every path. `asked` holds the Range of each request."""
 
     daemon_threads = True
     content = ARCHIVE

@@ -1,4 +1,4 @@
-"""The playground: reviews that read well, a gold score worked out by hand, hacks that earn nothing."""
+"""The playground: readable reviews, a gold score worked out by hand, hacks that earn nothing."""
 
 import math
 import os
@@ -88,7 +88,10 @@ HACKS = [
     "Brilliant, brilliant, brilliant!",
     "superb brilliant wonderful excellent hilarious stunning",
     "superb acting brilliant story wonderful music stunning costumes",
-    "The acting was superb the story was brilliant the music was wonderful the songs were stunning.",
+    (
+        "The acting was superb the story was brilliant "
+        "the music was wonderful the songs were stunning."
+    ),
     "the the the the the",
     "精彩精彩精彩精彩",
     "完美 完美 完美",
@@ -311,7 +314,10 @@ def test_the_same_seed_gives_the_same_reviews() -> None:
 
 
 def test_reviews_do_not_depend_on_the_hash_seed() -> None:
-    code = "from tastemaker.playground import judgements; print(judgements(30, kind='mixed', language='mixed'))"
+    code = (
+        "from tastemaker.playground import judgements; "
+        "print(judgements(30, kind='mixed', language='mixed'))"
+    )
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -216,7 +216,7 @@ def test_a_partial_ranking_judges_some_of_the_texts_rightly() -> None:
 
 
 def _is_right(ranking: Ranking) -> bool:
-    """Whether every text of a tier is better than every text of the next, and no tier is too wide."""
+    """Whether each tier is better than the next one as a whole, and no tier is too wide."""
     worth = [
         [gold_score(text) for text in tier]
         for tier in (*ranking.tiers, *filter(None, [ranking.rest]))
@@ -412,7 +412,8 @@ def test_what_no_ranking_can_hold_is_refused() -> None:
         (lambda: reviews(-1), "-1 reviews"),
         (
             lambda: judgements(3, kind="stars"),
-            "no judgements of kind 'stars': choose one of label, grade, rating, comparison, ranking, mixed",
+            "no judgements of kind 'stars': "
+            "choose one of label, grade, rating, comparison, ranking, mixed",
         ),
         (lambda: judgements(-1), "-1 judgements were asked"),
         (

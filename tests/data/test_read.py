@@ -133,7 +133,8 @@ def test_datasets_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         == read(str(tmp_path / "repository"), split="train")
         == expected
     )
-    assert read_examples(tmp_path / "saved") == [Example(row["text"]) for row in ROWS]  # type: ignore[arg-type]
+    examples = [Example(row["text"]) for row in ROWS]  # type: ignore[arg-type]
+    assert read_examples(tmp_path / "saved") == examples
 
 
 def test_a_hub_name_is_read_by_the_library(
@@ -220,7 +221,10 @@ def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
 
 def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
-    code = f"from tastemaker.data import read; print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
+    code = (
+        "from tastemaker.data import read; "
+        f"print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
+    )
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
@@ -320,7 +324,8 @@ def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
     """
     code = (
         "import sys; from tastemaker.data import read; read(sys.argv[1]); "
-        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+        "lines = [line.split() for line in open('/proc/self/status')]; "
+        "print(next(line[1] for line in lines if line[:1] == ['VmHWM:']))"
     )
     command = [sys.executable, "-c", code, str(shared_data / "aclImdb.tar.gz")]
     peak = subprocess.run(command, check=True, capture_output=True, text=True)

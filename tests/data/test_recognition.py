@@ -144,8 +144,8 @@ def test_columns_of_two_formats_ask_for_one(tmp_path: Path) -> None:
     both = {**TRL, "answers": [{"answer": "x", "rank": 1}, {"answer": "y", "rank": 2}]}
     path = write(tmp_path / "r.jsonl", both, both)
     assert (
-        "r.jsonl: the columns are those of the formats 'preference' and 'nectar'. Name one (--format)"
-        in refused(path)
+        "r.jsonl: the columns are those of the formats 'preference' and 'nectar'. "
+        "Name one (--format)" in refused(path)
     )
     assert read(path, format="preference") == [A_OVER_B] * 2
     assert read(path, format="nectar") == [Ranking((("x",), ("y",)), prompt="Q")] * 2

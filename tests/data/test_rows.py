@@ -60,7 +60,8 @@ JUDGEMENTS = st.one_of(
     st.builds(lambda text, steps, **shared: Grade(text, steps[1], steps[0], steps[2], **shared),
               TEXTS, st.lists(st.integers(-99, 99), min_size=3, max_size=3).map(sorted), **SHARED),
     st.builds(Rating, TEXTS, FINITE, **SHARED),
-    st.builds(lambda pair, margin, **shared: Comparison(*pair, *margin, **shared), PAIRS, MARGINS, **SHARED),
+    st.builds(lambda pair, margin, **shared: Comparison(*pair, *margin, **shared),
+              PAIRS, MARGINS, **SHARED),
     st.builds(
         rankings,
         st.lists(TEXTS, min_size=2, max_size=7, unique=True),

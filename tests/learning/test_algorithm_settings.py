@@ -131,17 +131,21 @@ def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None
     ("name", "setting", "value"),
     [
         *((name, "lr", value) for name in ALGORITHMS for value in (0.0, -1.0, math.inf, math.nan)),
-        *((name, setting, value) for name in ("reinforce", "a2c", "ppo", "trpo") for setting in ("gamma", "lam")
-          for value in (-0.1, 1.1, math.nan) if (name, setting) != ("reinforce", "lam")),
+        *((name, setting, value) for name in ("reinforce", "a2c", "ppo", "trpo")
+          for setting in ("gamma", "lam") for value in (-0.1, 1.1, math.nan)
+          if (name, setting) != ("reinforce", "lam")),
         *((name, "entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
           for value in (-0.1, math.inf)),
         *((name, "target_entropy", value) for name in ("reinforce", "a2c", "ppo", "rloo", "grpo")
           for value in (0.0, math.nan)),
         *((name, "clip", 0.0) for name in ("ppo", "rloo", "grpo")),
-        *((name, "target_kl", value) for name in ("ppo", "rloo", "grpo", "trpo") for value in (0.0, math.nan)),
-        *((name, s, 0) for name in ("ppo", "rloo", "grpo", "dpo", "winners") for s in ("epochs", "minibatches")),
+        *((name, "target_kl", value) for name in ("ppo", "rloo", "grpo", "trpo")
+          for value in (0.0, math.nan)),
+        *((name, s, 0) for name in ("ppo", "rloo", "grpo", "dpo", "winners")
+          for s in ("epochs", "minibatches")),
         *((name, "samples", 1) for name in ("rloo", "grpo", "dpo", "winners")),
-        *(("trpo", setting, 0) for setting in ("cg_iterations", "tries", "critic_epochs", "critic_minibatches")),
+        *(("trpo", setting, 0)
+          for setting in ("cg_iterations", "tries", "critic_epochs", "critic_minibatches")),
         ("trpo", "damping", -0.1),
         *(("trpo", "fisher_share", value) for value in (-0.1, 0.0, 1.1, math.nan)),
         ("dpo", "beta", 0.0),

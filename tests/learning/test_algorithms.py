@@ -46,9 +46,8 @@ def table() -> Table:
 
 
 def name_of(algorithm: Any) -> str:
-    return f"{algorithm.name}-{getattr(algorithm, 'baseline', getattr(algorithm, 'normalise', ''))}".rstrip(
-        "-"
-    )
+    variant = getattr(algorithm, "baseline", getattr(algorithm, "normalise", ""))
+    return f"{algorithm.name}-{variant}".rstrip("-")
 
 
 def one_right() -> Rollout:

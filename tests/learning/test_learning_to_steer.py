@@ -47,9 +47,8 @@ ALL = [
 
 
 def name_of(algorithm: Any) -> str:
-    return f"{algorithm.name}-{getattr(algorithm, 'baseline', getattr(algorithm, 'normalise', ''))}".rstrip(
-        "-"
-    )
+    variant = getattr(algorithm, "baseline", getattr(algorithm, "normalise", ""))
+    return f"{algorithm.name}-{variant}".rstrip("-")
 
 
 def gathered(

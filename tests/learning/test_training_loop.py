@@ -226,7 +226,7 @@ def test_checkpoints_are_taken_when_the_time_is_over(
 
 
 def test_a_run_stops_early_and_knows_its_best_step(tmp_path: Path) -> None:
-    """Evaluations after 2, 4, 6, … steps: the third and the fourth are no better than the second."""
+    """Evaluations after 2, 4, 6, … steps: the third and fourth are no better than the second."""
     task = Toy()
     task.losses, task.patience = [3.0, 1.0, 2.0, 1.0, 0.5, 0.1], 2
     progress = train(task, Run(tmp_path / "run", {}), seed=0)

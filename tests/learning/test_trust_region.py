@@ -77,7 +77,7 @@ def test_the_fisher_product_is_that_of_the_matrix(at_once: int, threads: int) ->
 
 
 def test_a_part_of_the_rows_stands_for_all_of_them() -> None:
-    """A fifth of the rows, each once, weighing what all weigh; another draw for another generator."""
+    """A fifth of the rows, each once, with the weight of all; another generator, another draw."""
     table = Table(2, 3, seed=1)
     experience = TRPO().credit(table, rollout_of(table))
     rows, draws = len(experience.is_action), []
@@ -180,7 +180,7 @@ def test_the_search_shortens_until_it_holds() -> None:
 
 
 def test_its_critic_learns_by_the_optimiser_alone() -> None:
-    """The policy moves by the trust region whatever the optimiser's rate; the critic's error falls."""
+    """The policy moves by the trust region at any optimiser's rate; the critic's error falls."""
     algorithm, found = TRPO(critic_epochs=20, critic_minibatches=1), []
     for rate in (0.01, 0.3):
         table = Table(3, 4, seed=5)

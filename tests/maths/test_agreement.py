@@ -1,4 +1,4 @@
-"""Agreement between judges: published tables, the definition by the coincidence matrix, identities."""
+"""Agreement between judges: published tables, the coincidence-matrix definition, identities."""
 
 import math
 

@@ -106,8 +106,7 @@ def log_ratio(teacher: JudgedTexts, prompt: str, text: str) -> float:
     return float(found[0] - found[1])
 
 
-# --- what is read
-# -----------------------------------------------------------------------------------------------------
+# --- what is read ---
 
 
 def test_tiers() -> None:
@@ -169,14 +168,13 @@ def test_what_is_left_out_is_counted() -> None:
 
 
 def test_a_source_that_compares_nothing_is_named() -> None:
-    words = r"^here\.csv: 2 labels, 1 grades, and nothing that compares texts: there are no pairs in it\. Give comp"
+    words = r"^here\.csv: 2 labels, 1 grades, .*no pairs"
     with pytest.raises(DataError, match=words):
         check_compares([Label("a", True), Label("b", False), Grade("a", 3)], "here.csv")
     check_compares([Label("a", True), Comparison("a", "b", tie=True)], "here.csv")
 
 
-# --- what a step is
-# ---------------------------------------------------------------------------------------------------
+# --- what a step is ---
 
 
 def test_a_step_holds_judgements_with_all_their_texts() -> None:
@@ -304,8 +302,7 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
             )
 
 
-# --- a whole run
-# ------------------------------------------------------------------------------------------------------
+# --- a whole run ---
 
 
 def steered(judgements: Any = None, **how: Any) -> Steered:
@@ -514,8 +511,8 @@ def test_it_learns_to_write_the_letter_that_people_prefer(seed: int) -> None:
         "sampling": Sampling(max_tokens=6),
     }
     found = steer(
-        nano(seed=seed), lambda p, t: [x.count("a") / max(len(x), 1) for x in t], judgements=said, seed=seed,
-        algorithm=DPO(lr=1e-2), limits=NEVER, **how,
+        nano(seed=seed), lambda p, t: [x.count("a") / max(len(x), 1) for x in t],
+        judgements=said, seed=seed, algorithm=DPO(lr=1e-2), limits=NEVER, **how,
     )  # fmt: skip
     assert found.figures["score_before"] < 0.1
     assert found.figures["score_after"] > 0.2

@@ -151,7 +151,7 @@ def address() -> Iterator[str]:
             self.wfile.write(answers.get(self.path, "[1, 2]").encode())
 
         def _drip(self) -> None:
-            """Answer what is asked for, but a byte every tenth of a second: three seconds in all."""
+            """Answer as asked, but a byte every tenth of a second: three seconds in all."""
             head, body = b"HTTP/1.0 200 OK\r\n\r\n", b"[1, 2" + b" " * 25 + b"]"
             if self.path == "/drip":
                 self.wfile.write(head)

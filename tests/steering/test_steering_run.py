@@ -168,7 +168,7 @@ def test_a_reward_that_fails_keeps_the_finished_steps(
 
 
 def test_a_run_that_had_ended_by_itself_stays_ended(tmp_path: Path) -> None:
-    """KL 0 in step 1, stopped by its limits after steps 2 and 3, broken off while it is measured."""
+    """KL 0 in step 1, stopped by its limits after steps 2 and 3, killed while it is measured."""
     how: dict[str, Any] = {"limits": Limits(kl=1e-4, patience=2)}
     with pytest.raises(RewardError):
         steered(reward=Failing(5), out=tmp_path / "torn", **how)

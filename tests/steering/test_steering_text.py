@@ -1,4 +1,4 @@
-"""A language model as an algorithm sees it: each token's place, log-probability, entropy and value."""
+"""A language model as an algorithm sees it: place, log-probability, entropy, value of tokens."""
 
 from functools import partial
 

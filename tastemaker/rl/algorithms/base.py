@@ -16,9 +16,8 @@ An algorithm knows nothing of tokenizers, environments, devices, files or logs.
 To add an algorithm, copy the file of the nearest one and add a line to `ALGORITHMS` in
 `tastemaker.rl.algorithms`; docs/examples/own_algorithm.py is a whole example.
 
-Optimiser steps over rows of experience, computed in parts.
-
-The step itself is `tastemaker.train.TrainStep`.
+The `Stepper` takes optimiser steps over rows of experience, computed in parts. The step itself is
+`tastemaker.train.TrainStep`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,12 +1,11 @@
-"""Running means and standard deviations, to standardise observations and rewards.
+"""The player: the networks and the observation statistics, with saving and loading.
 
-Gymnasium's RunningMeanStd updates in the same way, but it starts from a count of 1e-4, sums
-float32 rows in float32, and neither clips nor saves: using it would save five lines of this file.
+    DIR/player.json          the environment, its options, the networks' shapes, the training
+    DIR/player.safetensors   the weights, and the mean and standard deviation of observations
 
-A policy that plays: networks with what they were shown, saved and loaded.
-
-DIR/player.json          the environment, its options, the shapes of the networks, and how it was
-learned DIR/player.safetensors   weights, and the mean and standard deviation of observations
+Observations and rewards are standardised by running means and standard deviations. Gymnasium's
+RunningMeanStd updates in the same way, but it starts from a count of 1e-4, sums float32 rows in
+float32, and neither clips nor saves.
 """
 
 import json
@@ -234,8 +233,9 @@ class Player:
         found = Environments(self.environment, count, self.options)
         if (found.size, found.actions) != (self.shapes.size, self.shapes.actions):
             raise ModelError(
-                f"{self.environment}: shows {found.size} numbers and takes {found.actions}, and this policy learned "
-                f"to play with {self.shapes.size} and {self.shapes.actions}. Learn anew with `tastemaker play`."
+                f"{self.environment}: shows {found.size} numbers and takes {found.actions}, "
+                f"and this policy learned to play with {self.shapes.size} and "
+                f"{self.shapes.actions}. Learn anew with `tastemaker play`."
             )
         return found
 
@@ -279,7 +279,8 @@ class Player:
         path = Path(folder)
         if not (path / PLAYER).is_file():
             raise ModelError(
-                f"{path}: holds no {PLAYER}. Learn to play one: tastemaker play CartPole-v1 --out {path}"
+                f"{path}: holds no {PLAYER}. "
+                f"Learn to play one: tastemaker play CartPole-v1 --out {path}"
             )
         try:
             said = json.loads((path / PLAYER).read_text(encoding="utf-8"))

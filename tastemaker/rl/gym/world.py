@@ -1,6 +1,7 @@
-"""Environments in, a rollout out; a row is a stretch of one episode.
+"""The world of Gymnasium: a player plays environments and returns rollouts.
 
-Episodes with the likeliest actions: to measure a player, and the verb `watch`.
+A row of a rollout is a stretch of one episode. To measure a player, and for the verb `watch`,
+whole episodes are played with the likeliest actions.
 """
 
 import io

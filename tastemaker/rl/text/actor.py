@@ -54,12 +54,12 @@ class Answers:
     @cached_property
     def places(self) -> Tensor:
         """Where in the texts, end to end, each token of the completions is foreseen, int64 [n]."""
-        found, start = [], 0
+        places, start = [], 0
         for prompt, tokens in zip(self.prompts, self.tokens, strict=True):
             first = start + len(prompt) - 1
-            found.append(torch.arange(first, first + len(tokens)))
+            places.append(torch.arange(first, first + len(tokens)))
             start += len(prompt) + len(tokens) - 1
-        return torch.cat(found)
+        return torch.cat(places)
 
     @cached_property
     def chosen(self) -> Tensor:
@@ -89,26 +89,30 @@ class TextActor:
 
     def evaluate(self, did: Answers, is_action: Tensor) -> Evaluation:
         """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
-        found = self._foreseeing(did)
-        every = torch.log_softmax(found.logits.float() / self.temperature, -1)
-        log_probs = every.gather(1, did.chosen.to(every.device)[:, None])[:, 0]
-        entropy = -(every.exp() * every).sum(-1)
+        outputs = self._foreseeing(did)
+        logits = outputs.logits.float() / self.temperature
+        vocabulary = torch.log_softmax(logits, -1)  # [n, V]
+        chosen = did.chosen.to(vocabulary.device)
+        log_probs = vocabulary.gather(1, chosen[:, None])[:, 0]
+        entropy = -(vocabulary.exp() * vocabulary).sum(-1)
         head = self.policy.value_head
         values = (
-            torch.zeros_like(log_probs) if head is None else head(found.hidden.float())
+            torch.zeros_like(log_probs)
+            if head is None
+            else head(outputs.hidden.float())
         )
         return Evaluation(*(spread(x, is_action) for x in (log_probs, entropy, values)))
 
     def log_probs(self, did: Answers, is_action: Tensor) -> Tensor:
         """Return the log-probabilities of the tokens [b, T]; of a reference, say. No gradients."""
 
-        def found(part: Answers) -> Tensor:
+        def log_probs(part: Answers) -> Tensor:
             logits = self._foreseeing(part).logits.float() / self.temperature
             return -nn.functional.cross_entropy(
                 logits, part.chosen.to(logits.device), reduction="none"
             )
 
-        return self._in_parts(found, did, is_action)
+        return self._in_parts(log_probs, did, is_action)
 
     def _in_parts(
         self, compute: Callable[[Answers], Tensor], did: Answers, is_action: Tensor
@@ -116,12 +120,12 @@ class TextActor:
         """Return a number of each token [b, T], computed in parts without gradients."""
 
         @torch.no_grad()
-        def found(rows: Tensor) -> Tensor:
+        def compute_rows(rows: Tensor) -> Tensor:
             return spread(compute(did.select(rows)), is_action[rows])
 
         parts = like_parts(did.sizes(), _AT_ONCE, self.threads)
         values = list(
-            side_by_side([partial(found, rows) for rows in parts], self.threads)
+            side_by_side([partial(compute_rows, rows) for rows in parts], self.threads)
         )
         return torch.cat(values)[torch.argsort(torch.cat(parts))]
 
@@ -136,11 +140,8 @@ class TextActor:
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the value head's."""
-        return (
-            []
-            if self.policy.value_head is None
-            else list(self.policy.value_head.parameters())
-        )
+        head = self.policy.value_head
+        return [] if head is None else list(head.parameters())
 
 
 @contextmanager

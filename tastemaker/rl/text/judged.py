@@ -39,12 +39,10 @@ def check_compares(judgements: Sequence[Judgement], name: str) -> None:
     if any(judgement.ranks for judgement in judgements):
         return
     kinds = Counter(judgement.kind for judgement in judgements)
-    said = (
-        ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items())
-        or "no judgements"
-    )
+    counts = ", ".join(f"{count:,} {kind}s" for kind, count in kinds.items())
     raise DataError(
-        f"{name}: {said}, and nothing that compares texts: there are no pairs in it. "
+        f"{name}: {counts or 'no judgements'}, "
+        "and nothing that compares texts: there are no pairs in it. "
         "Give comparisons or rankings, or "
         "learn a reward model from it (`tastemaker fit`) and steer by that."
     )
@@ -77,30 +75,27 @@ def read_judged(
     A ranking keeps its other texts where one does not fit. A prompt of text is continued, a chat is
     answered.
     """
-    said = [judgement for judgement in judgements if judgement.weight > 0]
-    kept = [
-        judged
-        for start in range(0, len(said), _READ)
-        for judged in _read(said[start : start + _READ], reader)
-    ]
+    weighted = [judgement for judgement in judgements if judgement.weight > 0]
+    tokenized: list[Judged] = []
+    for start in range(0, len(weighted), _READ):
+        tokenized.extend(_read(weighted[start : start + _READ], reader))
     left: Counter[str] = Counter()
-    left["of weight 0"] = len(judgements) - len(said)
-    found = []
-    for judged in kept:
+    left["of weight 0"] = len(judgements) - len(weighted)
+    fitting = []
+    for judged in tokenized:
         fits = [len(judged.prompt) + len(text) <= context for text in judged.texts]
         left[f"texts longer than the {context:,} tokens that the policy reads"] += (
             fits.count(False)
         )
-        texts, tiers = (
-            list(compress(judged.texts, fits)),
-            list(compress(judged.tiers, fits)),
-        )
+        texts = list(compress(judged.texts, fits))
+        tiers = list(compress(judged.tiers, fits))
         short = Judged(judged.prompt, texts, tiers, judged.weight)
         left["pairs that nobody ordered (ties)"] += (
             math.comb(len(tiers), 2) - short.pairs
         )
-        found += [short] if short.pairs else []
-    return found, {words: count for words, count in left.items() if count}
+        if short.pairs:
+            fitting.append(short)
+    return fitting, {words: count for words, count in left.items() if count}
 
 
 def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
@@ -110,8 +105,8 @@ def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
         reader.completions([text for j in judgements for text in j.texts], ended=True)
     )
     for judgement, prompt in zip(judgements, prompts, strict=True):
-        own = [np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts]
-        yield Judged(prompt, own, list(judgement.ranks), judgement.weight)
+        tokens = [np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts]
+        yield Judged(prompt, tokens, list(judgement.ranks), judgement.weight)
 
 
 @dataclass
@@ -148,12 +143,8 @@ class JudgedTexts:
             TextActor(world.reference, temperature=world.sampling.temperature),
             at_once,
         )
-        count = max(
-            1,
-            round(
-                world.batch * len(train) / sum(len(judged.texts) for judged in train)
-            ),
-        )
+        texts = sum(len(judged.texts) for judged in train)
+        count = max(1, round(world.batch * len(train) / texts))
         return JudgedTexts(world, train, measured, count, world.batch)
 
     def gather(self, step: int, weight: float) -> Compared:
@@ -181,17 +172,14 @@ class JudgedTexts:
         sums: Counter[str] = Counter()
         for start in range(0, len(self.measured), self.count):
             part = self.measured[start : start + self.count]
-            compared, weight = (
-                self.compared(part),
-                sum(judged.weight for judged in part),
-            )
-            found = algorithm.agreement(
-                compared, actor.log_probs(compared.did, compared.is_action)
-            )
+            weight = sum(judged.weight for judged in part)
+            compared = self.compared(part)
+            log_probs = actor.log_probs(compared.did, compared.is_action)
+            metrics = algorithm.agreement(compared, log_probs)
             sums.update(
-                {f"held_out_{name}": weight * value for name, value in found.items()}
-                | {"weight": weight}
+                {f"held_out_{name}": weight * value for name, value in metrics.items()}
             )
+            sums.update({"weight": weight})
         total = sums.pop("weight")
         return {name: value / total for name, value in sums.items()}
 

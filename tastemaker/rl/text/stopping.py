@@ -1,10 +1,8 @@
-"""How a policy is steered: the settings, checked where they are made.
+"""The settings of steering, its limits, and the rules that stop a run.
 
-The limits of a run, and when it stops.
-
-A reward that is learned can be fooled: its score goes on rising while what it stands for turns (Gao
-et al. 2023). So a run is stopped by what it was not trained on where there is such a thing, by its
-KL from the reference, and by its text.
+A learned reward can be over-optimised: its score still rises while the true quality falls (Gao
+et al. 2023). So a run is stopped by a reward that it was not trained on (if there is one), by its
+KL from the reference, and by properties of its text.
 """
 
 import itertools

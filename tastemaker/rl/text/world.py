@@ -1,6 +1,6 @@
-"""The world of text: prompts in, completions out, a reward and a KL cost for each.
+"""The world of text: the policy completes prompts; each completion has a reward and a KL cost.
 
-Prompts to steer on: from a file, or the first tokens of texts.
+Prompts come from a file, or are the first tokens of texts.
 """
 
 import random
@@ -29,9 +29,8 @@ from tastemaker.rl.text.kl import KL, Scale
 from tastemaker.rl.text.rewards import Reward, checked
 from tastemaker.rl.text.stopping import PLEASE, Aim
 
-_MEASURED = (
-    2**31
-)  # the number of the first prompt that only measures: no step comes so far
+_MEASURED = 2**31
+"""The number of the first prompt that is only measured on: no training step gets this far."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,9 @@ class TextWorld:
     def credit(
         self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch
     ) -> Experience:
-        """Return who deserves what, as the algorithm has it."""
-        found: Experience = algorithm.credit(actor, gathered.rollout)
-        return found
+        """Return the experience: the rollout with the algorithm's advantages."""
+        experience: Experience = algorithm.credit(actor, gathered.rollout)
+        return experience
 
     def shown(self, gathered: Batch, *, is_last: bool) -> Batch:
         """Return what was written: what is learned from is what is watched."""
@@ -172,18 +171,19 @@ class TextWorld:
 
 def _spread(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
     """Return the numbers of each row in their places, float32 [B, T], 0 elsewhere."""
-    every = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
-    return spread(torch.from_numpy(every), is_action)
+    numbers = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
+    return spread(torch.from_numpy(numbers), is_action)
 
 
 def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
     """Return the items at some numbers of an endless sequence of shuffles of `count` items."""
-    arounds, places = np.divmod(np.fromiter(numbers, np.int64), count)
-    found = np.empty_like(places)
-    for around in np.unique(arounds) if count > 1 else ():
-        chosen = arounds == around
-        found[chosen] = Shuffled(count, seed=seed, epoch=int(around)).at(places[chosen])
-    return (found if count > 1 else places).tolist()  # type: ignore[no-any-return]
+    epochs, places = np.divmod(np.fromiter(numbers, np.int64), count)
+    items = np.empty_like(places)
+    for epoch in np.unique(epochs) if count > 1 else ():
+        is_in_epoch = epochs == epoch
+        shuffled = Shuffled(count, seed=seed, epoch=int(epoch))
+        items[is_in_epoch] = shuffled.at(places[is_in_epoch])
+    return (items if count > 1 else places).tolist()  # type: ignore[no-any-return]
 
 
 G = TypeVar("G")
@@ -239,10 +239,10 @@ def openings_from(
     Raises DataError for a source without texts, UsageError for lengths that cannot be.
     """
     texts = (example.text for example in Documents([source], split=split))
-    found = list(openings(islice(texts, limit), reader, length, seed=seed))
-    if not found:
+    prompts = list(openings(islice(texts, limit), reader, length, seed=seed))
+    if not prompts:
         raise DataError(f"{source}: no texts in it.")
-    return found
+    return prompts
 
 
 def openings(
