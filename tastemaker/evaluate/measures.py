@@ -1,8 +1,7 @@
-"""The figures of one kind of judgement, with intervals: the model, the linear baseline, and rivals
-that learn nothing.
+"""The figures of one kind of judgement, with intervals.
 
-What is measured of a kind is its `KindMetrics` (`tastemaker/kinds`); the measuring is the same for
-all.
+The model is measured beside the linear baseline and rivals that learn nothing. The `KindMetrics` of
+a kind (`tastemaker/kinds`) define its figures.
 """
 
 import math
@@ -25,7 +24,7 @@ from tastemaker.maths.statistics import (
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its 95 % interval; NaN where it is undefined, or where no interval was computed."""
+    """A figure and its 95 % interval; NaN where undefined or not computed."""
 
     value: float
     low: float = math.nan
@@ -94,55 +93,52 @@ def measure(
     }
     if linear is not None:
         sources["linear"] = kind_metrics.statistics(judged, linear)
-    sources |= {
-        "longer": kind_metrics.longer(judged),
-        "people": kind_metrics.people(judged),
-    }
+    sources["longer"] = kind_metrics.longer(judged)
+    sources["people"] = kind_metrics.people(judged)
     sources["subsets"] = {
         name: _within(kind_metrics, judged, model, where)
         for name, where in subsets.items()
     }
-    parts = kind_metrics.parts(judged, model)
-    sources |= {
-        f"{table} {i}": part.statistics
-        for table, found in parts.items()
-        for i, part in enumerate(found)
-    }
+    tables = kind_metrics.parts(judged, model)
+    for table, parts in tables.items():
+        for number, part in enumerate(parts):
+            sources[f"{table} {number}"] = part.statistics
     figures = _Figures(sources, groups, len(judged), seed, resamples)
 
-    def points(made: Predictions) -> dict[str, Estimate]:
-        return {
-            name: Estimate(value)
-            for name, value in kind_metrics.points(judged, made).items()
-        }
-
+    model_measures = figures.of("model")
+    model_measures.update(_points(kind_metrics.points(judged, model)))
+    linear_measures = difference = None
+    if linear is not None:
+        linear_measures = figures.of("linear")
+        linear_measures.update(_points(kind_metrics.points(judged, linear)))
+        difference = figures.difference("linear")
+    measured_parts: dict[str, list[MeasuredPart]] = {}
+    for table, parts in tables.items():
+        measured_parts[table] = []
+        for number, part in enumerate(parts):
+            measures = figures.of(f"{table} {number}")
+            measured_parts[table].append(MeasuredPart(part.name, part.n, measures))
     return Measured(
-        model=figures.of("model") | points(model),
-        linear=None if linear is None else figures.of("linear") | points(linear),
+        model=model_measures,
+        linear=linear_measures,
         longer=figures.of("longer"),
-        constant={
-            name: Estimate(value)
-            for name, value in kind_metrics.constant(judged).items()
-        },
-        difference=None if linear is None else figures.difference("linear"),
+        constant=_points(kind_metrics.constant(judged)),
+        difference=difference,
         over_longer=figures.difference("longer"),
         people=figures.of("people"),
         counts=kind_metrics.counts(judged),
         subsets=figures.of("subsets"),
-        parts={
-            table: [
-                MeasuredPart(part.name, part.n, figures.of(f"{table} {i}"))
-                for i, part in enumerate(found)
-            ]
-            for table, found in parts.items()
-        },
+        parts=measured_parts,
     )
 
 
+def _points(values: Mapping[str, float]) -> dict[str, Estimate]:
+    """Return figures without intervals."""
+    return {name: Estimate(value) for name, value in values.items()}
+
+
 class _Figures:
-    """Statistics by source and name: their values, and their samples from one and the same
-    resamples.
-    """
+    """Statistics by source and name: their values, and samples from shared resamples."""
 
     def __init__(
         self,
@@ -153,11 +149,10 @@ class _Figures:
         resamples: int,
     ) -> None:
         self.sources = sources
-        everything = {
-            f"{source}.{name}": s
-            for source, found in sources.items()
-            for name, s in found.items()
-        }
+        everything = {}
+        for source, statistics in sources.items():
+            for name, statistic in statistics.items():
+                everything[f"{source}.{name}"] = statistic
         self.samples = bootstrap(everything, groups, seed=seed, resamples=resamples)
         self.values = {
             name: value_of(statistic, n) for name, statistic in everything.items()
@@ -165,25 +160,24 @@ class _Figures:
 
     def of(self, source: str) -> dict[str, Estimate]:
         """Return a source's figures with their intervals."""
-        keys = {name: f"{source}.{name}" for name in self.sources[source]}
-        return {
-            n: Estimate(self.values[key], *percentile_interval(self.samples[key]))
-            for n, key in keys.items()
-        }
+        estimates = {}
+        for name in self.sources[source]:
+            key = f"{source}.{name}"
+            interval = percentile_interval(self.samples[key])
+            estimates[name] = Estimate(self.values[key], *interval)
+        return estimates
 
     def difference(self, rival: str) -> dict[str, Estimate]:
-        """Return model − rival for each figure of both, from the same resamples of the same
-        clusters.
-        """
-        names = [name for name in self.sources["model"] if name in self.sources[rival]]
-        keys = {name: (f"model.{name}", f"{rival}.{name}") for name in names}
-        return {
-            name: Estimate(
-                self.values[ours] - self.values[theirs],
-                *percentile_interval(self.samples[ours] - self.samples[theirs]),
-            )
-            for name, (ours, theirs) in keys.items()
-        }
+        """Return model − rival for each figure that both have, from the same resamples."""
+        estimates = {}
+        for name in self.sources["model"]:
+            if name not in self.sources[rival]:
+                continue
+            ours, theirs = f"model.{name}", f"{rival}.{name}"
+            value = self.values[ours] - self.values[theirs]
+            interval = percentile_interval(self.samples[ours] - self.samples[theirs])
+            estimates[name] = Estimate(value, *interval)
+        return estimates
 
 
 def _within(

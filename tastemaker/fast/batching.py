@@ -36,9 +36,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the same batch on another device."""
-        ids, is_text = (
-            x.to(device, non_blocking=True) for x in (self.ids, self.is_text)
-        )
+        ids = self.ids.to(device, non_blocking=True)
+        is_text = self.is_text.to(device, non_blocking=True)
         return Batch(ids, is_text, self.lengths, self.side)
 
     @property
@@ -53,9 +52,7 @@ class Batch:
 
     @property
     def positions(self) -> Tensor:
-        """Each token's place in its own text [b, t]: 0 for the first one, and for padding on the
-        left.
-        """
+        """Each token's place in its text [b, t]; 0 for the first, and for padding on the left."""
         return (self.is_text.long().cumsum(1) - 1).clamp(min=0)
 
 
@@ -70,11 +67,9 @@ def collate(
     ids = np.full((len(lengths), longest), pad_id, dtype=np.int64)
     is_text = np.zeros(ids.shape, dtype=bool)
     for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
-        there = (
-            slice(0, length) if side == "right" else slice(longest - length, longest)
-        )
-        ids[row, there] = sequence
-        is_text[row, there] = True
+        start = 0 if side == "right" else longest - length
+        ids[row, start : start + length] = sequence
+        is_text[row, start : start + length] = True
     return Batch(torch.from_numpy(ids), torch.from_numpy(is_text), lengths, side)
 
 

@@ -1,15 +1,15 @@
-"""Our own pass of BERT, RoBERTa and DistilBERT classifiers: the network's numbers with less work.
+"""A faster forward pass of BERT, RoBERTa and DistilBERT classifiers, with the same numbers.
 
-The families differ in names, and in how they embed and pool. Between the two stands the same
-post-norm transformer layer, so an `Encoder` holds any of them by its parts. `int8.py` replaces
-parts of it by 8-bit products; the network itself stays as it is.
+The families differ in names, embedding and pooling. Their layers are the same post-norm transformer
+layer, so one `Encoder` holds the parts of any of them. `int8.py` replaces parts of an `Encoder` by
+8-bit products; the network itself does not change.
 
-The score depends on the first token alone, so the last layer is computed for that token only (its
-keys and values need all tokens). Without padding there is no attention mask.
+The score depends on the first token alone, so the last layer is computed for that token only. Its
+keys and values need all tokens. A batch without padding needs no attention mask.
 
 `encode` reads a padded batch. `encode_packed` reads texts end to end in one row of tokens: linear
-layers and norms see one long row, and attention sees texts of equal length at once. A CPU trains
-and scores in 8 bits this way; a GPU prefers one padded call to many small ones.
+layers and norms see one long row, and attention sees texts of equal length together. A CPU trains
+and scores in 8 bits this way. A GPU is faster with one padded call.
 """
 
 from collections.abc import Callable, Sequence
@@ -71,9 +71,7 @@ class Layer:
     enter: Part = same
 
     def __call__(self, states: Tensor, attend: Attend, pick: Part = same) -> Tensor:
-        """Return the layer's output for the tokens that `pick` takes of `states`; all are attended
-        to.
-        """
+        """Return the layer's output for the tokens that `pick` selects. All are attended to."""
         entering = self.enter(states)
         mixed = attend(
             self.query(pick(entering)), self.key(entering), self.value(entering)
@@ -128,15 +126,17 @@ def _bert(module: Any) -> Encoder:
 
 def _roberta(module: Any) -> Encoder:
     base = module.roberta
+
+    def embed(ids: Tensor, positions: Tensor | None) -> Tensor:
+        # RoBERTa counts from the padding id + 1. Given no positions it does so itself, on whichever
+        # side the padding is.
+        if positions is not None:
+            positions = positions + base.embeddings.padding_idx + 1
+        embedded: Tensor = base.embeddings(input_ids=ids, position_ids=positions)
+        return embedded
+
     return Encoder(
-        embed=lambda ids, positions: base.embeddings(
-            input_ids=ids,
-            # RoBERTa counts from the padding id + 1; left to itself it does so too, wherever the
-            # padding stands
-            position_ids=None
-            if positions is None
-            else positions + base.embeddings.padding_idx + 1,
-        ),
+        embed=embed,
         layers=tuple(_bert_layer(layer) for layer in base.encoder.layer),
         heads=module.config.num_attention_heads,
         head=module.classifier,
@@ -174,17 +174,17 @@ _FAMILIES: dict[str, Callable[[Any], Encoder]] = {
 
 
 def parts_of(module: Any) -> Encoder | None:
-    """Return the parts of a sequence classifier; None where our own passes do not give its numbers."""
+    """Return the parts of a sequence classifier; None for one that our passes do not support."""
     family = _FAMILIES.get(module.config.model_type)
     return family(module) if family is not None and supports(module) else None
 
 
 def scores(module: nn.Module, batch: Batch) -> Tensor:
-    """Return `module(input_ids, attention_mask).logits` as float32 [b, heads], to the last digits,
-    gradients too.
+    """Return `module(input_ids, attention_mask).logits`, float32 [b, heads], with gradients.
 
-    module: a transformers sequence classifier. The padding may stand on either side: the first
-    token is found where it is, while transformers' encoders read column 0, which would be padding.
+    Values agree to the last digits. module: a transformers sequence classifier. The padding may be
+    on either side: the first token of each text is located, while transformers' encoders always
+    read column 0.
     """
     encoder = parts_of(module)
     return _own_forward(module, batch) if encoder is None else encode(encoder, batch)
@@ -230,8 +230,9 @@ TokenIds = Sequence[int] | NDArray[np.int32]
 
 
 def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
-    """Return the scores [n, heads], float32, of n texts as token ids; those of like length should
-    stand together.
+    """Return the scores [n, heads], float32, of n texts as token ids.
+
+    Texts of equal length should be neighbours: they are attended to together.
     """
     lengths = [len(ids) for ids in texts]
     ids = torch.from_numpy(
@@ -281,21 +282,19 @@ _MOST_PADDING = 0.05
 def scores_together(
     module: Any, texts: Sequence[TokenIds], *, pad_id: int, batch_tokens: int
 ) -> tuple[Tensor, int]:
-    """Return the scores of texts [n, heads], float32, with their gradient, and the places computed,
-    padding included.
+    """Return the scores of texts [n, heads] and the number of tokens computed, padding included.
 
-    module: a transformers sequence classifier. On a processor all texts are one pass, end to end,
-    so that what a pass costs whatever its length, such as the gradient of all embeddings, is paid
-    once. Elsewhere, and where the module needs its own forward pass, they are batches of like
-    length, of `batch_tokens` at most.
+    The scores are float32 and have gradients. module: a transformers sequence classifier. On a CPU
+    all texts are one pass, end to end, so the fixed cost of a pass, such as the gradient of all
+    embeddings, is paid once. On a GPU, and for a module that needs its own forward pass, they are
+    batches of similar length, of `batch_tokens` at most.
     """
     lengths = [len(ids) for ids in texts]
     encoder = parts_of(module) if module.device.type == "cpu" else None
     if encoder is not None:
         order = sorted(range(len(texts)), key=lengths.__getitem__)
-        return _put_back(encode_packed(encoder, [texts[i] for i in order]), order), sum(
-            lengths
-        )
+        rows = encode_packed(encoder, [texts[i] for i in order])
+        return _put_back(rows, order), sum(lengths)
     parts, order, places = [], list[int](), 0
     for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
         batch = collate([texts[i] for i in chosen], pad_id).to(module.device)

@@ -1,7 +1,7 @@
-"""Decoding: read prompts, then one token at a time, with all keys and values kept.
+"""Decoding: read prompts once, then one token at a time, with cached keys and values.
 
-Memory for keys and values is allocated once. Rows are aligned at their ends: padding stands before
-shorter prompts and is never attended to.
+The cache is allocated once. Rows are aligned at their ends: shorter prompts are padded on the left,
+and padding is never attended to.
 """
 
 import inspect
@@ -20,9 +20,9 @@ from tastemaker.fast.gpt_layers import Layer, Network, most_tokens, network_of, 
 
 
 class Decoder(Protocol):
-    """What the loop that writes asks of a network.
+    """What the generation loop needs of a network.
 
-    hidden: the hidden states that the last logits were made of, after the last norm [rows, d].
+    hidden: the hidden states of the last logits, after the last norm [rows, d].
     """
 
     hidden: Tensor
@@ -42,10 +42,9 @@ class Decoder(Protocol):
 
 
 def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Decoder:
-    """Return what reads with a network: our own pass where there is one, transformers' for any
-    other architecture.
+    """Return a network's decoder: our own pass if it supports the network, else transformers'.
 
-    keeps_hidden: whether `hidden` will be asked for; our own pass has it anyway.
+    keeps_hidden: whether `hidden` will be read. Our own pass always has it.
     """
     network = network_of(module)
     if network is None:
@@ -54,19 +53,16 @@ def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Deco
 
 
 class OwnDecoder:
-    """GPT-2's and GPT-NeoX's forward pass written out: the same operations as transformers', with
-    nothing around them.
+    """The forward pass of GPT-2 and GPT-NeoX, with transformers' operations and less overhead.
 
     The residual stream is changed in place, so a product needs no copy of what it is added to.
     """
 
     def __init__(self, network: Network, most: int, pad_id: int) -> None:
         self.network, self.pad_id = network, pad_id
-        self.heads, self.width, self.device = (
-            network.heads,
-            network.width,
-            network.tokens.device,
-        )
+        self.heads = network.heads
+        self.width = network.width
+        self.device = network.tokens.device
         # A row that has ended may stay until it is moved out, beyond its last position.
         self.last = most - 1
         self.keys_values: list[Tensor] = []
@@ -114,12 +110,12 @@ class OwnDecoder:
         positions = (at - self.padding).clamp(max=self.last)
         x, turns = network.embedded(tokens, positions), network.turns(positions)
         blocked = None if self.blocked is None else self.blocked[..., : at + 1]
-        for layer, kept in zip(network.layers, self.keys_values, strict=True):
+        for layer, cache in zip(network.layers, self.keys_values, strict=True):
             parts = self._parts(layer, x)
             turn(parts, turns)
-            kept[:, :, :, at] = parts[1:]
+            cache[:, :, :, at] = parts[1:]
             x = self._rest(
-                layer, x, self._attended(parts[0], kept[..., : at + 1, :], blocked)
+                layer, x, self._attended(parts[0], cache[..., : at + 1, :], blocked)
             )
         self.length += 1
         self.hidden = network.last(x)
@@ -141,9 +137,9 @@ class OwnDecoder:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows only."""
-        for number, kept in enumerate(self.keys_values):
-            moved = kept[:, : len(rows)]
-            moved[..., : self.length, :] = kept[:, rows, :, : self.length]
+        for number, cache in enumerate(self.keys_values):
+            moved = cache[:, : len(rows)]
+            moved[..., : self.length, :] = cache[:, rows, :, : self.length]
             self.keys_values[number] = moved
         self.padding = self.padding[rows]
         if self.blocked is not None:

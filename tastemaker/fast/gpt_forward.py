@@ -1,9 +1,9 @@
 """A causal language model's forward pass with gradients, over several texts end to end.
 
-In GPT-2 and GPT-NeoX everything but attention works on one token at a time, so all tokens of all
-texts are the rows of one matrix, without padding. Only attention sees texts apart: its inputs are
-padded in groups of similar length. Other architectures run their own forward pass, padded likewise.
-Either way a text gets the numbers that it gets alone.
+In GPT-2 and GPT-NeoX all parts but attention work on one token at a time. So the tokens of all
+texts are the rows of one matrix, without padding. Only attention needs separate texts: its inputs
+are padded in groups of similar length. Other architectures run their own forward pass, padded in
+such groups. Either way a text gets the same numbers as it gets alone.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,8 @@ from tastemaker.fast.support import supports
 from tastemaker.huggingface import quiet_transformers
 
 _MOST_PADDING = 0.1
-_WORTH_A_GROUP = (
-    4096  # pairs of places: what attention reads in the time of one more group
-)
+# pairs of places: what attention reads in the time of one more group
+_WORTH_A_GROUP = 4096
 _HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
 
 
@@ -124,8 +123,9 @@ class Texts:
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Cut texts into groups of like length, longest first: a group ends where padding would cost
-    more than a group.
+    """Cut texts into groups of similar length, longest first.
+
+    A group ends where more padding would cost more than another group.
     """
     groups: list[list[int]] = []
     longest = pairs = wasted = 0
@@ -141,7 +141,7 @@ def _alike(lengths: Sequence[int]) -> list[list[int]]:
 
 
 class Pass(NamedTuple):
-    """What a forward pass found at m places.
+    """The result of a forward pass at m places.
 
     logits: [m, v], of the token behind each. hidden: [m, d], the last hidden states, after the last
     norm.
@@ -175,10 +175,12 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
 
 
 def padding(module: Any, texts: Texts) -> float:
-    """Return the share of the places that hold no text: of attention's where a pass is our own,
-    otherwise of all.
+    """Return the share of the computed tokens that is padding.
+
+    In our own pass only attention is padded; otherwise the whole network is.
     """
-    return (texts.for_attention if supports(module) else texts.for_network).padding
+    padded = texts.for_attention if supports(module) else texts.for_network
+    return padded.padding
 
 
 def nats(
@@ -195,14 +197,13 @@ def nats(
     As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held
     all at once, and only so many layers may be passed, from the first on.
     """
-    if (network := network_of(module)) is not None:
-        return _head_nats(
-            _hidden(network.first(layers), texts, places), network.head, targets
-        )
+    network = network_of(module)
+    if network is not None:
+        hidden = _hidden(network.first(layers), texts, places)
+        return _head_nats(hidden, network.head, targets)
     logits = forward(module, texts, places).logits
-    return functional.cross_entropy(
-        logits.to(_at_least_float32(logits)), targets, reduction="sum"
-    )
+    logits = logits.to(_at_least_float32(logits))
+    return functional.cross_entropy(logits, targets, reduction="sum")
 
 
 def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
@@ -241,9 +242,8 @@ def _attended(
         query, key, value = (
             x.view(rows, longest, *x.shape[1:]).transpose(1, 2) for x in group
         )
-        attended = attention(
-            query, key, value, is_causal=True
-        )  # [rows, heads, longest, d / heads]
+        # [rows, heads, longest, d / heads]
+        attended = attention(query, key, value, is_causal=True)
         by_group.append(attended.transpose(1, 2).reshape(rows * longest, -1))
     together = by_group[0] if len(by_group) == 1 else torch.cat(by_group)  # [p, d]
     unpadded: Tensor = _apply(_Unpad, together, padded.back)
@@ -276,10 +276,8 @@ class _Pad(torch.autograd.Function):
         """Copy back what came from text."""
         of_text = [gradient.index_select(0, ctx.padded.back) for gradient in gradients]
         projected = torch.stack(of_text, 1).flatten(1)  # [n, 3 · d]
-        turn(
-            ctx.network.parts(projected),
-            None if ctx.turns is None else ctx.turns[0].conj(),
-        )
+        turns_back = None if ctx.turns is None else ctx.turns[0].conj()
+        turn(ctx.network.parts(projected), turns_back)
         return projected, None, None, None
 
 
@@ -304,9 +302,8 @@ class _Unpad(torch.autograd.Function):
 def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
-        hidden, weight = (
-            x.to(torch.get_autocast_dtype(kind)) for x in (hidden, weight)
-        )
+        dtype = torch.get_autocast_dtype(kind)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
     with torch.autocast(kind, enabled=False):
         total: Tensor = _apply(_HeadNats, hidden, weight, targets)
     return total
@@ -324,23 +321,22 @@ class _HeadNats(torch.autograd.Function):
         """Return the sum, and keep its gradients."""
         learns = any(ctx.needs_input_grad)
         total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
-        by_hidden, by_weight = (
-            torch.empty_like(hidden),
-            torch.zeros_like(weight, dtype=total.dtype),
-        )
+        by_hidden = torch.empty_like(hidden)
+        by_weight = torch.zeros_like(weight, dtype=total.dtype)
         is_exact = by_weight.dtype == weight.dtype
         for start in range(0, len(hidden), _HEAD_ROWS):
             rows = hidden[start : start + _HEAD_ROWS]  # [r, d]
-            wanted = targets[start : start + _HEAD_ROWS, None]  # [r, 1]
+            row_targets = targets[start : start + _HEAD_ROWS, None]  # [r, 1]
             logits = rows @ weight.T  # [r, v]
             chances = torch.softmax(logits, 1, dtype=total.dtype)
             largest = logits.amax(1, keepdim=True).to(total.dtype)
-            below = logits.gather(1, wanted).to(total.dtype) - largest
+            below = logits.gather(1, row_targets).to(total.dtype) - largest
             # The largest probability is never 0, while that of the target may be.
             total -= (below + chances.amax(1, keepdim=True).log()).sum()
             if learns:
-                minus_one = chances.new_full((1, 1), -1.0).expand_as(wanted)
-                slopes = chances.scatter_add_(1, wanted, minus_one).to(hidden.dtype)
+                minus_one = chances.new_full((1, 1), -1.0).expand_as(row_targets)
+                slopes = chances.scatter_add_(1, row_targets, minus_one)
+                slopes = slopes.to(hidden.dtype)
                 torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
                 if is_exact:
                     by_weight.addmm_(slopes.T, rows)
@@ -353,7 +349,7 @@ class _HeadNats(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Return the kept gradients times that of the sum."""
+        """Return the saved gradients times that of the sum."""
         by_hidden, by_weight = ctx.saved_tensors
         return (
             by_hidden * gradient.to(by_hidden.dtype),
@@ -363,7 +359,7 @@ class _HeadNats(torch.autograd.Function):
 
 
 def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
-    """Call a function of our own; PyTorch has not typed how."""
+    """Call a function of ours: PyTorch's `apply` has no types."""
     return function.apply(*arguments)  # type: ignore[no-untyped-call]
 
 

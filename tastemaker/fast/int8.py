@@ -1,15 +1,15 @@
 """An encoder with 8-bit products: several times faster on CPUs with VNNI, and slightly less exact.
 
 Weights are rounded to 255 steps; each output channel has its own step. Inputs of products are
-rounded to 256 steps that are fixed beforehand: steps chosen from the batch at hand would make a
-text's score depend on its neighbours. Each input channel has its own range; the hidden units of a
-feed-forward layer share their step with units of similar range. Sums are exact (int32).
+rounded to 256 steps. These steps are fixed beforehand: steps chosen from the current batch would
+make a text's score depend on its neighbours. Each input channel has its own range. The hidden units
+of a feed-forward layer share their step with units of similar range. Sums are exact (int32).
 Embeddings, attention, norms, residuals and the head stay float32. After Xiao et al. 2023
 (SmoothQuant).
 
-The ranges come from calibration: `watch` records the least, greatest and mean value of every
-channel while the encoder reads texts. They should resemble the texts that will be scored; training
-texts do. The ranges are saved beside the weights.
+The ranges come from calibration: `watch` records the minimum, maximum and mean of each channel
+while the encoder reads texts. These should resemble the texts to be scored, as training texts do.
+The ranges are saved beside the weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _PLACES = ("states", "mixed", "attended", "wide")
 
 @dataclass(slots=True)
 class Range:
-    """What was seen at one place of the network: least, greatest and mean of every channel [d]."""
+    """The minimum, maximum and mean of each channel [d] at one place of the network."""
 
     low: Tensor = field(default_factory=lambda: torch.tensor(float("inf")))
     high: Tensor = field(default_factory=lambda: torch.tensor(-float("inf")))
@@ -37,15 +37,15 @@ class Range:
 
     def see(self, values: Tensor) -> None:
         """Widen the range to hold values [.., d]."""
-        seen = values.flatten(0, -2).float().cpu()
-        self.low = torch.minimum(self.low, seen.amin(0))
-        self.high = torch.maximum(self.high, seen.amax(0))
-        self.count += len(seen)
-        self.mean = self.mean + (seen.mean(0) - self.mean) * (len(seen) / self.count)
+        rows = values.flatten(0, -2).float().cpu()
+        self.low = torch.minimum(self.low, rows.amin(0))
+        self.high = torch.maximum(self.high, rows.amax(0))
+        self.count += len(rows)
+        self.mean = self.mean + (rows.mean(0) - self.mean) * (len(rows) / self.count)
 
     @property
     def width(self) -> Tensor:
-        """Greatest minus least of every channel [d]."""
+        """Maximum minus minimum of each channel [d]."""
         return self.high - self.low
 
     def of(self, channels: Tensor) -> "Range":
@@ -57,8 +57,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """What flows into a layer's products: its input, the mixed values, the attended tokens, the
-    widened ones.
+    """The ranges of what a layer's products read.
+
+    states: the layer's input. mixed: the values that attention mixed. attended: the input of the
+    feed-forward layer. wide: its hidden units.
     """
 
     states: Range = field(default_factory=Range)
@@ -68,64 +70,52 @@ class Ranges:
 
 
 def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, ...]:
-    """Return the ranges of every layer while `read` reads unpadded texts with the encoder that it
-    is handed.
-    """
+    """Return the ranges of each layer. `read` gets an encoder and reads unpadded texts with it."""
     ranges = tuple(Ranges() for _ in encoder.layers)
-    read(
-        replace(
-            encoder,
-            layers=tuple(
-                _watched(x, r) for x, r in zip(encoder.layers, ranges, strict=True)
-            ),
-        )
-    )
+    pairs = zip(encoder.layers, ranges, strict=True)
+    layers = tuple(_watched(layer, recorded) for layer, recorded in pairs)
+    read(replace(encoder, layers=layers))
     return ranges
 
 
 def _watched(layer: Layer, ranges: Ranges) -> Layer:
-    def seeing(part: Part, seen: Range) -> Part:
-        def watched(values: Tensor) -> Tensor:
-            seen.see(values)
+    def recording(part: Part, values_range: Range) -> Part:
+        def recorded(values: Tensor) -> Tensor:
+            values_range.see(values)
             return part(values)
 
-        return watched
+        return recorded
 
     wide = layer.feed_forward
     assert isinstance(wide, FeedForward)
-    feed_forward = replace(wide, narrow=seeing(wide.narrow, ranges.wide))
+    feed_forward = replace(wide, narrow=recording(wide.narrow, ranges.wide))
     return replace(
         layer,
-        enter=seeing(layer.enter, ranges.states),
-        out=seeing(layer.out, ranges.mixed),
-        feed_forward=seeing(feed_forward, ranges.attended),
+        enter=recording(layer.enter, ranges.states),
+        out=recording(layer.out, ranges.mixed),
+        feed_forward=recording(feed_forward, ranges.attended),
     )
 
 
 def write_ranges(ranges: Sequence[Ranges], path: Path) -> None:
     """Write the ranges as safetensors."""
-    seen = {
-        f"{n}.{place}": getattr(layer, place)
-        for n, layer in enumerate(ranges)
-        for place in _PLACES
-    }
-    save_file(
-        {
-            name: torch.stack([r.low, r.high, r.mean]).contiguous()
-            for name, r in seen.items()
-        },
-        path,
-    )
+    tensors = {}
+    for number, layer in enumerate(ranges):
+        for place in _PLACES:
+            r = getattr(layer, place)
+            rows = torch.stack([r.low, r.high, r.mean])
+            tensors[f"{number}.{place}"] = rows.contiguous()
+    save_file(tensors, path)
 
 
 def read_ranges(path: Path) -> tuple[Ranges, ...]:
     """Return the ranges that `write_ranges` wrote."""
-    found = load_file(path)
-    layers = len(found) // len(_PLACES)
-    return tuple(
-        Ranges(*(_range(found[f"{n}.{place}"]) for place in _PLACES))
-        for n in range(layers)
-    )
+    tensors = load_file(path)
+    ranges = []
+    for number in range(len(tensors) // len(_PLACES)):
+        layer = {place: _range(tensors[f"{number}.{place}"]) for place in _PLACES}
+        ranges.append(Ranges(**layer))
+    return tuple(ranges)
 
 
 def _range(rows: Tensor) -> Range:
@@ -151,10 +141,9 @@ def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
     The last layer stays as it is: but for its keys and values it computes a single token.
     """
     *most, last = encoder.layers
-    return replace(
-        encoder,
-        layers=(*(_small(x, r) for x, r in zip(most, ranges[:-1], strict=True)), last),
-    )
+    pairs = zip(most, ranges[:-1], strict=True)
+    small = [_small(layer, recorded) for layer, recorded in pairs]
+    return replace(encoder, layers=(*small, last))
 
 
 def _small(layer: Layer, ranges: Ranges) -> Layer:
@@ -180,9 +169,9 @@ def _small(layer: Layer, ranges: Ranges) -> Layer:
 def _weights(part: Part) -> tuple[Tensor, Tensor]:
     assert isinstance(part, nn.Linear)
     weight = part.weight.detach().float()
-    return weight, torch.zeros(
-        len(weight)
-    ) if part.bias is None else part.bias.detach().float()
+    if part.bias is None:
+        return weight, torch.zeros(len(weight))
+    return weight, part.bias.detach().float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,27 +184,24 @@ class _Codes:
     zeros: Tensor
 
     @classmethod
-    def of(cls, seen: Range, weight: Tensor) -> "_Codes":
+    def of(cls, recorded: Range, weight: Tensor) -> "_Codes":
         """Share the rounding between a channel's values and its column of `weight` [out, d]."""
-        widths = seen.width.clamp(min=1e-6)
+        widths = recorded.width.clamp(min=1e-6)
         steps = widths**_SHARE / weight.abs().amax(0).clamp(min=1e-6) ** (1 - _SHARE)
         steps = steps * (widths / steps).max() / 255
-        return cls(steps, 127.5 - (seen.high + seen.low) / 2 / steps)
+        return cls(steps, 127.5 - (recorded.high + recorded.low) / 2 / steps)
 
     @classmethod
-    def alike(cls, seen: Range) -> "_Codes":
-        """Give every channel the same steps, from the least value to the greatest."""
-        low, high = seen.low.min(), seen.high.max()
-        steps = ((high - low) / 255).clamp(min=1e-6).expand(len(seen.low))
+    def alike(cls, recorded: Range) -> "_Codes":
+        """Give each channel the same steps, from the least value to the greatest."""
+        low, high = recorded.low.min(), recorded.high.max()
+        steps = ((high - low) / 255).clamp(min=1e-6).expand(len(recorded.low))
         return cls(steps, (-low / steps).round())
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return the codes; what lies outside the range becomes its end."""
-        return (
-            torch.addcmul(self.zeros + 0.5, values, 1 / self.steps)
-            .clamp_(0, 255)
-            .to(torch.uint8)
-        )
+        codes = torch.addcmul(self.zeros + 0.5, values, 1 / self.steps)
+        return codes.clamp_(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,55 +216,38 @@ class _Product:
     def of(
         cls, weight: Tensor, bias: Tensor, entering: _Codes, mean: Tensor
     ) -> "_Product":
-        """Round the weights; what the codes' zeros and the rounding add on the average input goes
-        into the bias.
-        """
+        """Round the weights. The bias corrects what zeros and rounding add to the mean input."""
         stretched = weight * entering.steps
         steps = stretched.abs().amax(1).clamp(min=1e-12) / 127
         rounded = (stretched / steps[:, None]).round()
         back = rounded * steps[:, None]
-        bias = (
-            bias - back @ entering.zeros + (stretched - back) @ (mean / entering.steps)
-        )
-        return cls(
-            torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None), steps, bias
-        )
+        lost = (stretched - back) @ (mean / entering.steps)
+        bias = bias - back @ entering.zeros + lost
+        packed = torch.ops.onednn.qlinear_prepack(rounded.to(torch.int8), None)
+        return cls(packed, steps, bias)
 
     def __call__(self, codes: Tensor) -> Tensor:
         return self._run(codes, (1.0, 0, torch.float32, "none", [], ""))
 
     def gelu_codes(self, codes: Tensor, leaving: _Codes) -> Tensor:
         """Return the codes of GELU(product), all with the same step."""
-        return self._run(
-            codes,
-            (
-                leaving.steps[0].item(),
-                int(leaving.zeros[0]),
-                torch.uint8,
-                "gelu",
-                [],
-                "none",
-            ),
-        )
+        step, zero = leaving.steps[0].item(), int(leaving.zeros[0])
+        return self._run(codes, (step, zero, torch.uint8, "gelu", [], "none"))
 
     def _run(self, codes: Tensor, leaving: tuple[object, ...]) -> Tensor:
-        """Multiply. leaving: the result's step, zero and type, and what is done to it before it is
-        rounded.
-        """
+        """Return the product. leaving: its step, zero and type, and what precedes its rounding."""
         zeros = torch.zeros(len(self.steps), dtype=torch.int64)
-        known = (self.packed, self.steps, zeros, self.bias)
+        weights = (self.packed, self.steps, zeros, self.bias)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            codes, 1.0, 0, *known, *leaving
+            codes, 1.0, 0, *weights, *leaving
         )
         return product
 
 
 def _feed_forward(wide: Part, ranges: Ranges) -> Part:
     assert isinstance(wide, FeedForward)
-    (widen, widen_bias), (narrow, narrow_bias) = (
-        _weights(wide.widen),
-        _weights(wide.narrow),
-    )
+    widen, widen_bias = _weights(wide.widen)
+    narrow, narrow_bias = _weights(wide.narrow)
     attended = _Codes.of(ranges.attended, widen)
     if not isinstance(wide.activation, GELUActivation | nn.GELU):
         first = _Product.of(widen, widen_bias, attended, ranges.attended.mean)
@@ -301,8 +270,9 @@ def _feed_forward(wide: Part, ranges: Ranges) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """Some hidden units of a feed-forward layer, alike in range: codes [.., d] → their share of the
-    result [.., d].
+    """Some hidden units of a feed-forward layer, of similar range.
+
+    They map codes [.., d] to their share of the layer's result [.., d].
     """
 
     first: _Product
@@ -314,17 +284,15 @@ class _Units:
         cls, wide: FeedForward, ranges: Ranges, attended: _Codes, units: Tensor
     ) -> "_Units":
         """Round the weights of `units`; the result's bias is left out."""
-        (widen, widen_bias), (narrow, narrow_bias) = (
-            _weights(wide.widen),
-            _weights(wide.narrow),
-        )
-        seen = ranges.wide.of(units)
-        leaving = _Codes.alike(seen)
+        widen, widen_bias = _weights(wide.widen)
+        narrow, narrow_bias = _weights(wide.narrow)
+        hidden = ranges.wide.of(units)
+        leaving = _Codes.alike(hidden)
         first = _Product.of(
             widen[units], widen_bias[units], attended, ranges.attended.mean
         )
         second = _Product.of(
-            narrow[:, units], torch.zeros_like(narrow_bias), leaving, seen.mean
+            narrow[:, units], torch.zeros_like(narrow_bias), leaving, hidden.mean
         )
         return cls(first, leaving, second)
 

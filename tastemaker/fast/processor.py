@@ -1,12 +1,12 @@
-"""The processor: threads, number formats, devices, and the attention kernel that suits it.
+"""The processor: threads, number formats, devices and attention.
 
-Within a pass, threads wait for each other at every operation, and small operations do not divide
-well: two passes of half the rows on one thread each take three quarters of the time of one pass on
-two threads. So passes run side by side, one thread each.
+Threads: passes run side by side, one thread each. Within a pass, threads wait for each other at
+each operation, and small operations do not divide well. Two passes of half the rows on one thread
+each take three quarters of the time of one pass on two threads.
 
-The number format (float32, bfloat16, int8) follows from what the processor says it can do. Nothing
-is timed, so the same machine always chooses the same. PyTorch runs bfloat16 on any processor, but
-many times slower than float32 where there are no instructions for it.
+Number formats: float32, bfloat16 or int8, chosen by the instructions that the processor reports.
+Nothing is timed, so a machine always makes the same choice. PyTorch runs bfloat16 on any processor,
+but many times slower than float32 where there are no instructions for it.
 """
 
 import itertools
@@ -40,61 +40,52 @@ def one_thread() -> Iterator[None]:
 
 
 def side_by_side(calls: Sequence[Callable[[], T]], threads: int) -> Iterator[T]:
-    """Call functions, so many at once, one thread each; yield what they return, in order.
+    """Call functions, `threads` at a time, one thread each. Yield their results in order.
 
-    With one thread, or one call, they are called here, one after the other, with all that torch
-    has. What a thread has set for itself (autocast, whether gradients are wanted) the functions
-    must set themselves.
+    With one thread, or one call, they run here one after the other, with all of torch's threads.
+    Settings of the calling thread (autocast, gradients on or off) do not reach the other threads:
+    the functions must set them.
     """
     if threads == 1 or len(calls) == 1:
         yield from (call() for call in calls)
         return
     before = torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # of the library under all threads, and of those that begin meanwhile
+    # This sets the library under all threads, and the threads that begin meanwhile.
+    torch.set_num_threads(1)
     try:
         for start in range(0, len(calls), threads):
-            yield from _pool(threads).map(
-                lambda call: call(), calls[start : start + threads]
-            )
+            together = calls[start : start + threads]
+            yield from _pool(threads).map(lambda call: call(), together)
     finally:
         torch.set_num_threads(before)
 
 
 def like_parts(sizes: Tensor, most: int, threads: int) -> list[Tensor]:
-    """Cut rows into parts of about equal sums, at most about `most`: row numbers, the larger rows
-    first.
+    """Return row numbers in parts of about equal sums, each about `most` at most, large rows first.
 
-    sizes: of the rows, int64 [n]. Rows are dealt out to the threads in turn, so that the parts
-    which are computed at the same time hold rows alike. Where all is one part, the rows stand in
-    their order.
+    sizes: of the rows, int64 [n]. Rows are dealt out to the threads in turn, so parts that are
+    computed at the same time hold similar rows. If there is one part only, its rows keep their
+    order.
     """
     each = max(1, math.ceil(int(sizes.sum()) / (threads * most)))
     if each * threads == 1:
         return [torch.arange(len(sizes))]
     order = torch.argsort(sizes, descending=True, stable=True)
     dealt = [_cut(order[start::threads], sizes, each) for start in range(threads)]
-    return [
-        part
-        for together in itertools.zip_longest(*dealt)
-        for part in together
-        if part is not None
-    ]
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(*dealt))
+    return [part for part in in_turn if part is not None]
 
 
 def _cut(rows: Tensor, sizes: Tensor, parts: int) -> list[Tensor]:
-    """Cut rows, in their order, into parts of about equal sums; a row is where its middle is. None
-    is empty.
+    """Cut rows, in their order, into parts of about equal sums. No part is empty.
+
+    A row belongs to the part in which its middle lies.
     """
-    own = sizes[rows]
-    ends = own.cumsum(0)
-    number = (2 * ends - own) * parts // (2 * ends[-1:])
-    return list(
-        torch.split(
-            rows, torch.unique_consecutive(number, return_counts=True)[1].tolist()
-        )
-    )
+    row_sizes = sizes[rows]
+    ends = row_sizes.cumsum(0)
+    number = (2 * ends - row_sizes) * parts // (2 * ends[-1:])
+    _, counts = torch.unique_consecutive(number, return_counts=True)
+    return list(torch.split(rows, counts.tolist()))
 
 
 @cache
@@ -108,10 +99,10 @@ ScoringPrecision = Literal["float32", "bfloat16", "int8"]
 DeviceWish = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def _check(what: str, wish: str, known: tuple[str, ...]) -> None:
-    if wish not in known:
+def _check(what: str, wish: str, choices: tuple[str, ...]) -> None:
+    if wish not in choices:
         raise UsageError(
-            f"{what} {wish!r} does not exist: choose one of {', '.join(known)}."
+            f"{what} {wish!r} does not exist: choose one of {', '.join(choices)}."
         )
 
 
@@ -140,10 +131,9 @@ def choose_precision(device: torch.device, wish: TrainingWish = "auto") -> torch
     unknown wish.
     """
     _check("the precision", wish, get_args(TrainingWish))
-    wants_bfloat16 = wish == "bfloat16" or (
-        wish == "auto" and gains_by_bfloat16(device)
-    )
-    return torch.bfloat16 if wants_bfloat16 else torch.float32
+    if wish == "auto":
+        wish = "bfloat16" if gains_by_bfloat16(device) else "float32"
+    return torch.bfloat16 if wish == "bfloat16" else torch.float32
 
 
 def choose_scoring_precision(
@@ -159,7 +149,8 @@ def choose_scoring_precision(
     _check("the precision", wish, get_args(ScoringWish))
     if wish == "int8" and not gains_by_int8(device):
         raise UsageError(
-            f"the precision int8 needs a processor with AVX-512 VNNI, and {device} is none. Choose fast."
+            f"the precision int8 needs a processor with AVX-512 VNNI, and {device} is none. "
+            "Choose fast."
         )
     if wish != "fast":
         return wish
@@ -218,18 +209,15 @@ def attention(
         return scaled_dot_product_attention(
             query, key, value, attn_mask=is_key, is_causal=is_causal
         )
-    query, key, value = (
-        x.contiguous() for x in (query * query.shape[-1] ** -0.5, key, value)
-    )
+    scale = query.shape[-1] ** -0.5
+    query, key, value = (x.contiguous() for x in (query * scale, key, value))
     logits = query @ key.transpose(-1, -2)
     if is_causal:
-        is_key = torch.ones(
-            key.shape[-2], key.shape[-2], dtype=torch.bool, device=key.device
-        ).tril()
+        size = key.shape[-2]
+        is_key = torch.ones(size, size, dtype=torch.bool, device=key.device).tril()
     if is_key is not None:
-        logits = logits + torch.zeros_like(is_key, dtype=logits.dtype).masked_fill(
-            ~is_key, float("-inf")
-        )
+        bias = torch.zeros_like(is_key, dtype=logits.dtype)
+        logits = logits + bias.masked_fill(~is_key, float("-inf"))
     return logits.softmax(-1).to(value.dtype) @ value
 
 

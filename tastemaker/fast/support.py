@@ -1,8 +1,8 @@
-"""Which networks our own passes may stand in for: those made of exactly the classes that the passes
-were written for.
+"""Which networks our own passes support.
 
-An adapter, a quantised layer, a subclass, a hook or a changed attention sends a network to its own
-forward pass.
+A network is supported if it consists of exactly the classes that the passes were written for. One
+with an adapter, a quantised layer, a subclass, a hook or changed attention runs its own forward
+pass.
 """
 
 import sys
@@ -123,9 +123,9 @@ def _has_global_hook() -> bool:
 def supports(module: nn.Module) -> bool:
     """Return whether our own passes give a network's numbers and gradients.
 
-    True only where every part is exactly the class that the passes were written for, computes what
-    that class computes, and drops out nothing. Decided anew at each call, because adapters and
-    hooks come and go: about two microseconds a part.
+    True only if each part is exactly the class that the passes were written for, computes what that
+    class computes, and has no active dropout. This is checked at each call, because adapters and
+    hooks come and go. It takes about two microseconds a part.
     """
     kind: Any = type(module)  # a class is hashable, whatever its instances are
     slots = _slots(kind)
@@ -229,16 +229,15 @@ def _is_changed(part: nn.Module, config: Any) -> bool:
 
 
 def _only_records(hook: Any) -> bool:
-    """Return whether a hook is transformers' own for `output_hidden_states`, which stays once it
-    was asked for.
+    """Return whether a hook is transformers' own for `output_hidden_states`.
+
+    Such a hook stays after the first call with that option, and changes no numbers.
     """
     return bool(hook.__module__ == "transformers.utils.output_capturing")
 
 
 def _is_usual_attention(name: str) -> bool:
-    """Return whether attention of that name is transformers' own softmax(query · keyᵀ / √d) ·
-    value.
-    """
+    """Return whether a name stands for transformers' softmax(query · keyᵀ / √d) · value."""
     if name == "sdpa":
         return ALL_ATTENTION_FUNCTIONS.get("sdpa") is sdpa_attention_forward
     return name == "eager" and "eager" not in ALL_ATTENTION_FUNCTIONS

@@ -1,6 +1,4 @@
-"""Best of n: write n completions, keep the one that a reward likes best. The simplest way to write
-to a taste.
-"""
+"""Best of n: write n completions of a prompt and return the one with the highest reward."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +21,9 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best completion of a prompt, its score, and the scores of all n in the order they were
-    written.
+    """The best completion of a prompt, its score, and all n scores in the order of writing.
 
-    A completion without a word has no score and is never the best of several: its score is −∞.
+    A completion of white space alone cannot be scored: its score is −∞.
     """
 
     completion: Completion
@@ -44,26 +41,24 @@ def best_of_n(
     seed: int = 0,
     first: int = 0,
 ) -> list[Best]:
-    """Return the best of n completions of each prompt. The arguments are those of
-    `Policy.complete`.
+    """Return the best of n completions of each prompt. See `Policy.complete` for the arguments.
 
-    What is scored is what a reader sees: the prompt with its continuation as one text, or the
-    answer to a chat. The KL of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
+    The reward scores the prompt with its continuation as one text, or the answer to a chat. The KL
+    of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
     """
     if n < 1:
         raise UsageError(f"best of {n}: ask for 1 or more.")
-    found = as_prompts(prompts)
     written = policy.complete(
-        found, samples=n, sampling=sampling, seed=seed, first=first
+        as_prompts(prompts), samples=n, sampling=sampling, seed=seed, first=first
     )
-    worded = [
-        to_be_scored(completion) for completion in written if completion.text.strip()
+    has_words = [bool(completion.text.strip()) for completion in written]
+    examples = [
+        to_be_scored(completion)
+        for completion, is_scored in zip(written, has_words, strict=True)
+        if is_scored
     ]
-    values = iter(reward.score_all(worded).as_list() if worded else [])
-    scores = [
-        next(values) if completion.text.strip() else float("-inf")
-        for completion in written
-    ]
+    values = iter(reward.score_all(examples).as_list() if examples else [])
+    scores = [next(values) if is_scored else float("-inf") for is_scored in has_words]
     best = []
     for start in range(0, len(written), n):
         top = max(range(start, start + n), key=scores.__getitem__)
@@ -72,8 +67,9 @@ def best_of_n(
 
 
 def to_be_scored(completion: Completion) -> Example:
-    """Return what a reward model reads of a completion: a continued prompt is part of the text, a
-    chat its prompt.
+    """Return the example that a reward model scores for a completion.
+
+    A continued prompt is part of the text. A chat is the prompt.
     """
     prompt = completion.prompt
     if isinstance(prompt, str):

@@ -19,9 +19,7 @@ FILE = "value_head.safetensors"
 
 
 class ValueHead(nn.Module):
-    """A linear map from hidden states [b, t, d] to values [b, t]. It starts at zero: no expectation
-    at all.
-    """
+    """A linear map from hidden states [b, t, d] to values [b, t]. It starts at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,16 +42,18 @@ class ValueHead(nn.Module):
 
     @staticmethod
     def load(folder: Path, width: int) -> "ValueHead | None":
-        """Return the head that a folder holds, None where there is none. Raises ModelError for one
-        of another width.
+        """Return the head in a folder, None if there is none.
+
+        Raises ModelError for one of another width.
         """
         if not (folder / FILE).is_file():
             return None
         tensors = load_file(folder / FILE)
-        found = tensors.get("linear.weight", torch.zeros(1, 0)).shape[1]
-        if found != width:
+        saved_width = tensors.get("linear.weight", torch.zeros(1, 0)).shape[1]
+        if saved_width != width:
             raise ModelError(
-                f"{folder / FILE}: a value head for width {found}, and this network is {width} wide."
+                f"{folder / FILE}: a value head for width {saved_width}, "
+                f"and this network is {width} wide."
             )
         head = ValueHead(width)
         head.load_state_dict(tensors)
@@ -71,13 +71,10 @@ class NoNumberError(ModelError):
 MOST_ROWS = 256
 _SEEDS = 2**64  # what the generator of uniform numbers takes
 _MOST_BYTES = 2**30  # of keys and values at once
-_WORTH_A_GROUP, _LIKE = (
-    64,
-    16,
-)  # rows that use a processor well; tokens by which prompts of like length differ
-_WORTH_MOVING = (
-    0.85  # rows are moved together once fewer than this share of them still write
-)
+_WORTH_A_GROUP = 64  # rows that use a processor well
+_LIKE = 16  # tokens by which prompts of similar length differ at most
+# Rows are moved together once fewer than this share of them still write.
+_WORTH_MOVING = 0.85
 
 
 @dataclass(slots=True)
@@ -143,25 +140,19 @@ class Writing:
             yield from self._together(group)
 
     def _groups(self) -> Iterator[list[tuple[int, range]]]:
-        """Yield which samples of which prompts are written together: what fits, and is of like
-        length.
+        """Yield which samples of which prompts are written together: as many as fit in memory,
+        of similar length.
         """
         most = self._rows_that_fit()
         group: list[tuple[int, range]] = []
-        for prompt in sorted(
-            range(len(self.prompts)), key=lambda i: (len(self.prompts[i]), i)
-        ):
+        lengths = [len(prompt) for prompt in self.prompts]
+        for prompt in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
             for start in range(0, self.samples, most):
                 samples = range(start, min(start + most, self.samples))
                 rows = sum(len(s) for _, s in group)
-                longer = (
-                    len(self.prompts[prompt]) - len(self.prompts[group[0][0]])
-                    if group
-                    else 0
-                )
-                if rows + len(samples) > most or (
-                    rows >= _WORTH_A_GROUP and longer > _LIKE
-                ):
+                longer = lengths[prompt] - lengths[group[0][0]] if group else 0
+                is_too_many = rows + len(samples) > most
+                if is_too_many or (rows >= _WORTH_A_GROUP and longer > _LIKE):
                     yield group
                     group = []
                 group.append((prompt, samples))
@@ -194,14 +185,13 @@ class Writing:
             if seen is not None:
                 seen[torch.arange(len(writing), device=seen.device), tokens] = True
             chances: list[float] = log_probs.tolist()
-            values = (
-                []
-                if self.critic is None
-                else self.critic(decoder.hidden.float()).tolist()
-            )
+            values: list[float] = []
+            if self.critic is not None:
+                values = self.critic(decoder.hidden.float()).tolist()
             if not math.isfinite(math.fsum(chances)):
                 raise NoNumberError(
-                    "the policy's logits are no numbers: its weights are damaged, or a step went too far."
+                    "the policy's logits are no numbers: its weights are damaged, "
+                    "or a step went too far."
                 )
             going = []
             for number, (place, token) in enumerate(
@@ -212,13 +202,10 @@ class Writing:
                     row.ids.append(token)
                     row.log_probs.append(chances[number])
                     row.values += values[number : number + 1]
-                    row.ended = (
-                        "end"
-                        if token == end
-                        else "stop"
-                        if stops.reached(row)
-                        else "length"
-                    )
+                    if token == end:
+                        row.ended = "end"
+                    elif stops.reached(row):
+                        row.ended = "stop"
                     done[place] = row.ended != "length" or step + 1 == limits[place]
                     going.append(row)
             yield going
@@ -226,18 +213,18 @@ class Writing:
             if not left:
                 return
             if len(left) < _WORTH_MOVING * len(writing):
-                kept = torch.tensor(left, device=logits.device)
-                decoder.keep(kept)
-                tokens, writing = tokens[kept], [writing[number] for number in left]
-                seen = None if seen is None else seen[kept]
+                remaining = torch.tensor(left, device=logits.device)
+                decoder.keep(remaining)
+                tokens = tokens[remaining]
+                writing = [writing[number] for number in left]
+                seen = None if seen is None else seen[remaining]
             logits = decoder.step(tokens)
 
     def _rows_that_fit(self) -> int:
         """Return how many rows' keys and values fit into memory at once."""
         config = self.module.config.get_text_config()
-        longest = min(
-            self.room, max(map(len, self.prompts), default=0) + self.sampling.max_tokens
-        )
+        longest_prompt = max(map(len, self.prompts), default=0)
+        longest = min(self.room, longest_prompt + self.sampling.max_tokens)
         per_row = longest * config.num_hidden_layers * config.hidden_size * 2 * 4
         return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
 
@@ -257,8 +244,9 @@ class _Stops:
         self.window = max((len(text.encode()) for text in texts), default=0) + 4
 
     def reached(self, row: Row) -> bool:
-        """Return whether the newest token completed one; a token is a byte or more, so few of them
-        have to be read.
+        """Return whether the newest token completed a stop text.
+
+        A token is a byte or more, so only the last few of them have to be read.
         """
         if not self.texts:
             return False

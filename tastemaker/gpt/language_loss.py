@@ -1,19 +1,18 @@
-"""An n-gram language model with interpolated Kneser–Ney smoothing, a baseline for perplexity.
+"""Held-out loss and perplexity of a policy, and of an n-gram model as the baseline.
+
+The n-gram model has interpolated Kneser–Ney smoothing:
 
     P_n(w | h) = ( max(c_n(hw) − D_n, 0) + D_n · N_n(h) · P_{n−1}(w | h′) ) / c_n(h)
 
-h are the n − 1 symbols before w and h′ is h without its oldest; c_n(h) = Σ_w c_n(hw), and N_n(h) is
-how many distinct w follow h. Where h was never seen, P_n = P_{n−1}; P_0 is 1 / vocabulary. Of the
-highest order c_n counts occurrences; of a lower one it counts the distinct symbols that stand
-before hw. Before a document stands one boundary, which is context and is never predicted; as
-nothing stands before it, what begins with it is counted by occurrences in every order.
+h are the n − 1 symbols before w, and h′ is h without its oldest. c_n(h) = Σ_w c_n(hw), and N_n(h)
+is the number of distinct w that follow h. If h was never counted, P_n = P_{n−1}. P_0 is
+1 / vocabulary. In the highest order c_n counts occurrences. In a lower order it counts the distinct
+symbols before hw. Each document begins with one boundary, which is context and is never predicted.
+Nothing precedes a boundary, so n-grams that begin with one count occurrences in all orders.
 
 Kneser and Ney, "Improved backing-off for m-gram language modeling", ICASSP 1995; Chen and Goodman,
 "An empirical study of smoothing techniques for language modeling", Computer Speech & Language 13
 (1999), section 3, with one discount an order.
-
-How well a policy foresees text it has not seen: perplexity per token and per byte, beside an
-n-gram model.
 """
 
 import math
@@ -115,27 +114,28 @@ class NGrams:
         impossible.
         """
         ids, behind = _checked(tokens, starts, self.vocabulary)
-        found: Floats = np.full(len(ids), 1 / self.vocabulary)
+        chances: Floats = np.full(len(ids), 1 / self.vocabulary)
         for n, level in enumerate(self.levels, 1):
             grams = _grams(ids, behind, n, self.vocabulary)
-            # every n-gram once and in order: a search for neighbours is many times faster
-            asked, which = np.unique(grams, return_inverse=True)
-            counts = _looked_up(level.keys, level.counts, asked)
-            contexts = asked // _power(self.vocabulary, 1)
+            # Each n-gram once and in order: a search for neighbours is many times faster.
+            distinct, which = np.unique(grams, return_inverse=True)
+            counts = _looked_up(level.keys, level.counts, distinct)
+            contexts = distinct // _power(self.vocabulary, 1)
             totals = _looked_up(level.contexts, level.totals, contexts)
             followers = _looked_up(level.contexts, level.followers, contexts)
-            kept = np.maximum(counts - level.discount, 0)[which]
+            discounted = np.maximum(counts - level.discount, 0)[which]
             left, total = (level.discount * followers)[which], totals[which]
-            known = (total > 0) & (behind >= n - 2)
-            np.divide(kept + left * found, total, out=found, where=known)
-        logs: Floats = np.log(found)
+            is_counted = (total > 0) & (behind >= n - 2)
+            mixed = discounted + left * chances
+            np.divide(mixed, total, out=chances, where=is_counted)
+        logs: Floats = np.log(chances)
         return logs
 
 
 def _checked(
     tokens: ArrayLike, starts: ArrayLike, vocabulary: int
 ) -> tuple[Keys, NDArray[np.int64]]:
-    """Return the tokens as keys [n], and how many tokens of its document stand before each, [n]."""
+    """Return the tokens as keys [n], and each token's place in its document [n]."""
     ids, is_start = np.asarray(tokens), np.array(starts, dtype=bool)
     if ids.ndim != 1 or ids.shape != is_start.shape:
         raise UsageError(
@@ -148,13 +148,12 @@ def _checked(
         )
     is_start[:1] = True
     places = np.arange(len(ids))
-    return ids.astype(np.uint64), places - np.maximum.accumulate(
-        np.where(is_start, places, 0)
-    )
+    document_starts = np.maximum.accumulate(np.where(is_start, places, 0))
+    return ids.astype(np.uint64), places - document_starts
 
 
 def _power(vocabulary: int, n: int) -> np.uint64:
-    """Return how many keys n symbols can have; the boundary is the symbol after the last id."""
+    """Return the number of keys of n symbols; the boundary is the symbol after the last id."""
     return np.uint64((vocabulary + 1) ** n)
 
 
@@ -168,9 +167,8 @@ def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Key
         older = np.full(len(ids), vocabulary, dtype=np.uint64)
         inside = np.flatnonzero(behind >= back)
         older[inside] = ids[inside - back]
-        keys += older * _power(
-            vocabulary, back
-        )  # at most (vocabulary + 1) ^ n − 1: no overflow
+        # at most (vocabulary + 1) ^ n − 1: no overflow
+        keys += older * _power(vocabulary, back)
     return keys
 
 
@@ -192,14 +190,14 @@ def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
     return _Level(keys, counted, contexts, total, following, discount)
 
 
-def _looked_up(keys: Keys, values: Floats, asked: Keys) -> Floats:
-    """Return the value of each key that is asked for, 0 for one that is not there."""
-    at = np.searchsorted(keys, asked)
-    found = np.zeros(len(asked))
+def _looked_up(keys: Keys, values: Floats, queries: Keys) -> Floats:
+    """Return the value of each query's key, 0 for a query that is not among the keys."""
+    at = np.searchsorted(keys, queries)
+    results = np.zeros(len(queries))
     inside = np.flatnonzero(at < len(keys))
-    there = inside[keys[at[inside]] == asked[inside]]
-    found[there] = values[at[there]]
-    return found
+    there = inside[keys[at[inside]] == queries[inside]]
+    results[there] = values[at[there]]
+    return results
 
 
 _MEASURED = 2**17
@@ -217,9 +215,9 @@ _MOST = 700.0  # nats a token; exp of much more is no float
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What a language model pays for a text.
+    """The loss of a language model on texts.
 
-    tokens: predicted; bytes: of UTF-8 that they spell; nats: −log P of all. texts: documents.
+    texts: documents. tokens: predicted ones. bytes: of UTF-8 that they spell. nats: −log P of all.
     """
 
     texts: int
@@ -253,27 +251,27 @@ class Perplexity:
 
     def __str__(self) -> str:
         return (
-            f"perplexity {self.per_token:.2f} per token, {self.per_byte:.3f} per byte ({self.bits_per_byte:.3f} bits "
-            f"per byte) on {self.texts:,} texts of {self.tokens:,} tokens"
+            f"perplexity {self.per_token:.2f} per token, {self.per_byte:.3f} per byte "
+            f"({self.bits_per_byte:.3f} bits per byte) on {self.texts:,} texts "
+            f"of {self.tokens:,} tokens"
         )
 
 
 def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
-    """Return what a policy pays for texts behind their prompts; a text of its own begins with the
-    start token.
+    """Return a policy's perplexity on texts, given their prompts, or the start token without one.
 
-    Every token is counted, the end token too; a text longer than the context is read in pieces.
-    Memory does not grow with the texts. Raises DataError where there is none, ModelError for a
-    policy whose weights ran away.
+    All tokens of a text are counted, the end token too. A text longer than the context is read in
+    pieces. Memory does not grow with the texts. Raises DataError if there are none, and ModelError
+    if the loss is not finite or very large.
     """
     texts = tokens = size = 0
     nats = 0.0
     pieces = pieces_of(examples, policy.reader, policy.context)
     with progress("reading", None) as advance:
         while chunk := list(islice(pieces, _AT_ONCE)):
-            paid = _nats(policy, [(piece.ids, piece.before) for piece in chunk])
-            nats += math.fsum(float(p.sum()) for p in paid)
-            tokens += sum(len(p) for p in paid)
+            losses = _nats(policy, [(piece.ids, piece.before) for piece in chunk])
+            nats += math.fsum(float(loss.sum()) for loss in losses)
+            tokens += sum(len(loss) for loss in losses)
             size += sum(piece.bytes for piece in chunk)
             texts += sum(piece.is_first for piece in chunk)
             advance(len(chunk), "")
@@ -283,7 +281,8 @@ def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
         )
     if not nats / tokens < _MOST:
         raise ModelError(
-            f"this policy pays {nats / tokens:g} nats a token: its weights are broken. Train it again."
+            f"this policy pays {nats / tokens:g} nats a token: its weights are broken. "
+            "Train it again."
         )
     return Perplexity(texts, tokens, size, nats)
 
@@ -291,27 +290,24 @@ def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
 def held_out_loss(
     policy: Policy, corpus: TokenFile, *, seed: int
 ) -> NDArray[np.float64]:
-    """Return −log π of each token of a corpus [tokens]; of a random part of it where it is large.
+    """Return −log π of each token of a corpus [tokens], or of a random part of a large corpus.
 
-    Raises TrainingError where that is no number: the weights have run away.
+    Raises TrainingError if the mean is not finite or very large: training diverged.
     """
-    paid = np.concatenate(
-        _nats(policy, [corpus.piece(number) for number in _measured(corpus, seed)])
-    )
-    found: NDArray[np.float64] = paid.astype(np.float64)
-    if not found.mean() < _MOST:
+    pieces = [corpus.piece(number) for number in _measured(corpus, seed)]
+    losses = np.concatenate(_nats(policy, pieces)).astype(np.float64)
+    mean = losses.mean()
+    if not mean < _MOST:
         raise TrainingError(
-            f"the held-out loss is {found.mean():g} nats a token: the weights ran away. Lower --lr."
+            f"the held-out loss is {mean:g} nats a token: the weights ran away. Lower --lr."
         )
-    return found
+    return losses
 
 
 def ngram_loss(
     train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: int
 ) -> NDArray[np.float64]:
-    """Return −log P of the same tokens by an interpolated Kneser–Ney n-gram model of the training
-    pieces.
-    """
+    """Return −log P of the same tokens by an n-gram model of the training pieces."""
     counted, total = [], 0
     for number in _order(train, seed):
         counted.append(train.piece(int(number))[0])
@@ -320,28 +316,27 @@ def ngram_loss(
             break
     model = NGrams.fit(*_end_to_end(counted), vocabulary=vocabulary, order=_ORDER)
     pieces = [held_out.piece(number) for number in _measured(held_out, seed)]
-    found: NDArray[np.float64] = model.log_probs(
-        *_end_to_end([ids for ids, _ in pieces])
-    )
+    tokens, starts = _end_to_end([ids for ids, _ in pieces])
+    log_probs = model.log_probs(tokens, starts)
     is_learned = np.concatenate(
         [np.arange(len(ids)) >= before for ids, before in pieces]
     )
-    paid: NDArray[np.float64] = -found[is_learned]
-    return paid
+    losses: NDArray[np.float64] = -log_probs[is_learned]
+    return losses
 
 
 def _nats(policy: Policy, pieces: list[Any]) -> list[NDArray[np.float32]]:
-    """Return −log π of what each piece (its tokens, how many only stand before) teaches."""
-    found: list[Any] = [None] * len(pieces)
+    """Return −log π of the learned tokens of each piece: (tokens, how many are context only)."""
+    losses: list[Any] = [None] * len(pieces)
+    lengths = [len(ids) for ids, _ in pieces]
     with torch.inference_mode():
-        for part in by_length(
-            [len(ids) for ids, _ in pieces], _BATCH_TOKENS, most_padding=0.05
-        ):
-            values = policy.batch_log_probs([pieces[i][0] for i in part]).cpu().numpy()
+        for part in by_length(lengths, _BATCH_TOKENS, most_padding=0.05):
+            log_probs = policy.batch_log_probs([pieces[i][0] for i in part])
+            values = log_probs.cpu().numpy()
             for row, i in enumerate(part):
                 ids, before = pieces[i]
-                found[i] = -values[row, before - 1 : len(ids) - 1]
-    return found
+                losses[i] = -values[row, before - 1 : len(ids) - 1]
+    return losses
 
 
 def _order(corpus: TokenFile, seed: int) -> Iterator[np.int64]:

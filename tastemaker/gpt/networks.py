@@ -1,10 +1,9 @@
-"""Causal language models and their tokenizers: made from nothing, or opened from a folder or the
-hub.
+"""Causal language models and their tokenizers: new ones, and ones opened from a folder or the hub.
 
-A GPT of ours is transformers' own GPT-NeoX (Black et al. 2022), which every tool loads: like GPT-2,
-but it rotates queries and keys by their positions instead of adding vectors to tokens, and its
-output layer is not tied. Layer norms and GELU are single fast operations on a CPU; gated units are
-not. The tokenizer is byte-level BPE, so every text has tokens.
+A GPT of ours is transformers' own GPT-NeoX (Black et al. 2022), which every tool loads. It
+resembles GPT-2, but it rotates queries and keys by their positions instead of adding position
+vectors to tokens, and its output layer is not tied. Layer norms and GELU are single fast operations
+on a CPU; gated units are not. The tokenizer is byte-level BPE, so it can represent any text.
 """
 
 from collections.abc import Iterable
@@ -54,7 +53,7 @@ _SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
 
 @dataclass(frozen=True)
 class Size:
-    """What follows from the one dial.
+    """The architecture and the training defaults of one size.
 
     context: the most tokens it reads. vocabulary: the most tokens its tokenizer learns. lr: peak
     learning rate. batch_tokens: tokens a step. muon: how many times that rate Muon steps with along
@@ -133,41 +132,37 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
 
 
 def matrices_of(module: Any) -> dict[int, list[Any]]:
-    """Return the weights [out, in] between the layers of a GPT of ours, by how many heads' rows
-    take turns in them.
+    """Return the weight matrices [out, in] of a GPT's layers, by the number of interleaved heads.
 
-    0: a weight is one matrix. Otherwise it is three, of queries, keys and values, which each head
-    has a part of. Embeddings and the output layer are none: no text moves all of their directions.
+    0: a weight is one matrix. Otherwise it is three, of queries, keys and values, whose rows are
+    interleaved by head. Embeddings and the output layer are left out: no text moves all of their
+    directions.
     """
-    layers = module.gpt_neox.layers
-    single = [
-        x.weight
-        for n in layers
-        for x in (n.attention.dense, n.mlp.dense_h_to_4h, n.mlp.dense_4h_to_h)
-    ]
-    return {
-        module.config.num_attention_heads: [
-            n.attention.query_key_value.weight for n in layers
-        ],
-        0: single,
-    }
+    single, joint = [], []
+    for layer in module.gpt_neox.layers:
+        attention, mlp = layer.attention, layer.mlp
+        joint.append(attention.query_key_value.weight)
+        single.append(attention.dense.weight)
+        single.append(mlp.dense_h_to_4h.weight)
+        single.append(mlp.dense_4h_to_h.weight)
+    return {module.config.num_attention_heads: joint, 0: single}
 
 
 def make_tokenizer(
     texts: Iterable[str], *, vocabulary: int, context: int, chats: bool = False
 ) -> Any:
-    """Return a byte-level BPE tokenizer (Sennrich et al. 2016) of at most `vocabulary` tokens,
-    learned from texts.
+    """Return a byte-level BPE tokenizer (Sennrich et al. 2016) learned from texts.
 
-    It reads a text as its begin token and the text's own; end and padding have tokens of their own.
-    chats: whether it has a chat template. Raises DataError when there are no texts and UsageError
-    for a vocabulary that cannot hold the 256 bytes and the special tokens.
+    vocabulary: its most tokens. It puts its begin token before a text; end and padding have tokens
+    of their own. chats: whether it has a chat template. Raises DataError for too little text, and
+    UsageError for a vocabulary that cannot hold the 256 bytes and the special tokens.
     """
     special = [BEGIN, END, PAD, *([TURN] if chats else [])]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     if vocabulary < len(alphabet) + len(special):
         raise UsageError(
-            f"a vocabulary of {vocabulary} has no room for {len(alphabet)} bytes and {len(special)} special tokens."
+            f"a vocabulary of {vocabulary} has no room for {len(alphabet)} bytes "
+            f"and {len(special)} special tokens."
         )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -181,7 +176,8 @@ def make_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() == len(alphabet) + len(special):
         raise DataError(
-            "there is too little text to make a tokenizer from: no two characters stand together twice."
+            "there is too little text to make a tokenizer from: "
+            "no two characters stand together twice."
         )
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
@@ -206,9 +202,7 @@ def parameters_of(module: Any) -> int:
 
 @dataclass(frozen=True)
 class Opened:
-    """A causal language model as it was opened. notes: what was changed so that it can write, one
-    sentence each.
-    """
+    """A causal language model as opened. notes: the changes made to it, one sentence each."""
 
     module: Any
     tokenizer: Any
@@ -225,7 +219,8 @@ def open_causal(source: str | Path) -> Opened:
     name = str(source)
     if is_path(name) and not Path(name).is_dir():
         raise ModelError(
-            f"{name}: there is no such folder. Give a folder that `pretrain --out` wrote, or a hub name."
+            f"{name}: there is no such folder. "
+            "Give a folder that `pretrain --out` wrote, or a hub name."
         )
     with quiet_transformers(), one_line_errors(name, "policy"):
         config = AutoConfig.from_pretrained(name)
@@ -261,28 +256,30 @@ def is_causal(folder: Path) -> bool:
 
 def _is_causal(config: Any) -> bool:
     architectures = getattr(config, "architectures", None) or []
-    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
-    return known is not None and (not architectures or architectures[0] == known)
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    return causal is not None and (not architectures or architectures[0] == causal)
 
 
 def _check_causal(config: Any, source: str) -> None:
     if not _is_causal(config):
-        found = ", ".join(getattr(config, "architectures", None) or [config.model_type])
+        names = getattr(config, "architectures", None) or [config.model_type]
         raise ModelError(
-            f"{source}: holds {found}, which is no causal language model and cannot write. "
+            f"{source}: holds {', '.join(names)}, "
+            f"which is no causal language model and cannot write. "
             f"Give a folder that `pretrain --out` wrote, or a model such as gpt2."
         )
 
 
 def _give_end_token(opened: Opened) -> None:
-    """See that a text can end: a policy that cannot say so writes to its limit every time."""
+    """Add an end token if there is none: a policy without one always writes to its limit."""
     module, tokenizer = opened.module, opened.tokenizer
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": END})
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:
             module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         opened.notes.append(
-            f"the tokenizer has no end token, so {END} was added; the model has to learn it before its texts end."
+            f"the tokenizer has no end token, so {END} was added; "
+            "the model has to learn it before its texts end."
         )
     module.config.get_text_config().eos_token_id = tokenizer.eos_token_id
     module.generation_config.eos_token_id = tokenizer.eos_token_id

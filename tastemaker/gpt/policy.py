@@ -1,4 +1,4 @@
-"""Policy: a causal language model that writes, and gives the log-probability of what it wrote.
+"""Policy: a causal language model that writes text and gives the log-probability of text.
 
 | method | takes | returns |
 |---|---|---|
@@ -46,16 +46,14 @@ from tastemaker.huggingface import quiet_transformers
 
 
 def lazy_copies(module: nn.Module) -> dict[int, Any]:
-    """Return copies of a module's parameters and buffers by `id`, for `deepcopy` to use instead of
-    its own.
-    """
-    found: dict[int, Any] = {}
+    """Return copies of a module's parameters and buffers by `id`, as a memo for `deepcopy`."""
+    copies: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         lazy = _lazily(tensor)
-        found[id(tensor)] = (
-            nn.Parameter(lazy) if isinstance(tensor, nn.Parameter) else lazy
-        )
-    return found
+        if isinstance(tensor, nn.Parameter):
+            lazy = nn.Parameter(lazy)
+        copies[id(tensor)] = lazy
+    return copies
 
 
 def _lazily(tensor: Tensor) -> Tensor:
@@ -77,7 +75,7 @@ _TEMPLATE = Path(__file__).with_name("card.md.j2")
 def policy_card(
     kind: str, parameters: int, context: int, figures: dict[str, Any]
 ) -> str:
-    """Return the card. figures: `pretraining.json`; empty where nothing is known of the training."""
+    """Return the card. figures: `pretraining.json`; empty if the training is unknown."""
     start = figures.get("settings", {}).get("start")
     return filled_in(
         _TEMPLATE,
@@ -95,18 +93,18 @@ def write_policy_card(folder: Path, card: str) -> None:
 
 
 FIGURES = "pretraining.json"
-"""What is known of how the policy was trained and what it pays for held-out text."""
+"""The file of the training's figures: tokens, steps, held-out loss."""
 _BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a policy wrote.
+    """A text that a policy wrote.
 
     text: without stop text and special tokens. ids: its tokens, the end token included. log_probs:
-    of each token, at the sampling's temperature, filters left out. ended: by the end token, a stop
-    text, or cut at the most tokens. values: what the critic expected before each token; none where
-    the policy has no value head.
+    of each token, at the sampling's temperature, without filters. ended: by the end token, by a
+    stop text, or by the limit of tokens. values: the critic's value before each token; empty if the
+    policy has no value head.
     """
 
     prompt: Prompt
@@ -126,18 +124,14 @@ class Completion:
 
 
 class Policy:
-    """A language model that writes. Make one with `pretrain`, open one with `Policy.load(folder or
-    hub name)`.
-    """
+    """A language model that writes. Make one with `pretrain`, or open one with `Policy.load`."""
 
     def __init__(
         self, module: Any, tokenizer: Any, *, value_head: ValueHead | None = None
     ) -> None:
-        self.module, self.tokenizer, self.value_head = (
-            module.eval(),
-            tokenizer,
-            value_head,
-        )
+        self.module = module.eval()
+        self.tokenizer = tokenizer
+        self.value_head = value_head
         self.reader = Reader(tokenizer)
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}
@@ -176,26 +170,27 @@ class Policy:
         Raises UsageError for a prompt that leaves no room for a token, and for fewer than one
         sample.
         """
-        found = as_prompts(prompts)
+        all_prompts = as_prompts(prompts)
         sampling = sampling or self.sampling
-        written: dict[tuple[int, int], Row] = {}
-        how: dict[str, int] = {
-            "samples": samples,
-            "seed": seed,
-            "first": first,
-            "most_rows": most_rows,
-        }
-        for rows in self.stream(found, sampling=sampling, **how):
-            written |= {row.place: row for row in rows if len(row.ids) == 1}
-        prompts = [prompt for prompt in found for _ in range(samples)]
-        places = [
-            (number, sample)
-            for number in range(first, first + len(found))
-            for sample in range(samples)
-        ]
-        return self._completions(
-            prompts, [written[place] for place in places], sampling
+        stream = self.stream(
+            all_prompts,
+            samples=samples,
+            sampling=sampling,
+            seed=seed,
+            first=first,
+            most_rows=most_rows,
         )
+        written: dict[tuple[int, int], Row] = {}
+        for new_rows in stream:
+            for row in new_rows:
+                if len(row.ids) == 1:
+                    written[row.place] = row
+        prompt_of_row, rows = [], []
+        for number, prompt in enumerate(all_prompts, first):
+            for sample in range(samples):
+                prompt_of_row.append(prompt)
+                rows.append(written[number, sample])
+        return self._completions(prompt_of_row, rows, sampling)
 
     def stream(
         self,
@@ -214,8 +209,9 @@ class Policy:
         for number, prompt in enumerate(ids, 1):
             if len(prompt) >= self.context:
                 raise UsageError(
-                    f"prompt {number} is {len(prompt):,} tokens long, and this policy reads and writes "
-                    f"{self.context:,} together. Shorten it to {self.context - 1:,} or fewer."
+                    f"prompt {number} is {len(prompt):,} tokens long, "
+                    f"and this policy reads and writes {self.context:,} together. "
+                    f"Shorten it to {self.context - 1:,} or fewer."
                 )
         job = Writing(
             self.module,
@@ -238,26 +234,19 @@ class Policy:
     def _completions(
         self, prompts: Sequence[Prompt], rows: Sequence[Row], sampling: Sampling
     ) -> list[Completion]:
-        found = []
-        for prompt, text, row in zip(
-            prompts, self.reader.texts([row.ids for row in rows]), rows, strict=True
-        ):
-            ids, log_probs, values = (
-                tuple(row.ids),
-                tuple(row.log_probs),
-                tuple(row.values),
+        texts = self.reader.texts([row.ids for row in rows])
+        completions = []
+        for prompt, text, row in zip(prompts, texts, rows, strict=True):
+            completion = Completion(
+                prompt=prompt,
+                text=before_stop(text, sampling.stop),
+                ids=tuple(row.ids),
+                log_probs=tuple(row.log_probs),
+                ended=row.ended,
+                values=tuple(row.values),
             )
-            found.append(
-                Completion(
-                    prompt,
-                    before_stop(text, sampling.stop),
-                    ids,
-                    log_probs,
-                    row.ended,
-                    values,
-                )
-            )
-        return found
+            completions.append(completion)
+        return completions
 
     def log_probs(
         self,
@@ -279,17 +268,14 @@ class Policy:
             raise UsageError(
                 f"{len(prompts)} prompts and {len(completions)} completions: give one for each."
             )
-        texts = iter(
-            self.reader.completions(
-                [c for c in completions if isinstance(c, str)], ended=ended
-            )
-        )
+        texts = [c for c in completions if isinstance(c, str)]
+        ids_of_texts = iter(self.reader.completions(texts, ended=ended))
         answers = [
-            next(texts) if isinstance(c, str) else list(c.ids) for c in completions
+            next(ids_of_texts) if isinstance(c, str) else list(c.ids)
+            for c in completions
         ]
-        return self.log_probs_of(
-            self.reader.prompts(prompts), answers, temperature=temperature
-        )
+        prompt_ids = self.reader.prompts(prompts)
+        return self.log_probs_of(prompt_ids, answers, temperature=temperature)
 
     @torch.inference_mode()
     def log_probs_of(
@@ -299,43 +285,37 @@ class Policy:
         *,
         temperature: float = 1.0,
     ) -> list[NDArray[np.float32]]:
-        """Return log π of each answer's tokens behind its prompt's. Raises UsageError for what does
-        not fit.
+        """Return log π of each answer's tokens behind its prompt's.
+
+        Raises UsageError for a prompt and answer longer than the context.
         """
         lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
         for number, length in enumerate(lengths, 1):
             if length > self.context:
                 raise UsageError(
-                    f"text {number} is {length:,} tokens long with its prompt, and this policy reads {self.context:,}."
+                    f"text {number} is {length:,} tokens long with its prompt, "
+                    f"and this policy reads {self.context:,}."
                 )
-        found: list[Any] = [np.zeros(0, dtype=np.float32)] * len(lengths)
+        log_probs: list[Any] = [np.zeros(0, dtype=np.float32)] * len(lengths)
         for part in by_length(lengths, _BATCH_TOKENS, most_padding=0.05):
-            values = (
-                self.batch_log_probs(
-                    [[*prompts[i], *answers[i]] for i in part], temperature
-                )
-                .cpu()
-                .numpy()
-            )
+            sequences = [[*prompts[i], *answers[i]] for i in part]
+            values = self.batch_log_probs(sequences, temperature).cpu().numpy()
             for row, i in enumerate(part):
-                found[i] = values[row, len(prompts[i]) - 1 : lengths[i] - 1]
-        return found
+                log_probs[i] = values[row, len(prompts[i]) - 1 : lengths[i] - 1]
+        return log_probs
 
     def batch_log_probs(
         self, sequences: Sequence[Sequence[int]], temperature: float = 1.0
     ) -> Tensor:
-        """Return log π of every token but the first of each sequence, [b, t − 1]; what stands
-        behind one is padding.
+        """Return log π of each token but the first of each sequence, [b, t − 1].
 
-        Padding stands on the right, where a causal network's text does not see it, so no mask is
-        needed.
+        Values behind the end of a sequence are padding. Padding is on the right, where no token of
+        a causal network attends to it, so no mask is needed.
         """
         batch = collate(sequences, self.reader.pad).to(self.module.device)
         with quiet_transformers():  # it recommends a mask where padding stands
-            logits = (
-                self.module(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
-                / temperature
-            )
+            out = self.module(input_ids=batch.ids, use_cache=False)
+            logits = out.logits[:, :-1].float() / temperature
         return -functional.cross_entropy(
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
         )
@@ -352,12 +332,9 @@ class Policy:
 
     def with_value_head(self) -> "Policy":
         """Return this policy with a critic: a value head, zero at first, on the same network."""
-        head = self.value_head or ValueHead(
-            self.module.config.get_text_config().hidden_size
-        )
-        critic = Policy(
-            self.module, self.tokenizer, value_head=head.to(self.module.device)
-        )
+        width = self.module.config.get_text_config().hidden_size
+        head = (self.value_head or ValueHead(width)).to(self.module.device)
+        critic = Policy(self.module, self.tokenizer, value_head=head)
         critic.notes, critic.figures = list(self.notes), dict(self.figures)
         return critic
 
@@ -373,9 +350,8 @@ class Policy:
 
     def trainable_copy(self) -> "Policy":
         """Return a copy that trains the parameters that want gradients; all, where none does."""
-        module = copy.deepcopy(
-            self.module
-        )  # much of it will change: sharing would save nothing
+        # Much of it will change: sharing memory would save nothing.
+        module = copy.deepcopy(self.module)
         if not any(weight.requires_grad for weight in module.parameters()):
             module.requires_grad_(requires_grad=True)
         return Policy(module, self.tokenizer)
@@ -403,11 +379,8 @@ class Policy:
                 (temporary / FIGURES).write_text(
                     json.dumps(self.figures, indent=2) + "\n", encoding="utf-8"
                 )
-            for name in (
-                "config.json",
-                VALUE_HEAD,
-                FIGURES,
-            ):  # config.json first: without it the folder is not whole
+            # config.json first: without it the folder is incomplete
+            for name in ("config.json", VALUE_HEAD, FIGURES):
                 (Path(folder) / name).unlink(missing_ok=True)
         return self
 
@@ -415,21 +388,20 @@ class Policy:
     def load(source: str | Path) -> "Policy":
         """Open a folder or hub name. Raises ModelError for what is no causal language model."""
         opened = open_causal(source)
-        head = ValueHead.load(
-            Path(source), opened.module.config.get_text_config().hidden_size
-        )
+        width = opened.module.config.get_text_config().hidden_size
+        head = ValueHead.load(Path(source), width)
         policy = Policy(opened.module, opened.tokenizer, value_head=head)
         policy.notes += opened.notes
-        if (Path(source) / FIGURES).is_file():
-            policy.figures = json.loads(
-                (Path(source) / FIGURES).read_text(encoding="utf-8")
-            )
+        figures = Path(source) / FIGURES
+        if figures.is_file():
+            policy.figures = json.loads(figures.read_text(encoding="utf-8"))
         return policy
 
     def __repr__(self) -> str:
         critic = ", with a value head" if self.value_head is not None else ""
         kind = type(self.module).__name__
-        return f"Policy({kind}, {self.parameters:,} parameters, reads {self.context:,} tokens{critic})"
+        size = f"{self.parameters:,} parameters, reads {self.context:,} tokens"
+        return f"Policy({kind}, {size}{critic})"
 
 
 def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:

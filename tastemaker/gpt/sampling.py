@@ -1,6 +1,4 @@
-"""Choosing the next token: what is left of the distribution, and one uniform number a row for the
-choice.
-"""
+"""Choosing the next token: filter the distribution, then draw with one uniform number a row."""
 
 import math
 from collections.abc import Sequence
@@ -23,11 +21,10 @@ _RECOMMENDED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How text is drawn from a policy. The filters act in the order of the fields, as transformers'
-    do.
+    """How text is drawn from a policy.
 
-    Where tokens are equally likely top_k keeps k of them, where transformers keeps all, so top_k 1
-    is one text.
+    The filters act in the order of the fields, as in transformers. If tokens are equally likely,
+    top_k keeps k of them, where transformers keeps all. So top_k 1 always gives the same text.
     """
 
     group: ClassVar[str] = "Sampling"
@@ -79,7 +76,8 @@ class Sampling:
             )
         if any(not text for text in self.stop):
             raise UsageError(
-                "a stop text is empty: it would end every completion before it begins. Leave it out."
+                "a stop text is empty: it would end every completion before it begins. "
+                "Leave it out."
             )
 
     @property
@@ -89,21 +87,19 @@ class Sampling:
 
 
 def recommended(config: Any) -> Sampling:
-    """Return how the makers of a model say that text is drawn from it: its transformers
-    GenerationConfig.
+    """Return the sampling that a model's transformers GenerationConfig recommends.
 
-    Plain draws at temperature 1 where it does not sample or says nothing. Raises ModelError for
-    values that cannot be.
+    Draws are plain, at temperature 1, if it recommends nothing or does not sample. Raises
+    ModelError for values that are out of range.
     """
-    said = (
-        {name: getattr(config, name, None) for name in _RECOMMENDED}
-        if config.do_sample
-        else {}
-    )
+    settings = {}
+    if config.do_sample:
+        for name in _RECOMMENDED:
+            value = getattr(config, name, None)
+            if value is not None:
+                settings[name] = value
     try:
-        return Sampling(
-            **{name: value for name, value in said.items() if value is not None}
-        )
+        return Sampling(**settings)
     except UsageError as error:
         raise ModelError(
             f"generation_config.json: {error} Mend it, or remove it for plain draws."
@@ -111,18 +107,17 @@ def recommended(config: Any) -> Sampling:
 
 
 def uniforms(seed: int, rows: Sequence[tuple[int, int]], tokens: int) -> Tensor:
-    """Return the uniform numbers that choose the tokens of each row; float64 [rows, tokens] in [0,
-    1).
+    """Return the uniform numbers, float64 [rows, tokens] in [0, 1), that choose each row's tokens.
 
-    rows: which prompt and which of its samples a row is. A row's numbers depend on these and the
-    seed alone, not on what stands beside it in the batch: Philox is a counter-based generator
-    (Salmon et al. 2011).
+    rows: the number of each row's prompt and of its sample. A row's numbers depend on these and the
+    seed alone, not on the other rows: Philox is a counter-based generator (Salmon et al. 2011).
     """
-    found = np.empty((len(rows), tokens))
-    for number, (prompt, sample) in enumerate(rows):
+    numbers = np.empty((len(rows), tokens))
+    for row, (prompt, sample) in enumerate(rows):
         key = np.array([seed, (prompt << 32) + sample], dtype=np.uint64)
-        found[number] = np.random.Generator(np.random.Philox(key=key)).random(tokens)
-    return torch.from_numpy(found)
+        random = np.random.Generator(np.random.Philox(key=key))
+        numbers[row] = random.random(tokens)
+    return torch.from_numpy(numbers)
 
 
 def choose(
@@ -130,23 +125,21 @@ def choose(
 ) -> tuple[Tensor, Tensor]:
     """Return the next token of each row [b] and its log-probability [b] at the temperature.
 
-    logits: [b, v]; numbers: uniform, float64 [b]; seen: bool [b, v], the tokens that stand in a row
-    so far, wanted where repetition is penalised. The token is where the cumulative distribution of
+    logits: [b, v]. numbers: uniform, float64 [b]. seen: bool [b, v], the tokens that a row holds so
+    far; needed where repetition is penalised. The token is where the cumulative distribution of
     what the filters leave passes the number. The log-probability is that of the policy at this
-    temperature, filters and penalty left out: log π(token).
+    temperature, without filters and penalty: log π(token).
     """
     scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
     log_probs = torch.log_softmax(scaled, -1)
-    kept = log_probs
+    to_filter = log_probs
     if seen is not None and sampling.repetition_penalty != 1:
-        kept = torch.log_softmax(
-            penalised(logits, seen, sampling.repetition_penalty) / sampling.temperature,
-            -1,
-        )
-    tokens = _passed(filtered(kept, sampling).exp(), numbers.to(logits.device)[:, None])
-    tokens.clamp_(
-        max=logits.shape[-1] - 1
-    )  # where the logits are no numbers, any token: its log-probability says so
+        lowered = penalised(logits, seen, sampling.repetition_penalty)
+        to_filter = torch.log_softmax(lowered / sampling.temperature, -1)
+    weights = filtered(to_filter, sampling).exp()
+    tokens = _passed(weights, numbers.to(logits.device)[:, None])
+    # Where the logits are not finite any token will do: its log-probability shows the fault.
+    tokens.clamp_(max=logits.shape[-1] - 1)
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
 
 
@@ -172,22 +165,19 @@ def _passed_in(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
     """
     running = weights.cumsum(-1)
     end = running[:, -1:]
-    thresholds = torch.minimum(
-        numbers * end, end * _BELOW_ONE
-    )  # rounding must not reach the end
-    found = torch.searchsorted(running, thresholds, right=True).clamp_(
-        max=weights.shape[-1] - 1
-    )
-    weight = weights.gather(1, found)
-    before = running.gather(1, found) - weight
-    return found, ((thresholds - before) / weight).clamp_(0, 1)
+    # rounding must not reach the end
+    thresholds = torch.minimum(numbers * end, end * _BELOW_ONE)
+    places = torch.searchsorted(running, thresholds, right=True)
+    places.clamp_(max=weights.shape[-1] - 1)
+    weight = weights.gather(1, places)
+    before = running.gather(1, places) - weight
+    return places, ((thresholds - before) / weight).clamp_(0, 1)
 
 
 def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Return the logits [b, v] with those of tokens in `seen` made less likely by the penalty."""
-    return torch.where(
-        seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits
-    )
+    lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(seen, lowered, logits)
 
 
 def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
@@ -214,7 +204,6 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
         before = probabilities.cumsum(-1) - probabilities
         values = values.masked_fill(before >= sampling.top_p, _NEVER)
     if sampling.min_p > 0:
-        values = values.masked_fill(
-            values < values[:, :1] + math.log(sampling.min_p), _NEVER
-        )
+        least = values[:, :1] + math.log(sampling.min_p)
+        values = values.masked_fill(values < least, _NEVER)
     return torch.full_like(log_probs, _NEVER).scatter(-1, order, values)

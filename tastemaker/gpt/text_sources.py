@@ -1,19 +1,15 @@
-"""What a GPT is trained on: any source → documents, one after the other, in memory that does not
-grow with the source.
+"""The documents that a GPT is trained on, read one after the other from any source.
 
 | source | its documents |
 |---|---|
-| whatever `read` opens | every text with its prompt; of texts that were judged together only the
-best |
-| a table with a column `messages` | every turn of the assistant; the prompt is the turns before it
-|
+| whatever `read` opens | the texts with their prompts; of texts judged together only the best |
+| a table with a column `messages` | the assistant's turns; the prompt is the turns before each |
 | .txt .text .md (also .gz) | whole files, paragraphs or lines |
 | a folder of such files, and of folders of them | the same, file by file in the order of names |
-| `playground`, `playground:zh`, `playground:mixed:20000` | reviews of the playground, 40,000 unless
-told |
+| `playground`, `playground:zh`, `playground:mixed:20000` | reviews; 40,000 by default |
 
-aclImdb is the one source that is held in memory, a split at a time, and the playground remembers
-what it has written.
+Memory does not grow with the source, with two exceptions: a split of aclImdb is held in memory, and
+the playground remembers the reviews that it has written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,10 +33,10 @@ from tastemaker.errors import DataError, UsageError
 from tastemaker.playground.writing import Language, reviews
 
 ACLIMDB_SPLIT = "train+unsup"
-"""The splits of aclImdb that are read untold: all that is not for testing."""
+"""The splits of aclImdb that are read by default: all that are not for testing."""
 
 PLAYGROUND_REVIEWS = 40_000
-"""How many reviews the playground writes untold."""
+"""How many reviews the playground writes by default."""
 
 _PLAYGROUND = "playground"
 _CHATS = ("messages",)
@@ -58,36 +54,36 @@ def documents(
     each: Each = "file",
     skip_bad: list[DataError] | None = None,
 ) -> Iterator[Example]:
-    """Return an iterator over the documents of a source, in its order. The source is opened at
-    once, and read as asked.
+    """Return an iterator over the documents of a source, in its order.
 
-    source: see the table at the top of this file; a file or folder named as the playground comes
-    before it. split: one, or several joined by "+", of a source that has splits; "train" unless
-    told, and "train+unsup" of aclImdb. columns, format: those of `read`, for tables. each: what is
-    one document of a text file, "file", "paragraph" or "line"; one longer than `plain.LONGEST`
-    characters is cut. skip_bad: takes the errors of a table's rows that cannot be read, where such
-    rows are to be left out. Raises DataError, one line with file and row or line, for bad input, as
-    soon as it is reached, and at the end of a source without a text; UsageError for a split, format
-    or `each` that cannot be.
+    The source is opened at once and read lazily. source: see the table at the top of this file; a
+    file or folder that is named as the playground takes precedence over it. split: of a source with
+    splits, one or several joined by "+"; by default "train", for aclImdb "train+unsup". columns,
+    format: those of `read`, for tables. each: one document of a text file, "file", "paragraph" or
+    "line"; one longer than `plain.LONGEST` characters is cut. skip_bad: a list that gets the errors
+    of unreadable rows, which are then left out. Raises DataError, one line with file and row or
+    line, when it reaches bad input, and at the end of a source without a text; UsageError for an
+    unknown split, format or `each`.
     """
     if each not in plain.EACH:
         raise UsageError(f"each {each!r}: one document is a {', a '.join(plain.EACH)}.")
-    wanted = table_format(columns, format)
+    format_of_table = table_format(columns, format)
     before = len(skip_bad or ())
-    if (found := _without_splits(source, split, format, each)) is None:
+    examples = _without_splits(source, split, format, each)
+    if examples is None:
         parts = [
-            _of_part(part, columns or Columns(), wanted, skip_bad)
+            _of_part(part, columns or Columns(), format_of_table, skip_bad)
             for part in _parts(source, split, format)
         ]
-        found = chain.from_iterable(parts)
-    return _never_empty(found, str(source), skip_bad, before)
+        examples = chain.from_iterable(parts)
+    return _never_empty(examples, str(source), skip_bad, before)
 
 
 def _never_empty(
-    found: Iterator[Example], name: str, skipped: _Skipped, before: int
+    examples: Iterator[Example], name: str, skipped: _Skipped, before: int
 ) -> Iterator[Example]:
     has_any = False
-    for example in found:
+    for example in examples:
         has_any = True
         yield example
     if not has_any and skipped is not None and len(skipped) > before:
@@ -98,8 +94,7 @@ def _never_empty(
         raise DataError(f"{name}: no text in it.")
 
 
-# --- texts that stand in no table
-# -------------------------------------------------------------------------------------
+# --- texts outside tables
 
 
 def _without_splits(
@@ -123,7 +118,8 @@ def _without_splits(
         return None
     if split is not None:
         raise UsageError(
-            f"{source}: texts have no splits, so there is no {split!r} among them. Leave out the split."
+            f"{source}: texts have no splits, so there is no {split!r} among them. "
+            "Leave out the split."
         )
     if format is not None:
         raise UsageError(
@@ -154,9 +150,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_folder_of_texts(folder: Path) -> bool:
-    """Return whether there are text files in a folder. Raises DataError where there are tables too,
-    or neither.
-    """
+    """Return whether a folder holds text files. Raises DataError for tables too, or neither."""
     if any(map(aclimdb.is_aclimdb, (folder, folder / "aclImdb"))) or hub.is_saved(
         folder
     ):
@@ -185,14 +179,13 @@ def _is_note(path: Path) -> bool:
     return path.name.lower().split(".")[0] in _NOTES
 
 
-# --- what `read` opens
-# ------------------------------------------------------------------------------------------------
+# --- sources that `read` opens
 
 
 def _parts(
     source: str | Path, split: str | None, format: str | None
 ) -> list[Table | tuple[Path, str]]:
-    """Open every split that is asked for."""
+    """Open the splits of a source."""
     path = Path(source)
     if path.is_file() and not aclimdb.is_aclimdb(path) and not _is_table(path):
         texts, ends = ", ".join(plain.SUFFIXES), ", ".join(tables.SUFFIXES)
@@ -210,13 +203,13 @@ def _parts(
         return parts
     folder = first[0]
     check_no_format(folder, format)
-    asked = (split or ACLIMDB_SPLIT).split("+")
-    for name in asked:  # before the first is read, which takes a while
+    splits = (split or ACLIMDB_SPLIT).split("+")
+    for name in splits:  # before the first is read, which takes a while
         if name not in aclimdb.SPLITS:
             raise DataError(
                 f"{folder}: no split {name!r}; aclImdb has {', '.join(aclimdb.SPLITS)}."
             )
-    return [(folder, name) for name in asked]
+    return [(folder, name) for name in splits]
 
 
 def _of_part(
@@ -237,13 +230,11 @@ def _of_part(
 
 
 def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
-    """Yield of every row the texts that its judgements, all in all, set first."""
-    for _, judgements in groupby(
-        reading.judgements(skipped), key=lambda judgement: judgement.where
-    ):
-        lead: dict[
-            Example, int
-        ] = {}  # how many judgements more have a text first than have another before it
+    """Yield the texts of each row that are best by all of its judgements together."""
+    judged = reading.judgements(skipped)
+    for _, judgements in groupby(judged, key=lambda judgement: judgement.where):
+        # A text's lead: the judgements that it is best by, less those that it is not.
+        lead: dict[Example, int] = {}
         for judgement in judgements:
             best = judgement.best
             for text in judgement.texts:
@@ -256,19 +247,16 @@ def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
 def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
-    head = [
-        row for _, row in islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)
-    ]
+    first_rows = islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)
+    head = [row for _, row in first_rows]
     names = list(dict.fromkeys(name for row in head for name in row))
     chats = None if columns.text else column_for(_CHATS, names, ())
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
-        text, prompt = (
-            chats,
-            columns.prompt,
-        )  # a column `prompt` beside chats repeats how they begin
+        # A column `prompt` beside chats repeats their first turns: it is read only if named.
+        text, prompt = chats, columns.prompt
     else:
-        found = plan(table, columns, judged=False, past_bad=past_bad)
-        text, prompt = found.text, found.prompt
+        layout = plan(table, columns, judged=False, past_bad=past_bad)
+        text, prompt = layout.text, layout.prompt
     for number, row in table.rows_past(skipped):
         try:
             examples = _of_row(row, text, prompt, table.place(number))
@@ -281,40 +269,34 @@ def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Exam
 
 
 def _of_row(row: Row, text: str, prompt: str | None, where: str) -> list[Example]:
-    asked = prompt_from(row.get(prompt), where, prompt) if prompt else None
-    if isinstance(row.get(text), list) and not isinstance(asked, str):
-        return _answers(asked or (), messages_of(row[text], where, text), where, text)
-    return [
-        Example(
-            text_of(completion_from(row.get(text), where, text), where, text), asked
-        )
-    ]
+    question = prompt_from(row.get(prompt), where, prompt) if prompt else None
+    if isinstance(row.get(text), list) and not isinstance(question, str):
+        turns = messages_of(row[text], where, text)
+        return _answers(question or (), turns, where, text)
+    completion = completion_from(row.get(text), where, text)
+    return [Example(text_of(completion, where, text), question)]
 
 
 def _answers(
-    asked: tuple[Message, ...], turns: tuple[Message, ...], where: str, column: str
+    before: tuple[Message, ...], turns: tuple[Message, ...], where: str, column: str
 ) -> list[Example]:
-    """Return every turn of the assistant with the turns before it."""
-    found = []
+    """Return the assistant's turns, each with all turns before it as its prompt."""
+    examples = []
     for place, turn in enumerate(turns):
         if turn.role == "assistant":
-            prompt: Prompt | None = (*asked, *turns[:place]) or None
-            found.append(
-                Example(
-                    text_of(turn.content, where, f"{column}, message {place + 1}"),
-                    prompt,
-                )
-            )
-    if not found:
+            prompt: Prompt | None = (*before, *turns[:place]) or None
+            text = text_of(turn.content, where, f"{column}, message {place + 1}")
+            examples.append(Example(text, prompt))
+    if not examples:
         raise DataError(
             f"{where}: no turn of an assistant in column {column!r}. Remove the row."
         )
-    return found
+    return examples
 
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of several sources, one source after the other; may be read as often as wanted.
+    """The documents of several sources, one source after the other. Can be read repeatedly.
 
     The settings are those of `documents`. leave_out_bad: rows that cannot be read are left out;
     `bad` holds their errors after each reading. limit: only so many documents, the first ones.
@@ -347,8 +329,14 @@ class Documents:
 
     def _of(self, source: str | Path) -> Iterator[Example]:
         bad = self.bad if self.leave_out_bad else None
-        how = {"split": self.split, "columns": self.columns, "format": self.format}
-        return documents(source, **how, each=self.each, skip_bad=bad)  # type: ignore[arg-type]
+        return documents(
+            source,
+            split=self.split,
+            columns=self.columns,
+            format=self.format,
+            each=self.each,
+            skip_bad=bad,
+        )
 
     def describe(self) -> dict[str, object]:
         """Return what says that two readings are of the same documents: sources with their sizes,
@@ -367,7 +355,7 @@ class Documents:
 
 
 def _size(path: Path) -> int | None:
-    """Return the bytes of a file, or of all files of a folder; None for a source that is neither."""
+    """Return the bytes of a file, or of all files of a folder; None for another source."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size if path.is_file() else None

@@ -1,21 +1,20 @@
-"""How a policy reads: prompts and completions as token ids, always tokenized apart.
+"""Text as token ids: prompts and completions, and a corpus on disk.
 
-A prompt of text is continued; a prompt of messages (a chat) is answered, as the tokenizer's chat
-template puts it. The prompt's tokens are the same in training, in writing and in scoring, because a
-completion is never tokenized with it.
+`Reader` tokenizes prompts and completions separately, so a prompt has the same tokens in training,
+in generation and in scoring. A prompt of text is continued. A prompt of messages (a chat) is
+rendered with the tokenizer's chat template and answered.
 
-A corpus as tokens on disk: read once, then open to any order, in memory that does not grow with
-it.
+`tokenized` writes a corpus to disk once. Its pieces can then be read in any order, in memory that
+does not grow with the corpus:
 
     FOLDER/ids.bin       the tokens of all pieces, end to end
-    FOLDER/pieces.bin    int64 [n, 4]: where each piece begins, its tokens, how many of them only
-    stand before, and the
-                         bytes of text that they spell
-    FOLDER/corpus.json   counts; written last, so a folder without it is not whole
+    FOLDER/pieces.bin    int64 [n, 4]: each piece's start, its number of tokens, how many of them
+                         are context only, and the bytes of text that it spells
+    FOLDER/corpus.json   counts; written last, so a folder without it is incomplete
 
-A document that is longer than the context is cut into pieces of its length, each of which begins
-with the last token of the one before: so every token is learned once, and none with what another
-document says in view.
+A document longer than the context is cut into pieces of that length. Each piece begins with the
+last token of the one before. So each token is learned once, and never with another document in the
+context.
 """
 
 import json
@@ -46,9 +45,7 @@ class Reader:
 
     @property
     def start(self) -> list[int]:
-        """The tokens that a text with nothing before it begins with: one, the tokenizer's own start
-        or its end.
-        """
+        """The one token before a text without a prompt: the tokenizer's begin or end token."""
         begin = self.tokenizer.bos_token_id
         return [self.end if begin is None else int(begin)]
 
@@ -59,32 +56,36 @@ class Reader:
 
     @property
     def pad(self) -> int:
-        """What stands where nothing does; any token, since what is text is always kept apart."""
-        found = self.tokenizer.pad_token_id
-        return self.end if found is None else int(found)
+        """The padding token. Any token would do, because masks and lengths mark the padding."""
+        token = self.tokenizer.pad_token_id
+        return self.end if token is None else int(token)
 
     def prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Return the tokens of prompts, none of them empty. Raises ModelError for a chat without a
-        chat template.
+        """Return the tokens of prompts, none of them empty.
+
+        Raises ModelError for a chat if the tokenizer has no chat template.
         """
-        texts = [p for p in prompts if isinstance(p, str)]
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         added = self._adds_at_start()
-        read = iter(self._plain(texts))
-        return [
-            (added + next(read) if isinstance(p, str) else self._chat(p)) or self.start
-            for p in prompts
-        ]
+        ids_of_texts = iter(self._plain(texts))
+        rows = []
+        for prompt in prompts:
+            if isinstance(prompt, str):
+                rows.append(added + next(ids_of_texts) or self.start)
+            else:
+                rows.append(self._chat(prompt) or self.start)
+        return rows
 
     def completions(self, texts: Sequence[str], *, ended: bool) -> list[list[int]]:
         """Return the tokens of completions; ended: with the end token behind them."""
-        return [[*ids, self.end] if ended else ids for ids in self._plain(texts)]
+        rows = self._plain(texts)
+        return [[*ids, self.end] for ids in rows] if ended else rows
 
     def examples(self, examples: Sequence[Example]) -> list[tuple[list[int], int]]:
-        """Return for each text that is to be learned (its tokens with the prompt's, how many are
-        the prompt's).
+        """Return each text's tokens behind its prompt's, and the number of the prompt's tokens.
 
-        A text without a prompt has one token before it, the start. A prompt of text is a user's
-        message to a tokenizer that has a chat template.
+        A text without a prompt has the start token before it. If the tokenizer has a chat template,
+        a prompt of text is a user's message.
         """
         prompts = self.prompts([self._before(example) for example in examples])
         texts = self.completions([example.text for example in examples], ended=True)
@@ -94,18 +95,18 @@ class Reader:
         ]
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return what tokens say, special ones left out."""
-        found: str = self.tokenizer.decode(
+        """Return the text of tokens, without special ones."""
+        text: str = self.tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return found
+        return text
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Return what each of some sequences of tokens says, as `text` does."""
-        found: list[str] = self.tokenizer.backend_tokenizer.decode_batch(
+        """Return the text of each row of tokens, as `text` does."""
+        texts: list[str] = self.tokenizer.backend_tokenizer.decode_batch(
             list(rows), skip_special_tokens=True
         )
-        return found
+        return texts
 
     def _before(self, example: Example) -> Prompt:
         if example.prompt is None:
@@ -119,24 +120,23 @@ class Reader:
     def _chat(self, messages: tuple[Message, ...]) -> list[int]:
         if self.tokenizer.chat_template is None:
             raise ModelError(
-                "the prompt is a chat, and this policy's tokenizer has no chat template. Give the prompt as a text."
+                "the prompt is a chat, and this policy's tokenizer has no chat template. "
+                "Give the prompt as a text."
             )
         turns = [{"role": role, "content": content} for role, content in messages]
         self._check_free_of_special(messages)
         rendered: str = self.tokenizer.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=True
         )
-        found: list[int] = self.tokenizer.backend_tokenizer.encode(
-            rendered, add_special_tokens=False
-        ).ids
-        return found
+        backend = self.tokenizer.backend_tokenizer
+        ids: list[int] = backend.encode(rendered, add_special_tokens=False).ids
+        return ids
 
     def _check_free_of_special(self, messages: tuple[Message, ...]) -> None:
-        """Refuse a turn that spells one of the tokens that stand between turns: it could speak for
-        another role.
+        """Raise DataError for a message that spells a special token: it could imitate another role.
 
-        Many tokenizers have special tokens that no name (begin, end …) lists, so all that are added
-        are asked.
+        Many tokenizers have special tokens without a name (begin, end …), so all added tokens are
+        checked.
         """
         special = [
             token.content
@@ -147,24 +147,23 @@ class Reader:
             for token in special:
                 if token in role or token in content:
                     raise DataError(
-                        f"a message of {role!r} spells {token!r}, which stands between turns. Remove it."
+                        f"a message of {role!r} spells {token!r}, which stands between turns. "
+                        "Remove it."
                     )
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of texts, in which nothing is special, whatever they spell.
+        """Return the tokens of texts. Special tokens that they spell are plain characters.
 
         Raises DataError for a text that is not valid Unicode.
         """
         backend = self.tokenizer.backend_tokenizer
         try:
             with _special_as_text(backend):
-                return [
-                    e.ids
-                    for e in backend.encode_batch_fast(
-                        list(texts), add_special_tokens=False
-                    )
-                ]
-        except TypeError as error:  # what the tokenizer says of half a surrogate pair
+                encodings = backend.encode_batch_fast(
+                    list(texts), add_special_tokens=False
+                )
+                return [encoding.ids for encoding in encodings]
+        except TypeError as error:  # the tokenizer's error for half a surrogate pair
             raise DataError(
                 "a text is not valid Unicode: it holds half a surrogate pair. Repair it."
             ) from error
@@ -193,9 +192,7 @@ _WHOLE = 2**64  # lots are drawn below it
 
 @dataclass(frozen=True)
 class Counts:
-    """What a corpus holds: documents, pieces, tokens that are learned, and bytes of the texts that
-    they spell.
-    """
+    """The size of a corpus: documents, pieces, learned tokens, and the bytes that they spell."""
 
     documents: int = 0
     pieces: int = 0
@@ -210,35 +207,27 @@ class TokenFile:
         self.counts = Counts(
             **json.loads((folder / _COUNTS).read_text(encoding="utf-8"))
         )
-        empty = not self.counts.pieces  # an empty file cannot be mapped
-        self.ids = (
-            np.zeros(0, np.int32)
-            if empty
-            else np.memmap(folder / "ids.bin", np.int32, "r")
-        )
         shape = (self.counts.pieces, 4)
-        self.pieces = (
-            np.zeros(shape, np.int64)
-            if empty
-            else np.memmap(folder / "pieces.bin", np.int64, "r", 0, shape)
-        )
+        self.ids: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.pieces: NDArray[np.int64] = np.zeros(shape, np.int64)
+        if self.counts.pieces:  # an empty file cannot be mapped
+            self.ids = np.memmap(folder / "ids.bin", np.int32, "r")
+            self.pieces = np.memmap(folder / "pieces.bin", np.int64, "r", 0, shape)
 
     def __len__(self) -> int:
         return self.counts.pieces
 
     def piece(self, number: int) -> tuple[NDArray[np.int32], int]:
-        """Return a piece's tokens, and how many of them only stand before what is learned (1 or
-        more).
-        """
+        """Return a piece's tokens, and how many of them are context only (1 or more)."""
         start, length, before = (int(v) for v in self.pieces[number, :3])
         return np.asarray(self.ids[start : start + length]), before
 
     def lengths(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many tokens some pieces hold."""
+        """Return the number of tokens of each piece."""
         return np.asarray(self.pieces[numbers, 1])
 
     def bytes_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many bytes of text some pieces spell."""
+        """Return the number of bytes that each piece spells."""
         return np.asarray(self.pieces[numbers, 3])
 
 
@@ -248,20 +237,15 @@ class _Side:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self.ids, self.pieces = (
-            (folder / "ids.bin").open("wb"),
-            (folder / "pieces.bin").open("wb"),
-        )
+        self.ids = (folder / "ids.bin").open("wb")
+        self.pieces = (folder / "pieces.bin").open("wb")
         self.written = self.documents = self.count = self.tokens = self.bytes = 0
 
     def add(self, piece: "Piece") -> None:
         """Append a piece."""
         length = len(piece.ids)
-        self.pieces.write(
-            np.array(
-                [self.written, length, piece.before, piece.bytes], dtype=np.int64
-            ).tobytes()
-        )
+        entry = [self.written, length, piece.before, piece.bytes]
+        self.pieces.write(np.array(entry, dtype=np.int64).tobytes())
         self.ids.write(piece.ids.tobytes())
         self.written += length
         self.count += 1
@@ -285,13 +269,12 @@ def tokenized(
     held_out: float,
     seed: int,
 ) -> tuple[TokenFile, TokenFile]:
-    """Write documents as tokens under `folder` and return (train, held out); opens them where they
-    are there already.
+    """Return the corpora (train, held out) of documents, as token files under `folder`.
 
-    held_out: the share of the pieces that only measure, drawn by their prompts, or by what they say
-    where there is none: so answers to one prompt stand on one side, and so do copies.
-    Raises DataError for a corpus with nothing in it, one shorter than a context, or one of which
-    nothing is held out.
+    Files that are there already are opened, not written again. held_out: the share of the pieces
+    that is only measured. It is drawn by prompt, or by text where there is no prompt, so that
+    answers to one prompt are on one side, and copies too. Raises DataError for an empty corpus, for
+    one shorter than a context, and for one of which nothing is held out.
     """
     if not (folder / TRAIN / _COUNTS).is_file():
         with writing_folder(folder) as temporary:
@@ -324,8 +307,9 @@ def _write(
             is_held_out = lot(seed, "pieces", piece.group) < held_out * _WHOLE
             (measured if is_held_out else train).add(piece)
             advance(1, "")
-    found, total = train.count + measured.count, train.tokens + measured.tokens
-    if not found:
+    pieces = train.count + measured.count
+    total = train.tokens + measured.tokens
+    if not pieces:
         raise DataError("the corpus holds no text. Give a source with documents in it.")
     if total < context:
         raise DataError(
@@ -334,17 +318,17 @@ def _write(
         )
     if not (train.count and measured.count):
         raise DataError(
-            f"{found:,} pieces of text and a share of {held_out:g} held out leave one side empty. "
+            f"{pieces:,} pieces of text and a share of {held_out:g} held out leave one side empty. "
             f"Give more text, or another --held-out."
         )
 
 
 class Piece(NamedTuple):
-    """A part of a document that is read at once.
+    """A part of a document that fits into the context.
 
-    ids: int32, its tokens. before: how many of them only stand before what is learned. bytes: of
-    the text that it spells. is_first: whether it begins its document. group: what must stand on one
-    side with it; pieces that answer one prompt are one group, and so are copies.
+    ids: int32, its tokens. before: how many of them are context only. bytes: of the text that it
+    spells. is_first: whether it begins its document. group: pieces of one group are all learned or
+    all held out; pieces that answer one prompt are a group, and so are copies.
     """
 
     ids: NDArray[np.int32]
@@ -357,28 +341,23 @@ class Piece(NamedTuple):
 def pieces_of(
     examples: Iterable[Example], reader: Reader, context: int
 ) -> Iterator[Piece]:
-    """Yield every piece of some documents."""
+    """Yield the pieces of documents, in order."""
     waiting = iter(examples)
     while chunk := list(islice(waiting, _AT_ONCE)):
         for example, (ids, before) in zip(chunk, reader.examples(chunk), strict=True):
-            size, learned = (
-                len(example.text.encode("utf-8", "surrogatepass")),
-                len(ids) - before,
-            )
+            size = len(example.text.encode("utf-8", "surrogatepass"))
+            learned = len(ids) - before
             spelled, is_first = 0, True
             for start in range(0, len(ids) - 1, context - 1):
                 piece = np.array(ids[start : start + context], dtype=np.int32)
                 only_before = min(max(before - start, 1), len(piece))
                 if only_before < len(piece):
                     done = start + len(piece) - before
-                    upto = (
-                        size * done // learned
-                    )  # a piece's share of the text's bytes; all of them at the end
-                    group = (
-                        piece.tobytes().hex()
-                        if example.prompt is None
-                        else plain(example.prompt)
-                    )
+                    upto = size * done // learned  # bytes up to the piece's end
+                    if example.prompt is None:
+                        group = piece.tobytes().hex()
+                    else:
+                        group = plain(example.prompt)
                     yield Piece(piece, only_before, upto - spelled, is_first, group)
                     spelled, is_first = upto, False
 
@@ -395,11 +374,11 @@ class Shuffled:
         self.keys = random.integers(0, 2**63, size=6, dtype=np.uint64)
 
     def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what stands at some places of the order."""
-        found = self._round(places.astype(np.uint64))
-        while (outside := found >= self.n).any():
-            found[outside] = self._round(found[outside])
-        return found.astype(np.int64)
+        """Return the numbers at some places of the order."""
+        numbers = self._round(places.astype(np.uint64))
+        while (outside := numbers >= self.n).any():
+            numbers[outside] = self._round(numbers[outside])
+        return numbers.astype(np.int64)
 
     def _round(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         half, low = np.uint64(self.half), np.uint64((1 << self.half) - 1)
@@ -415,33 +394,29 @@ class Shuffled:
 def steps_of(
     corpus: TokenFile, *, batch_tokens: int, seed: int, epoch: int, pool: int = 32
 ) -> Iterator[list[int]]:
-    """Yield one epoch's optimiser steps: every piece once, in a random order, about `batch_tokens`
-    tokens a step.
+    """Yield one epoch's optimiser steps: each piece once, in random order, as lists of numbers.
 
-    `pool` steps' worth of pieces at a time are cut into steps of like many tokens: a small one left
-    over would be followed as far as the others, and teach noise.
+    A step has about `batch_tokens` tokens. The pieces of about `pool` steps at a time are cut into
+    steps of similar size: a small last step would move the weights as far as the others, by noise.
     """
     order = Shuffled(len(corpus), seed=seed, epoch=epoch)
     mean = max(1, round((corpus.counts.tokens + len(corpus)) / len(corpus)))
     pools = max(1, round(len(corpus) * mean / (pool * batch_tokens)))
     for places in np.array_split(np.arange(len(corpus)), pools):
         numbers = order.at(places)
-        yield from (
-            step.tolist()
-            for step in even_parts(numbers, corpus.lengths(numbers), batch_tokens)
-        )
+        for step in even_parts(numbers, corpus.lengths(numbers), batch_tokens):
+            yield step.tolist()
 
 
 def even_parts(
-    numbers: NDArray[np.int64], lengths: NDArray[np.int64], wanted: int
+    numbers: NDArray[np.int64], lengths: NDArray[np.int64], size: int
 ) -> list[NDArray[np.int64]]:
-    """Cut numbers, in their order, into parts of like many tokens, about `wanted` each; none is
-    empty.
+    """Cut numbers, in their order, into parts of about `size` tokens. No part is empty.
 
-    lengths: the tokens that each number stands for. It goes where the middle of them falls.
+    lengths: the tokens that each number stands for. A number belongs where their middle lies.
     """
     total = lengths.sum()
-    parts = max(1, round(total / wanted))
+    parts = max(1, round(total / size))
     middles = np.cumsum(lengths) - lengths / 2
     cuts = np.searchsorted(middles, total * np.arange(1, parts) / parts)
     return [part for part in np.split(numbers, cuts) if len(part)]

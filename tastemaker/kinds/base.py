@@ -155,7 +155,7 @@ class Link(nn.Module, ABC):
 
     @abstractmethod
     def leaning(self, targets: Tensor) -> Tensor:
-        """Return how favourable each judgement is to its texts, 0 … 1; NaN where there is no text."""
+        """Return how much each judgement favours its texts, 0 … 1; NaN for no text."""
 
     @abstractmethod
     def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:

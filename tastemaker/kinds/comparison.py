@@ -108,7 +108,7 @@ class ComparisonLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Comparison], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the share of ties. Raises DataError where all are ties, or one is not allowed."""
+        """Start at the share of ties. Raises DataError for ties alone or a forbidden tie."""
         check_ties(judgements, likelihood)
         share = sum(j.tie for j in judgements) / len(judgements)
         if share == 1:

@@ -85,7 +85,8 @@ class GradeLink(Link):
             if (j.lowest, j.highest) != (self.lowest, self.highest):
                 raise DataError(
                     f"{j.where or 'a grade'}: a scale of {j.lowest} to {j.highest}, but this model "
-                    f"learned grades from {self.lowest} to {self.highest}. Convert them to that scale."
+                    f"learned grades from {self.lowest} to {self.highest}. Convert "
+                    "them to that scale."
                 )
             if not self.lowest <= j.grade <= self.highest:
                 raise DataError(

@@ -240,7 +240,7 @@ class MetricsOfSeveralTexts(KindMetrics):
         return {"accuracy": ratio_of(*agreement(scores, -judged.answers))}
 
     def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
-        """Return the figures of the order, the log-loss, and the share of longer texts preferred."""
+        """Return the order's figures, the log-loss, and the share of longer texts preferred."""
         return {
             **self.orders(judged, made.scores),
             "log_loss": mean_of_defined(made.loss),

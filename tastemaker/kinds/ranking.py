@@ -97,7 +97,7 @@ class RankingLink(Link):
     def from_judgements(
         cls, judgements: Sequence[Ranking], likelihood: Likelihood = NO_AIDS
     ) -> Self:
-        """Start at the shares of tiers of 1, 2 … texts. Raises DataError where nothing is better."""
+        """Start at the shares of tiers of 1, 2 … texts. Raises DataError for ties alone."""
         check_ties(judgements, likelihood)
         if all(len(j.tiers) == 1 and not j.rest for j in judgements):
             raise DataError(

@@ -64,7 +64,8 @@ class RatingLink(Link):
         # not by the spread: that of equal numbers may be a rounding error
         if (ratings == ratings[0]).all():
             raise DataError(
-                f"all {len(judgements)} ratings are {judgements[0].rating:g}: nothing to learn from."
+                f"all {len(judgements)} ratings are {judgements[0].rating:g}: "
+                "nothing to learn from."
             )
         return cls(ratings.mean().item(), spread, tails=likelihood.rating)
 
@@ -118,4 +119,7 @@ class RatingLink(Link):
         slope = four_digits(self.spread * self.slope.item())
         mean = signed(self.centre + self.spread * self.intercept.item())
         sd = four_digits(self.spread * math.exp(self.log_sd.item()))
-        return f"Rating: `{slope} · s {mean}` on average, with a standard deviation of {sd} around it"
+        return (
+            f"Rating: `{slope} · s {mean}` on average, with a standard deviation of "
+            f"{sd} around it"
+        )

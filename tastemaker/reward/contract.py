@@ -1,13 +1,12 @@
-"""What a saved score means: `tastemaker.json`, beside the weights.
+"""The score contract of a saved reward model, `tastemaker.json`, and its model card.
 
 The contract says how a text becomes one number (template, length limit, side that is cut, pooling),
-what the number means (links, anchor), where it comes from (data, settings, evaluation) and the
-check of it (roundtrip: differences after reloading, digests of the weights). A folder without it,
-or with other weights than it names, is not a reward model.
+what the number means (links, anchor), where it comes from (data, settings, evaluation) and how it
+was checked (differences after reloading, digests of the weights). A folder without a contract, or
+with other weights than it names, is not a reward model.
 
-The model card of a reward model: the contract, for people and for the model hub.
-
-The front matter holds nothing but names of a fixed form.
+The card shows the contract to people and to the model hub. Its front matter holds only names of a
+fixed form.
 """
 
 import hashlib
@@ -74,26 +73,30 @@ class Contract:
 
     @staticmethod
     def read(folder: Path) -> "Contract":
-        """Read a folder's contract and check its weights. Raises ModelError where they do not fit."""
+        """Read a folder's contract and check its weights. Raises ModelError for a misfit."""
         path = folder / CONTRACT
         if not folder.is_dir():
             raise ModelError(
-                f"{folder}: no such model folder. Make one with `tastemaker fit SOURCE --out {folder}`."
+                f"{folder}: no such model folder. Make one with `tastemaker fit "
+                f"SOURCE --out {folder}`."
             )
         if not path.is_file():
             raise ModelError(
                 f"{folder}: no {CONTRACT}, so nothing says what its scores mean. "
-                f"Only folders saved by `tastemaker fit` can score; fit one with `--backbone {folder}`."
+                "Only folders saved by `tastemaker fit` can score; fit one with "
+                f"`--backbone {folder}`."
             )
         contract = _parse(path)
         for name, digest in contract.weights.items():
             if not (folder / name).is_file():
                 raise ModelError(
-                    f"{folder / name}: the contract names this file and it is missing. Copy it whole again."
+                    f"{folder / name}: the contract names this file and it is "
+                    "missing. Copy it whole again."
                 )
             if digest_of(folder / name) != digest:
                 raise ModelError(
-                    f"{folder / name}: changed since it was saved (its digest is not the contract's). "
+                    f"{folder / name}: changed since it was saved (its digest is not "
+                    "the contract's). "
                     f"Fit again, or restore the file."
                 )
         if contract.trained_steps < 1:
@@ -166,8 +169,7 @@ def hub_name_of(contract: Contract) -> str | None:
 
 
 def card(contract: Contract, description: str, *, base_model: str | None = None) -> str:
-    """Return the card: YAML front matter, then Markdown. The same contract always gives the same
-    card.
+    """Return the card: YAML front matter, then Markdown.
 
     base_model: the hub name of what was fine-tuned, if it has one.
     """
@@ -185,8 +187,8 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
         template=json.dumps(contract.template, ensure_ascii=False),
         meanings=[_meaning(kind, values) for kind, values in contract.links.items()],
         figures=[
-            _figures(kind, found)
-            for kind, found in evaluation.get("by_kind", {}).items()
+            _figures(kind, results)
+            for kind, results in evaluation.get("by_kind", {}).items()
         ],
         judges=_judges(contract.judges),
         most_judges=_MOST_JUDGES,
@@ -196,20 +198,19 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
 
 def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
     """Return what the model hub reads."""
-    found: dict[str, Any] = {
-        "library_name": "transformers"
-        if contract.backbone == "network"
-        else "tastemaker",
+    is_network = contract.backbone == "network"
+    front: dict[str, Any] = {
+        "library_name": "transformers" if is_network else "tastemaker",
         "pipeline_tag": "text-classification",
         "tags": ["reward-model", "text-classification", "tastemaker"],
     }
     if base_model:
-        found["base_model"] = base_model
-    if datasets := [
-        name for name in contract.data.get("datasets", []) if _HUB_NAME.fullmatch(name)
-    ]:
-        found["datasets"] = datasets
-    return found
+        front["base_model"] = base_model
+    names = contract.data.get("datasets", [])
+    datasets = [name for name in names if _HUB_NAME.fullmatch(name)]
+    if datasets:
+        front["datasets"] = datasets
+    return front
 
 
 def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
@@ -222,62 +223,55 @@ def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
     return Markdown(link.formula())
 
 
-def _figures(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one kind's evaluation as a table: a row a figure, the model beside the baselines and
-    the constant.
-    """
-    names = [
-        name
-        for name, value in found.items()
-        if isinstance(value, float | None) and not _BESIDE.search(name)
-    ]
-    columns = {
-        "this model": found,
-        "linear baseline": found.get("linear_baseline") or {},
-        "always the longer": _longer(found),
-        "constant": _without("constant_", found),
+def _figures(kind: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one kind's evaluation as a table: a row for each figure, a column for each model."""
+    names, counts, people = [], [], []
+    for name, value in results.items():
+        is_of_model = not _BESIDE.search(name)
+        if is_of_model and isinstance(value, float | None):
+            names.append(name)
+        if is_of_model and type(value) is int and value:
+            counted = f"{kind}s" if name == "n" else _named(name)
+            counts.append(f"{value:,} {counted}")
+        if _OF_PEOPLE.fullmatch(name) and value is not None:
+            people.append((_named(name), _estimate(name, results)))
+    candidates = {
+        "this model": results,
+        "linear baseline": results.get("linear_baseline") or {},
+        "always the longer": _longer(results),
+        "constant": _without("constant_", results),
     }
-    columns = {
-        title: of
-        for title, of in columns.items()
-        if any(of.get(name) is not None for name in names)
-    }
-    counts = {
-        name: value
-        for name, value in found.items()
-        if type(value) is int and value and not _BESIDE.search(name)
-    }
+    columns = {}
+    for title, figures in candidates.items():
+        if any(figures.get(name) is not None for name in names):
+            columns[title] = figures
+    rows = []
+    for name in names:
+        cells = [_estimate(name, figures) for figures in columns.values()]
+        rows.append([_named(name), *cells])
     return {
-        "title": ", ".join(
-            f"{count:,} {f'{kind}s' if name == 'n' else _named(name)}"
-            for name, count in counts.items()
-        ),
+        "title": ", ".join(counts),
         "columns": list(columns),
-        "rows": [
-            [_named(name), *(_estimate(name, of) for of in columns.values())]
-            for name in names
-        ],
-        "people": [
-            (_named(name), _estimate(name, found))
-            for name in found
-            if _OF_PEOPLE.fullmatch(name) and found[name] is not None
-        ],
+        "rows": rows,
+        "people": people,
     }
 
 
-def _without(before: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _without(prefix: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results whose names start with a prefix, without it."""
     return {
-        name.removeprefix(before): value
-        for name, value in found.items()
-        if name.startswith(before)
+        name.removeprefix(prefix): value
+        for name, value in results.items()
+        if name.startswith(prefix)
     }
 
 
-def _longer(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of always preferring the longer text; its accuracy goes by the name
-    `longer_baseline`.
+def _longer(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of always preferring the longer text.
+
+    The results name its accuracy `longer_baseline`.
     """
-    figures = _without("longer_", found)
+    figures = _without("longer_", results)
     return figures | {
         f"accuracy{end}": figures.get(f"baseline{end}") for end in ("", "_interval")
     }

@@ -1,9 +1,9 @@
 """The convex fit of a linear backbone: the same likelihood as a network's, maximised in seconds.
 
-L-BFGS maximises ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and what the
-observation model has to learn beside them (intercepts, thresholds, ties). PyTorch differentiates
-the n scores' log-likelihood, whatever mixture of judgements it is; the chain rule through the
-sparse X is one product. The backbone needs no intercept here: every link has its own.
+L-BFGS maximises ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and the
+observation model's parameters (intercepts, thresholds, ties). PyTorch differentiates the
+log-likelihood of the n scores for any mixture of judgements; the chain rule through the sparse X is
+one product. The backbone needs no intercept here: each link has its own.
 """
 
 import numpy as np
@@ -41,10 +41,9 @@ def fit_linear(
     *,
     tolerance: float = 1e-7,
 ) -> LinearBackbone:
-    """Return the most probable linear backbone; the observation model's parameters are updated in
-    place.
+    """Return the most probable linear backbone, and update the observation model in place.
 
-    seed: accepted as every backbone's; nothing here is random. tolerance: the fit ends when a step
+    seed: accepted like any backbone's; nothing here is random. tolerance: the fit ends when a step
     gains less than this per text. Raises DataError when no n-gram occurs in `min_count` texts,
     TrainingError when the fit does not converge to finite weights.
     """
@@ -68,52 +67,48 @@ def fit_linear(
 
 
 def _said(corpus: Corpus) -> float:
-    """Return how much was said: a judgement about one text counts one, about K texts K − 1."""
-    widths = [
-        max(1, found.index.shape[1] - 1) if found.index.ndim == 2 else 1
-        for found in corpus.evidence.values()
-    ]
-    return sum(
-        width * float(found.weight.sum())
-        for width, found in zip(widths, corpus.evidence.values(), strict=True)
-    )
+    """Return the amount of evidence: one for a judgement of one text, K − 1 for K texts."""
+    parts = []
+    for evidence in corpus.evidence.values():
+        width = 1
+        if evidence.index.ndim == 2:
+            width = max(1, evidence.index.shape[1] - 1)
+        parts.append(width * float(evidence.weight.sum()))
+    return sum(parts)
 
 
 def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
-    """Return how favourably each text was judged, 0 … 1 [texts]: the mean over its judgements, by
-    their weights.
+    """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
 
-    Each judgement's leaning is what its link says (a label 0 or 1, a grade its rank, a chosen text
-    1, a tie ½), drawn towards ½ by an unreliable judge. A text without judgements is 0.5.
+    The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
+    text 1, a tie ½. An unreliable judge's leaning is drawn towards ½. A text without judgements is
+    0.5.
     """
-    total, number = (
-        torch.zeros(len(corpus), dtype=torch.float64),
-        torch.zeros(len(corpus), dtype=torch.float64),
-    )
-    for kind, found in corpus.evidence.items():
-        if not len(found):
+    total = torch.zeros(len(corpus), dtype=torch.float64)
+    number = torch.zeros(len(corpus), dtype=torch.float64)
+    for kind, evidence in corpus.evidence.items():
+        if not len(evidence):
             continue
-        leaning = model.links[kind].leaning(found.targets)
-        weight = found.weight.double()
+        leaning = model.links[kind].leaning(evidence.targets)  # [m] or [m, K]
+        weight = evidence.weight.double()
         if model.reliabilities is not None:
-            reliability = model.reliabilities(found.judge).detach().double()
-            leaning = 0.5 + (
-                reliability[:, None] if leaning.ndim == 2 else reliability
-            ) * (leaning - 0.5)
-        weight = weight[:, None].expand_as(leaning) if leaning.ndim == 2 else weight
-        there = ~leaning.isnan()
-        total.index_put_(
-            (found.index[there],), (weight * leaning)[there], accumulate=True
-        )
-        number.index_put_((found.index[there],), weight[there], accumulate=True)
+            reliability = model.reliabilities(evidence.judge).detach().double()
+            if leaning.ndim == 2:
+                reliability = reliability[:, None]
+            leaning = 0.5 + reliability * (leaning - 0.5)
+        if leaning.ndim == 2:
+            weight = weight[:, None].expand_as(leaning)
+        is_text = ~leaning.isnan()
+        index = (evidence.index[is_text],)
+        total.index_put_(index, (weight * leaning)[is_text], accumulate=True)
+        number.index_put_(index, weight[is_text], accumulate=True)
     return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
 
 
 def log_count_ratios(
     occurrences: sp.csr_matrix, positive: NDArray[np.float64], smoothing: float
 ) -> NDArray[np.float64]:
-    """Return each n-gram's naive-Bayes evidence r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012),
-    from soft classes.
+    """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
 
     p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
     `positive`.
@@ -128,20 +123,17 @@ def log_count_ratios(
 
 
 def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float64]:
-    """Return ln((1 + texts)/(1 + texts that hold it)) + 1 of each n-gram: scikit-learn's smoothed
-    idf.
-    """
+    """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
     held = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
     return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + held)) + 1)
 
 
 class Objective:
-    """What the fit minimises, per text, and its gradient, as functions of one vector: weights, then
-    other parameters.
+    """The objective per text, and its gradient, at one vector: weights, then other parameters.
 
-    rows: float64 [n, f], the texts' features. The observation model's parameters are counted in
-    units in which moving one changes the scores about as much as moving the weight of the most
-    telling n-gram does: L-BFGS needs a fifth of the steps.
+    rows: float64 [n, f], the texts' features. The observation model's parameters are scaled so that
+    a step in one changes the scores about as much as a step in the weight of the strongest n-gram:
+    L-BFGS then needs a fifth of the steps.
     """
 
     def __init__(
@@ -151,12 +143,8 @@ class Objective:
         model: ObservationModel,
         strength: float,
     ) -> None:
-        self.rows, self.corpus, self.model, self.strength = (
-            rows,
-            corpus,
-            model,
-            strength,
-        )
+        self.rows, self.corpus = rows, corpus
+        self.model, self.strength = model, strength
         self.learned = learned_parameters(model)
         squares = np.bincount(
             rows.indices, weights=rows.data**2, minlength=rows.shape[1]
@@ -181,15 +169,13 @@ class Objective:
         weights, texts = point[: self.rows.shape[1]], self.rows.shape[0]
         self.put(point[self.rows.shape[1] :])
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
-        said = (self.corpus.evidence, self.corpus.log_lengths)
-        loss = self.model.penalty(scores, *said) - self.model.log_likelihood(
-            scores, *said
-        )
+        evidence, log_lengths = self.corpus.evidence, self.corpus.log_lengths
+        penalty = self.model.penalty(scores, evidence, log_lengths)
+        loss = penalty - self.model.log_likelihood(scores, evidence, log_lengths)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
-        gradient = np.concatenate(
-            [by_weights, *(g.double().numpy().ravel() * self.unit for g in by_links)]
-        )
+        others = [g.double().numpy().ravel() * self.unit for g in by_links]
+        gradient = np.concatenate([by_weights, *others])
         value = loss.item() + 0.5 * self.strength * float(weights @ weights)
         return value / texts, gradient / texts
 
@@ -209,7 +195,7 @@ def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
 
 
 def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:
-    """Return the kept n-grams' names and how often each text holds them."""
+    """Return the names of the frequent n-grams, and their counts in each text."""
     texts = [joined(example, settings.template) for example in corpus.examples]
     read = []
     with progress("reading words", len(texts)) as advance:
@@ -219,20 +205,20 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_m
     names = vocabulary(
         read, settings.ngrams, settings.min_count, repeats=settings.repeats
     )
-    found = [
+    blocks = [
         counts(chunk, settings.ngrams, names, repeats=settings.repeats)
         for chunk in read
     ]
-    occurrences = sp.vstack(found, format="csr")
-    held = (
-        np.bincount(occurrences.indices, minlength=len(names)) >= settings.min_count
-    )  # texts, not occurrences
-    if not held.any():
+    occurrences = sp.vstack(blocks, format="csr")
+    texts_with = np.bincount(occurrences.indices, minlength=len(names))
+    is_frequent = texts_with >= settings.min_count
+    if not is_frequent.any():
         raise DataError(
-            f"no word is held by {settings.min_count} of the {len(texts)} texts: nothing to learn from. "
+            f"no word is held by {settings.min_count} of the {len(texts)} texts: "
+            "nothing to learn from. "
             f"Add texts, or lower min_count."
         )
-    return names[held], occurrences[:, held]
+    return names[is_frequent], occurrences[:, is_frequent]
 
 
 def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
@@ -240,7 +226,7 @@ def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
     features = objective.rows.shape[1]
     objective.model.double()
     with progress("fitting the linear model", None) as advance, one_thread():
-        found = minimize(
+        result = minimize(
             objective,
             objective.start(),
             jac=True,
@@ -255,11 +241,11 @@ def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
                 "gtol": 1e-9,
             },
         )
-    if not np.isfinite(found.x).all():
+    if not np.isfinite(result.x).all():
         raise TrainingError(
-            f"the linear fit left the finite numbers ({found.message}). Raise its strength."
+            f"the linear fit left the finite numbers ({result.message}). Raise its strength."
         )
-    objective.put(found.x[features:])
+    objective.put(result.x[features:])
     objective.model.float()
-    weights: NDArray[np.float64] = found.x[:features]
+    weights: NDArray[np.float64] = result.x[:features]
     return weights

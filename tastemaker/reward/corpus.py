@@ -1,5 +1,6 @@
-"""Judgements → unique texts and the evidence about them: every text is encoded once, whatever was
-said of it.
+"""The corpus: unique texts, and the judgements about them as tensors.
+
+Each text is encoded once, however many judgements it has.
 """
 
 import math
@@ -18,19 +19,16 @@ from tastemaker.kinds.base import Link
 Links = Mapping[type[Judgement], Link]
 
 _LARGEST_UNIT = 64
-"""Texts. Comparisons that connect more than this are taken one by one: they would fill a training
-step on their own.
-"""
+"""Most texts of a unit. Comparisons that connect more are units of their own."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The m judgements of one kind about the texts of a corpus.
 
-    index: int64 [m], or [m, K] for judgements about up to K texts, which examples each one is about
-    (0 where a shorter one has none). targets: [m, …], what the kind's link made of it. weight: [m],
-    how much it counts. judge: int64 [m], the number of its judge, −1 for nobody known. size: int64
-    [m], how many texts it is about.
+    index: int64 [m], the example of each judgement; [m, K] for judgements about up to K texts, 0
+    where a shorter one has none. targets: [m, …], the tensor of the kind's link. weight: [m].
+    judge: int64 [m], the number of the judge, −1 for none. size: int64 [m], the number of texts.
     """
 
     index: Tensor
@@ -59,7 +57,7 @@ class Evidence:
         return places < self.size[:, None]
 
     def rows(self, chosen: Sequence[int], place: Tensor) -> "Evidence":
-        """Return some of the judgements, their texts renumbered by `place` [texts of the corpus]."""
+        """Return some of the judgements, their texts renumbered by `place` [texts]."""
         return Evidence(
             place[self.index[chosen]],
             self.targets[chosen],
@@ -71,9 +69,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Unit:
-    """Texts that must be scored together, and the judgements (by kind, rows of evidence) that need
-    them.
-    """
+    """Texts that must be scored together, and the judgements about them: rows by kind."""
 
     texts: tuple[int, ...]
     rows: dict[type[Judgement], list[int]]
@@ -81,9 +77,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Corpus:
-    """n unique examples and, by kind, everything that was said about them. judges: their names, by
-    number.
-    """
+    """n unique examples and, by kind, the judgements about them. judges: names by number."""
 
     examples: list[Example]
     evidence: dict[type[Judgement], Evidence]
@@ -95,25 +89,24 @@ class Corpus:
     ) -> "Corpus":
         """Gather judgements by text. Raises DataError where a judgement does not fit its link."""
         numbers: dict[Example, int] = {}
-        for example in chain.from_iterable(
-            judgement.examples for judgement in judgements
-        ):
-            numbers.setdefault(example, len(numbers))
+        for judgement in judgements:
+            for example in judgement.examples:
+                numbers.setdefault(example, len(numbers))
         names = {name: number for number, name in enumerate(judges)}
         evidence = {}
         for kind, link in links.items():
-            found = [j for j in judgements if type(j) is kind]
-            index = [[numbers[example] for example in j.examples] for j in found]
+            of_kind = [j for j in judgements if type(j) is kind]
+            index = [[numbers[example] for example in j.examples] for j in of_kind]
+            sizes = [len(texts) for texts in index]
+            kind_weight = link.aids.weights.get(link.kind, 1.0)
+            weights = [j.weight * kind_weight for j in of_kind]
+            judge_numbers = [names.get(j.judge or "", -1) for j in of_kind]
             evidence[kind] = Evidence(
                 index=_padded(index, link),
-                targets=link.targets(found),
-                weight=torch.tensor(
-                    [j.weight * link.aids.weights.get(link.kind, 1.0) for j in found]
-                ),
-                judge=torch.tensor(
-                    [names.get(j.judge or "", -1) for j in found], dtype=torch.long
-                ),
-                size=torch.tensor([len(texts) for texts in index], dtype=torch.long),
+                targets=link.targets(of_kind),
+                weight=torch.tensor(weights),
+                judge=torch.tensor(judge_numbers, dtype=torch.long),
+                size=torch.tensor(sizes, dtype=torch.long),
             )
         return Corpus(list(numbers), evidence, tuple(judges))
 
@@ -123,32 +116,27 @@ class Corpus:
     @cached_property
     def log_lengths(self) -> Tensor:
         """ln(1 + characters) of every text, its prompt not counted [n]."""
-        return torch.tensor(
-            [math.log1p(len(example.text)) for example in self.examples]
-        )
+        logs = [math.log1p(len(example.text)) for example in self.examples]
+        return torch.tensor(logs)
 
     @cached_property
     def units(self) -> list[Unit]:
-        """What a training step may hold or leave, every judgement in one unit and every judged text
-        in at least one.
+        """The units that training steps are made of.
 
-        Texts that were compared, directly or through others, are one unit, so that each is encoded
-        once.
+        Each judgement is in one unit, each judged text in at least one. Texts that were compared,
+        directly or through others, are one unit, so that each is encoded once.
         """
         together = list(self._together())
         root = _components(len(self), [texts for _, _, texts in together])
-        sizes = torch.bincount(
-            torch.tensor(root, dtype=torch.long), minlength=len(self)
-        ).tolist()
+        roots = torch.tensor(root, dtype=torch.long)
+        sizes = torch.bincount(roots, minlength=len(self)).tolist()
         units: dict[object, dict[type[Judgement], list[int]]] = {}
         texts_of: dict[object, dict[int, None]] = {}
         home: dict[int, object] = {}
         for kind, row, texts in together:
-            name: object = (
-                root[texts[0]]
-                if sizes[root[texts[0]]] <= _LARGEST_UNIT
-                else (kind, row)
-            )
+            name: object = root[texts[0]]
+            if sizes[root[texts[0]]] > _LARGEST_UNIT:
+                name = (kind, row)
             units.setdefault(name, {}).setdefault(kind, []).append(row)
             texts_of.setdefault(name, {}).update(dict.fromkeys(texts))
             for text in texts:
@@ -159,14 +147,15 @@ class Corpus:
                     name = home.setdefault(text, root[text])
                     units.setdefault(name, {}).setdefault(kind, []).append(row)
                     texts_of.setdefault(name, {})[text] = None
-        found = [Unit(tuple(texts_of[name]), rows) for name, rows in units.items()]
-        return sorted(found, key=lambda unit: unit.texts)
+        unsorted = [Unit(tuple(texts_of[name]), rows) for name, rows in units.items()]
+        return sorted(unsorted, key=lambda unit: unit.texts)
 
     def part(
         self, units: Sequence[Unit]
     ) -> tuple[list[int], dict[type[Judgement], Evidence]]:
-        """Return the texts of some units, each once, and the evidence about them by their places
-        among those.
+        """Return the texts of some units, each once, and the evidence about them.
+
+        The index of the evidence is a place in the returned texts.
         """
         texts = list(dict.fromkeys(chain.from_iterable(unit.texts for unit in units)))
         place = torch.zeros(len(self), dtype=torch.long)
@@ -175,36 +164,34 @@ class Corpus:
         for unit in units:
             for kind, chosen in unit.rows.items():
                 rows.setdefault(kind, []).extend(chosen)
-        return texts, {
-            kind: self.evidence[kind].rows(rows[kind], place)
-            for kind in self.evidence
-            if kind in rows
-        }
+        evidence = {}
+        for kind, of_kind in self.evidence.items():
+            if kind in rows:
+                evidence[kind] = of_kind.rows(rows[kind], place)
+        return texts, evidence
 
     def subset(self, units: Sequence[Unit]) -> "Corpus":
         """Return the corpus of some units alone."""
-        texts, evidence = self.part(units)
-        none = {
-            kind: found.rows([], torch.zeros(len(self), dtype=torch.long))
-            for kind, found in self.evidence.items()
-        }
-        return Corpus([self.examples[i] for i in texts], none | evidence, self.judges)
+        texts, part = self.part(units)
+        place = torch.zeros(len(self), dtype=torch.long)
+        evidence = {}
+        for kind, of_kind in self.evidence.items():
+            evidence[kind] = part[kind] if kind in part else of_kind.rows([], place)
+        return Corpus([self.examples[i] for i in texts], evidence, self.judges)
 
     def resampled(self, seed: int) -> "Corpus":
-        """Return the corpus with every unit's weight drawn anew from Exp(1): one Bayesian bootstrap
-        (Rubin 1981).
+        """Return the corpus with unit weights drawn from Exp(1).
+
+        This is one draw of the Bayesian bootstrap (Rubin 1981).
         """
-        drawn = np.random.Generator(
-            np.random.PCG64([seed, len(self.units)])
-        ).exponential(size=len(self.units))
-        weights = {kind: found.weight.clone() for kind, found in self.evidence.items()}
+        generator = np.random.Generator(np.random.PCG64([seed, len(self.units)]))
+        drawn = generator.exponential(size=len(self.units))
+        evidence = {}
+        for kind, of_kind in self.evidence.items():
+            evidence[kind] = replace(of_kind, weight=of_kind.weight.clone())
         for unit, weight in zip(self.units, drawn.tolist(), strict=True):
             for kind, rows in unit.rows.items():
-                weights[kind][rows] *= weight
-        evidence = {
-            kind: replace(found, weight=weights[kind])
-            for kind, found in self.evidence.items()
-        }
+                evidence[kind].weight[rows] *= weight
         return Corpus(self.examples, evidence, self.judges)
 
     def _together(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:

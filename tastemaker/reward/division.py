@@ -1,4 +1,4 @@
-"""The judgements that teach and those that only measure."""
+"""The division of judgements into a training corpus and a held-out corpus."""
 
 import hashlib
 from collections import Counter
@@ -15,14 +15,13 @@ from tastemaker.reward.observation import ObservationModel
 
 MOST_HELD_OUT = 1000
 _ENOUGH_FOR_AN_EXPERT = 50  # judgements
-_ENOUGH_OF_A_JUDGE = (
-    20  # judgements on average; with fewer, reliabilities are mostly their prior
-)
+# judgements on average; with fewer, reliabilities are mostly their prior
+_ENOUGH_OF_A_JUDGE = 20
 
 
 @dataclass(frozen=True)
 class Division:
-    """Two corpora, read with the same links and judges, and a digest of all that was said."""
+    """Two corpora with the same links and judges, and a digest of all judgements."""
 
     train: Corpus
     held_out: Corpus
@@ -32,7 +31,7 @@ class Division:
     digest: str
 
     def fresh_model(self) -> ObservationModel:
-        """Return the observation model of the training judgements, which has learned nothing yet."""
+        """Return an untrained observation model of the training judgements."""
         return ObservationModel(
             links_from(self.train_judgements, self.likelihood),
             self.likelihood,
@@ -45,42 +44,37 @@ class Division:
         Raises DataError where there are fewer than two, no prompt, or too few judgements of a
         source.
         """
-        said: dict[str, list[Judgement]] = {}
+        by_source: dict[str, list[Judgement]] = {}
         for judgement in self.train_judgements:
-            said.setdefault(judgement.source, []).append(judgement)
-        if len(said) < 2 or not any(
-            example.prompt is not None for example in self.train.examples
-        ):
-            what = (
-                "all judgements are of one source"
-                if len(said) < 2
-                else "no judgement has a prompt"
-            )
+            by_source.setdefault(judgement.source, []).append(judgement)
+        what = ""
+        if len(by_source) < 2:
+            what = "all judgements are of one source"
+        elif all(example.prompt is None for example in self.train.examples):
+            what = "no judgement has a prompt"
+        if what:
             raise DataError(
                 f"experts: {what}, so nothing tells their tastes apart. Leave experts out."
             )
-        found = {}
-        for source in sorted(said):
-            if len(said[source]) < _ENOUGH_FOR_AN_EXPERT:
+        divisions = {}
+        for source in sorted(by_source):
+            of_source = by_source[source]
+            if len(of_source) < _ENOUGH_FOR_AN_EXPERT:
                 raise DataError(
-                    f"experts: {source or 'the source without a name'} has {len(said[source])} judgements to learn "
-                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them into the file of another source."
+                    f"experts: {source or 'the source without a name'} has "
+                    f"{len(of_source)} judgements to learn "
+                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them "
+                    "into the file of another source."
                 )
-            links = links_from(said[source], self.likelihood)
-            same = [
-                j
-                for j in self.held_out_judgements
-                if j.source == source and type(j) in links
-            ]
-            measured = same or [j for j in self.held_out_judgements if type(j) in links]
-            train, held_out = (
-                Corpus.of(part, links, self.train.judges)
-                for part in (said[source], measured)
+            links = links_from(of_source, self.likelihood)
+            learned = [j for j in self.held_out_judgements if type(j) in links]
+            measured = [j for j in learned if j.source == source] or learned
+            train = Corpus.of(of_source, links, self.train.judges)
+            held_out = Corpus.of(measured, links, self.train.judges)
+            divisions[source] = Division(
+                train, held_out, of_source, measured, self.likelihood, self.digest
             )
-            found[source] = Division(
-                train, held_out, said[source], measured, self.likelihood, self.digest
-            )
-        return found
+        return divisions
 
 
 def divide(
@@ -111,42 +105,40 @@ def divide(
     else:
         train, measured = list(judgements), list(held_out)
     links = links_from(train, likelihood)
-    known = [j for j in measured if type(j) in links]
+    measured = [j for j in measured if type(j) in links]
     judges = _judges(train, likelihood)
     corpus = Corpus.of(train, links, judges)
-    digest = digest_of_said([*train, None, *known])
-    return Division(
-        corpus, Corpus.of(known, links, judges), train, known, likelihood, digest
-    )
+    held_out_corpus = Corpus.of(measured, links, judges)
+    digest = digest_of_said([*train, None, *measured])
+    return Division(corpus, held_out_corpus, train, measured, likelihood, digest)
 
 
-def digest_of_said(said: Iterable[Judgement | Example | None]) -> str:
-    """Return 32 hex digits that change with every judgement or text, and with their order; None
-    parts two sides.
-    """
-    return hashlib.blake2b(
-        repr([*said]).encode("utf-8", "surrogatepass"), digest_size=16
-    ).hexdigest()
+def digest_of_said(items: Iterable[Judgement | Example | None]) -> str:
+    """Return 32 hex digits that depend on the items and their order. None separates two sides."""
+    text = repr([*items]).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
-    """Return the judges whose reliability is learned: all who are named, if that was asked for or
-    there are enough.
+    """Return the judges whose reliability is learned: all named ones, or none.
+
+    They are learned if the likelihood says so, or by default if there are enough judgements.
     """
     counts = Counter(j.judge for j in judgements if j.judge is not None)
     if likelihood.judges is None:
-        wanted = len(counts) > 1 and counts.total() >= _ENOUGH_OF_A_JUDGE * len(counts)
+        enough = _ENOUGH_OF_A_JUDGE * len(counts)
+        is_learned = len(counts) > 1 and counts.total() >= enough
     else:
-        wanted = likelihood.judges
-    if wanted and not counts:
+        is_learned = likelihood.judges
+    if is_learned and not counts:
         raise DataError(
             "the reliability of judges was asked for, but no judgement names its judge."
         )
-    return sorted(counts) if wanted else []
+    return sorted(counts) if is_learned else []
 
 
 def _check_prompts(judgements: Sequence[Judgement]) -> None:
-    """Raise DataError where some prompts are chats and others plain: no template reads both alike."""
+    """Raise DataError for chats beside plain prompts: no template reads both alike."""
     first: dict[bool, Judgement] = {}
     for judgement in judgements:
         if judgement.prompt is not None:
@@ -155,5 +147,6 @@ def _check_prompts(judgements: Sequence[Judgement]) -> None:
         chat, text = first[True], first[False]
         raise chat.wrong(
             f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
-            "Give all prompts as chats (lists of messages with a role and a content) or all as texts."
+            "Give all prompts as chats (lists of messages with a role and a content) "
+            "or all as texts."
         )

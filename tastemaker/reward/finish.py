@@ -1,6 +1,6 @@
 """The last steps of a fit: calibrate the links, anchor the score, measure the held-out judgements.
 
-A fitted backbone is surer of its training texts than of new ones. So its links are fitted again on
+A fitted backbone is overconfident on its training texts. So its links are fitted again on
 the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same idea for other kinds.
 """
 
@@ -39,56 +39,47 @@ def calibrated(
     scores: Scores,
     evidence: Mapping[type[Judgement], Evidence],
 ) -> dict[type[Judgement], Link]:
-    """Return links that make the held-out judgements most likely, given the scores of the held-out
-    texts.
+    """Return links fitted to the held-out judgements, given the scores of the held-out texts.
 
-    Judges keep the reliability that training found; aids to fitting (smoothing, margins) are off.
+    Judges keep their reliabilities. Aids to fitting (smoothing, margins) are off.
     """
     values = torch.from_numpy(scores.values)
-    alone = (
-        copy.deepcopy(model).cpu().double()
-    )  # beside the scores, wherever the model was learned
-    answer = {}
+    # the scores are on the CPU, wherever the model was learned
+    model_copy = copy.deepcopy(model).cpu().double()
+    links = {}
     for kind, link in model.links.items():
-        found = evidence.get(kind)
-        plain = type(link).from_dict(link.as_dict())
-        enough = found is not None and len(found) >= ENOUGH
-        answer[kind] = (
-            _refitted(plain, alone, values, found)
-            if found is not None and enough
-            else plain
-        )
-    return answer
+        of_kind = evidence.get(kind)
+        links[kind] = type(link).from_dict(link.as_dict())
+        if of_kind is not None and len(of_kind) >= ENOUGH:
+            links[kind] = _refitted(links[kind], model_copy, values, of_kind)
+    return links
 
 
 def _refitted(
     link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
 ) -> Link:
-    """Return the link refitted in float64, or as it was where the refit turns the score around or
-    is not finite.
+    """Return the link refitted in float64.
+
+    The link stays as it was where the new slope is not positive or a parameter is not finite.
     """
     fresh = copy.deepcopy(link).double().requires_grad_(True)
     start = [p.detach().clone() for p in fresh.parameters()]
-    targets = (
-        evidence.targets.double()
-        if evidence.targets.is_floating_point()
-        else evidence.targets
-    )
-    found = replace(evidence, targets=targets)
+    targets = evidence.targets
+    if targets.is_floating_point():
+        targets = targets.double()
+    evidence = replace(evidence, targets=targets)
     optimizer = torch.optim.LBFGS(
         fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        likelihood = model.of_kind(fresh, scores, found)
+        likelihood = model.of_kind(fresh, scores, evidence)
         # a held-out set is small: the prior is worth one judgement at a distance of one
-        prior = torch.stack(
-            [
-                ((p - p0) ** 2).sum()
-                for p, p0 in zip(fresh.parameters(), start, strict=True)
-            ]
-        ).sum()
+        distances = []
+        for p, p0 in zip(fresh.parameters(), start, strict=True):
+            distances.append(((p - p0) ** 2).sum())
+        prior = torch.stack(distances).sum()
         loss = (0.5 * prior - likelihood) / len(targets)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -112,17 +103,16 @@ def finish(
     backbone: Backbone,
     observation: ObservationModel,
     division: Division,
-    asked: Mapping[str, Any],
+    settings: Mapping[str, Any],
     *,
     steps: int,
     judges: Mapping[str, dict[str, Any]] | None = None,
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
 ) -> RewardModel:
-    """Return the reward model of a learned backbone, its contract complete but for the roundtrip
-    that saving adds.
+    """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
 
-    judges: what is known of each judge. anchor: the texts whose mean score becomes 0 and standard
+    judges: the estimates of each judge. anchor: the texts whose mean score becomes 0 and standard
     deviation 1; None: the held-out ones. Raises DataError when a score is not finite.
     """
     scores = backbone.score(division.held_out.examples)
@@ -131,15 +121,12 @@ def finish(
             "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
         )
     links = calibrated(observation, scores, division.held_out.evidence)
-    found = anchor_of(scores if anchor is None else backbone.score(anchor))
-    folded = backbone.rescale(found.mean, found.sd)
-    found = replace(
-        found,
-        centred=math.isclose(
-            folded, found.mean, rel_tol=0, abs_tol=_NOTHING * found.sd
-        ),
-    )
-    links = {kind: link.rescaled(folded, found.sd) for kind, link in links.items()}
+    reference = anchor_of(scores if anchor is None else backbone.score(anchor))
+    sd = reference.sd
+    folded = backbone.rescale(reference.mean, sd)
+    is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
+    reference = replace(reference, centred=is_centred)
+    links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
     counts = {
         link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
     }
@@ -150,7 +137,7 @@ def finish(
         max_length=getattr(backbone, "max_length", None),
         cut=getattr(backbone, "cut", None),
         pooling=getattr(backbone, "pooling", None),
-        anchor=found,
+        anchor=reference,
         data={
             "texts": len(division.train),
             "judgements": counts,
@@ -158,23 +145,30 @@ def finish(
             "digest": division.digest,
         },
         judges=dict(judges or {}),
-        settings=dict(asked),
+        settings=dict(settings),
         trained_steps=steps,
     )
-    seen = np.unique(fingerprints(e.text for e in division.train.examples))
+    texts = (example.text for example in division.train.examples)
+    training_fingerprints = np.unique(fingerprints(texts))
     model = RewardModel(
-        backbone, links, contract, baseline=baseline, training_fingerprints=seen
+        backbone,
+        links,
+        contract,
+        baseline=baseline,
+        training_fingerprints=training_fingerprints,
     )
     measured = evaluate(
         model,
         division.held_out_judgements,
         baseline=baseline,
-        training_fingerprints=seen,
+        training_fingerprints=training_fingerprints,
     ).as_dict()
     if observation.length is not None:
-        with_length = WithLength(model, observation.length, found.sd)
+        with_length = WithLength(model, observation.length, sd)
         before = evaluate(
-            with_length, division.held_out_judgements, training_fingerprints=seen
+            with_length,
+            division.held_out_judgements,
+            training_fingerprints=training_fingerprints,
         ).as_dict()
         measured["length_control"] = {"effect": with_length.effect, "before": before}
     model.contract = replace(contract, evaluation=measured)
@@ -182,7 +176,7 @@ def finish(
 
 
 class WithLength:
-    """A model before length control: its score with what the judgements owe to length added back."""
+    """A model before length control: the length effect is added back to its score."""
 
     def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
         self.model, self.length, self.links = model, length, model.links

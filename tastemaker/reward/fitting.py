@@ -47,7 +47,7 @@ _MOST_MEMBERS = 64
 
 
 class _Apart(NamedTuple):
-    """A backbone that was trained alone, its effect of length in its units, and its steps."""
+    """A backbone that was trained alone, its length effect in its units, and its steps."""
 
     backbone: Backbone
     length_effect: float
@@ -71,7 +71,7 @@ class Several:
     experts: bool = False
 
     def check(self, settings: Linear | Encoder | Tiny) -> None:
-        """Raise UsageError for what cannot be, or contradicts."""
+        """Raise UsageError for invalid or contradictory settings."""
         if not 1 <= self.members <= _MOST_MEMBERS:
             raise UsageError(
                 f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."
@@ -130,14 +130,17 @@ def chosen_training(
 
 @dataclass(frozen=True)
 class Learner:
-    """What is learned from, and how. training: None for a linear backbone."""
+    """Trains the backbones of a reward model. training: None for a linear backbone.
+
+    estimates: judges and scales from cross-fitting.
+    """
 
     settings: Linear | Encoder | Tiny
     division: Division
     training: Training | None
     device: DeviceWish
     precision: TrainingWish
-    found: CrossFit
+    estimates: CrossFit
 
     def reward_model(
         self,
@@ -149,13 +152,18 @@ class Learner:
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
-        known = self.found.judges.as_dict() if self.found.judges else None
-        finishing: dict[str, Any] = {"judges": known, "anchor": anchor}
+        judges = self.estimates.judges
+        finishing: dict[str, Any] = {
+            "judges": judges.as_dict() if judges else None,
+            "anchor": anchor,
+        }
         baseline = None
         if not isinstance(self.settings, Linear):
             linear, model = self._linear(self.division.train, Linear(), seed)
-            said = {"backbone": ["Linear", asdict(Linear())]}
-            baseline = finish(linear, model, self.division, said, steps=1, **finishing)
+            settings = {"backbone": ["Linear", asdict(Linear())]}
+            baseline = finish(
+                linear, model, self.division, settings, steps=1, **finishing
+            )
         heads = several.members if several.shared else 1
         if several.experts:
             learned, model, steps = self._experts(run, run_settings, seed)
@@ -178,34 +186,27 @@ class Learner:
     def _ensemble(
         self, run: Run, run_settings: Mapping[str, Any], seed: int, members: int
     ) -> Learned:
-        """Learn members apart, each from judgements weighted anew."""
-        found = []
+        """Learn the members separately, each from newly weighted judgements."""
+        trained = []
         for number in range(members):
             corpus = self.division.train.resampled(seed + number)
             member_run = run.member(number, {**run_settings, "member": number})
-            found.append(self._in_own_units(corpus, member_run, seed + number))
-        backbones, model, steps = self._together(found)
+            trained.append(self._in_own_units(corpus, member_run, seed + number))
+        backbones, model, steps = self._together(trained)
         return Ensemble(backbones), model, steps
 
     def _experts(self, run: Run, run_settings: Mapping[str, Any], seed: int) -> Learned:
-        """Learn each source of judgements apart, and whose a prompt is."""
+        """Learn a backbone for each source, and the router that tells a prompt's source."""
         divisions = self.division.by_source()
-        found = []
+        trained = []
+        prompts = {}
         for number, (source, division) in enumerate(divisions.items()):
             member_run = run.member(number, {**run_settings, "expert": source})
-            found.append(
-                replace(self, division=division)._in_own_units(
-                    division.train, member_run, seed
-                )
-            )
-        backbones, model, steps = self._together(found)
-        router = fit_router(
-            {
-                s: [e.prompt for e in division.train.examples]
-                for s, division in divisions.items()
-            }
-        )
-        return Experts(backbones, router), model, steps
+            learner = replace(self, division=division)
+            trained.append(learner._in_own_units(division.train, member_run, seed))
+            prompts[source] = [example.prompt for example in division.train.examples]
+        backbones, model, steps = self._together(trained)
+        return Experts(backbones, fit_router(prompts)), model, steps
 
     def _in_own_units(self, corpus: Corpus, run: Run, seed: int) -> _Apart:
         """Learn a backbone, in units of its own standard deviation on the held-out texts."""
@@ -213,29 +214,24 @@ class Learner:
         values = backbone.score(self.division.held_out.examples).values
         sd = max(float(np.std(values)), 1e-8)
         backbone.rescale(float(np.mean(values)), sd)
-        return _Apart(
-            backbone,
-            float(model.length.effect) / sd if model.length is not None else 0.0,
-            steps,
-        )
+        effect = 0.0
+        if model.length is not None:
+            effect = float(model.length.effect) / sd
+        return _Apart(backbone, effect, steps)
 
     def _together(
-        self, found: Sequence[_Apart]
+        self, trained: Sequence[_Apart]
     ) -> tuple[list[Backbone], ObservationModel, int]:
         """Return backbones that were trained alone, their common observation model and steps."""
         model = self._observation()
         if model.length is not None:
-            model.length.effect.data.fill_(
-                float(np.mean([apart.length_effect for apart in found]))
-            )
-        return (
-            [apart.backbone for apart in found],
-            model,
-            sum(apart.steps for apart in found),
-        )
+            effects = [apart.length_effect for apart in trained]
+            model.length.effect.data.fill_(float(np.mean(effects)))
+        backbones = [apart.backbone for apart in trained]
+        return backbones, model, sum(apart.steps for apart in trained)
 
     def _observation(self) -> ObservationModel:
-        return self.found.prepared(self.division.fresh_model())
+        return self.estimates.prepared(self.division.fresh_model())
 
     def _linear(
         self, corpus: Corpus, settings: Linear, seed: int
@@ -330,29 +326,28 @@ def fit(
 ) -> RewardModel:
     """Learn a reward model from any mixture of judgements.
 
-    backbone: linear, tiny, minilm, a model folder, a hub name, or its settings (`Linear`,
-    `Encoder`, `Tiny`). training: how a network is trained, whole, or some settings on top of the
-    backbone's recipe. epochs: one of them. likelihood: how judgements are believed. held_out:
-    judgements that only measure, or their share; None: a tenth, at
-        most 1,000 texts. Texts and prompts never stand on both sides. anchor: the reference texts
-        whose mean score becomes 0 and standard deviation 1; None: the held-out texts. members:
-        more than one make an ensemble, each from judgements weighted anew (Bayesian bootstrap,
-        Rubin 1981); shared: its members are heads of one network.
-    experts: a backbone for each source of judgements, mixed by whose prompt it is, as far as the
-    prompt tells. labels: what the data calls positive, kept in the contract. out: where to save;
-    None keeps the model in memory.
-        resume: go on with a killed run. overwrite: replace what is there, when there is a model to
-    replace it with. Raises DataError for judgements that cannot teach, UsageError for settings
-    that cannot be, TrainingError for a run that failed, StorageError for a folder that cannot be
-    written.
+    backbone: linear, tiny, minilm, a model folder, a hub name, or settings such as `Linear`.
+    training: all settings of network training, or some that replace those of the recipe.
+    epochs: one of these settings.
+    likelihood: how judgements count as evidence.
+    held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
+    anchor: texts whose mean score becomes 0 and standard deviation 1; None: the held-out ones.
+    members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
+        bootstrap, Rubin 1981). shared: the members are heads of one network.
+    experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
+    labels: the names of the label values, for the contract.
+    out: where to save; None keeps the model in memory.
+    resume: continue an interrupted run. overwrite: replace a model once the new one is complete.
+
+    Raises DataError for judgements that cannot teach, UsageError for invalid settings,
+    TrainingError for a run that failed, StorageError for a folder that cannot be written.
     """
     chosen = choose_backbone(backbone)
     several = Several(members, shared, experts)
     several.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
-    division = divide(
-        judgements, held_out, likelihood := likelihood or Likelihood(), seed
-    )
+    likelihood = likelihood or Likelihood()
+    division = divide(judgements, held_out, likelihood, seed)
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
@@ -360,12 +355,12 @@ def fit(
         "seed": seed,
         "data": division.digest,
     }
-    run_settings |= (
-        {"training": asdict(training), "device": device, "precision": precision}
-        if training
-        else {}
-    )
-    run_settings |= several.settings(judgements) | _optional_settings(anchor, labels)
+    if training:
+        run_settings["training"] = asdict(training)
+        run_settings["device"] = device
+        run_settings["precision"] = precision
+    run_settings.update(several.settings(judgements))
+    run_settings.update(_optional_settings(anchor, labels))
     with open_run(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
     ) as run:

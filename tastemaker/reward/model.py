@@ -75,7 +75,8 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
         )
         if not difference <= TOLERANCE:
             raise ModelError(
-                f"the saved model scores differently through {way}: by {difference:.2g}, over the tolerance of "
+                f"the saved model scores differently through {way}: by "
+                f"{difference:.2g}, over the tolerance of "
                 f"{TOLERANCE:g}. Nothing was saved; please report the architecture and versions."
             )
         differences[way] = difference
@@ -166,9 +167,15 @@ def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] |
     if not hasattr(
         module, "score"
     ):  # the head of every decoder; an encoder reads its score at the first place
-        return "not possible: transformers reads this encoder's score at the first place, which would be padding"
+        return (
+            "not possible: transformers reads this encoder's score at the first "
+            "place, which would be padding"
+        )
     if "position_ids" not in inspect.signature(module.forward).parameters:
-        return "not possible: this architecture counts positions from the left and takes none; pad right"
+        return (
+            "not possible: this architecture counts positions from the left and "
+            "takes none; pad right"
+        )
     encoded = tokenizer(
         texts, padding=True, truncation=True, padding_side="left", return_tensors="pt"
     )
@@ -184,7 +191,10 @@ def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
 
     encoder = CrossEncoder(str(folder), device="cpu")
     if encoder.tokenizer.chat_template is not None:
-        return "not possible: it puts plain texts through the chat template; render the chat and use transformers"
+        return (
+            "not possible: it puts plain texts through the chat template; render the "
+            "chat and use transformers"
+        )
     scores = encoder.activation_fn(encoder(encoder.preprocess(texts))["scores"])
     values: list[float] = scores.reshape(len(texts)).float().tolist()
     return values
@@ -262,7 +272,8 @@ class RewardModel:
         found = self.score_all(texts, precision=precision).uncertainty
         if found is None:
             raise UsageError(
-                "uncertainty needs an ensemble, and this is a single model. Fit one with --members 5."
+                "uncertainty needs an ensemble, and this is a single model. Fit one "
+                "with --members 5."
             )
         values: list[float] = found.tolist()
         return values[0] if one else values
@@ -302,10 +313,11 @@ class RewardModel:
     def score_all(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
     ) -> Scores:
-        """Return scores and truncation of examples, in order: what files, reports and servers use."""
+        """Return scores and truncation of examples, in order."""
         if self.contract.trained_steps < 1:
             raise ModelError(
-                "this reward model's head was never trained, so its scores mean nothing. Fit it first."
+                "this reward model's head was never trained, so its scores mean "
+                "nothing. Fit it first."
             )
         for number, example in enumerate(examples, 1):
             if (
@@ -408,7 +420,8 @@ class RewardModel:
                 return link
         learned = ", ".join(sorted(link.kind + "s" for link in self.links.values()))
         raise ModelError(
-            f"this model learned from {learned}, not from {kinds}: it cannot answer that. Use `score`."
+            f"this model learned from {learned}, not from {kinds}: it cannot answer "
+            "that. Use `score`."
         )
 
     def _answer(

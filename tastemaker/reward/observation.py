@@ -1,9 +1,8 @@
-"""The observation model: how judgements arise from scores, with everything that is learned besides
-the backbone.
+"""The observation model: the probability of judgements given scores.
 
-Links say what a score means to a judge, reliabilities how closely each judge follows the score, and
-a length effect takes up what the judgements owe to the texts' length. A backbone is fitted by
-raising this model's log-likelihood.
+It holds all that is learned besides the backbone. Links map a score to a judgement. Reliabilities
+say how closely each judge follows the score. A length effect absorbs what judgements owe to the
+length of texts. A backbone is fitted by maximising this model's log-likelihood.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,31 +25,28 @@ _MEMORY = 0.95  # of the covariance of score and length, from step to step
 
 
 class Reliabilities(nn.Module):
-    """How closely each judge follows the score: 1 as closely as anybody, 0 not at all, −1 turned
-    around.
+    """How closely each judge follows the score: 1 fully, 0 not at all, −1 the other way.
 
     A judge of reliability ρ answers as the average judge would answer texts whose scores lie ρ
-    times as far from the neutral one (the discrimination of item response theory). ρ = tanh r;
-    `log_prior` says what is believed of r before.
+    times as far from the neutral one (the discrimination of item response theory). ρ = tanh r, and
+    `log_prior` is the prior of r.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        # found on texts that a fit has not seen (`crossfit.py`): a fit that learned them would
-        # explain everybody
+        # estimated on unseen texts (`crossfit.py`): a fit that learned them would trust all judges
         self.raw = nn.Parameter(torch.ones(len(names)), requires_grad=False)
 
     def forward(self, judge: Tensor) -> Tensor:
-        """Return the reliabilities of judges by number; 1 for nobody known (−1)."""
+        """Return the reliabilities of judges by number; 1 for no judge (−1)."""
         return torch.where(judge < 0, 1.0, torch.tanh(self.raw)[judge.clamp(min=0)])
 
     def log_prior(self, *, most_alike: bool) -> Tensor:
         """Return the log-density of the prior of r, less its constant.
 
-        Normal(1, 1), which lets everybody be found wherever they are; or, with `most_alike`,
-        Cauchy(1, 0.3): judges who are like the others are drawn together, and whoever has been
-        found far from them is hardly held back.
+        It is Normal(1, 1), a weak prior. With `most_alike` it is Cauchy(1, 0.3): it draws similar
+        judges together and hardly moves a judge who is far from them.
         """
         if most_alike:
             return -torch.log1p(((self.raw - 1) / _PRIOR_SCALE) ** 2).sum()
@@ -58,8 +54,9 @@ class Reliabilities(nn.Module):
 
 
 class LengthEffect(nn.Module):
-    """What judgements owe to length alone: `effect` units of score for one standard deviation of
-    ln(1 + characters).
+    """The effect of length alone on judgements.
+
+    effect: units of score for one standard deviation of ln(1 + characters).
     """
 
     covariance: Tensor
@@ -103,33 +100,33 @@ class ObservationModel(nn.Module):
         evidence: Mapping[type[Judgement], Evidence],
         log_lengths: Tensor | None = None,
     ) -> Tensor:
-        """Return the summed log-likelihood of the evidence, given scores [n] and log-lengths [n] of
-        its texts.
+        """Return the summed log-likelihood of the evidence.
+
+        scores, log_lengths: those of the texts [n].
         """
         if self.length is not None and log_lengths is not None:
-            scores = scores + self.length.effect * self.length.standardised(
-                log_lengths
-            ).to(scores.dtype)
-        parts = [
-            self.of_kind(self.links[kind], scores, found)
-            for kind, found in evidence.items()
-            if len(found)
-        ]
+            z = self.length.standardised(log_lengths).to(scores.dtype)
+            scores = scores + self.length.effect * z
+        parts = []
+        for kind, of_kind in evidence.items():
+            if len(of_kind):
+                parts.append(self.of_kind(self.links[kind], scores, of_kind))
         return torch.stack(parts).sum() if parts else scores.sum() * 0
 
-    def of_kind(self, link: Link, scores: Tensor, found: Evidence) -> Tensor:
-        """Return the summed log-likelihood of one kind's evidence under a link, as each judge sees
-        the scores.
+    def of_kind(self, link: Link, scores: Tensor, evidence: Evidence) -> Tensor:
+        """Return the summed log-likelihood of one kind's evidence under a link.
+
+        A judge's reliability scales the distance of the scores from the neutral one.
         """
-        seen = scores[found.index]
-        if self.reliabilities is not None and bool((found.judge >= 0).any()):
-            reliability, neutral = self.reliabilities(found.judge), link.neutral()
-            seen = neutral + (
-                reliability[:, None] if seen.ndim == 2 else reliability
-            ) * (seen - neutral)
-        return (
-            found.weight.to(scores.dtype) * link.log_likelihood(seen, found.targets)
-        ).sum()
+        judged = scores[evidence.index]  # [m] or [m, K]
+        if self.reliabilities is not None and bool((evidence.judge >= 0).any()):
+            neutral = link.neutral()
+            reliability = self.reliabilities(evidence.judge)
+            if judged.ndim == 2:
+                reliability = reliability[:, None]
+            judged = neutral + reliability * (judged - neutral)
+        weight = evidence.weight.to(scores.dtype)
+        return (weight * link.log_likelihood(judged, evidence.targets)).sum()
 
     def penalty(
         self,
@@ -139,25 +136,20 @@ class ObservationModel(nn.Module):
         *,
         whole: bool = True,
     ) -> Tensor:
-        """Return what the settings ask for besides the likelihood.
+        """Return the penalties of the settings: for centring and for length control.
 
-        whole: these are all texts; otherwise the covariance of score and length is remembered from
-        step to step, for that of a few texts alone would be mostly noise, and its square a pull of
-        all scores towards 0.
+        whole: these are all texts. Otherwise the covariance of score and length is averaged over
+        steps: that of a few texts is mostly noise, and its square would pull all scores towards 0.
         """
         cost = scores.sum() * 0
         if self.likelihood.centring:
-            for found in evidence.values():
-                if found.index.ndim == 2:
-                    cost = (
-                        cost
-                        + self.likelihood.centring
-                        * (_row_means(scores, found) ** 2).sum()
-                    )
+            for of_kind in evidence.values():
+                if of_kind.index.ndim == 2:
+                    squares = _row_means(scores, of_kind) ** 2
+                    cost = cost + self.likelihood.centring * squares.sum()
         if self.length is not None:
-            now = _covariance(
-                scores, self.length.standardised(log_lengths).to(scores.dtype), evidence
-            )
+            z = self.length.standardised(log_lengths).to(scores.dtype)
+            now = _covariance(scores, z, evidence)
             cost = cost + _LENGTH_PULL * len(scores) * self._squared(now, whole=whole)
         return cost
 
@@ -172,36 +164,40 @@ class ObservationModel(nn.Module):
 
 
 def links_alone(links: Links) -> ObservationModel:
-    """Return the observation model of the average judge, without any aid to fitting: what
-    evaluation uses.
+    """Return the observation model of the average judge, without aids to fitting.
+
+    Evaluation uses it.
     """
-    return ObservationModel(
-        {k: type(link).from_dict(link.as_dict()) for k, link in links.items()},
-        Likelihood(),
-    )
+    copies = {
+        kind: type(link).from_dict(link.as_dict()) for kind, link in links.items()
+    }
+    return ObservationModel(copies, Likelihood())
 
 
-def _row_means(values: Tensor, found: Evidence) -> Tensor:
+def _row_means(values: Tensor, evidence: Evidence) -> Tensor:
     """Return the mean over the texts of each judgement [m]."""
-    return (values[found.index] * found.is_text).sum(1) / found.is_text.sum(1)
+    is_text = evidence.is_text  # [m, K]
+    return (values[evidence.index] * is_text).sum(1) / is_text.sum(1)
 
 
 def _covariance(
     scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Evidence]
 ) -> Tensor:
-    """Return the covariance of score and length: within each comparison or ranking, and across the
-    other texts.
+    """Return the covariance of score and length.
+
+    It is within each comparison or ranking, and across the other texts.
     """
     total, count = scores.sum() * 0, 0
-    for found in evidence.values():
-        if not len(found):
+    for of_kind in evidence.values():
+        if not len(of_kind):
             continue
-        if found.index.ndim == 2:
-            ds = scores[found.index] - _row_means(scores, found)[:, None]
-            total = total + (ds * z[found.index] * found.is_text).sum()
-            count += int(found.is_text.sum())
+        s, length = scores[of_kind.index], z[of_kind.index]
+        if of_kind.index.ndim == 2:
+            is_text = of_kind.is_text
+            ds = s - _row_means(scores, of_kind)[:, None]
+            total = total + (ds * length * is_text).sum()
+            count += int(is_text.sum())
         else:
-            s, length = scores[found.index], z[found.index]
             total = total + ((s - s.mean()) * length).sum()
-            count += len(found)
+            count += len(of_kind)
     return total / max(count, 1)

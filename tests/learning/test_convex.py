@@ -171,7 +171,7 @@ def test_inverse_document_frequencies_by_hand() -> None:
 
 
 def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
-    """Grades 1 2 2 5 rank 1 2½ 2½ 4, so 0 ½ ½ 1; labels 0 and 1; a text with both has their mean."""
+    """Grades 1 2 2 5 rank 1 2½ 2½ 4: 0 ½ ½ 1. Labels: 0 and 1. Both: their mean."""
     judgements: list[Judgement] = [
         *(
             Grade(text, grade, 1, 5)

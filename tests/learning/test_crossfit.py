@@ -185,7 +185,7 @@ def test_one_careful_judge_is_believed() -> None:
 
 
 def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
-    """Ratings of an exact judge beside labels that are half coin flips: seen on unseen texts alone."""
+    """An exact judge rates; half of the labels are coin flips. Only unseen texts show it."""
     exact = judgements(400, kind="rating", judges=[Judge("a")], seed=5)
     vague = judgements(400, kind="label", judges=[Judge("b", carelessness=0.6)], seed=6)
     division = divide([*exact, *vague], None, Likelihood(judges=False), 0)

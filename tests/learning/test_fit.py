@@ -174,7 +174,7 @@ def test_the_token_budget_changes_memory_and_nothing_else() -> None:
 
 
 def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) -> None:
-    """Labels drawn at random: the network learns its texts by heart, and the held-out loss turns."""
+    """Labels are random: the network memorises its texts and the held-out loss rises."""
     draw = np.random.default_rng(1)
     judgements = [
         tm.Label(f"{draw.choice(GOOD)} {draw.choice(BAD)} {n}", bool(draw.integers(2)))

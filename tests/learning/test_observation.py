@@ -173,7 +173,7 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
 
 
 def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, Corpus]:
-    """The model and corpus of judgements about texts of two lengths, as many of each: z is 1 or −1."""
+    """The model and corpus for texts of two lengths, as many of each: z is 1 or −1."""
     kinds: dict[str, type[Judgement]] = {
         "label": Label,
         "comparison": Comparison,

@@ -420,7 +420,8 @@ from tastemaker.gpt import SIZES, PretrainTask
 SIZES["nano"] = NANO
 PretrainTask.checkpoint_seconds = 0.0
 training = {"epochs": 2, "held_out": 0.2, "evaluations": 3}
-tm.pretrain(tm.Documents([sys.argv[1]], each="line"), size="nano", training=training, out=sys.argv[2], resume=True)
+texts = tm.Documents([sys.argv[1]], each="line")
+tm.pretrain(texts, size="nano", training=training, out=sys.argv[2], resume=True)
 """
 
 

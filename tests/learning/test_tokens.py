@@ -1,4 +1,4 @@
-"""A corpus as tokens on disk: nothing is lost or learned twice, in any order, in constant memory."""
+"""A corpus on disk: no token is lost or learned twice, in any order, in constant memory."""
 
 import tracemalloc
 from collections import Counter

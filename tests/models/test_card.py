@@ -188,8 +188,8 @@ def test_links_are_formulas_with_their_numbers() -> None:
     assert "`d = 1.25 · (s_A − s_B)`" in text
     assert "ν = 1\n" in text
     assert (
-        "Ranking (the mean over its pairs): `P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)`, a = 1.125"
-        in text
+        "Ranking (the mean over its pairs): `P(the text is the best of a list) = "
+        "e^(a·s) / Σ e^(a·s)`, a = 1.125" in text
     )
     no_ties = replace(
         CONTRACT,
@@ -263,8 +263,8 @@ def test_a_score_that_could_not_be_centred_says_so() -> None:
     )
     assert "A score of 0 is" not in off
     assert (
-        "standard deviation of 150 reference texts for its unit (raw scores: mean 0.75, standard deviation 1.5)"
-        in off
+        "standard deviation of 150 reference texts for its unit (raw scores: mean "
+        "0.75, standard deviation 1.5)" in off
     )
     assert "It is not centred: the network's last layer has no bias" in off
     assert "the reference texts score 0.5 on average, not 0." in off

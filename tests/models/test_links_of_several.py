@@ -322,7 +322,10 @@ def test_smoothing_takes_a_share_for_slips() -> None:
 
 
 def test_a_tie_where_there_are_none_is_named() -> None:
-    message = r"^t\.csv:4: a tie, where the fit was told that there are none\. Remove it, or allow ties\.$"
+    message = (
+        r"^t\.csv:4: a tie, where the fit was told that there are none\. "
+        r"Remove it, or allow ties\.$"
+    )
     tie = Comparison("a", "b", tie=True, where="t.csv:4")
     with pytest.raises(DataError, match=message):
         ComparisonLink.from_judgements([*COMPARISONS[:2], tie], NO_TIES)

@@ -62,7 +62,10 @@ def test_reloaded_it_gives_the_same_number_in_any_company(saved: Path) -> None:
 def test_another_process_gives_the_same_number(saved: Path) -> None:
     # as many threads as here: one that has less to do sums in another order, and a head that
     # learned little shows it
-    asked = f"torch.set_num_threads({torch.get_num_threads()}); print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
+    asked = (
+        f"torch.set_num_threads({torch.get_num_threads()}); "
+        f"print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
+    )
     code = f"import torch, tastemaker as tm; {asked}"
     found = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -198,7 +201,7 @@ def test_its_repr_tells_what_it_is(saved: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(saved: Path, tmp_path: Path) -> None:
-    """Save into file systems of growing size: each save is whole or leaves nothing, and says why."""
+    """Save into file systems of growing size: each save is whole or fails with a reason."""
     import os
     import shutil
 

@@ -19,7 +19,7 @@ SHORT = Sampling(max_tokens=6)
 
 
 def exact(policy: Policy, temperature: float) -> dict[tuple[int, ...], float]:
-    """The probability of every text of at most two tokens behind the end token, from full passes."""
+    """The probability of each text of at most two tokens behind the end token, by full passes."""
     end = policy.reader.end
     found = {}
     with torch.inference_mode():

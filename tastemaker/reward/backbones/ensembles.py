@@ -1,13 +1,12 @@
-"""Several backbones that were learned apart: their mean is the score, their disagreement says how
-sure it is.
+"""Models of several backbones: ensembles and experts.
 
-A backbone for each source of judgements, and a router that tells from a prompt whose judges would
-read its answers.
+An ensemble has members that were trained separately. Their mean is the score, and their
+disagreement is its uncertainty.
 
-Sources may want opposite things: the helpful answer is the longer one, the harmless answer says no.
-A single score has to learn which prompt is of which sort; here the prompt's words say so first, and
-the sources' own backbones are mixed by that (a mixture of experts with a gate learned apart: Jacobs
-et al. 1991).
+Experts are one backbone for each source of judgements, and a router that tells the source from the
+words of a prompt. Sources may prefer opposite things: helpful answers are long, harmless ones
+refuse. The experts' scores are mixed by the probability of each source (a mixture of experts with a
+separately trained gate: Jacobs et al. 1991).
 """
 
 import json
@@ -37,10 +36,9 @@ _FOLDER = "member-{}"
 
 
 class Ensemble:
-    """Members with the contract of a backbone, all of one kind. Each is saved whole, in a folder
-    that any loader opens.
+    """Backbones of one kind whose mean is the score. Each is saved in a folder of its own.
 
-    Members learned apart have their own scales: bring each to one (`rescale`) before it joins.
+    Members that were trained separately differ in scale: call `rescale` on each first.
     """
 
     kind = "ensemble"
@@ -57,22 +55,24 @@ class Ensemble:
     def score(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
     ) -> Scores:
-        """Return the members' mean scores, and theirs."""
-        found = [member.score(examples, precision=precision) for member in self.members]
-        values = np.stack([scores.values for scores in found])
-        return Scores(values.mean(0), found[0].truncated, values)
+        """Return the mean scores, and those of each member."""
+        by_member = [
+            member.score(examples, precision=precision) for member in self.members
+        ]
+        values = np.stack([scores.values for scores in by_member])
+        return Scores(values.mean(0), by_member[0].truncated, values)
 
     def rescale(self, offset: float, scale: float) -> float:
         """Fold s ← (s − offset)/scale into every member; return the offset that was folded."""
-        return float(
-            np.mean([member.rescale(offset, scale) for member in self.members])
-        )
+        offsets = [member.rescale(offset, scale) for member in self.members]
+        return float(np.mean(offsets))
 
     def save(self, folder: Path) -> None:
         """Write `member-0`, `member-1` …"""
-        for member, own in zip(self.members, self.folders(folder), strict=True):
-            own.mkdir()
-            member.save(own)
+        folders = self.folders(folder)
+        for member, member_folder in zip(self.members, folders, strict=True):
+            member_folder.mkdir()
+            member.save(member_folder)
 
     def folders(self, folder: Path) -> list[Path]:
         """Return the folder of each member."""
@@ -82,16 +82,15 @@ class Ensemble:
     def load(
         folder: Path, members: int, load_member: Callable[[Path], Any]
     ) -> "Ensemble":
-        """Return the ensemble that `save` wrote. Raises ModelError where a member's folder is
-        missing.
-        """
+        """Return the ensemble that `save` wrote. Raises ModelError for a missing member."""
         folders = [folder / _FOLDER.format(number) for number in range(members)]
-        for own in folders:
-            if not own.is_dir():
+        for member_folder in folders:
+            if not member_folder.is_dir():
                 raise ModelError(
-                    f"{own}: this member of the ensemble is missing. Copy the folder whole again."
+                    f"{member_folder}: this member of the ensemble is missing. "
+                    "Copy the folder whole again."
                 )
-        return Ensemble([load_member(own) for own in folders])
+        return Ensemble([load_member(member_folder) for member_folder in folders])
 
     def describe(self) -> str:
         """Return how many members there are, and of what."""
@@ -104,7 +103,7 @@ READING = Linear(ngrams=2, weighting="tfidf")
 
 
 class Router:
-    """Whose a prompt is, by its words: a logistic regression. Made by `learning/routing.py`.
+    """Tells a prompt's source from its words: a logistic regression. Made by `fit_router`.
 
     sources: their k names. names: of the word n-grams, int64 [f], ascending. idf: float32 [f].
     weights: float32 [f, k]. intercepts: float32 [k].
@@ -122,24 +121,21 @@ class Router:
         self.weights, self.intercepts = weights, intercepts
 
     def shares(self, prompts: Sequence[Prompt | None]) -> NDArray[np.float64]:
-        """Return how likely each prompt is of each source: float64 [n, k]; where there is no
-        prompt, what is usual.
+        """Return the probability of each source for each prompt: float64 [n, k].
+
+        No prompt is read as a prompt without words.
         """
-        unlike = list(dict.fromkeys(prompts))
-        rows = {prompt: row for row, prompt in enumerate(unlike)}
-        found = [np.zeros((0, len(self.sources)))]
-        for chunk in chunks([read_prompt(prompt) for prompt in unlike]):
-            rows_of = features(
-                counts(TokenNames.of(chunk), READING.ngrams, self.names),
-                READING,
-                self._scales,
-            )
-            logits = rows_of @ self.weights.astype(np.float64) + self.intercepts
+        unique = list(dict.fromkeys(prompts))
+        rows = {prompt: row for row, prompt in enumerate(unique)}
+        parts = [np.zeros((0, len(self.sources)))]
+        for chunk in chunks([read_prompt(prompt) for prompt in unique]):
+            occurrences = counts(TokenNames.of(chunk), READING.ngrams, self.names)
+            inputs = features(occurrences, READING, self._scales)
+            logits = inputs @ self.weights.astype(np.float64) + self.intercepts
             raised = np.exp(logits - logits.max(1, keepdims=True))
-            found.append(raised / raised.sum(1, keepdims=True))
-        shares: NDArray[np.float64] = np.concatenate(found)[
-            [rows[prompt] for prompt in prompts]
-        ]
+            parts.append(raised / raised.sum(1, keepdims=True))
+        order = [rows[prompt] for prompt in prompts]
+        shares: NDArray[np.float64] = np.concatenate(parts)[order]
         return shares
 
     @property
@@ -155,9 +151,7 @@ class Router:
 
     @staticmethod
     def load(path: Path) -> "Router":
-        """Return the router that `save` wrote. Raises ModelError when the file is missing or
-        damaged.
-        """
+        """Return the router that `save` wrote. Raises ModelError for a missing or damaged file."""
         try:
             with safe_open(path, framework="numpy") as file:
                 sources = json.loads((file.metadata() or {})["sources"])
@@ -180,9 +174,7 @@ class Router:
 
 
 class Experts(Ensemble):
-    """A backbone for each source, all of one kind; the score is their mean, weighed by whose the
-    prompt is.
-    """
+    """A backbone for each source, all of one kind. The router weighs their mean."""
 
     kind = "experts"
 
@@ -193,13 +185,14 @@ class Experts(Ensemble):
     def score(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
     ) -> Scores:
-        """Return the mixed scores. The experts' own are not given out: unlike tastes are no doubt
-        about one.
+        """Return the mixed scores, without those of the experts.
+
+        Experts differ in taste, so their disagreement is not uncertainty.
         """
-        found = super().score(examples, precision=precision)
-        assert found.members is not None
+        scores = super().score(examples, precision=precision)
+        assert scores.members is not None
         shares = self.router.shares([example.prompt for example in examples])
-        return Scores((found.members.T * shares).sum(1), found.truncated)
+        return Scores((scores.members.T * shares).sum(1), scores.truncated)
 
     def save(self, folder: Path) -> None:
         """Write the members' folders and `router.safetensors`."""
@@ -208,17 +201,17 @@ class Experts(Ensemble):
 
     @staticmethod
     def open(folder: Path, load_member: Callable[[Path], Any]) -> "Experts":
-        """Return the experts that `save` wrote. Raises ModelError where a part is missing or
-        damaged.
-        """
+        """Return the experts that `save` wrote. Raises ModelError for a missing or damaged part."""
         router = Router.load(folder / ROUTER)
-        return Experts(
-            Ensemble.load(folder, len(router.sources), load_member).members, router
-        )
+        ensemble = Ensemble.load(folder, len(router.sources), load_member)
+        return Experts(ensemble.members, router)
 
     def describe(self) -> str:
         """Return how many experts there are, of which sources, and of what."""
-        return f"{len(self.members)} experts ({', '.join(self.router.sources)}), each {self.members[0].describe()}"
+        return (
+            f"{len(self.members)} experts ({', '.join(self.router.sources)}), each "
+            f"{self.members[0].describe()}"
+        )
 
 
 def read_prompt(prompt: Prompt | None) -> str:

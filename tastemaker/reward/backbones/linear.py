@@ -366,7 +366,8 @@ class LinearBackbone:
         path = Path(folder) / WEIGHTS
         if not path.is_file():
             raise ModelError(
-                f"{path}: this file is missing, so the model has no weights. Copy the folder whole again."
+                f"{path}: this file is missing, so the model has no weights. Copy "
+                "the folder whole again."
             )
         try:
             with safe_open(path, framework="numpy") as file:
@@ -414,7 +415,8 @@ class LinearBackbone:
         like = self.weights.shape == self.names.shape == self.scales.shape
         if not (ascending and like):
             raise ModelError(
-                f"{path}: its n-grams are out of order or lack weights. Fit again, or restore the file."
+                f"{path}: its n-grams are out of order or lack weights. Fit again, "
+                "or restore the file."
             )
         if not (
             np.isfinite(self.weights).all()

@@ -203,7 +203,8 @@ class Network:
         if template == CHAT and self.tokenizer.chat_template is None:
             if wanted:
                 raise UsageError(
-                    f"the tokenizer of {self.describe()} has no chat template. Choose another --template, such as "
+                    f"the tokenizer of {self.describe()} has no chat template. "
+                    "Choose another --template, such as "
                     f"{TEMPLATE!r}, or leave it out."
                 )
             template = None
@@ -322,7 +323,8 @@ class Network:
             if encoder is not None:
                 return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
-                f"{self.describe()}: was not calibrated for int8, or has no int8 form. Choose the precision fast."
+                f"{self.describe()}: was not calibrated for int8, or has no int8 "
+                "form. Choose the precision fast."
             )
         if precision == "bfloat16":
             return self._in_bfloat16

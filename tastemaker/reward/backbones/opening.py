@@ -64,7 +64,8 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
         )
     if is_path(source) and not Path(source).is_dir():
         raise ModelError(
-            f"{source}: there is no such folder. Give a folder that holds a config.json, or a hub name."
+            f"{source}: there is no such folder. Give a folder that holds a "
+            "config.json, or a hub name."
         )
     with (
         quiet_transformers(),
@@ -100,7 +101,8 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{folder}: the weights lack {', '.join(missing[:3])}: a head that was never trained cannot score. "
+            f"{folder}: the weights lack {', '.join(missing[:3])}: a head that was "
+            "never trained cannot score. "
             "Give a folder that `fit --out` wrote."
         )
     align(module)
@@ -119,7 +121,8 @@ def head_of(module: nn.Module) -> nn.Linear:
     ]
     if not found:
         raise ModelError(
-            f"{type(module).__name__} has no linear layer with one output: it cannot be a reward model."
+            f"{type(module).__name__} has no linear layer with one output: it cannot "
+            "be a reward model."
         )
     return found[-1]
 
@@ -186,7 +189,8 @@ def choose_max_length(module: Any, tokenizer: Any, wish: int | None) -> int:
     least = tokenizer.num_special_tokens_to_add() + 1
     if not least <= wish <= limit:
         raise UsageError(
-            f"max_length is {wish}, but this network reads {least} to {limit} tokens. Choose within that."
+            f"max_length is {wish}, but this network reads {least} to {limit} "
+            "tokens. Choose within that."
         )
     return wish
 
@@ -324,7 +328,8 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     """
     if backbone == "tiny":
         raise UsageError(
-            "the backbone 'tiny' makes its tokenizer when it is fitted: name its folder, or another one."
+            "the backbone 'tiny' makes its tokenizer when it is fitted: name its "
+            "folder, or another one."
         )
     if backbone == "linear" or (Path(backbone) / _LINEAR_WEIGHTS).is_file():
         return lambda text: len(tokens(text))

@@ -185,8 +185,8 @@ def _extremes(scores: Tensor, groups: Tensor) -> Tensor:
     first, last = places_in_group(scores, groups), places_in_group(-scores, groups)
     order = torch.argsort(groups, stable=True)
     best, worst = (order[(places[order] == 0)] for places in (first, last))
-    is_told = scores[best] > scores[worst]
-    return torch.stack([best, worst], 1)[is_told]
+    differs = scores[best] > scores[worst]
+    return torch.stack([best, worst], 1)[differs]
 
 
 def _minibatches(
@@ -203,18 +203,17 @@ def _minibatches(
 
 
 def _log_probs(stepper: Stepper, experience: Compared) -> Tensor:
-    """Return what the policy says now of the actions [B, T]."""
+    """Return the actions' log-probabilities under the policy as it is now [B, T]."""
 
     @torch.no_grad()
-    def said(rows: Tensor) -> Tensor:
-        own = experience.select(rows)
-        return stepper.actor.evaluate(own.did, own.is_action).log_probs
+    def compute(rows: Tensor) -> Tensor:
+        part = experience.select(rows)
+        return stepper.actor.evaluate(part.did, part.is_action).log_probs
 
-    found, parts = torch.zeros_like(experience.log_probs), stepper.row_parts(experience)
-    for rows, values in zip(
-        parts,
-        side_by_side([partial(said, p) for p in parts], stepper.actor.threads),
-        strict=True,
-    ):
-        found[rows] = values
-    return found
+    log_probs = torch.zeros_like(experience.log_probs)
+    parts = stepper.row_parts(experience)
+    jobs = [partial(compute, rows) for rows in parts]
+    results = side_by_side(jobs, stepper.actor.threads)
+    for rows, values in zip(parts, results, strict=True):
+        log_probs[rows] = values
+    return log_probs

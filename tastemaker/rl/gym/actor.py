@@ -98,10 +98,9 @@ class Choices:
     ) -> tuple[Tensor, Tensor]:
         """Return log π(a) and −Σ π log π."""
         del log_sd
-        every = torch.log_softmax(outputs, -1)
-        return every.gather(-1, actions[..., None])[..., 0], -(every.exp() * every).sum(
-            -1
-        )
+        choices = torch.log_softmax(outputs, -1)
+        log_probs = choices.gather(-1, actions[..., None])[..., 0]
+        return log_probs, -(choices.exp() * choices).sum(-1)
 
     def handed(self, actions: Array) -> Array:
         """Return the choices as the environment numbers them."""
@@ -162,10 +161,8 @@ class Amounts:
     def handed(self, actions: Array) -> Array:
         """Return the amounts in the environment's unit, within its bounds."""
         middle, half = self._scale
-        found: Array = np.clip(middle + half * actions, self.low, self.high).astype(
-            np.float32
-        )
-        return found
+        amounts: Array = np.clip(middle + half * actions, self.low, self.high)
+        return amounts.astype(np.float32)
 
     def described(self) -> dict[str, Any]:
         """Return what makes the same again, JSON-ready."""
@@ -281,8 +278,8 @@ class PlayingActor:
         values = networks.critic(did.observations)[..., 0]
         return Evaluation(
             *(
-                torch.where(is_action, found, 0)
-                for found in (log_probs, entropy, values)
+                torch.where(is_action, numbers, 0)
+                for numbers in (log_probs, entropy, values)
             )
         )
 
@@ -296,19 +293,15 @@ class PlayingActor:
     @torch.no_grad()
     def log_probs(self, did: Any, is_action: Tensor) -> Tensor:
         """Return the log-probabilities of the actions [B, T]."""
-        outputs = self.networks.policy(did.observations)
-        return torch.where(
-            is_action,
-            self.networks.actions.measured(outputs, self.networks.spread, did.actions)[
-                0
-            ],
-            0,
-        )
+        networks = self.networks
+        outputs = networks.policy(did.observations)
+        log_probs, _ = networks.actions.measured(outputs, networks.spread, did.actions)
+        return torch.where(is_action, log_probs, 0)
 
     def policy_parameters(self) -> list[nn.Parameter]:
         """Return the policy's network and its standard deviations."""
-        own = [] if self.networks.log_sd is None else [self.networks.log_sd]
-        return [*self.networks.policy.parameters(), *own]
+        spread = [] if self.networks.log_sd is None else [self.networks.log_sd]
+        return [*self.networks.policy.parameters(), *spread]
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the critic's network."""
@@ -319,11 +312,11 @@ def _layers(
     sizes: Sequence[int], last: float, generator: torch.Generator
 ) -> nn.Sequential:
     """Return linear layers with tanh between; `last` is the gain of the last one."""
-    found: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for number, (before, after) in enumerate(itertools.pairwise(sizes)):
         layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
         is_last = number == len(sizes) - 2
         nn.init.orthogonal_(layer.weight, last if is_last else math.sqrt(2), generator)
         nn.init.zeros_(layer.bias)
-        found += [layer] if is_last else [layer, nn.Tanh()]
-    return nn.Sequential(*found)
+        layers += [layer] if is_last else [layer, nn.Tanh()]
+    return nn.Sequential(*layers)

@@ -62,7 +62,7 @@ class Environments:
             seen, _ = self._vector.reset(seed=seed)
         except Exception as error:
             raise TrainingError(
-                f"{self.name}: beginning an episode failed ({_told(error)})."
+                f"{self.name}: beginning an episode failed ({_described(error)})."
             ) from error
         return self._numbers(seen, "showed")
 
@@ -79,10 +79,10 @@ class Environments:
             raise TrainingError(
                 f"{self.name}: step {self.steps + 1:,} of each of the {self.count} "
                 "environments failed "
-                f"({_told(error)}). Actions: {_short(self.actions.handed(actions))}."
+                f"({_described(error)}). Actions: {_short(self.actions.handed(actions))}."
             ) from error
         self.steps += 1
-        found = Step(
+        step = Step(
             self._numbers(seen, "showed"),
             self._numbers(rewards, "rewarded with"),
             terminated,
@@ -90,22 +90,23 @@ class Environments:
             self._is_over,
         )
         self._is_over = terminated | truncated
-        return found
+        return step
 
     def close(self) -> None:
         """Let go of what the environments hold."""
         self._vector.close()
 
     def _numbers(self, values: Any, verb: str) -> Array:
-        found: Array = np.asarray(values)
-        if not np.isfinite(found).all():
-            env = int(np.argwhere(~np.isfinite(found))[0][0])
+        numbers: Array = np.asarray(values)
+        is_finite = np.isfinite(numbers)
+        if not is_finite.all():
+            env = int(np.argwhere(~is_finite)[0][0])
             raise TrainingError(
-                f"{self.name}: environment {env} {verb} {_short(found[env])} "
+                f"{self.name}: environment {env} {verb} {_short(numbers[env])} "
                 f"at step {self.steps:,}, "
                 f"which is not finite. Mend the environment; what was learned until then is kept."
             )
-        return found
+        return numbers
 
 
 def pictured(name: str, options: Mapping[str, Any]) -> Any:
@@ -126,7 +127,7 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtra(f"drawing {name}", "pictures") from error
     except Exception as error:
-        raise UsageError(f"{name}: cannot be drawn ({_told(error)}).") from error
+        raise UsageError(f"{name}: cannot be drawn ({_described(error)}).") from error
     if not isinstance(frame, np.ndarray):
         raise UsageError(f"{name}: cannot be drawn: it has no render mode rgb_array.")
     return env
@@ -142,15 +143,14 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
             importlib.import_module(module)
         spec = gymnasium.spec(known)
     except (gymnasium.error.Error, ImportError) as error:
-        why = f" ({_told(error)})" if isinstance(error, ImportError) else ""
+        why = f" ({_described(error)})" if isinstance(error, ImportError) else ""
         raise UsageError(
             f"there is no environment {name!r}{why}{_near(known)}"
         ) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # an older version of an environment is the caller's choice
+            # an older version of an environment is the caller's choice
+            warnings.simplefilter("ignore")
             if spec.vector_entry_point is not None:
                 vector = gymnasium.make_vec(
                     name, count, "vector_entry_point", **options
@@ -169,11 +169,11 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
         extra = "box2d" if "box2d" in str(spec.entry_point).lower() else None
         if extra is None:
             raise UsageError(
-                f"{name}: needs a library that is not installed: {_told(error)}"
+                f"{name}: needs a library that is not installed: {_described(error)}"
             ) from error
         raise MissingExtra(name, extra) from error
     except Exception as error:
-        raise UsageError(f"{name}: cannot be made ({_told(error)}).") from error
+        raise UsageError(f"{name}: cannot be made ({_described(error)}).") from error
 
 
 def _checked(name: str, vector: Any) -> tuple[int, Actions]:
@@ -183,15 +183,16 @@ def _checked(name: str, vector: Any) -> tuple[int, Actions]:
     """
     from gymnasium.spaces import Box, Discrete
 
-    seen, done = vector.single_observation_space, vector.single_action_space
-    if not (isinstance(seen, Box) and len(seen.shape) == 1 and seen.shape[0] > 0):
-        raise UsageError(f"{name}: observations are {_space(seen)}; {SUPPORTED}.")
-    size = int(seen.shape[0])
-    if isinstance(done, Discrete):
-        return size, Choices(int(done.n), int(done.start))
-    if isinstance(done, Box) and len(done.shape) == 1 and done.shape[0] > 0:
-        return size, Amounts(tuple(map(float, done.low)), tuple(map(float, done.high)))
-    raise UsageError(f"{name}: actions are {_space(done)}; {SUPPORTED}.")
+    shown, action = vector.single_observation_space, vector.single_action_space
+    if not (isinstance(shown, Box) and len(shown.shape) == 1 and shown.shape[0] > 0):
+        raise UsageError(f"{name}: observations are {_space(shown)}; {SUPPORTED}.")
+    size = int(shown.shape[0])
+    if isinstance(action, Discrete):
+        return size, Choices(int(action.n), int(action.start))
+    if isinstance(action, Box) and len(action.shape) == 1 and action.shape[0] > 0:
+        low, high = map(float, action.low), map(float, action.high)
+        return size, Amounts(tuple(low), tuple(high))
+    raise UsageError(f"{name}: actions are {_space(action)}; {SUPPORTED}.")
 
 
 def _space(space: Any) -> str:
@@ -203,23 +204,20 @@ def _space(space: Any) -> str:
 def _near(name: str) -> str:
     import gymnasium
 
-    lowered = {known.lower(): known for known in gymnasium.registry}
-    near = [
-        lowered[key]
-        for key in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
-    ]
+    lowered = {registered.lower(): registered for registered in gymnasium.registry}
+    keys = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
+    near = [lowered[key] for key in keys]
     near = near or ["CartPole-v1", "LunarLander-v3"]
     return f". Perhaps: {', '.join(near)}. One of your own is written module:Name-v0."
 
 
-def _told(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
+def _described(error: Exception) -> str:
+    kind = type(error).__name__
+    message = " ".join(str(error).split())
+    return f"{kind}: {message[:200]}" if message else kind
 
 
 def _short(values: Any) -> str:
-    return " ".join(
-        np.array2string(
-            np.asarray(values), precision=4, threshold=8, edgeitems=4
-        ).split()
-    )
+    array = np.asarray(values)
+    text = np.array2string(array, precision=4, threshold=8, edgeitems=4)
+    return " ".join(text.split())

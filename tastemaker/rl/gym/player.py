@@ -86,23 +86,22 @@ class Moments:
             return
         mean, variance = rows.mean(0, dtype=np.float64), rows.var(0, dtype=np.float64)
         total, apart = self.count + count, mean - self.mean
-        own = self.variance * self.count
-        self.variance = (
-            own + variance * count + apart**2 * self.count * count / total
-        ) / total
+        squares = self.variance * self.count
+        squares = squares + variance * count + apart**2 * self.count * count / total
+        self.variance = squares / total
         self.mean = self.mean + apart * count / total
         self.count = total
 
     def normalised(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return rows [n, d] standardised and clipped to ±10, float32."""
-        found = (rows - self.mean) / np.sqrt(self.variance + _TINY)
-        return np.clip(found, -_FURTHEST, _FURTHEST).astype(np.float32)
+        standardised = (rows - self.mean) / np.sqrt(self.variance + _TINY)
+        return np.clip(standardised, -_FURTHEST, _FURTHEST).astype(np.float32)
 
     @property
     def deviation(self) -> Floats:
         """The standard deviation [d]."""
-        found: Floats = np.sqrt(self.variance + _TINY)
-        return found
+        deviation: Floats = np.sqrt(self.variance + _TINY)
+        return deviation
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return what was seen as tensors, by names that begin with `name`."""
@@ -206,38 +205,37 @@ class Player:
     def drawn(self, shown: Array, noise: Tensor) -> Array:
         """Return actions drawn for what was shown [N, d], by one step's noise."""
         outputs = self.networks.policy(torch.from_numpy(shown))
-        found: Array = self.shapes.actions.drawn(
+        actions: Array = self.shapes.actions.drawn(
             outputs, self.networks.spread, noise
         ).numpy()
-        return found
+        return actions
 
     @torch.inference_mode()
     def likeliest(self, seen: Array) -> Array:
         """Return the likeliest actions (continuous: the means) for observations [N, d]."""
         outputs = self.networks.policy(torch.from_numpy(self.shown.normalised(seen)))
-        found: Array = self.shapes.actions.likeliest(outputs).numpy()
-        return found
+        actions: Array = self.shapes.actions.likeliest(outputs).numpy()
+        return actions
 
     def act(self, observation: Array) -> Array:
         """Return the likeliest action for one observation [d], as the environment takes it."""
-        found: Array = self.shapes.actions.handed(
-            self.likeliest(np.asarray(observation)[None])
-        )[0]
-        return found
+        actions = self.likeliest(np.asarray(observation)[None])  # [1] or [1, a]
+        action: Array = self.shapes.actions.handed(actions)[0]
+        return action
 
     def environments(self, count: int) -> Environments:
         """Open the environment so many times.
 
         Raises ModelError where it is not as it was when this learned.
         """
-        found = Environments(self.environment, count, self.options)
-        if (found.size, found.actions) != (self.shapes.size, self.shapes.actions):
+        opened = Environments(self.environment, count, self.options)
+        if (opened.size, opened.actions) != (self.shapes.size, self.shapes.actions):
             raise ModelError(
-                f"{self.environment}: shows {found.size} numbers and takes {found.actions}, "
+                f"{self.environment}: shows {opened.size} numbers and takes {opened.actions}, "
                 f"and this policy learned to play with {self.shapes.size} and "
                 f"{self.shapes.actions}. Learn anew with `tastemaker play`."
             )
-        return found
+        return opened
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights and what observations are normalised by, by name."""
@@ -248,10 +246,9 @@ class Player:
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` returned. Raises KeyError, RuntimeError where it is not that."""
-        own = self.networks.state_dict()
-        self.networks.load_state_dict(
-            {name: tensors[f"networks.{name}"] for name in own}
-        )
+        names = self.networks.state_dict()
+        weights = {name: tensors[f"networks.{name}"] for name in names}
+        self.networks.load_state_dict(weights)
         self.shown.restore("shown", tensors)
 
     def save(self, folder: Path) -> None:

@@ -63,17 +63,17 @@ class Table:
         first = np.flatnonzero(is_real & ~before)
         last_env, last_step = np.nonzero(is_real & ~behind)
         row = np.cumsum((is_real & ~before).ravel()) - 1
-        kept = np.flatnonzero(is_real)
-        row, place = row[kept], kept - first[row[kept]]
+        real = np.flatnonzero(is_real)
+        row = row[real]
+        place = real - first[row]
         shape = (len(first), int(place.max()) + 1)
 
         def stretched(values: Array) -> Tensor:
-            flat = np.moveaxis(values, 0, 1).reshape(envs * steps, *values.shape[2:])[
-                kept
-            ]
-            found = np.zeros((*shape, *values.shape[2:]), flat.dtype)
-            found[row, place] = flat
-            return torch.from_numpy(found)
+            rest = values.shape[2:]
+            flat = np.moveaxis(values, 0, 1).reshape(envs * steps, *rest)[real]
+            rows = np.zeros((*shape, *rest), flat.dtype)
+            rows[row, place] = flat
+            return torch.from_numpy(rows)
 
         after = torch.from_numpy(self.seen[last_step + 1, last_env])
         did = Steps(stretched(self.seen[:-1]), stretched(self.actions), after)
@@ -215,12 +215,11 @@ def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
     """
     if count < 1:
         raise UsageError(f"episodes {count}: play 1 or more.")
-    found: list[Episode] = []
-    while len(found) < count:
-        found += _side_by_side(
-            player, min(_AT_ONCE, count - len(found)), seed + len(found)
-        )
-    return found
+    played: list[Episode] = []
+    while len(played) < count:
+        left = count - len(played)
+        played += _side_by_side(player, min(_AT_ONCE, left), seed + len(played))
+    return played
 
 
 def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
