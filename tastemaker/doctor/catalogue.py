@@ -264,13 +264,13 @@ def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     """Return the judgements with their texts, prompts and judges numbered."""
     texts, prompts = _Names(), _Names()
     text_names: list[list[int]] = []
-    prompt_names: list[int | None] = []
+    prompt_names: list[int] = []
     for judgement in judgements:
         text_names.append([texts.name(text) for text in judgement.texts])
         prompt = judgement.prompt
-        prompt_names.append(None if prompt is None else prompts.name(plain(prompt)))
+        prompt_names.append(NOBODY if prompt is None else prompts.name(plain(prompt)))
     text_number = texts.numbers()
-    prompt_number: dict[int | None, int] = {None: NOBODY, **prompts.numbers()}
+    prompt_number = prompts.numbers()
     judges = sorted({j.judge for j in judgements if j.judge is not None})
     judge_number: dict[str | None, int] = {None: NOBODY}
     for number, name in enumerate(judges):
@@ -278,7 +278,7 @@ def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     of = []
     for names in text_names:
         of.append(tuple(text_number[name] for name in names))
-    prompt_numbers = [prompt_number[name] for name in prompt_names]
+    prompt_numbers = [prompt_number.get(name, NOBODY) for name in prompt_names]
     judge_numbers = [judge_number[judgement.judge] for judgement in judgements]
     return Catalogue(
         judgements,
