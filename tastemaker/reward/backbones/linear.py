@@ -5,9 +5,9 @@ make a review more extreme. `convex.py` fits the weights.
 
 Each n-gram is named by one 64-bit number. A token is a lower-cased word, a punctuation mark, or one
 character of a script without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every
-machine; an n-gram's name is a polynomial of its tokens' names. Any two of the 10⁷ n-grams of a corpus share a name with a
-probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵. So the strings are not stored, and all work after the
-regular expression is on whole arrays.
+machine; an n-gram's name is a polynomial of its tokens' names. Any two of the 10⁷ n-grams of a
+corpus share a name with a probability of about 10¹⁴ / 2⁶⁵ < 10⁻⁵. So the strings are not stored,
+and all work after the regular expression is on whole arrays.
 """
 
 import json
