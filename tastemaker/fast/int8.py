@@ -169,9 +169,10 @@ def _small(layer: Layer, ranges: Ranges) -> Layer:
 def _weights(part: Part) -> tuple[Tensor, Tensor]:
     assert isinstance(part, nn.Linear)
     weight = part.weight.detach().float()
-    if part.bias is None:
+    bias: Tensor | None = part.bias
+    if bias is None:
         return weight, torch.zeros(len(weight))
-    return weight, part.bias.detach().float()
+    return weight, bias.detach().float()
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def moved(algorithm: DPO, told: Compared, **how: int) -> Tensor:
 
 
 def test_pairs_and_what_each_counts() -> None:
-    """Of four texts in three tiers five pairs are ordered, one tie is not; of two equals none is."""
+    """Four texts in three tiers have five ordered pairs and one tie; two equals have none."""
     better, worse, shares = pairs_of(GROUPS, TIERS)
     assert list(zip(better.tolist(), worse.tolist(), strict=True)) == [
         (0, 1),

@@ -1,4 +1,4 @@
-"""Muon: what a step along a matrix is, that everything else is AdamW's, and that its state goes on."""
+"""Muon: the step along a matrix; AdamW for the rest; the state is saved and restored."""
 
 import copy
 from dataclasses import replace

@@ -349,7 +349,8 @@ class LinearBackbone:
             file_format = head.pop("format", None)
             if file_format != FORMAT:
                 raise ModelError(
-                    f"{path}: format {file_format!r} of a linear model; this version reads {FORMAT}."
+                    f"{path}: format {file_format!r} of a linear model; "
+                    f"this version reads {FORMAT}."
                 )
             settings = Linear(**head)
             intercept = float(tensors["intercept"].item())
