@@ -16,24 +16,24 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tastemaker"
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 80
-MAX_NESTED = 27
+MAX_NESTED = 12
 """Comprehensions inside a comprehension, in the whole package. May only fall."""
 # Expressions a code line, by package. A limit may only fall.
 # `maths` has more, because the shapes in its annotations are expressions too.
 LIMITS = {
-    "cli": 3.84,
-    "data": 5.3,
-    "doctor": 5.36,
-    "evaluate": 5.55,
-    "fast": 5.76,
-    "gpt": 5.15,
-    "kinds": 5.53,
-    "maths": 7.67,
-    "playground": 5.67,
-    "report": 5.26,
-    "reward": 5.15,
-    "rl": 4.84,
-    "train": 4.91,
+    "cli": 3.05,
+    "data": 4.50,
+    "doctor": 4.75,
+    "evaluate": 4.79,
+    "fast": 4.85,
+    "gpt": 4.42,
+    "kinds": 4.59,
+    "maths": 7.05,
+    "playground": 4.81,
+    "report": 4.56,
+    "reward": 4.24,
+    "rl": 3.95,
+    "train": 4.15,
 }
 # Modules inside a package that tests still import. Tests should import `tastemaker` or a package.
 INNER_IMPORTS = {
