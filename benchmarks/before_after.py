@@ -36,15 +36,22 @@ def length(prompts, texts):
     return [float(len(text)) for text in texts]
 """
 WORK = {
-    "fit_linear": 'tm.fit(ratings(3000), backbone="linear")',
-    "fit_tiny": 'tm.fit(ratings(800), backbone="tiny", epochs=1)',
-    "fit_minilm": 'tm.fit(ratings(120), backbone="minilm", epochs=1)',
-    "pretrain": 'tm.pretrain(reviews(2000), size="tiny")',
+    "fit_linear": 'tm.fit(judgements, backbone="linear")',
+    "fit_tiny": 'tm.fit(judgements, backbone="tiny", epochs=1)',
+    "fit_minilm": 'tm.fit(judgements, backbone="minilm", epochs=1)',
+    "pretrain": 'tm.pretrain(texts, size="tiny")',
     "steer": "tm.steer(policy, length, sampling=tm.Sampling(max_tokens=64), "
     "steering=tm.Steering(steps=10, windows=1, measured=2))",
     "play": 'tm.play("CartPole-v1", steps=20_000, episodes=1)',
 }
-BEFORE_WORK = {"steer": 'policy = tm.pretrain(reviews(300), size="tiny")'}
+# made before the clock starts: the playground's own speed is not the verb's
+BEFORE_WORK = {
+    "fit_linear": "judgements = ratings(3000)",
+    "fit_tiny": "judgements = ratings(800)",
+    "fit_minilm": "judgements = ratings(120)",
+    "pretrain": "texts = list(reviews(2000))",
+    "steer": 'policy = tm.pretrain(reviews(300), size="tiny")',
+}
 TIMED = """
 def used():
     return resource.getrusage(resource.RUSAGE_SELF)
