@@ -1,8 +1,8 @@
 """GRPO: `steer` against TRL's GRPOTrainer, same GPT, same reward function, in one run.
 
     pip install 'tastemaker[peers]'
-    python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2       # a GPT of the playground; left
-    out: one is trained
+    python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2   # gpt: a GPT of the playground
+    python benchmarks/grpo_speed.py                              # trains one first
 
 Both start from the same weights and begin reviews from the start token alone; 128 completions a
 rollout in groups of 8, of at most 64 tokens, drawn at temperature 1 without filters. Both take two

@@ -1,9 +1,8 @@
-"""IMDB from the archive to honest figures: `tastemaker fit` and `evaluate --split test`, as a user
-runs them.
+"""IMDB: `tastemaker fit` and `evaluate --split test`, as a user runs them.
 
-    python benchmarks/imdb.py --backbone linear --target label     # about a minute; --target rating
-    for grades python benchmarks/imdb.py --backbone minilm                    # both in one fit;
-    about half an hour on two cores
+    python benchmarks/imdb.py --backbone linear --target label    # about a minute
+    python benchmarks/imdb.py --backbone linear --target rating   # grades
+    python benchmarks/imdb.py --backbone minilm                   # both; half an hour on two cores
 
 The peer, in the same run: scikit-learn's TfidfVectorizer(1, 2) and LogisticRegression, the usual
 script. The last line is one JSON object: figures, wall seconds and peak memory (MiB, the largest of

@@ -1,5 +1,4 @@
-"""WMT-MQM, Chinese to English: listwise, pairwise and rating fits of the same penalties, split by
-document.
+"""WMT-MQM, Chinese to English: listwise, pairwise and rating fits of the same penalties.
 
     python benchmarks/mqm.py                                   # MiniLM and linear, three seeds
     python benchmarks/mqm.py --backbone linear --seeds 0

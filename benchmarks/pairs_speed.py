@@ -1,9 +1,8 @@
-"""Training on Anthropic HH's pairs with MiniLM: `fit`'s loop against TRL's RewardTrainer, in
-bfloat16 and in float32.
+"""Training on Anthropic HH's pairs with MiniLM: `fit`'s loop against TRL's RewardTrainer.
 
     pip install 'tastemaker[minilm,peers]'
-    python benchmarks/pairs_speed.py                    # 320 pairs each, taking turns;
-    --checkpointing: TRL as shipped
+    python benchmarks/pairs_speed.py                   # 320 pairs each, taking turns
+    python benchmarks/pairs_speed.py --checkpointing   # TRL as shipped
 
 Both start from the same weights, head included, and read every pair once: the same token ids
 (prompt and answer, the last 512 tokens), AdamW with the same learning rate, warm-up, linear decay,

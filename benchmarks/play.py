@@ -1,7 +1,7 @@
-"""What the known settings reach: environment by environment and seed by seed, on one thread.
+"""What `play` reaches without a setting, by environment and seed, on one thread.
 
-    python benchmarks/play.py                                      # CartPole-v1 by every algorithm,
-    PPO on the others python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2
+    python benchmarks/play.py   # CartPole-v1 by every algorithm, the others by PPO
+    python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2
 
 Each run is `tastemaker.play` without a setting; the return is the mean over 100 episodes, each
 action the likeliest one. Seconds are of the processor, so that what else the machine does counts

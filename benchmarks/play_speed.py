@@ -1,11 +1,10 @@
-"""CartPole-v1 by PPO: ours with its known settings against Stable-Baselines3 with RL Baselines3
-Zoo's, taking turns.
+"""CartPole-v1 by PPO: `play` against Stable-Baselines3 with RL Baselines3 Zoo's settings.
 
     pip install -e '.[peers]'
     python benchmarks/play_speed.py                      # 5 seeds of 100,000 steps each
     python benchmarks/play_speed.py --seeds 0 1 --steps 20000
 
-Both on one thread, seed by seed, ours and then theirs; evaluation is timed for neither, but for one
+Both run on one thread, seed by seed, ours and then theirs. Evaluation is not timed, except for one
 episode of ours, without which `play` does not end. The peer: n_envs 8, n_steps 32, batch_size 256,
 gae_lambda 0.8, gamma 0.98, n_epochs 20, ent_coef 0, learning rate 1e-3 and clip range 0.2 falling
 to 0 in a line. Seconds are given of the processor and of the wall. Evaluation: 20 episodes of the

@@ -1,13 +1,12 @@
-"""Every kind of judgement, and all of them mixed: how well each recovers the playground's gold
-score.
+"""How well each kind of judgement, and all of them mixed, recovers the playground's gold score.
 
-    python benchmarks/playground_judgements.py                          # 2,000 judgements of each
-    kind, three seeds python benchmarks/playground_judgements.py --count-by texts         # as many
-    judged texts of each kind instead python benchmarks/playground_judgements.py --pool 2000
-         # as many, all of the same 2,000 texts python benchmarks/playground_judgements.py --kinds
-         mixed --parts    # … and each kind of the mixture by itself
-    python benchmarks/playground_judgements.py --troubled               # careless and reversed
-    judges python benchmarks/playground_judgements.py --backbone linear        # a few minutes
+    python benchmarks/playground_judgements.py   # 2,000 judgements of each kind, three seeds
+
+    --count-by texts        # as many judged texts of each kind instead
+    --pool 2000             # as many judgements, all of the same 2,000 texts
+    --kinds mixed --parts   # also each kind of the mixture by itself
+    --troubled              # careless and reversed judges
+    --backbone linear       # a few minutes
 
 Kendall's τ of the score with gold, on 500 unseen texts. A judgement about several texts says more
 than one about one text, and costs its judge more: `--count-by texts` gives every kind the same

@@ -1,8 +1,7 @@
-"""Rankings of nine answers, each encoded once, against the same data taken apart into pairs, each
-encoded on its own.
+"""Rankings of nine answers, each text encoded once, against the same data as pairs.
 
-    python benchmarks/rankings_speed.py                     # 500 prompts of the playground, MiniLM,
-    one pass of each python benchmarks/rankings_speed.py --backbone tiny --passes 4
+    python benchmarks/rankings_speed.py   # 500 prompts of the playground, MiniLM, one pass
+    python benchmarks/rankings_speed.py --backbone tiny --passes 4
 
 Both are `fit`'s training loop, on the same network, learning rate and texts a step, and take turns.
 The first is given the rankings as they are: nine passes through the encoder for a ranking. The

@@ -1,9 +1,7 @@
-"""Scoring whole IMDB reviews, up to 512 tokens each, against transformers' own
-`pipeline("text-classification")`.
+"""Scoring IMDB reviews of up to 512 tokens, against transformers' text-classification pipeline.
 
-    python benchmarks/score_speed.py                    # MiniLM with a head drawn from a seed:
-    speed alone python benchmarks/score_speed.py --model taste/     # a fitted model: speed, and how
-    well the ranks are kept
+    python benchmarks/score_speed.py                  # MiniLM with a random head: speed alone
+    python benchmarks/score_speed.py --model taste/   # a fitted model: also its ranks
 
 Tokenizing counts for everybody. The pipeline reads a part of the reviews at batch 1 and at batch
 16, because the whole would take minutes; the best of the two is the peer. All take turns within

@@ -1,9 +1,8 @@
-"""IMDB: a small GPT learns to continue reviews so that a linear reward calls them positive; another
-model judges.
+"""IMDB: a GPT learns to continue reviews so that they are called positive; another model judges.
 
-    tastemaker pretrain aclImdb.tar.gz --size small --out gpt       # first: an hour
-    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --kl-coef 0.3 to
-    stay nearer
+    tastemaker pretrain aclImdb.tar.gz --size small --out gpt    # first: an hour
+    python benchmarks/steer_imdb.py --policy gpt                 # --imdb PATH for the reviews
+    python benchmarks/steer_imdb.py --policy gpt --kl-coef 0.3   # stays nearer to the GPT
 
 The training reviews are cut in two, no text on both sides. The reward is a linear model fitted on
 the labels of one half, the judge a linear model fitted on the other half with another seed. Prompts

@@ -1,9 +1,7 @@
-"""Steering on the playground: a reward model from simulated judgements, then every algorithm,
-measured against gold.
+"""Steering on the playground by every algorithm, measured by the true score.
 
     python benchmarks/steer_playground.py --seeds 0 1 2
-    python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo --seeds 0 1 2    #
-    over-optimisation
+    python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo  # over-optimises
 
 A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7,
 as in Ziegler et al. 2019. For each seed a linear reward model is fitted on that many judgements,

@@ -1,23 +1,21 @@
-"""What a steering step spends outside sampling and the networks' passes, and what a rollout costs
-beside bare sampling.
+"""Where a steering step spends its time, and a rollout's speed against bare sampling.
 
-    python benchmarks/steer_profile.py --policy gpt                  # a GPT of the playground; left
-    out: one is trained python benchmarks/steer_profile.py --policy gpt --reward taste   # … and a
-    reward model; left out: a linear one python benchmarks/steer_profile.py --policy gpt --algorithm
-    grpo --steps 30
+    python benchmarks/steer_profile.py                               # trains a GPT first
+    python benchmarks/steer_profile.py --policy gpt                  # a GPT of the playground
+    python benchmarks/steer_profile.py --policy gpt --reward taste   # default: a linear reward
+    python benchmarks/steer_profile.py --policy gpt --algorithm grpo --steps 30
 
 `steer`'s own loop runs with its defaults (128 completions a step, windows as in a run of 150 steps)
 and keeps nothing on disk; on one thread, where nothing is computed side by side and seconds add up.
 Functions are wrapped from outside while it runs; time belongs to the innermost wrapped one:
 
-    sampling                   Policy.complete: prompts to tokens, the decoding loop, tokens to
-    texts reward                     the reward's scores
-    forward of policy, …       the network's forward pass, by who asks: the policy, the reference
-    log-probabilities of …     softmax, entropy and value head behind it, and rows of tokens as the
-    network reads them backward                   the backward pass of all of these and of the
-    objective optimiser                  clipping the gradient and AdamW's step
-    other                      the wall time from the end of the warm-up to the end of the last
-    step, less all of these
+    sampling               Policy.complete: prompts to tokens, the decoding loop, tokens to texts
+    reward                 the reward's scores
+    forward of             the network's forward pass, by who asks: the policy, the reference
+    log-probabilities of   softmax, entropy and value head after it, and the rows of tokens
+    backward               the backward pass of all of these and of the objective
+    optimiser              clipping the gradient and AdamW's step
+    other                  all other wall time from the end of the warm-up to the last step's end
 
 `outside` is reward, optimiser and other; a reward model that is a network is left out of it, a
 linear one counts. `outside_strictly` counts log-probabilities too. Then gatherings of the world

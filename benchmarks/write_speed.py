@@ -1,8 +1,9 @@
-"""Sampling: `Policy.complete` against transformers' `generate`, same network, prompts and number of
-tokens.
+"""Sampling: `Policy.complete` against transformers' `generate`, with the same network.
 
-    python benchmarks/write_speed.py                      # tiny and small, 64 rows of 64 new
-    tokens, taking turns python benchmarks/write_speed.py --rounds 5 --threads 2
+    python benchmarks/write_speed.py                # tiny and small, 64 rows of 64 new tokens
+    python benchmarks/write_speed.py --rounds 5 --threads 2
+
+Both take turns on the same prompts.
 
 The weights are fresh, since speed does not depend on what they say; the end token is switched off
 for both, so that every row writes all its tokens. Both sample at temperature 1 without filters.

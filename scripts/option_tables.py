@@ -1,7 +1,7 @@
 """Write what is made from the settings: the command line's table and the tables in docs/guide.md.
 
-python scripts/option_tables.py          write both
-python scripts/option_tables.py --check  fail if one of them is stale
+python scripts/option_tables.py           # writes both
+python scripts/option_tables.py --check   # fails if one of them is stale
 """
 
 import json

@@ -56,7 +56,6 @@ def taste(texts: Path) -> Path:
 
 
 # --- pretrain
-# ------------------------------------------------------------------------------------------------
 
 
 def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) -> None:
@@ -182,7 +181,6 @@ def _classifier(folder: Path) -> Path:
 
 
 # --- write
-# ------------------------------------------------------------------------------------------------
 
 
 def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
@@ -369,7 +367,6 @@ def test_write_refuses_what_cannot_be(
 
 
 # --- evaluate
-# ------------------------------------------------------------------------------------------------
 
 
 def test_evaluate_says_the_perplexity_of_a_text(

@@ -125,7 +125,7 @@ def test_an_environment_that_fails_is_named_with_step_and_value() -> None:
     )
 
 
-# --- what an action is ---
+# --- what an action is
 
 
 def test_choices_are_drawn_as_often_as_they_are_likely() -> None:

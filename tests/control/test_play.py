@@ -40,7 +40,7 @@ def weights(player: Player) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in player.tensors().items()}
 
 
-# --- it learns ---
+# --- it learns
 
 
 def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
@@ -119,7 +119,7 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
     assert lines[-1]["step"] == played.figures["steps"]
 
 
-# --- saved, loaded, watched ---
+# --- saved, loaded, watched
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
@@ -173,7 +173,7 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
         watch(tmp_path)
 
 
-# --- killed and resumed ---
+# --- killed and resumed
 
 PLAN = PlayPlan(
     "CartPole-v1",
@@ -324,7 +324,7 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         )
 
 
-# --- bad input ---
+# --- bad input
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_every_known_setting_can_be_made() -> None:
             assert playing.steps > 0
 
 
-# --- the shell ---
+# --- the shell
 
 
 def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from tastemaker.errors import DataError
 from tastemaker.gpt import documents
 
 # --- plain text files
-# ------------------------------------------------------------------------------------------------
 
 TEXT = "One line.\r\nAnother.\n\n \nA paragraph,\nof two lines.\n\n\n最后。"
 
@@ -143,7 +142,6 @@ def test_cut_documents_hold_all_that_is_in_the_file(
 
 
 # --- streaming
-# ------------------------------------------------------------------------------------------------
 
 
 def first(found: Iterator[Example]) -> str:

@@ -29,7 +29,7 @@ def four(table_model):
     return table_model({Label: LabelLink(math.log(3), 0.0)}, SCORES)
 
 
-# --- labels -----------------------------------------------------------------------------------
+# --- labels
 
 
 def test_labels_by_hand(four):
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_intervals(world):
     )
 
 
-# --- grades and ratings -----------------------------------------------------------------------
+# --- grades and ratings
 
 
 def test_ratings_by_hand(table_model):
@@ -126,7 +126,7 @@ def test_a_grade_on_another_scale_is_refused_before_scoring(world):
     assert w.model.asked == 0
 
 
-# --- the linear baseline and the constant -----------------------------------------------------
+# --- the linear baseline and the constant
 
 
 def test_the_baseline_is_measured_on_the_same_judgements(world):
@@ -187,7 +187,7 @@ def test_a_baseline_without_the_link_is_left_out(world, four):
     assert found["mae"] > 0
 
 
-# --- kinds ------------------------------------------------------------------------------------
+# --- kinds
 
 
 def test_mixed_kinds_lie_side_by_side(world):
@@ -245,7 +245,7 @@ def test_no_resamples_are_refused(four):
         evaluate(four, LABELS, resamples=0)
 
 
-# --- length, truncation, duplicates -----------------------------------------------------------
+# --- length, truncation, duplicates
 
 
 def test_truncated_texts_are_counted(four):
@@ -338,7 +338,7 @@ def test_repeats_within_count_the_same_judge_only(four):
     assert found.as_dict()["texts"] == 4
 
 
-# --- what people and programs read ------------------------------------------------------------
+# --- what people and programs read
 
 
 @pytest.mark.parametrize(

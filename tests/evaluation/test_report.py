@@ -227,7 +227,7 @@ def test_figures_inside_the_page_are_the_panels(world):
     assert ET.fromstring(base64.b64decode(inside[0])).tag.endswith("svg")
 
 
-# --- comparisons and rankings -----------------------------------------------------------------
+# --- comparisons and rankings
 
 
 @pytest.mark.parametrize("kind", [Comparison, Ranking])

@@ -150,7 +150,6 @@ def test_an_unfinished_run_that_is_replaced_comes_back_too(tmp_path: Path) -> No
 
 
 # --- killed: nothing of what follows the yield is run
-# -----------------------------------------------------------------
 
 
 def killed(
@@ -282,7 +281,6 @@ def test_killed_while_the_model_was_being_saved(out: Path) -> None:
 
 
 # --- what is there already
-# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [CONTRACT, "config.json", "player.json"])

@@ -346,7 +346,6 @@ def test_a_run_that_goes_nowhere_saves_nothing(tmp_path: Path) -> None:
 
 
 # --- going on with a given model
-# --------------------------------------------------------------------------------------
 
 
 def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> None:
@@ -409,7 +408,6 @@ def test_without_a_chat_template_an_empty_line_stands_between() -> None:
 
 
 # --- killed at any moment
-# ---------------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys

@@ -31,7 +31,7 @@ def probability(model, *document):
     return float(np.exp(model.log_probs(*joined([document])))[-1])
 
 
-# --- hand-worked ---
+# --- hand-worked
 
 
 def test_bigrams_by_hand():
@@ -86,7 +86,7 @@ def test_trigrams_at_a_start_count_occurrences():
     assert probability(model, 0) == pytest.approx((1.4 + 0.3) / 3)
 
 
-# --- against plain Python ---
+# --- against plain Python
 
 
 class Slow:
@@ -177,7 +177,7 @@ def test_nothing_leaks_from_one_document_into_the_next(corpus):
     )
 
 
-# --- limits ---
+# --- limits
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_what_cannot_be_is_one_line(tokens, starts, settings, said):
     assert "\n" not in str(caught.value)
 
 
-# --- worth something ---
+# --- worth something
 
 
 def test_context_helps_on_the_playground():

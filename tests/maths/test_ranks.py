@@ -40,7 +40,7 @@ def padded(values, width, fill):
     return np.append(values, np.full(width - len(values), fill))
 
 
-# --- hand-worked ---
+# --- hand-worked
 
 # people: A best, B and C alike below, D worst. Scores order A and B the wrong way round and tie C
 # with D.
@@ -118,7 +118,7 @@ def test_no_lists_are_no_figures():
         assert figure(nothing, nothing).shape == (0,)
 
 
-# --- definitions and other libraries ---
+# --- definitions and other libraries
 
 
 @given(one_list())

@@ -147,7 +147,7 @@ def test_a_chat_is_answered(chat_policy):
     assert found.log_probs == pytest.approx(again.tolist(), abs=1e-4)
 
 
-# ---------------------------------------------------------------- critic
+# --- critic
 
 
 def test_a_critic_expects_nothing_at_first_and_shares_the_network(policy):
@@ -217,7 +217,7 @@ def test_a_folder_saved_over_keeps_nothing_of_the_older_policy(fresh, tmp_path):
     assert (tmp_path / "gpt" / "metrics.jsonl").exists()  # files of others stay
 
 
-# ---------------------------------------------------------------- reference
+# --- reference
 
 
 def addresses(module: Any) -> dict[str, int]:
@@ -291,7 +291,7 @@ def test_the_policy_can_be_trained_after_a_reference_was_made(fresh):
     assert all(p.requires_grad for p in fresh.module.parameters())
 
 
-# ---------------------------------------------------------------- streaming
+# --- streaming
 
 
 @pytest.mark.parametrize(
