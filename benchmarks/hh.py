@@ -74,15 +74,15 @@ def _measured(
     for path in HH:
         mine = [judgement for judgement in held_out if judgement.source == path.name]
         if mine:
-            found = tm.evaluate(model, mine, resamples=given.resamples).as_dict()
+            values = tm.evaluate(model, mine, resamples=given.resamples).as_dict()
             by_source[path.name.removesuffix(".jsonl.gz")] = {
-                key: found[key] for key in (*FIGURES[:3], "n")
+                key: values[key] for key in (*FIGURES[:3], "n")
             }
-    found = tm.evaluate(
+    values = tm.evaluate(
         model, held_out, baseline=model.baseline, resamples=given.resamples
     ).as_dict()
-    print(f"{name}, seed {seed}: {[found[key] for key in FIGURES]}", file=sys.stderr)
-    figures = {key: found[key] for key in (*FIGURES, *MORE)}
+    print(f"{name}, seed {seed}: {[values[key] for key in FIGURES]}", file=sys.stderr)
+    figures = {key: values[key] for key in (*FIGURES, *MORE)}
     return {
         "seed": seed,
         **figures,

@@ -74,7 +74,7 @@ def main() -> None:
         tastemaker = [sys.executable, "-m", "tastemaker"]
         _, fit_seconds = _timed([*tastemaker, *fit, *more, "--json"])
         evaluate = ["evaluate", str(out), str(given.data), "--split", "test", "--json"]
-        found, evaluate_seconds = _timed([*tastemaker, *evaluate])
+        printed, evaluate_seconds = _timed([*tastemaker, *evaluate])
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         peer, peer_seconds = (
             ({}, 0.0)
@@ -89,8 +89,8 @@ def main() -> None:
         "target": given.target,
         "limit": given.limit,
         "seed": given.seed,
-        **{name: found.get(name) for name in figures},
-        "linear_baseline": found.get("linear_baseline"),
+        **{name: printed.get(name) for name in figures},
+        "linear_baseline": printed.get("linear_baseline"),
         "fit_seconds": round(fit_seconds, 1),
         "evaluate_seconds": round(evaluate_seconds, 1),
         "peak_mb": round(peak),

@@ -174,20 +174,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         child("fit", folder / "model")
-        found = []
+        results = []
         for count in (given.rows // 10, given.rows):
             source, target = (
                 folder / f"in-{count}.{given.format}",
                 folder / f"out-{count}.{given.format}",
             )
             child("write", source, count)
-            found.append(child("score", folder / "model", source, target))
+            results.append(child("score", folder / "model", source, target))
             print(
                 f"{given.format}: {count:,} rows, {source.stat().st_size / 1e6:.0f} MB, "
-                f"{found[-1]}",
+                f"{results[-1]}",
                 file=sys.stderr,
             )
-    small, large = found
+    small, large = results
     result = {
         "rows": int(large["rows"]),
         "peak_mb_100k": round(small["peak_mb"], 1),

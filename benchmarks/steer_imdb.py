@@ -62,8 +62,10 @@ def _prompts(
 
 def _positive(model: tm.RewardModel, completions: Sequence[Completion]) -> float:
     """Return the share of whole texts that a model calls positive."""
-    said = model.probability([to_be_scored(completion) for completion in completions])
-    return statistics.fmean(probability > 0.5 for probability in said)
+    probabilities = model.probability(
+        [to_be_scored(completion) for completion in completions]
+    )
+    return statistics.fmean(probability > 0.5 for probability in probabilities)
 
 
 def _measured(
@@ -183,11 +185,11 @@ def main() -> None:
         )
     )
     asked = _prompts(policy, test, given.measured, given.seed)
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "sampling": tm.Sampling(max_tokens=given.max_tokens),
         "seed": given.seed + UNSEEN_SEED,
     }
-    before = policy.complete(asked, **how)
+    before = policy.complete(asked, **settings)
     started = time.perf_counter()
     steered = _steered(
         policy,
@@ -197,7 +199,7 @@ def main() -> None:
         given,
     )
     seconds = time.perf_counter() - started
-    after = steered.policy.complete(asked, **how)
+    after = steered.policy.complete(asked, **settings)
     figures = [_measured(written, reward, judge) for written in (before, after)]
     _show(asked, before, after, given.shown)
     sys.stderr.write(f"{steered}\n")

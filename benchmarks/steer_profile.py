@@ -154,29 +154,29 @@ class Measured:
         """Return the seconds of each part, and of all that is none of them, in the steps behind the
         warm-up.
         """
-        found = {
+        seconds = {
             name: self.seconds[-1][name] - self.seconds[warm_up - 1][name]
             for name in sorted(self.seconds[-1])
         }
-        return found | {
-            "other": self.ended[-1] - self.ended[warm_up - 1] - sum(found.values())
+        return seconds | {
+            "other": self.ended[-1] - self.ended[warm_up - 1] - sum(seconds.values())
         }
 
 
 def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Measured:
     """Steer, as a user does; time the steps, and profile those behind them."""
-    found, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
+    measured, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
 
     def watched(job: SteerTask) -> Any:
         if (
-            len(found.ended) == given.warm_up + given.steps
+            len(measured.ended) == given.warm_up + given.steps
         ):  # what is profiled is not wrapped
             wrapped.close()
-            return found.profile.runcall(step, job)
+            return measured.profile.runcall(step, job)
         done = step(job)
-        found.world = job.world
-        found.ended.append(time.perf_counter())
-        found.seconds.append(reward.clock.seconds.copy())
+        measured.world = job.world
+        measured.ended.append(time.perf_counter())
+        measured.seconds.append(reward.clock.seconds.copy())
         return done
 
     steps, usual = given.warm_up + given.steps + given.profiled, tm.Steering()
@@ -194,7 +194,7 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
             limits=tm.Limits(patience=steps + 1),  # it never stops by itself
             seed=given.seed,
         )
-    return found
+    return measured
 
 
 def _rollouts(
@@ -301,7 +301,7 @@ def main() -> None:
         if given.policy
         else tm.pretrain(tm.Documents(["playground"]))
     )
-    said = (
+    rankings = (
         judgements(given.judgements, kind="ranking", answers=20, seed=given.seed)
         if not given.reward
         else []
@@ -309,7 +309,7 @@ def main() -> None:
     taste = (
         tm.load(given.reward)
         if given.reward
-        else tm.fit(said, backbone="linear", seed=given.seed)
+        else tm.fit(rankings, backbone="linear", seed=given.seed)
     )
     is_network, clock = not isinstance(taste.backbone, LinearBackbone), Clock()
     run = _run(policy, TimedReward(reward_of(taste), clock), given)
@@ -325,7 +325,7 @@ def main() -> None:
         run.table()
         + "".join(f"{name:34} {share:6.1%}\n" for name, share in shares.items())
     )
-    found = {
+    line = {
         "benchmark": "steer_profile",
         "algorithm": given.algorithm,
         "batch": given.batch,
@@ -337,7 +337,7 @@ def main() -> None:
         "outside": round(outside, 4),
         "outside_strictly": round(strictly, 4),
     }
-    sys.stdout.write(json.dumps(found | _rollouts(run.world, clock, given)) + "\n")
+    sys.stdout.write(json.dumps(line | _rollouts(run.world, clock, given)) + "\n")
 
 
 if __name__ == "__main__":

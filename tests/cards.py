@@ -26,9 +26,9 @@ HOSTILE = [
 
 def front_matter(text: str) -> dict[str, Any]:
     """Read the front matter as the model hub does: between the first two rules."""
-    found = re.match(r"---\n(.*?)\n---\n", text, flags=re.DOTALL)
-    assert found
-    parsed: dict[str, Any] = yaml.safe_load(found[1])
+    match = re.match(r"---\n(.*?)\n---\n", text, flags=re.DOTALL)
+    assert match
+    parsed: dict[str, Any] = yaml.safe_load(match[1])
     return parsed
 
 

@@ -24,14 +24,14 @@ def rows_of(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def texts(source: str | Path, **how: Any) -> list[str]:
-    return [example.text for example in documents(source, **how)]
+def texts(source: str | Path, **settings: Any) -> list[str]:
+    return [example.text for example in documents(source, **settings)]
 
 
 def refused(
-    source: str | Path, kind: type[TastemakerError] = DataError, **how: Any
+    source: str | Path, kind: type[TastemakerError] = DataError, **settings: Any
 ) -> str:
     with pytest.raises(kind) as caught:
-        list(documents(source, **how))
+        list(documents(source, **settings))
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -104,15 +104,15 @@ BAD_TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), BAD_TEXTS)
+@pytest.mark.parametrize(("text", "message"), BAD_TEXTS)
 def test_a_bad_text_is_named_before_anything_is_scored(
-    model: Lengths, tmp_path: Path, text: Any, said: str
+    model: Lengths, tmp_path: Path, text: Any, message: str
 ) -> None:
     source = write_jsonl(
         tmp_path / "in.jsonl", [{"text": "a"}] * 5000 + [{"text": text}]
     )
     (tmp_path / "out.jsonl").write_text("older")
-    with pytest.raises(DataError, match=rf"in\.jsonl:5001: .*{said}"):
+    with pytest.raises(DataError, match=rf"in\.jsonl:5001: .*{message}"):
         score_file(model, source, tmp_path / "out.jsonl", chunk=10)
     assert model.calls == []
     assert (tmp_path / "out.jsonl").read_text() == "older"
@@ -157,7 +157,7 @@ def test_an_unknown_column_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("in.jsonl", b"", "the file is empty"),
         ("in.jsonl", b"\n\n", "no rows"),
@@ -169,10 +169,10 @@ def test_an_unknown_column_is_named(
     ],
 )
 def test_an_unreadable_source(
-    model: Lengths, tmp_path: Path, name: str, content: bytes, said: str
+    model: Lengths, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         score_file(model, tmp_path / name, tmp_path / "out.jsonl")
     assert names(tmp_path) == [name]
 
@@ -262,18 +262,18 @@ def test_lines_are_scored_as_they_come(model: Lengths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ("\n", "standard input:4: the line is empty"),
         ("\udcff\n", "standard input:4: not UTF-8"),
     ],
 )
 def test_the_lines_before_a_bad_one_are_scored(
-    model: Lengths, bad: str, said: str
+    model: Lengths, bad: str, message: str
 ) -> None:
     scores = score_lines(model, ["a\n", "b\n", "c\n", bad, "d\n"], chunk=2)
     assert [next(scores).text for _ in range(3)] == ["a", "b", "c"]
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         next(scores)
 
 

@@ -149,8 +149,8 @@ def test_a_full_disk_is_told_apart(tmp_path: Path, code: int) -> None:
 
 
 def test_other_failures_name_the_path_and_the_reason(tmp_path: Path) -> None:
-    said = r"out: cannot write \(Input/output error\); nothing was written"
-    with pytest.raises(StorageError, match=said), writing_folder(tmp_path / "out"):
+    message = r"out: cannot write \(Input/output error\); nothing was written"
+    with pytest.raises(StorageError, match=message), writing_folder(tmp_path / "out"):
         raise OSError(errno.EIO, "Input/output error")
 
 

@@ -106,10 +106,10 @@ def test_texts_read_together_in_training_have_the_scores_they_have_alone(
         [network.forward(collate([one], network.pad_id))[0] for one in ids]
     )
     for budget in (1, 40, 4096):
-        found, places = network.forward_texts(ids, budget)
-        torch.testing.assert_close(found[:, 0], alone, atol=2e-6, rtol=1e-5)
+        scores, places = network.forward_texts(ids, budget)
+        torch.testing.assert_close(scores[:, 0], alone, atol=2e-6, rtol=1e-5)
         assert places >= sum(map(len, ids))
-        assert found.requires_grad
+        assert scores.requires_grad
 
 
 def test_the_saved_folder_gives_the_same_number_to_transformers(folder, tmp_path):
@@ -118,11 +118,11 @@ def test_the_saved_folder_gives_the_same_number_to_transformers(folder, tmp_path
     network.save(tmp_path)
     classify = pipeline("text-classification", model=str(tmp_path), device="cpu")
     for size in (1, len(TEXTS)):
-        found = [
+        scores = [
             answer["score"]
             for answer in classify(TEXTS, truncation=True, batch_size=size)
         ]
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_save_and_load_give_the_same_bits(folder, tmp_path):
@@ -387,8 +387,8 @@ def test_the_own_class_gives_the_same_number(folder, tmp_path):
     )
     network.module.double()  # float32 sums differ in the last digits from one processor to the next
     with torch.inference_mode():
-        found = [
+        logits = [
             module(torch.tensor([ids.tolist()])).logits.item()
             for ids in network.encode(EXAMPLES).ids
         ]
-    np.testing.assert_allclose(found, network.score(EXAMPLES).values, atol=1e-7)
+    np.testing.assert_allclose(logits, network.score(EXAMPLES).values, atol=1e-7)

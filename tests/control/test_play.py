@@ -132,12 +132,14 @@ def test_saved_and_loaded_it_does_the_same(environment: str, tmp_path: Path) -> 
     )
     loaded = Player.load(tmp_path / "saved")
     assert weights(loaded) == weights(played.policy)
-    seen = (
+    observations = (
         np.random.default_rng(0)
         .normal(size=(50, loaded.shapes.size))
         .astype(np.float32)
     )
-    assert np.array_equal(loaded.likeliest(seen), played.policy.likeliest(seen))
+    assert np.array_equal(
+        loaded.likeliest(observations), played.policy.likeliest(observations)
+    )
     assert watch(tmp_path / "saved", count=3, seed=4) == watch(
         played.policy, count=3, seed=4
     )
@@ -156,16 +158,16 @@ def test_watching_draws_an_episode(tmp_path: Path) -> None:
 
 def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
     play("CartPole-v1", playing=SHORT, episodes=1, out=tmp_path / "saved")
-    said = json.loads((tmp_path / "saved" / PLAYER).read_text())
+    contract = json.loads((tmp_path / "saved" / PLAYER).read_text())
     (tmp_path / "saved" / PLAYER).write_text(
-        json.dumps(said | {"environment": "Acrobot-v1"})
+        json.dumps(contract | {"environment": "Acrobot-v1"})
     )
     with pytest.raises(
         ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"
     ):
         watch(tmp_path / "saved")
     (tmp_path / "saved" / PLAYER).write_text(
-        json.dumps(said | {"shapes": said["shapes"] | {"observations": 5}})
+        json.dumps(contract | {"shapes": contract["shapes"] | {"observations": 5}})
     )
     with pytest.raises(ModelError, match="do not belong together"):
         watch(tmp_path / "saved")
@@ -398,8 +400,8 @@ def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
         "play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json"
     )
     assert code == 0, err
-    found = json.loads(out)
-    assert set(found) == {
+    printed = json.loads(out)
+    assert set(printed) == {
         "mean_return",
         "return_interval",
         "episodes",

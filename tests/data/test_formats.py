@@ -251,7 +251,7 @@ def test_who_when_and_how_much_in_every_format(tmp_path: Path) -> None:
 
 
 def test_items_of_rewardbench(tmp_path: Path) -> None:
-    found = items(
+    rows_as_items = items(
         table(
             write(
                 tmp_path / "r.jsonl",
@@ -260,12 +260,12 @@ def test_items_of_rewardbench(tmp_path: Path) -> None:
             )
         )
     )
-    assert next(found) == Item("Q", ("a", "b"), ("c", "d"), "Ties", "7")
+    assert next(rows_as_items) == Item("Q", ("a", "b"), ("c", "d"), "Ties", "7")
     with pytest.raises(
         DataError,
         match=r"r\.jsonl:2: column 'rejected' holds 3 \(int\) where a text belongs",
     ):
-        next(found)
+        next(rows_as_items)
 
 
 def test_an_equal_mean_penalty_is_a_tie(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def rows(
     return list(opened(source, split).rows())
 
 
-def write_jsonl(path: Path, found: list[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def test_what_may_be_a_hub_name() -> None:
@@ -83,9 +83,11 @@ def test_saved_splits(tmp_path: Path) -> None:
 def test_a_local_repository_through_load_dataset(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d/train.jsonl", FOUND[:2])
     write_jsonl(tmp_path / "d/test.jsonl", FOUND[2:])
-    found = opened(tmp_path / "d")
-    assert list(found.rows()) == list(found.rows()) == [(1, FOUND[0]), (2, FOUND[1])]
-    assert found.place(2).endswith("d[train]:2")
+    dataset = opened(tmp_path / "d")
+    assert (
+        list(dataset.rows()) == list(dataset.rows()) == [(1, FOUND[0]), (2, FOUND[1])]
+    )
+    assert dataset.place(2).endswith("d[train]:2")
     assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
     with pytest.raises(DataError, match="dev"):
         rows(tmp_path / "d", "dev")
@@ -106,10 +108,10 @@ def test_two_class_names_say_more_than_numbers(tmp_path: Path) -> None:
             "label": datasets.ClassLabel(names=["pos", "neg"]),
         }
     )
-    found = datasets.Dataset.from_dict(
+    dataset = datasets.Dataset.from_dict(
         {"text": ["a", "b", "c"], "label": [0, 1, -1]}, features=names
     )
-    found.save_to_disk(tmp_path / "d")
+    dataset.save_to_disk(tmp_path / "d")
     assert [row["label"] for _, row in rows(tmp_path / "d")] == [
         "pos",
         "neg",

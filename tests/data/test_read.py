@@ -60,16 +60,16 @@ def archive(folder: Path) -> Path:
     return folder.with_name("a.tar.gz")
 
 
-def write(path: Path, found: list[dict[str, Any]] = ROWS) -> Path:
+def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
     if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(found), path)
+        pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(found[0]))
+            writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(rows)
     else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in found))
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -170,15 +170,15 @@ def test_which_sources_have_splits(folder: Path, archive: Path, tmp_path: Path) 
 
 def test_a_limit_counts_texts_and_keeps_the_order(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
-    found, whole = read(path, limit=20), read(path)
-    assert len(found) == 40  # both judgements of twenty texts
-    assert found == [judgement for judgement in whole if judgement in found]
-    assert read(path, limit=20, seed=0) == found != read(path, limit=20, seed=1)
+    limited, whole = read(path, limit=20), read(path)
+    assert len(limited) == 40  # both judgements of twenty texts
+    assert limited == [judgement for judgement in whole if judgement in limited]
+    assert read(path, limit=20, seed=0) == limited != read(path, limit=20, seed=1)
     assert read(path, limit=20, target="label") == [
-        judgement for judgement in found if isinstance(judgement, Label)
+        judgement for judgement in limited if isinstance(judgement, Label)
     ]
     assert read_examples(path, limit=20) == list(
-        dict.fromkeys(Example(judgement.text) for judgement in found)
+        dict.fromkeys(Example(judgement.text) for judgement in limited)
     )
     assert read(path, limit=200) == read(path, limit=999) == whole
 
@@ -194,12 +194,12 @@ def test_a_larger_limit_draws_the_same_texts_and_more(tmp_path: Path) -> None:
 
 
 def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
-    found = [
+    rows = [
         {"text": f"film {number % 10}", "rating": number / 7, "judge": str(number)}
         for number in range(100)
     ]
-    kept = read(write(tmp_path / "r.jsonl", found), limit=3)
-    assert sorted(Counter(judgement.text for judgement in kept).values()) == [
+    judgements = read(write(tmp_path / "r.jsonl", rows), limit=3)
+    assert sorted(Counter(judgement.text for judgement in judgements).values()) == [
         10,
         10,
         10,
@@ -207,10 +207,10 @@ def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
 
 
 def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
-    found = [
+    rows = [
         {"text": f"film {number}", "label": number < 1000} for number in range(2000)
     ]
-    drawn = read(write(tmp_path / "r.jsonl", found), limit=400)
+    drawn = read(write(tmp_path / "r.jsonl", rows), limit=400)
     positive = sum(
         judgement.positive for judgement in drawn if isinstance(judgement, Label)
     )
@@ -225,10 +225,10 @@ def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
         "from tastemaker.data import read; "
         f"print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert told.strip() == str(
+    assert process.strip() == str(
         [judgement.text for judgement in read(path, limit=5, seed=3)]
     )
 
@@ -302,8 +302,8 @@ def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_archive(shared_data: Path) -> None:
     source = shared_data / "aclImdb.tar.gz"
-    found = read(source)
-    assert Counter(type(judgement) for judgement in found) == {
+    judgements = read(source)
+    assert Counter(type(judgement) for judgement in judgements) == {
         Label: 25_000,
         Grade: 25_000,
     }
@@ -333,8 +333,8 @@ def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
 
 
 def test_ratings_stay_ratings(tmp_path: Path) -> None:
-    found = [{"review": "a", "score": 7.35}, {"review": "b", "score": 2}]
-    assert read(write(tmp_path / "r.csv", found)) == [
+    rows = [{"review": "a", "score": 7.35}, {"review": "b", "score": 2}]
+    assert read(write(tmp_path / "r.csv", rows)) == [
         Rating("a", 7.35),
         Rating("b", 2.0),
     ]

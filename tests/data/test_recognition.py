@@ -45,8 +45,8 @@ PLAIN = {"text": "a", "label": 1}
 A_OVER_B = Comparison("a", "b", prompt="Q")
 
 
-def write(path: Path, *found: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -130,11 +130,11 @@ def test_chats_and_plain_prompts_in_one_file(tmp_path: Path) -> None:
 
 
 def test_a_history_in_one_row_makes_chats_of_all(tmp_path: Path) -> None:
-    found = read(
+    judgements = read(
         write(tmp_path / "r.jsonl", ALPACA, {**ALPACA, "history": [["P", "p"]]})
     )
     user = Message("user", "Q")
-    assert [ranking.prompt for ranking in found] == [
+    assert [ranking.prompt for ranking in judgements] == [
         (user,),
         (Message("user", "P"), Message("assistant", "p"), user),
     ]
@@ -178,11 +178,11 @@ def test_a_target_that_leaves_nothing(tmp_path: Path) -> None:
             match=rf"target '{target}' leaves nothing of a file of comparisons",
         ):
             read(path, target=target)  # type: ignore[arg-type]
-    own = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
+    judged = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
     with pytest.raises(
         UsageError, match=r"o\.jsonl: target 'label' leaves out all of its judgements"
     ):
-        read(own, target="label")
+        read(judged, target="label")
     assert read(write(tmp_path / "h.jsonl", HELPSTEER), target="rating")[0] == Grade(
         "a", 3, 0, 4, prompt="Q"
     )
@@ -296,10 +296,10 @@ def test_texts_alone(tmp_path: Path) -> None:
 
 
 def test_a_limit_counts_sets_of_texts(tmp_path: Path) -> None:
-    found = [
+    rows = [
         {"prompt": "Q", "chosen": f"a{at}", "rejected": f"b{at}"} for at in range(50)
     ]
-    path = write(tmp_path / "r.jsonl", *found, *found)
+    path = write(tmp_path / "r.jsonl", *rows, *rows)
     drawn = read(path, limit=10)
     assert len(drawn) == 20
     assert drawn[:10] == drawn[10:]

@@ -119,9 +119,9 @@ def test_one_file_holds_every_kind(tmp_path: Path) -> None:
     path.write_text(
         "".join(json.dumps(to_row(judgement)) + "\n" for judgement in MIXED)
     )
-    found = read(path)
-    assert found == MIXED
-    assert [(judgement.where, judgement.source) for judgement in found[:2]] == [
+    judgements = read(path)
+    assert judgements == MIXED
+    assert [(judgement.where, judgement.source) for judgement in judgements[:2]] == [
         ("mixed.jsonl:1", "mixed.jsonl"),
         ("mixed.jsonl:2", "mixed.jsonl"),
     ]
@@ -231,10 +231,10 @@ def test_a_scale_ends_on_both_sides() -> None:
             match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10",
         ):
             from_row({"kind": "grade", "text": "a", "grade": grade}, "m:1")
-    own = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
-    assert from_row({**own, "grade": -2}) == Grade("a", -2, -2, 2)
+    scale = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
+    assert from_row({**scale, "grade": -2}) == Grade("a", -2, -2, 2)
     with pytest.raises(DataError, match="holds -3, outside the scale of -2 to 2"):
-        from_row({**own, "grade": -3})
+        from_row({**scale, "grade": -3})
 
 
 @pytest.mark.parametrize("tie", ["no", "false", 0, 1, []])

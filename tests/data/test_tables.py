@@ -46,22 +46,22 @@ ROWS = st.lists(
 )
 
 
-def write(path: Path, found: list[dict[str, Any]]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     """Write rows as other programs do: the csv module, one JSON object a line, pyarrow."""
     plain = path.name.removesuffix(".gz")
     if plain.endswith(".parquet"):
-        pq.write_table(pa.Table.from_pylist(found), path, row_group_size=3)
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=3)
         return path
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "wt", encoding="utf-8", newline="") as file:
         if plain.endswith((".csv", ".tsv")):
             writer = csv.DictWriter(
-                file, list(found[0]), delimiter="\t" if plain.endswith(".tsv") else ","
+                file, list(rows[0]), delimiter="\t" if plain.endswith(".tsv") else ","
             )
             writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(rows)
         else:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return path
 
 
@@ -81,21 +81,21 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_texts_come_back_as_they_were(tmp_path: Path, name: str) -> None:
-    found = [
+    records = [
         {"text": text, "number": str(number)} for number, text in enumerate(HOSTILE)
     ]
-    path = write(tmp_path / name.replace("CSV", "csv"), found).rename(tmp_path / name)
-    assert [row for _, row in rows(path)] == found
+    path = write(tmp_path / name.replace("CSV", "csv"), records).rename(tmp_path / name)
+    assert [row for _, row in rows(path)] == records
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.tsv", "r.parquet"])
 @settings(max_examples=60, deadline=None)
-@given(found=ROWS)
+@given(records=ROWS)
 def test_any_text_comes_back_as_it_was(
-    tmp_path_factory: pytest.TempPathFactory, name: str, found: Any
+    tmp_path_factory: pytest.TempPathFactory, name: str, records: Any
 ) -> None:
-    path = write(tmp_path_factory.getbasetemp() / name, found)
-    assert [row for _, row in rows(path)] == found
+    path = write(tmp_path_factory.getbasetemp() / name, records)
+    assert [row for _, row in rows(path)] == records
 
 
 def test_the_format_is_in_the_name() -> None:
@@ -136,13 +136,13 @@ def test_a_long_text_is_read(tmp_path: Path) -> None:
 
 
 def test_a_table_can_be_read_twice(tmp_path: Path) -> None:
-    found = table(write(tmp_path / "r.csv", [{"text": "a"}, {"text": "b"}]))
+    rows = table(write(tmp_path / "r.csv", [{"text": "a"}, {"text": "b"}]))
     assert (
-        list(found.rows())
-        == list(found.rows())
+        list(rows.rows())
+        == list(rows.rows())
         == [(2, {"text": "a"}), (3, {"text": "b"})]
     )
-    assert found.place(3) == "r.csv:3"
+    assert rows.place(3) == "r.csv:3"
 
 
 CHOPPED = gzip.compress(b'{"text": "a"}\n' * 5000)[:-20]
@@ -240,25 +240,25 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
 def test_a_json_array_counts_its_rows(
     tmp_path: Path, name: str, indent: int | None, before: str
 ) -> None:
-    found = [{"text": text} for text in HOSTILE]
-    content = (before + json.dumps(found, indent=indent)).encode()
+    records = [{"text": text} for text in HOSTILE]
+    content = (before + json.dumps(records, indent=indent)).encode()
     (tmp_path / name).write_bytes(
         gzip.compress(content) if name.endswith(".gz") else content
     )
-    assert list(rows(tmp_path / name)) == list(enumerate(found, 1))
+    assert list(rows(tmp_path / name)) == list(enumerate(records, 1))
 
 
 def test_a_long_array_in_one_line_is_no_long_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 100)
-    found = [{"text": "x" * 60}] * 5
-    (tmp_path / "r.json").write_text(json.dumps(found))
-    assert [row for _, row in rows(tmp_path / "r.json")] == found
+    records = [{"text": "x" * 60}] * 5
+    (tmp_path / "r.json").write_text(json.dumps(records))
+    assert [row for _, row in rows(tmp_path / "r.json")] == records
     monkeypatch.setattr("tastemaker.data.tables.LARGEST_ARRAY", 300)
     with pytest.raises(DataError, match=r"r\.json: .* of more than 0 MiB"):
         list(rows(tmp_path / "r.json"))
-    (tmp_path / "r.json").write_text(json.dumps(found, indent=1))
+    (tmp_path / "r.json").write_text(json.dumps(records, indent=1))
     with pytest.raises(DataError, match=r"r\.json: a JSON array of more than 0 MiB"):
         list(rows(tmp_path / "r.json"))
 
@@ -291,8 +291,8 @@ def test_rows_that_are_not_well_formed_can_be_skipped(
     content, numbers, problem = SKIPPED[name]
     (tmp_path / name).write_text(content)
     skipped: list[DataError] = []
-    found = list(table(tmp_path / name).rows_past(skipped))
-    assert found == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
+    rows = list(table(tmp_path / name).rows_past(skipped))
+    assert rows == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
     assert len(skipped) == len(problem)
     assert all(
         str(error).startswith(start)

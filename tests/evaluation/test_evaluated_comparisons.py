@@ -27,24 +27,24 @@ def pairs(table_model):
 
 def test_comparisons_by_hand(pairs):
     judged = compared((D, C), (B, A), (C, B), (A, B))
-    found = evaluate(pairs, judged).as_dict()
-    assert found["n"] == 4
-    assert found["ties"] == 0
-    assert found["accuracy"] == 2.5 / 4  # right, right, equal scores: half, wrong
+    values = evaluate(pairs, judged).as_dict()
+    assert values["n"] == 4
+    assert values["ties"] == 0
+    assert values["accuracy"] == 2.5 / 4  # right, right, equal scores: half, wrong
     # three promised 3/4, one wrongly so, and one half: (2·ln(4/3) + ln 2 + ln 4)/4
-    assert found["log_loss"] == pytest.approx(
+    assert values["log_loss"] == pytest.approx(
         (2 * math.log(4 / 3) + math.log(2) + math.log(4)) / 4, abs=1e-6
     )
     # favourites at 3/4: two of three won; the even pair promised ½ and counts ½
-    assert found["ece"] == pytest.approx(3 / 4 * (3 / 4 - 2 / 3), abs=1e-6)
-    assert found["constant_accuracy"] == 0.5
-    assert found["constant_log_loss"] == pytest.approx(math.log(2))
-    assert found["longer_baseline"] == 3 / 4
-    assert found["difference_to_longer"]["accuracy"] == pytest.approx(2.5 / 4 - 3 / 4)
-    assert found["people_prefer_longer"] == 3 / 4
-    assert found["prefers_longer"] == 3.5 / 4  # DC, BA and AB; BC is equal
-    assert found["linear_baseline"] is None
-    low, high = found["accuracy_interval"]
+    assert values["ece"] == pytest.approx(3 / 4 * (3 / 4 - 2 / 3), abs=1e-6)
+    assert values["constant_accuracy"] == 0.5
+    assert values["constant_log_loss"] == pytest.approx(math.log(2))
+    assert values["longer_baseline"] == 3 / 4
+    assert values["difference_to_longer"]["accuracy"] == pytest.approx(2.5 / 4 - 3 / 4)
+    assert values["people_prefer_longer"] == 3 / 4
+    assert values["prefers_longer"] == 3.5 / 4  # DC, BA and AB; BC is equal
+    assert values["linear_baseline"] is None
+    low, high = values["accuracy_interval"]
     assert 0 <= low < 2.5 / 4 < high <= 1
 
 
@@ -54,40 +54,42 @@ def test_ties_are_counted_and_left_out_of_accuracy(pairs):
         Comparison(D, A, tie=True, prompt="p9"),
         Comparison(B, C, tie=True, prompt="p8"),
     ]
-    found = evaluate(pairs, judged).as_dict()
-    assert (found["n"], found["ties"], found["accuracy"]) == (4, 2, 0.5)
+    values = evaluate(pairs, judged).as_dict()
+    assert (values["n"], values["ties"], values["accuracy"]) == (4, 2, 0.5)
     # people are divided in half, of pairs of unlike length: DC longer, AB shorter, and two ties
-    assert found["people_prefer_longer"] == 0.5
+    assert values["people_prefer_longer"] == 0.5
     # a favourite that ties came half true: of DA promised 9/10, ½; of BC, even, ½
-    assert found["ece"] == pytest.approx(
+    assert values["ece"] == pytest.approx(
         (2 * (3 / 4 - 1 / 2) + 1 * (9 / 10 - 1 / 2)) / 4, abs=1e-6
     )
     # the link knows no ties, so its log-loss is that of the decided pairs alone: not flattered by
     # ln 1
-    assert found["log_loss"] == pytest.approx(
+    assert values["log_loss"] == pytest.approx(
         (math.log(4 / 3) + math.log(4)) / 2, abs=1e-6
     )
     # a coin that knows in hindsight that half are ties: ln 2 for which it is, and ½ · ln 2 for the
     # side
-    assert found["constant_log_loss"] == pytest.approx(1.5 * math.log(2))
+    assert values["constant_log_loss"] == pytest.approx(1.5 * math.log(2))
 
 
 def test_the_log_loss_of_a_tie_is_davidsons(table_model):
     # ν = 1 and equal scores: win, lose and tie are equally likely
     model = table_model({Comparison: ComparisonLink(1.0, 0.0)}, SCORES)
-    found = evaluate(
+    values = evaluate(
         model, [Comparison(B, C, tie=True, prompt="p"), Comparison(B, C, prompt="q")]
     ).as_dict()
-    assert found["log_loss"] == pytest.approx(math.log(3), abs=1e-6)
-    assert found["accuracy"] == 0.5
+    assert values["log_loss"] == pytest.approx(math.log(3), abs=1e-6)
+    assert values["accuracy"] == 0.5
 
 
 def test_nothing_but_ties_leaves_accuracy_undefined(pairs):
-    found = evaluate(pairs, [Comparison(B, C, tie=True), Comparison(A, D, tie=True)])
-    assert found.as_dict()["accuracy"] is None
-    assert found.as_dict()["ties"] == 2
-    assert "accuracy is undefined" in str(found)
-    json.dumps(found.as_dict(), allow_nan=False)
+    evaluation = evaluate(
+        pairs, [Comparison(B, C, tie=True), Comparison(A, D, tie=True)]
+    )
+    assert evaluation.as_dict()["accuracy"] is None
+    assert evaluation.as_dict()["ties"] == 2
+    assert "accuracy is undefined" in str(evaluation)
+    json.dumps(evaluation.as_dict(), allow_nan=False)
 
 
 def test_aids_of_the_fit_are_no_part_of_the_log_loss(pairs):
@@ -117,10 +119,10 @@ def test_accuracy_by_margin_length_source_and_judge(pairs):
         Comparison(D, A, prompt="s"),  # 6, right
         Comparison(D, B, tie=True, prompt="t", judge="Ann"),
     ]
-    found = evaluate(pairs, judged).as_dict()
+    values = evaluate(pairs, judged).as_dict()
 
     def table(name):
-        return {row["part"]: (row["n"], row["accuracy"]) for row in found[name]}
+        return {row["part"]: (row["n"], row["accuracy"]) for row in values[name]}
 
     assert table("by_margin") == {"not said": (1, 1.0), "1": (2, 0.25), "3": (1, 1.0)}
     assert table("by_length_difference") == {"2": (3, 0.5), "6": (1, 1.0)}
@@ -134,19 +136,19 @@ def test_accuracy_by_margin_length_source_and_judge(pairs):
         "Ben": (1, 0.5),
         "not named": (1, 1.0),
     }
-    assert found["by_length_difference"][1]["longer_baseline"] == 1
+    assert values["by_length_difference"][1]["longer_baseline"] == 1
 
 
 def test_a_single_judge_or_source_and_no_margin_make_no_table(pairs):
-    found = evaluate(pairs, compared((D, C), (A, B), judge="Ann", source="one"))
+    evaluation = evaluate(pairs, compared((D, C), (A, B), judge="Ann", source="one"))
     assert [
-        found.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")
+        evaluation.as_dict()[name] for name in ("by_margin", "by_source", "by_judge")
     ] == [
         [],
         [],
         [],
     ]
-    assert "judge" not in str(found)
+    assert "judge" not in str(evaluation)
 
 
 def test_many_judges_share_a_row(table_model):
@@ -243,22 +245,22 @@ def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
         {Comparison: ComparisonLink()},
         {t: float(t[0] == "r") for j in judged for t in j.texts},
     )
-    found = evaluate(model, judged, resamples=200).as_dict()
-    assert found["accuracy"] == pytest.approx(0.8, abs=0.02)
-    assert found["human_ceiling"] == pytest.approx(0.78, abs=0.02)
-    assert found["human_ceiling_n"] == 2700
-    assert found["clusters"] == 300
-    low, high = found["human_ceiling_interval"]
-    assert low < found["human_ceiling"] < high
+    values = evaluate(model, judged, resamples=200).as_dict()
+    assert values["accuracy"] == pytest.approx(0.8, abs=0.02)
+    assert values["human_ceiling"] == pytest.approx(0.78, abs=0.02)
+    assert values["human_ceiling_n"] == 2700
+    assert values["clusters"] == 300
+    low, high = values["human_ceiling_interval"]
+    assert low < values["human_ceiling"] < high
 
 
 def test_the_ceiling_is_quoted_only_where_it_is_known(pairs, order_world):
     assert "majority of the other judges" in str(
         order_world(Comparison, 20).evaluated()
     )
-    found = evaluate(pairs, compared((D, C), (A, B)))
-    assert "majority of the other judges" not in str(found)
-    assert found.as_dict()["human_ceiling"] is None
+    evaluation = evaluate(pairs, compared((D, C), (A, B)))
+    assert "majority of the other judges" not in str(evaluation)
+    assert evaluation.as_dict()["human_ceiling"] is None
 
 
 # --- intervals
@@ -296,11 +298,11 @@ def test_the_order_of_the_comparisons_does_not_matter(order_world):
 
 def test_the_linear_baseline_is_compared_by_pairs(order_world):
     w = order_world(Comparison, 60)
-    found = w.evaluated().as_dict()
+    values = w.evaluated().as_dict()
     alone = evaluate(w.baseline, w.judgements, resamples=100).as_dict()
-    assert found["linear_baseline"]["accuracy"] == alone["accuracy"]
-    assert found["difference_to_linear"]["accuracy"] == pytest.approx(
-        found["accuracy"] - alone["accuracy"]
+    assert values["linear_baseline"]["accuracy"] == alone["accuracy"]
+    assert values["difference_to_linear"]["accuracy"] == pytest.approx(
+        values["accuracy"] - alone["accuracy"]
     )
     itself = evaluate(w.model, w.judgements, baseline=w.model, resamples=50).as_dict()
     assert itself["difference_to_linear"]["accuracy_interval"] == [0, 0]
@@ -309,9 +311,11 @@ def test_the_linear_baseline_is_compared_by_pairs(order_world):
 def test_a_score_that_is_length_ties_with_always_the_longer(order_world):
     w = order_world(Comparison, 60)
     w.model.scores = {text: float(len(text)) for text in w.model.scores}
-    found = w.evaluated()
-    values = found.as_dict()
+    evaluation = w.evaluated()
+    values = evaluation.as_dict()
     assert values["accuracy"] == values["longer_baseline"]
     assert values["prefers_longer"] == 1
     start = "No clear difference between the model and always the longer text"
-    assert any(v.startswith(start) and "+0.0 points" in v for v in found.verdicts())
+    assert any(
+        v.startswith(start) and "+0.0 points" in v for v in evaluation.verdicts()
+    )

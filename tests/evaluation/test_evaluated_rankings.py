@@ -34,25 +34,25 @@ def test_rankings_by_hand(lists):
     # 2/√(2·3). Second list: A first, then B, the rest C: AB and AC wrong, BC scored alike:
     # −2/√(3·2).
     judged = [Ranking([D, [B, A]], prompt="p"), Ranking([A, B], rest=(C,), prompt="q")]
-    found = evaluate(lists, judged).as_dict()
-    assert found["n"] == 2
-    assert found["kendall_tau"] == pytest.approx(0, abs=1e-12)
-    assert found["top1"] == 0.5
-    assert found["accuracy"] == pytest.approx((2 + 0.5) / 5)
-    assert found["pairs"] == 5
-    assert found["unordered_lists"] == 0
+    values = evaluate(lists, judged).as_dict()
+    assert values["n"] == 2
+    assert values["kendall_tau"] == pytest.approx(0, abs=1e-12)
+    assert values["top1"] == 0.5
+    assert values["accuracy"] == pytest.approx((2 + 0.5) / 5)
+    assert values["pairs"] == 5
+    assert values["unordered_lists"] == 0
     # gains 2, 1, 0 of A, B, C; by score B and C share places 1 and 2, A is third
     d2, d3 = 1 / math.log2(3), 1 / 2
-    assert found["ndcg"] == pytest.approx((1 + ((1 + d2) / 2 + 2 * d3) / (2 + d2)) / 2)
-    assert found["constant_top1"] == pytest.approx(1 / 3)
-    assert found["constant_kendall_tau"] == 0
-    assert found["constant_accuracy"] == 0.5
+    assert values["ndcg"] == pytest.approx((1 + ((1 + d2) / 2 + 2 * d3) / (2 + d2)) / 2)
+    assert values["constant_top1"] == pytest.approx(1 / 3)
+    assert values["constant_kendall_tau"] == 0
+    assert values["constant_accuracy"] == 0.5
     # longest first: D, B, A is right and τ as above; C, B, A is the second list the wrong way round
-    assert found["longer_kendall_tau"] == pytest.approx((2 / math.sqrt(6) - 1) / 2)
-    assert found["longer_baseline"] == pytest.approx(2 / 5)
-    assert found["longer_top1"] == 0.5
+    assert values["longer_kendall_tau"] == pytest.approx((2 / math.sqrt(6) - 1) / 2)
+    assert values["longer_baseline"] == pytest.approx(2 / 5)
+    assert values["longer_top1"] == 0.5
     by_distance = {
-        row["part"]: (row["n"], row["accuracy"]) for row in found["by_distance"]
+        row["part"]: (row["n"], row["accuracy"]) for row in values["by_distance"]
     }
     assert by_distance == {"1": (4, 2.5 / 4), "2": (1, 0.0)}
 
@@ -63,11 +63,11 @@ def test_lists_of_one_tier_are_counted_and_left_out(lists):
         Ranking([[A, D]], prompt="q"),
         Ranking([C, A], prompt="r"),
     ]
-    found = evaluate(lists, judged)
-    assert found.as_dict()["unordered_lists"] == 1
-    assert found.as_dict()["kendall_tau"] == 1
-    assert found.as_dict()["top1"] == 1
-    assert "1 rankings are all ties" in str(found)
+    evaluation = evaluate(lists, judged)
+    assert evaluation.as_dict()["unordered_lists"] == 1
+    assert evaluation.as_dict()["kendall_tau"] == 1
+    assert evaluation.as_dict()["top1"] == 1
+    assert "1 rankings are all ties" in str(evaluation)
 
 
 def test_lists_of_unlike_lengths_do_not_see_each_others_padding(lists):
@@ -105,8 +105,8 @@ def test_a_ranking_of_two_is_a_comparison(order_world, table_model):
 
 
 def test_rankings_against_their_rivals(order_world):
-    found = order_world(Ranking, 80).evaluated()
-    values = found.as_dict()
+    evaluation = order_world(Ranking, 80).evaluated()
+    values = evaluation.as_dict()
     for name in ("kendall_tau", "ndcg", "top1", "accuracy"):
         low, high = values[f"{name}_interval"]
         assert low < values[name] < high
@@ -116,7 +116,7 @@ def test_rankings_against_their_rivals(order_world):
     assert values["difference_to_longer"]["kendall_tau_interval"][0] > 0
     assert any(
         v.startswith("The model beats the linear baseline by ") and "Kendall's τ" in v
-        for v in found.verdicts()
+        for v in evaluation.verdicts()
     )
 
 
@@ -125,10 +125,10 @@ def test_rankings_against_their_rivals(order_world):
 
 @pytest.mark.parametrize("kind", [Comparison, Ranking])
 def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
-    found = order_world(kind, 30).evaluated(
+    evaluation = order_world(kind, 30).evaluated(
         training_fingerprints=fingerprints(["unrelated"])
     )
-    values = found.as_dict()
+    values = evaluation.as_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     contract = {
         "accuracy",
@@ -146,7 +146,7 @@ def test_the_dictionary_is_json_and_the_table_is_aligned(order_world, kind):
     assert contract <= set(values)
     assert isinstance(values["longer_baseline"], float)
     assert "accuracy" in values["linear_baseline"]
-    heading, rule = found.table().splitlines()[:2]
+    heading, rule = evaluation.table().splitlines()[:2]
     for word in ("model", "linear baseline", "longer text", "coin"):
         assert word in heading
     assert set(rule) == {"─"}
@@ -160,8 +160,8 @@ def test_kinds_about_one_text_and_about_two_lie_side_by_side(table_model):
         Label(B, False),
         *compared((D, C), (D, A), (C, A)),
     ]
-    found = evaluate(model, judged)
-    values = found.as_dict()
+    evaluation = evaluate(model, judged)
+    values = evaluation.as_dict()
     assert (
         values["accuracy"] == values["by_kind"]["label"]["accuracy"] == 2 / 3
     )  # of the first kind
@@ -170,14 +170,14 @@ def test_kinds_about_one_text_and_about_two_lie_side_by_side(table_model):
     assert (
         values["texts"] == model.asked == 9
     )  # a text is scored once for each prompt that it answers
-    assert "3 comparisons" in str(found)
+    assert "3 comparisons" in str(evaluation)
 
 
 def test_known_texts_leave_out_every_judgement_about_them(pairs):
     judged = compared((D, C), (A, B), (C, A))
-    found = evaluate(pairs, judged, training_fingerprints=fingerprints([B])).as_dict()
-    assert found["duplicates"]["texts"] == 1
-    assert found["duplicates"]["accuracy_without"] == 1  # the wrong one is about B
+    values = evaluate(pairs, judged, training_fingerprints=fingerprints([B])).as_dict()
+    assert values["duplicates"]["texts"] == 1
+    assert values["duplicates"]["accuracy_without"] == 1  # the wrong one is about B
 
 
 def test_repeats_within_count_the_same_pair_either_way_round(pairs):
@@ -190,12 +190,14 @@ def test_repeats_within_count_the_same_pair_either_way_round(pairs):
 
 
 def test_favourites_are_the_same_from_either_side(order_world):
-    found = order_world(Comparison, 30).evaluated().kinds[0]
-    promised, got = favourites(found.judged, found.predictions)
+    evaluation = order_world(Comparison, 30).evaluated().kinds[0]
+    promised, got = favourites(evaluation.judged, evaluation.predictions)
     assert ((promised >= 0.5) & (promised <= 1)).all()
     assert set(got) <= {0.0, 0.5, 1.0}
-    decided = found.answers[:, 1] > 0
-    assert got[decided].mean() == pytest.approx(found.measured.model["accuracy"].value)
+    decided = evaluation.answers[:, 1] > 0
+    assert got[decided].mean() == pytest.approx(
+        evaluation.measured.model["accuracy"].value
+    )
 
 
 def _keys(values):
@@ -212,7 +214,7 @@ def _keys(values):
 @pytest.mark.parametrize("kind", [Comparison, Ranking])
 def test_every_figure_is_defined(order_world, kind):
     documented = set(re.findall(r"`([a-z_0-9]+)`", METRICS.read_text(encoding="utf-8")))
-    found = order_world(kind, 30).evaluated(
+    evaluation = order_world(kind, 30).evaluated(
         training_fingerprints=fingerprints(["unrelated"])
     )
-    assert _keys(found.as_dict()) - documented - {"comparison", "ranking"} == set()
+    assert _keys(evaluation.as_dict()) - documented - {"comparison", "ranking"} == set()

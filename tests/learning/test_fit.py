@@ -29,18 +29,18 @@ BAD = ("dull", "clumsy", "grey", "tired", "empty")
 def film_judgements(n: int, *, kinds: str = "label grade rating") -> list[Any]:
     """Return judgements of n texts whose share of good words is their worth."""
     draw = np.random.default_rng(0)
-    found: list[Any] = []
+    judgements: list[Any] = []
     for number in range(n):
         good = draw.integers(0, 6)
         words = [draw.choice(GOOD) if k < good else draw.choice(BAD) for k in range(5)]
         draw.shuffle(words)
         text = f"A {', '.join(words)} film number {number}."
-        found += [tm.Label(text, bool(good >= 3))] if "label" in kinds else []
-        found += [tm.Grade(text, int(good), 0, 5)] if "grade" in kinds else []
-        found += (
+        judgements += [tm.Label(text, bool(good >= 3))] if "label" in kinds else []
+        judgements += [tm.Grade(text, int(good), 0, 5)] if "grade" in kinds else []
+        judgements += (
             [tm.Rating(text, 20.0 * good + draw.normal())] if "rating" in kinds else []
         )
-    return found
+    return judgements
 
 
 TINY = tm.Tiny(vocabulary=400, max_length=32)
@@ -162,15 +162,15 @@ def _task(judgements: list[Any], training: tm.Training) -> FitTask:
 
 def test_the_token_budget_changes_memory_and_nothing_else() -> None:
     judgements = film_judgements(128, kinds="label")
-    found = []
+    models = []
     for budget in (32, 100000):
         training = tm.Training(
             epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1
         )
         task = _task(judgements, training)
         metrics = task.step_on(task.units)
-        found.append((metrics["loss"], metrics["gradient_norm"]))
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
+        models.append((metrics["loss"], metrics["gradient_norm"]))
+    assert models[0] == pytest.approx(models[1], rel=1e-4)
 
 
 def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) -> None:

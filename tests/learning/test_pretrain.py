@@ -50,9 +50,9 @@ def _nano(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "nano", NANO)
 
 
-def learn(texts: Any, **how: Any) -> Policy:
-    size = {} if "start" in how else {"size": "nano"}
-    return tm.pretrain(texts, **size | {"training": QUICK} | how)
+def learn(texts: Any, **settings: Any) -> Policy:
+    size = {} if "start" in settings else {"size": "nano"}
+    return tm.pretrain(texts, **size | {"training": QUICK} | settings)
 
 
 def weights(policy: Policy) -> bytes:
@@ -178,9 +178,9 @@ def test_tokens_that_another_run_left_are_not_taken(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         learn(films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"))
     texts = [f"{text} 好看" for text in films(90)]
-    found = learn(texts, out=tmp_path / "gpt")
-    assert sum(side["documents"] for side in found.figures["corpus"].values()) == 90
-    assert weights(found) == weights(learn(texts))
+    policy = learn(texts, out=tmp_path / "gpt")
+    assert sum(side["documents"] for side in policy.figures["corpus"].values()) == 90
+    assert weights(policy) == weights(learn(texts))
     assert not (tmp_path / "gpt" / "run" / "tokens").exists()
 
 
@@ -223,10 +223,10 @@ def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(
     assert module._sample([Example(long)], 0) == ([long], False), (
         "one that is too long by itself is all there is"
     )
-    found, chats = module._sample(
+    sample, chats = module._sample(
         [Example("Fine.", "How was it?"), Example("Grey.")], 0
     )
-    assert (sorted(found), chats) == (["Fine.", "Grey.", "How was it?"], True)
+    assert (sorted(sample), chats) == (["Fine.", "Grey.", "How was it?"], True)
 
 
 def test_a_vocabulary_that_the_corpus_just_supports_is_made() -> None:
@@ -266,8 +266,8 @@ def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_repla
     assert {
         path: path.read_bytes() for path in out.rglob("*") if path.is_file()
     } == before
-    found = learn(films(100), out=out, overwrite=True)
-    assert weights(tm.Policy.load(out)) == weights(found)
+    policy = learn(films(100), out=out, overwrite=True)
+    assert weights(tm.Policy.load(out)) == weights(policy)
     assert [path.name for path in tmp_path.iterdir()] == ["gpt"]
 
 
@@ -310,11 +310,11 @@ def test_a_new_model_grows_as_its_size_says_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(SIZES, "nano", replace(NANO, layers=2, grow_at=0.5))
-    found = [
+    growths = [
         learn(films(120), training=QUICK | given)
         for given in ({}, {"grow_at": 0.5}, {"grow_at": 0.0})
     ]
-    assert weights(found[0]) == weights(found[1]) != weights(found[2])
+    assert weights(growths[0]) == weights(growths[1]) != weights(growths[2])
 
 
 def test_a_given_model_reads_what_it_can_up_to_a_thousand_tokens() -> None:
@@ -353,19 +353,19 @@ def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> 
     before = weights(start)
     texts = reviews(80, language="zh")
     unseen = [Example(text) for text in reviews(100, language="zh")[80:]]
-    found = learn(
+    policy = learn(
         texts, start=start, training=QUICK | {"lr": 5e-3, "batch_tokens": 256}
     )
     assert (
-        tm.perplexity(found, unseen).per_token
+        tm.perplexity(policy, unseen).per_token
         < 0.5 * tm.perplexity(start, unseen).per_token
     )
     assert weights(start) == before
-    assert all(p.requires_grad for p in found.module.parameters())
+    assert all(p.requires_grad for p in policy.module.parameters())
     of_folder = learn(
         texts, start=saved, training=QUICK | {"lr": 5e-3, "batch_tokens": 256}
     )
-    assert weights(of_folder) == weights(found)
+    assert weights(of_folder) == weights(policy)
 
 
 def test_a_run_goes_on_only_with_the_prompts_it_began_with(tmp_path: Path) -> None:
@@ -380,27 +380,27 @@ ANSWERED = [Example("It was fine.", f"How was film {k}?") for k in range(120)]
 
 
 def test_a_gpt_made_from_chats_answers_them() -> None:
-    found = learn(ANSWERED, training=QUICK | {"epochs": 8})
-    assert found.tokenizer.chat_template
-    [answer] = found.complete(
+    policy = learn(ANSWERED, training=QUICK | {"epochs": 8})
+    assert policy.tokenizer.chat_template
+    [answer] = policy.complete(
         ((Message("user", "How was film 777?"),),), sampling=LIKELIEST
     )  # type: ignore[arg-type]
     assert (answer.text, answer.ended) == ("It was fine.", "end")
-    sides = found.figures["corpus"].values()
-    learned = len(found.reader.completions(["It was fine."], ended=True)[0])
+    sides = policy.figures["corpus"].values()
+    learned = len(policy.reader.completions(["It was fine."], ended=True)[0])
     assert sum(side["tokens"] for side in sides) == 120 * learned, (
         "no token of a question is learned"
     )
 
 
 def test_without_a_chat_template_an_empty_line_stands_between() -> None:
-    how = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
-    found = learn(
+    training = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
+    policy = learn(
         ANSWERED,
         start=nano([e.text for e in ANSWERED] + films(40)),
-        training=QUICK | how,
+        training=QUICK | training,
     )
-    [answer] = found.complete("How was film 777?\n\n", sampling=LIKELIEST)
+    [answer] = policy.complete("How was film 777?\n\n", sampling=LIKELIEST)
     assert (answer.text, answer.ended) == ("It was fine.", "end")
     chats = [Example(e.text, (Message("user", str(e.prompt)),)) for e in ANSWERED]
     with pytest.raises(tm.ModelError, match="no chat template"):

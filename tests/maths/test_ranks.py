@@ -124,13 +124,13 @@ def test_no_lists_are_no_figures():
 @given(one_list())
 def test_kendall_is_scipys(data):
     scores, tiers = data
-    found = kendall_by_list([scores], [tiers])[0]
+    tau = kendall_by_list([scores], [tiers])[0]
     if np.ptp(tiers) == 0:
-        assert math.isnan(found)
+        assert math.isnan(tau)
     elif np.ptp(scores) == 0:
-        assert found == 0
+        assert tau == 0
     else:
-        assert found == pytest.approx(
+        assert tau == pytest.approx(
             scipy.stats.kendalltau(scores, -tiers).statistic, abs=1e-12
         )
 
@@ -154,8 +154,8 @@ def test_agreement_is_the_share_of_won_pairs(data):
             won += (scores[better] > scores[worse]) + (
                 scores[better] == scores[worse]
             ) / 2
-    found = agreement([scores], [-tiers])
-    assert (found[0][0], found[1][0]) == (won, pairs)
+    counts = agreement([scores], [-tiers])
+    assert (counts[0][0], counts[1][0]) == (won, pairs)
     by_distance = agreement_by_distance([scores], [tiers], 3)
     assert (by_distance[0].sum(), by_distance[1].sum()) == (won, pairs)
 

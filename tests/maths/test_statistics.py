@@ -290,11 +290,11 @@ def test_zeros_as_weights_leave_out(name, data, seed):
     where = np.random.default_rng(seed).random(len(x)) < 0.6
     alone = value_of(STATISTICS[name](x[where], y[where]), int(where.sum()))
     zeroed = STATISTICS[name](x, y)(where[None].astype(float))[0]
-    kept = restricted(STATISTICS[name](x[where], y[where]), where)(
+    restricted_alone = restricted(STATISTICS[name](x[where], y[where]), where)(
         np.ones((1, len(x)))
     )[0]
     assert zeroed == pytest.approx(alone, abs=1e-9, nan_ok=True)
-    assert kept == pytest.approx(alone, abs=1e-9, nan_ok=True)
+    assert restricted_alone == pytest.approx(alone, abs=1e-9, nan_ok=True)
 
 
 # --- the bootstrap

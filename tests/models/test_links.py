@@ -108,10 +108,10 @@ def test_label_likelihood_by_hand() -> None:
     # 3)/2 it is ln 3
     link = LabelLink(2.0, -1.0)
     scores = torch.tensor([0.5, 0.5, (1 + math.log(3)) / 2])
-    found = link.log_likelihood(
+    log_likelihood = link.log_likelihood(
         scores, link.targets([Label("", True), Label("", False), Label("", True)])
     )
-    assert found.tolist() == pytest.approx(
+    assert log_likelihood.tolist() == pytest.approx(
         [-math.log(2), -math.log(2), math.log(3 / 4)], abs=1e-6
     )
 
@@ -173,9 +173,9 @@ def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
 @settings(deadline=None)
 @given(links_and_judgements())
 def test_predictions_rise_with_the_score(drawn: tuple[Link, Sequence[Any]]) -> None:
-    said = drawn[0].predict(torch.linspace(-50, 50, 401, dtype=torch.float64))
-    assert (said.diff() >= -1e-6).all()
-    assert said[-1] > said[0]
+    predicted = drawn[0].predict(torch.linspace(-50, 50, 401, dtype=torch.float64))
+    assert (predicted.diff() >= -1e-6).all()
+    assert predicted[-1] > predicted[0]
 
 
 @pytest.mark.parametrize("judgements", [LABELS, GRADES, RATINGS])
@@ -199,9 +199,9 @@ def test_thresholds_stay_ordered_whatever_is_learned() -> None:
         link.raw_gaps.copy_(torch.tensor([-1e4, 1e4, -3.0]))
     assert (link.thresholds.diff() >= 0).all()
     steps = link.targets([Grade("", g, 1, 5) for g in (1, 2, 3, 4, 5)])
-    found = link.log_likelihood(torch.zeros(5), steps)
-    found.sum().backward()
-    assert found.isfinite().all()
+    log_likelihood = link.log_likelihood(torch.zeros(5), steps)
+    log_likelihood.sum().backward()
+    assert log_likelihood.isfinite().all()
     assert link.raw_gaps.grad is not None
     assert link.raw_gaps.grad.isfinite().all()
 

@@ -67,10 +67,10 @@ def test_another_process_gives_the_same_number(saved: Path) -> None:
         f"print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
     )
     code = f"import torch, tastemaker as tm; {asked}"
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    assert float(found.stdout) == pytest.approx(
+    assert float(process.stdout) == pytest.approx(
         tm.load(saved).score(TEXTS[0]), abs=1e-6
     )
 

@@ -141,20 +141,20 @@ def test_transformers_writes_from_the_folder_what_we_write(policy, opened):
     module, tokenizer = opened
     assert module.generation_config.eos_token_id == policy.reader.end
     ours = policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0]
-    found = module.generate(
+    generated = module.generate(
         **tokenizer("The film", return_tensors="pt"), max_new_tokens=8, do_sample=False
     )
-    assert found[0].tolist() == [*policy.reader.prompts(["The film"])[0], *ours.ids]
+    assert generated[0].tolist() == [*policy.reader.prompts(["The film"])[0], *ours.ids]
 
 
 def test_the_pipeline_of_transformers_writes_from_the_folder(policy, opened):
     module, tokenizer = opened
     write = pipeline("text-generation", model=module, tokenizer=tokenizer)
-    found = write("The film", max_new_tokens=8, do_sample=False, max_length=None)[0][
+    text = write("The film", max_new_tokens=8, do_sample=False, max_length=None)[0][
         "generated_text"
     ]
     assert (
-        found
+        text
         == "The film"
         + policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0].text
     )

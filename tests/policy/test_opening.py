@@ -67,10 +67,10 @@ def test_a_classifier_cannot_write(tmp_path, policy):
     )
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     policy.tokenizer.save_pretrained(tmp_path)
-    found = refused(tmp_path)
+    message = refused(tmp_path)
     assert (
         "holds BertForSequenceClassification, which is no causal language model and cannot write."
-        in found
+        in message
     )
     assert not is_causal(tmp_path)
 

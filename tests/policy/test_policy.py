@@ -42,18 +42,24 @@ KNOWN = {  # what the model card tells of the training
 
 def test_a_uniform_gpt_finds_every_token_as_likely(uniform):
     size = len(uniform.tokenizer)
-    for answer, found in zip(ANSWERS, uniform.log_probs(PROMPTS, ANSWERS), strict=True):
-        assert len(found) == len(uniform.reader.completions([answer], ended=True)[0])
-        assert found.dtype == np.float32
-        assert found.tolist() == pytest.approx([-math.log(size)] * len(found), abs=1e-5)
+    for answer, log_probs in zip(
+        ANSWERS, uniform.log_probs(PROMPTS, ANSWERS), strict=True
+    ):
+        assert len(log_probs) == len(
+            uniform.reader.completions([answer], ended=True)[0]
+        )
+        assert log_probs.dtype == np.float32
+        assert log_probs.tolist() == pytest.approx(
+            [-math.log(size)] * len(log_probs), abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_log_probs_are_a_softmax_of_each_places_logits(policy, temperature):
-    found = policy.log_probs(PROMPTS, ANSWERS, temperature=temperature)
+    log_probs = policy.log_probs(PROMPTS, ANSWERS, temperature=temperature)
     prompts = policy.reader.prompts(PROMPTS)
     for prompt, answer, values in zip(
-        prompts, policy.reader.completions(ANSWERS, ended=True), found, strict=True
+        prompts, policy.reader.completions(ANSWERS, ended=True), log_probs, strict=True
     ):
         with torch.inference_mode():
             logits = (
@@ -89,9 +95,9 @@ def test_a_text_without_its_end_lacks_one_token(policy):
 
 def test_the_log_probs_of_a_batch_can_be_learned_from(fresh):
     ids = fresh.reader.prompts(PROMPTS)
-    found = fresh.batch_log_probs(ids)
-    assert found.shape == (4, max(map(len, ids)) - 1)
-    found.sum().backward()
+    log_probs = fresh.batch_log_probs(ids)
+    assert log_probs.shape == (4, max(map(len, ids)) - 1)
+    log_probs.sum().backward()
     assert all(p.grad is not None for p in fresh.module.parameters())
 
 
@@ -125,10 +131,12 @@ def test_what_log_probs_refuse_is_one_line(policy):
 
 
 def test_completions_come_in_the_order_of_prompts_and_samples(policy):
-    found = policy.complete(PROMPTS, samples=2, sampling=Sampling(max_tokens=3))
-    assert [c.prompt for c in found] == [prompt for prompt in PROMPTS for _ in range(2)]
-    assert [str(c) for c in found] == [c.text for c in found]
-    assert found[0].log_prob == pytest.approx(sum(found[0].log_probs))
+    completions = policy.complete(PROMPTS, samples=2, sampling=Sampling(max_tokens=3))
+    assert [c.prompt for c in completions] == [
+        prompt for prompt in PROMPTS for _ in range(2)
+    ]
+    assert [str(c) for c in completions] == [c.text for c in completions]
+    assert completions[0].log_prob == pytest.approx(sum(completions[0].log_probs))
 
 
 def test_one_prompt_is_a_list_of_one():
@@ -141,10 +149,10 @@ def test_one_prompt_is_a_list_of_one():
 
 def test_a_chat_is_answered(chat_policy):
     chat = (Message("user", "好看吗?"),)
-    found = chat_policy.complete(chat, sampling=Sampling(max_tokens=3))[0]
-    assert found.prompt == chat
-    again = chat_policy.log_probs([chat], [found])[0]
-    assert found.log_probs == pytest.approx(again.tolist(), abs=1e-4)
+    completion = chat_policy.complete(chat, sampling=Sampling(max_tokens=3))[0]
+    assert completion.prompt == chat
+    again = chat_policy.log_probs([chat], [completion])[0]
+    assert completion.log_probs == pytest.approx(again.tolist(), abs=1e-4)
 
 
 # --- critic
@@ -252,8 +260,10 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
     )
     inner = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight"
     assert not torch.equal(fresh.module.state_dict()[inner], before[inner])
-    for found, old in zip(reference.log_probs(PROMPTS, ANSWERS), expected, strict=True):
-        assert found.tolist() == old.tolist()
+    for log_probs, old in zip(
+        reference.log_probs(PROMPTS, ANSWERS), expected, strict=True
+    ):
+        assert log_probs.tolist() == old.tolist()
 
 
 def test_a_reference_of_one_weight_in_two_places_has_it_in_two_places(letters):
@@ -280,10 +290,10 @@ def test_a_policy_that_was_opened_has_a_reference_too(fresh, tmp_path):
     with torch.no_grad():
         opened.module.gpt_neox.embed_in.weight.add_(1.0)
     for copy in (reference, again):
-        for found, there in zip(
+        for log_probs, there in zip(
             copy.log_probs(PROMPTS, ANSWERS), expected, strict=True
         ):
-            np.testing.assert_array_equal(found, there)
+            np.testing.assert_array_equal(log_probs, there)
 
 
 def test_the_policy_can_be_trained_after_a_reference_was_made(fresh):

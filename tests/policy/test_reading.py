@@ -39,11 +39,11 @@ def test_prompts_and_completions_are_tokenized_apart(
     before = reader.completions([prompt], ended=False)[0]
     after = reader.completions([text], ended=True)[0]
     assert reader.prompts([prompt]) == [[begin, *before]]
-    found, of_prompt = reader.examples([Example(text)])[0]
-    assert (found, of_prompt) == ([begin, *after], 1)
-    found, of_prompt = reader.examples([Example(text, prompt)])[0]
-    assert found[of_prompt:] == after
-    assert reader.text(found) == prompt + "\n\n" + text
+    ids, of_prompt = reader.examples([Example(text)])[0]
+    assert (ids, of_prompt) == ([begin, *after], 1)
+    ids, of_prompt = reader.examples([Example(text, prompt)])[0]
+    assert ids[of_prompt:] == after
+    assert reader.text(ids) == prompt + "\n\n" + text
 
 
 def test_a_border_that_one_reading_would_join_stays(tokenizer):
@@ -97,9 +97,9 @@ def test_a_chat_is_read_as_its_template_says(chat_tokenizer):
     rendered = (
         f"{BEGIN}{TURN}system\nbe kind{END}{TURN}user\n好看吗?{END}{TURN}assistant\n"
     )
-    found = reader.prompts([turns])[0]
-    assert chat_tokenizer.decode(found, skip_special_tokens=False) == rendered
-    special = [i for i in found if i in chat_tokenizer.all_special_ids]
+    ids = reader.prompts([turns])[0]
+    assert chat_tokenizer.decode(ids, skip_special_tokens=False) == rendered
+    special = [i for i in ids if i in chat_tokenizer.all_special_ids]
     assert chat_tokenizer.convert_ids_to_tokens(special) == [
         BEGIN,
         TURN,

@@ -71,9 +71,9 @@ def test_a_function_is_asked_with_prompts_and_texts() -> None:
     ],
 )
 def test_any_numbers_will_do(scores: Any) -> None:
-    found = checked(FunctionReward(lambda p, t: scores), TWO)
-    assert found == [1.0, 2.0]
-    assert {type(x) for x in found} == {float}
+    rewards = checked(FunctionReward(lambda p, t: scores), TWO)
+    assert rewards == [1.0, 2.0]
+    assert {type(x) for x in rewards} == {float}
 
 
 @pytest.mark.parametrize(
@@ -241,15 +241,17 @@ def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.syspath_prepend(tmp_path)
     assert reward_of("length=-0.5").score(TWO) == [-1, -0.5]
     assert reward_of("length=1") == reward_of("length"), "a weight of 1 is none"
-    found = reward_of(["length=3", "rules:short", lengths])
-    assert found.score(TWO) == [3 * 2 - 2 + 4, 3 * 1 - 1 + 3]
-    assert found.name == "3 × length + 1 × rules:short + 1 × lengths"
+    reward = reward_of(["length=3", "rules:short", lengths])
+    assert reward.score(TWO) == [3 * 2 - 2 + 4, 3 * 1 - 1 + 3]
+    assert reward.name == "3 × length + 1 × rules:short + 1 × lengths"
     assert reward_of(["length"]) == reward_of("length")
-    own = TextReward("own", lambda c: 7.0)
-    assert reward_of(own) is own
-    assert reward_of([own]) is own
+    seven = TextReward("own", lambda c: 7.0)
+    assert reward_of(seven) is seven
+    assert reward_of([seven]) is seven
     with pytest.raises(RewardError, match=r"^bad returned nan"):
-        SumReward(((1.0, own), (2.0, TextReward("bad", lambda c: math.nan)))).score(TWO)
+        SumReward(((1.0, seven), (2.0, TextReward("bad", lambda c: math.nan)))).score(
+            TWO
+        )
 
 
 @pytest.mark.parametrize(
