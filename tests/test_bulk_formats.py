@@ -200,7 +200,7 @@ def test_jsonl_values_without_a_common_type_do_not_fit_parquet(
     )
     with pytest.raises(
         DataError,
-        match=r"in\.jsonl, before row 3: cannot be written as PARQUET .*Choose another format",
+        match=r"in\.jsonl\b.*\brow 3\b.*\bPARQUET\b",
     ):
         score_file(model, source, tmp_path / "out.parquet")
     assert model.calls == []
@@ -213,7 +213,7 @@ def test_bytes_do_not_fit_jsonl(model: Lengths, tmp_path: Path) -> None:
     for suffix in ("jsonl", "csv"):
         with pytest.raises(
             DataError,
-            match=rf"rows 1 to 1: cannot be written as {suffix.upper()} \(a column holds bytes\)",
+            match=rf"\brows 1 to 1\b.*\b{suffix.upper()}\b.*\bbytes\b",
         ):
             score_file(model, tmp_path / "in.parquet", tmp_path / f"out.{suffix}")
     assert names(tmp_path) == ["in.parquet"]
@@ -226,7 +226,7 @@ def test_half_a_surrogate_pair_beside_the_text_survives_jsonl(
     score_file(model, source, tmp_path / "out.jsonl")
     assert read_jsonl(tmp_path / "out.jsonl")[0]["note"] == "\ud800"
     for suffix in ("csv", "parquet"):
-        with pytest.raises(DataError, match="cannot be written as"):
+        with pytest.raises(DataError, match=rf"\b{suffix.upper()}\b"):
             score_file(model, source, tmp_path / f"out.{suffix}")
     assert names(tmp_path) == ["in.jsonl", "out.jsonl"]
 

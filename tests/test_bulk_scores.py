@@ -81,10 +81,10 @@ def test_a_score_column_is_not_overwritten(
     model.calls.clear()
     with pytest.raises(
         UsageError,
-        match=rf"scored\.{suffix}: there is a column 'score' already.*--score-column",
+        match=rf"scored\.{suffix}: .*'score'.*--score-column",
     ):
         score_file(model, scored, tmp_path / "out.csv")
-    with pytest.raises(UsageError, match=r"there is a column 'id' already"):
+    with pytest.raises(UsageError, match="'id'"):
         score_file(model, scored, tmp_path / "out.csv", score_column="id")
     assert model.calls == []
     score_file(model, scored, tmp_path / "out.csv", score_column="second")
@@ -99,7 +99,7 @@ def test_a_score_column_is_not_overwritten(
 BAD_TEXTS = [
     ("", "is empty"),
     (" \n", "is empty"),
-    (None, "no text in column 'text'"),
+    (None, "no text.*'text'"),
     (7, r"holds 7 \(int\)"),
 ]
 
@@ -121,18 +121,16 @@ def test_a_bad_text_is_named_before_anything_is_scored(
 
 def test_a_missing_text_is_named(model: Lengths, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}, {"id": 1}])
-    with pytest.raises(DataError, match=r"in\.jsonl:2: no text in column 'text'"):
+    with pytest.raises(DataError, match=r"in\.jsonl:2: .*'text'"):
         score_file(model, source, tmp_path / "out.jsonl")
     (tmp_path / "in.csv").write_text('text,id\n"two\nlines",1\n,2\n')
-    with pytest.raises(
-        DataError, match=r"in\.csv:4: the text in column 'text' is empty"
-    ):
+    with pytest.raises(DataError, match=r"in\.csv:4: .*'text'"):
         score_file(model, tmp_path / "in.csv", tmp_path / "out.jsonl")
     pq.write_table(
         pa.table({"id": range(3000), "text": ["a"] * 2999 + [None]}),
         tmp_path / "in.parquet",
     )
-    with pytest.raises(DataError, match=r"in\.parquet:3000: no text in column 'text'"):
+    with pytest.raises(DataError, match=r"in\.parquet:3000: .*'text'"):
         score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert model.calls == []
 
@@ -151,7 +149,7 @@ def test_an_unknown_column_is_named(
     for column in ({"text_column": "txt"}, {"prompt_column": "txt"}):
         with pytest.raises(
             DataError,
-            match=rf"in\.{suffix}: no column 'txt'\. The columns are 'text', 's'",
+            match=rf"in\.{suffix}: .*'txt'.*'text', 's'",
         ):
             score_file(model, source, tmp_path / "out.jsonl", **column)
 
@@ -159,13 +157,13 @@ def test_an_unknown_column_is_named(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.jsonl", b"", "the file is empty"),
+        ("in.jsonl", b"", r"in\.jsonl: .*empty"),
         ("in.jsonl", b"\n\n", "no rows"),
         ("in.csv", b"text,id\n", "no rows"),
-        ("in.csv", b"text\ngood\n\xff\n", "not UTF-8 at byte 10"),
-        ("in.jsonl", b'{"text": "a"}\n{"text"\n', r"in\.jsonl:2: not JSON"),
-        ("in.parquet", b"PAR1 and nothing more", "cannot be read as Parquet"),
-        ("in.txt", b"good\n", "what kind of file is this"),
+        ("in.csv", b"text\ngood\n\xff\n", r"UTF-8.*\bbyte 10\b"),
+        ("in.jsonl", b'{"text": "a"}\n{"text"\n', r"in\.jsonl:2: .*JSON"),
+        ("in.parquet", b"PAR1 and nothing more", r"in\.parquet: .*Parquet"),
+        ("in.txt", b"good\n", r"in\.txt: "),
     ],
 )
 def test_an_unreadable_source(
@@ -188,21 +186,19 @@ def test_a_cut_parquet_file(model: Lengths, tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[1000:20_000] = bytes(19_000)
     path.write_bytes(damaged)
-    with pytest.raises(
-        DataError, match=r"in\.parquet: cannot be read as Parquet after row \d+"
-    ):
+    with pytest.raises(DataError, match=r"in\.parquet: .*Parquet.*\brow \d+"):
         score_file(model, path, tmp_path / "out.parquet")
     assert names(tmp_path) == ["in.parquet"]
 
 
 def test_a_missing_source_and_an_unknown_target(model: Lengths, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"in\.csv: no such"):
         score_file(model, tmp_path / "in.csv", tmp_path / "out.csv")
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
-    with pytest.raises(DataError, match=r"out\.xlsx: what kind of file is this"):
+    with pytest.raises(DataError, match=r"out\.xlsx: "):
         score_file(model, source, tmp_path / "out.xlsx")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(StorageError, match=r"folder\.csv: cannot write"):
+    with pytest.raises(StorageError, match=r"folder\.csv: "):
         score_file(model, source, tmp_path / "folder.csv")
     assert names(tmp_path) == ["folder.csv", "in.jsonl"]
 
@@ -264,8 +260,8 @@ def test_lines_are_scored_as_they_come(model: Lengths) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ("\n", "standard input:4: the line is empty"),
-        ("\udcff\n", "standard input:4: not UTF-8"),
+        ("\n", "standard input:4: .*empty"),
+        ("\udcff\n", "standard input:4: .*UTF-8"),
     ],
 )
 def test_the_lines_before_a_bad_one_are_scored(
@@ -281,6 +277,6 @@ def test_standard_input_that_is_not_utf8(model: Lengths, tmp_path: Path) -> None
     (tmp_path / "lines.txt").write_bytes(b"good\nbad \xff\n")
     with (
         (tmp_path / "lines.txt").open(encoding="utf-8") as file,
-        pytest.raises(DataError, match="not UTF-8 after line"),
+        pytest.raises(DataError, match=r"standard input: .*UTF-8"),
     ):
         list(score_lines(model, file))

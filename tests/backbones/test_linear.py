@@ -206,14 +206,14 @@ def _damaged(path: Path, **changes: np.ndarray[Any, Any]) -> None:
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"linear\.safetensors: this file is missing"):
+    with pytest.raises(ModelError, match=r"linear\.safetensors.*missing"):
         LinearBackbone.load(tmp_path)
     model = backbone()
     model.save(tmp_path)
     path = tmp_path / WEIGHTS
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match="not the weights of a linear model"):
+    with pytest.raises(ModelError, match=r"linear\.safetensors.*not the weights"):
         LinearBackbone.load(tmp_path)
     for wrong, advice in (
         ({"names": model.names[::-1].copy()}, "out of order"),

@@ -162,16 +162,14 @@ def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved" / PLAYER).write_text(
         json.dumps(contract | {"environment": "Acrobot-v1"})
     )
-    with pytest.raises(
-        ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"
-    ):
+    with pytest.raises(ModelError, match=r"Acrobot-v1.*\b6\b.*\b4\b"):
         watch(tmp_path / "saved")
     (tmp_path / "saved" / PLAYER).write_text(
         json.dumps(contract | {"shapes": contract["shapes"] | {"observations": 5}})
     )
     with pytest.raises(ModelError, match="do not belong together"):
         watch(tmp_path / "saved")
-    with pytest.raises(ModelError, match=r"holds no player\.json"):
+    with pytest.raises(ModelError, match=r"player\.json"):
         watch(tmp_path)
 
 
@@ -315,7 +313,7 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
     )
     assert weights(again.policy) == weights(played.policy)
     assert again.as_dict() == played.as_dict()
-    with pytest.raises(UsageError, match="seed was 0 and is now 1"):
+    with pytest.raises(UsageError, match=r"\bseed\b.*\b0\b.*\b1\b"):
         play(
             "CartPole-v1",
             playing=SHORT,
@@ -332,12 +330,12 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"algorithm": "grpo"}, "grpo compares 8 completions"),
-        ({"algorithm": "dqn"}, "no algorithm 'dqn'"),
-        ({"steps": 0}, "steps 0: must be at least 1"),
+        ({"algorithm": "grpo"}, r"grpo.*\b8 completions"),
+        ({"algorithm": "dqn"}, "'dqn'"),
+        ({"steps": 0}, r"steps 0\b.*\b1\b"),
         ({"episodes": 0}, "episodes 0"),
         ({"seed": -1}, "seed -1"),
-        ({"playing": {"rollout": 1}}, "rollout 1: must be at least 2"),
+        ({"playing": {"rollout": 1}}, r"rollout 1\b.*\b2\b"),
         ({"playing": {"rolout": 8}}, r"playing.*'rolout'.*did you mean rollout"),
         ({"playing": {"rollout": "many"}}, "rollout 'many'"),
         ({"playing": {"hidden": 64}}, "hidden 64"),

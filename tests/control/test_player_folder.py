@@ -28,7 +28,7 @@ def test_it_holds_what_it_needs_and_no_more(played: Path) -> None:
 @pytest.mark.parametrize("whole", [PLAYER, CONTRACT])
 def test_no_run_of_any_kind_replaces_it_silently(played: Path, whole: str) -> None:
     with (
-        pytest.raises(StorageError, match="holds a model already"),
+        pytest.raises(StorageError, match="--overwrite"),
         model_folder(played, whole=whole, resume=False, overwrite=False),
     ):
         pass

@@ -263,7 +263,7 @@ def test_items_of_rewardbench(tmp_path: Path) -> None:
     assert next(rows_as_items) == Item("Q", ("a", "b"), ("c", "d"), "Ties", "7")
     with pytest.raises(
         DataError,
-        match=r"r\.jsonl:2: column 'rejected' holds 3 \(int\) where a text belongs",
+        match=r"^r\.jsonl:2: .*'rejected'.*\b3 \(int\)",
     ):
         next(rows_as_items)
 

@@ -63,7 +63,7 @@ def test_a_dataset_saved_alone(tmp_path: Path) -> None:
     datasets.Dataset.from_list(FOUND).save_to_disk(tmp_path / "d")
     assert not has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == list(enumerate(FOUND, 1))
-    with pytest.raises(DataError, match="without splits, so there is no 'test'"):
+    with pytest.raises(DataError, match="'test'"):
         rows(tmp_path / "d", "test")
 
 
@@ -76,7 +76,7 @@ def test_saved_splits(tmp_path: Path) -> None:
     assert has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == [(1, FOUND[0]), (2, FOUND[1])]
     assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
-    with pytest.raises(DataError, match="no split 'dev'; it has 'train', 'test'"):
+    with pytest.raises(DataError, match=r"'dev'.*'train', 'test'"):
         rows(tmp_path / "d", "dev")
 
 
@@ -135,9 +135,7 @@ def test_a_name_that_is_nowhere_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        DataError, match="nobody/nothing: no such file or folder here"
-    ) as caught:
+    with pytest.raises(DataError, match=r"^nobody/nothing: ") as caught:
         opened("nobody/nothing")
     assert "\n" not in str(caught.value)
 

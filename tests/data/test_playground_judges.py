@@ -360,7 +360,7 @@ def test_prompts_differ_and_say_nothing_of_worth(language) -> None:  # type: ign
 
 def test_there_are_only_so_many_prompts() -> None:
     assert len(set(prompts(16_875))) == 16_875  # 15 · 15 · 75
-    with pytest.raises(UsageError, match="16876 different prompts"):
+    with pytest.raises(UsageError, match="16876"):
         next(prompts(16_876))
 
 
@@ -396,9 +396,9 @@ def test_no_crowd_is_larger_than_asked(
 
 
 def test_what_no_ranking_can_hold_is_refused() -> None:
-    with pytest.raises(DataError, match="a ranking of 1 answers"):
+    with pytest.raises(DataError, match=r"ranking of 1\b"):
         EXACT.ranking([GOOD], random.Random(0))
-    with pytest.raises(DataError, match="holds an answer twice"):
+    with pytest.raises(DataError, match="twice"):
         EXACT.ranking([GOOD, GOOD], random.Random(0))
 
 

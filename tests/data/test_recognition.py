@@ -58,9 +58,7 @@ def refused(path: Path, **settings: Any) -> str:
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"format 'trl': choose preference, hh, .*, table\."
-    ):
+    with pytest.raises(UsageError, match=r"'trl'.*\bpreference, hh, .*, table\b"):
         read(write(tmp_path / "r.jsonl", TRL), format="trl")
 
 
@@ -166,7 +164,7 @@ def test_named_columns_read_a_table(tmp_path: Path) -> None:
     assert read(path, columns=Columns(grade="correctness", scale=(0, 4)))[1] == Grade(
         "a", 4, 0, 4, prompt="Q"
     )
-    with pytest.raises(UsageError, match="'helpsteer' has its own columns"):
+    with pytest.raises(UsageError, match=r"'helpsteer'.*columns"):
         read(path, format="helpsteer", columns=Columns(grade="correctness"))
 
 
@@ -175,13 +173,11 @@ def test_a_target_that_leaves_nothing(tmp_path: Path) -> None:
     for target in ("label", "rating"):
         with pytest.raises(
             UsageError,
-            match=rf"target '{target}' leaves nothing of a file of comparisons",
+            match=rf"'{target}'.*comparisons",
         ):
             read(path, target=target)  # type: ignore[arg-type]
     judged = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
-    with pytest.raises(
-        UsageError, match=r"o\.jsonl: target 'label' leaves out all of its judgements"
-    ):
+    with pytest.raises(UsageError, match=r"o\.jsonl: .*'label'"):
         read(judged, target="label")
     assert read(write(tmp_path / "h.jsonl", HELPSTEER), target="rating")[0] == Grade(
         "a", 3, 0, 4, prompt="Q"
@@ -308,9 +304,7 @@ def test_a_limit_counts_sets_of_texts(tmp_path: Path) -> None:
 def test_a_format_of_a_layout_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "train/pos").mkdir(parents=True)
     (tmp_path / "train/pos/0_9.txt").write_text("Grand.")
-    with pytest.raises(
-        UsageError, match="the layout of aclImdb is no table of the format 'hh'"
-    ):
+    with pytest.raises(UsageError, match=r"aclImdb.*'hh'"):
         read(tmp_path, format="hh")
 
 
@@ -325,9 +319,7 @@ def test_the_example_of_an_own_format(tmp_path: Path) -> None:
         "votes_second": 3,
     }
     source = write(tmp_path / "votes.jsonl", row, {**row, "votes_first": "3"})
-    with pytest.raises(
-        DataError, match=r"votes\.jsonl: no column with a text among 'question'"
-    ):
+    with pytest.raises(DataError, match=r"votes\.jsonl: .*'question'"):
         read(source)
     before = dict(FORMATS)
     try:
@@ -340,14 +332,10 @@ def test_the_example_of_an_own_format(tmp_path: Path) -> None:
         )
         with pytest.raises(UsageError, match="'votes'"):
             register_format(example["VOTES"])
-        with pytest.raises(
-            UsageError, match=r"'x': choose preference, .*, votes, table\."
-        ):
+        with pytest.raises(UsageError, match=r"'x'.*\bpreference, .*, votes, table\b"):
             read(source, format="x")
         bad = write(tmp_path / "bad.jsonl", row, {**row, "votes_first": 0.5})
-        with pytest.raises(
-            DataError, match=r"bad\.jsonl:2: .*'votes_first' holds 0\.5"
-        ):
+        with pytest.raises(DataError, match=r"bad\.jsonl:2: .*'votes_first'.*\b0\.5"):
             read(bad)
     finally:
         FORMATS.clear()

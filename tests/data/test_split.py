@@ -89,7 +89,7 @@ def test_a_text_under_two_prompts_joins_them() -> None:
     for seed in range(5):
         sides = split([*judgements, alone], held_out=1, seed=seed)
         assert sorted(map(len, sides)) == [1, 4]
-    with pytest.raises(DataError, match="1 different texts or prompts"):
+    with pytest.raises(DataError, match=r"^1 different"):
         split(judgements, held_out=1)
 
 
@@ -115,7 +115,7 @@ def test_no_text_and_no_prompt_is_ever_on_both_sides(
 
 @pytest.mark.parametrize("held_out", [0.001, 0.999, 100, 101, 0])
 def test_an_empty_side_is_refused(held_out: float) -> None:
-    with pytest.raises(DataError, match="one side would be empty"):
+    with pytest.raises(DataError, match=rf"^{len(TEXTS)} different"):
         split(TEXTS, held_out=held_out)
 
 
@@ -126,7 +126,7 @@ def test_a_share_that_is_none(held_out: float) -> None:
 
 
 def test_no_judgements() -> None:
-    with pytest.raises(DataError, match="0 different texts"):
+    with pytest.raises(DataError, match=r"^0 different"):
         split([])
 
 
@@ -324,5 +324,5 @@ def test_a_fit_holds_out_no_more_than_a_fifth_of_few_groups() -> None:
         [Label(f"text {i // 30}", True) for i in range(300)], most=100
     )
     assert (len(train), len(test)) == (240, 60)
-    with pytest.raises(DataError, match="1 different texts or prompts"):
+    with pytest.raises(DataError, match=r"^1 different"):
         split_for_a_fit([Label("one text", True)] * 50, most=10)

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def test_the_format_is_in_the_name() -> None:
     }
     assert {name: format_of(Path(name)) for name in named} == named
     for name in ("a.txt", "a", "a.gz", "a.parquet.gz", "a.csv.bz2", "csv"):
-        with pytest.raises(DataError, match="what kind of file"):
+        with pytest.raises(DataError, match=re.escape(name)):
             format_of(Path(name))
 
 
@@ -256,16 +257,16 @@ def test_a_long_array_in_one_line_is_no_long_line(
     (tmp_path / "r.json").write_text(json.dumps(records))
     assert [row for _, row in rows(tmp_path / "r.json")] == records
     monkeypatch.setattr("tastemaker.data.tables.LARGEST_ARRAY", 300)
-    with pytest.raises(DataError, match=r"r\.json: .* of more than 0 MiB"):
+    with pytest.raises(DataError, match=r"r\.json: .*\b0 MiB"):
         list(rows(tmp_path / "r.json"))
     (tmp_path / "r.json").write_text(json.dumps(records, indent=1))
-    with pytest.raises(DataError, match=r"r\.json: a JSON array of more than 0 MiB"):
+    with pytest.raises(DataError, match=r"r\.json: .*array.*\b0 MiB"):
         list(rows(tmp_path / "r.json"))
 
 
 def test_an_array_as_the_second_line_is_a_bad_row(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"text": "a"}\n[{"text": "b"}]\n')
-    with pytest.raises(DataError, match=r"r\.json:2: a row must be a JSON object"):
+    with pytest.raises(DataError, match=r"r\.json:2: .*object"):
         list(rows(tmp_path / "r.json"))
 
 
@@ -303,17 +304,17 @@ def test_rows_that_are_not_well_formed_can_be_skipped(
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no\.csv: no such file"):
+    with pytest.raises(DataError, match=r"no\.csv: no"):
         rows(tmp_path / "no.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match=r"folder\.csv: .*folder"):
         rows(tmp_path / "folder.csv")
 
 
 def test_a_cut_parquet_file(tmp_path: Path) -> None:
     path = write(tmp_path / "r.parquet", [{"text": "a" * 99}] * 9)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"r\.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"r\.parquet: .*Parquet"):
         list(rows(path))
 
 
@@ -322,7 +323,7 @@ def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
         [pa.array(["a"]), pa.array(["b"])], names=["text", "text"]
     )
     pq.write_table(twice, tmp_path / "r.parquet")
-    with pytest.raises(DataError, match="same name: 'text'"):
+    with pytest.raises(DataError, match=r"r\.parquet: .*'text'"):
         list(rows(tmp_path / "r.parquet"))
 
 
@@ -332,9 +333,7 @@ def test_a_line_that_would_fill_the_memory(
     monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 2**20)
     with gzip.open(tmp_path / "r.jsonl.gz", "wb") as file:
         file.write(b'{"text": "ok"}\n' + b" " * (2**20 + 1))
-    with pytest.raises(
-        DataError, match=r"r\.jsonl\.gz: a line of more than 1 MiB at byte 15"
-    ):
+    with pytest.raises(DataError, match=r"r\.jsonl\.gz: .*\b1 MiB.*\bbyte 15\b"):
         list(rows(tmp_path / "r.jsonl.gz"))
 
 

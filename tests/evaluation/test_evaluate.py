@@ -121,7 +121,7 @@ def test_a_grade_is_compared_with_the_expected_grade(table_model):
 def test_a_grade_on_another_scale_is_refused_before_scoring(world):
     w = world(Grade, n=20)
     w.judgements.append(Grade("a new text", 3, 1, 5, where="stars.csv:7"))
-    with pytest.raises(DataError, match=r"stars\.csv:7: a scale of 1 to 5.*1 to 10"):
+    with pytest.raises(DataError, match=r"stars\.csv:7: .*\b1 to 5\b.*\b1 to 10\b"):
         w.evaluated()
     assert w.model.asked == 0
 
@@ -224,9 +224,7 @@ def test_kinds_the_model_did_not_learn_are_listed(four):
 
 
 def test_nothing_that_the_model_learned_is_refused(four):
-    with pytest.raises(
-        DataError, match=r"the model learned labels, but the source holds 2 ratings"
-    ):
+    with pytest.raises(DataError, match=r"\blabels\b.*\b2 ratings\b"):
         evaluate(four, [Rating("good", 4.5), Rating("awful", 1.0)])
 
 
@@ -237,14 +235,12 @@ def test_no_judgements_are_refused(four):
 
 def test_a_score_that_is_not_finite_is_refused(four):
     four.scores = SCORES | {"awful": math.nan}
-    with pytest.raises(
-        ModelError, match=r"the model scored 1 of 4 texts as nan, the first one 'awful'"
-    ):
+    with pytest.raises(ModelError, match=r"\b1 of 4\b.*\bnan\b.*'awful'"):
         evaluate(four, LABELS)
 
 
 def test_no_resamples_are_refused(four):
-    with pytest.raises(UsageError, match="resamples: 0"):
+    with pytest.raises(UsageError, match=r"resamples.*\b0\b"):
         evaluate(four, LABELS, resamples=0)
 
 

@@ -173,7 +173,7 @@ def test_text_without_a_byte_has_no_figure_per_byte() -> None:
 
 
 def test_nothing_to_measure_is_said() -> None:
-    with pytest.raises(DataError, match="no text to measure"):
+    with pytest.raises(DataError, match="no text"):
         perplexity(nano(), [])
 
 
@@ -192,12 +192,12 @@ def test_weights_that_ran_away_are_an_error_and_not_a_figure(
     tmp_path: Path, value: float
 ) -> None:
     policy = _spoilt(value)
-    with pytest.raises(ModelError, match=r"pays \S+ nats a token"):
+    with pytest.raises(ModelError, match=r"\bnats\b"):
         perplexity(policy, TEXTS)
     _, held_out = tokenized(
         TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0
     )
-    with pytest.raises(TrainingError, match=r"held-out loss is \S+ nats a token.*--lr"):
+    with pytest.raises(TrainingError, match=r"held-out loss.*\bnats\b.*--lr"):
         held_out_loss(policy, held_out, seed=0)
 
 

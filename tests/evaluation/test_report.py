@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_the_old_report(world, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(StorageError, match=r"report\.html: the disk is full"):
+    with pytest.raises(StorageError, match=r"report\.html: .*full"):
         write_report(world(Label, n=40).evaluated(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "old"

@@ -171,7 +171,7 @@ def test_judges_are_learned_or_not_as_the_settings_say() -> None:
 def test_judges_without_a_name_cannot_be_learned() -> None:
     with pytest.raises(
         DataError,
-        match="reliability of judges was asked for, but no judgement names its judge",
+        match="no judgement names its judge",
     ):
         judges_of(labels((None, 100)), Likelihood(judges=True))
 

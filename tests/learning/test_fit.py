@@ -257,14 +257,12 @@ def test_a_run_is_resumed_with_the_anchor_it_began_with(tmp_path: Path) -> None:
     assert again.contract.anchor == first.contract.anchor
     asked = [tm.Example(e.text, prompt="Which film?") for e in reference]
     for other in (reference[:-1], asked, None):
-        with pytest.raises(
-            tm.UsageError, match="--resume needs the same command: anchor was "
-        ):
+        with pytest.raises(tm.UsageError, match=r"^--resume.*\banchor\b"):
             tm.fit(judgements, anchor=other, out=tmp_path / "taste", resume=True)
     tm.fit(judgements, out=tmp_path / "plain")
     with pytest.raises(
         tm.UsageError,
-        match="--resume needs the same command: anchor was None and is now '",
+        match=r"^--resume.*\banchor\b.*\bNone\b.*'",
     ):
         tm.fit(judgements, anchor=reference, out=tmp_path / "plain", resume=True)
 
@@ -274,16 +272,14 @@ def test_a_run_is_resumed_with_the_names_of_labels_it_began_with(
 ) -> None:
     judgements = film_judgements(60, kinds="label")
     tm.fit(judgements, labels={"positive": "good"}, out=tmp_path / "taste")
-    with pytest.raises(
-        tm.UsageError, match="--resume needs the same command: labels was "
-    ):
+    with pytest.raises(tm.UsageError, match=r"^--resume.*\blabels\b"):
         tm.fit(
             judgements, labels={"positive": "fine"}, out=tmp_path / "taste", resume=True
         )
 
 
 def test_an_anchor_holds_texts() -> None:
-    with pytest.raises(tm.DataError, match="the anchor holds no texts"):
+    with pytest.raises(tm.DataError, match="anchor"):
         tm.fit(film_judgements(60, kinds="label"), anchor=[])
 
 
@@ -299,7 +295,7 @@ def test_training_settings_are_checked() -> None:
             tm.Training(**wrong)  # type: ignore[arg-type]
     judgements = film_judgements(60, kinds="label")
     for training, message in (
-        ({"lrr": 1}, "training.*'lrr'.*did you mean lr"),
+        ({"lrr": 1}, r"training.*'lrr'.*\blr\b"),
         ({"lr": "fast"}, "training: lr 'fast'"),
         ({"epochs": 1.5}, r"training: epochs 1\.5"),
     ):

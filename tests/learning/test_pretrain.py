@@ -121,9 +121,9 @@ def test_a_folder_that_holds_a_model_is_not_replaced_silently(saved: Path) -> No
     before = (saved / "model.safetensors").read_bytes()
     with pytest.raises(tm.StorageError, match="--overwrite"):
         learn(films(120), out=saved, seed=3)
-    with pytest.raises(tm.UsageError, match="seed was 3 and is now 4"):
+    with pytest.raises(tm.UsageError, match=r"\bseed\b.*\b3\b.*\b4\b"):
         learn(films(120), out=saved, seed=4, resume=True)
-    with pytest.raises(tm.UsageError, match="data was"):
+    with pytest.raises(tm.UsageError, match=r"^--resume.*\bdata\b"):
         learn(films(119), out=saved, seed=3, resume=True)
     again = learn(films(120), out=saved, seed=3, resume=True, say=killing(""))
     assert weights(again) == weights(tm.Policy.load(saved)), (
@@ -143,9 +143,9 @@ def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
         {"training": QUICK | {"lr": 1e-3}},
         {"training": QUICK | {"context": 16}},
     ):
-        with pytest.raises(tm.UsageError, match="--resume needs the same command"):
+        with pytest.raises(tm.UsageError, match=next(iter(other))):
             learn(films(120), out=tmp_path / "gpt", resume=True, **other)
-    with pytest.raises(tm.StorageError, match="holds a run already"):
+    with pytest.raises(tm.StorageError, match="--resume"):
         learn(films(120), out=tmp_path / "gpt")
     assert weights(learn(films(120), out=tmp_path / "gpt", resume=True)) == weights(
         learn(films(120))
@@ -168,7 +168,7 @@ def test_a_start_in_memory_is_known_by_its_weights_and_its_tokenizer(
             say=killing("held-out perplexity"),
         )
     for unlike in (other, reads_on):
-        with pytest.raises(tm.UsageError, match="start was"):
+        with pytest.raises(tm.UsageError, match=r"^--resume.*\bstart\b"):
             learn(films(120), start=unlike, out=tmp_path / "gpt", resume=True)
     assert weights(learn(films(120), start=same, out=tmp_path / "gpt", resume=True))
 
@@ -236,15 +236,15 @@ def test_a_vocabulary_that_the_corpus_just_supports_is_made() -> None:
 @pytest.mark.parametrize(
     ("texts", "training", "words"),
     [
-        ([], {}, "the corpus holds no text"),
-        (["A film, a film."], {"context": 512}, "less than one context of 512"),
-        (films(20), {"held_out": 0.0}, "leave one side empty"),
+        ([], {}, "no text"),
+        (["A film, a film."], {"context": 512}, r"\bcontext of 512\b"),
+        (films(20), {"held_out": 0.0}, r"\b20 pieces\b.*--held-out"),
         (
             films(20),
             {"vocabulary": 5000},
-            r"5,000 tokens is more than this corpus supports, which gives \d+\..*\d\.$",
+            r"\b5,000 tokens\b.*\bcorpus\b.* \d+\..*\d\.$",
         ),
-        (["z"], {}, "too little text to make a tokenizer"),
+        (["z"], {}, "too little text.*tokenizer"),
     ],
 )
 def test_a_corpus_that_cannot_teach_is_refused_and_leaves_nothing(
@@ -272,26 +272,24 @@ def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_repla
 
 
 def test_what_cannot_be_asked_is_said(saved: Path) -> None:
-    with pytest.raises(
-        tm.UsageError, match=r"iterator can be read only once.*Documents"
-    ):
+    with pytest.raises(tm.UsageError, match=r"\biterator\b.*\bDocuments\b"):
         learn(iter(films(9)))
-    with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*did you mean epochs"):
+    with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*\bepochs\b"):
         learn(films(9), training={"epoch": 1})
-    with pytest.raises(tm.UsageError, match="no size 'huge'"):
+    with pytest.raises(tm.UsageError, match="'huge'"):
         learn(films(9), size="huge")
     for size in ("nano", "tiny"):
         with pytest.raises(tm.UsageError, match=r"^size and start: "):
             learn(films(9), size=size, start=saved)
-    with pytest.raises(tm.UsageError, match="no room for 256 bytes"):
+    with pytest.raises(tm.UsageError, match=r"\b256 bytes\b"):
         learn(films(60), training=QUICK | {"vocabulary": 200})
-    with pytest.raises(tm.UsageError, match="this network reads 32 tokens"):
+    with pytest.raises(tm.UsageError, match=r"\b32 tokens\b"):
         learn(films(60), start=saved, training=QUICK | {"context": 33})
-    with pytest.raises(tm.UsageError, match="keeps its tokenizer"):
+    with pytest.raises(tm.UsageError, match=r"\btokenizer\b"):
         learn(films(60), start=saved, training=QUICK | {"vocabulary": 300})
     with pytest.raises(tm.UsageError, match="grow_at"):
         learn(films(60), start=saved, training=QUICK | {"grow_at": 0.5})
-    with pytest.raises(tm.UsageError, match="would be replaced"):
+    with pytest.raises(tm.UsageError, match=r"gpt: .*--out"):
         learn(films(60), start=str(saved), out=saved / ".." / "gpt", overwrite=True)
     assert (saved / "model.safetensors").is_file()
 
@@ -372,7 +370,7 @@ def test_a_run_goes_on_only_with_the_prompts_it_began_with(tmp_path: Path) -> No
     with pytest.raises(Killed):
         learn(ANSWERED, out=tmp_path / "gpt", say=killing("held-out perplexity"))
     others = [Example(e.text, f"{e.prompt} Say!") for e in ANSWERED]
-    with pytest.raises(tm.UsageError, match="data was"):
+    with pytest.raises(tm.UsageError, match=r"^--resume.*\bdata\b"):
         learn(others, out=tmp_path / "gpt", resume=True)
 
 

@@ -314,20 +314,20 @@ def test_a_source_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "context", "held_out", "words"),
     [
-        ([], 16, 0.1, r"holds no text"),
+        ([], 16, 0.1, "no text"),
         (
             ["A film."],
             32,
             0.1,
-            r"is \d tokens long, less than one context of 32\..*--context",
+            r"\b\d tokens\b.*\bcontext of 32\b.*--context",
         ),
         (
             films(20),
             32,
             1e-9,
-            r"20 pieces of text and a share of 1e-09 held out leave one side empty\..*--held-out",
+            r"\b20 pieces\b.*\b1e-09\b.*--held-out",
         ),
-        (films(20), 32, 1 - 1e-9, r"leave one side empty"),
+        (films(20), 32, 1 - 1e-9, r"\b20 pieces\b.*--held-out"),
     ],
 )
 def test_a_corpus_that_cannot_teach_is_refused(

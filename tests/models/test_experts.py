@@ -148,14 +148,14 @@ def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: compared("long", 100, 0), "all judgements are of one source"),
+        (lambda: compared("long", 100, 0), "one source"),
         (
             lambda: [*compared("long", 100, 0), *compared("short", 20, 0)],
-            r"short has \d+ judgements .* needs 50",
+            r"\bshort\b.*\b50\b",
         ),
         (
             lambda: [tm.Comparison(*j.texts, source=j.source) for j in both(100, 0)],
-            "no judgement has a prompt",
+            "prompt",
         ),
     ],
 )

@@ -207,38 +207,32 @@ def test_thresholds_stay_ordered_whatever_is_learned() -> None:
 
 
 def test_one_class_teaches_nothing() -> None:
-    with pytest.raises(
-        DataError, match="all 2 labels are positive: one class teaches nothing"
-    ):
+    with pytest.raises(DataError, match=r"\b2 labels\b.*\bpositive\b"):
         LabelLink.from_judgements([Label("a", True), Label("b", True)])
-    with pytest.raises(DataError, match="all 1 labels are negative"):
+    with pytest.raises(DataError, match=r"\b1 labels\b.*\bnegative\b"):
         LabelLink.from_judgements([Label("a", False)])
 
 
 def test_one_grade_teaches_nothing() -> None:
-    with pytest.raises(DataError, match="all 3 grades are 7: nothing to learn from"):
+    with pytest.raises(DataError, match=r"\b3 grades\b.*\b7\b"):
         GradeLink.from_judgements([Grade("", 7)] * 3)
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 10])
 def test_one_rating_teaches_nothing(count: int) -> None:
-    with pytest.raises(
-        DataError, match=rf"all {count} ratings are 0\.1: nothing to learn from"
-    ):
+    with pytest.raises(DataError, match=rf"\b{count} ratings\b.*\b0\.1\b"):
         RatingLink.from_judgements(
             [Rating("", 0.1)] * count
         )  # their spread in float64 is 1.4e-17, not 0, for three
 
 
 def test_unlike_scales_do_not_mix() -> None:
-    with pytest.raises(
-        DataError, match=r"unlike scales in one fit: \[\(1, 5\), \(1, 10\)\]"
-    ):
+    with pytest.raises(DataError, match=r"\(1, 5\), \(1, 10\)"):
         GradeLink.from_judgements([Grade("", 1, 1, 5), Grade("", 2, 1, 10)])
     link = GradeLink.from_judgements(GRADES)
     with pytest.raises(
         DataError,
-        match=r"t\.csv:4: a scale of 1 to 10, but this model learned grades from 1 to 3",
+        match=r"t\.csv:4: .*\b1 to 10\b.*\b1 to 3\b",
     ):
         link.targets([Grade("", 2, 1, 10, where="t.csv:4")])
 
@@ -246,19 +240,17 @@ def test_unlike_scales_do_not_mix() -> None:
 @pytest.mark.parametrize("grade", [0, 4])
 def test_a_grade_outside_its_scale_is_refused(grade: int) -> None:
     link = GradeLink.from_judgements(GRADES)
-    with pytest.raises(
-        DataError, match=rf"t\.csv:4: {grade} is outside its scale of 1 to 3"
-    ):
+    with pytest.raises(DataError, match=rf"t\.csv:4: {grade}\b.*\b1 to 3\b"):
         link.targets([Grade("", grade, 1, 3, where="t.csv:4")])
 
 
 @pytest.mark.parametrize("rating", [math.nan, math.inf, -math.inf])
 def test_a_rating_that_is_no_number_is_refused(rating: float) -> None:
-    with pytest.raises(DataError, match=r"t\.csv:4: .* is not a finite number"):
+    with pytest.raises(DataError, match=r"t\.csv:4: .*\bfinite\b"):
         RatingLink.from_judgements(
             [Rating("", 1.0), Rating("", rating, where="t.csv:4")]
         )
-    with pytest.raises(DataError, match=r"a rating: .* is not a finite number"):
+    with pytest.raises(DataError, match=r"a rating: .*\bfinite\b"):
         RatingLink(0.0, 1.0).targets([Rating("", rating)])
 
 

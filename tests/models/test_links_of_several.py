@@ -326,10 +326,7 @@ def test_smoothing_takes_a_share_for_slips() -> None:
 
 
 def test_a_tie_where_there_are_none_is_named() -> None:
-    message = (
-        r"^t\.csv:4: a tie, where the fit was told that there are none\. "
-        r"Remove it, or allow ties\.$"
-    )
+    message = r"^t\.csv:4: a tie\b"
     tie = Comparison("a", "b", tie=True, where="t.csv:4")
     with pytest.raises(DataError, match=message):
         ComparisonLink.from_judgements([*COMPARISONS[:2], tie], NO_TIES)
@@ -346,13 +343,9 @@ def test_a_tie_where_there_are_none_is_named() -> None:
 
 
 def test_what_decides_nothing_teaches_nothing() -> None:
-    with pytest.raises(
-        DataError, match="all 2 comparisons are ties: nothing to learn from"
-    ):
+    with pytest.raises(DataError, match=r"\b2 comparisons\b.*\bties\b"):
         ComparisonLink.from_judgements([Comparison("a", "b", tie=True)] * 2)
-    with pytest.raises(
-        DataError, match="all 3 rankings hold one tier only: nothing to learn from"
-    ):
+    with pytest.raises(DataError, match=r"\b3 rankings\b.*\bone tier\b"):
         RankingLink.from_judgements([Ranking([["a", "b"]])] * 3)
     RankingLink.from_judgements(
         [Ranking([["a", "b"]], rest=["c"])]

@@ -88,7 +88,7 @@ def test_the_answers_are_in_the_judges_words(saved: Path) -> None:
 
 def test_a_question_that_was_never_learned_is_refused() -> None:
     model = tm.fit([j for j in _judgements() if isinstance(j, tm.Label)])
-    with pytest.raises(tm.ModelError, match="learned from labels"):
+    with pytest.raises(tm.ModelError, match="labels"):
         model.rating("A film.")
 
 
@@ -141,7 +141,7 @@ def test_a_loader_that_disagrees_stops_the_save(
 ) -> None:
     model = tm.load(saved)
     monkeypatch.setattr("tastemaker.reward.model.TOLERANCE", -1.0)
-    with pytest.raises(tm.ModelError, match="differently through"):
+    with pytest.raises(tm.ModelError, match=r"differently.*-1\b"):
         model.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -155,16 +155,16 @@ def test_changed_weights_are_refused(copied: Path) -> None:
     name = sorted(tensors)[0]
     tensors[name] = tensors[name] + np.ones_like(tensors[name])
     save_file(tensors, weights)
-    with pytest.raises(tm.ModelError, match=r"changed.*digest"):
+    with pytest.raises(tm.ModelError, match="digest"):
         tm.load(copied)
 
 
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (lambda f: (f / "tastemaker.json").unlink(), "no tastemaker.json"),
-        (lambda f: (f / "tastemaker.json").write_text("{"), "not a contract"),
-        (lambda f: (f / "tastemaker.json").write_text("[]"), "not a contract"),
+        (lambda f: (f / "tastemaker.json").unlink(), r"tastemaker\.json"),
+        (lambda f: (f / "tastemaker.json").write_text("{"), r"tastemaker\.json"),
+        (lambda f: (f / "tastemaker.json").write_text("[]"), r"tastemaker\.json"),
         (lambda f: _edit(f, trained_steps=0), "never trained"),
         (lambda f: _edit(f, format=99), "format 99"),
         (lambda f: _edit(f, nonsense=1), "nonsense"),

@@ -90,9 +90,7 @@ def test_sizes_are_found_by_name_and_grow():
         assert smaller.width < larger.width
         assert smaller.vocabulary < larger.vocabulary
     assert all(size.width % size.heads == 0 for size in SIZES.values())
-    with pytest.raises(
-        UsageError, match=r"no size 'huge': choose one of tiny, small, medium, large\."
-    ):
+    with pytest.raises(UsageError, match=r"'huge'.*\btiny, small, medium, large\b"):
         size_named("huge")
 
 
@@ -113,7 +111,7 @@ def test_a_tokenizer_has_a_token_for_every_byte_and_no_more_than_asked(tokenizer
 def test_what_no_tokenizer_can_be_made_of_is_one_line():
     with pytest.raises(
         UsageError,
-        match=r"^a vocabulary of 258 has no room for 256 bytes and 3 special tokens\.$",
+        match=r"\b258\b.*\b256 bytes\b.*\b3 special\b",
     ):
         make_tokenizer(TEXTS, vocabulary=258, context=8)
     with pytest.raises(UsageError, match="4 special"):

@@ -116,13 +116,11 @@ def test_padding_brings_no_advice_of_transformers(letters, monkeypatch, caplog):
 
 
 def test_what_log_probs_refuse_is_one_line(policy):
-    with pytest.raises(
-        UsageError, match=r"^2 prompts and 1 completions: give one for each\.$"
-    ):
+    with pytest.raises(UsageError, match=r"\b2 prompts\b.*\b1 completions\b"):
         policy.log_probs(["a", "b"], ["c"])
     with pytest.raises(
         UsageError,
-        match=r"^text 2 is 34 tokens long with its prompt, and this policy reads 32\.$",
+        match=r"^text 2\b.*\b34 tokens\b.*\b32\b",
     ):
         policy.log_probs(["a", "a" * 16], ["b", "b" * 16])  # 1 + 16 + 16 + 1
     assert len(policy.log_probs(["a" * 15], ["b" * 15])[0]) == 16  # 32 fit
@@ -205,9 +203,7 @@ def test_a_critic_is_saved_beside_the_network_and_loaded(fresh, tmp_path):
 def test_a_critic_of_another_width_is_refused(fresh, tmp_path):
     fresh.save(tmp_path / "gpt")
     ValueHead(16).save(tmp_path / "gpt")
-    with pytest.raises(
-        ModelError, match=r"a value head for width 16, and this network is 32 wide\.$"
-    ):
+    with pytest.raises(ModelError, match=r"value head.*\b16\b.*\b32\b"):
         Policy.load(tmp_path / "gpt")
 
 

@@ -73,7 +73,7 @@ def test_special_tokens_in_documents_are_the_characters_they_are(chat_tokenizer,
 @pytest.mark.parametrize("token", [END, BEGIN, PAD, TURN])
 def test_a_chat_that_spells_a_special_token_is_refused(chat_tokenizer, token):
     for message in (Message("user", f"hi{token}system"), Message(f"user{token}", "hi")):
-        with pytest.raises(DataError, match=r"spells '<\|\w+\|>'.*Remove it\.$"):
+        with pytest.raises(DataError, match=r"'<\|\w+\|>'"):
             Reader(chat_tokenizer).prompts([(message,)])
 
 
@@ -140,14 +140,12 @@ def test_a_prompt_of_text_is_a_users_turn_where_there_is_a_template(
 
 
 def test_a_chat_without_a_template_is_one_line(tokenizer):
-    with pytest.raises(
-        ModelError, match=r"no chat template\. Give the prompt as a text\.$"
-    ):
+    with pytest.raises(ModelError, match="chat template"):
         Reader(tokenizer).prompts(["a", ASKED])
 
 
 def test_half_a_character_is_one_line(tokenizer):
-    with pytest.raises(DataError, match="not valid Unicode"):
+    with pytest.raises(DataError, match="Unicode"):
         Reader(tokenizer).prompts(["fine", "half \ud800"])
 
 

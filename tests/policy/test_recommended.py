@@ -50,9 +50,7 @@ def test_a_model_that_does_not_draw_recommends_nothing() -> None:
 def test_a_recommendation_that_cannot_be_is_named_with_its_file() -> None:
     config = GenerationConfig(do_sample=True)
     config.min_p = 3.0
-    with pytest.raises(
-        ModelError, match=r"^generation_config.json: min_p 3.* Mend it, or remove it"
-    ):
+    with pytest.raises(ModelError, match=r"^generation_config\.json: min_p 3\b"):
         recommended(config)
 
 

@@ -283,7 +283,7 @@ def test_prompt_and_completion_are_never_longer_than_the_context(policy):
 def test_a_prompt_that_leaves_no_room_is_named_with_the_limit(policy):
     with pytest.raises(
         UsageError,
-        match=r"^prompt 2 is 32 tokens long, .* 32 together\. Shorten it to 31 or fewer\.$",
+        match=r"^prompt 2\b.*\b32 tokens\b.*\b31\b",
     ):
         policy.complete(["a", "a" * 31])
 

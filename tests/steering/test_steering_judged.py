@@ -133,7 +133,7 @@ def test_what_is_left_out_is_counted() -> None:
 
 
 def test_a_source_that_compares_nothing_is_named() -> None:
-    words = r"^here\.csv: 2 labels, 1 grades, .*no pairs"
+    words = r"^here\.csv: 2 labels, 1 grades\b"
     with pytest.raises(DataError, match=words):
         check_compares([Label("a", True), Label("b", False), Grade("a", 3)], "here.csv")
     check_compares([Label("a", True), Comparison("a", "b", tie=True)], "here.csv")

@@ -149,9 +149,7 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     assert figures(steered(out=tmp_path / "torn", resume=True)) == figures(expected), (
         "a finished run is read back"
     )
-    with pytest.raises(
-        UsageError, match=r"^--resume needs the same command: judgements was"
-    ):
+    with pytest.raises(UsageError, match=r"^--resume.*\bjudgements\b"):
         steered(compared(41), out=tmp_path / "torn", resume=True)
 
 
@@ -163,7 +161,7 @@ def test_a_reward_that_fails_keeps_the_finished_steps(tmp_path: Path) -> None:
         asked.append(1)
         return [0.0] * len(texts) if len(asked) != 3 else [math.nan] * len(texts)
 
-    with pytest.raises(RewardError, match="returned nan"):
+    with pytest.raises(RewardError, match=r"\bnan\b"):
         steered(reward=failing, out=tmp_path / "torn")
     assert (tmp_path / "torn" / "run" / "checkpoint-00000003").is_dir()
     result = steered(reward=failing, out=tmp_path / "torn", resume=True)
@@ -195,32 +193,30 @@ def test_parts_that_contradict_are_refused() -> None:
 
     fails(
         UsageError,
-        r"^ppo learns from what it writes, not from judgements\. Choose one that can \(dpo\)",
+        r"^ppo\b.*\bjudgements\b.*\bdpo\b",
         algorithm=PPO(),
     )
-    fails(UsageError, "KL is not paid: leave them out", kl=KL(0.1))
-    fails(UsageError, "none to scale", scaling=Scaling("none"))
+    fails(UsageError, "KL", kl=KL(0.1))
+    fails(UsageError, "scale", scaling=Scaling("none"))
     fails(UsageError, r"held_out_share 1\.0", steering={"held_out_share": 1.0})
     fails(
         DataError,
-        r"^the judgements: no judgements, and nothing that compares",
+        "^the judgements: no judgements",
         judgements=[],
     )
     fails(
         DataError,
-        r"^the judgements: 3 labels, and nothing",
+        r"^the judgements: 3 labels\b",
         judgements=[Label(f"film {k}", True) for k in range(3)],
     )
-    fails(DataError, "one side would be empty", judgements=[Comparison("a", "b")])
+    fails(DataError, r"^1 different", judgements=[Comparison("a", "b")])
     long = [Comparison(f"{k} " * 40, "b", prompt=str(k)) for k in range(20)]
     fails(
         DataError,
-        r"no pair is left .* 20 texts longer than the 32 tokens",
+        r"\b20 texts\b.*\b32 tokens\b",
         judgements=long,
     )
-    with pytest.raises(
-        UsageError, match=r"^nothing to learn from: give a reward, or judgements"
-    ):
+    with pytest.raises(UsageError, match=r"\breward\b.*\bjudgements\b"):
         steer(nano())
 
 

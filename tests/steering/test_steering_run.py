@@ -185,7 +185,7 @@ def test_a_run_that_had_ended_by_itself_stays_ended(tmp_path: Path) -> None:
 
 def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:
     steered(out=tmp_path / "run")
-    with pytest.raises(UsageError, match="--resume needs the same command: kl"):
+    with pytest.raises(UsageError, match=r"^--resume.*\bkl\b"):
         steered(out=tmp_path / "run", resume=True, kl=KL(0.5))
 
 
@@ -344,18 +344,16 @@ def test_every_part_matters(settings: dict[str, Any]) -> None:
 def test_parts_that_contradict_are_refused() -> None:
     with pytest.raises(
         UsageError,
-        match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot",
+        match=r"^rloo\b.*\b4 completions\b.*\b18\b",
     ):
         steered(RLOO(), steering={"batch": 18})
-    with pytest.raises(UsageError, match="trpo cannot take KL in the loss"):
+    with pytest.raises(UsageError, match=r"^trpo\b.*\bKL\b"):
         steered(TRPO(), kl=KL(where="loss", estimator="k2"))
-    with pytest.raises(
-        UsageError, match=r"^steering.*'step': did you mean steps.*batch"
-    ):
+    with pytest.raises(UsageError, match=r"^steering.*'step'.*\bsteps\b.*\bbatch\b"):
         steered(steering={"step": 3})
     with pytest.raises(
         UsageError,
-        match=r"^steering: steps 2\.5: must be a whole number, such as 150\.",
+        match=r"^steering: steps 2\.5: .*whole.*\b150\b",
     ):
         steered(steering={"steps": 2.5})
     wrong = [
@@ -371,7 +369,7 @@ def test_parts_that_contradict_are_refused() -> None:
         ("adam_epsilon", 0.0),
         ("critic_factor", 0.0),
     ):
-        with pytest.raises(UsageError, match=rf"^{name} {value}: must be "):
+        with pytest.raises(UsageError, match=rf"^{name} {value}: "):
             Steering(**{name: value})  # type: ignore[arg-type]
 
 
