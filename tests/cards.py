@@ -1,6 +1,4 @@
-"""Model cards as the tests see them: the front matter, the tables, the HTML, and names that try
-everything.
-"""
+"""Model cards for tests: the front matter, the tables, the HTML, and hostile names."""
 
 import re
 from typing import Any

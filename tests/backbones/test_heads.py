@@ -1,6 +1,4 @@
-"""Many heads by hand: drawn from their seed, brought to one scale, put back, and their mean while
-it is asked for.
-"""
+"""Several heads on one network, by hand: drawn from a seed, rescaled, put back, averaged."""
 
 import pytest
 import torch

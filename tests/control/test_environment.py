@@ -1,6 +1,4 @@
-"""Environments are checked when they are opened and watched while they are played; an ending is not
-a cut.
-"""
+"""Environments are checked when opened and while played; an end is not a cut."""
 
 import math
 

@@ -1,6 +1,4 @@
-"""A policy learns to play: by the very classes that steer a GPT, to the same bits after a kill,
-saved and watched.
-"""
+"""A policy learns to play, resumes bit for bit after a kill, is saved and watched."""
 
 import json
 import signal

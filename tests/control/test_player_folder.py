@@ -1,6 +1,4 @@
-"""A player's folder is what it says it is: nobody's transformers model, and nothing that a run
-replaces silently.
-"""
+"""A player's folder is no transformers model, and no run replaces it silently."""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""A rollout is cut into stretches of episodes; what ends is 0 behind, what is cut is worth what the
-critic expects.
-"""
+"""Rollouts are cut into parts of episodes: after an end V is 0, after a cut it is the critic's."""
 
 from typing import Any
 
