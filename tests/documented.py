@@ -1,6 +1,4 @@
-"""Sources of documents made in a folder, and what is read from them or refused, for the tests that
-ask.
-"""
+"""Documents read from a source, and the message when they cannot be read, for tests."""
 
 import json
 from pathlib import Path

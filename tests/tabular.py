@@ -1,6 +1,4 @@
-"""A policy that is a table of logits and values, so that what an algorithm should do can be worked
-out by hand.
-"""
+"""A policy that is a table of logits and values, so that updates can be worked out by hand."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,6 +1,4 @@
-"""The rules of the code: which package may import which (the table in ARCHITECTURE.md), and limits
-that serve reading.
-"""
+"""Rules of the code: allowed imports (the table in ARCHITECTURE.md), and limits of size."""
 
 import ast
 import importlib.util

@@ -1,6 +1,4 @@
-"""Files of prompts in, files of completions out: columns kept, nothing half-written, chunks of any
-size alike.
-"""
+"""Files of prompts → files of completions: columns kept, never half-written, any chunk size."""
 
 import csv
 import gzip

@@ -1,6 +1,4 @@
-"""Files and lines in, scores out: what is read and written, and what is unfit is named and leaves
-nothing behind.
-"""
+"""Files and lines → scores: formats, and errors that name the row and leave no file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""The shell: what scripts rely on, and one clear line with exit code 2 for everything that is
-wrong.
-"""
+"""The shell: what scripts rely on, and one clear line with exit code 2 for every error."""
 
 import io
 import json

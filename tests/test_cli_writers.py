@@ -1,6 +1,4 @@
-"""`pretrain`, `write` and `evaluate` of a policy: what scripts rely on, and one clear line for
-everything wrong.
-"""
+"""`pretrain`, `write` and `evaluate` of a policy in the shell: output for scripts, clear errors."""
 
 import json
 from dataclasses import replace

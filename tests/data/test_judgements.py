@@ -1,6 +1,4 @@
-"""Judgements: what none can be is refused where it is made, and equal ones are equal wherever they
-came from.
-"""
+"""Judgements: invalid ones are refused when made; equal ones are equal wherever they came from."""
 
 import math
 from dataclasses import FrozenInstanceError, dataclass, replace

@@ -1,6 +1,4 @@
-"""Plain text files as documents: files, paragraphs and lines, cut where they are too long, never
-held as a whole.
-"""
+"""Plain text as documents: files, paragraphs, lines; long ones are cut, none is held whole."""
 
 import gzip
 import tracemalloc

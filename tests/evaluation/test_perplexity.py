@@ -1,6 +1,4 @@
-"""What a policy pays for text, by hand: a GPT that knows nothing pays the logarithm of its
-vocabulary a token.
-"""
+"""Perplexity by hand: a uniform GPT pays the logarithm of its vocabulary for each token."""
 
 import math
 from pathlib import Path

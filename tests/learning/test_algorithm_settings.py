@@ -1,6 +1,4 @@
-"""The settings of algorithms: each one changes what an update does, and is checked where it is
-made.
-"""
+"""Settings of algorithms: each one changes the update, and each is checked when it is made."""
 
 import math
 from dataclasses import replace

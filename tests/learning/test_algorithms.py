@@ -1,6 +1,4 @@
-"""Who deserves what by each algorithm, and what its update does: by hand, by identities, each
-setting flipped once.
-"""
+"""Credit and update of each algorithm: by hand, by identities, and with each setting changed."""
 
 import math
 from dataclasses import replace

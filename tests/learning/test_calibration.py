@@ -1,6 +1,4 @@
-"""Calibration: links are fitted again on scores of texts that were not learned, and nothing else
-is.
-"""
+"""Calibration: links are fitted again on scores of held-out texts, and nothing else changes."""
 
 import copy
 

@@ -1,6 +1,4 @@
-"""The convex fit: scikit-learn's optimum where both solve one problem, the right gradient, and real
-reviews.
-"""
+"""The convex fit: scikit-learn's optimum, the right gradient, and real reviews."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,4 @@
-"""A corpus: every text once, all the evidence about it, and the units that a training step holds
-whole.
-"""
+"""A corpus: every text once, all the evidence about it, and the units that a step keeps whole."""
 
 import pytest
 from hypothesis import given

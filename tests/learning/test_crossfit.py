@@ -1,6 +1,4 @@
-"""Judges: the careless and the reversed are found by what they said, and whose reliability is
-learned at all.
-"""
+"""Judges: careless and reversed ones are recognised; when reliabilities are learned at all."""
 
 import math
 import random

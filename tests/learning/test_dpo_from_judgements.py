@@ -1,6 +1,4 @@
-"""DPO over rows that stand in an order: pairs and what each counts, the loss by hand, whole
-rankings, whole groups.
-"""
+"""DPO over ordered rows: pairs and their weights, the loss by hand, rankings, whole groups."""
 
 import math
 from dataclasses import replace

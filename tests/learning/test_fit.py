@@ -1,6 +1,4 @@
-"""Judgements → reward model, with real networks: it learns, it is deterministic, it resumes to the
-same bits.
-"""
+"""Judgements → reward model with real networks: it learns, is deterministic, and resumes."""
 
 import json
 import os

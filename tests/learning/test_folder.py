@@ -1,6 +1,4 @@
-"""The folder of a model: what it held before is lost neither to an error nor to a kill, and never
-left for ever.
-"""
+"""The folder of a model: neither an error nor a kill loses the old model or leaves it hidden."""
 
 import json
 from contextlib import AbstractContextManager

@@ -1,6 +1,4 @@
-"""The observation model: log-likelihoods by hand, judges, length, and that a whole is the sum of
-its parts.
-"""
+"""The observation model: log-likelihoods by hand, judges, length, and sums over parts."""
 
 import math
 

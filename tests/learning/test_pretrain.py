@@ -1,6 +1,4 @@
-"""Text → policy: the same bits from the same seed whatever happens on the way, and a policy that
-has learned.
-"""
+"""Text → policy: the same seed gives the same bits, also after a kill, and the policy learns."""
 
 import copy
 import json

@@ -1,6 +1,4 @@
-"""The loop that trains a GPT: what the loss is of, what it does not depend on, and how a run goes
-on.
-"""
+"""The loop that trains a GPT: its loss, what it does not depend on, and resuming."""
 
 import json
 import math

@@ -1,6 +1,4 @@
-"""The run folder: settings that must agree, metrics that are cut back, checkpoints that are whole
-or absent.
-"""
+"""The run folder: settings that must agree, metrics cut back, checkpoints whole or absent."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""One step: what it steps along, what it leaves alone, and what parts, minibatches and norms do to
-it.
-"""
+"""One optimiser step: its direction, and the effect of parts, minibatches and norms."""
 
 import math
 from typing import Any

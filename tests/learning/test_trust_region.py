@@ -1,6 +1,4 @@
-"""TRPO's parts: conjugate gradients, products with the Fisher matrix, and a line search that keeps
-its promise.
-"""
+"""TRPO: conjugate gradients, products with the Fisher matrix, and the line search."""
 
 from typing import Any
 

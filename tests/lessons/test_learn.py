@@ -1,6 +1,4 @@
-"""The primer in docs/learn says what the code does: the same in both languages, numbers measured,
-excerpts verbatim.
-"""
+"""The primer in docs/learn: equal in both languages, numbers measured, excerpts verbatim."""
 
 import contextlib
 import io

@@ -1,6 +1,4 @@
-"""The exercises: a right solution passes, and an empty or a wrong one is told what is wrong with
-it.
-"""
+"""The exercises: a right solution passes; an empty or wrong one gets a reason."""
 
 import subprocess
 import sys

@@ -1,6 +1,4 @@
-"""The bug hunts: one planted bug each, found by its probe, and mended by the line that the answers
-give.
-"""
+"""The bug hunts: one bug each, which its probe detects and the answers' line repairs."""
 
 import difflib
 import re

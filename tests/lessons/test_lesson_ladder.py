@@ -1,6 +1,4 @@
-"""The ladder of lessons: each file stands alone, is short, is a small step from the one before, and
-says which.
-"""
+"""The lessons: each file stands alone, is short, and names its small change of the one before."""
 
 import ast
 import difflib

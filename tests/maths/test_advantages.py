@@ -1,6 +1,4 @@
-"""From rewards to advantages, by hand: generalised advantages, returns, and completions compared in
-their group.
-"""
+"""From rewards to advantages by hand: generalised advantages, returns, and groups."""
 
 import math
 

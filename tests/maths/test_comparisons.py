@@ -1,6 +1,4 @@
-"""The log-likelihoods of comparisons and rankings: exact values, enumeration, finite differences
-and invariances.
-"""
+"""Likelihoods of comparisons and rankings: exact values, enumeration, differences, invariances."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

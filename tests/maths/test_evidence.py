@@ -1,6 +1,4 @@
-"""The log-likelihoods against numbers worked out by hand, finite differences and their own
-identities.
-"""
+"""Likelihoods of labels, grades and ratings: by hand, by finite differences, by identities."""
 
 import math
 from collections.abc import Callable

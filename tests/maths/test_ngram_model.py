@@ -1,6 +1,4 @@
-"""Kneser–Ney n-grams: hand-worked, against plain Python, and as the distributions that they must
-be.
-"""
+"""Kneser–Ney n-grams: by hand, against plain Python, and as probability distributions."""
 
 from collections import Counter, defaultdict
 

@@ -1,6 +1,4 @@
-"""How scores order lists: hand-worked, against scipy and scikit-learn, and by their own
-definitions.
-"""
+"""Agreement of scores and lists: by hand, against scipy and scikit-learn, and by definition."""
 
 import math
 from itertools import combinations, permutations

@@ -1,6 +1,4 @@
-"""The model card says what the contract says, in numbers, in words and in code that runs; whatever
-the names hold.
-"""
+"""The model card shows the contract in numbers, words and code that runs, with any names."""
 
 import json
 import re

@@ -1,6 +1,4 @@
-"""Links: where they start, what they predict, that rescaling keeps every likelihood, and what they
-refuse.
-"""
+"""Links of single texts: starts, predictions, rescaling that keeps likelihoods, and refusals."""
 
 import json
 import math

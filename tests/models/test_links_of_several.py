@@ -1,6 +1,4 @@
-"""Links of comparisons and rankings: starts, targets and predictions by hand, aids, and what they
-refuse.
-"""
+"""Links of comparisons and rankings: starts, targets and predictions by hand, aids, refusals."""
 
 import json
 import math

@@ -1,6 +1,4 @@
-"""A saved score means what its contract says: reload, refuse what was changed, answer in the
-judges' words.
-"""
+"""A saved reward model: it reloads, refuses changed files, and answers in the judges' units."""
 
 import json
 import subprocess

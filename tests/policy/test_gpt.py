@@ -1,6 +1,4 @@
-"""A GPT and its tokenizer made from nothing: the same bits again, and a folder that every tool
-opens.
-"""
+"""A new GPT and its tokenizer: the same bits again, and a folder that other tools open."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,4 @@
-"""Opening what others made: what cannot write is refused in one line, what lacks an end is given
-one.
-"""
+"""Opening models of others: one that cannot write is refused; a missing end token is added."""
 
 import json
 import re

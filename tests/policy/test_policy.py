@@ -1,6 +1,4 @@
-"""What a policy says of its own words, its critic, its frozen reference, and what can be shown
-while it writes.
-"""
+"""A policy: log-probabilities, completions, its critic, its reference, and streaming."""
 
 import logging
 import math

@@ -1,6 +1,4 @@
-"""The pass with gradients over texts end to end: what each text alone gives, whatever the
-architecture and company.
-"""
+"""The pass with gradients over many texts: the same result as each text alone."""
 
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""Prompts and completions are tokenized apart; special tokens are plain text in documents, refused
-in chats.
-"""
+"""Prompts and completions are tokenized apart; special tokens are plain text, refused in chats."""
 
 import copy
 from typing import Any

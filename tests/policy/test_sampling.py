@@ -1,6 +1,4 @@
-"""Choosing the next token: transformers' filters are the reference, small distributions are worked
-out by hand.
-"""
+"""Choosing the next token: against transformers' filters, and small distributions by hand."""
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,4 @@
-"""The loop that writes: exact distributions, the same text in any company, stops, and the context's
-end.
-"""
+"""The sampling loop: exact distributions, independence of the batch, stops, the context's end."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,4 @@
-"""A whole run: it goes on to the same bits, keeps what it had when a reward fails, and ends where
-it should.
-"""
+"""A whole run: it resumes bit for bit, keeps its steps when a reward fails, and stops in time."""
 
 import json
 from collections.abc import Callable, Sequence
