@@ -101,10 +101,8 @@ def test_no_text_sees_another(corpora: Corpora) -> None:
     together, texts = loop.loss(pieces)
     assert float(together.detach()) == pytest.approx(sum(alone), rel=1e-5)
     assert len(texts.ids) == sum(len(ids) for ids, _ in pieces), "no place is padding"
-    some = float(loop.loss(pieces[:5])[0].detach()) + float(
-        loop.loss(pieces[5:])[0].detach()
-    )
-    assert some == pytest.approx(sum(alone), rel=1e-5)
+    first, second = (float(loop.loss(x)[0].detach()) for x in (pieces[:5], pieces[5:]))
+    assert first + second == pytest.approx(sum(alone), rel=1e-5)
 
 
 def test_a_step_read_in_parts_is_the_same_step(
@@ -135,9 +133,7 @@ def test_a_step_follows_the_mean_over_its_tokens(corpora: Corpora) -> None:
 
 
 def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> None:
-    """Each of two threads has half of the tokens; the sums are those of one, and the same bits
-    every time.
-    """
+    """Two threads with half of the tokens each have the sums of one, and the same bits again."""
     before, metrics, states = torch.get_num_threads(), [], []
     try:
         for threads in (1, 2, 2):
@@ -473,10 +469,8 @@ def _killing_at(evaluation: int) -> Callable[[str], None]:
 
 def test_a_loss_that_is_not_finite_stops_the_run(corpora: Corpora) -> None:
     wild = Pretraining(epochs=20, warmup=0.0, held_out=0.2, evaluations=1)
-    with pytest.raises(
-        TrainingError,
-        match=r"step \d+.*\bloss\b.*--lr .*\de\+0[3-6]",
-    ):
+    message = r"step \d+.*\bloss\b.*--lr .*\de\+0[3-6]"
+    with pytest.raises(TrainingError, match=message):
         trained(nano(), corpora, wild, lr=1e6)
 
 
