@@ -242,7 +242,7 @@ class _Writer:
 
     def complete(self, prompts: Sequence[Any], first: int) -> list[list[Scored]]:
         """Return the n completions of each prompt. first: number of the first prompt."""
-        from tastemaker.gpt.best_of import best_of_n
+        from tastemaker.gpt.policy import best_of_n
 
         completions: list[Scored]
         if self.best_of is None:

@@ -1,5 +1,7 @@
 """Policy: a causal language model that writes text and gives the log-probability of text.
 
+`best_of_n` writes n completions of a prompt and returns the one with the highest reward.
+
 | method | takes | returns |
 |---|---|---|
 | `complete` | prompts, samples, Sampling, seed | one Completion for each sample of each prompt |
@@ -15,82 +17,41 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.cards import filled_in, write_as_card
-from tastemaker.data.judgements import Message, Prompt
+from tastemaker.cards import write_as_card
+from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
 from tastemaker.fast.gpt_layers import most_tokens
 from tastemaker.fast.processor import DeviceWish, choose_device
 from tastemaker.files import filling_folder
-from tastemaker.gpt.generate import FILE as VALUE_HEAD
-from tastemaker.gpt.generate import (
+from tastemaker.gpt.networks import (
+    open_causal,
+    parameters_of,
+    policy_card,
+    sharing_copy,
+)
+from tastemaker.gpt.sampling import (
     MOST_ROWS,
+    VALUE_HEAD,
     Ended,
     Row,
+    Sampling,
     ValueHead,
     Writing,
     before_stop,
+    recommended,
 )
-from tastemaker.gpt.networks import open_causal, parameters_of
-from tastemaker.gpt.sampling import Sampling, recommended
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.huggingface import quiet_transformers
-
-
-def lazy_copies(module: nn.Module) -> dict[int, Any]:
-    """Return copies of a module's parameters and buffers by `id`, as a memo for `deepcopy`."""
-    copies: dict[int, Any] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        lazy = _lazily(tensor)
-        if isinstance(tensor, nn.Parameter):
-            lazy = nn.Parameter(lazy)
-        copies[id(tensor)] = lazy
-    return copies
-
-
-def _lazily(tensor: Tensor) -> Tensor:
-    """Return a copy that shares memory until it is written to.
-
-    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is
-    given its own first.
-    """
-    try:
-        return torch._lazy_clone(tensor.detach())
-    except RuntimeError:
-        tensor.data = tensor.data.clone()
-        return torch._lazy_clone(tensor.detach())
-
-
-_TEMPLATE = Path(__file__).with_name("card.md.j2")
-
-
-def policy_card(
-    kind: str, parameters: int, context: int, figures: dict[str, Any]
-) -> str:
-    """Return the card. figures: `pretraining.json`; empty if the training is unknown."""
-    start = figures.get("settings", {}).get("start")
-    return filled_in(
-        _TEMPLATE,
-        kind=kind,
-        parameters=parameters,
-        context=context,
-        start=None if start is None else Path(start).name,
-        figures=figures if "corpus" in figures else {},
-    )
-
-
-def write_policy_card(folder: Path, card: str) -> None:
-    """Write the card into a folder. Raises StorageError for a full disk or an unwritable folder."""
-    write_as_card(folder, card)
-
+from tastemaker.scores import Scores
 
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""
@@ -344,7 +305,7 @@ class Policy:
         Its weights share memory with this policy's until either side is written to (copy on write),
         so that a reference costs what training changes.
         """
-        module = copy.deepcopy(self.module, lazy_copies(self.module))
+        module = sharing_copy(self.module)
         module.requires_grad_(requires_grad=False)
         return Policy(module, self.tokenizer)
 
@@ -371,7 +332,7 @@ class Policy:
             if self.value_head is not None:
                 self.value_head.save(temporary)
             kind = type(self.module).__name__
-            write_policy_card(
+            write_as_card(
                 temporary,
                 policy_card(kind, self.parameters, self.context, self.figures),
             )
@@ -434,3 +395,70 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     ):
         return [prompts]  # type: ignore[list-item]
     return list(prompts)  # type: ignore[arg-type]
+
+
+class Scorer(Protocol):
+    """Anything that scores: a reward model, or a stand-in for one."""
+
+    def score_all(self, examples: Sequence[Example]) -> Scores:
+        """Return the scores of the examples, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best completion of a prompt, its score, and all n scores in the order of writing.
+
+    A completion of white space alone cannot be scored: its score is −∞.
+    """
+
+    completion: Completion
+    score: float
+    scores: tuple[float, ...]
+
+
+def best_of_n(
+    policy: Policy,
+    reward: Scorer,
+    prompts: Prompt | Sequence[Prompt],
+    *,
+    n: int,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    first: int = 0,
+) -> list[Best]:
+    """Return the best of n completions of each prompt. See `Policy.complete` for the arguments.
+
+    The reward scores the prompt with its continuation as one text, or the answer to a chat. The KL
+    of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
+    """
+    if n < 1:
+        raise UsageError(f"best of {n}: ask for 1 or more.")
+    written = policy.complete(
+        as_prompts(prompts), samples=n, sampling=sampling, seed=seed, first=first
+    )
+    has_words = [bool(completion.text.strip()) for completion in written]
+    examples = [
+        to_be_scored(completion)
+        for completion, is_scored in zip(written, has_words, strict=True)
+        if is_scored
+    ]
+    values = iter(reward.score_all(examples).as_list() if examples else [])
+    scores = [next(values) if is_scored else float("-inf") for is_scored in has_words]
+    best = []
+    for start in range(0, len(written), n):
+        top = max(range(start, start + n), key=scores.__getitem__)
+        best.append(Best(written[top], scores[top], tuple(scores[start : start + n])))
+    return best
+
+
+def to_be_scored(completion: Completion) -> Example:
+    """Return the example that a reward model scores for a completion.
+
+    A continued prompt is part of the text. A chat is the prompt.
+    """
+    prompt = completion.prompt
+    if isinstance(prompt, str):
+        return Example(prompt + completion.text)
+    single = len(prompt) == 1 and prompt[0].role == "user"
+    return Example(completion.text.strip(), prompt[0].content if single else prompt)

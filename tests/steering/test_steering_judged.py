@@ -267,8 +267,8 @@ def test_a_policy_at_its_reference_pays_ln_2() -> None:
 def test_the_policy_writes_at_a_windows_end_alone() -> None:
     teacher = taught(compared())
     told = teacher.gather(0, 0.0)
-    assert teacher.shown(told, is_last=False) is None
-    shown = teacher.shown(told, is_last=True)
+    assert teacher.to_measure(told, is_last=False) is None
+    shown = teacher.to_measure(told, is_last=True)
     assert shown is not None
     assert (len(shown.texts), shown.scores) == (12, [])
 

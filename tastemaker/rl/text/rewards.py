@@ -29,8 +29,7 @@ from typing import Any, Protocol, TypeVar
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import RewardError, UsageError
-from tastemaker.gpt.best_of import Scorer, to_be_scored
-from tastemaker.gpt.policy import Completion
+from tastemaker.gpt.policy import Completion, Scorer, to_be_scored
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Caution

@@ -25,10 +25,9 @@ from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
 from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
-from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
+from tastemaker.rl.text.settings import KL, Limits, Scale, Scaling, Steering, Watch
 from tastemaker.rl.text.steer_task import SteerTask, in_words, sample_pairs
-from tastemaker.rl.text.stopping import Limits, Steering, Watch
 from tastemaker.rl.text.world import Teacher, TextWorld
 from tastemaker.scores import Caution
 from tastemaker.settings import settings_from

@@ -11,20 +11,25 @@ from torch import Tensor
 
 from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
-from tastemaker.gpt.generate import NoNumberError
 from tastemaker.gpt.policy import Policy
+from tastemaker.gpt.sampling import NoNumberError
 from tastemaker.maths.rl import explained_variance
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
-from tastemaker.rl.text.actor import TextActor, dropping_out
 from tastemaker.rl.text.rewards import Reward, checked
-from tastemaker.rl.text.stopping import (
+from tastemaker.rl.text.settings import (
     ADVICE,
     Steering,
     Watch,
     distinct,
     distinct_pairs,
 )
-from tastemaker.rl.text.world import Batch, Teacher, TextWorld
+from tastemaker.rl.text.world import (
+    Batch,
+    Teacher,
+    TextActor,
+    TextWorld,
+    dropping_out,
+)
 from tastemaker.train.loop import StopTraining, Task
 from tastemaker.train.run import Run, Say
 from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
@@ -118,7 +123,7 @@ class SteerTask(Task):
         step, steering, began = self.progress.step, self.steering, time.monotonic()
         ends_window = self._ends_window(step + 1)
         batch = self.teacher.gather(step, self.kl_coef)
-        self.written = self.teacher.shown(batch, is_last=ends_window)
+        self.written = self.teacher.to_measure(batch, is_last=ends_window)
         metrics: Metrics = {"kl_coef": self.kl_coef}
         if self.written is not None:
             metrics |= self.measure(self.written)
