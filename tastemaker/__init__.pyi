@@ -59,10 +59,10 @@ from .rl.algorithms.reinforce import Reinforce as Reinforce
 from .rl.algorithms.rloo import RLOO as RLOO
 from .rl.algorithms.trpo import TRPO as TRPO
 from .rl.algorithms.winners import Winners as Winners
+from .rl.gym.environment import Playing as Playing
 from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
-from .rl.gym.settings import Playing as Playing
 from .rl.gym.world import watch as watch
 from .rl.text.settings import KL as KL
 from .rl.text.settings import Limits as Limits

@@ -35,6 +35,8 @@ from .gym.actor import Single as Single
 from .gym.actor import Steps as Steps
 from .gym.actor import actions_from as actions_from
 from .gym.environment import Environments as Environments
+from .gym.environment import Playing as Playing
+from .gym.environment import play_defaults as play_defaults
 from .gym.play import Played as Played
 from .gym.play import PlayPlan as PlayPlan
 from .gym.play import PlayTask as PlayTask
@@ -43,8 +45,6 @@ from .gym.player import PLAYER as PLAYER
 from .gym.player import Moments as Moments
 from .gym.player import Player as Player
 from .gym.player import Shapes as Shapes
-from .gym.settings import Playing as Playing
-from .gym.settings import play_defaults as play_defaults
 from .gym.world import Table as Table
 from .gym.world import World as World
 from .gym.world import watch as watch

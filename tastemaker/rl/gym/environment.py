@@ -1,21 +1,146 @@
-"""A Gymnasium environment, many at once, checked when it is opened and watched while it is played.
+"""Gymnasium environments: the settings to play one with, and many of one kind side by side.
 
-Gymnasium ≥ 1.0 begins a new episode one step after the last has ended: that step ignores its
-action. `step` says which environments had such a step, and what is observed at an ending step is
-truly what was last seen.
+Each algorithm has settings for known environments (`Algorithm.play_settings`). They began as those
+of RL Baselines3 Zoo (Raffin 2020), with more environments at once and larger minibatches: a small
+network's step costs about the same for 64 rows as for 512. They were chosen by hand in a few tries;
+docs/benchmarks.md has the results.
+
+An environment is checked when it is opened, and its numbers are checked at every step. Gymnasium ≥
+1.0 begins a new episode one step after the last has ended, and that step ignores its action. `step`
+says which environments had such a step. The observation of an ending step is the last one of its
+episode.
 """
 
 import difflib
 import importlib
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.errors import MissingExtra, TrainingError, UsageError
+from tastemaker.rl.algorithms import algorithm_class, algorithm_named
+from tastemaker.rl.algorithms.base import ANY, Algorithm
 from tastemaker.rl.gym.actor import Actions, Amounts, Array, Choices
+from tastemaker.settings import (
+    FINITE,
+    MAIN,
+    POSITIVE,
+    Check,
+    at_least,
+    check,
+    setting,
+    settings_from,
+)
+
+MEASURED = "measured for the environment, if it was"
+
+
+@dataclass(frozen=True)
+class Playing:
+    """How an environment is played, whatever the algorithm."""
+
+    group: ClassVar[str] = "Playing"
+
+    steps: int = setting(
+        300_000, "Environment steps in all.", at_least(1), group=MAIN, shown=MEASURED
+    )
+    envs: int = setting(
+        16, "Environments that are played at once.", at_least(1), shown=MEASURED
+    )
+    rollout: int = setting(
+        128,
+        "Steps of each environment between two updates.",
+        Check(
+            lambda value: value >= 2, "at least 2, for a step may only begin an episode"
+        ),
+        shown=MEASURED,
+    )
+    hidden: tuple[int, ...] = setting(
+        (64, 64),
+        "Units of each hidden layer of the policy and of the critic.",
+        Check(
+            lambda value: value and min(value) >= 1,
+            "layers of at least 1 unit: (64, 64)",
+        ),
+    )
+    log_sd: float = setting(
+        0.0,
+        "Log standard deviation of continuous actions at first, in half-widths of their bounds.",
+        FINITE,
+        shown=MEASURED,
+    )
+    decay: bool = setting(
+        True, "Lower the learning rate in a line to 0 over the steps."
+    )
+    gradient_clip: float = setting(0.5, "Largest gradient norm.", POSITIVE)
+    adam_epsilon: float = setting(
+        1e-5, "Added to the root of Adam's second moment.", POSITIVE
+    )
+    critic_factor: float = setting(
+        1.0, "Learning rate of the critic, as a multiple of --lr.", POSITIVE
+    )
+    normalise_observations: bool = setting(
+        True,
+        "Standardise observations by all observations so far.",
+        shown=MEASURED,
+    )
+    normalise_returns: bool = setting(
+        True, "Divide rewards by the standard deviation of their discounted sums."
+    )
+    # a killed run can go on where all episodes begin
+    anew: int = setting(
+        0,
+        "Rollouts between two resets of all episodes; 0: about eight times the longest episode.",
+        Check(
+            lambda value: value >= 0,
+            "at least 1, or 0 to choose by the longest episode",
+        ),
+    )
+    windows: int = setting(100, "How often the run is logged.", at_least(1))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def play_defaults(
+    environment: str, algorithm: Algorithm[Any] | str
+) -> tuple[Algorithm[Any], Playing]:
+    """Return the algorithm and the settings to play an environment with.
+
+    A name stands for the algorithm with its settings for the environment; an object stays as it is.
+    Raises UsageError for a name that does not exist and for an algorithm that compares completions.
+    """
+    kind = algorithm_class(algorithm) if isinstance(algorithm, str) else type(algorithm)
+    defaults = kind.play_settings.get(ANY, ({}, {}))
+    of_algorithm, of_playing = kind.play_settings.get(environment, defaults)
+    chosen = kind(**of_algorithm) if isinstance(algorithm, str) else algorithm
+    if chosen.samples > 1:
+        raise UsageError(
+            f"{chosen.name} compares {chosen.samples} completions of one prompt, and an "
+            "environment has no prompts: choose another algorithm, such as ppo."
+        )
+    return chosen, Playing(**of_playing)
+
+
+def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
+    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
+    settings = {**vars(playing), **given}
+    return settings_from(Playing, settings, "playing")
+
+
+def default_algorithm(
+    environment: str, name: str, given: Mapping[str, Any]
+) -> Algorithm[Any]:
+    """Return the default algorithm of an environment with some settings replaced."""
+    default = play_defaults(environment, name)[0]
+    settings = asdict(default)  # type: ignore[call-overload]  # every algorithm is a dataclass
+    settings.update(given)
+    return algorithm_named(name, **settings)
+
 
 SUPPORTED = (
     "supported are observations in a Box of rank 1, "

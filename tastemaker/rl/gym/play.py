@@ -21,13 +21,15 @@ from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
 from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
-from tastemaker.rl.algorithms import algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
-from tastemaker.rl.gym.environment import Environments
+from tastemaker.rl.gym.environment import (
+    Environments,
+    Playing,
+    play_defaults,
+    with_settings,
+)
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
-from tastemaker.rl.gym.settings import Playing, play_defaults
 from tastemaker.rl.gym.world import Batch, Episode, World, episodes, gif, seed_of
-from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
 from tastemaker.train.step import Metrics, NotFinite, adamw
@@ -348,22 +350,6 @@ def _plan(
         seed,
         episodes,
     )
-
-
-def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
-    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
-    settings = {**vars(playing), **given}
-    return settings_from(Playing, settings, "playing")
-
-
-def known_algorithm(
-    environment: str, name: str, given: Mapping[str, Any]
-) -> Algorithm[Any]:
-    """Return the default algorithm of an environment with some settings replaced."""
-    usual = play_defaults(environment, name)[0]
-    settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass
-    settings.update(given)
-    return algorithm_named(name, **settings)
 
 
 def _train_and_measure(task: PlayTask, plan: PlayPlan, run: Run) -> Played:
