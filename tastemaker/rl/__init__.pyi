@@ -13,13 +13,13 @@ from .algorithms.base import Metrics as Metrics
 from .algorithms.base import Rollout as Rollout
 from .algorithms.base import Stepper as Stepper
 from .algorithms.base import ValuedExperience as ValuedExperience
-from .algorithms.base import apart as apart
 from .algorithms.base import per_action as per_action
 from .algorithms.base import per_row as per_row
 from .algorithms.base import per_row_mean as per_row_mean
+from .algorithms.base import single_actions as single_actions
 from .algorithms.common import bonus_weight as bonus_weight
 from .algorithms.common import pairs_of as pairs_of
-from .algorithms.common import places_in_group as places_in_group
+from .algorithms.common import ranks_in_group as ranks_in_group
 from .algorithms.dpo import DPO as DPO
 from .algorithms.grpo import GRPO as GRPO
 from .algorithms.ppo import PPO as PPO

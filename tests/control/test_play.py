@@ -336,7 +336,10 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         ({"episodes": 0}, "episodes 0"),
         ({"seed": -1}, "seed -1"),
         ({"playing": {"rollout": 1}}, "rollout 1: must be at least 2"),
-        ({"playing": {"rolout": 8}}, r"playing.*'rolout'.*did you mean rollout"),
+        (
+            {"playing": {"rolout": 8}},
+            r"playing.*'rolout'.*trajectories you mean rollout",
+        ),
         ({"playing": {"rollout": "many"}}, "rollout 'many'"),
         ({"playing": {"hidden": 64}}, "hidden 64"),
         ({"playing": {"hidden": ["a"]}}, r"hidden \('a',\)"),

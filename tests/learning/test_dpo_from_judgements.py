@@ -41,7 +41,7 @@ def compared(
     rollout = rollout_of(actor)
     counts = torch.tensor(weights).double()[GROUPS] / 3
     return Compared(
-        did=rollout.did,
+        trajectories=rollout.trajectories,
         is_action=rollout.is_action,
         log_probs=rollout.reference,
         reference=rollout.reference,
@@ -56,7 +56,7 @@ def loss_by_hand(
     actor: Table, told: Compared, weights: tuple[float, float, float], beta: float
 ) -> Tensor:
     """The sum over groups of weight/3 times the mean of −ln σ(β·margin) over the group's pairs."""
-    logs = actor.evaluate(told.did, told.is_action).log_probs
+    logs = actor.evaluate(told.trajectories, told.is_action).log_probs
     ratio = masked_sum(logs - told.reference, told.is_action, 1)
     total = torch.zeros((), dtype=torch.float64)
     for group, weight in enumerate(weights):
@@ -107,10 +107,17 @@ def test_the_loss_of_one_pair(chosen: float, expected: float) -> None:
     """
     log_probs, equal = torch.tensor([[chosen], [-10.0]]), torch.full((2, 1), -11.0)
     is_action = torch.ones(2, 1, dtype=torch.bool)
-    did = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
+    trajectories = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
     rows = torch.arange(2)
     told = Compared(
-        did, is_action, equal, equal, equal * 0, is_action.float(), rows * 0, rows
+        trajectories,
+        is_action,
+        equal,
+        equal,
+        equal * 0,
+        is_action.float(),
+        rows * 0,
+        rows,
     )
     found = DPO(beta=0.1).agreement(told, log_probs)
     assert found["preference_loss"] == pytest.approx(expected, abs=5e-4)
@@ -157,8 +164,12 @@ def test_padding_order_and_parts_change_nothing() -> None:
 
     names = ("log_probs", "reference", "advantages", "weights")
     padded = {name: wider(getattr(told, name), 0.0) for name in names}
-    did = Chosen(*(wider(x, 1.0) for x in (told.did.states, told.did.actions)))
-    wide = replace(told, did=did, is_action=wider(told.is_action, 0.0), **padded)  # type: ignore[arg-type]
+    trajectories = Chosen(
+        *(wider(x, 1.0) for x in (told.trajectories.states, told.trajectories.actions))
+    )
+    wide = replace(
+        told, trajectories=trajectories, is_action=wider(told.is_action, 0.0), **padded
+    )  # type: ignore[arg-type]
     torch.testing.assert_close(moved(algorithm, wide), expected)
 
 

@@ -17,10 +17,10 @@ from tastemaker.rl import (
     Evaluation,
     Experience,
     ValuedExperience,
-    apart,
     per_action,
     per_row,
     per_row_mean,
+    single_actions,
 )
 from tastemaker.train import NotFinite
 
@@ -77,7 +77,13 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
         own = Experience(
             *(
                 getattr(experience, name)
-                for name in ("did", "is_action", "log_probs", "reference", "advantages")
+                for name in (
+                    "trajectories",
+                    "is_action",
+                    "log_probs",
+                    "reference",
+                    "advantages",
+                )
             ),
             weights(experience.is_action),
         )
@@ -86,7 +92,8 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
         )
         assert found["ones"] == pytest.approx(1)
         expected = (
-            own.weights * costs(own, table.evaluate(own.did, own.is_action))["cost"]
+            own.weights
+            * costs(own, table.evaluate(own.trajectories, own.is_action))["cost"]
         ).sum()
         assert found["cost"] == pytest.approx(float(expected.detach()))
 
@@ -115,7 +122,7 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
         *(
             getattr(experience, n)
             for n in (
-                "did",
+                "trajectories",
                 "is_action",
                 "log_probs",
                 "reference",
@@ -216,7 +223,9 @@ def test_a_penalty_costs_beside() -> None:
     plain, found = (
         s.gradients(experience, costs) for s in (stepper_of(table), stepper)
     )
-    now = table.evaluate(experience.did, experience.is_action).log_probs.detach()
+    now = table.evaluate(
+        experience.trajectories, experience.is_action
+    ).log_probs.detach()
     price = (experience.weights * 0.6 * (now - experience.reference) ** 2 / 2).sum()
     assert found["cost"] - plain["cost"] == pytest.approx(float(price))
     assert found["ones"] == plain["ones"]
@@ -225,7 +234,7 @@ def test_a_penalty_costs_beside() -> None:
 def test_actions_apart() -> None:
     """17 actions, row by row, each with its own numbers; rows that are wholes stay."""
     table, experience = made()
-    flat = apart(experience)
+    flat = single_actions(experience)
     assert flat.is_action.shape == (17, 1)
     assert flat.is_action.all()
     for name in (
@@ -240,7 +249,8 @@ def test_actions_apart() -> None:
             getattr(flat, name)[:, 0], getattr(experience, name)[experience.is_action]
         )
     assert torch.equal(
-        flat.did.actions[:, 0], experience.did.actions[experience.is_action]
+        flat.trajectories.actions[:, 0],
+        experience.trajectories.actions[experience.is_action],
     )
     whole = A2C().credit(table, rollout_of(table, whole=True))
-    assert apart(whole) is whole
+    assert single_actions(whole) is whole

@@ -188,12 +188,16 @@ def test_a_step_holds_judgements_with_all_their_texts() -> None:
     assert [told.tiers[told.groups == g].tolist() for g in range(5)] == [
         list(range(n)) for n in sizes
     ]
-    assert told.is_action.sum(1).tolist() == [len(t) for t in told.did.tokens]
+    assert told.is_action.sum(1).tolist() == [len(t) for t in told.trajectories.tokens]
     torch.testing.assert_close(told.weights, told.is_action / 5)
     again = teacher.gather(0, 0.0)
-    assert again.did == told.did != teacher.gather(1, 0.0).did
+    assert (
+        again.trajectories == told.trajectories != teacher.gather(1, 0.0).trajectories
+    )
     seen = Counter(
-        prompt for step in range(8) for prompt in teacher.gather(step, 0.0).did.tokens
+        prompt
+        for step in range(8)
+        for prompt in teacher.gather(step, 0.0).trajectories.tokens
     )
     assert set(seen.values()) == {1}
     assert sum(seen.values()) == 90, "once around is every text once"
@@ -218,7 +222,7 @@ def test_the_reference_reads_each_text_once_and_alike(at_once: int) -> None:
     expected = dict(
         zip(map(tuple, texts), own.reference.log_probs_of(prompts, texts), strict=True)
     )
-    for row, tokens in enumerate(told.did.tokens):
+    for row, tokens in enumerate(told.trajectories.tokens):
         found = told.reference[row, : len(tokens)].numpy()
         np.testing.assert_allclose(found, expected[tokens], atol=1e-4, rtol=1e-4)
     assert told.reference[~told.is_action].abs().sum() == 0

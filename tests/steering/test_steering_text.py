@@ -17,8 +17,8 @@ from tastemaker.rl import (
     Evaluation,
     Rollout,
     TextActor,
-    apart,
     dropping_out,
+    single_actions,
 )
 
 DID = Answers(((1, 5, 9), (1,), (1, 7)), ((4, 8), (30, 31, 32), (6,)))
@@ -128,7 +128,7 @@ def test_rows_and_parameters() -> None:
         TextActor(policy),
         A2C().credit(TextActor(policy), rollout(policy)),
     )
-    assert apart(experience) is experience
+    assert single_actions(experience) is experience
     assert {id(p) for p in actor.policy_parameters()} == {
         id(p) for p in policy.module.parameters()
     }

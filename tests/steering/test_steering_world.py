@@ -68,7 +68,7 @@ def critic() -> Policy:
 def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
     policy = critic()
     rollout = world(policy=policy).gather(0, 0.25).rollout
-    now = TextActor(policy).evaluate(rollout.did, rollout.is_action)
+    now = TextActor(policy).evaluate(rollout.trajectories, rollout.is_action)
     torch.testing.assert_close(
         rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4
     )
@@ -130,7 +130,7 @@ def test_policy_actor_and_reference_divide_by_the_same_temperature(
     found = same.gather(0, 0.5)
     rollout = found.rollout
     now = TextActor(same.policy, temperature=temperature).log_probs(
-        rollout.did, rollout.is_action
+        rollout.trajectories, rollout.is_action
     )
     torch.testing.assert_close(now, rollout.log_probs, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(

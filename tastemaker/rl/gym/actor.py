@@ -201,7 +201,7 @@ class Single(Rows):
         """Return 1 for each."""
         return torch.ones(len(self.observations), dtype=torch.int64)
 
-    def apart(self, is_action: Tensor) -> None:
+    def single_actions(self, is_action: Tensor) -> None:
         """Return None: they are apart."""
 
 
@@ -220,7 +220,7 @@ class Steps(Rows):
         """Return the cost of each row: the longest one's steps, since rows are padded."""
         return torch.full((len(self.actions),), self.actions.shape[1])
 
-    def apart(self, is_action: Tensor) -> Single:
+    def single_actions(self, is_action: Tensor) -> Single:
         """Return each action as its own row: the policy sees only the current observation."""
         return Single(
             self.observations[is_action][:, None], self.actions[is_action][:, None]
@@ -268,14 +268,14 @@ class PlayingActor:
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
 
-    def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
+    def evaluate(self, trajectories: Any, is_action: Tensor) -> Evaluation:
         """Return the `Evaluation` [b, T] of `Steps` or `Single`, with gradients."""
         networks = self.networks
-        outputs = networks.policy(did.observations)
+        outputs = networks.policy(trajectories.observations)
         log_probs, entropy = networks.actions.measured(
-            outputs, networks.spread, did.actions
+            outputs, networks.spread, trajectories.actions
         )
-        values = networks.critic(did.observations)[..., 0]
+        values = networks.critic(trajectories.observations)[..., 0]
         return Evaluation(
             *(
                 torch.where(is_action, numbers, 0)
@@ -284,18 +284,20 @@ class PlayingActor:
         )
 
     @torch.no_grad()
-    def expected(self, did: Steps, is_action: Tensor) -> tuple[Tensor, Tensor]:
+    def expected(self, trajectories: Steps, is_action: Tensor) -> tuple[Tensor, Tensor]:
         """Return the critic's values [B, T], and of what was seen after each row [B]."""
         critic = self.networks.critic
-        values = critic(did.observations)[..., 0]
-        return torch.where(is_action, values, 0), critic(did.after)[..., 0]
+        values = critic(trajectories.observations)[..., 0]
+        return torch.where(is_action, values, 0), critic(trajectories.after)[..., 0]
 
     @torch.no_grad()
-    def log_probs(self, did: Any, is_action: Tensor) -> Tensor:
+    def log_probs(self, trajectories: Any, is_action: Tensor) -> Tensor:
         """Return the log-probabilities of the actions [B, T]."""
         networks = self.networks
-        outputs = networks.policy(did.observations)
-        log_probs, _ = networks.actions.measured(outputs, networks.spread, did.actions)
+        outputs = networks.policy(trajectories.observations)
+        log_probs, _ = networks.actions.measured(
+            outputs, networks.spread, trajectories.actions
+        )
         return torch.where(is_action, log_probs, 0)
 
     def policy_parameters(self) -> list[nn.Parameter]:

@@ -76,10 +76,10 @@ class Table:
             return torch.from_numpy(rows)
 
         after = torch.from_numpy(self.seen[last_step + 1, last_env])
-        did = Steps(stretched(self.seen[:-1]), stretched(self.actions), after)
+        trajectories = Steps(stretched(self.seen[:-1]), stretched(self.actions), after)
         ended = torch.from_numpy(self.is_terminated[last_step, last_env])
         return (
-            did,
+            trajectories,
             stretched(~self.is_idle),
             stretched(self.rewards.astype(np.float32)),
             ended,
@@ -125,14 +125,14 @@ class World:
         """Play one rollout and update the running statistics of observations and returns."""
         table, raw = self._played(number)
         returns, lengths = self._ended(table)
-        did, is_action, rewards, terminated = table.rows()
+        trajectories, is_action, rewards, terminated = table.rows()
         rewards = self._scaled(rewards, table)
-        log_probs = self.player.actor.log_probs(did, is_action)
-        values, after = self.player.actor.expected(did, is_action)
+        log_probs = self.player.actor.log_probs(trajectories, is_action)
+        values, after = self.player.actor.expected(trajectories, is_action)
         self.player.shown.see(raw[:-1][~table.is_idle])
         groups = torch.arange(len(terminated))
         rollout = Rollout(
-            did,
+            trajectories,
             is_action,
             log_probs,
             log_probs,

@@ -73,7 +73,7 @@ class Answers:
             [len(p) + len(t) for p, t in zip(self.prompts, self.tokens, strict=True)]
         )
 
-    def apart(self, is_action: Tensor) -> None:
+    def single_actions(self, is_action: Tensor) -> None:
         """Return None: a token depends on all tokens before it, so a row stays whole."""
 
     @cached_property
