@@ -76,7 +76,7 @@ class Table:
         )
         return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in found))
 
-    def expected(
+    def critic_values(
         self, trajectories: Chosen, is_action: Tensor
     ) -> tuple[Tensor, Tensor]:
         values = self.evaluate(trajectories, is_action).values.detach()
@@ -107,7 +107,7 @@ def rollout_of(
     )
     is_action = torch.arange(shape[1]) < torch.tensor(LENGTHS)[:, None]
     now = table.evaluate(trajectories, is_action).log_probs.detach()
-    values, after = table.expected(trajectories, is_action)
+    values, after = table.critic_values(trajectories, is_action)
     return Rollout(
         trajectories=trajectories,
         is_action=is_action,

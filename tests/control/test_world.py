@@ -191,7 +191,7 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
     rows = np.random.default_rng(0).normal(3, 2, (100, 2))
     moments = Moments(2)
     for part in np.split(rows, [1, 7, 60]):
-        moments.see(part)
+        moments.include(part)
     assert moments.mean == pytest.approx(rows.mean(0))
     assert moments.variance == pytest.approx(rows.var(0))
     assert moments.normalised(rows).mean(0) == pytest.approx([0, 0], abs=1e-6)

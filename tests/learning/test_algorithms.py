@@ -171,7 +171,7 @@ def test_reinforces_baselines() -> None:
     zeros = torch.zeros(2, 2)
     rewards = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
     trajectories = Chosen(zeros.long(), zeros.long())
-    foreseen = actor.expected(trajectories, is_action)
+    foreseen = actor.critic_values(trajectories, is_action)
     rollout = Rollout(
         trajectories,
         is_action,

@@ -69,7 +69,7 @@ def gathered(
         Chosen(torch.zeros_like(answers), answers),
         torch.arange(count) // samples,
     )
-    foreseen = table.expected(trajectories, ones[:, None])
+    foreseen = table.critic_values(trajectories, ones[:, None])
     return Rollout(
         trajectories,
         ones[:, None],

@@ -149,12 +149,12 @@ SUPPORTED = (
 
 
 class Step(NamedTuple):
-    """What a step brought, each [N]: what is seen now [N, d], rewards, and how episodes ended.
+    """The result of one step of N environments: observations [N, d], and the rest [N].
 
-    is_idle: the step only began a new episode; its action and reward count for nothing.
+    is_idle: the step only began a new episode; its action and reward do not count.
     """
 
-    seen: Array
+    observations: Array
     rewards: Array
     is_terminated: NDArray[np.bool_]
     is_truncated: NDArray[np.bool_]
@@ -162,9 +162,10 @@ class Step(NamedTuple):
 
 
 class Environments:
-    """So many of one environment, played side by side.
+    """Several copies of one environment, played side by side.
 
-    name: as Gymnasium registered it. options: its own, such as continuous=True for LunarLander-v3.
+    name: as Gymnasium registered it. options: the environment's own, such as continuous=True for
+    LunarLander-v3.
     Raises UsageError for a name that does not exist, an option it does not take, or spaces that are
     not supported, MissingExtra for a library that it needs.
     """
@@ -174,42 +175,41 @@ class Environments:
     ) -> None:
         self.name, self.count, self.steps = name, count, 0
         self._vector = _opened(name, count, options or {})
-        self.size, self.actions = _checked(name, self._vector)
+        self.size, self.actions = _size_and_actions(name, self._vector)
         self.longest: int = (
             getattr(self._vector.spec, "max_episode_steps", None) or 1000
         )
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
-        """Begin all episodes anew; return what is seen [N, d]."""
+        """Begin all episodes anew; return the observations [N, d]."""
         self._is_over = np.zeros(self.count, np.bool_)
         try:
-            seen, _ = self._vector.reset(seed=seed)
+            observations, _ = self._vector.reset(seed=seed)
         except Exception as error:
             raise TrainingError(
                 f"{self.name}: beginning an episode failed ({_described(error)})."
             ) from error
-        return self._numbers(seen, "showed")
+        return self._checked_numbers(observations, "showed")
 
     def step(self, actions: Array) -> Step:
-        """Take one action in each [N] or [N, a].
+        """Take one action in each environment: [N] or [N, a].
 
-        Raises TrainingError where it fails or returns what is no number.
+        Raises TrainingError where it fails or returns a number that is not finite.
         """
+        taken = self.actions.for_environment(actions)
         try:
-            seen, rewards, terminated, truncated, _ = self._vector.step(
-                self.actions.handed(actions)
-            )
+            observations, rewards, terminated, truncated, _ = self._vector.step(taken)
         except Exception as error:  # an environment is anyone's code
             raise TrainingError(
                 f"{self.name}: step {self.steps + 1:,} of each of the {self.count} "
                 "environments failed "
-                f"({_described(error)}). Actions: {_short(self.actions.handed(actions))}."
+                f"({_described(error)}). Actions: {_short(taken)}."
             ) from error
         self.steps += 1
         step = Step(
-            self._numbers(seen, "showed"),
-            self._numbers(rewards, "rewarded with"),
+            self._checked_numbers(observations, "showed"),
+            self._checked_numbers(rewards, "rewarded with"),
             terminated,
             truncated,
             self._is_over,
@@ -218,10 +218,11 @@ class Environments:
         return step
 
     def close(self) -> None:
-        """Let go of what the environments hold."""
+        """Close the environments."""
         self._vector.close()
 
-    def _numbers(self, values: Any, verb: str) -> Array:
+    def _checked_numbers(self, values: Any, verb: str) -> Array:
+        """Return an environment's numbers. Raises TrainingError where one is not finite."""
         numbers: Array = np.asarray(values)
         is_finite = np.isfinite(numbers)
         if not is_finite.all():
@@ -235,9 +236,9 @@ class Environments:
 
 
 def pictured(name: str, options: Mapping[str, Any]) -> Any:
-    """Return one environment that draws itself.
+    """Return one environment that can be drawn.
 
-    Raises UsageError where it cannot, MissingExtra without pygame.
+    Raises UsageError where it cannot be, MissingExtra without pygame.
     """
     import gymnasium
 
@@ -259,18 +260,18 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
-    """Return a vector of environments: the environment's own, or one after another."""
+    """Return a vector of environments: the environment's own, or Gymnasium's that takes turns."""
     import gymnasium
 
-    module, _, known = name.rpartition(":")
+    module, _, registered_name = name.rpartition(":")
     try:
         if module:
             importlib.import_module(module)
-        spec = gymnasium.spec(known)
+        spec = gymnasium.spec(registered_name)
     except (gymnasium.error.Error, ImportError) as error:
-        why = f" ({_described(error)})" if isinstance(error, ImportError) else ""
+        reason = f" ({_described(error)})" if isinstance(error, ImportError) else ""
         raise UsageError(
-            f"there is no environment {name!r}{why}{_near(known)}"
+            f"there is no environment {name!r}{reason}{_suggestion(registered_name)}"
         ) from error
     try:
         with warnings.catch_warnings():
@@ -301,39 +302,47 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
         raise UsageError(f"{name}: cannot be made ({_described(error)}).") from error
 
 
-def _checked(name: str, vector: Any) -> tuple[int, Actions]:
-    """Return how many numbers are observed, and what an action is.
+def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
+    """Return the number of observed numbers, and the actions.
 
     Raises UsageError for other spaces.
     """
-    from gymnasium.spaces import Box, Discrete
+    from gymnasium.spaces import Discrete
 
-    shown, action = vector.single_observation_space, vector.single_action_space
-    if not (isinstance(shown, Box) and len(shown.shape) == 1 and shown.shape[0] > 0):
-        raise UsageError(f"{name}: observations are {_space(shown)}; {SUPPORTED}.")
-    size = int(shown.shape[0])
+    observation, action = vector.single_observation_space, vector.single_action_space
+    if not _is_vector(observation):
+        raise UsageError(
+            f"{name}: observations are {_space(observation)}; {SUPPORTED}."
+        )
+    size = int(observation.shape[0])
     if isinstance(action, Discrete):
         return size, Choices(int(action.n), int(action.start))
-    if isinstance(action, Box) and len(action.shape) == 1 and action.shape[0] > 0:
+    if _is_vector(action):
         low, high = map(float, action.low), map(float, action.high)
         return size, Amounts(tuple(low), tuple(high))
     raise UsageError(f"{name}: actions are {_space(action)}; {SUPPORTED}.")
 
 
+def _is_vector(space: Any) -> bool:
+    """Return whether a space holds one or more numbers in a row."""
+    from gymnasium.spaces import Box
+
+    return isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
+
+
 def _space(space: Any) -> str:
-    return f"a {type(space).__name__}" + (
-        f" of shape {tuple(space.shape)}" if space.shape else ""
-    )
+    kind = f"a {type(space).__name__}"
+    return f"{kind} of shape {tuple(space.shape)}" if space.shape else kind
 
 
-def _near(name: str) -> str:
+def _suggestion(name: str) -> str:
+    """Return a sentence with the names of similar environments."""
     import gymnasium
 
     lowered = {registered.lower(): registered for registered in gymnasium.registry}
     keys = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
-    near = [lowered[key] for key in keys]
-    near = near or ["CartPole-v1", "LunarLander-v3"]
-    return f". Perhaps: {', '.join(near)}. One of your own is written module:Name-v0."
+    names = [lowered[key] for key in keys] or ["CartPole-v1", "LunarLander-v3"]
+    return f". Perhaps: {', '.join(names)}. One of your own is written module:Name-v0."
 
 
 def _described(error: Exception) -> str:

@@ -38,7 +38,7 @@ CURVE, EPISODE = "curve.png", "episode.gif"
 _EPISODES_BETWEEN_RESETS = 8
 """How many of the longest episodes fit between two points where all episodes begin anew."""
 _LINES = 10
-"""How many lines a run says about itself."""
+"""The number of progress lines of a run."""
 _SHOWN = (
     "mean_return",
     "return_interval",
@@ -96,8 +96,8 @@ def play(
 
     environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the
     environment's own, such as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`,
-    or a name; a name takes the settings of `play_defaults` for the environment, which are a
-    default that was measured on none where the environment has none. playing: settings that
+    or a name, which takes the settings of `play_defaults` for the environment; an environment
+    without settings of its own gets defaults that were measured on none. playing: settings that
     replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure
     the policy at the end, with the likeliest action (continuous actions: the mean). out: the
     folder for the player, its learning curve and a GIF of an episode. Raises UsageError for
@@ -187,7 +187,7 @@ class PlayPlan:
 
 
 class PlayTask(Task):
-    """A player learns in its environments: gather a rollout, credit its actions, update the policy.
+    """A player learns in its environments: gather a rollout, compute advantages, update.
 
     `progress.step` counts environment steps. The trained weights are in `world.player`.
     """
@@ -200,19 +200,14 @@ class PlayTask(Task):
         self, world: World, algorithm: Algorithm[Any], playing: Playing, *, say: Say
     ) -> None:
         super().__init__()
-        self.world, self.algorithm, self.playing, self.say = (
-            world,
-            algorithm,
-            playing,
-            say,
-        )
+        self.world, self.algorithm = world, algorithm
+        self.playing, self.say = playing, say
         self.player: Player = world.player
         self.name = f"playing {self.player.environment} by {algorithm.name}"
         self.total = playing.steps
         self.rollout = 0
-        self.window: dict[
-            str, list[float]
-        ] = {}  # measured since the last line of the log
+        # measured since the last line of the log
+        self.window: dict[str, list[float]] = {}
         self.curve: list[Sequence[float]] = []  # environment steps, mean return
         self._has_begun = False
         longest = _EPISODES_BETWEEN_RESETS * world.environments.longest
@@ -285,7 +280,7 @@ class PlayTask(Task):
         self.window.setdefault("length", []).extend(map(float, batch.lengths))
 
     def _end_window(self, batch: Batch) -> Metrics:
-        """Return the window's means for the log; now and then say how the run goes."""
+        """Return the window's means for the log; at some windows say a progress line."""
         window, self.window = self.window, {}
         line = {name: fmean(values) for name, values in window.items() if values}
         count = len(window["return"])
@@ -301,8 +296,8 @@ class PlayTask(Task):
 
     def _passed_mark(self, marks: int, steps: int) -> bool:
         """Return whether the last steps passed one of the marks that divide the run evenly."""
-        now, total = self.progress.step, self.playing.steps
-        return now * marks // total > (now - steps) * marks // total
+        step, total = self.progress.step, self.playing.steps
+        return step * marks // total > (step - steps) * marks // total
 
     def text(self, metrics: Mapping[str, float]) -> str:
         """Return the newest mean return."""
@@ -336,19 +331,19 @@ def _plan(
     episodes: int,
 ) -> PlayPlan:
     """Return the plan: the settings of `play_defaults`, replaced by those that were given."""
-    chosen, usual_playing = play_defaults(environment, algorithm)
+    chosen, defaults = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
-        playing = with_settings(usual_playing, playing or {})
+        playing = with_settings(defaults, playing or {})
     given: dict[str, Any] = {
-        n: value for n, value in replaced.items() if value is not None
+        name: value for name, value in replaced.items() if value is not None
     }
     return PlayPlan(
         environment,
         dict(options),
-        chosen,
-        replace(playing, **given),
-        seed,
-        episodes,
+        algorithm=chosen,
+        playing=replace(playing, **given),
+        seed=seed,
+        episodes=episodes,
     )
 
 
