@@ -293,12 +293,12 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
     ):
         looks = Watch(Limits(patience=1), AGREE)
         looks.begin([], pairs=0.5)
-        assert [looks.look(window(0.69, 0.69)), looks.look(window(0.5, 0.5))] == [
+        assert [looks.judge(window(0.69, 0.69)), looks.judge(window(0.5, 0.5))] == [
             None,
             None,
         ]
         assert looks.best == 1
-        reason = looks.look(last)
+        reason = looks.judge(last)
         assert (reason is not None) == is_stopped
         if reason is not None:
             assert reason.startswith(

@@ -94,7 +94,7 @@ def test_in_the_loss_kl_is_not_in_the_reward() -> None:
 
 def test_scores_are_scaled_before_kl_is_paid() -> None:
     scale = Scale(Scaling("reference"))
-    scale.see([2.0, 6.0])
+    scale.include([2.0, 6.0])
     scaled, plain = world(scale=scale).gather(0, 0.25), world().gather(0, 0.25)
     cost = torch.tensor(plain.scores) - plain.rollout.scores
     expected = (torch.tensor(plain.scores) - 4) / 2 - cost

@@ -208,13 +208,13 @@ class Scale:
     mean: float = 0.0
     squares: float = 0.0
 
-    def see(self, scores: Sequence[float]) -> None:
+    def include(self, scores: Sequence[float]) -> None:
         """Update the statistics with scores."""
         for score in scores:
             self.count += 1
-            gap = score - self.mean
-            self.mean += gap / self.count
-            self.squares += gap * (score - self.mean)
+            difference = score - self.mean
+            self.mean += difference / self.count
+            self.squares += difference * (score - self.mean)
 
     @property
     def deviation(self) -> float:
@@ -232,19 +232,18 @@ class Scale:
     def applied(self, scores: Sequence[float]) -> list[float]:
         """Return scores as rewards; a running scale includes these scores first."""
         if self.scaling.by == "running":
-            self.see(scores)
+            self.include(scores)
         shift = 0.0 if self.scaling.by == "none" else self.mean
         rewards = (np.asarray(scores) - shift) / self.unit
-        clipped: list[float] = np.clip(
-            rewards, -self.scaling.clip, self.scaling.clip
-        ).tolist()
+        limit = self.scaling.clip
+        clipped: list[float] = np.clip(rewards, -limit, limit).tolist()
         return clipped
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {
-            name: value for name, value in asdict(self).items() if name != "scaling"
-        }
+        """Return what a checkpoint holds."""
+        state = asdict(self)
+        del state["scaling"]
+        return state
 
 
 ADVICE = {
@@ -268,11 +267,11 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Aim:
-    """By what the windows of a run are compared.
+    """The figures by which the windows of a run are compared.
 
-    learned: the figure that the run learns to better. held_out: the same where nothing is learned
-    from, if it is there. sign: 1 where more is better, −1 where less is. advice: for a held-out
-    figure that worsens while the other does not.
+    learned: the name of the figure that the run improves. held_out: of the same figure on held-out
+    data; a window may lack it. sign: 1 where more is better, −1 where less is. advice: the key in
+    `ADVICE` for a held-out figure that gets worse while the learned one does not.
     """
 
     learned: str
@@ -281,14 +280,14 @@ class Aim:
     advice: str
 
     def worth(self, window: dict[str, float]) -> float:
-        """Return how good a window is, by what was held out where there is that."""
+        """Return how good a window is: by the held-out figure, or by the learned one without it."""
         return self.sign * window.get(self.held_out, window[self.learned])
 
 
 PLEASE = Aim("score", "held_out", 1.0, "held-out")
-"""Text is to please a reward."""
+"""The aim of a policy that learns from a reward."""
 AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
-"""A policy is to agree with judgements."""
+"""The aim of a policy that learns from judgements."""
 
 
 @dataclass(frozen=True)
@@ -333,8 +332,9 @@ class Limits:
 class Watch:
     """The windows of a run so far, and whether it is time to stop.
 
-    A window is the mean of what was measured over some steps. best: the window that was best by
-    what was held out, by what is learned where there is none.
+    A window holds the means of the metrics over some steps. spread: the standard deviation of the
+    reference's scores. pairs: the reference's share of distinct word pairs. best: the number of the
+    best window. passed: windows in a row that were beyond a limit.
     """
 
     limits: Limits
@@ -346,18 +346,15 @@ class Watch:
     passed: int = 0
 
     def begin(self, scores: Sequence[float], pairs: float) -> None:
-        """Store the spread of the reference's scores and its share of distinct word pairs."""
-        self.spread, self.pairs = (
-            (statistics.pstdev(scores) if scores else 0.0) or 1.0,
-            pairs,
-        )
+        """Store the reference's spread of scores (1 if they are equal) and its word pairs."""
+        self.spread = (statistics.pstdev(scores) if scores else 0.0) or 1.0
+        self.pairs = pairs
 
-    def look(self, window: dict[str, float]) -> str | None:
-        """Take a window in; return why to stop, None to go on."""
+    def judge(self, window: dict[str, float]) -> str | None:
+        """Add a window; return why to stop, None to go on."""
         self.windows.append(window)
-        if self.best < 0 or self.aim.worth(window) > self.aim.worth(
-            self.windows[self.best]
-        ):
+        best = self.windows[self.best] if self.best >= 0 else None
+        if best is None or self.aim.worth(window) > self.aim.worth(best):
             self.best = len(self.windows) - 1
         reason = self._reason(window)
         self.passed = self.passed + 1 if reason else 0
@@ -369,39 +366,31 @@ class Watch:
         return self.best == len(self.windows) - 1
 
     def _reason(self, window: dict[str, float]) -> str | None:
-        limits, aim, best = self.limits, self.aim, self.windows[self.best]
-        lost = aim.worth(best) - aim.worth(window)
-        pairs = window["pairs"] / (
-            self.pairs or 1.0
-        )  # a reference that writes one word a text has no pairs
-        tests = {
-            "kl": (window["kl"], limits.kl, window["kl"] > limits.kl),
-            "collapse": (
-                window["distinct"],
-                limits.distinct,
-                window["distinct"] < limits.distinct,
-            ),
-            "repetition": (
-                pairs,
-                limits.pairs,
-                window["pairs"] < limits.pairs * self.pairs,
-            ),
-        }
-        if aim.held_out in window:
-            is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
-            is_fooled = lost > limits.held_out * self.spread and is_better
-            tests[aim.advice] = (window[aim.held_out], best[aim.held_out], is_fooled)
-        for name, (value, limit, is_passed) in tests.items():
-            if is_passed:
-                return ADVICE[name].format(value=value, limit=limit)
+        """Return why a window is beyond a limit; None if it is not."""
+        limits = self.limits
+        if window["kl"] > limits.kl:
+            return _advice("kl", window["kl"], limits.kl)
+        if window["distinct"] < limits.distinct:
+            return _advice("collapse", window["distinct"], limits.distinct)
+        if window["pairs"] < limits.pairs * self.pairs:
+            return _advice("repetition", window["pairs"] / self.pairs, limits.pairs)
+        aim, best = self.aim, self.windows[self.best]
+        if aim.held_out not in window:
+            return None
+        loss = aim.worth(best) - aim.worth(window)
+        is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
+        if is_better and loss > limits.held_out * self.spread:
+            return _advice(aim.advice, window[aim.held_out], best[aim.held_out])
         return None
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {
-            name: getattr(self, name)
-            for name in ("spread", "pairs", "windows", "best", "passed")
-        }
+        """Return what a checkpoint holds."""
+        names = ("spread", "pairs", "windows", "best", "passed")
+        return {name: getattr(self, name) for name in names}
+
+
+def _advice(name: str, value: float, limit: float) -> str:
+    return ADVICE[name].format(value=value, limit=limit)
 
 
 def distinct(texts: Sequence[str]) -> float:
@@ -412,7 +401,7 @@ def distinct(texts: Sequence[str]) -> float:
 def distinct_pairs(texts: Sequence[str]) -> float:
     """Return the share of distinct word pairs in all texts (distinct-2, Li et al. 2016); 0 if none.
 
-    A text without spaces falls into characters, as Chinese does.
+    A text without spaces, such as Chinese, counts each character as a word.
     """
     pairs: Counter[tuple[str, str]] = Counter()
     for text in texts:

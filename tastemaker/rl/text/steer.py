@@ -180,11 +180,8 @@ class SteerPlan:
             raise DataError(
                 "no prompts: give some texts to continue, or leave them out to begin texts."
             )
-        name, samples, batch = (
-            self.algorithm.name,
-            self.algorithm.samples,
-            self.steering.batch,
-        )
+        name, samples = self.algorithm.name, self.algorithm.samples
+        batch = self.steering.batch
         if batch % samples:
             raise UsageError(
                 f"{name} writes {samples} completions of each prompt, which a batch of {batch} "
@@ -276,35 +273,37 @@ class SteerPlan:
         say: Say,
     ) -> JudgedTexts:
         """Return the judgements as a teacher; say how many there are, and what was left out."""
-        policy = world.policy
-        left_out: Counter[str] = Counter()
-        sides: list[list[Judged]] = []
-        for judgements in (train, measured):
-            judged, omitted = read_judged(judgements, policy.reader, policy.context)
-            left_out.update(omitted)
-            sides.append(judged)
-        silent_count = sum(not judgement.ranks for judgement in self.judgements)
-        if silent_count:
-            left_out["labels, grades or ratings, which compare nothing"] = silent_count
-        reasons = (
-            "; ".join(f"{count:,} {words}" for words, count in left_out.items())
-            or "nothing"
+        policy, at_once = world.policy, self.steering.at_once
+        learned, too_long = read_judged(train, policy.reader, policy.context)
+        held_out, held_out_too_long = read_judged(
+            measured, policy.reader, policy.context
         )
-        if not all(sides):
+        left_out = Counter(too_long)
+        left_out.update(held_out_too_long)
+        unordered = sum(not judgement.ranks for judgement in self.judgements)
+        if unordered:
+            left_out["labels, grades or ratings, which compare nothing"] = unordered
+        reasons = [f"{count:,} {words}" for words, count in left_out.items()]
+        left_out_line = f"left out: {'; '.join(reasons) or 'nothing'}"
+        if not (learned and held_out):
             raise DataError(
                 "the judgements: no pair is left to learn from or none to measure; "
-                f"left out: {reasons}."
+                f"{left_out_line}."
             )
-        teacher = JudgedTexts.of(world, *sides, at_once=self.steering.at_once)
-        learned, held_out = (
-            f"{sum(judged.pairs for judged in side):,} pairs of {len(side):,} judgements"
-            for side in sides
+        teacher = JudgedTexts.of(world, learned, held_out, at_once=at_once)
+        say(
+            f"{_pairs_in_words(learned)} to learn from, "
+            f"{_pairs_in_words(held_out)} to measure; {left_out_line}"
         )
-        say(f"{learned} to learn from, {held_out} to measure; left out: {reasons}")
         steps = self.steering.steps
         epochs = steps * teacher.count / len(teacher.train)
         say(f"{steps:,} steps of {teacher.count:,} judgements: {epochs:.1f} epochs")
         return teacher
+
+
+def _pairs_in_words(judgements: Sequence[Judged]) -> str:
+    pairs = sum(judged.pairs for judged in judgements)
+    return f"{pairs:,} pairs of {len(judgements):,} judgements"
 
 
 def _plan(
@@ -326,10 +325,10 @@ def _plan(
         "scaling": Scaling(),
         "limits": Limits(),
     }
+    if isinstance(algorithm, str):
+        algorithm = algorithm_named(algorithm)
     return SteerPlan(
-        algorithm=algorithm_named(algorithm)
-        if isinstance(algorithm, str)
-        else algorithm,
+        algorithm=algorithm,
         steering=steering,
         prompts=tuple(as_prompts(prompts)),
         judgements=tuple(judgements or ()),
@@ -373,10 +372,9 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
     """Raise UsageError for an algorithm that cannot learn from judgements."""
     if isinstance(algorithm, LearnsFromJudgements):
         return
+    classes = {name: algorithm_class(name) for name in ALGORITHMS}
     able = [
-        name
-        for name in ALGORITHMS
-        if issubclass(algorithm_class(name), LearnsFromJudgements)
+        name for name, kind in classes.items() if issubclass(kind, LearnsFromJudgements)
     ]
     raise UsageError(
         f"{algorithm.name} learns from what it writes, not from judgements. "
@@ -408,16 +406,16 @@ def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]
 
 
 def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
-    """Return a copy of a policy that can learn, with a critic where the algorithm asks for one."""
+    """Return a copy of a policy to train, with a critic if the algorithm needs one."""
     for line in start.notes:
         say(line)
     algorithm = plan.algorithm
     learner = start.trainable_copy()
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
-        begins = "0" if plan.steering.zero_critic else "random"
+        weights = "0" if plan.steering.zero_critic else "random"
         say(
-            f"{algorithm.name} needs a critic: the policy gets a value head, {begins} at first."
+            f"{algorithm.name} needs a critic: the policy gets a value head, {weights} at first."
         )
         learner = learner.with_value_head()
         if not plan.steering.zero_critic:
@@ -445,7 +443,7 @@ def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, T
         f"{name}_before": value for name, value in metrics.items()
     }
     if world.scale.scaling.by == "reference":
-        world.scale.see(before.scores)
+        world.scale.include(before.scores)
     task.watch.begin(before.scores, pairs=figures["pairs_before"])
     task.say(f"before: {in_words(metrics)}")
     progress = train(task, task.run, seed=seed)

@@ -58,10 +58,9 @@ def in_words(figures: Mapping[str, float], *names: str) -> str:
 class SteerTask(Task):
     """An algorithm trains a policy in a world of text.
 
-    The last weights are in the policy, the best in `best`.
-    teacher: what the policy learns from, the world itself or judged texts. watch: judges each
-    window and may stop the run. watched: rewards that only measure, by name. run: gets the
-    samples.
+    The last weights are in the policy, those of the best window in `best`. teacher: what the
+    policy learns from, the world itself or judged texts. watch: judges each window and may stop the
+    run. watched: rewards that only measure, by name. run: gets the samples.
     """
 
     checkpoint_seconds: ClassVar[float] = 30.0
@@ -90,16 +89,14 @@ class SteerTask(Task):
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
         self.optimizer = self._optimizer()
         self.kl_coef = world.kl.coef
-        self.line: dict[
-            str, list[float]
-        ] = {}  # measured since the last line of the log
+        # measured since the last line of the log
+        self.line: dict[str, list[float]] = {}
         self.window: dict[str, list[float]] = {}  # the lines since the last window
         self.metrics: Metrics = {}  # of the last step
-        self.written: Batch | None = (
-            None  # what the policy wrote at the last step, if it did
-        )
+        # the completions that the last step measured, if there were any
+        self.written: Batch | None = None
         # the weights that wrote the last rollout of the best window, and of the newest one
-        self.best = self.acted = on_host(self.weights())
+        self.best = self.newest = on_host(self.weights())
 
     def step(self) -> Metrics:
         """Take one step. Where the policy wrote, return the means since the last log line."""
@@ -119,7 +116,7 @@ class SteerTask(Task):
         return line
 
     def _update(self) -> Metrics:
-        """Gather what there is to learn from, and learn it; return what was measured."""
+        """Gather completions or judgements and learn from them; return the metrics."""
         step, steering, began = self.progress.step, self.steering, time.monotonic()
         ends_window = self._ends_window(step + 1)
         batch = self.teacher.gather(step, self.kl_coef)
@@ -128,7 +125,7 @@ class SteerTask(Task):
         if self.written is not None:
             metrics |= self.measure(self.written)
         if ends_window:
-            self.acted = on_host(self.weights())
+            self.newest = on_host(self.weights())
         gathered_at = time.monotonic()
         seed = self.world.seed * 1_000_003 + step
         share = 1 - step / steering.steps if steering.decay else 1.0
@@ -159,7 +156,7 @@ class SteerTask(Task):
         return metrics
 
     def measure(self, batch: Batch) -> Metrics:
-        """Return what is measured of some completions, and of judgements that are held out."""
+        """Return the metrics of some completions, and those of held-out judgements."""
         count = len(batch.texts)
         lengths = [len(completion.ids) for completion in batch.completions]
         metrics = {
@@ -183,9 +180,10 @@ class SteerTask(Task):
             return None
         step = self.progress.step
         window, self.window = _means(self.window), {}
-        self.progress.stopped_because = self.watch.look(window | {"step": float(step)})
+        reason = self.watch.judge(window | {"step": float(step)})
+        self.progress.stopped_because = reason
         if self.watch.is_best:
-            self.best, self.progress.best_step = self.acted, step
+            self.best, self.progress.best_step = self.newest, step
         self.say(f"step {step:4}: {in_words(window)}")
         texts = [completion.text for completion in self.written.completions[:_SAMPLES]]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
@@ -221,9 +219,8 @@ class SteerTask(Task):
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's weights and the value head's, by name."""
-        weights = {
-            f"policy.{name}": t for name, t in self.policy.module.state_dict().items()
-        }
+        policy = self.policy.module.state_dict()
+        weights = {f"policy.{name}": tensor for name, tensor in policy.items()}
         if self.policy.value_head is not None:
             for name, tensor in self.policy.value_head.state_dict().items():
                 weights[f"value.{name}"] = tensor
@@ -251,19 +248,17 @@ class SteerTask(Task):
 
     def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        self.kl_coef, self.line, self.window = (
-            values[name] for name in ("kl_coef", "line", "window")
-        )
+        self.kl_coef = values["kl_coef"]
+        self.line, self.window = values["line"], values["window"]
         for name, value in values["watch"].items():
             setattr(self.watch, name, value)
         for name, value in values["scale"].items():
             setattr(self.world.scale, name, value)
         self.put(tensors)
-        self.best = {
-            name.removeprefix("best."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("best.")
-        }
+        self.best = {}
+        for name, tensor in tensors.items():
+            if name.startswith("best."):
+                self.best[name.removeprefix("best.")] = tensor
 
 
 def _append(lists: dict[str, list[float]], metrics: Mapping[str, float]) -> None:
