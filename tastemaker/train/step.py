@@ -36,8 +36,8 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov & Hutter 2019) over the groups that hold parameters.
 
-    It is fused where the device supports that.     A group's `factor` multiplies its learning
-    rate; 1 where there is none.
+    It is fused where the device supports that. A group's `factor` multiplies its learning rate; 1
+    where there is none.
     """
     is_fused = device.type != "mps"
     return torch.optim.AdamW(_filled(groups), lr=lr, fused=is_fused, **settings)
