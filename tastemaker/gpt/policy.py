@@ -104,12 +104,12 @@ class Policy:
 
     @property
     def parameters(self) -> int:
-        """How many numbers it has learned."""
+        """The number of its parameters."""
         return parameters_of(self.module)
 
     @property
     def sampling(self) -> Sampling:
-        """How its makers recommend to draw from it. Raises ModelError where that cannot be."""
+        """The sampling that its makers recommend. Raises ModelError for values out of range."""
         return recommended(self.module.generation_config)
 
     def complete(
@@ -189,7 +189,7 @@ class Policy:
         yield from job.steps()
 
     def completion(self, prompt: Prompt, row: Row, sampling: Sampling) -> Completion:
-        """Return a finished row as people read it."""
+        """Return a finished row as a completion."""
         return self._completions([prompt], [row], sampling)[0]
 
     def _completions(
@@ -302,15 +302,14 @@ class Policy:
     def frozen_copy(self) -> "Policy":
         """Return a copy that is never trained: the reference of a policy that will be.
 
-        Its weights share memory with this policy's until either side is written to (copy on write),
-        so that a reference costs what training changes.
+        Its weights share memory with this policy's until either side is written to.
         """
         module = sharing_copy(self.module)
         module.requires_grad_(requires_grad=False)
         return Policy(module, self.tokenizer)
 
     def trainable_copy(self) -> "Policy":
-        """Return a copy that trains the parameters that want gradients; all, where none does."""
+        """Return a copy that trains the parameters that require gradients; all if none does."""
         # Much of it will change: sharing memory would save nothing.
         module = copy.deepcopy(self.module)
         if not any(weight.requires_grad for weight in module.parameters()):
@@ -366,26 +365,25 @@ class Policy:
 
 
 def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
-    """Return what can be shown of a row that is still being written: nothing that a later token
-    could take back.
+    """Return the text of an unfinished row that no later token can change.
 
-    That is the last character while its bytes are not all there, and what may be the beginning of a
+    Left out are a last character whose bytes are not all there, and what may be the beginning of a
     stop text.
     """
     text = policy.completion("", row, sampling).text
-    if row.ended == "length":
-        text = text.rstrip("\N{REPLACEMENT CHARACTER}")
-        held = max(
-            (
-                size
-                for stop in sampling.stop
-                for size in range(1, len(stop))
-                if text.endswith(stop[:size])
-            ),
-            default=0,
-        )
-        text = text[: len(text) - held]
-    return text
+    if row.ended != "length":
+        return text
+    text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+    hidden = max((_overlap(text, stop) for stop in sampling.stop), default=0)
+    return text[: len(text) - hidden]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many characters at the end of a text begin a longer stop text."""
+    for size in range(len(stop) - 1, 0, -1):
+        if text.endswith(stop[:size]):
+            return size
+    return 0
 
 
 def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
@@ -437,14 +435,13 @@ def best_of_n(
     written = policy.complete(
         as_prompts(prompts), samples=n, sampling=sampling, seed=seed, first=first
     )
-    has_words = [bool(completion.text.strip()) for completion in written]
-    examples = [
-        to_be_scored(completion)
-        for completion, is_scored in zip(written, has_words, strict=True)
-        if is_scored
-    ]
-    values = iter(reward.score_all(examples).as_list() if examples else [])
-    scores = [next(values) if is_scored else float("-inf") for is_scored in has_words]
+    scores = [float("-inf")] * len(written)
+    scorable = [i for i, completion in enumerate(written) if completion.text.strip()]
+    if scorable:
+        examples = [to_be_scored(written[i]) for i in scorable]
+        values = reward.score_all(examples).as_list()
+        for i, score in zip(scorable, values, strict=True):
+            scores[i] = score
     best = []
     for start in range(0, len(written), n):
         top = max(range(start, start + n), key=scores.__getitem__)
@@ -460,5 +457,6 @@ def to_be_scored(completion: Completion) -> Example:
     prompt = completion.prompt
     if isinstance(prompt, str):
         return Example(prompt + completion.text)
-    single = len(prompt) == 1 and prompt[0].role == "user"
-    return Example(completion.text.strip(), prompt[0].content if single else prompt)
+    is_single = len(prompt) == 1 and prompt[0].role == "user"
+    question = prompt[0].content if is_single else prompt
+    return Example(completion.text.strip(), question)

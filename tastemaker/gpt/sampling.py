@@ -130,47 +130,54 @@ def uniforms(seed: int, rows: Sequence[tuple[int, int]], tokens: int) -> Tensor:
 
 
 def choose(
-    logits: Tensor, numbers: Tensor, sampling: Sampling, seen: Tensor | None = None
+    logits: Tensor,
+    numbers: Tensor,
+    sampling: Sampling,
+    is_used: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the next token of each row [b] and its log-probability [b] at the temperature.
 
-    logits: [b, v]. numbers: uniform, float64 [b]. seen: bool [b, v], the tokens that a row holds so
-    far; needed where repetition is penalised. The token is where the cumulative distribution of
+    logits: [b, v]. numbers: uniform, float64 [b]. is_used: bool [b, v], whether a row holds a token
+    already; needed where repetition is penalised. The token is where the cumulative distribution of
     what the filters leave passes the number. The log-probability is that of the policy at this
     temperature, without filters and penalty: log π(token).
     """
     scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
     log_probs = torch.log_softmax(scaled, -1)
     to_filter = log_probs
-    if seen is not None and sampling.repetition_penalty != 1:
-        lowered = penalised(logits, seen, sampling.repetition_penalty)
+    if is_used is not None and sampling.repetition_penalty != 1:
+        lowered = penalised(logits, is_used, sampling.repetition_penalty)
         to_filter = torch.log_softmax(lowered / sampling.temperature, -1)
     weights = filtered(to_filter, sampling).exp()
-    tokens = _passed(weights, numbers.to(logits.device)[:, None])
+    tokens = _inverse_cdf(weights, numbers.to(logits.device)[:, None])
     # Where the logits are not finite any token will do: its log-probability shows the fault.
     tokens.clamp_(max=logits.shape[-1] - 1)
     return tokens[:, 0], log_probs.gather(1, tokens)[:, 0]
 
 
-def _passed(weights: Tensor, numbers: Tensor) -> Tensor:
-    """Return where the running sum of weights [b, v] passes a share [b, 1] of its end; int64 [b,
-    1].
+def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
+    """Return where the running sum of weights [b, v] passes a share of the total: int64 [b, 1].
 
-    First among the sums of blocks, then within one: to sum v numbers one after the other in double
-    precision costs more than all else that a choice does. A weight of 0 is never passed.
+    numbers: the shares, float64 [b, 1].
+
+    First a block is found by the sums of blocks, then a place within it: summing v numbers one
+    after the other in double precision would cost more than all else here. A place of weight 0 is
+    never returned.
     """
     rows, size = weights.shape
     width = math.isqrt(size - 1) + 1
     blocks = functional.pad(weights, (0, -size % width)).view(rows, -1, width)
     sums = blocks.sum(-1, dtype=torch.float32).double()
-    block, share = _passed_in(sums, numbers)
+    block, share = _inverse_cdf_and_rest(sums, numbers)
     inside = blocks.gather(1, block[:, :, None].expand(rows, 1, width))[:, 0].double()
-    return block * width + _passed_in(inside, share)[0]
+    place, _ = _inverse_cdf_and_rest(inside, share)
+    return block * width + place
 
 
-def _passed_in(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the running sum passes a share of its end [b, 1], and which share of that weight
-    it had passed.
+def _inverse_cdf_and_rest(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the running sum passes a share of the total, and how far into that weight.
+
+    Both are [b, 1]; the second is a share of the weight, 0 … 1.
     """
     running = weights.cumsum(-1)
     end = running[:, -1:]
@@ -183,15 +190,14 @@ def _passed_in(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
     return places, ((thresholds - before) / weight).clamp_(0, 1)
 
 
-def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Return the logits [b, v] with those of tokens in `seen` made less likely by the penalty."""
+def penalised(logits: Tensor, is_used: Tensor, penalty: float) -> Tensor:
+    """Return the logits [b, v]; those of used tokens are made less likely by the penalty."""
     lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
-    return torch.where(seen, lowered, logits)
+    return torch.where(is_used, lowered, logits)
 
 
 def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
-    """Return log-probabilities [b, v] with −∞ where a filter leaves a token out; not normalised
-    again.
+    """Return log-probabilities [b, v], −∞ where a filter leaves a token out; not normalised again.
 
     Each filter sees the distribution that the one before left, normalised. The likeliest token
     always stays.
@@ -269,11 +275,11 @@ Ended = Literal["end", "stop", "length"]
 
 
 class NoNumberError(ModelError):
-    """What a network computes is not finite, so nothing can be chosen."""
+    """A network's outputs are not finite, so no token can be chosen."""
 
 
 MOST_ROWS = 256
-_SEEDS = 2**64  # what the generator of uniform numbers takes
+_SEEDS = 2**64  # the seeds of the generator of uniform numbers are below it
 _MOST_BYTES = 2**30  # of keys and values at once
 _WORTH_A_GROUP = 64  # rows that use a processor well
 _LIKE = 16  # tokens by which prompts of similar length differ at most
@@ -285,8 +291,8 @@ _WORTH_MOVING = 0.85
 class Row:
     """One completion while it is written, and when it is done.
 
-    place: which prompt, and which of its samples. log_probs: of each token, at the temperature.
-    values: what the critic expected before each token; none without a critic.
+    place: the numbers of its prompt and of its sample. log_probs: of each token, at the
+    temperature. values: the critic's, before each token; empty without a critic.
     """
 
     place: tuple[int, int]
@@ -298,12 +304,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What is to be written.
+    """The task of writing completions.
 
     prompts: as tokens, none empty. samples: completions of each. room: the most tokens of a prompt
     and its completion, more than any prompt has. first: the number of the first prompt. most_rows:
-    how many are written at once. critic: the value head that says what it expects before each
-    token; None: none.
+    how many are written at once. critic: the value head that computes a value before each token, or
+    None.
     """
 
     module: Any
@@ -332,21 +338,19 @@ class Writing:
             )
 
     def steps(self) -> Iterator[list[Row]]:
-        """Yield after every token the rows that got one; a row's `ended` is final once it is no
-        longer among them.
+        """Yield after every token the rows that got one.
 
-        Prompts of like length are written together, each read once for all of its samples. A row's
-        text depends on the seed, its prompt's number and its sample's number, not on how rows are
-        put together (but for rounding: products of more rows are summed in another order, and about
-        one token in a million stands close enough to a border to change).
+        A row has ended once it is no longer among them. Prompts of similar length are written
+        together, each read once for all of its samples. A row's text depends on the seed, its
+        prompt's number and its sample's number, and not on the other rows, except by rounding:
+        products of more rows are summed in another order, which changes about one token in a
+        million.
         """
         for group in self._groups():
             yield from self._together(group)
 
     def _groups(self) -> Iterator[list[tuple[int, range]]]:
-        """Yield which samples of which prompts are written together: as many as fit in memory,
-        of similar length.
-        """
+        """Yield the samples that are written together: of similar prompts, as many as fit."""
         most = self._rows_that_fit()
         group: list[tuple[int, range]] = []
         lengths = [len(prompt) for prompt in self.prompts]
@@ -373,55 +377,63 @@ class Writing:
             min(sampling.max_tokens, self.room - len(self.prompts[prompt]))
             for prompt, _ in places
         ]
-        numbers = uniforms(self.seed, [row.place for row in rows], max(limits))
+        longest = max(limits)
+        numbers = uniforms(self.seed, [row.place for row in rows], longest)
         decoder = decoder_for(
             self.module, self.reader.pad, keeps_hidden=self.critic is not None
         )
         logits = decoder.read(
-            [self.prompts[p] for p, _ in group], [len(s) for _, s in group], max(limits)
+            [self.prompts[prompt] for prompt, _ in group],
+            [len(samples) for _, samples in group],
+            longest,
         )
-        seen = self._seen(places, logits) if sampling.repetition_penalty != 1 else None
+        is_used: Tensor | None = None
+        if sampling.repetition_penalty != 1:
+            is_used = self._used_by_prompts(places, logits)
         stops, end = _Stops(self.reader, sampling.stop), self.reader.end
-        writing = list(range(len(rows)))  # the rows that the decoder holds
-        done = [False] * len(rows)  # it may still hold them
-        for step in range(max(limits)):
-            tokens, log_probs = choose(logits, numbers[writing, step], sampling, seen)
-            if seen is not None:
-                seen[torch.arange(len(writing), device=seen.device), tokens] = True
-            chances: list[float] = log_probs.tolist()
+        held = list(range(len(rows)))  # the numbers of the rows that the decoder holds
+        is_done = [False] * len(rows)  # the decoder may still hold them
+        for step in range(longest):
+            tokens, chosen_log_probs = choose(
+                logits, numbers[held, step], sampling, is_used
+            )
+            if is_used is not None:
+                is_used[torch.arange(len(held), device=is_used.device), tokens] = True
+            log_probs: list[float] = chosen_log_probs.tolist()
             values: list[float] = []
             if self.critic is not None:
                 values = self.critic(decoder.hidden.float()).tolist()
-            if not math.isfinite(math.fsum(chances)):
+            if not math.isfinite(math.fsum(log_probs)):
                 raise NoNumberError(
                     "the policy's logits are no numbers: its weights are damaged, "
                     "or a step went too far."
                 )
-            going = []
-            for number, (place, token) in enumerate(
-                zip(writing, tokens.tolist(), strict=True)
+            written = []
+            for index, (number, token) in enumerate(
+                zip(held, tokens.tolist(), strict=True)
             ):
-                if not done[place]:
-                    row = rows[place]
-                    row.ids.append(token)
-                    row.log_probs.append(chances[number])
-                    row.values += values[number : number + 1]
-                    if token == end:
-                        row.ended = "end"
-                    elif stops.reached(row):
-                        row.ended = "stop"
-                    done[place] = row.ended != "length" or step + 1 == limits[place]
-                    going.append(row)
-            yield going
-            left = [number for number, place in enumerate(writing) if not done[place]]
-            if not left:
+                if is_done[number]:
+                    continue
+                row = rows[number]
+                row.ids.append(token)
+                row.log_probs.append(log_probs[index])
+                row.values += values[index : index + 1]
+                if token == end:
+                    row.ended = "end"
+                elif stops.reached(row):
+                    row.ended = "stop"
+                is_done[number] = row.ended != "length" or step + 1 == limits[number]
+                written.append(row)
+            yield written
+            unfinished = [i for i, number in enumerate(held) if not is_done[number]]
+            if not unfinished:
                 return
-            if len(left) < _WORTH_MOVING * len(writing):
-                remaining = torch.tensor(left, device=logits.device)
+            if len(unfinished) < _WORTH_MOVING * len(held):
+                remaining = torch.tensor(unfinished, device=logits.device)
                 decoder.keep(remaining)
                 tokens = tokens[remaining]
-                writing = [writing[number] for number in left]
-                seen = None if seen is None else seen[remaining]
+                held = [held[index] for index in unfinished]
+                is_used = None if is_used is None else is_used[remaining]
             logits = decoder.step(tokens)
 
     def _rows_that_fit(self) -> int:
@@ -432,16 +444,19 @@ class Writing:
         per_row = longest * config.num_hidden_layers * config.hidden_size * 2 * 4
         return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
 
-    def _seen(self, places: Sequence[tuple[int, int]], logits: Tensor) -> Tensor:
+    def _used_by_prompts(
+        self, places: Sequence[tuple[int, int]], logits: Tensor
+    ) -> Tensor:
         """Return which tokens each row's prompt holds: bool [rows, v]."""
-        seen = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+        is_used = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
         for row, (prompt, _) in enumerate(places):
-            seen[row, torch.tensor(self.prompts[prompt], device=logits.device)] = True
-        return seen
+            ids = torch.tensor(self.prompts[prompt], device=logits.device)
+            is_used[row, ids] = True
+        return is_used
 
 
 class _Stops:
-    """Looks for stop texts in what rows end with."""
+    """Looks for stop texts at the ends of rows."""
 
     def __init__(self, reader: Reader, texts: Sequence[str]) -> None:
         self.reader, self.texts = reader, texts
@@ -450,7 +465,7 @@ class _Stops:
     def reached(self, row: Row) -> bool:
         """Return whether the newest token completed a stop text.
 
-        A token is a byte or more, so only the last few of them have to be read.
+        A token is at least one byte, so reading the last few tokens is enough.
         """
         if not self.texts:
             return False
@@ -460,5 +475,5 @@ class _Stops:
 
 def before_stop(text: str, stops: Sequence[str]) -> str:
     """Return the text up to the first stop text in it."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(places)] if places else text
+    starts = [text.find(stop) for stop in stops]  # −1 for a stop text that is not there
+    return text[: min((start for start in starts if start >= 0), default=len(text))]

@@ -163,9 +163,9 @@ def _is_folder_of_texts(folder: Path) -> bool:
     )
     text = next(texts, None)
     if text and table:
-        here = f"the text {text.relative_to(folder)} and the table {table.relative_to(folder)}"
+        names = f"the text {text.relative_to(folder)} and the table {table.relative_to(folder)}"
         raise DataError(
-            f"{folder}: both texts and tables in it ({here}). Keep them in folders of their own."
+            f"{folder}: both texts and tables in it ({names}). Keep them in folders of their own."
         )
     if not text and not table:
         ends = ", ".join((*plain.SUFFIXES, *tables.SUFFIXES))
@@ -339,19 +339,16 @@ class Documents:
         )
 
     def describe(self) -> dict[str, object]:
-        """Return what says that two readings are of the same documents: sources with their sizes,
-        and settings.
+        """Return the settings, and the sources with their sizes.
+
+        Two readings with the same description are of the same documents.
         """
-        own = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("sources", "bad")
-        }
-        columns = None if self.columns is None else asdict(self.columns)
-        return own | {
-            "sources": [[str(s), _size(Path(s))] for s in self.sources],
-            "columns": columns,
-        }
+        description = {field.name: getattr(self, field.name) for field in fields(self)}
+        del description["bad"], description["sources"]
+        if self.columns is not None:
+            description["columns"] = asdict(self.columns)
+        description["sources"] = [[str(s), _size(Path(s))] for s in self.sources]
+        return description
 
 
 def _size(path: Path) -> int | None:
