@@ -35,7 +35,7 @@ class Range:
     mean: Tensor = field(default_factory=lambda: torch.tensor(0.0))
     count: int = 0
 
-    def see(self, values: Tensor) -> None:
+    def include(self, values: Tensor) -> None:
         """Widen the range to hold values [.., d]."""
         rows = values.flatten(0, -2).float().cpu()
         self.low = torch.minimum(self.low, rows.amin(0))
@@ -81,7 +81,7 @@ def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, 
 def _watched(layer: Layer, ranges: Ranges) -> Layer:
     def recording(part: Part, values_range: Range) -> Part:
         def recorded(values: Tensor) -> Tensor:
-            values_range.see(values)
+            values_range.include(values)
             return part(values)
 
         return recorded
@@ -135,10 +135,10 @@ _SHARE = 0.9
 
 
 def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
-    """Return the encoder with 8-bit products, given what `watch` saw. For scoring only: it has no
-    gradient.
+    """Return the encoder with 8-bit products, by the ranges that `watch` recorded.
 
-    The last layer stays as it is: but for its keys and values it computes a single token.
+    It has no gradient, so it is only for scoring. The last layer stays in float32: except for keys
+    and values, it computes a single token.
     """
     *most, last = encoder.layers
     pairs = zip(most, ranges[:-1], strict=True)
@@ -177,8 +177,9 @@ def _weights(part: Part) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """float32 [.., d] → uint8 codes [.., d]: a value x of channel j has the code x / steps[j] +
-    zeros[j].
+    """float32 [.., d] → uint8 codes [.., d].
+
+    A value x of channel j has the code x / steps[j] + zeros[j].
     """
 
     steps: Tensor

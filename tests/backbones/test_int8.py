@@ -27,7 +27,7 @@ ENCODERS = ("bert", "roberta", "distilbert")
 def _seen(*values: torch.Tensor) -> Range:
     seen = Range()
     for value in values:
-        seen.see(value)
+        seen.include(value)
     return seen
 
 
