@@ -126,8 +126,8 @@ def training_steps(
     texts = np.ones(len(lengths), dtype=int) if sizes is None else np.asarray(sizes)
     steps: list[list[int]] = []
     for pooled in _cut(order.tolist(), texts, batch_size * pool):
-        by_length = np.array(pooled)[np.argsort(longest[pooled], kind="stable")]
-        steps += _cut(by_length.tolist(), texts, batch_size)
+        ordered = np.array(pooled)[np.argsort(longest[pooled], kind="stable")]
+        steps += _cut(ordered.tolist(), texts, batch_size)
     return [steps[i] for i in random.permutation(len(steps))]
 
 

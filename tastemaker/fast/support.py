@@ -216,7 +216,8 @@ def _is_changed(part: nn.Module, config: Any) -> bool:
         return True  # patched, or with settings of its own
     if part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
         return True
-    if not all(map(_only_records, part._forward_hooks.values())):
+    hooks = part._forward_hooks
+    if hooks and not all(map(_only_records, hooks.values())):
         return True
     for tensor in part._parameters.values():
         if type(tensor) not in _TENSORS:
