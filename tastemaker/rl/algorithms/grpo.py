@@ -1,9 +1,9 @@
 """GRPO: scores standardised within the group of a prompt, no critic (Shao et al. 2024).
 
-`normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's
-standard deviation divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is
-divided by the longest there can be, so that long wrong answers are not spared. Left out here: KL in
-the loss, which is a part of its own (`KL(where="loss")`).
+`normalise="group"` is the paper's: all completions have the same weight, whatever their length, and
+scores are divided by the group's standard deviation. "dr" is Dr. GRPO (Liu et al. 2025): no
+division by the standard deviation, and each token has the same weight, so that long wrong answers
+are not penalised less. Left out here: KL in the loss, a setting of steering (`KL(where="loss")`).
 """
 
 import math
