@@ -98,7 +98,8 @@ def by_length(
         )
         if not batches or places > batch_tokens or is_padded:
             batches.append([])
-            longest, tokens = max(1, lengths[i]), 0
+            longest = max(1, lengths[i])
+            tokens = 0
         batches[-1].append(i)
         tokens += lengths[i]
     return batches

@@ -60,7 +60,8 @@ class OwnDecoder:
     """
 
     def __init__(self, network: Network, most: int, pad_id: int) -> None:
-        self.network, self.pad_id = network, pad_id
+        self.network = network
+        self.pad_id = pad_id
         self.heads = network.heads
         self.width = network.width
         self.device = network.tokens.device
@@ -83,7 +84,8 @@ class OwnDecoder:
         rows = torch.tensor(copies, device=self.device)
         self.length = batch.ids.shape[1]
         self.padding = (self.length - batch.is_text.sum(1)).repeat_interleave(rows)
-        room, total = self.length + tokens, int(rows.sum())
+        room = self.length + tokens
+        total = int(rows.sum())
         keys_values: list[Tensor] = []
         hidden = self._prompt(batch, keys_values)
         shape = (2, total, self.heads, room, self.width // self.heads)
@@ -105,9 +107,11 @@ class OwnDecoder:
 
     def step(self, tokens: Tensor) -> Tensor:
         """Append a token to each row [rows]; return logits [rows, v]."""
-        network, at = self.network, self.length
+        network = self.network
+        at = self.length
         positions = (at - self.padding).clamp(max=self.last)
-        x, rotations = network.embedded(tokens, positions), network.rotations(positions)
+        x = network.embedded(tokens, positions)
+        rotations = network.rotations(positions)
         blocked = None if self.blocked is None else self.blocked[..., : at + 1]
         for layer, cache in zip(network.layers, self.keys_values, strict=True):
             parts = self._parts(layer, x)
@@ -148,7 +152,8 @@ class OwnDecoder:
 
         Appends each layer's keys and values to `keys_values`.
         """
-        network, (rows, length) = self.network, batch.ids.shape
+        network = self.network
+        rows, length = batch.ids.shape
         positions = batch.positions.flatten()
         x = network.embedded(batch.ids.flatten(), positions)
         rotations = network.rotations(positions)
@@ -202,7 +207,8 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def __init__(self, tokens: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tokens, self.used = tokens, 0
+        self.tokens = tokens
+        self.used = 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
@@ -255,7 +261,9 @@ class AnyDecoder:
     """
 
     def __init__(self, module: Any, pad_id: int, *, keeps_hidden: bool = False) -> None:
-        self.module, self.pad_id, self.keeps_hidden = module, pad_id, keeps_hidden
+        self.module = module
+        self.pad_id = pad_id
+        self.keeps_hidden = keeps_hidden
         self.last = most_tokens(module) - 1
         is_adapted = hasattr(module, "get_base_model")  # by peft
         base = module.get_base_model() if is_adapted else module

@@ -100,8 +100,11 @@ class Texts:
         return self._padded(by_length(self.lengths, 2**62, most_padding=_MOST_PADDING))
 
     def _padded(self, groups: list[list[int]]) -> _Padded:
-        starts, lengths = np.array(self.starts), np.array(self.lengths)
-        shapes, sources, start = [], [], 0
+        starts = np.array(self.starts)
+        lengths = np.array(self.lengths)
+        shapes = []
+        sources = []
+        start = 0
         back = np.empty(lengths.sum(), dtype=np.int64)
         for members in groups:
             row_lengths = lengths[members, None]  # [rows, 1]
@@ -132,7 +135,8 @@ def _alike(lengths: Sequence[int]) -> list[list[int]]:
         pairs += longest * longest
         if not groups or wasted > max(_WORTH_A_GROUP, _MOST_PADDING * pairs):
             groups.append([])
-            longest, wasted = lengths[i], 0
+            longest = lengths[i]
+            wasted = 0
             pairs = longest * longest
         groups[-1].append(i)
     return groups
@@ -158,7 +162,8 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
     if network is not None:
         hidden = _hidden(network, texts, places)
         return Pass(functional.linear(hidden, network.head), hidden)
-    padded, outputs = texts.for_network, []
+    padded = texts.for_network
+    outputs = []
     sources = torch.split(padded.source, padded.sizes)
     for (rows, _), source in zip(padded.groups, sources, strict=True):
         with quiet_transformers():  # it warns of padding that no text sees
@@ -207,7 +212,8 @@ def nats(
 
 def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
     """Return the last hidden states [m, d]."""
-    padded, rotations = texts.for_attention, network.rotations(texts.positions)
+    padded = texts.for_attention
+    rotations = network.rotations(texts.positions)
     of_both = None if rotations is None else (rotations, rotations[padded.source])
     x = network.embedded(texts.ids, texts.positions)
     for layer in network.layers:
@@ -264,7 +270,9 @@ class _Pad(torch.autograd.Function):
         rotations: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Copy tokens to their places; padding gets any token."""
-        ctx.padded, ctx.network, ctx.rotations = padded, network, rotations
+        ctx.padded = padded
+        ctx.network = network
+        ctx.rotations = rotations
         parts = network.parts(x.index_select(0, padded.source))
         rotate(parts, None if rotations is None else rotations[1])
         query, key, value = parts.unbind()
@@ -302,7 +310,8 @@ def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        hidden = hidden.to(dtype)
+        weight = weight.to(dtype)
     with torch.autocast(kind, enabled=False):
         total: Tensor = _apply(_HeadNats, hidden, weight, targets)
     return total

@@ -155,7 +155,8 @@ def network_of(module: Any) -> Network | None:
 
 
 def _gpt2(module: Any) -> Network:
-    config, body = module.config, module.transformer
+    config = module.config
+    body = module.transformer
     layers = [
         Layer(
             _norm(block.ln_1),
@@ -181,7 +182,8 @@ def _gpt2(module: Any) -> Network:
 
 
 def _neox(module: Any) -> Network:
-    config, body = module.config, module.gpt_neox
+    config = module.config
+    body = module.gpt_neox
     order = _order(
         config.num_attention_heads,
         config.hidden_size,
@@ -217,9 +219,11 @@ def _norm(norm: Any) -> Norm:
 
 
 def _product(linear: Any, order: Tensor | None = None) -> Product:
-    weight, bias = linear.weight, linear.bias
+    weight = linear.weight
+    bias = linear.bias
     if order is not None:
-        weight, bias = weight.index_select(0, order), bias.index_select(0, order)
+        weight = weight.index_select(0, order)
+        bias = bias.index_select(0, order)
     return Product(weight.T, bias)
 
 

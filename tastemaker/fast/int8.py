@@ -196,7 +196,8 @@ class _Codes:
     @classmethod
     def alike(cls, recorded: Range) -> "_Codes":
         """Give each channel the same steps, from the least value to the greatest."""
-        low, high = recorded.low.min(), recorded.high.max()
+        low = recorded.low.min()
+        high = recorded.high.max()
         steps = ((high - low) / 255).clamp(min=1e-6).expand(len(recorded.low))
         return cls(steps, (-low / steps).round())
 
@@ -233,7 +234,8 @@ class _Product:
 
     def gelu_codes(self, codes: Tensor, leaving: _Codes) -> Tensor:
         """Return the codes of GELU(product), all with the same step."""
-        step, zero = leaving.steps[0].item(), int(leaving.zeros[0])
+        step = leaving.steps[0].item()
+        zero = int(leaving.zeros[0])
         return self._run(codes, (step, zero, torch.uint8, "gelu", [], "none"))
 
     def _run(self, codes: Tensor, leaving: tuple[object, ...]) -> Tensor:

@@ -102,7 +102,8 @@ class NGrams:
                     np.concatenate(pair) for pair in zip(after, first, strict=True)
                 )
                 ascending = np.argsort(keys, kind="stable")
-                keys, counts = keys[ascending], counts[ascending]
+                keys = keys[ascending]
+                counts = counts[ascending]
             levels.append(_level(keys, counts, vocabulary))
         return cls(tuple(reversed(levels)), vocabulary)
 
@@ -137,7 +138,8 @@ def _checked(
     tokens: ArrayLike, starts: ArrayLike, vocabulary: int
 ) -> tuple[Keys, NDArray[np.int64]]:
     """Return the tokens as keys [n], and each token's place in its document [n]."""
-    ids, is_start = np.asarray(tokens), np.array(starts, dtype=bool)
+    ids = np.asarray(tokens)
+    is_start = np.array(starts, dtype=bool)
     if ids.ndim != 1 or ids.shape != is_start.shape:
         raise UsageError(
             f"tokens of shape {ids.shape} and starts of shape {is_start.shape}: "
@@ -182,7 +184,8 @@ def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
     contexts, first = np.unique(keys // _power(vocabulary, 1), return_index=True)
     totals = np.add.reduceat(counts, first) if len(first) else np.zeros(0)
     followers = np.diff(first, append=len(keys))
-    once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
+    once = np.count_nonzero(counts == 1)
+    twice = np.count_nonzero(counts == 2)
     discount = float(once / (once + 2 * twice)) if once and twice else _UNKNOWN_DISCOUNT
     counted, total, following = (
         column.astype(np.float64) for column in (counts, totals, followers)
@@ -308,7 +311,8 @@ def ngram_loss(
     train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: int
 ) -> NDArray[np.float64]:
     """Return −log P of the same tokens by an n-gram model of the training pieces."""
-    counted, total = [], 0
+    counted = []
+    total = 0
     for number in _order(train, seed):
         counted.append(train.piece(int(number))[0])
         total += len(counted[-1])
@@ -345,7 +349,8 @@ def _order(corpus: TokenFile, seed: int) -> Iterator[np.int64]:
 
 def _measured(corpus: TokenFile, seed: int) -> list[int]:
     """Return the pieces that are measured: all, or a random part of about `_MEASURED` tokens."""
-    chosen, total = [], 0
+    chosen = []
+    total = 0
     for number in _order(corpus, seed):
         if total >= _MEASURED:
             break

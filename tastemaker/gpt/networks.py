@@ -35,7 +35,10 @@ from tastemaker.huggingface import (
     set_dropout,
 )
 
-BEGIN, END, PAD, TURN = "<|begin|>", "<|end|>", "<|pad|>", "<|turn|>"
+BEGIN = "<|begin|>"
+END = "<|end|>"
+PAD = "<|pad|>"
+TURN = "<|turn|>"
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -126,7 +129,8 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         module = GPTNeoXForCausalLM(config)
-    module.generation_config.do_sample, module.generation_config.min_p = True, _MIN_P
+    module.generation_config.do_sample = True
+    module.generation_config.min_p = _MIN_P
     with torch.no_grad():
         for name, weight in module.named_parameters():
             if name.endswith(("attention.dense.weight", "mlp.dense_4h_to_h.weight")):
@@ -142,9 +146,11 @@ def matrices_of(module: Any) -> dict[int, list[Any]]:
     interleaved by head. Embeddings and the output layer are left out: no text moves all of their
     directions.
     """
-    single, joint = [], []
+    single = []
+    joint = []
     for layer in module.gpt_neox.layers:
-        attention, mlp = layer.attention, layer.mlp
+        attention = layer.attention
+        mlp = layer.mlp
         joint.append(attention.query_key_value.weight)
         single.append(attention.dense.weight)
         single.append(mlp.dense_h_to_4h.weight)
@@ -276,7 +282,8 @@ def _check_causal(config: Any, source: str) -> None:
 
 def _give_end_token(opened: Opened) -> None:
     """Add an end token if there is none: a policy without one always writes to its limit."""
-    module, tokenizer = opened.module, opened.tokenizer
+    module = opened.module
+    tokenizer = opened.tokenizer
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": END})
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:

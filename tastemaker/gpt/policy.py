@@ -146,7 +146,8 @@ class Policy:
             for row in new_rows:
                 if len(row.ids) == 1:
                     written[row.place] = row
-        prompt_of_row, rows = [], []
+        prompt_of_row = []
+        rows = []
         for number, prompt in enumerate(all_prompts, first):
             for sample in range(samples):
                 prompt_of_row.append(prompt)
@@ -296,7 +297,8 @@ class Policy:
         width = self.module.config.get_text_config().hidden_size
         head = (self.value_head or ValueHead(width)).to(self.module.device)
         critic = Policy(self.module, self.tokenizer, value_head=head)
-        critic.notes, critic.figures = list(self.notes), dict(self.figures)
+        critic.notes = list(self.notes)
+        critic.figures = dict(self.figures)
         return critic
 
     def frozen_copy(self) -> "Policy":

@@ -117,7 +117,8 @@ def _trained(
     say: Say,
 ) -> Policy:
     """Return the trained policy, saved if there is a folder."""
-    began, settings = time.monotonic(), run.settings
+    began = time.monotonic()
+    settings = run.settings
     seed = settings["seed"]
     with _tokens_folder(folder, settings) as tokens:
         policy = (
@@ -243,7 +244,8 @@ def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
         return
-    tokens, is_new = folder / RUN / _TOKENS, not folder.exists()
+    tokens = folder / RUN / _TOKENS
+    is_new = not folder.exists()
     content = json.dumps(settings, sort_keys=True).encode()
     try:
         yield tokens / hashlib.blake2b(content, digest_size=8).hexdigest()
@@ -285,7 +287,8 @@ def _fresh(
 def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
     """Return random texts to learn a tokenizer from, and whether any has a prompt."""
     drawn: list[tuple[int, str]] = []  # a heap of lots, negated: the largest lot first
-    characters, has_prompts = 0, False
+    characters = 0
+    has_prompts = False
     for example in examples:
         texts = [example.text]
         if example.prompt is not None:
@@ -345,7 +348,8 @@ def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say) 
 
 
 def _verdict(figures: Mapping[str, Any]) -> str:
-    perplexity, ngrams = figures["perplexity"], figures["ngram_perplexity"]
+    perplexity = figures["perplexity"]
+    ngrams = figures["ngram_perplexity"]
     comparison = "below" if perplexity < ngrams else "NOT below"
     return (
         f"held-out perplexity {perplexity:.2f} per token "

@@ -390,7 +390,8 @@ class Writing:
         is_used: Tensor | None = None
         if sampling.repetition_penalty != 1:
             is_used = self._used_by_prompts(places, logits)
-        stops, end = _Stops(self.reader, sampling.stop), self.reader.end
+        stops = _Stops(self.reader, sampling.stop)
+        end = self.reader.end
         held = list(range(len(rows)))  # the numbers of the rows that the decoder holds
         is_done = [False] * len(rows)  # the decoder may still hold them
         for step in range(longest):
@@ -459,7 +460,8 @@ class _Stops:
     """Looks for stop texts at the ends of rows."""
 
     def __init__(self, reader: Reader, texts: Sequence[str]) -> None:
-        self.reader, self.texts = reader, texts
+        self.reader = reader
+        self.texts = texts
         self.window = max((len(text.encode()) for text in texts), default=0) + 4
 
     def reached(self, row: Row) -> bool:

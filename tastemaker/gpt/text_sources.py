@@ -188,7 +188,8 @@ def _parts(
     """Open the splits of a source."""
     path = Path(source)
     if path.is_file() and not aclimdb.is_aclimdb(path) and not _is_table(path):
-        texts, ends = ", ".join(plain.SUFFIXES), ", ".join(tables.SUFFIXES)
+        texts = ", ".join(plain.SUFFIXES)
+        ends = ", ".join(tables.SUFFIXES)
         raise DataError(
             f"{path}: what kind of file is this? Texts end in {texts}, tables in {ends}."
         )
@@ -253,10 +254,12 @@ def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Exam
     chats = None if columns.text else column_for(_CHATS, names, ())
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
         # A column `prompt` beside chats repeats their first turns: it is read only if named.
-        text, prompt = chats, columns.prompt
+        text = chats
+        prompt = columns.prompt
     else:
         layout = plan(table, columns, judged=False, past_bad=past_bad)
-        text, prompt = layout.text, layout.prompt
+        text = layout.text
+        prompt = layout.prompt
     for number, row in table.rows_past(skipped):
         try:
             examples = _of_row(row, text, prompt, table.place(number))

@@ -177,14 +177,16 @@ class Reader:
 @contextmanager
 def _special_as_text(backend: Any) -> Iterator[None]:
     """Read special tokens that a text spells as the characters they are."""
-    before, backend.encode_special_tokens = backend.encode_special_tokens, True
+    before = backend.encode_special_tokens
+    backend.encode_special_tokens = True
     try:
         yield
     finally:
         backend.encode_special_tokens = before
 
 
-TRAIN, HELD_OUT = "train", "held_out"
+TRAIN = "train"
+HELD_OUT = "held_out"
 _AT_ONCE = 512  # documents
 _COUNTS = "corpus.json"
 _WHOLE = 2**64  # lots are drawn below it
@@ -355,7 +357,8 @@ def _pieces_of_one(
     """Yield the pieces of one document. ids: of its prompt and its text."""
     size = len(example.text.encode("utf-8", "surrogatepass"))
     text_tokens = len(ids) - prompt_tokens
-    bytes_before, is_first = 0, True
+    bytes_before = 0
+    is_first = True
     for start in range(0, len(ids) - 1, context - 1):
         piece = np.array(ids[start : start + context], dtype=np.int32)
         before = min(max(prompt_tokens - start, 1), len(piece))
@@ -366,7 +369,8 @@ def _pieces_of_one(
         prompt = example.prompt
         group = piece.tobytes().hex() if prompt is None else plain(prompt)
         yield Piece(piece, before, bytes_so_far - bytes_before, is_first, group)
-        bytes_before, is_first = bytes_so_far, False
+        bytes_before = bytes_so_far
+        is_first = False
 
 
 class Shuffled:
@@ -390,8 +394,10 @@ class Shuffled:
         return numbers.astype(np.int64)
 
     def _round(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        half, low = np.uint64(self.half), np.uint64((1 << self.half) - 1)
-        left, right = values >> half, values & low
+        half = np.uint64(self.half)
+        low = np.uint64((1 << self.half) - 1)
+        left = values >> half
+        right = values & low
         for key in self.keys:
             mixed = (right ^ key) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= mixed >> np.uint64(29)

@@ -95,7 +95,9 @@ class Run:
         resume: bool = False,
         is_finished: bool = False,
     ) -> None:
-        self.folder, self.settings, self.is_finished = folder, settings, is_finished
+        self.folder = folder
+        self.settings = settings
+        self.is_finished = is_finished
         self._board: Any = None
         self._lines = 0
         if is_finished or folder is None or not (folder / _SETTINGS).is_file():

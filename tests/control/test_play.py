@@ -338,7 +338,7 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         ({"playing": {"rollout": 1}}, "rollout 1: must be at least 2"),
         (
             {"playing": {"rolout": 8}},
-            r"playing.*'rolout'.*trajectories you mean rollout",
+            r"playing.*'rolout'.*did you mean rollout",
         ),
         ({"playing": {"rollout": "many"}}, "rollout 'many'"),
         ({"playing": {"hidden": 64}}, "hidden 64"),

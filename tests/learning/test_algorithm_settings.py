@@ -168,13 +168,9 @@ def test_algorithms_by_name() -> None:
     for name in ALGORITHMS:
         assert algorithm_named(name) == algorithm_class(name)()
         assert algorithm_class(name).name == name
-    with pytest.raises(
-        UsageError, match=r"'pro': trajectories you mean ppo.*reinforce, a2c"
-    ):
+    with pytest.raises(UsageError, match=r"'pro': did you mean ppo.*reinforce, a2c"):
         algorithm_named("pro")
-    with pytest.raises(
-        UsageError, match=r"^ppo.*'clipp': trajectories you mean clip.*lr, "
-    ):
+    with pytest.raises(UsageError, match=r"^ppo.*'clipp': did you mean clip.*lr, "):
         algorithm_named("ppo", clipp=0.1)
     with pytest.raises(UsageError, match=r"^ppo has no setting 'beta'.* dpo\."):
         algorithm_named("ppo", beta=0.1)

@@ -299,7 +299,7 @@ def test_training_settings_are_checked() -> None:
             tm.Training(**wrong)  # type: ignore[arg-type]
     judgements = film_judgements(60, kinds="label")
     for training, message in (
-        ({"lrr": 1}, "training.*'lrr'.*trajectories you mean lr"),
+        ({"lrr": 1}, "training.*'lrr'.*did you mean lr"),
         ({"lr": "fast"}, "training: lr 'fast'"),
         ({"epochs": 1.5}, r"training: epochs 1\.5"),
     ):

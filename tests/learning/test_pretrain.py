@@ -276,9 +276,7 @@ def test_what_cannot_be_asked_is_said(saved: Path) -> None:
         tm.UsageError, match=r"iterator can be read only once.*Documents"
     ):
         learn(iter(films(9)))
-    with pytest.raises(
-        tm.UsageError, match=r"training.*'epoch'.*trajectories you mean epochs"
-    ):
+    with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*did you mean epochs"):
         learn(films(9), training={"epoch": 1})
     with pytest.raises(tm.UsageError, match="no size 'huge'"):
         learn(films(9), size="huge")

@@ -338,7 +338,7 @@ def test_parts_that_contradict_are_refused() -> None:
     with pytest.raises(UsageError, match="trpo cannot take KL in the loss"):
         steered(TRPO(), kl=KL(where="loss", estimator="k2"))
     with pytest.raises(
-        UsageError, match=r"^steering.*'step': trajectories you mean steps.*batch"
+        UsageError, match=r"^steering.*'step': did you mean steps.*batch"
     ):
         steered(steering={"step": 3})
     with pytest.raises(

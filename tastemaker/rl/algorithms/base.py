@@ -318,8 +318,13 @@ class Stepper:
         at_once: int = 8192,
         penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
     ) -> None:
-        self.actor, self.optimizer, self.rate, self.clip = actor, optimizer, rate, clip
-        self.generator, self.at_once, self.penalty = generator, at_once, penalty
+        self.actor = actor
+        self.optimizer = optimizer
+        self.rate = rate
+        self.clip = clip
+        self.generator = generator
+        self.at_once = at_once
+        self.penalty = penalty
 
     def _train_step(self) -> TrainStep:
         """Return what takes the step; made anew, because dropout allows one thread only."""

@@ -157,9 +157,11 @@ def minibatch_epochs(
     The costs hold "moved", an estimate of each action's KL from the policy that acted. An epoch
     whose mean of it is more than `target_kl` is the last.
     """
-    epochs, means = 0, {"moved": 0.0}
+    epochs = 0
+    means = {"moved": 0.0}
     while epochs < algorithm.epochs and means["moved"] <= algorithm.target_kl:
-        epochs, means = epochs + 1, {}
+        epochs = epochs + 1
+        means = {}
         for part, share in stepper.minibatches(experience, algorithm.minibatches):
             for name, value in stepper.step(part, costs, share=share).items():
                 means[name] = means.get(name, 0.0) + share * value

@@ -64,7 +64,8 @@ class DPO(Algorithm[Compared]):
         A group whose scores are all equal is left out.
         """
         rows = _best_and_worst(rollout.scores, rollout.groups)
-        pairs, count = rollout.select(rows.flatten()), len(rows)
+        pairs = rollout.select(rows.flatten())
+        count = len(rows)
         numbers = torch.arange(2 * count, device=rows.device)
         return Compared.of(
             pairs,

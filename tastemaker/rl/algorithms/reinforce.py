@@ -82,10 +82,8 @@ class Reinforce(Algorithm[ValuedExperience]):
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return the returns to go, minus the baseline."""
         is_action = rollout.is_action
-        values, after = (
-            torch.zeros_like(rollout.values),
-            torch.zeros_like(rollout.after),
-        )
+        values = torch.zeros_like(rollout.values)
+        after = torch.zeros_like(rollout.after)
         if self.needs_critic:
             values, after = critic_values(actor, rollout)
         returns = returns_to_go(rollout.rewards, is_action, self.gamma, after)

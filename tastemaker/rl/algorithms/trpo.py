@@ -233,7 +233,9 @@ def conjugate_gradient(
     product: Callable[[Tensor], Tensor], b: Tensor, iterations: int
 ) -> Tensor:
     """Return x with A x ≈ b, A symmetric and positive (Hestenes & Stiefel 1952)."""
-    x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
+    x = torch.zeros_like(b)
+    residual = b.clone()
+    direction = b.clone()
     squared = residual @ residual
     for _ in range(iterations):
         if float(squared) < 1e-20:

@@ -172,9 +172,11 @@ class Amounts:
 
     @property
     def _scale(self) -> tuple[Array, Array]:
-        low, high = np.array(self.low), np.array(self.high)
+        low = np.array(self.low)
+        high = np.array(self.high)
         is_bounded = np.isfinite(low) & np.isfinite(high)
-        low, high = np.where(is_bounded, low, -1.0), np.where(is_bounded, high, 1.0)
+        low = np.where(is_bounded, low, -1.0)
+        high = np.where(is_bounded, high, 1.0)
         return (low + high) / 2, (high - low) / 2
 
 
@@ -182,7 +184,8 @@ def actions_from(description: dict[str, Any]) -> Actions:
     """Return the actions of a description. Raises KeyError, TypeError for anything else."""
     if "amounts" in description:
         bounds = description["amounts"]
-        low, high = map(float, bounds["low"]), map(float, bounds["high"])
+        low = map(float, bounds["low"])
+        high = map(float, bounds["high"])
         return Amounts(tuple(low), tuple(high))
     return Choices(**description["choices"])
 

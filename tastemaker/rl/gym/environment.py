@@ -173,7 +173,9 @@ class Environments:
     def __init__(
         self, name: str, count: int, options: Mapping[str, Any] | None = None
     ) -> None:
-        self.name, self.count, self.steps = name, count, 0
+        self.name = name
+        self.count = count
+        self.steps = 0
         self._vector = _opened(name, count, options or {})
         self.size, self.actions = _size_and_actions(name, self._vector)
         self.longest: int = (
@@ -309,7 +311,8 @@ def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
     """
     from gymnasium.spaces import Discrete
 
-    observation, action = vector.single_observation_space, vector.single_action_space
+    observation = vector.single_observation_space
+    action = vector.single_action_space
     if not _is_vector(observation):
         raise UsageError(
             f"{name}: observations are {_space(observation)}; {SUPPORTED}."
@@ -318,7 +321,8 @@ def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
     if isinstance(action, Discrete):
         return size, Choices(int(action.n), int(action.start))
     if _is_vector(action):
-        low, high = map(float, action.low), map(float, action.high)
+        low = map(float, action.low)
+        high = map(float, action.high)
         return size, Amounts(tuple(low), tuple(high))
     raise UsageError(f"{name}: actions are {_space(action)}; {SUPPORTED}.")
 

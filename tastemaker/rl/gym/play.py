@@ -34,7 +34,8 @@ from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
 from tastemaker.train.step import Metrics, NotFinite, adamw
 
-CURVE, EPISODE = "curve.png", "episode.gif"
+CURVE = "curve.png"
+EPISODE = "episode.gif"
 _EPISODES_BETWEEN_RESETS = 8
 """How many of the longest episodes fit between two points where all episodes begin anew."""
 _LINES = 10
@@ -200,8 +201,10 @@ class PlayTask(Task):
         self, world: World, algorithm: Algorithm[Any], playing: Playing, *, say: Say
     ) -> None:
         super().__init__()
-        self.world, self.algorithm = world, algorithm
-        self.playing, self.say = playing, say
+        self.world = world
+        self.algorithm = algorithm
+        self.playing = playing
+        self.say = say
         self.player: Player = world.player
         self.name = f"playing {self.player.environment} by {algorithm.name}"
         self.total = playing.steps
@@ -250,7 +253,9 @@ class PlayTask(Task):
 
     def _update(self, batch: Batch) -> Metrics:
         """Update the policy and the critic by one rollout."""
-        actor, algorithm, playing = self.player.actor, self.algorithm, self.playing
+        actor = self.player.actor
+        algorithm = self.algorithm
+        playing = self.playing
         rate = algorithm.lr
         if playing.decay:
             rate *= 1 - self.progress.step / playing.steps
@@ -281,12 +286,14 @@ class PlayTask(Task):
 
     def _end_window(self, batch: Batch) -> Metrics:
         """Return the window's means for the log; at some windows say a progress line."""
-        window, self.window = self.window, {}
+        window = self.window
+        self.window = {}
         line = {name: fmean(values) for name, values in window.items() if values}
         count = len(window["return"])
         line["episodes_ended"] = count
         if count:
-            step, mean_return = self.progress.step, line["return"]
+            step = self.progress.step
+            mean_return = line["return"]
             self.curve.append((step, mean_return))
             if self._passed_mark(_LINES, batch.steps):
                 self.say(
@@ -296,7 +303,8 @@ class PlayTask(Task):
 
     def _passed_mark(self, marks: int, steps: int) -> bool:
         """Return whether the last steps passed one of the marks that divide the run evenly."""
-        step, total = self.progress.step, self.playing.steps
+        step = self.progress.step
+        total = self.playing.steps
         return step * marks // total > (step - steps) * marks // total
 
     def text(self, metrics: Mapping[str, float]) -> str:
@@ -314,7 +322,8 @@ class PlayTask(Task):
 
     def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        self.rollout, self.window = values["rollout"], values["window"]
+        self.rollout = values["rollout"]
+        self.window = values["window"]
         self.curve = values["curve"]
         self.player.restore(tensors)
         self.world.returns.restore("returns", tensors)
@@ -380,7 +389,8 @@ def _save(played: Played, folder: Path, seed: int, say: Say) -> None:
     """Save the curve, a GIF where the environment can be drawn, and the player last."""
     from tastemaker.plotting import learning_curve_png
 
-    player, figures = played.policy, played.figures
+    player = played.policy
+    figures = played.figures
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
         curve = learning_curve_png(

@@ -84,8 +84,10 @@ class Moments:
         count = len(rows)
         if not count:
             return
-        mean, variance = rows.mean(0, dtype=np.float64), rows.var(0, dtype=np.float64)
-        total, difference = self.count + count, mean - self.mean
+        mean = rows.mean(0, dtype=np.float64)
+        variance = rows.var(0, dtype=np.float64)
+        total = self.count + count
+        difference = mean - self.mean
         squares = self.variance * self.count
         squares = squares + variance * count
         squares = squares + difference**2 * self.count * count / total
@@ -168,7 +170,8 @@ class Player:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        size, is_normalised = self.shapes.size, self.shapes.is_normalised
+        size = self.shapes.size
+        is_normalised = self.shapes.is_normalised
         self.normaliser: Normaliser = Moments(size) if is_normalised else Unchanged()
         self.actor = PlayingActor(self.networks)
 
@@ -274,7 +277,8 @@ class Player:
             )
         try:
             content = json.loads((path / PLAYER).read_text(encoding="utf-8"))
-            environment, options = content.pop("environment"), content.pop("options")
+            environment = content.pop("environment")
+            options = content.pop("options")
             player = cls.fresh(environment, options, Shapes.of(content.pop("shapes")))
             player.restore(load_file(path / _WEIGHTS))
         except (

@@ -58,7 +58,8 @@ class Table:
         """
         steps, envs = self.rewards.shape
         is_real = ~self.is_idle.T  # [N, T], as all below
-        is_after_real, is_before_real = np.zeros_like(is_real), np.zeros_like(is_real)
+        is_after_real = np.zeros_like(is_real)
+        is_before_real = np.zeros_like(is_real)
         is_after_real[:, 1:] = is_real[:, :-1]
         is_before_real[:, :-1] = is_real[:, 1:]
         is_first = is_real & ~is_after_real
@@ -105,13 +106,18 @@ class World:
         gamma: float,
         scaled: bool,
     ) -> None:
-        self.environments, self.player = environments, player
-        self.steps, self.seed = rollout, seed
-        self.gamma, self.scaled, self.returns = gamma, scaled, Moments(1)
+        self.environments = environments
+        self.player = player
+        self.steps = rollout
+        self.seed = seed
+        self.gamma = gamma
+        self.scaled = scaled
+        self.returns = Moments(1)
         count = environments.count
         # of the running episodes
         self._observations: Array = np.zeros((count, environments.size))
-        self._discounted, self._score = np.zeros(count), np.zeros(count)
+        self._discounted = np.zeros(count)
+        self._score = np.zeros(count)
         self._length = np.zeros(count, np.int64)
 
     def begin(self, number: int) -> None:
@@ -145,12 +151,15 @@ class World:
 
     def _played(self, number: int) -> tuple[Table, Array]:
         """Return a rollout, and its observations before they were normalised [T + 1, N, d]."""
-        envs, steps, player = self.environments, self.steps, self.player
+        envs = self.environments
+        steps = self.steps
+        player = self.player
         key = np.array([self.seed, number], np.uint64)
         generator = np.random.Generator(np.random.Philox(key=key))
         noise = envs.actions.noise(generator, steps, envs.count)
         observations = np.zeros((steps + 1, envs.count, envs.size), np.float32)
-        normalised, rewards = observations.copy(), np.zeros((steps, envs.count))
+        normalised = observations.copy()
+        rewards = np.zeros((steps, envs.count))
         is_terminated, is_truncated, is_idle = np.zeros(
             (3, steps, envs.count), np.bool_
         )
@@ -160,8 +169,10 @@ class World:
             normalised[t] = player.normaliser.normalised(observations[t])
             actions.append(player.drawn(normalised[t], noise[t]))
             step = envs.step(actions[t])
-            observations[t + 1], rewards[t] = step.observations, step.rewards
-            is_terminated[t], is_truncated[t] = step.is_terminated, step.is_truncated
+            observations[t + 1] = step.observations
+            rewards[t] = step.rewards
+            is_terminated[t] = step.is_terminated
+            is_truncated[t] = step.is_truncated
             is_idle[t] = step.is_idle
         normalised[steps] = player.normaliser.normalised(observations[steps])
         self._observations = observations[steps]
@@ -235,7 +246,8 @@ def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
 
 def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
     environments = player.environments(count)
-    scores, lengths = np.zeros(count), np.zeros(count, np.int64)
+    scores = np.zeros(count)
+    lengths = np.zeros(count, np.int64)
     is_over = np.zeros(count, np.bool_)
     try:
         observations = environments.reset(seed)
@@ -254,7 +266,9 @@ def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
 def gif(player: Player, path: Path, *, seed: int) -> Episode:
     """Play one episode into a GIF. Raises UsageError for an environment that cannot be drawn."""
     env = pictured(player.environment, player.options)
-    frames, score, is_over = [], 0.0, False
+    frames = []
+    score = 0.0
+    is_over = False
     observation, _ = env.reset(seed=seed)
     try:
         while not is_over:

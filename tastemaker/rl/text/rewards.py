@@ -306,11 +306,13 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
 def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     if not isinstance(spec, (str, Path)):
         return 1.0, reward_of(spec, caution=caution)
-    text, weight = str(spec), 1.0
+    text = str(spec)
+    weight = 1.0
     if "=" in text and not Path(text).exists():
         before, _, number = text.rpartition("=")
         try:
-            text, weight = before, float(number)
+            text = before
+            weight = float(number)
             if not math.isfinite(weight):
                 raise ValueError
         except ValueError:

@@ -374,7 +374,8 @@ class Watch:
             return _advice("collapse", window["distinct"], limits.distinct)
         if window["pairs"] < limits.pairs * self.pairs:
             return _advice("repetition", window["pairs"] / self.pairs, limits.pairs)
-        aim, best = self.aim, self.windows[self.best]
+        aim = self.aim
+        best = self.windows[self.best]
         if aim.held_out not in window:
             return None
         loss = aim.worth(best) - aim.worth(window)

@@ -73,9 +73,11 @@ class Steered:
         return str(self.figures["stopped_because"])
 
     def __str__(self) -> str:
-        figures, parts = self.figures, []
+        figures = self.figures
+        parts = []
         for name, form in _FORMS.items():
-            before, after = figures.get(f"{name}_before"), figures.get(f"{name}_after")
+            before = figures.get(f"{name}_before")
+            after = figures.get(f"{name}_after")
             if before is not None:
                 parts.append(form.format(before, after))
         parts.append(
@@ -136,7 +138,8 @@ def steer(
         device
     )
     settings = plan.settings()
-    settings["start"], settings["start_weights"] = str(policy), weights_digest(start)
+    settings["start"] = str(policy)
+    settings["start_weights"] = weights_digest(start)
     settings["caution"] = caution
     settings |= _reward_names(main_reward, watched)
     with open_run(
@@ -180,7 +183,8 @@ class SteerPlan:
             raise DataError(
                 "no prompts: give some texts to continue, or leave them out to begin texts."
             )
-        name, samples = self.algorithm.name, self.algorithm.samples
+        name = self.algorithm.name
+        samples = self.algorithm.samples
         batch = self.steering.batch
         if batch % samples:
             raise UsageError(
@@ -273,7 +277,8 @@ class SteerPlan:
         say: Say,
     ) -> JudgedTexts:
         """Return the judgements as a teacher; say how many there are, and what was left out."""
-        policy, at_once = world.policy, self.steering.at_once
+        policy = world.policy
+        at_once = self.steering.at_once
         learned, too_long = read_judged(train, policy.reader, policy.context)
         held_out, held_out_too_long = read_judged(
             measured, policy.reader, policy.context
@@ -436,7 +441,8 @@ def _draw(policy: Policy, seed: int) -> None:
 
 def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, Tensor]]:
     """Measure, train, measure; return the best policy with its figures, and the last weights."""
-    world, count = task.world, task.steering.measured
+    world = task.world
+    count = task.steering.measured
     before = world.measure(count)
     metrics = task.measure(before)
     figures: dict[str, Any] = {
@@ -455,10 +461,12 @@ def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, T
     for name in ALWAYS:
         figures.setdefault(f"{name}_before", None)
         figures.setdefault(f"{name}_after", None)
-    figures["steps"], figures["best_step"] = progress.step, progress.best_step
+    figures["steps"] = progress.step
+    figures["best_step"] = progress.best_step
     figures["stopped_because"] = progress.stopped_because or DONE
     figures["kl_coef"] = task.kl_coef
-    figures["kl"], figures["distinct"] = figures["kl_after"], figures["distinct_after"]
+    figures["kl"] = figures["kl_after"]
+    figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
     return Steered(world.policy, figures, sample_pairs(task, before, after)), last
 

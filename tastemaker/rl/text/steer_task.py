@@ -80,11 +80,17 @@ class SteerTask(Task):
         say: Say,
     ) -> None:
         super().__init__()
-        self.world, self.teacher, self.algorithm = world, teacher, algorithm
-        self.steering, self.watch, self.watched = steering, watch, watched
-        self.run, self.say = run, say
+        self.world = world
+        self.teacher = teacher
+        self.algorithm = algorithm
+        self.steering = steering
+        self.watch = watch
+        self.watched = watched
+        self.run = run
+        self.say = say
         self.policy: Policy = world.policy
-        self.name, self.total = f"steering by {algorithm.name}", steering.steps
+        self.name = f"steering by {algorithm.name}"
+        self.total = steering.steps
         self.device = self.policy.module.device
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
         self.optimizer = self._optimizer()
@@ -111,13 +117,16 @@ class SteerTask(Task):
         _append(self.line, self.metrics)
         if self.written is None:
             return {}
-        line, self.line = _means(self.line), {}
+        line = _means(self.line)
+        self.line = {}
         _append(self.window, line)
         return line
 
     def _update(self) -> Metrics:
         """Gather completions or judgements and learn from them; return the metrics."""
-        step, steering, began = self.progress.step, self.steering, time.monotonic()
+        step = self.progress.step
+        steering = self.steering
+        began = time.monotonic()
         ends_window = self._ends_window(step + 1)
         batch = self.teacher.gather(step, self.kl_coef)
         self.written = self.teacher.to_measure(batch, is_last=ends_window)
@@ -179,11 +188,13 @@ class SteerTask(Task):
         if self.written is None or not self._ends_window(self.progress.step):
             return None
         step = self.progress.step
-        window, self.window = _means(self.window), {}
+        window = _means(self.window)
+        self.window = {}
         reason = self.watch.judge(window | {"step": float(step)})
         self.progress.stopped_because = reason
         if self.watch.is_best:
-            self.best, self.progress.best_step = self.newest, step
+            self.best = self.newest
+            self.progress.best_step = step
         self.say(f"step {step:4}: {in_words(window)}")
         texts = [completion.text for completion in self.written.completions[:_SAMPLES]]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
@@ -192,7 +203,8 @@ class SteerTask(Task):
 
     def _ends_window(self, step: int) -> bool:
         """Return whether a window is full once so many steps are done."""
-        windows, steps = self.steering.windows, self.steering.steps
+        windows = self.steering.windows
+        steps = self.steering.steps
         return step * windows // steps > (step - 1) * windows // steps
 
     def text(self, metrics: Mapping[str, float]) -> str:
@@ -249,7 +261,8 @@ class SteerTask(Task):
     def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
         self.kl_coef = values["kl_coef"]
-        self.line, self.window = values["line"], values["window"]
+        self.line = values["line"]
+        self.window = values["window"]
         for name, value in values["watch"].items():
             setattr(self.watch, name, value)
         for name, value in values["scale"].items():
@@ -279,7 +292,8 @@ def sample_pairs(
     samples: list[dict[str, Any]] = []
     for old, new in pairs:
         sample: dict[str, Any] = {"prompt": plain(old.prompt)}
-        sample["before"], sample["after"] = old.text, new.text
+        sample["before"] = old.text
+        sample["after"] = new.text
         if not isinstance(old.prompt, str):
             # the turns of a chat, so that others can answer it too
             sample["messages"] = [turn._asdict() for turn in old.prompt]

@@ -87,7 +87,8 @@ class Answers:
 
         int64 [n], one for each token.
         """
-        positions, start = [], 0
+        positions = []
+        start = 0
         for prompt, tokens in zip(self.prompts, self.tokens, strict=True):
             first = start + len(prompt) - 1
             positions.append(torch.arange(first, first + len(tokens)))
@@ -108,7 +109,8 @@ class TextActor:
     """
 
     def __init__(self, policy: Policy, *, temperature: float = 1.0) -> None:
-        self.policy, self.temperature = policy, temperature
+        self.policy = policy
+        self.temperature = temperature
 
     @property
     def has_critic(self) -> bool:
@@ -158,7 +160,8 @@ class TextActor:
 
     def _forward(self, answers: Answers) -> Pass:
         """Return the network's outputs at the positions that predict the completions' tokens."""
-        module, device = self.policy.module, self.policy.module.device
+        module = self.policy.module
+        device = self.policy.module.device
         texts = Texts.of(answers.inputs, device)
         return forward(module, texts, answers.positions.to(device))
 
