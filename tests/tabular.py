@@ -1,6 +1,4 @@
-"""A policy that is a table of logits and values, so that what an algorithm should do can be worked
-out by hand.
-"""
+"""A policy that is a table of logits and values, so that updates can be worked out by hand."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,12 +67,12 @@ class Table:
     def evaluate(self, trajectories: Chosen, is_action: Tensor) -> Evaluation:
         every = torch.log_softmax(self.logits, -1)[trajectories.states]
         log_probs = every.gather(-1, trajectories.actions[..., None])[..., 0]
-        found = (
+        parts = (
             log_probs,
             -(every.exp() * every).sum(-1),
             self.values[trajectories.states],
         )
-        return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in found))
+        return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in parts))
 
     def critic_values(
         self, trajectories: Chosen, is_action: Tensor
@@ -131,24 +129,24 @@ def raised(rollout: Rollout, by: float) -> Rollout:
 
 
 def stepper_of(
-    table: Any, *, rate: float = 0.1, at_once: int = 8192, **how: Any
+    table: Any, *, rate: float = 0.1, at_once: int = 8192, **options: Any
 ) -> Stepper:
     """Return a stepper that takes plain gradient steps of any length."""
     parameters = [*table.policy_parameters(), *table.critic_parameters()]
-    optimizer = how.pop("optimizer", None) or torch.optim.SGD(parameters, lr=rate)
-    settings = {"clip": 1e9, "generator": torch.Generator().manual_seed(0)} | how
+    optimizer = options.pop("optimizer", None) or torch.optim.SGD(parameters, lr=rate)
+    settings = {"clip": 1e9, "generator": torch.Generator().manual_seed(0)} | options
     return Stepper(table, optimizer, rate=rate, at_once=at_once, **settings)
 
 
 def slopes(
-    table: Table, algorithm: Algorithm[Any], rollout: Rollout, **how: Any
+    table: Table, algorithm: Algorithm[Any], rollout: Rollout, **options: Any
 ) -> tuple[Tensor, Tensor]:
     """Return by what one update of rate 1 moves logits and values: the sum of minus the gradients
     of its steps.
     """
     before = [table.logits.detach().clone(), table.values.detach().clone()]
     algorithm.update(
-        table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **how)
+        table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **options)
     )
     logits, values = (
         now.detach() - then

@@ -137,11 +137,13 @@ def pretrain(
 @o.option(
     "n", "-n", "--samples", type=int, default=1, help="Completions of each prompt."
 )
-@o.option("--file", type=o.PATH, help="Prompts: a text file, one a line, or a table …")
+@o.option(
+    "--file", type=o.PATH, help="Prompts: a text file with one a line, or a table."
+)
 @o.option(
     "--out",
     type=o.PATH,
-    help="… their completions: JSONL, CSV or TSV, with its columns.",
+    help="Completions: a JSONL, CSV or TSV file with the columns of --file.",
 )
 @o.option(
     "--best-of",

@@ -299,7 +299,9 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     "--out", type=o.PATH, help="Write frontier.html, frontier.png, frontier.json there."
 )
 @o.option(
-    "--best-of", type=int, help="Measure the best of 1, 2, 4 … up to so many too."
+    "--best-of",
+    type=int,
+    help="Also measure the best of 1, 2, 4 and so on, up to so many.",
 )
 @o.option(
     "--policy", help="GPT that writes these.", shown="as the first run", panel=o.BEST_OF

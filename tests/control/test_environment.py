@@ -1,6 +1,4 @@
-"""Environments are checked when they are opened and watched while they are played; an ending is not
-a cut.
-"""
+"""Environments are checked when opened and while played; an end is not a cut."""
 
 import math
 
@@ -20,7 +18,7 @@ def played(name: str, count: int, options: dict[str, object]) -> None:
         environments.step(np.zeros(count, np.int64))
 
 
-def said(
+def failure_of(
     kind: type[TastemakerError], name: str, count: int = 2, **options: object
 ) -> str:
     with pytest.raises(kind) as caught:
@@ -90,13 +88,13 @@ def test_the_same_seed_begins_the_same_episodes() -> None:
 
 
 def test_what_is_not_supported_is_said_in_one_line() -> None:
-    assert "Perhaps: CartPole-v1" in said(UsageError, "Cartpol-v1")
-    assert "No module named 'nowhere'" in said(UsageError, "nowhere:Thing-v0")
-    assert "supported are observations in a Box of rank 1" in said(
+    assert "Perhaps: CartPole-v1" in failure_of(UsageError, "Cartpol-v1")
+    assert "No module named 'nowhere'" in failure_of(UsageError, "nowhere:Thing-v0")
+    assert "supported are observations in a Box of rank 1" in failure_of(
         UsageError, "test/Nested-v0"
     )
-    assert "observations are a Discrete" in said(UsageError, "FrozenLake-v1")
-    assert "unexpected keyword" in said(UsageError, "CartPole-v1", wind=3)
+    assert "observations are a Discrete" in failure_of(UsageError, "FrozenLake-v1")
+    assert "unexpected keyword" in failure_of(UsageError, "CartPole-v1", wind=3)
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,25 +105,27 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     ]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]  # as where it is not installed
-    assert "pip install 'tastemaker[box2d]'" in said(MissingExtra, "LunarLander-v3")
+    assert "pip install 'tastemaker[box2d]'" in failure_of(
+        MissingExtra, "LunarLander-v3"
+    )
 
 
 def test_an_environment_that_fails_is_named_with_step_and_value() -> None:
-    raised = said(
-        TrainingError, "test/Failing-v0", how="raises", at=7
+    raised = failure_of(
+        TrainingError, "test/Failing-v0", failure="raises", at=7
     )  # two idle steps come before the 7th of its own
     assert (
         "step 9 of each of the 2 environments failed (ZeroDivisionError: no more apples)"
         in raised
     )
-    showed = said(TrainingError, "test/Failing-v0", how="shows", at=7)
+    showed = failure_of(TrainingError, "test/Failing-v0", failure="shows", at=7)
     assert "test/Failing-v0: environment 0 showed [ 1. nan] at step 9" in showed
-    assert "environment 0 rewarded with inf at step 9" in said(
-        TrainingError, "test/Failing-v0", how="pays", at=7
+    assert "environment 0 rewarded with inf at step 9" in failure_of(
+        TrainingError, "test/Failing-v0", failure="pays", at=7
     )
 
 
-# --- what an action is ---
+# --- what an action is
 
 
 def test_choices_are_drawn_as_often_as_they_are_likely() -> None:

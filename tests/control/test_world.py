@@ -1,6 +1,4 @@
-"""A rollout is cut into stretches of episodes; what ends is 0 behind, what is cut is worth what the
-critic expects.
-"""
+"""Rollouts are cut into parts of episodes: after an end V is 0, after a cut it is the critic's."""
 
 from typing import Any
 
@@ -72,11 +70,11 @@ def test_episodes_are_counted_over_rollouts() -> None:
 
 def test_rows_come_environment_by_environment() -> None:
     """Two environments, of which only the second ends at its first step."""
-    seen = np.arange(3 * 2, dtype=np.float32).reshape(3, 2, 1)  # [T + 1, N, 1]
+    observations = np.arange(3 * 2, dtype=np.float32).reshape(3, 2, 1)  # [T + 1, N, 1]
     no, over = np.zeros((2, 2), np.bool_), np.array([[False, True], [False, False]])
     idle = np.array([[False, False], [False, True]])
     table = Table(
-        seen,
+        observations,
         np.array([[5, 6], [7, 8]]),
         np.array([[1.0, 2.0], [3.0, 0.0]]),
         over,

@@ -1,6 +1,4 @@
-"""Who deserves what by each algorithm, and what its update does: by hand, by identities, each
-setting flipped once.
-"""
+"""Credit and update of each algorithm: by hand, by identities, and with each setting changed."""
 
 import math
 from dataclasses import replace
@@ -80,11 +78,11 @@ def test_ppos_first_pass_is_a2c() -> None:
     by_a2c = slopes(table(), A2C(), rollout)
     by_ppo = slopes(table(), PPO(epochs=1, minibatches=1), rollout)
     torch.testing.assert_close(by_ppo, by_a2c, rtol=1e-10, atol=1e-12)
-    found = PPO(epochs=1, minibatches=1).update(
+    metrics = PPO(epochs=1, minibatches=1).update(
         actor, PPO().credit(actor, rollout), stepper_of(actor)
     )
-    assert found["clip_fraction"] == 0
-    assert found["moved"] == pytest.approx(0, abs=1e-12)
+    assert metrics["clip_fraction"] == 0
+    assert metrics["moved"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_later_pass_is_clipped_and_another_number_of_steps_is_another_update() -> (
@@ -107,15 +105,15 @@ def test_passes_end_once_the_policy_has_moved_far() -> None:
     for target_kl, epochs in ((math.inf, 6), (1e-6, 2)):
         actor = table()
         algorithm = PPO(epochs=6, minibatches=1, target_kl=target_kl)
-        found = algorithm.update(
+        metrics = algorithm.update(
             actor,
             algorithm.credit(actor, rollout_of(actor)),
             stepper_of(actor, rate=0.5),
         )
-        assert found["epochs"] == epochs, (
+        assert metrics["epochs"] == epochs, (
             "the first pass has not moved, the second sees that it has"
         )
-        assert found["moved"] > 1e-6
+        assert metrics["moved"] > 1e-6
 
 
 def test_a2cs_credit() -> None:
@@ -156,9 +154,9 @@ def test_what_follows_a_row_counts_where_it_was_cut_alone(algorithm: Any) -> Non
     actor = table()
     rollout = replace(rollout_of(actor), terminated=torch.tensor([True] * 7 + [False]))
     without = algorithm.credit(actor, rollout)
-    found = algorithm.credit(actor, replace(rollout, after=torch.full((8,), 10.0)))
-    torch.testing.assert_close(found.returns[:7], without.returns[:7])
-    assert float(found.returns[7, 1] - without.returns[7, 1]) == pytest.approx(10)
+    credit = algorithm.credit(actor, replace(rollout, after=torch.full((8,), 10.0)))
+    torch.testing.assert_close(credit.returns[:7], without.returns[:7])
+    assert float(credit.returns[7, 1] - without.returns[7, 1]) == pytest.approx(10)
 
 
 def test_reinforces_baselines() -> None:
@@ -184,10 +182,10 @@ def test_reinforces_baselines() -> None:
     )
     wanted = {"none": [1, 1, 3], "mean": [-2 / 3, -2 / 3, 4 / 3], "value": [-1, -1, 1]}
     for baseline, expected in wanted.items():
-        found = Reinforce(baseline=baseline).credit(actor, rollout)  # type: ignore[arg-type]
-        assert found.advantages[is_action].tolist() == pytest.approx(expected)
-        assert found.advantages[1, 1] == 0
-        assert found.weights.tolist() == [
+        credit = Reinforce(baseline=baseline).credit(actor, rollout)  # type: ignore[arg-type]
+        assert credit.advantages[is_action].tolist() == pytest.approx(expected)
+        assert credit.advantages[1, 1] == 0
+        assert credit.weights.tolist() == [
             pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])
         ]
     white = (
@@ -246,11 +244,11 @@ def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
     experience = replace(
         A2C().credit(table(), rollout), log_probs=acted, is_action=is_action
     )
-    found = [
+    weights = [
         bonus_weight(A2C(entropy=0.3, target_entropy=enough * math.log(2)), experience)
         for enough in (4, 3, 2, 1, math.inf)
     ]
-    assert found == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
+    assert weights == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
 
 
 @pytest.mark.parametrize(
@@ -302,8 +300,8 @@ def test_the_critics_gradient() -> None:
     ids=["grpo", "dr", "rloo"],
 )
 def test_eight_answers_one_correct(algorithm: Any, right: float, wrong: float) -> None:
-    found = algorithm.credit(Table(), one_right()).advantages[:, 0].tolist()
-    assert found == pytest.approx([wrong] * 2 + [right] + [wrong] * 5, abs=5e-4)
+    advantages = algorithm.credit(Table(), one_right()).advantages[:, 0].tolist()
+    assert advantages == pytest.approx([wrong] * 2 + [right] + [wrong] * 5, abs=5e-4)
 
 
 def test_what_an_action_weighs() -> None:
@@ -311,15 +309,15 @@ def test_what_an_action_weighs() -> None:
     actor = table()
     rollout = rollout_of(actor)
     first = [
-        found.credit(actor, rollout).weights[0, 0]
-        for found in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))
+        algorithm.credit(actor, rollout).weights[0, 0]
+        for algorithm in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))
     ]
     assert [float(x) for x in first] == pytest.approx(
         [1 / 17, 1 / 8, 1 / 8 / 3, 1 / 8 / 3]
     )
     second = [
-        found.credit(actor, rollout).weights[1]
-        for found in (RLOO(), GRPO(), GRPO(normalise="dr"))
+        algorithm.credit(actor, rollout).weights[1]
+        for algorithm in (RLOO(), GRPO(), GRPO(normalise="dr"))
     ]
     assert [x.tolist() for x in second] == [
         pytest.approx([w, 0, 0]) for w in (1 / 8, 1 / 8, 1 / 8 / 3)
@@ -358,11 +356,11 @@ def test_padding_and_order_change_nothing(algorithm: Any) -> None:
         atol=1e-7,
         rtol=1e-6,
     )
-    found = slopes(table(), algorithm, wider(rollout))
+    padded = slopes(table(), algorithm, wider(rollout))
     if getattr(algorithm, "normalise", "") == "dr":
-        assert found[0].abs().max() < expected[0].abs().max()
+        assert padded[0].abs().max() < expected[0].abs().max()
     else:
-        torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-6)
+        torch.testing.assert_close(padded, expected, atol=1e-7, rtol=1e-6)
 
 
 def wider(rollout: Rollout) -> Rollout:
@@ -408,9 +406,9 @@ def test_parts_and_rows_that_stay_whole_change_nothing(algorithm: Any) -> None:
             if hasattr(algorithm, "minibatches")
             else algorithm
         )
-        kept = slopes(table(), single, rollout_of(table(), whole=True))
+        whole = slopes(table(), single, rollout_of(table(), whole=True))
         torch.testing.assert_close(
-            kept, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6
+            whole, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6
         )
 
 
@@ -442,9 +440,9 @@ def test_dpos_step_is_along_the_gradient_of_its_loss(whole: bool) -> None:
         experience.is_action.sum(1).tolist()
         == rollout.is_action.sum(1)[pairs.flatten()].tolist()
     )
-    found = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
-    assert found["preference_loss"] == pytest.approx(float(loss.detach()))
-    assert found["pairs_told"] == 2
+    metrics = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
+    assert metrics["preference_loss"] == pytest.approx(float(loss.detach()))
+    assert metrics["pairs_told"] == 2
     second = replace(algorithm, epochs=2)
     moved = table()
     moved.logits.data += slopes(table(), algorithm, rollout)[0]
@@ -458,11 +456,11 @@ def test_dpo_at_the_reference_is_ln_2_and_equal_scores_tell_nothing() -> None:
     rollout = rollout_of(actor)
     rollout = replace(rollout, reference=rollout.log_probs)
     algorithm = DPO(epochs=1, minibatches=1)
-    found = algorithm.update(
+    metrics = algorithm.update(
         actor, algorithm.credit(actor, rollout), stepper_of(actor, rate=1e-9)
     )
-    assert found["preference_loss"] == pytest.approx(math.log(2))
-    assert found["preference_accuracy"] == 0.5, (
+    assert metrics["preference_loss"] == pytest.approx(math.log(2))
+    assert metrics["preference_accuracy"] == 0.5, (
         "a margin of 0 is half right, as equal scores are elsewhere"
     )
     same = replace(rollout, rewards=torch.zeros_like(rollout.rewards))

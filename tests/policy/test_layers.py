@@ -19,9 +19,9 @@ HEADS, WIDTH = 4, 32
 @pytest.fixture(scope="module")
 def network(policy: Policy) -> Network:
     """A GPT of ours: all eight numbers of each head are turned."""
-    found = network_of(policy.module)
-    assert found is not None
-    return found
+    gpt = network_of(policy.module)
+    assert gpt is not None
+    return gpt
 
 
 def drawn(*shape: int) -> Tensor:
@@ -61,13 +61,13 @@ def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(
     values stay.
     """
     parts = drawn(3, 2, HEADS, WIDTH // HEADS).double()
-    seen = []
+    products = []
     for start in (place, 0):
         turned = parts.clone()
         rotate(turned, network.rotations(torch.tensor([start + apart, start])))
         assert torch.equal(turned[2], parts[2])
-        seen.append((turned[0, 0] * turned[1, 1]).sum(-1))
-    torch.testing.assert_close(seen[0], seen[1], atol=2e-3, rtol=0)
+        products.append((turned[0, 0] * turned[1, 1]).sum(-1))
+    torch.testing.assert_close(products[0], products[1], atol=2e-3, rtol=0)
 
 
 def test_a_turn_moves_and_its_opposite_undoes_it(network: Network) -> None:

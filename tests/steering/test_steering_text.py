@@ -57,7 +57,7 @@ def by_hand(
     policy: Policy, temperature: float
 ) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
     """Log-probabilities, entropies and values of each row alone, by transformers' own pass."""
-    found: tuple[list[list[float]], ...] = ([], [], [])
+    rows: tuple[list[list[float]], ...] = ([], [], [])
     for prompt, tokens in zip(ANSWERS.prompts, ANSWERS.tokens, strict=True):
         with torch.no_grad():
             out = policy.module(
@@ -65,17 +65,17 @@ def by_hand(
             )
         every = torch.log_softmax(out.logits[0] / temperature, -1)
         places = [len(prompt) - 1 + k for k in range(len(tokens))]
-        found[0].append(
+        rows[0].append(
             [float(every[p, t]) for p, t in zip(places, tokens, strict=True)]
         )
-        found[1].append([float(-(every[p].exp() * every[p]).sum()) for p in places])
+        rows[1].append([float(-(every[p].exp() * every[p]).sum()) for p in places])
         values = (
             torch.zeros(99)
             if policy.value_head is None
             else policy.value_head(out.hidden_states[-1])[0].detach()
         )
-        found[2].append([float(values[p]) for p in places])
-    return found  # type: ignore[return-value]
+        rows[2].append([float(values[p]) for p in places])
+    return rows  # type: ignore[return-value]
 
 
 def padded(rows: list[list[float]]) -> torch.Tensor:
@@ -85,10 +85,10 @@ def padded(rows: list[list[float]]) -> torch.Tensor:
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
 def test_every_number_stands_at_its_token(temperature: float) -> None:
     policy = critic()
-    found = TextActor(policy, temperature=temperature).evaluate(ANSWERS, IS_ACTION)
-    for now, expected in zip(found, by_hand(policy, temperature), strict=True):
+    evaluation = TextActor(policy, temperature=temperature).evaluate(ANSWERS, IS_ACTION)
+    for now, expected in zip(evaluation, by_hand(policy, temperature), strict=True):
         torch.testing.assert_close(now.detach(), padded(expected), rtol=1e-4, atol=1e-5)
-    assert all(x.requires_grad for x in found)
+    assert all(x.requires_grad for x in evaluation)
 
 
 def test_a_fresh_critic_expects_nothing_and_none_expects_zeros() -> None:
@@ -101,7 +101,7 @@ def test_a_fresh_critic_expects_nothing_and_none_expects_zeros() -> None:
 def test_an_algorithm_that_needs_a_critic_says_how_to_get_one() -> None:
     with pytest.raises(
         UsageError,
-        match=r"^this algorithm needs a critic, and the policy has none: policy\.with_value",
+        match=r"\bcritic\b.*\bpolicy\.with_value",
     ):
         A2C().credit(TextActor(nano()), rollout(nano()))
 
@@ -118,11 +118,11 @@ def test_company_and_order_change_nothing() -> None:
 
 def test_a_uniform_policy_is_ln_v_undecided() -> None:
     policy = uniform(nano())
-    found = TextActor(policy, temperature=0.7).evaluate(ANSWERS, IS_ACTION)
+    evaluation = TextActor(policy, temperature=0.7).evaluate(ANSWERS, IS_ACTION)
     size = torch.tensor(float(len(policy.tokenizer))).log()
-    torch.testing.assert_close(found.entropy[IS_ACTION], size.expand(6))
-    torch.testing.assert_close(found.log_probs[IS_ACTION], -size.expand(6))
-    assert found.entropy[~IS_ACTION].abs().sum() == 0
+    torch.testing.assert_close(evaluation.entropy[IS_ACTION], size.expand(6))
+    torch.testing.assert_close(evaluation.log_probs[IS_ACTION], -size.expand(6))
+    assert evaluation.entropy[~IS_ACTION].abs().sum() == 0
 
 
 def test_rows_and_parameters() -> None:
@@ -146,7 +146,7 @@ def test_rows_and_parameters() -> None:
 
 def test_parts_of_a_step_over_text_change_nothing() -> None:
     """Tokens that are computed at once: 12, all but one row, one row each."""
-    found = []
+    steps = []
     for at_once in (12, 9, 1):
         actor = TextActor(critic())
         algorithm = A2C(whiten=False, entropy=0.1)
@@ -159,17 +159,17 @@ def test_parts_of_a_step_over_text_change_nothing() -> None:
             for p in [*actor.policy_parameters(), *actor.critic_parameters()]
             if p.grad is not None
         ]
-        found.append((torch.cat(grads), measured))
-    for gradient, measured in found[1:]:
-        torch.testing.assert_close(gradient, found[0][0], rtol=1e-3, atol=1e-5)
-        assert measured == pytest.approx(found[0][1], rel=1e-4)
+        steps.append((torch.cat(grads), measured))
+    for gradient, measured in steps[1:]:
+        torch.testing.assert_close(gradient, steps[0][0], rtol=1e-3, atol=1e-5)
+        assert measured == pytest.approx(steps[0][1], rel=1e-4)
 
 
 def test_threads_share_rows_and_change_nothing() -> None:
     """Of the processor's two threads each has about half of the tokens, and every number comes back
     to its row.
     """
-    before, found = torch.get_num_threads(), []
+    before, steps = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
@@ -177,7 +177,7 @@ def test_threads_share_rows_and_change_nothing() -> None:
             assert actor.threads == threads
             experience = A2C(whiten=False).credit(actor, rollout(actor.policy))
             assert len(stepper_of(actor).row_parts(experience)) == threads
-            found.append(
+            steps.append(
                 (
                     actor.log_probs(ANSWERS, IS_ACTION),
                     *actor.evaluate(ANSWERS, IS_ACTION),
@@ -185,9 +185,9 @@ def test_threads_share_rows_and_change_nothing() -> None:
             )
     finally:
         torch.set_num_threads(before)
-    for one, two in zip(*found, strict=True):
+    for one, two in zip(*steps, strict=True):
         torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
-    assert not any(log_probs.requires_grad for log_probs, *_ in found), (
+    assert not any(log_probs.requires_grad for log_probs, *_ in steps), (
         "but those of a reference, without gradients"
     )
 

@@ -12,9 +12,9 @@ FINE = {"score": 1.0, "kl": 1.0, "distinct": 1.0, "pairs": 0.5}
 
 
 def watch(**limits: float) -> Watch:
-    found = Watch(Limits(**({"patience": 1} | limits)))  # type: ignore[arg-type]
-    found.begin([0.0, 2.0], pairs=0.5)
-    return found
+    looks = Watch(Limits(**({"patience": 1} | limits)))  # type: ignore[arg-type]
+    looks.begin([0.0, 2.0], pairs=0.5)
+    return looks
 
 
 @pytest.mark.parametrize(
@@ -75,11 +75,11 @@ def test_patience_is_of_windows_in_a_row() -> None:
 
 def test_the_best_window_is_by_the_held_out_score_where_there_is_one() -> None:
     looks = watch()
-    found = []
+    bests = []
     for score in (1.0, 3.0, 2.0, 3.0, 4.0):
         looks.judge(FINE | {"score": score})
-        found.append((looks.best, looks.is_best))
-    assert found == [(0, True), (1, True), (1, False), (1, False), (4, True)], (
+        bests.append((looks.best, looks.is_best))
+    assert bests == [(0, True), (1, True), (1, False), (1, False), (4, True)], (
         "of equals the first"
     )
     looks = watch(held_out=9.0)
