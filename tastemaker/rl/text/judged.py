@@ -175,7 +175,9 @@ class JudgedTexts:
         for start in range(0, len(self.measured), self.count):
             part = self.measured[start : start + self.count]
             compared = self.compared(part)
-            log_probs = actor.log_probs(compared.trajectories, compared.is_action)
+            answers = compared.trajectories
+            assert isinstance(answers, Answers)  # as `compared` makes them
+            log_probs = actor.log_probs(answers, compared.is_action)
             weight = sum(judged.weight for judged in part)
             for name, value in algorithm.agreement(compared, log_probs).items():
                 sums[name] = sums.get(name, 0.0) + weight * value
