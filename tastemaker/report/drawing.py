@@ -9,8 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from tastemaker.evaluate.findings import NAMES, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures
+from tastemaker.evaluate.findings import (
+    NAMES,
+    Estimate,
+    Evaluation,
+    KindFindings,
+    MeasuredPart,
+    Measures,
+)
 from tastemaker.kinds.metrics import Predictions
 from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE

@@ -9,8 +9,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from matplotlib.axes import Axes
 
-from tastemaker.evaluate.findings import NAMES, PARTS, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, Measures
+from tastemaker.evaluate.findings import (
+    NAMES,
+    PARTS,
+    Estimate,
+    Evaluation,
+    KindFindings,
+    Measures,
+)
 from tastemaker.kinds.comparison import favourites
 from tastemaker.kinds.metrics import amount
 from tastemaker.maths.statistics import Floats, kendall_by_list

@@ -22,9 +22,9 @@ from tastemaker.evaluate.findings import (
 from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import rendered
+from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.kind_panels import panels
 from tastemaker.report.page import Content, page, page_figures, write_together
-from tastemaker.text_tables import excerpt, listed, printable
 
 _TILES = (
     "accuracy",

@@ -21,8 +21,7 @@ from torch import Tensor
 from tastemaker.fast.batching import by_length, training_steps, whole_units
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.corpus import Corpus, Unit
-from tastemaker.reward.finish import calibrated
-from tastemaker.reward.observation import ObservationModel, links_alone
+from tastemaker.reward.observation import ObservationModel, calibrated, links_alone
 from tastemaker.scores import Scores
 from tastemaker.settings import (
     MAIN,

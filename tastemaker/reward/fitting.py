@@ -1,10 +1,10 @@
 """The verb `fit`: judgements become a reward model.
 
 Split, train, calibrate, anchor, evaluate, save. A `Learner` trains one backbone, or one for each
-member of an ensemble or for each source of judgements.
+member of an ensemble or for each source of judgements. `finish` does what follows training.
 """
 
-from collections import Counter
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from tastemaker.data.judgements import Example, Judgement, joined
+from tastemaker.data.judgements import (
+    TEMPLATE,
+    Example,
+    Judgement,
+    fingerprints,
+    joined,
+)
 from tastemaker.errors import DataError, UsageError
+from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
     DeviceWish,
     TrainingWish,
@@ -27,23 +34,23 @@ from tastemaker.reward.backbones import (
     Chosen,
     Encoder,
     Linear,
+    Several,
     Tiny,
     choose_backbone,
 )
-from tastemaker.reward.backbones.ensembles import Ensemble, Experts
-from tastemaker.reward.convex import fit_linear
-from tastemaker.reward.corpus import Corpus
-from tastemaker.reward.crossfit import CrossFit, cross_fit, fit_router
-from tastemaker.reward.division import Division, digest_of_said, divide
-from tastemaker.reward.finish import finish
+from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
+from tastemaker.reward.contract import Anchor, Contract
+from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
 from tastemaker.reward.fit_network import FitTask, Training
-from tastemaker.reward.model import RewardModel
-from tastemaker.reward.observation import ObservationModel
+from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
+from tastemaker.reward.model import RewardModel, link_values
+from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
+from tastemaker.scores import Scores
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
-_MOST_MEMBERS = 64
+_NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
 
 
 class _Apart(NamedTuple):
@@ -56,47 +63,6 @@ class _Apart(NamedTuple):
 
 Learned = tuple[Backbone, ObservationModel, int]
 """A backbone, the observation model learned beside it, and how many steps that took."""
-
-
-@dataclass(frozen=True)
-class Several:
-    """How many backbones make a model.
-
-    members: of an ensemble; shared: as heads of one network. experts: one for each source of
-    judgements.
-    """
-
-    members: int = 1
-    shared: bool = False
-    experts: bool = False
-
-    def check(self, settings: Linear | Encoder | Tiny) -> None:
-        """Raise UsageError for invalid or contradictory settings."""
-        if not 1 <= self.members <= _MOST_MEMBERS:
-            raise UsageError(
-                f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."
-            )
-        if self.shared and (self.members == 1 or isinstance(settings, Linear)):
-            what = (
-                "one member"
-                if self.members == 1
-                else "the backbone 'linear', which is no network,"
-            )
-            raise UsageError(f"shared has no meaning for {what}. Leave it out.")
-        if self.experts and self.members > 1:
-            raise UsageError(
-                f"experts have no members, and members is {self.members}. Leave one of the two out."
-            )
-
-    def settings(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
-        """Return the run settings that only some runs have."""
-        settings: dict[str, Any] = {}
-        if self.members > 1:
-            settings["members"], settings["shared"] = self.members, self.shared
-        if self.experts:
-            sources = Counter(judgement.source for judgement in judgements)
-            settings["experts"] = dict(sorted(sources.items()))
-        return settings
 
 
 def chosen_training(
@@ -231,7 +197,7 @@ class Learner:
         return backbones, model, sum(apart.steps for apart in trained)
 
     def _observation(self) -> ObservationModel:
-        return self.estimates.prepared(self.division.fresh_model())
+        return self.estimates.prepared(ObservationModel.untrained(self.division))
 
     def _linear(
         self, corpus: Corpus, settings: Linear, seed: int
@@ -278,9 +244,8 @@ class Learner:
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""
-        from tastemaker.reward.backbones.network import Network
+        from tastemaker.reward.backbones.network import Network, make_tiny
         from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
-        from tastemaker.reward.backbones.tiny import make_tiny
 
         limits: dict[str, Any] = {
             "cut": settings.cut,
@@ -300,6 +265,111 @@ class Learner:
         network.use_template(template, wanted=settings.template is not None)
         return network
 
+
+# --- the last steps: calibrate the links, anchor the score, measure ---
+
+
+def anchor_of(scores: Scores) -> Anchor:
+    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
+    sd = float(np.std(scores.values))
+    usable = np.isfinite(sd) and sd > 1e-8
+    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
+
+
+def finish(
+    backbone: Backbone,
+    observation: ObservationModel,
+    division: Division,
+    settings: Mapping[str, Any],
+    *,
+    steps: int,
+    judges: Mapping[str, dict[str, Any]] | None = None,
+    baseline: RewardModel | None = None,
+    anchor: Sequence[Example] | None = None,
+) -> RewardModel:
+    """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
+
+    judges: the estimates of each judge. anchor: the texts whose mean score becomes 0 and standard
+    deviation 1; None: the held-out ones. Raises DataError when a score is not finite.
+    """
+    scores = backbone.score(division.held_out.examples)
+    if not np.isfinite(scores.values).all():
+        raise DataError(
+            "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
+        )
+    links = calibrated(observation, scores, division.held_out.evidence)
+    reference = anchor_of(scores if anchor is None else backbone.score(anchor))
+    sd = reference.sd
+    folded = backbone.rescale(reference.mean, sd)
+    is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
+    reference = replace(reference, centred=is_centred)
+    links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
+    counts = {
+        link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
+    }
+    contract = Contract(
+        backbone=backbone.kind,
+        template=getattr(backbone, "template", TEMPLATE),
+        links=link_values(links),
+        max_length=getattr(backbone, "max_length", None),
+        cut=getattr(backbone, "cut", None),
+        pooling=getattr(backbone, "pooling", None),
+        anchor=reference,
+        data={
+            "texts": len(division.train),
+            "judgements": counts,
+            "held_out": len(division.held_out),
+            "digest": division.digest,
+        },
+        judges=dict(judges or {}),
+        settings=dict(settings),
+        trained_steps=steps,
+    )
+    texts = (example.text for example in division.train.examples)
+    training_fingerprints = np.unique(fingerprints(texts))
+    model = RewardModel(
+        backbone,
+        links,
+        contract,
+        baseline=baseline,
+        training_fingerprints=training_fingerprints,
+    )
+    measured = evaluate(
+        model,
+        division.held_out_judgements,
+        baseline=baseline,
+        training_fingerprints=training_fingerprints,
+    ).as_dict()
+    if observation.length is not None:
+        with_length = WithLength(model, observation.length, sd)
+        before = evaluate(
+            with_length,
+            division.held_out_judgements,
+            training_fingerprints=training_fingerprints,
+        ).as_dict()
+        measured["length_control"] = {"effect": with_length.effect, "before": before}
+    model.contract = replace(contract, evaluation=measured)
+    return model
+
+
+class WithLength:
+    """A model before length control: the length effect is added back to its score."""
+
+    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
+        self.model, self.length, self.links = model, length, model.links
+        self.effect = float(length.effect.detach()) / unit
+
+    def score_all(self, examples: Sequence[Example]) -> Scores:
+        """Score the examples, in their order."""
+        scores = self.model.score_all(examples)
+        lengths = torch.tensor(
+            [len(e.text) for e in examples], dtype=torch.float64
+        ).log1p()
+        more = self.effect * self.length.standardised(lengths).numpy()
+        return Scores(scores.values + more, scores.truncated)
+
+
+# --- the verb ---
 
 Backbones: TypeAlias = str | Linear | Encoder | Tiny
 
@@ -401,7 +471,7 @@ def _optional_settings(
     """Return the run settings that only some runs have."""
     settings: dict[str, Any] = {}
     if anchor is not None:
-        settings["anchor"] = digest_of_said(anchor)
+        settings["anchor"] = digest_of_items(anchor)
     if labels:
         settings["labels"] = dict(labels)
     return settings

@@ -6,12 +6,13 @@ A backbone maps a text to one number; a link gives the number a meaning. There a
 All other code uses only the protocol `Backbone`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tastemaker.data.judgements import Example
+from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import ScoringWish
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts
@@ -95,6 +96,7 @@ class Tiny:
 
 
 _MOST_PASSES = 10
+_MOST_MEMBERS = 64
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,47 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
     kindred = _NAMED["minilm"] if backbone == _NAMED["minilm"].settings else None
     kindred = _NAMED["tiny"] if isinstance(backbone, Tiny) else kindred
     return Chosen(backbone, kindred.recipe if kindred else Recipe())
+
+
+@dataclass(frozen=True)
+class Several:
+    """How many backbones make a model.
+
+    members: of an ensemble; shared: as heads of one network. experts: one for each source of
+    judgements.
+    """
+
+    members: int = 1
+    shared: bool = False
+    experts: bool = False
+
+    def check(self, settings: Linear | Encoder | Tiny) -> None:
+        """Raise UsageError for invalid or contradictory settings."""
+        if not 1 <= self.members <= _MOST_MEMBERS:
+            raise UsageError(
+                f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."
+            )
+        if self.shared and (self.members == 1 or isinstance(settings, Linear)):
+            what = (
+                "one member"
+                if self.members == 1
+                else "the backbone 'linear', which is no network,"
+            )
+            raise UsageError(f"shared has no meaning for {what}. Leave it out.")
+        if self.experts and self.members > 1:
+            raise UsageError(
+                f"experts have no members, and members is {self.members}. Leave one of the two out."
+            )
+
+    def settings(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
+        """Return the run settings that only some runs have."""
+        settings: dict[str, Any] = {}
+        if self.members > 1:
+            settings["members"], settings["shared"] = self.members, self.shared
+        if self.experts:
+            sources = Counter(judgement.source for judgement in judgements)
+            settings["experts"] = dict(sorted(sources.items()))
+        return settings
 
 
 _KINDS: dict[str, type[Any]] = {"linear": Linear, "tiny": Tiny, "a network": Encoder}

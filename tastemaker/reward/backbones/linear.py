@@ -1,7 +1,7 @@
 """The `linear` backbone: the score is a weighted sum over the word n-grams of a text.
 
 It has no network and no length limit. Rows of features have length 1, so that length alone does not
-make a review more extreme. `convex.py` fits the weights.
+make a review more extreme. `linear_fits.py` fits the weights.
 
 Each n-gram is named by one 64-bit number. A token is a lower-cased word, a punctuation mark, or one
 character of a script without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every
@@ -245,6 +245,12 @@ class Linear:
     def __post_init__(self) -> None:
         check(self)
         joined(Example("text", "prompt"), self.template)
+
+
+def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float64]:
+    """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
+    held = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
+    return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + held)) + 1)
 
 
 def features(

@@ -1,16 +1,34 @@
-"""A Hugging Face encoder or decoder with one output: text → tokens → score."""
+"""Backbones that are networks: text → tokens → score.
 
-from collections.abc import Callable, Sequence
+A `Network` is a Hugging Face encoder or decoder with one output. `make_tiny` makes a small encoder
+and its tokenizer from the texts at hand: any language, no download.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from tastemaker.data.judgements import CHAT, TEMPLATE, Example, joined
-from tastemaker.errors import StorageError, UsageError
+from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.encoder import (
     Encoder,
@@ -32,8 +50,10 @@ from tastemaker.reward.backbones.opening import (
     Cut,
     Encoded,
     choose_max_length,
+    draw_head,
     encode_texts,
     head_of,
+    make_ready,
     one_head,
     open_parts,
     put_heads,
@@ -386,3 +406,75 @@ def _share_weights(folder: Path) -> None:
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)
+
+
+# --- a network made from the texts at hand ---
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_LAYERS, _WIDTH, _ATTENTION_HEADS = 2, 128, 4
+
+
+def make_tiny(
+    texts: Iterable[str],
+    *,
+    vocabulary: int = 8000,
+    max_length: int = 512,
+    cut: Cut = "left",
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Network:
+    """Return an untrained network of 2 layers, 128 wide, with a byte-level tokenizer learned from
+    `texts`.
+
+    vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special
+    tokens). The same texts and seed give the same network, bit by bit. Raises DataError when there
+    are no texts.
+    """
+    tokenizer = _tokenizer(texts, vocabulary)
+    if len(tokenizer) == len(_SPECIAL) + len(pre_tokenizers.ByteLevel.alphabet()):
+        raise DataError("there are no texts to make a tokenizer from.")
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_WIDTH,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_ATTENTION_HEADS,
+        intermediate_size=4 * _WIDTH,
+        max_position_embeddings=max_length,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config.num_labels = 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = BertForSequenceClassification(config)
+        make_ready(module, tokenizer, "tiny")
+        draw_head(head_of(module))
+    return Network(module, tokenizer, max_length=max_length, cut=cut)
+
+
+def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    """Return a byte-level BPE tokenizer: every text has tokens, and no token is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    names = dict(
+        zip(
+            ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"),
+            _SPECIAL,
+            strict=True,
+        )
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]
