@@ -18,10 +18,10 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from tastemaker.data import texts as plain
 from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
+from tastemaker.data import texts as plain
 from tastemaker.data.columns import RECOGNISED, Columns, plan
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.reading import check_no_format, open_source, table_format
