@@ -364,25 +364,25 @@ class MetadataColumns:
 
 @lru_cache(maxsize=256)
 def metadata_columns(
-    names: tuple[str, ...], taken: frozenset[str] = frozenset()
+    names: tuple[str, ...], used: frozenset[str] = frozenset()
 ) -> MetadataColumns:
-    """Return which of the columns hold metadata. taken: columns that hold something else."""
+    """Return which of the columns hold metadata. used: columns that hold something else."""
     columns = {}
     for kind, recognised in RECOGNISED.items():
-        columns[kind] = column_for(recognised, names, taken)
+        columns[kind] = column_for(recognised, names, used)
     return MetadataColumns(**columns)
 
 
 def column_for(
-    recognised: Collection[str], names: Collection[str], taken: Collection[str]
+    recognised: Collection[str], names: Collection[str], used: Collection[str]
 ) -> str | None:
     """Return the column with the first recognised name that the table has; None without one.
 
-    names: the columns of the table; taken: those of them that hold something else.
+    names: the columns of the table; used: those of them that hold something else.
     """
     by_plain_name: dict[str, str] = {}
     for name in names:
-        if name not in taken:
+        if name not in used:
             by_plain_name.setdefault(plain_name(name), name)
     for name in recognised:
         if name in by_plain_name:

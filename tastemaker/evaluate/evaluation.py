@@ -159,9 +159,9 @@ def _covered(
     others = {kind.kind: count for kind, count in counts.items() if kind not in links}
     if not links:
         learned = listed(f"{link.kind}s" for link in model.links.values()) or "nothing"
-        held = listed(f"{count:,} {kind}s" for kind, count in others.items())
+        judged = listed(f"{count:,} {kind}s" for kind, count in others.items())
         raise DataError(
-            f"the model learned {learned}, but the source holds {held}: nothing to compare. "
+            f"the model learned {learned}, but the source holds {judged}: nothing to compare. "
             "Name the column or the target that the model learned."
         )
     return (
@@ -412,11 +412,11 @@ class _Figures:
 def _within(
     kind_metrics: KindMetrics,
     judged: Judged,
-    made: Predictions,
+    predictions: Predictions,
     where: NDArray[np.bool_],
 ) -> Statistic:
     """Return the headline figure of a subset, as a statistic of all the judgements."""
-    statistics = kind_metrics.statistics(judged.only(where), made.only(where))
+    statistics = kind_metrics.statistics(judged.only(where), predictions.only(where))
     return restricted(statistics[kind_metrics.headline], where)
 
 

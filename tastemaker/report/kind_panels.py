@@ -103,8 +103,8 @@ def _number_panels(findings: KindFindings) -> Iterator[Panel]:
         "too high. The narrower and the closer to zero the better.",
         lambda axes: drawing.draw_errors(axes, findings),
     )
-    predicted, given, _ = drawing.by_tenth(findings.predictions, findings.answers)
-    gap = float(np.abs(predicted - given).max())
+    predicted, judged, _ = drawing.by_tenth(findings.predictions, findings.answers)
+    gap = float(np.abs(predicted - judged).max())
     yield Panel(
         "tenths",
         f"Largest mean error of a tenth of the texts: {amount(gap)}",

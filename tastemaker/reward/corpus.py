@@ -261,14 +261,14 @@ class Division:
         by_source: dict[str, list[Judgement]] = {}
         for judgement in self.train_judgements:
             by_source.setdefault(judgement.source, []).append(judgement)
-        what = ""
+        reason = ""
         if len(by_source) < 2:
-            what = "all judgements are of one source"
+            reason = "all judgements are of one source"
         elif all(example.prompt is None for example in self.train.examples):
-            what = "no judgement has a prompt"
-        if what:
+            reason = "no judgement has a prompt"
+        if reason:
             raise DataError(
-                f"experts: {what}, so nothing tells their tastes apart. Leave experts out."
+                f"experts: {reason}, so nothing tells their tastes apart. Leave experts out."
             )
         divisions = {}
         for source in sorted(by_source):

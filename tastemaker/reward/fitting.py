@@ -32,9 +32,9 @@ from tastemaker.kinds.base import Likelihood
 from tastemaker.reward.backbones import (
     Backbone,
     Chosen,
+    Composition,
     Encoder,
     Linear,
-    Several,
     Tiny,
     choose_backbone,
 )
@@ -53,8 +53,8 @@ from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 _NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
 
 
-class _Apart(NamedTuple):
-    """A backbone that was trained alone, its length effect in its units, and its steps."""
+class _Member(NamedTuple):
+    """A standardised backbone, the length effect in units of its score, and its steps."""
 
     backbone: Backbone
     length_effect: float
@@ -67,14 +67,14 @@ Learned = tuple[Backbone, ObservationModel, int]
 
 def chosen_training(
     chosen: Chosen,
-    given: Training | Mapping[str, Any] | None,
+    training: Training | Mapping[str, Any] | None,
     epochs: int | None,
     *,
     texts: int,
 ) -> Training | None:
     """Return the training settings, completed by the recipe; None for a linear backbone."""
     if isinstance(chosen.settings, Linear):
-        names = list(given) if isinstance(given, Mapping) else []
+        names = list(training) if isinstance(training, Mapping) else []
         if epochs is not None:
             names.append("epochs")
         if names:
@@ -84,10 +84,10 @@ def chosen_training(
                 "Leave it out."
             )
         return None
-    if isinstance(given, Training):
-        return given if epochs is None else replace(given, epochs=epochs)
+    if isinstance(training, Training):
+        return training if epochs is None else replace(training, epochs=epochs)
     recipe = chosen.recipe
-    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
+    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(training or {})}
     if epochs is not None:
         settings["epochs"] = epochs
     settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
@@ -114,7 +114,7 @@ class Learner:
         run_settings: Mapping[str, Any],
         *,
         seed: int,
-        several: Several,
+        composition: Composition,
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
@@ -130,14 +130,14 @@ class Learner:
             baseline = finish(
                 linear, model, self.division, settings, steps=1, **finishing
             )
-        heads = several.members if several.shared else 1
-        if several.experts:
+        heads = composition.members if composition.shared else 1
+        if composition.experts:
             learned, model, steps = self._experts(run, run_settings, seed)
-        elif several.members == heads:
+        elif composition.members == heads:
             learned, model, steps = self._learn(self.division.train, run, seed, heads)
         else:
             learned, model, steps = self._ensemble(
-                run, run_settings, seed, several.members
+                run, run_settings, seed, composition.members
             )
         return finish(
             learned,
@@ -157,8 +157,8 @@ class Learner:
         for number in range(members):
             corpus = self.division.train.resampled(seed + number)
             member_run = run.member(number, {**run_settings, "member": number})
-            trained.append(self._in_own_units(corpus, member_run, seed + number))
-        backbones, model, steps = self._together(trained)
+            trained.append(self._standardised_member(corpus, member_run, seed + number))
+        backbones, model, steps = self._combined(trained)
         return Ensemble(backbones), model, steps
 
     def _experts(self, run: Run, run_settings: Mapping[str, Any], seed: int) -> Learned:
@@ -169,13 +169,15 @@ class Learner:
         for number, (source, division) in enumerate(divisions.items()):
             member_run = run.member(number, {**run_settings, "expert": source})
             learner = replace(self, division=division)
-            trained.append(learner._in_own_units(division.train, member_run, seed))
+            trained.append(
+                learner._standardised_member(division.train, member_run, seed)
+            )
             prompts[source] = [example.prompt for example in division.train.examples]
-        backbones, model, steps = self._together(trained)
+        backbones, model, steps = self._combined(trained)
         return Experts(backbones, fit_router(prompts)), model, steps
 
-    def _in_own_units(self, corpus: Corpus, run: Run, seed: int) -> _Apart:
-        """Learn a backbone, in units of its own standard deviation on the held-out texts."""
+    def _standardised_member(self, corpus: Corpus, run: Run, seed: int) -> _Member:
+        """Learn a backbone, rescaled by the mean and standard deviation of its held-out scores."""
         backbone, model, steps = self._learn(corpus, run, seed, 1)
         values = backbone.score(self.division.held_out.examples).values
         sd = max(float(np.std(values)), 1e-8)
@@ -183,18 +185,18 @@ class Learner:
         effect = 0.0
         if model.length is not None:
             effect = float(model.length.effect) / sd
-        return _Apart(backbone, effect, steps)
+        return _Member(backbone, effect, steps)
 
-    def _together(
-        self, trained: Sequence[_Apart]
+    def _combined(
+        self, trained: Sequence[_Member]
     ) -> tuple[list[Backbone], ObservationModel, int]:
-        """Return backbones that were trained alone, their common observation model and steps."""
+        """Return the backbones of members, their common observation model, and all their steps."""
         model = self._observation()
         if model.length is not None:
-            effects = [apart.length_effect for apart in trained]
+            effects = [member.length_effect for member in trained]
             model.length.effect.data.fill_(float(np.mean(effects)))
-        backbones = [apart.backbone for apart in trained]
-        return backbones, model, sum(apart.steps for apart in trained)
+        backbones = [member.backbone for member in trained]
+        return backbones, model, sum(member.steps for member in trained)
 
     def _observation(self) -> ObservationModel:
         return self.estimates.prepared(ObservationModel.untrained(self.division))
@@ -413,8 +415,8 @@ def fit(
     TrainingError for a run that failed, StorageError for a folder that cannot be written.
     """
     chosen = choose_backbone(backbone)
-    several = Several(members, shared, experts)
-    several.check(chosen.settings)
+    composition = Composition(members, shared, experts)
+    composition.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     likelihood = likelihood or Likelihood()
     division = divide(judgements, held_out, likelihood, seed)
@@ -429,7 +431,7 @@ def fit(
         run_settings["training"] = asdict(training)
         run_settings["device"] = device
         run_settings["precision"] = precision
-    run_settings.update(several.settings(judgements))
+    run_settings.update(composition.settings(judgements))
     run_settings.update(_optional_settings(anchor, labels))
     with open_run(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
@@ -447,7 +449,7 @@ def fit(
             cross_fit(division, seed),
         )
         model = learner.reward_model(
-            run, run_settings, seed=seed, several=several, anchor=anchor
+            run, run_settings, seed=seed, composition=composition, anchor=anchor
         )
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None:
@@ -468,7 +470,7 @@ def _check_there_is_something(
 def _optional_settings(
     anchor: Sequence[Example] | None, labels: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    """Return the run settings that only some runs have."""
+    """Return the run settings of an anchor and of label names, where they are given."""
     settings: dict[str, Any] = {}
     if anchor is not None:
         settings["anchor"] = digest_of_items(anchor)

@@ -204,11 +204,11 @@ def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
     does the ratings' noise: weights outnumber texts, so it would shrink to nothing. Calibration
     finds both on texts the fit never saw.
     """
-    held = set()
+    fixed = set()
     for link in model.links.values():
-        held |= {id(getattr(link, name)) for name in link.scale_parameters}
+        fixed |= {id(getattr(link, name)) for name in link.scale_parameters}
     learned = [p for p in model.parameters() if p.requires_grad and p.numel()]
-    return [p for p in learned if id(p) not in held]
+    return [p for p in learned if id(p) not in fixed]
 
 
 def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:

@@ -172,9 +172,7 @@ class Network:
                 if self._ranges is not None:
                     write_ranges(self._ranges, Path(folder) / _RANGES)
                 _share_weights(Path(folder))
-            except (
-                SafetensorError
-            ) as error:  # a full disk, said in safetensors' own way
+            except SafetensorError as error:  # safetensors' error for a full disk
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
                 ) from error
@@ -333,20 +331,20 @@ class Network:
             return Scores(by_head[:, 0], encoded.truncated)
         return Scores(by_head.mean(1), encoded.truncated, by_head.T)
 
-    def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
-        """Return how to score in the precision wished for."""
-        encoder = self._in_int8() if wish in ("int8", "fast") else None
-        precision = choose_scoring_precision(
-            self.device, wish, has_int8=encoder is not None
+    def _scoring(self, precision: ScoringWish) -> _ScoreTexts:
+        """Return the function that scores texts in a precision."""
+        encoder = self._in_int8() if precision in ("int8", "fast") else None
+        chosen = choose_scoring_precision(
+            self.device, precision, has_int8=encoder is not None
         )
-        if precision == "int8":
+        if chosen == "int8":
             if encoder is not None:
                 return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
                 f"{self.describe()}: was not calibrated for int8, or has no int8 "
                 "form. Choose the precision fast."
             )
-        if precision == "bfloat16":
+        if chosen == "bfloat16":
             return self._in_bfloat16
         return self._in_float32
 
@@ -358,9 +356,7 @@ class Network:
             return self._in_float32(texts)
 
     def _in_int8(self) -> Encoder | None:
-        """Return the encoder with 8-bit products, made anew when a weight has changed since the
-        last time.
-        """
+        """Return the encoder with 8-bit products; it is converted again when weights change."""
         encoder = parts_of(self.module)
         if encoder is None or self._ranges is None or not gains_by_int8(self.device):
             return None
@@ -384,7 +380,7 @@ class Network:
         return versions, *(float(sample.double().sum()) for sample in samples)
 
     def rescale(self, offset: float, scale: float) -> float:
-        """Fold (s − offset)/scale into the head's weights, so that every loader prints the new
+        """Fold (s − offset)/scale into the head's weights, so that every loader gives the new
         score.
 
         Returns the offset that was folded: 0 where the head has no bias, as with decoders;
