@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,11 +44,7 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
         """Return the predictions; the loss of a tie is NaN for a link that knows no ties."""
         predictions = KindMetrics.predictions(self, link, judged, scores)
         is_unknown = ~is_ordered(judged.answers) & (predictions.loss == 0)
-        return Predictions(
-            predictions.scores,
-            predictions.predicted,
-            np.where(is_unknown, np.nan, predictions.loss),
-        )
+        return replace(predictions, loss=np.where(is_unknown, np.nan, predictions.loss))
 
     def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
         """Return the expected calibration error of the win probabilities."""
