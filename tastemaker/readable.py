@@ -18,8 +18,10 @@ CARD = "README.md"
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """Markup, and what pages turn into links by themselves."""
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_INVISIBLE = {"Cc", "Cf", "Cs"}  # Unicode categories: controls, formats, surrogates
-_UNPRINTABLE = {"Cc", "Cs"}
+UNPRINTABLE = frozenset({"Cc", "Cs"})
+"""Unicode categories: control characters and surrogates."""
+INVISIBLE = UNPRINTABLE | {"Cf"}
+"""Unicode categories: these, and characters that only direct the layout."""
 _REPLACEMENT = "\ufffd"
 _LONGEST_NAME = 200
 
@@ -43,20 +45,25 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def excerpt(text: str, characters: int) -> str:
-    """Return the beginning of a text as one line of printable characters."""
+def excerpt(
+    text: str, characters: int, *, replaced: frozenset[str] = UNPRINTABLE
+) -> str:
+    """Return the beginning of a text as one line of printable characters.
+
+    replaced: Unicode categories of characters that a replacement stands for.
+    """
     start = " ".join(text[: 4 * characters].split())
     if len(start) > characters or len(text) > 4 * characters:
         start = start[:characters].rstrip() + " …"
-    return printable(start)
+    return _without(start, replaced)
 
 
 def printable(text: str) -> str:
     """Return a text with a replacement for each control character and lone surrogate."""
-    return _without(text, _UNPRINTABLE)
+    return _without(text, UNPRINTABLE)
 
 
-def _without(text: str, categories: set[str]) -> str:
+def _without(text: str, categories: frozenset[str]) -> str:
     """Return a text with a replacement for each character of some Unicode categories."""
     characters = []
     for character in text:
@@ -111,7 +118,7 @@ def escaped(text: str) -> Markdown:
     line = " ".join(text.split())
     if len(line) > _LONGEST_NAME:
         line = line[:_LONGEST_NAME].rstrip() + " …"
-    line = _without(line, _INVISIBLE)
+    line = _without(line, INVISIBLE)
     line = "".join(_HTML.get(character, character) for character in line)
     return Markdown(_SPECIAL.sub(r"\\\g<0>", line))
 

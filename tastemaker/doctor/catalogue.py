@@ -5,7 +5,6 @@ rows, so that shuffled rows have the same figures. Texts that differ only in whi
 them are one text.
 """
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemaker import readable
 from tastemaker.data.judgements import Judgement, fingerprint, plain
 
 Severity = Literal["error", "warning", "note"]
@@ -58,14 +58,7 @@ def ranked(problems: Iterable[Problem]) -> list[Problem]:
 
 def excerpt(text: str) -> str:
     """Return the beginning of a text as one line that is safe in a terminal."""
-    start = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
-    if len(start) > _SHOWN_CHARACTERS or len(text) > 4 * _SHOWN_CHARACTERS:
-        start = start[:_SHOWN_CHARACTERS].rstrip() + " …"
-    characters = []
-    for character in start:
-        is_unsafe = unicodedata.category(character) in {"Cc", "Cs", "Cf"}
-        characters.append("\ufffd" if is_unsafe else character)
-    return "".join(characters)
+    return readable.excerpt(text, _SHOWN_CHARACTERS, replaced=readable.INVISIBLE)
 
 
 Ints = NDArray[np.intp]

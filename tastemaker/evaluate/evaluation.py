@@ -92,8 +92,9 @@ def evaluate(
             f"resamples: {resamples}, but an interval needs at least 1. Take 1000."
         )
     links, judged, not_evaluated = _covered(model, judgements)
-    by_kind = {kind: [j for j in judged if type(j) is kind] for kind in links}
+    by_kind = {}
     for kind, link in links.items():
+        by_kind[kind] = [judgement for judgement in judged if type(judgement) is kind]
         link.targets(by_kind[kind])  # raises for another scale, before the slow scoring
 
     examples = list(dict.fromkeys(example for j in judged for example in j.examples))

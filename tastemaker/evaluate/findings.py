@@ -168,7 +168,7 @@ class LengthSlice:
             "longest": self.longest,
             "n": self.n,
             **_flat(self.measures),
-            "mean_score": _plain(self.mean_score),
+            "mean_score": json_number(self.mean_score),
         }
 
 
@@ -228,7 +228,7 @@ class Evaluation:
             **_merged(list(by_kind.values())),
             "texts": len(self.examples),
             "truncated": self.truncated,
-            "score_length_correlation": _plain(self.score_length_correlation),
+            "score_length_correlation": json_number(self.score_length_correlation),
             "slices": [part.as_dict() for part in self.slices],
             "duplicates": self.duplicates.as_dict(),
             "not_evaluated": dict(self.not_evaluated),
@@ -251,7 +251,8 @@ class Evaluation:
     __str__ = table
 
 
-def _plain(value: float) -> float | None:
+def json_number(value: float) -> float | None:
+    """Return a number for JSON, None for one that is not finite."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -260,9 +261,12 @@ def _flat(measures: Measures, *, before: str = "", after: str = "") -> dict[str,
     flat: dict[str, Any] = {}
     for name, estimate in measures.items():
         key = before + name + after
-        flat[key] = _plain(estimate.value)
+        flat[key] = json_number(estimate.value)
         if estimate.has_interval:
-            flat[f"{key}_interval"] = [_plain(estimate.low), _plain(estimate.high)]
+            flat[f"{key}_interval"] = [
+                json_number(estimate.low),
+                json_number(estimate.high),
+            ]
     return flat
 
 

@@ -288,12 +288,15 @@ class MetricsOfSeveralTexts(KindMetrics):
             }
             return Part(name, int((pairs * is_chosen).sum()), statistics)
 
-        tables = {
+        named_masks = {
             **self.more_parts(judged),
             "by_source": _by_name(judged, _source),
             "by_judge": _by_name(judged, _judge),
         }
-        return {table: [part(*row) for row in rows] for table, rows in tables.items()}
+        tables = {}
+        for table, masks in named_masks.items():
+            tables[table] = [part(name, is_chosen) for name, is_chosen in masks]
+        return tables
 
     def more_parts(self, judged: Judged) -> dict[str, list[NamedMask]]:
         """Return further tables of parts, for which accuracy is measured."""

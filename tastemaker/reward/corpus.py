@@ -106,11 +106,14 @@ class Corpus:
         evidence = {}
         for kind, link in links.items():
             of_kind = [j for j in judgements if type(j) is kind]
-            index = [[numbers[example] for example in j.examples] for j in of_kind]
-            sizes = [len(texts) for texts in index]
             kind_weight = link.aids.weights.get(link.kind, 1.0)
-            weights = [j.weight * kind_weight for j in of_kind]
-            judge_numbers = [names.get(j.judge or "", -1) for j in of_kind]
+            index, sizes, weights, judge_numbers = [], [], [], []
+            for judgement in of_kind:
+                texts = [numbers[example] for example in judgement.examples]
+                index.append(texts)
+                sizes.append(len(texts))
+                weights.append(judgement.weight * kind_weight)
+                judge_numbers.append(names.get(judgement.judge or "", -1))
             evidence[kind] = Evidence(
                 index=_padded(index, link),
                 targets=link.targets(of_kind),
@@ -308,12 +311,9 @@ def divide(
     _check_prompts(judgements)
     if held_out is None:
         texts = len({fingerprint(text) for j in judgements for text in j.texts})
-        groups = len(
-            {j.prompt if j.prompt is not None else j.texts for j in judgements}
-        )
-        train, measured = split_for_a_fit(
-            judgements, most=min(MOST_HELD_OUT, texts // 10, groups // 5), seed=seed
-        )
+        groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})
+        most = min(MOST_HELD_OUT, texts // 10, groups // 5)
+        train, measured = split_for_a_fit(judgements, most=most, seed=seed)
     elif isinstance(held_out, float | int):
         train, measured = split(judgements, held_out=held_out, seed=seed)
     else:

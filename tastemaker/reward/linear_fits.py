@@ -393,9 +393,11 @@ def cross_fitted_scores(
     The fits use the scales and judges estimated so far.
     """
     units, scores = corpus.units, torch.zeros(len(corpus), dtype=torch.float64)
-    # the fold depends on a text of the unit, not on the order of rows
-    names = [min(corpus.examples[text].text for text in unit.texts) for unit in units]
-    folds = [lot(seed, "fold", name) % FOLDS for name in names]
+    folds = []
+    for unit in units:
+        # the fold depends on a text of the unit, not on the order of rows
+        name = min(corpus.examples[text].text for text in unit.texts)
+        folds.append(lot(seed, "fold", name) % FOLDS)
     for fold in range(FOLDS):
         train_units: list[Unit] = []
         scored_texts: set[int] = set()
