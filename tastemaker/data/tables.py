@@ -13,6 +13,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -152,7 +153,7 @@ def _lines(path: Path) -> Iterator[str]:
     offset = 0
     line = b""
     try:
-        with _opened(path) as file:
+        with damage_as_data_error(path, path.name), opened(path) as file:
             limit = LONGEST_LINE
             while line := file.readline(limit + 1):
                 if offset == 0 and _begins_array(line, path):
@@ -172,19 +173,27 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(
             f"{path.name}: not UTF-8 at byte {bad_byte}. Convert the file to UTF-8."
         ) from error
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Return a file's bytes, unpacked where its name ends in `.gz`."""
+    is_packed = path.name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
+
+
+@contextmanager
+def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
+    """Turn errors of reading a file into DataErrors. name: of the file, in the message."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"{path.name}: cut short or damaged ({error}). Get the file again."
+            f"{name}: cut short or damaged ({error}). Get the file again."
         ) from error
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error})."
         ) from error
-
-
-def _opened(path: Path) -> IO[bytes]:
-    is_packed = path.name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
 
 
 def _begins_array(line: bytes, path: Path) -> bool:

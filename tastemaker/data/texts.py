@@ -10,18 +10,22 @@ Prompts come from a text file with one prompt a line, or from a table with a col
 """
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
-from tastemaker.data.tables import Row, column_for, rows
+from tastemaker.data.tables import (
+    Row,
+    column_for,
+    damage_as_data_error,
+    opened,
+    rows,
+)
 from tastemaker.data.values import prompt_of
 from tastemaker.errors import DataError
 
@@ -76,17 +80,12 @@ def documents(path: Path, each: Each = "file") -> Iterator[str]:
             yield text
 
 
-def _opened(path: Path) -> IO[bytes]:
-    is_packed = path.name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
-
-
 def _decoded(path: Path) -> Iterator[str]:
     """Yield the text of a file piece by piece."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     line = 1  # where the next piece begins
     try:
-        with _opened(path) as file:
+        with damage_as_data_error(path, str(path)), opened(path) as file:
             while data := file.read(_READ):
                 text = decoder.decode(data)
                 yield text
@@ -96,14 +95,6 @@ def _decoded(path: Path) -> Iterator[str]:
         line += error.object.count(b"\n", 0, error.start)
         raise DataError(
             f"{path}:{line}: not UTF-8. Convert the file to UTF-8."
-        ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: cut short or damaged ({error}). Get the file again."
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error})."
         ) from error
 
 

@@ -214,26 +214,23 @@ def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
 def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:
     """Return the names of the frequent n-grams, and their counts in each text."""
     texts = [joined(example, settings.template) for example in corpus.examples]
-    read = []
+    token_chunks = []
     with progress("reading words", len(texts)) as advance:
         for chunk in chunks(texts):
-            read.append(TokenNames.of(chunk))
+            token_chunks.append(TokenNames.of(chunk))
             advance(len(chunk), "")
-    names = vocabulary(
-        read, settings.ngrams, settings.min_count, repeats=settings.repeats
-    )
-    blocks = [
-        counts(chunk, settings.ngrams, names, repeats=settings.repeats)
-        for chunk in read
-    ]
+    longest, repeats = settings.ngrams, settings.repeats
+    names = vocabulary(token_chunks, longest, settings.min_count, repeats=repeats)
+    blocks = []
+    for tokens in token_chunks:
+        blocks.append(counts(tokens, longest, names, repeats=repeats))
     occurrences = sp.vstack(blocks, format="csr")
     texts_with = np.bincount(occurrences.indices, minlength=len(names))
     is_frequent = texts_with >= settings.min_count
     if not is_frequent.any():
         raise DataError(
-            f"no word is held by {settings.min_count} of the {len(texts)} texts: "
-            "nothing to learn from. "
-            f"Add texts, or lower min_count."
+            f"no word occurs in {settings.min_count} of the {len(texts)} texts: "
+            "nothing to learn from. Add texts, or lower min_count."
         )
     return names[is_frequent], occurrences[:, is_frequent]
 
