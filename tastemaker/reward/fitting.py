@@ -238,11 +238,10 @@ class Learner:
         from tastemaker.reward.backbones.opening import standardise_heads
 
         by_head = network.score(self.division.held_out.examples).members
-        standardise_heads(
-            network.module, by_head.mean(1).tolist(), by_head.std(1).tolist()
-        )
+        means, deviations = by_head.mean(1), by_head.std(1)
+        standardise_heads(network.module, means.tolist(), deviations.tolist())
         if model.length is not None:
-            model.length.effect.data.div_(max(float(by_head.std(1).mean()), 1e-8))
+            model.length.effect.data.div_(max(float(deviations.mean()), 1e-8))
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""

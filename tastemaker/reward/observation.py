@@ -9,7 +9,7 @@ the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same i
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,7 +19,7 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
-from tastemaker.reward.corpus import Corpus, Division, Evidence, Links
+from tastemaker.reward.corpus import AllEvidence, Corpus, Division, Evidence, Links
 from tastemaker.scores import Scores
 
 ENOUGH = 30
@@ -89,7 +89,7 @@ class ObservationModel(nn.Module):
 
     def __init__(
         self,
-        links: Mapping[type[Judgement], Link],
+        links: Links,
         likelihood: Likelihood,
         corpus: Corpus | None = None,
     ) -> None:
@@ -114,7 +114,7 @@ class ObservationModel(nn.Module):
     def log_likelihood(
         self,
         scores: Tensor,
-        evidence: Mapping[type[Judgement], Evidence],
+        evidence: AllEvidence,
         log_lengths: Tensor | None = None,
     ) -> Tensor:
         """Return the summed log-likelihood of the evidence.
@@ -148,7 +148,7 @@ class ObservationModel(nn.Module):
     def penalty(
         self,
         scores: Tensor,
-        evidence: Mapping[type[Judgement], Evidence],
+        evidence: AllEvidence,
         log_lengths: Tensor,
         *,
         whole: bool = True,
@@ -166,18 +166,19 @@ class ObservationModel(nn.Module):
                     cost = cost + self.likelihood.centring * squares.sum()
         if self.length is not None:
             z = self.length.standardised(log_lengths).to(scores.dtype)
-            now = _covariance(scores, z, evidence)
-            cost = cost + _LENGTH_PULL * len(scores) * self._squared(now, whole=whole)
+            covariance = _covariance(scores, z, evidence)
+            squared = self._squared(covariance, whole=whole)
+            cost = cost + _LENGTH_PULL * len(scores) * squared
         return cost
 
-    def _squared(self, now: Tensor, *, whole: bool) -> Tensor:
-        """Return the squared covariance, or what has its gradient on average over steps."""
+    def _squared(self, covariance: Tensor, *, whole: bool) -> Tensor:
+        """Return the squared covariance, or a value with its gradient on average over steps."""
         assert self.length is not None
         if whole:
-            return now**2
-        remembered = self.length.covariance
-        remembered.mul_(_MEMORY).add_((1 - _MEMORY) * now.detach())
-        return 2 * remembered.clone() * now
+            return covariance**2
+        average = self.length.covariance
+        average.mul_(_MEMORY).add_((1 - _MEMORY) * covariance.detach())
+        return 2 * average.clone() * covariance
 
 
 def links_alone(links: Links) -> ObservationModel:
@@ -185,9 +186,9 @@ def links_alone(links: Links) -> ObservationModel:
 
     Evaluation uses it.
     """
-    copies = {
-        kind: type(link).from_dict(link.as_dict()) for kind, link in links.items()
-    }
+    copies = {}
+    for kind, link in links.items():
+        copies[kind] = type(link).from_dict(link.as_dict())
     return ObservationModel(copies, Likelihood())
 
 
@@ -197,9 +198,7 @@ def _row_means(values: Tensor, evidence: Evidence) -> Tensor:
     return (values[evidence.index] * is_text).sum(1) / is_text.sum(1)
 
 
-def _covariance(
-    scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Evidence]
-) -> Tensor:
+def _covariance(scores: Tensor, z: Tensor, evidence: AllEvidence) -> Tensor:
     """Return the covariance of score and length.
 
     It is within each comparison or ranking, and across the other texts.
@@ -226,7 +225,7 @@ def _covariance(
 def calibrated(
     model: ObservationModel,
     scores: Scores,
-    evidence: Mapping[type[Judgement], Evidence],
+    evidence: AllEvidence,
 ) -> dict[type[Judgement], Link]:
     """Return links fitted to the held-out judgements, given the scores of the held-out texts.
 
