@@ -25,7 +25,6 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from tastemaker.cards import filled_in
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.huggingface import (
     align,
@@ -34,6 +33,7 @@ from tastemaker.huggingface import (
     quiet_transformers,
     set_dropout,
 )
+from tastemaker.readable import filled_in
 
 BEGIN = "<|begin|>"
 END = "<|end|>"

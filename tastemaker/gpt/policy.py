@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.cards import write_as_card
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
@@ -51,6 +50,7 @@ from tastemaker.gpt.sampling import (
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.huggingface import quiet_transformers
+from tastemaker.readable import write_as_card
 from tastemaker.scores import Scores
 
 FIGURES = "pretraining.json"

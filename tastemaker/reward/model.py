@@ -68,9 +68,8 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
         if isinstance(answer, str):
             differences[way] = answer
             continue
-        difference = float(
-            np.abs(np.asarray(answer, dtype=np.float64) - expected).max()
-        )
+        reloaded = np.asarray(answer, dtype=np.float64)
+        difference = float(np.abs(reloaded - expected).max())
         if not difference <= TOLERANCE:
             raise ModelError(
                 f"the saved model scores differently through {way}: by "
@@ -99,10 +98,16 @@ def _linear_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     reloaded = LinearBackbone.load(folder)
     return {
         "tastemaker, batched": reloaded.score(examples).values,
-        "tastemaker, alone": [
-            reloaded.score([example]).values[0] for example in examples
-        ],
+        "tastemaker, alone": _alone(reloaded, examples),
     }
+
+
+def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
+    """Score each example in a call of its own."""
+    scores = []
+    for example in examples:
+        scores.append(float(backbone.score([example]).values[0]))
+    return scores
 
 
 def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
@@ -113,9 +118,8 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     from tastemaker.reward.backbones.network import Network
 
     with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter(
-            "ignore"
-        )  # the loaders' warnings are not about this model
+        # the loaders' warnings are not about this model
+        warnings.simplefilter("ignore")
         reloaded = Network.load(folder)
         texts = [reloaded.join(example) for example in examples]
         module = AutoModelForSequenceClassification.from_pretrained(
@@ -123,29 +127,29 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         ids = reloaded.encode(examples).ids
+        left_padded = collate(ids, reloaded.pad_id, "left")
+        one_by_one = []
+        for text in texts:
+            one_by_one += _through(module, tokenizer, [text], "right")
         classify = pipeline("text-classification", model=str(folder), device="cpu")
         return {
             "tastemaker, batched": reloaded.score(examples).values,
-            "tastemaker, alone": [
-                reloaded.score([example]).values[0] for example in examples
-            ],
-            "tastemaker, left-padded": reloaded.forward(
-                collate(ids, reloaded.pad_id, "left")
-            ).tolist(),
-            "transformers, alone": [
-                _through(module, tokenizer, [text], "right")[0] for text in texts
-            ],
+            "tastemaker, alone": _alone(reloaded, examples),
+            "tastemaker, left-padded": reloaded.forward(left_padded).tolist(),
+            "transformers, alone": one_by_one,
             "transformers, right-padded": _through(module, tokenizer, texts, "right"),
             "transformers, left-padded": _left_padded(module, tokenizer, texts),
-            "pipeline, alone": [
-                answer["score"] for answer in classify(texts, truncation=True)
-            ],
-            "pipeline, batched": [
-                answer["score"]
-                for answer in classify(texts, truncation=True, batch_size=len(texts))
-            ],
+            "pipeline, alone": _through_pipeline(classify, texts),
+            "pipeline, batched": _through_pipeline(
+                classify, texts, batch_size=len(texts)
+            ),
             "sentence_transformers.CrossEncoder": _through_cross_encoder(folder, texts),
         }
+
+
+def _through_pipeline(classify: Any, texts: list[str], **options: Any) -> list[float]:
+    answers = classify(texts, truncation=True, **options)
+    return [answer["score"] for answer in answers]
 
 
 def _through(
@@ -391,11 +395,14 @@ class RewardModel:
         )
 
     def __repr__(self) -> str:
-        data, accuracy = self.contract.data, self.contract.evaluation.get("accuracy")
-        counts = data.get("judgements", {})
-        fitted = " + ".join(f"{n:,} {kind}s" for kind, n in counts.items()) or "nothing"
-        held_out = f", held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
-        return f"RewardModel({self.backbone.describe()}; fitted on {fitted}{held_out})"
+        counts = self.contract.data.get("judgements", {})
+        kinds = [f"{count:,} {kind}s" for kind, count in counts.items()]
+        words = f"{self.backbone.describe()}; fitted on "
+        words += " + ".join(kinds) or "nothing"
+        accuracy = self.contract.evaluation.get("accuracy")
+        if accuracy is not None:
+            words += f", held-out accuracy {accuracy:.3f}"
+        return f"RewardModel({words})"
 
     def _link(self, predicts: str, kinds: str) -> Link:
         """Return the link that predicts this; of grades and ratings, the ratings'."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import Prompt
-from tastemaker.data.prompts import read_prompts
+from tastemaker.data.texts import read_prompts
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.gpt_forward import Pass, Texts, forward
 from tastemaker.fast.gpt_layers import passes_at_once
