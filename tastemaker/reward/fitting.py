@@ -23,8 +23,8 @@ from tastemaker.data.judgements import (
 from tastemaker.errors import DataError, UsageError
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
-    DeviceWish,
-    TrainingWish,
+    DeviceChoice,
+    TrainingChoice,
     choose_device,
     choose_precision,
 )
@@ -104,8 +104,8 @@ class Learner:
     settings: Linear | Encoder | Tiny
     division: Division
     training: Training | None
-    device: DeviceWish
-    precision: TrainingWish
+    device: DeviceChoice
+    precision: TrainingChoice
     estimates: CrossFit
 
     def reward_model(
@@ -388,8 +388,8 @@ def fit(
     shared: bool = False,
     experts: bool = False,
     seed: int = 0,
-    device: DeviceWish = "auto",
-    precision: TrainingWish = "auto",
+    device: DeviceChoice = "auto",
+    precision: TrainingChoice = "auto",
     labels: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
