@@ -48,7 +48,7 @@ from tastemaker.gpt import Completion, Policy, Writing
 from tastemaker.playground import judgements
 from tastemaker.reward import LinearBackbone
 from tastemaker.rl import ALGORITHMS, Reward, SteerTask, TextActor, TextWorld, reward_of
-from tastemaker.rl.text import actor as text
+from tastemaker.rl.text import world as text
 
 ROLES = {"evaluate": "policy", "log_probs": "reference"}
 """Who asks for a forward pass, by the method of `TextActor` that it stands in."""

@@ -23,15 +23,15 @@ LIMITS = {
     "data": 4.50,
     "doctor": 4.75,
     "evaluate": 4.79,
-    "fast": 4.85,
-    "gpt": 4.42,
+    "fast": 4.80,
+    "gpt": 4.33,
     "kinds": 4.59,
     "maths": 7.05,
     "playground": 4.81,
     "report": 4.56,
     "reward": 4.24,
-    "rl": 3.95,
-    "train": 4.15,
+    "rl": 3.92,
+    "train": 4.11,
 }
 # Modules inside a package that tests still import. Tests should import `tastemaker` or a package.
 INNER_IMPORTS = {

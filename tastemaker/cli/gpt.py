@@ -176,7 +176,7 @@ def write(
     """Let a GPT write."""
     import tastemaker as tm
     from tastemaker.bulk import complete_file
-    from tastemaker.data.prompts import as_chat
+    from tastemaker.data.texts import as_chat
     from tastemaker.errors import UsageError
 
     if (best_of is None) != (reward is None):
@@ -244,7 +244,7 @@ class _Writer:
 
     def complete(self, prompts: Sequence[Any], first: int) -> list[list[Scored]]:
         """Return the n completions of each prompt. first: number of the first prompt."""
-        from tastemaker.gpt.best_of import best_of_n
+        from tastemaker.gpt.policy import best_of_n
 
         completions: list[Scored]
         if self.best_of is None:

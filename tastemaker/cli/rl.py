@@ -245,7 +245,7 @@ def _comparisons(
 
     Raises DataError for a source that compares nothing.
     """
-    from tastemaker.data.prompts import as_chat
+    from tastemaker.data.texts import as_chat
     from tastemaker.rl.text.judged import check_compares
 
     judgements: list[Any] = []
@@ -422,11 +422,11 @@ def play(
 ) -> None:
     """Teach a policy to play. settings: those of `tm.play`, by its names."""
     import tastemaker as tm
-    from tastemaker.rl.gym.play import known_algorithm
+    from tastemaker.rl.gym.environment import default_algorithm
 
     played = tm.play(
         env,
-        algorithm=known_algorithm(env, algorithm, algorithm_settings),
+        algorithm=default_algorithm(env, algorithm, algorithm_settings),
         options=o.pairs_of("--option", option),
         out=out,
         say=lambda line: o.note(line, quiet=quiet),

@@ -19,11 +19,12 @@ from typing import Any
 
 import yaml
 
-from tastemaker.cards import Markdown, escaped, filled_in, write_as_card
 from tastemaker.data.judgements import RECORDS
 from tastemaker.errors import ModelError
 from tastemaker.evaluate.findings import FIGURES
+from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
+from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1
@@ -174,13 +175,12 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
     base_model: the hub name of what was fine-tuned, if it has one.
     """
     evaluation = contract.evaluation
+    front = yaml.safe_dump(
+        _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
+    )
     return filled_in(
         _TEMPLATE,
-        front=Markdown(
-            yaml.safe_dump(
-                _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
-            )
-        ),
+        front=Markdown(front),
         contract=contract,
         description=description,
         base_model=base_model,
@@ -216,9 +216,8 @@ def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
 def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
     """Return what a score s means to one kind of judgement, with the numbers of its link."""
     if kind not in RECORDS:
-        return Markdown(
-            f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}"
-        )
+        numbers = json.dumps(values, ensure_ascii=False)
+        return Markdown(f"{escaped(kind)}: {escaped(numbers)}")
     link = LINKS[RECORDS[kind]].from_dict(dict(values))
     return Markdown(link.formula())
 
@@ -259,11 +258,11 @@ def _figures(kind: str, results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without(prefix: str, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the results whose names start with a prefix, without it."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in results.items()
-        if name.startswith(prefix)
-    }
+    values = {}
+    for name, value in results.items():
+        if name.startswith(prefix):
+            values[name.removeprefix(prefix)] = value
+    return values
 
 
 def _longer(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,9 +271,9 @@ def _longer(results: Mapping[str, Any]) -> dict[str, Any]:
     The results name its accuracy `longer_baseline`.
     """
     figures = _without("longer_", results)
-    return figures | {
-        f"accuracy{end}": figures.get(f"baseline{end}") for end in ("", "_interval")
-    }
+    figures["accuracy"] = figures.get("baseline")
+    figures["accuracy_interval"] = figures.get("baseline_interval")
+    return figures
 
 
 def _named(name: str) -> str:
@@ -287,26 +286,16 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Markdown:
     if value is None:
         return Markdown("–")
     if not interval or None in interval:
-        return Markdown(_figure(value))
-    return Markdown(
-        rf"{_figure(value)} \[{_figure(interval[0])}, {_figure(interval[1])}\]"
-    )
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+        return Markdown(amount(value))
+    low, high = map(amount, interval)
+    return Markdown(rf"{amount(value)} \[{low}, {high}\]")
 
 
 def _judges(judges: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markdown, int]]:
     """Return the judges as rows, those who judged most first."""
-    rows = [
-        (
-            name,
-            _estimate(
-                "reliability", {**of, "reliability_interval": of.get("interval")}
-            ),
-            int(of["judgements"]),
-        )
-        for name, of in judges.items()
-    ]
+    rows = []
+    for name, values in judges.items():
+        figures = {**values, "reliability_interval": values.get("interval")}
+        reliability = _estimate("reliability", figures)
+        rows.append((name, reliability, int(values["judgements"])))
     return sorted(rows, key=lambda row: (-row[2], row[0]))

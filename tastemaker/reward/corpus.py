@@ -1,10 +1,13 @@
-"""The corpus: unique texts, and the judgements about them as tensors.
+"""The judgements of a fit: unique texts, the judgements about them as tensors, and the division.
 
-Each text is encoded once, however many judgements it has.
+A corpus holds each text once, so that it is encoded once, however many judgements it has. A
+division is two corpora with the same links and judges: one to learn from, one to measure on.
 """
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -13,13 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tastemaker.data.judgements import Example, Judgement
-from tastemaker.kinds.base import Link
+from tastemaker.data.judgements import Example, Judgement, fingerprint
+from tastemaker.data.splitting import split, split_for_a_fit
+from tastemaker.errors import DataError
+from tastemaker.kinds.base import Likelihood, Link
+from tastemaker.kinds.registry import links_from
 
 Links = Mapping[type[Judgement], Link]
 
+MOST_HELD_OUT = 1000
 _LARGEST_UNIT = 64
 """Most texts of a unit. Comparisons that connect more are units of their own."""
+_ENOUGH_FOR_AN_EXPERT = 50  # judgements
+# judgements on average; with fewer, reliabilities are mostly their prior
+_ENOUGH_OF_A_JUDGE = 20
 
 
 @dataclass(frozen=True)
@@ -67,12 +77,19 @@ class Evidence:
         )
 
 
+AllEvidence = dict[type[Judgement], Evidence]
+"""The evidence of each kind."""
+
+Rows = dict[type[Judgement], list[int]]
+"""Rows of the evidence of each kind."""
+
+
 @dataclass(frozen=True)
 class Unit:
-    """Texts that must be scored together, and the judgements about them: rows by kind."""
+    """Texts that must be scored together, and the judgements about them."""
 
     texts: tuple[int, ...]
-    rows: dict[type[Judgement], list[int]]
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class Corpus:
     """n unique examples and, by kind, the judgements about them. judges: names by number."""
 
     examples: list[Example]
-    evidence: dict[type[Judgement], Evidence]
+    evidence: AllEvidence
     judges: tuple[str, ...] = ()
 
     @staticmethod
@@ -96,11 +113,14 @@ class Corpus:
         evidence = {}
         for kind, link in links.items():
             of_kind = [j for j in judgements if type(j) is kind]
-            index = [[numbers[example] for example in j.examples] for j in of_kind]
-            sizes = [len(texts) for texts in index]
             kind_weight = link.aids.weights.get(link.kind, 1.0)
-            weights = [j.weight * kind_weight for j in of_kind]
-            judge_numbers = [names.get(j.judge or "", -1) for j in of_kind]
+            index, sizes, weights, judge_numbers = [], [], [], []
+            for judgement in of_kind:
+                texts = [numbers[example] for example in judgement.examples]
+                index.append(texts)
+                sizes.append(len(texts))
+                weights.append(judgement.weight * kind_weight)
+                judge_numbers.append(names.get(judgement.judge or "", -1))
             evidence[kind] = Evidence(
                 index=_padded(index, link),
                 targets=link.targets(of_kind),
@@ -126,33 +146,28 @@ class Corpus:
         Each judgement is in one unit, each judged text in at least one. Texts that were compared,
         directly or through others, are one unit, so that each is encoded once.
         """
-        together = list(self._together())
-        root = _components(len(self), [texts for _, _, texts in together])
-        roots = torch.tensor(root, dtype=torch.long)
-        sizes = torch.bincount(roots, minlength=len(self)).tolist()
-        units: dict[object, dict[type[Judgement], list[int]]] = {}
-        texts_of: dict[object, dict[int, None]] = {}
-        home: dict[int, object] = {}
-        for kind, row, texts in together:
-            name: object = root[texts[0]]
-            if sizes[root[texts[0]]] > _LARGEST_UNIT:
+        of_several = list(self._of_several_texts())
+        component = _components(len(self), [texts for _, _, texts in of_several])
+        sizes = Counter(component)
+        growing: dict[object, _GrowingUnit] = defaultdict(_GrowingUnit)
+        unit_of: dict[int, object] = {}  # the first unit of each text
+        for kind, row, texts in of_several:
+            name: object = component[texts[0]]
+            if sizes[component[texts[0]]] > _LARGEST_UNIT:
                 name = (kind, row)
-            units.setdefault(name, {}).setdefault(kind, []).append(row)
-            texts_of.setdefault(name, {}).update(dict.fromkeys(texts))
+            growing[name].add(kind, row, texts)
             for text in texts:
-                home.setdefault(text, name)
+                unit_of.setdefault(text, name)
         for kind, evidence in self.evidence.items():
-            if evidence.index.ndim == 1:
-                for row, text in enumerate(evidence.index.tolist()):
-                    name = home.setdefault(text, root[text])
-                    units.setdefault(name, {}).setdefault(kind, []).append(row)
-                    texts_of.setdefault(name, {})[text] = None
-        unsorted = [Unit(tuple(texts_of[name]), rows) for name, rows in units.items()]
-        return sorted(unsorted, key=lambda unit: unit.texts)
+            if evidence.index.ndim == 2:
+                continue
+            for row, text in enumerate(evidence.index.tolist()):
+                name = unit_of.setdefault(text, component[text])
+                growing[name].add(kind, row, [text])
+        units = [Unit(tuple(unit.texts), unit.rows) for unit in growing.values()]
+        return sorted(units, key=lambda unit: unit.texts)
 
-    def part(
-        self, units: Sequence[Unit]
-    ) -> tuple[list[int], dict[type[Judgement], Evidence]]:
+    def part(self, units: Sequence[Unit]) -> tuple[list[int], AllEvidence]:
         """Return the texts of some units, each once, and the evidence about them.
 
         The index of the evidence is a place in the returned texts.
@@ -160,7 +175,7 @@ class Corpus:
         texts = list(dict.fromkeys(chain.from_iterable(unit.texts for unit in units)))
         place = torch.zeros(len(self), dtype=torch.long)
         place[texts] = torch.arange(len(texts))
-        rows: dict[type[Judgement], list[int]] = {}
+        rows: Rows = {}
         for unit in units:
             for kind, chosen in unit.rows.items():
                 rows.setdefault(kind, []).extend(chosen)
@@ -173,11 +188,15 @@ class Corpus:
     def subset(self, units: Sequence[Unit]) -> "Corpus":
         """Return the corpus of some units alone."""
         texts, part = self.part(units)
+        examples = [self.examples[text] for text in texts]
         place = torch.zeros(len(self), dtype=torch.long)
         evidence = {}
         for kind, of_kind in self.evidence.items():
-            evidence[kind] = part[kind] if kind in part else of_kind.rows([], place)
-        return Corpus([self.examples[i] for i in texts], evidence, self.judges)
+            if kind in part:
+                evidence[kind] = part[kind]
+            else:
+                evidence[kind] = of_kind.rows([], place)
+        return Corpus(examples, evidence, self.judges)
 
     def resampled(self, seed: int) -> "Corpus":
         """Return the corpus with unit weights drawn from Exp(1).
@@ -194,13 +213,28 @@ class Corpus:
                 evidence[kind].weight[rows] *= weight
         return Corpus(self.examples, evidence, self.judges)
 
-    def _together(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:
+    def _of_several_texts(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:
         """Yield kind, row and texts of every judgement about several texts."""
         for kind, evidence in self.evidence.items():
-            if evidence.index.ndim == 2:
-                sizes = evidence.size.tolist()
-                for row, texts in enumerate(evidence.index.tolist()):
-                    yield kind, row, texts[: sizes[row]]
+            if evidence.index.ndim == 1:
+                continue
+            sizes = evidence.size.tolist()
+            for row, texts in enumerate(evidence.index.tolist()):
+                yield kind, row, texts[: sizes[row]]
+
+
+class _GrowingUnit:
+    """A unit that judgements are added to. The texts are the keys of a dictionary, in order."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, None] = {}
+        self.rows: Rows = {}
+
+    def add(self, kind: type[Judgement], row: int, texts: Sequence[int]) -> None:
+        """Add one judgement about some texts."""
+        self.rows.setdefault(kind, []).append(row)
+        for text in texts:
+            self.texts[text] = None
 
 
 def _padded(index: list[list[int]], link: Link) -> Tensor:
@@ -208,7 +242,10 @@ def _padded(index: list[list[int]], link: Link) -> Tensor:
     if link.is_of_one_text:
         return torch.tensor([texts[0] for texts in index], dtype=torch.long)
     longest = max((len(texts) for texts in index), default=2)
-    rows = [texts + [0] * (longest - len(texts)) for texts in index]
+    rows = []
+    for texts in index:
+        padding = [0] * (longest - len(texts))
+        rows.append(texts + padding)
     return torch.tensor(rows, dtype=torch.long).reshape(len(index), longest)
 
 
@@ -226,3 +263,128 @@ def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
             low, high = sorted((root(first), root(other)))
             parent[high] = low
     return [root(at) for at in range(n)]
+
+
+# --- the division into training and held-out judgements ---
+
+
+@dataclass(frozen=True)
+class Division:
+    """Two corpora with the same links and judges, and a digest of all judgements."""
+
+    train: Corpus
+    held_out: Corpus
+    train_judgements: Sequence[Judgement]
+    held_out_judgements: Sequence[Judgement]
+    likelihood: Likelihood
+    digest: str
+
+    def by_source(self) -> "dict[str, Division]":
+        """Return a division for each source of judgements, by name; judges are those of all.
+
+        Raises DataError where there are fewer than two, no prompt, or too few judgements of a
+        source.
+        """
+        by_source: dict[str, list[Judgement]] = {}
+        for judgement in self.train_judgements:
+            by_source.setdefault(judgement.source, []).append(judgement)
+        reason = ""
+        if len(by_source) < 2:
+            reason = "all judgements are of one source"
+        elif all(example.prompt is None for example in self.train.examples):
+            reason = "no judgement has a prompt"
+        if reason:
+            raise DataError(
+                f"experts: {reason}, so nothing tells their tastes apart. Leave experts out."
+            )
+        divisions = {}
+        for source in sorted(by_source):
+            of_source = by_source[source]
+            if len(of_source) < _ENOUGH_FOR_AN_EXPERT:
+                raise DataError(
+                    f"experts: {source or 'the source without a name'} has "
+                    f"{len(of_source)} judgements to learn "
+                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them "
+                    "into the file of another source."
+                )
+            links = links_from(of_source, self.likelihood)
+            learned = [j for j in self.held_out_judgements if type(j) in links]
+            measured = [j for j in learned if j.source == source] or learned
+            train = Corpus.of(of_source, links, self.train.judges)
+            held_out = Corpus.of(measured, links, self.train.judges)
+            divisions[source] = Division(
+                train, held_out, of_source, measured, self.likelihood, self.digest
+            )
+        return divisions
+
+
+def divide(
+    judgements: Sequence[Judgement],
+    held_out: float | Sequence[Judgement] | None,
+    likelihood: Likelihood,
+    seed: int,
+) -> Division:
+    """Split by text and prompt, unless the held-out judgements are given, and read both sides with
+    the same links.
+
+    held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of
+    the texts, at most 1,000. Given ones of a kind that is not learned are left out. Raises
+    DataError where chats and plain prompts are mixed, and where judges are to be learned and none
+    is named; UsageError for a share that cannot be.
+    """
+    _check_prompts(judgements)
+    if held_out is None:
+        texts = len({fingerprint(text) for j in judgements for text in j.texts})
+        groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})
+        most = min(MOST_HELD_OUT, texts // 10, groups // 5)
+        train, measured = split_for_a_fit(judgements, most=most, seed=seed)
+    elif isinstance(held_out, float | int):
+        train, measured = split(judgements, held_out=held_out, seed=seed)
+    else:
+        train, measured = list(judgements), list(held_out)
+    links = links_from(train, likelihood)
+    measured = [j for j in measured if type(j) in links]
+    judges = _judges(train, likelihood)
+    corpus = Corpus.of(train, links, judges)
+    held_out_corpus = Corpus.of(measured, links, judges)
+    digest = digest_of_items([*train, None, *measured])
+    return Division(corpus, held_out_corpus, train, measured, likelihood, digest)
+
+
+def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
+    """Return 32 hex digits that depend on the items and their order. None separates two sides."""
+    text = repr([*items]).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
+    """Return the judges whose reliability is learned: all named ones, or none.
+
+    They are learned if the likelihood says so, or by default if there are enough judgements.
+    """
+    counts = Counter(j.judge for j in judgements if j.judge is not None)
+    if likelihood.judges is None:
+        enough = _ENOUGH_OF_A_JUDGE * len(counts)
+        is_learned = len(counts) > 1 and counts.total() >= enough
+    else:
+        is_learned = likelihood.judges
+    if is_learned and not counts:
+        raise DataError(
+            "the reliability of judges was asked for, but no judgement names its judge."
+        )
+    return sorted(counts) if is_learned else []
+
+
+def _check_prompts(judgements: Sequence[Judgement]) -> None:
+    """Raise DataError for chats beside plain prompts: no template reads both alike."""
+    first: dict[bool, Judgement] = {}
+    for judgement in judgements:
+        if judgement.prompt is not None:
+            first.setdefault(isinstance(judgement.prompt, tuple), judgement)
+    if len(first) == 2:
+        chat, text = first[True], first[False]
+        raise chat.wrong(
+            f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
+            "Give all prompts as chats (lists of messages with a role and a content) "
+            "or all as texts."
+        )

@@ -1,4 +1,4 @@
-"""Training a network on judgements: the settings and the task.
+"""The task that trains a network on judgements.
 
 One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens`
 tokens, whose gradients add up to the same step whatever the budget. Texts that were judged
@@ -9,7 +9,6 @@ al. 2019). There are no time limits: two runs with one seed must be the same.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,20 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.fast.batching import by_length, training_steps, whole_units
+from tastemaker.reward.backbones import Training
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.corpus import Corpus, Unit
-from tastemaker.reward.finish import calibrated
-from tastemaker.reward.observation import ObservationModel, links_alone
+from tastemaker.reward.observation import ObservationModel, calibrated, links_alone
 from tastemaker.scores import Scores
-from tastemaker.settings import (
-    MAIN,
-    NOT_NEGATIVE,
-    PART,
-    POSITIVE,
-    at_least,
-    check,
-    setting,
-)
 from tastemaker.train.loop import Task
 from tastemaker.train.step import (
     Backward,
@@ -42,42 +32,6 @@ from tastemaker.train.step import (
     parameters_of,
     trainable,
 )
-
-RECIPE = "the backbone's recipe"
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained."""
-
-    group: ClassVar[str] = "Network training"
-
-    epochs: int = setting(
-        2, "Passes over the training texts.", at_least(1), group=MAIN, shown=RECIPE
-    )
-    lr: float = setting(5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE)
-    batch_size: int = setting(32, "Texts a step.", at_least(1), shown=RECIPE)
-    batch_tokens: int = setting(
-        8192, "Most tokens through the network at once, padding included.", at_least(1)
-    )
-    warmup: float = setting(
-        0.06, "Share of the steps in which the learning rate rises.", PART
-    )
-    weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
-    clip: float = setting(
-        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
-    )
-    head_lr: float = setting(
-        10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE
-    )
-    evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
-    patience: int = setting(
-        3, "Evaluations without a gain that end the run.", at_least(1)
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-
 
 Tokens = NDArray[np.int32]
 
@@ -135,10 +89,10 @@ class FitTask(Task):
 
     def _steps(self) -> list[list[int]]:
         """Return the unit numbers of every step of the whole run."""
-        longest = [
-            max(self.lengths[text] for text in unit.texts) for unit in self.units
-        ]
-        sizes = [len(unit.texts) for unit in self.units]
+        longest, sizes = [], []
+        for unit in self.units:
+            longest.append(max(self.lengths[text] for text in unit.texts))
+            sizes.append(len(unit.texts))
         steps: list[list[int]] = []
         for epoch in range(self.training.epochs):
             steps += training_steps(
@@ -159,11 +113,12 @@ class FitTask(Task):
         """Take one optimiser step on some units; return its metrics."""
         started = time.monotonic()
         self.network.module.train()
-        sizes = [sum(self.lengths[text] for text in unit.texts) for unit in units]
+        sizes = []
+        for unit in units:
+            sizes.append(sum(self.lengths[text] for text in unit.texts))
         parts = []
-        for numbers in whole_units(
-            range(len(units)), sizes, self.training.batch_tokens
-        ):
+        budget = self.training.batch_tokens
+        for numbers in whole_units(range(len(units)), sizes, budget):
             part = [units[number] for number in numbers]
             parts.append(partial(self._compute, part, len(units)))
         rate = self._learning_rate()
@@ -185,9 +140,13 @@ class FitTask(Task):
         """
         texts, loss, places = self.loss(units)
         loss = loss / count
-        tokens = sum(self.lengths[text] for text in texts)
-        numbers = {"loss": float(loss.detach()), "texts": len(texts), "tokens": tokens}
-        return loss, {**numbers, "places": places}
+        numbers = {
+            "loss": float(loss.detach()),
+            "texts": len(texts),
+            "tokens": sum(self.lengths[text] for text in texts),
+            "places": places,
+        }
+        return loss, numbers
 
     def loss(self, units: list[Unit]) -> tuple[list[int], Tensor, int]:
         """Return the units' texts, −ln P of their judgements plus penalties, and places computed.
@@ -199,13 +158,12 @@ class FitTask(Task):
         log_lengths = self.train.log_lengths[texts].to(self.device)
         losses = []
         for corpus, scores in zip(self.corpora, by_head.T, strict=True):
-            evidence = {
-                kind: e.to(self.device) for kind, e in corpus.part(units)[1].items()
-            }
+            evidence = {}
+            for kind, of_kind in corpus.part(units)[1].items():
+                evidence[kind] = of_kind.to(self.device)
             penalty = self.model.penalty(scores, evidence, log_lengths, whole=False)
-            losses.append(
-                penalty - self.model.log_likelihood(scores, evidence, log_lengths)
-            )
+            likelihood = self.model.log_likelihood(scores, evidence, log_lengths)
+            losses.append(penalty - likelihood)
         return texts, torch.stack(losses).mean(), places
 
     def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
@@ -229,18 +187,16 @@ class FitTask(Task):
         """
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))
-        for part in by_length(
-            [len(ids) for ids in self.held_out_ids], self.training.batch_tokens
-        ):
+        lengths = [len(ids) for ids in self.held_out_ids]
+        for part in by_length(lengths, self.training.batch_tokens):
             by_head, _ = self._scores([self.held_out_ids[text] for text in part])
             scores[part] = by_head.mean(1).cpu()
         is_cut = np.zeros(len(scores), dtype=bool)
-        fresh = calibrated(
-            self.model, Scores(scores.double().numpy(), is_cut), self.held_out.evidence
-        )
-        model = links_alone(fresh)
-        count = sum(len(evidence) for evidence in self.held_out.evidence.values())
-        loss = -float(model.log_likelihood(scores, self.held_out.evidence)) / count
+        held_out_scores = Scores(scores.double().numpy(), is_cut)
+        evidence = self.held_out.evidence
+        model = links_alone(calibrated(self.model, held_out_scores, evidence))
+        count = sum(map(len, evidence.values()))
+        loss = -float(model.log_likelihood(scores, evidence)) / count
         return {
             "held_out_loss": loss,
             **_held_out_metrics(scores, self.held_out, model),
@@ -248,16 +204,15 @@ class FitTask(Task):
 
     def keep_best(self) -> None:
         """Copy the present weights."""
-        self.best = {
-            name: tensor.detach().clone() for name, tensor in self._weights().items()
-        }
+        self.best = {}
+        for name, tensor in self._weights().items():
+            self.best[name] = tensor.detach().clone()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW. Biases and norms have no weight decay; head and links have `head_lr`."""
         training, module = self.training, self.network.module
-        body_ids = {
-            id(p) for p in getattr(module, module.base_model_prefix).parameters()
-        }
+        body = getattr(module, module.base_model_prefix)
+        body_ids = {id(parameter) for parameter in body.parameters()}
         decayed, undecayed, head = [], [], []
         for parameter in module.parameters():
             if id(parameter) not in body_ids:
@@ -287,9 +242,10 @@ class FitTask(Task):
 
     def _weights(self) -> dict[str, Tensor]:
         """Return everything that is learned, by name."""
-        network, model = self.network.module.state_dict(), self.model.state_dict()
-        weights = {f"network.{name}": tensor for name, tensor in network.items()}
-        for name, tensor in model.items():
+        weights = {}
+        for name, tensor in self.network.module.state_dict().items():
+            weights[f"network.{name}"] = tensor
+        for name, tensor in self.model.state_dict().items():
             weights[f"observation.{name}"] = tensor
         return weights
 

@@ -27,7 +27,7 @@ ENCODERS = ("bert", "roberta", "distilbert")
 def _seen(*values: torch.Tensor) -> Range:
     observed = Range()
     for value in values:
-        observed.see(value)
+        observed.include(value)
     return observed
 
 

@@ -36,7 +36,7 @@ def test_the_step_after_an_end_is_idle_and_the_ending_one_shows_what_was_last_se
     environments = Environments("test/Counting-v0", 1)
     environments.reset(0)
     steps = [environments.step(np.array([1])) for _ in range(5)]
-    assert [s.seen[0].tolist() for s in steps] == [
+    assert [s.observations[0].tolist() for s in steps] == [
         [0, 1],
         [0, 2],
         [0, 3],
@@ -143,10 +143,12 @@ def test_choices_are_drawn_as_often_as_they_are_likely() -> None:
 def test_choices_by_hand() -> None:
     """Entropy of ½, ¼, ¼ is 1.5 ln 2."""
     outputs = torch.tensor([[2.0, 1.0, 1.0]]).log()
-    log_probs, entropy = Choices(3).measured(outputs, torch.zeros(0), torch.tensor([1]))
+    log_probs, entropy = Choices(3).log_probs_and_entropy(
+        outputs, torch.zeros(0), torch.tensor([1])
+    )
     assert log_probs.tolist() == pytest.approx([math.log(0.25)])
     assert entropy.tolist() == pytest.approx([1.5 * math.log(2)])
-    assert Choices(3, start=5).handed(np.array([0, 2])).tolist() == [5, 7]
+    assert Choices(3, start=5).for_environment(np.array([0, 2])).tolist() == [5, 7]
 
 
 def test_amounts_by_hand() -> None:
@@ -154,12 +156,12 @@ def test_amounts_by_hand() -> None:
     ln(2πe) + ln 2.
     """
     actions, log_sd = Amounts((-1, -1), (1, 1)), torch.tensor([0.0, math.log(2)])
-    at_mean, entropy = actions.measured(
+    at_mean, entropy = actions.log_probs_and_entropy(
         torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 0.1]])
     )
     assert float(at_mean) == pytest.approx(-math.log(2 * math.pi) - math.log(2))
     assert float(entropy) == pytest.approx(math.log(2 * math.pi * math.e) + math.log(2))
-    off, _ = actions.measured(
+    off, _ = actions.log_probs_and_entropy(
         torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 2.1]])
     )
     assert float(at_mean - off) == pytest.approx(0.5)
@@ -170,12 +172,12 @@ def test_amounts_are_cut_only_when_they_are_handed_over() -> None:
     for itself.
     """
     actions = Amounts((-3.0, -math.inf), (1.0, math.inf))
-    handed = actions.handed(
+    handed = actions.for_environment(
         np.array([[0.0, 7.0], [1.0, -7.0], [5.0, 0.0], [-0.5, 0.0]])
     )
     assert handed.tolist() == [[-1, 7], [1, -7], [1, 0], [-2, 0]]
     far = torch.tensor([[5.0, 0.0]])
-    log_probs, _ = actions.measured(torch.zeros(1, 2), torch.zeros(2), far)
+    log_probs, _ = actions.log_probs_and_entropy(torch.zeros(1, 2), torch.zeros(2), far)
     assert float(log_probs) == pytest.approx(-12.5 - math.log(2 * math.pi))
 
 

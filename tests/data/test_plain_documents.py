@@ -126,7 +126,7 @@ def test_cut_documents_hold_all_that_is_in_the_file(
 ) -> None:
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tastemaker.data.plain_text.LONGEST", longest)
+        patch.setattr("tastemaker.data.texts.LONGEST", longest)
         pieces_read = list(EACH[each](iter(parts)))
     assert all(len(part) <= longest for part in pieces_read)
     assert "".join("".join(pieces_read).split()) == "".join(text.split())

@@ -21,7 +21,7 @@ from tastemaker.rl import (
     Rollout,
     Winners,
     bonus_weight,
-    places_in_group,
+    ranks_in_group,
 )
 
 ALL = [
@@ -52,14 +52,14 @@ def one_right() -> Rollout:
     """Eight answers of one action to one prompt; the third is right."""
     scores = torch.eye(8)[2]
     ones = torch.ones(8, 1, dtype=torch.bool)
-    did = Chosen(
+    trajectories = Chosen(
         torch.zeros(8, 1, dtype=torch.int64),
         torch.eye(8, dtype=torch.int64)[2][:, None],
     )
     logs = torch.full((8, 1), math.log(0.5))
     zeros = torch.zeros(8, 1)
     return Rollout(
-        did,
+        trajectories,
         ones,
         logs,
         logs,
@@ -168,10 +168,10 @@ def test_reinforces_baselines() -> None:
     is_action = torch.tensor([[True, True], [True, False]])
     zeros = torch.zeros(2, 2)
     rewards = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
-    did = Chosen(zeros.long(), zeros.long())
-    foreseen = actor.expected(did, is_action)
+    trajectories = Chosen(zeros.long(), zeros.long())
+    foreseen = actor.critic_values(trajectories, is_action)
     rollout = Rollout(
-        did,
+        trajectories,
         is_action,
         zeros,
         zeros,
@@ -210,7 +210,8 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
     rollout = rollout_of(actor)
     experience = Reinforce(entropy=0.0).credit(actor, rollout)
     states, actions = (
-        x[rollout.is_action] for x in (rollout.did.states, rollout.did.actions)
+        x[rollout.is_action]
+        for x in (rollout.trajectories.states, rollout.trajectories.actions)
     )
     policy = torch.softmax(actor.logits.detach(), -1)
     each = (torch.eye(4).double()[actions] - policy[states]) * experience.advantages[
@@ -270,7 +271,7 @@ def test_the_critics_gradient() -> None:
     rollout = rollout_of(actor)
     experience = A2C().credit(actor, rollout)
     gaps = (experience.returns - experience.values)[rollout.is_action]
-    states = rollout.did.states[rollout.is_action]
+    states = rollout.trajectories.states[rollout.is_action]
     expected = torch.zeros(3).double().index_add_(0, states, 0.5 * gaps / len(states))
     torch.testing.assert_close(slopes(table(), A2C(), rollout)[1], expected)
     torch.testing.assert_close(
@@ -368,10 +369,10 @@ def wider(rollout: Rollout) -> Rollout:
     def more(x: Tensor, fill: Any) -> Tensor:
         return torch.cat([x, torch.full((len(x), 2), fill, dtype=x.dtype)], 1)
 
-    did = replace(
-        rollout.did,
-        states=more(rollout.did.states, 2),
-        actions=more(rollout.did.actions, 1),
+    trajectories = replace(
+        rollout.trajectories,
+        states=more(rollout.trajectories.states, 2),
+        actions=more(rollout.trajectories.actions, 1),
     )
     padded = {
         name: more(getattr(rollout, name), 0.0)
@@ -379,7 +380,7 @@ def wider(rollout: Rollout) -> Rollout:
     }
     return replace(
         rollout,
-        did=did,
+        trajectories=trajectories,
         is_action=more(rollout.is_action, False),
         rewards=more(rollout.rewards, 77.0),
         **padded,
@@ -412,7 +413,7 @@ def test_parts_and_rows_that_stay_whole_change_nothing(algorithm: Any) -> None:
 
 
 def dpo_loss(actor: Table, rollout: Rollout, pairs: Tensor, beta: float) -> Tensor:
-    logs = actor.evaluate(rollout.did, rollout.is_action).log_probs
+    logs = actor.evaluate(rollout.trajectories, rollout.is_action).log_probs
     now, reference = (
         masked_sum(x, rollout.is_action, 1)[pairs] for x in (logs, rollout.reference)
     )
@@ -476,7 +477,9 @@ def test_winners_learn_the_best_of_each_group() -> None:
     algorithm = Winners(samples=4)
     best = torch.stack([rollout.scores[:4].argmax(), 4 + rollout.scores[4:].argmax()])
     won = rollout.select(best)
-    states, actions = (x[won.is_action] for x in (won.did.states, won.did.actions))
+    states, actions = (
+        x[won.is_action] for x in (won.trajectories.states, won.trajectories.actions)
+    )
     nats = -torch.log_softmax(actor.logits, -1)[states, actions].mean()
     (expected,) = torch.autograd.grad(nats, actor.logits)
     torch.testing.assert_close(
@@ -489,4 +492,4 @@ def test_places_in_a_group() -> None:
         torch.tensor([1.0, 5.0, 3.0, 5.0, 3.0, 0.0]),
         torch.tensor([0, 4, 0, 4, 0, 0]),
     )
-    assert places_in_group(scores, groups).tolist() == [2, 0, 0, 1, 1, 3]
+    assert ranks_in_group(scores, groups).tolist() == [2, 0, 0, 1, 1, 3]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def compared(
     rollout = rollout_of(actor)
     counts = torch.tensor(weights).double()[GROUPS] / 3
     return Compared(
-        did=rollout.did,
+        trajectories=rollout.trajectories,
         is_action=rollout.is_action,
         log_probs=rollout.reference,
         reference=rollout.reference,
@@ -54,7 +55,7 @@ def loss_by_hand(
     actor: Table, rollout: Compared, weights: tuple[float, float, float], beta: float
 ) -> Tensor:
     """The sum over groups of weight/3 times the mean of −ln σ(β·margin) over the group's pairs."""
-    logs = actor.evaluate(rollout.did, rollout.is_action).log_probs
+    logs = actor.evaluate(rollout.trajectories, rollout.is_action).log_probs
     ratio = masked_sum(logs - rollout.reference, rollout.is_action, 1)
     total = torch.zeros((), dtype=torch.float64)
     for group, weight in enumerate(weights):
@@ -105,10 +106,17 @@ def test_the_loss_of_one_pair(chosen: float, expected: float) -> None:
     """
     log_probs, equal = torch.tensor([[chosen], [-10.0]]), torch.full((2, 1), -11.0)
     is_action = torch.ones(2, 1, dtype=torch.bool)
-    did = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
+    trajectories = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
     rows = torch.arange(2)
     rollout = Compared(
-        did, is_action, equal, equal, equal * 0, is_action.float(), rows * 0, rows
+        trajectories,
+        is_action,
+        equal,
+        equal,
+        equal * 0,
+        is_action.float(),
+        rows * 0,
+        rows,
     )
     agreement = DPO(beta=0.1).agreement(rollout, log_probs)
     assert agreement["preference_loss"] == pytest.approx(expected, abs=5e-4)
@@ -157,9 +165,15 @@ def test_padding_order_and_parts_change_nothing() -> None:
         return torch.cat([x, torch.full((8, 2), fill, dtype=x.dtype)], 1)
 
     names = ("log_probs", "reference", "advantages", "weights")
-    padded = {name: wider(getattr(rollout, name), 0.0) for name in names}
-    did = Chosen(*(wider(x, 1.0) for x in (rollout.did.states, rollout.did.actions)))
-    wide = replace(rollout, did=did, is_action=wider(rollout.is_action, 0.0), **padded)  # type: ignore[arg-type]
+    padded: dict[str, Any] = {
+        name: wider(getattr(rollout, name), 0.0) for name in names
+    }
+    choices = rollout.trajectories
+    padded["trajectories"] = Chosen(
+        wider(choices.states, 1.0), wider(choices.actions, 1.0)
+    )
+    padded["is_action"] = wider(rollout.is_action, 0.0)
+    wide = replace(rollout, **padded)
     torch.testing.assert_close(moved(algorithm, wide), expected)
 
 

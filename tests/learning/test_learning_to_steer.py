@@ -65,13 +65,20 @@ def gathered(
     reference = torch.full_like(log_probs, math.log(0.5))
     rewards = (answers == 0).double() - price * (log_probs - reference)
     ones = torch.ones(count, dtype=torch.bool)
-    did, groups = (
+    trajectories, groups = (
         Chosen(torch.zeros_like(answers), answers),
         torch.arange(count) // samples,
     )
-    foreseen = table.expected(did, ones[:, None])
+    foreseen = table.critic_values(trajectories, ones[:, None])
     return Rollout(
-        did, ones[:, None], log_probs, reference, rewards, ones, groups, *foreseen
+        trajectories,
+        ones[:, None],
+        log_probs,
+        reference,
+        rewards,
+        ones,
+        groups,
+        *foreseen,
     )
 
 

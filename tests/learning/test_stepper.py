@@ -15,10 +15,10 @@ from tastemaker.rl import (
     Evaluation,
     Experience,
     ValuedExperience,
-    apart,
     per_action,
     per_row,
     per_row_mean,
+    single_actions,
 )
 from tastemaker.train import NotFinite
 
@@ -75,7 +75,13 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
         weighted = Experience(
             *(
                 getattr(experience, name)
-                for name in ("did", "is_action", "log_probs", "reference", "advantages")
+                for name in (
+                    "trajectories",
+                    "is_action",
+                    "log_probs",
+                    "reference",
+                    "advantages",
+                )
             ),
             weights(experience.is_action),
         )
@@ -84,7 +90,7 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
             lambda e, now: {"cost": torch.ones_like(now.log_probs)} | costs(e, now),
         )
         assert means["ones"] == pytest.approx(1)
-        now = table.evaluate(weighted.did, weighted.is_action)
+        now = table.evaluate(weighted.trajectories, weighted.is_action)
         expected = (weighted.weights * costs(weighted, now)["cost"]).sum()
         assert means["cost"] == pytest.approx(float(expected.detach()))
 
@@ -113,7 +119,7 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
         *(
             getattr(experience, n)
             for n in (
-                "did",
+                "trajectories",
                 "is_action",
                 "log_probs",
                 "reference",
@@ -214,7 +220,9 @@ def test_a_penalty_costs_beside() -> None:
     plain, penalised = (
         s.gradients(experience, costs) for s in (stepper_of(table), stepper)
     )
-    now = table.evaluate(experience.did, experience.is_action).log_probs.detach()
+    now = table.evaluate(
+        experience.trajectories, experience.is_action
+    ).log_probs.detach()
     price = (experience.weights * 0.6 * (now - experience.reference) ** 2 / 2).sum()
     assert penalised["cost"] - plain["cost"] == pytest.approx(float(price))
     assert penalised["ones"] == plain["ones"]
@@ -223,7 +231,7 @@ def test_a_penalty_costs_beside() -> None:
 def test_actions_apart() -> None:
     """17 actions, row by row, each with its own numbers; rows that are wholes stay."""
     table, experience = made()
-    flat = apart(experience)
+    flat = single_actions(experience)
     assert flat.is_action.shape == (17, 1)
     assert flat.is_action.all()
     for name in (
@@ -238,7 +246,8 @@ def test_actions_apart() -> None:
             getattr(flat, name)[:, 0], getattr(experience, name)[experience.is_action]
         )
     assert torch.equal(
-        flat.did.actions[:, 0], experience.did.actions[experience.is_action]
+        flat.trajectories.actions[:, 0],
+        experience.trajectories.actions[experience.is_action],
     )
     whole = A2C().credit(table, rollout_of(table, whole=True))
-    assert apart(whole) is whole
+    assert single_actions(whole) is whole

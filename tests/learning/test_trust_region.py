@@ -62,7 +62,7 @@ def test_the_fisher_product_is_that_of_the_matrix(at_once: int, threads: int) ->
     product = algorithm._fisher(
         table, experience, stepper_of(table, at_once=at_once), table.policy_parameters()
     )
-    log_probs = table.evaluate(experience.did, experience.is_action).log_probs[
+    log_probs = table.evaluate(experience.trajectories, experience.is_action).log_probs[
         experience.is_action
     ]
     each = [
@@ -81,7 +81,7 @@ def test_a_part_of_the_rows_stands_for_all_of_them() -> None:
     rows, draws = len(experience.is_action), []
     for share, count in ((0.2, round(0.2 * rows)), (1e-9, 1), (1.0, rows)):
         stepper = stepper_of(table)
-        some = TRPO(fisher_share=share)._some(experience, stepper)
+        some = TRPO(fisher_share=share)._fisher_rows(experience, stepper)
         assert len(some.is_action) == count
         assert float(some.weights.sum()) == pytest.approx(
             float(experience.weights.sum())
@@ -90,7 +90,7 @@ def test_a_part_of_the_rows_stands_for_all_of_them() -> None:
     for seed in (0, 0, 1):
         stepper = stepper_of(table)
         stepper.generator.manual_seed(seed)
-        draws.append(TRPO(fisher_share=0.5)._some(experience, stepper).log_probs)
+        draws.append(TRPO(fisher_share=0.5)._fisher_rows(experience, stepper).log_probs)
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 
@@ -102,7 +102,7 @@ def moved_by(
     metrics = algorithm.update(
         table, algorithm.credit(table, rollout), stepper_of(table)
     )
-    now = table.evaluate(rollout.did, rollout.is_action).log_probs.detach()
+    now = table.evaluate(rollout.trajectories, rollout.is_action).log_probs.detach()
     return metrics, float(k3(rollout.log_probs, now)[rollout.is_action].mean())
 
 
@@ -125,7 +125,7 @@ def test_the_step_is_the_largest_of_the_quadratic_model() -> None:
     algorithm = TRPO(target_kl=1e-6, damping=1e-9, fisher_share=1.0)
     before = table.logits.detach().clone()
     experience = algorithm.credit(table, rollout)
-    chosen = rollout.did.actions[rollout.is_action]
+    chosen = rollout.trajectories.actions[rollout.is_action]
     each = torch.eye(3).double()[chosen] - torch.softmax(before, -1)
     fisher = each.T @ each / len(each)
     gradient = (each * experience.advantages[rollout.is_action][:, None]).mean(0)
@@ -161,14 +161,14 @@ def test_the_search_shortens_until_it_holds() -> None:
     algorithm, stepper = TRPO(target_kl=1e-3, tries=30), stepper_of(table)
     experience = algorithm.credit(table, rollout_of(table))
     parameters = table.policy_parameters()
-    cost, gradient = algorithm._measured(experience, stepper, parameters)
+    cost, gradient = algorithm._cost_and_gradient(experience, stepper, parameters)
     start = table.logits.detach().clone()
-    wrong = algorithm._searched(
+    wrong = algorithm._line_search(
         experience, stepper, parameters, 1e-3 * gradient, cost["cost"]
     )
     assert wrong == {"moved": 0.0, "step_length": 0.0}
     assert torch.equal(table.logits, start)
-    metrics = algorithm._searched(
+    metrics = algorithm._line_search(
         experience, stepper, parameters, -100 * gradient, cost["cost"]
     )
     assert 1e-4 < metrics["moved"] <= 1e-3
@@ -188,7 +188,9 @@ def test_its_critic_learns_by_the_optimiser_alone() -> None:
         experience = algorithm.credit(table, rollout_of(table))
         algorithm.update(table, experience, stepper_of(table, rate=rate))
         losses.append(table)
-        now = table.evaluate(experience.did, experience.is_action).values.detach()
+        now = table.evaluate(
+            experience.trajectories, experience.is_action
+        ).values.detach()
         gap = (now - experience.returns)[experience.is_action]
         old = (experience.values - experience.returns)[experience.is_action]
         assert float((gap**2).mean()) < float((old**2).mean())
@@ -218,7 +220,7 @@ def test_a_step_of_a_gpt_stays_within_the_trust_region() -> None:
     metrics = algorithm.update(
         actor, algorithm.credit(actor, gathered.rollout), stepper_of(actor, rate=1e-3)
     )
-    now = actor.log_probs(gathered.rollout.did, gathered.rollout.is_action)
+    now = actor.log_probs(gathered.rollout.trajectories, gathered.rollout.is_action)
     is_action = gathered.rollout.is_action
     moved = float(k3(gathered.rollout.log_probs, now)[is_action].mean())
     assert metrics["step_length"] > 0

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from tastemaker.data import Message
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.gpt import (
-    FILE,
+    VALUE_HEAD,
     Policy,
     Row,
     Sampling,
@@ -215,7 +215,7 @@ def test_a_folder_saved_over_keeps_nothing_of_the_older_policy(fresh, tmp_path):
     again = Policy.load(tmp_path / "gpt")
     assert again.value_head is None
     assert again.figures == {}
-    assert not (tmp_path / "gpt" / FILE).exists()
+    assert not (tmp_path / "gpt" / VALUE_HEAD).exists()
     assert (tmp_path / "gpt" / "metrics.jsonl").exists()  # files of others stay
 
 

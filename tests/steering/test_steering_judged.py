@@ -153,12 +153,20 @@ def test_a_step_holds_judgements_with_all_their_texts() -> None:
     assert [rollout.tiers[rollout.groups == g].tolist() for g in range(5)] == [
         list(range(n)) for n in sizes
     ]
-    assert rollout.is_action.sum(1).tolist() == [len(t) for t in rollout.did.tokens]
+    assert rollout.is_action.sum(1).tolist() == [
+        len(t) for t in rollout.trajectories.tokens
+    ]
     torch.testing.assert_close(rollout.weights, rollout.is_action / 5)
     again = teacher.gather(0, 0.0)
-    assert again.did == rollout.did != teacher.gather(1, 0.0).did
+    assert (
+        again.trajectories
+        == rollout.trajectories
+        != teacher.gather(1, 0.0).trajectories
+    )
     times = Counter(
-        text for step in range(8) for text in teacher.gather(step, 0.0).did.tokens
+        text
+        for step in range(8)
+        for text in teacher.gather(step, 0.0).trajectories.tokens
     )
     assert set(times.values()) == {1}
     assert sum(times.values()) == 90, "once around is every text once"
@@ -182,7 +190,7 @@ def test_the_reference_reads_each_text_once_and_alike(at_once: int) -> None:
     )
     log_probs = text_world.reference.log_probs_of(prompts, texts)
     expected = dict(zip(map(tuple, texts), log_probs, strict=True))
-    for row, tokens in enumerate(rollout.did.tokens):
+    for row, tokens in enumerate(rollout.trajectories.tokens):
         of_text = rollout.reference[row, : len(tokens)].numpy()
         np.testing.assert_allclose(of_text, expected[tokens], atol=1e-4, rtol=1e-4)
     assert rollout.reference[~rollout.is_action].abs().sum() == 0
@@ -231,8 +239,8 @@ def test_a_policy_at_its_reference_pays_ln_2() -> None:
 def test_the_policy_writes_at_a_windows_end_alone() -> None:
     teacher = taught(compared())
     rollout = teacher.gather(0, 0.0)
-    assert teacher.shown(rollout, is_last=False) is None
-    shown = teacher.shown(rollout, is_last=True)
+    assert teacher.to_measure(rollout, is_last=False) is None
+    shown = teacher.to_measure(rollout, is_last=True)
     assert shown is not None
     assert (len(shown.texts), shown.scores) == (12, [])
 
@@ -253,12 +261,12 @@ def test_a_loss_that_rises_where_nothing_is_learned() -> None:
     ):
         looks = Watch(Limits(patience=1), AGREE)
         looks.begin([], pairs=0.5)
-        assert [looks.look(window(0.69, 0.69)), looks.look(window(0.5, 0.5))] == [
+        assert [looks.judge(window(0.69, 0.69)), looks.judge(window(0.5, 0.5))] == [
             None,
             None,
         ]
         assert looks.best == 1
-        reason = looks.look(last)
+        reason = looks.judge(last)
         assert (reason is not None) == is_stopped
         if reason is not None:
             assert reason.startswith(

@@ -71,7 +71,7 @@ def critic() -> Policy:
 def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
     policy = critic()
     rollout = world(policy=policy).gather(0, 0.25).rollout
-    now = TextActor(policy).evaluate(rollout.did, rollout.is_action)
+    now = TextActor(policy).evaluate(rollout.trajectories, rollout.is_action)
     torch.testing.assert_close(
         rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4
     )
@@ -97,7 +97,7 @@ def test_in_the_loss_kl_is_not_in_the_reward() -> None:
 
 def test_scores_are_scaled_before_kl_is_paid() -> None:
     scale = Scale(Scaling("reference"))
-    scale.see([2.0, 6.0])
+    scale.include([2.0, 6.0])
     scaled, plain = world(scale=scale).gather(0, 0.25), world().gather(0, 0.25)
     cost = torch.tensor(plain.scores) - plain.rollout.scores
     expected = (torch.tensor(plain.scores) - 4) / 2 - cost
@@ -133,7 +133,7 @@ def test_policy_actor_and_reference_divide_by_the_same_temperature(
     gathered = same.gather(0, 0.5)
     rollout = gathered.rollout
     now = TextActor(same.policy, temperature=temperature).log_probs(
-        rollout.did, rollout.is_action
+        rollout.trajectories, rollout.is_action
     )
     torch.testing.assert_close(now, rollout.log_probs, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(

@@ -10,25 +10,30 @@ separately trained gate: Jacobs et al. 1991).
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tastemaker.data.judgements import Example, Prompt, plain
-from tastemaker.errors import ModelError
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.errors import DataError, ModelError
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import writing_file
+from tastemaker.maths.statistics import Floats
 from tastemaker.reward.backbones.linear import (
     Linear,
+    NgramNames,
     TokenNames,
     chunks,
     counts,
     features,
+    inverse_document_frequencies,
+    vocabulary,
 )
 from tastemaker.scores import Scores
 
@@ -46,14 +51,12 @@ class Ensemble:
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = list(members)
         first = self.members[0]
-        self.max_length, self.cut = (
-            getattr(first, "max_length", None),
-            getattr(first, "cut", None),
-        )
+        self.max_length = getattr(first, "max_length", None)
+        self.cut = getattr(first, "cut", None)
         self.template: str = first.template
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the mean scores, and those of each member."""
         by_member = [
@@ -100,6 +103,8 @@ class Ensemble:
 ROUTER = "router.safetensors"
 READING = Linear(ngrams=2, weighting="tfidf")
 """How a router reads prompts."""
+_SURENESS = 10.0  # scikit-learn's C
+_MOST_ITERATIONS = 1000
 
 
 class Router:
@@ -112,7 +117,7 @@ class Router:
     def __init__(
         self,
         sources: Sequence[str],
-        names: NDArray[np.int64],
+        names: NgramNames,
         idf: NDArray[np.float32],
         weights: NDArray[np.float32],
         intercepts: NDArray[np.float32],
@@ -120,27 +125,26 @@ class Router:
         self.sources, self.names, self.idf = tuple(sources), names, idf
         self.weights, self.intercepts = weights, intercepts
 
-    def shares(self, prompts: Sequence[Prompt | None]) -> NDArray[np.float64]:
+    def shares(self, prompts: Sequence[Prompt | None]) -> Floats:
         """Return the probability of each source for each prompt: float64 [n, k].
 
         No prompt is read as a prompt without words.
         """
         unique = list(dict.fromkeys(prompts))
         rows = {prompt: row for row, prompt in enumerate(unique)}
+        scales = self.idf.astype(np.float64)
+        weights = self.weights.astype(np.float64)
+        texts = [read_prompt(prompt) for prompt in unique]
         parts = [np.zeros((0, len(self.sources)))]
-        for chunk in chunks([read_prompt(prompt) for prompt in unique]):
+        for chunk in chunks(texts):
             occurrences = counts(TokenNames.of(chunk), READING.ngrams, self.names)
-            inputs = features(occurrences, READING, self._scales)
-            logits = inputs @ self.weights.astype(np.float64) + self.intercepts
+            inputs = features(occurrences, READING, scales)
+            logits = inputs @ weights + self.intercepts
             raised = np.exp(logits - logits.max(1, keepdims=True))
             parts.append(raised / raised.sum(1, keepdims=True))
         order = [rows[prompt] for prompt in prompts]
-        shares: NDArray[np.float64] = np.concatenate(parts)[order]
+        shares: Floats = np.concatenate(parts)[order]
         return shares
-
-    @property
-    def _scales(self) -> NDArray[np.float64]:
-        return self.idf.astype(np.float64)
 
     def save(self, path: Path) -> None:
         """Write everything, the sources as JSON in the head."""
@@ -173,6 +177,46 @@ class Router:
         return router
 
 
+def fit_router(prompts: Mapping[str, Sequence[Prompt | None]]) -> Router:
+    """Return a router that knows the prompts of each source by name; two sources or more.
+
+    A prompt counts once for each source that it comes from. Raises DataError where no two prompts
+    share a word.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    sources = list(prompts)
+    texts: list[str] = []
+    source_numbers: list[int] = []
+    for number, source in enumerate(sources):
+        for prompt in dict.fromkeys(prompts[source]):
+            texts.append(read_prompt(prompt))
+            source_numbers.append(number)
+    token_chunks = [TokenNames.of(chunk) for chunk in chunks(texts)]
+    names = vocabulary(token_chunks, READING.ngrams, READING.min_count)
+    blocks = [counts(chunk, READING.ngrams, names) for chunk in token_chunks]
+    occurrences = sp.vstack(blocks, format="csr")
+    if not len(names):
+        raise DataError(
+            "experts: no two prompts share a word, so nothing tells the sources "
+            "apart. Leave experts out."
+        )
+    idf = inverse_document_frequencies(occurrences)
+    regression = LogisticRegression(C=_SURENESS, max_iter=_MOST_ITERATIONS)
+    regression.fit(features(occurrences, READING, idf), source_numbers)
+    weights, intercepts = regression.coef_.T, regression.intercept_
+    if len(sources) == 2:  # scikit-learn gives the second one's log-odds alone
+        weights = np.concatenate([np.zeros_like(weights), weights], axis=-1)
+        intercepts = np.concatenate([np.zeros_like(intercepts), intercepts], axis=-1)
+    return Router(
+        sources,
+        names,
+        idf.astype(np.float32),
+        weights.astype(np.float32),
+        intercepts.astype(np.float32),
+    )
+
+
 class Experts(Ensemble):
     """A backbone for each source, all of one kind. The router weighs their mean."""
 
@@ -183,7 +227,7 @@ class Experts(Ensemble):
         self.router = router
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the mixed scores, without those of the experts.
 

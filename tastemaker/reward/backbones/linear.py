@@ -1,7 +1,7 @@
 """The `linear` backbone: the score is a weighted sum over the word n-grams of a text.
 
 It has no network and no length limit. Rows of features have length 1, so that length alone does not
-make a review more extreme. `convex.py` fits the weights.
+make a review more extreme. `linear_fits.py` fits the weights.
 
 Each n-gram is named by one 64-bit number. A token is a lower-cased word, a punctuation mark, or one
 character of a script without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every
@@ -29,6 +29,7 @@ from safetensors.numpy import save
 from tastemaker.data.judgements import TEMPLATE, Example, joined
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.files import writing_file
+from tastemaker.maths.statistics import Floats
 from tastemaker.scores import Scores
 from tastemaker.settings import POSITIVE, Check, at_least, check, setting
 
@@ -38,16 +39,22 @@ _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
+
+NgramNames = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+"""Names while they are computed; `NgramNames` are the same bits."""
+TextNumbers = NDArray[np.int32]
+
 _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
 _TOKEN = re.compile(
     rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]"
 )
 _LINE_BREAK = re.compile(r"<br\s*/?>")
-# added to the names of repeated tokens, and of the counts of repeated tokens and n-grams
-_AGAIN = np.uint64(0xD1B54A32D192ED03)
-_TOKENS_AGAIN = np.uint64(0x5851F42D4C957F2D)
-_NGRAMS_AGAIN = np.uint64(0x14057B7EF767814F)
-_MOST_AGAIN = 24
+# added to the names of repeated tokens, and of the ordinals of repeated tokens and n-grams
+_REPEATED_TOKEN = np.uint64(0xD1B54A32D192ED03)
+_TOKEN_ORDINAL = np.uint64(0x5851F42D4C957F2D)
+_NGRAM_ORDINAL = np.uint64(0x14057B7EF767814F)
+_MOST_REPETITIONS = 24
 # odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C17)
 _REMEMBERED_TOKENS = 1 << 18
@@ -87,8 +94,8 @@ class TokenNames:
     text.
     """
 
-    names: NDArray[np.uint64]
-    lengths: NDArray[np.int64]
+    names: Hashes
+    lengths: NgramNames
 
     @staticmethod
     def of(texts: Iterable[str]) -> "TokenNames":
@@ -100,51 +107,57 @@ class TokenNames:
 
     def ngrams(
         self, longest: int, *, repeats: bool = False
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    ) -> tuple[NgramNames, TextNumbers]:
         """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
 
         name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text
-        into the next. repeats: also a name for each token that stood in its text before, one for
-        the first of them in a text, for the second …, 24 at most, and likewise of the longest
-        n-grams: so what saying things twice costs is learned from all that is said twice, and need
-        not be learned word by word.
+        into the next.
+
+        repeats: also return names of repetitions. Each token that stands earlier in its text too
+        has one. So have the first, the second … the 24th repeated token of a text, and the same of
+        the longest n-grams. So the cost of repetition is learned from all repetitions together.
         """
-        document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
-        parts, running = [(self.names, document)], self.names
+        texts = np.arange(len(self.lengths), dtype=np.int32)
+        document = np.repeat(texts, self.lengths)  # of each token
+        parts = [(self.names, document)]
+        ngrams = self.names
         for n in range(2, longest + 1):
-            running = running[:-1] * _MULTIPLIER + self.names[n - 1 :]
-            inside = document[: len(running)] == document[n - 1 :]
-            parts.append((running[inside], document[: len(running)][inside]))
+            ngrams = ngrams[:-1] * _MULTIPLIER + self.names[n - 1 :]
+            starts = document[: len(ngrams)]
+            is_inside = starts == document[n - 1 :]
+            parts.append((ngrams[is_inside], starts[is_inside]))
         if repeats:
-            tokens_again, ngrams_again = _said_again(*parts[0]), _said_again(*parts[-1])
-            parts.append((tokens_again[0] * _MULTIPLIER + _AGAIN, tokens_again[1]))
-            parts.append(self._numbered(tokens_again[1], _TOKENS_AGAIN))
-            parts.append(self._numbered(ngrams_again[1], _NGRAMS_AGAIN))
+            repeated, of_tokens = _repetitions(*parts[0])
+            _, of_ngrams = _repetitions(*parts[-1])
+            parts.append((repeated * _MULTIPLIER + _REPEATED_TOKEN, of_tokens))
+            parts.append(self._ordinals(of_tokens, _TOKEN_ORDINAL))
+            parts.append(self._ordinals(of_ngrams, _NGRAM_ORDINAL))
         names, documents = zip(*parts, strict=True)
         return np.concatenate(names).view(np.int64), np.concatenate(documents)
 
-    def _numbered(
-        self, document: NDArray[np.int32], sort: np.uint64
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        """Return for each text, of the things of a sort that stand in it, a name for the first, the
-        second …
+    def _ordinals(
+        self, document: TextNumbers, salt: np.uint64
+    ) -> tuple[Hashes, TextNumbers]:
+        """Return names of the first, the second … repetition of each text, and the text numbers.
+
+        document: the text of each repetition. salt: added to the names.
         """
         each = np.minimum(
-            np.bincount(document, minlength=len(self.lengths)), _MOST_AGAIN
+            np.bincount(document, minlength=len(self.lengths)), _MOST_REPETITIONS
         )
         documents = np.repeat(np.arange(len(each), dtype=np.int32), each)
         number = np.arange(len(documents)) - np.repeat(np.cumsum(each) - each, each)
-        return number.astype(np.uint64) * _MULTIPLIER + sort, documents
+        return number.astype(np.uint64) * _MULTIPLIER + salt, documents
 
 
-def _said_again(
-    names: NDArray[np.uint64], document: NDArray[np.int32]
-) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Return those names, each with the number of its text, that stood in the text before."""
+def _repetitions(names: Hashes, document: TextNumbers) -> tuple[Hashes, TextNumbers]:
+    """Return the names that stand earlier in their text too, with the numbers of the texts."""
     order = np.lexsort((names, document))
     names, document = names[order], document[order]
-    again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
-    return names[1:][again], document[1:][again]
+    is_same_name = names[1:] == names[:-1]
+    is_same_text = document[1:] == document[:-1]
+    is_repeated = is_same_name & is_same_text
+    return names[1:][is_repeated], document[1:][is_repeated]
 
 
 def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -163,40 +176,40 @@ def vocabulary(
     min_count: int,
     *,
     repeats: bool = False,
-) -> NDArray[np.int64]:
+) -> NgramNames:
     """Return the names, ascending, of the n-grams that occur at least `min_count` times."""
-    names = np.concatenate(
-        [
-            np.zeros(0, np.int64),
-            *(chunk.ngrams(longest, repeats=repeats)[0] for chunk in chunked),
-        ]
-    )
+    parts = [np.zeros(0, np.int64)]
+    for chunk in chunked:
+        of_chunk, _ = chunk.ngrams(longest, repeats=repeats)
+        parts.append(of_chunk)
+    names = np.concatenate(parts)
     names.sort()
-    first = np.flatnonzero(
-        np.concatenate([np.ones(min(1, len(names)), bool), names[1:] != names[:-1]])
-    )
+    is_new = np.ones(len(names), dtype=bool)
+    is_new[1:] = names[1:] != names[:-1]
+    first = np.flatnonzero(is_new)
     counts = np.diff(first, append=len(names))
     return names[first[counts >= min_count]]
 
 
 def counts(
-    chunk: TokenNames, longest: int, kept: NDArray[np.int64], *, repeats: bool = False
+    chunk: TokenNames, longest: int, ngrams: NgramNames, *, repeats: bool = False
 ) -> sp.csr_matrix:
-    """Return how often each kept n-gram occurs in each text: float64 [texts, len(kept)], columns
-    ascending.
+    """Return how often some n-grams occur in each text: float64 [texts, n-grams].
+
+    longest: tokens of the longest n-gram. ngrams: their names, ascending.
     """
-    shape = (len(chunk.lengths), len(kept))
+    shape = (len(chunk.lengths), len(ngrams))
     names, document = chunk.ngrams(longest, repeats=repeats)
-    if len(kept) == 0 or len(names) == 0:
+    if len(ngrams) == 0 or len(names) == 0:
         return sp.csr_matrix(shape, dtype=np.float64)
-    # a search for ascending names walks through `kept` once: several times faster
+    # a search for ascending names walks through `ngrams` once: several times faster
     order = np.argsort(names)
     names, document = names[order], document[order]
-    column = np.minimum(np.searchsorted(kept, names), len(kept) - 1)
-    is_kept = kept[column] == names
-    cell = document[is_kept] * np.int64(len(kept)) + column[is_kept]
+    column = np.minimum(np.searchsorted(ngrams, names), len(ngrams) - 1)
+    is_counted = ngrams[column] == names
+    cell = document[is_counted] * np.int64(len(ngrams)) + column[is_counted]
     cell, count = np.unique(cell, return_counts=True)
-    row, column = np.divmod(cell, len(kept))
+    row, column = np.divmod(cell, len(ngrams))
     start = np.searchsorted(row, np.arange(len(chunk.lengths) + 1))
     return sp.csr_matrix(
         (count.astype(np.float64), column.astype(np.int32), start), shape=shape
@@ -247,11 +260,16 @@ class Linear:
         joined(Example("text", "prompt"), self.template)
 
 
+def inverse_document_frequencies(occurrences: sp.csr_matrix) -> Floats:
+    """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
+    texts_with = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
+    return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + texts_with)) + 1)
+
+
 def features(
-    occurrences: sp.csr_matrix, settings: Linear, scales: NDArray[np.float64]
+    occurrences: sp.csr_matrix, settings: Linear, scales: Floats
 ) -> sp.csr_matrix:
-    """Return n-gram counts [texts, n-grams] as rows of features; what is multiplied with the
-    weights.
+    """Return n-gram counts [texts, n-grams] as features, which are multiplied with the weights.
 
     nb: 1 for presence, rows of length 1, times `scales` (the log-count ratios, or 1 once they are
     folded into the weights). tfidf: (1 + ln count) × `scales` (the inverse document frequencies),
@@ -259,10 +277,11 @@ def features(
     """
     rows = occurrences.copy()
     row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    scale = scales[rows.indices]
     if settings.weighting == "nb":
-        values, after = np.ones_like(rows.data), scales[rows.indices]
+        values, after = np.ones_like(rows.data), scale
     else:
-        values, after = (1 + np.log(rows.data)) * scales[rows.indices], 1.0
+        values, after = (1 + np.log(rows.data)) * scale, 1.0
     squares = np.bincount(row, weights=values**2, minlength=rows.shape[0])
     rows.data = values / np.sqrt(squares)[row] * after
     return rows
@@ -280,7 +299,7 @@ class LinearBackbone:
     def __init__(
         self,
         settings: Linear,
-        names: NDArray[np.int64],
+        names: NgramNames,
         weights: NDArray[np.float32],
         scales: NDArray[np.float32],
         intercept: float = 0.0,
