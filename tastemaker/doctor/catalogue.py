@@ -29,7 +29,7 @@ class Problem:
     """A problem of a data set.
 
     name: a short fixed name for programs. what: the problem in one sentence.
-    count: of rows, texts, pairs or judges, as `what` says.
+    count: of the rows, texts, pairs or judges that `what` names.
     where: the first few places (`file:row`). advice: what to try.
     examples: a few texts or messages, one a line.
     """

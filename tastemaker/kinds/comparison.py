@@ -193,7 +193,7 @@ def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
     for judgement in judgements:
         if judgement.has_tie:
             raise judgement.wrong(
-                "a tie, where the fit was told that there are none. Remove it, or allow ties."
+                "a tie, but the fit allows no ties. Remove it, or allow ties."
             )
 
 

@@ -122,7 +122,7 @@ class KindMetrics(ABC):
 
     @abstractmethod
     def answers(self, judgements: Sequence[Any]) -> Floats:
-        """Return what people said, [m] or [m, K]."""
+        """Return the answers of people, [m] or [m, K]."""
 
     def predictions(self, link: "Link", judged: Judged, scores: Floats) -> Predictions:
         """Return what the link predicts from scores [m] or [m, K], in float64."""
