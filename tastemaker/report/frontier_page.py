@@ -103,7 +103,8 @@ def _tiles(frontier: Frontier) -> Iterator[tuple[str, str, str]]:
         name = run.truth or "score"
         if name in run.after and name in run.before:
             change = f"{run.before[name]:.2f} → {run.after[name]:.2f}"
-            yield course.label, change, f"{TITLES[name]}, at {run.after['kl']:.1f} nats"
+            nats = f"{run.after['kl']:.1f} nats"
+            yield course.label, change, f"{TITLES[name]}, at {nats}"
 
 
 def _verdict(course: Course) -> dict[str, str]:

@@ -65,8 +65,8 @@ def overview_png(evaluation: Evaluation) -> bytes:
     parts = []
     for findings in evaluation.kinds:
         name = findings.kind_metrics.headline
-        figure = f"{NAMES[name]} {shown(name, findings.measured.model[name])}"
-        parts.append(f"{figure} on {findings.n:,} {findings.kind}s")
+        value = shown(name, findings.measured.model[name])
+        parts.append(f"{NAMES[name]} {value} on {findings.n:,} {findings.kind}s")
     heading = " · ".join(parts)
     heading = heading[:1].upper() + heading[1:]
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")

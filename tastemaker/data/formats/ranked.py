@@ -93,9 +93,9 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
     turns = []
     if not is_missing(row.get("system")):
         turns.append(Message("system", text_of(row["system"], where, "system")))
-    history = (
-        [] if row.get("history") is None else list_of(row["history"], where, "history")
-    )
+    history = []
+    if row.get("history") is not None:
+        history = list_of(row["history"], where, "history")
     for pair in history:
         if not isinstance(pair, list) or len(pair) != 2:
             raise bad_cell(pair, where, "history", " where [question, answer] belongs.")
