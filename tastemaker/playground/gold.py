@@ -233,5 +233,7 @@ def gold_score(text: str) -> float:
         weight_sum += weight * emphasis
         weighted_values += weight * emphasis * value
     freshness = len(set(content)) / len(content) if content else 1.0
-    worth = max(0.0, min(10.0, 5 + GAIN * weighted_values / (SILENCE + weight_sum)))
-    return fluent / total * freshness**2 * worth
+    balance = GAIN * weighted_values / (SILENCE + weight_sum)
+    worth = max(0.0, min(10.0, 5 + balance))
+    fluency = fluent / total
+    return fluency * freshness**2 * worth

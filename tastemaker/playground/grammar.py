@@ -74,7 +74,8 @@ def units(text: str) -> list[str]:
 
 def load_language(name: str) -> tuple[list[Word], str]:
     """Return the words of a language, in the order of its file, and its rules."""
-    text = Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8")
+    path = Path(__file__).with_name(f"{name}.yaml")
+    text = path.read_text(encoding="utf-8")
     # the loader in C takes 3 ms, not 60
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     tables = yaml.load(text, loader)
@@ -244,7 +245,8 @@ class Grammar:
             out.append(self._word((name, sign, group), rng, used).text)
             return
         heights, bodies = self._plan(key)
-        body = bodies[bisect(heights, rng.random() * heights[-1])]
+        height = rng.random() * heights[-1]
+        body = bodies[bisect(heights, height)]
         aspect = ""
         if body.aspect:
             word = self._word((body.aspect, sign, "any"), rng, used)
