@@ -93,16 +93,16 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "side-by-side")
 
 
-TrainingWish = Literal["auto", "float32", "bfloat16"]
-ScoringWish = Literal["float32", "fast", "bfloat16", "int8"]
+TrainingChoice = Literal["auto", "float32", "bfloat16"]
+ScoringChoice = Literal["float32", "fast", "bfloat16", "int8"]
 ScoringPrecision = Literal["float32", "bfloat16", "int8"]
-DeviceWish = Literal["auto", "cpu", "cuda", "mps"]
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def _check(what: str, wish: str, choices: tuple[str, ...]) -> None:
-    if wish not in choices:
+def _check(what: str, choice: str, choices: tuple[str, ...]) -> None:
+    if choice not in choices:
         raise UsageError(
-            f"{what} {wish!r} does not exist: choose one of {', '.join(choices)}."
+            f"{what} {choice!r} does not exist: choose one of {', '.join(choices)}."
         )
 
 
@@ -124,61 +124,63 @@ def gains_by_int8(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_vnni_supported())
 
 
-def choose_precision(device: torch.device, wish: TrainingWish = "auto") -> torch.dtype:
+def choose_precision(
+    device: torch.device, choice: TrainingChoice = "auto"
+) -> torch.dtype:
     """Return the number format in which training computes products; weights stay float32.
 
     auto: bfloat16 exactly where the device has instructions for it. Raises UsageError for an
-    unknown wish.
+    unknown choice.
     """
-    _check("the precision", wish, get_args(TrainingWish))
-    if wish == "auto":
-        wish = "bfloat16" if gains_by_bfloat16(device) else "float32"
-    return torch.bfloat16 if wish == "bfloat16" else torch.float32
+    _check("the precision", choice, get_args(TrainingChoice))
+    if choice == "auto":
+        choice = "bfloat16" if gains_by_bfloat16(device) else "float32"
+    return torch.bfloat16 if choice == "bfloat16" else torch.float32
 
 
 def choose_scoring_precision(
-    device: torch.device, wish: ScoringWish = "float32", *, has_int8: bool = True
+    device: torch.device, choice: ScoringChoice = "float32", *, has_int8: bool = True
 ) -> ScoringPrecision:
     """Return the number format of scoring.
 
     float32 keeps the score contract to the last digits. fast is bfloat16 on a GPU and on a CPU with
     AMX, else int8 where the CPU has instructions for it and the network has an 8-bit form, else
     bfloat16 where the CPU has instructions for it, else float32. Raises UsageError for an unknown
-    wish, and for int8 without the instructions.
+    choice, and for int8 without the instructions.
     """
-    _check("the precision", wish, get_args(ScoringWish))
-    if wish == "int8" and not gains_by_int8(device):
+    _check("the precision", choice, get_args(ScoringChoice))
+    if choice == "int8" and not gains_by_int8(device):
         raise UsageError(
             f"the precision int8 needs a processor with AVX-512 VNNI, and {device} is none. "
             "Choose fast."
         )
-    if wish != "fast":
-        return wish
+    if choice != "fast":
+        return choice
     has_matrix_unit = device.type != "cpu" or torch.cpu._is_amx_tile_supported()
     if has_int8 and gains_by_int8(device) and not has_matrix_unit:
         return "int8"
     return "bfloat16" if gains_by_bfloat16(device) else "float32"
 
 
-def choose_device(wish: DeviceWish = "auto") -> torch.device:
+def choose_device(choice: DeviceChoice = "auto") -> torch.device:
     """Return the device of that name; auto is CUDA, else MPS, else the CPU.
 
     Raises UsageError for a device that this machine does not have.
     """
-    _check("the device", wish, get_args(DeviceWish))
-    devices: list[DeviceWish] = ["cpu"]
+    _check("the device", choice, get_args(DeviceChoice))
+    devices: list[DeviceChoice] = ["cpu"]
     if torch.backends.mps.is_available():
         devices.insert(0, "mps")
     if torch.cuda.is_available():
         devices.insert(0, "cuda")
-    if wish == "auto":
-        wish = devices[0]
-    if wish not in devices:
+    if choice == "auto":
+        choice = devices[0]
+    if choice not in devices:
         raise UsageError(
-            f"the device {wish!r} is not on this machine (here: {', '.join(devices)}). "
+            f"the device {choice!r} is not on this machine (here: {', '.join(devices)}). "
             "Leave it at auto."
         )
-    return torch.device(wish)
+    return torch.device(choice)
 
 
 _LONGEST = 512

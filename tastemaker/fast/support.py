@@ -147,7 +147,7 @@ def _is_plain(module: Any, slots: Slots) -> bool:
             if child is None:
                 continue
             is_list = type(child) is nn.ModuleList
-            members = child._modules.values() if is_list else (child,)
+            members: Any = child._modules.values() if is_list else (child,)
             classes = slots[type(part)].get(name, ())
             for member in members:
                 if type(member) not in classes:

@@ -29,7 +29,7 @@ from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
 from tastemaker.fast.gpt_layers import most_tokens
-from tastemaker.fast.processor import DeviceWish, choose_device
+from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
 from tastemaker.gpt.networks import (
     open_causal,
@@ -282,7 +282,7 @@ class Policy:
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
         )
 
-    def to(self, device: DeviceWish) -> "Policy":
+    def to(self, device: DeviceChoice) -> "Policy":
         """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError
         for an absent one.
         """

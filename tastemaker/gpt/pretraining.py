@@ -19,8 +19,8 @@ from transformers import AutoTokenizer
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import (
-    DeviceWish,
-    TrainingWish,
+    DeviceChoice,
+    TrainingChoice,
     choose_device,
     choose_precision,
 )
@@ -50,8 +50,8 @@ def pretrain(
     start: Policy | str | Path | None = None,
     training: Pretraining | Mapping[str, Any] | None = None,
     seed: int = 0,
-    device: DeviceWish = "auto",
-    precision: TrainingWish = "auto",
+    device: DeviceChoice = "auto",
+    precision: TrainingChoice = "auto",
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,

@@ -228,10 +228,6 @@ class TokenFile:
         """Return the number of tokens of each piece."""
         return np.asarray(self.pieces[numbers, 1])
 
-    def bytes_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of bytes that each piece spells."""
-        return np.asarray(self.pieces[numbers, 3])
-
 
 class _Side:
     """Writes one side of a corpus."""

@@ -23,8 +23,8 @@ from tastemaker.data.judgements import (
 from tastemaker.errors import DataError, UsageError
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
-    DeviceWish,
-    TrainingWish,
+    DeviceChoice,
+    TrainingChoice,
     choose_device,
     choose_precision,
 )
@@ -36,12 +36,12 @@ from tastemaker.reward.backbones import (
     Encoder,
     Linear,
     Tiny,
+    Training,
     choose_backbone,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Anchor, Contract
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
-from tastemaker.reward.fit_network import FitTask, Training
 from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
 from tastemaker.reward.model import RewardModel, link_values
 from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
@@ -104,8 +104,8 @@ class Learner:
     settings: Linear | Encoder | Tiny
     division: Division
     training: Training | None
-    device: DeviceWish
-    precision: TrainingWish
+    device: DeviceChoice
+    precision: TrainingChoice
     estimates: CrossFit
 
     def reward_model(
@@ -211,6 +211,9 @@ class Learner:
         """Learn one backbone from a corpus."""
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
+        # a linear fit must not wait for transformers to be imported
+        from tastemaker.reward.fit_network import FitTask
+
         assert self.training is not None  # `chosen_training` gives every network one
         network = self._network(self.settings, seed)
         model = self._observation()
@@ -388,8 +391,8 @@ def fit(
     shared: bool = False,
     experts: bool = False,
     seed: int = 0,
-    device: DeviceWish = "auto",
-    precision: TrainingWish = "auto",
+    device: DeviceChoice = "auto",
+    precision: TrainingChoice = "auto",
     labels: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,

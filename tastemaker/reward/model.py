@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.batching import collate
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
@@ -228,21 +228,21 @@ class RewardModel:
 
     @overload
     def score(  # type: ignore[overload-overlap]
-        self, text: Scorable, *, precision: ScoringWish = ..., caution: Caution = ...
+        self, text: Scorable, *, precision: ScoringChoice = ..., caution: Caution = ...
     ) -> float: ...
     @overload
     def score(
         self,
         text: Sequence[Scorable],
         *,
-        precision: ScoringWish = ...,
+        precision: ScoringChoice = ...,
         caution: Caution = ...,
     ) -> list[float]: ...
     def score(
         self,
         text: Scorable | Sequence[Scorable],
         *,
-        precision: ScoringWish = "float32",
+        precision: ScoringChoice = "float32",
         caution: Caution = 0.0,
     ) -> float | list[float]:
         """Return the score of a text, or the scores of several, in order.
@@ -255,13 +255,18 @@ class RewardModel:
         return self._answer(text, lambda values: values, precision, caution)
 
     @overload
-    def uncertainty(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def uncertainty(
+        self, text: Scorable, *, precision: ScoringChoice = ...
+    ) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def uncertainty(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+        self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
     ) -> list[float]: ...
     def uncertainty(
-        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> float | list[float]:
         """Return the standard deviation of the scores of an ensemble's members.
 
@@ -278,13 +283,18 @@ class RewardModel:
         return values[0] if one else values
 
     @overload
-    def probability(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def probability(
+        self, text: Scorable, *, precision: ScoringChoice = ...
+    ) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def probability(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+        self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
     ) -> list[float]: ...
     def probability(
-        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> float | list[float]:
         """Return the probability that a judge labels the text positive.
 
@@ -294,13 +304,16 @@ class RewardModel:
         return self._answer(text, link.predict, precision)
 
     @overload
-    def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def rating(self, text: Scorable, *, precision: ScoringChoice = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def rating(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+        self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
     ) -> list[float]: ...
     def rating(
-        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> float | list[float]:
         """Return the rating or grade that a judge gives on average, in the judges' unit.
 
@@ -310,7 +323,7 @@ class RewardModel:
         return self._answer(text, link.predict, precision)
 
     def score_all(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return scores and truncation of examples, in order."""
         if self.contract.trained_steps < 1:
@@ -419,7 +432,7 @@ class RewardModel:
         self,
         text: Scorable | Sequence[Scorable],
         meaning: Callable[[torch.Tensor], torch.Tensor],
-        precision: ScoringWish,
+        precision: ScoringChoice,
         caution: Caution = 0.0,
     ) -> float | list[float]:
         one, texts = _as_list(text)

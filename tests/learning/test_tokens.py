@@ -156,7 +156,7 @@ def test_the_counts_are_those_of_the_texts(tmp_path: Path) -> None:
     )
     for side in sides:
         pieces = [side.piece(number) for number in range(len(side))]
-        assert side.bytes_of(np.arange(len(side))).sum() == side.counts.bytes
+        assert side.pieces[:, 3].sum() == side.counts.bytes
         assert sum(len(ids) - before for ids, before in pieces) == side.counts.tokens
         assert side.lengths(np.arange(len(side))).tolist() == [
             len(ids) for ids, _ in pieces
@@ -177,7 +177,7 @@ def test_each_piece_knows_the_bytes_that_it_spells(tmp_path: Path) -> None:
         41 - 35,
     ]
     written_down = [
-        (side.piece(number)[0].tobytes(), int(side.bytes_of(np.array([number]))[0]))
+        (side.piece(number)[0].tobytes(), int(side.pieces[number, 3]))
         for side in written(tmp_path / "a", texts, context=10)
         for number in range(len(side))
     ]

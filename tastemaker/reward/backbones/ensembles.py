@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from tastemaker.data.judgements import Example, Prompt, plain
 from tastemaker.errors import DataError, ModelError
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import writing_file
 from tastemaker.maths.statistics import Floats
 from tastemaker.reward.backbones.linear import (
@@ -56,7 +56,7 @@ class Ensemble:
         self.template: str = first.template
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the mean scores, and those of each member."""
         by_member = [
@@ -227,7 +227,7 @@ class Experts(Ensemble):
         self.router = router
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the mixed scores, without those of the experts.
 

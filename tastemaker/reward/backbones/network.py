@@ -41,7 +41,7 @@ from tastemaker.fast.encoder import (
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
 from tastemaker.fast.processor import (
-    ScoringWish,
+    ScoringChoice,
     choose_scoring_precision,
     gains_by_int8,
 )
@@ -282,7 +282,7 @@ class Network:
         self,
         examples: Sequence[Example],
         *,
-        precision: ScoringWish = "float32",
+        precision: ScoringChoice = "float32",
         batch_tokens: int | None = None,
     ) -> Scores:
         """Return the scores of examples, in order.
@@ -321,7 +321,7 @@ class Network:
             return Scores(by_head[:, 0], encoded.truncated)
         return Scores(by_head.mean(1), encoded.truncated, by_head.T)
 
-    def _scoring(self, precision: ScoringWish) -> _ScoreTexts:
+    def _scoring(self, precision: ScoringChoice) -> _ScoreTexts:
         """Return the function that scores texts in a precision."""
         encoder = self._in_int8() if precision in ("int8", "fast") else None
         chosen = choose_scoring_precision(

@@ -54,7 +54,7 @@ class Trajectories(Protocol):
         """Return the cost of each row in tokens or steps, int64 [B]."""
         ...
 
-    def single_actions(self, is_action: Tensor) -> Self | None:
+    def single_actions(self, is_action: Tensor) -> "Trajectories | None":
         """Return each action as a row of its own [n].
 
         None if an action depends on those before it.
@@ -88,7 +88,7 @@ class Rollout(Rows):
     value after each row's last action, float [B]. Both are 0 where there is no critic.
     """
 
-    trajectories: Any
+    trajectories: Trajectories
     is_action: Tensor
     log_probs: Tensor
     reference: Tensor
@@ -112,7 +112,7 @@ class Experience(Rows):
     is none.
     """
 
-    trajectories: Any
+    trajectories: Trajectories
     is_action: Tensor
     log_probs: Tensor
     reference: Tensor

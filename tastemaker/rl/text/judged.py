@@ -170,17 +170,19 @@ class JudgedTexts:
         assert isinstance(algorithm, LearnsFromJudgements)  # as the plan checked
         world = self.world
         actor = TextActor(world.policy, temperature=world.sampling.temperature)
-        sums: Counter[str] = Counter()
+        sums: dict[str, float] = {}
+        total = 0.0
         for start in range(0, len(self.measured), self.count):
             part = self.measured[start : start + self.count]
             compared = self.compared(part)
-            log_probs = actor.log_probs(compared.trajectories, compared.is_action)
+            answers = compared.trajectories
+            assert isinstance(answers, Answers)  # as `compared` makes them
+            log_probs = actor.log_probs(answers, compared.is_action)
             weight = sum(judged.weight for judged in part)
             for name, value in algorithm.agreement(compared, log_probs).items():
-                sums[f"held_out_{name}"] += weight * value
-            sums["weight"] += weight
-        total = sums.pop("weight")
-        return {name: value / total for name, value in sums.items()}
+                sums[name] = sums.get(name, 0.0) + weight * value
+            total += weight
+        return {f"held_out_{name}": value / total for name, value in sums.items()}
 
     def compared(self, judgements: Sequence[Judged]) -> Compared:
         """Return judgements as rows, those of one judgement in one group."""

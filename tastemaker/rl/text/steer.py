@@ -16,7 +16,7 @@ from torch import Tensor
 from tastemaker.data.judgements import Judgement, Prompt
 from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
-from tastemaker.fast.processor import DeviceWish
+from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
@@ -103,7 +103,7 @@ def steer(
     gold: Any = None,
     caution: Caution = 0.0,
     seed: int = 0,
-    device: DeviceWish = "auto",
+    device: DeviceChoice = "auto",
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
