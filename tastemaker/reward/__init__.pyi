@@ -1,6 +1,7 @@
 from .backbones import Encoder as Encoder
 from .backbones import Linear as Linear
 from .backbones import Tiny as Tiny
+from .backbones import Training as Training
 from .backbones import choose_backbone as choose_backbone
 from .backbones.ensembles import Ensemble as Ensemble
 from .backbones.ensembles import Experts as Experts
@@ -36,7 +37,6 @@ from .corpus import Evidence as Evidence
 from .corpus import Links as Links
 from .corpus import divide as divide
 from .fit_network import FitTask as FitTask
-from .fit_network import Training as Training
 from .fitting import anchor_of as anchor_of
 from .fitting import fit as fit
 from .linear_fits import CrossFit as CrossFit

@@ -36,12 +36,12 @@ from tastemaker.reward.backbones import (
     Encoder,
     Linear,
     Tiny,
+    Training,
     choose_backbone,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Anchor, Contract
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
-from tastemaker.reward.fit_network import FitTask, Training
 from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
 from tastemaker.reward.model import RewardModel, link_values
 from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
@@ -211,6 +211,9 @@ class Learner:
         """Learn one backbone from a corpus."""
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
+        # a linear fit must not wait for transformers to be imported
+        from tastemaker.reward.fit_network import FitTask
+
         assert self.training is not None  # `chosen_training` gives every network one
         network = self._network(self.settings, seed)
         model = self._observation()
