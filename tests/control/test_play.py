@@ -256,7 +256,7 @@ def dying(run, checkpoint):
 Run.save = dying
 
 PlayTask.checkpoint_seconds = 0.0
-playing = {"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
+playing = {"steps": 2400, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
 play("CartPole-v1", playing=playing, seed=5, episodes=2, out=sys.argv[1], resume=True)
 """
 

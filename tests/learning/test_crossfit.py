@@ -53,7 +53,9 @@ def by_character(judges: Judges) -> tuple[list[dict], list[dict], list[dict]]:
     return careful, careless, turned
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("label", 0), ("label", 1), ("mixed", 0)])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("label", 0), ("label", 1), ("mixed", 0), ("mixed", 1)]
+)
 def test_who_is_careless_or_reversed_is_found(kind: str, seed: int) -> None:
     careful, careless, turned = by_character(of_crowd(kind, seed))
     for row in careless:
