@@ -50,7 +50,7 @@ def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
 def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
     """One of four actions, told outright: 1 is perfect, ¼ chance."""
     playing = {
-        "steps": 30_000,
+        "steps": 6_000,
         "envs": 16,
         "rollout": 16,
         "hidden": [32],
@@ -66,7 +66,7 @@ def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
 def test_amounts_are_learned() -> None:
     """−(action − number)² of numbers within ±1 is −⅓ for always 0, 0 for the number itself."""
     playing = {
-        "steps": 60_000,
+        "steps": 30_000,
         "envs": 16,
         "rollout": 32,
         "hidden": [32],
@@ -81,7 +81,7 @@ def test_amounts_are_learned() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_ppo_learns_cartpole_without_a_flag(seed: int) -> None:
     assert play("CartPole-v1", seed=seed).mean_return == 500
 
@@ -256,7 +256,7 @@ def dying(run, checkpoint):
 Run.save = dying
 
 PlayTask.checkpoint_seconds = 0.0
-playing = {"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
+playing = {"steps": 2400, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
 play("CartPole-v1", playing=playing, seed=5, episodes=2, out=sys.argv[1], resume=True)
 """
 

@@ -64,7 +64,7 @@ def test_every_kind_of_judgement_teaches_the_same_taste(kinds: str) -> None:
 
 
 def test_the_anchor_is_the_mean_and_spread_of_held_out_texts() -> None:
-    judgements = film_judgements(400)
+    judgements = film_judgements(120)
     train, held_out = tm.split(judgements, held_out=0.2, seed=0)
     for backbone in ("linear", TINY):
         training = None if backbone == "linear" else QUICK
@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
 ) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         tm.fit(
-            film_judgements(100),
+            film_judgements(60),
             backbone=TINY,
             training=QUICK,
             seed=seed,
@@ -309,13 +309,13 @@ def _command(source: Path, out: Path, *more: str) -> list[str]:
         "--backbone",
         "tiny",
         "--epochs",
-        "3",
+        "2",
         "--max-length",
         "32",
         "--evaluations",
-        "12",
+        "8",
         "--patience",
-        "12",
+        "8",
         "--batch-size",
         "8",
         "--quiet",
@@ -339,14 +339,12 @@ def _steps(out: Path) -> int:
 
 
 def _kill_points() -> Iterator[int]:
-    yield from (5, 30, 75)
+    yield from (5, 40)
 
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """Kill −9 at three places, the last after several resumes, and compare with a run that was
-    never interrupted.
-    """
+    """Kill −9 at two places, the second after a resume, and compare with a run that was whole."""
     source = tmp_path / "judged.jsonl"
     rows = [
         {"text": j.text, "label": j.positive}

@@ -435,8 +435,7 @@ def _lines(out: Path) -> int:
 MOMENTS: list[Callable[[Path], bool]] = [
     lambda out: any(out.glob("run/tokens/*")),  # the tokenizer is being written
     lambda out: any(out.glob("run/tokens/*/tokenizer")),  # the corpus becomes tokens
-    lambda out: _lines(out) >= 3,
-    lambda out: _lines(out) >= 15,
+    lambda out: _lines(out) >= 9,
     lambda out: any(out.parent.glob(f".{out.name}.*.tmp")),  # the policy is being saved
 ]
 

@@ -50,7 +50,8 @@ def test_a_run_with_lesson_6_is_the_same_run(lesson):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_it_learns_to_write_well(lesson, seed):
-    result = lesson.train(seed, lesson6=False)
+    """From fewer reviews and rollouts than the lesson's own."""
+    result = lesson.train(seed, lesson6=False, reviews=3000, rollouts=15)
     assert result["score_after"] > result["score_before"] + 0.4
