@@ -1,10 +1,10 @@
 """Near-copies: texts that differ in a few characters, found in about linear time.
 
-A text is folded: lower case, with each run of white space and ASCII punctuation as one space. It
-becomes the set of its shingles, which are all 6 consecutive bytes of the folded text. Its sketch is
-the 64 smallest hash values of that set (bottom-k MinHash, Broder 1997). Two texts are near-copies
-where their sketches estimate a Jaccard similarity of 0.7 or more: one changed character in 40, or
-an eighth of a long text that was replaced.
+A text is folded: lower case, without white space and ASCII punctuation. It becomes the set of its
+shingles, which are all 6 consecutive bytes of the folded text. Its sketch is the 64 smallest hash
+values of that set (bottom-k MinHash, Broder 1997). Two texts are near-copies where their sketches
+estimate a Jaccard similarity of 0.7 or more: one changed character in 40, or a sixth of a long text
+that was replaced.
 
 Only pairs that share a run of neighbouring values at the small end of their sketches are compared
 (locality-sensitive hashing). A run is likely to be shared by near-copies and by few other texts.
@@ -40,27 +40,30 @@ _BLOCK = (
     2**18
 )  # bytes that are hashed at once, so that they stay in the processor's cache
 _PAIRS = 2**13  # pairs that are compared at once
-_SAMPLED = 128  # shingles of a long text that are hashed into its sketch, at least
+_SAMPLED = 96  # shingles of a long text that are hashed into its sketch, at least
 
-_SEPARATORS = (string.punctuation + string.whitespace).encode()
-_FOLDED = bytes.maketrans(_SEPARATORS, b" " * len(_SEPARATORS))
+_LEFT_OUT = (string.punctuation + string.whitespace).encode()
+_LOWER = bytes.maketrans(
+    string.ascii_uppercase.encode(), string.ascii_lowercase.encode()
+)
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93))
 
 
 def sketches(texts: Sequence[str]) -> Sketches:
     """Return the sketches of texts, uint32 [n, 64]."""
     result = np.full((len(texts), _VALUES), NONE)
-    folded: list[bytes] = []
+    block: list[bytes] = []
     start = size = 0
     for number, text in enumerate(texts):
-        one = text.casefold().encode("utf-8", "surrogatepass").translate(_FOLDED)
-        folded.append(one)
-        size += len(one)
+        folded = text if text.isascii() else text.casefold()
+        letters = folded.encode("utf-8", "surrogatepass").translate(_LOWER, _LEFT_OUT)
+        block.append(letters)
+        size += len(letters)
         if size >= _BLOCK or number == len(texts) - 1:
             part = result[start : number + 1]
-            for short in _sketch(folded, part):
+            for short in _sketch(block, part):
                 part[short] = _of_whole(texts[start + short])
-            folded, start, size = [], number + 1, 0
+            block, start, size = [], number + 1, 0
     return result
 
 
@@ -88,52 +91,42 @@ def have_copy(sketches: Sketches, others: Sketches) -> NDArray[np.bool_]:
 # --- sketches ---------------------------------------------------------------------------------
 
 
-def _sketch(folded: Sequence[bytes], sketches: Sketches) -> NDArray[np.intp]:
-    """Fill the sketches of texts; return the numbers of those that are too short for one."""
-    joined = b" ".join(folded) + b" " * 8
-    characters = np.frombuffer(joined, dtype=np.uint8)
-    sizes = np.array([len(one) + 1 for one in folded])
-    sizes[-1] += 7
-    is_space = characters == ord(" ")
-    is_first = np.ones(
-        len(characters), dtype=bool
-    )  # of a run of spaces, only the first
-    np.logical_and(is_space[1:], is_space[:-1], out=is_first[1:])
-    np.logical_not(is_first[1:], out=is_first[1:])
-    ends_before = np.cumsum(sizes)
-    kept_before = np.concatenate([[0], np.cumsum(is_first)])[ends_before]
-    characters = np.concatenate([characters[is_first], np.full(8, 32, np.uint8)])
-    lengths = np.diff(kept_before, prepend=0)
-    shingles = np.maximum(lengths - _SHINGLE, 0)
-
-    values = _hash_values(characters, int(kept_before[-1]))
+def _sketch(block: Sequence[bytes], sketches: Sketches) -> NDArray[np.intp]:
+    """Fill the sketches of folded texts; return the numbers of those too short for one."""
+    lengths = np.array([len(letters) for letters in block])
+    ends = np.cumsum(lengths)
+    values = _hash_values(b"".join(block))
+    shingles = np.maximum(lengths - _SHINGLE + 1, 0)
     # a long text needs few of its shingles: those with hash values below a threshold
-    halvings = np.log2(np.maximum(shingles / _SAMPLED, 1)).astype(np.uint32)
-    thresholds = NONE >> halvings
+    halvings = np.log2(np.maximum(shingles / _SAMPLED, 1)).astype(np.uint64)
+    thresholds = np.uint64(2**64 - 2**32) >> halvings
     is_sampled = values < np.repeat(thresholds, lengths)
-    for back in range(1, _SHINGLE + 1):  # a shingle does not reach into the next text
-        is_sampled[np.maximum(kept_before - back, 0)] = False
+    for back in range(1, _SHINGLE):  # a shingle does not reach into the next text
+        is_sampled[np.maximum(ends - back, 0)] = False
     places = np.flatnonzero(is_sampled)
-    text = np.searchsorted(kept_before, places, side="right").astype(np.uint64)
-    keys = np.sort((text << np.uint64(32)) | values[places])
-    keys = keys[np.diff(keys, prepend=np.uint64(0)) > 0]
-    text = (keys >> np.uint64(32)).astype(np.intp)
-    first = np.searchsorted(text, np.arange(len(folded)))
-    rank = np.arange(len(text)) - first[text]
+    counts = np.diff(np.searchsorted(places, ends), prepend=0)
+    text = np.repeat(np.arange(len(block), dtype=np.uint64), counts)
+    keys = np.sort(text << np.uint64(32) | values[places] >> np.uint64(32))
+    is_new = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=is_new[1:])
+    keys = keys[is_new]
+    number = (keys >> np.uint64(32)).astype(np.intp)
+    first = np.searchsorted(number, np.arange(len(block)))
+    rank = np.arange(len(keys)) - first[number]
     is_small = rank < sketches.shape[1]
-    sketches[text[is_small], rank[is_small]] = keys[is_small].astype(np.uint32)
+    sketches[number[is_small], rank[is_small]] = keys[is_small].astype(np.uint32)
     return np.flatnonzero(shingles < _FEWEST)
 
 
-def _hash_values(characters: NDArray[np.uint8], count: int) -> NDArray[np.uint32]:
-    """Return the hash value of the shingle that begins at each of the first `count` places."""
-    windows = np.ndarray(count, "<u8", characters, strides=(1,))
+def _hash_values(characters: bytes) -> NDArray[np.uint64]:
+    """Return the hash value of the shingle that begins at each character."""
+    padded = characters + bytes(8)
+    windows = np.ndarray(len(characters), "<u8", padded, strides=(1,))
     hashed = windows & np.uint64(2 ** (8 * _SHINGLE) - 1)
     hashed *= _ODD[0]
     hashed ^= hashed >> np.uint64(32)
     hashed *= _ODD[1]
-    hashed >>= np.uint64(32)
-    return hashed.astype(np.uint32)
+    return hashed
 
 
 def _of_whole(text: str) -> Sketches:
@@ -152,40 +145,49 @@ def _of_whole(text: str) -> Sketches:
 def _candidates(sketches: Sketches, others: Sketches | None) -> NDArray[np.intp]:
     """Return pairs (sketch, other) that share a run of values, each once, int [p, 2].
 
-    others: None for the sketches themselves; then the smaller number is first.
+    others: None for the sketches themselves; then the smaller number is first. Of many texts that
+    share a run, each is compared with the few whose smallest values are nearest to its own.
     """
     searched = sketches if others is None else others
+    order = np.lexsort(searched[:, 2::-1].T)
     bits = np.uint64(max(len(searched), len(sketches)).bit_length())
-    entries = np.sort(_runs(searched, bits))
-    queries = entries if others is None else _runs(sketches, bits)
-    place = np.arange(1, len(entries) + 1)
-    if others is not None:
-        place = np.searchsorted(entries, queries >> bits << bits)
     number = np.uint64(2 ** int(bits) - 1)
-    codes = []
-    for _ in range(_NEIGHBOURS):
-        is_inside = place < len(entries)
-        queries, place = queries[is_inside], place[is_inside]
-        is_same = entries[place] >> bits == queries >> bits
-        queries, place = queries[is_same], place[is_same]
-        codes.append((queries & number) << bits | (entries[place] & number))
-        place = place + 1
-    code = np.unique(np.concatenate(codes))
-    pairs = np.stack([code >> bits, code & number], axis=1).astype(np.intp)
-    return pairs[pairs[:, 0] != pairs[:, 1]] if others is None else pairs
+    text, key = _runs(searched[order])
+    entries = np.sort(key >> bits << bits | text)
+    if others is None:
+        owner, query = order[(entries & number).astype(np.intp)], entries
+        place = np.arange(1, len(entries) + 1)
+    else:
+        owner, key = _runs(sketches)
+        nearest = np.searchsorted(searched[order, 0], sketches[owner, 0])
+        query = key >> bits << bits | nearest.astype(np.uint64)
+        place = np.searchsorted(entries, query) - _NEIGHBOURS // 2
+    pairs = [np.zeros((0, 2), dtype=np.intp)]
+    for at in range(_NEIGHBOURS):
+        is_same = (place + at >= 0) & (place + at < len(entries))
+        entry = entries[place[is_same] + at]
+        is_same[is_same] = entry >> bits == query[is_same] >> bits
+        other = order[(entries[place[is_same] + at] & number).astype(np.intp)]
+        pairs.append(np.stack([owner[is_same].astype(np.intp), other], axis=1))
+    joined = np.concatenate(pairs)
+    if others is None:
+        joined = np.sort(joined[joined[:, 0] != joined[:, 1]], axis=1)
+    code = np.unique(joined[:, 0] << int(bits) | joined[:, 1])
+    return np.stack([code >> int(bits), code & int(number)], axis=1)
 
 
-def _runs(sketches: Sketches, bits: np.uint64) -> NDArray[np.uint64]:
-    """Return all runs of neighbouring values, uint64: a hash of the values, then the text."""
+def _runs(sketches: Sketches) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return all runs of neighbouring values: the text of each, and a hash of its values."""
     values = sketches[:, :STORED].astype(np.uint64)
     last = values.shape[1] - _RUN + 1
     key = np.zeros((len(values), last), dtype=np.uint64)
     for place in range(_RUN):
         key = (key ^ values[:, place : place + last]) * _ODD[place % 2]
         key ^= key >> np.uint64(29)
-    number = np.arange(len(values), dtype=np.uint64)[:, None]
-    entry = (key * _ODD[0]) >> bits << bits | number
-    return entry[sketches[:, _RUN - 1 : STORED] != NONE]
+    key *= _ODD[0]
+    is_run = sketches[:, _RUN - 1 : STORED] != NONE
+    text = np.nonzero(is_run)[0].astype(np.uint64)
+    return text, key[is_run]
 
 
 def _similarity(

@@ -31,7 +31,7 @@ class Related:
     by a shared beginning. common: how many would have, but for the limit.
     """
 
-    names: Mapping[int, int]
+    names: Mapping[int, int] = field(default_factory=dict)
     near_copies: int = 0
     beginnings: int = 0
     common: int = 0
@@ -129,7 +129,9 @@ def related(judgements: Sequence[Judgement]) -> Related:
         turn = first_turn(prompt)
         key = ("turn", turn) if turn else ("prompt", beginning(plain(prompt)))
         beginnings.setdefault(key, []).append(one)
-    shared = [prints for key, prints in beginnings.items() if key[1]]
+    shared = [
+        prints for key, prints in beginnings.items() if key[1] and len(prints) > 1
+    ]
 
     union = Union()
     common = 0

@@ -208,10 +208,11 @@ def _groups(judgements: Sequence[Judgement], relatives: Related) -> list[int]:
     if not relatives.names:
         return names
     connected = Union()
-    for of_judgement in nodes:
-        connected.join(of_judgement)
-        connected.join([of_judgement[0], *map(relatives.name, of_judgement)])
-    wider = [connected.root(of_judgement[0]) for of_judgement in nodes]
+    for name, of_judgement in zip(names, nodes, strict=True):
+        for one in of_judgement:
+            if one in relatives.names:
+                connected.join([name, relatives.names[one]])
+    wider = [connected.root(name) for name in names]
     return _unless_too_large(names, wider)
 
 

@@ -24,11 +24,21 @@ from tastemaker.data.near_copies import (
 from tastemaker.data.related import Related, first_turn, related
 from tastemaker.playground import reviews
 
-WORDS = [
-    a + b
-    for a in ("ba", "ko", "sti", "re", "mun", "al")
-    for b in ("le", "nt", "sor", "ippe", "u", "rka", "dem")
-]
+_SYLLABLES = (
+    "ba",
+    "ko",
+    "sti",
+    "re",
+    "mun",
+    "al",
+    "le",
+    "nt",
+    "sor",
+    "ippe",
+    "u",
+    "dem",
+)
+WORDS = [a + b + c for a in _SYLLABLES for b in _SYLLABLES for c in _SYLLABLES]
 
 
 def prose(seed: int, words: int) -> str:
