@@ -134,14 +134,12 @@ def evaluate(
         length_slices.append(
             LengthSlice(*ends, len(part), mean, _of_subset(kinds, name))
         )
-    duplicates = Duplicates(None, _repeated(judged), {}, in_training)
+    near_copies = _near_copies(examples, in_training, training_sketches)
+    duplicates = Duplicates(None, _repeated(judged), {}, in_training, near_copies)
     if training_fingerprints is not None:
         count = len(np.unique(names[in_training]))
         new = _of_subset(kinds, _NEW)
         duplicates = replace(duplicates, texts=count, without=new)
-    if training_sketches is not None:
-        near = _near_copies(examples, in_training, training_sketches)
-        duplicates = replace(duplicates, near_copies=near)
     return Evaluation(
         kinds=tuple(kinds),
         slices=tuple(length_slices),
@@ -299,9 +297,14 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
 
 
 def _near_copies(
-    examples: Sequence[Example], in_training: Bools, training_sketches: Sketches
-) -> int:
-    """Return how many texts are near-copies of training texts without being equal to one."""
+    examples: Sequence[Example], in_training: Bools, training_sketches: Sketches | None
+) -> int | None:
+    """Return how many texts are near-copies of training texts without being equal to one.
+
+    None where those are unknown.
+    """
+    if training_sketches is None:
+        return None
     texts = set()
     for example, is_equal in zip(examples, in_training, strict=True):
         if not is_equal:
