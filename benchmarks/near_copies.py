@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tastemaker as tm
-from tastemaker.data.near_copies import alike_pairs, sketches
+from tastemaker.near_copies import alike_pairs, sketches
 from tastemaker.playground import reviews
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "aclImdb.tar.gz"

@@ -150,7 +150,7 @@ def fit(
 
 
 def _describe_fit(model: Any, out: Path, seconds: float) -> None:
-    from tastemaker.data.related import in_words
+    from tastemaker.data.related_texts import in_words
 
     contract = model.contract
     o.say(f"{model!r}")

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Judgement, fingerprint, fingerprints, lot
-from tastemaker.data.related import Related, Union, most_related, prompt_key, related
+from tastemaker.data.related_texts import (
+    Related,
+    Union,
+    most_related,
+    prompt_key,
+    related,
+)
 from tastemaker.errors import DataError, UsageError
 
 # A connected group with a larger share of the judgements is divided by its texts.

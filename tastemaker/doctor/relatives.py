@@ -6,8 +6,7 @@ from itertools import takewhile
 import numpy as np
 
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.near_copies import clusters, have_copy, sketches
-from tastemaker.data.related import first_turn
+from tastemaker.data.related_texts import first_turn
 from tastemaker.doctor.catalogue import (
     NOBODY,
     Catalogue,
@@ -15,6 +14,7 @@ from tastemaker.doctor.catalogue import (
     catalogue_of,
     excerpt,
 )
+from tastemaker.near_copies import copy_groups, have_copy, sketches
 
 _SHOWN = 3
 _BEFORE, _AFTER = 30, 30  # characters around the first difference of two texts
@@ -25,7 +25,7 @@ def relatives(catalogue: Catalogue) -> Iterator[Problem]:
     texts = catalogue.texts
     copies: list[int] = []
     examples: list[str] = []
-    for group in clusters(sketches(texts)):
+    for group in copy_groups(sketches(texts)):
         first, *others = group
         forms = {folded(texts[first])}
         for number in others:

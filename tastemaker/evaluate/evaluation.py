@@ -23,7 +23,6 @@ from tastemaker.data.judgements import (
     fingerprints,
     plain,
 )
-from tastemaker.data.near_copies import STORED, Sketches, have_copy, sketches
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.findings import (
     Duplicates,
@@ -46,6 +45,7 @@ from tastemaker.maths.statistics import (
     spearman,
     value_of,
 )
+from tastemaker.near_copies import STORED, Sketches, have_copy, sketches
 from tastemaker.readable import listed
 from tastemaker.scores import Scores
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Example, Judgement, fingerprint
-from tastemaker.data.near_copies import STORED, Sketches
-from tastemaker.data.related import Related, related
+from tastemaker.data.related_texts import Related, related
 from tastemaker.data.splitting import split, split_for_a_fit
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
+from tastemaker.near_copies import STORED, Sketches
 
 Links = Mapping[type[Judgement], Link]
 

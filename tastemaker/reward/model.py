@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from tastemaker.data.judgements import RECORDS, Example, Judgement
-from tastemaker.data.near_copies import Sketches
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.batching import collate
 from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
+from tastemaker.near_copies import Sketches
 from tastemaker.reward.backbones import Backbone, load_backbone
 from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import LinearBackbone

@@ -11,17 +11,19 @@ from tastemaker.data import (
     Judgement,
     Label,
     Message,
+    Related,
+    first_turn,
+    related,
     split,
     split_for_a_fit,
 )
-from tastemaker.data.near_copies import (
+from tastemaker.near_copies import (
     STORED,
     alike_pairs,
-    clusters,
+    copy_groups,
     have_copy,
     sketches,
 )
-from tastemaker.data.related import Related, first_turn, related
 from tastemaker.playground import reviews
 
 _SYLLABLES = (
@@ -70,7 +72,7 @@ def test_case_white_space_and_punctuation_make_no_difference() -> None:
     others = [text.upper(), f"  {text}\n", text.replace(" ", ", "), f"{text}!!!"]
     of_text = sketches([text])
     assert (sketches(others) == of_text).all()
-    assert list(clusters(sketches([text, *others]))) == [[0, 1, 2, 3, 4]]
+    assert list(copy_groups(sketches([text, *others]))) == [[0, 1, 2, 3, 4]]
 
 
 def test_a_short_text_has_only_copies_that_equal_it_but_for_white_space_and_case() -> (
@@ -85,7 +87,7 @@ def test_a_short_text_has_only_copies_that_equal_it_but_for_white_space_and_case
         "1",
         "2",
     ]
-    assert list(clusters(sketches(texts))) == [[0, 1]]
+    assert list(copy_groups(sketches(texts))) == [[0, 1]]
 
 
 def test_a_text_that_shares_half_of_its_words_is_no_copy() -> None:

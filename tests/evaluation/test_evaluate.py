@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tastemaker.data import Grade, Label, Rating, fingerprints
-from tastemaker.data.near_copies import STORED, sketches
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate import evaluate
 from tastemaker.kinds import GradeLink, LabelLink, RatingLink
+from tastemaker.near_copies import STORED, sketches
 
 # Four labelled texts. With slope ln 3 a score of 1 promises σ(ln 3) = 3/4, a score of −1 promises
 # 1/4.

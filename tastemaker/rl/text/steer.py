@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.related import related
+from tastemaker.data.related_texts import related
 from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import DeviceChoice

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from tastemaker.data.formats.pairs import ASSISTANT, HUMAN
 from tastemaker.data.judgements import Judgement, Prompt, fingerprint, plain
-from tastemaker.data.near_copies import Sketches, clusters, sketches
+from tastemaker.near_copies import Sketches, copy_groups, sketches
 
 _LARGEST_GROUP = 0.1  # share of the judgements
 _SMALL = 4  # judgements; so few may always belong together
@@ -120,7 +120,7 @@ def related(judgements: Sequence[Judgement]) -> Related:
         (text_prints, text_sketches),
         (prompt_prints, prompt_sketches),
     ):
-        for numbers in clusters(of_kind):
+        for numbers in copy_groups(of_kind):
             copies.append([prints[number] for number in numbers])
     beginnings: dict[tuple[str, str], list[int]] = {}
     for one, text in zip(text_prints, texts, strict=True):

@@ -12,7 +12,7 @@ The result depends on the texts alone, not on their order, the process or the ma
 
 A text too short for a sketch has only those copies that equal it but for white space and case.
 
-All of it is numpy on blocks of bytes: 25,000 reviews take under a second, a thirtieth of what a
+All of it is numpy on blocks of bytes: 25,000 reviews take about a second, a fortieth of what a
 MinHash object for each text takes (EXPERIMENTS.md).
 """
 
@@ -213,7 +213,7 @@ def _similarity(
     return similarity
 
 
-def clusters(sketches: Sketches) -> Iterator[list[int]]:
+def copy_groups(sketches: Sketches) -> Iterator[list[int]]:
     """Yield the groups of two or more texts that near-copies connect, each sorted."""
     parent: dict[int, int] = {}
 
