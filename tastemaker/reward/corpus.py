@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Example, Judgement, fingerprint
+from tastemaker.data.related_texts import Related, related
 from tastemaker.data.splitting import split, split_for_a_fit
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
+from tastemaker.near_copies import STORED, Sketches
 
 Links = Mapping[type[Judgement], Link]
 
@@ -270,7 +272,11 @@ def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Division:
-    """Two corpora with the same links and judges, and a digest of all judgements."""
+    """Two corpora with the same links and judges, and a digest of all judgements.
+
+    relatives: the near-copies and shared beginnings that are on one side; their numbers are 0 where
+    the held-out judgements were given.
+    """
 
     train: Corpus
     held_out: Corpus
@@ -278,6 +284,13 @@ class Division:
     held_out_judgements: Sequence[Judgement]
     likelihood: Likelihood
     digest: str
+    relatives: Related
+
+    @property
+    def training_sketches(self) -> Sketches:
+        """The sketches of the training texts, which find their near-copies."""
+        texts = {example.text for example in self.train.examples}
+        return self.relatives.sketches_of(texts)[:, :STORED]
 
     def by_source(self) -> "dict[str, Division]":
         """Return a division for each source of judgements, by name; judges are those of all.
@@ -312,8 +325,12 @@ class Division:
             measured = [j for j in learned if j.source == source] or learned
             train = Corpus.of(of_source, links, self.train.judges)
             held_out = Corpus.of(measured, links, self.train.judges)
-            divisions[source] = Division(
-                train, held_out, of_source, measured, self.likelihood, self.digest
+            divisions[source] = replace(
+                self,
+                train=train,
+                held_out=held_out,
+                train_judgements=of_source,
+                held_out_judgements=measured,
             )
         return divisions
 
@@ -333,22 +350,30 @@ def divide(
     is named; UsageError for a share that cannot be.
     """
     _check_prompts(judgements)
+    relatives = related(judgements)
     if held_out is None:
         texts = len({fingerprint(text) for j in judgements for text in j.texts})
         groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})
         most = min(MOST_HELD_OUT, texts // 10, groups // 5)
-        train, measured = split_for_a_fit(judgements, most=most, seed=seed)
+        train, measured = split_for_a_fit(
+            judgements, most=most, seed=seed, relatives=relatives
+        )
     elif isinstance(held_out, float | int):
-        train, measured = split(judgements, held_out=held_out, seed=seed)
+        train, measured = split(
+            judgements, held_out=held_out, seed=seed, relatives=relatives
+        )
     else:
         train, measured = list(judgements), list(held_out)
+        relatives = replace(relatives, near_copies=0, beginnings=0)
     links = links_from(train, likelihood)
     measured = [j for j in measured if type(j) in links]
     judges = _judges(train, likelihood)
     corpus = Corpus.of(train, links, judges)
     held_out_corpus = Corpus.of(measured, links, judges)
     digest = digest_of_items([*train, None, *measured])
-    return Division(corpus, held_out_corpus, train, measured, likelihood, digest)
+    return Division(
+        corpus, held_out_corpus, train, measured, likelihood, digest, relatives
+    )
 
 
 def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:

@@ -323,6 +323,8 @@ def finish(
             "texts": len(division.train),
             "judgements": counts,
             "held_out": len(division.held_out),
+            "near_copies": division.relatives.near_copies,
+            "shared_beginnings": division.relatives.beginnings,
             "digest": division.digest,
         },
         judges=dict(judges or {}),
@@ -331,18 +333,21 @@ def finish(
     )
     texts = (example.text for example in division.train.examples)
     training_fingerprints = np.unique(fingerprints(texts))
+    training_sketches = division.training_sketches
     model = RewardModel(
         backbone,
         links,
         contract,
         baseline=baseline,
         training_fingerprints=training_fingerprints,
+        training_sketches=training_sketches,
     )
     measured = evaluate(
         model,
         division.held_out_judgements,
         baseline=baseline,
         training_fingerprints=training_fingerprints,
+        training_sketches=training_sketches,
     ).as_dict()
     if observation.length is not None:
         with_length = WithLength(model, observation.length, sd)
