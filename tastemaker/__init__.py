@@ -23,13 +23,13 @@ __version__ = "0.1.0"
 # torch takes memory for large arrays in pages of 2 MiB instead of 4 KiB: a training step is a tenth
 # faster (Linux).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-# Threads that wait for each other sleep. They would spin otherwise, and on a busy machine a
-# spinning
-# thread takes away the core that it waits for. torch's wheels bring libgomp on Linux, libomp
-# elsewhere.
+# Threads that wait for each other spin for some tenths of a millisecond and then sleep. On an idle
+# machine the wait is mostly shorter, and waking up a sleeping thread would cost a tenth of a step.
+# On a busy machine a thread that spins for long takes away the core that it waits for.
+# torch's wheels bring libgomp on Linux, libomp elsewhere.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")  # libgomp
-os.environ.setdefault("KMP_BLOCKTIME", "0")  # libomp and MKL's libiomp5; milliseconds
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # libgomp
+os.environ.setdefault("KMP_BLOCKTIME", "1")  # libomp and MKL's libiomp5; milliseconds
 
 _attribute, _names, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -46,8 +46,8 @@ from .report.steered_runs import best_of_curve as best_of_curve
 from .reward.backbones import Encoder as Encoder
 from .reward.backbones import Linear as Linear
 from .reward.backbones import Tiny as Tiny
+from .reward.backbones import Training as Training
 from .reward.contract import Contract as Contract
-from .reward.fit_network import Training as Training
 from .reward.fitting import fit as fit
 from .reward.model import RewardModel as RewardModel
 from .reward.model import load as load

@@ -85,11 +85,30 @@ def test_nothing_heavy_is_imported(code: str) -> None:
     assert not loaded & HEAVY
 
 
-def test_waiting_threads_sleep_unless_the_user_chose_otherwise(
+LINEAR_FIT = """
+import tastemaker as tm
+texts = ["good film", "bad film", "a good one", "a bad one"] * 10
+labels = [tm.Label(f"{text} {i}", "good" in text) for i, text in enumerate(texts)]
+tm.fit(labels).score("good")
+"""
+PLAY = """
+import tastemaker as tm
+tm.play("CartPole-v1", steps=256, episodes=1)
+"""
+
+
+@pytest.mark.parametrize("code", [LINEAR_FIT, PLAY], ids=["linear fit", "play"])
+def test_transformers_is_imported_only_where_a_network_reads_text(code: str) -> None:
+    loaded = set(run(code + LOADED)[1].split())
+    assert "torch" in loaded
+    assert not loaded & {"transformers", "accelerate", "sentence_transformers"}
+
+
+def test_waiting_threads_soon_sleep_unless_the_user_chose_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     code = IMPORT + "\nimport os, sys; sys.stderr.write(os.environ['GOMP_SPINCOUNT'])"
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    assert run(code)[1] == "0"
+    assert run(code)[1] == "10000"
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     assert run(code)[1] == "7"

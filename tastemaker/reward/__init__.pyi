@@ -1,6 +1,7 @@
 from .backbones import Encoder as Encoder
 from .backbones import Linear as Linear
 from .backbones import Tiny as Tiny
+from .backbones import Training as Training
 from .backbones import choose_backbone as choose_backbone
 from .backbones.ensembles import Ensemble as Ensemble
 from .backbones.ensembles import Experts as Experts
@@ -49,7 +50,6 @@ from .finish import ENOUGH as ENOUGH
 from .finish import anchor_of as anchor_of
 from .finish import calibrated as calibrated
 from .fit_network import FitTask as FitTask
-from .fit_network import Training as Training
 from .fitting import fit as fit
 from .model import RewardModel as RewardModel
 from .model import load as load

@@ -1,4 +1,4 @@
-"""Training a network on judgements: the settings and the task.
+"""The task that trains a network on judgements.
 
 One step reads about `batch_size` texts of similar length, in parts of at most `batch_tokens`
 tokens, whose gradients add up to the same step whatever the budget. Texts that were judged
@@ -9,7 +9,6 @@ al. 2019). There are no time limits: two runs with one seed must be the same.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,20 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.fast.batching import by_length, training_steps, whole_units
+from tastemaker.reward.backbones import Training
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.corpus import Corpus, Unit
 from tastemaker.reward.finish import calibrated
 from tastemaker.reward.observation import ObservationModel, links_alone
 from tastemaker.scores import Scores
-from tastemaker.settings import (
-    MAIN,
-    NOT_NEGATIVE,
-    PART,
-    POSITIVE,
-    at_least,
-    check,
-    setting,
-)
 from tastemaker.train.loop import Task
 from tastemaker.train.step import (
     Backward,
@@ -42,42 +33,6 @@ from tastemaker.train.step import (
     parameters_of,
     trainable,
 )
-
-RECIPE = "the backbone's recipe"
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained."""
-
-    group: ClassVar[str] = "Network training"
-
-    epochs: int = setting(
-        2, "Passes over the training texts.", at_least(1), group=MAIN, shown=RECIPE
-    )
-    lr: float = setting(5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE)
-    batch_size: int = setting(32, "Texts a step.", at_least(1), shown=RECIPE)
-    batch_tokens: int = setting(
-        8192, "Most tokens through the network at once, padding included.", at_least(1)
-    )
-    warmup: float = setting(
-        0.06, "Share of the steps in which the learning rate rises.", PART
-    )
-    weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
-    clip: float = setting(
-        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
-    )
-    head_lr: float = setting(
-        10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE
-    )
-    evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
-    patience: int = setting(
-        3, "Evaluations without a gain that end the run.", at_least(1)
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-
 
 Tokens = NDArray[np.int32]
 

@@ -28,6 +28,7 @@ from tastemaker.reward.backbones import (
     Encoder,
     Linear,
     Tiny,
+    Training,
     choose_backbone,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts
@@ -36,7 +37,6 @@ from tastemaker.reward.corpus import Corpus
 from tastemaker.reward.crossfit import CrossFit, cross_fit, fit_router
 from tastemaker.reward.division import Division, digest_of_said, divide
 from tastemaker.reward.finish import finish
-from tastemaker.reward.fit_network import FitTask, Training
 from tastemaker.reward.model import RewardModel
 from tastemaker.reward.observation import ObservationModel
 from tastemaker.settings import settings_from
@@ -243,6 +243,9 @@ class Learner:
         """Learn one backbone from a corpus."""
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
+        # a linear fit must not wait for transformers to be imported
+        from tastemaker.reward.fit_network import FitTask
+
         assert self.training is not None  # `chosen_training` gives every network one
         network = self._network(self.settings, seed)
         model = self._observation()

@@ -9,7 +9,7 @@ All other code uses only the protocol `Backbone`.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from tastemaker.data.judgements import Example
 from tastemaker.errors import UsageError
@@ -20,7 +20,17 @@ from tastemaker.reward.backbones.linear import Linear as Linear
 from tastemaker.reward.backbones.linear import LinearBackbone
 from tastemaker.reward.contract import Contract
 from tastemaker.scores import Scores
-from tastemaker.settings import PART, Check, at_least, check, setting, settings_from
+from tastemaker.settings import (
+    MAIN,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    Check,
+    at_least,
+    check,
+    setting,
+    settings_from,
+)
 
 Cut = Literal["left", "right"]
 
@@ -89,6 +99,42 @@ class Tiny:
     max_length: int | None = setting(256, _TOKENS, at_least(8))
     cut: Cut = setting("left", _CUT)
     dropout: float = setting(0.0, _DROPOUT, PART)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+RECIPE = "the backbone's recipe"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    group: ClassVar[str] = "Network training"
+
+    epochs: int = setting(
+        2, "Passes over the training texts.", at_least(1), group=MAIN, shown=RECIPE
+    )
+    lr: float = setting(5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE)
+    batch_size: int = setting(32, "Texts a step.", at_least(1), shown=RECIPE)
+    batch_tokens: int = setting(
+        8192, "Most tokens through the network at once, padding included.", at_least(1)
+    )
+    warmup: float = setting(
+        0.06, "Share of the steps in which the learning rate rises.", PART
+    )
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", NOT_NEGATIVE)
+    clip: float = setting(
+        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
+    )
+    head_lr: float = setting(
+        10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE
+    )
+    evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
+    patience: int = setting(
+        3, "Evaluations without a gain that end the run.", at_least(1)
+    )
 
     def __post_init__(self) -> None:
         check(self)
