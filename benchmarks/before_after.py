@@ -5,9 +5,9 @@
 
 Each verb does a fixed piece of work in a process of its own, once to warm up and twice timed; the
 faster of the two counts. The two checkouts take turns, so that a slower minute of the machine hits
-both. Reported are the medians of the seconds, and `speed`: the median over the repeats of the other checkout's seconds
-divided by this one's (1: as fast; above 1: faster). `cpu_speed` is the same for processor seconds,
-which other work on the machine disturbs less. The last line is one JSON object.
+both. Reported are the medians of the seconds, and `speed`: the median over the repeats of the other
+checkout's seconds divided by this one's (1: as fast; above 1: faster). `cpu_speed` is the same for
+processor seconds, which other work on the machine disturbs less. The last line is one JSON object.
 """
 
 import argparse
