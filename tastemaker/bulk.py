@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from tastemaker.data.columns import Columns, plan
 from tastemaker.data.judgements import Example, Prompt
-from tastemaker.data.prompts import open_prompts
 from tastemaker.data.tables import Row, Table, format_of, rows
+from tastemaker.data.texts import open_prompts
 from tastemaker.data.values import prompt_of, text_of
 from tastemaker.data.writers import Content, Write, widened, writing_rows
 from tastemaker.errors import DataError, UsageError

@@ -51,7 +51,7 @@ class StorageError(InputError):
 class MissingExtra(InputError):
     """An optional library is not installed. The message holds the `pip install` line."""
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, feature: str, extra: str) -> None:
         super().__init__(
-            f"{what} needs the extra `{extra}`: pip install 'tastemaker[{extra}]'"
+            f"{feature} needs the extra `{extra}`: pip install 'tastemaker[{extra}]'"
         )

@@ -36,13 +36,16 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def is_path(source: str) -> bool:
-    """Tell a path from a hub name (`name` or `owner/name`)."""
+    """Return whether a source is a path and not a hub name (`name` or `owner/name`)."""
     return source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source
 
 
 @contextmanager
-def one_line_errors(source: str, what: str) -> Iterator[None]:
-    """Turn whatever transformers raises while it loads into a ModelError of one line."""
+def one_line_errors(source: str, part: str) -> Iterator[None]:
+    """Turn any error of transformers in the block into a ModelError of one line.
+
+    part: what is loaded from the source, for the message.
+    """
     try:
         yield
     except (ModelError, UsageError):
@@ -56,7 +59,7 @@ def one_line_errors(source: str, what: str) -> Iterator[None]:
             else " Give a folder, or a hub name while the hub can be reached."
         )
         raise ModelError(
-            f"the {what} {source!r} cannot be opened: {reason}.{advice}"
+            f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
 
 
@@ -72,11 +75,10 @@ def set_dropout(config: Any, dropout: float) -> None:
 
 
 def align(module: nn.Module) -> None:
-    """Move every weight that a file's reader left at an odd address to memory of its own; ties
-    stay.
+    """Move every weight whose address is no multiple of 64 bytes; tied weights stay tied.
 
-    Products of float32 sum in another order there, so that a reloaded model would differ in the
-    last digits from the one that was saved. torch's own memory begins at multiples of 64 bytes.
+    The reader of a file leaves weights at any address. Products of float32 sum in another order
+    there, so a reloaded model would differ in the last digits from the one that was saved.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % _ALIGNED:

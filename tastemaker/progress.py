@@ -21,8 +21,8 @@ def _ignore(amount: float, note: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: float | None) -> Iterator[Advance]:
-    """Show `what` with a bar, the time left and a note, until the block ends.
+def progress(title: str, total: float | None) -> Iterator[Advance]:
+    """Show a title with a bar, the time left and a note, until the block ends.
 
     total: the amount of work, in any unit; None when it is not known.
     """
@@ -46,7 +46,7 @@ def progress(what: str, total: float | None) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, note="")
+        task = bar.add_task(title, total=total, note="")
 
         def advance(amount: float, note: str) -> None:
             bar.update(task, advance=amount, note=note)

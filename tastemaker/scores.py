@@ -1,4 +1,4 @@
-"""What scoring returns: a number a text, and whether the text was longer than the model reads."""
+"""The result of scoring: a number for each text, and whether the text was cut to fit."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,8 +18,8 @@ class Scores:
 
     values: float64 [n], anchored: 0 is the mean of the reference texts, 1 their standard deviation.
     truncated: bool [n], True where the text was longer than the model's limit and was cut to fit.
-    members: float64 [M, n], what each member of an ensemble says, whose mean is `values`; None for
-    a single model.
+    members: float64 [M, n], the scores of each member of an ensemble, whose mean is `values`; None
+    for a single model.
     """
 
     values: NDArray[np.float64]
@@ -43,14 +43,11 @@ class Scores:
 
     @property
     def uncertainty(self) -> NDArray[np.float64] | None:
-        """The members' standard deviation [n], each member counted as one of many; None for a
-        single model.
-        """
+        """The sample standard deviation of the members [n]; None for a single model."""
         return None if self.members is None else self.members.std(axis=0, ddof=1)
 
     def cautious(self, caution: Caution) -> "Scores":
-        """Return the rewards of somebody who mistrusts what members disagree about (Coste et al.
-        2023).
+        """Return the scores, lower where the members disagree (Coste et al. 2023).
 
         caution: λ of mean − λ · standard deviation, or "minimum" for the lowest member. Raises
         UsageError for a single model, unless λ is 0, and for a λ that is no finite number.

@@ -93,15 +93,17 @@ def check(settings: Any) -> None:
             raise UsageError(f"{prefix}{field.name} {value}: must be {condition.text}.")
 
 
-def settings_from(kind: type[T], given: Mapping[str, Any], name: str) -> T:
-    """Return a settings object. name: what the error calls it.
+def settings_from(kind: type[T], settings: Mapping[str, Any], name: str) -> T:
+    """Return an object of a settings class. settings: its values; the rest have their defaults.
+
+    name: what errors call it.
 
     Raises UsageError for a setting that does not exist, or whose type or value is wrong.
     """
     hints = type_hints(kind)
     fields = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
     values = {}
-    for key, value in given.items():
+    for key, value in settings.items():
         if key not in fields:
             raise UsageError(f"{name} has no setting {key!r}: {nearest(key, fields)}.")
         is_tuple = typing.get_origin(hints[key]) is tuple

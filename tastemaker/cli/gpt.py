@@ -174,7 +174,7 @@ def write(
     """Let a GPT write."""
     import tastemaker as tm
     from tastemaker.bulk import complete_file
-    from tastemaker.data.prompts import as_chat
+    from tastemaker.data.texts import as_chat
     from tastemaker.errors import UsageError
 
     if (best_of is None) != (reward is None):

@@ -245,7 +245,7 @@ def _comparisons(
 
     Raises DataError for a source that compares nothing.
     """
-    from tastemaker.data.prompts import as_chat
+    from tastemaker.data.texts import as_chat
     from tastemaker.rl.text.judged import check_compares
 
     judgements: list[Any] = []

@@ -28,9 +28,6 @@ from .judgements import fingerprints as fingerprints
 from .judgements import joined as joined
 from .judgements import lot as lot
 from .judgements import plain as plain
-from .plain_text import EACH as EACH
-from .plain_text import LONGEST as LONGEST
-from .plain_text import Each as Each
 from .reading import has_splits as has_splits
 from .reading import open_source as open_source
 from .reading import read as read
@@ -53,6 +50,9 @@ from .tables import rows as rows
 from .tables import table as table
 from .tables import time_of as time_of
 from .tables import weight_of as weight_of
+from .texts import EACH as EACH
+from .texts import LONGEST as LONGEST
+from .texts import Each as Each
 from .values import answer_of as answer_of
 from .values import number_of as number_of
 from .values import parse_number as parse_number

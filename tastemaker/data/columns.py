@@ -268,10 +268,10 @@ def plan(
         raise DataError(
             f"{table.name}: no column with a text among {listed}. Name it with --text-column."
         )
-    taken = [*columns.named(), text]
-    prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, taken)
-    metadata = metadata_columns(tuple(names), frozenset(taken))
-    cells = _Cells(table, columns, surveys).for_target(target, taken) if judged else ()
+    used = [*columns.named(), text]
+    prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, used)
+    metadata = metadata_columns(tuple(names), frozenset(used))
+    cells = _Cells(table, columns, surveys).for_target(target, used) if judged else ()
     if judged and not cells:
         missing = {
             None: "a judgement",
@@ -319,7 +319,7 @@ class _Cells:
     surveys: dict[str, Survey]
 
     def for_target(
-        self, target: Target | None, taken: Collection[str]
+        self, target: Target | None, used: Collection[str]
     ) -> tuple[Cells, ...]:
         """Return how to read each judgement column that the target keeps."""
         columns = self.columns
@@ -327,7 +327,7 @@ class _Cells:
         is_named = bool(label or grade or rating)
         if not is_named:
             label, grade, rating = (
-                self._recognised(kind, taken) for kind in _JUDGEMENTS
+                self._recognised(kind, used) for kind in _JUDGEMENTS
             )
         cells: list[Cells] = []
         if label and (target != "rating" or self.surveys[label].are_grades()):
@@ -347,8 +347,8 @@ class _Cells:
             cells = [each for each in cells if isinstance(each, LabelCells)]
         return tuple(cells)
 
-    def _recognised(self, kind: str, taken: Collection[str]) -> str | None:
-        return column_for(RECOGNISED[kind], self.surveys, taken)
+    def _recognised(self, kind: str, used: Collection[str]) -> str | None:
+        return column_for(RECOGNISED[kind], self.surveys, used)
 
     def _of_labels(self, column: str) -> Cells:
         """Return how to read labels: two values, or more whole numbers, which are grades."""

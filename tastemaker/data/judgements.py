@@ -146,9 +146,9 @@ class Judgement(ABC):
         """Return what is wrong with a row that holds this judgement; None where all is well."""
         return None
 
-    def wrong(self, what: str) -> DataError:
-        """Return the error that says what is wrong with this judgement, and where it stands."""
-        return DataError(f"{self.where or 'a ' + self.kind}: {what}")
+    def wrong(self, problem: str) -> DataError:
+        """Return the error for a problem of this judgement, with its place in the source."""
+        return DataError(f"{self.where or 'a ' + self.kind}: {problem}")
 
 
 @dataclass(frozen=True, slots=True)

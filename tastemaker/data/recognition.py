@@ -49,8 +49,8 @@ class Reading:
         for name in self.format.optional:
             if name in self.columns:
                 row.setdefault(name, None)
-        taken = frozenset((*self.format.columns, *self.format.optional))
-        metadata = metadata_columns(tuple(row), taken).read(row, self.table, number)
+        used = frozenset((*self.format.columns, *self.format.optional))
+        metadata = metadata_columns(tuple(row), used).read(row, self.table, number)
         judgements = self.format.read(row, metadata)
         for judgement in judgements:
             if judgement.prompt is not None:
@@ -115,10 +115,10 @@ def _fitting(row: Row) -> list[Format]:
 def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
     """Raise DataError where a row fits several formats, or also a table read column by column."""
     format, names = fitting[0], [each.name for each in fitting]
-    taken = (*format.columns, *format.optional)
+    used = (*format.columns, *format.optional)
     has = {}
     for kind, recognised in columns.RECOGNISED.items():
-        has[kind] = column_for(recognised, list(row), taken)
+        has[kind] = column_for(recognised, list(row), used)
     is_judged = has["label"] or has["grade"] or has["rating"]
     if has["text"] and is_judged and not format.excludes_others:
         names.append(TABLE)

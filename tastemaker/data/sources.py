@@ -317,8 +317,8 @@ def table(source: str, split: str | None) -> Table:
     try:
         import datasets
     except ImportError as error:
-        what = f"{source}: a dataset of the `datasets` library (or no such file or folder here)"
-        raise MissingExtra(what, "hub") from error
+        feature = f"{source}: a dataset of the `datasets` library (or no such file or folder here)"
+        raise MissingExtra(feature, "hub") from error
     with _silent(datasets), _plain_errors(source):
         if is_saved(Path(source)):
             dataset = _split_of(source, datasets.load_from_disk(source), split)

@@ -13,6 +13,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -152,7 +153,7 @@ def _lines(path: Path) -> Iterator[str]:
     offset = 0
     line = b""
     try:
-        with _opened(path) as file:
+        with damage_as_data_error(path, path.name), opened(path) as file:
             limit = LONGEST_LINE
             while line := file.readline(limit + 1):
                 if offset == 0 and _begins_array(line, path):
@@ -172,19 +173,27 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(
             f"{path.name}: not UTF-8 at byte {bad_byte}. Convert the file to UTF-8."
         ) from error
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Return a file's bytes, unpacked where its name ends in `.gz`."""
+    is_packed = path.name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
+
+
+@contextmanager
+def damage_as_data_error(path: Path, name: str) -> Iterator[None]:
+    """Turn errors of reading a file into DataErrors. name: of the file, in the message."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"{path.name}: cut short or damaged ({error}). Get the file again."
+            f"{name}: cut short or damaged ({error}). Get the file again."
         ) from error
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error})."
         ) from error
-
-
-def _opened(path: Path) -> IO[bytes]:
-    is_packed = path.name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
 
 
 def _begins_array(line: bytes, path: Path) -> bool:
@@ -364,25 +373,25 @@ class MetadataColumns:
 
 @lru_cache(maxsize=256)
 def metadata_columns(
-    names: tuple[str, ...], taken: frozenset[str] = frozenset()
+    names: tuple[str, ...], used: frozenset[str] = frozenset()
 ) -> MetadataColumns:
-    """Return which of the columns hold metadata. taken: columns that hold something else."""
+    """Return which of the columns hold metadata. used: columns that hold something else."""
     columns = {}
     for kind, recognised in RECOGNISED.items():
-        columns[kind] = column_for(recognised, names, taken)
+        columns[kind] = column_for(recognised, names, used)
     return MetadataColumns(**columns)
 
 
 def column_for(
-    recognised: Collection[str], names: Collection[str], taken: Collection[str]
+    recognised: Collection[str], names: Collection[str], used: Collection[str]
 ) -> str | None:
     """Return the column with the first recognised name that the table has; None without one.
 
-    names: the columns of the table; taken: those of them that hold something else.
+    names: the columns of the table; used: those of them that hold something else.
     """
     by_plain_name: dict[str, str] = {}
     for name in names:
-        if name not in taken:
+        if name not in used:
             by_plain_name.setdefault(plain_name(name), name)
     for name in recognised:
         if name in by_plain_name:

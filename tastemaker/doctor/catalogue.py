@@ -1,11 +1,10 @@
-"""The catalogue: judgements as tables of numbers, which all checks read. The `Problem` they yield.
+"""The catalogue: judgements as tables of numbers, which all checks read; and what they yield.
 
 Texts, prompts and judges are numbered in the order of their fingerprints or names, not of the
 rows, so that shuffled rows have the same figures. Texts that differ only in white space around
 them are one text.
 """
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemaker import readable
 from tastemaker.data.judgements import Judgement, fingerprint, plain
 
 Severity = Literal["error", "warning", "note"]
@@ -58,14 +58,7 @@ def ranked(problems: Iterable[Problem]) -> list[Problem]:
 
 def excerpt(text: str) -> str:
     """Return the beginning of a text as one line that is safe in a terminal."""
-    start = " ".join(text[: 4 * _SHOWN_CHARACTERS].split())
-    if len(start) > _SHOWN_CHARACTERS or len(text) > 4 * _SHOWN_CHARACTERS:
-        start = start[:_SHOWN_CHARACTERS].rstrip() + " …"
-    characters = []
-    for character in start:
-        is_unsafe = unicodedata.category(character) in {"Cc", "Cs", "Cf"}
-        characters.append("\ufffd" if is_unsafe else character)
-    return "".join(characters)
+    return readable.excerpt(text, _SHOWN_CHARACTERS, replaced=readable.INVISIBLE)
 
 
 Ints = NDArray[np.intp]
@@ -133,16 +126,16 @@ def numbered(*columns: Ints) -> Ints:
 class Catalogue:
     """n judgements with the numbers of their T texts, P prompts and J judges.
 
-    texts, prompts, judges: by number; a text as it first occurs.
-    of: the texts of each judgement, in the order of `Judgement.texts`.
-    prompt, judge: of each judgement [n], −1 for none.
+    texts, prompts, judges: by number. Of equal texts, the first one is listed.
+    texts_of: the texts of each judgement, in the order of `Judgement.texts`.
+    prompt, judge: the numbers of each judgement's prompt and judge [n], −1 for none.
     """
 
     judgements: Sequence[Judgement]
     texts: list[str]
     prompts: list[str]
     judges: list[str]
-    of: list[tuple[int, ...]]
+    texts_of: list[tuple[int, ...]]
     prompt: Ints
     judge: Ints
 
@@ -162,7 +155,7 @@ class Catalogue:
         """By (prompt, text), the first judgement about it."""
         first: dict[tuple[int, int], int] = {}
         prompts = self.prompt.tolist()
-        for row, texts in enumerate(self.of):
+        for row, texts in enumerate(self.texts_of):
             for text in texts:
                 first.setdefault((prompts[row], text), row)
         return first
@@ -212,7 +205,7 @@ class Catalogue:
         if self.judgements[rows[0]].ranks:
             return self._pairs(rows)
         value = np.array([self.judgements[row].value for row in rows])
-        text = np.array([self.of[row][0] for row in rows], dtype=np.intp)
+        text = np.array([self.texts_of[row][0] for row in rows], dtype=np.intp)
         second = np.full(len(rows), -1)
         return Verdicts(rows, self.prompt[rows], text, second, self.judge[rows], value)
 
@@ -220,7 +213,7 @@ class Catalogue:
         """Return the verdicts on pairs: each pair of a judgement whose order is known."""
         better, worse, tied = [], [], []
         for row in rows.tolist():
-            texts = np.array(self.of[row], dtype=np.intp)
+            texts = np.array(self.texts_of[row], dtype=np.intp)
             upper, lower, is_tie = _pairs_of(self.judgements[row], texts)
             better.append(upper)
             worse.append(lower)
@@ -249,8 +242,8 @@ def _pairs_of(
     texts, rank = texts[order], rank[order]
     upper, lower = _near_pairs(len(texts))
     is_tie = rank[upper] == rank[lower]
-    is_known = ~is_tie | (rank[upper] != judgement.unordered_rank)
-    return texts[upper[is_known]], texts[lower[is_known]], is_tie[is_known]
+    has_order = ~is_tie | (rank[upper] != judgement.unordered_rank)
+    return texts[upper[has_order]], texts[lower[has_order]], is_tie[has_order]
 
 
 @cache
@@ -275,9 +268,9 @@ def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     judge_number: dict[str | None, int] = {None: NOBODY}
     for number, name in enumerate(judges):
         judge_number[name] = number
-    of = []
+    texts_of = []
     for names in text_names:
-        of.append(tuple(text_number[name] for name in names))
+        texts_of.append(tuple(text_number[name] for name in names))
     prompt_numbers = [prompt_number.get(name, NOBODY) for name in prompt_names]
     judge_numbers = [judge_number[judgement.judge] for judgement in judgements]
     return Catalogue(
@@ -285,7 +278,7 @@ def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
         texts=texts.in_order(),
         prompts=prompts.in_order(),
         judges=judges,
-        of=of,
+        texts_of=texts_of,
         prompt=np.array(prompt_numbers, dtype=np.intp),
         judge=np.array(judge_numbers, dtype=np.intp),
     )

@@ -62,8 +62,8 @@ def _repeated_judgements(catalogue: Catalogue) -> Iterator[Problem]:
     keys: set[tuple[Any, ...]] = set()
     rows = []
     for row, judgement in enumerate(catalogue.judgements):
-        who = int(catalogue.prompt[row]), int(catalogue.judge[row])
-        key = (*who, *_verdict(judgement, catalogue.of[row]))
+        numbers = int(catalogue.prompt[row]), int(catalogue.judge[row])
+        key = (*numbers, *_verdict(judgement, catalogue.texts_of[row]))
         if key in keys:
             rows.append(row)
         keys.add(key)
@@ -101,7 +101,7 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
     reported = set()
     for row in identical:
         prompt_number = int(catalogue.prompt[row])
-        for text in catalogue.of[row]:
+        for text in catalogue.texts_of[row]:
             reported.add((prompt_number, text))
     groups: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for prompt, text in catalogue.items:
@@ -141,7 +141,7 @@ def leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[Problem]:
     shared = _shared(catalogue.texts, other.texts)
     if shared:
         leaked = set(shared)
-        rows = [row for row, texts in enumerate(other.of) if leaked & set(texts)]
+        rows = [row for row, texts in enumerate(other.texts_of) if leaked & set(texts)]
         yield Problem(
             "leaked_texts",
             "leakage between splits: texts of the test data are in the training data too",
@@ -229,10 +229,17 @@ def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
         differs = _is_opposite(side, table.unit, is_signed=True)
         is_counted = np.isin(table.unit, table.unit[is_opposite])
         between.add(table, table.unit, differs & ~is_counted)
-    for (name, what, severity, advice), tally in zip(_OPPOSITE, tallies, strict=True):
+    for (name, sentence, severity, advice), tally in zip(
+        _OPPOSITE, tallies, strict=True
+    ):
         if tally.units:
             yield Problem(
-                name, what, tally.units, severity, advice, catalogue.places(tally.rows)
+                name,
+                sentence,
+                tally.units,
+                severity,
+                advice,
+                catalogue.places(tally.rows),
             )
 
 
@@ -299,7 +306,7 @@ def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
     for row, judgement in enumerate(catalogue.judgements):
         if judgement.ranks:
             group = int(catalogue.prompt[row]), int(judge[row])
-            graph.add(judgement, catalogue.of[row], group, row)
+            graph.add(judgement, catalogue.texts_of[row], group, row)
     if not graph.tails:
         return 0, []
     n = graph.count

@@ -128,12 +128,12 @@ def _pairable(
 ) -> tuple[Floats, NDArray[np.intp], NDArray[np.bool_]]:
     """Return the values [m] of units with two or more, their unit numbers [m], and a mask [n]."""
     answers = np.asarray(values, dtype=np.float64)
-    is_given = ~np.isnan(answers)
-    given_units = np.asarray(units)[is_given]
-    _, unit, size = np.unique(given_units, return_inverse=True, return_counts=True)
+    has_value = ~np.isnan(answers)
+    units_with_value = np.asarray(units)[has_value]
+    _, unit, size = np.unique(units_with_value, return_inverse=True, return_counts=True)
     has_others = size[unit] > 1
-    is_paired = is_given.copy()
-    is_paired[is_given] = has_others
+    is_paired = has_value.copy()
+    is_paired[has_value] = has_others
     _, number = np.unique(unit[has_others], return_inverse=True)
     return answers[is_paired], number, is_paired
 

@@ -100,7 +100,7 @@ def length_bias(catalogue: Catalogue) -> LengthBias | None:
     n, won = int(is_decided.sum()), int(is_won.sum())
     if not n:
         return None
-    size = np.array([len(texts) for texts in catalogue.of])
+    size = np.array([len(texts) for texts in catalogue.texts_of])
     all_pairs = np.bincount(pairs.row, minlength=len(size))
     repeats = np.bincount(pairs.unit)
     row, unit = pairs.row, pairs.unit

@@ -1,9 +1,13 @@
-"""Measures of a reward model on held-out judgements, beside simpler baselines."""
+"""Measures of a reward model on held-out judgements, beside simpler baselines.
+
+The model is measured beside the linear baseline and rivals that learn nothing, with intervals. The
+`KindMetrics` of a kind (`tastemaker/kinds`) define its figures.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,16 +25,27 @@ from tastemaker.data.judgements import (
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate.findings import (
     Duplicates,
+    Estimate,
     Evaluation,
     KindFindings,
     LengthSlice,
+    Measured,
+    MeasuredPart,
+    Measures,
 )
-from tastemaker.evaluate.measures import Estimate, Measures, measure
 from tastemaker.kinds.base import NO_AIDS, Link
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
-from tastemaker.maths.statistics import Floats, spearman
+from tastemaker.maths.statistics import (
+    Floats,
+    Statistic,
+    bootstrap,
+    percentile_interval,
+    restricted,
+    spearman,
+    value_of,
+)
+from tastemaker.readable import listed
 from tastemaker.scores import Scores
-from tastemaker.text_tables import listed
 
 _SLICES = 4
 _NEW = "new"  # the judgements about texts that are not in the training data
@@ -77,8 +92,9 @@ def evaluate(
             f"resamples: {resamples}, but an interval needs at least 1. Take 1000."
         )
     links, judged, not_evaluated = _covered(model, judgements)
-    by_kind = {kind: [j for j in judged if type(j) is kind] for kind in links}
+    by_kind = {}
     for kind, link in links.items():
+        by_kind[kind] = [judgement for judgement in judged if type(judgement) is kind]
         link.targets(by_kind[kind])  # raises for another scale, before the slow scoring
 
     examples = list(dict.fromkeys(example for j in judged for example in j.examples))
@@ -144,9 +160,9 @@ def _covered(
     others = {kind.kind: count for kind, count in counts.items() if kind not in links}
     if not links:
         learned = listed(f"{link.kind}s" for link in model.links.values()) or "nothing"
-        held = listed(f"{count:,} {kind}s" for kind, count in others.items())
+        judged = listed(f"{count:,} {kind}s" for kind, count in others.items())
         raise DataError(
-            f"the model learned {learned}, but the source holds {held}: nothing to compare. "
+            f"the model learned {learned}, but the source holds {judged}: nothing to compare. "
             "Name the column or the target that the model learned."
         )
     return (
@@ -281,6 +297,128 @@ def _repeated(judgements: Sequence[Judgement]) -> int:
         texts = frozenset(text.strip() for text in j.texts)
         unique.add((type(j), j.prompt, j.judge, texts))
     return len(judgements) - len(unique)
+
+
+# --- the figures of one kind, with intervals ---------------------------------------------------
+
+
+def measure(
+    kind_metrics: KindMetrics,
+    judged: Judged,
+    model: Predictions,
+    linear: Predictions | None,
+    *,
+    groups: NDArray[Any],
+    subsets: Mapping[str, NDArray[np.bool_]],
+    seed: int,
+    resamples: int,
+) -> Measured:
+    """Measure m judgements of one kind.
+
+    groups: [m], the cluster of each; the bootstrap draws clusters. subsets: by name, True [m] where
+    a judgement belongs to it.
+    """
+    sources: dict[str, Mapping[str, Statistic]] = {
+        "model": kind_metrics.statistics(judged, model)
+    }
+    if linear is not None:
+        sources["linear"] = kind_metrics.statistics(judged, linear)
+    sources["longer"] = kind_metrics.longer(judged)
+    sources["people"] = kind_metrics.people(judged)
+    sources["subsets"] = {
+        name: _within(kind_metrics, judged, model, where)
+        for name, where in subsets.items()
+    }
+    tables = kind_metrics.parts(judged, model)
+    for table, parts in tables.items():
+        for number, part in enumerate(parts):
+            sources[f"{table} {number}"] = part.statistics
+    figures = _Figures(sources, groups, len(judged), seed, resamples)
+
+    model_measures = figures.of("model")
+    model_measures.update(_points(kind_metrics.points(judged, model)))
+    linear_measures = difference = None
+    if linear is not None:
+        linear_measures = figures.of("linear")
+        linear_measures.update(_points(kind_metrics.points(judged, linear)))
+        difference = figures.difference("linear")
+    measured_parts: dict[str, list[MeasuredPart]] = {}
+    for table, parts in tables.items():
+        measured_parts[table] = []
+        for number, part in enumerate(parts):
+            measures = figures.of(f"{table} {number}")
+            measured_parts[table].append(MeasuredPart(part.name, part.n, measures))
+    return Measured(
+        model=model_measures,
+        linear=linear_measures,
+        longer=figures.of("longer"),
+        constant=_points(kind_metrics.constant(judged)),
+        difference=difference,
+        over_longer=figures.difference("longer"),
+        people=figures.of("people"),
+        counts=kind_metrics.counts(judged),
+        subsets=figures.of("subsets"),
+        parts=measured_parts,
+    )
+
+
+def _points(values: Mapping[str, float]) -> dict[str, Estimate]:
+    """Return figures without intervals."""
+    return {name: Estimate(value) for name, value in values.items()}
+
+
+class _Figures:
+    """Statistics by source and name: their values, and samples from shared resamples."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Mapping[str, Statistic]],
+        groups: NDArray[Any],
+        n: int,
+        seed: int,
+        resamples: int,
+    ) -> None:
+        self.sources = sources
+        everything = {}
+        for source, statistics in sources.items():
+            for name, statistic in statistics.items():
+                everything[f"{source}.{name}"] = statistic
+        self.samples = bootstrap(everything, groups, seed=seed, resamples=resamples)
+        self.values = {
+            name: value_of(statistic, n) for name, statistic in everything.items()
+        }
+
+    def of(self, source: str) -> dict[str, Estimate]:
+        """Return a source's figures with their intervals."""
+        estimates = {}
+        for name in self.sources[source]:
+            key = f"{source}.{name}"
+            interval = percentile_interval(self.samples[key])
+            estimates[name] = Estimate(self.values[key], *interval)
+        return estimates
+
+    def difference(self, rival: str) -> dict[str, Estimate]:
+        """Return model − rival for each figure that both have, from the same resamples."""
+        estimates = {}
+        for name in self.sources["model"]:
+            if name not in self.sources[rival]:
+                continue
+            ours, theirs = f"model.{name}", f"{rival}.{name}"
+            value = self.values[ours] - self.values[theirs]
+            interval = percentile_interval(self.samples[ours] - self.samples[theirs])
+            estimates[name] = Estimate(value, *interval)
+        return estimates
+
+
+def _within(
+    kind_metrics: KindMetrics,
+    judged: Judged,
+    predictions: Predictions,
+    where: NDArray[np.bool_],
+) -> Statistic:
+    """Return the headline figure of a subset, as a statistic of all the judgements."""
+    statistics = kind_metrics.statistics(judged.only(where), predictions.only(where))
+    return restricted(statistics[kind_metrics.headline], where)
 
 
 # --- clusters ---------------------------------------------------------------------------------

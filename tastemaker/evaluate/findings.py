@@ -1,4 +1,4 @@
-"""The results of an evaluation: as tables, as plain sentences and as JSON."""
+"""The results of an evaluation: as records, tables, plain sentences and JSON."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.evaluate.measures import LOWER_IS_BETTER, Estimate, Measured, Measures
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions, amount
 from tastemaker.maths.statistics import Floats
-from tastemaker.text_tables import aligned, listed
+from tastemaker.readable import aligned, listed
 
 FIGURES: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -42,18 +41,58 @@ PARTS = {
 """The tables over parts of the judgements, and what a part is."""
 
 
-def shown(name: str, estimate: Estimate | None) -> str:
-    """Return a measure as text: "0.931 [0.927, 0.935]", or a dash where it is undefined."""
-    if estimate is None or math.isnan(estimate.value):
-        return "–"
-    form = amount if name == "mae" else "{:.3f}".format
-    text = form(estimate.value)
-    if estimate.has_interval:
-        text += f" [{form(estimate.low)}, {form(estimate.high)}]"
-    return text
-
-
 # --- records ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % interval; NaN where undefined or not computed."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends are known."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+
+Measures = Mapping[str, Estimate]
+"""Figures by name."""
+
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "mae"})
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPart:
+    """The figures of a part of the judgements."""
+
+    name: str
+    n: int
+    measures: Measures
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The figures of one kind, by who made the predictions, and of the people who judged.
+
+    longer: of a score that is the text's length; empty for kinds that do not compare. difference,
+    over_longer: the model's minus the linear baseline's or the length's, intervals from paired
+    resamples. subsets: the headline figure of each subset of the judgements that was asked for.
+    parts: tables of figures over parts of the judgements.
+    """
+
+    model: Measures
+    linear: Measures | None
+    longer: Measures
+    constant: Measures
+    difference: Measures | None
+    over_longer: Measures
+    people: Measures
+    counts: Mapping[str, int]
+    subsets: Measures
+    parts: Mapping[str, Sequence[MeasuredPart]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +168,7 @@ class LengthSlice:
             "longest": self.longest,
             "n": self.n,
             **_flat(self.measures),
-            "mean_score": _plain(self.mean_score),
+            "mean_score": json_number(self.mean_score),
         }
 
 
@@ -189,7 +228,7 @@ class Evaluation:
             **_merged(list(by_kind.values())),
             "texts": len(self.examples),
             "truncated": self.truncated,
-            "score_length_correlation": _plain(self.score_length_correlation),
+            "score_length_correlation": json_number(self.score_length_correlation),
             "slices": [part.as_dict() for part in self.slices],
             "duplicates": self.duplicates.as_dict(),
             "not_evaluated": dict(self.not_evaluated),
@@ -212,7 +251,8 @@ class Evaluation:
     __str__ = table
 
 
-def _plain(value: float) -> float | None:
+def json_number(value: float) -> float | None:
+    """Return a number for JSON, None for one that is not finite."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -221,9 +261,12 @@ def _flat(measures: Measures, *, before: str = "", after: str = "") -> dict[str,
     flat: dict[str, Any] = {}
     for name, estimate in measures.items():
         key = before + name + after
-        flat[key] = _plain(estimate.value)
+        flat[key] = json_number(estimate.value)
         if estimate.has_interval:
-            flat[f"{key}_interval"] = [_plain(estimate.low), _plain(estimate.high)]
+            flat[f"{key}_interval"] = [
+                json_number(estimate.low),
+                json_number(estimate.high),
+            ]
     return flat
 
 
@@ -239,6 +282,17 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 merged.setdefault(name, value)
     return merged
+
+
+def shown(name: str, estimate: Estimate | None) -> str:
+    """Return a measure as text: "0.931 [0.927, 0.935]", or a dash where it is undefined."""
+    if estimate is None or math.isnan(estimate.value):
+        return "–"
+    form = amount if name == "mae" else "{:.3f}".format
+    text = form(estimate.value)
+    if estimate.has_interval:
+        text += f" [{form(estimate.low)}, {form(estimate.high)}]"
+    return text
 
 
 # --- tables -----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ should beat the wrong ones by more than they differ among themselves.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.errors import DataError, ModelError
 from tastemaker.evaluate.evaluation import Scorer
+from tastemaker.evaluate.findings import json_number
 
 TIES = "Ties"
 """The subset with its own rule."""
@@ -99,10 +101,10 @@ class RewardBench:
     def as_dict(self) -> dict[str, Any]:
         """Return the scores, JSON-ready; null for what is undefined."""
         return {
-            "score": _plain(self.score),
+            "score": json_number(self.score),
             "n": sum(self.counts.values()),
-            "subsets": _plain_values(self.subsets),
-            "ties": None if self.ties is None else _plain_values(asdict(self.ties)),
+            "subsets": _json_numbers(self.subsets),
+            "ties": None if self.ties is None else _json_numbers(asdict(self.ties)),
         }
 
     def __str__(self) -> str:
@@ -118,16 +120,17 @@ class RewardBench:
 
 def evaluate_rewardbench(model: Scorer, items: Sequence[Item]) -> RewardBench:
     """Score all answers of the benchmark, then the model by the benchmark's rule."""
-    answers = [
-        [Example(text, item.prompt) for text in (*item.chosen, *item.rejected)]
-        for item in items
-    ]
-    unique = list(dict.fromkeys(example for row in answers for example in row))
+    rows = []
+    for item in items:
+        answers = (*item.chosen, *item.rejected)
+        rows.append([Example(text, item.prompt) for text in answers])
+    unique = list(dict.fromkeys(chain.from_iterable(rows)))
     values = model.score_all(unique).values.tolist()
     scores = dict(zip(unique, values, strict=True))
-    return score_rewardbench(
-        items, [[scores[example] for example in row] for row in answers]
-    )
+    scores_by_row = []
+    for row in rows:
+        scores_by_row.append([scores[example] for example in row])
+    return score_rewardbench(items, scores_by_row)
 
 
 def score_rewardbench(
@@ -215,9 +218,5 @@ def _share(is_true: Sequence[bool]) -> float:
     return sum(is_true) / len(is_true) if is_true else math.nan
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _plain_values(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in values.items()}
+def _json_numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: json_number(value) for name, value in values.items()}

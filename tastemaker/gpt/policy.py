@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tastemaker.cards import filled_in, write_as_card
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
@@ -43,6 +42,7 @@ from tastemaker.gpt.networks import open_causal, parameters_of
 from tastemaker.gpt.sampling import Sampling, recommended
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.huggingface import quiet_transformers
+from tastemaker.readable import filled_in, write_as_card
 
 
 def lazy_copies(module: nn.Module) -> dict[int, Any]:

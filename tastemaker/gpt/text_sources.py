@@ -18,16 +18,16 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from tastemaker.data import plain_text as plain
 from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
+from tastemaker.data import texts as plain
 from tastemaker.data.columns import RECOGNISED, Columns, plan
 from tastemaker.data.judgements import Example, Message, Prompt
-from tastemaker.data.plain_text import Each
 from tastemaker.data.reading import check_no_format, open_source, table_format
 from tastemaker.data.recognition import Reading, recognise
 from tastemaker.data.tables import Row, Table, column_for
+from tastemaker.data.texts import Each
 from tastemaker.data.values import completion_from, messages_of, prompt_from, text_of
 from tastemaker.errors import DataError, UsageError
 from tastemaker.playground.writing import Language, reviews

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -41,15 +42,13 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
 
     def predictions(self, link: Link, judged: Judged, scores: Floats) -> Predictions:
         """Return the predictions; the loss of a tie is NaN for a link that knows no ties."""
-        made = KindMetrics.predictions(self, link, judged, scores)
-        is_unknown = ~is_ordered(judged.answers) & (made.loss == 0)
-        return Predictions(
-            made.scores, made.predicted, np.where(is_unknown, np.nan, made.loss)
-        )
+        predictions = KindMetrics.predictions(self, link, judged, scores)
+        is_unknown = ~is_ordered(judged.answers) & (predictions.loss == 0)
+        return replace(predictions, loss=np.where(is_unknown, np.nan, predictions.loss))
 
-    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
+    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
         """Return the expected calibration error of the win probabilities."""
-        return {"ece": ece(*favourites(judged, made))}
+        return {"ece": ece(*favourites(judged, predictions))}
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return a coin's figures; its log-loss is that of knowing the share of ties."""
@@ -198,15 +197,15 @@ def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
             )
 
 
-def favourites(judged: Judged, made: Predictions) -> tuple[Floats, Floats]:
+def favourites(judged: Judged, predictions: Predictions) -> tuple[Floats, Floats]:
     """Return two credits of each comparison's favourite [m].
 
     The predicted one is ½ to 1, the earned one 1, ½ or 0.
     """
     of_first = np.where(is_ordered(judged.answers), 1.0, 0.5)
-    predicted = np.maximum(made.predicted, 1 - made.predicted)
-    earned = np.where(made.predicted > 0.5, of_first, 1 - of_first)
-    return predicted, np.where(made.predicted == 0.5, 0.5, earned)
+    predicted = np.maximum(predictions.predicted, 1 - predictions.predicted)
+    earned = np.where(predictions.predicted > 0.5, of_first, 1 - of_first)
+    return predicted, np.where(predictions.predicted == 0.5, 0.5, earned)
 
 
 def agreement_with_others(judgements: Sequence[Any]) -> Floats:

@@ -39,17 +39,21 @@ class LabelMetrics(MetricsOfOneText):
         """Return "positive", "negative", or a probability."""
         return {1.0: "positive", 0.0: "negative"}.get(value, f"{value:.1%} positive")
 
-    def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
+    def statistics(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, Statistic]:
         """Return accuracy, AUROC and log-loss."""
         return {
-            "accuracy": mean_of(~self.is_mistake(judged.answers, made.predicted)),
-            "auroc": auroc_of(made.scores, judged.answers > 0.5),
-            "log_loss": mean_of(made.loss),
+            "accuracy": mean_of(
+                ~self.is_mistake(judged.answers, predictions.predicted)
+            ),
+            "auroc": auroc_of(predictions.scores, judged.answers > 0.5),
+            "log_loss": mean_of(predictions.loss),
         }
 
-    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
+    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
         """Return the expected calibration error."""
-        return {"ece": ece(made.predicted, judged.answers)}
+        return {"ece": ece(predictions.predicted, judged.answers)}
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the figures of always giving the share of positives, known in hindsight."""

@@ -132,10 +132,12 @@ class KindMetrics(ABC):
             return Predictions(scores, link.predict(s).numpy(), loss.numpy())
 
     @abstractmethod
-    def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
+    def statistics(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, Statistic]:
         """Return the figures that have an interval."""
 
-    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
+    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
         """Return the figures without an interval."""
         return {}
 
@@ -155,7 +157,7 @@ class KindMetrics(ABC):
         """Return what was counted besides the judgements themselves."""
         return {}
 
-    def parts(self, judged: Judged, made: Predictions) -> dict[str, list[Part]]:
+    def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
         """Return tables, by name, of figures over parts of the judgements."""
         return {}
 
@@ -186,17 +188,19 @@ class NumberMetrics(MetricsOfOneText):
     constant_in_words = "always giving the median"
     drawn_as = "number"
 
-    def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
+    def statistics(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, Statistic]:
         """Return the mean absolute error and two correlations."""
         return {
-            "mae": mean_of(np.abs(made.predicted - judged.answers)),
-            "pearson": pearson_of(made.predicted, judged.answers),
-            "spearman": spearman_of(made.predicted, judged.answers),
+            "mae": mean_of(np.abs(predictions.predicted - judged.answers)),
+            "pearson": pearson_of(predictions.predicted, judged.answers),
+            "spearman": spearman_of(predictions.predicted, judged.answers),
         }
 
-    def points(self, judged: Judged, made: Predictions) -> dict[str, float]:
+    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
         """Return Kendall's τ."""
-        return {"kendall_tau": kendall(made.predicted, judged.answers)}
+        return {"kendall_tau": kendall(predictions.predicted, judged.answers)}
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the error of the median: no other constant has a smaller absolute error."""
@@ -239,12 +243,16 @@ class MetricsOfSeveralTexts(KindMetrics):
         """Return the figures that depend on the order of the scores [m, K] alone."""
         return {"accuracy": ratio_of(*agreement(scores, -judged.answers))}
 
-    def statistics(self, judged: Judged, made: Predictions) -> dict[str, Statistic]:
+    def statistics(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, Statistic]:
         """Return the order's figures, the log-loss, and the share of longer texts preferred."""
         return {
-            **self.orders(judged, made.scores),
-            "log_loss": mean_of_defined(made.loss),
-            "prefers_longer": ratio_of(*agreement(made.scores, _lengths(judged))),
+            **self.orders(judged, predictions.scores),
+            "log_loss": mean_of_defined(predictions.loss),
+            "prefers_longer": ratio_of(
+                *agreement(predictions.scores, _lengths(judged))
+            ),
         }
 
     def constant(self, judged: Judged) -> dict[str, float]:
@@ -266,9 +274,9 @@ class MetricsOfSeveralTexts(KindMetrics):
             )
         }
 
-    def parts(self, judged: Judged, made: Predictions) -> dict[str, list[Part]]:
+    def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
         """Return accuracy by source and by judge; nothing where all are alike."""
-        right, pairs = agreement(made.scores, -judged.answers)
+        right, pairs = agreement(predictions.scores, -judged.answers)
         longer_right, longer_pairs = agreement(judged.lengths, -judged.answers)
 
         def part(name: str, is_chosen: Mask) -> Part:
@@ -280,12 +288,15 @@ class MetricsOfSeveralTexts(KindMetrics):
             }
             return Part(name, int((pairs * is_chosen).sum()), statistics)
 
-        tables = {
+        named_masks = {
             **self.more_parts(judged),
             "by_source": _by_name(judged, _source),
             "by_judge": _by_name(judged, _judge),
         }
-        return {table: [part(*row) for row in rows] for table, rows in tables.items()}
+        tables = {}
+        for table, masks in named_masks.items():
+            tables[table] = [part(name, is_chosen) for name, is_chosen in masks]
+        return tables
 
     def more_parts(self, judged: Judged) -> dict[str, list[NamedMask]]:
         """Return further tables of parts, for which accuracy is measured."""

@@ -54,11 +54,13 @@ class RankingMetrics(MetricsOfSeveralTexts):
         unordered = ~is_ordered(judged.answers)
         return {"unordered_lists": int(unordered.sum()), "pairs": int(pairs.sum())}
 
-    def parts(self, judged: Judged, made: Predictions) -> dict[str, list[Part]]:
+    def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
         """Add accuracy by how many tiers apart two answers are."""
         last = np.nanmax(judged.answers, initial=0.0)
         furthest = int(min(_FURTHEST, max(1.0, last)))
-        right, pairs = agreement_by_distance(made.scores, judged.answers, furthest)
+        right, pairs = agreement_by_distance(
+            predictions.scores, judged.answers, furthest
+        )
         longer = agreement_by_distance(judged.lengths, judged.answers, furthest)
         by_distance = []
         for d in range(furthest):
@@ -68,7 +70,7 @@ class RankingMetrics(MetricsOfSeveralTexts):
                 "longer_baseline": ratio_of(longer[0][:, d], longer[1][:, d]),
             }
             by_distance.append(Part(name, int(pairs[:, d].sum()), statistics))
-        return {"by_distance": by_distance, **super().parts(judged, made)}
+        return {"by_distance": by_distance, **super().parts(judged, predictions)}
 
 
 class RankingLink(Link):

@@ -35,7 +35,7 @@ WHOLE_WEIGHT = 1.6
 STRONG, FAINT = 1.4, 0.6
 SILENCE = 2.0
 GAIN = 7.0
-KNOWN_BUT_UNREADABLE = 0.1
+UNREADABLE_WORD_SHARE = 0.1
 
 _ROLES = {
     "=,": "comma",
@@ -223,14 +223,14 @@ def gold_score(text: str) -> float:
             fluent += len(words)
             clauses += clauses_of(words)
         elif len(words) > 1:
-            known_words = sum(word is not _UNKNOWN[0] for word in words[:-1])
-            fluent += KNOWN_BUT_UNREADABLE * known_words
+            vocabulary_words = sum(word is not _UNKNOWN[0] for word in words[:-1])
+            fluent += UNREADABLE_WORD_SHARE * vocabulary_words
     if not total:
         return 0.0
-    heard = praised = 0.0
+    weight_sum = weighted_values = 0.0
     for weight, value, emphasis in clauses:
-        heard += weight * emphasis
-        praised += weight * emphasis * value
+        weight_sum += weight * emphasis
+        weighted_values += weight * emphasis * value
     freshness = len(set(content)) / len(content) if content else 1.0
-    worth = max(0.0, min(10.0, 5 + GAIN * praised / (SILENCE + heard)))
+    worth = max(0.0, min(10.0, 5 + GAIN * weighted_values / (SILENCE + weight_sum)))
     return fluent / total * freshness**2 * worth

@@ -9,8 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from tastemaker.evaluate.findings import NAMES, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, MeasuredPart, Measures
+from tastemaker.evaluate.findings import (
+    NAMES,
+    Estimate,
+    Evaluation,
+    KindFindings,
+    MeasuredPart,
+    Measures,
+)
 from tastemaker.kinds.metrics import Predictions
 from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
@@ -180,15 +186,15 @@ def draw_scores(
 
 
 def draw_predictions(axes: Axes, findings: KindFindings) -> None:
-    """Draw predicted against given: a box for each value, or a density if there are many."""
-    predicted, given = findings.predictions.predicted, findings.answers
-    values = np.unique(given)
+    """Draw predictions against answers: a box for each value, or a density if there are many."""
+    predicted, answers = findings.predictions.predicted, findings.answers
+    values = np.unique(answers)
     ends = [float(values[0]), float(values[-1])]
     axes.plot(ends, ends, color=_DARK, **_LINE, label="perfect", zorder=3)
     if len(values) <= _FEW_VALUES:
         gap = float(np.diff(values).min()) if len(values) > 1 else 1.0
         boxes = axes.boxplot(
-            [predicted[given == value] for value in values],
+            [predicted[answers == value] for value in values],
             positions=values,
             widths=0.6 * gap,
             whis=(5, 95),
@@ -205,7 +211,7 @@ def draw_predictions(axes: Axes, findings: KindFindings) -> None:
         axes.set_xticks(values)
     else:
         cells = axes.hexbin(
-            given,
+            answers,
             predicted,
             gridsize=_HEXBIN_CELLS,
             mincnt=1,
@@ -219,7 +225,7 @@ def draw_predictions(axes: Axes, findings: KindFindings) -> None:
 
 
 def draw_errors(axes: Axes, findings: KindFindings) -> None:
-    """Draw the histogram of predicted minus given."""
+    """Draw the histogram of predictions minus answers."""
     errors = findings.predictions.predicted - findings.answers
     linear = np.zeros(0)
     if findings.linear_predictions is not None:
@@ -235,13 +241,15 @@ def draw_errors(axes: Axes, findings: KindFindings) -> None:
     axes.legend()
 
 
-def by_tenth(predictions: Predictions, given: Floats) -> tuple[Floats, Floats, Floats]:
+def by_tenth(
+    predictions: Predictions, answers: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Return by tenth of the predictions: mean prediction, mean judgement, its standard error."""
     order = np.argsort(predictions.predicted, kind="stable")
     tenths = [part for part in np.array_split(order, _TENTHS) if len(part)]
     predicted = [predictions.predicted[part].mean() for part in tenths]
-    judged = [given[part].mean() for part in tenths]
-    error = [given[part].std() / math.sqrt(len(part)) for part in tenths]
+    judged = [answers[part].mean() for part in tenths]
+    error = [answers[part].std() / math.sqrt(len(part)) for part in tenths]
     return np.array(predicted), np.array(judged), np.array(error)
 
 
@@ -254,10 +262,10 @@ def draw_tenths(axes: Axes, findings: KindFindings) -> None:
         ("model", findings.predictions, MODEL, 1.8),
     ):
         if predictions is not None:
-            predicted, given, error = by_tenth(predictions, findings.answers)
+            predicted, judged, error = by_tenth(predictions, findings.answers)
             axes.errorbar(
                 predicted,
-                given,
+                judged,
                 1.96 * error,
                 color=colour,
                 marker="o",

@@ -9,8 +9,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from matplotlib.axes import Axes
 
-from tastemaker.evaluate.findings import NAMES, PARTS, Evaluation, KindFindings
-from tastemaker.evaluate.measures import Estimate, Measures
+from tastemaker.evaluate.findings import (
+    NAMES,
+    PARTS,
+    Estimate,
+    Evaluation,
+    KindFindings,
+    Measures,
+)
 from tastemaker.kinds.comparison import favourites
 from tastemaker.kinds.metrics import amount
 from tastemaker.maths.statistics import Floats, kendall_by_list
@@ -97,8 +103,8 @@ def _number_panels(findings: KindFindings) -> Iterator[Panel]:
         "too high. The narrower and the closer to zero the better.",
         lambda axes: drawing.draw_errors(axes, findings),
     )
-    predicted, given, _ = drawing.by_tenth(findings.predictions, findings.answers)
-    gap = float(np.abs(predicted - given).max())
+    predicted, judged, _ = drawing.by_tenth(findings.predictions, findings.answers)
+    gap = float(np.abs(predicted - judged).max())
     yield Panel(
         "tenths",
         f"Largest mean error of a tenth of the texts: {amount(gap)}",

@@ -14,8 +14,8 @@ import numpy as np
 from tastemaker.errors import UsageError
 from tastemaker.maths.overoptimisation import LEARNED, Fitted, fitted
 from tastemaker.maths.statistics import Floats
+from tastemaker.readable import aligned, listed
 from tastemaker.report.steered_runs import SERIES, BestOfCurve, SteeredRun, read_run
-from tastemaker.text_tables import aligned, listed
 
 TITLES = {"score": "score", "held_out": "held-out score", "gold": "gold score"}
 """The names of the series on screen."""

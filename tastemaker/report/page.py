@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tastemaker.doctor.diagnosis import Diagnosis
 from tastemaker.files import writing_file
-from tastemaker.text_tables import listed
+from tastemaker.readable import listed
 
 if TYPE_CHECKING:  # a page without figures needs no matplotlib
     from tastemaker.plotting import Panel

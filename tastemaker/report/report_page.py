@@ -22,9 +22,9 @@ from tastemaker.evaluate.findings import (
 from tastemaker.kinds.metrics import MetricsOfOneText
 from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import rendered
+from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.kind_panels import panels
 from tastemaker.report.page import Content, page, page_figures, write_together
-from tastemaker.text_tables import excerpt, listed, printable
 
 _TILES = (
     "accuracy",
@@ -162,11 +162,11 @@ def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mi
     """Yield the worst mistakes in either direction, the worst first."""
     kind_metrics, judged = findings.kind_metrics, findings.judged
     assert isinstance(kind_metrics, MetricsOfOneText)
-    predicted, given = findings.predictions.predicted, findings.answers
+    predicted, answers = findings.predictions.predicted, findings.answers
     scores = findings.predictions.scores
-    is_mistake = kind_metrics.is_mistake(given, predicted)
+    is_mistake = kind_metrics.is_mistake(answers, predicted)
     for sign, word in ((1, "too high"), (-1, "too low")):
-        error = sign * (predicted - given)
+        error = sign * (predicted - answers)
         wrong = np.flatnonzero(is_mistake & (error > 0))
         # almost certain probabilities are equal in float64: order those by score
         order = wrong[np.lexsort((-sign * scores[wrong], -error[wrong]))]
@@ -174,7 +174,7 @@ def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mi
         for i in _first(order, judged.text):
             row = (
                 kind_metrics.in_words(float(predicted[i])),
-                kind_metrics.in_words(float(given[i])),
+                kind_metrics.in_words(float(answers[i])),
                 f"{scores[i]:+.2f}",
                 _excerpt_of(evaluation.examples[judged.text[i]]),
                 judged.judgements[i].where,

@@ -19,11 +19,11 @@ from typing import Any
 
 import yaml
 
-from tastemaker.cards import Markdown, escaped, filled_in, write_as_card
 from tastemaker.data.judgements import RECORDS
 from tastemaker.errors import ModelError
 from tastemaker.evaluate.findings import FIGURES
 from tastemaker.kinds.registry import LINKS
+from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1

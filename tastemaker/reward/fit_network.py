@@ -21,8 +21,7 @@ from tastemaker.fast.batching import by_length, training_steps, whole_units
 from tastemaker.reward.backbones import Training
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.corpus import Corpus, Unit
-from tastemaker.reward.finish import calibrated
-from tastemaker.reward.observation import ObservationModel, links_alone
+from tastemaker.reward.observation import ObservationModel, calibrated, links_alone
 from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
 from tastemaker.train.step import (
@@ -90,10 +89,10 @@ class FitTask(Task):
 
     def _steps(self) -> list[list[int]]:
         """Return the unit numbers of every step of the whole run."""
-        longest = [
-            max(self.lengths[text] for text in unit.texts) for unit in self.units
-        ]
-        sizes = [len(unit.texts) for unit in self.units]
+        longest, sizes = [], []
+        for unit in self.units:
+            longest.append(max(self.lengths[text] for text in unit.texts))
+            sizes.append(len(unit.texts))
         steps: list[list[int]] = []
         for epoch in range(self.training.epochs):
             steps += training_steps(
@@ -114,11 +113,12 @@ class FitTask(Task):
         """Take one optimiser step on some units; return its metrics."""
         started = time.monotonic()
         self.network.module.train()
-        sizes = [sum(self.lengths[text] for text in unit.texts) for unit in units]
+        sizes = []
+        for unit in units:
+            sizes.append(sum(self.lengths[text] for text in unit.texts))
         parts = []
-        for numbers in whole_units(
-            range(len(units)), sizes, self.training.batch_tokens
-        ):
+        budget = self.training.batch_tokens
+        for numbers in whole_units(range(len(units)), sizes, budget):
             part = [units[number] for number in numbers]
             parts.append(partial(self._compute, part, len(units)))
         rate = self._learning_rate()

@@ -1,10 +1,10 @@
 """The verb `fit`: judgements become a reward model.
 
 Split, train, calibrate, anchor, evaluate, save. A `Learner` trains one backbone, or one for each
-member of an ensemble or for each source of judgements.
+member of an ensemble or for each source of judgements. `finish` does what follows training.
 """
 
-from collections import Counter
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from tastemaker.data.judgements import Example, Judgement, joined
+from tastemaker.data.judgements import (
+    TEMPLATE,
+    Example,
+    Judgement,
+    fingerprints,
+    joined,
+)
 from tastemaker.errors import DataError, UsageError
+from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
     DeviceWish,
     TrainingWish,
@@ -25,29 +32,29 @@ from tastemaker.kinds.base import Likelihood
 from tastemaker.reward.backbones import (
     Backbone,
     Chosen,
+    Composition,
     Encoder,
     Linear,
     Tiny,
     Training,
     choose_backbone,
 )
-from tastemaker.reward.backbones.ensembles import Ensemble, Experts
-from tastemaker.reward.convex import fit_linear
-from tastemaker.reward.corpus import Corpus
-from tastemaker.reward.crossfit import CrossFit, cross_fit, fit_router
-from tastemaker.reward.division import Division, digest_of_said, divide
-from tastemaker.reward.finish import finish
-from tastemaker.reward.model import RewardModel
-from tastemaker.reward.observation import ObservationModel
+from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
+from tastemaker.reward.contract import Anchor, Contract
+from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
+from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
+from tastemaker.reward.model import RewardModel, link_values
+from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
+from tastemaker.scores import Scores
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
-_MOST_MEMBERS = 64
+_NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
 
 
-class _Apart(NamedTuple):
-    """A backbone that was trained alone, its length effect in its units, and its steps."""
+class _Member(NamedTuple):
+    """A standardised backbone, the length effect in units of its score, and its steps."""
 
     backbone: Backbone
     length_effect: float
@@ -58,57 +65,16 @@ Learned = tuple[Backbone, ObservationModel, int]
 """A backbone, the observation model learned beside it, and how many steps that took."""
 
 
-@dataclass(frozen=True)
-class Several:
-    """How many backbones make a model.
-
-    members: of an ensemble; shared: as heads of one network. experts: one for each source of
-    judgements.
-    """
-
-    members: int = 1
-    shared: bool = False
-    experts: bool = False
-
-    def check(self, settings: Linear | Encoder | Tiny) -> None:
-        """Raise UsageError for invalid or contradictory settings."""
-        if not 1 <= self.members <= _MOST_MEMBERS:
-            raise UsageError(
-                f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."
-            )
-        if self.shared and (self.members == 1 or isinstance(settings, Linear)):
-            what = (
-                "one member"
-                if self.members == 1
-                else "the backbone 'linear', which is no network,"
-            )
-            raise UsageError(f"shared has no meaning for {what}. Leave it out.")
-        if self.experts and self.members > 1:
-            raise UsageError(
-                f"experts have no members, and members is {self.members}. Leave one of the two out."
-            )
-
-    def settings(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
-        """Return the run settings that only some runs have."""
-        settings: dict[str, Any] = {}
-        if self.members > 1:
-            settings["members"], settings["shared"] = self.members, self.shared
-        if self.experts:
-            sources = Counter(judgement.source for judgement in judgements)
-            settings["experts"] = dict(sorted(sources.items()))
-        return settings
-
-
 def chosen_training(
     chosen: Chosen,
-    given: Training | Mapping[str, Any] | None,
+    training: Training | Mapping[str, Any] | None,
     epochs: int | None,
     *,
     texts: int,
 ) -> Training | None:
     """Return the training settings, completed by the recipe; None for a linear backbone."""
     if isinstance(chosen.settings, Linear):
-        names = list(given) if isinstance(given, Mapping) else []
+        names = list(training) if isinstance(training, Mapping) else []
         if epochs is not None:
             names.append("epochs")
         if names:
@@ -118,10 +84,10 @@ def chosen_training(
                 "Leave it out."
             )
         return None
-    if isinstance(given, Training):
-        return given if epochs is None else replace(given, epochs=epochs)
+    if isinstance(training, Training):
+        return training if epochs is None else replace(training, epochs=epochs)
     recipe = chosen.recipe
-    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(given or {})}
+    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(training or {})}
     if epochs is not None:
         settings["epochs"] = epochs
     settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
@@ -148,7 +114,7 @@ class Learner:
         run_settings: Mapping[str, Any],
         *,
         seed: int,
-        several: Several,
+        composition: Composition,
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
@@ -164,14 +130,14 @@ class Learner:
             baseline = finish(
                 linear, model, self.division, settings, steps=1, **finishing
             )
-        heads = several.members if several.shared else 1
-        if several.experts:
+        heads = composition.members if composition.shared else 1
+        if composition.experts:
             learned, model, steps = self._experts(run, run_settings, seed)
-        elif several.members == heads:
+        elif composition.members == heads:
             learned, model, steps = self._learn(self.division.train, run, seed, heads)
         else:
             learned, model, steps = self._ensemble(
-                run, run_settings, seed, several.members
+                run, run_settings, seed, composition.members
             )
         return finish(
             learned,
@@ -191,8 +157,8 @@ class Learner:
         for number in range(members):
             corpus = self.division.train.resampled(seed + number)
             member_run = run.member(number, {**run_settings, "member": number})
-            trained.append(self._in_own_units(corpus, member_run, seed + number))
-        backbones, model, steps = self._together(trained)
+            trained.append(self._standardised_member(corpus, member_run, seed + number))
+        backbones, model, steps = self._combined(trained)
         return Ensemble(backbones), model, steps
 
     def _experts(self, run: Run, run_settings: Mapping[str, Any], seed: int) -> Learned:
@@ -203,13 +169,15 @@ class Learner:
         for number, (source, division) in enumerate(divisions.items()):
             member_run = run.member(number, {**run_settings, "expert": source})
             learner = replace(self, division=division)
-            trained.append(learner._in_own_units(division.train, member_run, seed))
+            trained.append(
+                learner._standardised_member(division.train, member_run, seed)
+            )
             prompts[source] = [example.prompt for example in division.train.examples]
-        backbones, model, steps = self._together(trained)
+        backbones, model, steps = self._combined(trained)
         return Experts(backbones, fit_router(prompts)), model, steps
 
-    def _in_own_units(self, corpus: Corpus, run: Run, seed: int) -> _Apart:
-        """Learn a backbone, in units of its own standard deviation on the held-out texts."""
+    def _standardised_member(self, corpus: Corpus, run: Run, seed: int) -> _Member:
+        """Learn a backbone, rescaled by the mean and standard deviation of its held-out scores."""
         backbone, model, steps = self._learn(corpus, run, seed, 1)
         values = backbone.score(self.division.held_out.examples).values
         sd = max(float(np.std(values)), 1e-8)
@@ -217,21 +185,21 @@ class Learner:
         effect = 0.0
         if model.length is not None:
             effect = float(model.length.effect) / sd
-        return _Apart(backbone, effect, steps)
+        return _Member(backbone, effect, steps)
 
-    def _together(
-        self, trained: Sequence[_Apart]
+    def _combined(
+        self, trained: Sequence[_Member]
     ) -> tuple[list[Backbone], ObservationModel, int]:
-        """Return backbones that were trained alone, their common observation model and steps."""
+        """Return the backbones of members, their common observation model, and all their steps."""
         model = self._observation()
         if model.length is not None:
-            effects = [apart.length_effect for apart in trained]
+            effects = [member.length_effect for member in trained]
             model.length.effect.data.fill_(float(np.mean(effects)))
-        backbones = [apart.backbone for apart in trained]
-        return backbones, model, sum(apart.steps for apart in trained)
+        backbones = [member.backbone for member in trained]
+        return backbones, model, sum(member.steps for member in trained)
 
     def _observation(self) -> ObservationModel:
-        return self.estimates.prepared(self.division.fresh_model())
+        return self.estimates.prepared(ObservationModel.untrained(self.division))
 
     def _linear(
         self, corpus: Corpus, settings: Linear, seed: int
@@ -281,9 +249,8 @@ class Learner:
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""
-        from tastemaker.reward.backbones.network import Network
+        from tastemaker.reward.backbones.network import Network, make_tiny
         from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
-        from tastemaker.reward.backbones.tiny import make_tiny
 
         limits: dict[str, Any] = {
             "cut": settings.cut,
@@ -303,6 +270,111 @@ class Learner:
         network.use_template(template, wanted=settings.template is not None)
         return network
 
+
+# --- the last steps: calibrate the links, anchor the score, measure ---
+
+
+def anchor_of(scores: Scores) -> Anchor:
+    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
+    sd = float(np.std(scores.values))
+    usable = np.isfinite(sd) and sd > 1e-8
+    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
+
+
+def finish(
+    backbone: Backbone,
+    observation: ObservationModel,
+    division: Division,
+    settings: Mapping[str, Any],
+    *,
+    steps: int,
+    judges: Mapping[str, dict[str, Any]] | None = None,
+    baseline: RewardModel | None = None,
+    anchor: Sequence[Example] | None = None,
+) -> RewardModel:
+    """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
+
+    judges: the estimates of each judge. anchor: the texts whose mean score becomes 0 and standard
+    deviation 1; None: the held-out ones. Raises DataError when a score is not finite.
+    """
+    scores = backbone.score(division.held_out.examples)
+    if not np.isfinite(scores.values).all():
+        raise DataError(
+            "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
+        )
+    links = calibrated(observation, scores, division.held_out.evidence)
+    reference = anchor_of(scores if anchor is None else backbone.score(anchor))
+    sd = reference.sd
+    folded = backbone.rescale(reference.mean, sd)
+    is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
+    reference = replace(reference, centred=is_centred)
+    links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
+    counts = {
+        link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
+    }
+    contract = Contract(
+        backbone=backbone.kind,
+        template=getattr(backbone, "template", TEMPLATE),
+        links=link_values(links),
+        max_length=getattr(backbone, "max_length", None),
+        cut=getattr(backbone, "cut", None),
+        pooling=getattr(backbone, "pooling", None),
+        anchor=reference,
+        data={
+            "texts": len(division.train),
+            "judgements": counts,
+            "held_out": len(division.held_out),
+            "digest": division.digest,
+        },
+        judges=dict(judges or {}),
+        settings=dict(settings),
+        trained_steps=steps,
+    )
+    texts = (example.text for example in division.train.examples)
+    training_fingerprints = np.unique(fingerprints(texts))
+    model = RewardModel(
+        backbone,
+        links,
+        contract,
+        baseline=baseline,
+        training_fingerprints=training_fingerprints,
+    )
+    measured = evaluate(
+        model,
+        division.held_out_judgements,
+        baseline=baseline,
+        training_fingerprints=training_fingerprints,
+    ).as_dict()
+    if observation.length is not None:
+        with_length = WithLength(model, observation.length, sd)
+        before = evaluate(
+            with_length,
+            division.held_out_judgements,
+            training_fingerprints=training_fingerprints,
+        ).as_dict()
+        measured["length_control"] = {"effect": with_length.effect, "before": before}
+    model.contract = replace(contract, evaluation=measured)
+    return model
+
+
+class WithLength:
+    """A model before length control: the length effect is added back to its score."""
+
+    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
+        self.model, self.length, self.links = model, length, model.links
+        self.effect = float(length.effect.detach()) / unit
+
+    def score_all(self, examples: Sequence[Example]) -> Scores:
+        """Score the examples, in their order."""
+        scores = self.model.score_all(examples)
+        lengths = torch.tensor(
+            [len(e.text) for e in examples], dtype=torch.float64
+        ).log1p()
+        more = self.effect * self.length.standardised(lengths).numpy()
+        return Scores(scores.values + more, scores.truncated)
+
+
+# --- the verb ---
 
 Backbones: TypeAlias = str | Linear | Encoder | Tiny
 
@@ -346,8 +418,8 @@ def fit(
     TrainingError for a run that failed, StorageError for a folder that cannot be written.
     """
     chosen = choose_backbone(backbone)
-    several = Several(members, shared, experts)
-    several.check(chosen.settings)
+    composition = Composition(members, shared, experts)
+    composition.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     likelihood = likelihood or Likelihood()
     division = divide(judgements, held_out, likelihood, seed)
@@ -362,7 +434,7 @@ def fit(
         run_settings["training"] = asdict(training)
         run_settings["device"] = device
         run_settings["precision"] = precision
-    run_settings.update(several.settings(judgements))
+    run_settings.update(composition.settings(judgements))
     run_settings.update(_optional_settings(anchor, labels))
     with open_run(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
@@ -380,7 +452,7 @@ def fit(
             cross_fit(division, seed),
         )
         model = learner.reward_model(
-            run, run_settings, seed=seed, several=several, anchor=anchor
+            run, run_settings, seed=seed, composition=composition, anchor=anchor
         )
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None:
@@ -401,10 +473,10 @@ def _check_there_is_something(
 def _optional_settings(
     anchor: Sequence[Example] | None, labels: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    """Return the run settings that only some runs have."""
+    """Return the run settings of an anchor and of label names, where they are given."""
     settings: dict[str, Any] = {}
     if anchor is not None:
-        settings["anchor"] = digest_of_said(anchor)
+        settings["anchor"] = digest_of_items(anchor)
     if labels:
         settings["labels"] = dict(labels)
     return settings

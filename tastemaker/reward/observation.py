@@ -3,16 +3,27 @@
 It holds all that is learned besides the backbone. Links map a score to a judgement. Reliabilities
 say how closely each judge follows the score. A length effect absorbs what judgements owe to the
 length of texts. A backbone is fitted by maximising this model's log-likelihood.
+
+A fitted backbone is overconfident on its training texts. So `calibrated` fits the links again to
+the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same idea for other kinds.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import Judgement
+from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
-from tastemaker.reward.corpus import Corpus, Evidence, Links
+from tastemaker.kinds.registry import links_from
+from tastemaker.reward.corpus import Corpus, Division, Evidence, Links
+from tastemaker.scores import Scores
+
+ENOUGH = 30
+"""Fewer held-out judgements of a kind than this leave its link as training left it."""
 
 _LENGTH_PULL = 30.0
 """How strongly score and length are held uncorrelated, per text; large enough to leave little,
@@ -35,7 +46,7 @@ class Reliabilities(nn.Module):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self.names = tuple(names)
-        # estimated on unseen texts (`crossfit.py`): a fit that learned them would trust all judges
+        # estimated on unseen texts (`cross_fit`): a fit that learned them would trust all judges
         self.raw = nn.Parameter(torch.ones(len(names)), requires_grad=False)
 
     def forward(self, judge: Tensor) -> Tensor:
@@ -93,6 +104,12 @@ class ObservationModel(nn.Module):
         self.length = (
             LengthEffect(corpus.log_lengths) if control and corpus is not None else None
         )
+
+    @classmethod
+    def untrained(cls, division: Division) -> "ObservationModel":
+        """Return a fresh model of a division's training judgements."""
+        links = links_from(division.train_judgements, division.likelihood)
+        return cls(links, division.likelihood, division.train)
 
     def log_likelihood(
         self,
@@ -201,3 +218,64 @@ def _covariance(
             total = total + ((s - s.mean()) * length).sum()
             count += len(of_kind)
     return total / max(count, 1)
+
+
+# --- calibration ---
+
+
+def calibrated(
+    model: ObservationModel,
+    scores: Scores,
+    evidence: Mapping[type[Judgement], Evidence],
+) -> dict[type[Judgement], Link]:
+    """Return links fitted to the held-out judgements, given the scores of the held-out texts.
+
+    Judges keep their reliabilities. Aids to fitting (smoothing, margins) are off.
+    """
+    values = torch.from_numpy(scores.values)
+    # the scores are on the CPU, wherever the model was learned
+    model_copy = copy.deepcopy(model).cpu().double()
+    links = {}
+    for kind, link in model.links.items():
+        of_kind = evidence.get(kind)
+        links[kind] = type(link).from_dict(link.as_dict())
+        if of_kind is not None and len(of_kind) >= ENOUGH:
+            links[kind] = _refitted(links[kind], model_copy, values, of_kind)
+    return links
+
+
+def _refitted(
+    link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
+) -> Link:
+    """Return the link refitted in float64.
+
+    The link stays as it was where the new slope is not positive or a parameter is not finite.
+    """
+    fresh = copy.deepcopy(link).double().requires_grad_(True)
+    start = [p.detach().clone() for p in fresh.parameters()]
+    targets = evidence.targets
+    if targets.is_floating_point():
+        targets = targets.double()
+    evidence = replace(evidence, targets=targets)
+    optimizer = torch.optim.LBFGS(
+        fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        likelihood = model.of_kind(fresh, scores, evidence)
+        # a held-out set is small: the prior is worth one judgement at a distance of one
+        distances = []
+        for p, p0 in zip(fresh.parameters(), start, strict=True):
+            distances.append(((p - p0) ** 2).sum())
+        prior = torch.stack(distances).sum()
+        loss = (0.5 * prior - likelihood) / len(targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with one_thread():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    finite = all(bool(torch.isfinite(p).all()) for p in fresh.parameters())
+    if not finite or fresh.slope.item() <= 0:
+        return link
+    return type(link).from_dict(fresh.float().as_dict())

@@ -129,7 +129,7 @@ def test_cut_documents_hold_all_that_is_in_the_file(
 ) -> None:
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tastemaker.data.plain_text.LONGEST", longest)
+        patch.setattr("tastemaker.data.texts.LONGEST", longest)
         found = list(EACH[each](iter(parts)))
     assert all(len(part) <= longest for part in found)
     assert "".join("".join(found).split()) == "".join(text.split())

@@ -283,7 +283,7 @@ def test_chinese_is_learned_by_its_characters() -> None:
 def test_texts_that_share_no_word_are_refused() -> None:
     lonely: list[Judgement] = [Label(f"w{k}x w{k}y", bool(k % 2)) for k in range(8)]
     with pytest.raises(
-        DataError, match=r"no word is held by 2 of the 8 texts.*lower min_count"
+        DataError, match=r"no word occurs in 2 of the 8 texts.*lower min_count"
     ):
         fitted(lonely)
     model, _, _ = fitted(lonely, min_count=1)

@@ -4,7 +4,7 @@ learned at all.
 
 import math
 import random
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -193,7 +193,7 @@ def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
     assert found.judges is None
     assert found.scales[Label] == {"slope": 1}
     assert found.scales[Rating]["log_sd"] < -0.1
-    prepared = found.prepared(division.fresh_model()).links[Rating]
+    prepared = found.prepared(ObservationModel.untrained(division)).links[Rating]
     assert prepared.slope.item() == pytest.approx(found.scales[Rating]["slope"])
     assert prepared.log_sd.item() == pytest.approx(found.scales[Rating]["log_sd"])
 
@@ -269,7 +269,10 @@ def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
     ]
     division = divide(said, [Label("x", True)], Likelihood(), 0)
     scores = cross_fitted_scores(
-        division.train, division.fresh_model, CrossFit({}, None), 0
+        division.train,
+        partial(ObservationModel.untrained, division),
+        CrossFit({}, None),
+        0,
     )
     positive = division.train.evidence[Label].targets
     assert scores.shape == (150,)
@@ -290,7 +293,7 @@ def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
         [1.0 if i % 2 == 0 else -1.0 for i in range(40)], dtype=torch.float64
     )
     model, sd = fitted_to_scores(
-        division.train, division.fresh_model(), scores, most_alike=False
+        division.train, ObservationModel.untrained(division), scores, most_alike=False
     )
     assert model.reliabilities is not None
     assert sd is not None
@@ -330,7 +333,7 @@ def test_what_was_found_is_set() -> None:
     said += [Rating(f"r{i}", float(i)) for i in range(4)]
     division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
     scales = {Label: {"slope": 1.0}, Rating: {"slope": 2.5, "log_sd": -0.75}}
-    model = CrossFit(scales, judges).prepared(division.fresh_model())
+    model = CrossFit(scales, judges).prepared(ObservationModel.untrained(division))
     assert model.reliabilities is not None
     assert model.reliabilities.raw.tolist() == [0.25, -1.5]
     assert model.links[Rating].slope.item() == 2.5

@@ -5,7 +5,7 @@ import pytest
 from tastemaker.data import Comparison, Judgement, Label, Message, Ranking, Rating
 from tastemaker.errors import DataError
 from tastemaker.kinds import Likelihood
-from tastemaker.reward import MOST_HELD_OUT, divide
+from tastemaker.reward import MOST_HELD_OUT, ObservationModel, divide
 
 LABELS: list[Judgement] = [Label(f"film {i}", i % 2 == 0) for i in range(100)]
 CHAT = (Message("user", "Which film?"),)
@@ -100,7 +100,8 @@ def test_the_digest_knows_every_judgement_and_side() -> None:
 
 def test_every_fresh_model_starts_alike() -> None:
     divided = divide(LABELS, None, Likelihood(length_control=True), 0)
-    first, second = divided.fresh_model(), divided.fresh_model()
+    first = ObservationModel.untrained(divided)
+    second = ObservationModel.untrained(divided)
     assert first.length is not None
     assert first.reliabilities is None
     assert [p.tolist() for p in first.parameters()] == [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import tastemaker as tm
-from tastemaker.cards import escaped
+from tastemaker.readable import escaped
 from tastemaker.reward import Anchor, Contract, card, hub_name_of, write_card
 
 EVALUATION: dict[str, Any] = {

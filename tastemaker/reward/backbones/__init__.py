@@ -6,12 +6,14 @@ A backbone maps a text to one number; a link gives the number a meaning. There a
 All other code uses only the protocol `Backbone`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from tastemaker.data.judgements import Example
+from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
 from tastemaker.fast.processor import ScoringWish
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts
@@ -40,7 +42,7 @@ class Backbone(Protocol):
 
     @property
     def kind(self) -> str:
-        """`linear` or `network`: what opens a saved one."""
+        """`linear`, `network`, `ensemble` or `experts`; the contract holds it."""
 
     def score(
         self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
@@ -59,9 +61,8 @@ class Backbone(Protocol):
 
 _CUT = "Side of a longer text that is cut off; left keeps its end, where reviews give a verdict."
 _TOKENS = "Tokens that are read of a text, special tokens included."
-_DROPOUT = (
-    "Dropout of the network while it trains."  # one or two passes do not overfit: 0
-)
+# the default is 0, for one or two passes do not overfit
+_DROPOUT = "Dropout of the network while it trains."
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class Training:
 
 
 _MOST_PASSES = 10
+_MOST_MEMBERS = 64
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Recipe:
     least_steps: int = 150
 
     def passes(self, texts: int, batch_size: int) -> int:
-        """Return how often so many texts are read."""
+        """Return how often so many texts are read, in batches of `batch_size`."""
         return max(
             self.epochs,
             min(_MOST_PASSES, -(-self.least_steps * batch_size // max(texts, 1))),
@@ -187,9 +189,53 @@ def choose_backbone(backbone: "str | Linear | Encoder | Tiny") -> Chosen:
                 "an empty backbone name: use linear, tiny, minilm, a model folder or a hub name."
             )
         return _NAMED.get(backbone) or Chosen(Encoder(backbone))
-    kindred = _NAMED["minilm"] if backbone == _NAMED["minilm"].settings else None
-    kindred = _NAMED["tiny"] if isinstance(backbone, Tiny) else kindred
-    return Chosen(backbone, kindred.recipe if kindred else Recipe())
+    recipe = Recipe()
+    if isinstance(backbone, Tiny):
+        recipe = _NAMED["tiny"].recipe
+    elif backbone == _NAMED["minilm"].settings:
+        recipe = _NAMED["minilm"].recipe
+    return Chosen(backbone, recipe)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The backbones that make a model: one, or several.
+
+    members: how many an ensemble has. shared: they are heads of one network. experts: there is one
+    for each source of judgements.
+    """
+
+    members: int = 1
+    shared: bool = False
+    experts: bool = False
+
+    def check(self, settings: Linear | Encoder | Tiny) -> None:
+        """Raise UsageError for invalid or contradictory settings."""
+        if not 1 <= self.members <= _MOST_MEMBERS:
+            raise UsageError(
+                f"members {self.members}: must be 1 to {_MOST_MEMBERS}; 5 is usual."
+            )
+        if self.shared and (self.members == 1 or isinstance(settings, Linear)):
+            configuration = "the backbone 'linear', which is no network,"
+            if self.members == 1:
+                configuration = "one member"
+            raise UsageError(
+                f"shared has no meaning for {configuration}. Leave it out."
+            )
+        if self.experts and self.members > 1:
+            raise UsageError(
+                f"experts have no members, and members is {self.members}. Leave one of the two out."
+            )
+
+    def settings(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
+        """Return the run settings of a model of several backbones; nothing for one backbone."""
+        settings: dict[str, Any] = {}
+        if self.members > 1:
+            settings["members"], settings["shared"] = self.members, self.shared
+        if self.experts:
+            sources = Counter(judgement.source for judgement in judgements)
+            settings["experts"] = dict(sorted(sources.items()))
+        return settings
 
 
 _KINDS: dict[str, type[Any]] = {"linear": Linear, "tiny": Tiny, "a network": Encoder}
@@ -197,28 +243,25 @@ _KINDS: dict[str, type[Any]] = {"linear": Linear, "tiny": Tiny, "a network": Enc
 
 def backbone_named(name: str, **settings: Any) -> Linear | Encoder | Tiny:
     """Return the settings that a name stands for, some replaced. Raises UsageError."""
-    usual = choose_backbone(name).settings
+    defaults = choose_backbone(name).settings
     for key in settings:
         owners = [other for other, kind in _KINDS.items() if hasattr(kind, key)]
-        if owners and not hasattr(usual, key):
+        if owners and not hasattr(defaults, key):
             option = "--" + key.replace("_", "-")
             raise UsageError(
                 f"{option}: the backbone {name!r} has no such setting. {', '.join(owners)} has it."
             )
-    return settings_from(type(usual), {**vars(usual), **settings}, name)
+    return settings_from(type(defaults), {**vars(defaults), **settings}, name)
 
 
 def load_backbone(folder: Path, contract: Contract) -> Backbone:
     """Open the backbone of a saved reward model."""
+    load_member = partial(_load_one, template=contract.template)
     if contract.backbone == Experts.kind:
-        return Experts.open(folder, lambda own: _load_one(own, contract.template))
+        return Experts.open(folder, load_member)
     if contract.backbone == Ensemble.kind:
-        return Ensemble.load(
-            folder,
-            int(contract.settings["members"]),
-            lambda own: _load_one(own, contract.template),
-        )
-    return _load_one(folder, contract.template)
+        return Ensemble.load(folder, int(contract.settings["members"]), load_member)
+    return load_member(folder)
 
 
 def _load_one(folder: Path, template: str) -> Backbone:

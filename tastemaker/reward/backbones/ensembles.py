@@ -10,17 +10,18 @@ separately trained gate: Jacobs et al. 1991).
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tastemaker.data.judgements import Example, Prompt, plain
-from tastemaker.errors import ModelError
+from tastemaker.errors import DataError, ModelError
 from tastemaker.fast.processor import ScoringWish
 from tastemaker.files import writing_file
 from tastemaker.reward.backbones.linear import (
@@ -29,6 +30,8 @@ from tastemaker.reward.backbones.linear import (
     chunks,
     counts,
     features,
+    inverse_document_frequencies,
+    vocabulary,
 )
 from tastemaker.scores import Scores
 
@@ -100,6 +103,8 @@ class Ensemble:
 ROUTER = "router.safetensors"
 READING = Linear(ngrams=2, weighting="tfidf")
 """How a router reads prompts."""
+_SURENESS = 10.0  # scikit-learn's C
+_MOST_ITERATIONS = 1000
 
 
 class Router:
@@ -171,6 +176,46 @@ class Router:
                 f"{path}: not a router of experts ({error}). Copy the folder whole again."
             ) from error
         return router
+
+
+def fit_router(prompts: Mapping[str, Sequence[Prompt | None]]) -> Router:
+    """Return a router that knows the prompts of each source by name; two sources or more.
+
+    A prompt counts once for each source that it comes from. Raises DataError where no two prompts
+    share a word.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    sources = list(prompts)
+    texts: list[str] = []
+    source_numbers: list[int] = []
+    for number, source in enumerate(sources):
+        for prompt in dict.fromkeys(prompts[source]):
+            texts.append(read_prompt(prompt))
+            source_numbers.append(number)
+    token_chunks = [TokenNames.of(chunk) for chunk in chunks(texts)]
+    names = vocabulary(token_chunks, READING.ngrams, READING.min_count)
+    blocks = [counts(chunk, READING.ngrams, names) for chunk in token_chunks]
+    occurrences = sp.vstack(blocks, format="csr")
+    if not len(names):
+        raise DataError(
+            "experts: no two prompts share a word, so nothing tells the sources "
+            "apart. Leave experts out."
+        )
+    idf = inverse_document_frequencies(occurrences)
+    regression = LogisticRegression(C=_SURENESS, max_iter=_MOST_ITERATIONS)
+    regression.fit(features(occurrences, READING, idf), source_numbers)
+    weights, intercepts = regression.coef_.T, regression.intercept_
+    if len(sources) == 2:  # scikit-learn gives the second one's log-odds alone
+        weights = np.concatenate([np.zeros_like(weights), weights], axis=-1)
+        intercepts = np.concatenate([np.zeros_like(intercepts), intercepts], axis=-1)
+    return Router(
+        sources,
+        names,
+        idf.astype(np.float32),
+        weights.astype(np.float32),
+        intercepts.astype(np.float32),
+    )
 
 
 class Experts(Ensemble):

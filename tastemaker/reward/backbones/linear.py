@@ -1,7 +1,7 @@
 """The `linear` backbone: the score is a weighted sum over the word n-grams of a text.
 
 It has no network and no length limit. Rows of features have length 1, so that length alone does not
-make a review more extreme. `convex.py` fits the weights.
+make a review more extreme. `linear_fits.py` fits the weights.
 
 Each n-gram is named by one 64-bit number. A token is a lower-cased word, a punctuation mark, or one
 character of a script without spaces. Its name is 64 bits of its BLAKE2b hash, the same on every
@@ -43,11 +43,11 @@ _TOKEN = re.compile(
     rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]"
 )
 _LINE_BREAK = re.compile(r"<br\s*/?>")
-# added to the names of repeated tokens, and of the counts of repeated tokens and n-grams
-_AGAIN = np.uint64(0xD1B54A32D192ED03)
-_TOKENS_AGAIN = np.uint64(0x5851F42D4C957F2D)
-_NGRAMS_AGAIN = np.uint64(0x14057B7EF767814F)
-_MOST_AGAIN = 24
+# added to the names of repeated tokens, and of the ordinals of repeated tokens and n-grams
+_REPEATED_TOKEN = np.uint64(0xD1B54A32D192ED03)
+_TOKEN_ORDINAL = np.uint64(0x5851F42D4C957F2D)
+_NGRAM_ORDINAL = np.uint64(0x14057B7EF767814F)
+_MOST_REPETITIONS = 24
 # odd, so that multiplying loses nothing; 2⁶⁴/φ spreads the bits
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C17)
 _REMEMBERED_TOKENS = 1 << 18
@@ -104,10 +104,11 @@ class TokenNames:
         """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
 
         name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text
-        into the next. repeats: also a name for each token that stood in its text before, one for
-        the first of them in a text, for the second …, 24 at most, and likewise of the longest
-        n-grams: so what saying things twice costs is learned from all that is said twice, and need
-        not be learned word by word.
+        into the next.
+
+        repeats: also return names of repetitions. Each token that stands earlier in its text too
+        has one. So have the first, the second … the 24th repeated token of a text, and the same of
+        the longest n-grams. So the cost of repetition is learned from all repetitions together.
         """
         document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
         parts, running = [(self.names, document)], self.names
@@ -116,31 +117,33 @@ class TokenNames:
             inside = document[: len(running)] == document[n - 1 :]
             parts.append((running[inside], document[: len(running)][inside]))
         if repeats:
-            tokens_again, ngrams_again = _said_again(*parts[0]), _said_again(*parts[-1])
-            parts.append((tokens_again[0] * _MULTIPLIER + _AGAIN, tokens_again[1]))
-            parts.append(self._numbered(tokens_again[1], _TOKENS_AGAIN))
-            parts.append(self._numbered(ngrams_again[1], _NGRAMS_AGAIN))
+            repeated, of_tokens = _repetitions(*parts[0])
+            _, of_ngrams = _repetitions(*parts[-1])
+            parts.append((repeated * _MULTIPLIER + _REPEATED_TOKEN, of_tokens))
+            parts.append(self._ordinals(of_tokens, _TOKEN_ORDINAL))
+            parts.append(self._ordinals(of_ngrams, _NGRAM_ORDINAL))
         names, documents = zip(*parts, strict=True)
         return np.concatenate(names).view(np.int64), np.concatenate(documents)
 
-    def _numbered(
-        self, document: NDArray[np.int32], sort: np.uint64
+    def _ordinals(
+        self, document: NDArray[np.int32], salt: np.uint64
     ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        """Return for each text, of the things of a sort that stand in it, a name for the first, the
-        second …
+        """Return names of the first, the second … repetition of each text, and the text numbers.
+
+        document: the text of each repetition. salt: added to the names.
         """
         each = np.minimum(
-            np.bincount(document, minlength=len(self.lengths)), _MOST_AGAIN
+            np.bincount(document, minlength=len(self.lengths)), _MOST_REPETITIONS
         )
         documents = np.repeat(np.arange(len(each), dtype=np.int32), each)
         number = np.arange(len(documents)) - np.repeat(np.cumsum(each) - each, each)
-        return number.astype(np.uint64) * _MULTIPLIER + sort, documents
+        return number.astype(np.uint64) * _MULTIPLIER + salt, documents
 
 
-def _said_again(
+def _repetitions(
     names: NDArray[np.uint64], document: NDArray[np.int32]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Return those names, each with the number of its text, that stood in the text before."""
+    """Return the names that stand earlier in their text too, with the numbers of the texts."""
     order = np.lexsort((names, document))
     names, document = names[order], document[order]
     again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
@@ -180,23 +183,24 @@ def vocabulary(
 
 
 def counts(
-    chunk: TokenNames, longest: int, kept: NDArray[np.int64], *, repeats: bool = False
+    chunk: TokenNames, longest: int, ngrams: NDArray[np.int64], *, repeats: bool = False
 ) -> sp.csr_matrix:
-    """Return how often each kept n-gram occurs in each text: float64 [texts, len(kept)], columns
-    ascending.
+    """Return how often some n-grams occur in each text: float64 [texts, n-grams].
+
+    longest: tokens of the longest n-gram. ngrams: their names, ascending.
     """
-    shape = (len(chunk.lengths), len(kept))
+    shape = (len(chunk.lengths), len(ngrams))
     names, document = chunk.ngrams(longest, repeats=repeats)
-    if len(kept) == 0 or len(names) == 0:
+    if len(ngrams) == 0 or len(names) == 0:
         return sp.csr_matrix(shape, dtype=np.float64)
-    # a search for ascending names walks through `kept` once: several times faster
+    # a search for ascending names walks through `ngrams` once: several times faster
     order = np.argsort(names)
     names, document = names[order], document[order]
-    column = np.minimum(np.searchsorted(kept, names), len(kept) - 1)
-    is_kept = kept[column] == names
-    cell = document[is_kept] * np.int64(len(kept)) + column[is_kept]
+    column = np.minimum(np.searchsorted(ngrams, names), len(ngrams) - 1)
+    is_counted = ngrams[column] == names
+    cell = document[is_counted] * np.int64(len(ngrams)) + column[is_counted]
     cell, count = np.unique(cell, return_counts=True)
-    row, column = np.divmod(cell, len(kept))
+    row, column = np.divmod(cell, len(ngrams))
     start = np.searchsorted(row, np.arange(len(chunk.lengths) + 1))
     return sp.csr_matrix(
         (count.astype(np.float64), column.astype(np.int32), start), shape=shape
@@ -245,6 +249,12 @@ class Linear:
     def __post_init__(self) -> None:
         check(self)
         joined(Example("text", "prompt"), self.template)
+
+
+def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float64]:
+    """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
+    texts_with = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
+    return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + texts_with)) + 1)
 
 
 def features(

@@ -1,16 +1,34 @@
-"""A Hugging Face encoder or decoder with one output: text → tokens → score."""
+"""Backbones that are networks: text → tokens → score.
 
-from collections.abc import Callable, Sequence
+A `Network` is a Hugging Face encoder or decoder with one output. `make_tiny` makes a small encoder
+and its tokenizer from the texts at hand: any language, no download.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from tastemaker.data.judgements import CHAT, TEMPLATE, Example, joined
-from tastemaker.errors import StorageError, UsageError
+from tastemaker.errors import DataError, StorageError, UsageError
 from tastemaker.fast.batching import Batch, by_length, collate
 from tastemaker.fast.encoder import (
     Encoder,
@@ -32,8 +50,10 @@ from tastemaker.reward.backbones.opening import (
     Cut,
     Encoded,
     choose_max_length,
+    draw_head,
     encode_texts,
     head_of,
+    make_ready,
     one_head,
     open_parts,
     put_heads,
@@ -152,9 +172,7 @@ class Network:
                 if self._ranges is not None:
                     write_ranges(self._ranges, Path(folder) / _RANGES)
                 _share_weights(Path(folder))
-            except (
-                SafetensorError
-            ) as error:  # a full disk, said in safetensors' own way
+            except SafetensorError as error:  # safetensors' error for a full disk
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
                 ) from error
@@ -313,20 +331,20 @@ class Network:
             return Scores(by_head[:, 0], encoded.truncated)
         return Scores(by_head.mean(1), encoded.truncated, by_head.T)
 
-    def _scoring(self, wish: ScoringWish) -> _ScoreTexts:
-        """Return how to score in the precision wished for."""
-        encoder = self._in_int8() if wish in ("int8", "fast") else None
-        precision = choose_scoring_precision(
-            self.device, wish, has_int8=encoder is not None
+    def _scoring(self, precision: ScoringWish) -> _ScoreTexts:
+        """Return the function that scores texts in a precision."""
+        encoder = self._in_int8() if precision in ("int8", "fast") else None
+        chosen = choose_scoring_precision(
+            self.device, precision, has_int8=encoder is not None
         )
-        if precision == "int8":
+        if chosen == "int8":
             if encoder is not None:
                 return lambda texts: encode_packed(encoder, texts)
             raise UsageError(
                 f"{self.describe()}: was not calibrated for int8, or has no int8 "
                 "form. Choose the precision fast."
             )
-        if precision == "bfloat16":
+        if chosen == "bfloat16":
             return self._in_bfloat16
         return self._in_float32
 
@@ -338,9 +356,7 @@ class Network:
             return self._in_float32(texts)
 
     def _in_int8(self) -> Encoder | None:
-        """Return the encoder with 8-bit products, made anew when a weight has changed since the
-        last time.
-        """
+        """Return the encoder with 8-bit products; it is converted again when weights change."""
         encoder = parts_of(self.module)
         if encoder is None or self._ranges is None or not gains_by_int8(self.device):
             return None
@@ -364,7 +380,7 @@ class Network:
         return versions, *(float(sample.double().sum()) for sample in samples)
 
     def rescale(self, offset: float, scale: float) -> float:
-        """Fold (s − offset)/scale into the head's weights, so that every loader prints the new
+        """Fold (s − offset)/scale into the head's weights, so that every loader gives the new
         score.
 
         Returns the offset that was folded: 0 where the head has no bias, as with decoders;
@@ -386,3 +402,75 @@ def _share_weights(folder: Path) -> None:
     mode = (folder / "config.json").stat().st_mode
     for weights in folder.glob("*.safetensors"):
         weights.chmod(mode)
+
+
+# --- a network made from the texts at hand ---
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_LAYERS, _WIDTH, _ATTENTION_HEADS = 2, 128, 4
+
+
+def make_tiny(
+    texts: Iterable[str],
+    *,
+    vocabulary: int = 8000,
+    max_length: int = 512,
+    cut: Cut = "left",
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Network:
+    """Return an untrained network of 2 layers, 128 wide, with a byte-level tokenizer learned from
+    `texts`.
+
+    vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special
+    tokens). The same texts and seed give the same network, bit by bit. Raises DataError when there
+    are no texts.
+    """
+    tokenizer = _tokenizer(texts, vocabulary)
+    if len(tokenizer) == len(_SPECIAL) + len(pre_tokenizers.ByteLevel.alphabet()):
+        raise DataError("there are no texts to make a tokenizer from.")
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_WIDTH,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_ATTENTION_HEADS,
+        intermediate_size=4 * _WIDTH,
+        max_position_embeddings=max_length,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config.num_labels = 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = BertForSequenceClassification(config)
+        make_ready(module, tokenizer, "tiny")
+        draw_head(head_of(module))
+    return Network(module, tokenizer, max_length=max_length, cut=cut)
+
+
+def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    """Return a byte-level BPE tokenizer: every text has tokens, and no token is unknown."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    names = dict(
+        zip(
+            ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"),
+            _SPECIAL,
+            strict=True,
+        )
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]

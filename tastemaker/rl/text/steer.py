@@ -21,7 +21,7 @@ from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.reward.division import MOST_HELD_OUT, digest_of_said
+from tastemaker.reward.corpus import MOST_HELD_OUT, digest_of_items
 from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
@@ -201,7 +201,7 @@ class SteerPlan:
         prompts = repr(self.prompts).encode("utf-8", "surrogatepass")
         settings: dict[str, Any] = {
             "prompts": hashlib.blake2b(prompts, digest_size=16).hexdigest(),
-            "judgements": digest_of_said(self.judgements) if self.judgements else None,
+            "judgements": digest_of_items(self.judgements) if self.judgements else None,
             "algorithm_name": self.algorithm.name,
         }
         for field in fields(self):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Prompt
-from tastemaker.data.prompts import read_prompts
+from tastemaker.data.texts import read_prompts
 from tastemaker.errors import DataError, UsageError
 from tastemaker.gpt.policy import Completion, Policy
 from tastemaker.gpt.sampling import Sampling

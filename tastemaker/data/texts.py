@@ -1,20 +1,32 @@
-"""Plain text files as documents, in memory that does not grow with the file.
+"""Files of texts without judgements: documents, and prompts.
 
-Files are UTF-8, with or without a byte order mark, and may be gzipped. A line ends at \\n alone. A
-document is a file, a paragraph (blank lines divide) or a line. One of more than `LONGEST`
-characters is cut after its last line end before that, or within a line that is longer itself. White
-space alone is no document.
+A plain text file is read as documents, in memory that does not grow with the file. Files are UTF-8,
+with or without a byte order mark, and may be gzipped. A line ends at \\n alone. A document is a
+file, a paragraph (blank lines divide) or a line. One of more than `LONGEST` characters is cut after
+its last line end before that, or within a line that is longer itself. White space alone is no
+document.
+
+Prompts come from a text file with one prompt a line, or from a table with a column of prompts.
 """
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
+from tastemaker.data.columns import RECOGNISED
+from tastemaker.data.judgements import Message, Prompt
+from tastemaker.data.tables import (
+    Row,
+    column_for,
+    damage_as_data_error,
+    opened,
+    rows,
+)
+from tastemaker.data.values import prompt_of
 from tastemaker.errors import DataError
 
 Each = Literal["file", "paragraph", "line"]
@@ -68,17 +80,12 @@ def documents(path: Path, each: Each = "file") -> Iterator[str]:
             yield text
 
 
-def _opened(path: Path) -> IO[bytes]:
-    is_packed = path.name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
-
-
 def _decoded(path: Path) -> Iterator[str]:
     """Yield the text of a file piece by piece."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     line = 1  # where the next piece begins
     try:
-        with _opened(path) as file:
+        with damage_as_data_error(path, str(path)), opened(path) as file:
             while data := file.read(_READ):
                 text = decoder.decode(data)
                 yield text
@@ -88,14 +95,6 @@ def _decoded(path: Path) -> Iterator[str]:
         line += error.object.count(b"\n", 0, error.start)
         raise DataError(
             f"{path}:{line}: not UTF-8. Convert the file to UTF-8."
-        ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path}: cut short or damaged ({error}). Get the file again."
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error})."
         ) from error
 
 
@@ -149,3 +148,86 @@ EACH: dict[Each, Callable[[Iterator[str]], Iterator[str]]] = {
     "line": _lines,
 }
 """How the pieces of a text become documents, by what is one document."""
+
+
+# --- prompts ---
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFile:
+    """A file of prompts, checked. column: the column of the prompts. columns: all columns."""
+
+    path: Path
+    column: str
+    columns: tuple[str, ...]
+    count: int
+
+    def rows(self, *, chat: bool = False) -> Iterator[tuple[Row, Prompt]]:
+        """Yield every row with its prompt; an empty cell is the prompt "".
+
+        chat: each prompt is a message of a user, to be answered instead of continued.
+        """
+        for number, row in _numbered_rows(self.path):
+            text = (
+                prompt_of(
+                    row.get(self.column), f"{self.path.name}:{number}", self.column
+                )
+                or ""
+            )
+            yield row, as_chat(text) if chat else text
+
+
+def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
+    """Read a file of prompts once, so that errors come before the work, and return it.
+
+    prompt_column: the column's name in a table; None: recognised by name ("prompt", "text" …).
+    Raises DataError for a file without prompts, a missing column, and a prompt that is not a text.
+    """
+    column = "prompt" if is_plain(path) else prompt_column
+    names: dict[str, None] = {}
+    count = 0
+    for number, row in _numbered_rows(path):
+        names.update(dict.fromkeys(row))
+        column = column or _prompt_column(path, row)
+        prompt_of(row.get(column), f"{path.name}:{number}", column)
+        count += 1
+    if not count or column is None:
+        raise DataError(f"{path}: no prompts in it.")
+    if column not in names:
+        listed = ", ".join(names)
+        raise DataError(
+            f"{path.name}: no column {column!r} among {listed}. See --prompt-column."
+        )
+    return PromptFile(path, column, tuple(names), count)
+
+
+def read_prompts(
+    path: Path, *, prompt_column: str | None = None, chat: bool = False
+) -> Iterator[Prompt]:
+    """Yield the prompts of a file. The arguments and errors are those of `open_prompts`."""
+    for _, prompt in open_prompts(path, prompt_column).rows(chat=chat):
+        yield prompt
+
+
+def as_chat(text: str) -> Prompt:
+    """Return a text as a chat of one message, by the user."""
+    return (Message("user", text),)
+
+
+def _numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    if not is_plain(path):
+        yield from rows(path)
+        return
+    for number, line in enumerate(documents(path, "line"), 1):
+        yield number, {"prompt": line}
+
+
+def _prompt_column(path: Path, row: Row) -> str:
+    for kind in ("prompt", "text"):
+        column = column_for(RECOGNISED[kind], list(row), ())
+        if column is not None:
+            return column
+    listed = ", ".join(row)
+    raise DataError(
+        f"{path.name}: no column of prompts among {listed}. Name it: --prompt-column."
+    )

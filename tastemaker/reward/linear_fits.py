@@ -1,0 +1,462 @@
+"""Fits of the linear backbone, and what is learned about judges and kinds from them.
+
+`fit_linear` maximises the same likelihood as a network's training, in seconds. L-BFGS maximises
+ln P(evidence | scores Xw) − ½ · strength · |w|² over the weights w and the observation model's
+parameters (intercepts, thresholds, ties). PyTorch differentiates the log-likelihood of the n scores
+for any mixture of judgements; the chain rule through the sparse X is one product. The backbone
+needs no intercept here: each link has its own.
+
+`cross_fit` estimates judges' reliabilities, or the scales of kinds, on unseen texts. A fit has more
+weights than texts. If it learned these beside its weights, it would explain careless judges as well
+as careful ones. So the backbone is fitted on two thirds of the units and scores the last third, for
+each third. The links and all reliabilities are then fitted to those scores. A second round starts
+from the estimates of the first. With judges, a third round has the prior that most of them are
+alike. The final fit holds the estimates fixed: the reliabilities, or without judges the relative
+slopes of the links and the noise of ratings.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from tastemaker.data.judgements import Judgement, joined, lot
+from tastemaker.errors import DataError, TrainingError
+from tastemaker.fast.processor import one_thread
+from tastemaker.progress import progress
+from tastemaker.reward.backbones.linear import (
+    Linear,
+    LinearBackbone,
+    TokenNames,
+    chunks,
+    counts,
+    features,
+    inverse_document_frequencies,
+    vocabulary,
+)
+from tastemaker.reward.corpus import Corpus, Division, Unit
+from tastemaker.reward.observation import ObservationModel
+
+_MOST_ITERATIONS = 500
+_REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
+
+FOLDS = 3
+_INTERVAL = 1.96
+_STEP = 1e-3  # of the difference that measures curvature
+# texts that are cross-fitted; more would take longer than the fit, and tell no more
+_MOST_TEXTS = 10_000
+_FEWEST_UNITS = 60  # needed to compare kinds
+_MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
+
+
+def fit_linear(
+    corpus: Corpus,
+    model: ObservationModel,
+    settings: Linear,
+    seed: int = 0,
+    *,
+    tolerance: float = 1e-7,
+) -> LinearBackbone:
+    """Return the most probable linear backbone, and update the observation model in place.
+
+    seed: accepted like any backbone's; nothing here is random. tolerance: the fit ends when a step
+    gains less than this per text. Raises DataError when no n-gram occurs in `min_count` texts,
+    TrainingError when the fit does not converge to finite weights.
+    """
+    names, occurrences = _read(corpus, settings)
+    strength = settings.strength * _evidence_amount(corpus) / len(corpus)
+    if settings.weighting == "nb":
+        scales = log_count_ratios(
+            occurrences, positivity(corpus, model), settings.smoothing
+        )
+    else:
+        scales = inverse_document_frequencies(occurrences)
+    weights = _maximise(
+        Objective(features(occurrences, settings, scales), corpus, model, strength),
+        tolerance,
+    )
+    if settings.weighting == "nb":
+        weights, scales = weights * scales, np.ones_like(scales)
+    return LinearBackbone(
+        settings, names, weights.astype(np.float32), scales.astype(np.float32)
+    )
+
+
+def _evidence_amount(corpus: Corpus) -> float:
+    """Return the amount of evidence: one for a judgement of one text, K − 1 for K texts."""
+    parts = []
+    for evidence in corpus.evidence.values():
+        width = 1
+        if evidence.index.ndim == 2:
+            width = max(1, evidence.index.shape[1] - 1)
+        parts.append(width * float(evidence.weight.sum()))
+    return sum(parts)
+
+
+def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
+    """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
+
+    The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
+    text 1, a tie ½. An unreliable judge's leaning is drawn towards ½. A text without judgements is
+    0.5.
+    """
+    total = torch.zeros(len(corpus), dtype=torch.float64)
+    number = torch.zeros(len(corpus), dtype=torch.float64)
+    for kind, evidence in corpus.evidence.items():
+        if not len(evidence):
+            continue
+        leaning = model.links[kind].leaning(evidence.targets)  # [m] or [m, K]
+        weight = evidence.weight.double()
+        if model.reliabilities is not None:
+            reliability = model.reliabilities(evidence.judge).detach().double()
+            if leaning.ndim == 2:
+                reliability = reliability[:, None]
+            leaning = 0.5 + reliability * (leaning - 0.5)
+        if leaning.ndim == 2:
+            weight = weight[:, None].expand_as(leaning)
+        is_text = ~leaning.isnan()
+        index = (evidence.index[is_text],)
+        total.index_put_(index, (weight * leaning)[is_text], accumulate=True)
+        number.index_put_(index, weight[is_text], accumulate=True)
+    return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
+
+
+def log_count_ratios(
+    occurrences: sp.csr_matrix, positive: NDArray[np.float64], smoothing: float
+) -> NDArray[np.float64]:
+    """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
+
+    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
+    `positive`.
+    """
+    holds = sp.csr_matrix(
+        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
+        occurrences.shape,
+    )
+    p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
+    ratios: NDArray[np.float64] = np.log(p / p.sum()) - np.log(q / q.sum())
+    return ratios
+
+
+class Objective:
+    """The objective per text, and its gradient, at one vector: weights, then other parameters.
+
+    rows: float64 [n, f], the texts' features. The observation model's parameters are scaled so that
+    a step in one changes the scores about as much as a step in the weight of the strongest n-gram:
+    L-BFGS then needs a fifth of the steps.
+    """
+
+    def __init__(
+        self,
+        rows: sp.csr_matrix,
+        corpus: Corpus,
+        model: ObservationModel,
+        strength: float,
+    ) -> None:
+        self.rows, self.corpus = rows, corpus
+        self.model, self.strength = model, strength
+        self.learned = learned_parameters(model)
+        squares = np.bincount(
+            rows.indices, weights=rows.data**2, minlength=rows.shape[1]
+        )
+        self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
+
+    def start(self) -> NDArray[np.float64]:
+        """Return weights of 0 and the other parameters as they are."""
+        flat = [p.detach().double().numpy().ravel() / self.unit for p in self.learned]
+        return np.concatenate([np.zeros(self.rows.shape[1]), *flat])
+
+    def put(self, values: NDArray[np.float64]) -> None:
+        """Set the observation model's parameters, given one after the other in units of `unit`."""
+        start = 0
+        for parameter in self.learned:
+            part = values[start : start + parameter.numel()] * self.unit
+            parameter.data.copy_(torch.from_numpy(part).reshape(parameter.shape))
+            start += parameter.numel()
+
+    def __call__(self, point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the value and the gradient at a point."""
+        weights, texts = point[: self.rows.shape[1]], self.rows.shape[0]
+        self.put(point[self.rows.shape[1] :])
+        scores = torch.from_numpy(self.rows @ weights).requires_grad_()
+        evidence, log_lengths = self.corpus.evidence, self.corpus.log_lengths
+        penalty = self.model.penalty(scores, evidence, log_lengths)
+        loss = penalty - self.model.log_likelihood(scores, evidence, log_lengths)
+        by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
+        by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
+        others = [g.double().numpy().ravel() * self.unit for g in by_links]
+        gradient = np.concatenate([by_weights, *others])
+        value = loss.item() + 0.5 * self.strength * float(weights @ weights)
+        return value / texts, gradient / texts
+
+
+def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
+    """Return the parameters that the fit may move: intercepts, thresholds, ties, the length effect.
+
+    Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So
+    does the ratings' noise: weights outnumber texts, so it would shrink to nothing. Calibration
+    finds both on texts the fit never saw.
+    """
+    fixed = set()
+    for link in model.links.values():
+        fixed |= {id(getattr(link, name)) for name in link.scale_parameters}
+    learned = [p for p in model.parameters() if p.requires_grad and p.numel()]
+    return [p for p in learned if id(p) not in fixed]
+
+
+def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:
+    """Return the names of the frequent n-grams, and their counts in each text."""
+    texts = [joined(example, settings.template) for example in corpus.examples]
+    token_chunks = []
+    with progress("reading words", len(texts)) as advance:
+        for chunk in chunks(texts):
+            token_chunks.append(TokenNames.of(chunk))
+            advance(len(chunk), "")
+    longest, repeats = settings.ngrams, settings.repeats
+    names = vocabulary(token_chunks, longest, settings.min_count, repeats=repeats)
+    blocks = []
+    for tokens in token_chunks:
+        blocks.append(counts(tokens, longest, names, repeats=repeats))
+    occurrences = sp.vstack(blocks, format="csr")
+    texts_with = np.bincount(occurrences.indices, minlength=len(names))
+    is_frequent = texts_with >= settings.min_count
+    if not is_frequent.any():
+        raise DataError(
+            f"no word occurs in {settings.min_count} of the {len(texts)} texts: "
+            "nothing to learn from. Add texts, or lower min_count."
+        )
+    return names[is_frequent], occurrences[:, is_frequent]
+
+
+def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
+    """Run L-BFGS in float64; leave the links at the optimum and return the weights."""
+    features = objective.rows.shape[1]
+    objective.model.double()
+    with progress("fitting the linear model", None) as advance, one_thread():
+        result = minimize(
+            objective,
+            objective.start(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=lambda intermediate_result: advance(
+                1, f"{intermediate_result.fun:.4f}"
+            ),
+            options={
+                "maxiter": _MOST_ITERATIONS,
+                "maxcor": _REMEMBERED,
+                "ftol": tolerance,
+                "gtol": 1e-9,
+            },
+        )
+    if not np.isfinite(result.x).all():
+        raise TrainingError(
+            f"the linear fit left the finite numbers ({result.message}). Raise its strength."
+        )
+    objective.put(result.x[features:])
+    objective.model.float()
+    weights: NDArray[np.float64] = result.x[:features]
+    return weights
+
+
+# --- cross-fitting ---
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Estimates of the judges. All tensors are [judges].
+
+    raw: the reliability is tanh(raw). sd: the standard deviation of raw. judgements: how many.
+    """
+
+    names: tuple[str, ...]
+    raw: Tensor
+    sd: Tensor
+    judgements: Tensor
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return by name: reliability, its 95 % interval, and the number of judgements it rests on.
+
+        The interval is that of the Normal approximation to the posterior given the scores. It
+        leaves out the uncertainty of the scores.
+        """
+        ends = torch.stack(
+            [self.raw, self.raw - _INTERVAL * self.sd, self.raw + _INTERVAL * self.sd]
+        )
+        rows = zip(
+            self.names,
+            torch.tanh(ends).T.tolist(),
+            self.judgements.tolist(),
+            strict=True,
+        )
+        return {
+            name: {"reliability": value, "interval": [low, high], "judgements": int(n)}
+            for name, (value, low, high), n in rows
+        }
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """The estimates from unseen texts.
+
+    scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first
+    kind's.
+    """
+
+    scales: dict[type[Judgement], dict[str, float]]
+    judges: Judges | None
+
+    def prepared(self, model: ObservationModel) -> ObservationModel:
+        """Return the observation model with these scales and judges, for the kinds it has."""
+        for kind, values in self.scales.items():
+            if kind not in model.links:
+                continue
+            for name, value in values.items():
+                getattr(model.links[kind], name).data.fill_(value)
+        if self.judges is not None and model.reliabilities is not None:
+            model.reliabilities.raw.data.copy_(self.judges.raw)
+        return model
+
+
+def cross_fit(division: Division, seed: int = 0) -> CrossFit:
+    """Return the estimates from unseen texts.
+
+    They are empty for one kind without judges to learn about, and for few texts.
+    """
+    corpus = division.train
+    estimates = CrossFit({}, None)
+    kinds = [kind for kind, evidence in corpus.evidence.items() if len(evidence)]
+    units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
+    if not corpus.judges and (len(kinds) < 2 or len(units) < _FEWEST_UNITS):
+        return estimates
+    part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
+    judge_numbers = torch.cat(
+        [evidence.judge[evidence.judge >= 0] for evidence in corpus.evidence.values()]
+    )
+    judgement_counts = torch.bincount(judge_numbers, minlength=len(corpus.judges))
+    fresh_model = partial(ObservationModel.untrained, division)
+    rounds = (False, False, True) if corpus.judges else (False, False)
+    for most_alike in rounds:
+        scores = cross_fitted_scores(part, fresh_model, estimates, seed)
+        start = estimates.prepared(fresh_model())
+        model, sd = fitted_to_scores(part, start, scores, most_alike=most_alike)
+        judges = None
+        if sd is not None and model.reliabilities is not None:
+            raw = model.reliabilities.raw.detach()
+            judges = Judges(corpus.judges, raw, sd, judgement_counts)
+        # with both, the penalty of the fit that follows would meet another scale than it is meant
+        # for: measured worse
+        scales = {} if corpus.judges else relative_scales(model, kinds)
+        estimates = CrossFit(scales, judges)
+    return estimates
+
+
+def relative_scales(
+    model: ObservationModel, kinds: Sequence[type[Judgement]]
+) -> dict[type[Judgement], dict[str, float]]:
+    """Return the scale parameters of the kinds, slopes in units of the first one that is a logit.
+
+    Returns nothing where a slope is not positive: then no scale is adjusted.
+    """
+    links = [model.links[kind] for kind in kinds]
+    slopes = [link.slope.item() for link in links]
+    if min(slopes) <= 0:
+        return {}
+    unit = next(
+        slope for link, slope in zip(links, slopes, strict=True) if link.is_logit
+    )
+    scales = {}
+    for kind, link, slope in zip(kinds, links, slopes, strict=True):
+        values = {name: getattr(link, name).item() for name in link.scale_parameters}
+        values["slope"] = min(max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE)
+        scales[kind] = values
+    return scales
+
+
+def cross_fitted_scores(
+    corpus: Corpus,
+    fresh_model: Callable[[], ObservationModel],
+    estimates: CrossFit,
+    seed: int,
+) -> Tensor:
+    """Return the score of every text [n] from fits on the other folds.
+
+    The fits use the scales and judges estimated so far.
+    """
+    units, scores = corpus.units, torch.zeros(len(corpus), dtype=torch.float64)
+    folds = []
+    for unit in units:
+        # the fold depends on a text of the unit, not on the order of rows
+        name = min(corpus.examples[text].text for text in unit.texts)
+        folds.append(lot(seed, "fold", name) % FOLDS)
+    for fold in range(FOLDS):
+        train_units: list[Unit] = []
+        scored_texts: set[int] = set()
+        for unit, unit_fold in zip(units, folds, strict=True):
+            if unit_fold == fold:
+                scored_texts.update(unit.texts)
+            else:
+                train_units.append(unit)
+        train = corpus.subset(train_units)
+        backbone = fit_linear(train, estimates.prepared(fresh_model()), Linear())
+        texts = sorted(scored_texts)
+        fold_scores = backbone.score([corpus.examples[text] for text in texts])
+        scores[texts] = torch.from_numpy(fold_scores.values)
+    return scores
+
+
+def fitted_to_scores(
+    corpus: Corpus, model: ObservationModel, scores: Tensor, *, most_alike: bool
+) -> tuple[ObservationModel, Tensor | None]:
+    """Return the observation model fitted to scores, and the sd of raw reliabilities, if any.
+
+    The search is in float64 and starts at the model's parameters.
+    """
+    model = model.double().requires_grad_(True)
+    reliabilities = model.reliabilities
+    optimizer = torch.optim.LBFGS(
+        model.parameters(), max_iter=200, line_search_fn="strong_wolfe"
+    )
+
+    def negative_posterior() -> Tensor:
+        prior: Tensor | float = 0.0
+        if reliabilities is not None:
+            prior = reliabilities.log_prior(most_alike=most_alike)
+        # no lengths: the scores of a controlled fit carry none, and the rest is noise
+        return -(model.log_likelihood(scores, corpus.evidence) + prior)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = negative_posterior() / len(corpus)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with one_thread():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    sd = None
+    if reliabilities is not None:
+        sd = deviations(reliabilities.raw, negative_posterior)
+    return model.float(), sd
+
+
+def deviations(raw: nn.Parameter, negative_posterior: Callable[[], Tensor]) -> Tensor:
+    """Return each judge's standard deviation from the curvature of the posterior [judges].
+
+    The curvature is measured by a small step both ways. No judgement has two judges, so all
+    reliabilities may be moved at once.
+    """
+    optimum = raw.detach().clone()
+
+    def slope_at(step: float) -> Tensor:
+        raw.data.copy_(optimum + step)
+        return torch.autograd.grad(negative_posterior(), raw)[0]
+
+    curvature = (slope_at(_STEP) - slope_at(-_STEP)) / (2 * _STEP)
+    raw.data.copy_(optimum)
+    return (1 / curvature.clamp(min=1.0).sqrt()).float()
