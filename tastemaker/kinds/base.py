@@ -181,6 +181,13 @@ class Link(nn.Module, ABC):
         """
         return torch.zeros_like(self.slope)
 
+    def information(self, scores: Tensor) -> Tensor:
+        """Return how much a judgement tells about scores [...], up to a factor.
+
+        It is the Fisher information. It is constant unless answers run into an end of a scale.
+        """
+        return torch.ones_like(scores)
+
     def formula(self) -> str:
         """Return what a score s means, as a line of Markdown for the model card."""
         return f"{self.kind.capitalize()}: slope {four_digits(self.slope.item())}"

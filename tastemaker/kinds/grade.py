@@ -103,6 +103,16 @@ class GradeLink(Link):
     def neutral(self) -> Tensor:
         return self.thresholds.median() / self.slope
 
+    def information(self, scores: Tensor) -> Tensor:
+        logits = (self.slope * scores).flatten()
+        shares = grade_probabilities(logits, self.thresholds)  # [n, grades]
+        beyond = torch.sigmoid(logits[:, None] - self.thresholds)
+        slopes = beyond * (1 - beyond)  # of P(grade > j)
+        zero = torch.zeros_like(slopes[:, :1])
+        changes = torch.cat([zero, slopes], 1) - torch.cat([slopes, zero], 1)
+        per_text = (changes**2 / shares.clamp(min=1e-12)).sum(1)
+        return per_text.reshape(scores.shape)
+
     def leaning(self, targets: Tensor) -> Tensor:
         return share_of_ranks(targets)
 

@@ -39,12 +39,13 @@ from .corpus import divide as divide
 from .fit_network import FitTask as FitTask
 from .fitting import anchor_of as anchor_of
 from .fitting import fit as fit
+from .judges import JudgeEffects as JudgeEffects
+from .judges import JudgeEstimates as JudgeEstimates
+from .judges import estimate_judges as estimate_judges
 from .linear_fits import CrossFit as CrossFit
-from .linear_fits import Judges as Judges
 from .linear_fits import Objective as Objective
 from .linear_fits import cross_fit as cross_fit
 from .linear_fits import cross_fitted_scores as cross_fitted_scores
-from .linear_fits import deviations as deviations
 from .linear_fits import fit_linear as fit_linear
 from .linear_fits import fitted_to_scores as fitted_to_scores
 from .linear_fits import learned_parameters as learned_parameters
@@ -56,6 +57,5 @@ from .model import load as load
 from .observation import ENOUGH as ENOUGH
 from .observation import LengthEffect as LengthEffect
 from .observation import ObservationModel as ObservationModel
-from .observation import Reliabilities as Reliabilities
 from .observation import calibrated as calibrated
 from .observation import links_alone as links_alone

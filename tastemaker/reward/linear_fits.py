@@ -6,19 +6,17 @@ parameters (intercepts, thresholds, ties). PyTorch differentiates the log-likeli
 for any mixture of judgements; the chain rule through the sparse X is one product. The backbone
 needs no intercept here: each link has its own.
 
-`cross_fit` estimates judges' reliabilities, or the scales of kinds, on unseen texts. A fit has more
+`cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts. A fit has more
 weights than texts. If it learned these beside its weights, it would explain careless judges as well
 as careful ones. So the backbone is fitted on two thirds of the units and scores the last third, for
-each third. The links and all reliabilities are then fitted to those scores. A second round starts
-from the estimates of the first. With judges, a third round has the prior that most of them are
-alike. The final fit holds the estimates fixed: the reliabilities, or without judges the relative
-slopes of the links and the noise of ratings.
+each third. Links and judges are then fitted to those scores (`judges.py`). A second round starts
+from the estimates of the first. The final fit holds the estimates: the discriminations of judges,
+or without judges the relative slopes of the links and the noise of ratings.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -42,14 +40,14 @@ from tastemaker.reward.backbones.linear import (
     vocabulary,
 )
 from tastemaker.reward.corpus import Corpus, Division, Unit
+from tastemaker.reward.judges import JudgeEstimates, estimate_judges
 from tastemaker.reward.observation import ObservationModel
 
 _MOST_ITERATIONS = 500
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 FOLDS = 3
-_INTERVAL = 1.96
-_STEP = 1e-3  # of the difference that measures curvature
+_ROUNDS = 2  # of scores from other folds, and of estimates from these scores
 # texts that are cross-fitted; more would take longer than the fit, and tell no more
 _MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
@@ -104,8 +102,8 @@ def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
     """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
 
     The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
-    text 1, a tie ½. An unreliable judge's leaning is drawn towards ½. A text without judgements is
-    0.5.
+    text 1, a tie ½. A careless judge's leaning is drawn towards ½, a lenient judge's is lowered. A
+    text without judgements is 0.5.
     """
     total = torch.zeros(len(corpus), dtype=torch.float64)
     number = torch.zeros(len(corpus), dtype=torch.float64)
@@ -114,11 +112,8 @@ def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
             continue
         leaning = model.links[kind].leaning(evidence.targets)  # [m] or [m, K]
         weight = evidence.weight.double()
-        if model.reliabilities is not None:
-            reliability = model.reliabilities(evidence.judge).detach().double()
-            if leaning.ndim == 2:
-                reliability = reliability[:, None]
-            leaning = 0.5 + reliability * (leaning - 0.5)
+        if model.judges is not None:
+            leaning = model.judges.fair(leaning, evidence.judge)
         if leaning.ndim == 2:
             weight = weight[:, None].expand_as(leaning)
         is_text = ~leaning.isnan()
@@ -269,39 +264,6 @@ def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Estimates of the judges. All tensors are [judges].
-
-    raw: the reliability is tanh(raw). sd: the standard deviation of raw. judgements: how many.
-    """
-
-    names: tuple[str, ...]
-    raw: Tensor
-    sd: Tensor
-    judgements: Tensor
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return by name: reliability, its 95 % interval, and the number of judgements it rests on.
-
-        The interval is that of the Normal approximation to the posterior given the scores. It
-        leaves out the uncertainty of the scores.
-        """
-        ends = torch.stack(
-            [self.raw, self.raw - _INTERVAL * self.sd, self.raw + _INTERVAL * self.sd]
-        )
-        rows = zip(
-            self.names,
-            torch.tanh(ends).T.tolist(),
-            self.judgements.tolist(),
-            strict=True,
-        )
-        return {
-            name: {"reliability": value, "interval": [low, high], "judgements": int(n)}
-            for name, (value, low, high), n in rows
-        }
-
-
-@dataclass(frozen=True)
 class CrossFit:
     """The estimates from unseen texts.
 
@@ -310,7 +272,7 @@ class CrossFit:
     """
 
     scales: dict[type[Judgement], dict[str, float]]
-    judges: Judges | None
+    judges: JudgeEstimates | None
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
         """Return the observation model with these scales and judges, for the kinds it has."""
@@ -319,8 +281,8 @@ class CrossFit:
                 continue
             for name, value in values.items():
                 getattr(model.links[kind], name).data.fill_(value)
-        if self.judges is not None and model.reliabilities is not None:
-            model.reliabilities.raw.data.copy_(self.judges.raw)
+        if self.judges is not None and model.judges is not None:
+            self.judges.put_into(model.judges)
         return model
 
 
@@ -336,24 +298,18 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     if not corpus.judges and (len(kinds) < 2 or len(units) < _FEWEST_UNITS):
         return estimates
     part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
-    judge_numbers = torch.cat(
-        [evidence.judge[evidence.judge >= 0] for evidence in corpus.evidence.values()]
-    )
-    judgement_counts = torch.bincount(judge_numbers, minlength=len(corpus.judges))
     fresh_model = partial(ObservationModel.untrained, division)
-    rounds = (False, False, True) if corpus.judges else (False, False)
-    for most_alike in rounds:
+    for _ in range(_ROUNDS):
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
-        start = estimates.prepared(fresh_model())
-        model, sd = fitted_to_scores(part, start, scores, most_alike=most_alike)
-        judges = None
-        if sd is not None and model.reliabilities is not None:
-            raw = model.reliabilities.raw.detach()
-            judges = Judges(corpus.judges, raw, sd, judgement_counts)
-        # with both, the penalty of the fit that follows would meet another scale than it is meant
-        # for: measured worse
-        scales = {} if corpus.judges else relative_scales(model, kinds)
-        estimates = CrossFit(scales, judges)
+        if corpus.judges:
+            links = fresh_model().links
+            judges = estimate_judges(links, part.evidence, scores, corpus.judges)
+            # with relative scales too, the penalty of the fit that follows would meet another scale
+            # than it is meant for: measured worse
+            estimates = CrossFit({}, judges)
+        else:
+            model = fitted_to_scores(part, estimates.prepared(fresh_model()), scores)
+            estimates = CrossFit(relative_scales(model, kinds), None)
     return estimates
 
 
@@ -412,51 +368,24 @@ def cross_fitted_scores(
 
 
 def fitted_to_scores(
-    corpus: Corpus, model: ObservationModel, scores: Tensor, *, most_alike: bool
-) -> tuple[ObservationModel, Tensor | None]:
-    """Return the observation model fitted to scores, and the sd of raw reliabilities, if any.
+    corpus: Corpus, model: ObservationModel, scores: Tensor
+) -> ObservationModel:
+    """Return the observation model fitted to scores.
 
     The search is in float64 and starts at the model's parameters.
     """
     model = model.double().requires_grad_(True)
-    reliabilities = model.reliabilities
     optimizer = torch.optim.LBFGS(
         model.parameters(), max_iter=200, line_search_fn="strong_wolfe"
     )
 
-    def negative_posterior() -> Tensor:
-        prior: Tensor | float = 0.0
-        if reliabilities is not None:
-            prior = reliabilities.log_prior(most_alike=most_alike)
-        # no lengths: the scores of a controlled fit carry none, and the rest is noise
-        return -(model.log_likelihood(scores, corpus.evidence) + prior)
-
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = negative_posterior() / len(corpus)
+        # no lengths: the scores of a controlled fit carry none, and the rest is noise
+        loss = -model.log_likelihood(scores, corpus.evidence) / len(corpus)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     with one_thread():
         optimizer.step(closure)  # type: ignore[no-untyped-call]
-    sd = None
-    if reliabilities is not None:
-        sd = deviations(reliabilities.raw, negative_posterior)
-    return model.float(), sd
-
-
-def deviations(raw: nn.Parameter, negative_posterior: Callable[[], Tensor]) -> Tensor:
-    """Return each judge's standard deviation from the curvature of the posterior [judges].
-
-    The curvature is measured by a small step both ways. No judgement has two judges, so all
-    reliabilities may be moved at once.
-    """
-    optimum = raw.detach().clone()
-
-    def slope_at(step: float) -> Tensor:
-        raw.data.copy_(optimum + step)
-        return torch.autograd.grad(negative_posterior(), raw)[0]
-
-    curvature = (slope_at(_STEP) - slope_at(-_STEP)) / (2 * _STEP)
-    raw.data.copy_(optimum)
-    return (1 / curvature.clamp(min=1.0).sqrt()).float()
+    return model.float()

@@ -9,7 +9,7 @@ the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same i
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -20,6 +20,7 @@ from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
 from tastemaker.reward.corpus import Corpus, Division, Evidence, Links
+from tastemaker.reward.judges import JudgeEffects
 from tastemaker.scores import Scores
 
 ENOUGH = 30
@@ -33,35 +34,6 @@ small enough to fit.
 _PRIOR_SCALE = 0.3
 
 _MEMORY = 0.95  # of the covariance of score and length, from step to step
-
-
-class Reliabilities(nn.Module):
-    """How closely each judge follows the score: 1 fully, 0 not at all, −1 the other way.
-
-    A judge of reliability ρ answers as the average judge would answer texts whose scores lie ρ
-    times as far from the neutral one (the discrimination of item response theory). ρ = tanh r, and
-    `log_prior` is the prior of r.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self.names = tuple(names)
-        # estimated on unseen texts (`cross_fit`): a fit that learned them would trust all judges
-        self.raw = nn.Parameter(torch.ones(len(names)), requires_grad=False)
-
-    def forward(self, judge: Tensor) -> Tensor:
-        """Return the reliabilities of judges by number; 1 for no judge (−1)."""
-        return torch.where(judge < 0, 1.0, torch.tanh(self.raw)[judge.clamp(min=0)])
-
-    def log_prior(self, *, most_alike: bool) -> Tensor:
-        """Return the log-density of the prior of r, less its constant.
-
-        It is Normal(1, 1), a weak prior. With `most_alike` it is Cauchy(1, 0.3): it draws similar
-        judges together and hardly moves a judge who is far from them.
-        """
-        if most_alike:
-            return -torch.log1p(((self.raw - 1) / _PRIOR_SCALE) ** 2).sum()
-        return -0.5 * ((self.raw - 1) ** 2).sum()
 
 
 class LengthEffect(nn.Module):
@@ -99,7 +71,8 @@ class ObservationModel(nn.Module):
         self.likelihood = likelihood
         self.link = nn.ModuleDict({link.kind: link for link in links.values()})
         judges = corpus.judges if corpus is not None else ()
-        self.reliabilities = Reliabilities(judges) if judges else None
+        self.texts = len(corpus) if corpus is not None else 0
+        self.judges = JudgeEffects(tuple(judges)) if judges else None
         control = likelihood.length_control and corpus is not None
         self.length = (
             LengthEffect(corpus.log_lengths) if control and corpus is not None else None
@@ -133,15 +106,13 @@ class ObservationModel(nn.Module):
     def of_kind(self, link: Link, scores: Tensor, evidence: Evidence) -> Tensor:
         """Return the summed log-likelihood of one kind's evidence under a link.
 
-        A judge's reliability scales the distance of the scores from the neutral one.
+        Each judge sees the scores in their own way (`JudgeEffects`).
         """
         judged = scores[evidence.index]  # [m] or [m, K]
-        if self.reliabilities is not None and bool((evidence.judge >= 0).any()):
-            neutral = link.neutral()
-            reliability = self.reliabilities(evidence.judge)
-            if judged.ndim == 2:
-                reliability = reliability[:, None]
-            judged = neutral + reliability * (judged - neutral)
+        if self.judges is not None and bool((evidence.judge >= 0).any()):
+            first = next(iter(self.links.values()))
+            unit = link if link.record is first.record else first
+            judged = self.judges.applied(judged, evidence.judge, link, unit.slope)
         weight = evidence.weight.to(scores.dtype)
         return (weight * link.log_likelihood(judged, evidence.targets)).sum()
 
@@ -168,6 +139,9 @@ class ObservationModel(nn.Module):
             z = self.length.standardised(log_lengths).to(scores.dtype)
             now = _covariance(scores, z, evidence)
             cost = cost + _LENGTH_PULL * len(scores) * self._squared(now, whole=whole)
+        if self.judges is not None:
+            share = 1.0 if whole else len(scores) / self.texts
+            cost = cost - share * self.judges.log_prior()
         return cost
 
     def _squared(self, now: Tensor, *, whole: bool) -> Tensor:
@@ -235,6 +209,8 @@ def calibrated(
     values = torch.from_numpy(scores.values)
     # the scores are on the CPU, wherever the model was learned
     model_copy = copy.deepcopy(model).cpu().double()
+    if model_copy.judges is not None:
+        model_copy.judges.leniency.data.copy_(model_copy.judges.unseen_leniency)
     links = {}
     for kind, link in model.links.items():
         of_kind = evidence.get(kind)
