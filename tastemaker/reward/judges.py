@@ -36,7 +36,7 @@ from tastemaker.reward.corpus import Evidence
 JudgeModel = Literal["none", "leniency", "full"]
 """What differs between judges: nothing, the leniency, or leniency and discrimination."""
 
-_POINTS = 21  # of the grid, in each direction
+_POINTS = 15  # of the grid, in each direction
 _WIDTH = 4.5  # half of the grid, in standard deviations
 _LARGEST_SD = 0.8  # of a discrimination, where the grid covers everybody
 _LARGEST_LENIENCY_SD = 2.0
@@ -49,12 +49,15 @@ _SPREAD, _SPREAD_JUDGES = (
 )  # prior of the attentive judges' spread, worth four judges
 _LENIENCY_SD, _LENIENCY_JUDGES = 0.5, 1.0
 _EM_STEPS = 50
-_ROUNDS = 4  # links and judges are fitted in turns
+_ROUNDS = 3  # links and judges are fitted in turns
 _SCORES = 64  # quantiles of the scores, over which informations are averaged
 _SLIM_GAIN = 1.0  # standard errors that a richer model must gain to be chosen
 _FOLDS = 4
 _STEP = 1e-3  # of the difference that measures curvature
 _SMALLEST_SLOPE = 1e-3
+_PRIOR_TEXTS = (
+    10.0  # that the spread of all texts is worth, beside the texts of a judge
+)
 _PULL = 4.0  # judgements that the mean of all judges is worth
 _SMALLEST_CENTRE = 0.2
 _CENTRE_JUDGES = 0.5
@@ -220,19 +223,28 @@ Links = Mapping[type[Judgement], Link]
 
 
 def estimate_judges(
-    links: Links, evidence: Evidences, scores: Tensor, names: tuple[str, ...]
+    links: Links,
+    evidence: Evidences,
+    scores: Tensor,
+    pair: Tensor,
+    names: tuple[str, ...],
 ) -> JudgeEstimates:
     """Return what differs between judges, given scores of texts that no fit has seen.
 
-    links: fitted in place, for the typical judge. scores: float64 [texts].
+    links: where the search starts. scores: float64 [texts]. pair: [2, texts], scores of two fits
+    that share no judgement.
     """
     judges = len(names)
+    judged = {}
+    for kind, of_kind in evidence.items():
+        if len(of_kind):
+            judged[kind] = _expected_scores(of_kind, scores, pair, judges)
     fits = {}
     for model in ("none", "leniency", "full"):
         copies = {}
         for kind, link in links.items():
             copies[kind] = copy.deepcopy(link).double().requires_grad_(True)
-        fits[model] = _Fit.of(copies, evidence, scores, judges, model)
+        fits[model] = _Fit.of(copies, evidence, judged, scores, judges, model)
     gains = {name: _gain(fit, fits["none"]) for name, fit in fits.items()}
     chosen = _choose(gains)
     means = {name: gain[:2] for name, gain in gains.items()}
@@ -246,6 +258,7 @@ class _Fit:
 
     links: Links
     evidence: Evidences
+    judged: Mapping[type[Judgement], Tensor]
     scores: Tensor
     judges: int
     model: JudgeModel
@@ -258,6 +271,7 @@ class _Fit:
     def of(
         links: Links,
         evidence: Evidences,
+        judged: Mapping[type[Judgement], Tensor],
         scores: Tensor,
         judges: int,
         model: JudgeModel,
@@ -265,7 +279,9 @@ class _Fit:
         """Fit links and judges to scores."""
         zeros = torch.zeros(judges, dtype=torch.float64)
         prior = Population.prior()
-        fit = _Fit(links, evidence, scores, judges, model, zeros + 1, zeros, prior)
+        fit = _Fit(
+            links, evidence, judged, scores, judges, model, zeros + 1, zeros, prior
+        )
         with one_thread():
             fit._climb()
             for _ in range(_ROUNDS if model != "none" else 0):
@@ -300,7 +316,7 @@ class _Fit:
         """Return the log-likelihood of each judgement of a kind, with judges [J]."""
         link, evidence = self.links[kind], self.evidence[kind]
         effects = _Seen(discrimination, leniency)
-        judged = self.scores[evidence.index]
+        judged = self.judged[kind]
         unit = next(iter(self.links.values())).slope
         targets = evidence.targets
         if targets.is_floating_point():
@@ -466,6 +482,69 @@ class _Fit:
             total += count[:, None, None] * share
             number += count
         return (total / number.clamp(min=1)[:, None, None]).clamp(min=0).sqrt()
+
+
+def _expected_scores(
+    evidence: Evidence, scores: Tensor, pair: Tensor, judges: int
+) -> Tensor:
+    """Return the scores of judged texts, corrected for which texts each judge was given.
+
+    A score is the true one with an error, so on average the truth lies nearer to the mean, by the
+    share of the scores' variance that is not error. For a judge who was given only easy texts,
+    whose scores vary more, that share is larger. Without this correction such a judge would seem
+    more reliable than the others (regression dilution; Fuller 1987, section 1.1). Results are in
+    the unit of the scores, [m] or [m, K].
+    """
+    judged = scores[evidence.index]
+    several = judged.ndim == 2
+    mean, first = _centres(judged, evidence), None
+    if several:
+        first, second = (
+            (part - _centres(part, evidence)) * evidence.is_text
+            for part in pair[:, evidence.index]
+        )
+        distance = (judged - mean) * evidence.is_text
+        number = (evidence.size - 1).clamp(min=1)
+        squares, numbers = (distance**2).sum(1), number.double()
+    else:
+        mean = judged.mean()
+        first, second = (part - part.mean() for part in pair[:, evidence.index])
+        squares, numbers = (judged - mean) ** 2, torch.ones_like(judged)
+    lengths = ((first**2).sum() * (second**2).sum()).sqrt().clamp(min=1e-12)
+    agreement = float(((first * second).sum() / lengths).clamp(0.01, 1.0))
+    # two fits of a third of the judgements each; the scores are of two thirds (Spearman-Brown)
+    share = 2 * agreement / (1 + agreement)
+    variance = float(squares.sum() / numbers.sum())
+    error = (1 - share) * variance
+    is_named = evidence.judge >= 0
+    judge = evidence.judge[is_named]
+
+    def by_judge(values: Tensor) -> Tensor:
+        sums = torch.zeros(judges, dtype=torch.float64)
+        return sums.index_add_(0, judge, values[is_named])
+
+    count = by_judge(numbers) + _PRIOR_TEXTS
+    centre = torch.zeros(judges, dtype=torch.float64)
+    if not several:
+        centre = by_judge(judged - mean) / count
+    spread = (by_judge(squares) + _PRIOR_TEXTS * variance) / count - centre**2
+    true_spread = (spread - error).clamp(min=0.1 * share * variance)
+    shares = true_spread / (true_spread + error)
+    number = evidence.judge.clamp(min=0)
+    of_judge = torch.where(is_named, shares[number], share)
+    of_centre = torch.where(is_named, centre[number], 0.0)
+    if several:
+        return mean + (of_judge / share)[:, None] * (judged - mean)
+    expected = of_centre + of_judge * (judged - mean - of_centre)
+    return mean + expected / share
+
+
+def _centres(values: Tensor, evidence: Evidence) -> Tensor:
+    """Return the mean score of each judgement's texts [m, 1]; 0 for judgements about one text."""
+    if values.ndim == 1:
+        return values.new_zeros(())
+    means = (values * evidence.is_text).sum(1) / evidence.is_text.sum(1)
+    return means[:, None]
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,8 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
         if corpus.judges:
             links = fresh_model().links
-            judges = estimate_judges(links, part.evidence, scores, corpus.judges)
+            pair = independent_scores(part, fresh_model, estimates, seed)
+            judges = estimate_judges(links, part.evidence, scores, pair, corpus.judges)
             # with relative scales too, the penalty of the fit that follows would meet another scale
             # than it is meant for: measured worse
             estimates = CrossFit({}, judges)
@@ -341,30 +342,63 @@ def cross_fitted_scores(
     estimates: CrossFit,
     seed: int,
 ) -> Tensor:
-    """Return the score of every text [n] from fits on the other folds.
+    """Return the score of every text [n] from a fit on the other folds.
 
     The fits use the scales and judges estimated so far.
     """
-    units, scores = corpus.units, torch.zeros(len(corpus), dtype=torch.float64)
-    folds = []
-    for unit in units:
-        # the fold depends on a text of the unit, not on the order of rows
-        name = min(corpus.examples[text].text for text in unit.texts)
-        folds.append(lot(seed, "fold", name) % FOLDS)
-    for fold in range(FOLDS):
-        train_units: list[Unit] = []
-        scored_texts: set[int] = set()
-        for unit, unit_fold in zip(units, folds, strict=True):
-            if unit_fold == fold:
-                scored_texts.update(unit.texts)
-            else:
-                train_units.append(unit)
-        train = corpus.subset(train_units)
-        backbone = fit_linear(train, estimates.prepared(fresh_model()), Linear())
-        texts = sorted(scored_texts)
-        fold_scores = backbone.score([corpus.examples[text] for text in texts])
-        scores[texts] = torch.from_numpy(fold_scores.values)
+    folds = _folds(corpus, seed)
+    scores = torch.zeros(len(corpus), dtype=torch.float64)
+    for number, fold in enumerate(folds):
+        others = [
+            unit for other in folds[:number] + folds[number + 1 :] for unit in other
+        ]
+        texts, values = _scored_after(corpus, others, fold, fresh_model, estimates)
+        scores[texts] = values
     return scores
+
+
+def independent_scores(
+    corpus: Corpus,
+    fresh_model: Callable[[], ObservationModel],
+    estimates: CrossFit,
+    seed: int,
+) -> Tensor:
+    """Return two scores of every text, from fits on two folds that share nothing: [2, n].
+
+    How well the two agree tells how much of a score is error.
+    """
+    folds = _folds(corpus, seed)
+    scores = torch.zeros(2, len(corpus), dtype=torch.float64)
+    for number, fold in enumerate(folds):
+        for place in range(2):
+            other = folds[(number + 1 + place) % FOLDS]
+            texts, values = _scored_after(corpus, other, fold, fresh_model, estimates)
+            scores[place, texts] = values
+    return scores
+
+
+def _folds(corpus: Corpus, seed: int) -> list[list[Unit]]:
+    """Return the units of each fold. The fold depends on a text, not on the order of rows."""
+    folds: list[list[Unit]] = [[] for _ in range(FOLDS)]
+    for unit in corpus.units:
+        name = min(corpus.examples[text].text for text in unit.texts)
+        folds[lot(seed, "fold", name) % FOLDS].append(unit)
+    return folds
+
+
+def _scored_after(
+    corpus: Corpus,
+    learned: Sequence[Unit],
+    scored: Sequence[Unit],
+    fresh_model: Callable[[], ObservationModel],
+    estimates: CrossFit,
+) -> tuple[list[int], Tensor]:
+    """Return the texts of some units, and their scores after a fit on other units."""
+    train = corpus.subset(learned)
+    backbone = fit_linear(train, estimates.prepared(fresh_model()), Linear())
+    texts = sorted({text for unit in scored for text in unit.texts})
+    values = backbone.score([corpus.examples[text] for text in texts]).values
+    return texts, torch.from_numpy(values)
 
 
 def fitted_to_scores(
