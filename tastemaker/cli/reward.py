@@ -144,6 +144,7 @@ def fit(
     }
     if contract.judges:
         result["judges"] = contract.judges
+        result["judge_model"] = contract.judge_model
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
@@ -152,17 +153,32 @@ def fit(
 def _describe_fit(model: Any, out: Path, seconds: float) -> None:
     contract = model.contract
     o.say(f"{model!r}")
-    for name, judge in contract.judges.items():
-        low, high = judge["interval"]
-        o.say(
-            f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}]"
-        )
+    _describe_judges(contract)
     control = contract.evaluation.get("length_control")
     if control:
         changes = _changes(control["before"], contract.evaluation)
         o.say(f"  length control: {'; '.join(changes)}")
     o.say(f"saved in {out} after {seconds:.0f} s.")
     o.say(f'Score a text:  tastemaker score {out} "What a film!"')
+
+
+def _describe_judges(contract: Any) -> None:
+    """Print what was learned about the judges, and what could not be."""
+    if not contract.judges:
+        return
+    o.say(f"  {contract.judge_model['reason']}.")
+    for name, judge in contract.judges.items():
+        low, high = judge["interval"]
+        o.say(
+            f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}], "
+            f"leniency {judge['leniency']:+.2f}"
+        )
+    silent = contract.judge_model["always_the_same_answer"]
+    if silent:
+        names = ", ".join(silent)
+        o.say(
+            f"  the same answer to every text, so nothing could be learned of: {names}"
+        )
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -59,6 +59,7 @@ class Contract:
     data: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     judges: dict[str, dict[str, Any]] = field(default_factory=dict)
+    judge_model: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     roundtrip: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
@@ -191,6 +192,7 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
             for kind, results in evaluation.get("by_kind", {}).items()
         ],
         judges=_judges(contract.judges),
+        judge_model=contract.judge_model,
         most_judges=_MOST_JUDGES,
         is_network=contract.backbone == "network",
     )
@@ -297,16 +299,14 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
-def _judges(judges: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markdown, int]]:
+def _judges(
+    judges: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, Markdown, Markdown, int]]:
     """Return the judges as rows, those who judged most first."""
-    rows = [
-        (
-            name,
-            _estimate(
-                "reliability", {**of, "reliability_interval": of.get("interval")}
-            ),
-            int(of["judgements"]),
-        )
-        for name, of in judges.items()
-    ]
-    return sorted(rows, key=lambda row: (-row[2], row[0]))
+    rows = []
+    for name, of in judges.items():
+        values = {**of, "reliability_interval": of.get("interval")}
+        reliability = _estimate("reliability", values)
+        leniency = number(float(of.get("leniency", 0.0)))
+        rows.append((name, reliability, leniency, int(of["judgements"])))
+    return sorted(rows, key=lambda row: (-row[3], row[0]))

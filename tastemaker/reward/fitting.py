@@ -42,6 +42,7 @@ from tastemaker.reward.backbones import (
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Anchor, Contract
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
+from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
 from tastemaker.reward.model import RewardModel, link_values
 from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
@@ -120,7 +121,7 @@ class Learner:
         """Train the linear model and the network, if there is one; return the finished model."""
         judges = self.estimates.judges
         finishing: dict[str, Any] = {
-            "judges": judges.as_dict() if judges else None,
+            "judges": judges,
             "anchor": anchor,
         }
         baseline = None
@@ -288,7 +289,7 @@ def finish(
     settings: Mapping[str, Any],
     *,
     steps: int,
-    judges: Mapping[str, dict[str, Any]] | None = None,
+    judges: JudgeEstimates | None = None,
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
 ) -> RewardModel:
@@ -326,7 +327,8 @@ def finish(
             "held_out": len(division.held_out),
             "digest": division.digest,
         },
-        judges=dict(judges or {}),
+        judges=judges.as_dict() if judges else {},
+        judge_model=judges.summary() if judges else {},
         settings=dict(settings),
         trained_steps=steps,
     )

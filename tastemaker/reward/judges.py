@@ -36,6 +36,15 @@ from tastemaker.reward.corpus import Evidence
 JudgeModel = Literal["none", "leniency", "full"]
 """What differs between judges: nothing, the leniency, or leniency and discrimination."""
 
+_REASONS: dict[JudgeModel, str] = {
+    "none": "judges are believed alike: to tell them apart did not predict held-out judgements "
+    "better",
+    "leniency": "judges differ in leniency and are believed alike otherwise: this predicted "
+    "held-out judgements best",
+    "full": "judges differ in reliability, and in leniency where single texts are judged: this "
+    "predicted held-out judgements best",
+}
+
 _POINTS = 15  # of the grid, in each direction
 _WIDTH = 4.5  # half of the grid, in standard deviations
 _LARGEST_SD = 0.8  # of a discrimination, where the grid covers everybody
@@ -142,6 +151,7 @@ class JudgeEstimates:
     low: Tensor
     high: Tensor
     judgements: Tensor
+    varies: Tensor
     spread: float
     leniency_sd: float
     gains: Mapping[str, tuple[float, float]]
@@ -158,6 +168,25 @@ class JudgeEstimates:
                 "judgements": int(self.judgements[number]),
             }
         return rows
+
+    def summary(self) -> dict[str, Any]:
+        """Return which model of judges the fit uses, why, and what could not be learned."""
+        gains = {}
+        for model, (gain, error) in self.gains.items():
+            if model != "none":
+                gains[model] = {"gain": gain, "standard_error": error}
+        silent = []
+        for name, varies in zip(self.names, self.varies.tolist(), strict=True):
+            if not varies:
+                silent.append(name)
+        return {
+            "model": self.model,
+            "reason": _REASONS[self.model],
+            "gain_per_judgement": gains,
+            "spread": self.spread,
+            "leniency_sd": self.leniency_sd,
+            "always_the_same_answer": silent,
+        }
 
     def put_into(self, effects: JudgeEffects) -> None:
         """Set the judges of an observation model."""
@@ -451,10 +480,23 @@ class _Fit:
             ends[1],
             ends[2],
             counts,
+            self._varies(),
             self.population.spread,
             chosen.population.leniency_sd if chosen.uses_leniency else 0.0,
             gains,
         )
+
+    def _varies(self) -> Tensor:
+        """Return whether a judge gave two different answers, or compared texts: bool [judges]."""
+        varies = torch.zeros(self.judges, dtype=torch.bool)
+        for kind, evidence in self.evidence.items():
+            targets = evidence.targets.double()
+            for number in evidence.judge[evidence.judge >= 0].unique().tolist():
+                answers = targets[evidence.judge == number]
+                is_of_one_text = self.links[kind].is_of_one_text
+                if not is_of_one_text or len(answers.unique(dim=0)) > 1:
+                    varies[number] = True
+        return varies
 
     def _kept_information(self, grid: Grid) -> Tensor:
         """Return the root of the share of information that leniency leaves [J, D, B]."""
