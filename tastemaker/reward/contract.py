@@ -307,6 +307,6 @@ def _judges(
     for name, of in judges.items():
         values = {**of, "reliability_interval": of.get("interval")}
         reliability = _estimate("reliability", values)
-        leniency = number(float(of.get("leniency", 0.0)))
+        leniency = Markdown(f"{float(of['leniency']):+.2f}")
         rows.append((name, reliability, leniency, int(of["judgements"])))
     return sorted(rows, key=lambda row: (-row[3], row[0]))

@@ -268,12 +268,13 @@ def estimate_judges(
     for kind, of_kind in evidence.items():
         if len(of_kind):
             judged[kind] = _expected_scores(of_kind, scores, pair, judges)
+    data = _Data(evidence, judged, scores, judges)
     fits = {}
     for model in ("none", "leniency", "full"):
         copies = {}
         for kind, link in links.items():
             copies[kind] = copy.deepcopy(link).double().requires_grad_(True)
-        fits[model] = _Fit.of(copies, evidence, judged, scores, judges, model)
+        fits[model] = _Fit.of(data, copies, model)
     gains = {name: _gain(fit, fits["none"]) for name, fit in fits.items()}
     chosen = _choose(gains)
     means = {name: gain[:2] for name, gain in gains.items()}
@@ -281,15 +282,25 @@ def estimate_judges(
     return fits["full"].estimates(names, fits[chosen], means)
 
 
-@dataclass
-class _Fit:
-    """Links and judges fitted in turns, under one of the models of judges."""
+@dataclass(frozen=True)
+class _Data:
+    """What judges are estimated from: judgements, and scores of texts that no fit has seen.
 
-    links: Links
+    judged: by kind, the scores of the judged texts, corrected for which texts a judge was given.
+    """
+
     evidence: Evidences
     judged: Mapping[type[Judgement], Tensor]
     scores: Tensor
     judges: int
+
+
+@dataclass
+class _Fit:
+    """Links and judges fitted in turns, under one of the models of judges."""
+
+    data: "_Data"
+    links: Links
     model: JudgeModel
     discrimination: Tensor
     leniency: Tensor
@@ -297,20 +308,10 @@ class _Fit:
     grid: Grid | None = None
 
     @staticmethod
-    def of(
-        links: Links,
-        evidence: Evidences,
-        judged: Mapping[type[Judgement], Tensor],
-        scores: Tensor,
-        judges: int,
-        model: JudgeModel,
-    ) -> "_Fit":
+    def of(data: "_Data", links: Links, model: JudgeModel) -> "_Fit":
         """Fit links and judges to scores."""
-        zeros = torch.zeros(judges, dtype=torch.float64)
-        prior = Population.prior()
-        fit = _Fit(
-            links, evidence, judged, scores, judges, model, zeros + 1, zeros, prior
-        )
+        zeros = torch.zeros(data.judges, dtype=torch.float64)
+        fit = _Fit(data, links, model, zeros + 1, zeros, Population.prior())
         with one_thread():
             fit._climb()
             for _ in range(_ROUNDS if model != "none" else 0):
@@ -334,7 +335,7 @@ class _Fit:
             (
                 evidence.weight.double() * self._rows(kind, discrimination, leniency)
             ).sum()
-            for kind, evidence in self.evidence.items()
+            for kind, evidence in self.data.evidence.items()
             if len(evidence)
         ]
         return torch.stack(parts).sum()
@@ -343,9 +344,9 @@ class _Fit:
         self, kind: type[Judgement], discrimination: Tensor, leniency: Tensor
     ) -> Tensor:
         """Return the log-likelihood of each judgement of a kind, with judges [J]."""
-        link, evidence = self.links[kind], self.evidence[kind]
+        link, evidence = self.links[kind], self.data.evidence[kind]
         effects = _Seen(discrimination, leniency)
-        judged = self.judged[kind]
+        judged = self.data.judged[kind]
         unit = next(iter(self.links.values())).slope
         targets = evidence.targets
         if targets.is_floating_point():
@@ -372,7 +373,7 @@ class _Fit:
             prior = 0.5 * ((discrimination - 1) ** 2).sum()
             prior = prior + 0.5 * ((leniency / _LARGEST_LENIENCY_SD) ** 2).sum()
             loss = prior - self.log_likelihood(discrimination, leniency)
-            loss = loss / len(self.scores)
+            loss = loss / len(self.data.scores)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
@@ -408,7 +409,7 @@ class _Fit:
             leniency = torch.zeros_like(self.leniency)[:, None]
         parts = [
             self._on_grid(kind, discrimination, leniency)
-            for kind, evidence in self.evidence.items()
+            for kind, evidence in self.data.evidence.items()
             if len(evidence)
         ]
         return Grid(discrimination, leniency, torch.stack(parts).sum(0))
@@ -417,11 +418,11 @@ class _Fit:
         self, kind: type[Judgement], discrimination: Tensor, leniency: Tensor
     ) -> Tensor:
         """Return the log-likelihood of one kind's judgements on a grid [F, J, D, B]."""
-        evidence = self.evidence[kind]
+        evidence = self.data.evidence[kind]
         named = torch.nonzero(evidence.judge >= 0).squeeze(1)
         # judgements are dealt to the parts in turns
         part = torch.arange(len(evidence)) % _FOLDS
-        cell = (part * self.judges + evidence.judge)[named]
+        cell = (part * self.data.judges + evidence.judge)[named]
         weight = evidence.weight.double()[named]
         of_one_text = self.links[kind].is_of_one_text
         result = []
@@ -429,11 +430,11 @@ class _Fit:
             for d in discrimination.T:
                 for b in leniency.T if of_one_text else leniency.T[:1]:
                     rows = self._rows(kind, d, b)[named]
-                    sums = torch.zeros(_FOLDS * self.judges, dtype=torch.float64)
+                    sums = torch.zeros(_FOLDS * self.data.judges, dtype=torch.float64)
                     sums.index_add_(0, cell, weight * rows)
                     result.append(sums)
         table = torch.stack(result, dim=1)
-        table = table.reshape(_FOLDS, self.judges, discrimination.shape[1], -1)
+        table = table.reshape(_FOLDS, self.data.judges, discrimination.shape[1], -1)
         return table.expand(-1, -1, -1, leniency.shape[1])
 
     def _deviations(self) -> tuple[Tensor, Tensor]:
@@ -460,10 +461,10 @@ class _Fit:
         gains: Mapping[str, tuple[float, float]],
     ) -> JudgeEstimates:
         """Return the reliabilities of this fit, beside the judges of the chosen one."""
-        counts = torch.zeros(self.judges, dtype=torch.long)
-        for evidence in self.evidence.values():
+        counts = torch.zeros(self.data.judges, dtype=torch.long)
+        for evidence in self.data.evidence.values():
             numbers = evidence.judge[evidence.judge >= 0]
-            counts += torch.bincount(numbers, minlength=self.judges)
+            counts += torch.bincount(numbers, minlength=self.data.judges)
         if self.grid is None:
             self.grid = self._grid()
         total = self.grid.log_likelihood.sum(0)
@@ -488,8 +489,8 @@ class _Fit:
 
     def _varies(self) -> Tensor:
         """Return whether a judge gave two different answers, or compared texts: bool [judges]."""
-        varies = torch.zeros(self.judges, dtype=torch.bool)
-        for kind, evidence in self.evidence.items():
+        varies = torch.zeros(self.data.judges, dtype=torch.bool)
+        for kind, evidence in self.data.evidence.items():
             targets = evidence.targets.double()
             for number in evidence.judge[evidence.judge >= 0].unique().tolist():
                 answers = targets[evidence.judge == number]
@@ -500,16 +501,16 @@ class _Fit:
 
     def _kept_information(self, grid: Grid) -> Tensor:
         """Return the root of the share of information that leniency leaves [J, D, B]."""
-        shape = (self.judges, grid.discrimination.shape[1], grid.leniency.shape[1])
+        shape = (self.data.judges, grid.discrimination.shape[1], grid.leniency.shape[1])
         total = torch.zeros(shape, dtype=torch.float64)
-        number = torch.zeros(self.judges, dtype=torch.float64)
+        number = torch.zeros(self.data.judges, dtype=torch.float64)
         unit = next(iter(self.links.values())).slope.detach()
         quantiles = torch.linspace(0.01, 0.99, _SCORES, dtype=torch.float64)
-        scores = torch.quantile(self.scores, quantiles)
-        for kind, evidence in self.evidence.items():
+        scores = torch.quantile(self.data.scores, quantiles)
+        for kind, evidence in self.data.evidence.items():
             link = self.links[kind]
             judged = evidence.judge[evidence.judge >= 0]
-            count = torch.bincount(judged, minlength=self.judges).double()
+            count = torch.bincount(judged, minlength=self.data.judges).double()
             neutral = link.neutral().detach()
             distance = scores - neutral
             discrimination = grid.discrimination[:, :, None, None]
@@ -662,7 +663,7 @@ def _gain(fit: _Fit, none: _Fit) -> tuple[float, float, Tensor]:
     error, and the gains of all cells (a part of a judge's judgements).
     """
     cells = _predicted(fit) - _predicted(none)
-    count = sum(int((e.judge >= 0).sum()) for e in fit.evidence.values())
+    count = sum(int((e.judge >= 0).sum()) for e in fit.data.evidence.values())
     error = float(cells.std()) * math.sqrt(cells.numel()) if cells.numel() > 1 else 0.0
     return float(cells.sum()) / max(count, 1), error / max(count, 1), cells
 
@@ -672,10 +673,10 @@ def _predicted(fit: _Fit) -> Tensor:
     J].
     """
     if fit.grid is None or fit.model == "none":
-        neutral = torch.ones(fit.judges, 1, dtype=torch.float64)
+        neutral = torch.ones(fit.data.judges, 1, dtype=torch.float64)
         parts = [
             fit._on_grid(kind, neutral, neutral * 0)
-            for kind, evidence in fit.evidence.items()
+            for kind, evidence in fit.data.evidence.items()
             if len(evidence)
         ]
         return torch.stack(parts).sum(0)[:, :, 0, 0]
