@@ -91,18 +91,10 @@ class JudgeEffects(nn.Module):
     def applied(
         self, judged: Tensor, judge: Tensor, link: Link, unit: Tensor
     ) -> Tensor:
-        """Return the scores as each judge sees them.
-
-        judged: [m] or [m, K]. judge: [m], −1 for nobody. unit: slope of the first link.
-        """
-        is_named = judge >= 0
-        number = judge.clamp(min=0)
-        discrimination = torch.where(is_named, self.discrimination[number], 1.0)
-        neutral = link.neutral()
-        if judged.ndim == 2:
-            return neutral + discrimination[:, None] * (judged - neutral)
-        leniency = torch.where(is_named, self.leniency[number], 0.0)
-        return neutral + discrimination * (judged - neutral) + leniency / unit
+        """Return the scores [m] or [m, K] as each judge sees them (see `as_read_by_judges`)."""
+        return as_read_by_judges(
+            judged, judge, (self.discrimination, self.leniency), link, unit
+        )
 
     def fair(self, leaning: Tensor, judge: Tensor) -> Tensor:
         """Return how much judgements favour their texts, as the typical judge would have answered.
@@ -131,6 +123,28 @@ class JudgeEffects(nn.Module):
         if not self.leniency.requires_grad or self.leniency_sd <= 0:
             return self.leniency.sum() * 0
         return -0.5 * ((self.leniency / self.leniency_sd) ** 2).sum()
+
+
+def as_read_by_judges(
+    judged: Tensor,
+    judge: Tensor,
+    effects: tuple[Tensor, Tensor],
+    link: Link,
+    unit: Tensor,
+) -> Tensor:
+    """Return the scores [m] or [m, K] as each judge sees them.
+
+    judge: [m], −1 for nobody. effects: discrimination and leniency, [judges] each. unit: the slope
+    of the first link.
+    """
+    is_named = judge >= 0
+    number = judge.clamp(min=0)
+    discrimination = torch.where(is_named, effects[0][number], 1.0)
+    neutral = link.neutral()
+    if judged.ndim == 2:
+        return neutral + discrimination[:, None] * (judged - neutral)
+    leniency = torch.where(is_named, effects[1][number], 0.0)
+    return neutral + discrimination * (judged - neutral) + leniency / unit
 
 
 @dataclass(frozen=True)
@@ -345,19 +359,21 @@ class _Fit:
     ) -> Tensor:
         """Return the log-likelihood of each judgement of a kind, with judges [J]."""
         link, evidence = self.links[kind], self.data.evidence[kind]
-        effects = _Seen(discrimination, leniency)
-        judged = self.data.judged[kind]
         unit = next(iter(self.links.values())).slope
+        effects = (discrimination, leniency)
+        judged = as_read_by_judges(
+            self.data.judged[kind], evidence.judge, effects, link, unit
+        )
         targets = evidence.targets
         if targets.is_floating_point():
             targets = targets.double()
-        return link.log_likelihood(
-            effects.applied(judged, evidence.judge, link, unit), targets
-        )
+        return link.log_likelihood(judged, targets)
 
     def _climb(self, *, links_only: bool = False) -> None:
         """Move the links, and unless told otherwise the judges, to the highest posterior."""
-        learned = [p for link in self.links.values() for p in link.parameters()]
+        learned: list[Tensor] = []
+        for link in self.links.values():
+            learned.extend(link.parameters())
         discrimination = self.discrimination.clone()
         leniency = self.leniency.clone()
         if not links_only and self.model == "full":
@@ -492,11 +508,12 @@ class _Fit:
         varies = torch.zeros(self.data.judges, dtype=torch.bool)
         for kind, evidence in self.data.evidence.items():
             targets = evidence.targets.double()
-            for number in evidence.judge[evidence.judge >= 0].unique().tolist():
+            for number in range(self.data.judges):
                 answers = targets[evidence.judge == number]
-                is_of_one_text = self.links[kind].is_of_one_text
-                if not is_of_one_text or len(answers.unique(dim=0)) > 1:
-                    varies[number] = True
+                if not len(answers):
+                    continue
+                is_different = bool((answers != answers[0]).any())
+                varies[number] |= is_different or not self.links[kind].is_of_one_text
         return varies
 
     def _kept_information(self, grid: Grid) -> Tensor:
@@ -588,15 +605,6 @@ def _centres(values: Tensor, evidence: Evidence) -> Tensor:
         return values.new_zeros(())
     means = (values * evidence.is_text).sum(1) / evidence.is_text.sum(1)
     return means[:, None]
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Judges as two tensors [J], for a search over them."""
-
-    discrimination: Tensor
-    leniency: Tensor
-    applied = JudgeEffects.applied
 
 
 def _population(grid: Grid, total: Tensor, start: Population) -> Population:
