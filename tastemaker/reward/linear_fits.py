@@ -299,11 +299,13 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
         return estimates
     part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
     fresh_model = partial(ObservationModel.untrained, division)
+    pair: Tensor | None = None
     for _ in range(_ROUNDS):
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
         if corpus.judges:
             links = fresh_model().links
-            pair = independent_scores(part, fresh_model, estimates, seed)
+            if pair is None:
+                pair = independent_scores(part, fresh_model, estimates, seed)
             judges = estimate_judges(links, part.evidence, scores, pair, corpus.judges)
             # with relative scales too, the penalty of the fit that follows would meet another scale
             # than it is meant for: measured worse
@@ -369,11 +371,13 @@ def independent_scores(
     """
     folds = _folds(corpus, seed)
     scores = torch.zeros(2, len(corpus), dtype=torch.float64)
+    is_scored = torch.zeros(len(corpus), dtype=torch.long)
     for number, fold in enumerate(folds):
-        for place in range(2):
-            other = folds[(number + 1 + place) % FOLDS]
-            texts, values = _scored_after(corpus, other, fold, fresh_model, estimates)
-            scores[place, texts] = values
+        others = folds[number + 1 :] + folds[:number]
+        rest = [unit for other in others for unit in other]
+        texts, values = _scored_after(corpus, fold, rest, fresh_model, estimates)
+        scores[is_scored[texts].clamp(max=1), texts] = values
+        is_scored[texts] += 1
     return scores
 
 
