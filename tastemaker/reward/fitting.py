@@ -329,7 +329,8 @@ def finish(
         validated = backbone.score(validation.examples)
         links = calibrated(observation, validated, validation.evidence)
     else:
-        links = calibrated(observation, unseen, division.train.evidence)
+        evidence = division.train.evidence
+        links = calibrated(observation, unseen, evidence, are_cross_fitted=True)
     reference = anchor_of(scores if anchor is None else backbone.score(anchor))
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)

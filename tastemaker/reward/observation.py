@@ -27,7 +27,13 @@ from tastemaker.scores import Scores
 
 _SLOPES = 24  # over which a link's slope is averaged
 _REACH = 5.0  # standard deviations of the slope, on both sides
-_PRIOR_SD = 2.0  # of a link's slope, in standard deviations of the score
+# The prior sd of a link's slope, in standard deviations of the score, is 0.5 for 60 judgements and
+# grows with the fourth root of their number: the more there are, the more a score can tell.
+_PRIOR_SD, _PRIOR_JUDGEMENTS, _LARGEST_PRIOR_SD = 0.5, 60, 2.0
+_NOTHING = 0.1  # prior probability that the score tells nothing
+_WHOLE_FIT = (
+    1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
+)
 _LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
 _HOLD = 0.005  # precision of intercepts and thresholds around their start
 
@@ -204,11 +210,16 @@ def calibrated(
     model: ObservationModel,
     scores: Scores,
     evidence: Mapping[type[Judgement], Evidence],
+    *,
+    are_cross_fitted: bool = False,
 ) -> dict[type[Judgement], Link]:
     """Return the typical judge's links, fitted to judgements of texts that no fit has seen.
 
-    scores: of these texts. Judges keep their differences. Aids to fitting (smoothing, margins) are
-    off. A kind without a judgement keeps its link.
+    scores: of these texts. are_cross_fitted: whether each text was scored by a fit on the others;
+    then a judgement counts half, because two texts that share words have each other's judgement in
+    their scores, which doubles the variance of what they tell about the slope. Judges keep their
+    differences. Aids to fitting (smoothing, margins) are off. A kind without a judgement keeps its
+    link.
     """
     values = torch.from_numpy(scores.values)
     # the scores are on the CPU, wherever the model was learned
@@ -220,19 +231,22 @@ def calibrated(
         of_kind = evidence.get(kind)
         links[kind] = type(link).from_dict(link.as_dict())
         if of_kind is not None and len(of_kind):
+            factor = 1.0
+            if are_cross_fitted:
+                of_kind = replace(of_kind, weight=0.5 * of_kind.weight)
+                factor = _WHOLE_FIT
             with one_thread():
-                links[kind] = _Calibration(
-                    links[kind], model_copy, values, of_kind
-                ).link()
+                calibration = _Calibration(links[kind], model_copy, values, of_kind)
+                links[kind] = calibration.link(factor)
     return links
 
 
 class _Calibration:
     """Fits one link to scores of unseen texts, by the posterior mean of its slope.
 
-    Few judgements do not tell the slope well, and a slope that is too large makes probabilities too
-    sure. So it is averaged over its posterior. Its prior is half Normal, in standard deviations of
-    the score, and half a point at 0: where scores tell nothing, the link gives the base rate. The
+    Few judgements do not tell the slope well, and a slope that is too large makes probabilities
+    too sure. So it is averaged over its posterior. Its prior is half Normal in standard deviations
+    of the score, with some mass at 0: where scores tell nothing, the link gives the base rate. The
     other parameters are those that are likeliest, given the slope.
     """
 
@@ -252,14 +266,19 @@ class _Calibration:
             self.sd = max(float((2 * distances**2).mean().sqrt()), 1e-9)
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
+        growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25
+        self.prior_sd = min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
         self.trained = link
         self.fresh = copy.deepcopy(link).double()
         with torch.no_grad():  # where the search starts, about the right size
             self.fresh.slope.copy_(torch.tensor(1 / self.sd))
         self.start = [p.detach().clone() for p in self.fresh.parameters()]
 
-    def link(self) -> Link:
-        """Return the calibrated link; the trained one where no parameters are finite."""
+    def link(self, factor: float) -> Link:
+        """Return the calibrated link; the trained one where no parameters are finite.
+
+        factor: what its slope is multiplied with.
+        """
         self._climb(move_slope=True)
         best = float(self.fresh.slope.detach())
         deviation = self._deviation(best)
@@ -270,17 +289,18 @@ class _Calibration:
         slopes = torch.linspace(smallest, largest, _SLOPES, dtype=torch.float64)
         heights = torch.tensor([self._height(float(slope)) for slope in slopes])
         at_zero = self._height(0.0)
-        unit = _PRIOR_SD / self.sd
+        unit = self.prior_sd
         log_prior = -0.5 * (slopes / unit) ** 2 + math.log(
             2 / (unit * math.sqrt(2 * math.pi))
         )
-        log_posterior = heights + log_prior
+        log_posterior = heights + log_prior + math.log(1 - _NOTHING)
+        at_zero += math.log(_NOTHING)
         top = max(float(log_posterior.max()), at_zero)
         density = (log_posterior - top).exp()
         mass = float(torch.trapezoid(density, slopes))
         mean = float(torch.trapezoid(density * slopes, slopes))
         slope = mean / (mass + math.exp(at_zero - top))
-        self._height(slope)
+        self._height(factor * slope)
         if not all(bool(torch.isfinite(p).all()) for p in self.fresh.parameters()):
             return self.trained
         return type(self.fresh).from_dict(self.fresh.float().as_dict())
@@ -332,5 +352,4 @@ class _Calibration:
                 self.fresh.slope.fill_(slope)
                 heights.append(float(self._log_likelihood()))
         curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
-        largest = _PRIOR_SD / self.sd
-        return min(1 / math.sqrt(max(curvature, 1e-12)), largest)
+        return min(1 / math.sqrt(max(curvature, 1e-12)), self.prior_sd)
