@@ -1,6 +1,4 @@
-"""What several benchmarks share: where the data lies, the spread over seeds, our training loop
-stepped from outside.
-"""
+"""What several benchmarks share: the data's place, the spread over seeds, a stepped `fit`."""
 
 import statistics
 import time

@@ -1,8 +1,8 @@
 """GRPO: `steer` against TRL's GRPOTrainer, same GPT, same reward function, in one run.
 
     pip install 'tastemaker[peers]'
-    python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2       # a GPT of the playground; left
-    out: one is trained
+    python benchmarks/grpo_speed.py --policy gpt --seeds 0 1 2   # gpt: a GPT of the playground
+    python benchmarks/grpo_speed.py                              # trains one first
 
 Both start from the same weights and begin reviews from the start token alone; 128 completions a
 rollout in groups of 8, of at most 64 tokens, drawn at temperature 1 without filters. Both take two
@@ -70,14 +70,14 @@ class Recorder:
 
     def _scored(self, texts: list[str], lengths: list[int]) -> list[float]:
         began = time.perf_counter()
-        found = [gold_score(text) for text in texts]
+        scores = [gold_score(text) for text in texts]
         if len(texts) == self.batch:
             self.times.append(began)
-            self.rewards.append(statistics.fmean(found))
+            self.rewards.append(statistics.fmean(scores))
             self.tokens.append(sum(lengths))
-        return found
+        return scores
 
-    def found(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """Return what was measured."""
         seconds, turns, quarter = (
             self.times[-1] - self.times[0],
@@ -122,7 +122,7 @@ def _ours(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, Any
         ),
         seed=seed,
     )
-    return reward.found()
+    return reward.figures()
 
 
 def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _theirs(policy: Policy, given: argparse.Namespace, seed: int) -> dict[str, A
         )
         trainer.remove_callback(PrinterCallback)  # prints to stdout
         trainer.train()
-    return reward.found()
+    return reward.figures()
 
 
 def _given() -> argparse.Namespace:
@@ -227,8 +227,8 @@ def main() -> None:
                 json.dumps({"seed": seed, "side": name, **runs[name][-1]}) + "\n"
             )
     rates = {
-        name: [run["completions_per_second"] for run in found]
-        for name, found in runs.items()
+        name: [run["completions_per_second"] for run in recorders]
+        for name, recorders in runs.items()
     }
     figures = (
         "completions_per_second",
@@ -246,9 +246,11 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "trl_version": version("trl"),
     }
-    for name, found in runs.items():
-        line[name] = {key: spread([run[key] for run in found], 3) for key in figures}
-        line[name]["curves"] = [run["curve"] for run in found]
+    for name, recorders in runs.items():
+        line[name] = {
+            key: spread([run[key] for run in recorders], 3) for key in figures
+        }
+        line[name]["curves"] = [run["curve"] for run in recorders]
     ratios = [a / b for a, b in zip(rates["ours"], rates["trl"], strict=True)]
     sys.stdout.write(json.dumps(line | {"ratio": spread(ratios, 2)}) + "\n")
 

@@ -1,13 +1,12 @@
-"""Anthropic HH, helpful and harmless together, split by prompt: pairwise accuracy beside "always
-the longer".
+"""Anthropic HH, split by prompt: pairwise accuracy beside "always the longer".
 
     python benchmarks/hh.py                                     # MiniLM and linear, three seeds
     python benchmarks/hh.py --backbone minilm --max-length 512 --epochs 2 --seeds 0
     python benchmarks/hh.py --backbone linear --experts --linear '{"ngrams": 1}'
 
 A seed draws the split (a fifth of the prompts is held out) and the head. The pairs are the
-published test splits of helpful-base and harmless-base, some 4,660. Intervals are 95 % bootstrap
-intervals over prompts. The last line is one JSON object.
+published test splits of helpful-base and harmless-base together, some 4,660. Intervals are 95 %
+bootstrap intervals over prompts. The last line is one JSON object.
 """
 
 import argparse
@@ -75,15 +74,15 @@ def _measured(
     for path in HH:
         mine = [judgement for judgement in held_out if judgement.source == path.name]
         if mine:
-            found = tm.evaluate(model, mine, resamples=given.resamples).as_dict()
+            values = tm.evaluate(model, mine, resamples=given.resamples).as_dict()
             by_source[path.name.removesuffix(".jsonl.gz")] = {
-                key: found[key] for key in (*FIGURES[:3], "n")
+                key: values[key] for key in (*FIGURES[:3], "n")
             }
-    found = tm.evaluate(
+    values = tm.evaluate(
         model, held_out, baseline=model.baseline, resamples=given.resamples
     ).as_dict()
-    print(f"{name}, seed {seed}: {[found[key] for key in FIGURES]}", file=sys.stderr)
-    figures = {key: found[key] for key in (*FIGURES, *MORE)}
+    print(f"{name}, seed {seed}: {[values[key] for key in FIGURES]}", file=sys.stderr)
+    figures = {key: values[key] for key in (*FIGURES, *MORE)}
     return {
         "seed": seed,
         **figures,

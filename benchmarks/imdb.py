@@ -1,9 +1,8 @@
-"""IMDB from the archive to honest figures: `tastemaker fit` and `evaluate --split test`, as a user
-runs them.
+"""IMDB: `tastemaker fit` and `evaluate --split test`, as a user runs them.
 
-    python benchmarks/imdb.py --backbone linear --target label     # about a minute; --target rating
-    for grades python benchmarks/imdb.py --backbone minilm                    # both in one fit;
-    about half an hour on two cores
+    python benchmarks/imdb.py --backbone linear --target label    # about a minute
+    python benchmarks/imdb.py --backbone linear --target rating   # grades
+    python benchmarks/imdb.py --backbone minilm                   # both; half an hour on two cores
 
 The peer, in the same run: scikit-learn's TfidfVectorizer(1, 2) and LogisticRegression, the usual
 script. The last line is one JSON object: figures, wall seconds and peak memory (MiB, the largest of
@@ -75,7 +74,7 @@ def main() -> None:
         tastemaker = [sys.executable, "-m", "tastemaker"]
         _, fit_seconds = _timed([*tastemaker, *fit, *more, "--json"])
         evaluate = ["evaluate", str(out), str(given.data), "--split", "test", "--json"]
-        found, evaluate_seconds = _timed([*tastemaker, *evaluate])
+        printed, evaluate_seconds = _timed([*tastemaker, *evaluate])
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         peer, peer_seconds = (
             ({}, 0.0)
@@ -90,8 +89,8 @@ def main() -> None:
         "target": given.target,
         "limit": given.limit,
         "seed": given.seed,
-        **{name: found.get(name) for name in figures},
-        "linear_baseline": found.get("linear_baseline"),
+        **{name: printed.get(name) for name in figures},
+        "linear_baseline": printed.get("linear_baseline"),
         "fit_seconds": round(fit_seconds, 1),
         "evaluate_seconds": round(evaluate_seconds, 1),
         "peak_mb": round(peak),

@@ -1,5 +1,4 @@
-"""The learning curve of IMDB: accuracy against reviews learned from and against seconds, linear and
-MiniLM.
+"""The learning curve of IMDB, linear and MiniLM: accuracy against reviews and against seconds.
 
     python benchmarks/imdb.py --backbone minilm --out taste           # half an hour
     python benchmarks/learning_curve.py --run taste --plot docs/images/learning_curve.png

@@ -1,5 +1,4 @@
-"""WMT-MQM, Chinese to English: listwise, pairwise and rating fits of the same penalties, split by
-document.
+"""WMT-MQM, Chinese to English: listwise, pairwise and rating fits of the same penalties.
 
     python benchmarks/mqm.py                                   # MiniLM and linear, three seeds
     python benchmarks/mqm.py --backbone linear --seeds 0
@@ -65,7 +64,7 @@ def segments_of(name: str, path: Path) -> list[Segment]:
     """Return the segments of a file; lists of one text alone are left out."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(row) for row in lines]
-    found = []
+    segments = []
     for ranking in tm.read(path, skip_bad=[]):
         assert isinstance(ranking, Ranking)
         row = rows[int(ranking.where.rpartition(":")[2]) - 1]
@@ -73,8 +72,8 @@ def segments_of(name: str, path: Path) -> list[Segment]:
         for candidate in row["candidates"]:
             penalties[candidate["text"]].append(candidate["mqm_penalty"])
         means = {text: float(np.mean(given)) for text, given in penalties.items()}
-        found.append(Segment(ranking, means, name, f"{name} {row['doc']}"))
-    return found
+        segments.append(Segment(ranking, means, name, f"{name} {row['doc']}"))
+    return segments
 
 
 def by_document(
@@ -127,9 +126,9 @@ def tau_of(
         np.zeros((len(segments), longest)),
         np.full((len(segments), longest), np.nan),
     )
-    for row, (segment, found) in enumerate(zip(segments, values, strict=True)):
-        scores[row, : len(found)], tiers[row, : len(found)] = (
-            found,
+    for row, (segment, scores_of_list) in enumerate(zip(segments, values, strict=True)):
+        scores[row, : len(scores_of_list)], tiers[row, : len(scores_of_list)] = (
+            scores_of_list,
             segment.ranking.ranks,
         )
     tau = kendall_by_list(scores, tiers)
@@ -220,13 +219,13 @@ def main() -> None:
                 ends = np.cumsum([len(segment.ranking.texts) for segment in held_out])[
                     :-1
                 ]
-                found = tau_of(
+                tau = tau_of(
                     np.split(model.score_all(examples).values, ends),
                     held_out,
                     given.resamples,
                 )
-                taus.setdefault(backbone, {}).setdefault(fit, []).append(found)
-                print(f"{backbone}, {fit}, seed {seed}: {found}", file=sys.stderr)
+                taus.setdefault(backbone, {}).setdefault(fit, []).append(tau)
+                print(f"{backbone}, {fit}, seed {seed}: {tau}", file=sys.stderr)
     table = {
         backbone: {
             fit: {**spread([run["tau"] for run in runs]), "runs": runs}

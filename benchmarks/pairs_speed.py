@@ -1,9 +1,8 @@
-"""Training on Anthropic HH's pairs with MiniLM: `fit`'s loop against TRL's RewardTrainer, in
-bfloat16 and in float32.
+"""Training on Anthropic HH's pairs with MiniLM: `fit`'s loop against TRL's RewardTrainer.
 
     pip install 'tastemaker[minilm,peers]'
-    python benchmarks/pairs_speed.py                    # 320 pairs each, taking turns;
-    --checkpointing: TRL as shipped
+    python benchmarks/pairs_speed.py                   # 320 pairs each, taking turns
+    python benchmarks/pairs_speed.py --checkpointing   # TRL as shipped
 
 Both start from the same weights, head included, and read every pair once: the same token ids
 (prompt and answer, the last 512 tokens), AdamW with the same learning rate, warm-up, linear decay,
@@ -79,8 +78,8 @@ def _ours(
 def _token_rows(network: Network, pairs: list[Any]) -> list[dict[str, list[int]]]:
     """Return the pairs as RewardTrainer takes them tokenized."""
     ids = [
-        found.tolist()
-        for found in network.encode([e for pair in pairs for e in pair.examples]).ids
+        row.tolist()
+        for row in network.encode([e for pair in pairs for e in pair.examples]).ids
     ]
     return [
         {"chosen_ids": ids[2 * i], "rejected_ids": ids[2 * i + 1]}
@@ -182,25 +181,27 @@ def _measured(
     ours.warm_up()
     trained, rate = _peer(pairs, given, precision, ours) if precision else (None, None)
     ours.advance_to(1)
-    own = len(pairs) / ours.seconds
+    pairs_per_second = len(pairs) / ours.seconds
     loss = _losses(ours.network, held_out)
-    found: dict[str, Any] = {
-        "pairs_per_second": {"ours": round(own, 3)},
+    figures: dict[str, Any] = {
+        "pairs_per_second": {"ours": round(pairs_per_second, 3)},
         "held_out_loss": {"ours": round(float(loss.mean()), 4)},
         "held_out_accuracy": {"ours": round(float((loss < np.log(2)).mean()), 4)},
         "tokens_a_pair": round(ours.tokens / len(pairs), 1),
     }
     if trained is not None:
         other = _losses(trained, held_out)
-        found["pairs_per_second"]["trl"] = round(rate, 3)
-        found["ratio"] = round(own / rate, 2)
-        found["held_out_loss"]["trl"] = round(float(other.mean()), 4)
-        found["held_out_accuracy"]["trl"] = round(float((other < np.log(2)).mean()), 4)
-        found["loss_difference"] = round(float((loss - other).mean()), 4)
-        found["loss_difference_se"] = round(
+        figures["pairs_per_second"]["trl"] = round(rate, 3)
+        figures["ratio"] = round(pairs_per_second / rate, 2)
+        figures["held_out_loss"]["trl"] = round(float(other.mean()), 4)
+        figures["held_out_accuracy"]["trl"] = round(
+            float((other < np.log(2)).mean()), 4
+        )
+        figures["loss_difference"] = round(float((loss - other).mean()), 4)
+        figures["loss_difference_se"] = round(
             float((loss - other).std(ddof=1) / np.sqrt(len(loss))), 4
         )
-    return found
+    return figures
 
 
 def _given() -> argparse.Namespace:

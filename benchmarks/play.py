@@ -1,7 +1,7 @@
-"""What the known settings reach: environment by environment and seed by seed, on one thread.
+"""What `play` reaches without a setting, by environment and seed, on one thread.
 
-    python benchmarks/play.py                                      # CartPole-v1 by every algorithm,
-    PPO on the others python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2
+    python benchmarks/play.py   # CartPole-v1 by every algorithm, the others by PPO
+    python benchmarks/play.py --only CartPole-v1:trpo --seeds 0 1 2
 
 Each run is `tastemaker.play` without a setting; the return is the mean over 100 episodes, each
 action the likeliest one. Seconds are of the processor, so that what else the machine does counts
@@ -49,13 +49,13 @@ def _runs(
             f"{name:32} seed {seed}: {returns[-1]:8.1f}  {seconds[-1]:7.1f} s "
             f"({wall[-1]:.0f} on the wall)\n"
         )
-    found = {
+    figures = {
         "returns": spread(returns, 1),
         "cpu_seconds": spread(seconds, 1),
         "wall_seconds": spread(wall, 1),
     }
     is_met = min(returns) >= AIMS.get(name, float("-inf"))
-    return found | {
+    return figures | {
         "steps_per_cpu_second": spread(rates, 0),
         "aim": AIMS.get(name),
         "is_met": is_met,
@@ -75,17 +75,17 @@ def main() -> None:
     )
     parser.add_argument("--episodes", type=int, default=100)
     given = parser.parse_args()
-    found = {
+    environments = {
         name: _runs(name, given.seeds, given.steps, given.episodes)
         for name in given.only
     }
-    for name, runs in found.items():
+    for name, runs in environments.items():
         mean, least = runs["returns"]["mean"], min(runs["returns"]["values"])
         sys.stderr.write(
             f"{name:32} mean {mean:8.1f}  least {least:8.1f}  "
             f"aim {runs['aim']}  met {runs['is_met']}\n"
         )
-    print(json.dumps({"benchmark": "play", "seeds": given.seeds, "runs": found}))
+    print(json.dumps({"benchmark": "play", "seeds": given.seeds, "runs": environments}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""CartPole-v1 by PPO: ours with its known settings against Stable-Baselines3 with RL Baselines3
-Zoo's, taking turns.
+"""CartPole-v1 by PPO: `play` against Stable-Baselines3 with RL Baselines3 Zoo's settings.
 
     pip install -e '.[peers]'
     python benchmarks/play_speed.py                      # 5 seeds of 100,000 steps each
     python benchmarks/play_speed.py --seeds 0 1 --steps 20000
 
-Both on one thread, seed by seed, ours and then theirs; evaluation is timed for neither, but for one
+Both run on one thread, seed by seed, ours and then theirs. Evaluation is not timed, except for one
 episode of ours, without which `play` does not end. The peer: n_envs 8, n_steps 32, batch_size 256,
 gae_lambda 0.8, gamma 0.98, n_epochs 20, ent_coef 0, learning rate 1e-3 and clip range 0.2 falling
 to 0 in a line. Seconds are given of the processor and of the wall. Evaluation: 20 episodes of the
@@ -34,8 +33,13 @@ def _ours(seed: int, steps: int | None) -> Timed:
     cpu, wall = time.process_time() - began, time.perf_counter() - started
     from tastemaker.rl import watch
 
-    found = watch(played.policy, count=20, seed=seed)
-    return statistics.fmean(e.score for e in found), cpu, wall, played.figures["steps"]
+    episodes = watch(played.policy, count=20, seed=seed)
+    return (
+        statistics.fmean(e.score for e in episodes),
+        cpu,
+        wall,
+        played.figures["steps"],
+    )
 
 
 def _theirs(seed: int, steps: int) -> Timed:
@@ -94,7 +98,7 @@ def main() -> None:
                 f"{name:18} seed {seed}: {score:6.1f}  {steps / cpu:8,.0f} steps/s  "
                 f"{cpu:.1f} s ({wall:.1f})\n"
             )
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         name: {
             "returns": spread([r[0] for r in runs], 1),
             "cpu_seconds": spread([r[1] for r in runs], 2),
@@ -105,14 +109,14 @@ def main() -> None:
     }
     if not given.without_peer:
         pairs = list(zip(sides["ours"], sides["stable_baselines3"], strict=True))
-        found["times_as_fast"] = spread(
+        figures["times_as_fast"] = spread(
             [b[1] / b[3] * a[3] / a[1] for a, b in pairs], 2
         )
-        found["share_of_wall_time"] = spread([a[2] / b[2] for a, b in pairs], 3)
+        figures["share_of_wall_time"] = spread([a[2] / b[2] for a, b in pairs], 3)
     print(
         json.dumps(
             {"benchmark": "play_speed", "seeds": given.seeds, "steps": given.steps}
-            | found
+            | figures
         )
     )
 

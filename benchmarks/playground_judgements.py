@@ -1,13 +1,12 @@
-"""Every kind of judgement, and all of them mixed: how well each recovers the playground's gold
-score.
+"""How well each kind of judgement, and all of them mixed, recovers the playground's gold score.
 
-    python benchmarks/playground_judgements.py                          # 2,000 judgements of each
-    kind, three seeds python benchmarks/playground_judgements.py --count-by texts         # as many
-    judged texts of each kind instead python benchmarks/playground_judgements.py --pool 2000
-         # as many, all of the same 2,000 texts python benchmarks/playground_judgements.py --kinds
-         mixed --parts    # … and each kind of the mixture by itself
-    python benchmarks/playground_judgements.py --troubled               # careless and reversed
-    judges python benchmarks/playground_judgements.py --backbone linear        # a few minutes
+    python benchmarks/playground_judgements.py   # 2,000 judgements of each kind, three seeds
+
+    --count-by texts        # as many judged texts of each kind instead
+    --pool 2000             # as many judgements, all of the same 2,000 texts
+    --kinds mixed --parts   # also each kind of the mixture by itself
+    --troubled              # careless and reversed judges
+    --backbone linear       # a few minutes
 
 Kendall's τ of the score with gold, on 500 unseen texts. A judgement about several texts says more
 than one about one text, and costs its judge more: `--count-by texts` gives every kind the same
@@ -43,12 +42,12 @@ from tastemaker.playground import (
 )
 
 
-def said(
+def judgements_of(
     given: argparse.Namespace, kind: Any, judges: Sequence[Judge], seed: int
 ) -> list[Judgement]:
     """Return so many judgements of a kind, or as many as are about so many texts."""
     texts = _pooled(given.pool, given.answers[1], seed) if given.pool else None
-    found = judgements(
+    of_kind = judgements(
         given.count,
         kind=kind,
         judges=judges,
@@ -57,9 +56,9 @@ def said(
         texts=texts,
     )
     if given.count_by == "judgements":
-        return found
-    texts = np.cumsum([len(judgement.texts) for judgement in found])
-    return found[: int((texts <= given.count).sum())]
+        return of_kind
+    texts = np.cumsum([len(judgement.texts) for judgement in of_kind])
+    return of_kind[: int((texts <= given.count).sum())]
 
 
 def _pooled(size: int, apart: int, seed: int) -> Iterator[str]:
@@ -87,21 +86,21 @@ class Unseen:
 
     def tau(self, model: tm.RewardModel, learned_from: Sequence[Judgement]) -> float:
         """Return Kendall's τ of the scores with gold, on texts that the model did not learn."""
-        known = {text for judgement in learned_from for text in judgement.texts}
-        rows = [i for i, text in enumerate(self.texts) if text not in known]
+        learned = {text for judgement in learned_from for text in judgement.texts}
+        rows = [i for i, text in enumerate(self.texts) if text not in learned]
         scores = model.score_all([Example(self.texts[i]) for i in rows]).values
         return kendall(scores, [self.gold[i] for i in rows])
 
 
 def _fitted(
     given: argparse.Namespace,
-    found: list[Judgement],
+    judgements: list[Judgement],
     seed: int,
     judges: bool | None = None,
 ) -> tm.RewardModel:
     likelihood = tm.Likelihood(judges=judges)
     return tm.fit(
-        found,
+        judgements,
         backbone=given.backbone,
         likelihood=likelihood,
         epochs=given.epochs,
@@ -115,17 +114,17 @@ def _plain(given: argparse.Namespace) -> dict[str, Any]:
     for kind in given.kinds:
         taus, texts = [], 0
         for seed in given.seeds:
-            found = said(given, kind, CAREFUL_JUDGES, seed)
-            texts = sum(len(judgement.texts) for judgement in found)
+            judged = judgements_of(given, kind, CAREFUL_JUDGES, seed)
+            texts = sum(len(judgement.texts) for judgement in judged)
             taus.append(
-                Unseen(given.unseen, seed).tau(_fitted(given, found, seed), found)
+                Unseen(given.unseen, seed).tau(_fitted(given, judged, seed), judged)
             )
             print(
-                f"{kind}, seed {seed}: {len(found)} judgements of {texts} texts, τ {taus[-1]:.4f}",
+                f"{kind}, seed {seed}: {len(judged)} judgements of {texts} texts, τ {taus[-1]:.4f}",
                 file=sys.stderr,
             )
         line[kind] = {
-            "judgements": len(found),
+            "judgements": len(judged),
             "texts": texts,
             "kendall_tau": spread(taus),
         }
@@ -138,21 +137,21 @@ def _parts(given: argparse.Namespace) -> dict[str, Any]:
     """Return τ of the mixture's judgements of each kind alone."""
     taus: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for seed in given.seeds:
-        found = said(given, "mixed", CAREFUL_JUDGES, seed)
-        for kind, own in taus.items():
+        judged = judgements_of(given, "mixed", CAREFUL_JUDGES, seed)
+        for kind, of_kind in taus.items():
             part = [
                 judgement
-                for judgement in found
+                for judgement in judged
                 if type(judgement).__name__.lower() == kind
             ]
-            own.append(
-                Unseen(given.unseen, seed).tau(_fitted(given, part, seed), found)
+            of_kind.append(
+                Unseen(given.unseen, seed).tau(_fitted(given, part, seed), judged)
             )
             print(
-                f"{len(part)} of the mixture, {kind}, seed {seed}: τ {own[-1]:.4f}",
+                f"{len(part)} of the mixture, {kind}, seed {seed}: τ {of_kind[-1]:.4f}",
                 file=sys.stderr,
             )
-    return {kind: spread(own) for kind, own in taus.items()}
+    return {kind: spread(of_kind) for kind, of_kind in taus.items()}
 
 
 def _troubled(given: argparse.Namespace) -> dict[str, Any]:
@@ -181,9 +180,9 @@ def _troubled(given: argparse.Namespace) -> dict[str, Any]:
                 ("learned", crowd, True),
                 ("not_learned", crowd, False),
             ):
-                found = said(given, kind, judges, seed)
-                model = _fitted(given, found, seed, learn)
-                taus[name].append(unseen.tau(model, found))
+                judged = judgements_of(given, kind, judges, seed)
+                model = _fitted(given, judged, seed, learn)
+                taus[name].append(unseen.tau(model, judged))
                 print(
                     f"{kind}, seed {seed}, {name}: τ {taus[name][-1]:.4f}",
                     file=sys.stderr,

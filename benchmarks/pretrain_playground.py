@@ -71,8 +71,8 @@ def main() -> None:
             ("recommended", policy.sampling),
             ("plain", tm.Sampling()),
         ):
-            found = _measured(policy, set(corpus), gold, sampling, seed)
-            run |= {f"{name}_{figure}": value for figure, value in found.items()}
+            of_sampling = _measured(policy, set(corpus), gold, sampling, seed)
+            run |= {f"{name}_{figure}": value for figure, value in of_sampling.items()}
         sys.stderr.write(json.dumps(run) + "\n")
         if given.out is not None and not runs:
             policy.save(given.out)

@@ -1,13 +1,13 @@
-"""Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, same
-network and documents.
+"""Pretraining throughput: `pretrain`'s loop against a plain use of transformers' Trainer, on the
+same network and documents.
 
-    pip install 'tastemaker[peers]'                            # Trainer needs accelerate
-    python benchmarks/pretrain_speed.py                        # tiny on 6,000 playground reviews
-    python benchmarks/pretrain_speed.py --seeds 0 1 2          # … and how much that is chance
-    python benchmarks/pretrain_speed.py --adamw --grow-at 0    # … with the peer's optimiser, all
-    layers from the start python benchmarks/pretrain_speed.py --shares 0.8 0.9 1     # … of the
-    documents are enough for the peer's loss? python benchmarks/pretrain_speed.py --size small
-    --source aclImdb.tar.gz --documents 1500
+    pip install 'tastemaker[peers]'       # Trainer needs accelerate
+    python benchmarks/pretrain_speed.py   # tiny on 6,000 playground reviews
+
+    --seeds 0 1 2            # several seeds show how much is chance
+    --adamw --grow-at 0      # the peer's optimiser, all layers from the start
+    --shares 0.8 0.9 1       # how many documents are enough for the peer's loss?
+    --size small --source aclImdb.tar.gz --documents 1500
 
 Both start from the same weights and read every document once: the same token ids, weight decay,
 clipping, warm-up and linear decay. Ours is `PretrainTask` as `pretrain` runs it, without
@@ -18,14 +18,15 @@ tokens, on average), padded to the longest of each; logging, saving and evaluati
 Tokens are counted without padding, and all are then measured on the same held-out documents.
 
 A small step learns more from a token and takes longer for it. So each side takes steps of several
-sizes: --steps and
---peer-steps times what `pretrain` takes, at a rate that grows with the root. The peer's best loss
-(mean over seeds) is the bar. `equal_loss_tokens_ratio`: tokens a second of ours, the fastest that
-is no worse, over those of the peer that set the bar. `ratio`: both at steps of 1, whatever they
-then know. --shares: ours, at steps of 1, reads so much of the documents too, with a schedule as
-short; `equal_loss_ratio` is the seconds of the peer that set the bar over those of the fastest run
-of ours that is no worse. Every seed makes its own network and split, and is a round: the peer runs
-first, then ours; medians of seconds. The last line is one JSON object.
+sizes: --steps and --peer-steps times what `pretrain` takes, at a rate that grows with the root. The
+peer's best loss (mean over seeds) is the bar. Every seed makes its own network and split, and is a
+round: the peer runs first, then ours. Seconds are medians. The last line is one JSON object:
+
+- equal_loss_tokens_ratio: tokens a second of our fastest run that is no worse than the bar, over
+  those of the peer's run that set the bar.
+- ratio: both at steps of 1, whatever their losses.
+- equal_loss_ratio: the same in seconds, with the runs of --shares. They read only a share of the
+  documents, at steps of 1, with a schedule as short.
 """
 
 import argparse
@@ -35,7 +36,8 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -147,128 +149,150 @@ def _theirs(
     trainer = Trainer(
         policy.module, arguments, data_collator=collator, train_dataset=_Pieces(train)
     )
-    trainer.remove_callback(
-        PrinterCallback
-    )  # what it says stands in the way of the JSON line
+    # What it prints would stand beside the JSON line.
+    trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
     trainer.train()
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Measure, and print one JSON line."""
+def _arguments() -> argparse.Namespace:
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", default="tiny", choices=list(SIZES))
-    parser.add_argument("--source", default="playground")
-    parser.add_argument("--documents", type=int, default=6000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument(
-        "--adamw", action="store_true", help="ours too trains all weights by AdamW"
+    add = parser.add_argument
+    add("--size", default="tiny", choices=list(SIZES))
+    add("--source", default="playground")
+    add("--documents", type=int, default=6000)
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--adamw", action="store_true", help="ours too trains all weights by AdamW")
+    text = "share of the tokens that half of the layers learn; the size's"
+    add("--grow-at", type=float, help=text)
+    text = "how large, times pretrain's"
+    add("--steps", type=float, nargs="+", default=[1.0], help=text)
+    add("--peer-steps", type=float, nargs="+", default=[1.0, 0.5, 0.33], help=text)
+    text = "of the documents that ours reads"
+    add("--shares", type=float, nargs="+", default=[1.0], help=text)
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """What is timed, by name: the peer's runs, ours of all documents, and ours of some."""
+
+    peers: dict[str, Callable[..., float]]
+    whole: dict[str, Callable[..., float]]
+    parts: dict[str, Callable[..., float]]
+
+    @property
+    def all(self) -> dict[str, Callable[..., float]]:
+        """All runs, in the order of a round."""
+        return self.peers | self.whole | self.parts
+
+
+def _runs(given: argparse.Namespace) -> _Runs:
+    """Return the runs that the command line asks for."""
+    return _Runs(
+        peers={
+            f"trainer, steps of {s:g}": partial(_theirs, steps=s)
+            for s in sorted({1.0, *given.peer_steps})
+        },
+        whole={
+            f"ours, steps of {s:g}": partial(_ours, steps=s)
+            for s in sorted({1.0, *given.steps})
+        },
+        parts={
+            f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1
+        },
     )
-    parser.add_argument(
-        "--grow-at",
-        type=float,
-        help="share of the tokens that half of the layers learn; the size's",
-    )
-    parser.add_argument(
-        "--steps",
-        type=float,
-        nargs="+",
-        default=[1.0],
-        help="how large, times pretrain's",
-    )
-    parser.add_argument(
-        "--peer-steps",
-        type=float,
-        nargs="+",
-        default=[1.0, 0.5, 0.33],
-        help="how large, times pretrain's",
-    )
-    parser.add_argument(
-        "--shares",
-        type=float,
-        nargs="+",
-        default=[1.0],
-        help="of the documents that ours reads",
-    )
-    given = parser.parse_args()
-    size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
-    size = size if given.grow_at is None else replace(size, grow_at=given.grow_at)
-    peers = {
-        f"trainer, steps of {s:g}": partial(_theirs, steps=s)
-        for s in sorted({1.0, *given.peer_steps})
-    }
-    whole = {
-        f"ours, steps of {s:g}": partial(_ours, steps=s)
-        for s in sorted({1.0, *given.steps})
-    }
-    parts = {
-        f"ours, {s:g} read": partial(_ours, share=s) for s in given.shares if s != 1
-    }
-    runs = peers | whole | parts
+
+
+@dataclass
+class _Measured:
+    """Seconds and held-out losses of each run, by seed."""
+
+    seconds: dict[str, list[float]]
+    losses: dict[str, list[float]]
+    parameters: int = 0
+    tokens: int = 0
+
+
+def _measure(
+    runs: dict[str, Callable[..., float]], given: argparse.Namespace, size: Size
+) -> _Measured:
+    """Take a round of all runs for every seed."""
     texts: list[Example] = list(islice(tm.Documents([given.source]), given.documents))
     tokenizer = make_tokenizer(
         (e.text for e in texts), vocabulary=size.vocabulary, context=size.context
     )
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    losses: dict[str, list[float]] = {name: [] for name in runs}
+    measured = _Measured({name: [] for name in runs}, {name: [] for name in runs})
     for seed in given.seeds:
         first = Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
         with tempfile.TemporaryDirectory() as folder:
-            pieces, sides = (
+            corpora = tokenized(
+                texts,
+                first.reader,
                 Path(folder) / "pieces",
-                {"context": size.context, "held_out": 0.05, "seed": seed},
+                context=size.context,
+                held_out=0.05,
+                seed=seed,
             )
-            corpora = tokenized(texts, first.reader, pieces, **sides)
             for name, train in runs.items():
                 policy = Policy(copy.deepcopy(first.module), tokenizer)
-                seconds[name].append(train(policy, corpora, size, seed))
+                seconds = train(policy, corpora, size, seed)
                 policy.module.eval()
-                losses[name].append(
-                    float(held_out_loss(policy, corpora[1], seed=0).mean())
-                )
-                note = f"{name}: {seconds[name][-1]:.1f} s, held-out loss {losses[name][-1]:.4f}"
+                loss = float(held_out_loss(policy, corpora[1], seed=0).mean())
+                measured.seconds[name].append(seconds)
+                measured.losses[name].append(loss)
+                note = f"{name}: {seconds:.1f} s, held-out loss {loss:.4f}"
                 sys.stderr.write(f"seed {seed}, {note}\n")
-            tokens = corpora[0].counts.tokens
-    took = {name: statistics.median(found) for name, found in seconds.items()}
-    loss = {name: statistics.fmean(found) for name, found in losses.items()}
-    bar = min(peers, key=loss.__getitem__)
-    as_good = [name for name in whole | parts if loss[name] <= loss[bar]]
-    found = {
+            measured.tokens = corpora[0].counts.tokens
+        measured.parameters = first.parameters
+    return measured
+
+
+def main() -> None:
+    """Measure, and print one JSON line."""
+    given = _arguments()
+    size = replace(SIZES[given.size], **({"muon": 0.0} if given.adamw else {}))
+    size = size if given.grow_at is None else replace(size, grow_at=given.grow_at)
+    runs = _runs(given)
+    measured = _measure(runs.all, given, size)
+    seconds = {name: statistics.median(x) for name, x in measured.seconds.items()}
+    loss = {name: statistics.fmean(x) for name, x in measured.losses.items()}
+    bar = min(runs.peers, key=loss.__getitem__)
+    as_good = [name for name in runs.whole | runs.parts if loss[name] <= loss[bar]]
+    as_good_whole = [name for name in as_good if name in runs.whole]
+    line = {
         "benchmark": "pretrain_speed",
         "size": given.size,
         "muon": size.muon,
         "grow_at": size.grow_at,
-        "parameters": first.parameters,
-        "tokens": tokens,
+        "parameters": measured.parameters,
+        "tokens": measured.tokens,
         "seeds": given.seeds,
         "threads": torch.get_num_threads(),
         "runs": {
             name: {
-                "seconds": spread(seconds[name]),
-                "held_out_loss": spread(losses[name]),
+                "seconds": spread(measured.seconds[name]),
+                "held_out_loss": spread(measured.losses[name]),
             }
-            for name in runs
+            for name in runs.all
         },
-        "ratio": round(took["trainer, steps of 1"] / took["ours, steps of 1"], 2),
+        "ratio": round(seconds["trainer, steps of 1"] / seconds["ours, steps of 1"], 2),
         "bar": bar,
-        "equal_loss_ratio": _best(took, bar, as_good),
-        "equal_loss_tokens_ratio": _best(
-            took, bar, [name for name in as_good if name in whole]
-        ),
+        "equal_loss_ratio": _best(seconds, bar, as_good),
+        "equal_loss_tokens_ratio": _best(seconds, bar, as_good_whole),
     }
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(line) + "\n")
 
 
-def _best(took: dict[str, float], bar: str, as_good: list[str]) -> float | None:
-    """Return how many times as fast as the bar the fastest run that is as good was; None where
-    there is none.
-    """
-    return (
-        round(took[bar] / min(took[name] for name in as_good), 2) if as_good else None
-    )
+def _best(seconds: dict[str, float], bar: str, as_good: list[str]) -> float | None:
+    """Return the speed of the fastest run that is as good as the bar, over the bar's; else None."""
+    if not as_good:
+        return None
+    return round(seconds[bar] / min(seconds[name] for name in as_good), 2)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Rankings of nine answers, each encoded once, against the same data taken apart into pairs, each
-encoded on its own.
+"""Rankings of nine answers, each text encoded once, against the same data as pairs.
 
-    python benchmarks/rankings_speed.py                     # 500 prompts of the playground, MiniLM,
-    one pass of each python benchmarks/rankings_speed.py --backbone tiny --passes 4
+    python benchmarks/rankings_speed.py   # 500 prompts of the playground, MiniLM, one pass
+    python benchmarks/rankings_speed.py --backbone tiny --passes 4
 
 Both are `fit`'s training loop, on the same network, learning rate and texts a step, and take turns.
 The first is given the rankings as they are: nine passes through the encoder for a ranking. The
@@ -55,14 +54,16 @@ def pairs_of(ranking: Ranking) -> list[Comparison]:
     ]
 
 
-def _pairs_apart(found: list[Comparison], links: Any) -> Corpus:
+def _pairs_apart(comparisons: list[Comparison], links: Any) -> Corpus:
     """Return a corpus in which no two comparisons share a text: repeated texts are copied."""
-    examples = [example for comparison in found for example in comparison.examples]
+    examples = [
+        example for comparison in comparisons for example in comparison.examples
+    ]
     index = torch.arange(len(examples)).reshape(-1, 2)
-    nobody = torch.full((len(found),), -1)
-    two = torch.full((len(found),), 2)
-    targets = links[Comparison].targets(found)
-    evidence = Evidence(index, targets, torch.ones(len(found)), nobody, two)
+    nobody = torch.full((len(comparisons),), -1)
+    two = torch.full((len(comparisons),), 2)
+    targets = links[Comparison].targets(comparisons)
+    evidence = Evidence(index, targets, torch.ones(len(comparisons)), nobody, two)
     return Corpus(examples, {Comparison: evidence})
 
 
@@ -90,13 +91,17 @@ def _loop(way: str, rankings: list[Any], given: argparse.Namespace) -> SteppedFi
     likelihood = tm.Likelihood(
         judges=False, ranking="pairs" if way == "rankings_as_pairs" else "plackett-luce"
     )
-    said = (
+    judgements = (
         [pair for ranking in rankings for pair in pairs_of(ranking)]
         if way == "pairs"
         else rankings
     )
-    links = links_from(said, likelihood)
-    corpus = _pairs_apart(said, links) if way == "pairs" else Corpus.of(said, links)
+    links = links_from(judgements, likelihood)
+    corpus = (
+        _pairs_apart(judgements, links)
+        if way == "pairs"
+        else Corpus.of(judgements, links)
+    )
     network = _network(
         given, [example for ranking in rankings for example in ranking.examples]
     )
@@ -118,9 +123,9 @@ def _measured(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Train every way, in turns; return seconds a pass, texts a pass, steps and τ of each."""
     options: Any = {"answers": given.answers, "seed": given.seed, "prompts": True}
     rankings = judgements(given.prompts, kind="ranking", **options)
-    seen = {text for ranking in rankings for text in ranking.texts}
+    learned = {text for ranking in rankings for text in ranking.texts}
     other = given.seed + UNSEEN_SEED
-    texts = [text for text in reviews(given.unseen, seed=other) if text not in seen]
+    texts = [text for text in reviews(given.unseen, seed=other) if text not in learned]
     unseen = [
         Example(text, prompt)
         for text, prompt in zip(texts, prompts(len(texts), seed=other), strict=True)

@@ -1,15 +1,15 @@
-"""Does scoring a file need more memory when the file grows? Peak memory of scoring 100,000 and
-1,000,000 short texts.
+"""Peak memory of scoring a file of 100,000 and of 1,000,000 short texts.
 
     python benchmarks/score_memory.py [--format jsonl|csv|tsv|parquet] [--rows 1000000]
 
 Writes the texts into a temporary folder, fits a linear model on 2,000 others, and scores a tenth of
 the rows and all of them, each in a process of its own. The last line is one JSON object:
-`peak_mb_100k` and `peak_mb_1m` are the largest resident memory of the two processes in MB (of a
-tenth and of all the rows), `growth` is the second over the first less one, `second_half_mb` is what
-the second half of all the rows added to the peak (a start-up cost adds nothing there, a leak does),
-`seconds` is what scoring all the rows took, reading and writing included, loading the model left
-out.
+
+- peak_mb_100k, peak_mb_1m: the largest resident memory in MB, for a tenth and for all of the rows.
+- growth: the second over the first, less one.
+- second_half_mb: what the second half of all the rows added to the peak. A start-up cost adds
+  nothing there, a leak does.
+- seconds: of scoring all the rows, with reading and writing, without loading the model.
 """
 
 import argparse
@@ -174,20 +174,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         child("fit", folder / "model")
-        found = []
+        results = []
         for count in (given.rows // 10, given.rows):
             source, target = (
                 folder / f"in-{count}.{given.format}",
                 folder / f"out-{count}.{given.format}",
             )
             child("write", source, count)
-            found.append(child("score", folder / "model", source, target))
+            results.append(child("score", folder / "model", source, target))
             print(
                 f"{given.format}: {count:,} rows, {source.stat().st_size / 1e6:.0f} MB, "
-                f"{found[-1]}",
+                f"{results[-1]}",
                 file=sys.stderr,
             )
-    small, large = found
+    small, large = results
     result = {
         "rows": int(large["rows"]),
         "peak_mb_100k": round(small["peak_mb"], 1),

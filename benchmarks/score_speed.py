@@ -1,9 +1,7 @@
-"""Scoring whole IMDB reviews, up to 512 tokens each, against transformers' own
-`pipeline("text-classification")`.
+"""Scoring IMDB reviews of up to 512 tokens, against transformers' text-classification pipeline.
 
-    python benchmarks/score_speed.py                    # MiniLM with a head drawn from a seed:
-    speed alone python benchmarks/score_speed.py --model taste/     # a fitted model: speed, and how
-    well the ranks are kept
+    python benchmarks/score_speed.py                  # MiniLM with a random head: speed alone
+    python benchmarks/score_speed.py --model taste/   # a fitted model: also its ranks
 
 Tokenizing counts for everybody. The pipeline reads a part of the reviews at batch 1 and at batch
 16, because the whole would take minutes; the best of the two is the peer. All take turns within
@@ -82,7 +80,7 @@ def main() -> None:
     with quiet_transformers():
         peer = _pipeline(network)
         seconds: dict[str, list[float]] = defaultdict(list)
-        found: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
         turns: dict[str, tuple[Callable[[], Any], int]] = {
             "pipeline_batch_1": (lambda: peer(part, 1), len(part)),
             "fast": (
@@ -98,7 +96,7 @@ def main() -> None:
         for turn in range(given.rounds):
             for name, (run, _) in turns.items():
                 started = time.perf_counter()
-                found[name] = run()
+                outputs[name] = run()
                 seconds[name].append(time.perf_counter() - started)
                 print(
                     f"round {turn + 1}: {name} {turns[name][1] / seconds[name][-1]:.1f} texts/s"
@@ -121,7 +119,7 @@ def main() -> None:
         "ratio": round(rates["fast"] / best_peer, 2),
         "ratio_float32": round(rates["float32"] / best_peer, 2),
         "kendall_tau": round(
-            float(kendalltau(found["fast"], found["float32"]).statistic), 4
+            float(kendalltau(outputs["fast"], outputs["float32"]).statistic), 4
         ),
     }
     print(json.dumps(line))

@@ -1,9 +1,8 @@
-"""IMDB: a small GPT learns to continue reviews so that a linear reward calls them positive; another
-model judges.
+"""IMDB: a GPT learns to continue reviews so that they are called positive; another model judges.
 
-    tastemaker pretrain aclImdb.tar.gz --size small --out gpt       # first: an hour
-    python benchmarks/steer_imdb.py --policy gpt                    # --imdb PATH; --kl-coef 0.3 to
-    stay nearer
+    tastemaker pretrain aclImdb.tar.gz --size small --out gpt    # first: an hour
+    python benchmarks/steer_imdb.py --policy gpt                 # --imdb PATH for the reviews
+    python benchmarks/steer_imdb.py --policy gpt --kl-coef 0.3   # stays nearer to the GPT
 
 The training reviews are cut in two, no text on both sides. The reward is a linear model fitted on
 the labels of one half, the judge a linear model fitted on the other half with another seed. Prompts
@@ -63,8 +62,10 @@ def _prompts(
 
 def _positive(model: tm.RewardModel, completions: Sequence[Completion]) -> float:
     """Return the share of whole texts that a model calls positive."""
-    said = model.probability([to_be_scored(completion) for completion in completions])
-    return statistics.fmean(probability > 0.5 for probability in said)
+    probabilities = model.probability(
+        [to_be_scored(completion) for completion in completions]
+    )
+    return statistics.fmean(probability > 0.5 for probability in probabilities)
 
 
 def _measured(
@@ -184,11 +185,11 @@ def main() -> None:
         )
     )
     asked = _prompts(policy, test, given.measured, given.seed)
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "sampling": tm.Sampling(max_tokens=given.max_tokens),
         "seed": given.seed + UNSEEN_SEED,
     }
-    before = policy.complete(asked, **how)
+    before = policy.complete(asked, **settings)
     started = time.perf_counter()
     steered = _steered(
         policy,
@@ -198,7 +199,7 @@ def main() -> None:
         given,
     )
     seconds = time.perf_counter() - started
-    after = steered.policy.complete(asked, **how)
+    after = steered.policy.complete(asked, **settings)
     figures = [_measured(written, reward, judge) for written in (before, after)]
     _show(asked, before, after, given.shown)
     sys.stderr.write(f"{steered}\n")

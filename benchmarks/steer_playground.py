@@ -1,9 +1,7 @@
-"""Steering on the playground: a reward model from simulated judgements, then every algorithm,
-measured against gold.
+"""Steering on the playground by every algorithm, measured by the true score.
 
     python benchmarks/steer_playground.py --seeds 0 1 2
-    python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo --seeds 0 1 2    #
-    over-optimisation
+    python benchmarks/steer_playground.py --judgements 50 --algorithms ppo rloo  # over-optimises
 
 A tiny GPT is trained once on the playground (or `--policy FOLDER`) and writes at temperature 0.7,
 as in Ziegler et al. 2019. For each seed a linear reward model is fitted on that many judgements,
@@ -61,10 +59,10 @@ RANKED = 20
 def _taste(
     policy: tm.Policy, count: int, seed: int, members: int = 1, keep: str | None = None
 ) -> tm.RewardModel:
-    kept = Path(keep) / f"{count}-{members}-{seed}" if keep else None
-    if kept and kept.exists():
-        return tm.load(kept)
-    own = [
+    folder = Path(keep) / f"{count}-{members}-{seed}" if keep else None
+    if folder and folder.exists():
+        return tm.load(folder)
+    written = [
         c.text
         for c in policy.complete(
             "", samples=count * RANKED // 4, sampling=SAMPLING, seed=seed
@@ -72,15 +70,16 @@ def _taste(
     ]
     texts = list(
         dict.fromkeys(
-            [text for text in own if text.strip()] + reviews(count * RANKED, seed=seed)
+            [text for text in written if text.strip()]
+            + reviews(count * RANKED, seed=seed)
         )
     )
     texts = texts[: count * RANKED]
     random.Random(seed).shuffle(texts)
-    said = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
-    taste = tm.fit(said, backbone=LINEAR, seed=seed, members=members)
-    if kept:
-        taste.save(kept)
+    rankings = judgements(count, kind="ranking", answers=RANKED, seed=seed, texts=texts)
+    taste = tm.fit(rankings, backbone=LINEAR, seed=seed, members=members)
+    if folder:
+        taste.save(folder)
     return taste
 
 
@@ -106,7 +105,7 @@ def _steered(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         started = time.perf_counter()
-        found = tm.steer(
+        result = tm.steer(
             policy,
             tastes[0],
             algorithm=algorithm_named(name, **settings),
@@ -131,14 +130,14 @@ def _steered(
         "steps",
         "length_after",
     )
-    run = {key: found.figures[key] for key in names} | {
+    run = {key: result.figures[key] for key in names} | {
         "seconds": seconds,
         "peak": peak,
     }
     run["kept"] = run["gold_after"] / peak
     sys.stderr.write(
         json.dumps(
-            {"algorithm": name, "seed": seed, "stopped": found.stopped_because, **run}
+            {"algorithm": name, "seed": seed, "stopped": result.stopped_because, **run}
         )
         + "\n"
     )
@@ -197,9 +196,9 @@ def main() -> None:
         for name in given.algorithms:
             runs[name].append(_steered(policy, name, tastes, given, seed))
     table = {
-        name: {key: spread([run[key] for run in found]) for key in found[0]}
-        for name, found in runs.items()
-        if found
+        name: {key: spread([run[key] for run in of_seeds]) for key in of_seeds[0]}
+        for name, of_seeds in runs.items()
+        if of_seeds
     }
     for name, row in table.items():
         gold, kl = row["gold_after"], row["kl"]

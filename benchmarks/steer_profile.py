@@ -1,23 +1,21 @@
-"""What a steering step spends outside sampling and the networks' passes, and what a rollout costs
-beside bare sampling.
+"""Where a steering step spends its time, and a rollout's speed against bare sampling.
 
-    python benchmarks/steer_profile.py --policy gpt                  # a GPT of the playground; left
-    out: one is trained python benchmarks/steer_profile.py --policy gpt --reward taste   # … and a
-    reward model; left out: a linear one python benchmarks/steer_profile.py --policy gpt --algorithm
-    grpo --steps 30
+    python benchmarks/steer_profile.py                               # trains a GPT first
+    python benchmarks/steer_profile.py --policy gpt                  # a GPT of the playground
+    python benchmarks/steer_profile.py --policy gpt --reward taste   # default: a linear reward
+    python benchmarks/steer_profile.py --policy gpt --algorithm grpo --steps 30
 
 `steer`'s own loop runs with its defaults (128 completions a step, windows as in a run of 150 steps)
 and keeps nothing on disk; on one thread, where nothing is computed side by side and seconds add up.
 Functions are wrapped from outside while it runs; time belongs to the innermost wrapped one:
 
-    sampling                   Policy.complete: prompts to tokens, the decoding loop, tokens to
-    texts reward                     the reward's scores
-    forward of policy, …       the network's forward pass, by who asks: the policy, the reference
-    log-probabilities of …     softmax, entropy and value head behind it, and rows of tokens as the
-    network reads them backward                   the backward pass of all of these and of the
-    objective optimiser                  clipping the gradient and AdamW's step
-    other                      the wall time from the end of the warm-up to the end of the last
-    step, less all of these
+    sampling               Policy.complete: prompts to tokens, the decoding loop, tokens to texts
+    reward                 the reward's scores
+    forward of             the network's forward pass, by who asks: the policy, the reference
+    log-probabilities of   softmax, entropy and value head after it, and the rows of tokens
+    backward               the backward pass of all of these and of the objective
+    optimiser              clipping the gradient and AdamW's step
+    other                  all other wall time from the end of the warm-up to the last step's end
 
 `outside` is reward, optimiser and other; a reward model that is a network is left out of it, a
 linear one counts. `outside_strictly` counts log-probabilities too. Then gatherings of the world
@@ -50,7 +48,7 @@ from tastemaker.gpt import Completion, Policy, Writing
 from tastemaker.playground import judgements
 from tastemaker.reward import LinearBackbone
 from tastemaker.rl import ALGORITHMS, Reward, SteerTask, TextActor, TextWorld, reward_of
-from tastemaker.rl.text import actor as text
+from tastemaker.rl.text import world as text
 
 ROLES = {"evaluate": "policy", "log_probs": "reference"}
 """Who asks for a forward pass, by the method of `TextActor` that it stands in."""
@@ -156,29 +154,29 @@ class Measured:
         """Return the seconds of each part, and of all that is none of them, in the steps behind the
         warm-up.
         """
-        found = {
+        seconds = {
             name: self.seconds[-1][name] - self.seconds[warm_up - 1][name]
             for name in sorted(self.seconds[-1])
         }
-        return found | {
-            "other": self.ended[-1] - self.ended[warm_up - 1] - sum(found.values())
+        return seconds | {
+            "other": self.ended[-1] - self.ended[warm_up - 1] - sum(seconds.values())
         }
 
 
 def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Measured:
     """Steer, as a user does; time the steps, and profile those behind them."""
-    found, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
+    measured, wrapped, step = Measured(), _wrapped(reward.clock), SteerTask.step
 
     def watched(job: SteerTask) -> Any:
         if (
-            len(found.ended) == given.warm_up + given.steps
+            len(measured.ended) == given.warm_up + given.steps
         ):  # what is profiled is not wrapped
             wrapped.close()
-            return found.profile.runcall(step, job)
+            return measured.profile.runcall(step, job)
         done = step(job)
-        found.world = job.world
-        found.ended.append(time.perf_counter())
-        found.seconds.append(reward.clock.seconds.copy())
+        measured.world = job.world
+        measured.ended.append(time.perf_counter())
+        measured.seconds.append(reward.clock.seconds.copy())
         return done
 
     steps, usual = given.warm_up + given.steps + given.profiled, tm.Steering()
@@ -196,7 +194,7 @@ def _run(policy: Policy, reward: TimedReward, given: argparse.Namespace) -> Meas
             limits=tm.Limits(patience=steps + 1),  # it never stops by itself
             seed=given.seed,
         )
-    return found
+    return measured
 
 
 def _rollouts(
@@ -303,7 +301,7 @@ def main() -> None:
         if given.policy
         else tm.pretrain(tm.Documents(["playground"]))
     )
-    said = (
+    rankings = (
         judgements(given.judgements, kind="ranking", answers=20, seed=given.seed)
         if not given.reward
         else []
@@ -311,7 +309,7 @@ def main() -> None:
     taste = (
         tm.load(given.reward)
         if given.reward
-        else tm.fit(said, backbone="linear", seed=given.seed)
+        else tm.fit(rankings, backbone="linear", seed=given.seed)
     )
     is_network, clock = not isinstance(taste.backbone, LinearBackbone), Clock()
     run = _run(policy, TimedReward(reward_of(taste), clock), given)
@@ -327,7 +325,7 @@ def main() -> None:
         run.table()
         + "".join(f"{name:34} {share:6.1%}\n" for name, share in shares.items())
     )
-    found = {
+    line = {
         "benchmark": "steer_profile",
         "algorithm": given.algorithm,
         "batch": given.batch,
@@ -339,7 +337,7 @@ def main() -> None:
         "outside": round(outside, 4),
         "outside_strictly": round(strictly, 4),
     }
-    sys.stdout.write(json.dumps(found | _rollouts(run.world, clock, given)) + "\n")
+    sys.stdout.write(json.dumps(line | _rollouts(run.world, clock, given)) + "\n")
 
 
 if __name__ == "__main__":

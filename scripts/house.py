@@ -1,11 +1,10 @@
-"""Measure the code: sizes, density, engine parts, modules behind one call. Prints a table and one
-JSON line.
+"""Measure the code: sizes, density, engine parts, modules behind one call.
 
     python scripts/house.py            # this checkout
     python scripts/house.py ../older   # another checkout, measured by the same rules
 
-The other checkout is measured by its own code: this script starts itself again with PYTHONPATH set
-to it. What a checkout cannot answer is shown as "-".
+It prints a table and one JSON line. The other checkout is measured by its own code: this script
+starts itself again with PYTHONPATH set to it. What a checkout cannot answer is shown as "-".
 """
 
 import ast

@@ -1,7 +1,7 @@
-"""Write requirements.lock: install pyproject's ranges with all extras into a fresh environment, and
-freeze it.
+"""Write requirements.lock: install pyproject's ranges into a fresh environment, and freeze it.
 
-torch goes first and by its exact version: its plain name may bring gigabytes of CUDA packages.
+The extras that tests use are installed too. torch goes first and by its exact version: its plain
+name may bring gigabytes of CUDA packages.
 """
 
 import subprocess

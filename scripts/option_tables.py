@@ -1,7 +1,7 @@
 """Write what is made from the settings: the command line's table and the tables in docs/guide.md.
 
-python scripts/option_tables.py          write both
-python scripts/option_tables.py --check  fail if one of them is stale
+python scripts/option_tables.py           # writes both
+python scripts/option_tables.py --check   # fails if one of them is stale
 """
 
 import json
@@ -61,8 +61,8 @@ def settings_table() -> dict[str, list[Any]]:
     table: dict[str, list[Any]] = {}
     for name, kind in CLASSES.items():
         table[name] = [_row(kind, field, kind.group) for field in _settings(kind)]
-    for name, (group, own, kinds) in CHOICES.items():
-        table[name] = _merged(kinds, group, own)
+    for name, (group, default, kinds) in CHOICES.items():
+        table[name] = _merged(kinds, group, default)
     return table
 
 
@@ -108,7 +108,9 @@ def _words(default: Any) -> str:
     return str(default)
 
 
-def _merged(kinds: dict[str, type[Any]], group: str, own: str) -> list[dict[str, Any]]:
+def _merged(
+    kinds: dict[str, type[Any]], group: str, default: str
+) -> list[dict[str, Any]]:
     """Return one row a setting of several classes: the help of the first, and who has it."""
     rows: dict[str, dict[str, Any]] = {}
     owners: dict[str, list[str]] = {}
@@ -118,7 +120,7 @@ def _merged(kinds: dict[str, type[Any]], group: str, own: str) -> list[dict[str,
             owners.setdefault(field.name, []).append(name)
             first = rows.setdefault(field.name, row)
             if first["default"] != row["default"]:
-                first["default"] = own
+                first["default"] = default
     for name, row in rows.items():
         if len(owners[name]) < len(kinds):
             row["help"] = f"{row['help']} ({', '.join(owners[name])})"

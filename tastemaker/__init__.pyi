@@ -27,11 +27,11 @@ from .errors import TrainingError as TrainingError
 from .errors import UsageError as UsageError
 from .evaluate.evaluation import evaluate as evaluate
 from .evaluate.findings import Evaluation as Evaluation
-from .gpt.best_of import best_of_n as best_of_n
 from .gpt.language_loss import Perplexity as Perplexity
 from .gpt.language_loss import perplexity as perplexity
 from .gpt.policy import Completion as Completion
 from .gpt.policy import Policy as Policy
+from .gpt.policy import best_of_n as best_of_n
 from .gpt.pretrain_task import Pretraining as Pretraining
 from .gpt.pretraining import pretrain as pretrain
 from .gpt.sampling import Sampling as Sampling
@@ -59,17 +59,17 @@ from .rl.algorithms.reinforce import Reinforce as Reinforce
 from .rl.algorithms.rloo import RLOO as RLOO
 from .rl.algorithms.trpo import TRPO as TRPO
 from .rl.algorithms.winners import Winners as Winners
+from .rl.gym.environment import Playing as Playing
 from .rl.gym.play import Played as Played
 from .rl.gym.play import play as play
 from .rl.gym.player import Player as Player
-from .rl.gym.settings import Playing as Playing
 from .rl.gym.world import watch as watch
-from .rl.text.kl import KL as KL
-from .rl.text.kl import Scaling as Scaling
+from .rl.text.settings import KL as KL
+from .rl.text.settings import Limits as Limits
+from .rl.text.settings import Scaling as Scaling
+from .rl.text.settings import Steering as Steering
 from .rl.text.steer import Steered as Steered
 from .rl.text.steer import steer as steer
-from .rl.text.stopping import Limits as Limits
-from .rl.text.stopping import Steering as Steering
 
 __version__: str
 __all__: list[str]

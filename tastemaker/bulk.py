@@ -27,7 +27,7 @@ from tastemaker.data.texts import open_prompts
 from tastemaker.data.values import prompt_of, text_of
 from tastemaker.data.writers import Content, Write, widened, writing_rows
 from tastemaker.errors import DataError, UsageError
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import writing_file
 from tastemaker.progress import progress
 from tastemaker.scores import Caution, Scores
@@ -46,7 +46,7 @@ class Scorer(Protocol):
     """Anything that scores: a reward model, or a stand-in for one."""
 
     def score_all(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the scores of the examples, in order."""
         ...
@@ -94,7 +94,7 @@ def score_file(
     text_column: str | None = None,
     prompt_column: str | None = None,
     score_column: str = "score",
-    precision: ScoringWish = "float32",
+    precision: ScoringChoice = "float32",
     caution: Caution = 0.0,
     uncertainty: bool = False,
     chunk: int = 2048,
@@ -143,7 +143,7 @@ def score_lines(
     model: Scorer,
     lines: Iterable[str],
     *,
-    precision: ScoringWish = "float32",
+    precision: ScoringChoice = "float32",
     caution: Caution = 0.0,
     uncertainty: bool = False,
     chunk: int = 256,

@@ -19,8 +19,7 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.doctor.diagnosis import doctor
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.files import writing_file
-from tastemaker.gpt.best_of import best_of_n
-from tastemaker.gpt.policy import Completion, Policy
+from tastemaker.gpt.policy import Completion, Policy, best_of_n
 from tastemaker.gpt.pretraining import pretrain
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.gpt.text_sources import Documents

@@ -1,6 +1,4 @@
-"""Networks of several architectures, as small as they come: 40 tokens, width 32, two layers of four
-heads.
-"""
+"""Small networks of several architectures: 40 tokens, width 32, two layers of four heads."""
 
 from typing import Any
 

@@ -1,6 +1,4 @@
-"""Model cards as the tests see them: the front matter, the tables, the HTML, and names that try
-everything.
-"""
+"""Model cards for tests: the front matter, the tables, the HTML, and hostile names."""
 
 import re
 from typing import Any
@@ -26,9 +24,9 @@ HOSTILE = [
 
 def front_matter(text: str) -> dict[str, Any]:
     """Read the front matter as the model hub does: between the first two rules."""
-    found = re.match(r"---\n(.*?)\n---\n", text, flags=re.DOTALL)
-    assert found
-    parsed: dict[str, Any] = yaml.safe_load(found[1])
+    match = re.match(r"---\n(.*?)\n---\n", text, flags=re.DOTALL)
+    assert match
+    parsed: dict[str, Any] = yaml.safe_load(match[1])
     return parsed
 
 

@@ -52,10 +52,10 @@ def steered(
     (folder / "run" / "metrics.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in rows)
     )
-    kept: dict[str, Any] = {
+    summary: dict[str, Any] = {
         f"{name}_before": float(values[0]) for name, values in series.items()
     }
-    kept |= {f"{name}_after": float(values[-1]) for name, values in series.items()}
+    summary |= {f"{name}_after": float(values[-1]) for name, values in series.items()}
     sample = {
         "prompt": text,
         "before": text,
@@ -63,14 +63,18 @@ def steered(
         "score_before": 0.0,
         "score_after": 1.0,
     }
-    kept |= {
+    summary |= {
         "kl_before": 0.0,
         "kl_after": float(kl[-1]),
         "algorithm": "rloo",
         "best_step": 3,
     }
-    kept |= {"stopped_because": text, "settings": dict(settings), "samples": [sample]}
-    (folder / "steering.json").write_text(json.dumps(kept))
+    summary |= {
+        "stopped_because": text,
+        "settings": dict(settings),
+        "samples": [sample],
+    }
+    (folder / "steering.json").write_text(json.dumps(summary))
     return folder
 
 

@@ -3,7 +3,7 @@
 from tastemaker.doctor import Diagnosis, Problem
 
 
-def found(diagnosis: Diagnosis) -> dict[str, Problem]:
+def problems_by_name(diagnosis: Diagnosis) -> dict[str, Problem]:
     """Return name → problem; every name once."""
     names = [problem.name for problem in diagnosis.problems]
     assert len(names) == len(set(names))
@@ -12,7 +12,9 @@ def found(diagnosis: Diagnosis) -> dict[str, Problem]:
 
 def counts(diagnosis: Diagnosis) -> dict[str, int]:
     """Return name → how often."""
-    return {name: problem.count for name, problem in found(diagnosis).items()}
+    return {
+        name: problem.count for name, problem in problems_by_name(diagnosis).items()
+    }
 
 
 def text(i: int) -> str:

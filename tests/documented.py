@@ -1,6 +1,4 @@
-"""Sources of documents made in a folder, and what is read from them or refused, for the tests that
-ask.
-"""
+"""Documents read from a source, and the message when they cannot be read, for tests."""
 
 import json
 from pathlib import Path
@@ -24,14 +22,14 @@ def rows_of(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def texts(source: str | Path, **how: Any) -> list[str]:
-    return [example.text for example in documents(source, **how)]
+def texts(source: str | Path, **settings: Any) -> list[str]:
+    return [example.text for example in documents(source, **settings)]
 
 
 def refused(
-    source: str | Path, kind: type[TastemakerError] = DataError, **how: Any
+    source: str | Path, kind: type[TastemakerError] = DataError, **settings: Any
 ) -> str:
     with pytest.raises(kind) as caught:
-        list(documents(source, **how))
+        list(documents(source, **settings))
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -1,6 +1,4 @@
-"""The smallest GPTs that can be trained, for tests of what is learned from text, and one that knows
-nothing.
-"""
+"""The smallest GPTs that can be trained, and a uniform one."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,6 +1,4 @@
-"""A policy that is a table of logits and values, so that what an algorithm should do can be worked
-out by hand.
-"""
+"""A policy that is a table of logits and values, so that updates can be worked out by hand."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +27,7 @@ class Chosen:
     def sizes(self) -> Tensor:
         return torch.full((len(self.states),), self.states.shape[1])
 
-    def apart(self, is_action: Tensor) -> "Chosen | None":
+    def single_actions(self, is_action: Tensor) -> "Chosen | None":
         return (
             None
             if self.whole
@@ -66,14 +64,20 @@ class Table:
         self.has_critic = True
         self.threads = 1
 
-    def evaluate(self, did: Chosen, is_action: Tensor) -> Evaluation:
-        every = torch.log_softmax(self.logits, -1)[did.states]
-        log_probs = every.gather(-1, did.actions[..., None])[..., 0]
-        found = (log_probs, -(every.exp() * every).sum(-1), self.values[did.states])
-        return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in found))
+    def evaluate(self, trajectories: Chosen, is_action: Tensor) -> Evaluation:
+        every = torch.log_softmax(self.logits, -1)[trajectories.states]
+        log_probs = every.gather(-1, trajectories.actions[..., None])[..., 0]
+        parts = (
+            log_probs,
+            -(every.exp() * every).sum(-1),
+            self.values[trajectories.states],
+        )
+        return Evaluation(*(x.where(is_action, torch.zeros_like(x)) for x in parts))
 
-    def expected(self, did: Chosen, is_action: Tensor) -> tuple[Tensor, Tensor]:
-        values = self.evaluate(did, is_action).values.detach()
+    def critic_values(
+        self, trajectories: Chosen, is_action: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        values = self.evaluate(trajectories, is_action).values.detach()
         return values, torch.zeros_like(values[:, 0])
 
     def policy_parameters(self) -> list[nn.Parameter]:
@@ -95,15 +99,15 @@ def rollout_of(
     generator = torch.Generator().manual_seed(seed)
     states, actions = table.logits.shape
     shape = (len(LENGTHS), max(LENGTHS))
-    did = Chosen(
+    trajectories = Chosen(
         *(torch.randint(n, shape, generator=generator) for n in (states, actions)),
         whole,
     )
     is_action = torch.arange(shape[1]) < torch.tensor(LENGTHS)[:, None]
-    now = table.evaluate(did, is_action).log_probs.detach()
-    values, after = table.expected(did, is_action)
+    now = table.evaluate(trajectories, is_action).log_probs.detach()
+    values, after = table.critic_values(trajectories, is_action)
     return Rollout(
-        did=did,
+        trajectories=trajectories,
         is_action=is_action,
         log_probs=now,
         reference=torch.full_like(now, -1.0).where(is_action, torch.zeros_like(now)),
@@ -125,24 +129,24 @@ def raised(rollout: Rollout, by: float) -> Rollout:
 
 
 def stepper_of(
-    table: Any, *, rate: float = 0.1, at_once: int = 8192, **how: Any
+    table: Any, *, rate: float = 0.1, at_once: int = 8192, **options: Any
 ) -> Stepper:
     """Return a stepper that takes plain gradient steps of any length."""
     parameters = [*table.policy_parameters(), *table.critic_parameters()]
-    optimizer = how.pop("optimizer", None) or torch.optim.SGD(parameters, lr=rate)
-    settings = {"clip": 1e9, "generator": torch.Generator().manual_seed(0)} | how
+    optimizer = options.pop("optimizer", None) or torch.optim.SGD(parameters, lr=rate)
+    settings = {"clip": 1e9, "generator": torch.Generator().manual_seed(0)} | options
     return Stepper(table, optimizer, rate=rate, at_once=at_once, **settings)
 
 
 def slopes(
-    table: Table, algorithm: Algorithm[Any], rollout: Rollout, **how: Any
+    table: Table, algorithm: Algorithm[Any], rollout: Rollout, **options: Any
 ) -> tuple[Tensor, Tensor]:
     """Return by what one update of rate 1 moves logits and values: the sum of minus the gradients
     of its steps.
     """
     before = [table.logits.detach().clone(), table.values.detach().clone()]
     algorithm.update(
-        table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **how)
+        table, algorithm.credit(table, rollout), stepper_of(table, rate=1.0, **options)
     )
     logits, values = (
         now.detach() - then

@@ -1,6 +1,4 @@
-"""The rules of the code: which package may import which (the table in ARCHITECTURE.md), and limits
-that serve reading.
-"""
+"""Rules of the code: allowed imports (the table in ARCHITECTURE.md), and limits of size."""
 
 import ast
 import importlib.util
@@ -25,15 +23,15 @@ LIMITS = {
     "data": 4.50,
     "doctor": 4.75,
     "evaluate": 4.79,
-    "fast": 4.85,
-    "gpt": 4.42,
+    "fast": 4.80,
+    "gpt": 4.33,
     "kinds": 4.59,
     "maths": 7.05,
     "playground": 4.81,
     "report": 4.56,
     "reward": 4.24,
-    "rl": 3.95,
-    "train": 4.15,
+    "rl": 3.92,
+    "train": 4.11,
 }
 # Modules inside a package that tests still import. Tests should import `tastemaker` or a package.
 INNER_IMPORTS = {
@@ -221,18 +219,22 @@ def test_only_the_shell_prints() -> None:
     assert not prints, prints
 
 
-def test_files_and_functions_are_short_enough() -> None:
+@pytest.mark.parametrize(
+    "folder", ["tastemaker", "tests", "benchmarks", "scripts", "lessons", "docs"]
+)
+def test_files_and_functions_are_short_enough(folder: str) -> None:
     long = []
-    for module, text in sources().items():
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
         lines = len(text.splitlines())
         if lines > MAX_FILE_LINES:
-            long.append(f"{module}: {lines} lines")
-        for node in ast.walk(trees()[module]):
+            long.append(f"{path}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
                 lines = node.end_lineno - node.lineno + 1
                 if lines > MAX_FUNCTION_LINES:
-                    long.append(f"{module}: {node.name} has {lines} lines")
+                    long.append(f"{path}: {node.name} has {lines} lines")
     assert not long, "\n".join(long)
 
 

@@ -23,9 +23,9 @@ def _run(script: str, *options: str) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == 1
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["benchmark"] == script.removesuffix(".py")
-    return found
+    printed: dict[str, Any] = json.loads(done.stdout)
+    assert printed["benchmark"] == script.removesuffix(".py")
+    return printed
 
 
 def test_a_ranking_taken_apart_keeps_ties_and_leaves_the_rest_unordered(
@@ -35,11 +35,11 @@ def test_a_ranking_taken_apart_keeps_ties_and_leaves_the_rest_unordered(
     from rankings_speed import pairs_of  # type: ignore[import-not-found]
 
     ranking = Ranking((("a", "b"), ("c",)), ("d", "e"), prompt="p", judge="Ada")
-    said = {"prompt": "p", "judge": "Ada"}
+    about = {"prompt": "p", "judge": "Ada"}
     decided = ["ac", "ad", "ae", "bc", "bd", "be", "cd", "ce"]
     expected = [
-        Comparison("a", "b", tie=True, **said),
-        *(Comparison(x, y, **said) for x, y in decided),
+        Comparison("a", "b", tie=True, **about),
+        *(Comparison(x, y, **about) for x, y in decided),
     ]  # type: ignore[arg-type]
     assert sorted(map(repr, pairs_of(ranking))) == sorted(map(repr, expected))
 
@@ -80,8 +80,8 @@ def test_mqm_holds_out_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_busy_machine_is_measured_verb_by_verb() -> None:
-    found = _run("busy_machine.py", "--verbs", "play", "--size", "0", "--repeats", "1")
-    figures = found["verbs"]["play"]
+    line = _run("busy_machine.py", "--verbs", "play", "--size", "0", "--repeats", "1")
+    figures = line["verbs"]["play"]
     assert figures["ratio"] == pytest.approx(
         figures["busy_sleeping"] / figures["idle_sleeping"], abs=0.01
     )
@@ -101,13 +101,13 @@ def test_rankings_encode_each_text_once_and_pairs_every_text_of_every_pair() -> 
         "--batch",
         "20",
     ]
-    found = _run("rankings_speed.py", *sizes)
-    assert found["rankings"]["texts_a_pass"]["mean"] == 12 * 5
-    assert found["pairs"]["texts_a_pass"]["mean"] == 12 * (5 * 4 // 2) * 2
+    line = _run("rankings_speed.py", *sizes)
+    assert line["rankings"]["texts_a_pass"]["mean"] == 12 * 5
+    assert line["pairs"]["texts_a_pass"]["mean"] == 12 * (5 * 4 // 2) * 2
     assert (
-        found["rankings"]["steps"]["mean"] == 3
+        line["rankings"]["steps"]["mean"] == 3
     )  # four rankings fill a step of 20 texts
-    assert found["pairs"]["steps"]["mean"] == 12  # ten pairs do
+    assert line["pairs"]["steps"]["mean"] == 12  # ten pairs do
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_the_playground_is_judged_in_every_kind() -> None:
     kinds = _run("playground_judgements.py", *few, "--count-by", "texts")["kinds"]
     assert set(kinds) == {"label", "grade", "rating", "comparison", "ranking", "mixed"}
     assert kinds["comparison"]["judgements"] == 30
-    assert all(52 <= found["texts"] <= 60 for found in kinds.values())
+    assert all(52 <= of_kind["texts"] <= 60 for of_kind in kinds.values())
     mixed = _run("playground_judgements.py", *few, "--troubled", "--judges", "5")[
         "kinds"
     ]["mixed"]
@@ -160,10 +160,10 @@ def test_trl_trains_on_the_same_pairs(shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_writing_is_measured_against_generate() -> None:
-    found = _run("write_speed.py", "--sizes", "tiny", "--rounds", "1")
-    assert found["tiny"]["largest_log_prob_difference"] < 1e-4
-    assert found["tiny"]["ratio"] > 0
-    assert found["unlike_lengths"]["tiny"]["share"] > 0
+    line = _run("write_speed.py", "--sizes", "tiny", "--rounds", "1")
+    assert line["tiny"]["largest_log_prob_difference"] < 1e-4
+    assert line["tiny"]["ratio"] > 0
+    assert line["unlike_lengths"]["tiny"]["share"] > 0
 
 
 @pytest.mark.peers
@@ -178,21 +178,21 @@ def test_pretraining_is_measured_against_trainer() -> None:
         "0.5",
         "1",
     ]  # steps of 8 are too large to learn
-    found = _run("pretrain_speed.py", "--documents", "200", "--seeds", "0", "1", *steps)
-    loss = {name: run["held_out_loss"]["mean"] for name, run in found["runs"].items()}
+    line = _run("pretrain_speed.py", "--documents", "200", "--seeds", "0", "1", *steps)
+    loss = {name: run["held_out_loss"]["mean"] for name, run in line["runs"].items()}
     seconds = {
-        name: run["seconds"]["mean"] for name, run in found["runs"].items()
+        name: run["seconds"]["mean"] for name, run in line["runs"].items()
     }  # of two, as the median
     peers, ours = (
         [f"{who}, steps of {steps}" for steps in sizes]
         for who, sizes in (("trainer", ("0.33", "1")), ("ours", ("0.5", "1", "8")))
     )
     assert list(loss) == [*peers, *ours, "ours, 0.5 read"]
-    bar = found["bar"]
+    bar = line["bar"]
     assert loss[bar] == min(loss[name] for name in peers)
     as_good = [name for name in ours if loss[name] <= loss[bar]]
     fastest = min((seconds[name] for name in as_good), default=None)
-    assert found["equal_loss_tokens_ratio"] == (
+    assert line["equal_loss_tokens_ratio"] == (
         fastest and pytest.approx(seconds[bar] / fastest, abs=0.01)
     )
     assert ours[-1] not in as_good
@@ -201,13 +201,13 @@ def test_pretraining_is_measured_against_trainer() -> None:
 
 @pytest.mark.slow
 def test_the_playgrounds_gpt_is_measured() -> None:
-    found = _run("pretrain_playground.py", "--reviews", "1000")
+    line = _run("pretrain_playground.py", "--reviews", "1000")
     assert (
         0
-        <= found["plain_well_formed"]["mean"]
-        <= found["recommended_well_formed"]["mean"] + 0.1
+        <= line["plain_well_formed"]["mean"]
+        <= line["recommended_well_formed"]["mean"] + 0.1
     )
-    assert found["perplexity"]["mean"] > 1
+    assert line["perplexity"]["mean"] > 1
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +221,7 @@ def gpt(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 def test_a_steering_step_is_taken_apart(gpt: str) -> None:
     few = ["--judgements", "10", "--batch", "16", "--max-tokens", "8"]
-    found = _run(
+    line = _run(
         "steer_profile.py",
         "--policy",
         gpt,
@@ -233,7 +233,7 @@ def test_a_steering_step_is_taken_apart(gpt: str) -> None:
         "--rounds",
         "2",
     )
-    shares = found["shares"]
+    shares = line["shares"]
     assert sum(shares.values()) == pytest.approx(1, abs=0.001)
     roles = ("policy", "reference")
     passes = {
@@ -249,17 +249,17 @@ def test_a_steering_step_is_taken_apart(gpt: str) -> None:
         "other",
     }
     assert all(share > 0 for share in shares.values())
-    assert found["outside"] == pytest.approx(
+    assert line["outside"] == pytest.approx(
         shares["reward"] + shares["optimiser"] + shares["other"], abs=0.001
     )
-    assert not found["reward_is_network"]
-    assert 0 < found["gathering_ratio"] < found["rollout_ratio"]
+    assert not line["reward_is_network"]
+    assert 0 < line["gathering_ratio"] < line["rollout_ratio"]
 
 
 @pytest.mark.peers
 def test_grpo_is_measured_against_trls(gpt: str) -> None:
     pytest.importorskip("trl")
-    found = _run(
+    line = _run(
         "grpo_speed.py",
         "--policy",
         gpt,
@@ -274,12 +274,12 @@ def test_grpo_is_measured_against_trls(gpt: str) -> None:
     )
     for side in ("ours", "trl"):
         assert (
-            len(found[side]["curves"][0]) == 3
+            len(line[side]["curves"][0]) == 3
         )  # a call of the reward a rollout, none for what is only measured
         assert (
             1
-            <= found[side]["tokens_per_second"]["mean"]
-            / found[side]["completions_per_second"]["mean"]
+            <= line[side]["tokens_per_second"]["mean"]
+            / line[side]["completions_per_second"]["mean"]
             <= 8
         )
 
@@ -309,10 +309,10 @@ def test_imdb_is_steered_and_judged(gpt: str, tmp_path: Path) -> None:
         "--max-tokens",
         "8",
     ]
-    found = _run(
+    line = _run(
         "steer_imdb.py", "--policy", gpt, "--imdb", str(tmp_path / "aclImdb"), *few
     )
-    assert found["measured"] == 8
-    assert set(found["before"]) == set(found["after"])
-    kept = found["after"]["distinct_bigrams"] / found["before"]["distinct_bigrams"]
-    assert found["bigrams_kept"] == pytest.approx(kept, abs=0.001)
+    assert line["measured"] == 8
+    assert set(line["before"]) == set(line["after"])
+    share = line["after"]["distinct_bigrams"] / line["before"]["distinct_bigrams"]
+    assert line["bigrams_kept"] == pytest.approx(share, abs=0.001)

@@ -36,8 +36,8 @@ QUOTES = (
 def browser() -> str:
     """A Chromium to open pages with; skips where there is none."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     pytest.skip("no chromium is installed: the pages were not opened in a real browser")
 
 
@@ -136,8 +136,8 @@ def on_a_phone(browser: str, tmp_path: Path) -> Callable[[Path], dict[str, Any]]
         shown = subprocess.run(
             [*called, url], check=True, capture_output=True, timeout=60, cwd=tmp_path
         )
-        found: dict[str, Any] = json.loads(title_of(shown.stdout.decode("utf-8")))
-        return found
+        measured: dict[str, Any] = json.loads(title_of(shown.stdout.decode("utf-8")))
+        return measured
 
     return open_page
 
@@ -157,9 +157,9 @@ class Lengths:
 
 
 def title_of(dom: str) -> str:
-    found = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
-    assert found is not None
-    return unescape(found[1])
+    match = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
+    assert match is not None
+    return unescape(match[1])
 
 
 def assert_harmless(dom: str, title: str, *shown: str) -> None:
@@ -181,7 +181,7 @@ def assert_harmless(dom: str, title: str, *shown: str) -> None:
 
 def hostile_judgements() -> list[Judgement]:
     """Labels, comparisons and rankings of texts, prompts, judges and files that try everything."""
-    said: list[Judgement] = []
+    judgements: list[Judgement] = []
     for i in range(12):
         asked = {
             "prompt": f"{HOSTILE} {QUOTES} {i}",
@@ -194,27 +194,27 @@ def hostile_judgements() -> list[Judgement]:
             f"{QUOTES} {SCRIPT} bad {i}",
             f"{IMAGE} {QUOTES} {i}",
         )
-        said += [
+        judgements += [
             Comparison(good, bad, 1.0, where=where, **asked),
             Comparison(bad, so_so, where=where, **asked),
         ]
-        said += [
+        judgements += [
             Comparison(good, so_so, tie=True, where=where, **asked),
             Ranking([so_so, bad, good], where=where, **asked),
         ]
-        said += [
+        judgements += [
             Label(good, i % 4 > 0, where=where, **asked),
             Label(bad, i % 4 == 0, where=where, **asked),
         ]
-    return said
+    return judgements
 
 
 @pytest.mark.slow
 def test_the_report_in_a_browser(opened: Callable[..., str], tmp_path: Path) -> None:
-    said = hostile_judgements()
+    judgements = hostile_judgements()
     title = f"A report of {HOSTILE}"
     write_report(
-        evaluate(Lengths(), said, resamples=20), tmp_path / "report", title=title
+        evaluate(Lengths(), judgements, resamples=20), tmp_path / "report", title=title
     )
     dom = opened(tmp_path / "report" / "report.html")
     assert_harmless(dom, title, SCRIPT, IMAGE, f"{SCRIPT}.csv:", f"{HOSTILE} 2")
@@ -224,10 +224,12 @@ def test_the_report_in_a_browser(opened: Callable[..., str], tmp_path: Path) -> 
 def test_the_doctors_page_in_a_browser(
     opened: Callable[..., str], tmp_path: Path
 ) -> None:
-    said = hostile_judgements()
+    judgements = hostile_judgements()
     title = f"The health of {HOSTILE}"
     write_doctor_page(
-        doctor([*said, *said[:5]], test=said[:9]), tmp_path / "doctor", title=title
+        doctor([*judgements, *judgements[:5]], test=judgements[:9]),
+        tmp_path / "doctor",
+        title=title,
     )
     assert_harmless(
         opened(tmp_path / "doctor" / "doctor.html"),
@@ -268,12 +270,12 @@ def test_the_frontier_in_a_browser(
         "rloo-calm",
         "best of 8",
     )
-    found = on_a_phone(tmp_path / "frontier" / "frontier.html")
-    assert found["loaded"] == found["images"] == dom.count("<img ") == 4
-    assert (found["wide"], found["cut"]) == (PHONE, []), (
+    measured = on_a_phone(tmp_path / "frontier" / "frontier.html")
+    assert measured["loaded"] == measured["images"] == dom.count("<img ") == 4
+    assert (measured["wide"], measured["cut"]) == (PHONE, []), (
         "nothing but a table scrolls sideways, inside its card"
     )
-    assert found["smallest"] >= 12
+    assert measured["smallest"] >= 12
 
 
 def test_a_page_that_runs_scripts_would_be_noticed(

@@ -1,6 +1,4 @@
-"""Files of prompts in, files of completions out: columns kept, nothing half-written, chunks of any
-size alike.
-"""
+"""Files of prompts → files of completions: columns kept, never half-written, any chunk size."""
 
 import csv
 import gzip
@@ -179,7 +177,7 @@ def test_what_cannot_be_read_is_one_line_and_nothing_is_written(
 
 def test_an_empty_text_file_writes_nothing(tmp_path):
     (tmp_path / "a.txt").write_text(" \n")
-    with pytest.raises(DataError, match=r"a\.txt: no prompts in it\.$"):
+    with pytest.raises(DataError, match=r"a\.txt: no prompts"):
         complete_file(numbered, tmp_path / "a.txt", tmp_path / "out.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 

@@ -65,14 +65,14 @@ def test_every_format_becomes_every_other(
     score_file(model, first, source)
     score_file(model, source, target, score_column="again")
     score_file(model, target, last, score_column="last")
-    found = read_jsonl(last)
-    assert [{"text": row["text"], "note": row["note"]} for row in found] == rows
+    last_rows = read_jsonl(last)
+    assert [{"text": row["text"], "note": row["note"]} for row in last_rows] == rows
     for column in ("score", "again", "last"):
         assert [
-            float(row[column]) for row in found
+            float(row[column]) for row in last_rows
         ] == VALUES  # every digit of a float64, through CSV too
         truncated = "truncated" if column == "score" else f"{column}_truncated"
-        assert [str(row[truncated]).lower() for row in found] == [
+        assert [str(row[truncated]).lower() for row in last_rows] == [
             "false",
             "true",
             "true",
@@ -113,17 +113,17 @@ def test_parquet_keeps_every_type(model: Lengths, tmp_path: Path) -> None:
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     pq.write_table(table, source)
     assert score_file(model, source, target, chunk=2) == FileScores(3, 0)
-    found = pq.read_table(target)
+    scored = pq.read_table(target)
     original = pq.read_table(source)
-    assert found.schema.names == [*columns, "score", "truncated"]
-    assert found.drop_columns(["score", "truncated"]).schema == original.schema
-    assert found.schema.metadata[b"made by"] == b"a test"
+    assert scored.schema.names == [*columns, "score", "truncated"]
+    assert scored.drop_columns(["score", "truncated"]).schema == original.schema
+    assert scored.schema.metadata[b"made by"] == b"a test"
     for name in [name for name in columns if name != "nan"]:
-        assert found[name].equals(original[name]), name
-    assert np.isnan(found["nan"][0].as_py())
-    assert found.schema.field("score").type == pa.float64()
-    assert found.schema.field("truncated").type == pa.bool_()
-    assert found["score"].to_pylist() == [4 / 3, 1.0, 5 / 3]
+        assert scored[name].equals(original[name]), name
+    assert np.isnan(scored["nan"][0].as_py())
+    assert scored.schema.field("score").type == pa.float64()
+    assert scored.schema.field("truncated").type == pa.bool_()
+    assert scored["score"].to_pylist() == [4 / 3, 1.0, 5 / 3]
 
 
 def test_parquet_dates_and_decimals_become_text_in_jsonl_and_csv(
@@ -176,14 +176,14 @@ def test_jsonl_with_ragged_rows_fills_the_gaps(model: Lengths, tmp_path: Path) -
         "",
     ]
     score_file(model, source, tmp_path / "out.parquet", chunk=1)
-    found = pq.read_table(tmp_path / "out.parquet")
-    assert found["n"].to_pylist() == [
+    scored = pq.read_table(tmp_path / "out.parquet")
+    assert scored["n"].to_pylist() == [
         None,
         None,
         1.0,
         0.5,
     ]  # whole and broken numbers: float64
-    assert found["late"].to_pylist() == [None, None, [1], None]
+    assert scored["late"].to_pylist() == [None, None, [1], None]
     score_file(model, source, tmp_path / "out.jsonl")
     assert list(read_jsonl(tmp_path / "out.jsonl")[0]) == [
         "text",
@@ -200,7 +200,7 @@ def test_jsonl_values_without_a_common_type_do_not_fit_parquet(
     )
     with pytest.raises(
         DataError,
-        match=r"in\.jsonl, before row 3: cannot be written as PARQUET .*Choose another format",
+        match=r"in\.jsonl\b.*\brow 3\b.*\bPARQUET\b",
     ):
         score_file(model, source, tmp_path / "out.parquet")
     assert model.calls == []
@@ -213,7 +213,7 @@ def test_bytes_do_not_fit_jsonl(model: Lengths, tmp_path: Path) -> None:
     for suffix in ("jsonl", "csv"):
         with pytest.raises(
             DataError,
-            match=rf"rows 1 to 1: cannot be written as {suffix.upper()} \(a column holds bytes\)",
+            match=rf"\brows 1 to 1\b.*\b{suffix.upper()}\b.*\bbytes\b",
         ):
             score_file(model, tmp_path / "in.parquet", tmp_path / f"out.{suffix}")
     assert names(tmp_path) == ["in.parquet"]
@@ -226,7 +226,7 @@ def test_half_a_surrogate_pair_beside_the_text_survives_jsonl(
     score_file(model, source, tmp_path / "out.jsonl")
     assert read_jsonl(tmp_path / "out.jsonl")[0]["note"] == "\ud800"
     for suffix in ("csv", "parquet"):
-        with pytest.raises(DataError, match="cannot be written as"):
+        with pytest.raises(DataError, match=rf"\b{suffix.upper()}\b"):
             score_file(model, source, tmp_path / f"out.{suffix}")
     assert names(tmp_path) == ["in.jsonl", "out.jsonl"]
 

@@ -1,6 +1,4 @@
-"""Files and lines in, scores out: what is read and written, and what is unfit is named and leaves
-nothing behind.
-"""
+"""Files and lines → scores: formats, and errors that name the row and leave no file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,10 +79,10 @@ def test_a_score_column_is_not_overwritten(
     model.calls.clear()
     with pytest.raises(
         UsageError,
-        match=rf"scored\.{suffix}: there is a column 'score' already.*--score-column",
+        match=rf"scored\.{suffix}: .*'score'.*--score-column",
     ):
         score_file(model, scored, tmp_path / "out.csv")
-    with pytest.raises(UsageError, match=r"there is a column 'id' already"):
+    with pytest.raises(UsageError, match="'id'"):
         score_file(model, scored, tmp_path / "out.csv", score_column="id")
     assert model.calls == []
     score_file(model, scored, tmp_path / "out.csv", score_column="second")
@@ -99,20 +97,20 @@ def test_a_score_column_is_not_overwritten(
 BAD_TEXTS = [
     ("", "is empty"),
     (" \n", "is empty"),
-    (None, "no text in column 'text'"),
+    (None, "no text.*'text'"),
     (7, r"holds 7 \(int\)"),
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), BAD_TEXTS)
+@pytest.mark.parametrize(("text", "message"), BAD_TEXTS)
 def test_a_bad_text_is_named_before_anything_is_scored(
-    model: Lengths, tmp_path: Path, text: Any, said: str
+    model: Lengths, tmp_path: Path, text: Any, message: str
 ) -> None:
     source = write_jsonl(
         tmp_path / "in.jsonl", [{"text": "a"}] * 5000 + [{"text": text}]
     )
     (tmp_path / "out.jsonl").write_text("older")
-    with pytest.raises(DataError, match=rf"in\.jsonl:5001: .*{said}"):
+    with pytest.raises(DataError, match=rf"in\.jsonl:5001: .*{message}"):
         score_file(model, source, tmp_path / "out.jsonl", chunk=10)
     assert model.calls == []
     assert (tmp_path / "out.jsonl").read_text() == "older"
@@ -121,18 +119,16 @@ def test_a_bad_text_is_named_before_anything_is_scored(
 
 def test_a_missing_text_is_named(model: Lengths, tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}, {"id": 1}])
-    with pytest.raises(DataError, match=r"in\.jsonl:2: no text in column 'text'"):
+    with pytest.raises(DataError, match=r"in\.jsonl:2: .*'text'"):
         score_file(model, source, tmp_path / "out.jsonl")
     (tmp_path / "in.csv").write_text('text,id\n"two\nlines",1\n,2\n')
-    with pytest.raises(
-        DataError, match=r"in\.csv:4: the text in column 'text' is empty"
-    ):
+    with pytest.raises(DataError, match=r"in\.csv:4: .*'text'"):
         score_file(model, tmp_path / "in.csv", tmp_path / "out.jsonl")
     pq.write_table(
         pa.table({"id": range(3000), "text": ["a"] * 2999 + [None]}),
         tmp_path / "in.parquet",
     )
-    with pytest.raises(DataError, match=r"in\.parquet:3000: no text in column 'text'"):
+    with pytest.raises(DataError, match=r"in\.parquet:3000: .*'text'"):
         score_file(model, tmp_path / "in.parquet", tmp_path / "out.parquet")
     assert model.calls == []
 
@@ -151,28 +147,28 @@ def test_an_unknown_column_is_named(
     for column in ({"text_column": "txt"}, {"prompt_column": "txt"}):
         with pytest.raises(
             DataError,
-            match=rf"in\.{suffix}: no column 'txt'\. The columns are 'text', 's'",
+            match=rf"in\.{suffix}: .*'txt'.*'text', 's'",
         ):
             score_file(model, source, tmp_path / "out.jsonl", **column)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
-        ("in.jsonl", b"", "the file is empty"),
+        ("in.jsonl", b"", r"in\.jsonl: .*empty"),
         ("in.jsonl", b"\n\n", "no rows"),
         ("in.csv", b"text,id\n", "no rows"),
-        ("in.csv", b"text\ngood\n\xff\n", "not UTF-8 at byte 10"),
-        ("in.jsonl", b'{"text": "a"}\n{"text"\n', r"in\.jsonl:2: not JSON"),
-        ("in.parquet", b"PAR1 and nothing more", "cannot be read as Parquet"),
-        ("in.txt", b"good\n", "what kind of file is this"),
+        ("in.csv", b"text\ngood\n\xff\n", r"UTF-8.*\bbyte 10\b"),
+        ("in.jsonl", b'{"text": "a"}\n{"text"\n', r"in\.jsonl:2: .*JSON"),
+        ("in.parquet", b"PAR1 and nothing more", r"in\.parquet: .*Parquet"),
+        ("in.txt", b"good\n", r"in\.txt: "),
     ],
 )
 def test_an_unreadable_source(
-    model: Lengths, tmp_path: Path, name: str, content: bytes, said: str
+    model: Lengths, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         score_file(model, tmp_path / name, tmp_path / "out.jsonl")
     assert names(tmp_path) == [name]
 
@@ -188,21 +184,19 @@ def test_a_cut_parquet_file(model: Lengths, tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[1000:20_000] = bytes(19_000)
     path.write_bytes(damaged)
-    with pytest.raises(
-        DataError, match=r"in\.parquet: cannot be read as Parquet after row \d+"
-    ):
+    with pytest.raises(DataError, match=r"in\.parquet: .*Parquet.*\brow \d+"):
         score_file(model, path, tmp_path / "out.parquet")
     assert names(tmp_path) == ["in.parquet"]
 
 
 def test_a_missing_source_and_an_unknown_target(model: Lengths, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"in\.csv: no such"):
         score_file(model, tmp_path / "in.csv", tmp_path / "out.csv")
     source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
-    with pytest.raises(DataError, match=r"out\.xlsx: what kind of file is this"):
+    with pytest.raises(DataError, match=r"out\.xlsx: "):
         score_file(model, source, tmp_path / "out.xlsx")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(StorageError, match=r"folder\.csv: cannot write"):
+    with pytest.raises(StorageError, match=r"folder\.csv: "):
         score_file(model, source, tmp_path / "folder.csv")
     assert names(tmp_path) == ["folder.csv", "in.jsonl"]
 
@@ -262,18 +256,18 @@ def test_lines_are_scored_as_they_come(model: Lengths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
-        ("\n", "standard input:4: the line is empty"),
-        ("\udcff\n", "standard input:4: not UTF-8"),
+        ("\n", "standard input:4: .*empty"),
+        ("\udcff\n", "standard input:4: .*UTF-8"),
     ],
 )
 def test_the_lines_before_a_bad_one_are_scored(
-    model: Lengths, bad: str, said: str
+    model: Lengths, bad: str, message: str
 ) -> None:
     scores = score_lines(model, ["a\n", "b\n", "c\n", bad, "d\n"], chunk=2)
     assert [next(scores).text for _ in range(3)] == ["a", "b", "c"]
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         next(scores)
 
 
@@ -281,6 +275,6 @@ def test_standard_input_that_is_not_utf8(model: Lengths, tmp_path: Path) -> None
     (tmp_path / "lines.txt").write_bytes(b"good\nbad \xff\n")
     with (
         (tmp_path / "lines.txt").open(encoding="utf-8") as file,
-        pytest.raises(DataError, match="not UTF-8 after line"),
+        pytest.raises(DataError, match=r"standard input: .*UTF-8"),
     ):
         list(score_lines(model, file))

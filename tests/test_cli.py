@@ -1,6 +1,4 @@
-"""The shell: what scripts rely on, and one clear line with exit code 2 for everything that is
-wrong.
-"""
+"""The shell: what scripts rely on, and one clear line with exit code 2 for every error."""
 
 import io
 import json
@@ -51,10 +49,10 @@ def test_fit_prints_one_json_object(run: Any, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "films.jsonl", film_rows())
     code, out, err = run("fit", source, "--out", tmp_path / "taste", "--json")
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert set(found) == {"model", "seconds", "evaluation"}
-    assert found["model"] == str(tmp_path / "taste")
-    assert found["evaluation"]["accuracy"] > 0.9
+    printed = json.loads(out)
+    assert set(printed) == {"model", "seconds", "evaluation"}
+    assert printed["model"] == str(tmp_path / "taste")
+    assert printed["evaluation"]["accuracy"] > 0.9
 
 
 def test_evaluate_prints_what_scripts_rely_on(
@@ -65,7 +63,7 @@ def test_evaluate_prints_what_scripts_rely_on(
         "evaluate", taste, source, "--json", "--report", tmp_path / "report", "--quiet"
     )
     assert code == 0
-    found = json.loads(out)
+    printed = json.loads(out)
     assert {
         "accuracy",
         "accuracy_interval",
@@ -75,8 +73,8 @@ def test_evaluate_prints_what_scripts_rely_on(
         "mae",
         "pearson",
         "spearman",
-    } <= set(found)
-    assert found["duplicates"]["texts"] > 0, (
+    } <= set(printed)
+    assert printed["duplicates"]["texts"] > 0, (
         "the first 60 texts were trained on: said, not hidden"
     )
     assert {"report.html", "report.png", "evaluation.json"} <= {
@@ -88,10 +86,10 @@ def test_evaluate_prints_what_scripts_rely_on(
 
 def test_score_texts(run: Any, taste: Path) -> None:
     code, out, _ = run("score", taste, "A warm film.", "A dull film.", "--json")
-    found = json.loads(out)
+    printed = json.loads(out)
     assert code == 0
-    assert found["scores"][0] > found["scores"][1]
-    assert found["truncated"] == 0
+    assert printed["scores"][0] > printed["scores"][1]
+    assert printed["truncated"] == 0
     code, out, _ = run("score", taste, "A warm film.")
     assert code == 0
     assert "A warm film." in out
@@ -159,16 +157,16 @@ VERBS = [
 
 def panels(text: str) -> dict[str, list[str]]:
     """Return the options of a help text by panel."""
-    found: dict[str, list[str]] = {}
+    by_title: dict[str, list[str]] = {}
     title = ""
     for line in text.splitlines():
         if line.endswith(":") and not line.startswith(" "):
             title = line[:-1]
         elif title and line.startswith("  -"):
-            found.setdefault(title, []).extend(
+            by_title.setdefault(title, []).extend(
                 re.findall(r"--[a-z0-9-]+", line.split("   ")[0])
             )
-    return found
+    return by_title
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -266,9 +264,9 @@ def test_quiet_and_json_keep_stderr_and_stdout_clean(taste: Path) -> None:
         "A film.",
         "--json",
     ]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout)["scores"]
-    assert found.stderr == ""
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(process.stdout)["scores"]
+    assert process.stderr == ""
 
 
 def test_bad_usage_is_one_line_and_exit_2(
@@ -369,5 +367,5 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         "text",
         "--debug",
     ]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Traceback" in found.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in process.stderr

@@ -15,9 +15,9 @@ STEPS = 12
 
 def sampled(folder, *samples):
     """Let a run have kept these samples, and have sampled few tokens."""
-    kept = json.loads((folder / "steering.json").read_text())
-    kept["settings"]["sampling"] = {"max_tokens": 2}
-    (folder / "steering.json").write_text(json.dumps(kept | {"samples": samples}))
+    summary = json.loads((folder / "steering.json").read_text())
+    summary["settings"]["sampling"] = {"max_tokens": 2}
+    (folder / "steering.json").write_text(json.dumps(summary | {"samples": samples}))
 
 
 CHAT = {"prompt": "user: Good?", "messages": [{"role": "user", "content": "Good?"}]}
@@ -35,14 +35,14 @@ def steered(tmp_path):
     (folder / "run" / "metrics.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in rows)
     )
-    kept = {
+    summary = {
         "score_before": 0.0,
         "score_after": 2.2,
         "gold_before": 5.0,
         "gold_after": 6.1,
         "kl_before": 0.0,
     }
-    kept |= {
+    summary |= {
         "kl_after": 5.5,
         "algorithm": "ppo",
         "best_step": 12,
@@ -50,7 +50,7 @@ def steered(tmp_path):
     }
     settings = {"start": "0123abcd", "reward": "the reward model"}
     (folder / "steering.json").write_text(
-        json.dumps(kept | {"settings": settings, "samples": []})
+        json.dumps(summary | {"settings": settings, "samples": []})
     )
     return folder
 
@@ -60,9 +60,9 @@ def test_json_is_one_object_and_the_three_files_are_there(run, steered, tmp_path
         "frontier", steered, "--json", "--out", tmp_path / "out", "--quiet"
     )
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert set(found) == {"runs", "best_of", "notes"}
-    assert found["runs"][0]["verdict"]["name"] == "real gain"
+    printed = json.loads(out)
+    assert set(printed) == {"runs", "best_of", "notes"}
+    assert printed["runs"][0]["verdict"]["name"] == "real gain"
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "frontier.html",
         "frontier.png",

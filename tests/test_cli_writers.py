@@ -1,6 +1,4 @@
-"""`pretrain`, `write` and `evaluate` of a policy: what scripts rely on, and one clear line for
-everything wrong.
-"""
+"""`pretrain`, `write` and `evaluate` of a policy in the shell: output for scripts, clear errors."""
 
 import json
 from dataclasses import replace
@@ -39,11 +37,11 @@ def gpt(texts: Path) -> Path:
     folder = texts.parent / "gpt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZES, "nano", NANO)
-        how: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "size": "nano",
             "training": {"epochs": 3, "held_out": 0.1},
         }
-        tm.pretrain(films(120), out=folder, **how)
+        tm.pretrain(films(120), out=folder, **settings)
     return folder
 
 
@@ -56,7 +54,6 @@ def taste(texts: Path) -> Path:
 
 
 # --- pretrain
-# ------------------------------------------------------------------------------------------------
 
 
 def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) -> None:
@@ -73,8 +70,8 @@ def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) 
     )
     code, out, err = run(*command, "--quiet")
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert set(found) == {
+    printed = json.loads(out)
+    assert set(printed) == {
         "model",
         "parameters",
         "tokens",
@@ -82,14 +79,14 @@ def test_pretrain_prints_one_json_object(run: Any, texts: Path, tmp_path: Path) 
         "ngram_perplexity",
         "seconds",
     }
-    policy = tm.Policy.load(found["model"])
-    assert (found["model"], found["parameters"]) == (
+    policy = tm.Policy.load(printed["model"])
+    assert (printed["model"], printed["parameters"]) == (
         str(tmp_path / "gpt"),
         policy.parameters,
     )
-    assert found["perplexity"] == policy.figures["perplexity"] > 1
+    assert printed["perplexity"] == policy.figures["perplexity"] > 1
     code, out, err = run(*command, "--resume")
-    assert json.loads(out) == found, "a finished run is opened again"
+    assert json.loads(out) == printed, "a finished run is opened again"
     code, out, err = run(*command[:-1], "--overwrite", "--limit", 100)
     assert code == 0
     assert "tastemaker write" in out
@@ -182,22 +179,21 @@ def _classifier(folder: Path) -> Path:
 
 
 # --- write
-# ------------------------------------------------------------------------------------------------
 
 
 def test_what_is_streamed_is_what_json_holds(run: Any, gpt: Path) -> None:
-    how = ("--max-tokens", 12, "--seed", 3)
+    options = ("--max-tokens", 12, "--seed", 3)
     for prompt in ("A warm", ""):
-        code, out, _ = run("write", gpt, prompt, *how, "--json", "--quiet")
-        found = json.loads(out)
+        code, out, _ = run("write", gpt, prompt, *options, "--json", "--quiet")
+        printed = json.loads(out)
         assert code == 0
-        assert set(found) == {"completions", "log_probs", "ended"}
+        assert set(printed) == {"completions", "log_probs", "ended"}
         [expected] = tm.Policy.load(gpt).complete(
             prompt, sampling=replace(SHORT, max_tokens=12), seed=3
         )
-        assert found["completions"] == [expected.text]
-        assert found["log_probs"] == [pytest.approx(expected.log_prob, rel=1e-5)]
-        code, out, err = run("write", gpt, prompt, *how, "--quiet")
+        assert printed["completions"] == [expected.text]
+        assert printed["log_probs"] == [pytest.approx(expected.log_prob, rel=1e-5)]
+        code, out, err = run("write", gpt, prompt, *options, "--quiet")
         assert (code, out, err) == (0, f"{prompt}{expected.text}\n", "")
 
 
@@ -205,22 +201,22 @@ def test_several_of_several(run: Any, gpt: Path) -> None:
     _, out, err = run(
         "write", gpt, "A warm", "A grey", "-n", 3, "--max-tokens", 5, "--json"
     )
-    found = json.loads(out)
-    assert [len(found[name]) for name in ("completions", "log_probs", "ended")] == [
+    printed = json.loads(out)
+    assert [len(printed[name]) for name in ("completions", "log_probs", "ended")] == [
         6,
         6,
         6,
     ]
-    cut = found["ended"].count("length")
+    cut = printed["ended"].count("length")
     assert cut > 0
     assert f"{cut} of 6 were cut" in err
-    assert len(set(found["completions"][:3])) > 1
+    assert len(set(printed["completions"][:3])) > 1
     _, out, _ = run(
         "write", gpt, "A warm", "A grey", "-n", 3, "--max-tokens", 5, "--quiet"
     )
     starts = ["A warm"] * 3 + ["A grey"] * 3
     assert out == "".join(
-        f"{a}{b}\n\n" for a, b in zip(starts, found["completions"], strict=True)
+        f"{a}{b}\n\n" for a, b in zip(starts, printed["completions"], strict=True)
     )
 
 
@@ -240,30 +236,30 @@ def test_a_stop_text_ends_a_completion(run: Any, gpt: Path) -> None:
         25,
         "--quiet",
     )
-    found = json.loads(out)
-    assert "stop" in found["ended"]
-    assert not any(mark in text for text in found["completions"] for mark in ",.")
+    printed = json.loads(out)
+    assert "stop" in printed["ended"]
+    assert not any(mark in text for text in printed["completions"] for mark in ",.")
 
 
 def test_the_best_of_several_by_a_reward(run: Any, gpt: Path, taste: Path) -> None:
-    how = ("--max-tokens", 6, "--seed", 2, "--json", "--quiet")
+    options = ("--max-tokens", 6, "--seed", 2, "--json", "--quiet")
     code, out, _ = run(
-        "write", gpt, "A", "-n", 2, "--best-of", 4, "--reward", taste, *how
+        "write", gpt, "A", "-n", 2, "--best-of", 4, "--reward", taste, *options
     )
-    found = json.loads(out)
-    assert (code, len(found["completions"])) == (0, 2)
+    printed = json.loads(out)
+    assert (code, len(printed["completions"])) == (0, 2)
     written = tm.Policy.load(gpt).complete(
         ["A", "A"], samples=4, sampling=replace(SHORT, max_tokens=6), seed=2
     )
     scores = tm.load(taste).score([f"A{c.text}" for c in written])
-    assert found["scores"] == pytest.approx(
+    assert printed["scores"] == pytest.approx(
         [max(scores[:4]), max(scores[4:])], rel=1e-5
     )
     chosen = [
         written[scores.index(max(scores[:4]))].text,
         written[4 + scores[4:].index(max(scores[4:]))].text,
     ]
-    assert found["completions"] == chosen
+    assert printed["completions"] == chosen
 
 
 def test_a_completion_without_a_word_has_no_score(
@@ -284,12 +280,12 @@ def test_a_completion_without_a_word_has_no_score(
         "--json",
         "--quiet",
     )
-    found = json.loads(out)
+    printed = json.loads(out)
     assert code == 0
-    assert [score is None for score in found["scores"]] == [
-        not text.strip() for text in found["completions"]
+    assert [score is None for score in printed["scores"]] == [
+        not text.strip() for text in printed["completions"]
     ]
-    assert None in found["scores"]
+    assert None in printed["scores"]
 
 
 def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
@@ -315,9 +311,9 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
         "--seed",
         1,
     )
-    code, said, _ = run(*command, "--json", "--quiet")
-    found = json.loads(said)
-    assert (code, found["out"], found["completions"]) == (0, str(out), 4)
+    code, out_text, _ = run(*command, "--json", "--quiet")
+    printed = json.loads(out_text)
+    assert (code, printed["out"], printed["completions"]) == (0, str(out), 4)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     expected = tm.Policy.load(gpt).complete(
         ["A warm", "A grey"], samples=2, sampling=SHORT, seed=1
@@ -325,9 +321,9 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
     assert [(row["id"], row["completion"]) for row in rows] == [
         (k // 2, c.text) for k, c in enumerate(expected)
     ]
-    assert sum(found["ended"].values()) == 4
+    assert sum(printed["ended"].values()) == 4
     (tmp_path / "prompts.txt").write_text("A warm\nA grey\n")
-    code, said, _ = run(
+    code, out_text, _ = run(
         "write",
         gpt,
         "--file",
@@ -336,7 +332,7 @@ def test_a_file_of_prompts(run: Any, gpt: Path, tmp_path: Path) -> None:
         tmp_path / "w.csv",
         "--quiet",
     )
-    assert (code, said) == (0, f"2 completions written into {tmp_path / 'w.csv'}\n")
+    assert (code, out_text) == (0, f"2 completions written into {tmp_path / 'w.csv'}\n")
 
 
 def test_write_refuses_what_cannot_be(
@@ -369,7 +365,6 @@ def test_write_refuses_what_cannot_be(
 
 
 # --- evaluate
-# ------------------------------------------------------------------------------------------------
 
 
 def test_evaluate_says_the_perplexity_of_a_text(

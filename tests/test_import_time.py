@@ -1,6 +1,4 @@
-"""`import tastemaker` and every `--help` are instant: the heavy libraries are imported on first
-use.
-"""
+"""`import tastemaker` and `--help` are fast: heavy libraries are imported on first use."""
 
 import os
 import resource

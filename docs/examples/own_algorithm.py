@@ -19,7 +19,7 @@ from tastemaker.rl import (
     Stepper,
     per_action,
 )
-from tastemaker.settings import POSITIVE, POSITIVE_SHARE, check, setting
+from tastemaker.settings import POSITIVE, POSITIVE_SHARE, setting
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,12 @@ class TopShare(Algorithm[Experience]):
     )
     lr: float = setting(1e-3, "Learning rate.", POSITIVE)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return the rows with the highest scores; each of their actions has advantage 1."""
         count = max(1, round(self.share * len(rollout.scores)))
         best = rollout.select(rollout.scores.topk(count).indices)
-        return Experience(
-            did=best.did,
-            is_action=best.is_action,
-            log_probs=best.log_probs,
-            reference=best.reference,
-            advantages=best.is_action.float(),  # [B, T]
-            weights=per_action(best.is_action),  # [B, T]
-        )
+        advantages = best.is_action.float()  # [B, T]
+        return Experience.of(best, advantages, per_action(best.is_action))
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Take one step that makes these actions likelier."""

@@ -1,10 +1,10 @@
 """Draw the primer's figures and write down the numbers that they show.
 
-    python docs/learn/figures.py                       images/*.png and figures.json, beside this file: minutes
-    python docs/learn/figures.py --quick --out DIR     the same from next to no samples: seconds, and wrong
+    python docs/learn/figures.py                     images/*.png and figures.json: minutes
+    python docs/learn/figures.py --quick --out DIR   the same from too few samples: seconds
 
-The lessons' own code does the measuring (`measuring.py`, `worlds.py`). The text quotes figures.json, and a test holds
-it to that: after a run, write the new numbers into README.md and zh.md.
+The code of the lessons does the measuring (`measuring.py`, `worlds.py`). The text quotes
+figures.json, and a test checks that: after a run, write the new numbers into README.md and zh.md.
 """
 
 import argparse
@@ -58,33 +58,41 @@ def rounded(x: Any) -> Any:
     return float(f"{x:.5g}") if isinstance(x, float) else x
 
 
-def panels(found: Numbers) -> dict[str, list[Panel]]:
+def panel(title: str, draw: Callable[..., None], numbers: Numbers, *more: str) -> Panel:
+    """Return a panel with a title, drawn from numbers."""
+    return Panel(title, title, "", lambda axes: draw(axes, numbers, *more))
+
+
+def panels(numbers: Numbers) -> dict[str, list[Panel]]:
     """Return the panels of each figure."""
-
-    def panel(title: str, draw: Callable[..., None], numbers: Numbers, *more: str) -> Panel:
-        return Panel(title, title, "", lambda axes: draw(axes, numbers, *more))
-
-    text, kl = found["text"], found["kl"]
+    steps, estimators, lengths = (numbers[x] for x in ("episode", "variance", "trust"))
+    clip, text, kl = numbers["clip"], numbers["text"], numbers["kl"]
+    gradients = "Each lesson takes noise out of the gradient"
+    cosines = "So one batch points better, until bias turns it"
+    good = "A = 1: no gain from more than 1 + clip"
+    bad = "A = −1: no gain from less than 1 − clip"
+    answers = "Two answers, rewards 1 and 0: what β leaves of it"
+    words = f"The words before → after steering, β = {text['beta']:g}"
     return {
         "episode": [
-            panel("States and actions of one episode", draw_states, found["episode"]),
-            panel("Its rewards, and the returns to go", draw_returns, found["episode"]),
+            panel("States and actions of one episode", draw_states, steps),
+            panel("Its rewards, and the returns to go", draw_returns, steps),
         ],
         "variance": [
-            panel("Each lesson takes noise out of the gradient", draw_noise, found["variance"]),
-            panel("So one batch points better, until bias turns it", draw_directions, found["variance"]),
+            panel(gradients, draw_noise, estimators),
+            panel(cosines, draw_directions, estimators),
         ],
         "trust": [
-            panel("Too long a step: promised, and not kept", draw_steps, found["trust"]),
-            panel("One length, three changes of the policy", draw_lengths, found["trust"]),
+            panel("Too long a step: promised, and not kept", draw_steps, lengths),
+            panel("One length, three changes of the policy", draw_lengths, lengths),
         ],
         "clip": [
-            panel("A = 1: no gain from more than 1 + clip", draw_clip, found["clip"], "good"),
-            panel("A = −1: no gain from less than 1 − clip", draw_clip, found["clip"], "bad"),
+            panel(good, draw_clip, clip, "good"),
+            panel(bad, draw_clip, clip, "bad"),
         ],
-        "text": [panel(f"The words before → after steering, β = {text['beta']:g}", draw_tree, text)],
+        "text": [panel(words, draw_tree, text)],
         "kl": [
-            panel("Two answers, rewards 1 and 0: what β leaves of it", draw_bandit, kl["bandit"]),
+            panel(answers, draw_bandit, kl["bandit"]),
             panel("A reward that can be fooled: gold turns", draw_fooled, kl["fooled"]),
         ],
     }
@@ -94,20 +102,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, draw and write."""
     parser = argparse.ArgumentParser(description="Draw the primer's figures.")
     parser.add_argument("--quick", action="store_true", help="from next to no samples")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for figures.json and images/")
+    text = "folder for figures.json and images/"
+    parser.add_argument("--out", type=Path, default=HERE, help=text)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks this small gain nothing from more
     began = time.perf_counter()
-    found = rounded(measure(QUICK, 20) if given.quick else measure(Sizes(), 160))
+    numbers = rounded(measure(QUICK, 20) if given.quick else measure(Sizes(), 160))
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(
-        f"{json.dumps(name)}: {json.dumps(numbers, ensure_ascii=False)}" for name, numbers in found.items()
+        f"{json.dumps(name)}: {json.dumps(of_figure, ensure_ascii=False)}"
+        for name, of_figure in numbers.items()
     )
     (given.out / "figures.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-    for name, drawn in panels(found).items():
+    figures = panels(numbers)
+    for name, drawn in figures.items():
         picture = rendered(drawn, columns=len(drawn), heading=None, form="png")
         (given.out / "images" / f"{name}.png").write_bytes(picture)
-    sys.stdout.write(f"{len(panels(found))} figures in {time.perf_counter() - began:.0f} seconds\n")
+    seconds = time.perf_counter() - began
+    sys.stdout.write(f"{len(figures)} figures in {seconds:.0f} seconds\n")
 
 
 if __name__ == "__main__":

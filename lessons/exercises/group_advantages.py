@@ -1,8 +1,9 @@
 """Advantages without a critic: K answers to one prompt are each other's baseline.
 
 RLOO (Kool et al. 2019): each return minus the mean of the *other* answers' returns.
-GRPO (Shao et al. 2024): each return minus the group's mean, over the group's standard deviation. Take the standard
-deviation of the group itself, the root of the mean squared distance; where all are equal there is nothing to tell: 0.
+GRPO (Shao et al. 2024): each return minus the group's mean, over the group's standard deviation.
+Take the standard deviation of the group itself, the root of the mean squared distance. Where all
+returns are equal, the advantages are 0.
 
 Worked: R = 1, 2, 6. RLOO: 1 − (2 + 6)/2 = −3; 2 − (1 + 6)/2 = −1.5; 6 − (1 + 2)/2 = 4.5.
 R = 1, 7, 1, 7 has the mean 4 and the deviation 3. GRPO: −1, 1, −1, 1.

@@ -137,11 +137,13 @@ def pretrain(
 @o.option(
     "n", "-n", "--samples", type=int, default=1, help="Completions of each prompt."
 )
-@o.option("--file", type=o.PATH, help="Prompts: a text file, one a line, or a table …")
+@o.option(
+    "--file", type=o.PATH, help="Prompts: a text file with one a line, or a table."
+)
 @o.option(
     "--out",
     type=o.PATH,
-    help="… their completions: JSONL, CSV or TSV, with its columns.",
+    help="Completions: a JSONL, CSV or TSV file with the columns of --file.",
 )
 @o.option(
     "--best-of",
@@ -242,7 +244,7 @@ class _Writer:
 
     def complete(self, prompts: Sequence[Any], first: int) -> list[list[Scored]]:
         """Return the n completions of each prompt. first: number of the first prompt."""
-        from tastemaker.gpt.best_of import best_of_n
+        from tastemaker.gpt.policy import best_of_n
 
         completions: list[Scored]
         if self.best_of is None:

@@ -316,11 +316,13 @@ output = _several(
     option("--quiet", "-q", is_flag=True, help="No progress and no notes.", panel=RUN),
 )
 split = option(
-    "--split", help="Part of a source that has parts: train, test, unsup …", panel=DATA
+    "--split",
+    help="Part of a source that has parts, such as train, test or unsup.",
+    panel=DATA,
 )
 format = option(
     "--format",
-    help="Shape of the rows, where it is not recognised: hh, pandalm, table …",
+    help="Format of the rows if it is not recognised, such as hh, pandalm or table.",
     panel=DATA,
 )
 skip_bad = flag(

@@ -203,9 +203,9 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     "texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line."
 )
 @o.option(
-    "--file", type=o.PATH, help="Score the rows of a JSONL, CSV, TSV or Parquet file …"
+    "--file", type=o.PATH, help="JSONL, CSV, TSV or Parquet file whose rows are scored."
 )
-@o.option("--out", type=o.PATH, help="… into this file, with the columns of the input.")
+@o.option("--out", type=o.PATH, help="Scores: a file with the columns of --file.")
 @o.option("--prompt", help="What the texts answer.")
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
 @o.option(

@@ -299,7 +299,9 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     "--out", type=o.PATH, help="Write frontier.html, frontier.png, frontier.json there."
 )
 @o.option(
-    "--best-of", type=int, help="Measure the best of 1, 2, 4 … up to so many too."
+    "--best-of",
+    type=int,
+    help="Also measure the best of 1, 2, 4 and so on, up to so many.",
 )
 @o.option(
     "--policy", help="GPT that writes these.", shown="as the first run", panel=o.BEST_OF
@@ -420,11 +422,11 @@ def play(
 ) -> None:
     """Teach a policy to play. settings: those of `tm.play`, by its names."""
     import tastemaker as tm
-    from tastemaker.rl.gym.play import known_algorithm
+    from tastemaker.rl.gym.environment import default_algorithm
 
     played = tm.play(
         env,
-        algorithm=known_algorithm(env, algorithm, algorithm_settings),
+        algorithm=default_algorithm(env, algorithm, algorithm_settings),
         options=o.pairs_of("--option", option),
         out=out,
         say=lambda line: o.note(line, quiet=quiet),

@@ -17,7 +17,7 @@ from .gpt_layers import Network as Network
 from .gpt_layers import most_tokens as most_tokens
 from .gpt_layers import network_of as network_of
 from .gpt_layers import passes_at_once as passes_at_once
-from .gpt_layers import turn as turn
+from .gpt_layers import rotate as rotate
 from .int8 import Range as Range
 from .int8 import in_int8 as in_int8
 from .int8 import watch as watch

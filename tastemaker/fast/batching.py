@@ -22,7 +22,7 @@ _WORTH_A_PASS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Token sequences of like lengths, padded to the longest.
+    """Token sequences of similar lengths, padded to the longest.
 
     ids: int64 [b, t]; is_text: bool [b, t], True where a token of the text stands. lengths: the b
     lengths, kept on the host so that asking about padding never waits for a GPU. side: where the
@@ -76,11 +76,11 @@ def collate(
 def by_length(
     lengths: Sequence[int], batch_tokens: int, *, most_padding: float | None = None
 ) -> list[list[int]]:
-    """Cut texts into batches of like lengths: indices, longest first, rows × longest ≤
-    `batch_tokens`.
+    """Cut texts into batches of similar lengths; return their indices, longest first.
 
-    A text that is longer than the budget makes a batch of its own. most_padding: end a batch also
-    where the next text would make a larger share of it padding, once it is worth a pass of its own.
+    A batch has rows × longest ≤ `batch_tokens`; a text longer than that is a batch of its own.
+    most_padding: also end a batch, once it is worth a pass of its own, before a text that would
+    make a larger share of it padding.
     Raises UsageError for a budget below 1.
     """
     if batch_tokens < 1:
@@ -98,7 +98,8 @@ def by_length(
         )
         if not batches or places > batch_tokens or is_padded:
             batches.append([])
-            longest, tokens = max(1, lengths[i]), 0
+            longest = max(1, lengths[i])
+            tokens = 0
         batches[-1].append(i)
         tokens += lengths[i]
     return batches
@@ -113,25 +114,21 @@ def training_steps(
     sizes: Sequence[int] | None = None,
     pool: int = 50,
 ) -> list[list[int]]:
-    """Return one epoch's optimiser steps: every unit exactly once, about `batch_size` texts a step,
-    alike in length.
+    """Return one epoch's optimiser steps: every unit once, in steps of about `batch_size` texts.
 
     lengths: of each unit's longest text. sizes: how many texts each unit holds; None: one. A
-    permutation seeded by (seed, epoch) is cut into pools of `batch_size` × `pool` texts; each pool
-    is sorted by length and cut into steps of at most `batch_size` texts (a larger unit makes a step
-    of its own), and the steps of all pools are shuffled. So a step is a random draw that differs
-    from a plain one only in that its texts are about equally long.
+    permutation seeded by (seed, epoch) is cut into pools of `batch_size` × `pool` texts. Each pool
+    is sorted by length and cut into steps of at most `batch_size` texts; a larger unit is a step of
+    its own. Then all steps are shuffled. So a step is a random draw of texts of similar length.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))
-    longest, held = (
-        np.asarray(lengths),
-        np.ones(len(lengths), dtype=int) if sizes is None else np.asarray(sizes),
-    )
+    longest = np.asarray(lengths)
+    texts = np.ones(len(lengths), dtype=int) if sizes is None else np.asarray(sizes)
     steps: list[list[int]] = []
-    for pooled in _cut(order.tolist(), held, batch_size * pool):
-        alike = np.array(pooled)[np.argsort(longest[pooled], kind="stable")]
-        steps += _cut(alike.tolist(), held, batch_size)
+    for pooled in _cut(order.tolist(), texts, batch_size * pool):
+        ordered = np.array(pooled)[np.argsort(longest[pooled], kind="stable")]
+        steps += _cut(ordered.tolist(), texts, batch_size)
     return [steps[i] for i in random.permutation(len(steps))]
 
 
@@ -151,10 +148,9 @@ def _cut(units: Sequence[int], sizes: NDArray[np.int_], most: int) -> list[list[
 def whole_units(
     units: Sequence[int], tokens: Sequence[int], batch_tokens: int
 ) -> list[list[int]]:
-    """Cut one step's units, in their order, into parts under the token budget; a larger unit makes
-    a part of its own.
+    """Cut one step's units, in their order, into parts under the token budget.
 
-    tokens: of each unit of all. The gradients of the parts are summed, so the cut changes memory
-    and time alone.
+    A larger unit is a part of its own. tokens: of every unit of the data. The gradients of the
+    parts are summed, so the cut changes only memory and time.
     """
     return _cut(units, np.asarray(tokens), batch_tokens)

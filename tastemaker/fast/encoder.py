@@ -96,7 +96,8 @@ class Encoder:
 
 
 def _bert_layer(layer: Any) -> Layer:
-    attention, output = layer.attention, layer.output
+    attention = layer.attention
+    output = layer.output
     return Layer(
         query=attention.self.query,
         key=attention.self.key,
@@ -295,7 +296,9 @@ def scores_together(
         order = sorted(range(len(texts)), key=lengths.__getitem__)
         rows = encode_packed(encoder, [texts[i] for i in order])
         return _put_back(rows, order), sum(lengths)
-    parts, order, places = [], list[int](), 0
+    parts = []
+    order = list[int]()
+    places = 0
     for chosen in by_length(lengths, batch_tokens, most_padding=_MOST_PADDING):
         batch = collate([texts[i] for i in chosen], pad_id).to(module.device)
         parts.append(scores(module, batch))

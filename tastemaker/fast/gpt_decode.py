@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 
 from tastemaker.errors import ModelError
 from tastemaker.fast.batching import Batch, collate
-from tastemaker.fast.gpt_layers import Layer, Network, most_tokens, network_of, turn
+from tastemaker.fast.gpt_layers import Layer, Network, most_tokens, network_of, rotate
 
 
 class Decoder(Protocol):
@@ -30,15 +30,16 @@ class Decoder(Protocol):
     def read(
         self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
     ) -> Tensor:
-        """Read each prompt once, make so many rows of it, with room for more tokens; → logits
-        [rows, v].
+        """Read each prompt once and make `copies` rows of it; return logits [rows, v].
+
+        tokens: the most that will be appended to a row.
         """
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Append a token to each row [rows] → logits [rows, v]."""
+        """Append a token to each row [rows]; return logits [rows, v]."""
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Drop all rows but these."""
 
 
 def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Decoder:
@@ -59,30 +60,32 @@ class OwnDecoder:
     """
 
     def __init__(self, network: Network, most: int, pad_id: int) -> None:
-        self.network, self.pad_id = network, pad_id
+        self.network = network
+        self.pad_id = pad_id
         self.heads = network.heads
         self.width = network.width
         self.device = network.tokens.device
-        # A row that has ended may stay until it is moved out, beyond its last position.
+        # A row that has ended may stay for a while; it then repeats its last position.
         self.last = most - 1
         self.keys_values: list[Tensor] = []
-        self.blocked: Tensor | None = (
-            None  # [rows, 1, 1, room]: −∞ at padding, 0 elsewhere
-        )
+        # [rows, 1, 1, room]: −∞ at padding, 0 elsewhere
+        self.blocked: Tensor | None = None
         self.length = 0
         self.padding = self.hidden = torch.zeros(0)
 
     def read(
         self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
     ) -> Tensor:
-        """Read each prompt once, make so many rows of it, with room for more tokens; → logits
-        [rows, v].
+        """Read each prompt once and make `copies` rows of it; return logits [rows, v].
+
+        tokens: the most that will be appended to a row.
         """
         batch = collate(prompts, self.pad_id, "left").to(self.device)
         rows = torch.tensor(copies, device=self.device)
         self.length = batch.ids.shape[1]
         self.padding = (self.length - batch.is_text.sum(1)).repeat_interleave(rows)
-        room, total = self.length + tokens, int(rows.sum())
+        room = self.length + tokens
+        total = int(rows.sum())
         keys_values: list[Tensor] = []
         hidden = self._prompt(batch, keys_values)
         shape = (2, total, self.heads, room, self.width // self.heads)
@@ -93,30 +96,29 @@ class OwnDecoder:
             self.keys_values.append(of_rows)
         self.blocked = None
         if not batch.is_full:
-            is_blocked = (
-                torch.arange(room, device=hidden.device) < self.padding[:, None]
-            )
-            self.blocked = torch.zeros(
-                is_blocked.shape, device=hidden.device
-            ).masked_fill_(is_blocked, float("-inf"))
-            self.blocked = self.blocked[:, None, None]
+            columns = torch.arange(room, device=hidden.device)
+            is_blocked = columns < self.padding[:, None]
+            blocked = torch.zeros(is_blocked.shape, device=hidden.device)
+            blocked.masked_fill_(is_blocked, float("-inf"))
+            self.blocked = blocked[:, None, None]
         hidden = self.network.last(hidden)
         self.hidden = hidden.repeat_interleave(rows, 0)
         return self.network.logits(hidden).repeat_interleave(rows, 0)
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Append a token to each row [rows] → logits [rows, v]."""
-        network, at = self.network, self.length
+        """Append a token to each row [rows]; return logits [rows, v]."""
+        network = self.network
+        at = self.length
         positions = (at - self.padding).clamp(max=self.last)
-        x, turns = network.embedded(tokens, positions), network.turns(positions)
+        x = network.embedded(tokens, positions)
+        rotations = network.rotations(positions)
         blocked = None if self.blocked is None else self.blocked[..., : at + 1]
         for layer, cache in zip(network.layers, self.keys_values, strict=True):
             parts = self._parts(layer, x)
-            turn(parts, turns)
+            rotate(parts, rotations)
             cache[:, :, :, at] = parts[1:]
-            x = self._rest(
-                layer, x, self._attended(parts[0], cache[..., : at + 1, :], blocked)
-            )
+            attended = self._attended(parts[0], cache[..., : at + 1, :], blocked)
+            x = self._rest(layer, x, attended)
         self.length += 1
         self.hidden = network.last(x)
         return network.logits(self.hidden)
@@ -136,7 +138,7 @@ class OwnDecoder:
         return torch.bmm(torch.softmax(scores, -1), values).view(rows, heads * dim)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Drop all rows but these."""
         for number, cache in enumerate(self.keys_values):
             moved = cache[:, : len(rows)]
             moved[..., : self.length, :] = cache[:, rows, :, : self.length]
@@ -146,34 +148,30 @@ class OwnDecoder:
             self.blocked = self.blocked[rows]
 
     def _prompt(self, batch: Batch, keys_values: list[Tensor]) -> Tensor:
-        """Return the hidden state of each prompt's last token [b, d]; append each layer's keys and
-        values.
+        """Return the hidden state of each prompt's last token [b, d].
+
+        Appends each layer's keys and values to `keys_values`.
         """
-        network, (rows, length) = self.network, batch.ids.shape
+        network = self.network
+        rows, length = batch.ids.shape
         positions = batch.positions.flatten()
-        x, turns = (
-            network.embedded(batch.ids.flatten(), positions),
-            network.turns(positions),
-        )
+        x = network.embedded(batch.ids.flatten(), positions)
+        rotations = network.rotations(positions)
         allowed = None if batch.is_full else _allowed(batch)
         for number, layer in enumerate(network.layers):
             parts = self._parts(layer, x)
-            turn(parts, turns)
-            query, keys, values = parts = parts.reshape(
-                3, rows, length, self.heads, -1
-            ).transpose(2, 3)
+            rotate(parts, rotations)
+            parts = parts.reshape(3, rows, length, self.heads, -1).transpose(2, 3)
+            query, keys, values = parts
             keys_values.append(parts[1:])
             attended = functional.scaled_dot_product_attention(
                 query, keys, values, attn_mask=allowed, is_causal=batch.is_full
             )
             attended = attended.transpose(1, 2)
-            if (
-                number == len(network.layers) - 1
-            ):  # only the last token's output is needed
-                x, attended = (
-                    x.view(rows, length, -1)[:, -1].contiguous(),
-                    attended[:, -1],
-                )
+            is_last = number == len(network.layers) - 1
+            if is_last:  # only the last token's output is needed
+                x = x.view(rows, length, -1)[:, -1].contiguous()
+                attended = attended[:, -1]
             x = self._rest(layer, x, attended.reshape(-1, self.width))
         return x
 
@@ -183,9 +181,7 @@ class OwnDecoder:
         return self.network.parts(torch.mm(layer.first(x), weight).add_(bias))
 
     def _rest(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
-        """Add to a layer's input x [n, width] what it makes of what was attended to [n, width], and
-        of the sum.
-        """
+        """Return a layer's output [n, width] from its input x and attention's result [n, width]."""
         if self.network.is_parallel:
             inner = self.network.inner(layer, x)
             return layer.down.added_to(layer.out.added_to(x, attended), inner)
@@ -194,8 +190,9 @@ class OwnDecoder:
 
 
 def _allowed(batch: Batch) -> Tensor:
-    """Return what may attend to what [b, 1, t, t]: text to text before it, padding to itself to
-    have a number.
+    """Return which token may attend to which, bool [b, 1, t, t].
+
+    Text attends to text before it. Padding attends to itself, so that its softmax is finite.
     """
     length = batch.ids.shape[1]
     causal = torch.ones(
@@ -206,11 +203,12 @@ def _allowed(batch: Batch) -> Tensor:
 
 
 class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer's keys and values in room that is allocated once."""
+    """One layer's keys and values in memory that is allocated once."""
 
     def __init__(self, tokens: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tokens, self.used = tokens, 0
+        self.tokens = tokens
+        self.used = 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
@@ -234,20 +232,17 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def repeat(self, copies: Tensor) -> None:
-        """Make so many rows of each row."""
-        self.all_keys, self.all_values = (
-            x.repeat_interleave(copies, 0) for x in (self.all_keys, self.all_values)
-        )
+        """Repeat each row as many times as `copies` says."""
+        self.all_keys = self.all_keys.repeat_interleave(copies, 0)
+        self.all_values = self.all_values.repeat_interleave(copies, 0)
         self._show_used()
 
     def select(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Drop all rows but these."""
         for room in (self.all_keys, self.all_values):
             room[: len(rows), :, : self.used] = room[rows, :, : self.used]
-        self.all_keys, self.all_values = (
-            self.all_keys[: len(rows)],
-            self.all_values[: len(rows)],
-        )
+        self.all_keys = self.all_keys[: len(rows)]
+        self.all_values = self.all_values[: len(rows)]
         self._show_used()
 
     def _show_used(self) -> None:
@@ -262,21 +257,21 @@ _CACHE_NAMES = ("cache", "past_key_values")  # since transformers 5.24, and befo
 class AnyDecoder:
     """transformers' own forward pass of any causal language model.
 
-    Networks whose layers keep keys and values in some way of their own (sliding windows, states)
-    keep that way.
+    Layers that keep keys and values in a way of their own (sliding windows, states) still do.
     """
 
     def __init__(self, module: Any, pad_id: int, *, keeps_hidden: bool = False) -> None:
-        self.module, self.pad_id, self.keeps_hidden = module, pad_id, keeps_hidden
+        self.module = module
+        self.pad_id = pad_id
+        self.keeps_hidden = keeps_hidden
         self.last = most_tokens(module) - 1
-        adapted = (
-            module.get_base_model() if hasattr(module, "get_base_model") else module
-        )  # peft
-        self.accepted = set(inspect.signature(adapted.forward).parameters)
+        is_adapted = hasattr(module, "get_base_model")  # by peft
+        base = module.get_base_model() if is_adapted else module
+        self.accepted = set(inspect.signature(base.forward).parameters)
         names = [name for name in _CACHE_NAMES if name in self.accepted]
         if not names:
             raise ModelError(
-                f"{type(adapted).__name__} keeps no keys and values of what it has read, "
+                f"{type(base).__name__} keeps no keys and values of what it has read, "
                 "and cannot write here."
             )
         self.cache_name = names[0]
@@ -287,8 +282,9 @@ class AnyDecoder:
     def read(
         self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
     ) -> Tensor:
-        """Read each prompt once, make so many rows of it, with room for more tokens; → logits
-        [rows, v].
+        """Read each prompt once and make `copies` rows of it; return logits [rows, v].
+
+        tokens: the most that will be appended to a row.
         """
         batch = collate(prompts, self.pad_id, "left").to(self.module.device)
         rows = torch.tensor(copies, device=self.module.device)
@@ -299,9 +295,8 @@ class AnyDecoder:
             if isinstance(layer, _Room):
                 layer.repeat(rows)
             else:
-                layer.batch_select_indices(
-                    torch.arange(len(rows), device=rows.device).repeat_interleave(rows)
-                )
+                numbers = torch.arange(len(rows), device=rows.device)
+                layer.batch_select_indices(numbers.repeat_interleave(rows))
         self.positions = batch.positions[:, -1].repeat_interleave(rows)
         if self.is_text is not None:
             self.is_text = self.is_text.repeat_interleave(rows, 0)
@@ -310,14 +305,14 @@ class AnyDecoder:
         return logits.repeat_interleave(rows, 0)
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Append a token to each row [rows] → logits [rows, v]."""
+        """Append a token to each row [rows]; return logits [rows, v]."""
         self.positions = (self.positions + 1).clamp(max=self.last)
         if self.is_text is not None:
             self.is_text = functional.pad(self.is_text, (0, 1), value=True)
         return self._forward(tokens[:, None], self.positions[:, None])
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Drop all rows but these."""
         for layer in self.cache.layers:
             if isinstance(layer, _Room):
                 layer.select(rows)
@@ -331,7 +326,7 @@ class AnyDecoder:
         mask = None if self.is_text is None else self.is_text.long()
         optional = {"position_ids": positions, "logits_to_keep": 1}
         arguments: dict[str, Any] = {
-            n: v for n, v in optional.items() if n in self.accepted
+            name: value for name, value in optional.items() if name in self.accepted
         }
         arguments[self.cache_name] = self.cache
         if self.keeps_hidden:

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tastemaker.fast.batching import by_length
-from tastemaker.fast.gpt_layers import Network, network_of, turn
+from tastemaker.fast.gpt_layers import Network, network_of, rotate
 from tastemaker.fast.processor import attention
 from tastemaker.fast.support import supports
 from tastemaker.huggingface import quiet_transformers
@@ -40,8 +40,8 @@ class _Group(NamedTuple):
 class _Padded(NamedTuple):
     """Texts padded on the right, group behind group: p places in all.
 
-    source: int64 [p], the token that stands at each place, and any token of the text where padding
-    does. back: int64 [n], the place of each token.
+    source: int64 [p], the token at each place; any token of the text for a place of padding. back:
+    int64 [n], the place of each token.
     """
 
     groups: tuple[_Group, ...]
@@ -96,14 +96,15 @@ class Texts:
 
     @cached_property
     def for_network(self) -> _Padded:
-        """The texts as a whole network reads them: groups that are worth a pass each, with little
-        padding.
-        """
+        """The texts as a whole network reads them: a pass for each group, with little padding."""
         return self._padded(by_length(self.lengths, 2**62, most_padding=_MOST_PADDING))
 
     def _padded(self, groups: list[list[int]]) -> _Padded:
-        starts, lengths = np.array(self.starts), np.array(self.lengths)
-        shapes, sources, start = [], [], 0
+        starts = np.array(self.starts)
+        lengths = np.array(self.lengths)
+        shapes = []
+        sources = []
+        start = 0
         back = np.empty(lengths.sum(), dtype=np.int64)
         for members in groups:
             row_lengths = lengths[members, None]  # [rows, 1]
@@ -114,11 +115,11 @@ class Texts:
             shapes.append(_Group(len(members), len(column)))
             sources.append(source.ravel())
             start += source.size
-        at = self.ids.device
+        device = self.ids.device
         return _Padded(
             tuple(shapes),
-            torch.from_numpy(np.concatenate(sources)).to(at),
-            torch.from_numpy(back).to(at),
+            torch.from_numpy(np.concatenate(sources)).to(device),
+            torch.from_numpy(back).to(device),
         )
 
 
@@ -134,7 +135,8 @@ def _alike(lengths: Sequence[int]) -> list[list[int]]:
         pairs += longest * longest
         if not groups or wasted > max(_WORTH_A_GROUP, _MOST_PADDING * pairs):
             groups.append([])
-            longest, wasted = lengths[i], 0
+            longest = lengths[i]
+            wasted = 0
             pairs = longest * longest
         groups[-1].append(i)
     return groups
@@ -152,14 +154,16 @@ class Pass(NamedTuple):
 
 
 def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
-    """Return logits and hidden states, with gradients, at `places` (int64 [m] into the n tokens);
-    None: at all.
+    """Return logits and hidden states, with gradients.
+
+    places: of which tokens, int64 [m]; None: of all n.
     """
     network = network_of(module)
     if network is not None:
         hidden = _hidden(network, texts, places)
         return Pass(functional.linear(hidden, network.head), hidden)
-    padded, outputs = texts.for_network, []
+    padded = texts.for_network
+    outputs = []
     sources = torch.split(padded.source, padded.sizes)
     for (rows, _), source in zip(padded.groups, sources, strict=True):
         with quiet_transformers():  # it warns of padding that no text sees
@@ -191,11 +195,11 @@ def nats(
     *,
     layers: int | None = None,
 ) -> Tensor:
-    """Return the summed −log π of the tokens `targets` [m] behind `places` [m], in float32 at
-    least, with gradients.
+    """Return the summed −log π of the tokens `targets` [m] behind `places` [m], with gradients.
 
-    As the cross-entropy of `forward`'s logits; but where the pass is our own they are never held
-    all at once, and only so many layers may be passed, from the first on.
+    The number is float32 or wider, as the cross-entropy of `forward`'s logits. In our own pass the
+    logits are never held all at once. layers: compute only so many layers, from the first on; None:
+    all. Other passes compute all.
     """
     network = network_of(module)
     if network is not None:
@@ -208,12 +212,13 @@ def nats(
 
 def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
     """Return the last hidden states [m, d]."""
-    padded, turns = texts.for_attention, network.turns(texts.positions)
-    turned = None if turns is None else (turns, turns[padded.source])
+    padded = texts.for_attention
+    rotations = network.rotations(texts.positions)
+    of_both = None if rotations is None else (rotations, rotations[padded.source])
     x = network.embedded(texts.ids, texts.positions)
     for layer in network.layers:
         projected = layer.projection(layer.first(x))
-        attended = layer.out(_attended(projected, padded, network, turned))
+        attended = layer.out(_attended(projected, padded, network, of_both))
         if network.is_parallel:
             x = x + attended + layer.down(network.inner(layer, x))
         else:
@@ -226,16 +231,16 @@ def _attended(
     projected: Tensor,
     padded: _Padded,
     network: Network,
-    turns: tuple[Tensor, Tensor] | None,
+    rotations: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
-    """Return what each token [n, 3 · d: its query, key and value] attends to in its own text [n,
-    d].
+    """Return the result of attention within each text [n, d].
 
-    turns: of the tokens, and of the places that attention reads.
+    projected: queries, keys and values [n, 3 · d]. rotations: of the tokens, and of the places that
+    attention reads.
     """
     parts = (
         torch.split(x, padded.sizes)
-        for x in _apply(_Pad, projected, padded, network, turns)
+        for x in _apply(_Pad, projected, padded, network, rotations)
     )
     by_group = []
     for (rows, longest), *group in zip(padded.groups, *parts, strict=True):
@@ -251,9 +256,9 @@ def _attended(
 
 
 class _Pad(torch.autograd.Function):
-    """Queries, keys and values [p, heads, d / heads] each, turned, from [n, 3 · d].
+    """Queries, keys and values [p, heads, d / heads] each, rotated, from [n, 3 · d].
 
-    No gradient comes from padding, which nothing sees.
+    Padding has no gradient, since no token attends to it.
     """
 
     @staticmethod
@@ -262,22 +267,24 @@ class _Pad(torch.autograd.Function):
         x: Tensor,
         padded: _Padded,
         network: Network,
-        turns: tuple[Tensor, Tensor] | None,
+        rotations: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Copy tokens to their places, and any to those of padding."""
-        ctx.padded, ctx.network, ctx.turns = padded, network, turns
+        """Copy tokens to their places; padding gets any token."""
+        ctx.padded = padded
+        ctx.network = network
+        ctx.rotations = rotations
         parts = network.parts(x.index_select(0, padded.source))
-        turn(parts, None if turns is None else turns[1])
+        rotate(parts, None if rotations is None else rotations[1])
         query, key, value = parts.unbind()
         return query, key, value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        """Copy back what came from text."""
+        """Copy the gradients of the text's places back."""
         of_text = [gradient.index_select(0, ctx.padded.back) for gradient in gradients]
         projected = torch.stack(of_text, 1).flatten(1)  # [n, 3 · d]
-        turns_back = None if ctx.turns is None else ctx.turns[0].conj()
-        turn(ctx.network.parts(projected), turns_back)
+        rotations_back = None if ctx.rotations is None else ctx.rotations[0].conj()
+        rotate(ctx.network.parts(projected), rotations_back)
         return projected, None, None, None
 
 
@@ -286,7 +293,7 @@ class _Unpad(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, back: Tensor) -> Tensor:
-        """Leave out what is padding."""
+        """Leave out padding."""
         ctx.save_for_backward(back)
         ctx.places = len(x)
         return x.index_select(0, back)
@@ -303,7 +310,8 @@ def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        hidden = hidden.to(dtype)
+        weight = weight.to(dtype)
     with torch.autocast(kind, enabled=False):
         total: Tensor = _apply(_HeadNats, hidden, weight, targets)
     return total
@@ -312,13 +320,12 @@ def _head_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 class _HeadNats(torch.autograd.Function):
     """Σ −log softmax(hidden · weightᵀ)[target], by a few rows at a time.
 
-    The gradient, softmax less one at the target, is known as soon as the rows' logits are, so it is
-    computed with them.
+    The gradient is softmax, minus one at the target. It is computed together with the logits.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        """Return the sum, and keep its gradients."""
+        """Return the sum; save its gradients."""
         learns = any(ctx.needs_input_grad)
         total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
         by_hidden = torch.empty_like(hidden)
@@ -328,14 +335,14 @@ class _HeadNats(torch.autograd.Function):
             rows = hidden[start : start + _HEAD_ROWS]  # [r, d]
             row_targets = targets[start : start + _HEAD_ROWS, None]  # [r, 1]
             logits = rows @ weight.T  # [r, v]
-            chances = torch.softmax(logits, 1, dtype=total.dtype)
+            probabilities = torch.softmax(logits, 1, dtype=total.dtype)
             largest = logits.amax(1, keepdim=True).to(total.dtype)
             below = logits.gather(1, row_targets).to(total.dtype) - largest
             # The largest probability is never 0, while that of the target may be.
-            total -= (below + chances.amax(1, keepdim=True).log()).sum()
+            total -= (below + probabilities.amax(1, keepdim=True).log()).sum()
             if learns:
-                minus_one = chances.new_full((1, 1), -1.0).expand_as(row_targets)
-                slopes = chances.scatter_add_(1, row_targets, minus_one)
+                minus_one = probabilities.new_full((1, 1), -1.0).expand_as(row_targets)
+                slopes = probabilities.scatter_add_(1, row_targets, minus_one)
                 slopes = slopes.to(hidden.dtype)
                 torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
                 if is_exact:

@@ -1,4 +1,4 @@
-"""GPT-2 and GPT-NeoX in one shape, as our own passes read them.
+"""GPT-2 and GPT-NeoX in one form, which our own passes read.
 
 Both are layers of a norm, attention, a norm and two products with a GELU between them. Everything
 but attention works on one token at a time. They differ in where they keep their weights and in how
@@ -49,9 +49,7 @@ class Product(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One layer: what projects to queries, keys and values, what reads attention, and what stands
-    behind it.
-    """
+    """One layer: its norms, the projections before and behind attention, and the MLP's products."""
 
     first: Norm
     projection: Product
@@ -66,9 +64,10 @@ class Layer(NamedTuple):
 class Network:
     """All of a network that our own passes need; tensors are its own, or views of them.
 
-    tokens: [v, d]. places: [most tokens, d] that are added; None where places turn. frequencies: [r
-    / 2], radians a place, of the first r / 2 pairs of numbers of each head. head: [v, d].
-    is_parallel: whether both halves of a layer read what the layer was given.
+    tokens: embeddings [v, d]. places: position embeddings that are added [most tokens, d]; None for
+    rotary positions. frequencies: [r / 2], radians a position, of the first r / 2 pairs of numbers
+    of each head; None without rotary positions. head: [v, d]. is_parallel: whether attention and
+    the MLP both read the layer's input.
     """
 
     tokens: Tensor
@@ -82,27 +81,24 @@ class Network:
 
     @property
     def width(self) -> int:
-        """Numbers a token."""
+        """The size of a hidden state."""
         return self.tokens.shape[1]
 
     def first(self, layers: int | None) -> "Network":
-        """Return the network of only so many of the first layers, the last norm and the head behind
-        them; None: all.
-        """
+        """Return a network of the first layers only; None: of all. The last norm and head stay."""
         return self if layers is None else replace(self, layers=self.layers[:layers])
 
     def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Return what the first layer reads of tokens [n] at places [n]: [n, d]."""
+        """Return the input of the first layer [n, d] for tokens [n] at positions [n]."""
         x = functional.embedding(ids, self.tokens)
-        return (
-            x
-            if self.places is None
-            else x + functional.embedding(positions, self.places)
-        )
+        if self.places is None:
+            return x
+        return x + functional.embedding(positions, self.places)
 
-    def turns(self, positions: Tensor) -> Tensor | None:
-        """Return e^iα of the angles α of places [n]: complex [n, 1, r / 2]; None where places do
-        not turn.
+    def rotations(self, positions: Tensor) -> Tensor | None:
+        """Return e^iα of the angles α of positions [n]: complex [n, 1, r / 2].
+
+        None without rotary positions.
         """
         if self.frequencies is None:
             return None
@@ -110,44 +106,40 @@ class Network:
         return torch.complex(angles.cos(), angles.sin())
 
     def parts(self, projected: Tensor) -> Tensor:
-        """Return queries, keys and values [3, n, heads, d / heads] as a view of what was projected
-        [n, 3 · d].
-        """
+        """Return queries, keys and values [3, n, heads, d / heads] of a projection [n, 3 · d]."""
         return projected.view(len(projected), 3, self.heads, -1).transpose(0, 1)
 
     def inner(self, layer: Layer, x: Tensor) -> Tensor:
-        """Return what a layer's second half has between its products, of what it reads [n, d]: [n,
-        4 · d].
-        """
+        """Return the hidden units of a layer's MLP [n, 4 · d] for its input [n, d]."""
         return functional.gelu(
             layer.up(layer.second(x)), approximate=layer.approximation
         )
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits [n, v] of hidden states [n, d], which the last norm has seen."""
+        """Return the logits [n, v] of hidden states [n, d] behind the last norm."""
         return functional.linear(hidden, self.head)
 
 
-def turn(parts: Tensor, turns: Tensor | None) -> None:
-    """Turn queries and keys of [3, n, heads, d / heads] in place, by the turns [n, 1, r / 2] of
-    their n places.
+def rotate(parts: Tensor, rotations: Tensor | None) -> None:
+    """Rotate queries and keys of [3, n, heads, d / heads] in place.
+
+    rotations: of the n positions [n, 1, r / 2]; None: no rotary positions, nothing to do.
     """
-    if turns is None:
+    if rotations is None:
         return
-    turned = parts[:2, ..., : 2 * turns.shape[-1]]
+    rotary = parts[:2, ..., : 2 * rotations.shape[-1]]
     # Complex numbers need parts of 32 bits.
-    exact = turned.to(torch.promote_types(turned.dtype, torch.float32))
-    torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(turns)
-    if exact is not turned:
-        turned.copy_(exact)
+    exact = rotary.to(torch.promote_types(rotary.dtype, torch.float32))
+    torch.view_as_complex(exact.view(*exact.shape[:-1], -1, 2)).mul_(rotations)
+    if exact is not rotary:
+        rotary.copy_(exact)
 
 
 def passes_at_once(module: Any) -> int:
-    """Return how many passes may be computed side by side: one for each of a processor's threads
-    where they are ours.
+    """Return how many passes may run side by side: one for each thread of a CPU if they are ours.
 
-    A pass that is not may draw its dropout from what all threads share; and a device is one for
-    all.
+    Otherwise 1: another pass may draw dropout from the random numbers that all threads share, and
+    there is one GPU for all.
     """
     is_ours = module.device.type == "cpu" and supports(module)
     return torch.get_num_threads() if is_ours else 1
@@ -163,7 +155,8 @@ def network_of(module: Any) -> Network | None:
 
 
 def _gpt2(module: Any) -> Network:
-    config, body = module.config, module.transformer
+    config = module.config
+    body = module.transformer
     layers = [
         Layer(
             _norm(block.ln_1),
@@ -189,7 +182,8 @@ def _gpt2(module: Any) -> Network:
 
 
 def _neox(module: Any) -> Network:
-    config, body = module.config, module.gpt_neox
+    config = module.config
+    body = module.gpt_neox
     order = _order(
         config.num_attention_heads,
         config.hidden_size,
@@ -225,23 +219,25 @@ def _norm(norm: Any) -> Norm:
 
 
 def _product(linear: Any, order: Tensor | None = None) -> Product:
-    weight, bias = linear.weight, linear.bias
+    weight = linear.weight
+    bias = linear.bias
     if order is not None:
-        weight, bias = weight.index_select(0, order), bias.index_select(0, order)
+        weight = weight.index_select(0, order)
+        bias = bias.index_select(0, order)
     return Product(weight.T, bias)
 
 
-def _order(heads: int, width: int, turned: int) -> Tensor:
-    """Return the rows of GPT-NeoX's projection, int64 [3 · d]: all queries, then all keys, then all
-    values.
+def _order(heads: int, width: int, rotary: int) -> Tensor:
+    """Return the order in which we read the rows of GPT-NeoX's projection, int64 [3 · d].
 
-    It has each head's query, key and value together. Of queries and keys, what turns together
-    stands together.
+    GPT-NeoX has each head's query, key and value together; we read all queries, then all keys, then
+    all values. In queries and keys, the two numbers of a pair are put side by side.
+
+    rotary: how many numbers of a head are rotated.
     """
     rows = torch.arange(3 * width).view(heads, 3, -1).transpose(0, 1).clone()
-    rows[:2, :, :turned] = (
-        rows[:2, :, :turned].reshape(2, heads, 2, -1).transpose(2, 3).flatten(2)
-    )
+    halves = rows[:2, :, :rotary].reshape(2, heads, 2, -1)
+    rows[:2, :, :rotary] = halves.transpose(2, 3).flatten(2)
     return rows.flatten()
 
 
@@ -252,9 +248,8 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_leng
 def most_tokens(module: Any) -> int:
     """Return how many tokens a network has positions for; a million where it sets no limit."""
     config = module.config.get_text_config()
-    return int(
-        next(
-            (getattr(config, n) for n in _POSITIONS if getattr(config, n, None)),
-            _NO_LIMIT,
-        )
-    )
+    for name in _POSITIONS:
+        limit = getattr(config, name, None)
+        if limit:
+            return int(limit)
+    return _NO_LIMIT

@@ -35,7 +35,7 @@ class Range:
     mean: Tensor = field(default_factory=lambda: torch.tensor(0.0))
     count: int = 0
 
-    def see(self, values: Tensor) -> None:
+    def include(self, values: Tensor) -> None:
         """Widen the range to hold values [.., d]."""
         rows = values.flatten(0, -2).float().cpu()
         self.low = torch.minimum(self.low, rows.amin(0))
@@ -81,7 +81,7 @@ def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, 
 def _watched(layer: Layer, ranges: Ranges) -> Layer:
     def recording(part: Part, values_range: Range) -> Part:
         def recorded(values: Tensor) -> Tensor:
-            values_range.see(values)
+            values_range.include(values)
             return part(values)
 
         return recorded
@@ -135,10 +135,10 @@ _SHARE = 0.9
 
 
 def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
-    """Return the encoder with 8-bit products, given what `watch` saw. For scoring only: it has no
-    gradient.
+    """Return the encoder with 8-bit products, by the ranges that `watch` recorded.
 
-    The last layer stays as it is: but for its keys and values it computes a single token.
+    It has no gradient, so it is only for scoring. The last layer stays in float32: except for keys
+    and values, it computes a single token.
     """
     *most, last = encoder.layers
     pairs = zip(most, ranges[:-1], strict=True)
@@ -177,8 +177,9 @@ def _weights(part: Part) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """float32 [.., d] → uint8 codes [.., d]: a value x of channel j has the code x / steps[j] +
-    zeros[j].
+    """float32 [.., d] → uint8 codes [.., d].
+
+    A value x of channel j has the code x / steps[j] + zeros[j].
     """
 
     steps: Tensor
@@ -195,7 +196,8 @@ class _Codes:
     @classmethod
     def alike(cls, recorded: Range) -> "_Codes":
         """Give each channel the same steps, from the least value to the greatest."""
-        low, high = recorded.low.min(), recorded.high.max()
+        low = recorded.low.min()
+        high = recorded.high.max()
         steps = ((high - low) / 255).clamp(min=1e-6).expand(len(recorded.low))
         return cls(steps, (-low / steps).round())
 
@@ -232,7 +234,8 @@ class _Product:
 
     def gelu_codes(self, codes: Tensor, leaving: _Codes) -> Tensor:
         """Return the codes of GELU(product), all with the same step."""
-        step, zero = leaving.steps[0].item(), int(leaving.zeros[0])
+        step = leaving.steps[0].item()
+        zero = int(leaving.zeros[0])
         return self._run(codes, (step, zero, torch.uint8, "gelu", [], "none"))
 
     def _run(self, codes: Tensor, leaving: tuple[object, ...]) -> Tensor:

@@ -93,21 +93,21 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "side-by-side")
 
 
-TrainingWish = Literal["auto", "float32", "bfloat16"]
-ScoringWish = Literal["float32", "fast", "bfloat16", "int8"]
+TrainingChoice = Literal["auto", "float32", "bfloat16"]
+ScoringChoice = Literal["float32", "fast", "bfloat16", "int8"]
 ScoringPrecision = Literal["float32", "bfloat16", "int8"]
-DeviceWish = Literal["auto", "cpu", "cuda", "mps"]
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def _check(what: str, wish: str, choices: tuple[str, ...]) -> None:
-    if wish not in choices:
+def _check(what: str, choice: str, choices: tuple[str, ...]) -> None:
+    if choice not in choices:
         raise UsageError(
-            f"{what} {wish!r} does not exist: choose one of {', '.join(choices)}."
+            f"{what} {choice!r} does not exist: choose one of {', '.join(choices)}."
         )
 
 
 def gains_by_bfloat16(device: torch.device) -> bool:
-    """Say whether the device has instructions for products of bfloat16 matrices."""
+    """Return whether the device has instructions for products of bfloat16 matrices."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -117,74 +117,74 @@ def gains_by_bfloat16(device: torch.device) -> bool:
 
 
 def gains_by_int8(device: torch.device) -> bool:
-    """Say whether the device is a processor with instructions for sums of 8-bit products (AVX-512
-    VNNI).
+    """Return whether the device is a CPU with instructions for sums of 8-bit products.
+
+    These are the instructions AVX-512 VNNI.
     """
     return device.type == "cpu" and bool(torch.cpu._is_vnni_supported())
 
 
-def choose_precision(device: torch.device, wish: TrainingWish = "auto") -> torch.dtype:
-    """Return the number format of training: the weights stay float32, bfloat16 means that products
-    are taken in it.
+def choose_precision(
+    device: torch.device, choice: TrainingChoice = "auto"
+) -> torch.dtype:
+    """Return the number format in which training computes products; weights stay float32.
 
     auto: bfloat16 exactly where the device has instructions for it. Raises UsageError for an
-    unknown wish.
+    unknown choice.
     """
-    _check("the precision", wish, get_args(TrainingWish))
-    if wish == "auto":
-        wish = "bfloat16" if gains_by_bfloat16(device) else "float32"
-    return torch.bfloat16 if wish == "bfloat16" else torch.float32
+    _check("the precision", choice, get_args(TrainingChoice))
+    if choice == "auto":
+        choice = "bfloat16" if gains_by_bfloat16(device) else "float32"
+    return torch.bfloat16 if choice == "bfloat16" else torch.float32
 
 
 def choose_scoring_precision(
-    device: torch.device, wish: ScoringWish = "float32", *, has_int8: bool = True
+    device: torch.device, choice: ScoringChoice = "float32", *, has_int8: bool = True
 ) -> ScoringPrecision:
     """Return the number format of scoring.
 
-    float32 keeps the score contract to the last digits; fast is bfloat16 where products of its
-    matrices are in hardware (a GPU, AMX), else int8 where the processor has its instructions and
-    the network an 8-bit form, else bfloat16 where there are instructions for its sums, else
-    float32. Raises UsageError for an unknown wish, and for int8 where nothing computes it.
+    float32 keeps the score contract to the last digits. fast is bfloat16 on a GPU and on a CPU with
+    AMX, else int8 where the CPU has instructions for it and the network has an 8-bit form, else
+    bfloat16 where the CPU has instructions for it, else float32. Raises UsageError for an unknown
+    choice, and for int8 without the instructions.
     """
-    _check("the precision", wish, get_args(ScoringWish))
-    if wish == "int8" and not gains_by_int8(device):
+    _check("the precision", choice, get_args(ScoringChoice))
+    if choice == "int8" and not gains_by_int8(device):
         raise UsageError(
             f"the precision int8 needs a processor with AVX-512 VNNI, and {device} is none. "
             "Choose fast."
         )
-    if wish != "fast":
-        return wish
-    multiplies_matrices = device.type != "cpu" or bool(
-        torch.cpu._is_amx_tile_supported()
-    )
-    if has_int8 and gains_by_int8(device) and not multiplies_matrices:
+    if choice != "fast":
+        return choice
+    has_matrix_unit = device.type != "cpu" or torch.cpu._is_amx_tile_supported()
+    if has_int8 and gains_by_int8(device) and not has_matrix_unit:
         return "int8"
     return "bfloat16" if gains_by_bfloat16(device) else "float32"
 
 
-def choose_device(wish: DeviceWish = "auto") -> torch.device:
-    """Return the device of that name; auto is CUDA, else MPS, else the CPU. Raises UsageError for
-    an absent one.
+def choose_device(choice: DeviceChoice = "auto") -> torch.device:
+    """Return the device of that name; auto is CUDA, else MPS, else the CPU.
+
+    Raises UsageError for a device that this machine does not have.
     """
-    _check("the device", wish, get_args(DeviceWish))
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if wish == "auto":
-        return torch.device(next(name for name, here in present.items() if here))
-    if not present[wish]:
-        here = ", ".join(name for name, is_here in present.items() if is_here)
+    _check("the device", choice, get_args(DeviceChoice))
+    devices: list[DeviceChoice] = ["cpu"]
+    if torch.backends.mps.is_available():
+        devices.insert(0, "mps")
+    if torch.cuda.is_available():
+        devices.insert(0, "cuda")
+    if choice == "auto":
+        choice = devices[0]
+    if choice not in devices:
         raise UsageError(
-            f"the device {wish!r} is not on this machine (here: {here}). Leave it at auto."
+            f"the device {choice!r} is not on this machine (here: {', '.join(devices)}). "
+            "Leave it at auto."
         )
-    return torch.device(wish)
+    return torch.device(choice)
 
 
 _LONGEST = 512
-"""Tokens a text up to which the weights of all pairs of tokens may be kept for the backward pass.
-"""
+"""The longest text whose attention weights are all kept for the backward pass, in tokens."""
 
 
 def attention(
@@ -197,13 +197,12 @@ def attention(
 ) -> Tensor:
     """Return softmax(query · keyᵀ / √d) · value, [b, heads, q, d], in the inputs' number format.
 
-    query [b, heads, q, d]; key and value [b, heads, k, d]; is_key [b, 1, 1, k]: True where there is
-    something to attend to, None for everywhere. is_causal: a query sees the keys up to its own
-    place; q = k, and no is_key.
+    query [b, heads, q, d]; key and value [b, heads, k, d]; is_key [b, 1, 1, k]: True at keys to
+    attend to; None: at all. is_causal: a query attends to the keys up to its own place; q = k, and
+    no is_key.
 
-    torch's fused kernel computes it, but for training in bfloat16 on a processor: its backward pass
-    is several times slower there than the products written out, which the processor's own
-    instructions compute.
+    torch's fused kernel computes it, except for training in bfloat16 on a CPU: there its backward
+    pass is several times slower than products written out, for which the CPU has instructions.
     """
     if not _gains_by_products(query, key):
         return scaled_dot_product_attention(

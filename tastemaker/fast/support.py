@@ -146,9 +146,8 @@ def _is_plain(module: Any, slots: Slots) -> bool:
         for name, child in part._modules.items():
             if child is None:
                 continue
-            members = (
-                child._modules.values() if type(child) is nn.ModuleList else (child,)
-            )
+            is_list = type(child) is nn.ModuleList
+            members: Any = child._modules.values() if is_list else (child,)
             classes = slots[type(part)].get(name, ())
             for member in members:
                 if type(member) not in classes:
@@ -159,7 +158,7 @@ def _is_plain(module: Any, slots: Slots) -> bool:
 
 @cache
 def _slots(kind: type[nn.Module]) -> Slots | None:
-    """Return what a network of a class is made of; None for a class that no pass is written for."""
+    """Return the parts that a class of networks has; None if no pass is written for the class."""
     full_name = f"{kind.__module__}.{kind.__qualname__}"
     family = _FAMILIES.get(full_name.removeprefix("transformers.models."))
     if family is None:
@@ -200,27 +199,25 @@ def _has_usual_settings(module: Any) -> bool:
     if not _is_usual_attention(config._attn_implementation):
         return False
     if config.model_type == "gpt2":
-        is_scaled = (
-            config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
-        )
+        by_layer = config.scale_attn_by_inverse_layer_idx
+        is_scaled = config.scale_attn_weights and not by_layer
         return bool(is_scaled) and module.lm_head.bias is None
     if config.model_type == "gpt_neox":
-        turning = module.gpt_neox.rotary_emb
-        turns = turning.rope_type == "default" and len(turning.inv_freq) > 0
-        return turns and bool(config.attention_bias) and module.lm_head.bias is None
+        rotary = module.gpt_neox.rotary_emb
+        is_rotary = rotary.rope_type == "default" and len(rotary.inv_freq) > 0
+        return is_rotary and bool(config.attention_bias) and module.lm_head.bias is None
     return not getattr(config, "is_decoder", False)
 
 
 def _is_changed(part: nn.Module, config: Any) -> bool:
-    """Return whether a part computes something else than its class does, or drops out."""
+    """Return whether a part computes something else than its class does, or has dropout."""
     attributes = part.__dict__
     if "forward" in attributes or attributes.get("config", config) is not config:
         return True  # patched, or with settings of its own
     if part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
         return True
-    if part._forward_hooks and not all(
-        map(_only_records, part._forward_hooks.values())
-    ):
+    hooks = part._forward_hooks
+    if hooks and not all(map(_only_records, hooks.values())):
         return True
     for tensor in part._parameters.values():
         if type(tensor) not in _TENSORS:

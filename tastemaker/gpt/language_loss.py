@@ -72,7 +72,7 @@ class NGrams:
         """Count the n-grams of documents that stand end to end.
 
         tokens: int [n], each from 0 to vocabulary − 1. starts: bool [n], True at the first token of
-        every document; the first token of all begins one, said or not. order: how long n-grams are;
+        every document; the very first token always begins one. order: how long n-grams are;
         an n-gram is one number of 64 bits, so the order is less where (vocabulary + 1) ^ order is
         more than 2^64: see `.order` for what it came to (4 up to 65,535 ids, 3 up to 2.6 million).
         Raises UsageError for an order or a vocabulary under 1, for ids outside the vocabulary, and
@@ -87,22 +87,23 @@ class NGrams:
             for n in range(1, min(order, 64) + 1)
             if n == 1 or (vocabulary + 1) ** n <= 2**64
         )
-        ids, behind = _checked(tokens, starts, vocabulary)
+        ids, places = _checked(tokens, starts, vocabulary)
         levels: list[_Level] = []
         for n in range(order, 0, -1):
-            grams = _grams(ids, behind, n, vocabulary)
+            grams = _grams(ids, places, n, vocabulary)
             if not levels:
-                keys, counts = np.unique(grams[behind >= n - 2], return_counts=True)
+                keys, counts = np.unique(grams[places >= n - 2], return_counts=True)
             else:  # a boundary stands only at the front, so no key is in both
                 after = np.unique(
                     levels[-1].keys % _power(vocabulary, n), return_counts=True
                 )
-                first = np.unique(grams[behind == n - 2], return_counts=True)
+                first = np.unique(grams[places == n - 2], return_counts=True)
                 keys, counts = (
                     np.concatenate(pair) for pair in zip(after, first, strict=True)
                 )
                 ascending = np.argsort(keys, kind="stable")
-                keys, counts = keys[ascending], counts[ascending]
+                keys = keys[ascending]
+                counts = counts[ascending]
             levels.append(_level(keys, counts, vocabulary))
         return cls(tuple(reversed(levels)), vocabulary)
 
@@ -113,30 +114,32 @@ class NGrams:
         The arguments and errors are those of `fit`. All are finite: no token of the vocabulary is
         impossible.
         """
-        ids, behind = _checked(tokens, starts, self.vocabulary)
-        chances: Floats = np.full(len(ids), 1 / self.vocabulary)
+        ids, places = _checked(tokens, starts, self.vocabulary)
+        probabilities: Floats = np.full(len(ids), 1 / self.vocabulary)
         for n, level in enumerate(self.levels, 1):
-            grams = _grams(ids, behind, n, self.vocabulary)
+            grams = _grams(ids, places, n, self.vocabulary)
             # Each n-gram once and in order: a search for neighbours is many times faster.
-            distinct, which = np.unique(grams, return_inverse=True)
+            distinct, inverse = np.unique(grams, return_inverse=True)
             counts = _looked_up(level.keys, level.counts, distinct)
             contexts = distinct // _power(self.vocabulary, 1)
             totals = _looked_up(level.contexts, level.totals, contexts)
             followers = _looked_up(level.contexts, level.followers, contexts)
-            discounted = np.maximum(counts - level.discount, 0)[which]
-            left, total = (level.discount * followers)[which], totals[which]
-            is_counted = (total > 0) & (behind >= n - 2)
-            mixed = discounted + left * chances
-            np.divide(mixed, total, out=chances, where=is_counted)
-        logs: Floats = np.log(chances)
-        return logs
+            discounted = np.maximum(counts - level.discount, 0)[inverse]
+            lower_weight = (level.discount * followers)[inverse]
+            total = totals[inverse]
+            is_counted = (total > 0) & (places >= n - 2)
+            mixed = discounted + lower_weight * probabilities
+            np.divide(mixed, total, out=probabilities, where=is_counted)
+        log_probs: Floats = np.log(probabilities)
+        return log_probs
 
 
 def _checked(
     tokens: ArrayLike, starts: ArrayLike, vocabulary: int
 ) -> tuple[Keys, NDArray[np.int64]]:
     """Return the tokens as keys [n], and each token's place in its document [n]."""
-    ids, is_start = np.asarray(tokens), np.array(starts, dtype=bool)
+    ids = np.asarray(tokens)
+    is_start = np.array(starts, dtype=bool)
     if ids.ndim != 1 or ids.shape != is_start.shape:
         raise UsageError(
             f"tokens of shape {ids.shape} and starts of shape {is_start.shape}: "
@@ -157,15 +160,15 @@ def _power(vocabulary: int, n: int) -> np.uint64:
     return np.uint64((vocabulary + 1) ** n)
 
 
-def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Keys:
+def _grams(ids: Keys, places: NDArray[np.int64], n: int, vocabulary: int) -> Keys:
     """Return the key of the n symbols up to each token, oldest first [n].
 
-    A key has no meaning where behind < n − 2.
+    A key has no meaning where places < n − 2.
     """
     keys = ids.copy()
     for back in range(1, n):
         older = np.full(len(ids), vocabulary, dtype=np.uint64)
-        inside = np.flatnonzero(behind >= back)
+        inside = np.flatnonzero(places >= back)
         older[inside] = ids[inside - back]
         # at most (vocabulary + 1) ^ n − 1: no overflow
         keys += older * _power(vocabulary, back)
@@ -175,14 +178,14 @@ def _grams(ids: Keys, behind: NDArray[np.int64], n: int, vocabulary: int) -> Key
 def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
     """Return one order's counts, added up by context, with its discount n₁ / (n₁ + 2 n₂).
 
-    n₁ and n₂: how many n-grams are counted once and twice. Where there are none of either, the
-    discount would be 0, and tokens never seen impossible, or 1, and n-grams seen once worth
-    nothing: it is 0.5 then, as between the two.
+    n₁ and n₂: how many n-grams are counted once and twice. If either is 0, the discount would be 0,
+    which makes unseen tokens impossible, or 1, which ignores n-grams seen once; then it is 0.5.
     """
     contexts, first = np.unique(keys // _power(vocabulary, 1), return_index=True)
     totals = np.add.reduceat(counts, first) if len(first) else np.zeros(0)
     followers = np.diff(first, append=len(keys))
-    once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
+    once = np.count_nonzero(counts == 1)
+    twice = np.count_nonzero(counts == 2)
     discount = float(once / (once + 2 * twice)) if once and twice else _UNKNOWN_DISCOUNT
     counted, total, following = (
         column.astype(np.float64) for column in (counts, totals, followers)
@@ -192,11 +195,11 @@ def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
 
 def _looked_up(keys: Keys, values: Floats, queries: Keys) -> Floats:
     """Return the value of each query's key, 0 for a query that is not among the keys."""
-    at = np.searchsorted(keys, queries)
+    indices = np.searchsorted(keys, queries)
     results = np.zeros(len(queries))
-    inside = np.flatnonzero(at < len(keys))
-    there = inside[keys[at[inside]] == queries[inside]]
-    results[there] = values[at[there]]
+    inside = np.flatnonzero(indices < len(keys))
+    matches = inside[keys[indices[inside]] == queries[inside]]
+    results[matches] = values[indices[matches]]
     return results
 
 
@@ -308,7 +311,8 @@ def ngram_loss(
     train: TokenFile, held_out: TokenFile, vocabulary: int, *, seed: int
 ) -> NDArray[np.float64]:
     """Return −log P of the same tokens by an n-gram model of the training pieces."""
-    counted, total = [], 0
+    counted = []
+    total = 0
     for number in _order(train, seed):
         counted.append(train.piece(int(number))[0])
         total += len(counted[-1])
@@ -345,7 +349,8 @@ def _order(corpus: TokenFile, seed: int) -> Iterator[np.int64]:
 
 def _measured(corpus: TokenFile, seed: int) -> list[int]:
     """Return the pieces that are measured: all, or a random part of about `_MEASURED` tokens."""
-    chosen, total = [], 0
+    chosen = []
+    total = 0
     for number in _order(corpus, seed):
         if total >= _MEASURED:
             break

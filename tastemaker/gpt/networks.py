@@ -1,4 +1,4 @@
-"""Causal language models and their tokenizers: new ones, and ones opened from a folder or the hub.
+"""Causal language models: new ones, ones opened from a folder or the hub, copies, model cards.
 
 A GPT of ours is transformers' own GPT-NeoX (Black et al. 2022), which every tool loads. It
 resembles GPT-2, but it rotates queries and keys by their positions instead of adding position
@@ -6,6 +6,7 @@ vectors to tokens, and its output layer is not tied. Layer norms and GELU are si
 on a CPU; gated units are not. The tokenizer is byte-level BPE, so it can represent any text.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -31,8 +33,12 @@ from tastemaker.huggingface import (
     quiet_transformers,
     set_dropout,
 )
+from tastemaker.readable import filled_in
 
-BEGIN, END, PAD, TURN = "<|begin|>", "<|end|>", "<|pad|>", "<|turn|>"
+BEGIN = "<|begin|>"
+END = "<|end|>"
+PAD = "<|pad|>"
+TURN = "<|turn|>"
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -49,6 +55,7 @@ _GAIN = 0.68
 # away
 _MIN_P = 0.03
 _SLOWEST = 10_000.0  # the slowest of the turns takes 2π times so many tokens
+_TEMPLATE = Path(__file__).with_name("card.md.j2")
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,8 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         module = GPTNeoXForCausalLM(config)
-    module.generation_config.do_sample, module.generation_config.min_p = True, _MIN_P
+    module.generation_config.do_sample = True
+    module.generation_config.min_p = _MIN_P
     with torch.no_grad():
         for name, weight in module.named_parameters():
             if name.endswith(("attention.dense.weight", "mlp.dense_4h_to_h.weight")):
@@ -138,9 +146,11 @@ def matrices_of(module: Any) -> dict[int, list[Any]]:
     interleaved by head. Embeddings and the output layer are left out: no text moves all of their
     directions.
     """
-    single, joint = [], []
+    single = []
+    joint = []
     for layer in module.gpt_neox.layers:
-        attention, mlp = layer.attention, layer.mlp
+        attention = layer.attention
+        mlp = layer.mlp
         joint.append(attention.query_key_value.weight)
         single.append(attention.dense.weight)
         single.append(mlp.dense_h_to_4h.weight)
@@ -272,7 +282,8 @@ def _check_causal(config: Any, source: str) -> None:
 
 def _give_end_token(opened: Opened) -> None:
     """Add an end token if there is none: a policy without one always writes to its limit."""
-    module, tokenizer = opened.module, opened.tokenizer
+    module = opened.module
+    tokenizer = opened.tokenizer
     if tokenizer.eos_token is None:
         tokenizer.add_special_tokens({"eos_token": END})
         if len(tokenizer) > module.get_input_embeddings().num_embeddings:
@@ -283,3 +294,45 @@ def _give_end_token(opened: Opened) -> None:
         )
     module.config.get_text_config().eos_token_id = tokenizer.eos_token_id
     module.generation_config.eos_token_id = tokenizer.eos_token_id
+
+
+def sharing_copy(module: nn.Module) -> Any:
+    """Return a copy of a module whose weights share memory until either is written to.
+
+    This is copy on write: the copy costs the memory of what training changes.
+    """
+    copies: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        lazy = _lazily(tensor)
+        if isinstance(tensor, nn.Parameter):
+            lazy = nn.Parameter(lazy)
+        copies[id(tensor)] = lazy
+    return copy.deepcopy(module, copies)
+
+
+def _lazily(tensor: Tensor) -> Tensor:
+    """Return a copy that shares memory until it is written to.
+
+    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor
+    first gets memory of its own.
+    """
+    try:
+        return torch._lazy_clone(tensor.detach())
+    except RuntimeError:
+        tensor.data = tensor.data.clone()
+        return torch._lazy_clone(tensor.detach())
+
+
+def policy_card(
+    kind: str, parameters: int, context: int, figures: dict[str, Any]
+) -> str:
+    """Return the model card. figures: `pretraining.json`; empty if the training is unknown."""
+    start = figures.get("settings", {}).get("start")
+    return filled_in(
+        _TEMPLATE,
+        kind=kind,
+        parameters=parameters,
+        context=context,
+        start=None if start is None else Path(start).name,
+        figures=figures if "corpus" in figures else {},
+    )

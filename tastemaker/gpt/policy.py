@@ -1,5 +1,7 @@
 """Policy: a causal language model that writes text and gives the log-probability of text.
 
+`best_of_n` writes n completions of a prompt and returns the one with the highest reward.
+
 | method | takes | returns |
 |---|---|---|
 | `complete` | prompts, samples, Sampling, seed | one Completion for each sample of each prompt |
@@ -15,82 +17,41 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from tastemaker.data.judgements import Message, Prompt
+from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.errors import UsageError
 from tastemaker.fast.batching import by_length, collate
 from tastemaker.fast.gpt_layers import most_tokens
-from tastemaker.fast.processor import DeviceWish, choose_device
+from tastemaker.fast.processor import DeviceChoice, choose_device
 from tastemaker.files import filling_folder
-from tastemaker.gpt.generate import FILE as VALUE_HEAD
-from tastemaker.gpt.generate import (
+from tastemaker.gpt.networks import (
+    open_causal,
+    parameters_of,
+    policy_card,
+    sharing_copy,
+)
+from tastemaker.gpt.sampling import (
     MOST_ROWS,
+    VALUE_HEAD,
     Ended,
     Row,
+    Sampling,
     ValueHead,
     Writing,
     before_stop,
+    recommended,
 )
-from tastemaker.gpt.networks import open_causal, parameters_of
-from tastemaker.gpt.sampling import Sampling, recommended
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.huggingface import quiet_transformers
-from tastemaker.readable import filled_in, write_as_card
-
-
-def lazy_copies(module: nn.Module) -> dict[int, Any]:
-    """Return copies of a module's parameters and buffers by `id`, as a memo for `deepcopy`."""
-    copies: dict[int, Any] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        lazy = _lazily(tensor)
-        if isinstance(tensor, nn.Parameter):
-            lazy = nn.Parameter(lazy)
-        copies[id(tensor)] = lazy
-    return copies
-
-
-def _lazily(tensor: Tensor) -> Tensor:
-    """Return a copy that shares memory until it is written to.
-
-    Memory that PyTorch did not allocate, such as a mapped file, cannot be shared so: the tensor is
-    given its own first.
-    """
-    try:
-        return torch._lazy_clone(tensor.detach())
-    except RuntimeError:
-        tensor.data = tensor.data.clone()
-        return torch._lazy_clone(tensor.detach())
-
-
-_TEMPLATE = Path(__file__).with_name("card.md.j2")
-
-
-def policy_card(
-    kind: str, parameters: int, context: int, figures: dict[str, Any]
-) -> str:
-    """Return the card. figures: `pretraining.json`; empty if the training is unknown."""
-    start = figures.get("settings", {}).get("start")
-    return filled_in(
-        _TEMPLATE,
-        kind=kind,
-        parameters=parameters,
-        context=context,
-        start=None if start is None else Path(start).name,
-        figures=figures if "corpus" in figures else {},
-    )
-
-
-def write_policy_card(folder: Path, card: str) -> None:
-    """Write the card into a folder. Raises StorageError for a full disk or an unwritable folder."""
-    write_as_card(folder, card)
-
+from tastemaker.readable import write_as_card
+from tastemaker.scores import Scores
 
 FIGURES = "pretraining.json"
 """The file of the training's figures: tokens, steps, held-out loss."""
@@ -143,12 +104,12 @@ class Policy:
 
     @property
     def parameters(self) -> int:
-        """How many numbers it has learned."""
+        """The number of its parameters."""
         return parameters_of(self.module)
 
     @property
     def sampling(self) -> Sampling:
-        """How its makers recommend to draw from it. Raises ModelError where that cannot be."""
+        """The sampling that its makers recommend. Raises ModelError for values out of range."""
         return recommended(self.module.generation_config)
 
     def complete(
@@ -185,7 +146,8 @@ class Policy:
             for row in new_rows:
                 if len(row.ids) == 1:
                     written[row.place] = row
-        prompt_of_row, rows = [], []
+        prompt_of_row = []
+        rows = []
         for number, prompt in enumerate(all_prompts, first):
             for sample in range(samples):
                 prompt_of_row.append(prompt)
@@ -228,7 +190,7 @@ class Policy:
         yield from job.steps()
 
     def completion(self, prompt: Prompt, row: Row, sampling: Sampling) -> Completion:
-        """Return a finished row as people read it."""
+        """Return a finished row as a completion."""
         return self._completions([prompt], [row], sampling)[0]
 
     def _completions(
@@ -320,7 +282,7 @@ class Policy:
             logits.transpose(1, 2), batch.ids[:, 1:], reduction="none"
         )
 
-    def to(self, device: DeviceWish) -> "Policy":
+    def to(self, device: DeviceChoice) -> "Policy":
         """Move to a device ("auto", "cpu", "cuda", "mps"); return this policy. Raises UsageError
         for an absent one.
         """
@@ -335,21 +297,21 @@ class Policy:
         width = self.module.config.get_text_config().hidden_size
         head = (self.value_head or ValueHead(width)).to(self.module.device)
         critic = Policy(self.module, self.tokenizer, value_head=head)
-        critic.notes, critic.figures = list(self.notes), dict(self.figures)
+        critic.notes = list(self.notes)
+        critic.figures = dict(self.figures)
         return critic
 
     def frozen_copy(self) -> "Policy":
         """Return a copy that is never trained: the reference of a policy that will be.
 
-        Its weights share memory with this policy's until either side is written to (copy on write),
-        so that a reference costs what training changes.
+        Its weights share memory with this policy's until either side is written to.
         """
-        module = copy.deepcopy(self.module, lazy_copies(self.module))
+        module = sharing_copy(self.module)
         module.requires_grad_(requires_grad=False)
         return Policy(module, self.tokenizer)
 
     def trainable_copy(self) -> "Policy":
-        """Return a copy that trains the parameters that want gradients; all, where none does."""
+        """Return a copy that trains the parameters that require gradients; all if none does."""
         # Much of it will change: sharing memory would save nothing.
         module = copy.deepcopy(self.module)
         if not any(weight.requires_grad for weight in module.parameters()):
@@ -371,7 +333,7 @@ class Policy:
             if self.value_head is not None:
                 self.value_head.save(temporary)
             kind = type(self.module).__name__
-            write_policy_card(
+            write_as_card(
                 temporary,
                 policy_card(kind, self.parameters, self.context, self.figures),
             )
@@ -405,26 +367,25 @@ class Policy:
 
 
 def shown_so_far(policy: Policy, row: Row, sampling: Sampling) -> str:
-    """Return what can be shown of a row that is still being written: nothing that a later token
-    could take back.
+    """Return the text of an unfinished row that no later token can change.
 
-    That is the last character while its bytes are not all there, and what may be the beginning of a
+    Left out are a last character whose bytes are not all there, and what may be the beginning of a
     stop text.
     """
     text = policy.completion("", row, sampling).text
-    if row.ended == "length":
-        text = text.rstrip("\N{REPLACEMENT CHARACTER}")
-        held = max(
-            (
-                size
-                for stop in sampling.stop
-                for size in range(1, len(stop))
-                if text.endswith(stop[:size])
-            ),
-            default=0,
-        )
-        text = text[: len(text) - held]
-    return text
+    if row.ended != "length":
+        return text
+    text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+    hidden = max((_overlap(text, stop) for stop in sampling.stop), default=0)
+    return text[: len(text) - hidden]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many characters at the end of a text begin a longer stop text."""
+    for size in range(len(stop) - 1, 0, -1):
+        if text.endswith(stop[:size]):
+            return size
+    return 0
 
 
 def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
@@ -434,3 +395,70 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     ):
         return [prompts]  # type: ignore[list-item]
     return list(prompts)  # type: ignore[arg-type]
+
+
+class Scorer(Protocol):
+    """Anything that scores: a reward model, or a stand-in for one."""
+
+    def score_all(self, examples: Sequence[Example]) -> Scores:
+        """Return the scores of the examples, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best completion of a prompt, its score, and all n scores in the order of writing.
+
+    A completion of white space alone cannot be scored: its score is −∞.
+    """
+
+    completion: Completion
+    score: float
+    scores: tuple[float, ...]
+
+
+def best_of_n(
+    policy: Policy,
+    reward: Scorer,
+    prompts: Prompt | Sequence[Prompt],
+    *,
+    n: int,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    first: int = 0,
+) -> list[Best]:
+    """Return the best of n completions of each prompt. See `Policy.complete` for the arguments.
+
+    The reward scores the prompt with its continuation as one text, or the answer to a chat. The KL
+    of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
+    """
+    if n < 1:
+        raise UsageError(f"best of {n}: ask for 1 or more.")
+    written = policy.complete(
+        as_prompts(prompts), samples=n, sampling=sampling, seed=seed, first=first
+    )
+    scores = [float("-inf")] * len(written)
+    scorable = [i for i, completion in enumerate(written) if completion.text.strip()]
+    if scorable:
+        examples = [to_be_scored(written[i]) for i in scorable]
+        values = reward.score_all(examples).as_list()
+        for i, score in zip(scorable, values, strict=True):
+            scores[i] = score
+    best = []
+    for start in range(0, len(written), n):
+        top = max(range(start, start + n), key=scores.__getitem__)
+        best.append(Best(written[top], scores[top], tuple(scores[start : start + n])))
+    return best
+
+
+def to_be_scored(completion: Completion) -> Example:
+    """Return the example that a reward model scores for a completion.
+
+    A continued prompt is part of the text. A chat is the prompt.
+    """
+    prompt = completion.prompt
+    if isinstance(prompt, str):
+        return Example(prompt + completion.text)
+    is_single = len(prompt) == 1 and prompt[0].role == "user"
+    question = prompt[0].content if is_single else prompt
+    return Example(completion.text.strip(), question)

@@ -41,7 +41,8 @@ from tastemaker.train.step import Metrics, Muon, TrainStep, adamw, gradient_stra
 
 Piece = tuple[NDArray[np.int32], int]
 """Tokens, and how many of them are only context for those that are learned."""
-_SAMPLES, _SAMPLE_TOKENS = 2, 60
+_SAMPLES = 2
+_SAMPLE_TOKENS = 60
 _BETAS = (0.9, 0.95)
 OF_SIZE = "the size's"
 
@@ -123,10 +124,14 @@ class PretrainTask(Task):
         say: Say,
     ) -> None:
         super().__init__()
-        self.policy, self.training = policy, training
+        self.policy = policy
+        self.training = training
         self.train, self.held_out = corpora
-        self.device, self.precision = device, precision
-        self.seed, self.run, self.say = seed, run, say
+        self.device = device
+        self.precision = precision
+        self.seed = seed
+        self.run = run
+        self.say = say
         self.lr = training.lr or size.lr
         self.batch_tokens = training.batch_tokens or size.batch_tokens
         self.muon = size.muon
@@ -166,7 +171,8 @@ class PretrainTask(Task):
                     continue
                 self.step_of_epoch = number + 1
                 yield pieces
-            self.epoch, self.step_of_epoch = self.epoch + 1, 0
+            self.epoch = self.epoch + 1
+            self.step_of_epoch = 0
 
     def step(self) -> Metrics:
         """Take the next step of the corpus."""
@@ -176,7 +182,8 @@ class PretrainTask(Task):
         """Take one optimiser step on the pieces of these numbers; return its metrics."""
         started = time.monotonic()
         self.module.train()
-        tokens, layers = self.count_tokens(numbers), self.layers
+        tokens = self.count_tokens(numbers)
+        layers = self.layers
         parts = [
             partial(self._compute, part, tokens, layers) for part in self.parts(numbers)
         ]
@@ -184,7 +191,8 @@ class PretrainTask(Task):
         metrics = self.train_step.take(parts, rate=rate)
         self.progress.step += 1
         self.tokens += tokens
-        read, places = metrics.pop("read"), metrics.pop("places")
+        read = metrics.pop("read")
+        places = metrics.pop("places")
         metrics["learning_rate"] = rate
         metrics["layers"] = layers
         metrics["padding"] = 1 - read / places

@@ -19,8 +19,8 @@ from transformers import AutoTokenizer
 from tastemaker.data.judgements import Example, lot, plain
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.processor import (
-    DeviceWish,
-    TrainingWish,
+    DeviceChoice,
+    TrainingChoice,
     choose_device,
     choose_precision,
 )
@@ -50,8 +50,8 @@ def pretrain(
     start: Policy | str | Path | None = None,
     training: Pretraining | Mapping[str, Any] | None = None,
     seed: int = 0,
-    device: DeviceWish = "auto",
-    precision: TrainingWish = "auto",
+    device: DeviceChoice = "auto",
+    precision: TrainingChoice = "auto",
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -117,7 +117,8 @@ def _trained(
     say: Say,
 ) -> Policy:
     """Return the trained policy, saved if there is a folder."""
-    began, settings = time.monotonic(), run.settings
+    began = time.monotonic()
+    settings = run.settings
     seed = settings["seed"]
     with _tokens_folder(folder, settings) as tokens:
         policy = (
@@ -161,7 +162,7 @@ def _trained(
 
 
 def _settings(training: Pretraining | Mapping[str, Any] | None) -> Pretraining:
-    """Return the settings, whole. Raises UsageError for one that does not exist."""
+    """Return the settings as an object. Raises UsageError for one that does not exist."""
     if isinstance(training, Pretraining):
         return training
     return settings_from(Pretraining, training or {}, "training")
@@ -186,26 +187,23 @@ def _run_settings(
 
 
 def _digest(texts: Iterable[str | Example]) -> str:
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for example in _examples(texts):
-        found.update(
-            repr((example.prompt, example.text)).encode("utf-8", "surrogatepass")
-        )
-    return found.hexdigest()
+        content = repr((example.prompt, example.text))
+        digest.update(content.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def weights_digest(policy: Policy) -> str:
     """Return a digest of a policy's weights and tokenizer."""
-    found = hashlib.blake2b(
-        policy.tokenizer.backend_tokenizer.to_str().encode(), digest_size=16
-    )
+    tokenizer = policy.tokenizer.backend_tokenizer.to_str()
+    digest = hashlib.blake2b(tokenizer.encode(), digest_size=16)
     for name, tensor in policy.module.state_dict().items():
-        copied = tensor.to(
-            "cpu", copy=True
-        )  # looked at where it is, memory shared with a reference would be copied
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(copied.contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+        # a view of the tensor itself would end the sharing of memory with a reference
+        copied = tensor.to("cpu", copy=True).contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(copied.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _examples(texts: Iterable[str | Example]) -> Iterator[Example]:
@@ -226,11 +224,9 @@ def _check_start(
         raise UsageError(
             "grow_at: a given model has all of its layers, only a new one grows. Leave it out."
         )
-    if (
-        folder is not None
-        and not isinstance(start, Policy)
-        and folder.resolve() == Path(start).resolve()
-    ):
+    if folder is None or isinstance(start, Policy):
+        return
+    if folder.resolve() == Path(start).resolve():
         raise UsageError(
             f"{folder}: is the model to start from, and would be replaced. Choose another --out."
         )
@@ -240,21 +236,19 @@ def _check_start(
 def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the folder of the tokenized corpus.
 
-    It is in the run folder: removed when the run is done, kept when it is killed.
-
-    Its name is a digest of the settings, so that no run takes the tokens of another. A corpus that
+    It is in the run folder; it is removed when the run is done, and kept when it is killed. Its
+    name is a digest of the settings, so that no run takes the tokens of another. A corpus that
     cannot be used leaves nothing behind.
     """
     if folder is None:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
         return
-    tokens, is_new = folder / RUN / _TOKENS, not folder.exists()
-    name = hashlib.blake2b(
-        json.dumps(settings, sort_keys=True).encode(), digest_size=8
-    ).hexdigest()
+    tokens = folder / RUN / _TOKENS
+    is_new = not folder.exists()
+    content = json.dumps(settings, sort_keys=True).encode()
     try:
-        yield tokens / name
+        yield tokens / hashlib.blake2b(content, digest_size=8).hexdigest()
     except (DataError, ModelError, UsageError):
         shutil.rmtree(folder if is_new else tokens, ignore_errors=True)
         raise
@@ -268,24 +262,24 @@ def _fresh(
     seed: int,
     folder: Path,
 ) -> Policy:
-    """Return a new GPT and tokenizer; `folder` keeps the tokenizer for a resumed run."""
+    """Return a new GPT and tokenizer; the tokenizer is saved in `folder` for a resumed run."""
     size = replace(size, context=training.context or size.context)
-    kept = folder / "tokenizer"
-    if kept.is_dir():
-        tokenizer = AutoTokenizer.from_pretrained(kept, local_files_only=True)
+    saved = folder / "tokenizer"
+    if saved.is_dir():
+        tokenizer = AutoTokenizer.from_pretrained(saved, local_files_only=True)
     else:
         sample, chats = _sample(_examples(texts), seed)
-        wanted = training.vocabulary or size.vocabulary
+        vocabulary = training.vocabulary or size.vocabulary
         tokenizer = make_tokenizer(
-            sample, vocabulary=wanted, context=size.context, chats=chats
+            sample, vocabulary=vocabulary, context=size.context, chats=chats
         )
-        if training.vocabulary is not None and len(tokenizer) < wanted:
+        if training.vocabulary is not None and len(tokenizer) < vocabulary:
             raise DataError(
-                f"a vocabulary of {wanted:,} tokens is more than this corpus supports, "
+                f"a vocabulary of {vocabulary:,} tokens is more than this corpus supports, "
                 f"which gives {len(tokenizer):,}. "
                 f"Give more text, or --vocabulary {len(tokenizer)}."
             )
-        with writing_folder(kept) as temporary:
+        with writing_folder(saved) as temporary:
             tokenizer.save_pretrained(temporary)
     return Policy(make_gpt(size, tokenizer, seed=seed), tokenizer)
 
@@ -293,22 +287,21 @@ def _fresh(
 def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
     """Return random texts to learn a tokenizer from, and whether any has a prompt."""
     drawn: list[tuple[int, str]] = []  # a heap of lots, negated: the largest lot first
-    characters, chats, seen = 0, False, False
+    characters = 0
+    has_prompts = False
     for example in examples:
-        seen, chats = True, chats or example.prompt is not None
-        parts = (
-            [example.text]
-            if example.prompt is None
-            else [plain(example.prompt), example.text]
-        )
-        for text in parts:
+        texts = [example.text]
+        if example.prompt is not None:
+            has_prompts = True
+            texts.insert(0, plain(example.prompt))
+        for text in texts:
             heapq.heappush(drawn, (-lot(seed, "tokenizer", text), text))
             characters += len(text)
         while characters > _TOKENIZER_CHARACTERS and len(drawn) > 1:
             characters -= len(heapq.heappop(drawn)[1])
-    if not seen:
+    if not drawn:
         raise DataError("the corpus holds no text. Give a source with documents in it.")
-    return [text for _, text in sorted(drawn, reverse=True)], chats
+    return [text for _, text in sorted(drawn, reverse=True)], has_prompts
 
 
 def _opened(start: Policy | str | Path) -> Policy:
@@ -318,12 +311,12 @@ def _opened(start: Policy | str | Path) -> Policy:
 
 def _context(policy: Policy, size: Size, training: Pretraining) -> int:
     """Return the context. Raises UsageError for more than the network reads."""
-    wanted = training.context or min(size.context, policy.context)
-    if wanted > policy.context:
+    context = training.context or min(size.context, policy.context)
+    if context > policy.context:
         raise UsageError(
-            f"context {wanted:,}: this network reads {policy.context:,} tokens. Choose fewer."
+            f"context {context:,}: this network reads {policy.context:,} tokens. Choose fewer."
         )
-    return wanted
+    return context
 
 
 def _figures(
@@ -331,20 +324,16 @@ def _figures(
 ) -> dict[str, Any]:
     """Return held-out perplexity, per token and per byte, of the policy and of n-grams."""
     train, held_out = corpora
-    ours = held_out_loss(policy, held_out, seed=seed)
-    theirs = ngram_loss(train, held_out, len(policy.tokenizer), seed=seed)
-    per_byte = held_out.counts.tokens / max(1, held_out.counts.bytes)
-    found: dict[str, Any] = {"parameters": policy.parameters}
-    for name, nats in (("", ours.mean()), ("ngram_", theirs.mean())):
-        found |= {
-            f"{name}perplexity": math.exp(nats),
-            f"{name}byte_perplexity": math.exp(nats * per_byte),
-        }
-    sides = {
-        name: asdict(corpus.counts)
-        for name, corpus in ((TRAIN, train), (HELD_OUT, held_out))
-    }
-    return found | {"measured_tokens": len(ours), "corpus": sides}
+    losses = held_out_loss(policy, held_out, seed=seed)
+    ngram_losses = ngram_loss(train, held_out, len(policy.tokenizer), seed=seed)
+    tokens_per_byte = held_out.counts.tokens / max(1, held_out.counts.bytes)
+    figures: dict[str, Any] = {"parameters": policy.parameters}
+    for prefix, nats in (("", losses.mean()), ("ngram_", ngram_losses.mean())):
+        figures[f"{prefix}perplexity"] = math.exp(nats)
+        figures[f"{prefix}byte_perplexity"] = math.exp(nats * tokens_per_byte)
+    figures["measured_tokens"] = len(losses)
+    figures["corpus"] = {TRAIN: asdict(train.counts), HELD_OUT: asdict(held_out.counts)}
+    return figures
 
 
 def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say) -> None:
@@ -359,10 +348,12 @@ def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say) 
 
 
 def _verdict(figures: Mapping[str, Any]) -> str:
-    better = figures["perplexity"] < figures["ngram_perplexity"]
+    perplexity = figures["perplexity"]
+    ngrams = figures["ngram_perplexity"]
+    comparison = "below" if perplexity < ngrams else "NOT below"
     return (
-        f"held-out perplexity {figures['perplexity']:.2f} per token "
+        f"held-out perplexity {perplexity:.2f} per token "
         f"and {figures['byte_perplexity']:.3f} per byte, "
-        f"{'below' if better else 'NOT below'} the {figures['ngram_perplexity']:.2f} of n-grams; "
+        f"{comparison} the {ngrams:.2f} of n-grams; "
         f"{figures['tokens']:,} tokens in {figures['seconds']:.0f} s"
     )

@@ -163,9 +163,9 @@ def _is_folder_of_texts(folder: Path) -> bool:
     )
     text = next(texts, None)
     if text and table:
-        here = f"the text {text.relative_to(folder)} and the table {table.relative_to(folder)}"
+        names = f"the text {text.relative_to(folder)} and the table {table.relative_to(folder)}"
         raise DataError(
-            f"{folder}: both texts and tables in it ({here}). Keep them in folders of their own."
+            f"{folder}: both texts and tables in it ({names}). Keep them in folders of their own."
         )
     if not text and not table:
         ends = ", ".join((*plain.SUFFIXES, *tables.SUFFIXES))
@@ -188,7 +188,8 @@ def _parts(
     """Open the splits of a source."""
     path = Path(source)
     if path.is_file() and not aclimdb.is_aclimdb(path) and not _is_table(path):
-        texts, ends = ", ".join(plain.SUFFIXES), ", ".join(tables.SUFFIXES)
+        texts = ", ".join(plain.SUFFIXES)
+        ends = ", ".join(tables.SUFFIXES)
         raise DataError(
             f"{path}: what kind of file is this? Texts end in {texts}, tables in {ends}."
         )
@@ -253,10 +254,12 @@ def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Exam
     chats = None if columns.text else column_for(_CHATS, names, ())
     if chats is not None and column_for(RECOGNISED["text"], names, ()) is None:
         # A column `prompt` beside chats repeats their first turns: it is read only if named.
-        text, prompt = chats, columns.prompt
+        text = chats
+        prompt = columns.prompt
     else:
         layout = plan(table, columns, judged=False, past_bad=past_bad)
-        text, prompt = layout.text, layout.prompt
+        text = layout.text
+        prompt = layout.prompt
     for number, row in table.rows_past(skipped):
         try:
             examples = _of_row(row, text, prompt, table.place(number))
@@ -339,19 +342,16 @@ class Documents:
         )
 
     def describe(self) -> dict[str, object]:
-        """Return what says that two readings are of the same documents: sources with their sizes,
-        and settings.
+        """Return the settings, and the sources with their sizes.
+
+        Two readings with the same description are of the same documents.
         """
-        own = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("sources", "bad")
-        }
-        columns = None if self.columns is None else asdict(self.columns)
-        return own | {
-            "sources": [[str(s), _size(Path(s))] for s in self.sources],
-            "columns": columns,
-        }
+        description = {field.name: getattr(self, field.name) for field in fields(self)}
+        del description["bad"], description["sources"]
+        if self.columns is not None:
+            description["columns"] = asdict(self.columns)
+        description["sources"] = [[str(s), _size(Path(s))] for s in self.sources]
+        return description
 
 
 def _size(path: Path) -> int | None:

@@ -177,14 +177,16 @@ class Reader:
 @contextmanager
 def _special_as_text(backend: Any) -> Iterator[None]:
     """Read special tokens that a text spells as the characters they are."""
-    before, backend.encode_special_tokens = backend.encode_special_tokens, True
+    before = backend.encode_special_tokens
+    backend.encode_special_tokens = True
     try:
         yield
     finally:
         backend.encode_special_tokens = before
 
 
-TRAIN, HELD_OUT = "train", "held_out"
+TRAIN = "train"
+HELD_OUT = "held_out"
 _AT_ONCE = 512  # documents
 _COUNTS = "corpus.json"
 _WHOLE = 2**64  # lots are drawn below it
@@ -226,13 +228,9 @@ class TokenFile:
         """Return the number of tokens of each piece."""
         return np.asarray(self.pieces[numbers, 1])
 
-    def bytes_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of bytes that each piece spells."""
-        return np.asarray(self.pieces[numbers, 3])
-
 
 class _Side:
-    """One side while it is written."""
+    """Writes one side of a corpus."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -342,29 +340,40 @@ def pieces_of(
     examples: Iterable[Example], reader: Reader, context: int
 ) -> Iterator[Piece]:
     """Yield the pieces of documents, in order."""
-    waiting = iter(examples)
-    while chunk := list(islice(waiting, _AT_ONCE)):
-        for example, (ids, before) in zip(chunk, reader.examples(chunk), strict=True):
-            size = len(example.text.encode("utf-8", "surrogatepass"))
-            learned = len(ids) - before
-            spelled, is_first = 0, True
-            for start in range(0, len(ids) - 1, context - 1):
-                piece = np.array(ids[start : start + context], dtype=np.int32)
-                only_before = min(max(before - start, 1), len(piece))
-                if only_before < len(piece):
-                    done = start + len(piece) - before
-                    upto = size * done // learned  # bytes up to the piece's end
-                    if example.prompt is None:
-                        group = piece.tobytes().hex()
-                    else:
-                        group = plain(example.prompt)
-                    yield Piece(piece, only_before, upto - spelled, is_first, group)
-                    spelled, is_first = upto, False
+    remaining = iter(examples)
+    while chunk := list(islice(remaining, _AT_ONCE)):
+        tokenized = reader.examples(chunk)
+        for example, (ids, prompt_tokens) in zip(chunk, tokenized, strict=True):
+            yield from _pieces_of_one(example, ids, prompt_tokens, context)
+
+
+def _pieces_of_one(
+    example: Example, ids: list[int], prompt_tokens: int, context: int
+) -> Iterator[Piece]:
+    """Yield the pieces of one document. ids: of its prompt and its text."""
+    size = len(example.text.encode("utf-8", "surrogatepass"))
+    text_tokens = len(ids) - prompt_tokens
+    bytes_before = 0
+    is_first = True
+    for start in range(0, len(ids) - 1, context - 1):
+        piece = np.array(ids[start : start + context], dtype=np.int32)
+        before = min(max(prompt_tokens - start, 1), len(piece))
+        if before == len(piece):
+            continue
+        tokens_so_far = start + len(piece) - prompt_tokens
+        bytes_so_far = size * tokens_so_far // text_tokens
+        prompt = example.prompt
+        group = piece.tobytes().hex() if prompt is None else plain(prompt)
+        yield Piece(piece, before, bytes_so_far - bytes_before, is_first, group)
+        bytes_before = bytes_so_far
+        is_first = False
 
 
 class Shuffled:
-    """A random order of 0 … n − 1 that is computed, not held: a Feistel network over the next power
-    of four, walked until it lands inside (Black & Rogaway 2002).
+    """A random order of 0 … n − 1 that is computed and takes no memory.
+
+    It is a Feistel network over the next power of four, applied until the number is below n (Black
+    & Rogaway 2002).
     """
 
     def __init__(self, n: int, *, seed: int, epoch: int) -> None:
@@ -381,8 +390,10 @@ class Shuffled:
         return numbers.astype(np.int64)
 
     def _round(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        half, low = np.uint64(self.half), np.uint64((1 << self.half) - 1)
-        left, right = values >> half, values & low
+        half = np.uint64(self.half)
+        low = np.uint64((1 << self.half) - 1)
+        left = values >> half
+        right = values & low
         for key in self.keys:
             mixed = (right ^ key) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= mixed >> np.uint64(29)
@@ -413,7 +424,8 @@ def even_parts(
 ) -> list[NDArray[np.int64]]:
     """Cut numbers, in their order, into parts of about `size` tokens. No part is empty.
 
-    lengths: the tokens that each number stands for. A number belongs where their middle lies.
+    lengths: the tokens that each number stands for. A number belongs to the part in which the
+    middle of its tokens lies.
     """
     total = lengths.sum()
     parts = max(1, round(total / size))

@@ -22,6 +22,7 @@ import yaml
 from tastemaker.data.judgements import RECORDS
 from tastemaker.errors import ModelError
 from tastemaker.evaluate.findings import FIGURES
+from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
 from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
 from tastemaker.train.run import CONTRACT
@@ -175,13 +176,12 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
     base_model: the hub name of what was fine-tuned, if it has one.
     """
     evaluation = contract.evaluation
+    front = yaml.safe_dump(
+        _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
+    )
     return filled_in(
         _TEMPLATE,
-        front=Markdown(
-            yaml.safe_dump(
-                _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
-            )
-        ),
+        front=Markdown(front),
         contract=contract,
         description=description,
         base_model=base_model,
@@ -218,9 +218,8 @@ def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
 def _meaning(kind: str, values: Mapping[str, Any]) -> Markdown:
     """Return what a score s means to one kind of judgement, with the numbers of its link."""
     if kind not in RECORDS:
-        return Markdown(
-            f"{escaped(kind)}: {escaped(json.dumps(values, ensure_ascii=False))}"
-        )
+        numbers = json.dumps(values, ensure_ascii=False)
+        return Markdown(f"{escaped(kind)}: {escaped(numbers)}")
     link = LINKS[RECORDS[kind]].from_dict(dict(values))
     return Markdown(link.formula())
 
@@ -261,11 +260,11 @@ def _figures(kind: str, results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without(prefix: str, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the results whose names start with a prefix, without it."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in results.items()
-        if name.startswith(prefix)
-    }
+    values = {}
+    for name, value in results.items():
+        if name.startswith(prefix):
+            values[name.removeprefix(prefix)] = value
+    return values
 
 
 def _longer(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,9 +273,9 @@ def _longer(results: Mapping[str, Any]) -> dict[str, Any]:
     The results name its accuracy `longer_baseline`.
     """
     figures = _without("longer_", results)
-    return figures | {
-        f"accuracy{end}": figures.get(f"baseline{end}") for end in ("", "_interval")
-    }
+    figures["accuracy"] = figures.get("baseline")
+    figures["accuracy_interval"] = figures.get("baseline_interval")
+    return figures
 
 
 def _named(name: str) -> str:
@@ -289,14 +288,9 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Markdown:
     if value is None:
         return Markdown("–")
     if not interval or None in interval:
-        return Markdown(_figure(value))
-    return Markdown(
-        rf"{_figure(value)} \[{_figure(interval[0])}, {_figure(interval[1])}\]"
-    )
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+        return Markdown(amount(value))
+    low, high = map(amount, interval)
+    return Markdown(rf"{amount(value)} \[{low}, {high}\]")
 
 
 def _judges(
@@ -304,9 +298,9 @@ def _judges(
 ) -> list[tuple[str, Markdown, Markdown, int]]:
     """Return the judges as rows, those who judged most first."""
     rows = []
-    for name, of in judges.items():
-        values = {**of, "reliability_interval": of.get("interval")}
-        reliability = _estimate("reliability", values)
-        leniency = Markdown(f"{float(of['leniency']):+.2f}")
-        rows.append((name, reliability, leniency, int(of["judgements"])))
+    for name, values in judges.items():
+        figures = {**values, "reliability_interval": values.get("interval")}
+        reliability = _estimate("reliability", figures)
+        leniency = Markdown(f"{float(values['leniency']):+.2f}")
+        rows.append((name, reliability, leniency, int(values["judgements"])))
     return sorted(rows, key=lambda row: (-row[3], row[0]))

@@ -6,7 +6,7 @@ division is two corpora with the same links and judges: one to learn from, one t
 
 import hashlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -79,12 +79,19 @@ class Evidence:
         )
 
 
+AllEvidence = dict[type[Judgement], Evidence]
+"""The evidence of each kind."""
+
+Rows = dict[type[Judgement], list[int]]
+"""Rows of the evidence of each kind."""
+
+
 @dataclass(frozen=True)
 class Unit:
-    """Texts that must be scored together, and the judgements about them: rows by kind."""
+    """Texts that must be scored together, and the judgements about them."""
 
     texts: tuple[int, ...]
-    rows: dict[type[Judgement], list[int]]
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Corpus:
     """n unique examples and, by kind, the judgements about them. judges: names by number."""
 
     examples: list[Example]
-    evidence: dict[type[Judgement], Evidence]
+    evidence: AllEvidence
     judges: tuple[str, ...] = ()
 
     @staticmethod
@@ -141,33 +148,28 @@ class Corpus:
         Each judgement is in one unit, each judged text in at least one. Texts that were compared,
         directly or through others, are one unit, so that each is encoded once.
         """
-        together = list(self._together())
-        root = _components(len(self), [texts for _, _, texts in together])
-        roots = torch.tensor(root, dtype=torch.long)
-        sizes = torch.bincount(roots, minlength=len(self)).tolist()
-        units: dict[object, dict[type[Judgement], list[int]]] = {}
-        texts_of: dict[object, dict[int, None]] = {}
-        home: dict[int, object] = {}
-        for kind, row, texts in together:
-            name: object = root[texts[0]]
-            if sizes[root[texts[0]]] > _LARGEST_UNIT:
+        of_several = list(self._of_several_texts())
+        component = _components(len(self), [texts for _, _, texts in of_several])
+        sizes = Counter(component)
+        growing: dict[object, _GrowingUnit] = defaultdict(_GrowingUnit)
+        unit_of: dict[int, object] = {}  # the first unit of each text
+        for kind, row, texts in of_several:
+            name: object = component[texts[0]]
+            if sizes[component[texts[0]]] > _LARGEST_UNIT:
                 name = (kind, row)
-            units.setdefault(name, {}).setdefault(kind, []).append(row)
-            texts_of.setdefault(name, {}).update(dict.fromkeys(texts))
+            growing[name].add(kind, row, texts)
             for text in texts:
-                home.setdefault(text, name)
+                unit_of.setdefault(text, name)
         for kind, evidence in self.evidence.items():
-            if evidence.index.ndim == 1:
-                for row, text in enumerate(evidence.index.tolist()):
-                    name = home.setdefault(text, root[text])
-                    units.setdefault(name, {}).setdefault(kind, []).append(row)
-                    texts_of.setdefault(name, {})[text] = None
-        unsorted = [Unit(tuple(texts_of[name]), rows) for name, rows in units.items()]
-        return sorted(unsorted, key=lambda unit: unit.texts)
+            if evidence.index.ndim == 2:
+                continue
+            for row, text in enumerate(evidence.index.tolist()):
+                name = unit_of.setdefault(text, component[text])
+                growing[name].add(kind, row, [text])
+        units = [Unit(tuple(unit.texts), unit.rows) for unit in growing.values()]
+        return sorted(units, key=lambda unit: unit.texts)
 
-    def part(
-        self, units: Sequence[Unit]
-    ) -> tuple[list[int], dict[type[Judgement], Evidence]]:
+    def part(self, units: Sequence[Unit]) -> tuple[list[int], AllEvidence]:
         """Return the texts of some units, each once, and the evidence about them.
 
         The index of the evidence is a place in the returned texts.
@@ -175,7 +177,7 @@ class Corpus:
         texts = list(dict.fromkeys(chain.from_iterable(unit.texts for unit in units)))
         place = torch.zeros(len(self), dtype=torch.long)
         place[texts] = torch.arange(len(texts))
-        rows: dict[type[Judgement], list[int]] = {}
+        rows: Rows = {}
         for unit in units:
             for kind, chosen in unit.rows.items():
                 rows.setdefault(kind, []).extend(chosen)
@@ -188,11 +190,15 @@ class Corpus:
     def subset(self, units: Sequence[Unit]) -> "Corpus":
         """Return the corpus of some units alone."""
         texts, part = self.part(units)
+        examples = [self.examples[text] for text in texts]
         place = torch.zeros(len(self), dtype=torch.long)
         evidence = {}
         for kind, of_kind in self.evidence.items():
-            evidence[kind] = part[kind] if kind in part else of_kind.rows([], place)
-        return Corpus([self.examples[i] for i in texts], evidence, self.judges)
+            if kind in part:
+                evidence[kind] = part[kind]
+            else:
+                evidence[kind] = of_kind.rows([], place)
+        return Corpus(examples, evidence, self.judges)
 
     def resampled(self, seed: int) -> "Corpus":
         """Return the corpus with unit weights drawn from Exp(1).
@@ -209,13 +215,28 @@ class Corpus:
                 evidence[kind].weight[rows] *= weight
         return Corpus(self.examples, evidence, self.judges)
 
-    def _together(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:
+    def _of_several_texts(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:
         """Yield kind, row and texts of every judgement about several texts."""
         for kind, evidence in self.evidence.items():
-            if evidence.index.ndim == 2:
-                sizes = evidence.size.tolist()
-                for row, texts in enumerate(evidence.index.tolist()):
-                    yield kind, row, texts[: sizes[row]]
+            if evidence.index.ndim == 1:
+                continue
+            sizes = evidence.size.tolist()
+            for row, texts in enumerate(evidence.index.tolist()):
+                yield kind, row, texts[: sizes[row]]
+
+
+class _GrowingUnit:
+    """A unit that judgements are added to. The texts are the keys of a dictionary, in order."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, None] = {}
+        self.rows: Rows = {}
+
+    def add(self, kind: type[Judgement], row: int, texts: Sequence[int]) -> None:
+        """Add one judgement about some texts."""
+        self.rows.setdefault(kind, []).append(row)
+        for text in texts:
+            self.texts[text] = None
 
 
 def _padded(index: list[list[int]], link: Link) -> Tensor:
@@ -223,7 +244,10 @@ def _padded(index: list[list[int]], link: Link) -> Tensor:
     if link.is_of_one_text:
         return torch.tensor([texts[0] for texts in index], dtype=torch.long)
     longest = max((len(texts) for texts in index), default=2)
-    rows = [texts + [0] * (longest - len(texts)) for texts in index]
+    rows = []
+    for texts in index:
+        padding = [0] * (longest - len(texts))
+        rows.append(texts + padding)
     return torch.tensor(rows, dtype=torch.long).reshape(len(index), longest)
 
 

@@ -140,9 +140,13 @@ class FitTask(Task):
         """
         texts, loss, places = self.loss(units)
         loss = loss / count
-        tokens = sum(self.lengths[text] for text in texts)
-        numbers = {"loss": float(loss.detach()), "texts": len(texts), "tokens": tokens}
-        return loss, {**numbers, "places": places}
+        numbers = {
+            "loss": float(loss.detach()),
+            "texts": len(texts),
+            "tokens": sum(self.lengths[text] for text in texts),
+            "places": places,
+        }
+        return loss, numbers
 
     def loss(self, units: list[Unit]) -> tuple[list[int], Tensor, int]:
         """Return the units' texts, −ln P of their judgements plus penalties, and places computed.
@@ -154,13 +158,12 @@ class FitTask(Task):
         log_lengths = self.train.log_lengths[texts].to(self.device)
         losses = []
         for corpus, scores in zip(self.corpora, by_head.T, strict=True):
-            evidence = {
-                kind: e.to(self.device) for kind, e in corpus.part(units)[1].items()
-            }
+            evidence = {}
+            for kind, of_kind in corpus.part(units)[1].items():
+                evidence[kind] = of_kind.to(self.device)
             penalty = self.model.penalty(scores, evidence, log_lengths, whole=False)
-            losses.append(
-                penalty - self.model.log_likelihood(scores, evidence, log_lengths)
-            )
+            likelihood = self.model.log_likelihood(scores, evidence, log_lengths)
+            losses.append(penalty - likelihood)
         return texts, torch.stack(losses).mean(), places
 
     def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
@@ -184,18 +187,16 @@ class FitTask(Task):
         """
         self.network.module.eval()
         scores = torch.zeros(len(self.held_out))
-        for part in by_length(
-            [len(ids) for ids in self.held_out_ids], self.training.batch_tokens
-        ):
+        lengths = [len(ids) for ids in self.held_out_ids]
+        for part in by_length(lengths, self.training.batch_tokens):
             by_head, _ = self._scores([self.held_out_ids[text] for text in part])
             scores[part] = by_head.mean(1).cpu()
         is_cut = np.zeros(len(scores), dtype=bool)
-        fresh = calibrated(
-            self.model, Scores(scores.double().numpy(), is_cut), self.held_out.evidence
-        )
-        model = links_alone(fresh)
-        count = sum(len(evidence) for evidence in self.held_out.evidence.values())
-        loss = -float(model.log_likelihood(scores, self.held_out.evidence)) / count
+        held_out_scores = Scores(scores.double().numpy(), is_cut)
+        evidence = self.held_out.evidence
+        model = links_alone(calibrated(self.model, held_out_scores, evidence))
+        count = sum(map(len, evidence.values()))
+        loss = -float(model.log_likelihood(scores, evidence)) / count
         return {
             "held_out_loss": loss,
             **_held_out_metrics(scores, self.held_out, model),
@@ -203,16 +204,15 @@ class FitTask(Task):
 
     def keep_best(self) -> None:
         """Copy the present weights."""
-        self.best = {
-            name: tensor.detach().clone() for name, tensor in self._weights().items()
-        }
+        self.best = {}
+        for name, tensor in self._weights().items():
+            self.best[name] = tensor.detach().clone()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW. Biases and norms have no weight decay; head and links have `head_lr`."""
         training, module = self.training, self.network.module
-        body_ids = {
-            id(p) for p in getattr(module, module.base_model_prefix).parameters()
-        }
+        body = getattr(module, module.base_model_prefix)
+        body_ids = {id(parameter) for parameter in body.parameters()}
         decayed, undecayed, head = [], [], []
         for parameter in module.parameters():
             if id(parameter) not in body_ids:
@@ -242,9 +242,10 @@ class FitTask(Task):
 
     def _weights(self) -> dict[str, Tensor]:
         """Return everything that is learned, by name."""
-        network, model = self.network.module.state_dict(), self.model.state_dict()
-        weights = {f"network.{name}": tensor for name, tensor in network.items()}
-        for name, tensor in model.items():
+        weights = {}
+        for name, tensor in self.network.module.state_dict().items():
+            weights[f"network.{name}"] = tensor
+        for name, tensor in self.model.state_dict().items():
             weights[f"observation.{name}"] = tensor
         return weights
 

@@ -23,8 +23,8 @@ from tastemaker.data.judgements import (
 from tastemaker.errors import DataError, UsageError
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
-    DeviceWish,
-    TrainingWish,
+    DeviceChoice,
+    TrainingChoice,
     choose_device,
     choose_precision,
 )
@@ -114,8 +114,8 @@ class Learner:
     settings: Linear | Encoder | Tiny
     division: Division
     training: Training | None
-    device: DeviceWish
-    precision: TrainingWish
+    device: DeviceChoice
+    precision: TrainingChoice
     estimates: CrossFit
 
     def reward_model(
@@ -261,11 +261,10 @@ class Learner:
         from tastemaker.reward.backbones.opening import standardise_heads
 
         by_head = network.score(self.division.validation.examples).members
-        standardise_heads(
-            network.module, by_head.mean(1).tolist(), by_head.std(1).tolist()
-        )
+        means, deviations = by_head.mean(1), by_head.std(1)
+        standardise_heads(network.module, means.tolist(), deviations.tolist())
         if model.length is not None:
-            model.length.effect.data.div_(max(float(by_head.std(1).mean()), 1e-8))
+            model.length.effect.data.div_(max(float(deviations.mean()), 1e-8))
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""
@@ -422,8 +421,8 @@ def fit(
     shared: bool = False,
     experts: bool = False,
     seed: int = 0,
-    device: DeviceWish = "auto",
-    precision: TrainingWish = "auto",
+    device: DeviceChoice = "auto",
+    precision: TrainingChoice = "auto",
     labels: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,

@@ -21,17 +21,18 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import Judgement, joined, lot
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
+from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
 from tastemaker.reward.backbones.linear import (
     Linear,
     LinearBackbone,
+    NgramNames,
     TokenNames,
     chunks,
     counts,
@@ -104,7 +105,7 @@ def _evidence_amount(corpus: Corpus) -> float:
     return sum(parts)
 
 
-def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
+def positivity(corpus: Corpus, model: ObservationModel) -> Floats:
     """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
 
     The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
@@ -130,8 +131,8 @@ def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
 
 
 def log_count_ratios(
-    occurrences: sp.csr_matrix, positive: NDArray[np.float64], smoothing: float
-) -> NDArray[np.float64]:
+    occurrences: sp.csr_matrix, positive: Floats, smoothing: float
+) -> Floats:
     """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
 
     p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
@@ -142,7 +143,7 @@ def log_count_ratios(
         occurrences.shape,
     )
     p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
-    ratios: NDArray[np.float64] = np.log(p / p.sum()) - np.log(q / q.sum())
+    ratios: Floats = np.log(p / p.sum()) - np.log(q / q.sum())
     return ratios
 
 
@@ -169,12 +170,12 @@ class Objective:
         )
         self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
 
-    def start(self) -> NDArray[np.float64]:
+    def start(self) -> Floats:
         """Return weights of 0 and the other parameters as they are."""
         flat = [p.detach().double().numpy().ravel() / self.unit for p in self.learned]
         return np.concatenate([np.zeros(self.rows.shape[1]), *flat])
 
-    def put(self, values: NDArray[np.float64]) -> None:
+    def put(self, values: Floats) -> None:
         """Set the observation model's parameters, given one after the other in units of `unit`."""
         start = 0
         for parameter in self.learned:
@@ -182,18 +183,21 @@ class Objective:
             parameter.data.copy_(torch.from_numpy(part).reshape(parameter.shape))
             start += parameter.numel()
 
-    def __call__(self, point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def __call__(self, point: Floats) -> tuple[float, Floats]:
         """Return the value and the gradient at a point."""
-        weights, texts = point[: self.rows.shape[1]], self.rows.shape[0]
-        self.put(point[self.rows.shape[1] :])
+        texts, ngrams = self.rows.shape
+        weights = point[:ngrams]
+        self.put(point[ngrams:])
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
         evidence, log_lengths = self.corpus.evidence, self.corpus.log_lengths
         penalty = self.model.penalty(scores, evidence, log_lengths)
         loss = penalty - self.model.log_likelihood(scores, evidence, log_lengths)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
-        others = [g.double().numpy().ravel() * self.unit for g in by_links]
-        gradient = np.concatenate([by_weights, *others])
+        parts = [by_weights]
+        for by_link in by_links:
+            parts.append(by_link.double().numpy().ravel() * self.unit)
+        gradient = np.concatenate(parts)
         value = loss.item() + 0.5 * self.strength * float(weights @ weights)
         return value / texts, gradient / texts
 
@@ -208,11 +212,15 @@ def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
     fixed = set()
     for link in model.links.values():
         fixed |= {id(getattr(link, name)) for name in link.scale_parameters}
-    learned = [p for p in model.parameters() if p.requires_grad and p.numel()]
-    return [p for p in learned if id(p) not in fixed]
+    learned = []
+    for parameter in model.parameters():
+        is_free = parameter.requires_grad and id(parameter) not in fixed
+        if is_free and parameter.numel():
+            learned.append(parameter)
+    return learned
 
 
-def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_matrix]:
+def _read(corpus: Corpus, settings: Linear) -> tuple[NgramNames, sp.csr_matrix]:
     """Return the names of the frequent n-grams, and their counts in each text."""
     texts = [joined(example, settings.template) for example in corpus.examples]
     token_chunks = []
@@ -236,7 +244,7 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NDArray[np.int64], sp.csr_m
     return names[is_frequent], occurrences[:, is_frequent]
 
 
-def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
+def _maximise(objective: Objective, tolerance: float) -> Floats:
     """Run L-BFGS in float64; leave the links at the optimum and return the weights."""
     features = objective.rows.shape[1]
     objective.model.double()
@@ -262,7 +270,7 @@ def _maximise(objective: Objective, tolerance: float) -> NDArray[np.float64]:
         )
     objective.put(result.x[features:])
     objective.model.float()
-    weights: NDArray[np.float64] = result.x[:features]
+    weights: Floats = result.x[:features]
     return weights
 
 

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.fast.batching import collate
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
@@ -68,9 +68,8 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
         if isinstance(answer, str):
             differences[way] = answer
             continue
-        difference = float(
-            np.abs(np.asarray(answer, dtype=np.float64) - expected).max()
-        )
+        reloaded = np.asarray(answer, dtype=np.float64)
+        difference = float(np.abs(reloaded - expected).max())
         if not difference <= TOLERANCE:
             raise ModelError(
                 f"the saved model scores differently through {way}: by "
@@ -99,10 +98,16 @@ def _linear_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     reloaded = LinearBackbone.load(folder)
     return {
         "tastemaker, batched": reloaded.score(examples).values,
-        "tastemaker, alone": [
-            reloaded.score([example]).values[0] for example in examples
-        ],
+        "tastemaker, alone": _alone(reloaded, examples),
     }
+
+
+def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
+    """Score each example in a call of its own."""
+    scores = []
+    for example in examples:
+        scores.append(float(backbone.score([example]).values[0]))
+    return scores
 
 
 def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
@@ -113,9 +118,8 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     from tastemaker.reward.backbones.network import Network
 
     with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter(
-            "ignore"
-        )  # the loaders' warnings are not about this model
+        # the loaders' warnings are not about this model
+        warnings.simplefilter("ignore")
         reloaded = Network.load(folder)
         texts = [reloaded.join(example) for example in examples]
         module = AutoModelForSequenceClassification.from_pretrained(
@@ -123,29 +127,29 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         ids = reloaded.encode(examples).ids
+        left_padded = collate(ids, reloaded.pad_id, "left")
+        one_by_one = []
+        for text in texts:
+            one_by_one += _through(module, tokenizer, [text], "right")
         classify = pipeline("text-classification", model=str(folder), device="cpu")
         return {
             "tastemaker, batched": reloaded.score(examples).values,
-            "tastemaker, alone": [
-                reloaded.score([example]).values[0] for example in examples
-            ],
-            "tastemaker, left-padded": reloaded.forward(
-                collate(ids, reloaded.pad_id, "left")
-            ).tolist(),
-            "transformers, alone": [
-                _through(module, tokenizer, [text], "right")[0] for text in texts
-            ],
+            "tastemaker, alone": _alone(reloaded, examples),
+            "tastemaker, left-padded": reloaded.forward(left_padded).tolist(),
+            "transformers, alone": one_by_one,
             "transformers, right-padded": _through(module, tokenizer, texts, "right"),
             "transformers, left-padded": _left_padded(module, tokenizer, texts),
-            "pipeline, alone": [
-                answer["score"] for answer in classify(texts, truncation=True)
-            ],
-            "pipeline, batched": [
-                answer["score"]
-                for answer in classify(texts, truncation=True, batch_size=len(texts))
-            ],
+            "pipeline, alone": _through_pipeline(classify, texts),
+            "pipeline, batched": _through_pipeline(
+                classify, texts, batch_size=len(texts)
+            ),
             "sentence_transformers.CrossEncoder": _through_cross_encoder(folder, texts),
         }
+
+
+def _through_pipeline(classify: Any, texts: list[str], **options: Any) -> list[float]:
+    answers = classify(texts, truncation=True, **options)
+    return [answer["score"] for answer in answers]
 
 
 def _through(
@@ -224,21 +228,21 @@ class RewardModel:
 
     @overload
     def score(  # type: ignore[overload-overlap]
-        self, text: Scorable, *, precision: ScoringWish = ..., caution: Caution = ...
+        self, text: Scorable, *, precision: ScoringChoice = ..., caution: Caution = ...
     ) -> float: ...
     @overload
     def score(
         self,
         text: Sequence[Scorable],
         *,
-        precision: ScoringWish = ...,
+        precision: ScoringChoice = ...,
         caution: Caution = ...,
     ) -> list[float]: ...
     def score(
         self,
         text: Scorable | Sequence[Scorable],
         *,
-        precision: ScoringWish = "float32",
+        precision: ScoringChoice = "float32",
         caution: Caution = 0.0,
     ) -> float | list[float]:
         """Return the score of a text, or the scores of several, in order.
@@ -251,13 +255,18 @@ class RewardModel:
         return self._answer(text, lambda values: values, precision, caution)
 
     @overload
-    def uncertainty(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def uncertainty(
+        self, text: Scorable, *, precision: ScoringChoice = ...
+    ) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def uncertainty(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+        self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
     ) -> list[float]: ...
     def uncertainty(
-        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> float | list[float]:
         """Return the standard deviation of the scores of an ensemble's members.
 
@@ -274,13 +283,18 @@ class RewardModel:
         return values[0] if one else values
 
     @overload
-    def probability(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def probability(
+        self, text: Scorable, *, precision: ScoringChoice = ...
+    ) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def probability(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+        self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
     ) -> list[float]: ...
     def probability(
-        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> float | list[float]:
         """Return the probability that a judge labels the text positive.
 
@@ -290,13 +304,16 @@ class RewardModel:
         return self._answer(text, link.predict, precision)
 
     @overload
-    def rating(self, text: Scorable, *, precision: ScoringWish = ...) -> float: ...  # type: ignore[overload-overlap]
+    def rating(self, text: Scorable, *, precision: ScoringChoice = ...) -> float: ...  # type: ignore[overload-overlap]
     @overload
     def rating(
-        self, text: Sequence[Scorable], *, precision: ScoringWish = ...
+        self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
     ) -> list[float]: ...
     def rating(
-        self, text: Scorable | Sequence[Scorable], *, precision: ScoringWish = "float32"
+        self,
+        text: Scorable | Sequence[Scorable],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> float | list[float]:
         """Return the rating or grade that a judge gives on average, in the judges' unit.
 
@@ -306,7 +323,7 @@ class RewardModel:
         return self._answer(text, link.predict, precision)
 
     def score_all(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return scores and truncation of examples, in order."""
         if self.contract.trained_steps < 1:
@@ -391,11 +408,14 @@ class RewardModel:
         )
 
     def __repr__(self) -> str:
-        data, accuracy = self.contract.data, self.contract.evaluation.get("accuracy")
-        counts = data.get("judgements", {})
-        fitted = " + ".join(f"{n:,} {kind}s" for kind, n in counts.items()) or "nothing"
-        held_out = f", held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
-        return f"RewardModel({self.backbone.describe()}; fitted on {fitted}{held_out})"
+        counts = self.contract.data.get("judgements", {})
+        kinds = [f"{count:,} {kind}s" for kind, count in counts.items()]
+        words = f"{self.backbone.describe()}; fitted on "
+        words += " + ".join(kinds) or "nothing"
+        accuracy = self.contract.evaluation.get("accuracy")
+        if accuracy is not None:
+            words += f", held-out accuracy {accuracy:.3f}"
+        return f"RewardModel({words})"
 
     def _link(self, predicts: str, kinds: str) -> Link:
         """Return the link that predicts this; of grades and ratings, the ratings'."""
@@ -412,7 +432,7 @@ class RewardModel:
         self,
         text: Scorable | Sequence[Scorable],
         meaning: Callable[[torch.Tensor], torch.Tensor],
-        precision: ScoringWish,
+        precision: ScoringChoice,
         caution: Caution = 0.0,
     ) -> float | list[float]:
         one, texts = _as_list(text)

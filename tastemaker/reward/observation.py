@@ -11,7 +11,6 @@ idea for other kinds.
 
 import copy
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -21,7 +20,7 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
-from tastemaker.reward.corpus import Corpus, Division, Evidence, Links
+from tastemaker.reward.corpus import AllEvidence, Corpus, Division, Evidence, Links
 from tastemaker.reward.judges import JudgeEffects
 from tastemaker.scores import Scores
 
@@ -70,7 +69,7 @@ class ObservationModel(nn.Module):
 
     def __init__(
         self,
-        links: Mapping[type[Judgement], Link],
+        links: Links,
         likelihood: Likelihood,
         corpus: Corpus | None = None,
     ) -> None:
@@ -96,7 +95,7 @@ class ObservationModel(nn.Module):
     def log_likelihood(
         self,
         scores: Tensor,
-        evidence: Mapping[type[Judgement], Evidence],
+        evidence: AllEvidence,
         log_lengths: Tensor | None = None,
     ) -> Tensor:
         """Return the summed log-likelihood of the evidence.
@@ -128,7 +127,7 @@ class ObservationModel(nn.Module):
     def penalty(
         self,
         scores: Tensor,
-        evidence: Mapping[type[Judgement], Evidence],
+        evidence: AllEvidence,
         log_lengths: Tensor,
         *,
         whole: bool = True,
@@ -146,21 +145,22 @@ class ObservationModel(nn.Module):
                     cost = cost + self.likelihood.centring * squares.sum()
         if self.length is not None:
             z = self.length.standardised(log_lengths).to(scores.dtype)
-            now = _covariance(scores, z, evidence)
-            cost = cost + _LENGTH_PULL * len(scores) * self._squared(now, whole=whole)
+            covariance = _covariance(scores, z, evidence)
+            squared = self._squared(covariance, whole=whole)
+            cost = cost + _LENGTH_PULL * len(scores) * squared
         if self.judges is not None:
             share = 1.0 if whole else len(scores) / self.texts
             cost = cost - share * self.judges.log_prior()
         return cost
 
-    def _squared(self, now: Tensor, *, whole: bool) -> Tensor:
-        """Return the squared covariance, or what has its gradient on average over steps."""
+    def _squared(self, covariance: Tensor, *, whole: bool) -> Tensor:
+        """Return the squared covariance, or a value with its gradient on average over steps."""
         assert self.length is not None
         if whole:
-            return now**2
-        remembered = self.length.covariance
-        remembered.mul_(_MEMORY).add_((1 - _MEMORY) * now.detach())
-        return 2 * remembered.clone() * now
+            return covariance**2
+        average = self.length.covariance
+        average.mul_(_MEMORY).add_((1 - _MEMORY) * covariance.detach())
+        return 2 * average.clone() * covariance
 
 
 def links_alone(links: Links) -> ObservationModel:
@@ -168,9 +168,9 @@ def links_alone(links: Links) -> ObservationModel:
 
     Evaluation uses it.
     """
-    copies = {
-        kind: type(link).from_dict(link.as_dict()) for kind, link in links.items()
-    }
+    copies = {}
+    for kind, link in links.items():
+        copies[kind] = type(link).from_dict(link.as_dict())
     return ObservationModel(copies, Likelihood())
 
 
@@ -180,9 +180,7 @@ def _row_means(values: Tensor, evidence: Evidence) -> Tensor:
     return (values[evidence.index] * is_text).sum(1) / is_text.sum(1)
 
 
-def _covariance(
-    scores: Tensor, z: Tensor, evidence: Mapping[type[Judgement], Evidence]
-) -> Tensor:
+def _covariance(scores: Tensor, z: Tensor, evidence: AllEvidence) -> Tensor:
     """Return the covariance of score and length.
 
     It is within each comparison or ranking, and across the other texts.
@@ -209,7 +207,7 @@ def _covariance(
 def calibrated(
     model: ObservationModel,
     scores: Scores,
-    evidence: Mapping[type[Judgement], Evidence],
+    evidence: AllEvidence,
     *,
     are_cross_fitted: bool = False,
 ) -> dict[type[Judgement], Link]:

@@ -117,11 +117,14 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
     """
     torch.manual_seed(seed)
     _resume(task, run)
-    progress, saved_at, is_saved = task.progress, time.monotonic(), False
+    progress = task.progress
+    saved_at = time.monotonic()
+    is_saved = False
     with progress_line(task.name, task.total) as advance:
         advance(task.done, "")
         while progress.stopped_because is None and task.done < task.total:
-            done_before, is_saved = task.done, False
+            done_before = task.done
+            is_saved = False
             metrics = _step(task, run)
             if metrics is None:
                 break
@@ -136,7 +139,8 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
             is_due |= evaluation is not None and task.saves_after_evaluation
             if is_due and progress.stopped_because is None and task.can_resume_here():
                 run.save(_checkpoint(task))
-                saved_at, is_saved = time.monotonic(), True
+                saved_at = time.monotonic()
+                is_saved = True
     if task.saves_at_end and not is_saved:
         run.save(_checkpoint(task))
     task.finish()
@@ -169,13 +173,12 @@ def _stop_early(task: Task, evaluation: Mapping[str, float]) -> None:
     """Compare an evaluation with the best so far; stop the run after too many without a gain."""
     if task.patience is None:
         return
-    progress, loss = task.progress, evaluation["held_out_loss"]
+    progress = task.progress
+    loss = evaluation["held_out_loss"]
     if loss < progress.best_loss:
-        progress.best_loss, progress.best_step, progress.without_gain = (
-            loss,
-            progress.step,
-            0,
-        )
+        progress.best_loss = loss
+        progress.best_step = progress.step
+        progress.without_gain = 0
         task.keep_best()
         return
     progress.without_gain += 1

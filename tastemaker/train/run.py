@@ -39,7 +39,7 @@ RUN = "run"
 FORMAT = 2
 """The format of run folders. It grows when an older folder can no longer be resumed."""
 Say = Callable[[str], None]
-"""Takes a line on how a run goes."""
+"""Takes a line about the progress of a run."""
 CONTRACT = "tastemaker.json"
 """The file of a reward model that says what its scores mean."""
 _SETTINGS = "settings.json"
@@ -65,16 +65,13 @@ class Checkpoint:
 def check_same(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise UsageError for the first setting that differs from what the run began with."""
     now = json.loads(json.dumps(settings))
-    unlike = sorted(
-        k for k in before.keys() | now.keys() if before.get(k) != now.get(k)
-    )
-    if unlike:
-        key = unlike[0]
-        raise UsageError(
-            f"--resume needs the same command: {key} was {before.get(key)!r} "
-            f"and is now {now.get(key)!r}. "
-            f"Repeat the old value, or use --overwrite to start again."
-        )
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise UsageError(
+                f"--resume needs the same command: {key} was {before.get(key)!r} "
+                f"and is now {now.get(key)!r}. "
+                f"Repeat the old value, or use --overwrite to start again."
+            )
 
 
 def silent(line: str) -> None:
@@ -84,10 +81,10 @@ def silent(line: str) -> None:
 class Run:
     """One training run on disk.
 
-    folder: the run folder; None: the run keeps nothing (library use). settings: what was asked
-    for, JSON-ready. is_finished: whether the folder beside it holds the finished model that
-    `resume` asks for. Raises StorageError for a run that is there without `resume` and for one of
-    an older version, UsageError for other settings.
+    folder: the run folder; None: nothing is written (library use). settings: JSON-ready.
+    is_finished: whether the parent folder holds the finished model that `resume` asks for.
+    Raises StorageError for a run that is there without `resume` and for one of an older version,
+    UsageError for other settings.
     """
 
     def __init__(
@@ -98,7 +95,9 @@ class Run:
         resume: bool = False,
         is_finished: bool = False,
     ) -> None:
-        self.folder, self.settings, self.is_finished = folder, settings, is_finished
+        self.folder = folder
+        self.settings = settings
+        self.is_finished = is_finished
         self._board: Any = None
         self._lines = 0
         if is_finished or folder is None or not (folder / _SETTINGS).is_file():
@@ -139,15 +138,16 @@ class Run:
         A damaged checkpoint is removed with a line on standard error, and the one before it is
         taken. What a killed process was still writing is removed.
         """
-        for half in [] if self.folder is None else self.folder.glob(".checkpoint-*"):
-            shutil.rmtree(half)
-        left = self._checkpoints()
+        if self.folder is not None:
+            for unfinished in self.folder.glob(".checkpoint-*"):
+                shutil.rmtree(unfinished)
+        folders = self._checkpoints()
         checkpoint = None
-        while left and checkpoint is None:
-            folder = left.pop()
+        while folders and checkpoint is None:
+            folder = folders.pop()
             checkpoint = self._read(folder)
             if checkpoint is None:
-                before = left[-1].name if left else "the beginning"
+                before = folders[-1].name if folders else "the beginning"
                 sys.stderr.write(
                     f"{folder}: this checkpoint is damaged; going on from {before}.\n"
                 )
@@ -184,11 +184,7 @@ class Run:
             return Checkpoint(
                 state.pop("step"), state, load_file(folder / "tensors.safetensors")
             )
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-        ):  # a file that is gone, no JSON, JSON that lacks something
+        except (OSError, ValueError, KeyError):  # no file, no JSON, an incomplete one
             return None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -220,10 +216,10 @@ class Run:
         """Drop the checkpoints: the model is saved. Metrics and settings stay."""
         if self._board is not None:
             self._board.close()
-        members = (
-            [] if self.folder is None else self.folder.glob("member-*/checkpoint-*")
-        )
-        for folder in [*self._checkpoints(), *members]:
+        folders = self._checkpoints()
+        if self.folder is not None:
+            folders += self.folder.glob("member-*/checkpoint-*")
+        for folder in folders:
             shutil.rmtree(folder)
 
     def _events(self, step: int) -> Any:
@@ -238,21 +234,19 @@ class Run:
     def _checkpoints(self) -> list[Path]:
         if self.folder is None:
             return []
-        return sorted(
-            p for p in self.folder.glob("checkpoint-*") if (p / "state.json").is_file()
-        )
+        folders = sorted(self.folder.glob("checkpoint-*"))
+        return [folder for folder in folders if (folder / "state.json").is_file()]
 
     def _cut_metrics(self, lines: int) -> None:
         """Drop the log lines after the checkpoint; the same values will be measured again."""
-        if self.folder is None or not (self.folder / "metrics.jsonl").is_file():
+        if self.folder is None:
             return
-        kept = (
-            (self.folder / "metrics.jsonl")
-            .read_text(encoding="utf-8")
-            .splitlines(keepends=True)[:lines]
-        )
-        with writing_file(self.folder / "metrics.jsonl") as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+        path = self.folder / "metrics.jsonl"
+        if not path.is_file():
+            return
+        all_lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        with writing_file(path) as temporary:
+            temporary.write_text("".join(all_lines[:lines]), encoding="utf-8")
 
 
 def _digest(path: Path) -> str:
@@ -275,8 +269,8 @@ def open_run(
 ) -> Iterator[Run]:
     """Open the run of a model that the block saves in `out`; then drop its checkpoints.
 
-    settings, whole, resume, overwrite: as in `Run` and `model_folder`. The block has nothing to do
-    but load the model where the run `is_finished`.
+    settings, whole, resume, overwrite: as in `Run` and `model_folder`. Where the run `is_finished`,
+    the block only loads the model.
     """
     folder = None if out is None else Path(out)
     with model_folder(
@@ -293,10 +287,10 @@ def open_run(
 def model_folder(
     folder: Path | None, *, whole: str, resume: bool, overwrite: bool
 ) -> Iterator[bool]:
-    """Hold a folder for a model that the block saves in it; None holds nothing.
+    """Prepare a folder for the model that the block saves in it; None: there is no folder.
 
     whole: the file that only a finished model of this kind has beside the network's own. Yields
-    whether the folder holds one that `resume` asks for, so that there is nothing to run. Raises
+    whether `resume` was asked for a finished model, so that there is nothing to run. Raises
     StorageError for a file, for what would be replaced without `overwrite`, and where renaming
     fails.
     """
@@ -305,14 +299,14 @@ def model_folder(
         return
     folder = folder.resolve()  # "." has no name of its own
     old = folder.with_name(f".{folder.name}.old")
-    if _made_ready(folder, old, whole, resume=resume, overwrite=overwrite):
+    if _prepared(folder, old, whole, resume=resume, overwrite=overwrite):
         yield True
         return
     try:
         yield False
     except BaseException as error:  # however it ends
         if old.is_dir() and _is_untouched(folder):
-            _bring_back(old, folder)
+            _restore(old, folder)
         elif old.is_dir() and isinstance(error, TastemakerError):
             error.args = (
                 f"{error} What {folder} held before is kept in {old} until a model is saved.",
@@ -322,7 +316,7 @@ def model_folder(
         shutil.rmtree(old)
 
 
-def _made_ready(
+def _prepared(
     folder: Path, old: Path, whole: str, *, resume: bool, overwrite: bool
 ) -> bool:
     """Rename what is to be replaced. Return whether the folder holds the finished model."""
@@ -331,14 +325,12 @@ def _made_ready(
             f"{folder}: is a file, and a model is a folder. Choose another --out."
         )
     is_whole = _holds_model(folder) and (folder / whole).is_file()
-    if old.is_dir() and (
-        is_whole or (folder / CONTRACT).is_file()
-    ):  # killed when the new model was just saved
+    is_saved = is_whole or (folder / CONTRACT).is_file()
+    if old.is_dir() and is_saved:  # the process was killed just after saving
         shutil.rmtree(old)
-    if (
-        old.is_dir() and not resume and _is_untouched(folder)
-    ):  # killed before it wrote anything
-        _bring_back(old, folder)
+    # the process was killed before it wrote anything
+    if old.is_dir() and not resume and _is_untouched(folder):
+        _restore(old, folder)
     if resume and is_whole:
         return True
     if _holds_model(folder) and not overwrite and not (resume and _has_begun(folder)):
@@ -346,9 +338,7 @@ def _made_ready(
             f"{folder}: holds a model already. Choose another --out, or add --overwrite."
         )
     if overwrite and not resume and (_holds_model(folder) or (folder / RUN).is_dir()):
-        if (
-            old.is_dir()
-        ):  # the model is kept, not the unfinished run that was to replace it
+        if old.is_dir():  # keep the old model, drop the unfinished run
             shutil.rmtree(folder)
         else:
             _rename(folder, old)
@@ -368,7 +358,7 @@ def _is_untouched(folder: Path) -> bool:
     return not _holds_model(folder) and not _has_begun(folder)
 
 
-def _bring_back(old: Path, folder: Path) -> None:
+def _restore(old: Path, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     _rename(old, folder)

@@ -36,8 +36,8 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov & Hutter 2019) over the groups that hold parameters.
 
-    It is fused where the device supports that.     A group's `factor` multiplies its learning
-    rate; 1 where there is none.
+    It is fused where the device supports that. A group's `factor` multiplies its learning rate; 1
+    where there is none.
     """
     is_fused = device.type != "mps"
     return torch.optim.AdamW(_filled(groups), lr=lr, fused=is_fused, **settings)
@@ -189,7 +189,9 @@ class NotFinite(TrainingError):
             f"the loss is {loss} and the gradient norm {gradient_norm}. "
             f"Try a lower --lr (the rate was {rate:.3g})."
         )
-        self.loss, self.gradient_norm, self.rate = loss, gradient_norm, rate
+        self.loss = loss
+        self.gradient_norm = gradient_norm
+        self.rate = rate
 
 
 class GradientStrategy(Protocol):
@@ -274,8 +276,10 @@ class TrainStep:
         clip: float,
         strategy: GradientStrategy,
     ) -> None:
-        self.optimizer, self.parameters = optimizer, trainable(parameters)
-        self.clip, self.strategy = clip, strategy
+        self.optimizer = optimizer
+        self.parameters = trainable(parameters)
+        self.clip = clip
+        self.strategy = strategy
 
     def add_gradients(
         self, parts: Sequence[Part], parameters: Sequence[nn.Parameter] | None = None

@@ -1,6 +1,4 @@
-"""Our own pass of an encoder stands in only for plain networks; adapters are computed, and trained
-alone.
-"""
+"""The fast encoder pass is used only for plain networks. Adapters run their own forward pass."""
 
 from collections.abc import Callable
 from pathlib import Path

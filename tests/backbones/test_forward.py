@@ -39,10 +39,12 @@ def test_gradients_equal_the_own_forward(make_module, family):
     expected = torch.autograd.grad(
         (_own(module, batch) * weights).sum(), list(module.parameters())
     )
-    found = torch.autograd.grad(
+    slopes = torch.autograd.grad(
         (scores(module, batch)[:, 0] * weights).sum(), list(module.parameters())
     )
-    for (name, _), a, b in zip(module.named_parameters(), found, expected, strict=True):
+    for (name, _), a, b in zip(
+        module.named_parameters(), slopes, expected, strict=True
+    ):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
 
 

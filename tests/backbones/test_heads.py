@@ -1,6 +1,4 @@
-"""Many heads by hand: drawn from their seed, brought to one scale, put back, and their mean while
-it is asked for.
-"""
+"""Several heads on one network, by hand: drawn from a seed, rescaled, put back, averaged."""
 
 import pytest
 import torch
@@ -93,5 +91,5 @@ def test_their_mean_stands_in_as_long_as_it_is_asked() -> None:
     ],
 )
 def test_heads_that_do_not_fit(heads: dict[str, torch.Tensor]) -> None:
-    with pytest.raises(ModelError, match="the saved heads do not fit the network"):
+    with pytest.raises(ModelError, match="saved heads"):
         put_heads(network(), heads)

@@ -25,10 +25,10 @@ ENCODERS = ("bert", "roberta", "distilbert")
 
 
 def _seen(*values: torch.Tensor) -> Range:
-    seen = Range()
+    observed = Range()
     for value in values:
-        seen.see(value)
-    return seen
+        observed.include(value)
+    return observed
 
 
 def _sequences(count: int, seed: int) -> list[list[int]]:
@@ -40,10 +40,12 @@ def _sequences(count: int, seed: int) -> list[list[int]]:
 
 
 def test_a_range_knows_least_greatest_and_mean_of_every_channel():
-    seen = _seen(torch.tensor([[[1.0, -4.0], [3.0, 0.0]]]), torch.tensor([[5.0, 1.0]]))
-    assert seen.low.tolist() == [1, -4]
-    assert seen.high.tolist() == [5, 1]
-    assert seen.mean.tolist() == [3, -1]
+    observed = _seen(
+        torch.tensor([[[1.0, -4.0], [3.0, 0.0]]]), torch.tensor([[5.0, 1.0]])
+    )
+    assert observed.low.tolist() == [1, -4]
+    assert observed.high.tolist() == [5, 1]
+    assert observed.mean.tolist() == [3, -1]
 
 
 def test_codes_give_back_values_to_half_a_step_and_stop_at_the_ends():
@@ -57,9 +59,9 @@ def test_codes_give_back_values_to_half_a_step_and_stop_at_the_ends():
 def test_a_product_of_codes_is_close_to_the_product():
     torch.manual_seed(0)
     values, weight, bias = torch.randn(50, 64) + 1, torch.randn(16, 64), torch.randn(16)
-    seen = _seen(values)
-    codes = _Codes.of(seen, weight)
-    product = _Product.of(weight, bias, codes, seen.mean)(codes(values))
+    observed = _seen(values)
+    codes = _Codes.of(observed, weight)
+    product = _Product.of(weight, bias, codes, observed.mean)(codes(values))
     expected = values @ weight.T + bias
     assert (product - expected).std() / expected.std() < 0.01
 
@@ -89,12 +91,12 @@ def test_an_encoder_in_int8_ranks_like_float32(make_module, family, activation):
         ),
     )
     texts = _sequences(60, 2)
-    expected, found = (
+    expected, of_int8 = (
         torch.cat([encode_packed(e, [ids])[:, 0] for ids in texts]).tolist()
         for e in (encoder, small)
     )
-    assert np.corrcoef(expected, found)[0, 1] > 0.95
-    assert expected != found
+    assert np.corrcoef(expected, of_int8)[0, 1] > 0.95
+    assert expected != of_int8
 
 
 @pytest.fixture
@@ -133,9 +135,9 @@ def test_what_was_watched_is_saved(calibrated, tmp_path):
     calibrated.save(tmp_path)
     loaded = Network.load(tmp_path)
     for precision in ("int8", "fast"):
-        found = loaded.score(examples, precision=precision).values
+        scores = loaded.score(examples, precision=precision).values
         assert np.array_equal(
-            found, calibrated.score(examples, precision="int8").values
+            scores, calibrated.score(examples, precision="int8").values
         )
 
 

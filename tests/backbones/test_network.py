@@ -106,10 +106,10 @@ def test_texts_read_together_in_training_have_the_scores_they_have_alone(
         [network.forward(collate([one], network.pad_id))[0] for one in ids]
     )
     for budget in (1, 40, 4096):
-        found, places = network.forward_texts(ids, budget)
-        torch.testing.assert_close(found[:, 0], alone, atol=2e-6, rtol=1e-5)
+        scores, places = network.forward_texts(ids, budget)
+        torch.testing.assert_close(scores[:, 0], alone, atol=2e-6, rtol=1e-5)
         assert places >= sum(map(len, ids))
-        assert found.requires_grad
+        assert scores.requires_grad
 
 
 def test_the_saved_folder_gives_the_same_number_to_transformers(folder, tmp_path):
@@ -118,11 +118,11 @@ def test_the_saved_folder_gives_the_same_number_to_transformers(folder, tmp_path
     network.save(tmp_path)
     classify = pipeline("text-classification", model=str(tmp_path), device="cpu")
     for size in (1, len(TEXTS)):
-        found = [
+        scores = [
             answer["score"]
             for answer in classify(TEXTS, truncation=True, batch_size=size)
         ]
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_save_and_load_give_the_same_bits(folder, tmp_path):
@@ -277,30 +277,30 @@ def test_max_length_defaults_to_what_the_positions_allow(make_folder):
 def test_a_max_length_that_does_not_fit_is_refused(make_folder, wish):
     with pytest.raises(
         UsageError,
-        match=rf"max_length is {wish}, but this network reads 3 to 64 tokens",
+        match=rf"max_length.*\b{wish}\b.*\b3 to 64\b",
     ):
         Network.open(str(make_folder("bert")), max_length=wish)
 
 
 def test_settings_that_do_not_exist_are_refused(make_folder):
     source = str(make_folder("bert"))
-    with pytest.raises(UsageError, match="cut is 'middle': choose left"):
+    with pytest.raises(UsageError, match=r"cut.*'middle'.*\bleft\b"):
         Network.open(source, cut="middle")
-    with pytest.raises(UsageError, match=r"dropout is 1\.0"):
+    with pytest.raises(UsageError, match=r"dropout.*1\.0"):
         Network.open(source, dropout=1.0)
-    with pytest.raises(UsageError, match="'half' does not exist"):
+    with pytest.raises(UsageError, match="'half'"):
         Network.open(source).score(EXAMPLES, precision="half")
 
 
 def test_what_does_not_open_is_one_line(tmp_path):
-    with pytest.raises(ModelError, match="there is no such folder") as error:
+    with pytest.raises(ModelError, match="absent") as error:
         Network.open(str(tmp_path / "absent"))
     assert "\n" not in str(error.value)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ModelError, match="cannot be opened") as error:
+    with pytest.raises(ModelError, match=tmp_path.name) as error:
         Network.open(str(tmp_path))
     assert "\n" not in str(error.value)
-    with pytest.raises(ModelError, match="there is no such folder"):
+    with pytest.raises(ModelError, match="absent"):
         Network.load(tmp_path / "absent")
 
 
@@ -308,7 +308,7 @@ def test_weights_that_are_cut_short_are_one_line(bert, tmp_path):
     bert.save(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot be opened") as error:
+    with pytest.raises(ModelError, match=tmp_path.name) as error:
         Network.load(tmp_path)
     assert "\n" not in str(error.value)
 
@@ -318,14 +318,12 @@ def test_a_head_that_was_never_trained_cannot_be_loaded(bert, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights["classifier.weight"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        ModelError, match=r"lack classifier\.weight: a head that was never trained"
-    ):
+    with pytest.raises(ModelError, match=r"classifier\.weight"):
         Network.load(tmp_path)
 
 
 def test_a_network_without_one_output_is_refused():
-    with pytest.raises(ModelError, match="no linear layer with one output"):
+    with pytest.raises(ModelError, match=r"\bLinear\b.*one output"):
         opening.head_of(torch.nn.Linear(3, 2))
 
 
@@ -387,8 +385,8 @@ def test_the_own_class_gives_the_same_number(folder, tmp_path):
     )
     network.module.double()  # float32 sums differ in the last digits from one processor to the next
     with torch.inference_mode():
-        found = [
+        logits = [
             module(torch.tensor([ids.tolist()])).logits.item()
             for ids in network.encode(EXAMPLES).ids
         ]
-    np.testing.assert_allclose(found, network.score(EXAMPLES).values, atol=1e-7)
+    np.testing.assert_allclose(logits, network.score(EXAMPLES).values, atol=1e-7)

@@ -65,11 +65,11 @@ def test_a_text_gives_the_same_ascii_tokens_whatever_stands_beside_them(
 
 def test_names_of_ngrams_by_hand() -> None:
     """ "a b c" has six n-grams up to three words; none reaches into the next text."""
-    found, document = TokenNames.of(["a b c", "", "d e"]).ngrams(3)
+    grams, document = TokenNames.of(["a b c", "", "d e"]).ngrams(3)
     expected = {name_of(*gram): 0 for gram in ("a", "b", "c", "ab", "bc", "abc")}
     expected |= {name_of(*gram): 2 for gram in ("d", "e", "de")}
-    assert dict(zip(found.tolist(), document.tolist(), strict=True)) == expected
-    assert len(found) == 9
+    assert dict(zip(grams.tolist(), document.tolist(), strict=True)) == expected
+    assert len(grams) == 9
 
 
 def test_names_are_the_same_on_every_machine() -> None:
@@ -108,21 +108,21 @@ def test_counts_are_those_of_strings(
         ]
         by_string.append(Counter(name_of(*span) for span in spans))
     total = sum(by_string, Counter[int]())
-    kept = vocabulary([TokenNames.of(texts)], longest, min_count)
-    assert kept.tolist() == sorted(
+    grams = vocabulary([TokenNames.of(texts)], longest, min_count)
+    assert grams.tolist() == sorted(
         gram for gram, count in total.items() if count >= min_count
     )
-    found = counts(TokenNames.of(texts), longest, kept)
-    assert found.shape == (len(texts), len(kept))
-    assert found.has_canonical_format
-    assert found.toarray().tolist() == [
-        [row[gram] for gram in kept.tolist()] for row in by_string
+    table = counts(TokenNames.of(texts), longest, grams)
+    assert table.shape == (len(texts), len(grams))
+    assert table.has_canonical_format
+    assert table.toarray().tolist() == [
+        [row[gram] for gram in grams.tolist()] for row in by_string
     ]
 
 
 def test_unknown_words_count_for_nothing() -> None:
-    kept = vocabulary([TokenNames.of(["a b"])], 1, 1)
-    assert counts(TokenNames.of(["x y z", ""]), 1, kept).nnz == 0
+    grams = vocabulary([TokenNames.of(["a b"])], 1, 1)
+    assert counts(TokenNames.of(["x y z", ""]), 1, grams).nnz == 0
     assert counts(TokenNames.of(["a"]), 1, np.zeros(0, np.int64)).shape == (1, 0)
 
 
@@ -148,21 +148,25 @@ def test_remembered_tokens_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_word_said_again_has_a_name_of_its_own() -> None:
     """ "a b a a" repeats `a` twice. The next text holds it once and repeats nothing."""
     plain, document = TokenNames.of(["a b a a", "a b"]).ngrams(1)
-    found, where = TokenNames.of(["a b a a", "a b"]).ngrams(1, repeats=True)
-    assert found[: len(plain)].tolist() == plain.tolist()
+    grams, where = TokenNames.of(["a b a a", "a b"]).ngrams(1, repeats=True)
+    assert grams[: len(plain)].tolist() == plain.tolist()
     assert where[: len(plain)].tolist() == document.tolist()
-    [again] = set(found[len(plain) :][:2].tolist())
+    [again] = set(grams[len(plain) :][:2].tolist())
     assert again not in plain
     assert set(where[len(plain) :].tolist()) == {0}
     assert again not in TokenNames.of(["b b"]).ngrams(1, repeats=True)[0]
     assert len(TokenNames.of(["a", "a"]).ngrams(1, repeats=True)[0]) == 2, (
         "two texts, each for the first time"
     )
-    odd, own = 0x9E3779B97F4A7C17, 0xD1B54A32D192ED03
-    assert again % 2**64 == (name("a") * odd + own) % 2**64, "saved weights rest on it"
-    kept = vocabulary([TokenNames.of(["a b a a", "a b"])], 1, 1, repeats=True)
-    table = counts(TokenNames.of(["a b a a", "a b"]), 1, kept, repeats=True).toarray()
-    assert table[:, kept.tolist().index(again)].tolist() == [2, 0]
+    odd, increment = 0x9E3779B97F4A7C17, 0xD1B54A32D192ED03
+    assert again % 2**64 == (name("a") * odd + increment) % 2**64, (
+        "saved weights rest on it"
+    )
+    frequent = vocabulary([TokenNames.of(["a b a a", "a b"])], 1, 1, repeats=True)
+    table = counts(
+        TokenNames.of(["a b a a", "a b"]), 1, frequent, repeats=True
+    ).toarray()
+    assert table[:, frequent.tolist().index(again)].tolist() == [2, 0]
 
 
 def test_what_is_said_again_is_numbered_whatever_it_is() -> None:
@@ -170,13 +174,13 @@ def test_what_is_said_again_is_numbered_whatever_it_is() -> None:
     did, and none.
     """
     texts = ["a b c a b c", "d . d"]
-    kept = vocabulary([TokenNames.of(texts)], 2, 1, repeats=True)
+    grams = vocabulary([TokenNames.of(texts)], 2, 1, repeats=True)
 
     def numbered(odd: int, sort: int) -> list[list[float]]:
         names = [(n * 0x9E3779B97F4A7C17 + sort) % 2**64 for n in range(odd)]
-        columns = np.searchsorted(kept, np.array(names, np.uint64).view(np.int64))
+        columns = np.searchsorted(grams, np.array(names, np.uint64).view(np.int64))
         return (
-            counts(TokenNames.of(texts), 2, kept, repeats=True)
+            counts(TokenNames.of(texts), 2, grams, repeats=True)
             .toarray()[:, columns]
             .tolist()
         )

@@ -40,8 +40,10 @@ def test_gradients_of_a_packed_pass_are_those_of_texts_one_by_one(make_module, f
     expected = torch.autograd.grad((alone * weights).sum(), list(module.parameters()))
     encoder = parts_of(module)
     assert encoder is not None
-    found = torch.autograd.grad(
+    slopes = torch.autograd.grad(
         (encode_packed(encoder, texts)[:, 0] * weights).sum(), list(module.parameters())
     )
-    for (name, _), a, b in zip(module.named_parameters(), found, expected, strict=True):
+    for (name, _), a, b in zip(
+        module.named_parameters(), slopes, expected, strict=True
+    ):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)

@@ -95,20 +95,20 @@ class Aim(gymnasium.Env[Any, Any]):
 class Failing(Counting):
     """Goes wrong at some step of its life: raises, or shows or pays what is no number."""
 
-    def __init__(self, how: str = "raises", at: int = 40) -> None:
+    def __init__(self, failure: str = "raises", at: int = 40) -> None:
         super().__init__()
-        self.how, self.at, self.life = how, at, 0
+        self.failure, self.at, self.life = failure, at, 0
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.life += 1
-        seen, reward, ended, cut, info = super().step(action)
-        if self.life == self.at and self.how == "raises":
+        observation, reward, ended, cut, info = super().step(action)
+        if self.life == self.at and self.failure == "raises":
             raise ZeroDivisionError("no more apples")
-        if self.life == self.at and self.how == "shows":
-            seen = np.array([1.0, np.nan], np.float32)
-        if self.life == self.at and self.how == "pays":
+        if self.life == self.at and self.failure == "shows":
+            observation = np.array([1.0, np.nan], np.float32)
+        if self.life == self.at and self.failure == "pays":
             reward = float("inf")
-        return seen, reward, ended, cut, info
+        return observation, reward, ended, cut, info
 
 
 class Nested(Counting):

@@ -1,6 +1,4 @@
-"""Environments are checked when they are opened and watched while they are played; an ending is not
-a cut.
-"""
+"""Environments are checked when opened and while played; an end is not a cut."""
 
 import math
 
@@ -20,7 +18,7 @@ def played(name: str, count: int, options: dict[str, object]) -> None:
         environments.step(np.zeros(count, np.int64))
 
 
-def said(
+def failure_of(
     kind: type[TastemakerError], name: str, count: int = 2, **options: object
 ) -> str:
     with pytest.raises(kind) as caught:
@@ -38,7 +36,7 @@ def test_the_step_after_an_end_is_idle_and_the_ending_one_shows_what_was_last_se
     environments = Environments("test/Counting-v0", 1)
     environments.reset(0)
     steps = [environments.step(np.array([1])) for _ in range(5)]
-    assert [s.seen[0].tolist() for s in steps] == [
+    assert [s.observations[0].tolist() for s in steps] == [
         [0, 1],
         [0, 2],
         [0, 3],
@@ -90,13 +88,13 @@ def test_the_same_seed_begins_the_same_episodes() -> None:
 
 
 def test_what_is_not_supported_is_said_in_one_line() -> None:
-    assert "Perhaps: CartPole-v1" in said(UsageError, "Cartpol-v1")
-    assert "No module named 'nowhere'" in said(UsageError, "nowhere:Thing-v0")
-    assert "supported are observations in a Box of rank 1" in said(
+    assert "Perhaps: CartPole-v1" in failure_of(UsageError, "Cartpol-v1")
+    assert "No module named 'nowhere'" in failure_of(UsageError, "nowhere:Thing-v0")
+    assert "supported are observations in a Box of rank 1" in failure_of(
         UsageError, "test/Nested-v0"
     )
-    assert "observations are a Discrete" in said(UsageError, "FrozenLake-v1")
-    assert "unexpected keyword" in said(UsageError, "CartPole-v1", wind=3)
+    assert "observations are a Discrete" in failure_of(UsageError, "FrozenLake-v1")
+    assert "unexpected keyword" in failure_of(UsageError, "CartPole-v1", wind=3)
 
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,25 +105,27 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     ]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "Box2D", None)  # type: ignore[arg-type]  # as where it is not installed
-    assert "pip install 'tastemaker[box2d]'" in said(MissingExtra, "LunarLander-v3")
+    assert "pip install 'tastemaker[box2d]'" in failure_of(
+        MissingExtra, "LunarLander-v3"
+    )
 
 
 def test_an_environment_that_fails_is_named_with_step_and_value() -> None:
-    raised = said(
-        TrainingError, "test/Failing-v0", how="raises", at=7
+    raised = failure_of(
+        TrainingError, "test/Failing-v0", failure="raises", at=7
     )  # two idle steps come before the 7th of its own
     assert (
         "step 9 of each of the 2 environments failed (ZeroDivisionError: no more apples)"
         in raised
     )
-    showed = said(TrainingError, "test/Failing-v0", how="shows", at=7)
+    showed = failure_of(TrainingError, "test/Failing-v0", failure="shows", at=7)
     assert "test/Failing-v0: environment 0 showed [ 1. nan] at step 9" in showed
-    assert "environment 0 rewarded with inf at step 9" in said(
-        TrainingError, "test/Failing-v0", how="pays", at=7
+    assert "environment 0 rewarded with inf at step 9" in failure_of(
+        TrainingError, "test/Failing-v0", failure="pays", at=7
     )
 
 
-# --- what an action is ---
+# --- what an action is
 
 
 def test_choices_are_drawn_as_often_as_they_are_likely() -> None:
@@ -143,10 +143,12 @@ def test_choices_are_drawn_as_often_as_they_are_likely() -> None:
 def test_choices_by_hand() -> None:
     """Entropy of ½, ¼, ¼ is 1.5 ln 2."""
     outputs = torch.tensor([[2.0, 1.0, 1.0]]).log()
-    log_probs, entropy = Choices(3).measured(outputs, torch.zeros(0), torch.tensor([1]))
+    log_probs, entropy = Choices(3).log_probs_and_entropy(
+        outputs, torch.zeros(0), torch.tensor([1])
+    )
     assert log_probs.tolist() == pytest.approx([math.log(0.25)])
     assert entropy.tolist() == pytest.approx([1.5 * math.log(2)])
-    assert Choices(3, start=5).handed(np.array([0, 2])).tolist() == [5, 7]
+    assert Choices(3, start=5).for_environment(np.array([0, 2])).tolist() == [5, 7]
 
 
 def test_amounts_by_hand() -> None:
@@ -154,12 +156,12 @@ def test_amounts_by_hand() -> None:
     ln(2πe) + ln 2.
     """
     actions, log_sd = Amounts((-1, -1), (1, 1)), torch.tensor([0.0, math.log(2)])
-    at_mean, entropy = actions.measured(
+    at_mean, entropy = actions.log_probs_and_entropy(
         torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 0.1]])
     )
     assert float(at_mean) == pytest.approx(-math.log(2 * math.pi) - math.log(2))
     assert float(entropy) == pytest.approx(math.log(2 * math.pi * math.e) + math.log(2))
-    off, _ = actions.measured(
+    off, _ = actions.log_probs_and_entropy(
         torch.tensor([[0.3, 0.1]]), log_sd, torch.tensor([[0.3, 2.1]])
     )
     assert float(at_mean - off) == pytest.approx(0.5)
@@ -170,12 +172,12 @@ def test_amounts_are_cut_only_when_they_are_handed_over() -> None:
     for itself.
     """
     actions = Amounts((-3.0, -math.inf), (1.0, math.inf))
-    handed = actions.handed(
+    handed = actions.for_environment(
         np.array([[0.0, 7.0], [1.0, -7.0], [5.0, 0.0], [-0.5, 0.0]])
     )
     assert handed.tolist() == [[-1, 7], [1, -7], [1, 0], [-2, 0]]
     far = torch.tensor([[5.0, 0.0]])
-    log_probs, _ = actions.measured(torch.zeros(1, 2), torch.zeros(2), far)
+    log_probs, _ = actions.log_probs_and_entropy(torch.zeros(1, 2), torch.zeros(2), far)
     assert float(log_probs) == pytest.approx(-12.5 - math.log(2 * math.pi))
 
 

@@ -1,6 +1,4 @@
-"""A policy learns to play: by the very classes that steer a GPT, to the same bits after a kill,
-saved and watched.
-"""
+"""A policy learns to play, resumes bit for bit after a kill, is saved and watched."""
 
 import json
 import signal
@@ -40,7 +38,7 @@ def weights(player: Player) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in player.tensors().items()}
 
 
-# --- it learns ---
+# --- it learns
 
 
 def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
@@ -119,7 +117,7 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
     assert lines[-1]["step"] == played.figures["steps"]
 
 
-# --- saved, loaded, watched ---
+# --- saved, loaded, watched
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
@@ -132,12 +130,14 @@ def test_saved_and_loaded_it_does_the_same(environment: str, tmp_path: Path) -> 
     )
     loaded = Player.load(tmp_path / "saved")
     assert weights(loaded) == weights(played.policy)
-    seen = (
+    observations = (
         np.random.default_rng(0)
         .normal(size=(50, loaded.shapes.size))
         .astype(np.float32)
     )
-    assert np.array_equal(loaded.likeliest(seen), played.policy.likeliest(seen))
+    assert np.array_equal(
+        loaded.likeliest(observations), played.policy.likeliest(observations)
+    )
     assert watch(tmp_path / "saved", count=3, seed=4) == watch(
         played.policy, count=3, seed=4
     )
@@ -156,24 +156,22 @@ def test_watching_draws_an_episode(tmp_path: Path) -> None:
 
 def test_a_player_of_another_shape_is_refused(tmp_path: Path) -> None:
     play("CartPole-v1", playing=SHORT, episodes=1, out=tmp_path / "saved")
-    said = json.loads((tmp_path / "saved" / PLAYER).read_text())
+    contract = json.loads((tmp_path / "saved" / PLAYER).read_text())
     (tmp_path / "saved" / PLAYER).write_text(
-        json.dumps(said | {"environment": "Acrobot-v1"})
+        json.dumps(contract | {"environment": "Acrobot-v1"})
     )
-    with pytest.raises(
-        ModelError, match=r"Acrobot-v1: shows 6 numbers .* learned to play with 4"
-    ):
+    with pytest.raises(ModelError, match=r"Acrobot-v1.*\b6\b.*\b4\b"):
         watch(tmp_path / "saved")
     (tmp_path / "saved" / PLAYER).write_text(
-        json.dumps(said | {"shapes": said["shapes"] | {"observations": 5}})
+        json.dumps(contract | {"shapes": contract["shapes"] | {"observations": 5}})
     )
     with pytest.raises(ModelError, match="do not belong together"):
         watch(tmp_path / "saved")
-    with pytest.raises(ModelError, match=r"holds no player\.json"):
+    with pytest.raises(ModelError, match=r"player\.json"):
         watch(tmp_path)
 
 
-# --- killed and resumed ---
+# --- killed and resumed
 
 PLAN = PlayPlan(
     "CartPole-v1",
@@ -313,7 +311,7 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
     )
     assert weights(again.policy) == weights(played.policy)
     assert again.as_dict() == played.as_dict()
-    with pytest.raises(UsageError, match="seed was 0 and is now 1"):
+    with pytest.raises(UsageError, match=r"\bseed\b.*\b0\b.*\b1\b"):
         play(
             "CartPole-v1",
             playing=SHORT,
@@ -324,18 +322,18 @@ def test_a_finished_run_is_returned_and_another_command_refused(tmp_path: Path) 
         )
 
 
-# --- bad input ---
+# --- bad input
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"algorithm": "grpo"}, "grpo compares 8 completions"),
-        ({"algorithm": "dqn"}, "no algorithm 'dqn'"),
-        ({"steps": 0}, "steps 0: must be at least 1"),
+        ({"algorithm": "grpo"}, r"grpo.*\b8 completions"),
+        ({"algorithm": "dqn"}, "'dqn'"),
+        ({"steps": 0}, r"steps 0\b.*\b1\b"),
         ({"episodes": 0}, "episodes 0"),
         ({"seed": -1}, "seed -1"),
-        ({"playing": {"rollout": 1}}, "rollout 1: must be at least 2"),
+        ({"playing": {"rollout": 1}}, r"rollout 1\b.*\b2\b"),
         ({"playing": {"rolout": 8}}, r"playing.*'rolout'.*did you mean rollout"),
         ({"playing": {"rollout": "many"}}, "rollout 'many'"),
         ({"playing": {"hidden": 64}}, "hidden 64"),
@@ -378,7 +376,7 @@ def test_every_known_setting_can_be_made() -> None:
             assert playing.steps > 0
 
 
-# --- the shell ---
+# --- the shell
 
 
 def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
@@ -398,8 +396,8 @@ def test_play_and_watch_in_the_shell(run: Shell, tmp_path: Path) -> None:
         "play", "CartPole-v1", *small, "--out", tmp_path / "cart", "--json"
     )
     assert code == 0, err
-    found = json.loads(out)
-    assert set(found) == {
+    printed = json.loads(out)
+    assert set(printed) == {
         "mean_return",
         "return_interval",
         "episodes",

@@ -1,6 +1,4 @@
-"""A player's folder is what it says it is: nobody's transformers model, and nothing that a run
-replaces silently.
-"""
+"""A player's folder is no transformers model, and no run replaces it silently."""
 
 from pathlib import Path
 
@@ -28,7 +26,7 @@ def test_it_holds_what_it_needs_and_no_more(played: Path) -> None:
 @pytest.mark.parametrize("whole", [PLAYER, CONTRACT])
 def test_no_run_of_any_kind_replaces_it_silently(played: Path, whole: str) -> None:
     with (
-        pytest.raises(StorageError, match="holds a model already"),
+        pytest.raises(StorageError, match="--overwrite"),
         model_folder(played, whole=whole, resume=False, overwrite=False),
     ):
         pass

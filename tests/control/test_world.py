@@ -1,6 +1,4 @@
-"""A rollout is cut into stretches of episodes; what ends is 0 behind, what is cut is worth what the
-critic expects.
-"""
+"""Rollouts are cut into parts of episodes: after an end V is 0, after a cut it is the critic's."""
 
 from typing import Any
 
@@ -19,7 +17,7 @@ from tastemaker.rl import (
     Steps,
     Table,
     World,
-    apart,
+    single_actions,
 )
 
 
@@ -40,20 +38,20 @@ def test_rows_are_stretches_and_the_idle_step_is_in_none() -> None:
     """Episodes of 3 in rollouts of 6: steps 1 2 3, idle, 1 2 | 3, idle, 1 2 3, idle | …"""
     world = world_of({"ends": 3})
     first, second = world.gather(0).rollout, world.gather(1).rollout
-    assert first.did.observations.tolist() == [
+    assert first.trajectories.observations.tolist() == [
         [[0, 0], [0, 1], [0, 2]],
         [[1, 0], [1, 1], [0, 0]],
     ]
     assert first.is_action.tolist() == [[True, True, True], [True, True, False]]
     assert first.rewards.tolist() == [[10, 20, 30], [10, 20, 0]]
     assert first.terminated.tolist() == [True, False]
-    assert first.did.after.tolist() == [
+    assert first.trajectories.after.tolist() == [
         [0, 3],
         [1, 2],
     ]  # the true last one, not the first of the next episode
     assert second.rewards.tolist() == [[30, 0, 0], [10, 20, 30]]
-    assert second.did.observations[0, 0].tolist() == [1, 2]
-    assert second.did.after.tolist() == [[1, 3], [2, 3]]
+    assert second.trajectories.observations[0, 0].tolist() == [1, 2]
+    assert second.trajectories.after.tolist() == [[1, 3], [2, 3]]
     assert second.terminated.tolist() == [True, True]
 
 
@@ -72,21 +70,21 @@ def test_episodes_are_counted_over_rollouts() -> None:
 
 def test_rows_come_environment_by_environment() -> None:
     """Two environments, of which only the second ends at its first step."""
-    seen = np.arange(3 * 2, dtype=np.float32).reshape(3, 2, 1)  # [T + 1, N, 1]
+    observations = np.arange(3 * 2, dtype=np.float32).reshape(3, 2, 1)  # [T + 1, N, 1]
     no, over = np.zeros((2, 2), np.bool_), np.array([[False, True], [False, False]])
     idle = np.array([[False, False], [False, True]])
     table = Table(
-        seen,
+        observations,
         np.array([[5, 6], [7, 8]]),
         np.array([[1.0, 2.0], [3.0, 0.0]]),
         over,
         no,
         idle,
     )
-    did, is_action, rewards, terminated = table.rows()
-    assert did.actions.tolist() == [[5, 7], [6, 0]]
-    assert did.observations[..., 0].tolist() == [[0, 2], [1, 0]]
-    assert did.after[:, 0].tolist() == [4, 3]
+    trajectories, is_action, rewards, terminated = table.rows()
+    assert trajectories.actions.tolist() == [[5, 7], [6, 0]]
+    assert trajectories.observations[..., 0].tolist() == [[0, 2], [1, 0]]
+    assert trajectories.after[:, 0].tolist() == [4, 3]
     assert (is_action.tolist(), rewards.tolist()) == (
         [[True, True], [True, False]],
         [[1, 3], [2, 0]],
@@ -126,12 +124,12 @@ def test_the_first_pass_has_ratio_one_whole_or_apart() -> None:
     world = world_of({"ends": 3}, envs=3)
     rollout = world.gather(0).rollout
     experience = PPO(gamma=0.9).credit(world.player.actor, rollout)
-    single = apart(experience)
-    assert isinstance(single.did, Single)
-    assert single.did.apart(single.is_action) is None
+    single = single_actions(experience)
+    assert isinstance(single.trajectories, Single)
+    assert single.trajectories.single_actions(single.is_action) is None
     assert len(single.is_action) == int(rollout.is_action.sum())
-    whole = world.player.actor.evaluate(rollout.did, rollout.is_action)
-    alone = world.player.actor.evaluate(single.did, single.is_action)
+    whole = world.player.actor.evaluate(rollout.trajectories, rollout.is_action)
+    alone = world.player.actor.evaluate(single.trajectories, single.is_action)
     assert whole.log_probs.tolist() == rollout.log_probs.tolist()
     assert (
         whole.values.tolist() == rollout.values.tolist() == experience.values.tolist()
@@ -145,16 +143,18 @@ def test_the_first_pass_has_ratio_one_whole_or_apart() -> None:
 
 
 def test_select_and_sizes() -> None:
-    did = Steps(
+    trajectories = Steps(
         torch.arange(12.0).reshape(3, 2, 2),
         torch.tensor([[0, 1], [2, 3], [4, 5]]),
         torch.zeros(3, 2),
     )
-    chosen = did.select(torch.tensor([2, 0]))
+    chosen = trajectories.select(torch.tensor([2, 0]))
     assert chosen.actions.tolist() == [[4, 5], [0, 1]]
     assert chosen.observations[0, 0].tolist() == [8, 9]
-    assert did.sizes().tolist() == [2, 2, 2]
-    single = did.apart(torch.tensor([[True, False], [True, True], [False, False]]))
+    assert trajectories.sizes().tolist() == [2, 2, 2]
+    single = trajectories.single_actions(
+        torch.tensor([[True, False], [True, True], [False, False]])
+    )
     assert single.actions.tolist() == [[0], [2], [3]]
     assert single.sizes().tolist() == [1, 1, 1]
 
@@ -169,8 +169,10 @@ def test_a_rollout_depends_on_its_number_and_nothing_before_it_once_all_begins_a
     fresh = world_of({"ends": 3}, envs=2)
     fresh.begin(7)
     alone = fresh.gather(7).rollout
-    assert torch.equal(after.did.actions, alone.did.actions)
-    assert not torch.equal(first.did.actions[:, :2], after.did.actions[:, :2])
+    assert torch.equal(after.trajectories.actions, alone.trajectories.actions)
+    assert not torch.equal(
+        first.trajectories.actions[:, :2], after.trajectories.actions[:, :2]
+    )
 
 
 def test_rewards_are_divided_by_the_spread_of_their_discounted_sums() -> None:
@@ -187,7 +189,7 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
     rows = np.random.default_rng(0).normal(3, 2, (100, 2))
     moments = Moments(2)
     for part in np.split(rows, [1, 7, 60]):
-        moments.see(part)
+        moments.include(part)
     assert moments.mean == pytest.approx(rows.mean(0))
     assert moments.variance == pytest.approx(rows.var(0))
     assert moments.normalised(rows).mean(0) == pytest.approx([0, 0], abs=1e-6)

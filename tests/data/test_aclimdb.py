@@ -67,19 +67,19 @@ def refused(path: Path, split: str = "train") -> str:
 
 
 def test_a_folder_by_hand(tmp_path: Path) -> None:
-    found = reviews(folder_of(tmp_path), "train")
-    assert [(r.folder, r.number, r.rating) for r in found] == [
+    texts = reviews(folder_of(tmp_path), "train")
+    assert [(r.folder, r.number, r.rating) for r in texts] == [
         ("train/neg", 0, 3),
         ("train/neg", 11, 1),
         ("train/pos", 2, 7),  # by number, not by name: 2 stands before 10
         ("train/pos", 10, 9),
     ]
-    assert found[2].judgements() == (
+    assert texts[2].judgements() == (
         Label("Fine.\r\nTwo lines \n", True),
         Grade("Fine.\r\nTwo lines \n", 7, lowest=1, highest=10),
     )
-    assert found[0].judgements()[0] == Label("Dull.", False)
-    assert found[0].where.endswith("aclImdb/train/neg/0_3.txt")
+    assert texts[0].judgements()[0] == Label("Dull.", False)
+    assert texts[0].where.endswith("aclImdb/train/neg/0_3.txt")
 
 
 @pytest.mark.parametrize("split", ["train", "test", "unsup"])
@@ -178,9 +178,9 @@ def test_a_class_missing_or_empty(tmp_path: Path) -> None:
     assert "train/neg: the class folder is empty" in refused(folder)
     (folder / "train/neg").rmdir()
     assert "train/neg: the class folder is missing" in refused(folder)
-    kept = [m for m in MEMBERS if "train/neg" not in m[0].name]
+    members = [m for m in MEMBERS if "train/neg" not in m[0].name]
     assert "aclImdb.tar.gz: no review in train/neg" in refused(
-        archive_of(tmp_path, kept)
+        archive_of(tmp_path, members)
     )
 
 

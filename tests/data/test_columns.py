@@ -18,8 +18,8 @@ from tastemaker.data import (
 from tastemaker.errors import DataError, UsageError
 
 
-def table(*found: Row) -> Table:
-    return Table("t", lambda: enumerate(found, 1))
+def table(*rows: Row) -> Table:
+    return Table("t", lambda: enumerate(rows, 1))
 
 
 def column(name: str, *values: Any) -> Table:
@@ -30,16 +30,16 @@ def column(name: str, *values: Any) -> Table:
 
 
 def judgements(
-    found: Table, columns: Columns | None = None, target: Target | None = None
+    rows: Table, columns: Columns | None = None, target: Target | None = None
 ) -> list[Judgement]:
-    return list(plan(found, columns or Columns(), target=target).judgements())
+    return list(plan(rows, columns or Columns(), target=target).judgements())
 
 
 def refused(
-    found: Table, columns: Columns | None = None, target: Target | None = None
+    rows: Table, columns: Columns | None = None, target: Target | None = None
 ) -> str:
     with pytest.raises(DataError) as caught:
-        judgements(found, columns, target)
+        judgements(rows, columns, target)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -94,14 +94,14 @@ def test_the_likeliest_text_column_wins() -> None:
 
 
 def test_two_other_labels_need_to_be_told_apart() -> None:
-    found = column("label", "ham", "Spam", "ham")
-    message = refused(found)
+    rows = column("label", "ham", "Spam", "ham")
+    message = refused(rows)
     assert "'ham' or 'spam'" in message
     assert "--positive" in message
     expected = [Label("0", True), Label("1", False), Label("2", True)]
-    assert judgements(found, Columns(positive="HAM")) == expected
+    assert judgements(rows, Columns(positive="HAM")) == expected
     assert "never holds 'eggs', the positive label. It holds 'ham', 'spam'" in refused(
-        found, Columns(positive="eggs")
+        rows, Columns(positive="eggs")
     )
 
 
@@ -175,12 +175,12 @@ def test_a_scale_that_is_given() -> None:
 
 
 def test_a_column_named_as_ratings_or_grades_is_that() -> None:
-    found = column("score", 1, 2)
-    assert judgements(found, Columns(rating="score")) == [
+    rows = column("score", 1, 2)
+    assert judgements(rows, Columns(rating="score")) == [
         Rating("0", 1),
         Rating("1", 2),
     ]
-    assert judgements(found, Columns(grade="score")) == [
+    assert judgements(rows, Columns(grade="score")) == [
         Grade("0", 1, 1, 2),
         Grade("1", 2, 1, 2),
     ]
@@ -203,7 +203,7 @@ def test_a_rating_that_is_no_number(value: Any) -> None:
 
 
 def test_several_judgements_in_one_row() -> None:
-    found = table(
+    rows = table(
         {
             "text": "a",
             "label": "pos",
@@ -227,24 +227,24 @@ def test_several_judgements_in_one_row() -> None:
         Grade("a", 4, 1, 4, **problem),
         Rating("b", 0.2),
     )
-    assert judgements(found)[:2] == [label, grade]
-    assert judgements(found)[5] == rating
-    assert judgements(found, target="label") == [label, Label("b", False)]
-    assert judgements(found, target="rating") == [
-        j for j in judgements(found) if not isinstance(j, Label)
+    assert judgements(rows)[:2] == [label, grade]
+    assert judgements(rows)[5] == rating
+    assert judgements(rows, target="label") == [label, Label("b", False)]
+    assert judgements(rows, target="rating") == [
+        j for j in judgements(rows) if not isinstance(j, Label)
     ]
-    assert judgements(found)[0].where == "t:1"
+    assert judgements(rows)[0].where == "t:1"
 
 
 def test_one_named_judgement_column_switches_recognition_off() -> None:
-    found = table({"text": "a", "label": 1, "score": 7, "mine": 0.5})
-    assert judgements(found, Columns(rating="mine")) == [Rating("a", 0.5)]
+    rows = table({"text": "a", "label": 1, "score": 7, "mine": 0.5})
+    assert judgements(rows, Columns(rating="mine")) == [Rating("a", 0.5)]
 
 
 def test_named_columns() -> None:
-    found = table({"label": "a text", "text": 1, "q": "Say.", "review": "no"})
+    rows = table({"label": "a text", "text": 1, "q": "Say.", "review": "no"})
     columns = Columns(text="label", label="text", prompt="q")
-    assert judgements(found, columns) == [Label("a text", True, prompt="Say.")]
+    assert judgements(rows, columns) == [Label("a text", True, prompt="Say.")]
 
 
 @pytest.mark.parametrize("kind", ["text", "prompt", "label", "grade", "rating"])
@@ -268,16 +268,16 @@ def test_no_text_column_and_no_judgement_column() -> None:
 
 
 def test_a_label_column_of_grades_is_no_label() -> None:
-    found = column("label", 1, 2, 3)
-    assert "no column with labels" in refused(found, target="label")
-    assert len(judgements(found, target="rating")) == 3
+    rows = column("label", 1, 2, 3)
+    assert "no column with labels" in refused(rows, target="label")
+    assert len(judgements(rows, target="rating")) == 3
 
 
 def test_labels_that_nobody_asked_for_do_not_matter() -> None:
-    found = table(
+    rows = table(
         {"text": "a", "label": "x", "score": 1}, {"text": "b", "label": "y", "score": 2}
     )
-    assert judgements(found, target="rating") == [
+    assert judgements(rows, target="rating") == [
         Grade("a", 1, 1, 2),
         Grade("b", 2, 1, 2),
     ]
@@ -288,10 +288,10 @@ def test_no_rows() -> None:
 
 
 def test_texts_alone_need_no_judgement() -> None:
-    found = table(
+    rows = table(
         {"text": "a", "rating": "?"}, {"text": "b", "rating": None, "prompt": "Say."}
     )
-    assert list(plan(found, Columns(), judged=False).examples()) == [
+    assert list(plan(rows, Columns(), judged=False).examples()) == [
         Example("a"),
         Example("b", "Say."),
     ]

@@ -41,18 +41,18 @@ def test_half_a_surrogate_has_a_name() -> None:
 
 def test_an_array_holds_the_same_names() -> None:
     texts = ["one", "two", "电影很好"]
-    found = fingerprints(iter(texts))
-    assert found.dtype == np.uint64
-    assert found.tolist() == [fingerprint(text) for text in texts]
+    names = fingerprints(iter(texts))
+    assert names.dtype == np.uint64
+    assert names.tolist() == [fingerprint(text) for text in texts]
     assert fingerprints([]).shape == (0,)
 
 
 def test_a_lot_is_the_same_in_another_process() -> None:
     code = "from tastemaker.data import lot; print(lot(3, 'split', 'a film'))"
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert int(told) == lot(3, "split", "a film")
+    assert int(process) == lot(3, "split", "a film")
 
 
 def test_a_lot_depends_on_seed_purpose_and_key() -> None:

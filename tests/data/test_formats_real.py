@@ -16,22 +16,22 @@ def both(path: Path) -> tuple[list[Judgement], list[str]]:
     first is raised.
     """
     skipped: list[DataError] = []
-    found = read(path, skip_bad=skipped)
+    judgements = read(path, skip_bad=skipped)
     if skipped:
         with pytest.raises(DataError) as caught:
             read(path)
         assert str(caught.value) == str(skipped[0])
-    return found, [str(error).split(": ")[0] for error in skipped]
+    return judgements, [str(error).split(": ")[0] for error in skipped]
 
 
 def test_hh_helpful(shared_data: Path) -> None:
-    found, bad = both(shared_data / "hh-rlhf/helpful-base.jsonl.gz")
-    assert len(found) == 2354 - 2
+    judgements, bad = both(shared_data / "hh-rlhf/helpful-base.jsonl.gz")
+    assert len(judgements) == 2354 - 2
     assert bad == [
         "helpful-base.jsonl.gz:722",
         "helpful-base.jsonl.gz:2169",
     ]  # "You’re welcome!" on both sides
-    first = found[0]
+    first = judgements[0]
     assert isinstance(first, Comparison)
     assert first.prompt == (
         "\n\nHuman: Do you know why turkeys became the official food of thanksgiving?\n\nAssistant:"
@@ -42,10 +42,10 @@ def test_hh_helpful(shared_data: Path) -> None:
 
 def test_hh_harmless(shared_data: Path) -> None:
     path = shared_data / "hh-rlhf/harmless-base.jsonl.gz"
-    found, bad = both(path)
-    assert (len(found), bad) == (2312, [])
+    judgements, bad = both(path)
+    assert (len(judgements), bad) == (2312, [])
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for judgement, line in zip(found, lines, strict=True):
+        for judgement, line in zip(judgements, lines, strict=True):
             row = json.loads(line)
             assert isinstance(judgement, Comparison)
             for text, whole in (
@@ -59,18 +59,21 @@ def test_hh_harmless(shared_data: Path) -> None:
 
 
 def test_pandalm(shared_data: Path) -> None:
-    found, bad = both(shared_data / "pandalm/testset-v1.json")
+    judgements, bad = both(shared_data / "pandalm/testset-v1.json")
     assert bad == [
         f"testset-v1.json:{number}" for number in (158, 159, 160, 162, 163, 165)
     ]
-    assert Counter(judgement.judge for judgement in found) == {
+    assert Counter(judgement.judge for judgement in judgements) == {
         f"annotator{number}": 993 for number in (1, 2, 3)
     }
     assert (
-        sum(isinstance(judgement, Comparison) and judgement.tie for judgement in found)
+        sum(
+            isinstance(judgement, Comparison) and judgement.tie
+            for judgement in judgements
+        )
         == 322
     )
-    first = found[0]
+    first = judgements[0]
     assert isinstance(first, Comparison)
     assert first.chosen == "If you have any questions, please let me know."
     assert (
@@ -85,8 +88,8 @@ def test_pandalm(shared_data: Path) -> None:
 
 
 def test_mqm_ted(shared_data: Path) -> None:
-    found, bad = both(shared_data / "wmt-mqm/ted_zhen_listwise.jsonl.gz")
-    assert len(found) == 529 - 2
+    judgements, bad = both(shared_data / "wmt-mqm/ted_zhen_listwise.jsonl.gz")
+    assert len(judgements) == 529 - 2
     assert bad == [
         "ted_zhen_listwise.jsonl.gz:44",
         "ted_zhen_listwise.jsonl.gz:510",
@@ -95,9 +98,9 @@ def test_mqm_ted(shared_data: Path) -> None:
 
 def test_mqm_news(shared_data: Path) -> None:
     path = shared_data / "wmt-mqm/gmt2023_zhen_listwise.jsonl.gz"
-    found, bad = both(path)
-    assert (len(found), bad) == (377, [])
-    first = found[0]
+    judgements, bad = both(path)
+    assert (len(judgements), bad) == (377, [])
+    first = judgements[0]
     assert isinstance(first, Ranking)
     assert first.prompt == "欧盟峰会为难民政策争论，欧盟官员：接收过程步步瓶颈-中新网"
     # 2.6667, then one text with 2.6667 and 4.0 beside one with 3.3333
@@ -109,19 +112,19 @@ def test_mqm_news(shared_data: Path) -> None:
 
 
 def test_openassistant(shared_data: Path) -> None:
-    found, bad = both(shared_data / "oasst-zh/oaast_rm_zh.json")
-    assert len(found) == 775 - 6
+    judgements, bad = both(shared_data / "oasst-zh/oaast_rm_zh.json")
+    assert len(judgements) == 775 - 6
     # an answer is listed twice in these
     assert bad == [
         f"oaast_rm_zh.json:{number}" for number in (145, 300, 312, 313, 592, 769)
     ]
-    assert all(isinstance(judgement.prompt, tuple) for judgement in found)
-    assert Counter(len(judgement.prompt or ()) for judgement in found).keys() == {
+    assert all(isinstance(judgement.prompt, tuple) for judgement in judgements)
+    assert Counter(len(judgement.prompt or ()) for judgement in judgements).keys() == {
         1,
         3,
         5,
     }
-    first = found[0]
+    first = judgements[0]
     assert isinstance(first, Ranking)
     assert first.prompt == (("user", "布洛芬和对乙酰氨基酚的区别是？"),)
     assert first.tiers[0][0].startswith("根据维基百科，\n布洛芬")

@@ -38,9 +38,9 @@ def rows(
     return list(opened(source, split).rows())
 
 
-def write_jsonl(path: Path, found: list[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def test_what_may_be_a_hub_name() -> None:
@@ -63,7 +63,7 @@ def test_a_dataset_saved_alone(tmp_path: Path) -> None:
     datasets.Dataset.from_list(FOUND).save_to_disk(tmp_path / "d")
     assert not has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == list(enumerate(FOUND, 1))
-    with pytest.raises(DataError, match="without splits, so there is no 'test'"):
+    with pytest.raises(DataError, match="'test'"):
         rows(tmp_path / "d", "test")
 
 
@@ -76,16 +76,18 @@ def test_saved_splits(tmp_path: Path) -> None:
     assert has_splits(tmp_path / "d")
     assert rows(tmp_path / "d") == [(1, FOUND[0]), (2, FOUND[1])]
     assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
-    with pytest.raises(DataError, match="no split 'dev'; it has 'train', 'test'"):
+    with pytest.raises(DataError, match=r"'dev'.*'train', 'test'"):
         rows(tmp_path / "d", "dev")
 
 
 def test_a_local_repository_through_load_dataset(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "d/train.jsonl", FOUND[:2])
     write_jsonl(tmp_path / "d/test.jsonl", FOUND[2:])
-    found = opened(tmp_path / "d")
-    assert list(found.rows()) == list(found.rows()) == [(1, FOUND[0]), (2, FOUND[1])]
-    assert found.place(2).endswith("d[train]:2")
+    dataset = opened(tmp_path / "d")
+    assert (
+        list(dataset.rows()) == list(dataset.rows()) == [(1, FOUND[0]), (2, FOUND[1])]
+    )
+    assert dataset.place(2).endswith("d[train]:2")
     assert rows(tmp_path / "d", "test") == [(1, FOUND[2])]
     with pytest.raises(DataError, match="dev"):
         rows(tmp_path / "d", "dev")
@@ -106,10 +108,10 @@ def test_two_class_names_say_more_than_numbers(tmp_path: Path) -> None:
             "label": datasets.ClassLabel(names=["pos", "neg"]),
         }
     )
-    found = datasets.Dataset.from_dict(
+    dataset = datasets.Dataset.from_dict(
         {"text": ["a", "b", "c"], "label": [0, 1, -1]}, features=names
     )
-    found.save_to_disk(tmp_path / "d")
+    dataset.save_to_disk(tmp_path / "d")
     assert [row["label"] for _, row in rows(tmp_path / "d")] == [
         "pos",
         "neg",
@@ -133,9 +135,7 @@ def test_a_name_that_is_nowhere_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        DataError, match="nobody/nothing: no such file or folder here"
-    ) as caught:
+    with pytest.raises(DataError, match=r"^nobody/nothing: ") as caught:
         opened("nobody/nothing")
     assert "\n" not in str(caught.value)
 

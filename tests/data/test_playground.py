@@ -271,10 +271,10 @@ def test_no_word_is_listed_twice_and_every_rule_is_used(language: str) -> None:
 def test_reviews_are_well_formed_distinct_fresh_and_of_ordinary_length(
     language: str,
 ) -> None:
-    found = reviews(3000, language=language, seed=1)
-    assert len(set(found)) == 3000
+    texts = reviews(3000, language=language, seed=1)
+    assert len(set(texts)) == 3000
     stale = 0
-    for text in found:
+    for text in texts:
         assert is_well_formed(text), text
         words = [word for sentence in sentences(text) for word in sentence.words]
         assert 1 <= sum(word.kind in ("=.", "=!") for word in words) <= 6

@@ -82,13 +82,13 @@ def test_a_careless_judge_is_careless_as_often_as_said() -> None:
 def test_judgements_are_one_a_review_signed_and_placed() -> None:
     texts = reviews(200, language="zh", seed=9)
     for kind, record in (("label", Label), ("grade", Grade), ("rating", Rating)):
-        found = judgements(200, kind=kind, language="zh", seed=9)
-        assert [judgement.text for judgement in found] == texts
-        assert all(type(judgement) is record for judgement in found)
-        assert {judgement.judge for judgement in found} == {
+        labels = judgements(200, kind=kind, language="zh", seed=9)
+        assert [judgement.text for judgement in labels] == texts
+        assert all(type(judgement) is record for judgement in labels)
+        assert {judgement.judge for judgement in labels} == {
             judge.name for judge in CAREFUL_JUDGES
         }
-        assert [judgement.where for judgement in found] == [
+        assert [judgement.where for judgement in labels] == [
             f"playground:{number}" for number in range(200)
         ]
 
@@ -167,9 +167,9 @@ def test_a_careless_comparison_is_a_coin_flip_and_ties_stay_as_common() -> None:
 
 def test_a_ranking_puts_texts_into_tiers() -> None:
     rng, texts = random.Random(0), [BAD, GOOD, UNEVEN, SUPERB]
-    found = EXACT.ranking(texts, rng, "p")
-    assert [set(tier) for tier in found.tiers] == [{SUPERB}, {GOOD}, {UNEVEN, BAD}]
-    assert (found.rest, found.prompt, found.judge) == ((), "p", "Eve")
+    ranking = EXACT.ranking(texts, rng, "p")
+    assert [set(tier) for tier in ranking.tiers] == [{SUPERB}, {GOOD}, {UNEVEN, BAD}]
+    assert (ranking.rest, ranking.prompt, ranking.judge) == ((), "p", "Eve")
     assert Judge("E", tie_width=0.4).ranking(texts, rng).tiers == (
         (SUPERB,),
         (GOOD,),
@@ -187,10 +187,10 @@ def test_a_ranking_puts_texts_into_tiers() -> None:
 def test_a_tier_is_as_wide_as_the_tie_width_below_its_first_text() -> None:
     # 7.74 − 6.44 = 1.30 and 6.44 − 3.99 = 2.45 are below 2.5, 7.74 − 3.99 = 3.75 is not: no chain
     # of ties
-    found = Judge("Eve", tie_width=2.5).ranking(
+    ranking = Judge("Eve", tie_width=2.5).ranking(
         [BAD, GOOD, UNEVEN, SUPERB], random.Random(0)
     )
-    assert [set(tier) for tier in found.tiers] == [{SUPERB, GOOD}, {UNEVEN, BAD}]
+    assert [set(tier) for tier in ranking.tiers] == [{SUPERB, GOOD}, {UNEVEN, BAD}]
 
 
 def test_the_best_of_a_ranking_are_ordered_and_the_others_are_the_rest() -> None:
@@ -209,10 +209,10 @@ def test_the_best_of_a_ranking_are_ordered_and_the_others_are_the_rest() -> None
 
 def test_a_partial_ranking_judges_some_of_the_texts_rightly() -> None:
     rng, texts = random.Random(0), reviews(6, seed=3)
-    found = [EXACT.ranking(texts, rng, partial=True) for _ in range(300)]
-    assert {len(ranking.texts) for ranking in found} == {2, 3, 4, 5, 6}
-    assert {text for ranking in found for text in ranking.texts} == set(texts)
-    assert all(_is_right(ranking) for ranking in found)
+    rankings = [EXACT.ranking(texts, rng, partial=True) for _ in range(300)]
+    assert {len(ranking.texts) for ranking in rankings} == {2, 3, 4, 5, 6}
+    assert {text for ranking in rankings for text in ranking.texts} == set(texts)
+    assert all(_is_right(ranking) for ranking in rankings)
 
 
 def _is_right(ranking: Ranking) -> bool:
@@ -233,10 +233,10 @@ def test_a_careless_ranking_is_in_random_order() -> None:
         [BAD, GOOD, UNEVEN, SUPERB],
         Judge("Eve", carelessness=1),
     )
-    found = [judge.ranking(texts, rng) for _ in range(2000)]
-    assert {tuple(map(len, ranking.tiers)) for ranking in found} == {(1, 1, 2)}
+    rankings = [judge.ranking(texts, rng) for _ in range(2000)]
+    assert {tuple(map(len, ranking.tiers)) for ranking in rankings} == {(1, 1, 2)}
     for place in range(4):
-        held = Counter(ranking.texts[place] for ranking in found)
+        held = Counter(ranking.texts[place] for ranking in rankings)
         assert all(
             held[text] / 2000 == pytest.approx(0.25, abs=0.04) for text in texts
         )  # 4 standard errors
@@ -287,21 +287,21 @@ def test_the_same_seed_gives_the_same_and_texts_are_never_shared(
             prompts=asked,
         )
 
-    found = ask(n)
-    assert found == ask(n)
-    assert found[: min(n, fewer)] == ask(min(n, fewer))
-    texts = [text for judgement in found for text in judgement.texts]
+    drawn = ask(n)
+    assert drawn == ask(n)
+    assert drawn[: min(n, fewer)] == ask(min(n, fewer))
+    texts = [text for judgement in drawn for text in judgement.texts]
     assert len(set(texts)) == len(texts)
-    assert [judgement.where for judgement in found] == [
+    assert [judgement.where for judgement in drawn] == [
         f"playground:{number}" for number in range(n)
     ]
-    several = [judgement for judgement in found if len(judgement.texts) > 1]
+    several = [judgement for judgement in drawn if len(judgement.texts) > 1]
     assert len({judgement.prompt for judgement in several}) == (
         len(several) if asked else min(1, len(several))
     )
     assert all(
         (judgement.prompt is not None) == (asked and judgement in several)
-        for judgement in found
+        for judgement in drawn
     )
 
 
@@ -338,14 +338,14 @@ def test_margins_are_given_where_they_are_asked_for() -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh", "mixed"])
 def test_prompts_differ_and_say_nothing_of_worth(language) -> None:  # type: ignore[no-untyped-def]
-    found = list(prompts(500, language=language, seed=1))
-    assert len(set(found)) == 500
+    drawn = list(prompts(500, language=language, seed=1))
+    assert len(set(drawn)) == 500
     assert (
-        found[:20]
+        drawn[:20]
         == list(prompts(20, language=language, seed=1))
         != list(prompts(20, language=language, seed=2))
     )
-    assert {"Write" in prompt for prompt in found} == {
+    assert {"Write" in prompt for prompt in drawn} == {
         "en": {True},
         "zh": {False},
         "mixed": {True, False},
@@ -353,14 +353,14 @@ def test_prompts_differ_and_say_nothing_of_worth(language) -> None:  # type: ign
     valued = OPINIONS | MODIFIERS | THINGS
     spaced = {f" {word.text} " for word in GRAMMARS["en"].words if word.kind in valued}
     chinese_words = {word.text for word in GRAMMARS["zh"].words if word.kind in valued}
-    for prompt in found:
+    for prompt in drawn:
         assert not any(word in f" {prompt.lower()} " for word in spaced), prompt
         assert not any(word in prompt for word in chinese_words), prompt
 
 
 def test_there_are_only_so_many_prompts() -> None:
     assert len(set(prompts(16_875))) == 16_875  # 15 · 15 · 75
-    with pytest.raises(UsageError, match="16876 different prompts"):
+    with pytest.raises(UsageError, match="16876"):
         next(prompts(16_876))
 
 
@@ -396,9 +396,9 @@ def test_no_crowd_is_larger_than_asked(
 
 
 def test_what_no_ranking_can_hold_is_refused() -> None:
-    with pytest.raises(DataError, match="a ranking of 1 answers"):
+    with pytest.raises(DataError, match=r"ranking of 1\b"):
         EXACT.ranking([GOOD], random.Random(0))
-    with pytest.raises(DataError, match="holds an answer twice"):
+    with pytest.raises(DataError, match="twice"):
         EXACT.ranking([GOOD, GOOD], random.Random(0))
 
 

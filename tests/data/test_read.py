@@ -2,6 +2,7 @@ import csv
 import gzip
 import json
 import math
+import re
 import subprocess
 import sys
 import tarfile
@@ -60,16 +61,16 @@ def archive(folder: Path) -> Path:
     return folder.with_name("a.tar.gz")
 
 
-def write(path: Path, found: list[dict[str, Any]] = ROWS) -> Path:
+def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
     if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(found), path)
+        pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".csv":
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(found[0]))
+            writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(rows)
     else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in found))
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -91,7 +92,7 @@ def test_texts_that_nobody_judged(folder: Path, archive: Path) -> None:
             Example("Nobody."),
         ]
         assert read_examples(source) == [Example("Dull."), Example("Grand.")]
-        with pytest.raises(DataError, match="nobody judged the texts of 'unsup'"):
+        with pytest.raises(DataError, match="'unsup'"):
             read(source, split="unsup")
 
 
@@ -163,22 +164,22 @@ def test_which_sources_have_splits(folder: Path, archive: Path, tmp_path: Path) 
     assert not has_splits(write(tmp_path / "r.csv"))
     with pytest.raises(
         UsageError,
-        match=r"r\.csv: one table has no splits, so there is no 'test' in it",
+        match=r"r\.csv: .*'test'",
     ):
         read(tmp_path / "r.csv", split="test")
 
 
 def test_a_limit_counts_texts_and_keeps_the_order(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl")
-    found, whole = read(path, limit=20), read(path)
-    assert len(found) == 40  # both judgements of twenty texts
-    assert found == [judgement for judgement in whole if judgement in found]
-    assert read(path, limit=20, seed=0) == found != read(path, limit=20, seed=1)
+    limited, whole = read(path, limit=20), read(path)
+    assert len(limited) == 40  # both judgements of twenty texts
+    assert limited == [judgement for judgement in whole if judgement in limited]
+    assert read(path, limit=20, seed=0) == limited != read(path, limit=20, seed=1)
     assert read(path, limit=20, target="label") == [
-        judgement for judgement in found if isinstance(judgement, Label)
+        judgement for judgement in limited if isinstance(judgement, Label)
     ]
     assert read_examples(path, limit=20) == list(
-        dict.fromkeys(Example(judgement.text) for judgement in found)
+        dict.fromkeys(Example(judgement.text) for judgement in limited)
     )
     assert read(path, limit=200) == read(path, limit=999) == whole
 
@@ -194,12 +195,12 @@ def test_a_larger_limit_draws_the_same_texts_and_more(tmp_path: Path) -> None:
 
 
 def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
-    found = [
+    rows = [
         {"text": f"film {number % 10}", "rating": number / 7, "judge": str(number)}
         for number in range(100)
     ]
-    kept = read(write(tmp_path / "r.jsonl", found), limit=3)
-    assert sorted(Counter(judgement.text for judgement in kept).values()) == [
+    judgements = read(write(tmp_path / "r.jsonl", rows), limit=3)
+    assert sorted(Counter(judgement.text for judgement in judgements).values()) == [
         10,
         10,
         10,
@@ -207,10 +208,10 @@ def test_a_limit_keeps_everything_said_of_a_text(tmp_path: Path) -> None:
 
 
 def test_a_limit_draws_both_classes_and_is_fair(tmp_path: Path) -> None:
-    found = [
+    rows = [
         {"text": f"film {number}", "label": number < 1000} for number in range(2000)
     ]
-    drawn = read(write(tmp_path / "r.jsonl", found), limit=400)
+    drawn = read(write(tmp_path / "r.jsonl", rows), limit=400)
     positive = sum(
         judgement.positive for judgement in drawn if isinstance(judgement, Label)
     )
@@ -225,10 +226,10 @@ def test_a_limit_is_the_same_in_another_process(tmp_path: Path) -> None:
         "from tastemaker.data import read; "
         f"print([j.text for j in read({str(path)!r}, limit=5, seed=3)])"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert told.strip() == str(
+    assert process.strip() == str(
         [judgement.text for judgement in read(path, limit=5, seed=3)]
     )
 
@@ -238,7 +239,7 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
     for limit in (0, -1):
         with pytest.raises(UsageError, match="limit"):
             read(path, limit=limit)
-    with pytest.raises(UsageError, match="target 'stars'"):
+    with pytest.raises(UsageError, match="'stars'"):
         read(path, target="stars")  # type: ignore[arg-type]
 
 
@@ -250,23 +251,23 @@ def test_a_source_that_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="no such file or folder"):
+    with pytest.raises(DataError, match=rf"{re.escape(name)}: no such"):
         read(name)
 
 
 def test_folders_and_files_that_hold_no_reviews(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: the folder is empty"):
+    with pytest.raises(DataError, match="empty: "):
         read(tmp_path / "empty")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/picture.png").touch()
-    with pytest.raises(DataError, match="no reviews here that can be read"):
+    with pytest.raises(DataError, match=r"other: .*reviews"):
         read(tmp_path / "other")
     (tmp_path / "notes.txt").write_text("notes")
-    with pytest.raises(DataError, match="what kind of file is this"):
+    with pytest.raises(DataError, match=r"notes\.txt: "):
         read(tmp_path / "notes.txt")
     (tmp_path / "header.csv").write_text("text,label\n")
-    with pytest.raises(DataError, match=r"header\.csv: no rows in it"):
+    with pytest.raises(DataError, match=r"header\.csv: no rows"):
         read(tmp_path / "header.csv")
 
 
@@ -295,15 +296,15 @@ def test_a_bad_row_of_parquet_is_named_by_its_number(tmp_path: Path) -> None:
     path = write(
         tmp_path / "r.parquet", [*ROWS, {"text": None, "label": 0, "stars": 1}]
     )
-    with pytest.raises(DataError, match=r"r\.parquet:201: no text"):
+    with pytest.raises(DataError, match=r"r\.parquet:201: "):
         read(path)
 
 
 @pytest.mark.slow
 def test_the_real_archive(shared_data: Path) -> None:
     source = shared_data / "aclImdb.tar.gz"
-    found = read(source)
-    assert Counter(type(judgement) for judgement in found) == {
+    judgements = read(source)
+    assert Counter(type(judgement) for judgement in judgements) == {
         Label: 25_000,
         Grade: 25_000,
     }
@@ -333,8 +334,8 @@ def test_the_real_archive_takes_little_memory(shared_data: Path) -> None:
 
 
 def test_ratings_stay_ratings(tmp_path: Path) -> None:
-    found = [{"review": "a", "score": 7.35}, {"review": "b", "score": 2}]
-    assert read(write(tmp_path / "r.csv", found)) == [
+    rows = [{"review": "a", "score": 7.35}, {"review": "b", "score": 2}]
+    assert read(write(tmp_path / "r.csv", rows)) == [
         Rating("a", 7.35),
         Rating("b", 2.0),
     ]

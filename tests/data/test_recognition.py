@@ -45,8 +45,8 @@ PLAIN = {"text": "a", "label": 1}
 A_OVER_B = Comparison("a", "b", prompt="Q")
 
 
-def write(path: Path, *found: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -58,9 +58,7 @@ def refused(path: Path, **settings: Any) -> str:
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"format 'trl': choose preference, hh, .*, table\."
-    ):
+    with pytest.raises(UsageError, match=r"'trl'.*\bpreference, hh, .*, table\b"):
         read(write(tmp_path / "r.jsonl", TRL), format="trl")
 
 
@@ -130,11 +128,11 @@ def test_chats_and_plain_prompts_in_one_file(tmp_path: Path) -> None:
 
 
 def test_a_history_in_one_row_makes_chats_of_all(tmp_path: Path) -> None:
-    found = read(
+    judgements = read(
         write(tmp_path / "r.jsonl", ALPACA, {**ALPACA, "history": [["P", "p"]]})
     )
     user = Message("user", "Q")
-    assert [ranking.prompt for ranking in found] == [
+    assert [ranking.prompt for ranking in judgements] == [
         (user,),
         (Message("user", "P"), Message("assistant", "p"), user),
     ]
@@ -166,7 +164,7 @@ def test_named_columns_read_a_table(tmp_path: Path) -> None:
     assert read(path, columns=Columns(grade="correctness", scale=(0, 4)))[1] == Grade(
         "a", 4, 0, 4, prompt="Q"
     )
-    with pytest.raises(UsageError, match="'helpsteer' has its own columns"):
+    with pytest.raises(UsageError, match=r"'helpsteer'.*columns"):
         read(path, format="helpsteer", columns=Columns(grade="correctness"))
 
 
@@ -175,14 +173,12 @@ def test_a_target_that_leaves_nothing(tmp_path: Path) -> None:
     for target in ("label", "rating"):
         with pytest.raises(
             UsageError,
-            match=rf"target '{target}' leaves nothing of a file of comparisons",
+            match=rf"'{target}'.*comparisons",
         ):
             read(path, target=target)  # type: ignore[arg-type]
-    own = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
-    with pytest.raises(
-        UsageError, match=r"o\.jsonl: target 'label' leaves out all of its judgements"
-    ):
-        read(own, target="label")
+    judged = write(tmp_path / "o.jsonl", {"kind": "comparison", **TRL})
+    with pytest.raises(UsageError, match=r"o\.jsonl: .*'label'"):
+        read(judged, target="label")
     assert read(write(tmp_path / "h.jsonl", HELPSTEER), target="rating")[0] == Grade(
         "a", 3, 0, 4, prompt="Q"
     )
@@ -296,10 +292,10 @@ def test_texts_alone(tmp_path: Path) -> None:
 
 
 def test_a_limit_counts_sets_of_texts(tmp_path: Path) -> None:
-    found = [
+    rows = [
         {"prompt": "Q", "chosen": f"a{at}", "rejected": f"b{at}"} for at in range(50)
     ]
-    path = write(tmp_path / "r.jsonl", *found, *found)
+    path = write(tmp_path / "r.jsonl", *rows, *rows)
     drawn = read(path, limit=10)
     assert len(drawn) == 20
     assert drawn[:10] == drawn[10:]
@@ -308,9 +304,7 @@ def test_a_limit_counts_sets_of_texts(tmp_path: Path) -> None:
 def test_a_format_of_a_layout_that_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "train/pos").mkdir(parents=True)
     (tmp_path / "train/pos/0_9.txt").write_text("Grand.")
-    with pytest.raises(
-        UsageError, match="the layout of aclImdb is no table of the format 'hh'"
-    ):
+    with pytest.raises(UsageError, match=r"aclImdb.*'hh'"):
         read(tmp_path, format="hh")
 
 
@@ -325,9 +319,7 @@ def test_the_example_of_an_own_format(tmp_path: Path) -> None:
         "votes_second": 3,
     }
     source = write(tmp_path / "votes.jsonl", row, {**row, "votes_first": "3"})
-    with pytest.raises(
-        DataError, match=r"votes\.jsonl: no column with a text among 'question'"
-    ):
+    with pytest.raises(DataError, match=r"votes\.jsonl: .*'question'"):
         read(source)
     before = dict(FORMATS)
     try:
@@ -340,14 +332,10 @@ def test_the_example_of_an_own_format(tmp_path: Path) -> None:
         )
         with pytest.raises(UsageError, match="'votes'"):
             register_format(example["VOTES"])
-        with pytest.raises(
-            UsageError, match=r"'x': choose preference, .*, votes, table\."
-        ):
+        with pytest.raises(UsageError, match=r"'x'.*\bpreference, .*, votes, table\b"):
             read(source, format="x")
         bad = write(tmp_path / "bad.jsonl", row, {**row, "votes_first": 0.5})
-        with pytest.raises(
-            DataError, match=r"bad\.jsonl:2: .*'votes_first' holds 0\.5"
-        ):
+        with pytest.raises(DataError, match=r"bad\.jsonl:2: .*'votes_first'.*\b0\.5"):
             read(bad)
     finally:
         FORMATS.clear()

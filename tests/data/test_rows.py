@@ -119,9 +119,9 @@ def test_one_file_holds_every_kind(tmp_path: Path) -> None:
     path.write_text(
         "".join(json.dumps(to_row(judgement)) + "\n" for judgement in MIXED)
     )
-    found = read(path)
-    assert found == MIXED
-    assert [(judgement.where, judgement.source) for judgement in found[:2]] == [
+    judgements = read(path)
+    assert judgements == MIXED
+    assert [(judgement.where, judgement.source) for judgement in judgements[:2]] == [
         ("mixed.jsonl:1", "mixed.jsonl"),
         ("mixed.jsonl:2", "mixed.jsonl"),
     ]
@@ -228,21 +228,19 @@ def test_a_scale_ends_on_both_sides() -> None:
     for grade in (0, 11):
         with pytest.raises(
             DataError,
-            match=rf"^m:1: column 'grade' holds {grade}, outside the scale of 1 to 10",
+            match=rf"^m:1: .*'grade'.*{grade}\b.*\b1 to 10\b",
         ):
             from_row({"kind": "grade", "text": "a", "grade": grade}, "m:1")
-    own = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
-    assert from_row({**own, "grade": -2}) == Grade("a", -2, -2, 2)
-    with pytest.raises(DataError, match="holds -3, outside the scale of -2 to 2"):
-        from_row({**own, "grade": -3})
+    scale = {"kind": "grade", "text": "a", "lowest": -2, "highest": 2}
+    assert from_row({**scale, "grade": -2}) == Grade("a", -2, -2, 2)
+    with pytest.raises(DataError, match=r"-3\b.*-2 to 2\b"):
+        from_row({**scale, "grade": -3})
 
 
 @pytest.mark.parametrize("tie", ["no", "false", 0, 1, []])
 def test_a_tie_is_true_or_false_and_nothing_like_it(tie: Any) -> None:
     # bool("no") is True: a row that says "no" must not become a tie
-    with pytest.raises(
-        DataError, match=r"^m:1: column 'tie' holds .* where true or false belongs\.$"
-    ):
+    with pytest.raises(DataError, match=r"^m:1: .*'tie'.*true or false"):
         from_row(
             {"kind": "comparison", "chosen": "a", "rejected": "b", "tie": tie}, "m:1"
         )

@@ -42,7 +42,7 @@ def test_a_limit_is_of_all_sources_together(sources: list[Path]) -> None:
         assert [example.text for example in documents] == expected
     with pytest.raises(UsageError, match="limit 0"):
         Documents(sources, limit=0)
-    with pytest.raises(UsageError, match="no source of documents"):
+    with pytest.raises(UsageError, match="no source"):
         Documents([])
 
 

@@ -26,8 +26,8 @@ judgements = st.lists(
 )
 
 
-def texts(found: list[Judgement]) -> set[str]:
-    return {judgement.text.strip() for judgement in found}
+def texts(judgements: list[Judgement]) -> set[str]:
+    return {judgement.text.strip() for judgement in judgements}
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def test_a_new_row_moves_at_most_one_old_one() -> None:
 
 
 def test_equal_texts_stay_together() -> None:
-    found: list[Judgement] = [
+    judgements: list[Judgement] = [
         *TEXTS,
         *(Rating(f" {j.text}\n", 1.0, judge="ann") for j in TEXTS),
     ]
-    train, test = split(found)
+    train, test = split(judgements)
     assert len(test) == 20
     assert not texts(train) & texts(test)
 
 
 def test_texts_that_answer_one_prompt_stay_together() -> None:
-    found = [
+    judgements = [
         Label(f"text {number}", True, prompt=f"prompt {number % 10}")
         for number in range(100)
     ]
-    train, test = split(found, held_out=0.2)
+    train, test = split(judgements, held_out=0.2)
     assert len({j.prompt for j in test}) == 2
     assert len(test) == 20
     assert not {j.prompt for j in train} & {j.prompt for j in test}
@@ -79,7 +79,7 @@ def test_texts_that_answer_one_prompt_stay_together() -> None:
 
 def test_a_text_under_two_prompts_joins_them() -> None:
     # {p1: a, b} and {p2: b, c} are joined by b; d stands alone: two groups
-    found = [
+    judgements = [
         Label("a", True, prompt="p1"),
         Label("b", True, prompt="p1"),
         Label("b", False, prompt="p2"),
@@ -87,10 +87,10 @@ def test_a_text_under_two_prompts_joins_them() -> None:
     ]
     alone = Label("d", True)
     for seed in range(5):
-        sides = split([*found, alone], held_out=1, seed=seed)
+        sides = split([*judgements, alone], held_out=1, seed=seed)
         assert sorted(map(len, sides)) == [1, 4]
-    with pytest.raises(DataError, match="1 different texts or prompts"):
-        split(found, held_out=1)
+    with pytest.raises(DataError, match=r"^1 different"):
+        split(judgements, held_out=1)
 
 
 def test_a_prompt_equal_to_a_text_joins_nothing() -> None:
@@ -100,22 +100,22 @@ def test_a_prompt_equal_to_a_text_joins_nothing() -> None:
 
 @given(judgements, st.integers(0, 5))
 def test_no_text_and_no_prompt_is_ever_on_both_sides(
-    found: list[Judgement], seed: int
+    everything: list[Judgement], seed: int
 ) -> None:
     try:
-        train, test = split(found, held_out=0.3, seed=seed)
+        train, test = split(everything, held_out=0.3, seed=seed)
     except DataError:
         return
-    assert len(train) + len(test) == len(found)
+    assert len(train) + len(test) == len(everything)
     assert not texts(train) & texts(test)
     assert not ({j.prompt for j in train} & {j.prompt for j in test}) - {None}
-    backwards = split(found[::-1], held_out=0.3, seed=seed)
+    backwards = split(everything[::-1], held_out=0.3, seed=seed)
     assert (backwards[0][::-1], backwards[1][::-1]) == (train, test)
 
 
 @pytest.mark.parametrize("held_out", [0.001, 0.999, 100, 101, 0])
 def test_an_empty_side_is_refused(held_out: float) -> None:
-    with pytest.raises(DataError, match="one side would be empty"):
+    with pytest.raises(DataError, match=rf"^{len(TEXTS)} different"):
         split(TEXTS, held_out=held_out)
 
 
@@ -126,16 +126,16 @@ def test_a_share_that_is_none(held_out: float) -> None:
 
 
 def test_no_judgements() -> None:
-    with pytest.raises(DataError, match="0 different texts"):
+    with pytest.raises(DataError, match=r"^0 different"):
         split([])
 
 
 def test_overlap_finds_what_was_trained_on() -> None:
-    found = overlap(
+    is_known = overlap(
         fingerprints(["a film", "another"]), [" another\n", "a third", "a  film"]
     )
-    assert found.dtype == np.bool_
-    assert found.tolist() == [True, False, False]
+    assert is_known.dtype == np.bool_
+    assert is_known.tolist() == [True, False, False]
 
 
 def test_every_judgement_lands_where_its_lot_says_over_seeds() -> None:
@@ -149,12 +149,12 @@ def test_every_judgement_lands_where_its_lot_says_over_seeds() -> None:
     assert counts.max() < 42
 
 
-def prompts(found: list[Judgement]) -> set[object]:
-    return {judgement.prompt for judgement in found}
+def prompts(judgements: list[Judgement]) -> set[object]:
+    return {judgement.prompt for judgement in judgements}
 
 
-def all_texts(found: list[Judgement]) -> set[str]:
-    return {text.strip() for judgement in found for text in judgement.texts}
+def all_texts(judgements: list[Judgement]) -> set[str]:
+    return {text.strip() for judgement in judgements for text in judgement.texts}
 
 
 def pairs(n: int, of: int = 3) -> list[Judgement]:
@@ -176,19 +176,19 @@ def test_comparisons_are_held_out_by_prompt_never_by_pair(n: int) -> None:
 
 
 def test_every_kind_about_one_prompt_or_text_stays_together() -> None:
-    found: list[Judgement] = []
+    judgements: list[Judgement] = []
     for p in range(10):
         a, b, c = (f"{name} {p}" for name in "abc")
-        found += [
+        judgements += [
             Comparison(a, b, prompt=f"p{p}"),
             Ranking([b, [c, f"d {p}"]], prompt=f"p{p}"),
             Label(a, True),
         ]
-        found += [
+        judgements += [
             Rating(f"e {p}", 1.0, prompt=f"p{p}"),
             Ranking([f"e {p}", f"f {p}"], rest=[f"g {p}"]),
         ]
-    train, test = split(found, held_out=0.3)
+    train, test = split(judgements, held_out=0.3)
     assert (len(train), len(test)) == (35, 15)
     assert not all_texts(train) & all_texts(test)
 
@@ -197,10 +197,10 @@ def test_chats_are_prompts() -> None:
     def chat(p: int) -> tuple[Message, ...]:
         return (Message("user", f"question {p}"),)
 
-    found: list[Judgement] = [
+    judgements: list[Judgement] = [
         Comparison(f"a {i}", f"b {i}", prompt=chat(i % 10)) for i in range(50)
     ]
-    train, test = split(found, held_out=2)
+    train, test = split(judgements, held_out=2)
     assert len(test) == 10
     assert not prompts(train) & prompts(test)
 
@@ -211,24 +211,24 @@ def tournament(n: int) -> list[Judgement]:
 
 
 def test_of_a_tournament_texts_are_drawn() -> None:
-    found = [*tournament(20), Label("t3", True), Label("t4", False)]
-    train, test = split(found, held_out=2, seed=1)
-    drawn = all_texts(found) - all_texts(train)
+    judgements = [*tournament(20), Label("t3", True), Label("t4", False)]
+    train, test = split(judgements, held_out=2, seed=1)
+    drawn = all_texts(judgements) - all_texts(train)
     assert len(drawn) == 2
     assert all(set(judgement.texts) & drawn for judgement in test)
     assert (
         len([j for j in test if isinstance(j, Comparison)]) == 19 + 18
     )  # all that either of the two took part in
-    assert len(train) + len(test) == len(found)
-    assert split(found[::-1], held_out=2, seed=1)[1] == test[::-1]
-    assert split(found, held_out=2, seed=2)[1] != test
+    assert len(train) + len(test) == len(judgements)
+    assert split(judgements[::-1], held_out=2, seed=1)[1] == test[::-1]
+    assert split(judgements, held_out=2, seed=2)[1] != test
 
 
 def test_one_prompt_for_all_is_no_reason_to_stay_together() -> None:
-    found: list[Judgement] = [
+    judgements: list[Judgement] = [
         Comparison(f"a {i}", f"b {i}", prompt="Tell a joke.") for i in range(50)
     ]
-    train, test = split(found, held_out=5)
+    train, test = split(judgements, held_out=5)
     assert not all_texts(train) & all_texts(test)
     assert len(test) == 5
 
@@ -242,9 +242,11 @@ def test_beside_a_tournament_prompts_stay_whole() -> None:
 
 
 def test_one_large_group_of_labels_stays_together() -> None:
-    found = [Label(f"text {i}", True, prompt="one") for i in range(90)] + TEXTS[:10]
+    judgements = [Label(f"text {i}", True, prompt="one") for i in range(90)] + TEXTS[
+        :10
+    ]
     for seed in range(3):
-        assert {len(side) for side in split(found, held_out=1, seed=seed)} in (
+        assert {len(side) for side in split(judgements, held_out=1, seed=seed)} in (
             {10, 90},
             {1, 99},
         )
@@ -261,15 +263,15 @@ judgement = st.one_of(
 
 @given(st.lists(judgement, min_size=1, max_size=20), st.integers(0, 5))
 def test_every_held_out_judgement_is_about_a_text_that_was_not_trained_on(
-    found: list[Judgement], seed: int
+    everything: list[Judgement], seed: int
 ) -> None:
     try:
-        train, test = split(found, held_out=0.3, seed=seed)
+        train, test = split(everything, held_out=0.3, seed=seed)
     except DataError:
         return
-    assert len(train) + len(test) == len(found)
+    assert len(train) + len(test) == len(everything)
     assert all(set(judgement.texts) - all_texts(train) for judgement in test)
-    backwards = split(found[::-1], held_out=0.3, seed=seed)
+    backwards = split(everything[::-1], held_out=0.3, seed=seed)
     assert (backwards[0][::-1], backwards[1][::-1]) == (train, test)
 
 
@@ -280,8 +282,8 @@ def pooled(n: int, texts: int, of: int) -> list[Judgement]:
 
 
 def test_of_a_pool_a_share_is_a_share_of_the_judgements() -> None:
-    found = pooled(200, texts=100, of=5)
-    train, test = split(found, held_out=0.1)
+    judgements = pooled(200, texts=100, of=5)
+    train, test = split(judgements, held_out=0.1)
     assert 20 <= len(test) < 30, (
         "a tenth of the texts would hold out two fifths of the rankings"
     )
@@ -290,30 +292,30 @@ def test_of_a_pool_a_share_is_a_share_of_the_judgements() -> None:
 
 def test_a_pool_that_connects_less_than_half_is_drawn_by_its_texts_too() -> None:
     """As one group it would be held out whole by one seed and by another not at all."""
-    found = [
+    judgements = [
         *pooled(90, texts=60, of=3),
         *TEXTS[:50],
         *(Label(f"other {i}", True) for i in range(60)),
     ]
     most_of_a_text = max(
-        sum(f"t{i}" in judgement.texts for judgement in found) for i in range(60)
+        sum(f"t{i}" in judgement.texts for judgement in judgements) for i in range(60)
     )
     for seed in range(20):
-        train, test = split_for_a_fit(found, most=20, seed=seed)
-        assert 0 < len(test) < len(found) / 10 + most_of_a_text, (
+        train, test = split_for_a_fit(judgements, most=20, seed=seed)
+        assert 0 < len(test) < len(judgements) / 10 + most_of_a_text, (
             "a tenth, and what the last text drawn belongs to"
         )
         assert len([j for j in train if isinstance(j, Ranking)]) >= 66
 
 
 def test_a_prompt_with_many_texts_stays_whole() -> None:
-    found = [
+    judgements = [
         Comparison(f"a {p} {i}", f"b {p} {i % 3}", prompt=f"p{p}")
         for p in range(4)
         for i in range(30)
     ]
     for seed in range(3):
-        train, test = split(found, held_out=1, seed=seed)
+        train, test = split(judgements, held_out=1, seed=seed)
         assert not prompts(train) & prompts(test)
 
 
@@ -322,5 +324,5 @@ def test_a_fit_holds_out_no_more_than_a_fifth_of_few_groups() -> None:
         [Label(f"text {i // 30}", True) for i in range(300)], most=100
     )
     assert (len(train), len(test)) == (240, 60)
-    with pytest.raises(DataError, match="1 different texts or prompts"):
+    with pytest.raises(DataError, match=r"^1 different"):
         split_for_a_fit([Label("one text", True)] * 50, most=10)

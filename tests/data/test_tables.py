@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -46,22 +47,22 @@ ROWS = st.lists(
 )
 
 
-def write(path: Path, found: list[dict[str, Any]]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     """Write rows as other programs do: the csv module, one JSON object a line, pyarrow."""
     plain = path.name.removesuffix(".gz")
     if plain.endswith(".parquet"):
-        pq.write_table(pa.Table.from_pylist(found), path, row_group_size=3)
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=3)
         return path
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "wt", encoding="utf-8", newline="") as file:
         if plain.endswith((".csv", ".tsv")):
             writer = csv.DictWriter(
-                file, list(found[0]), delimiter="\t" if plain.endswith(".tsv") else ","
+                file, list(rows[0]), delimiter="\t" if plain.endswith(".tsv") else ","
             )
             writer.writeheader()
-            writer.writerows(found)
+            writer.writerows(rows)
         else:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return path
 
 
@@ -81,21 +82,21 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_texts_come_back_as_they_were(tmp_path: Path, name: str) -> None:
-    found = [
+    records = [
         {"text": text, "number": str(number)} for number, text in enumerate(HOSTILE)
     ]
-    path = write(tmp_path / name.replace("CSV", "csv"), found).rename(tmp_path / name)
-    assert [row for _, row in rows(path)] == found
+    path = write(tmp_path / name.replace("CSV", "csv"), records).rename(tmp_path / name)
+    assert [row for _, row in rows(path)] == records
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.csv", "r.tsv", "r.parquet"])
 @settings(max_examples=60, deadline=None)
-@given(found=ROWS)
+@given(records=ROWS)
 def test_any_text_comes_back_as_it_was(
-    tmp_path_factory: pytest.TempPathFactory, name: str, found: Any
+    tmp_path_factory: pytest.TempPathFactory, name: str, records: Any
 ) -> None:
-    path = write(tmp_path_factory.getbasetemp() / name, found)
-    assert [row for _, row in rows(path)] == found
+    path = write(tmp_path_factory.getbasetemp() / name, records)
+    assert [row for _, row in rows(path)] == records
 
 
 def test_the_format_is_in_the_name() -> None:
@@ -108,7 +109,7 @@ def test_the_format_is_in_the_name() -> None:
     }
     assert {name: format_of(Path(name)) for name in named} == named
     for name in ("a.txt", "a", "a.gz", "a.parquet.gz", "a.csv.bz2", "csv"):
-        with pytest.raises(DataError, match="what kind of file"):
+        with pytest.raises(DataError, match=re.escape(name)):
             format_of(Path(name))
 
 
@@ -136,13 +137,13 @@ def test_a_long_text_is_read(tmp_path: Path) -> None:
 
 
 def test_a_table_can_be_read_twice(tmp_path: Path) -> None:
-    found = table(write(tmp_path / "r.csv", [{"text": "a"}, {"text": "b"}]))
+    rows = table(write(tmp_path / "r.csv", [{"text": "a"}, {"text": "b"}]))
     assert (
-        list(found.rows())
-        == list(found.rows())
+        list(rows.rows())
+        == list(rows.rows())
         == [(2, {"text": "a"}), (3, {"text": "b"})]
     )
-    assert found.place(3) == "r.csv:3"
+    assert rows.place(3) == "r.csv:3"
 
 
 CHOPPED = gzip.compress(b'{"text": "a"}\n' * 5000)[:-20]
@@ -240,32 +241,32 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
 def test_a_json_array_counts_its_rows(
     tmp_path: Path, name: str, indent: int | None, before: str
 ) -> None:
-    found = [{"text": text} for text in HOSTILE]
-    content = (before + json.dumps(found, indent=indent)).encode()
+    records = [{"text": text} for text in HOSTILE]
+    content = (before + json.dumps(records, indent=indent)).encode()
     (tmp_path / name).write_bytes(
         gzip.compress(content) if name.endswith(".gz") else content
     )
-    assert list(rows(tmp_path / name)) == list(enumerate(found, 1))
+    assert list(rows(tmp_path / name)) == list(enumerate(records, 1))
 
 
 def test_a_long_array_in_one_line_is_no_long_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 100)
-    found = [{"text": "x" * 60}] * 5
-    (tmp_path / "r.json").write_text(json.dumps(found))
-    assert [row for _, row in rows(tmp_path / "r.json")] == found
+    records = [{"text": "x" * 60}] * 5
+    (tmp_path / "r.json").write_text(json.dumps(records))
+    assert [row for _, row in rows(tmp_path / "r.json")] == records
     monkeypatch.setattr("tastemaker.data.tables.LARGEST_ARRAY", 300)
-    with pytest.raises(DataError, match=r"r\.json: .* of more than 0 MiB"):
+    with pytest.raises(DataError, match=r"r\.json: .*\b0 MiB"):
         list(rows(tmp_path / "r.json"))
-    (tmp_path / "r.json").write_text(json.dumps(found, indent=1))
-    with pytest.raises(DataError, match=r"r\.json: a JSON array of more than 0 MiB"):
+    (tmp_path / "r.json").write_text(json.dumps(records, indent=1))
+    with pytest.raises(DataError, match=r"r\.json: .*array.*\b0 MiB"):
         list(rows(tmp_path / "r.json"))
 
 
 def test_an_array_as_the_second_line_is_a_bad_row(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"text": "a"}\n[{"text": "b"}]\n')
-    with pytest.raises(DataError, match=r"r\.json:2: a row must be a JSON object"):
+    with pytest.raises(DataError, match=r"r\.json:2: .*object"):
         list(rows(tmp_path / "r.json"))
 
 
@@ -291,8 +292,8 @@ def test_rows_that_are_not_well_formed_can_be_skipped(
     content, numbers, problem = SKIPPED[name]
     (tmp_path / name).write_text(content)
     skipped: list[DataError] = []
-    found = list(table(tmp_path / name).rows_past(skipped))
-    assert found == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
+    rows = list(table(tmp_path / name).rows_past(skipped))
+    assert rows == list(zip(numbers, [{"text": "a"}, {"text": "b"}], strict=True))
     assert len(skipped) == len(problem)
     assert all(
         str(error).startswith(start)
@@ -303,17 +304,17 @@ def test_rows_that_are_not_well_formed_can_be_skipped(
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no\.csv: no such file"):
+    with pytest.raises(DataError, match=r"no\.csv: no"):
         rows(tmp_path / "no.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match=r"folder\.csv: .*folder"):
         rows(tmp_path / "folder.csv")
 
 
 def test_a_cut_parquet_file(tmp_path: Path) -> None:
     path = write(tmp_path / "r.parquet", [{"text": "a" * 99}] * 9)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"r\.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"r\.parquet: .*Parquet"):
         list(rows(path))
 
 
@@ -322,7 +323,7 @@ def test_parquet_with_two_columns_of_one_name(tmp_path: Path) -> None:
         [pa.array(["a"]), pa.array(["b"])], names=["text", "text"]
     )
     pq.write_table(twice, tmp_path / "r.parquet")
-    with pytest.raises(DataError, match="same name: 'text'"):
+    with pytest.raises(DataError, match=r"r\.parquet: .*'text'"):
         list(rows(tmp_path / "r.parquet"))
 
 
@@ -332,9 +333,7 @@ def test_a_line_that_would_fill_the_memory(
     monkeypatch.setattr("tastemaker.data.tables.LONGEST_LINE", 2**20)
     with gzip.open(tmp_path / "r.jsonl.gz", "wb") as file:
         file.write(b'{"text": "ok"}\n' + b" " * (2**20 + 1))
-    with pytest.raises(
-        DataError, match=r"r\.jsonl\.gz: a line of more than 1 MiB at byte 15"
-    ):
+    with pytest.raises(DataError, match=r"r\.jsonl\.gz: .*\b1 MiB.*\bbyte 15\b"):
         list(rows(tmp_path / "r.jsonl.gz"))
 
 

@@ -79,7 +79,7 @@ def test_numbers_and_their_spellings(value: Any, number: float) -> None:
 )
 def test_what_is_not_a_number(value: Any) -> None:
     assert parse_number(value) is None
-    with pytest.raises(DataError, match="is not a number"):
+    with pytest.raises(DataError, match=r"^reviews\.csv:17: .*'review'.*not a number"):
         number_of(value, WHERE, COLUMN)
 
 
@@ -89,7 +89,7 @@ def test_what_is_not_a_number(value: Any) -> None:
 def test_what_is_not_finite(value: Any) -> None:
     with pytest.raises(
         DataError,
-        match=r"reviews\.csv:17: column 'review' holds .* not a finite number",
+        match=r"^reviews\.csv:17: .*'review'.*\bfinite\b",
     ):
         number_of(value, WHERE, COLUMN)
 
@@ -124,9 +124,7 @@ def test_an_answer_may_be_empty() -> None:
 
 def test_whole_numbers() -> None:
     assert [whole_of(value, WHERE, COLUMN) for value in (2, "2.0", -1.0)] == [2, 2, -1]
-    with pytest.raises(
-        DataError, match=r"'review' holds 2.5, which is not a whole number"
-    ):
+    with pytest.raises(DataError, match=r"'review'.*\b2\.5\b.*\bwhole\b"):
         whole_of(2.5, WHERE, COLUMN)
 
 

@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from diagnosed import counts, found, text
+from diagnosed import counts, problems_by_name, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,7 +104,7 @@ def test_what_is_planted_once_is_found_once(name, rows, where):
         j if j.judge is None or j.judge.startswith("judge") else _as_known(j)
         for j in rows
     ]
-    problems = found(doctor([*healthy(), *rows]))
+    problems = problems_by_name(doctor([*healthy(), *rows]))
     assert {key: problem.count for key, problem in problems.items()} == {name: 1}
     assert where is None or problems[name].where == where
 
@@ -128,7 +128,7 @@ def test_a_grade_near_another_is_no_disagreement():
 
 def test_cycles_of_one_judge_and_of_two():
     circle = compared(("A", "B"), ("B", "C"), ("C", "A"), ("A", "D"), judge="judge 0")
-    problems = found(doctor([*healthy(), *circle]))
+    problems = problems_by_name(doctor([*healthy(), *circle]))
     assert list(problems) == ["cycles"]
     assert (problems["cycles"].count, problems["cycles"].where) == (
         3,
@@ -176,7 +176,7 @@ def test_odd_rows_keep_their_lines():
     with pytest.raises(DataError) as itself:
         Comparison("A", "A", where="C:/films.csv:20")
     diagnosis = doctor(healthy(), odd_rows=[*errors, itself.value])
-    problems = found(diagnosis)
+    problems = problems_by_name(diagnosis)
     assert (diagnosis.rows, diagnosis.odd_rows) == (203, 3)
     assert (problems["odd_rows"].count, problems["odd_rows"].where) == (
         2,
@@ -193,7 +193,7 @@ def test_leakage_between_splits():
         Comparison("new B", "new C", prompt="prompt 7", where="test:3"),
         Comparison("new D", "new E", prompt="newer", where="test:4"),
     ]
-    problems = found(doctor(healthy(), test=test))
+    problems = problems_by_name(doctor(healthy(), test=test))
     assert {name: (p.count, p.where, p.severity) for name, p in problems.items()} == {
         "leaked_texts": (1, ["test:2"], "error"),
         "leaked_prompts": (1, ["test:3"], "warning"),
@@ -202,17 +202,17 @@ def test_leakage_between_splits():
 
 def test_a_tie_the_other_way_round_is_the_same_tie():
     rows = [Comparison("A", "B", tie=True), Comparison("B", "A", tie=True)]
-    assert found(doctor(rows))["duplicate_judgements"].count == 1
-    assert "duplicate_judgements" not in found(
+    assert problems_by_name(doctor(rows))["duplicate_judgements"].count == 1
+    assert "duplicate_judgements" not in problems_by_name(
         doctor([Comparison("A", "B"), Comparison("B", "A")])
     )
 
 
 def test_two_judges_who_agree_repeat_nothing():
-    assert "duplicate_judgements" not in found(
+    assert "duplicate_judgements" not in problems_by_name(
         doctor([Label("L", True, judge=name) for name in "xy"])
     )
-    assert "duplicate_judgements" not in found(
+    assert "duplicate_judgements" not in problems_by_name(
         doctor([Label("L", True, prompt=name) for name in "xy"])
     )
 
@@ -224,7 +224,7 @@ def test_copies_count_under_one_prompt():
             Comparison("One  Text", "B", prompt=first),
             Comparison("one text", "C", prompt=second),
         ]
-        problem = found(doctor(rows)).get("near_duplicate_texts")
+        problem = problems_by_name(doctor(rows)).get("near_duplicate_texts")
         return problem.count if problem else 0
 
     assert (
@@ -239,7 +239,7 @@ def test_copies_count_under_one_prompt():
 def test_a_copy_of_an_identical_pair_counts_once():
     # "Yes" and "yes " are an identical pair; "YES" is one more copy of them
     rows = [Comparison("Yes", "yes  "), Comparison("YES", "No")]
-    problems = found(doctor(rows))
+    problems = problems_by_name(doctor(rows))
     assert (
         problems["identical_pairs"].count,
         problems["near_duplicate_texts"].count,
@@ -261,7 +261,7 @@ def test_what_does_not_go_together():
 
 
 def test_a_judge_who_said_little_is_noted():
-    problems = found(doctor([*healthy(), Label("L", True, judge="guest")]))
+    problems = problems_by_name(doctor([*healthy(), Label("L", True, judge="guest")]))
     assert list(problems) == ["judges_with_few_judgements"]
     assert problems["judges_with_few_judgements"].examples == ["guest"]
 
@@ -303,9 +303,9 @@ def test_anonymous_judgements_are_counted_beside_a_judge_of_that_name():
 
 def test_places_of_unreadable_rows_are_file_and_row():
     errors = [DataError("a.csv:3: column 'x' is empty."), DataError("no place at all")]
-    assert found(doctor([Label("A", True)], odd_rows=errors))["odd_rows"].where == [
-        "a.csv:3"
-    ]
+    assert problems_by_name(doctor([Label("A", True)], odd_rows=errors))[
+        "odd_rows"
+    ].where == ["a.csv:3"]
 
 
 everything = st.lists(
@@ -418,7 +418,7 @@ def test_real_annotators(shared_data):
     odd = []
     rows = read(shared_data / "pandalm" / "testset-v1.json", skip_bad=odd)
     diagnosis = doctor(rows, odd_rows=odd)
-    assert found(diagnosis)["odd_rows"].count == 6
-    assert len(found(diagnosis)["odd_rows"].where) == 6
+    assert problems_by_name(diagnosis)["odd_rows"].count == 6
+    assert len(problems_by_name(diagnosis)["odd_rows"].where) == 6
     assert set(diagnosis.judges) == {"annotator1", "annotator2", "annotator3"}
     assert diagnosis.agreements["comparison"].alpha == pytest.approx(0.861, abs=5e-4)

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from diagnosed import counts, found, text
+from diagnosed import counts, problems_by_name, text
 
 from tastemaker.data import Comparison, Grade, Label, Ranking, fingerprint
 from tastemaker.doctor import doctor
@@ -13,17 +13,17 @@ from tastemaker.doctor import doctor
     ("low", "high", "lowest", "highest"), [(5, 6, 1, 10), (3, 5, 3, 5), (-1, 1, -2, 2)]
 )
 def test_grades_on_two_sides_of_the_middle_disagree(low, high, lowest, highest):
-    def said(one, other):
+    def disagree(one, other):
         rows = [
             Grade("G", one, lowest, highest, judge="x"),
             Grade("G", other, lowest, highest, judge="y"),
         ]
-        return "disagreements" in found(doctor(rows))
+        return "disagreements" in problems_by_name(doctor(rows))
 
-    assert said(low, high)
-    assert not said(low, low)
+    assert disagree(low, high)
+    assert not disagree(low, low)
     assert (
-        not said((lowest + highest) // 2, lowest) or (lowest + highest) % 2
+        not disagree((lowest + highest) // 2, lowest) or (lowest + highest) % 2
     )  # the middle itself is on neither side
 
 
@@ -34,13 +34,15 @@ def test_a_tie_contradicts_nobody(a, b):
         Comparison(a, b, tie=True, judge="x"),
         Comparison(a, b, tie=True, judge="y"),
     ]
-    assert not {"contradictions", "disagreements"} & set(found(doctor(rows)))
+    assert not {"contradictions", "disagreements"} & set(problems_by_name(doctor(rows)))
 
 
 def test_a_tie_closes_no_circle():
     rows = [Comparison("A", "B"), Comparison("B", "C"), Comparison("C", "A", tie=True)]
-    assert "cycles" not in found(doctor(rows))
-    assert found(doctor([*rows[:2], Comparison("C", "A")]))["cycles"].count == 3
+    assert "cycles" not in problems_by_name(doctor(rows))
+    assert (
+        problems_by_name(doctor([*rows[:2], Comparison("C", "A")]))["cycles"].count == 3
+    )
 
 
 def test_agreement_of_comparisons_with_ties():
@@ -112,7 +114,7 @@ def test_low_agreement_is_said():
         for name in ("ann", "bob")
     ]
     diagnosis = doctor(rows)
-    assert found(diagnosis)["low_agreement_grade"].severity == "warning"
+    assert problems_by_name(diagnosis)["low_agreement_grade"].severity == "warning"
     assert abs(diagnosis.agreements["grade"].alpha) < 0.25
 
 
@@ -136,7 +138,7 @@ def test_how_low_agreement_is_said(same, severity):
     assert diagnosis.agreements["label"].alpha == pytest.approx(
         1 - (1 - same / 100) / (100 / 199)
     )
-    problem = found(diagnosis).get("low_agreement_label")
+    problem = problems_by_name(diagnosis).get("low_agreement_label")
     assert (problem.severity if problem else None) == severity
 
 
@@ -153,11 +155,13 @@ def crowd(n=200, seed=1):
 
 
 def test_judges_who_stand_out():
-    problems = found(doctor(crowd()))
+    problems = problems_by_name(doctor(crowd()))
     assert problems["judges_at_chance"].examples == ["coin"]
     assert problems["judges_at_chance"].count == 1
     same = [Label(text(i), True, judge="yes-man") for i in range(30)]
-    problems = found(doctor([j for j in crowd() if j.judge != "coin"] + same))
+    problems = problems_by_name(
+        doctor([j for j in crowd() if j.judge != "coin"] + same)
+    )
     assert problems["monotonous_judges"].examples == ["yes-man"]
 
 
@@ -173,13 +177,15 @@ def test_only_ties_are_an_answer_that_is_always_the_same():
     decided = [pair(i, "ann") for i in range(60)]
     tied = [pair(i, "bob", tie=True) for i in range(60, 90)]
     few = [pair(i, "cleo", tie=True) for i in range(90, 96)]
-    assert found(doctor([*decided, *tied]))["monotonous_judges"].examples == ["bob"]
-    assert found(doctor([*decided, *tied, *few]))["monotonous_judges"].examples == [
-        "bob"
-    ]
+    assert problems_by_name(doctor([*decided, *tied]))[
+        "monotonous_judges"
+    ].examples == ["bob"]
+    assert problems_by_name(doctor([*decided, *tied, *few]))[
+        "monotonous_judges"
+    ].examples == ["bob"]
     # everybody else ties now and then: never to tie is no answer either
     mixed = [pair(i, "dora", tie=i % 3 == 0) for i in range(60, 120)]
-    assert "monotonous_judges" not in found(doctor([*decided, *mixed]))
+    assert "monotonous_judges" not in problems_by_name(doctor([*decided, *mixed]))
 
 
 def test_who_ties_every_list_says_nothing_and_a_list_is_one_answer():
@@ -193,30 +199,38 @@ def test_who_ties_every_list_says_nothing_and_a_list_is_one_answer():
     ordered = [ranked(i, "ann") for i in range(60)]
     tied = [ranked(i, "bob", tied=True) for i in range(60, 90)]
     few = [ranked(i, "cleo", tied=True) for i in range(90, 96)]
-    assert found(doctor([*ordered, *tied]))["monotonous_judges"].examples == ["bob"]
-    assert found(doctor([*ordered, *tied, *few]))["monotonous_judges"].examples == [
-        "bob"
-    ]
+    assert problems_by_name(doctor([*ordered, *tied]))[
+        "monotonous_judges"
+    ].examples == ["bob"]
+    assert problems_by_name(doctor([*ordered, *tied, *few]))[
+        "monotonous_judges"
+    ].examples == ["bob"]
     # one tier of two below the best is an order
     halves = [
         Ranking([text(3 * i), [text(3 * i + 1), text(3 * i + 2)]], judge="dora")
         for i in range(96, 140)
     ]
-    assert "monotonous_judges" not in found(doctor([*ordered, *halves]))
+    assert "monotonous_judges" not in problems_by_name(doctor([*ordered, *halves]))
 
 
 def test_of_labels_and_grades_any_answer_is_one():
     rows = [Label(text(i), i % 2 == 0, judge="ann") for i in range(40)]
     for answer in (True, False):
         same = [Label(text(i), answer, judge="bob") for i in range(40, 60)]
-        assert found(doctor([*rows, *same]))["monotonous_judges"].examples == ["bob"]
+        assert problems_by_name(doctor([*rows, *same]))[
+            "monotonous_judges"
+        ].examples == ["bob"]
     graded = [Grade(text(i), 1 + i % 10, judge="ann") for i in range(40)]
     same = [Grade(text(i), 7, judge="bob") for i in range(40, 60)]
-    assert found(doctor([*graded, *same]))["monotonous_judges"].examples == ["bob"]
+    assert problems_by_name(doctor([*graded, *same]))["monotonous_judges"].examples == [
+        "bob"
+    ]
 
 
 def test_answers_that_do_not_vary():
-    alike = found(doctor([Label(text(i), True, where=f"l.csv:{i}") for i in range(20)]))
+    alike = problems_by_name(
+        doctor([Label(text(i), True, where=f"l.csv:{i}") for i in range(20)])
+    )
     assert {name: problem.count for name, problem in alike.items()} == {
         "constant_labels": 20
     }
@@ -230,7 +244,7 @@ def test_the_rarer_label_is_named_and_found(rare, name):
     rows = [
         Label(text(i), (i % 20 == 3) == rare, where=f"l.csv:{i}") for i in range(100)
     ]
-    problems = found(doctor(rows))
+    problems = problems_by_name(doctor(rows))
     assert list(problems) == ["unbalanced_labels"]
     problem = problems["unbalanced_labels"]
     assert f"unbalanced labels: {name} ones are 5.0%" in problem.what

@@ -1,7 +1,7 @@
 """The doctor on length: bias and its interval, truncation, empty and very long texts."""
 
 import pytest
-from diagnosed import found
+from diagnosed import problems_by_name
 
 from tastemaker.data import Comparison, Label, Ranking, Rating
 from tastemaker.doctor import doctor
@@ -31,7 +31,7 @@ def test_length_bias_of_comparisons_is_wilsons():
         pytest.approx(float(high)),
     )
     assert diagnosis.ties == 1
-    problem = found(diagnosis)["length_bias"]
+    problem = problems_by_name(diagnosis)["length_bias"]
     assert (problem.count, problem.severity) == (27, "warning")
     assert "the longer text won 90% of 30" in problem.what
 
@@ -68,7 +68,7 @@ def test_length_goes_with_labels_and_ratings():
     rows += [Rating(f"r{i:03d}" + "x" * i, -float(i)) for i in range(40)]
     diagnosis = doctor(rows)
     assert diagnosis.length_correlations["rating"] == pytest.approx(-1)
-    problems = found(diagnosis)
+    problems = problems_by_name(diagnosis)
     assert problems["length_correlation_label"].severity == "warning"
     assert problems["length_correlation_rating"].count == 40
 
@@ -88,17 +88,17 @@ def test_a_correlation_is_said_where_it_is_certain():
     assert many.length_correlations["rating"] == pytest.approx(
         1 - 6 * (180 * 400 + 20 * 32400) / (200**3 - 200)
     )
-    assert "length_correlation_rating" not in found(few)
-    assert found(many)["length_correlation_rating"].count == 200
+    assert "length_correlation_rating" not in problems_by_name(few)
+    assert problems_by_name(many)["length_correlation_rating"].count == 200
 
 
 def test_shorter_is_better_is_as_bad_as_longer():
-    down = found(doctor([Rating(of_length(i, 40 + i), -float(i)) for i in range(40)]))[
-        "length_correlation_rating"
-    ]
-    up = found(doctor([Rating(of_length(i, 40 + i), float(i)) for i in range(40)]))[
-        "length_correlation_rating"
-    ]
+    down = problems_by_name(
+        doctor([Rating(of_length(i, 40 + i), -float(i)) for i in range(40)])
+    )["length_correlation_rating"]
+    up = problems_by_name(
+        doctor([Rating(of_length(i, 40 + i), float(i)) for i in range(40)])
+    )["length_correlation_rating"]
     assert (down.severity, up.severity) == ("warning", "warning")
     assert "-1.00" in down.what
     assert "+1.00" in up.what
@@ -112,7 +112,7 @@ def test_what_truncation_would_cut():
         2,
         2,
     )
-    assert found(diagnosis)["truncation"].count == 2
+    assert problems_by_name(diagnosis)["truncation"].count == 2
     # the prompt is read too
     asked = doctor(
         [Label("a b", True, prompt="c d")],
@@ -134,7 +134,7 @@ def test_truncation_is_a_warning_beyond_a_twentieth(long, severity):
         Label(f"{i} " + ("word " * 9 if i < long else "word"), i % 2 == 0)
         for i in range(100)
     ]
-    problem = found(
+    problem = problems_by_name(
         doctor(rows, max_length=5, count_tokens=lambda text: len(text.split()))
     )["truncation"]
     assert (problem.count, problem.severity) == (long, severity)
@@ -142,7 +142,12 @@ def test_truncation_is_a_warning_beyond_a_twentieth(long, severity):
 
 def test_very_long_is_beyond_ten_times_the_median():
     usual = [Label(of_length(i, 3000), i % 2 == 0) for i in range(21)]
-    assert "very_long_texts" not in found(doctor([*usual, Label("w" * 29_000, True)]))
+    assert "very_long_texts" not in problems_by_name(
+        doctor([*usual, Label("w" * 29_000, True)])
+    )
     assert (
-        found(doctor([*usual, Label("w" * 30_001, True)]))["very_long_texts"].count == 1
+        problems_by_name(doctor([*usual, Label("w" * 30_001, True)]))[
+            "very_long_texts"
+        ].count
+        == 1
     )

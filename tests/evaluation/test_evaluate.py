@@ -29,42 +29,42 @@ def four(table_model):
     return table_model({Label: LabelLink(math.log(3), 0.0)}, SCORES)
 
 
-# --- labels -----------------------------------------------------------------------------------
+# --- labels
 
 
 def test_labels_by_hand(four):
-    found = evaluate(four, LABELS).as_dict()
-    assert found["n"] == 4
-    assert found["accuracy"] == 0.75  # the last one is wrong
+    values = evaluate(four, LABELS).as_dict()
+    assert values["n"] == 4
+    assert values["accuracy"] == 0.75  # the last one is wrong
     # positives 1, 1; negatives −1, 1: two pairs are won and two are ties → (2 + 1)/4
-    assert found["auroc"] == 0.75
+    assert values["auroc"] == 0.75
     # three promised 3/4 to what came true, one promised 1/4: (3·ln(4/3) + ln 4)/4 = (0.863046 +
     # 1.386294)/4
-    assert found["log_loss"] == pytest.approx(0.562335, abs=1e-6)
+    assert values["log_loss"] == pytest.approx(0.562335, abs=1e-6)
     # bin of 3/4: 2 of 3 came true, 0.08333 off, 3 of 4 texts; bin of 1/4: none came true, 0.25
     # off, 1 of 4 texts
-    assert found["ece"] == pytest.approx(0.75 * (3 / 4 - 2 / 3) + 0.25 * 0.25)
-    assert found["constant_accuracy"] == 0.5
-    assert found["constant_auroc"] == 0.5
-    assert found["constant_log_loss"] == pytest.approx(math.log(2))
-    low, high = found["accuracy_interval"]
+    assert values["ece"] == pytest.approx(0.75 * (3 / 4 - 2 / 3) + 0.25 * 0.25)
+    assert values["constant_accuracy"] == 0.5
+    assert values["constant_auroc"] == 0.5
+    assert values["constant_log_loss"] == pytest.approx(math.log(2))
+    low, high = values["accuracy_interval"]
     assert low < 0.75 < high
 
 
 def test_the_log_loss_stays_finite_where_the_probability_rounds_to_one(table_model):
     # score 800 of a negative text: P rounds to 1, and −ln(1 − P) is 800 all the same
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"a": 800.0, "b": 800.0})
-    found = evaluate(model, [Label("a", True), Label("b", False)]).as_dict()
-    assert found["log_loss"] == pytest.approx(400)
+    values = evaluate(model, [Label("a", True), Label("b", False)]).as_dict()
+    assert values["log_loss"] == pytest.approx(400)
 
 
 def test_one_class_leaves_auroc_undefined_and_accuracy_fine(four):
-    found = evaluate(four, LABELS[:2]).as_dict()
-    assert found["auroc"] is None
-    assert "auroc_interval" not in found
-    assert found["accuracy"] == 1
-    assert found["constant_accuracy"] == 1
-    json.dumps(found, allow_nan=False)
+    values = evaluate(four, LABELS[:2]).as_dict()
+    assert values["auroc"] is None
+    assert "auroc_interval" not in values
+    assert values["accuracy"] == 1
+    assert values["constant_accuracy"] == 1
+    json.dumps(values, allow_nan=False)
 
 
 def test_the_order_of_the_judgements_does_not_matter(world):
@@ -89,23 +89,23 @@ def test_the_same_seed_gives_the_same_intervals(world):
     )
 
 
-# --- grades and ratings -----------------------------------------------------------------------
+# --- grades and ratings
 
 
 def test_ratings_by_hand(table_model):
     # predictions 5 + 2·s: 3, 5, 9 against 2, 6, 9: off by 1, 1, 0
     model = table_model({Rating: RatingLink(5.0, 2.0)}, {"a": -1.0, "b": 0.0, "c": 2.0})
-    found = evaluate(
+    values = evaluate(
         model, [Rating("a", 2.0), Rating("b", 6.0), Rating("c", 9.0)]
     ).as_dict()
-    assert found["mae"] == pytest.approx(2 / 3)
-    assert found["constant_mae"] == pytest.approx((4 + 0 + 3) / 3)  # the median is 6
+    assert values["mae"] == pytest.approx(2 / 3)
+    assert values["constant_mae"] == pytest.approx((4 + 0 + 3) / 3)  # the median is 6
     # deviations −8/3, −2/3, 10/3 and −11/3, 1/3, 10/3: 186/9 / √(168/9 · 222/9) = 186/√37296
-    assert found["pearson"] == pytest.approx(186 / math.sqrt(37296))
-    assert found["spearman"] == pytest.approx(1)
-    assert found["kendall_tau"] == pytest.approx(1)
-    assert {"mae_interval", "pearson_interval", "spearman_interval"} <= set(found)
-    assert "accuracy" not in found
+    assert values["pearson"] == pytest.approx(186 / math.sqrt(37296))
+    assert values["spearman"] == pytest.approx(1)
+    assert values["kendall_tau"] == pytest.approx(1)
+    assert {"mae_interval", "pearson_interval", "spearman_interval"} <= set(values)
+    assert "accuracy" not in values
 
 
 def test_a_grade_is_compared_with_the_expected_grade(table_model):
@@ -113,40 +113,40 @@ def test_a_grade_is_compared_with_the_expected_grade(table_model):
     model = table_model(
         {Grade: GradeLink(1, 3, 1.0, [-math.log(3), math.log(3)])}, {"a": 0.0, "b": 0.0}
     )
-    found = evaluate(model, [Grade("a", 3, 1, 3), Grade("b", 2, 1, 3)]).as_dict()
-    assert found["mae"] == pytest.approx(0.5, abs=1e-6)
-    assert found["pearson"] is None  # the predictions do not vary
+    values = evaluate(model, [Grade("a", 3, 1, 3), Grade("b", 2, 1, 3)]).as_dict()
+    assert values["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert values["pearson"] is None  # the predictions do not vary
 
 
 def test_a_grade_on_another_scale_is_refused_before_scoring(world):
     w = world(Grade, n=20)
     w.judgements.append(Grade("a new text", 3, 1, 5, where="stars.csv:7"))
-    with pytest.raises(DataError, match=r"stars\.csv:7: a scale of 1 to 5.*1 to 10"):
+    with pytest.raises(DataError, match=r"stars\.csv:7: .*\b1 to 5\b.*\b1 to 10\b"):
         w.evaluated()
     assert w.model.asked == 0
 
 
-# --- the linear baseline and the constant -----------------------------------------------------
+# --- the linear baseline and the constant
 
 
 def test_the_baseline_is_measured_on_the_same_judgements(world):
     w = world(Label)
-    found = w.evaluated().as_dict()
+    values = w.evaluated().as_dict()
     alone = evaluate(w.baseline, w.judgements, resamples=100).as_dict()
-    assert found["linear_baseline"]["accuracy"] == alone["accuracy"]
-    assert found["linear_baseline"]["accuracy_interval"] == alone["accuracy_interval"]
-    assert found["difference_to_linear"]["accuracy"] == pytest.approx(
-        found["accuracy"] - alone["accuracy"]
+    assert values["linear_baseline"]["accuracy"] == alone["accuracy"]
+    assert values["linear_baseline"]["accuracy_interval"] == alone["accuracy_interval"]
+    assert values["difference_to_linear"]["accuracy"] == pytest.approx(
+        values["accuracy"] - alone["accuracy"]
     )
 
 
 def test_a_model_and_itself_cannot_be_told_apart(world):
     w = world(Label)
-    found = evaluate(w.model, w.judgements, baseline=w.model, resamples=100)
+    evaluation = evaluate(w.model, w.judgements, baseline=w.model, resamples=100)
     # paired resamples: no luck of the draw
-    assert found.as_dict()["difference_to_linear"]["accuracy_interval"] == [0, 0]
+    assert evaluation.as_dict()["difference_to_linear"]["accuracy_interval"] == [0, 0]
     assert any(
-        "No clear difference" in v and "+0.0 points" in v for v in found.verdicts()
+        "No clear difference" in v and "+0.0 points" in v for v in evaluation.verdicts()
     )
 
 
@@ -173,25 +173,25 @@ def test_a_model_that_guesses_is_said_to_be_useless(world):
 
 
 def test_without_a_baseline_its_column_is_absent(four):
-    found = evaluate(four, LABELS)
-    assert found.as_dict()["linear_baseline"] is None
-    assert "linear" not in str(found)
+    evaluation = evaluate(four, LABELS)
+    assert evaluation.as_dict()["linear_baseline"] is None
+    assert "linear" not in str(evaluation)
 
 
 def test_a_baseline_without_the_link_is_left_out(world, four):
     w = world(Rating, n=30)
-    found = evaluate(
+    evaluation = evaluate(
         w.model, w.judgements, baseline=world(Label, n=30).model, resamples=10
     ).as_dict()
-    assert found["linear_baseline"] is None
-    assert found["mae"] > 0
+    assert evaluation["linear_baseline"] is None
+    assert evaluation["mae"] > 0
 
 
-# --- kinds ------------------------------------------------------------------------------------
+# --- kinds
 
 
 def test_mixed_kinds_lie_side_by_side(world):
-    found = world(Label, Rating).evaluated().as_dict()
+    values = world(Label, Rating).evaluated().as_dict()
     assert {
         "accuracy",
         "auroc",
@@ -199,12 +199,12 @@ def test_mixed_kinds_lie_side_by_side(world):
         "pearson",
         "constant_accuracy",
         "constant_mae",
-    } <= set(found)
-    assert {"accuracy", "mae"} <= set(found["linear_baseline"])
-    assert found["n"] == 300
-    assert found["by_kind"]["rating"]["n"] == 300
-    assert found["texts"] == 300
-    assert {"accuracy", "pearson"} <= set(found["slices"][0])
+    } <= set(values)
+    assert {"accuracy", "mae"} <= set(values["linear_baseline"])
+    assert values["n"] == 300
+    assert values["by_kind"]["rating"]["n"] == 300
+    assert values["texts"] == 300
+    assert {"accuracy", "pearson"} <= set(values["slices"][0])
 
 
 def test_every_text_is_scored_once(world):
@@ -214,16 +214,17 @@ def test_every_text_is_scored_once(world):
 
 
 def test_kinds_the_model_did_not_learn_are_listed(four):
-    found = evaluate(four, [*LABELS, Rating("good", 4.5)])
-    assert found.as_dict()["not_evaluated"] == {"rating": 1}
-    assert found.as_dict()["accuracy"] == 0.75
-    assert "1 ratings were not evaluated: the model learned labels." in found.verdicts()
+    evaluation = evaluate(four, [*LABELS, Rating("good", 4.5)])
+    assert evaluation.as_dict()["not_evaluated"] == {"rating": 1}
+    assert evaluation.as_dict()["accuracy"] == 0.75
+    assert (
+        "1 ratings were not evaluated: the model learned labels."
+        in evaluation.verdicts()
+    )
 
 
 def test_nothing_that_the_model_learned_is_refused(four):
-    with pytest.raises(
-        DataError, match=r"the model learned labels, but the source holds 2 ratings"
-    ):
+    with pytest.raises(DataError, match=r"\blabels\b.*\b2 ratings\b"):
         evaluate(four, [Rating("good", 4.5), Rating("awful", 1.0)])
 
 
@@ -234,39 +235,37 @@ def test_no_judgements_are_refused(four):
 
 def test_a_score_that_is_not_finite_is_refused(four):
     four.scores = SCORES | {"awful": math.nan}
-    with pytest.raises(
-        ModelError, match=r"the model scored 1 of 4 texts as nan, the first one 'awful'"
-    ):
+    with pytest.raises(ModelError, match=r"\b1 of 4\b.*\bnan\b.*'awful'"):
         evaluate(four, LABELS)
 
 
 def test_no_resamples_are_refused(four):
-    with pytest.raises(UsageError, match="resamples: 0"):
+    with pytest.raises(UsageError, match=r"resamples.*\b0\b"):
         evaluate(four, LABELS, resamples=0)
 
 
-# --- length, truncation, duplicates -----------------------------------------------------------
+# --- length, truncation, duplicates
 
 
 def test_truncated_texts_are_counted(four):
     four.limit = 10  # "fine indeed" has 11 characters, "not so good at all" 18
-    found = evaluate(four, LABELS)
-    assert found.truncated == 2
-    assert any("2 texts (50.0%) were longer" in v for v in found.verdicts())
+    evaluation = evaluate(four, LABELS)
+    assert evaluation.truncated == 2
+    assert any("2 texts (50.0%) were longer" in v for v in evaluation.verdicts())
 
 
 def test_slices_by_length_hold_every_text(world):
-    found = world(Label).evaluated()
-    slices = found.as_dict()["slices"]
+    evaluation = world(Label).evaluated()
+    slices = evaluation.as_dict()["slices"]
     assert len(slices) == 4
     assert sum(s["n"] for s in slices) == 300
     assert all(a["longest"] < b["shortest"] for a, b in pairwise(slices))
     mean = (
         sum(s["n"] * s["accuracy"] for s in slices) / 300
     )  # one judgement a text: the parts make up the whole
-    assert mean == pytest.approx(found.as_dict()["accuracy"])
+    assert mean == pytest.approx(evaluation.as_dict()["accuracy"])
     assert sum(s["n"] * s["mean_score"] for s in slices) / 300 == pytest.approx(
-        found.scores.mean()
+        evaluation.scores.mean()
     )
 
 
@@ -274,55 +273,59 @@ def test_texts_of_one_length_are_one_slice(table_model):
     model = table_model(
         {Label: LabelLink(1.0, 0.0)}, {"ab": 1.0, "cd": -1.0, "ef": 2.0}
     )
-    found = evaluate(model, [Label("ab", True), Label("cd", False), Label("ef", True)])
-    assert [s.n for s in found.slices] == [3]
-    assert found.as_dict()["score_length_correlation"] is None
-    assert "cannot be correlated" in str(found)
+    evaluation = evaluate(
+        model, [Label("ab", True), Label("cd", False), Label("ef", True)]
+    )
+    assert [s.n for s in evaluation.slices] == [3]
+    assert evaluation.as_dict()["score_length_correlation"] is None
+    assert "cannot be correlated" in str(evaluation)
 
 
 @pytest.mark.parametrize(("sign", "word"), [(1, "longer"), (-1, "shorter")])
 def test_a_score_that_is_length_is_found_out(world, sign, word):
     w = world(Label)
     w.model.scores = {text: sign * len(text) / 1000 for text in w.model.scores}
-    found = w.evaluated()
-    assert found.score_length_correlation == pytest.approx(sign)
-    assert any(f"favours {word} texts" in v for v in found.verdicts())
+    evaluation = w.evaluated()
+    assert evaluation.score_length_correlation == pytest.approx(sign)
+    assert any(f"favours {word} texts" in v for v in evaluation.verdicts())
 
 
 def test_duplicates_of_training_texts_are_counted_and_left_out(four):
     # white space around a text makes no difference; the wrong one is known from training: without
     # it all are right
-    found = evaluate(
+    evaluation = evaluate(
         four,
         LABELS,
         training_fingerprints=fingerprints([" not so good at all\n", "unrelated"]),
     ).as_dict()
-    assert found["duplicates"]["texts"] == 1
-    assert found["duplicates"]["within"] == 0
-    assert found["duplicates"]["accuracy_without"] == 1
-    assert found["duplicates"]["pearson_without"] is None
-    assert found["accuracy"] == 0.75
+    assert evaluation["duplicates"]["texts"] == 1
+    assert evaluation["duplicates"]["within"] == 0
+    assert evaluation["duplicates"]["accuracy_without"] == 1
+    assert evaluation["duplicates"]["pearson_without"] is None
+    assert evaluation["accuracy"] == 0.75
 
 
 def test_unknown_training_texts_are_not_called_zero_duplicates(four):
-    found = evaluate(four, LABELS)
-    assert found.as_dict()["duplicates"]["texts"] is None
-    assert found.as_dict()["duplicates"]["accuracy_without"] is None
-    assert any("not checked" in v for v in found.verdicts())
+    evaluation = evaluate(four, LABELS)
+    assert evaluation.as_dict()["duplicates"]["texts"] is None
+    assert evaluation.as_dict()["duplicates"]["accuracy_without"] is None
+    assert any("not checked" in v for v in evaluation.verdicts())
 
 
 def test_nothing_but_duplicates_leaves_the_rest_undefined(four):
-    found = evaluate(four, LABELS, training_fingerprints=fingerprints(SCORES))
-    assert found.as_dict()["duplicates"]["texts"] == 4
-    assert found.as_dict()["duplicates"]["accuracy_without"] is None
-    assert "without them: accuracy –" in str(found)
+    evaluation = evaluate(four, LABELS, training_fingerprints=fingerprints(SCORES))
+    assert evaluation.as_dict()["duplicates"]["texts"] == 4
+    assert evaluation.as_dict()["duplicates"]["accuracy_without"] is None
+    assert "without them: accuracy –" in str(evaluation)
 
 
 def test_no_duplicates_are_said_to_be_none(four):
-    found = evaluate(four, LABELS, training_fingerprints=fingerprints(["unrelated"]))
-    assert found.as_dict()["duplicates"]["texts"] == 0
-    assert found.as_dict()["duplicates"]["accuracy_without"] == 0.75
-    assert "No evaluated text occurs in the training data." in found.verdicts()
+    evaluation = evaluate(
+        four, LABELS, training_fingerprints=fingerprints(["unrelated"])
+    )
+    assert evaluation.as_dict()["duplicates"]["texts"] == 0
+    assert evaluation.as_dict()["duplicates"]["accuracy_without"] == 0.75
+    assert "No evaluated text occurs in the training data." in evaluation.verdicts()
 
 
 def test_repeats_within_count_the_same_judge_only(four):
@@ -332,23 +335,28 @@ def test_repeats_within_count_the_same_judge_only(four):
         Label("good", True, judge="Ann"),
         Label("good", True, judge="Ben"),
     ]
-    found = evaluate(four, repeated)
-    assert found.duplicates.within == 1
-    assert found.as_dict()["n"] == 7
-    assert found.as_dict()["texts"] == 4
+    evaluation = evaluate(four, repeated)
+    assert evaluation.duplicates.within == 1
+    assert evaluation.as_dict()["n"] == 7
+    assert evaluation.as_dict()["texts"] == 4
 
 
-# --- what people and programs read ------------------------------------------------------------
+# --- what people and programs read
 
 
 @pytest.mark.parametrize(
     "kinds", [(Label,), (Grade,), (Rating,), (Label, Grade, Rating)]
 )
 def test_the_dictionary_is_json_and_the_table_is_aligned(world, kinds):
-    found = world(*kinds).evaluated(training_fingerprints=fingerprints(["unrelated"]))
-    assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
-    table = str(found)
-    assert table == found.table()
+    evaluation = world(*kinds).evaluated(
+        training_fingerprints=fingerprints(["unrelated"])
+    )
+    assert (
+        json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))
+        == evaluation.as_dict()
+    )
+    table = str(evaluation)
+    assert table == evaluation.table()
     for word in ("model", "linear baseline", "constant", "characters", "mean score"):
         assert word in table
     heading, rule = table.splitlines()[:2]
@@ -357,9 +365,9 @@ def test_the_dictionary_is_json_and_the_table_is_aligned(world, kinds):
 
 
 def test_the_table_shows_a_figure_with_its_interval(four):
-    found = evaluate(four, LABELS, resamples=200)
-    low, high = found.as_dict()["accuracy_interval"]
-    assert f"0.750 [{low:.3f}, {high:.3f}]" in str(found)
+    evaluation = evaluate(four, LABELS, resamples=200)
+    low, high = evaluation.as_dict()["accuracy_interval"]
+    assert f"0.750 [{low:.3f}, {high:.3f}]" in str(evaluation)
 
 
 def test_links_are_read_and_left_alone(four):
@@ -370,11 +378,11 @@ def test_links_are_read_and_left_alone(four):
 
 
 def test_a_better_model_has_a_better_interval_for_ratings_too(world):
-    found = world(Rating).evaluated().as_dict()
-    low, high = found["difference_to_linear"]["pearson_interval"]
-    assert 0 < low < found["difference_to_linear"]["pearson"] < high
-    assert found["difference_to_linear"]["mae"] < 0  # a smaller error
+    values = world(Rating).evaluated().as_dict()
+    low, high = values["difference_to_linear"]["pearson_interval"]
+    assert 0 < low < values["difference_to_linear"]["pearson"] < high
+    assert values["difference_to_linear"]["mae"] < 0  # a smaller error
     assert np.isclose(
-        found["difference_to_linear"]["mae"],
-        found["mae"] - found["linear_baseline"]["mae"],
+        values["difference_to_linear"]["mae"],
+        values["mae"] - values["linear_baseline"]["mae"],
     )

@@ -15,8 +15,8 @@ from tastemaker.report import frontier, frontier_html, powers_of_two, write_fron
 
 def test_the_curve_of_a_run_is_recovered_with_its_peak(tmp_path):
     # gold = 5 + d(2 − ln d): peak at d = e, KL e² = 7.39, gain e
-    found = frontier([steered(tmp_path / "run-1", gold=5 + curve(2, 1))])
-    fit = found.as_dict()["runs"][0]["fits"]["gold"]
+    result = frontier([steered(tmp_path / "run-1", gold=5 + curve(2, 1))])
+    fit = result.as_dict()["runs"][0]["fits"]["gold"]
     assert (fit["alpha"], fit["beta"], fit["r_squared"]) == pytest.approx((2, 1, 1))
     assert (fit["peak_kl"], fit["peak_gain"]) == pytest.approx((math.e**2, math.e))
     assert fit["peak_seen"]
@@ -61,13 +61,13 @@ def test_what_cannot_be_judged_is_not(tmp_path):
         score=curve(1, 0, KLS[:5]),
         gold=curve(1, 0, KLS[:5]) * 2,
     )
-    found = frontier([blind, its_own, short])
-    assert [c.verdict.name for c in found.courses] == [
+    judged = frontier([blind, its_own, short])
+    assert [c.verdict.name for c in judged.courses] == [
         "unknown",
         "steered by truth",
         "too short",
     ]
-    assert any("blind" in note for note in found.notes)
+    assert any("blind" in note for note in judged.notes)
 
 
 def test_a_held_out_score_is_believed_less(tmp_path):
@@ -93,12 +93,12 @@ def test_unlike_runs_are_said_to_be(tmp_path):
 )
 def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
     folder = steered(tmp_path / "a", gold=5 + curve(1, 0.1))
-    kept, metrics = folder / "steering.json", folder / "run" / "metrics.jsonl"
+    summary, metrics = folder / "steering.json", folder / "run" / "metrics.jsonl"
     lines = metrics.read_text()
     spoiled = {
-        "steering": (kept, "{", "steering.json: cannot be read"),
+        "steering": (summary, "{", "steering.json: cannot be read"),
         "torn": (metrics, lines[:-20], f"metrics.jsonl:{STEPS}: the line is damaged"),
-        "unfinished": (kept, None, "not finished"),
+        "unfinished": (summary, None, "not finished"),
         "empty": (metrics, "", "is empty"),
         "no KL": (
             metrics,
@@ -110,7 +110,7 @@ def test_what_is_no_steered_run_is_one_clear_line(tmp_path, spoil):
             lines.replace('"kl": 0.0,', '"kl": NaN,'),
             "metrics.jsonl:1: kl is nan",
         ),
-        "list": (kept, "[]", "must hold an object, not list"),
+        "list": (summary, "[]", "must hold an object, not list"),
     }
     path, content, words = spoiled[spoil]
     path.unlink() if content is None else path.write_text(content)
@@ -131,23 +131,23 @@ def test_no_runs_and_one_twice(tmp_path):
 
 
 def test_best_of_n_is_fitted_in_its_own_form(tmp_path):
-    found = frontier(
+    fit = frontier(
         [steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()
     ).as_dict()["best_of"]
-    assert found["points"][3]["n"] == 8
-    assert found["points"][3]["kl"] == pytest.approx(math.log(8) - 7 / 8)
+    assert fit["points"][3]["n"] == 8
+    assert fit["points"][3]["kl"] == pytest.approx(math.log(8) - 7 / 8)
     assert (
-        found["fits"]["gold"]["alpha"],
-        found["fits"]["gold"]["beta"],
+        fit["fits"]["gold"]["alpha"],
+        fit["fits"]["gold"]["beta"],
     ) == pytest.approx((2, 0.5))
     assert powers_of_two(12) == (1, 2, 4, 8, 12)
 
 
 def test_hostile_texts_are_only_text(tmp_path):
-    found = frontier(
+    judged = frontier(
         [steered(tmp_path / "a", gold=5 + curve(2, 1), text=MARK)], best_of=best_of()
     )
-    html = frontier_html(found, title=MARK)
+    html = frontier_html(judged, title=MARK)
     assert marks(html) == 6  # title twice, why it ended, prompt, before, after
     assert "default-src 'none'" in html
     assert not {"script", "iframe", "svg"} & set(Page(html).tags)
@@ -157,18 +157,22 @@ def test_a_peak_outside_the_data_is_a_guess_and_none_far_from_it(tmp_path):
     # score = d(1 − 0.05 ln d): ln d = 19 at its peak, KL e³⁸. Best of n, gold d(2 − 0.5 d): d = 2,
     # KL 4, and ln 8 − 7/8
     # = 1.2 was seen
-    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
-    said = Page(frontier_html(found, title="t")).text
-    assert "far outside the data –" in said
-    assert "4.0 (extrapolated) +2.00" in said
-    assert "7.4 +2.72" in said, "e² nats, inside the data"
+    result = frontier(
+        [steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()
+    )
+    text = Page(frontier_html(result, title="t")).text
+    assert "far outside the data –" in text
+    assert "4.0 (extrapolated) +2.00" in text
+    assert "7.4 +2.72" in text, "e² nats, inside the data"
 
 
 def test_writing(tmp_path):
     import matplotlib.image
 
-    found = frontier([steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of())
-    write_frontier(found, tmp_path / "out")
+    result = frontier(
+        [steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()
+    )
+    write_frontier(result, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "frontier.html",
         "frontier.png",
@@ -176,7 +180,7 @@ def test_writing(tmp_path):
     }
     assert (
         json.loads((tmp_path / "out" / "frontier.json").read_text("utf-8"))
-        == found.as_dict()
+        == result.as_dict()
     )
     picture = matplotlib.image.imread(tmp_path / "out" / "frontier.png")
     assert min(picture.shape[:2]) > 500
@@ -201,10 +205,10 @@ def test_every_figure_is_defined(tmp_path):
             else set()
         )
 
-    found = frontier(
+    figures = frontier(
         [steered(tmp_path / "a", gold=5 + curve(2, 1))], best_of=best_of()
     ).as_dict()
     documented = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(
         encoding="utf-8"
     )
-    assert keys(found) - set(re.findall(r"`([a-z_0-9]+)`", documented)) == set()
+    assert keys(figures) - set(re.findall(r"`([a-z_0-9]+)`", documented)) == set()

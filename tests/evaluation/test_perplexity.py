@@ -1,6 +1,4 @@
-"""What a policy pays for text, by hand: a GPT that knows nothing pays the logarithm of its
-vocabulary a token.
-"""
+"""Perplexity by hand: a uniform GPT pays the logarithm of its vocabulary for each token."""
 
 import math
 from pathlib import Path
@@ -29,30 +27,30 @@ TEXTS = [Example(text) for text in films(30)]
 
 def test_a_uniform_gpt_hesitates_between_all_of_its_vocabulary() -> None:
     policy = uniform(nano())
-    found = perplexity(policy, TEXTS)
+    measured = perplexity(policy, TEXTS)
     tokens = sum(
         len(ids)
         for ids in policy.reader.completions([e.text for e in TEXTS], ended=True)
     )
     size = sum(len(e.text) for e in TEXTS)
-    assert (found.texts, found.tokens, found.bytes) == (30, tokens, size)
-    assert found.per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
-    assert found.per_byte == pytest.approx(
+    assert (measured.texts, measured.tokens, measured.bytes) == (30, tokens, size)
+    assert measured.per_token == pytest.approx(len(policy.tokenizer), rel=1e-6)
+    assert measured.per_byte == pytest.approx(
         len(policy.tokenizer) ** (tokens / size), rel=1e-6
     )
-    assert found.bits_per_byte == pytest.approx(
+    assert measured.bits_per_byte == pytest.approx(
         math.log2(len(policy.tokenizer)) * tokens / size, rel=1e-6
     )
 
 
 def test_figures_by_hand() -> None:
     """6 tokens that spell 12 bytes at 6 ln 8 nats: 8 a token, √8 a byte, 3 · 6 / 12 bits a byte."""
-    found = Perplexity(texts=2, tokens=6, bytes=12, nats=6 * math.log(8))
+    measured = Perplexity(texts=2, tokens=6, bytes=12, nats=6 * math.log(8))
     figures = {"perplexity": 8, "byte_perplexity": 8**0.5, "bits_per_byte": 1.5}
-    assert found.as_dict() == pytest.approx(
+    assert measured.as_dict() == pytest.approx(
         {"texts": 2, "tokens": 6, "bytes": 12, "nats": 6 * math.log(8)} | figures
     )
-    assert str(found).startswith(
+    assert str(measured).startswith(
         "perplexity 8.00 per token, 2.828 per byte (1.500 bits per byte) on 2 texts"
     )
 
@@ -62,9 +60,11 @@ def test_it_is_the_sum_of_the_log_probabilities_that_the_policy_gives() -> None:
     examples = [*TEXTS[:9], Example("A grey film.", "What was it like?")]
     prompts = ["" if e.prompt is None else f"{e.prompt}\n\n" for e in examples]
     expected = policy.log_probs(prompts, [e.text for e in examples])
-    found = perplexity(policy, examples)
-    assert found.nats == pytest.approx(-sum(float(p.sum()) for p in expected), rel=1e-5)
-    assert found.tokens == sum(map(len, expected))
+    measured = perplexity(policy, examples)
+    assert measured.nats == pytest.approx(
+        -sum(float(p.sum()) for p in expected), rel=1e-5
+    )
+    assert measured.tokens == sum(map(len, expected))
 
 
 def test_the_order_of_the_texts_and_what_stands_beside_them_change_nothing(
@@ -92,9 +92,9 @@ def test_a_text_longer_than_the_context_is_read_in_pieces() -> None:
     alone = policy.log_probs_of(
         [piece[:1] for piece in pieces], [piece[1:] for piece in pieces]
     )
-    found = perplexity(policy, [Example("zqxjkvbpyw" * 7)])
-    assert (found.texts, found.tokens, found.bytes) == (1, 71, 70)
-    assert found.nats == pytest.approx(-sum(float(p.sum()) for p in alone), rel=1e-5)
+    measured = perplexity(policy, [Example("zqxjkvbpyw" * 7)])
+    assert (measured.texts, measured.tokens, measured.bytes) == (1, 71, 70)
+    assert measured.nats == pytest.approx(-sum(float(p.sum()) for p in alone), rel=1e-5)
 
 
 def test_held_out_loss_is_of_the_same_tokens_as_the_n_grams(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_held_out_loss_is_of_the_same_tokens_as_the_n_grams(tmp_path: Path) -> N
     )
     theirs = ngram_loss(train, held_out, len(policy.tokenizer), seed=0)
     assert theirs.shape == ours.shape
-    seen = [train.piece(number)[0] for number in range(len(train))]
-    starts = [np.arange(len(ids)) == 0 for ids in seen]
+    pieces = [train.piece(number)[0] for number in range(len(train))]
+    starts = [np.arange(len(ids)) == 0 for ids in pieces]
     model = NGrams.fit(
-        np.concatenate(seen),
+        np.concatenate(pieces),
         np.concatenate(starts),
         vocabulary=len(policy.tokenizer),
         order=5,
@@ -146,13 +146,13 @@ def test_of_much_text_the_n_grams_count_a_random_part(
         TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.5, seed=0
     )
     monkeypatch.setattr(module, "_COUNTED", 40)
-    seen: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
     for number in Shuffled(len(train), seed=7, epoch=0).at(np.arange(len(train))):
-        seen += [train.piece(int(number))[0]] if sum(map(len, seen)) < 40 else []
-    assert len(seen) < len(train)
-    starts = np.concatenate([np.arange(len(ids)) == 0 for ids in seen])
+        rows += [train.piece(int(number))[0]] if sum(map(len, rows)) < 40 else []
+    assert len(rows) < len(train)
+    starts = np.concatenate([np.arange(len(ids)) == 0 for ids in rows])
     model = NGrams.fit(
-        np.concatenate(seen), starts, vocabulary=len(policy.tokenizer), order=5
+        np.concatenate(rows), starts, vocabulary=len(policy.tokenizer), order=5
     )
     every = [held_out.piece(number) for number in range(len(held_out))]
     expected = sum(
@@ -165,13 +165,13 @@ def test_of_much_text_the_n_grams_count_a_random_part(
 
 
 def test_text_without_a_byte_has_no_figure_per_byte() -> None:
-    found = Perplexity(texts=1, tokens=1, bytes=0, nats=1.0)
-    assert math.isnan(found.per_byte)
-    assert math.isnan(found.bits_per_byte)
+    measured = Perplexity(texts=1, tokens=1, bytes=0, nats=1.0)
+    assert math.isnan(measured.per_byte)
+    assert math.isnan(measured.bits_per_byte)
 
 
 def test_nothing_to_measure_is_said() -> None:
-    with pytest.raises(DataError, match="no text to measure"):
+    with pytest.raises(DataError, match="no text"):
         perplexity(nano(), [])
 
 
@@ -190,12 +190,12 @@ def test_weights_that_ran_away_are_an_error_and_not_a_figure(
     tmp_path: Path, value: float
 ) -> None:
     policy = _spoilt(value)
-    with pytest.raises(ModelError, match=r"pays \S+ nats a token"):
+    with pytest.raises(ModelError, match=r"\bnats\b"):
         perplexity(policy, TEXTS)
     _, held_out = tokenized(
         TEXTS, policy.reader, tmp_path / "p", context=16, held_out=0.4, seed=0
     )
-    with pytest.raises(TrainingError, match=r"held-out loss is \S+ nats a token.*--lr"):
+    with pytest.raises(TrainingError, match=r"held-out loss.*\bnats\b.*--lr"):
         held_out_loss(policy, held_out, seed=0)
 
 

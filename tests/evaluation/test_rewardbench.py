@@ -55,20 +55,20 @@ def test_a_tie_at_the_top_earns_one_nth(scores, credit):
 
 def test_subsets_count_the_same_however_many_rows_they_have():
     rows = [Row("Math", "1"), Row("Math", "2"), Row("Math", "3"), Row("Safety", "4")]
-    found = score_rewardbench(
+    result = score_rewardbench(
         rows, [[9, 1, 1, 1], [9, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
     )
-    assert found.subsets == {"Math": pytest.approx(2 / 3), "Safety": 0}
-    assert found.score == pytest.approx(1 / 3)
-    assert found.counts == {"Math": 3, "Safety": 1}
-    assert found.ties is None
+    assert result.subsets == {"Math": pytest.approx(2 / 3), "Safety": 0}
+    assert result.score == pytest.approx(1 / 3)
+    assert result.counts == {"Math": 3, "Safety": 1}
+    assert result.ties is None
 
 
 def test_rows_without_a_subset_are_all_of_them():
-    found = score_rewardbench(
+    result = score_rewardbench(
         [Row("", "1"), Row("", "2")], [[2, 1, 1, 1], [1, 2, 1, 1]]
     )
-    assert (found.subsets, found.counts) == ({"all": 0.5}, {"all": 2})
+    assert (result.subsets, result.counts) == ({"all": 0.5}, {"all": 2})
 
 
 def test_ties_by_hand():
@@ -77,10 +77,10 @@ def test_ties_by_hand():
     # question 2, tied: right 5 and 2, wrong 1 → gap 1, differ by 3; ref: right 0, wrong 1 → gap
     # −1, not accurate
     rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(2, 1, 1, "ref")]
-    found = score_rewardbench(rows, [[5, 4, 1], [3, 1], [5, 2, 1], [0, 1]])
+    result = score_rewardbench(rows, [[5, 4, 1], [3, 1], [5, 2, 1], [0, 1]])
     margin = (math.tanh(2 / 1 - 1) + math.tanh(-1 / 3 - 1)) / 2
-    assert found.ties == TiesScore(0.5, 1.0, 0.5, 0.5, pytest.approx(margin))
-    assert found.score == pytest.approx(
+    assert result.ties == TiesScore(0.5, 1.0, 0.5, 0.5, pytest.approx(margin))
+    assert result.score == pytest.approx(
         0.3 * 1 + 0.3 * 0.5 + 0.2 * 0.5 + 0.2 * 0.5 + 0.01 * margin
     )
 
@@ -88,14 +88,14 @@ def test_ties_by_hand():
 def test_right_answers_that_are_scored_alike():
     # difference 0: gap 2 → tanh(∞) = 1; gap 0 → 0/0, which counts 0; the second is not accurate
     rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(2, 1, 1, "ref")]
-    found = score_rewardbench(rows, [[3, 3, 1], [3, 1], [1, 1, 1], [3, 1]])
-    assert found.ties == TiesScore(1.0, 0.5, 0.5, 0.5, 0.5)
+    result = score_rewardbench(rows, [[3, 3, 1], [3, 1], [1, 1, 1], [3, 1]])
+    assert result.ties == TiesScore(1.0, 0.5, 0.5, 0.5, 0.5)
 
 
 def test_questions_without_a_partner_count_for_accuracy_only():
     rows = [tied(1, 2, 1), tied(1, 1, 1, "ref"), tied(2, 2, 1), tied(3, 1, 1, "ref")]
-    found = score_rewardbench(rows, [[5, 4, 1], [9, 1], [1, 1, 5], [0, 1]])
-    assert found.ties == TiesScore(0.5, 0.5, 1.0, 1.0, pytest.approx(math.tanh(2)))
+    result = score_rewardbench(rows, [[5, 4, 1], [9, 1], [1, 1, 5], [0, 1]])
+    assert result.ties == TiesScore(0.5, 0.5, 1.0, 1.0, pytest.approx(math.tanh(2)))
     alone = score_rewardbench([tied(1, 2, 1)], [[5, 4, 1]])
     assert alone.ties is not None
     assert math.isnan(alone.score)
@@ -107,8 +107,8 @@ def test_rows_of_one_name_are_one_question():
     # tied:1 in two rows: right 5 and 4, wrong 1 and 2 → gap 4 − 2 = 2, the right ones differ by 1;
     # ref:1: gap 8
     rows = [tied(1, 1, 1), tied(1, 1, 1), tied(1, 1, 1, "ref")]
-    found = score_rewardbench(rows, [[5, 1], [4, 2], [9, 1]])
-    assert found.ties == TiesScore(
+    result = score_rewardbench(rows, [[5, 1], [4, 2], [9, 1]])
+    assert result.ties == TiesScore(
         1.0, 1.0, 1.0, 1.0, pytest.approx(math.tanh(2 / 1 - 1))
     )
     # the other way round, a wrong answer of one row beats a right one of the other: gap 2 − 4 < 0
@@ -171,8 +171,8 @@ def test_ties_are_the_published_formula(rows):
 def test_a_model_is_asked_for_every_answer_once(table_model):
     scores = {"right": 2.0, "wrong 1": 1.0, "wrong 2": 2.0, "wrong 3": 0.0}
     model = table_model({}, scores)
-    found = evaluate_rewardbench(model, [Row("Math", "1"), Row("Focus", "2")])
-    assert found.subsets == {"Math": 0.5, "Focus": 0.5}
+    result = evaluate_rewardbench(model, [Row("Math", "1"), Row("Focus", "2")])
+    assert result.subsets == {"Math": 0.5, "Focus": 0.5}
     assert model.asked == 4
 
 
@@ -194,14 +194,14 @@ def test_the_same_answer_to_another_question_is_another_text():
 
 
 def test_it_reads_as_a_table():
-    found = score_rewardbench(
+    result = score_rewardbench(
         [Row("Math", "1"), tied(1, 2, 1), tied(1, 1, 1, "ref")],
         [[4, 4, 1, 1], [5, 4, 1], [9, 1]],
     )
-    assert isinstance(found, RewardBench)
-    assert str(found).splitlines()[0] == "Math   50.0  1 rows"
-    assert str(found).splitlines()[-1].startswith("mean ")
-    assert found.as_dict()["n"] == 3
+    assert isinstance(result, RewardBench)
+    assert str(result).splitlines()[0] == "Math   50.0  1 rows"
+    assert str(result).splitlines()[-1].startswith("mean ")
+    assert result.as_dict()["n"] == 3
 
 
 @pytest.mark.parametrize(
@@ -222,5 +222,5 @@ def test_rows_that_cannot_be_scored(row, scores, error, message):
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(DataError, match="no rows to score"):
+    with pytest.raises(DataError, match="no rows"):
         score_rewardbench([], [])

@@ -1,6 +1,4 @@
-"""The settings of algorithms: each one changes what an update does, and is checked where it is
-made.
-"""
+"""Settings of algorithms: each one changes the update, and each is checked when it is made."""
 
 import math
 from dataclasses import replace
@@ -156,9 +154,7 @@ def test_every_setting_matters(algorithm: Any, setting: str, value: Any) -> None
     ],
 )  # fmt: skip
 def test_settings_are_checked(name: str, setting: str, value: Any) -> None:
-    with pytest.raises(
-        UsageError, match=rf"^{name}: {setting} '?{value}'?: must be [^\n]*\.$"
-    ):
+    with pytest.raises(UsageError, match=rf"^{name}: {setting} '?{value}'?: [^\n]*$"):
         algorithm_named(name, **{setting: value})
 
 
@@ -168,21 +164,19 @@ def test_algorithms_by_name() -> None:
     for name in ALGORITHMS:
         assert algorithm_named(name) == algorithm_class(name)()
         assert algorithm_class(name).name == name
-    with pytest.raises(UsageError, match=r"'pro': did you mean ppo.*reinforce, a2c"):
+    with pytest.raises(UsageError, match=r"'pro'.*\bppo\b.*\breinforce, a2c\b"):
         algorithm_named("pro")
-    with pytest.raises(UsageError, match=r"^ppo.*'clipp': did you mean clip.*lr, "):
+    with pytest.raises(UsageError, match=r"^ppo.*'clipp'.*\bclip\b.*\blr\b"):
         algorithm_named("ppo", clipp=0.1)
-    with pytest.raises(UsageError, match=r"^ppo has no setting 'beta'.* dpo\."):
+    with pytest.raises(UsageError, match=r"^ppo\b.*'beta'.*\bdpo\b"):
         algorithm_named("ppo", beta=0.1)
-    with pytest.raises(
-        UsageError, match=r"^ppo: clip 'wide': must be a number, such as 0\.2\.$"
-    ):
+    with pytest.raises(UsageError, match=r"^ppo: clip 'wide': .*number.*\b0\.2\b"):
         algorithm_named("ppo", clip="wide")
-    with pytest.raises(UsageError, match=r"^ppo: epochs 1\.5: must be a whole number"):
+    with pytest.raises(UsageError, match=r"^ppo: epochs 1\.5: .*whole"):
         algorithm_named("ppo", epochs=1.5)
-    with pytest.raises(UsageError, match=r"^ppo: epochs True: must be a whole number"):
+    with pytest.raises(UsageError, match=r"^ppo: epochs True: .*whole"):
         algorithm_named("ppo", epochs=True)
-    with pytest.raises(UsageError, match=r"^ppo: whiten 1: must be true or false"):
+    with pytest.raises(UsageError, match=r"^ppo: whiten 1: .*true or false"):
         algorithm_named("ppo", whiten=1)
 
 
@@ -190,5 +184,5 @@ def test_a_completion_with_nothing_to_compare_it_with_is_refused() -> None:
     actor = table()
     alone = rollout_of(actor, samples=1)
     for algorithm in (RLOO(), GRPO()):
-        with pytest.raises(UsageError, match="needs 2 or more of each"):
+        with pytest.raises(UsageError, match=r"\b2 or more\b"):
             algorithm.credit(actor, alone)

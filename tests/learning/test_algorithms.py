@@ -1,6 +1,4 @@
-"""Who deserves what by each algorithm, and what its update does: by hand, by identities, each
-setting flipped once.
-"""
+"""Credit and update of each algorithm: by hand, by identities, and with each setting changed."""
 
 import math
 from dataclasses import replace
@@ -23,7 +21,7 @@ from tastemaker.rl import (
     Rollout,
     Winners,
     bonus_weight,
-    places_in_group,
+    ranks_in_group,
 )
 
 ALL = [
@@ -54,14 +52,14 @@ def one_right() -> Rollout:
     """Eight answers of one action to one prompt; the third is right."""
     scores = torch.eye(8)[2]
     ones = torch.ones(8, 1, dtype=torch.bool)
-    did = Chosen(
+    trajectories = Chosen(
         torch.zeros(8, 1, dtype=torch.int64),
         torch.eye(8, dtype=torch.int64)[2][:, None],
     )
     logs = torch.full((8, 1), math.log(0.5))
     zeros = torch.zeros(8, 1)
     return Rollout(
-        did,
+        trajectories,
         ones,
         logs,
         logs,
@@ -80,11 +78,11 @@ def test_ppos_first_pass_is_a2c() -> None:
     by_a2c = slopes(table(), A2C(), rollout)
     by_ppo = slopes(table(), PPO(epochs=1, minibatches=1), rollout)
     torch.testing.assert_close(by_ppo, by_a2c, rtol=1e-10, atol=1e-12)
-    found = PPO(epochs=1, minibatches=1).update(
+    metrics = PPO(epochs=1, minibatches=1).update(
         actor, PPO().credit(actor, rollout), stepper_of(actor)
     )
-    assert found["clip_fraction"] == 0
-    assert found["moved"] == pytest.approx(0, abs=1e-12)
+    assert metrics["clip_fraction"] == 0
+    assert metrics["moved"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_later_pass_is_clipped_and_another_number_of_steps_is_another_update() -> (
@@ -107,15 +105,15 @@ def test_passes_end_once_the_policy_has_moved_far() -> None:
     for target_kl, epochs in ((math.inf, 6), (1e-6, 2)):
         actor = table()
         algorithm = PPO(epochs=6, minibatches=1, target_kl=target_kl)
-        found = algorithm.update(
+        metrics = algorithm.update(
             actor,
             algorithm.credit(actor, rollout_of(actor)),
             stepper_of(actor, rate=0.5),
         )
-        assert found["epochs"] == epochs, (
+        assert metrics["epochs"] == epochs, (
             "the first pass has not moved, the second sees that it has"
         )
-        assert found["moved"] > 1e-6
+        assert metrics["moved"] > 1e-6
 
 
 def test_a2cs_credit() -> None:
@@ -156,9 +154,9 @@ def test_what_follows_a_row_counts_where_it_was_cut_alone(algorithm: Any) -> Non
     actor = table()
     rollout = replace(rollout_of(actor), terminated=torch.tensor([True] * 7 + [False]))
     without = algorithm.credit(actor, rollout)
-    found = algorithm.credit(actor, replace(rollout, after=torch.full((8,), 10.0)))
-    torch.testing.assert_close(found.returns[:7], without.returns[:7])
-    assert float(found.returns[7, 1] - without.returns[7, 1]) == pytest.approx(10)
+    credit = algorithm.credit(actor, replace(rollout, after=torch.full((8,), 10.0)))
+    torch.testing.assert_close(credit.returns[:7], without.returns[:7])
+    assert float(credit.returns[7, 1] - without.returns[7, 1]) == pytest.approx(10)
 
 
 def test_reinforces_baselines() -> None:
@@ -170,10 +168,10 @@ def test_reinforces_baselines() -> None:
     is_action = torch.tensor([[True, True], [True, False]])
     zeros = torch.zeros(2, 2)
     rewards = torch.tensor([[0.0, 1.0], [3.0, 0.0]])
-    did = Chosen(zeros.long(), zeros.long())
-    foreseen = actor.expected(did, is_action)
+    trajectories = Chosen(zeros.long(), zeros.long())
+    foreseen = actor.critic_values(trajectories, is_action)
     rollout = Rollout(
-        did,
+        trajectories,
         is_action,
         zeros,
         zeros,
@@ -184,10 +182,10 @@ def test_reinforces_baselines() -> None:
     )
     wanted = {"none": [1, 1, 3], "mean": [-2 / 3, -2 / 3, 4 / 3], "value": [-1, -1, 1]}
     for baseline, expected in wanted.items():
-        found = Reinforce(baseline=baseline).credit(actor, rollout)  # type: ignore[arg-type]
-        assert found.advantages[is_action].tolist() == pytest.approx(expected)
-        assert found.advantages[1, 1] == 0
-        assert found.weights.tolist() == [
+        credit = Reinforce(baseline=baseline).credit(actor, rollout)  # type: ignore[arg-type]
+        assert credit.advantages[is_action].tolist() == pytest.approx(expected)
+        assert credit.advantages[1, 1] == 0
+        assert credit.weights.tolist() == [
             pytest.approx(row) for row in ([1 / 3, 1 / 3], [1 / 3, 0])
         ]
     white = (
@@ -212,7 +210,8 @@ def test_reinforces_gradient_is_the_policy_gradient() -> None:
     rollout = rollout_of(actor)
     experience = Reinforce(entropy=0.0).credit(actor, rollout)
     states, actions = (
-        x[rollout.is_action] for x in (rollout.did.states, rollout.did.actions)
+        x[rollout.is_action]
+        for x in (rollout.trajectories.states, rollout.trajectories.actions)
     )
     policy = torch.softmax(actor.logits.detach(), -1)
     each = (torch.eye(4).double()[actions] - policy[states]) * experience.advantages[
@@ -245,11 +244,11 @@ def test_the_bonus_fades_where_there_is_entropy_enough() -> None:
     experience = replace(
         A2C().credit(table(), rollout), log_probs=acted, is_action=is_action
     )
-    found = [
+    weights = [
         bonus_weight(A2C(entropy=0.3, target_entropy=enough * math.log(2)), experience)
         for enough in (4, 3, 2, 1, math.inf)
     ]
-    assert found == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
+    assert weights == pytest.approx([0.3 / 2, 0.3 / 3, 0, 0, 0.3])
 
 
 @pytest.mark.parametrize(
@@ -272,7 +271,7 @@ def test_the_critics_gradient() -> None:
     rollout = rollout_of(actor)
     experience = A2C().credit(actor, rollout)
     gaps = (experience.returns - experience.values)[rollout.is_action]
-    states = rollout.did.states[rollout.is_action]
+    states = rollout.trajectories.states[rollout.is_action]
     expected = torch.zeros(3).double().index_add_(0, states, 0.5 * gaps / len(states))
     torch.testing.assert_close(slopes(table(), A2C(), rollout)[1], expected)
     torch.testing.assert_close(
@@ -301,8 +300,8 @@ def test_the_critics_gradient() -> None:
     ids=["grpo", "dr", "rloo"],
 )
 def test_eight_answers_one_correct(algorithm: Any, right: float, wrong: float) -> None:
-    found = algorithm.credit(Table(), one_right()).advantages[:, 0].tolist()
-    assert found == pytest.approx([wrong] * 2 + [right] + [wrong] * 5, abs=5e-4)
+    advantages = algorithm.credit(Table(), one_right()).advantages[:, 0].tolist()
+    assert advantages == pytest.approx([wrong] * 2 + [right] + [wrong] * 5, abs=5e-4)
 
 
 def test_what_an_action_weighs() -> None:
@@ -310,15 +309,15 @@ def test_what_an_action_weighs() -> None:
     actor = table()
     rollout = rollout_of(actor)
     first = [
-        found.credit(actor, rollout).weights[0, 0]
-        for found in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))
+        algorithm.credit(actor, rollout).weights[0, 0]
+        for algorithm in (A2C(), RLOO(), GRPO(), GRPO(normalise="dr"))
     ]
     assert [float(x) for x in first] == pytest.approx(
         [1 / 17, 1 / 8, 1 / 8 / 3, 1 / 8 / 3]
     )
     second = [
-        found.credit(actor, rollout).weights[1]
-        for found in (RLOO(), GRPO(), GRPO(normalise="dr"))
+        algorithm.credit(actor, rollout).weights[1]
+        for algorithm in (RLOO(), GRPO(), GRPO(normalise="dr"))
     ]
     assert [x.tolist() for x in second] == [
         pytest.approx([w, 0, 0]) for w in (1 / 8, 1 / 8, 1 / 8 / 3)
@@ -357,11 +356,11 @@ def test_padding_and_order_change_nothing(algorithm: Any) -> None:
         atol=1e-7,
         rtol=1e-6,
     )
-    found = slopes(table(), algorithm, wider(rollout))
+    padded = slopes(table(), algorithm, wider(rollout))
     if getattr(algorithm, "normalise", "") == "dr":
-        assert found[0].abs().max() < expected[0].abs().max()
+        assert padded[0].abs().max() < expected[0].abs().max()
     else:
-        torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-6)
+        torch.testing.assert_close(padded, expected, atol=1e-7, rtol=1e-6)
 
 
 def wider(rollout: Rollout) -> Rollout:
@@ -370,10 +369,10 @@ def wider(rollout: Rollout) -> Rollout:
     def more(x: Tensor, fill: Any) -> Tensor:
         return torch.cat([x, torch.full((len(x), 2), fill, dtype=x.dtype)], 1)
 
-    did = replace(
-        rollout.did,
-        states=more(rollout.did.states, 2),
-        actions=more(rollout.did.actions, 1),
+    trajectories = replace(
+        rollout.trajectories,
+        states=more(rollout.trajectories.states, 2),
+        actions=more(rollout.trajectories.actions, 1),
     )
     padded = {
         name: more(getattr(rollout, name), 0.0)
@@ -381,7 +380,7 @@ def wider(rollout: Rollout) -> Rollout:
     }
     return replace(
         rollout,
-        did=did,
+        trajectories=trajectories,
         is_action=more(rollout.is_action, False),
         rewards=more(rollout.rewards, 77.0),
         **padded,
@@ -407,14 +406,14 @@ def test_parts_and_rows_that_stay_whole_change_nothing(algorithm: Any) -> None:
             if hasattr(algorithm, "minibatches")
             else algorithm
         )
-        kept = slopes(table(), single, rollout_of(table(), whole=True))
+        whole = slopes(table(), single, rollout_of(table(), whole=True))
         torch.testing.assert_close(
-            kept, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6
+            whole, slopes(table(), single, rollout), atol=1e-7, rtol=1e-6
         )
 
 
 def dpo_loss(actor: Table, rollout: Rollout, pairs: Tensor, beta: float) -> Tensor:
-    logs = actor.evaluate(rollout.did, rollout.is_action).log_probs
+    logs = actor.evaluate(rollout.trajectories, rollout.is_action).log_probs
     now, reference = (
         masked_sum(x, rollout.is_action, 1)[pairs] for x in (logs, rollout.reference)
     )
@@ -441,9 +440,9 @@ def test_dpos_step_is_along_the_gradient_of_its_loss(whole: bool) -> None:
         experience.is_action.sum(1).tolist()
         == rollout.is_action.sum(1)[pairs.flatten()].tolist()
     )
-    found = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
-    assert found["preference_loss"] == pytest.approx(float(loss.detach()))
-    assert found["pairs_told"] == 2
+    metrics = algorithm.update(actor, experience, stepper_of(actor, rate=1e-9))
+    assert metrics["preference_loss"] == pytest.approx(float(loss.detach()))
+    assert metrics["pairs_told"] == 2
     second = replace(algorithm, epochs=2)
     moved = table()
     moved.logits.data += slopes(table(), algorithm, rollout)[0]
@@ -457,11 +456,11 @@ def test_dpo_at_the_reference_is_ln_2_and_equal_scores_tell_nothing() -> None:
     rollout = rollout_of(actor)
     rollout = replace(rollout, reference=rollout.log_probs)
     algorithm = DPO(epochs=1, minibatches=1)
-    found = algorithm.update(
+    metrics = algorithm.update(
         actor, algorithm.credit(actor, rollout), stepper_of(actor, rate=1e-9)
     )
-    assert found["preference_loss"] == pytest.approx(math.log(2))
-    assert found["preference_accuracy"] == 0.5, (
+    assert metrics["preference_loss"] == pytest.approx(math.log(2))
+    assert metrics["preference_accuracy"] == 0.5, (
         "a margin of 0 is half right, as equal scores are elsewhere"
     )
     same = replace(rollout, rewards=torch.zeros_like(rollout.rewards))
@@ -478,7 +477,9 @@ def test_winners_learn_the_best_of_each_group() -> None:
     algorithm = Winners(samples=4)
     best = torch.stack([rollout.scores[:4].argmax(), 4 + rollout.scores[4:].argmax()])
     won = rollout.select(best)
-    states, actions = (x[won.is_action] for x in (won.did.states, won.did.actions))
+    states, actions = (
+        x[won.is_action] for x in (won.trajectories.states, won.trajectories.actions)
+    )
     nats = -torch.log_softmax(actor.logits, -1)[states, actions].mean()
     (expected,) = torch.autograd.grad(nats, actor.logits)
     torch.testing.assert_close(
@@ -491,4 +492,4 @@ def test_places_in_a_group() -> None:
         torch.tensor([1.0, 5.0, 3.0, 5.0, 3.0, 0.0]),
         torch.tensor([0, 4, 0, 4, 0, 0]),
     )
-    assert places_in_group(scores, groups).tolist() == [2, 0, 0, 1, 1, 3]
+    assert ranks_in_group(scores, groups).tolist() == [2, 0, 0, 1, 1, 3]

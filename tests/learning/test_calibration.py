@@ -1,6 +1,4 @@
-"""Calibration: links are fitted again on scores of texts that were not learned, and nothing else
-is.
-"""
+"""Calibration: links are fitted again on scores of held-out texts, and nothing else changes."""
 
 import copy
 
@@ -25,19 +23,19 @@ def scored(values: list[float]) -> Scores:
     return Scores(np.array(values), np.zeros(len(values), dtype=bool))
 
 
-def said(times: int) -> list[Judgement]:
+def labelled(times: int) -> list[Judgement]:
     """Each of two judges labels three of four good texts good, three of four bad ones bad."""
-    found: list[Judgement] = []
+    judgements: list[Judgement] = []
     for number in range(times):
         for quarter in range(4):
             for judge in ("1", "2"):
-                found.append(
+                judgements.append(
                     Label(f"good {number} {quarter}", quarter < 3, judge=judge)
                 )
-                found.append(
+                judgements.append(
                     Label(f"bad {number} {quarter}", quarter >= 3, judge=judge)
                 )
-    return found
+    return judgements
 
 
 def learned(
@@ -59,7 +57,7 @@ def learned(
 def test_a_link_learns_how_sure_it_may_be() -> None:
     # three of four at a score of ±2: σ(2a) = 3/4, so a = ln 3 / 2 = 0.549; the prior is one
     # judgement among 1,600
-    model, corpus, scores = learned(said(100), judges=())
+    model, corpus, scores = learned(labelled(100), judges=())
     before = copy.deepcopy(model.state_dict())
     (link,) = calibrated(model, scores, corpus.evidence).values()
     assert isinstance(link, LabelLink)
@@ -73,8 +71,8 @@ def test_a_link_learns_how_sure_it_may_be() -> None:
 
 @pytest.mark.parametrize("count", [0, ENOUGH - 1, ENOUGH])
 def test_a_few_judgements_leave_a_link_as_it_was(count: int) -> None:
-    model, _, scores = learned(said(10)[:ENOUGH], judges=())
-    few = Corpus.of(said(10)[:count], model.links).evidence
+    model, _, scores = learned(labelled(10)[:ENOUGH], judges=())
+    few = Corpus.of(labelled(10)[:count], model.links).evidence
     is_as_it_was = (
         calibrated(model, scores, few)[Label].as_dict() == model.links[Label].as_dict()
     )
@@ -96,7 +94,7 @@ def test_a_link_that_would_turn_the_score_around_is_left_as_it_was() -> None:
 
 
 def test_aids_to_fitting_are_off() -> None:
-    model, corpus, scores = learned(said(10), judges=())
+    model, corpus, scores = learned(labelled(10), judges=())
     plain = calibrated(model, scores, corpus.evidence)[Label].as_dict()
     model.links[Label].aids = Likelihood(smoothing=0.3)
     assert calibrated(model, scores, corpus.evidence)[Label].as_dict() == pytest.approx(
@@ -106,7 +104,7 @@ def test_aids_to_fitting_are_off() -> None:
 
 def test_reliabilities_are_believed() -> None:
     # judges of reliability ½ see scores of ±1, so that the link needs twice the slope to say 3/4
-    model, corpus, scores = learned(said(100), judges=("1", "2"))
+    model, corpus, scores = learned(labelled(100), judges=("1", "2"))
     assert model.reliabilities is not None
     model.reliabilities.raw.data.fill_(np.arctanh(0.5))
     assert calibrated(model, scores, corpus.evidence)[Label].as_dict()[
@@ -134,8 +132,8 @@ def test_likelihood_and_prior_balance(reliability: float | None) -> None:
     if reliability is not None:
         assert model.reliabilities is not None
         model.reliabilities.raw.data.fill_(np.arctanh(reliability))
-    found = calibrated(model, scored(s.tolist()), corpus.evidence)[Label].as_dict()
-    a, b = found["slope"], found["intercept"]
+    values = calibrated(model, scored(s.tolist()), corpus.evidence)[Label].as_dict()
+    a, b = values["slope"], values["intercept"]
     rho = np.array(
         [
             1.0 if judge is None or reliability is None else reliability
@@ -151,7 +149,7 @@ def test_likelihood_and_prior_balance(reliability: float | None) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_model_that_was_learned_elsewhere_is_calibrated_beside_the_scores() -> None:
-    model, corpus, scores = learned(said(100), judges=("1", "2"))
+    model, corpus, scores = learned(labelled(100), judges=("1", "2"))
     here = calibrated(model, scores, corpus.evidence)[Label].as_dict()
     there = model.to("cuda")
     assert calibrated(there, scores, corpus.evidence)[Label].as_dict() == here

@@ -1,6 +1,4 @@
-"""The convex fit: scikit-learn's optimum where both solve one problem, the right gradient, and real
-reviews.
-"""
+"""The convex fit: scikit-learn's optimum, the right gradient, and real reviews."""
 
 from pathlib import Path
 from typing import Any
@@ -45,18 +43,18 @@ def film(good: int, seed: int) -> str:
 def judged(texts: int, kinds: str = "label grade rating") -> list[Judgement]:
     """Return judgements of texts whose share of good words is their worth."""
     draw = np.random.default_rng(0)
-    found: list[Judgement] = []
+    judgements: list[Judgement] = []
     for seed in range(texts):
         good = int(draw.integers(0, 6))
         text, worth = film(good, seed), good + draw.normal(scale=0.7)
-        found += [Label(text, bool(worth > 2.5))] if "label" in kinds else []
-        found += (
+        judgements += [Label(text, bool(worth > 2.5))] if "label" in kinds else []
+        judgements += (
             [Grade(text, int(np.clip(round(worth), 0, 5)), 0, 5)]
             if "grade" in kinds
             else []
         )
-        found += [Rating(text, float(20 * worth))] if "rating" in kinds else []
-    return found
+        judgements += [Rating(text, float(20 * worth))] if "rating" in kinds else []
+    return judgements
 
 
 def fitted(
@@ -152,8 +150,8 @@ def test_log_count_ratios_by_hand() -> None:
     occurrences = sp.csr_matrix(
         [[3.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
     )  # good film bad; only presence counts
-    found = log_count_ratios(occurrences, np.array([1.0, 0.0]), smoothing=1.0)
-    assert found == pytest.approx([np.log(2), 0, -np.log(2)])
+    ratios = log_count_ratios(occurrences, np.array([1.0, 0.0]), smoothing=1.0)
+    assert ratios == pytest.approx([np.log(2), 0, -np.log(2)])
     # half positive: good belongs to both classes alike: p = (1.5, 1.5, 1) of 4, q = (1.5, 2.5, 2)
     # of 6
     soft = log_count_ratios(occurrences, np.array([0.5, 0.0]), smoothing=1.0)
@@ -181,8 +179,8 @@ def test_positivity_is_the_mean_rank_of_what_was_said() -> None:
     ]
     links = links_from(judgements)
     corpus = Corpus.of(judgements, links)
-    found = positivity(corpus, ObservationModel(links, Likelihood(), corpus))
-    assert found.tolist() == pytest.approx([0, 0.75, 0.5, 1])
+    ranks = positivity(corpus, ObservationModel(links, Likelihood(), corpus))
+    assert ranks.tolist() == pytest.approx([0, 0.75, 0.5, 1])
 
 
 @pytest.mark.parametrize(
@@ -195,8 +193,8 @@ def test_every_mixture_teaches_the_same_taste(kinds: str, weighting: str) -> Non
     scores = model.score(new).values
     assert np.corrcoef(scores, np.tile(np.arange(6), 20))[0, 1] > 0.93
     for link in links.values():
-        said = link.predict(torch.from_numpy(scores)).detach().numpy()
-        assert said[5::6].mean() > said[2::6].mean() > said[::6].mean()
+        predicted = link.predict(torch.from_numpy(scores)).detach().numpy()
+        assert predicted[5::6].mean() > predicted[2::6].mean() > predicted[::6].mean()
 
 
 def test_links_are_learned_in_place_but_for_their_scale() -> None:
@@ -282,9 +280,7 @@ def test_chinese_is_learned_by_its_characters() -> None:
 
 def test_texts_that_share_no_word_are_refused() -> None:
     lonely: list[Judgement] = [Label(f"w{k}x w{k}y", bool(k % 2)) for k in range(8)]
-    with pytest.raises(
-        DataError, match=r"no word occurs in 2 of the 8 texts.*lower min_count"
-    ):
+    with pytest.raises(DataError, match=r"\b2 of the 8 texts\b.*\bmin_count\b"):
         fitted(lonely)
     model, _, _ = fitted(lonely, min_count=1)
     assert len(model.names) == 8 * 3
@@ -313,14 +309,16 @@ def test_real_reviews_are_learned(shared_data: Path) -> None:
         [j for j in train if isinstance(j, kind)] for kind in (Label, Grade)
     )
     model, links, _ = fitted(list(labels))
-    said = {j.text: j.positive for j in test if isinstance(j, Label)}
-    found = links[Label].predict(
-        torch.from_numpy(model.score([Example(text) for text in said]).values)
+    is_positive = {j.text: j.positive for j in test if isinstance(j, Label)}
+    predicted = links[Label].predict(
+        torch.from_numpy(model.score([Example(text) for text in is_positive]).values)
     )
-    assert float(((found > 0.5).numpy() == list(said.values())).mean()) >= 0.86
+    assert (
+        float(((predicted > 0.5).numpy() == list(is_positive.values())).mean()) >= 0.86
+    )
     model, links, _ = fitted(list(grades))
     given = {j.text: j.grade for j in test if isinstance(j, Grade)}
-    found = links[Grade].predict(
+    predicted = links[Grade].predict(
         torch.from_numpy(model.score([Example(text) for text in given]).values)
     )
-    assert np.corrcoef(found.detach().numpy(), list(given.values()))[0, 1] >= 0.72
+    assert np.corrcoef(predicted.detach().numpy(), list(given.values()))[0, 1] >= 0.72

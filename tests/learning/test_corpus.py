@@ -1,6 +1,4 @@
-"""A corpus: every text once, all the evidence about it, and the units that a training step holds
-whole.
-"""
+"""A corpus: every text once, all the evidence about it, and the units that a step keeps whole."""
 
 import pytest
 from hypothesis import given
@@ -74,8 +72,8 @@ def test_evidence_points_at_its_texts() -> None:
 def test_a_kind_has_a_weight() -> None:
     link = LabelLink()
     link.aids = Likelihood(weights={"label": 3.0})
-    found = Corpus.of([Label("a", True), Label("b", True, weight=0.5)], {Label: link})
-    assert found.evidence[Label].weight.tolist() == [3.0, 1.5]
+    corpus = Corpus.of([Label("a", True), Label("b", True, weight=0.5)], {Label: link})
+    assert corpus.evidence[Label].weight.tolist() == [3.0, 1.5]
 
 
 def test_units_hold_what_was_judged_together() -> None:
@@ -116,23 +114,23 @@ some = st.lists(
 def test_every_judgement_is_in_one_unit_with_all_its_texts(
     judgements: list[Judgement],
 ) -> None:
-    found = Corpus.of(judgements, LINKS)
-    for kind, evidence in found.evidence.items():
-        rows = [row for unit in found.units for row in unit.rows.get(kind, [])]
+    corpus = Corpus.of(judgements, LINKS)
+    for kind, evidence in corpus.evidence.items():
+        rows = [row for unit in corpus.units for row in unit.rows.get(kind, [])]
         assert sorted(rows) == list(range(len(evidence)))
-        for unit in found.units:
+        for unit in corpus.units:
             for row in unit.rows.get(kind, []):
                 assert set(evidence.index[row].reshape(-1).tolist()) <= set(unit.texts)
-    assert {text for unit in found.units for text in unit.texts} == set(
-        range(len(found))
+    assert {text for unit in corpus.units for text in unit.texts} == set(
+        range(len(corpus))
     )
 
 
 def test_a_tournament_is_taken_comparison_by_comparison() -> None:
     judgements: list[Judgement] = [Comparison(f"t{i}", f"t{i + 1}") for i in range(200)]
-    found = Corpus.of([*judgements, Label("t5", True)], LINKS)
-    assert [len(unit.texts) for unit in found.units] == [2] * 200
-    assert sum(len(unit.rows.get(Label, [])) for unit in found.units) == 1
+    corpus = Corpus.of([*judgements, Label("t5", True)], LINKS)
+    assert [len(unit.texts) for unit in corpus.units] == [2] * 200
+    assert sum(len(unit.rows.get(Label, [])) for unit in corpus.units) == 1
 
 
 def test_a_judgement_that_does_not_fit_is_named() -> None:
@@ -142,6 +140,6 @@ def test_a_judgement_that_does_not_fit_is_named() -> None:
 
 
 def test_a_link_may_lack_judgements() -> None:
-    found = Corpus.of([Label("a", True)], LINKS)
-    assert found.evidence[Rating].index.tolist() == []
-    assert found.evidence[Ranking].index.shape == (0, 2)
+    corpus = Corpus.of([Label("a", True)], LINKS)
+    assert corpus.evidence[Rating].index.tolist() == []
+    assert corpus.evidence[Ranking].index.shape == (0, 2)

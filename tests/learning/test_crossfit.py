@@ -1,6 +1,4 @@
-"""Judges: the careless and the reversed are found by what they said, and whose reliability is
-learned at all.
-"""
+"""Judges: careless and reversed ones are recognised; when reliabilities are learned at all."""
 
 import math
 import random
@@ -29,16 +27,16 @@ from tastemaker.reward import (
 CROWD = troubled(n=6, careless=1 / 3, reversed=1 / 6, seed=1)
 
 
-def found(kind: str, seed: int, n: int = 600) -> Judges:
-    said = judgements(n, kind=kind, judges=CROWD, seed=seed)
-    judges = cross_fit(divide(said, None, Likelihood(), 0)).judges
+def fitted_judges(kind: str, seed: int, n: int = 600) -> Judges:
+    crowd = judgements(n, kind=kind, judges=CROWD, seed=seed)
+    judges = cross_fit(divide(crowd, None, Likelihood(), 0)).judges
     assert judges is not None
     return judges
 
 
 @cache
 def of_crowd(kind: str, seed: int) -> Judges:
-    return found(kind, seed)
+    return fitted_judges(kind, seed)
 
 
 def by_character(judges: Judges) -> tuple[list[dict], list[dict], list[dict]]:
@@ -98,11 +96,13 @@ def test_more_judgements_narrow_the_interval() -> None:
     def width(judges: Judges) -> float:
         return float(judges.sd.mean())
 
-    assert width(found("label", 0, n=1200)) < width(found("label", 0, n=300))
+    assert width(fitted_judges("label", 0, n=1200)) < width(
+        fitted_judges("label", 0, n=300)
+    )
 
 
 def test_a_repeat_finds_the_same_numbers() -> None:
-    once, again = of_crowd("label", 0), found("label", 0)
+    once, again = of_crowd("label", 0), fitted_judges("label", 0)
     assert once.names == again.names == tuple(sorted(judge.name for judge in CROWD))
     assert torch.equal(once.raw, again.raw)
     assert torch.equal(once.sd, again.sd)
@@ -129,12 +129,12 @@ def labels(*counts: tuple[str | None, int]) -> list[Judgement]:
     ]
 
 
-def judges_of(said: list[Judgement], likelihood: Likelihood) -> tuple[str, ...]:
+def judges_of(judgements: list[Judgement], likelihood: Likelihood) -> tuple[str, ...]:
     """The judges whose reliability would be learned; measured on other judgements, so that all of
     `said` teaches.
     """
     return divide(
-        said, [Label("x", True), Label("y", False)], likelihood, 0
+        judgements, [Label("x", True), Label("y", False)], likelihood, 0
     ).train.judges
 
 
@@ -169,16 +169,16 @@ def test_judges_are_learned_or_not_as_the_settings_say() -> None:
 def test_judges_without_a_name_cannot_be_learned() -> None:
     with pytest.raises(
         DataError,
-        match="reliability of judges was asked for, but no judgement names its judge",
+        match="no judgement names its judge",
     ):
         judges_of(labels((None, 100)), Likelihood(judges=True))
 
 
 def test_one_careful_judge_is_believed() -> None:
-    said = judgements(
+    crowd = judgements(
         200, judges=[CAREFUL_JUDGES[0], Judge("nobody", carelessness=1.0)], seed=3
     )
-    judges = cross_fit(divide(said, None, Likelihood(judges=True), 0)).judges
+    judges = cross_fit(divide(crowd, None, Likelihood(judges=True), 0)).judges
     assert judges is not None
     rows = judges.as_dict()
     assert rows["Ada"]["reliability"] > rows["nobody"]["reliability"] + 0.2
@@ -189,22 +189,22 @@ def test_an_exact_kind_counts_for_more_than_a_noisy_one() -> None:
     exact = judgements(400, kind="rating", judges=[Judge("a")], seed=5)
     vague = judgements(400, kind="label", judges=[Judge("b", carelessness=0.6)], seed=6)
     division = divide([*exact, *vague], None, Likelihood(judges=False), 0)
-    found = cross_fit(division)
-    assert found.judges is None
-    assert found.scales[Label] == {"slope": 1}
-    assert found.scales[Rating]["log_sd"] < -0.1
-    prepared = found.prepared(ObservationModel.untrained(division)).links[Rating]
-    assert prepared.slope.item() == pytest.approx(found.scales[Rating]["slope"])
-    assert prepared.log_sd.item() == pytest.approx(found.scales[Rating]["log_sd"])
+    fitted = cross_fit(division)
+    assert fitted.judges is None
+    assert fitted.scales[Label] == {"slope": 1}
+    assert fitted.scales[Rating]["log_sd"] < -0.1
+    prepared = fitted.prepared(ObservationModel.untrained(division)).links[Rating]
+    assert prepared.slope.item() == pytest.approx(fitted.scales[Rating]["slope"])
+    assert prepared.log_sd.item() == pytest.approx(fitted.scales[Rating]["log_sd"])
 
 
 def test_one_kind_alone_is_taken_as_it_comes() -> None:
-    found = cross_fit(
+    fitted = cross_fit(
         divide(
             judgements(200, kind="rating", seed=5), None, Likelihood(judges=False), 0
         )
     )
-    assert found == CrossFit({}, None)
+    assert fitted == CrossFit({}, None)
 
 
 def test_deviations_come_from_curvature() -> None:
@@ -263,11 +263,11 @@ def test_scores_are_of_texts_that_the_fit_has_not_seen() -> None:
     # label, no other does
     luck = random.Random(4)
     words = [f"w{i}" for i in range(80)]
-    said = [
+    labels = [
         Label(" ".join([f"t{i}", *luck.sample(words, 6)]), luck.random() < 0.5)
         for i in range(150)
     ]
-    division = divide(said, [Label("x", True)], Likelihood(), 0)
+    division = divide(labels, [Label("x", True)], Likelihood(), 0)
     scores = cross_fitted_scores(
         division.train,
         partial(ObservationModel.untrained, division),
@@ -285,10 +285,10 @@ def test_a_judge_is_found_where_likelihood_and_prior_meet() -> None:
     # the derivative by r of Σ ln σ(± tanh(r)(a s + b)) − ½(r − 1)² is 0: (1 − tanh² r) Σ (y − p)(a
     # s + b) = r − 1
     wrong = (1, 4, 9, 12, 20, 27, 31)
-    said = [
+    labels = [
         Label(f"t{i:02d}", (i % 2 == 0) ^ (i in wrong), judge="ann") for i in range(40)
     ]
-    division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
+    division = divide(labels, [Label("x", True)], Likelihood(judges=True), 0)
     scores = torch.tensor(
         [1.0 if i % 2 == 0 else -1.0 for i in range(40)], dtype=torch.float64
     )
@@ -327,11 +327,11 @@ def test_what_was_found_is_set() -> None:
     judges = Judges(
         ("ann", "bob"), torch.tensor([0.25, -1.5]), torch.ones(2), torch.tensor([3, 4])
     )
-    said = [
+    labels = [
         Label(f"t{i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2]) for i in range(8)
     ]
-    said += [Rating(f"r{i}", float(i)) for i in range(4)]
-    division = divide(said, [Label("x", True)], Likelihood(judges=True), 0)
+    labels += [Rating(f"r{i}", float(i)) for i in range(4)]
+    division = divide(labels, [Label("x", True)], Likelihood(judges=True), 0)
     scales = {Label: {"slope": 1.0}, Rating: {"slope": 2.5, "log_sd": -0.75}}
     model = CrossFit(scales, judges).prepared(ObservationModel.untrained(division))
     assert model.reliabilities is not None
@@ -341,12 +341,12 @@ def test_what_was_found_is_set() -> None:
 
 
 def test_every_judgement_of_a_judge_is_counted() -> None:
-    said = [
+    labels = [
         Label(f"a film {i}", i % 2 == 0, judge="ann" if i < 30 else "bob")
         for i in range(75)
     ]
     judges = cross_fit(
-        divide(said, [Label("x", True)], Likelihood(judges=True), 0)
+        divide(labels, [Label("x", True)], Likelihood(judges=True), 0)
     ).judges
     assert judges is not None
     assert {name: row["judgements"] for name, row in judges.as_dict().items()} == {

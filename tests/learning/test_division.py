@@ -20,7 +20,7 @@ def test_mixed_chat_and_plain_prompts_are_refused() -> None:
     ]
     with pytest.raises(
         DataError,
-        match=r"^chats\.jsonl:7: answers a chat, but plain\.jsonl:3 answers a plain text\.",
+        match=r"^chats\.jsonl:7: .*\bchat\b.*\bplain\.jsonl:3\b",
     ) as error:
         divide(mixed, None, Likelihood(), 0)
     assert str(error.value).endswith(
@@ -28,7 +28,7 @@ def test_mixed_chat_and_plain_prompts_are_refused() -> None:
     )
     with pytest.raises(
         DataError,
-        match=r"^a comparison: answers a chat, but another judgement answers a plain text",
+        match=r"^a comparison: .*\bchat\b.*\banother judgement\b",
     ):
         divide(
             [Label("a", True, prompt="p"), Comparison("c", "d", prompt=CHAT)],
@@ -45,8 +45,8 @@ def test_one_kind_of_prompt_beside_none_is_fine(prompt: object) -> None:
 
 
 def test_both_sides_are_read_with_the_same_links() -> None:
-    said = [*LABELS, *(Rating(f"film {i}", float(i)) for i in range(100))]
-    divided = divide(said, 0.1, Likelihood(), 0)
+    judgements = [*LABELS, *(Rating(f"film {i}", float(i)) for i in range(100))]
+    divided = divide(judgements, 0.1, Likelihood(), 0)
     assert len(divided.held_out_judgements) == 20
     ratings = [j.rating for j in divided.train_judgements if isinstance(j, Rating)]
     held_out = [j.rating for j in divided.held_out_judgements if isinstance(j, Rating)]
@@ -121,7 +121,7 @@ def test_the_seed_decides_what_is_held_out() -> None:
 
 
 def test_judges_of_the_held_out_alone_are_nobody_known() -> None:
-    said = [
+    judgements = [
         Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2])
         for i in range(80)
     ]
@@ -130,7 +130,7 @@ def test_judges_of_the_held_out_alone_are_nobody_known() -> None:
         Label("y", True, judge="bob"),
         Label("z", False),
     ]
-    divided = divide(said, measured, Likelihood(), 0)
+    divided = divide(judgements, measured, Likelihood(), 0)
     assert divided.train.judges == divided.held_out.judges == ("ann", "bob")
     assert divided.held_out.evidence[Label].judge.tolist() == [-1, 1, -1]
 
@@ -138,15 +138,15 @@ def test_judges_of_the_held_out_alone_are_nobody_known() -> None:
 def test_a_judge_who_is_held_out_whole_is_not_learned() -> None:
     # all that dora said is of one film; where the seed holds that film out, nothing of her is left
     # to learn from
-    said = [
+    judgements = [
         Label(f"film {i}", i % 2 == 0, judge=("ann", "bob")[i // 2 % 2])
         for i in range(80)
     ]
     hers = [Label("the one film", i % 2 == 0, judge="dora") for i in range(40)]
-    known = set()
+    is_learned = set()
     for seed in range(30):
-        divided = divide([*said, *hers], 0.3, Likelihood(judges=True), seed)
+        divided = divide([*judgements, *hers], 0.3, Likelihood(judges=True), seed)
         taught = {j.judge for j in divided.train_judgements}
         assert set(divided.train.judges) == taught
-        known.add("dora" in taught)
-    assert known == {True, False}
+        is_learned.add("dora" in taught)
+    assert is_learned == {True, False}

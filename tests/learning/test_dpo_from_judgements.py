@@ -1,10 +1,9 @@
-"""DPO over rows that stand in an order: pairs and what each counts, the loss by hand, whole
-rankings, whole groups.
-"""
+"""DPO over ordered rows: pairs and their weights, the loss by hand, rankings, whole groups."""
 
 import math
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +40,7 @@ def compared(
     rollout = rollout_of(actor)
     counts = torch.tensor(weights).double()[GROUPS] / 3
     return Compared(
-        did=rollout.did,
+        trajectories=rollout.trajectories,
         is_action=rollout.is_action,
         log_probs=rollout.reference,
         reference=rollout.reference,
@@ -53,31 +52,31 @@ def compared(
 
 
 def loss_by_hand(
-    actor: Table, told: Compared, weights: tuple[float, float, float], beta: float
+    actor: Table, rollout: Compared, weights: tuple[float, float, float], beta: float
 ) -> Tensor:
     """The sum over groups of weight/3 times the mean of −ln σ(β·margin) over the group's pairs."""
-    logs = actor.evaluate(told.did, told.is_action).log_probs
-    ratio = masked_sum(logs - told.reference, told.is_action, 1)
+    logs = actor.evaluate(rollout.trajectories, rollout.is_action).log_probs
+    ratio = masked_sum(logs - rollout.reference, rollout.is_action, 1)
     total = torch.zeros((), dtype=torch.float64)
     for group, weight in enumerate(weights):
-        rows = (told.groups == group).nonzero()[:, 0].tolist()
+        rows = (rollout.groups == group).nonzero()[:, 0].tolist()
         ordered = [
             (a, b) for pair in combinations(rows, 2) for a, b in (pair, pair[::-1])
         ]
         losses = [
             -torch.nn.functional.logsigmoid(beta * (ratio[a] - ratio[b]))
             for a, b in ordered
-            if told.tiers[a] < told.tiers[b]
+            if rollout.tiers[a] < rollout.tiers[b]
         ]
         total = total + weight / 3 * sum(losses, total * 0) / max(len(losses), 1)
     return total
 
 
-def moved(algorithm: DPO, told: Compared, **how: int) -> Tensor:
+def moved(algorithm: DPO, rollout: Compared, **settings: int) -> Tensor:
     """By what one update of rate 1 moves the logits."""
     actor = table()
     before = actor.logits.detach().clone()
-    algorithm.update(actor, told, stepper_of(actor, rate=1.0, **how))
+    algorithm.update(actor, rollout, stepper_of(actor, rate=1.0, **settings))
     return actor.logits.detach() - before
 
 
@@ -107,21 +106,28 @@ def test_the_loss_of_one_pair(chosen: float, expected: float) -> None:
     """
     log_probs, equal = torch.tensor([[chosen], [-10.0]]), torch.full((2, 1), -11.0)
     is_action = torch.ones(2, 1, dtype=torch.bool)
-    did = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
+    trajectories = Chosen(torch.zeros(2, 1).long(), torch.zeros(2, 1).long())
     rows = torch.arange(2)
-    told = Compared(
-        did, is_action, equal, equal, equal * 0, is_action.float(), rows * 0, rows
+    rollout = Compared(
+        trajectories,
+        is_action,
+        equal,
+        equal,
+        equal * 0,
+        is_action.float(),
+        rows * 0,
+        rows,
     )
-    found = DPO(beta=0.1).agreement(told, log_probs)
-    assert found["preference_loss"] == pytest.approx(expected, abs=5e-4)
-    assert found["preference_accuracy"] == float(chosen > -10)
-    assert found["preference_margin"] == pytest.approx(0.1 * (chosen + 10))
+    agreement = DPO(beta=0.1).agreement(rollout, log_probs)
+    assert agreement["preference_loss"] == pytest.approx(expected, abs=5e-4)
+    assert agreement["preference_accuracy"] == float(chosen > -10)
+    assert agreement["preference_margin"] == pytest.approx(0.1 * (chosen + 10))
 
 
 def test_at_the_reference_the_loss_is_ln_2_and_half_is_right() -> None:
-    told = compared(table())
-    found = DPO().agreement(told, told.reference)
-    assert found == {
+    rollout = compared(table())
+    agreement = DPO().agreement(rollout, rollout.reference)
+    assert agreement == {
         "preference_loss": pytest.approx(math.log(2)),
         "preference_accuracy": 0.5,
         "preference_margin": 0,
@@ -133,32 +139,41 @@ def test_the_step_is_along_the_gradient_of_the_loss(
     weights: tuple[float, float, float],
 ) -> None:
     actor = table()
-    told = compared(actor, weights)
-    loss = loss_by_hand(actor, told, weights, 0.7)
+    rollout = compared(actor, weights)
+    loss = loss_by_hand(actor, rollout, weights, 0.7)
     (expected,) = torch.autograd.grad(loss, actor.logits)
     algorithm = DPO(beta=0.7, epochs=1, minibatches=1)
-    torch.testing.assert_close(moved(algorithm, told), -expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        moved(algorithm, rollout), -expected, rtol=1e-6, atol=1e-9
+    )
     assert (
-        algorithm.update(actor, told, stepper_of(actor, rate=1e-12))["pairs_told"] == 6
+        algorithm.update(actor, rollout, stepper_of(actor, rate=1e-12))["pairs_told"]
+        == 6
     )
 
 
 def test_padding_order_and_parts_change_nothing() -> None:
-    told = compared(table())
+    rollout = compared(table())
     algorithm = DPO(beta=0.7, epochs=1, minibatches=1)
-    expected = moved(algorithm, told)
+    expected = moved(algorithm, rollout)
     order = torch.tensor([6, 3, 5, 0, 7, 2, 1, 4])
-    torch.testing.assert_close(moved(algorithm, told.select(order)), expected)
+    torch.testing.assert_close(moved(algorithm, rollout.select(order)), expected)
     for at_once in (1, 4, 7):
-        torch.testing.assert_close(moved(algorithm, told, at_once=at_once), expected)
+        torch.testing.assert_close(moved(algorithm, rollout, at_once=at_once), expected)
 
     def wider(x: Tensor, fill: float) -> Tensor:
         return torch.cat([x, torch.full((8, 2), fill, dtype=x.dtype)], 1)
 
     names = ("log_probs", "reference", "advantages", "weights")
-    padded = {name: wider(getattr(told, name), 0.0) for name in names}
-    did = Chosen(*(wider(x, 1.0) for x in (told.did.states, told.did.actions)))
-    wide = replace(told, did=did, is_action=wider(told.is_action, 0.0), **padded)  # type: ignore[arg-type]
+    padded: dict[str, Any] = {
+        name: wider(getattr(rollout, name), 0.0) for name in names
+    }
+    choices = rollout.trajectories
+    padded["trajectories"] = Chosen(
+        wider(choices.states, 1.0), wider(choices.actions, 1.0)
+    )
+    padded["is_action"] = wider(rollout.is_action, 0.0)
+    wide = replace(rollout, **padded)
     torch.testing.assert_close(moved(algorithm, wide), expected)
 
 
@@ -166,15 +181,15 @@ def test_minibatches_hold_whole_groups_and_a_third_of_them_steps_as_far_as_all()
     None
 ):
     """Rate ≈ 0: the three steps of one group each add up to three times the step of all."""
-    told = compared(table())
+    rollout = compared(table())
 
     def tiny(minibatches: int) -> Tensor:
         actor = table()
         before = actor.logits.detach().clone()
-        found = DPO(epochs=1, minibatches=minibatches).update(
-            actor, told, stepper_of(actor, rate=1e-6)
+        metrics = DPO(epochs=1, minibatches=minibatches).update(
+            actor, rollout, stepper_of(actor, rate=1e-6)
         )
-        assert found["pairs_told"] == 6
+        assert metrics["pairs_told"] == 6
         return (actor.logits.detach() - before) / 1e-6
 
     torch.testing.assert_close(tiny(3), 3 * tiny(1), rtol=1e-4, atol=1e-7)

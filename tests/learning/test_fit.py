@@ -1,6 +1,4 @@
-"""Judgements → reward model, with real networks: it learns, it is deterministic, it resumes to the
-same bits.
-"""
+"""Judgements → reward model with real networks: it learns, is deterministic, and resumes."""
 
 import json
 import os
@@ -29,18 +27,18 @@ BAD = ("dull", "clumsy", "grey", "tired", "empty")
 def film_judgements(n: int, *, kinds: str = "label grade rating") -> list[Any]:
     """Return judgements of n texts whose share of good words is their worth."""
     draw = np.random.default_rng(0)
-    found: list[Any] = []
+    judgements: list[Any] = []
     for number in range(n):
         good = draw.integers(0, 6)
         words = [draw.choice(GOOD) if k < good else draw.choice(BAD) for k in range(5)]
         draw.shuffle(words)
         text = f"A {', '.join(words)} film number {number}."
-        found += [tm.Label(text, bool(good >= 3))] if "label" in kinds else []
-        found += [tm.Grade(text, int(good), 0, 5)] if "grade" in kinds else []
-        found += (
+        judgements += [tm.Label(text, bool(good >= 3))] if "label" in kinds else []
+        judgements += [tm.Grade(text, int(good), 0, 5)] if "grade" in kinds else []
+        judgements += (
             [tm.Rating(text, 20.0 * good + draw.normal())] if "rating" in kinds else []
         )
-    return found
+    return judgements
 
 
 TINY = tm.Tiny(vocabulary=400, max_length=32)
@@ -162,15 +160,15 @@ def _task(judgements: list[Any], training: tm.Training) -> FitTask:
 
 def test_the_token_budget_changes_memory_and_nothing_else() -> None:
     judgements = film_judgements(128, kinds="label")
-    found = []
+    models = []
     for budget in (32, 100000):
         training = tm.Training(
             epochs=1, batch_size=64, batch_tokens=budget, clip=1e9, evaluations=1
         )
         task = _task(judgements, training)
         metrics = task.step_on(task.units)
-        found.append((metrics["loss"], metrics["gradient_norm"]))
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
+        models.append((metrics["loss"], metrics["gradient_norm"]))
+    assert models[0] == pytest.approx(models[1], rel=1e-4)
 
 
 def test_early_stopping_ends_the_run_and_keeps_the_best_weights(tmp_path: Path) -> None:
@@ -257,14 +255,12 @@ def test_a_run_is_resumed_with_the_anchor_it_began_with(tmp_path: Path) -> None:
     assert again.contract.anchor == first.contract.anchor
     asked = [tm.Example(e.text, prompt="Which film?") for e in reference]
     for other in (reference[:-1], asked, None):
-        with pytest.raises(
-            tm.UsageError, match="--resume needs the same command: anchor was "
-        ):
+        with pytest.raises(tm.UsageError, match=r"^--resume.*\banchor\b"):
             tm.fit(judgements, anchor=other, out=tmp_path / "taste", resume=True)
     tm.fit(judgements, out=tmp_path / "plain")
     with pytest.raises(
         tm.UsageError,
-        match="--resume needs the same command: anchor was None and is now '",
+        match=r"^--resume.*\banchor\b.*\bNone\b.*'",
     ):
         tm.fit(judgements, anchor=reference, out=tmp_path / "plain", resume=True)
 
@@ -274,16 +270,14 @@ def test_a_run_is_resumed_with_the_names_of_labels_it_began_with(
 ) -> None:
     judgements = film_judgements(60, kinds="label")
     tm.fit(judgements, labels={"positive": "good"}, out=tmp_path / "taste")
-    with pytest.raises(
-        tm.UsageError, match="--resume needs the same command: labels was "
-    ):
+    with pytest.raises(tm.UsageError, match=r"^--resume.*\blabels\b"):
         tm.fit(
             judgements, labels={"positive": "fine"}, out=tmp_path / "taste", resume=True
         )
 
 
 def test_an_anchor_holds_texts() -> None:
-    with pytest.raises(tm.DataError, match="the anchor holds no texts"):
+    with pytest.raises(tm.DataError, match="anchor"):
         tm.fit(film_judgements(60, kinds="label"), anchor=[])
 
 
@@ -299,7 +293,7 @@ def test_training_settings_are_checked() -> None:
             tm.Training(**wrong)  # type: ignore[arg-type]
     judgements = film_judgements(60, kinds="label")
     for training, message in (
-        ({"lrr": 1}, "training.*'lrr'.*did you mean lr"),
+        ({"lrr": 1}, r"training.*'lrr'.*\blr\b"),
         ({"lr": "fast"}, "training: lr 'fast'"),
         ({"epochs": 1.5}, r"training: epochs 1\.5"),
     ):

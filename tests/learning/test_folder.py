@@ -1,6 +1,4 @@
-"""The folder of a model: what it held before is lost neither to an error nor to a kill, and never
-left for ever.
-"""
+"""The folder of a model: neither an error nor a kill loses the old model or leaves it hidden."""
 
 import json
 from contextlib import AbstractContextManager
@@ -74,7 +72,7 @@ def is_new(out: Path) -> bool:
     ] == [out.name]
 
 
-def kept(out: Path) -> Path:
+def old_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.old")
 
 
@@ -82,9 +80,9 @@ def test_a_new_model_takes_the_place_of_the_old_one(out: Path) -> None:
     with held(out, overwrite=True) as is_finished:
         assert not is_finished
         assert not out.exists()
-        assert (kept(out) / CONTRACT).read_text() == OLD
+        assert (old_folder(out) / CONTRACT).read_text() == OLD
         learn(out)
-        assert kept(out).is_dir(), "until the new one is there"
+        assert old_folder(out).is_dir(), "until the new one is there"
     assert is_new(out)
 
 
@@ -114,9 +112,9 @@ def test_a_later_error_says_where_the_old_model_is_and_the_run_can_go_on(
         learn(out, fails=error)
     assert (
         str(caught.value)
-        == f"{before} What {out} held before is kept in {kept(out)} until a model is saved."
+        == f"{before} What {out} held before is kept in {old_folder(out)} until a model is saved."
     )
-    assert (kept(out) / CONTRACT).read_text() == OLD
+    assert (old_folder(out) / CONTRACT).read_text() == OLD
     with held(out, resume=True) as is_finished:
         assert not is_finished
         (out / CONTRACT).write_text(NEW)
@@ -146,11 +144,10 @@ def test_an_unfinished_run_that_is_replaced_comes_back_too(tmp_path: Path) -> No
     with pytest.raises(DataError), held(out, overwrite=True):
         raise DataError("no text")
     assert (out / "run" / "metrics.jsonl").is_file()
-    assert not kept(out).exists()
+    assert not old_folder(out).exists()
 
 
 # --- killed: nothing of what follows the yield is run
-# -----------------------------------------------------------------
 
 
 def killed(
@@ -175,7 +172,7 @@ def test_killed_before_it_wrote_anything(out: Path, tokens: bool) -> None:
     killed(out, begins=False)
     if tokens:
         (out / "run" / "tokens").mkdir(parents=True)
-    with pytest.raises(StorageError, match="holds a model already"), held(out):
+    with pytest.raises(StorageError, match="--overwrite"), held(out):
         pass
     assert is_old(out), "the next command brings it back"
     killed(out, begins=False)
@@ -197,7 +194,7 @@ def test_killed_while_it_learned(out: Path) -> None:
     for resume in (True, False):
         with pytest.raises(KeyboardInterrupt), held(out, resume=resume):
             raise KeyboardInterrupt
-        assert (kept(out) / CONTRACT).read_text() == OLD
+        assert (old_folder(out) / CONTRACT).read_text() == OLD
         assert (out / "run" / "metrics.jsonl").is_file()
     with pytest.raises(DataError), held(out, overwrite=True):
         raise DataError("no text")
@@ -214,7 +211,7 @@ def test_killed_while_a_member_of_an_ensemble_learned(out: Path) -> None:
     with pytest.raises(KeyboardInterrupt), held(out):
         raise KeyboardInterrupt
     assert (out / "run" / "member-0" / "metrics.jsonl").is_file()
-    assert kept(out).is_dir()
+    assert old_folder(out).is_dir()
 
 
 @pytest.mark.parametrize("begins", [True, False])
@@ -226,7 +223,7 @@ def test_killed_when_the_model_was_just_saved(out: Path, begins: bool) -> None:
     assert is_new(out)
     killed(out, begins=begins, saved=True)
     with (
-        pytest.raises(StorageError, match="holds a model already"),
+        pytest.raises(StorageError, match="--overwrite"),
         held(out, whole="another.json"),
     ):
         pass
@@ -238,14 +235,14 @@ def test_killed_when_a_model_of_another_kind_was_just_saved(out: Path) -> None:
     (out / "figures.json").write_text("{}")
     with held(out, resume=True, whole="figures.json") as is_finished:
         assert not is_finished, "the network's own file comes last"
-        assert kept(out).is_dir()
+        assert old_folder(out).is_dir()
         (out / "config.json").write_text("{}")
     killed(out, begins=True)
     (out / "figures.json").write_text("{}")
     (out / "config.json").write_text("{}")
     with held(out, resume=True, whole="figures.json") as is_finished:
         assert is_finished
-    assert not kept(out).exists()
+    assert not old_folder(out).exists()
 
 
 def test_killed_and_asked_for_the_same_again_with_resume(out: Path) -> None:
@@ -262,19 +259,19 @@ def test_a_model_that_somebody_put_there_meanwhile_stays(out: Path) -> None:
     killed(out, begins=False)
     out.mkdir()
     (out / "config.json").write_text("{}")
-    with pytest.raises(StorageError, match="holds a model already"), held(out):
+    with pytest.raises(StorageError, match="--overwrite"), held(out):
         pass
     assert (out / "config.json").is_file()
-    assert kept(out).is_dir()
+    assert old_folder(out).is_dir()
 
 
 def test_killed_while_the_model_was_being_saved(out: Path) -> None:
     """The network's own files come before the last one."""
     killed(out, begins=True)
     (out / "config.json").write_text("{}")
-    with pytest.raises(StorageError, match="holds a model already"), held(out):
+    with pytest.raises(StorageError, match="--overwrite"), held(out):
         pass
-    assert kept(out).is_dir()
+    assert old_folder(out).is_dir()
     with held(out, resume=True) as is_finished:
         assert not is_finished
         (out / CONTRACT).write_text(NEW)
@@ -282,7 +279,6 @@ def test_killed_while_the_model_was_being_saved(out: Path) -> None:
 
 
 # --- what is there already
-# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [CONTRACT, "config.json", "player.json"])
@@ -294,7 +290,7 @@ def test_a_model_of_any_kind_is_not_replaced_silently(
     (out / name).write_text("{}")
     for resume in (True, False):
         with (
-            pytest.raises(StorageError, match="holds a model already"),
+            pytest.raises(StorageError, match="--overwrite"),
             held(out, whole="mine.json", resume=resume),
         ):
             pass
@@ -306,7 +302,7 @@ def test_a_model_of_any_kind_is_not_replaced_silently(
 def test_a_file_and_no_folder_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(StorageError, match="is a file, and a model is a folder"),
+        pytest.raises(StorageError, match=r"file: .*--out"),
         held(tmp_path / "file"),
     ):
         pass
@@ -314,7 +310,7 @@ def test_a_file_and_no_folder_at_all(tmp_path: Path) -> None:
         assert not is_finished
     with held(tmp_path / "new", overwrite=True):
         learn(tmp_path / "new")
-    assert not kept(tmp_path / "new").exists()
+    assert not old_folder(tmp_path / "new").exists()
 
 
 def test_what_others_keep_in_a_folder_without_a_model_stays(tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ def film(good: int, draw: np.random.Generator, filler: int = 0) -> str:
 @pytest.mark.parametrize("backbone", ["linear", "tiny"])
 @pytest.mark.parametrize("kind", ["comparison", "ranking", "mixed"])
 def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
-    how: Any = {"backbone": "linear"}
+    settings: Any = {"backbone": "linear"}
     if backbone == "tiny":
-        how = {
+        settings = {
             "backbone": tm.Tiny(vocabulary=600, max_length=64),
             "training": {"epochs": 3, "lr": 2e-3},
         }
-    model = tm.fit(judgements(400, kind=kind, seed=3), **how)
+    model = tm.fit(judgements(400, kind=kind, seed=3), **settings)
     unseen = [text for j in judgements(200, kind="label", seed=4) for text in j.texts]
     tau = kendall(
         np.array(model.score(unseen)), np.array([gold_score(text) for text in unseen])
@@ -44,10 +44,12 @@ def test_every_kind_teaches_the_gold_score(kind: Any, backbone: str) -> None:
 
 
 def task_of(
-    found: list[tm.Judgement], likelihood: Likelihood | None = None, **training: Any
+    judgements: list[tm.Judgement],
+    likelihood: Likelihood | None = None,
+    **training: Any,
 ) -> FitTask:
-    links = links_from(found, likelihood or Likelihood())
-    corpus = Corpus.of(found, links)
+    links = links_from(judgements, likelihood or Likelihood())
+    corpus = Corpus.of(judgements, links)
     network = make_tiny(
         [e.text for e in corpus.examples], vocabulary=400, max_length=32, seed=0
     )
@@ -63,10 +65,10 @@ def task_of(
 
 def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
-    found: list[tm.Judgement] = [
+    rankings: list[tm.Judgement] = [
         tm.Ranking([film(good, draw) for good in (5, 4, 3, 2, 1)]) for _ in range(12)
     ]
-    task = task_of(found, batch_size=20, evaluations=1)
+    task = task_of(rankings, batch_size=20, evaluations=1)
     rows: list[int] = []
     forward = task.network.forward_texts
     monkeypatch.setattr(
@@ -81,18 +83,18 @@ def test_a_ranking_of_k_is_k_forward_passes(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_token_budget_changes_memory_and_nothing_else_with_rankings() -> None:
-    found = judgements(40, kind="mixed", seed=2)
+    mixed = judgements(40, kind="mixed", seed=2)
     losses = []
     for budget in (40, 100_000):
-        task = task_of(found, batch_tokens=budget)
+        task = task_of(mixed, batch_tokens=budget)
         metrics = task.step_on(task.units)
         losses.append((metrics["loss"], metrics["gradient_norm"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_order_of_the_judgements_changes_no_linear_score() -> None:
-    found = judgements(120, kind="mixed", seed=2)
-    train, held_out = tm.split(found, held_out=0.2)
+    mixed = judgements(120, kind="mixed", seed=2)
+    train, held_out = tm.split(mixed, held_out=0.2)
     texts = [text for j in held_out for text in j.texts]
     there = tm.fit(train, held_out=held_out).score(texts)
     back = tm.fit(train[::-1], held_out=held_out).score(texts)
@@ -102,7 +104,7 @@ def test_the_order_of_the_judgements_changes_no_linear_score() -> None:
 def test_a_kind_of_weight_zero_teaches_nothing() -> None:
     draw = np.random.default_rng(1)
     texts = [film(good, draw) for good in [0, 1, 4, 5] * 40]
-    said: list[tm.Judgement] = [
+    judgements: list[tm.Judgement] = [
         tm.Label(text, n % 4 > 1) for n, text in enumerate(texts)
     ]
     lies: list[tm.Judgement] = [
@@ -110,7 +112,7 @@ def test_a_kind_of_weight_zero_teaches_nothing() -> None:
     ]
     held_out = [tm.Label(film(good, draw), good > 2) for good in [0, 1, 4, 5] * 10]
     both = tm.fit(
-        [*said, *lies],
+        [*judgements, *lies],
         held_out=held_out,
         likelihood=tm.Likelihood(weights={"rating": 0.0}),
     )
@@ -124,14 +126,14 @@ def test_length_control_takes_the_length_out_of_the_score() -> None:
     long.
     """
     draw = np.random.default_rng(2)
-    found: list[tm.Judgement] = []
+    judgements: list[tm.Judgement] = []
     for _ in range(500):
         pair = [(int(draw.integers(0, 6)), int(draw.integers(0, 30))) for _ in range(2)]
         worth = [good + 0.15 * filler + draw.normal(scale=0.5) for good, filler in pair]
         texts = [film(good, draw, filler) for good, filler in pair]
         best = int(worth[1] > worth[0])
-        found.append(tm.Comparison(texts[best], texts[1 - best]))
-    train, held_out = tm.split(found, held_out=0.3)
+        judgements.append(tm.Comparison(texts[best], texts[1 - best]))
+    train, held_out = tm.split(judgements, held_out=0.3)
     plain = tm.evaluate(tm.fit(train, held_out=held_out), held_out).as_dict()
     controlled = tm.fit(
         train, held_out=held_out, likelihood=tm.Likelihood(length_control=True)
@@ -167,12 +169,12 @@ def test_the_anchor_is_the_reference_texts(backbone: str) -> None:
 
 
 def test_a_tie_where_there_are_none_is_named() -> None:
-    found = [
+    judgements = [
         tm.Comparison("a b", "c d"),
         tm.Comparison("e", "f", tie=True, where="votes.csv:7"),
     ]
     with pytest.raises(tm.DataError, match=r"votes\.csv:7: a tie"):
-        tm.fit(found * 20, likelihood=tm.Likelihood(ties=False))
+        tm.fit(judgements * 20, likelihood=tm.Likelihood(ties=False))
 
 
 def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
@@ -182,18 +184,18 @@ def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
     )
     network.save(tmp_path / "base")
     chat = (tm.Message("user", "How was it?"),)
-    found: list[tm.Judgement] = []
+    judgements: list[tm.Judgement] = []
     draw = np.random.default_rng(4)
     for _ in range(60):
-        found.append(
+        judgements.append(
             tm.Comparison(
                 film(4, draw),
                 film(1, draw),
-                prompt=(*chat, tm.Message("user", str(len(found)))),
+                prompt=(*chat, tm.Message("user", str(len(judgements)))),
             )
         )
     model = tm.fit(
-        found,
+        judgements,
         backbone=str(tmp_path / "base"),
         training={"epochs": 1},
         out=tmp_path / "taste",
@@ -204,11 +206,11 @@ def test_chats_are_read_through_the_tokenizers_template(tmp_path: Path) -> None:
     assert again.join(tm.Example("fine")) == "fine"
     bare = make_tiny(["hello"], vocabulary=300, max_length=64)
     bare.save(tmp_path / "bare")
-    plain = tm.fit(found, backbone=str(tmp_path / "bare"), training={"epochs": 1})
+    plain = tm.fit(judgements, backbone=str(tmp_path / "bare"), training={"epochs": 1})
     assert plain.contract.template == "{prompt}\n\n{text}"
     with pytest.raises(tm.UsageError, match="no chat template"):
         tm.fit(
-            found,
+            judgements,
             backbone=tm.Encoder(str(tmp_path / "bare"), template="chat"),
             training={"epochs": 1},
         )

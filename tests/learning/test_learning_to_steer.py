@@ -65,13 +65,20 @@ def gathered(
     reference = torch.full_like(log_probs, math.log(0.5))
     rewards = (answers == 0).double() - price * (log_probs - reference)
     ones = torch.ones(count, dtype=torch.bool)
-    did, groups = (
+    trajectories, groups = (
         Chosen(torch.zeros_like(answers), answers),
         torch.arange(count) // samples,
     )
-    foreseen = table.expected(did, ones[:, None])
+    foreseen = table.critic_values(trajectories, ones[:, None])
     return Rollout(
-        did, ones[:, None], log_probs, reference, rewards, ones, groups, *foreseen
+        trajectories,
+        ones[:, None],
+        log_probs,
+        reference,
+        rewards,
+        ones,
+        groups,
+        *foreseen,
     )
 
 
@@ -124,8 +131,8 @@ def test_k3_in_the_loss_leads_elsewhere() -> None:
     """Its gradient is that of KL(ref ‖ π): p(1 − p) = β(p − ½), so p = (½ + √1.25)/2 = 0.809 for β
     ½.
     """
-    found = settled(Reinforce(), KL(0.5, "loss", "k3"))
-    assert found == pytest.approx(0.8090, abs=0.02)
+    likely = settled(Reinforce(), KL(0.5, "loss", "k3"))
+    assert likely == pytest.approx(0.8090, abs=0.02)
 
 
 @pytest.mark.parametrize("algorithm", ALL, ids=name_of)
@@ -159,7 +166,7 @@ def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
         if algorithm.name == "trpo"
         else replace(algorithm, lr=1e-2)
     )
-    found = steer(
+    result = steer(
         nano(seed=seed),
         share,
         algorithm=algorithm,
@@ -169,5 +176,5 @@ def test_it_learns_to_write_a_letter(algorithm: Any, seed: int) -> None:
         limits=Limits(kl=1e9, distinct=0.0, pairs=0.0),
         seed=seed,
     )
-    assert found.figures["score_before"] < 0.06
-    assert found.figures["score_after"] > 0.12
+    assert result.figures["score_before"] < 0.06
+    assert result.figures["score_after"] > 0.12

@@ -17,9 +17,9 @@ def test_repeats_let_a_linear_model_dislike_what_is_said_twice(tmp_path: Path) -
     rng = random.Random(0)
 
     def pair() -> tm.Comparison:
-        said = rng.sample(words, 6)
+        line = rng.sample(words, 6)
         return tm.Comparison(
-            " ".join(said), " ".join(rng.sample([*said[:5], rng.choice(said[:5])], 6))
+            " ".join(line), " ".join(rng.sample([*line[:5], rng.choice(line[:5])], 6))
         )
 
     judged, unseen = [pair() for _ in range(400)], [pair() for _ in range(200)]
@@ -47,9 +47,9 @@ def test_the_price_of_saying_things_twice_holds_for_words_never_heard_twice() ->
     rng = random.Random(0)
 
     def pair(words: list[str]) -> tm.Comparison:
-        said = rng.sample(words, 6)
+        line = rng.sample(words, 6)
         return tm.Comparison(
-            " ".join(said), " ".join([*said[:5], rng.choice(said[:4])])
+            " ".join(line), " ".join([*line[:5], rng.choice(line[:4])])
         )
 
     heard, others = ([f"{name}{k}" for k in range(40)] for name in ("word", "other"))

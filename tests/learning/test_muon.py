@@ -26,18 +26,18 @@ def made(
         {"params": others or [weight(1)], "weight_decay": 0.0},
         {"params": list(matrices), "heads": heads, "weight_decay": decay},
     ]
-    found = Muon(groups, 0.1, CPU, betas=(0.9, 0.95))
-    for group in found.others:
+    muon = Muon(groups, 0.1, CPU, betas=(0.9, 0.95))
+    for group in muon.others:
         group["lr"] = 0.05
-    return found
+    return muon
 
 
 def weight(*shape: int, seed: int = 0) -> Tensor:
     """A weight with a gradient."""
     generator = torch.Generator().manual_seed(seed)
-    found = torch.randn(shape, generator=generator).requires_grad_()
-    found.grad = torch.randn(shape, generator=generator)
-    return found
+    parameter = torch.randn(shape, generator=generator).requires_grad_()
+    parameter.grad = torch.randn(shape, generator=generator)
+    return parameter
 
 
 def singular(steps: Tensor) -> Tensor:
@@ -167,10 +167,11 @@ def test_its_state_goes_on_to_the_same_bits() -> None:
 
 def test_the_matrices_of_a_gpt_are_all_weights_between_its_layers() -> None:
     module = make_gpt(replace(NANO, heads=2), nano().tokenizer, seed=0)
-    found = matrices_of(module)
+    matrices = matrices_of(module)
     names = {id(p): name for name, p in module.named_parameters()}
     by_heads = {
-        heads: sorted(names[id(p)] for p in weights) for heads, weights in found.items()
+        heads: sorted(names[id(p)] for p in weights)
+        for heads, weights in matrices.items()
     }
     ends = [
         "attention.dense.weight",

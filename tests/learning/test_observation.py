@@ -1,6 +1,4 @@
-"""The observation model: log-likelihoods by hand, judges, length, and that a whole is the sum of
-its parts.
-"""
+"""The observation model: log-likelihoods by hand, judges, length, and sums over parts."""
 
 import math
 
@@ -49,7 +47,7 @@ def test_log_likelihood_by_hand() -> None:
     # mean of 1 with sd 1.
     # The comparison: ln σ(1). The ranking of scores 2, 1, 0: −0.7209
     corpus = Corpus.of(JUDGEMENTS, links())
-    found = ObservationModel(links(), Likelihood()).log_likelihood(
+    log_likelihood = ObservationModel(links(), Likelihood()).log_likelihood(
         torch.tensor([1.0, 0, 2, 0]), corpus.evidence
     )
     expected = (
@@ -58,7 +56,7 @@ def test_log_likelihood_by_hand() -> None:
         - 0.5 * math.log(2 * math.pi)
         - 0.72088
     )
-    assert found.item() == pytest.approx(expected, abs=1e-4)
+    assert log_likelihood.item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_whole_is_the_sum_of_its_units() -> None:
@@ -89,8 +87,8 @@ def test_a_judge_sees_scores_as_far_from_neutral_as_they_are_reliable() -> None:
     model = ObservationModel(its, Likelihood(), corpus)
     assert model.reliabilities is not None
     model.reliabilities.raw.data.fill_(math.atanh(0.5))
-    found = model.log_likelihood(torch.zeros(1), corpus.evidence)
-    assert found.item() == pytest.approx(
+    log_likelihood = model.log_likelihood(torch.zeros(1), corpus.evidence)
+    assert log_likelihood.item() == pytest.approx(
         -math.log1p(math.exp(-1)) - math.log1p(math.exp(-2)), abs=1e-6
     )
 
@@ -168,11 +166,15 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
         == 0
     )
     model.length.effect.data.fill_(2.0)  # the longer text is ahead by 2 · 2 units
-    found = model.log_likelihood(torch.zeros(2), corpus.evidence, corpus.log_lengths)
-    assert found.item() == pytest.approx(-math.log1p(math.exp(-4)), abs=1e-5)
+    log_likelihood = model.log_likelihood(
+        torch.zeros(2), corpus.evidence, corpus.log_lengths
+    )
+    assert log_likelihood.item() == pytest.approx(-math.log1p(math.exp(-4)), abs=1e-5)
 
 
-def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, Corpus]:
+def controlled(
+    judgements: list[Judgement], *links: Link
+) -> tuple[ObservationModel, Corpus]:
     """The model and corpus for texts of two lengths, as many of each: z is 1 or −1."""
     kinds: dict[str, type[Judgement]] = {
         "label": Label,
@@ -180,7 +182,7 @@ def controlled(said: list[Judgement], *links: Link) -> tuple[ObservationModel, C
         "ranking": Ranking,
     }
     its = {kinds[link.kind]: link for link in links}
-    corpus = Corpus.of(said, its)
+    corpus = Corpus.of(judgements, its)
     model = ObservationModel(its, Likelihood(length_control=True), corpus)
     assert model.length is not None
     z = [1.0 if len(example.text) > 1 else -1.0 for example in corpus.examples]
@@ -196,36 +198,43 @@ def test_length_is_held_uncorrelated_across_single_texts() -> None:
     model, corpus = controlled(
         [Label("aaa", True), Label("aaa", True), Label("b", False)], LabelLink()
     )
-    found = model.penalty(torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths)
-    assert found.item() == pytest.approx(30 * 2 * (8 / 9) ** 2, rel=1e-4)
+    penalty = model.penalty(
+        torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths
+    )
+    assert penalty.item() == pytest.approx(30 * 2 * (8 / 9) ** 2, rel=1e-4)
 
 
 def test_length_is_held_uncorrelated_within_rankings_of_unlike_length() -> None:
     # of four: scores 3, 1, 0, 0 less 1, times z 1, −1, −1, 1: 2 + 0 + 1 − 1; of two: 3, 1 less 2: 1
     # + 1;
     # 4 in six places
-    said: list[Judgement] = [Ranking(["aaa", "b", "c", "ddd"]), Ranking(["aaa", "b"])]
-    model, corpus = controlled(said, RankingLink())
-    found = model.penalty(
+    rankings: list[Judgement] = [
+        Ranking(["aaa", "b", "c", "ddd"]),
+        Ranking(["aaa", "b"]),
+    ]
+    model, corpus = controlled(rankings, RankingLink())
+    penalty = model.penalty(
         torch.tensor([3.0, 1, 0, 0]), corpus.evidence, corpus.log_lengths
     )
-    assert found.item() == pytest.approx(30 * 4 * (4 / 6) ** 2, rel=1e-4)
+    assert penalty.item() == pytest.approx(30 * 4 * (4 / 6) ** 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_kinds_count_by_how_many_texts_they_judge(turned: bool) -> None:
     # the labels' 8/3 of three texts, and of the comparison 5, 3 less 4: 1 + 1 of two: 14/3 in five
     # places
-    said = [
+    judgements = [
         Label("aaa", True),
         Label("aaa", True),
         Label("b", False),
         Comparison("aaa", "b"),
     ]
     links: list[Link] = [LabelLink(), ComparisonLink()]
-    model, corpus = controlled(said, *(links[::-1] if turned else links))
-    found = model.penalty(torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths)
-    assert found.item() == pytest.approx(30 * 2 * (14 / 15) ** 2, rel=1e-4)
+    model, corpus = controlled(judgements, *(links[::-1] if turned else links))
+    penalty = model.penalty(
+        torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths
+    )
+    assert penalty.item() == pytest.approx(30 * 2 * (14 / 15) ** 2, rel=1e-4)
 
 
 def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
@@ -234,18 +243,22 @@ def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
     model, corpus = controlled([Comparison("aaa", "b")], ComparisonLink())
     scores = torch.tensor([3.0, 2.0], requires_grad=True)
     for remembered in (0.05 * 0.5, (0.95 * 0.05 + 0.05) * 0.5):
-        found = model.penalty(scores, corpus.evidence, corpus.log_lengths, whole=False)
-        assert found.item() == pytest.approx(30 * 2 * 2 * remembered * 0.5, rel=1e-4)
-        (gradient,) = torch.autograd.grad(found, scores)
+        penalty = model.penalty(
+            scores, corpus.evidence, corpus.log_lengths, whole=False
+        )
+        assert penalty.item() == pytest.approx(30 * 2 * 2 * remembered * 0.5, rel=1e-4)
+        (gradient,) = torch.autograd.grad(penalty, scores)
         # the covariance is (s₁ − s₂)/2: its gradient is ±½, and what is remembered has none
         assert gradient.tolist() == pytest.approx(
             [30 * 2 * 2 * remembered / 2, -30 * 2 * 2 * remembered / 2], rel=1e-4
         )
     for _ in range(300):
-        found = model.penalty(scores, corpus.evidence, corpus.log_lengths, whole=False)
+        penalty = model.penalty(
+            scores, corpus.evidence, corpus.log_lengths, whole=False
+        )
     whole = model.penalty(scores, corpus.evidence, corpus.log_lengths)
     (last,), (all_at_once,) = (
-        torch.autograd.grad(found, scores),
+        torch.autograd.grad(penalty, scores),
         torch.autograd.grad(whole, scores),
     )
     assert last.tolist() == pytest.approx(

@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> Any:
+def algorithm(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Import the example, as a user would; take it out of the registry afterwards."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     from own_algorithm import TopShare
@@ -39,21 +39,21 @@ def steered(algorithm: Any, steps: int) -> tm.Steered:
     )
 
 
-def test_it_plays_and_steers_by_name(own: Any) -> None:
+def test_it_plays_and_steers_by_name(algorithm: Any) -> None:
     playing = {"steps": 600, "envs": 4, "rollout": 32, "hidden": [8]}
     played = tm.play("CartPole-v1", algorithm="top-share", playing=playing, episodes=2)
     assert played.figures["algorithm"] == "top-share"
     assert steered("top-share", steps=2).figures["algorithm"] == "top-share"
 
 
-def test_it_learns(own: Any) -> None:
-    found = steered(own(share=0.25, lr=5e-3), steps=25)
-    assert found.figures["score_after"] > 1.5 * found.figures["score_before"]
+def test_it_learns(algorithm: Any) -> None:
+    result = steered(algorithm(share=0.25, lr=5e-3), steps=25)
+    assert result.figures["score_after"] > 1.5 * result.figures["score_before"]
 
 
-def test_its_settings_and_errors_are_like_those_of_the_others(own: Any) -> None:
-    assert play_defaults("CartPole-v1", "top-share") == (own(), tm.Playing())
+def test_its_settings_and_errors_are_like_those_of_the_others(algorithm: Any) -> None:
+    assert play_defaults("CartPole-v1", "top-share") == (algorithm(), tm.Playing())
     with pytest.raises(tm.UsageError, match=r"top-share: share 2"):
-        own(share=2)
+        algorithm(share=2)
     with pytest.raises(tm.UsageError, match=r"'no-such'.*top-share"):
         tm.play("CartPole-v1", algorithm="no-such")

@@ -1,6 +1,4 @@
-"""Text → policy: the same bits from the same seed whatever happens on the way, and a policy that
-has learned.
-"""
+"""Text → policy: the same seed gives the same bits, also after a kill, and the policy learns."""
 
 import copy
 import json
@@ -50,9 +48,9 @@ def _nano(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "nano", NANO)
 
 
-def learn(texts: Any, **how: Any) -> Policy:
-    size = {} if "start" in how else {"size": "nano"}
-    return tm.pretrain(texts, **size | {"training": QUICK} | how)
+def learn(texts: Any, **settings: Any) -> Policy:
+    size = {} if "start" in settings else {"size": "nano"}
+    return tm.pretrain(texts, **size | {"training": QUICK} | settings)
 
 
 def weights(policy: Policy) -> bytes:
@@ -121,9 +119,9 @@ def test_a_folder_that_holds_a_model_is_not_replaced_silently(saved: Path) -> No
     before = (saved / "model.safetensors").read_bytes()
     with pytest.raises(tm.StorageError, match="--overwrite"):
         learn(films(120), out=saved, seed=3)
-    with pytest.raises(tm.UsageError, match="seed was 3 and is now 4"):
+    with pytest.raises(tm.UsageError, match=r"\bseed\b.*\b3\b.*\b4\b"):
         learn(films(120), out=saved, seed=4, resume=True)
-    with pytest.raises(tm.UsageError, match="data was"):
+    with pytest.raises(tm.UsageError, match=r"^--resume.*\bdata\b"):
         learn(films(119), out=saved, seed=3, resume=True)
     again = learn(films(120), out=saved, seed=3, resume=True, say=killing(""))
     assert weights(again) == weights(tm.Policy.load(saved)), (
@@ -143,9 +141,9 @@ def test_a_run_goes_on_only_as_it_began(tmp_path: Path) -> None:
         {"training": QUICK | {"lr": 1e-3}},
         {"training": QUICK | {"context": 16}},
     ):
-        with pytest.raises(tm.UsageError, match="--resume needs the same command"):
+        with pytest.raises(tm.UsageError, match=next(iter(other))):
             learn(films(120), out=tmp_path / "gpt", resume=True, **other)
-    with pytest.raises(tm.StorageError, match="holds a run already"):
+    with pytest.raises(tm.StorageError, match="--resume"):
         learn(films(120), out=tmp_path / "gpt")
     assert weights(learn(films(120), out=tmp_path / "gpt", resume=True)) == weights(
         learn(films(120))
@@ -168,7 +166,7 @@ def test_a_start_in_memory_is_known_by_its_weights_and_its_tokenizer(
             say=killing("held-out perplexity"),
         )
     for unlike in (other, reads_on):
-        with pytest.raises(tm.UsageError, match="start was"):
+        with pytest.raises(tm.UsageError, match=r"^--resume.*\bstart\b"):
             learn(films(120), start=unlike, out=tmp_path / "gpt", resume=True)
     assert weights(learn(films(120), start=same, out=tmp_path / "gpt", resume=True))
 
@@ -178,9 +176,9 @@ def test_tokens_that_another_run_left_are_not_taken(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         learn(films(120), out=tmp_path / "gpt", say=killing("tokens to learn from"))
     texts = [f"{text} 好看" for text in films(90)]
-    found = learn(texts, out=tmp_path / "gpt")
-    assert sum(side["documents"] for side in found.figures["corpus"].values()) == 90
-    assert weights(found) == weights(learn(texts))
+    policy = learn(texts, out=tmp_path / "gpt")
+    assert sum(side["documents"] for side in policy.figures["corpus"].values()) == 90
+    assert weights(policy) == weights(learn(texts))
     assert not (tmp_path / "gpt" / "run" / "tokens").exists()
 
 
@@ -223,10 +221,10 @@ def test_a_tokenizer_is_learned_from_a_random_part_of_much_text(
     assert module._sample([Example(long)], 0) == ([long], False), (
         "one that is too long by itself is all there is"
     )
-    found, chats = module._sample(
+    sample, chats = module._sample(
         [Example("Fine.", "How was it?"), Example("Grey.")], 0
     )
-    assert (sorted(found), chats) == (["Fine.", "Grey.", "How was it?"], True)
+    assert (sorted(sample), chats) == (["Fine.", "Grey.", "How was it?"], True)
 
 
 def test_a_vocabulary_that_the_corpus_just_supports_is_made() -> None:
@@ -236,15 +234,15 @@ def test_a_vocabulary_that_the_corpus_just_supports_is_made() -> None:
 @pytest.mark.parametrize(
     ("texts", "training", "words"),
     [
-        ([], {}, "the corpus holds no text"),
-        (["A film, a film."], {"context": 512}, "less than one context of 512"),
-        (films(20), {"held_out": 0.0}, "leave one side empty"),
+        ([], {}, "no text"),
+        (["A film, a film."], {"context": 512}, r"\bcontext of 512\b"),
+        (films(20), {"held_out": 0.0}, r"\b20 pieces\b.*--held-out"),
         (
             films(20),
             {"vocabulary": 5000},
-            r"5,000 tokens is more than this corpus supports, which gives \d+\..*\d\.$",
+            r"\b5,000 tokens\b.*\bcorpus\b.* \d+\..*\d\.$",
         ),
-        (["z"], {}, "too little text to make a tokenizer"),
+        (["z"], {}, "too little text.*tokenizer"),
     ],
 )
 def test_a_corpus_that_cannot_teach_is_refused_and_leaves_nothing(
@@ -266,32 +264,30 @@ def test_a_corpus_that_cannot_teach_does_not_cost_the_model_that_it_was_to_repla
     assert {
         path: path.read_bytes() for path in out.rglob("*") if path.is_file()
     } == before
-    found = learn(films(100), out=out, overwrite=True)
-    assert weights(tm.Policy.load(out)) == weights(found)
+    policy = learn(films(100), out=out, overwrite=True)
+    assert weights(tm.Policy.load(out)) == weights(policy)
     assert [path.name for path in tmp_path.iterdir()] == ["gpt"]
 
 
 def test_what_cannot_be_asked_is_said(saved: Path) -> None:
-    with pytest.raises(
-        tm.UsageError, match=r"iterator can be read only once.*Documents"
-    ):
+    with pytest.raises(tm.UsageError, match=r"\biterator\b.*\bDocuments\b"):
         learn(iter(films(9)))
-    with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*did you mean epochs"):
+    with pytest.raises(tm.UsageError, match=r"training.*'epoch'.*\bepochs\b"):
         learn(films(9), training={"epoch": 1})
-    with pytest.raises(tm.UsageError, match="no size 'huge'"):
+    with pytest.raises(tm.UsageError, match="'huge'"):
         learn(films(9), size="huge")
     for size in ("nano", "tiny"):
         with pytest.raises(tm.UsageError, match=r"^size and start: "):
             learn(films(9), size=size, start=saved)
-    with pytest.raises(tm.UsageError, match="no room for 256 bytes"):
+    with pytest.raises(tm.UsageError, match=r"\b256 bytes\b"):
         learn(films(60), training=QUICK | {"vocabulary": 200})
-    with pytest.raises(tm.UsageError, match="this network reads 32 tokens"):
+    with pytest.raises(tm.UsageError, match=r"\b32 tokens\b"):
         learn(films(60), start=saved, training=QUICK | {"context": 33})
-    with pytest.raises(tm.UsageError, match="keeps its tokenizer"):
+    with pytest.raises(tm.UsageError, match=r"\btokenizer\b"):
         learn(films(60), start=saved, training=QUICK | {"vocabulary": 300})
     with pytest.raises(tm.UsageError, match="grow_at"):
         learn(films(60), start=saved, training=QUICK | {"grow_at": 0.5})
-    with pytest.raises(tm.UsageError, match="would be replaced"):
+    with pytest.raises(tm.UsageError, match=r"gpt: .*--out"):
         learn(films(60), start=str(saved), out=saved / ".." / "gpt", overwrite=True)
     assert (saved / "model.safetensors").is_file()
 
@@ -310,11 +306,11 @@ def test_a_new_model_grows_as_its_size_says_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(SIZES, "nano", replace(NANO, layers=2, grow_at=0.5))
-    found = [
+    growths = [
         learn(films(120), training=QUICK | given)
         for given in ({}, {"grow_at": 0.5}, {"grow_at": 0.0})
     ]
-    assert weights(found[0]) == weights(found[1]) != weights(found[2])
+    assert weights(growths[0]) == weights(growths[1]) != weights(growths[2])
 
 
 def test_a_given_model_reads_what_it_can_up_to_a_thousand_tokens() -> None:
@@ -346,7 +342,6 @@ def test_a_run_that_goes_nowhere_saves_nothing(tmp_path: Path) -> None:
 
 
 # --- going on with a given model
-# --------------------------------------------------------------------------------------
 
 
 def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> None:
@@ -354,26 +349,26 @@ def test_a_given_model_learns_another_domain_and_stays_as_it_is(saved: Path) -> 
     before = weights(start)
     texts = reviews(80, language="zh")
     unseen = [Example(text) for text in reviews(100, language="zh")[80:]]
-    found = learn(
+    policy = learn(
         texts, start=start, training=QUICK | {"lr": 5e-3, "batch_tokens": 256}
     )
     assert (
-        tm.perplexity(found, unseen).per_token
+        tm.perplexity(policy, unseen).per_token
         < 0.5 * tm.perplexity(start, unseen).per_token
     )
     assert weights(start) == before
-    assert all(p.requires_grad for p in found.module.parameters())
+    assert all(p.requires_grad for p in policy.module.parameters())
     of_folder = learn(
         texts, start=saved, training=QUICK | {"lr": 5e-3, "batch_tokens": 256}
     )
-    assert weights(of_folder) == weights(found)
+    assert weights(of_folder) == weights(policy)
 
 
 def test_a_run_goes_on_only_with_the_prompts_it_began_with(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         learn(ANSWERED, out=tmp_path / "gpt", say=killing("held-out perplexity"))
     others = [Example(e.text, f"{e.prompt} Say!") for e in ANSWERED]
-    with pytest.raises(tm.UsageError, match="data was"):
+    with pytest.raises(tm.UsageError, match=r"^--resume.*\bdata\b"):
         learn(others, out=tmp_path / "gpt", resume=True)
 
 
@@ -381,27 +376,27 @@ ANSWERED = [Example("It was fine.", f"How was film {k}?") for k in range(120)]
 
 
 def test_a_gpt_made_from_chats_answers_them() -> None:
-    found = learn(ANSWERED, training=QUICK | {"epochs": 8})
-    assert found.tokenizer.chat_template
-    [answer] = found.complete(
+    policy = learn(ANSWERED, training=QUICK | {"epochs": 8})
+    assert policy.tokenizer.chat_template
+    [answer] = policy.complete(
         ((Message("user", "How was film 777?"),),), sampling=LIKELIEST
     )  # type: ignore[arg-type]
     assert (answer.text, answer.ended) == ("It was fine.", "end")
-    sides = found.figures["corpus"].values()
-    learned = len(found.reader.completions(["It was fine."], ended=True)[0])
+    sides = policy.figures["corpus"].values()
+    learned = len(policy.reader.completions(["It was fine."], ended=True)[0])
     assert sum(side["tokens"] for side in sides) == 120 * learned, (
         "no token of a question is learned"
     )
 
 
 def test_without_a_chat_template_an_empty_line_stands_between() -> None:
-    how = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
-    found = learn(
+    training = {"epochs": 8, "lr": 5e-3, "batch_tokens": 256}
+    policy = learn(
         ANSWERED,
         start=nano([e.text for e in ANSWERED] + films(40)),
-        training=QUICK | how,
+        training=QUICK | training,
     )
-    [answer] = found.complete("How was film 777?\n\n", sampling=LIKELIEST)
+    [answer] = policy.complete("How was film 777?\n\n", sampling=LIKELIEST)
     assert (answer.text, answer.ended) == ("It was fine.", "end")
     chats = [Example(e.text, (Message("user", str(e.prompt)),)) for e in ANSWERED]
     with pytest.raises(tm.ModelError, match="no chat template"):
@@ -409,7 +404,6 @@ def test_without_a_chat_template_an_empty_line_stands_between() -> None:
 
 
 # --- killed at any moment
-# ---------------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys

@@ -1,6 +1,4 @@
-"""The loop that trains a GPT: what the loss is of, what it does not depend on, and how a run goes
-on.
-"""
+"""The loop that trains a GPT: its loss, what it does not depend on, and resuming."""
 
 import json
 import math
@@ -103,22 +101,24 @@ def test_no_text_sees_another(corpora: Corpora) -> None:
     together, texts = loop.loss(pieces)
     assert float(together.detach()) == pytest.approx(sum(alone), rel=1e-5)
     assert len(texts.ids) == sum(len(ids) for ids, _ in pieces), "no place is padding"
-    some = float(loop.loss(pieces[:5])[0].detach()) + float(
-        loop.loss(pieces[5:])[0].detach()
-    )
-    assert some == pytest.approx(sum(alone), rel=1e-5)
+    first, second = (float(loop.loss(x)[0].detach()) for x in (pieces[:5], pieces[5:]))
+    assert first + second == pytest.approx(sum(alone), rel=1e-5)
 
 
 def test_a_step_read_in_parts_is_the_same_step(
     corpora: Corpora, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = []
+    states = []
     for at_once in (10**6, 64, 1):
         monkeypatch.setattr(PretrainTask, "at_once_cpu", at_once)
-        found.append(task_of(drawn(nano()), corpora).step_on(short_and_long(corpora)))
+        states.append(task_of(drawn(nano()), corpora).step_on(short_and_long(corpora)))
     for name in ("loss", "gradient_norm", "tokens"):
-        assert [f[name] for f in found] == pytest.approx([found[0][name]] * 3, rel=1e-4)
-    assert found[0]["padding"] > found[2]["padding"] == 0, "a text alone has no padding"
+        assert [f[name] for f in states] == pytest.approx(
+            [states[0][name]] * 3, rel=1e-4
+        )
+    assert states[0]["padding"] > states[2]["padding"] == 0, (
+        "a text alone has no padding"
+    )
 
 
 def test_a_step_follows_the_mean_over_its_tokens(corpora: Corpora) -> None:
@@ -133,10 +133,8 @@ def test_a_step_follows_the_mean_over_its_tokens(corpora: Corpora) -> None:
 
 
 def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> None:
-    """Each of two threads has half of the tokens; the sums are those of one, and the same bits
-    every time.
-    """
-    before, found, states = torch.get_num_threads(), [], []
+    """Two threads with half of the tokens each have the sums of one, and the same bits again."""
+    before, metrics, states = torch.get_num_threads(), [], []
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
@@ -151,12 +149,14 @@ def test_threads_share_a_step_and_it_stays_the_same_step(corpora: Corpora) -> No
                 part == sorted(part, reverse=True) and part[0] > part[-1]
                 for part in parts
             )
-            found.append(loop.step_on(short_and_long(corpora)))
+            metrics.append(loop.step_on(short_and_long(corpora)))
             states.append(weights(policy))
     finally:
         torch.set_num_threads(before)
     for name in ("loss", "gradient_norm", "tokens"):
-        assert [f[name] for f in found] == pytest.approx([found[0][name]] * 3, rel=1e-4)
+        assert [f[name] for f in metrics] == pytest.approx(
+            [metrics[0][name]] * 3, rel=1e-4
+        )
     assert states[1] == states[2]
 
 
@@ -293,10 +293,14 @@ def test_parts_of_an_epoch_and_several(corpora: Corpora) -> None:
 
 
 def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> None:
-    said: list[str] = []
+    printed: list[str] = []
     run = Run(tmp_path / "run", {})
     trained(
-        nano(), corpora, Pretraining(epochs=3, held_out=0.2), run=run, say=said.append
+        nano(),
+        corpora,
+        Pretraining(epochs=3, held_out=0.2),
+        run=run,
+        say=printed.append,
     )
     rows = metrics(tmp_path / "run")
     measured = [row for row in rows if "held_out_loss" in row]
@@ -308,7 +312,7 @@ def test_it_learns_and_says_how_it_goes(corpora: Corpora, tmp_path: Path) -> Non
     assert np.mean([row["loss"] for row in rows[-5:]]) < 0.8 * np.mean(
         [row["loss"] for row in rows[:5]]
     )
-    assert len([line for line in said if "held-out perplexity" in line]) == 3
+    assert len([line for line in printed if "held-out perplexity" in line]) == 3
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 3
 
 
@@ -395,14 +399,14 @@ def test_a_network_that_grows_knows_as_much_in_the_end(
     corpora = tokenized(map(Example, texts), policies[0].reader, folder, **sides)
     losses = []
     for policy, grow_at in zip(policies, (0.0, 0.5), strict=True):
-        how = {
+        settings = {
             "lr": size.lr,
             "batch_tokens": size.batch_tokens,
             "muon": size.muon,
             "seed": seed,
             "grow_at": grow_at,
         }
-        trained(policy, corpora, Pretraining(evaluations=1), **how)
+        trained(policy, corpora, Pretraining(evaluations=1), **settings)
         losses.append(held_out_loss(policy, corpora[1], seed=0).mean())
     assert losses[0] < 3, "it has learned"
     assert losses[1] < losses[0] + 0.03
@@ -427,15 +431,19 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     grow_at: float,
     layers: int,
 ) -> None:
-    how: dict[str, Any] = {"muon": muon, "grow_at": grow_at}
+    settings: dict[str, Any] = {"muon": muon, "grow_at": grow_at}
     whole = nano(layers=layers)
-    trained(whole, corpora, run=Run(tmp_path / "whole", {}), **how)
+    trained(whole, corpora, run=Run(tmp_path / "whole", {}), **settings)
     torn = nano(layers=layers)
     with monkeypatch.context() as patch:
         patch.setattr(PretrainTask, "checkpoint_seconds", 0.0)
         with pytest.raises(Killed):
             trained(
-                torn, corpora, say=_killing_at(3), run=Run(tmp_path / "torn", {}), **how
+                torn,
+                corpora,
+                say=_killing_at(3),
+                run=Run(tmp_path / "torn", {}),
+                **settings,
             )
     left = sorted((tmp_path / "torn").glob("checkpoint-*"))
     assert len(left) == 2
@@ -443,17 +451,17 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
         tensors = left[-1] / "tensors.safetensors"
         tensors.write_bytes(tensors.read_bytes()[:-1] + b"?")
     again = nano(seed=5, layers=layers)
-    trained(again, corpora, run=Run(tmp_path / "torn", {}, resume=True), **how)
+    trained(again, corpora, run=Run(tmp_path / "torn", {}, resume=True), **settings)
     assert weights(again) == weights(whole) != weights(torn)
     assert metrics(tmp_path / "torn") == metrics(tmp_path / "whole")
 
 
 def _killing_at(evaluation: int) -> Callable[[str], None]:
-    said: list[str] = []
+    printed: list[str] = []
 
     def say(line: str) -> None:
-        said.append(line)
-        if sum("held-out perplexity" in before for before in said) == evaluation:
+        printed.append(line)
+        if sum("held-out perplexity" in before for before in printed) == evaluation:
             raise Killed
 
     return say
@@ -461,10 +469,8 @@ def _killing_at(evaluation: int) -> Callable[[str], None]:
 
 def test_a_loss_that_is_not_finite_stops_the_run(corpora: Corpora) -> None:
     wild = Pretraining(epochs=20, warmup=0.0, held_out=0.2, evaluations=1)
-    with pytest.raises(
-        TrainingError,
-        match=r"step \d+.*loss is .* --lr .*\de\+0[3-6]",
-    ):
+    message = r"step \d+.*\bloss\b.*--lr .*\de\+0[3-6]"
+    with pytest.raises(TrainingError, match=message):
         trained(nano(), corpora, wild, lr=1e6)
 
 
@@ -487,5 +493,5 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpora: Corpora) -> None:
     ],
 )
 def test_settings_are_checked(setting: str, value: float) -> None:
-    with pytest.raises(UsageError, match=rf"^{setting} {value}: must be a[^\n]*\.$"):
+    with pytest.raises(UsageError, match=rf"^{setting} {value}: [^\n]*$"):
         Pretraining(**{setting: value})  # type: ignore[arg-type]

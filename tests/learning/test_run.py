@@ -1,6 +1,4 @@
-"""The run folder: settings that must agree, metrics that are cut back, checkpoints that are whole
-or absent.
-"""
+"""The run folder: settings that must agree, metrics cut back, checkpoints whole or absent."""
 
 import json
 from pathlib import Path
@@ -24,14 +22,14 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     run = Run(tmp_path / "run", {"lr": 0.1})
     run.save(_checkpoint(5))
     run.save(_checkpoint(12))
-    found = Run(tmp_path / "run", {"lr": 0.1}, resume=True).latest()
-    assert found is not None
-    assert (found.step, found.state) == (12, {"standing": {"step": 12}})
-    assert torch.equal(found.tensors["w"], torch.full((3,), 12.0))
-    assert found.tensors["n"].shape == ()
+    checkpoint = Run(tmp_path / "run", {"lr": 0.1}, resume=True).latest()
+    assert checkpoint is not None
+    assert (checkpoint.step, checkpoint.state) == (12, {"standing": {"step": 12}})
+    assert torch.equal(checkpoint.tensors["w"], torch.full((3,), 12.0))
+    assert checkpoint.tensors["n"].shape == ()
     run.save(_checkpoint(13))
-    kept = sorted(p.name for p in (tmp_path / "run").glob("checkpoint-*"))
-    assert kept == ["checkpoint-00000012", "checkpoint-00000013"]
+    names = sorted(p.name for p in (tmp_path / "run").glob("checkpoint-*"))
+    assert names == ["checkpoint-00000012", "checkpoint-00000013"]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +54,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     else:
         path = state if damage == "state cut" else tensors
         path.write_bytes(path.read_bytes()[:-3])
-    found = Run(tmp_path / "run", {}, resume=True).latest()
-    assert found is not None
-    assert found.step == 5
-    assert torch.equal(found.tensors["w"], torch.full((3,), 5.0))
-    said = capsys.readouterr().err
+    checkpoint = Run(tmp_path / "run", {}, resume=True).latest()
+    assert checkpoint is not None
+    assert checkpoint.step == 5
+    assert torch.equal(checkpoint.tensors["w"], torch.full((3,), 5.0))
+    printed = capsys.readouterr().err
     assert (
         "checkpoint-00000009: this checkpoint is damaged; going on from checkpoint-00000005."
-        in said
+        in printed
     )
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
     tensors = tmp_path / "run" / "checkpoint-00000005" / "tensors.safetensors"
@@ -78,9 +76,9 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
     torn = tmp_path / "run" / ".checkpoint-00000009.123.tmp"
     torn.mkdir()
     (torn / "state.json").write_text("{")
-    found = run.latest()
-    assert found is not None
-    assert found.step == 5
+    checkpoint = run.latest()
+    assert checkpoint is not None
+    assert checkpoint.step == 5
     assert not torn.exists(), "and it does not stay for ever"
 
 

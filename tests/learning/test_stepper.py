@@ -1,6 +1,4 @@
-"""One step: what it steps along, what it leaves alone, and what parts, minibatches and norms do to
-it.
-"""
+"""One optimiser step: its direction, and the effect of parts, minibatches and norms."""
 
 import math
 from typing import Any
@@ -17,10 +15,10 @@ from tastemaker.rl import (
     Evaluation,
     Experience,
     ValuedExperience,
-    apart,
     per_action,
     per_row,
     per_row_mean,
+    single_actions,
 )
 from tastemaker.train import NotFinite
 
@@ -38,8 +36,8 @@ def costs(experience: Experience, now: Evaluation) -> dict[str, Tensor]:
 
 
 def gradients(table: Table) -> list[Tensor]:
-    found = [p.grad for p in (table.logits, table.values)]
-    return [x.clone() for x in found if x is not None]
+    slopes = [p.grad for p in (table.logits, table.values)]
+    return [x.clone() for x in slopes if x is not None]
 
 
 def test_parts_add_up_to_the_whole() -> None:
@@ -48,8 +46,8 @@ def test_parts_add_up_to_the_whole() -> None:
     expected = gradients(table)
     for at_once in (1, 4, 10, 23):
         table.logits.grad = table.values.grad = None
-        found = stepper_of(table, at_once=at_once).gradients(experience, costs)
-        assert found == pytest.approx(whole)
+        parts = stepper_of(table, at_once=at_once).gradients(experience, costs)
+        assert parts == pytest.approx(whole)
         torch.testing.assert_close(gradients(table), expected)
 
 
@@ -74,21 +72,27 @@ def test_what_is_measured_is_a_mean_over_the_weights() -> None:
     """Whatever the weights sum to; the cost is the weighed sum itself."""
     table, experience = made()
     for weights in (per_action, per_row, per_row_mean):
-        own = Experience(
+        weighted = Experience(
             *(
                 getattr(experience, name)
-                for name in ("did", "is_action", "log_probs", "reference", "advantages")
+                for name in (
+                    "trajectories",
+                    "is_action",
+                    "log_probs",
+                    "reference",
+                    "advantages",
+                )
             ),
             weights(experience.is_action),
         )
-        found = stepper_of(table).gradients(
-            own, lambda e, now: {"cost": torch.ones_like(now.log_probs)} | costs(e, now)
+        means = stepper_of(table).gradients(
+            weighted,
+            lambda e, now: {"cost": torch.ones_like(now.log_probs)} | costs(e, now),
         )
-        assert found["ones"] == pytest.approx(1)
-        expected = (
-            own.weights * costs(own, table.evaluate(own.did, own.is_action))["cost"]
-        ).sum()
-        assert found["cost"] == pytest.approx(float(expected.detach()))
+        assert means["ones"] == pytest.approx(1)
+        now = table.evaluate(weighted.trajectories, weighted.is_action)
+        expected = (weighted.weights * costs(weighted, now)["cost"]).sum()
+        assert means["cost"] == pytest.approx(float(expected.detach()))
 
 
 def test_weights() -> None:
@@ -115,7 +119,7 @@ def test_minibatches_hold_every_row_once_in_a_drawn_order() -> None:
         *(
             getattr(experience, n)
             for n in (
-                "did",
+                "trajectories",
                 "is_action",
                 "log_probs",
                 "reference",
@@ -164,10 +168,10 @@ def test_the_gradient_is_cut_to_its_norm_and_the_rate_is_of_now() -> None:
         [{"params": [table.logits]}, {"params": [table.values], "factor": 10.0}],
         lr=99.0,
     )
-    found = stepper_of(table, rate=0.5, clip=1e-3, optimizer=optimizer).step(
+    metrics = stepper_of(table, rate=0.5, clip=1e-3, optimizer=optimizer).step(
         experience, costs
     )
-    assert found["gradient_norm"] > 1e-3
+    assert metrics["gradient_norm"] > 1e-3
     moved = (
         (table.logits.detach() - before[0]) / 0.5,
         (table.values.detach() - before[1]) / 5,
@@ -213,19 +217,21 @@ def test_a_penalty_costs_beside() -> None:
     """KL in the loss: β·k2 of each action, weighed as the rest."""
     table, experience = made()
     stepper = stepper_of(table, penalty=KL(where="loss", estimator="k2").penalty(0.6))
-    plain, found = (
+    plain, penalised = (
         s.gradients(experience, costs) for s in (stepper_of(table), stepper)
     )
-    now = table.evaluate(experience.did, experience.is_action).log_probs.detach()
+    now = table.evaluate(
+        experience.trajectories, experience.is_action
+    ).log_probs.detach()
     price = (experience.weights * 0.6 * (now - experience.reference) ** 2 / 2).sum()
-    assert found["cost"] - plain["cost"] == pytest.approx(float(price))
-    assert found["ones"] == plain["ones"]
+    assert penalised["cost"] - plain["cost"] == pytest.approx(float(price))
+    assert penalised["ones"] == plain["ones"]
 
 
 def test_actions_apart() -> None:
     """17 actions, row by row, each with its own numbers; rows that are wholes stay."""
     table, experience = made()
-    flat = apart(experience)
+    flat = single_actions(experience)
     assert flat.is_action.shape == (17, 1)
     assert flat.is_action.all()
     for name in (
@@ -240,7 +246,8 @@ def test_actions_apart() -> None:
             getattr(flat, name)[:, 0], getattr(experience, name)[experience.is_action]
         )
     assert torch.equal(
-        flat.did.actions[:, 0], experience.did.actions[experience.is_action]
+        flat.trajectories.actions[:, 0],
+        experience.trajectories.actions[experience.is_action],
     )
     whole = A2C().credit(table, rollout_of(table, whole=True))
-    assert apart(whole) is whole
+    assert single_actions(whole) is whole

@@ -53,7 +53,7 @@ def step_of(
     return TrainStep(optimizer, parameters, clip=clip, strategy=strategy)
 
 
-# --- the step ------------------------------------------------------------
+# --- the step
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_step_that_is_not_finite_changes_nothing(
         assert torch.equal(parameter, old)
 
 
-# --- the loop ------------------------------------------------------------
+# --- the loop
 
 
 class Killed(BaseException):

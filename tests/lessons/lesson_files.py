@@ -1,5 +1,4 @@
-"""The lessons as the tests see them: files in order, their text without the header, loaded by path.
-"""
+"""The lessons for tests: files in order, their text without the header, loaded by path."""
 
 import importlib.util
 from pathlib import Path

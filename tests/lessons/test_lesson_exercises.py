@@ -1,6 +1,4 @@
-"""The exercises: a right solution passes, and an empty or a wrong one is told what is wrong with
-it.
-"""
+"""The exercises: a right solution passes; an empty or wrong one gets a reason."""
 
 import subprocess
 import sys
@@ -10,30 +8,67 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = Path(__file__).parent / "solutions"
-EXERCISES = ("returns", "gae", "log_prob", "clipped_objective", "kl", "group_advantages")
+EXERCISES = (
+    "returns",
+    "gae",
+    "log_prob",
+    "clipped_objective",
+    "kl",
+    "group_advantages",
+)
 
-# exercise, what is right in its solution, what is wrong instead, what the learner must be told
 WRONG = [
-    ("returns", "r[:, t] + gamma * R_next", "r.sum(dim=1)", "nothing is discounted: returns(r=[[1, 1, 1]], gamma=1)"),
-    ("returns", "gamma * R_next", "R_next", "when rewards are discounted"),
-    ("returns", "return R", "return R[0]", "must have the shape [1, 3], yours has [3]"),
-    ("gae", " * ~terminated", " * ~ended", "when an episode is cut in the middle, not terminated"),
-    ("gae", " * ~ended[:, t]", "", "when an episode terminates in the middle"),
-    ("gae", "gamma * lam * A_next", "gamma * A_next", "when lam is 0, so that only δ counts"),
-    ("log_prob", "return log_pi", "return log_pi.exp()", "is [-0.6931], yours is [0.5]"),
-    ("log_prob", "below - below.exp()", "logits - logits.exp()", "when logits are large (e^1000 is infinite)"),
-    ("clipped_objective", "torch.minimum(ratio * A, ", "(", "it must still be pulled back"),
-    ("clipped_objective", "log_pi - log_pi_old", "log_pi_old - log_pi", "a good action is already twice as likely"),
-    ("kl", "log_pi - log_ref", "log_ref - log_pi", "is [0.6931], yours is [-0.6931]"),
-    ("kl", "log_ref - log_pi\n", "log_pi - log_ref\n", "when π(a) = 1/2, ref(a) = 1/4: k3("),
-    ("group_advantages", "R.shape[1] - 1", "R.shape[1]", "when there are two prompts of three answers"),
-    ("group_advantages", "torch.where(deviation > 0, centred / deviation.clamp(min=1e-12), 0.0)", "centred / deviation",
-     "when all returns are equal: group_standardised(R=[[2, 2]]) is [[0, 0]], yours is [[nan, nan]]"),
-]  # fmt: skip
+    (
+        "returns",
+        ("r[:, t] + gamma * R_next", "r.sum(dim=1)"),
+        "nothing is discounted: returns(r=[[1, 1, 1]], gamma=1)",
+    ),
+    ("returns", ("gamma * R_next", "R_next"), "when rewards are discounted"),
+    ("returns", ("return R", "return R[0]"), "shape [1, 3], yours has [3]"),
+    ("gae", (" * ~terminated", " * ~ended"), "an episode is cut in the middle"),
+    ("gae", (" * ~ended[:, t]", ""), "an episode terminates in the middle"),
+    ("gae", ("gamma * lam * A_next", "gamma * A_next"), "when lam is 0"),
+    (
+        "log_prob",
+        ("return log_pi", "return log_pi.exp()"),
+        "is [-0.6931], yours is [0.5]",
+    ),
+    (
+        "log_prob",
+        ("below - below.exp()", "logits - logits.exp()"),
+        "e^1000 is infinite",
+    ),
+    ("clipped_objective", ("torch.minimum(ratio * A, ", "("), "still be pulled back"),
+    (
+        "clipped_objective",
+        ("log_pi - log_pi_old", "log_pi_old - log_pi"),
+        "a good action is already twice as likely",
+    ),
+    ("kl", ("log_pi - log_ref", "log_ref - log_pi"), "is [0.6931], yours is [-0.6931]"),
+    (
+        "kl",
+        ("log_ref - log_pi\n", "log_pi - log_ref\n"),
+        "when π(a) = 1/2, ref(a) = 1/4: k3(",
+    ),
+    (
+        "group_advantages",
+        ("R.shape[1] - 1", "R.shape[1]"),
+        "two prompts of three answers",
+    ),
+    (
+        "group_advantages",
+        (
+            "torch.where(deviation > 0, centred / deviation.clamp(min=1e-12), 0.0)",
+            "centred / deviation",
+        ),
+        "group_standardised(R=[[2, 2]]) is [[0, 0]], yours is [[nan, nan]]",
+    ),
+]
+"""Exercise, a mistake (what is right in the solution, what is wrong), and the reason."""
 
 
 def check(*words: str) -> tuple[int, str]:
-    """Run lessons/check.py; return its exit code and the last line of what it said."""
+    """Run lessons/check.py; return its exit code and its last line."""
     command = [sys.executable, str(ROOT / "lessons" / "check.py"), *words]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.stderr == ""
@@ -55,36 +90,40 @@ def test_a_right_solution_passes(name: str, grade: object) -> None:
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_an_empty_exercise_does_not(name: str, grade: object) -> None:
-    said = grade(name, ROOT / "lessons" / "exercises" / f"{name}.py")
-    assert said.endswith(" is not filled in yet")
+    line = grade(name, ROOT / "lessons" / "exercises" / f"{name}.py")
+    assert line.endswith(" is not filled in yet")
 
 
-@pytest.mark.parametrize(("name", "right", "wrong", "told"), WRONG)
+@pytest.mark.parametrize(("name", "mistake", "reason"), WRONG)
 def test_a_wrong_solution_is_told_why(
-    name: str, right: str, wrong: str, told: str, grade: object, tmp_path: Path
+    name: str, mistake: tuple[str, str], reason: str, grade: object, tmp_path: Path
 ) -> None:
     text = (SOLUTIONS / f"solved_{name}.py").read_text(encoding="utf-8")
+    right, _ = mistake
     assert right in text
-    (tmp_path / "mine.py").write_text(text.replace(right, wrong), encoding="utf-8")
-    said = grade(name, tmp_path / "mine.py")
-    assert told in said
-    assert "\n" not in said
+    (tmp_path / "mine.py").write_text(text.replace(*mistake), encoding="utf-8")
+    line = grade(name, tmp_path / "mine.py")
+    assert reason in line
+    assert "\n" not in line
 
 
 def test_a_mistake_that_raises_is_told_too(grade: object, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def returns(r, gamma):\n    return r + undefined\n")
-    said = grade("returns", tmp_path / "mine.py")
+    (tmp_path / "mine.py").write_text(
+        "def returns(r, gamma):\n    return r + undefined\n"
+    )
+    line = grade("returns", tmp_path / "mine.py")
     assert (
-        "returns(r=[[1, 1, 1]], gamma=1) raised NameError: name 'undefined' is not defined" in said
+        "returns(r=[[1, 1, 1]], gamma=1) raised NameError: name 'undefined' is not defined"
+        in line
     )
 
 
 def test_the_command_line(tmp_path: Path) -> None:
     assert check("gae", str(SOLUTIONS / "solved_gae.py")) == (0, "gae: right")
     assert check("gae") == (1, "gae: gae is not filled in yet")
-    code, said = check("gae", str(tmp_path / "absent.py"))
+    code, line = check("gae", str(tmp_path / "absent.py"))
     assert code == 1
-    assert "absent.py cannot be read" in said
+    assert "absent.py cannot be read" in line
 
 
 def test_the_listing_names_every_file() -> None:
@@ -95,4 +134,6 @@ def test_the_listing_names_every_file() -> None:
         *(ROOT / "lessons" / "bugs").glob("*.py"),
     ]
     assert len(files) == 9
-    assert [path.name for path in files if path.relative_to(ROOT).as_posix() not in listed] == []
+    assert [
+        path.name for path in files if path.relative_to(ROOT).as_posix() not in listed
+    ] == []

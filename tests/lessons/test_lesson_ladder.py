@@ -1,6 +1,4 @@
-"""The ladder of lessons: each file stands alone, is short, is a small step from the one before, and
-says which.
-"""
+"""The lessons: each file stands alone, is short, and names its small change of the one before."""
 
 import ast
 import difflib
@@ -10,14 +8,14 @@ import sys
 import pytest
 from lesson_files import LADDER, code_of, text_of
 
-LONGEST = 150
+LONGEST = 185
 # lines taken away and lines added, at most: a changed line counts in both
 STEPS = {
-    ("lesson1_reinforce", "lesson2_reward_to_go"): (4, 6),
-    ("lesson2_reward_to_go", "lesson3_baseline"): (9, 13),
-    ("lesson3_baseline", "lesson4_actor_critic"): (31, 40),
-    ("lesson4_actor_critic", "lesson5_trpo"): (16, 34),
-    ("lesson5_trpo", "lesson6_ppo"): (36, 23),
+    ("lesson1_reinforce", "lesson2_reward_to_go"): (4, 7),
+    ("lesson2_reward_to_go", "lesson3_baseline"): (9, 15),
+    ("lesson3_baseline", "lesson4_actor_critic"): (32, 53),
+    ("lesson4_actor_critic", "lesson5_trpo"): (17, 44),
+    ("lesson5_trpo", "lesson6_ppo"): (46, 24),
 }
 
 
@@ -25,7 +23,7 @@ def definitions(name: str) -> dict[str, str]:
     """Return what stands at a lesson's top level, by name: functions, classes, settings; docstrings
     left out.
     """
-    found = {}
+    parts = {}
     for node in ast.parse(text_of(name)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             node.body = [
@@ -33,11 +31,11 @@ def definitions(name: str) -> dict[str, str]:
                 for part in node.body
                 if not isinstance(part, ast.Expr) or not is_text(part.value)
             ]
-            found[node.name] = ast.dump(node)
+            parts[node.name] = ast.dump(node)
         elif isinstance(node, ast.Assign):
-            found[ast.unparse(node.targets[0])] = ast.dump(node.value)
+            parts[ast.unparse(node.targets[0])] = ast.dump(node.value)
     # a class of records is told apart by its fields, and a field's shape is a comment
-    return found
+    return parts
 
 
 def is_text(node: ast.expr) -> bool:
@@ -86,7 +84,9 @@ def test_a_header_has_its_parts(name: str) -> None:
 
 @pytest.mark.parametrize(("before", "after"), STEPS)
 def test_a_step_is_small(before: str, after: str) -> None:
-    lines = list(difflib.unified_diff(code_of(before), code_of(after), n=0, lineterm=""))[2:]
+    lines = list(
+        difflib.unified_diff(code_of(before), code_of(after), n=0, lineterm="")
+    )[2:]
     taken, added = (sum(line.startswith(sign) for line in lines) for sign in "-+")
     assert taken <= STEPS[before, after][0]
     assert added <= STEPS[before, after][1]

@@ -1,5 +1,4 @@
-"""What the lessons compute, against numbers worked out by hand and against the library's own maths.
-"""
+"""What the lessons compute: against numbers worked out by hand, and against the library."""
 
 import pytest
 import torch
@@ -19,8 +18,8 @@ MIDDLE = torch.tensor([[False, True, False]])
 
 def test_the_whole_return_stands_at_every_step() -> None:
     # 1 + 2/2 + 4/4 = 3
-    found = lesson("lesson1_reinforce").returns(torch.tensor([[1.0, 2.0, 4.0]]), 0.5)
-    assert found.tolist() == [[3.0, 3.0, 3.0]]
+    computed = lesson("lesson1_reinforce").returns(torch.tensor([[1.0, 2.0, 4.0]]), 0.5)
+    assert computed.tolist() == [[3.0, 3.0, 3.0]]
 
 
 @pytest.mark.parametrize("name", TO_GO)
@@ -50,16 +49,22 @@ def test_rewards_to_go(name: str) -> None:
 def test_generalised_advantages(
     name: str, terminated: Tensor, ended: Tensor, lam: float, expected: list[float]
 ) -> None:
-    assert lesson(name).gae(R3, V4, terminated, ended, gamma=0.5, lam=lam).tolist() == [expected]
+    assert lesson(name).gae(R3, V4, terminated, ended, gamma=0.5, lam=lam).tolist() == [
+        expected
+    ]
 
 
 @pytest.mark.parametrize("name", ADVANTAGES)
 def test_the_librarys_advantages_are_the_lessons(name: str) -> None:
     torch.manual_seed(0)
-    r, V, no = torch.randn(4, 9), torch.randn(4, 10), torch.zeros(4, 9, dtype=torch.bool)
-    found = lesson(name).gae(r, V, no, no, gamma=0.9, lam=0.8)
+    r, V, no = (
+        torch.randn(4, 9),
+        torch.randn(4, 10),
+        torch.zeros(4, 9, dtype=torch.bool),
+    )
+    computed = lesson(name).gae(r, V, no, no, gamma=0.9, lam=0.8)
     torch.testing.assert_close(
-        found, advantages.gae(r, V[:, :-1], V[:, -1], ~no, gamma=0.9, lam=0.8)
+        computed, advantages.gae(r, V[:, :-1], V[:, -1], ~no, gamma=0.9, lam=0.8)
     )
 
 
@@ -79,10 +84,15 @@ def test_the_librarys_objectives_are_the_lessons() -> None:
     plain, ratio, clipped = (
         lesson(name).policy_loss for name in ("lesson3_baseline", *ADVANTAGES[1:])
     )
-    torch.testing.assert_close(plain(log_pi, A), objectives.policy_gradient(log_pi, A).mean())
-    torch.testing.assert_close(ratio(log_pi, old, A), objectives.surrogate(log_pi, old, A).mean())
     torch.testing.assert_close(
-        clipped(log_pi, old, A, 0.2), objectives.clipped(log_pi, old, A, clip=0.2).mean()
+        plain(log_pi, A), objectives.policy_gradient(log_pi, A).mean()
+    )
+    torch.testing.assert_close(
+        ratio(log_pi, old, A), objectives.surrogate(log_pi, old, A).mean()
+    )
+    torch.testing.assert_close(
+        clipped(log_pi, old, A, 0.2),
+        objectives.clipped(log_pi, old, A, clip=0.2).mean(),
     )
 
 
@@ -90,7 +100,9 @@ def test_the_clipped_loss_by_hand() -> None:
     # ρ = 2, 1/2, 2, 1/2 with A = 1, 1, −1, −1: min gives 1.2, 0.5, −2, −0.8; the mean is −1.1/4
     old = torch.zeros(4)
     log_pi = torch.tensor([2.0, 0.5, 2.0, 0.5]).log()
-    loss = lesson("lesson6_ppo").policy_loss(log_pi, old, torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2)
+    loss = lesson("lesson6_ppo").policy_loss(
+        log_pi, old, torch.tensor([1.0, 1.0, -1.0, -1.0]), 0.2
+    )
     assert loss.item() == pytest.approx(1.1 / 4)
 
 
@@ -104,8 +116,13 @@ def test_the_natural_direction_solves_its_equation() -> None:
     # of two actions: the curvature of KL over logits is p(1 − p)[[1, −1], [−1, 1]], and logits are
     # W s
     over_states = torch.einsum("n,ni,nj->ij", p * (1 - p), s, s) / len(s)
-    H = torch.kron(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), over_states) + 0.1 * torch.eye(4)
+    H = torch.kron(
+        torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), over_states
+    ) + 0.1 * torch.eye(4)
     g = torch.randn(4)
     torch.testing.assert_close(
-        trpo.natural_direction(policy, s, g), torch.linalg.solve(H, g), atol=1e-4, rtol=1e-3
+        trpo.natural_direction(policy, s, g),
+        torch.linalg.solve(H, g),
+        atol=1e-4,
+        rtol=1e-3,
     )

@@ -1,5 +1,4 @@
-"""Where one episode ends and the next begins: nothing is learned over a reset, and cut is not lost.
-"""
+"""Where one episode ends and the next begins: no learning over a reset, and a cut is no loss."""
 
 import gymnasium
 import pytest
@@ -12,7 +11,10 @@ CUT = ("lesson4_actor_critic", "lesson5_trpo", "lesson6_ppo")
 
 def cartpoles(count: int, longest: int) -> gymnasium.vector.VectorEnv:
     env = gymnasium.make_vec(
-        "CartPole-v1", count, vectorization_mode="vector_entry_point", max_episode_steps=longest
+        "CartPole-v1",
+        count,
+        vectorization_mode="vector_entry_point",
+        max_episode_steps=longest,
     )
     env.reset(seed=0)
     return env
@@ -20,7 +22,10 @@ def cartpoles(count: int, longest: int) -> gymnasium.vector.VectorEnv:
 
 def test_the_environment_resets_at_the_next_step() -> None:
     """The lessons count on it: a step after an end leads to a new episode's first state."""
-    assert cartpoles(1, 5).metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.NEXT_STEP
+    assert (
+        cartpoles(1, 5).metadata["autoreset_mode"]
+        is gymnasium.vector.AutoresetMode.NEXT_STEP
+    )
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -83,7 +88,11 @@ def test_a_rollout_goes_on_where_the_last_one_stopped(name: str) -> None:
     module = lesson(name)
     env, policy = cartpoles(1, 5), module.network(2)
     first = module.gather(
-        env, policy, torch.as_tensor(env.reset(seed=0)[0]), torch.zeros(1, dtype=torch.bool), 5
+        env,
+        policy,
+        torch.as_tensor(env.reset(seed=0)[0]),
+        torch.zeros(1, dtype=torch.bool),
+        5,
     )
     second = module.gather(env, policy, first.s[:, -1], first.ended[:, -1], 4)
     assert first.ended.tolist() == [[False] * 4 + [True]]
@@ -107,7 +116,9 @@ def test_nothing_is_learned_over_a_reset(name: str) -> None:
         optimizer = torch.optim.Adam(learning, 0.01)
         env = cartpoles(4, 5)
         nothing = torch.zeros(4, dtype=torch.bool)
-        rollout = module.gather(env, policy, torch.as_tensor(env.reset(seed=0)[0]), nothing, 12)
+        rollout = module.gather(
+            env, policy, torch.as_tensor(env.reset(seed=0)[0]), nothing, 12
+        )
         assert (~rollout.is_action).sum() == 8
         rollout.r[~rollout.is_action] += nonsense
         rollout.a[~rollout.is_action] = 0

@@ -10,9 +10,9 @@ from lesson_files import LESSONS
 @pytest.fixture
 def lesson(monkeypatch):
     monkeypatch.syspath_prepend(str(LESSONS))
-    import lesson7_from_cartpole_to_text as found
+    import lesson7_from_cartpole_to_text as lesson7
 
-    yield found
+    yield lesson7
     for name in ("lesson6_ppo", "lesson7_from_cartpole_to_text"):
         sys.modules.pop(name, None)
 
@@ -21,9 +21,10 @@ def test_advantages_are_equal(lesson):
     """Rows of 3, 1 and 4 tokens; γ = λ = 1: A_t is what is still to come, less V_t."""
     is_action = torch.arange(4) < torch.tensor([[3], [1], [4]])
     r, V = (
-        torch.randn(3, 4, generator=torch.Generator().manual_seed(s)) * is_action for s in (0, 1)
+        torch.randn(3, 4, generator=torch.Generator().manual_seed(s)) * is_action
+        for s in (0, 1)
     )
-    one, other = (lesson.advantages(r, V, is_action, own=own) for own in (True, False))
+    one, other = (lesson.advantages(r, V, is_action, lesson6=x) for x in (True, False))
     torch.testing.assert_close(one, other)
     torch.testing.assert_close(one[1, 0], r[1, 0] - V[1, 0])
     torch.testing.assert_close(one[0, 1], r[0, 1] + r[0, 2] - V[0, 1])
@@ -34,17 +35,22 @@ def test_costs_are_equal(lesson):
     now, before, A = (
         torch.randn(50, generator=torch.Generator().manual_seed(s)) for s in (0, 1, 2)
     )
-    torch.testing.assert_close(*(lesson.cost(now, before, A, own=own) for own in (True, False)))
+    torch.testing.assert_close(
+        *(lesson.cost(now, before, A, lesson6=x) for x in (True, False))
+    )
 
 
-def test_a_run_with_its_own_pieces_is_the_same_run(lesson):
-    found = [lesson.train(0, own=own, reviews=300, rollouts=3) for own in (True, False)]
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
-    assert found[0]["kl"] > 0.1, "it has moved"
+def test_a_run_with_lesson_6_is_the_same_run(lesson):
+    of_lesson6, of_library = (
+        lesson.train(0, lesson6=choice, reviews=300, rollouts=3)
+        for choice in (True, False)
+    )
+    assert of_lesson6 == pytest.approx(of_library, rel=1e-4)
+    assert of_lesson6["kl"] > 0.1, "it has moved"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_to_write_well(lesson, seed):
-    found = lesson.train(seed, own=False)
-    assert found["score_after"] > found["score_before"] + 0.4
+    result = lesson.train(seed, lesson6=False)
+    assert result["score_after"] > result["score_before"] + 0.4

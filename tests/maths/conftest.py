@@ -1,6 +1,4 @@
-"""Maths under test is checked as it runs: the shape and type of every argument and result
-(jaxtyping, beartype).
-"""
+"""Shapes and types of all arguments and results of maths are checked (jaxtyping, beartype)."""
 
 import sys
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""From rewards to advantages, by hand: generalised advantages, returns, and completions compared in
-their group.
-"""
+"""From rewards to advantages by hand: generalised advantages, returns, and groups."""
 
 import math
 
@@ -28,8 +26,8 @@ def test_generalised_advantages_by_hand() -> None:
     """δ₁ = 2 + 0.9·3 − 0.25 = 4.45, δ₀ = 1 + 0.9·0.25 − 0.5 = 0.725, A₀ = 0.725 + 0.9·0.8·4.45; 4 +
     0.9·2 − 1 = 4.8.
     """
-    found = gae(REWARDS, VALUES, AFTER, IS_ACTION, gamma=0.9, lam=0.8)
-    assert found.tolist() == [pytest.approx([3.929, 4.45]), pytest.approx([4.8, 0])]
+    A = gae(REWARDS, VALUES, AFTER, IS_ACTION, gamma=0.9, lam=0.8)
+    assert A.tolist() == [pytest.approx([3.929, 4.45]), pytest.approx([4.8, 0])]
 
 
 def test_the_two_ends_of_lambda() -> None:
@@ -54,14 +52,14 @@ def test_a_reward_counts_for_the_steps_up_to_it() -> None:
 @given(st.floats(-(2.0**100), 2.0**100, width=32), st.integers(0, 3))
 def test_padding_changes_nothing(anything: float, more: int) -> None:
     def wider(x: torch.Tensor) -> torch.Tensor:
-        kept = x.where(IS_ACTION, torch.tensor(anything))
-        return torch.cat([kept, torch.full((2, more), anything)], 1)
+        counted = x.where(IS_ACTION, torch.tensor(anything))
+        return torch.cat([counted, torch.full((2, more), anything)], 1)
 
     places = torch.cat([IS_ACTION, torch.zeros(2, more, dtype=torch.bool)], 1)
-    found = gae(wider(REWARDS), wider(VALUES), AFTER, places, gamma=0.9, lam=0.8)
+    padded = gae(wider(REWARDS), wider(VALUES), AFTER, places, gamma=0.9, lam=0.8)
     expected = gae(REWARDS, VALUES, AFTER, IS_ACTION, gamma=0.9, lam=0.8)
-    assert found[:, :2].tolist() == expected.tolist()
-    assert found[:, 2:].abs().sum() == 0
+    assert padded[:, :2].tolist() == expected.tolist()
+    assert padded[:, 2:].abs().sum() == 0
 
 
 def test_eight_answers_one_correct() -> None:
@@ -115,10 +113,10 @@ def test_sums_shifts_and_order(
     """
     groups, raw = torch.tensor([0, 1, 0, 1, 0, 1, 0, 0]), torch.tensor(scores).double()
     for advantages in (leave_one_out, group_standardised, group_centred):
-        found = advantages(raw, groups)
+        A = advantages(raw, groups)
         for group in (0, 1):
-            assert float(found[groups == group].sum()) == pytest.approx(0, abs=1e-9)
+            assert float(A[groups == group].sum()) == pytest.approx(0, abs=1e-9)
         torch.testing.assert_close(
-            advantages(raw + shift, groups), found, atol=1e-6, rtol=1e-6
+            advantages(raw + shift, groups), A, atol=1e-6, rtol=1e-6
         )
-        torch.testing.assert_close(advantages(raw[order], groups[order]), found[order])
+        torch.testing.assert_close(advantages(raw[order], groups[order]), A[order])

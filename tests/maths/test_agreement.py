@@ -41,11 +41,11 @@ def by_coincidences(table, level):
     names = sorted({v for v in table.ravel() if not math.isnan(v)})
     o = np.zeros((len(names), len(names)))
     for unit in table.T:
-        said = [names.index(v) for v in unit if not math.isnan(v)]
-        for i, c in enumerate(said):
-            for j, k in enumerate(said):
+        values = [names.index(v) for v in unit if not math.isnan(v)]
+        for i, c in enumerate(values):
+            for j, k in enumerate(values):
                 if i != j:
-                    o[c, k] += 1 / (len(said) - 1)
+                    o[c, k] += 1 / (len(values) - 1)
     n_c = o.sum(axis=0)
 
     def delta(c, k):
@@ -143,8 +143,8 @@ def test_nothing_to_agree_on(values, units, level):
 
 def test_distances_of_one_judge():
     # a unit with 1, 2 and 4: squares 1 and 9; 1 and 4; 9 and 4; a unit with a single 7 says nothing
-    found = distances_to_others([1, 2, 7, 4], [0, 0, 1, 0], "interval")
-    np.testing.assert_allclose(found, [5, 2.5, np.nan, 6.5])
+    distances = distances_to_others([1, 2, 7, 4], [0, 0, 1, 0], "interval")
+    np.testing.assert_allclose(distances, [5, 2.5, np.nan, 6.5])
     np.testing.assert_allclose(
         distances_to_others([1, 1, 7, 4], [0, 0, 1, 0], "nominal"),
         [0.5, 0.5, np.nan, 1],
@@ -157,14 +157,14 @@ def test_distances_of_one_judge():
 
 def test_pairwise_agreement():
     # unit 0: A A B → 1 of 3 pairs; unit 1: tie tie → 1 of 1; unit 2 alone
-    found = pairwise_agreement([1, 1, -1, 0, 0, 1], [0, 0, 0, 1, 1, 2])
-    assert (found.share, found.pairs, found.units) == (0.5, 4, 2)
+    agreement = pairwise_agreement([1, 1, -1, 0, 0, 1], [0, 0, 0, 1, 1, 2])
+    assert (agreement.share, agreement.pairs, agreement.units) == (0.5, 4, 2)
     # Wilson for 1.5 of 3: centre ½, half width 1.96/(3 + 3.8416)·√(0.75 + 0.9604)
     half = 1.96 / 6.8416 * math.sqrt(1.7104)
-    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert (agreement.low, agreement.high) == pytest.approx((0.5 - half, 0.5 + half))
 
 
 def test_pairwise_agreement_of_nobody():
-    found = pairwise_agreement([1, 2], [0, 1])
-    assert (found.pairs, found.units) == (0, 0)
-    assert math.isnan(found.share)
+    agreement = pairwise_agreement([1, 2], [0, 1])
+    assert (agreement.pairs, agreement.units) == (0, 0)
+    assert math.isnan(agreement.share)

@@ -1,6 +1,4 @@
-"""The log-likelihoods of comparisons and rankings: exact values, enumeration, finite differences
-and invariances.
-"""
+"""Likelihoods of comparisons and rankings: exact values, enumeration, differences, invariances."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -141,33 +139,33 @@ def test_exact_values_of_three_scores(comparisons: ModuleType) -> None:
 def test_a_comparison_by_hand(comparisons: ModuleType) -> None:
     # without ties σ(ln 3) = 3/4. With ν = 1 and π₁, π₂ = 4, 1 (d = ln 4): √ is 2, so 4/7, 1/7 and a
     # tie 2/7
-    found = comparisons.comparison_log_likelihood(
+    log_likelihood = comparisons.comparison_log_likelihood(
         doubles(math.log(3)), torch.tensor([False])
     )
-    assert found.exp().item() == pytest.approx(3 / 4)
+    assert log_likelihood.exp().item() == pytest.approx(3 / 4)
     d, is_tie = (
         math.log(4) * doubles(1, -1, 1, -1),
         torch.tensor([False, False, True, True]),
     )
-    found = comparisons.comparison_log_likelihood(d, is_tie, double(0.0)).exp()
-    torch.testing.assert_close(found, doubles(4 / 7, 1 / 7, 2 / 7, 2 / 7))
+    log_likelihood = comparisons.comparison_log_likelihood(d, is_tie, double(0.0)).exp()
+    torch.testing.assert_close(log_likelihood, doubles(4 / 7, 1 / 7, 2 / 7, 2 / 7))
 
 
 def test_a_tied_ranking_by_hand(comparisons: ModuleType) -> None:
     # equal scores and δ = 1: of three texts, 3 single ones and 3 pairs may be chosen. The first two
     # tie: 1/6; the last
     # is then certain. All three tied, with δ₃ = 1 as well: 1/7
-    found = comparisons.plackett_luce_log_likelihood
+    function = comparisons.plackett_luce_log_likelihood
     assert math.exp(
-        one(found, (0, 0, 0), (0, 0, 1), 2, doubles(0, 0))
+        one(function, (0, 0, 0), (0, 0, 1), 2, doubles(0, 0))
     ) == pytest.approx(1 / 6)
     assert math.exp(
-        one(found, (0, 0, 0), (0, 0, 0), 1, doubles(0, 0, 0))
+        one(function, (0, 0, 0), (0, 0, 0), 1, doubles(0, 0, 0))
     ) == pytest.approx(1 / 7)
     # the best of four, no ties: a quarter; the others are not ordered
-    assert math.exp(one(found, (1, 1, 1, 1), (1, 0, 1, 1), 1, NONE)) == pytest.approx(
-        1 / 4
-    )
+    assert math.exp(
+        one(function, (1, 1, 1, 1), (1, 0, 1, 1), 1, NONE)
+    ) == pytest.approx(1 / 4)
 
 
 @settings(max_examples=60)
@@ -176,14 +174,14 @@ def test_plackett_luce_is_what_enumeration_says(
     comparisons: ModuleType, drawn: tuple[list[float], list[int], int, list[float]]
 ) -> None:
     scores, tier, stages, log_ties = drawn
-    found = one(
+    log_likelihood = one(
         comparisons.plackett_luce_log_likelihood,
         scores,
         tier,
         stages,
         doubles(*log_ties),
     )
-    assert found == pytest.approx(
+    assert log_likelihood == pytest.approx(
         by_enumeration(scores, tier, stages, log_ties), abs=1e-9
     )
 
@@ -202,13 +200,13 @@ def test_all_rankings_of_three_sum_to_one(
         if max(tier.count(t) for t in tier) <= 1 + len(ties)
     ]
     assert len(every) == {0: 6, 1: 12, 2: 13}[len(ties)]
-    found = comparisons.plackett_luce_log_likelihood(
+    log_likelihood = comparisons.plackett_luce_log_likelihood(
         doubles(*scores).expand(len(every), 3),
         torch.tensor(every),
         torch.tensor([max(tier) + 1 for tier in every]),
         doubles(0, *ties),
     )
-    assert found.exp().sum().item() == pytest.approx(1, abs=1e-9)
+    assert log_likelihood.exp().sum().item() == pytest.approx(1, abs=1e-9)
 
 
 @given(first=st.floats(-20, 20), second=st.floats(-20, 20), log_ties=st.floats(-5, 3))
@@ -237,10 +235,10 @@ def test_without_ties_it_is_a_softmax_after_another(
 ) -> None:
     s = doubles(*scores)
     classic = sum((s[i] - s[i:].logsumexp(0)).item() for i in range(len(s)))
-    found = one(
+    log_likelihood = one(
         comparisons.plackett_luce_log_likelihood, scores, range(len(s)), len(s), NONE
     )
-    assert found == pytest.approx(classic, abs=1e-9)
+    assert log_likelihood == pytest.approx(classic, abs=1e-9)
 
 
 @pytest.mark.parametrize("by", ["plackett_luce", "pairs"])
@@ -304,7 +302,9 @@ def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> Non
     scores = torch.randn(2, 3, generator=torch.Generator().manual_seed(5)).double()
     tier, stages = torch.tensor([[0, 0, 1], [0, 1, 2]]), torch.tensor([2, 3])
     log_ties = doubles(0, -1, 0, -math.inf).reshape(2, 2).requires_grad_()
-    found = comparisons.plackett_luce_log_likelihood(scores, tier, stages, log_ties)
+    log_likelihood = comparisons.plackett_luce_log_likelihood(
+        scores, tier, stages, log_ties
+    )
     first = one(
         comparisons.plackett_luce_log_likelihood,
         scores[0].tolist(),
@@ -315,8 +315,8 @@ def test_every_ranking_may_have_sizes_of_its_own(comparisons: ModuleType) -> Non
     second = one(
         comparisons.plackett_luce_log_likelihood, scores[1].tolist(), (0, 1, 2), 3, NONE
     )
-    assert found.tolist() == pytest.approx([first, second], abs=1e-12)
-    (gradient,) = torch.autograd.grad(found.sum(), log_ties)
+    assert log_likelihood.tolist() == pytest.approx([first, second], abs=1e-12)
+    (gradient,) = torch.autograd.grad(log_likelihood.sum(), log_ties)
     assert gradient.isfinite().all()
     assert gradient[1, 1].item() == 0
 
@@ -343,11 +343,13 @@ def test_two_texts_of_the_rest_are_no_pair(comparisons: ModuleType) -> None:
     for log_ties in (None, double(5.0)):
         scores = doubles(1, 0, 0)[None].requires_grad_()
         tier, stages = torch.tensor([[0, 1, 1]]), torch.tensor([1])
-        found = comparisons.pairs_log_likelihood(scores, tier, stages, log_ties)
+        log_likelihood = comparisons.pairs_log_likelihood(
+            scores, tier, stages, log_ties
+        )
         decided = comparisons.comparison_log_likelihood(
             doubles(1), torch.tensor([False]), log_ties
         )
-        assert found.item() == pytest.approx(decided.item())
+        assert log_likelihood.item() == pytest.approx(decided.item())
 
 
 def test_ties_count_only_where_they_are_known(comparisons: ModuleType) -> None:
@@ -447,11 +449,14 @@ def test_far_scores_stay_finite(
     plain = comparisons.comparison_log_likelihood(
         scores[:, 0] - scores[:, 1], tiers[:, 1] == 0
     )
-    for found in (listwise, pairs, decided, plain):
-        assert found.isfinite().all()
-        assert (found <= 1e-3).all()
+    for log_likelihood in (listwise, pairs, decided, plain):
+        assert log_likelihood.isfinite().all()
+        assert (log_likelihood <= 1e-3).all()
         for gradient in torch.autograd.grad(
-            found.sum(), (scores, log_ties), retain_graph=True, allow_unused=True
+            log_likelihood.sum(),
+            (scores, log_ties),
+            retain_graph=True,
+            allow_unused=True,
         ):
             assert gradient is None or gradient.isfinite().all()
 
@@ -466,11 +471,13 @@ def test_sixty_texts_in_float32(comparisons: ModuleType) -> None:
     )
     arguments = (tier, torch.tensor([60, 12]))
     log_ties = torch.tensor([0.0, -1, -2, -3, -4])
-    found = comparisons.plackett_luce_log_likelihood(scores, *arguments, log_ties)
+    log_likelihood = comparisons.plackett_luce_log_likelihood(
+        scores, *arguments, log_ties
+    )
     exact = comparisons.plackett_luce_log_likelihood(
         scores.double(), *arguments, log_ties.double()
     )
-    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(log_likelihood.double(), exact, rtol=1e-5, atol=1e-3)
 
 
 def test_no_judgements(comparisons: ModuleType) -> None:

@@ -1,6 +1,4 @@
-"""The log-likelihoods against numbers worked out by hand, finite differences and their own
-identities.
-"""
+"""Likelihoods of labels, grades and ratings: by hand, by finite differences, by identities."""
 
 import math
 from collections.abc import Callable
@@ -31,9 +29,9 @@ def doubles(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def close(found: Tensor, *expected: float, tolerance: float = 1e-12) -> None:
+def close(computed: Tensor, *expected: float, tolerance: float = 1e-12) -> None:
     torch.testing.assert_close(
-        found, doubles(*expected).to(found.dtype), rtol=tolerance, atol=tolerance
+        computed, doubles(*expected).to(computed.dtype), rtol=tolerance, atol=tolerance
     )
 
 
@@ -55,18 +53,18 @@ def test_label_by_hand(evidence: ModuleType) -> None:
         doubles(0, 0, math.log(3), math.log(3)),
         torch.tensor([True, False, True, False]),
     )
-    found = evidence.label_log_likelihood(logits, labels)
-    close(found, -math.log(2), -math.log(2), math.log(3 / 4), math.log(1 / 4))
+    log_likelihood = evidence.label_log_likelihood(logits, labels)
+    close(log_likelihood, -math.log(2), -math.log(2), math.log(3 / 4), math.log(1 / 4))
 
 
 def test_grade_by_hand(evidence: ModuleType) -> None:
     # three grades, θ = (−ln 3, ln 3), logit 0: P(>0) = σ(ln 3) = 3/4 and P(>1) = σ(−ln 3) = 1/4,
     # so P(0) = 1/4, P(1) = 3/4 − 1/4 = 1/2, P(2) = 1/4
     theta = doubles(-math.log(3), math.log(3))
-    found = evidence.grade_log_likelihood(
+    log_likelihood = evidence.grade_log_likelihood(
         doubles(0, 0, 0), torch.tensor([0, 1, 2]), theta
     )
-    close(found, math.log(1 / 4), math.log(1 / 2), math.log(1 / 4))
+    close(log_likelihood, math.log(1 / 4), math.log(1 / 2), math.log(1 / 4))
     close(evidence.grade_probabilities(doubles(0), theta)[0], 1 / 4, 1 / 2, 1 / 4)
 
 
@@ -74,10 +72,10 @@ def test_grade_by_hand_away_from_the_middle(evidence: ModuleType) -> None:
     # the same θ, logit ln 3: P(>0) = σ(2 ln 3) = 9/10 and P(>1) = σ(0) = 1/2, so 1/10, 4/10, 5/10
     theta = doubles(-math.log(3), math.log(3))
     close(evidence.grade_probabilities(doubles(math.log(3)), theta)[0], 0.1, 0.4, 0.5)
-    found = evidence.grade_log_likelihood(
+    log_likelihood = evidence.grade_log_likelihood(
         doubles(*[math.log(3)] * 3), torch.tensor([0, 1, 2]), theta
     )
-    close(found, math.log(0.1), math.log(0.4), math.log(0.5))
+    close(log_likelihood, math.log(0.1), math.log(0.4), math.log(0.5))
 
 
 def test_two_grades_are_a_label(evidence: ModuleType) -> None:
@@ -134,8 +132,10 @@ def test_grade_likelihoods_sum_to_one(
 ) -> None:
     theta = ascending(first, steps)
     every = torch.arange(len(theta) + 1)
-    found = evidence.grade_log_likelihood(doubles(*[logit] * len(every)), every, theta)
-    close(found.exp().sum(0, keepdim=True), 1.0, tolerance=1e-9)
+    log_likelihood = evidence.grade_log_likelihood(
+        doubles(*[logit] * len(every)), every, theta
+    )
+    close(log_likelihood.exp().sum(0, keepdim=True), 1.0, tolerance=1e-9)
 
 
 @settings(deadline=None)
@@ -145,11 +145,11 @@ def test_grade_likelihood_is_the_log_of_its_probability(
 ) -> None:
     theta = ascending(first, steps)
     every = torch.arange(len(theta) + 1)
-    found = evidence.grade_log_likelihood(
+    log_likelihood = evidence.grade_log_likelihood(
         doubles(*[logit] * len(every)), every, theta
     ).exp()
     torch.testing.assert_close(
-        found,
+        log_likelihood,
         evidence.grade_probabilities(doubles(logit), theta)[0],
         rtol=1e-6,
         atol=1e-12,
@@ -188,14 +188,16 @@ def test_far_labels_stay_finite(
     evidence: ModuleType, dtype: torch.dtype, label: bool
 ) -> None:
     logits = torch.tensor(FAR, dtype=dtype, requires_grad=True)
-    found = evidence.label_log_likelihood(logits, torch.full((len(FAR),), label))
-    found.sum().backward()
+    log_likelihood = evidence.label_log_likelihood(
+        logits, torch.full((len(FAR),), label)
+    )
+    log_likelihood.sum().backward()
     assert logits.grad is not None
-    assert found.isfinite().all()
+    assert log_likelihood.isfinite().all()
     assert logits.grad.isfinite().all()
     # far on the wrong side the log-likelihood is the logit itself: ln σ(−10⁴) = −10⁴ and its slope
     # is 1
-    assert found[0 if label else -1].item() == -1e4
+    assert log_likelihood[0 if label else -1].item() == -1e4
     assert abs(logits.grad[0 if label else -1].item()) == 1
 
 
@@ -217,14 +219,14 @@ def test_far_grades_stay_finite(
     for step in range(len(thresholds) + 1):
         logits = torch.tensor(FAR, dtype=dtype, requires_grad=True)
         theta = torch.tensor(thresholds, dtype=dtype, requires_grad=True)
-        found = evidence.grade_log_likelihood(
+        log_likelihood = evidence.grade_log_likelihood(
             logits, torch.full((len(FAR),), step), theta
         )
-        found.sum().backward()
+        log_likelihood.sum().backward()
         assert logits.grad is not None
         assert theta.grad is not None
-        assert found.isfinite().all()
-        assert (found <= 0).all()
+        assert log_likelihood.isfinite().all()
+        assert (log_likelihood <= 0).all()
         assert logits.grad.isfinite().all()
         assert theta.grad.isfinite().all()
         assert evidence.grade_probabilities(logits, theta).isfinite().all()
@@ -236,8 +238,10 @@ def test_narrow_grades_keep_their_digits(evidence: ModuleType) -> None:
     # sigmoids would have kept six digits of it, and none at a logit of 30, where P = σ'(30)·10⁻¹⁰ ≈
     # e⁻³⁰·10⁻¹⁰
     theta = doubles(-0.5e-10, 0.5e-10)
-    found = evidence.grade_log_likelihood(doubles(0, 30), torch.tensor([1, 1]), theta)
-    close(found, math.log(1e-10 / 4), -30 + math.log(1e-10), tolerance=1e-9)
+    log_likelihood = evidence.grade_log_likelihood(
+        doubles(0, 30), torch.tensor([1, 1]), theta
+    )
+    close(log_likelihood, math.log(1e-10 / 4), -30 + math.log(1e-10), tolerance=1e-9)
 
 
 def test_no_judgements(evidence: ModuleType) -> None:
@@ -258,10 +262,10 @@ def test_hubers_density_integrates_to_one(
     sd = math.exp(log_sd)
 
     def density(rating: float) -> float:
-        found = evidence.huber_log_likelihood(
+        log_likelihood = evidence.huber_log_likelihood(
             doubles(mean), doubles(rating), torch.tensor(log_sd).double()
         )
-        return found.exp().item()
+        return log_likelihood.exp().item()
 
     # in three pieces: the density turns from square to straight at 1.345 sd
     bounds = [mean + sd * at for at in (-40, -evidence.HUBER, evidence.HUBER, 40)]

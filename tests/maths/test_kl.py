@@ -22,8 +22,10 @@ def test_one_action(
     round.
     """
     logs = torch.tensor([policy, reference]).double().log()
-    found = [float(ESTIMATORS[name](logs[0], logs[1])) for name in ("k1", "k2", "k3")]
-    assert found == pytest.approx(expected, abs=5e-5)
+    estimates = [
+        float(ESTIMATORS[name](logs[0], logs[1])) for name in ("k1", "k2", "k3")
+    ]
+    assert estimates == pytest.approx(expected, abs=5e-5)
 
 
 def mean(estimator: str, policy: Tensor, reference: Tensor) -> float:
@@ -37,10 +39,10 @@ def test_k1_and_k3_are_right_on_average() -> None:
         torch.tensor([0.9, 0.1], dtype=torch.float64),
         torch.tensor([0.5, 0.5], dtype=torch.float64),
     )
-    found = {name: mean(name, policy, reference) for name in ESTIMATORS}
-    assert found == pytest.approx({"k1": 0.3681, "k2": 0.2850, "k3": 0.3681}, abs=5e-5)
+    means = {name: mean(name, policy, reference) for name in ESTIMATORS}
+    assert means == pytest.approx({"k1": 0.3681, "k2": 0.2850, "k3": 0.3681}, abs=5e-5)
     assert mean("k1", reference, policy) == pytest.approx(0.5108, abs=5e-5)
-    assert found["k1"] == pytest.approx(found["k3"], abs=1e-12)
+    assert means["k1"] == pytest.approx(means["k3"], abs=1e-12)
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=2, max_size=5), st.data())
@@ -60,8 +62,8 @@ def test_any_two_distributions(weights: list[float], data: st.DataObject) -> Non
 
 def test_near_the_reference_all_is_small() -> None:
     """k3 of a log-ratio of 1e-4 is 5e-9: it must not drown in rounding."""
-    found = k3(torch.tensor(0.0), torch.tensor(1e-4))
-    assert float(found) == pytest.approx(5e-9, rel=0.05)
+    estimate = k3(torch.tensor(0.0), torch.tensor(1e-4))
+    assert float(estimate) == pytest.approx(5e-9, rel=0.05)
     assert [float(f(torch.tensor(-3.0), torch.tensor(-3.0))) for f in (k1, k2, k3)] == [
         0,
         0,
@@ -81,14 +83,14 @@ def test_whose_gradient_is_that_of_the_kl() -> None:
             float(x) for x in torch.autograd.grad(cost, logits, retain_graph=True)[0]
         ]
 
-    found = {
+    slopes = {
         n: slope((policy.detach() * estimator(every, reference.log())).sum())
         for n, estimator in ESTIMATORS.items()
     }
-    assert found["k1"] == pytest.approx([0, 0, 0], abs=1e-12)
-    assert found["k2"] == pytest.approx(
+    assert slopes["k1"] == pytest.approx([0, 0, 0], abs=1e-12)
+    assert slopes["k2"] == pytest.approx(
         slope((policy * (policy / reference).log()).sum())
     )
-    assert found["k3"] == pytest.approx(
+    assert slopes["k3"] == pytest.approx(
         slope((reference * (reference / policy).log()).sum())
     )

@@ -41,8 +41,8 @@ def test_standardised_and_rescaled() -> None:
     assert standardise(VALUES, COUNTED).tolist() == [
         pytest.approx(row) for row in ([-high, 0, 0], [high, 0, 0])
     ]
-    kept = rescale_keeping_mean(VALUES, COUNTED)
-    assert kept.tolist() == [
+    rescaled = rescale_keeping_mean(VALUES, COUNTED)
+    assert rescaled.tolist() == [
         pytest.approx(row) for row in ([2 - high, 2, 0], [2 + high, 0, 0])
     ]
 

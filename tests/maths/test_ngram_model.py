@@ -1,6 +1,4 @@
-"""Kneser–Ney n-grams: hand-worked, against plain Python, and as the distributions that they must
-be.
-"""
+"""Kneser–Ney n-grams: by hand, against plain Python, and as probability distributions."""
 
 from collections import Counter, defaultdict
 
@@ -31,7 +29,7 @@ def probability(model, *document):
     return float(np.exp(model.log_probs(*joined([document])))[-1])
 
 
-# --- hand-worked ---
+# --- hand-worked
 
 
 def test_bigrams_by_hand():
@@ -71,8 +69,10 @@ def test_order_one_counts_and_mixes_with_uniform():
     # off, 1/2 · 4 / 7 = 2/7, is shared by five ids. In the one order there is, occurrences count,
     # not neighbours.
     model = fitted([[0, 1, 0, 2], [0, 1, 3]], 5, 1)
-    found = np.exp(model.log_probs([0, 1, 2, 3, 4], [True] * 5))
-    assert found == pytest.approx(np.array([2.5, 1.5, 0.5, 0.5, 0]) / 7 + 2 / 35)
+    probabilities = np.exp(model.log_probs([0, 1, 2, 3, 4], [True] * 5))
+    assert probabilities == pytest.approx(
+        np.array([2.5, 1.5, 0.5, 0.5, 0]) / 7 + 2 / 35
+    )
 
 
 def test_trigrams_at_a_start_count_occurrences():
@@ -86,7 +86,7 @@ def test_trigrams_at_a_start_count_occurrences():
     assert probability(model, 0) == pytest.approx((1.4 + 0.3) / 3)
 
 
-# --- against plain Python ---
+# --- against plain Python
 
 
 class Slow:
@@ -120,8 +120,8 @@ class Slow:
         if not following:
             return lower
         d = self.discount(len(context) + 1)
-        kept = max(following.get(token, 0) - d, 0)
-        return (kept + d * len(following) * lower) / sum(following.values())
+        discounted = max(following.get(token, 0) - d, 0)
+        return (discounted + d * len(following) * lower) / sum(following.values())
 
 
 @st.composite
@@ -177,7 +177,7 @@ def test_nothing_leaks_from_one_document_into_the_next(corpus):
     )
 
 
-# --- limits ---
+# --- limits
 
 
 @pytest.mark.parametrize(
@@ -216,18 +216,18 @@ def test_without_tokens_all_are_alike():
 
 def test_the_first_token_begins_a_document_said_or_not():
     tokens = [0, 1, 0]
-    said, unsaid = (
+    marked, unsaid = (
         NGrams.fit(tokens, [first, False, False], vocabulary=2)
         for first in (True, False)
     )
     assert np.array_equal(
-        said.log_probs(tokens, [True] * 3),
+        marked.log_probs(tokens, [True] * 3),
         unsaid.log_probs(tokens, [False, True, True]),
     )
 
 
 @pytest.mark.parametrize(
-    ("tokens", "starts", "settings", "said"),
+    ("tokens", "starts", "settings", "reason"),
     [
         (
             [0, 5],
@@ -241,14 +241,14 @@ def test_the_first_token_begins_a_document_said_or_not():
         ([0], [True], {"vocabulary": 0}, "over 0 token ids"),
     ],
 )
-def test_what_cannot_be_is_one_line(tokens, starts, settings, said):
+def test_what_cannot_be_is_one_line(tokens, starts, settings, reason):
     with pytest.raises(UsageError) as caught:
         NGrams.fit(tokens, starts, **settings)
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-# --- worth something ---
+# --- worth something
 
 
 def test_context_helps_on_the_playground():

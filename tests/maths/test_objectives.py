@@ -43,9 +43,9 @@ def test_policy_gradient_and_surrogate() -> None:
 def test_the_clip(ratio: float, advantage: float, cost: float, slope: float) -> None:
     """min(ρA, clip(ρ)A): a ratio that has gone where the advantage wants it no longer pulls."""
     log_probs = t(math.log(ratio)).requires_grad_()
-    found = objectives.clipped(log_probs, t(0.0), t(advantage), clip=0.2)
-    assert found.tolist() == pytest.approx([cost])
-    assert torch.autograd.grad(found.sum(), log_probs)[0].tolist() == pytest.approx(
+    objective = objectives.clipped(log_probs, t(0.0), t(advantage), clip=0.2)
+    assert objective.tolist() == pytest.approx([cost])
+    assert torch.autograd.grad(objective.sum(), log_probs)[0].tolist() == pytest.approx(
         [slope]
     )
 

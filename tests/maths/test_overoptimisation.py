@@ -1,6 +1,4 @@
-"""Curves of over-optimisation: fits that recover what was put in, and the best of n against all
-choices of n.
-"""
+"""Curves of over-optimisation: known curves are recovered; best of n against all choices of n."""
 
 import itertools
 import math

@@ -1,6 +1,4 @@
-"""How scores order lists: hand-worked, against scipy and scikit-learn, and by their own
-definitions.
-"""
+"""Agreement of scores and lists: by hand, against scipy and scikit-learn, and by definition."""
 
 import math
 from itertools import combinations, permutations
@@ -40,7 +38,7 @@ def padded(values, width, fill):
     return np.append(values, np.full(width - len(values), fill))
 
 
-# --- hand-worked ---
+# --- hand-worked
 
 # people: A best, B and C alike below, D worst. Scores order A and B the wrong way round and tie C
 # with D.
@@ -118,19 +116,19 @@ def test_no_lists_are_no_figures():
         assert figure(nothing, nothing).shape == (0,)
 
 
-# --- definitions and other libraries ---
+# --- definitions and other libraries
 
 
 @given(one_list())
 def test_kendall_is_scipys(data):
     scores, tiers = data
-    found = kendall_by_list([scores], [tiers])[0]
+    tau = kendall_by_list([scores], [tiers])[0]
     if np.ptp(tiers) == 0:
-        assert math.isnan(found)
+        assert math.isnan(tau)
     elif np.ptp(scores) == 0:
-        assert found == 0
+        assert tau == 0
     else:
-        assert found == pytest.approx(
+        assert tau == pytest.approx(
             scipy.stats.kendalltau(scores, -tiers).statistic, abs=1e-12
         )
 
@@ -154,8 +152,8 @@ def test_agreement_is_the_share_of_won_pairs(data):
             won += (scores[better] > scores[worse]) + (
                 scores[better] == scores[worse]
             ) / 2
-    found = agreement([scores], [-tiers])
-    assert (found[0][0], found[1][0]) == (won, pairs)
+    counts = agreement([scores], [-tiers])
+    assert (counts[0][0], counts[1][0]) == (won, pairs)
     by_distance = agreement_by_distance([scores], [tiers], 3)
     assert (by_distance[0].sum(), by_distance[1].sum()) == (won, pairs)
 

@@ -58,7 +58,7 @@ def counts(draws, n):
     return np.bincount(draws, minlength=n)[None].astype(float)
 
 
-# --- hand-worked ---
+# --- hand-worked
 
 
 def test_accuracy_is_the_share_of_equals():
@@ -177,7 +177,7 @@ def test_wilson_interval_stays_inside_and_matches_the_textbook():
     assert high[2] == pytest.approx(1)
 
 
-# --- definitions and other libraries ---
+# --- definitions and other libraries
 
 
 @given(scored_labels())
@@ -263,7 +263,7 @@ def test_the_order_of_the_data_does_not_matter(data, random):
         assert after == pytest.approx(figure(first, positive), abs=1e-12, nan_ok=True)
 
 
-# --- weights ---
+# --- weights
 
 STATISTICS = {
     "mean": lambda x, y: mean_of(x),
@@ -290,14 +290,14 @@ def test_zeros_as_weights_leave_out(name, data, seed):
     where = np.random.default_rng(seed).random(len(x)) < 0.6
     alone = value_of(STATISTICS[name](x[where], y[where]), int(where.sum()))
     zeroed = STATISTICS[name](x, y)(where[None].astype(float))[0]
-    kept = restricted(STATISTICS[name](x[where], y[where]), where)(
+    restricted_alone = restricted(STATISTICS[name](x[where], y[where]), where)(
         np.ones((1, len(x)))
     )[0]
     assert zeroed == pytest.approx(alone, abs=1e-9, nan_ok=True)
-    assert kept == pytest.approx(alone, abs=1e-9, nan_ok=True)
+    assert restricted_alone == pytest.approx(alone, abs=1e-9, nan_ok=True)
 
 
-# --- the bootstrap ---
+# --- the bootstrap
 
 
 def test_bootstrap_of_a_mean_has_the_textbook_spread():

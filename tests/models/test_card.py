@@ -1,6 +1,4 @@
-"""The model card says what the contract says, in numbers, in words and in code that runs; whatever
-the names hold.
-"""
+"""The model card shows the contract in numbers, words and code that runs, with any names."""
 
 import json
 import re
@@ -272,10 +270,10 @@ def test_a_score_that_could_not_be_centred_says_so() -> None:
 
 def _contract_file(folder: Path, contract: Contract) -> dict[str, Any]:
     contract.write(folder)
-    found: dict[str, Any] = json.loads(
+    content: dict[str, Any] = json.loads(
         (folder / "tastemaker.json").read_text(encoding="utf-8")
     )
-    return found
+    return content
 
 
 def test_the_contract_keeps_whether_zero_is_the_mean(tmp_path: Path) -> None:
@@ -332,18 +330,18 @@ def test_hostile_names_change_nothing_but_themselves() -> None:
         versions={"n": "n"},
         template="n{prompt}{text}",
     )
-    found, expected = card(hostile, HOSTILE[1]), card(plain, "n")
-    assert front_matter(found) == front_matter(expected)
+    text, expected = card(hostile, HOSTILE[1]), card(plain, "n")
+    assert front_matter(text) == front_matter(expected)
     tags = re.compile(r"<[^>]*>")
-    assert tags.findall(html_of(found)) == tags.findall(html_of(expected))
-    assert found.count("\n") == expected.count("\n")
-    shown = html_of(found)
+    assert tags.findall(html_of(text)) == tags.findall(html_of(expected))
+    assert text.count("\n") == expected.count("\n")
+    shown = html_of(text)
     assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>" in shown
     assert "<td>x | y | z |---|</td>" in shown
     assert "<td>{{ 7 * 7 }}{% raw %}</td>" in shown
-    assert r"https\://e.vil www\.e.vil" in found  # no page makes these links by itself
-    assert "\u202e" not in found
-    assert "\x1b" not in found
+    assert r"https\://e.vil www\.e.vil" in text  # no page makes these links by itself
+    assert "\u202e" not in text
+    assert "\x1b" not in text
 
 
 @given(text=st.text(max_size=80))

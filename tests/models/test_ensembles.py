@@ -23,15 +23,15 @@ TEXTS = [
 ]
 
 
-def fitted(out: Path | None, **how: Any) -> tm.RewardModel:
-    backbone = how.pop("backbone", TINY)
+def fitted(out: Path | None, **settings: Any) -> tm.RewardModel:
+    backbone = settings.pop("backbone", TINY)
     training = None if backbone == "linear" else QUICK
     return tm.fit(
         judgements(150, kind="mixed", seed=1),
         backbone=backbone,
         training=training,
         out=out,
-        **how,
+        **settings,
     )
 
 
@@ -62,14 +62,14 @@ def test_a_single_model_has_no_doubts_to_ask_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "settings",
     [{"backbone": "linear"}, {}, {"shared": True}],
     ids=["linear", "apart", "shared"],
 )
 def test_the_score_is_the_members_mean_before_and_after_reloading(
-    tmp_path: Path, how: dict[str, Any]
+    tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    model = fitted(tmp_path / "taste", members=3, **how)
+    model = fitted(tmp_path / "taste", members=3, **settings)
     again = tm.load(tmp_path / "taste")
     examples = [tm.Example(text) for text in TEXTS]
     before, after = model.score_all(examples), again.score_all(examples)
@@ -148,7 +148,7 @@ def test_killed_between_members_it_resumes_to_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("settings", "message"),
     [
         ({"members": 0}, "members 0"),
         ({"members": 65}, "1 to 64"),
@@ -156,9 +156,9 @@ def test_killed_between_members_it_resumes_to_the_same_bits(
         ({"members": 3, "shared": True, "backbone": "linear"}, "no network"),
     ],
 )
-def test_what_cannot_be(how: dict[str, Any], message: str) -> None:
+def test_what_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(tm.UsageError, match=message):
-        fitted(None, **how)
+        fitted(None, **settings)
 
 
 class Member:
@@ -188,20 +188,20 @@ class Member:
 
 def test_the_score_is_the_mean() -> None:
     # 1, 2 and 6: mean 3, median 2
-    found = Ensemble([Member(1.0), Member(2.0), Member(6.0)]).score(
+    scored = Ensemble([Member(1.0), Member(2.0), Member(6.0)]).score(
         [tm.Example("a"), tm.Example("long")]
     )
-    assert found.values.tolist() == [3, 3]
-    assert found.members is not None
-    assert found.members.tolist() == [[1, 1], [2, 2], [6, 6]]
-    assert found.truncated.tolist() == [False, True]
+    assert scored.values.tolist() == [3, 3]
+    assert scored.members is not None
+    assert scored.members.tolist() == [[1, 1], [2, 2], [6, 6]]
+    assert scored.truncated.tolist() == [False, True]
 
 
 def test_members_are_asked_in_the_same_precision() -> None:
-    found = Ensemble([Member(1.0), Member(2.0)]).score(
+    scored = Ensemble([Member(1.0), Member(2.0)]).score(
         [tm.Example("a")], precision="bfloat16"
     )
-    assert found.values.tolist() == [101.5]
+    assert scored.values.tolist() == [101.5]
 
 
 def test_every_member_is_rescaled_and_the_offset_is_their_mean() -> None:

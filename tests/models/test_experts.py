@@ -17,23 +17,23 @@ ASKED = {"long": "please explain the {}", "short": "name one {}"}
 """Whose judges want which length, and how their prompts begin."""
 
 
-def said(source: str, count: int, seed: int) -> list[tm.Comparison]:
+def compared(source: str, count: int, seed: int) -> list[tm.Comparison]:
     """Comparisons of a long answer and a short one of the same words, which each source prefers as
     it is named.
     """
     draw = random.Random(f"{source} {seed}")
-    found = []
+    comparisons = []
     for number in range(count):
         prompt = f"{ASKED[source].format(draw.choice(WORDS))} number {number} {seed}"
         word = draw.choice(WORDS)
         long, short = f"it is a {word} and so on and so on", f"a {word}"
         better, worse = (long, short) if source == "long" else (short, long)
-        found.append(tm.Comparison(better, worse, prompt=prompt, source=source))
-    return found
+        comparisons.append(tm.Comparison(better, worse, prompt=prompt, source=source))
+    return comparisons
 
 
 def both(count: int, seed: int) -> list[tm.Comparison]:
-    return [*said("long", count, seed), *said("short", count, seed)]
+    return [*compared("long", count, seed), *compared("short", count, seed)]
 
 
 def right(model: tm.RewardModel, judged: list[tm.Comparison]) -> float:
@@ -43,7 +43,9 @@ def right(model: tm.RewardModel, judged: list[tm.Comparison]) -> float:
 
 @pytest.fixture(scope="module")
 def router() -> Router:
-    return fit_router({name: [j.prompt for j in said(name, 60, 0)] for name in ASKED})
+    return fit_router(
+        {name: [j.prompt for j in compared(name, 60, 0)] for name in ASKED}
+    )
 
 
 def test_shares_are_probabilities_and_know_whose_a_prompt_is(router: Router) -> None:
@@ -86,12 +88,12 @@ def test_the_score_is_the_mean_weighed_by_the_shares(router: Router) -> None:
     shares = router.shares([example.prompt for example in examples])
     members: list[Any] = [Member(1.0), Member(5.0)]
     experts = Experts(members, router)
-    found = experts.score(examples)
-    assert found.values.tolist() == pytest.approx(
+    scored = experts.score(examples)
+    assert scored.values.tolist() == pytest.approx(
         [1 * a + 5 * b for a, b in shares.tolist()]
     )
-    assert found.truncated.tolist() == [False, True, False]
-    assert found.uncertainty is None, "unlike tastes are no doubt"
+    assert scored.truncated.tolist() == [False, True, False]
+    assert scored.uncertainty is None, "unlike tastes are no doubt"
     assert experts.rescale(2.0, 4.0) == 2.0
     assert [member.scaled for member in members] == [[(2.0, 4.0)]] * 2
     assert experts.describe() == "2 experts (long, short), each a table"
@@ -146,14 +148,14 @@ def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: said("long", 100, 0), "all judgements are of one source"),
+        (lambda: compared("long", 100, 0), "one source"),
         (
-            lambda: [*said("long", 100, 0), *said("short", 20, 0)],
-            r"short has \d+ judgements .* needs 50",
+            lambda: [*compared("long", 100, 0), *compared("short", 20, 0)],
+            r"\bshort\b.*\b50\b",
         ),
         (
             lambda: [tm.Comparison(*j.texts, source=j.source) for j in both(100, 0)],
-            "no judgement has a prompt",
+            "prompt",
         ),
     ],
 )
@@ -181,7 +183,7 @@ def test_in_the_shell(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) 
     for source in ASKED:
         rows = [
             f'{{"prompt": "{j.prompt}", "chosen": "{j.texts[0]}", "rejected": "{j.texts[1]}"}}'
-            for j in said(source, 80, 0)
+            for j in compared(source, 80, 0)
         ]
         files.append(tmp_path / f"{source}.jsonl")
         files[-1].write_text("\n".join(rows) + "\n")

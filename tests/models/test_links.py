@@ -1,6 +1,4 @@
-"""Links: where they start, what they predict, that rescaling keeps every likelihood, and what they
-refuse.
-"""
+"""Links of single texts: starts, predictions, rescaling that keeps likelihoods, and refusals."""
 
 import json
 import math
@@ -108,10 +106,10 @@ def test_label_likelihood_by_hand() -> None:
     # 3)/2 it is ln 3
     link = LabelLink(2.0, -1.0)
     scores = torch.tensor([0.5, 0.5, (1 + math.log(3)) / 2])
-    found = link.log_likelihood(
+    log_likelihood = link.log_likelihood(
         scores, link.targets([Label("", True), Label("", False), Label("", True)])
     )
-    assert found.tolist() == pytest.approx(
+    assert log_likelihood.tolist() == pytest.approx(
         [-math.log(2), -math.log(2), math.log(3 / 4)], abs=1e-6
     )
 
@@ -173,9 +171,9 @@ def test_a_link_survives_json(drawn: tuple[Link, Sequence[Any]]) -> None:
 @settings(deadline=None)
 @given(links_and_judgements())
 def test_predictions_rise_with_the_score(drawn: tuple[Link, Sequence[Any]]) -> None:
-    said = drawn[0].predict(torch.linspace(-50, 50, 401, dtype=torch.float64))
-    assert (said.diff() >= -1e-6).all()
-    assert said[-1] > said[0]
+    predicted = drawn[0].predict(torch.linspace(-50, 50, 401, dtype=torch.float64))
+    assert (predicted.diff() >= -1e-6).all()
+    assert predicted[-1] > predicted[0]
 
 
 @pytest.mark.parametrize("judgements", [LABELS, GRADES, RATINGS])
@@ -199,46 +197,40 @@ def test_thresholds_stay_ordered_whatever_is_learned() -> None:
         link.raw_gaps.copy_(torch.tensor([-1e4, 1e4, -3.0]))
     assert (link.thresholds.diff() >= 0).all()
     steps = link.targets([Grade("", g, 1, 5) for g in (1, 2, 3, 4, 5)])
-    found = link.log_likelihood(torch.zeros(5), steps)
-    found.sum().backward()
-    assert found.isfinite().all()
+    log_likelihood = link.log_likelihood(torch.zeros(5), steps)
+    log_likelihood.sum().backward()
+    assert log_likelihood.isfinite().all()
     assert link.raw_gaps.grad is not None
     assert link.raw_gaps.grad.isfinite().all()
 
 
 def test_one_class_teaches_nothing() -> None:
-    with pytest.raises(
-        DataError, match="all 2 labels are positive: one class teaches nothing"
-    ):
+    with pytest.raises(DataError, match=r"\b2 labels\b.*\bpositive\b"):
         LabelLink.from_judgements([Label("a", True), Label("b", True)])
-    with pytest.raises(DataError, match="all 1 labels are negative"):
+    with pytest.raises(DataError, match=r"\b1 labels\b.*\bnegative\b"):
         LabelLink.from_judgements([Label("a", False)])
 
 
 def test_one_grade_teaches_nothing() -> None:
-    with pytest.raises(DataError, match="all 3 grades are 7: nothing to learn from"):
+    with pytest.raises(DataError, match=r"\b3 grades\b.*\b7\b"):
         GradeLink.from_judgements([Grade("", 7)] * 3)
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 10])
 def test_one_rating_teaches_nothing(count: int) -> None:
-    with pytest.raises(
-        DataError, match=rf"all {count} ratings are 0\.1: nothing to learn from"
-    ):
+    with pytest.raises(DataError, match=rf"\b{count} ratings\b.*\b0\.1\b"):
         RatingLink.from_judgements(
             [Rating("", 0.1)] * count
         )  # their spread in float64 is 1.4e-17, not 0, for three
 
 
 def test_unlike_scales_do_not_mix() -> None:
-    with pytest.raises(
-        DataError, match=r"unlike scales in one fit: \[\(1, 5\), \(1, 10\)\]"
-    ):
+    with pytest.raises(DataError, match=r"\(1, 5\), \(1, 10\)"):
         GradeLink.from_judgements([Grade("", 1, 1, 5), Grade("", 2, 1, 10)])
     link = GradeLink.from_judgements(GRADES)
     with pytest.raises(
         DataError,
-        match=r"t\.csv:4: a scale of 1 to 10, but this model learned grades from 1 to 3",
+        match=r"t\.csv:4: .*\b1 to 10\b.*\b1 to 3\b",
     ):
         link.targets([Grade("", 2, 1, 10, where="t.csv:4")])
 
@@ -246,19 +238,17 @@ def test_unlike_scales_do_not_mix() -> None:
 @pytest.mark.parametrize("grade", [0, 4])
 def test_a_grade_outside_its_scale_is_refused(grade: int) -> None:
     link = GradeLink.from_judgements(GRADES)
-    with pytest.raises(
-        DataError, match=rf"t\.csv:4: {grade} is outside its scale of 1 to 3"
-    ):
+    with pytest.raises(DataError, match=rf"t\.csv:4: {grade}\b.*\b1 to 3\b"):
         link.targets([Grade("", grade, 1, 3, where="t.csv:4")])
 
 
 @pytest.mark.parametrize("rating", [math.nan, math.inf, -math.inf])
 def test_a_rating_that_is_no_number_is_refused(rating: float) -> None:
-    with pytest.raises(DataError, match=r"t\.csv:4: .* is not a finite number"):
+    with pytest.raises(DataError, match=r"t\.csv:4: .*\bfinite\b"):
         RatingLink.from_judgements(
             [Rating("", 1.0), Rating("", rating, where="t.csv:4")]
         )
-    with pytest.raises(DataError, match=r"a rating: .* is not a finite number"):
+    with pytest.raises(DataError, match=r"a rating: .*\bfinite\b"):
         RatingLink(0.0, 1.0).targets([Rating("", rating)])
 
 

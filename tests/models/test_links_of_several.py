@@ -1,6 +1,4 @@
-"""Links of comparisons and rankings: starts, targets and predictions by hand, aids, and what they
-refuse.
-"""
+"""Links of comparisons and rankings: starts, targets and predictions by hand, aids, refusals."""
 
 import json
 import math
@@ -107,19 +105,19 @@ def test_a_win_chance_by_hand() -> None:
     assert ComparisonLink(2.0).predict(
         scores([math.log(3) / 2, 0])
     ).item() == pytest.approx(3 / 4)
-    found = ComparisonLink(1.0, 0.0).predict(
+    predicted = ComparisonLink(1.0, 0.0).predict(
         scores([math.log(4), 0], [0, math.log(4)], [1, 1])
     )
-    assert found.tolist() == pytest.approx([5 / 7, 2 / 7, 1 / 2])
+    assert predicted.tolist() == pytest.approx([5 / 7, 2 / 7, 1 / 2])
 
 
 def test_the_chance_to_be_best_by_hand() -> None:
     # slope 1 and scores ln 3, 0, 0: 3/5, 1/5, 1/5; where there is no text, none
-    found = RankingLink().predict(
+    predicted = RankingLink().predict(
         scores([math.log(3), 0, 0], [math.log(3), 0, -math.inf])
     )
-    assert found.tolist()[0] == pytest.approx([3 / 5, 1 / 5, 1 / 5])
-    assert found.tolist()[1] == pytest.approx([3 / 4, 1 / 4, 0])
+    assert predicted.tolist()[0] == pytest.approx([3 / 5, 1 / 5, 1 / 5])
+    assert predicted.tolist()[1] == pytest.approx([3 / 4, 1 / 4, 0])
 
 
 def test_likelihoods_by_hand() -> None:
@@ -133,22 +131,22 @@ def test_likelihoods_by_hand() -> None:
     pairs = RankingLink(2.0, by="pairs").log_likelihood(scores([1, 0.5, 0]), targets)
     assert pairs.item() == pytest.approx(-0.2512, abs=5e-5)
     link = ComparisonLink(2.0)
-    found = link.log_likelihood(
+    log_likelihood = link.log_likelihood(
         scores([0.5, 0], [0, 0.5]), link.targets([Comparison("a", "b")] * 2)
     )
-    assert found.tolist() == pytest.approx(
+    assert log_likelihood.tolist() == pytest.approx(
         [-math.log1p(math.exp(-1)), -math.log1p(math.exp(1))]
     )
 
 
 def test_ties_say_nothing_to_a_link_that_learned_none() -> None:
     link, s = ComparisonLink(), scores([3, -1], [3, -1]).requires_grad_()
-    found = link.log_likelihood(
+    log_likelihood = link.log_likelihood(
         s, link.targets([Comparison("a", "b", tie=True), Comparison("a", "b")])
     )
-    assert found[0].item() == 0
-    assert found[1].item() < 0
-    (gradient,) = torch.autograd.grad(found.sum(), s)
+    assert log_likelihood[0].item() == 0
+    assert log_likelihood[1].item() < 0
+    (gradient,) = torch.autograd.grad(log_likelihood.sum(), s)
     assert gradient[0].tolist() == [0, 0]
 
 
@@ -161,23 +159,27 @@ def test_tiers_larger_than_any_that_was_learned() -> None:
         (RankingLink(), [0, -3, -6, -9]),
     ):
         size = len(ties)
-        found = link.log_likelihood(
+        log_likelihood = link.log_likelihood(
             torch.zeros(1, size), torch.tensor([[1, *[0] * size]])
         )
         every = sum(
             math.comb(size, d) * math.exp(ties[d - 1]) for d in range(1, size + 1)
         )
-        assert found.item() == pytest.approx(ties[-1] - math.log(every), abs=1e-6)
+        assert log_likelihood.item() == pytest.approx(
+            ties[-1] - math.log(every), abs=1e-6
+        )
     # what was learned may be chosen, whether or not it was: of two, one by one, or both
-    found = RankingLink(1.0, [-1.0]).log_likelihood(
+    log_likelihood = RankingLink(1.0, [-1.0]).log_likelihood(
         torch.zeros(1, 2), torch.tensor([[2, 0, 1]])
     )
-    assert found.item() == pytest.approx(-math.log(2 + math.exp(-1)), abs=1e-6)
-    found = RankingLink().log_likelihood(
+    assert log_likelihood.item() == pytest.approx(-math.log(2 + math.exp(-1)), abs=1e-6)
+    log_likelihood = RankingLink().log_likelihood(
         torch.zeros(1, 3), torch.tensor([[2, 0, 0, 1]])
     )
     # 3 single texts and 3 pairs of e⁻³: ln[e⁻³/(3 + 3e⁻³)]; the last is certain
-    assert found.item() == pytest.approx(-3 - math.log(3 + 3 * math.exp(-3)), abs=1e-6)
+    assert log_likelihood.item() == pytest.approx(
+        -3 - math.log(3 + 3 * math.exp(-3)), abs=1e-6
+    )
     everything = RankingLink().log_likelihood(
         torch.randn(1, 9), torch.tensor([[1, *[0] * 9]])
     )
@@ -188,10 +190,10 @@ def test_a_rest_of_several_texts_is_no_tie() -> None:
     # nobody ever tied, so only single texts can be chosen: one of three equal ones, ln ⅓, however
     # large the rest is
     link = RankingLink()
-    found = link.log_likelihood(
+    log_likelihood = link.log_likelihood(
         torch.zeros(1, 3), link.targets([Ranking(["a"], rest=["b", "c"])])
     )
-    assert found.item() == pytest.approx(-math.log(3), abs=1e-6)
+    assert log_likelihood.item() == pytest.approx(-math.log(3), abs=1e-6)
 
 
 TIERS = st.lists(st.integers(1, 3), min_size=2, max_size=3)
@@ -206,19 +208,19 @@ TIERS = st.lists(st.integers(1, 3), min_size=2, max_size=3)
 def test_a_ranking_is_as_likely_in_any_company(
     sizes: list[list[int]], ties: list[float], luck: Random
 ) -> None:
-    said = [
+    rankings = [
         Ranking([[f"{tier} {k}" for k in range(size)] for tier, size in enumerate(row)])
         for row in sizes
     ]
-    s = torch.tensor([[luck.uniform(-3, 3) for _ in range(9)] for _ in said])
+    s = torch.tensor([[luck.uniform(-3, 3) for _ in range(9)] for _ in rankings])
     for by in ("plackett-luce", "pairs"):
         link = RankingLink(1.3, ties, by)
         together = link.log_likelihood(
-            s[:, : max(len(j.texts) for j in said)], link.targets(said)
+            s[:, : max(len(j.texts) for j in rankings)], link.targets(rankings)
         )
         alone = [
             link.log_likelihood(s[i : i + 1, : len(j.texts)], link.targets([j]))
-            for i, j in enumerate(said)
+            for i, j in enumerate(rankings)
         ]
         torch.testing.assert_close(together, torch.cat(alone))
         (gradient,) = torch.autograd.grad(together.sum(), link.slope)
@@ -301,11 +303,11 @@ def test_a_margin_asks_for_a_lead() -> None:
 
 def test_smoothing_takes_a_share_for_slips() -> None:
     # a tenth: 0.9 ln σ(2) + 0.1 ln σ(−2); a tie is nobody's slip
-    link, said = ComparisonLink(), [Comparison("a", "b")]
+    link, comparisons = ComparisonLink(), [Comparison("a", "b")]
     link.aids = Likelihood(smoothing=0.1)
     expected = -0.9 * math.log1p(math.exp(-2)) - 0.1 * math.log1p(math.exp(2))
     assert link.log_likelihood(
-        scores([2, 0]), link.targets(said)
+        scores([2, 0]), link.targets(comparisons)
     ).item() == pytest.approx(expected)
     label = LabelLink()
     label.aids = Likelihood(smoothing=0.1)
@@ -322,10 +324,7 @@ def test_smoothing_takes_a_share_for_slips() -> None:
 
 
 def test_a_tie_where_there_are_none_is_named() -> None:
-    message = (
-        r"^t\.csv:4: a tie, where the fit was told that there are none\. "
-        r"Remove it, or allow ties\.$"
-    )
+    message = r"^t\.csv:4: a tie\b"
     tie = Comparison("a", "b", tie=True, where="t.csv:4")
     with pytest.raises(DataError, match=message):
         ComparisonLink.from_judgements([*COMPARISONS[:2], tie], NO_TIES)
@@ -342,13 +341,9 @@ def test_a_tie_where_there_are_none_is_named() -> None:
 
 
 def test_what_decides_nothing_teaches_nothing() -> None:
-    with pytest.raises(
-        DataError, match="all 2 comparisons are ties: nothing to learn from"
-    ):
+    with pytest.raises(DataError, match=r"\b2 comparisons\b.*\bties\b"):
         ComparisonLink.from_judgements([Comparison("a", "b", tie=True)] * 2)
-    with pytest.raises(
-        DataError, match="all 3 rankings hold one tier only: nothing to learn from"
-    ):
+    with pytest.raises(DataError, match=r"\b3 rankings\b.*\bone tier\b"):
         RankingLink.from_judgements([Ranking([["a", "b"]])] * 3)
     RankingLink.from_judgements(
         [Ranking([["a", "b"]], rest=["c"])]
@@ -364,10 +359,10 @@ def test_leaning() -> None:
     targets = RankingLink().targets(
         [Ranking([["a", "b"], "c"], rest=["d"]), Ranking([["x", "y"]])]
     )
-    found = RankingLink().leaning(targets)
-    assert found[0].tolist() == [1, 1, 0.5, 0]
-    assert found[1, :2].tolist() == [0.5, 0.5]
-    assert found[1, 2:].isnan().all()
+    leaning = RankingLink().leaning(targets)
+    assert leaning[0].tolist() == [1, 1, 0.5, 0]
+    assert leaning[1, :2].tolist() == [0.5, 0.5]
+    assert leaning[1, 2:].isnan().all()
 
 
 def test_equal_scores_are_half_right() -> None:
@@ -394,14 +389,14 @@ def test_only_differences_matter() -> None:
         == RankingLink(2.0).neutral().item()
         == 0
     )
-    for link, said in (
+    for link, judgements in (
         (ComparisonLink(1.5, 0.2), COMPARISONS),
         (RankingLink(1.5, [0.1]), RANKINGS),
     ):
-        targets = link.targets(said)
+        targets = link.targets(judgements)
         s = torch.randn(
-            len(said),
-            2 if said is COMPARISONS else 4,
+            len(judgements),
+            2 if judgements is COMPARISONS else 4,
             generator=torch.Generator().manual_seed(0),
         )
         torch.testing.assert_close(
@@ -412,12 +407,14 @@ def test_only_differences_matter() -> None:
 @pytest.mark.parametrize("by", ["plackett-luce", "pairs"])
 def test_a_better_parameter_is_found_by_climbing(by: str) -> None:
     """The gradient reaches every parameter, and a small step along it raises the likelihood."""
-    for link, said, width in (
+    for link, judgements, width in (
         (ComparisonLink.from_judgements(COMPARISONS), COMPARISONS, 2),
         (RankingLink.from_judgements(RANKINGS, Likelihood(ranking=by)), RANKINGS, 4),
     ):
-        s = torch.randn(len(said), width, generator=torch.Generator().manual_seed(1))
-        targets = link.targets(said)
+        s = torch.randn(
+            len(judgements), width, generator=torch.Generator().manual_seed(1)
+        )
+        targets = link.targets(judgements)
         before = link.log_likelihood(s, targets).sum()
         before.backward()
         with torch.no_grad():

@@ -1,6 +1,4 @@
-"""What every loaded network has in common: weights where torch itself would put them, whatever a
-file looks like.
-"""
+"""Every loaded network has its weights where torch would put them, whatever the file's layout."""
 
 from pathlib import Path
 from typing import Any

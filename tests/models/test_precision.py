@@ -67,7 +67,7 @@ def test_fast_scoring_of_a_network_without_an_8_bit_form(processor):
 
 def test_int8_without_its_instructions_is_refused(processor):
     processor()  # PyTorch would run it, hundreds of times slower
-    with pytest.raises(UsageError, match="needs a processor with AVX-512 VNNI"):
+    with pytest.raises(UsageError, match="AVX-512 VNNI"):
         choose_scoring_precision(CPU, "int8")
 
 
@@ -79,14 +79,14 @@ def test_apple_graphics_stay_in_float32():
 def test_unknown_names_are_refused():
     with pytest.raises(
         UsageError,
-        match=r"'float16' does not exist: choose one of auto, float32, bfloat16",
+        match=r"'float16'.*\bauto, float32, bfloat16\b",
     ):
         choose_precision(CPU, "float16")
-    with pytest.raises(UsageError, match="'slow' does not exist"):
+    with pytest.raises(UsageError, match="'slow'"):
         choose_scoring_precision(CPU, "slow")
     with pytest.raises(
         UsageError,
-        match=r"the device 'tpu' does not exist: choose one of auto, cpu, cuda, mps",
+        match=r"'tpu'.*\bauto, cpu, cuda, mps\b",
     ):
         choose_device("tpu")
 
@@ -94,9 +94,7 @@ def test_unknown_names_are_refused():
 def test_an_absent_device_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(
-        UsageError, match=r"the device 'cuda' is not on this machine \(here: cpu\)"
-    ):
+    with pytest.raises(UsageError, match=r"'cuda'.*\bcpu\b"):
         choose_device("cuda")
     assert choose_device("auto") == CPU
     assert choose_device("cpu") == CPU

@@ -1,6 +1,4 @@
-"""A saved score means what its contract says: reload, refuse what was changed, answer in the
-judges' words.
-"""
+"""A saved reward model: it reloads, refuses changed files, and answers in the judges' units."""
 
 import json
 import subprocess
@@ -67,10 +65,10 @@ def test_another_process_gives_the_same_number(saved: Path) -> None:
         f"print(repr(tm.load({str(saved)!r}).score({TEXTS[0]!r})))"
     )
     code = f"import torch, tastemaker as tm; {asked}"
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    assert float(found.stdout) == pytest.approx(
+    assert float(process.stdout) == pytest.approx(
         tm.load(saved).score(TEXTS[0]), abs=1e-6
     )
 
@@ -88,7 +86,7 @@ def test_the_answers_are_in_the_judges_words(saved: Path) -> None:
 
 def test_a_question_that_was_never_learned_is_refused() -> None:
     model = tm.fit([j for j in _judgements() if isinstance(j, tm.Label)])
-    with pytest.raises(tm.ModelError, match="learned from labels"):
+    with pytest.raises(tm.ModelError, match="labels"):
         model.rating("A film.")
 
 
@@ -141,7 +139,7 @@ def test_a_loader_that_disagrees_stops_the_save(
 ) -> None:
     model = tm.load(saved)
     monkeypatch.setattr("tastemaker.reward.model.TOLERANCE", -1.0)
-    with pytest.raises(tm.ModelError, match="differently through"):
+    with pytest.raises(tm.ModelError, match=r"differently.*-1\b"):
         model.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -155,16 +153,16 @@ def test_changed_weights_are_refused(copied: Path) -> None:
     name = sorted(tensors)[0]
     tensors[name] = tensors[name] + np.ones_like(tensors[name])
     save_file(tensors, weights)
-    with pytest.raises(tm.ModelError, match=r"changed.*digest"):
+    with pytest.raises(tm.ModelError, match="digest"):
         tm.load(copied)
 
 
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (lambda f: (f / "tastemaker.json").unlink(), "no tastemaker.json"),
-        (lambda f: (f / "tastemaker.json").write_text("{"), "not a contract"),
-        (lambda f: (f / "tastemaker.json").write_text("[]"), "not a contract"),
+        (lambda f: (f / "tastemaker.json").unlink(), r"tastemaker\.json"),
+        (lambda f: (f / "tastemaker.json").write_text("{"), r"tastemaker\.json"),
+        (lambda f: (f / "tastemaker.json").write_text("[]"), r"tastemaker\.json"),
         (lambda f: _edit(f, trained_steps=0), "never trained"),
         (lambda f: _edit(f, format=99), "format 99"),
         (lambda f: _edit(f, nonsense=1), "nonsense"),

@@ -20,8 +20,8 @@ def test_two_run_at_once_and_come_back_in_order() -> None:
         both.wait()
         return number, torch.get_num_threads()
 
-    found = list(side_by_side([lambda k=k: call(k) for k in range(4)], 2))  # type: ignore[misc]
-    assert found == [(k, 1) for k in range(4)]
+    results = list(side_by_side([lambda k=k: call(k) for k in range(4)], 2))  # type: ignore[misc]
+    assert results == [(k, 1) for k in range(4)]
     assert torch.get_num_threads() == 2
 
 

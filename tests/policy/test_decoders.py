@@ -83,19 +83,19 @@ def walk(
         for prompt, copied in zip(prompts, copies, strict=True)
         for _ in range(copied)
     ]
-    found = decoder.read(prompts, copies, steps)
+    outputs = decoder.read(prompts, copies, steps)
     leaving = {3: [0, 2, 3, 5], 6: [1, 2]}
     for step in range(steps):
         logits, hidden = alone(module, rows)
-        assert torch.allclose(found, logits, atol=2e-5), f"step {step}"
+        assert torch.allclose(outputs, logits, atol=2e-5), f"step {step}"
         assert torch.allclose(decoder.hidden, hidden, atol=2e-5), f"step {step}"
         if step in leaving:
             decoder.keep(torch.tensor(leaving[step]))
             rows = [rows[i] for i in leaving[step]]
         tokens = drawn(len(rows), step)
-        found = decoder.step(torch.tensor(tokens))
+        outputs = decoder.step(torch.tensor(tokens))
         rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
-    assert torch.allclose(found, alone(module, rows)[0], atol=2e-5)
+    assert torch.allclose(outputs, alone(module, rows)[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("prompts", [UNLIKE, ALIKE], ids=["unlike", "alike"])
@@ -119,24 +119,24 @@ def test_the_pass_for_any_network_fits_gpt2_too(modules, prompts):
 
 
 def test_our_own_pass_is_for_two_architectures_alone(modules):
-    own = {
+    families = {
         family
         for family in FAMILIES
         if isinstance(decoder_for(modules[family], 0), OwnDecoder)
     }
-    assert own == {"gpt2-exact", "gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
+    assert families == {"gpt2-exact", "gpt2-new", "gpt2-tanh", "neox", "neox-ours"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
 def test_what_padding_is_made_of_is_never_seen(modules, family):
-    found = []
+    read = []
     for pad in (0, 17):
         decoder = decoder_for(modules[family], pad)
-        found.append(
+        read.append(
             [decoder.read(UNLIKE, [1, 1, 1], 3), decoder.step(torch.tensor([4, 5, 6]))]
         )
-    for first, second in zip(*found, strict=True):
+    for first, second in zip(*read, strict=True):
         assert torch.equal(first, second)
 
 
@@ -151,7 +151,7 @@ def test_rows_that_ended_may_stay_beyond_the_last_place(modules, family):
     decoder.read(prompts, [1, 1], 15)
     for step in range(15):
         tokens = drawn(2, step)
-        found = decoder.step(torch.tensor(tokens))
+        logits = decoder.step(torch.tensor(tokens))
         rows = [[*row, token] for row, token in zip(rows, tokens, strict=True)]
-        assert torch.allclose(found[1], alone(module, rows[1:])[0][0], atol=2e-5)
+        assert torch.allclose(logits[1], alone(module, rows[1:])[0][0], atol=2e-5)
     assert len(rows[1]) == 24

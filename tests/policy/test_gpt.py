@@ -1,6 +1,4 @@
-"""A GPT and its tokenizer made from nothing: the same bits again, and a folder that every tool
-opens.
-"""
+"""A new GPT and its tokenizer: the same bits again, and a folder that other tools open."""
 
 from pathlib import Path
 from typing import Any
@@ -90,9 +88,7 @@ def test_sizes_are_found_by_name_and_grow():
         assert smaller.width < larger.width
         assert smaller.vocabulary < larger.vocabulary
     assert all(size.width % size.heads == 0 for size in SIZES.values())
-    with pytest.raises(
-        UsageError, match=r"no size 'huge': choose one of tiny, small, medium, large\."
-    ):
+    with pytest.raises(UsageError, match=r"'huge'.*\btiny, small, medium, large\b"):
         size_named("huge")
 
 
@@ -113,7 +109,7 @@ def test_a_tokenizer_has_a_token_for_every_byte_and_no_more_than_asked(tokenizer
 def test_what_no_tokenizer_can_be_made_of_is_one_line():
     with pytest.raises(
         UsageError,
-        match=r"^a vocabulary of 258 has no room for 256 bytes and 3 special tokens\.$",
+        match=r"\b258\b.*\b256 bytes\b.*\b3 special\b",
     ):
         make_tokenizer(TEXTS, vocabulary=258, context=8)
     with pytest.raises(UsageError, match="4 special"):
@@ -141,20 +137,20 @@ def test_transformers_writes_from_the_folder_what_we_write(policy, opened):
     module, tokenizer = opened
     assert module.generation_config.eos_token_id == policy.reader.end
     ours = policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0]
-    found = module.generate(
+    generated = module.generate(
         **tokenizer("The film", return_tensors="pt"), max_new_tokens=8, do_sample=False
     )
-    assert found[0].tolist() == [*policy.reader.prompts(["The film"])[0], *ours.ids]
+    assert generated[0].tolist() == [*policy.reader.prompts(["The film"])[0], *ours.ids]
 
 
 def test_the_pipeline_of_transformers_writes_from_the_folder(policy, opened):
     module, tokenizer = opened
     write = pipeline("text-generation", model=module, tokenizer=tokenizer)
-    found = write("The film", max_new_tokens=8, do_sample=False, max_length=None)[0][
+    text = write("The film", max_new_tokens=8, do_sample=False, max_length=None)[0][
         "generated_text"
     ]
     assert (
-        found
+        text
         == "The film"
         + policy.complete("The film", sampling=Sampling(top_k=1, max_tokens=8))[0].text
     )

@@ -1,6 +1,4 @@
-"""Our own passes of a GPT stand in only for plain networks; adapters are computed, and trained
-alone.
-"""
+"""The fast GPT passes are used only for plain networks. Adapters run their own forward pass."""
 
 from collections.abc import Callable
 from typing import Any

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tastemaker.fast import Network, network_of, turn
+from tastemaker.fast import Network, network_of, rotate
 from tastemaker.fast.gpt_layers import _order
 from tastemaker.gpt import Policy
 
@@ -19,9 +19,9 @@ HEADS, WIDTH = 4, 32
 @pytest.fixture(scope="module")
 def network(policy: Policy) -> Network:
     """A GPT of ours: all eight numbers of each head are turned."""
-    found = network_of(policy.module)
-    assert found is not None
-    return found
+    gpt = network_of(policy.module)
+    assert gpt is not None
+    return gpt
 
 
 def drawn(*shape: int) -> Tensor:
@@ -61,24 +61,24 @@ def test_what_a_query_sees_in_a_key_hangs_on_how_far_apart_they_stand(
     values stay.
     """
     parts = drawn(3, 2, HEADS, WIDTH // HEADS).double()
-    seen = []
+    products = []
     for start in (place, 0):
         turned = parts.clone()
-        turn(turned, network.turns(torch.tensor([start + apart, start])))
+        rotate(turned, network.rotations(torch.tensor([start + apart, start])))
         assert torch.equal(turned[2], parts[2])
-        seen.append((turned[0, 0] * turned[1, 1]).sum(-1))
-    torch.testing.assert_close(seen[0], seen[1], atol=2e-3, rtol=0)
+        products.append((turned[0, 0] * turned[1, 1]).sum(-1))
+    torch.testing.assert_close(products[0], products[1], atol=2e-3, rtol=0)
 
 
 def test_a_turn_moves_and_its_opposite_undoes_it(network: Network) -> None:
     parts = drawn(3, 6, HEADS, WIDTH // HEADS)
-    turns = network.turns(torch.arange(6))
+    turns = network.rotations(torch.arange(6))
     assert turns is not None
     turned = parts.clone()
-    turn(turned, turns)
+    rotate(turned, turns)
     assert torch.equal(turned[:, 0], parts[:, 0]), "the first place is not turned"
     assert (turned[:2, 1:] - parts[:2, 1:]).abs().max() > 0.5
-    turn(turned, turns.conj())
+    rotate(turned, turns.conj())
     torch.testing.assert_close(turned, parts, atol=1e-6, rtol=0)
 
 
@@ -87,7 +87,7 @@ def test_places_turn_by_hand(network: Network) -> None:
     alone = replace(network, frequencies=torch.ones(1))
     parts = torch.zeros(3, 1, 1, 2)
     parts[..., 0] = 1
-    turn(parts, alone.turns(torch.tensor([2])))
+    rotate(parts, alone.rotations(torch.tensor([2])))
     expected: Any = [-0.4161468, 0.9092974]
     assert parts[0].flatten().tolist() == pytest.approx(expected)
     assert parts[1].flatten().tolist() == pytest.approx(expected)
@@ -96,8 +96,8 @@ def test_places_turn_by_hand(network: Network) -> None:
 
 def test_numbers_of_16_bits_turn_as_those_of_32_do(network: Network) -> None:
     exact = drawn(3, 6, HEADS, WIDTH // HEADS).bfloat16()
-    parts, turns = exact.float(), network.turns(torch.arange(6))
-    turn(parts, turns)
-    turn(exact, turns)
+    parts, turns = exact.float(), network.rotations(torch.arange(6))
+    rotate(parts, turns)
+    rotate(exact, turns)
     torch.testing.assert_close(exact.float(), parts, atol=0.02, rtol=0)
     assert torch.equal(exact, parts.bfloat16())

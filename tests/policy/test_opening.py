@@ -1,6 +1,4 @@
-"""Opening what others made: what cannot write is refused in one line, what lacks an end is given
-one.
-"""
+"""Opening models of others: one that cannot write is refused; a missing end token is added."""
 
 import json
 import re
@@ -67,10 +65,10 @@ def test_a_classifier_cannot_write(tmp_path, policy):
     )
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     policy.tokenizer.save_pretrained(tmp_path)
-    found = refused(tmp_path)
+    message = refused(tmp_path)
     assert (
         "holds BertForSequenceClassification, which is no causal language model and cannot write."
-        in found
+        in message
     )
     assert not is_causal(tmp_path)
 

@@ -1,6 +1,4 @@
-"""What a policy says of its own words, its critic, its frozen reference, and what can be shown
-while it writes.
-"""
+"""A policy: log-probabilities, completions, its critic, its reference, and streaming."""
 
 import logging
 import math
@@ -17,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from tastemaker.data import Message
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.gpt import (
-    FILE,
+    VALUE_HEAD,
     Policy,
     Row,
     Sampling,
@@ -42,18 +40,24 @@ KNOWN = {  # what the model card tells of the training
 
 def test_a_uniform_gpt_finds_every_token_as_likely(uniform):
     size = len(uniform.tokenizer)
-    for answer, found in zip(ANSWERS, uniform.log_probs(PROMPTS, ANSWERS), strict=True):
-        assert len(found) == len(uniform.reader.completions([answer], ended=True)[0])
-        assert found.dtype == np.float32
-        assert found.tolist() == pytest.approx([-math.log(size)] * len(found), abs=1e-5)
+    for answer, log_probs in zip(
+        ANSWERS, uniform.log_probs(PROMPTS, ANSWERS), strict=True
+    ):
+        assert len(log_probs) == len(
+            uniform.reader.completions([answer], ended=True)[0]
+        )
+        assert log_probs.dtype == np.float32
+        assert log_probs.tolist() == pytest.approx(
+            [-math.log(size)] * len(log_probs), abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_log_probs_are_a_softmax_of_each_places_logits(policy, temperature):
-    found = policy.log_probs(PROMPTS, ANSWERS, temperature=temperature)
+    log_probs = policy.log_probs(PROMPTS, ANSWERS, temperature=temperature)
     prompts = policy.reader.prompts(PROMPTS)
     for prompt, answer, values in zip(
-        prompts, policy.reader.completions(ANSWERS, ended=True), found, strict=True
+        prompts, policy.reader.completions(ANSWERS, ended=True), log_probs, strict=True
     ):
         with torch.inference_mode():
             logits = (
@@ -89,9 +93,9 @@ def test_a_text_without_its_end_lacks_one_token(policy):
 
 def test_the_log_probs_of_a_batch_can_be_learned_from(fresh):
     ids = fresh.reader.prompts(PROMPTS)
-    found = fresh.batch_log_probs(ids)
-    assert found.shape == (4, max(map(len, ids)) - 1)
-    found.sum().backward()
+    log_probs = fresh.batch_log_probs(ids)
+    assert log_probs.shape == (4, max(map(len, ids)) - 1)
+    log_probs.sum().backward()
     assert all(p.grad is not None for p in fresh.module.parameters())
 
 
@@ -110,13 +114,11 @@ def test_padding_brings_no_advice_of_transformers(letters, monkeypatch, caplog):
 
 
 def test_what_log_probs_refuse_is_one_line(policy):
-    with pytest.raises(
-        UsageError, match=r"^2 prompts and 1 completions: give one for each\.$"
-    ):
+    with pytest.raises(UsageError, match=r"\b2 prompts\b.*\b1 completions\b"):
         policy.log_probs(["a", "b"], ["c"])
     with pytest.raises(
         UsageError,
-        match=r"^text 2 is 34 tokens long with its prompt, and this policy reads 32\.$",
+        match=r"^text 2\b.*\b34 tokens\b.*\b32\b",
     ):
         policy.log_probs(["a", "a" * 16], ["b", "b" * 16])  # 1 + 16 + 16 + 1
     assert len(policy.log_probs(["a" * 15], ["b" * 15])[0]) == 16  # 32 fit
@@ -125,10 +127,12 @@ def test_what_log_probs_refuse_is_one_line(policy):
 
 
 def test_completions_come_in_the_order_of_prompts_and_samples(policy):
-    found = policy.complete(PROMPTS, samples=2, sampling=Sampling(max_tokens=3))
-    assert [c.prompt for c in found] == [prompt for prompt in PROMPTS for _ in range(2)]
-    assert [str(c) for c in found] == [c.text for c in found]
-    assert found[0].log_prob == pytest.approx(sum(found[0].log_probs))
+    completions = policy.complete(PROMPTS, samples=2, sampling=Sampling(max_tokens=3))
+    assert [c.prompt for c in completions] == [
+        prompt for prompt in PROMPTS for _ in range(2)
+    ]
+    assert [str(c) for c in completions] == [c.text for c in completions]
+    assert completions[0].log_prob == pytest.approx(sum(completions[0].log_probs))
 
 
 def test_one_prompt_is_a_list_of_one():
@@ -141,13 +145,13 @@ def test_one_prompt_is_a_list_of_one():
 
 def test_a_chat_is_answered(chat_policy):
     chat = (Message("user", "好看吗?"),)
-    found = chat_policy.complete(chat, sampling=Sampling(max_tokens=3))[0]
-    assert found.prompt == chat
-    again = chat_policy.log_probs([chat], [found])[0]
-    assert found.log_probs == pytest.approx(again.tolist(), abs=1e-4)
+    completion = chat_policy.complete(chat, sampling=Sampling(max_tokens=3))[0]
+    assert completion.prompt == chat
+    again = chat_policy.log_probs([chat], [completion])[0]
+    assert completion.log_probs == pytest.approx(again.tolist(), abs=1e-4)
 
 
-# ---------------------------------------------------------------- critic
+# --- critic
 
 
 def test_a_critic_expects_nothing_at_first_and_shares_the_network(policy):
@@ -197,9 +201,7 @@ def test_a_critic_is_saved_beside_the_network_and_loaded(fresh, tmp_path):
 def test_a_critic_of_another_width_is_refused(fresh, tmp_path):
     fresh.save(tmp_path / "gpt")
     ValueHead(16).save(tmp_path / "gpt")
-    with pytest.raises(
-        ModelError, match=r"a value head for width 16, and this network is 32 wide\.$"
-    ):
+    with pytest.raises(ModelError, match=r"value head.*\b16\b.*\b32\b"):
         Policy.load(tmp_path / "gpt")
 
 
@@ -213,11 +215,11 @@ def test_a_folder_saved_over_keeps_nothing_of_the_older_policy(fresh, tmp_path):
     again = Policy.load(tmp_path / "gpt")
     assert again.value_head is None
     assert again.figures == {}
-    assert not (tmp_path / "gpt" / FILE).exists()
+    assert not (tmp_path / "gpt" / VALUE_HEAD).exists()
     assert (tmp_path / "gpt" / "metrics.jsonl").exists()  # files of others stay
 
 
-# ---------------------------------------------------------------- reference
+# --- reference
 
 
 def addresses(module: Any) -> dict[str, int]:
@@ -252,8 +254,10 @@ def test_a_reference_shares_memory_until_training_changes_a_tensor(fresh):
     )
     inner = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight"
     assert not torch.equal(fresh.module.state_dict()[inner], before[inner])
-    for found, old in zip(reference.log_probs(PROMPTS, ANSWERS), expected, strict=True):
-        assert found.tolist() == old.tolist()
+    for log_probs, old in zip(
+        reference.log_probs(PROMPTS, ANSWERS), expected, strict=True
+    ):
+        assert log_probs.tolist() == old.tolist()
 
 
 def test_a_reference_of_one_weight_in_two_places_has_it_in_two_places(letters):
@@ -280,10 +284,10 @@ def test_a_policy_that_was_opened_has_a_reference_too(fresh, tmp_path):
     with torch.no_grad():
         opened.module.gpt_neox.embed_in.weight.add_(1.0)
     for copy in (reference, again):
-        for found, there in zip(
+        for log_probs, there in zip(
             copy.log_probs(PROMPTS, ANSWERS), expected, strict=True
         ):
-            np.testing.assert_array_equal(found, there)
+            np.testing.assert_array_equal(log_probs, there)
 
 
 def test_the_policy_can_be_trained_after_a_reference_was_made(fresh):
@@ -291,7 +295,7 @@ def test_the_policy_can_be_trained_after_a_reference_was_made(fresh):
     assert all(p.requires_grad for p in fresh.module.parameters())
 
 
-# ---------------------------------------------------------------- streaming
+# --- streaming
 
 
 @pytest.mark.parametrize(

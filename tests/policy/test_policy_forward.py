@@ -1,6 +1,4 @@
-"""The pass with gradients over texts end to end: what each text alone gives, whatever the
-architecture and company.
-"""
+"""The pass with gradients over many texts: the same result as each text alone."""
 
 from typing import Any
 
@@ -66,10 +64,10 @@ def gradients(module: Any, value: Tensor) -> dict[str, Tensor]:
     return dict(zip(names, torch.autograd.grad(value, weights), strict=True))
 
 
-def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def assert_same(gradients: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, gradient in expected.items():
         torch.testing.assert_close(
-            found[name], gradient, rtol=1e-9, atol=1e-10, msg=name
+            gradients[name], gradient, rtol=1e-9, atol=1e-10, msg=name
         )
 
 
@@ -86,12 +84,12 @@ def weighing(logits: Tensor, hidden: Tensor) -> Tensor:
 @pytest.mark.usefixtures("any_groups")
 def test_each_text_gets_what_the_network_gives_it_alone(module: Any) -> None:
     sequences = drawn()
-    found = forward(module, Texts.of(sequences, "cpu"))
+    out = forward(module, Texts.of(sequences, "cpu"))
     logits, hidden = alone(module, sequences)
-    torch.testing.assert_close(found.logits, logits, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(found.hidden, hidden, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(out.logits, logits, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(out.hidden, hidden, rtol=1e-10, atol=1e-10)
     assert_same(
-        gradients(module, weighing(*found)), gradients(module, weighing(logits, hidden))
+        gradients(module, weighing(*out)), gradients(module, weighing(logits, hidden))
     )
 
 
@@ -99,9 +97,9 @@ def test_in_float32_too(module: Any) -> None:
     module = module.float()
     sequences = drawn()
     with torch.no_grad():
-        found = forward(module, Texts.of(sequences, "cpu"))
+        out = forward(module, Texts.of(sequences, "cpu"))
         torch.testing.assert_close(
-            found.logits, alone(module, sequences)[0], rtol=0, atol=1e-5
+            out.logits, alone(module, sequences)[0], rtol=0, atol=1e-5
         )
 
 
@@ -137,9 +135,9 @@ def test_nats_are_the_cross_entropy_of_the_logits(
     expected = functional.cross_entropy(
         forward(module, texts, places).logits, targets, reduction="sum"
     )
-    found = nats(module, texts, places, targets)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
-    assert_same(gradients(module, found * 0.25), gradients(module, expected * 0.25))
+    cost = nats(module, texts, places, targets)
+    torch.testing.assert_close(cost, expected, rtol=1e-12, atol=0)
+    assert_same(gradients(module, cost * 0.25), gradients(module, expected * 0.25))
     with torch.no_grad():
         torch.testing.assert_close(
             nats(module, texts, places, targets), expected, rtol=1e-12, atol=0
@@ -196,11 +194,11 @@ def test_autocast_computes_in_bfloat16_and_sums_in_float32(
     places, targets = torch.arange(0, 60, 3), torch.arange(3, 23)
     whole = nats(module, texts, places, targets)
     with torch.autocast("cpu", torch.bfloat16):
-        cost, found = (
+        cost, out = (
             nats(module, texts, places, targets),
             forward(module, texts, places),
         )
-    assert (cost.dtype, found.logits.dtype) == (torch.float32, torch.bfloat16)
+    assert (cost.dtype, out.logits.dtype) == (torch.float32, torch.bfloat16)
     assert float(cost.detach()) == pytest.approx(float(whole.detach()), rel=0.02)
     slopes = gradients(module, cost)
     for name, expected in gradients(module, whole).items():

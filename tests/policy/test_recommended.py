@@ -16,7 +16,7 @@ PLAIN = Sampling()
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("config", "expected"),
     [
         (
             {
@@ -34,10 +34,10 @@ PLAIN = Sampling()
     ],
 )
 def test_a_model_is_drawn_from_as_its_makers_say(
-    said: dict[str, Any], expected: Sampling | None
+    config: dict[str, Any], expected: Sampling | None
 ) -> None:
     whole = Sampling(temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.05)
-    assert recommended(GenerationConfig(**said)) == (expected or whole)
+    assert recommended(GenerationConfig(**config)) == (expected or whole)
 
 
 def test_a_model_that_does_not_draw_recommends_nothing() -> None:
@@ -50,9 +50,7 @@ def test_a_model_that_does_not_draw_recommends_nothing() -> None:
 def test_a_recommendation_that_cannot_be_is_named_with_its_file() -> None:
     config = GenerationConfig(do_sample=True)
     config.min_p = 3.0
-    with pytest.raises(
-        ModelError, match=r"^generation_config.json: min_p 3.* Mend it, or remove it"
-    ):
+    with pytest.raises(ModelError, match=r"^generation_config\.json: min_p 3\b"):
         recommended(config)
 
 

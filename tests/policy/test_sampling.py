@@ -1,6 +1,4 @@
-"""Choosing the next token: transformers' filters are the reference, small distributions are worked
-out by hand.
-"""
+"""Choosing the next token: against transformers' filters, and small distributions by hand."""
 
 import math
 from collections.abc import Sequence
@@ -30,13 +28,13 @@ ALIKE = st.lists(st.integers(-3, 3), min_size=1, max_size=50)
 
 
 def transformers_keep(
-    logits: Tensor, seen: Sequence[int], sampling: Sampling
+    logits: Tensor, before: Sequence[int], sampling: Sampling
 ) -> Tensor:
     """The probabilities that are left by transformers' processors, in their order."""
-    ids = torch.tensor([list(seen)], dtype=torch.long)
+    ids = torch.tensor([list(before)], dtype=torch.long)
     scores = (
         RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)(ids, logits)
-        if seen
+        if before
         else logits
     )
     scores = TemperatureLogitsWarper(sampling.temperature)(ids, scores)
@@ -49,9 +47,9 @@ def transformers_keep(
     return torch.softmax(scores, -1)
 
 
-def we_keep(logits: Tensor, seen: Sequence[int], sampling: Sampling) -> Tensor:
+def we_keep(logits: Tensor, before: Sequence[int], sampling: Sampling) -> Tensor:
     stands = torch.zeros(logits.shape, dtype=torch.bool)
-    stands[0, list(seen)] = True
+    stands[0, list(before)] = True
     scaled = (
         penalised(logits, stands, sampling.repetition_penalty) / sampling.temperature
     )
@@ -89,16 +87,16 @@ def test_filters_leave_what_those_of_transformers_leave(
     values, ids, temperature, top_k, top_p, min_p, penalty
 ):
     logits = torch.tensor([values]) / 8
-    seen = [i % len(values) for i in ids]
+    before = [i % len(values) for i in ids]
     sampling = Sampling(temperature, top_k, top_p, min_p, penalty)
     stands = torch.zeros(logits.shape, dtype=torch.bool)
-    stands[0, seen] = True
+    stands[0, before] = True
     after = penalised(logits, stands, penalty)
     assume(len(set(after[0].tolist())) == len(values))  # ties have a test of their own
     assume(not is_on_a_border(after, sampling))
     ours, theirs = (
-        we_keep(logits, seen, sampling),
-        transformers_keep(logits, seen, sampling),
+        we_keep(logits, before, sampling),
+        transformers_keep(logits, before, sampling),
     )
     assert torch.equal(ours > 0, theirs > 0)
     assert torch.allclose(ours, theirs, atol=1e-6)
@@ -160,8 +158,8 @@ def test_filters_by_hand(sampling, left):
 
 def test_a_penalty_divides_what_is_positive_and_multiplies_what_is_negative():
     logits = torch.tensor([[3.0, -3.0, 0.0, 3.0]])
-    seen = torch.tensor([[True, True, True, False]])
-    assert penalised(logits, seen, 1.5).tolist() == [[2.0, -4.5, 0.0, 3.0]]
+    is_repeated = torch.tensor([[True, True, True, False]])
+    assert penalised(logits, is_repeated, 1.5).tolist() == [[2.0, -4.5, 0.0, 3.0]]
 
 
 def test_the_token_is_where_the_cumulative_distribution_passes_the_number():
@@ -177,10 +175,10 @@ def test_the_token_is_where_the_cumulative_distribution_passes_the_number():
 
 def test_log_probs_are_those_at_the_temperature_filters_and_penalty_left_out():
     # at temperature 0.5 probabilities are squared: 1/64, 16/64, 1/64, 4/64, which sum to 22/64
-    seen = torch.tensor([[False, True, False, False]])
+    is_repeated = torch.tensor([[False, True, False, False]])
     sampling = Sampling(temperature=0.5, top_k=1, repetition_penalty=1.1)
     token, log_prob = choose(
-        HALF_QUARTER, torch.tensor([0.3], dtype=torch.float64), sampling, seen
+        HALF_QUARTER, torch.tensor([0.3], dtype=torch.float64), sampling, is_repeated
     )
     assert token.tolist() == [1]
     assert log_prob.item() == pytest.approx(math.log(16 / 22), abs=1e-6)

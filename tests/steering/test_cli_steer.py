@@ -43,18 +43,18 @@ KEYS |= {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GPT, a file of comparisons and one of labels."""
-    found: Path = tmp_path_factory.mktemp("steer")
-    drawn(nano(chats=True)).save(found / "gpt")
+    path: Path = tmp_path_factory.mktemp("steer")
+    drawn(nano(chats=True)).save(path / "gpt")
     pairs = [
         Comparison(f" warm{k}", f" dull{k}", prompt=f"Film {k % 20}:")
         for k in range(40)
     ]
     labels = [Label(text, k % 2 == 0) for k, text in enumerate(films(12))]
     for name, judgements in (("pairs", pairs), ("labels", labels)):
-        (found / f"{name}.jsonl").write_text(
+        (path / f"{name}.jsonl").write_text(
             "".join(json.dumps(to_row(j)) + "\n" for j in judgements)
         )
-    return found
+    return path
 
 
 def fails(result: tuple[int, str, str], *words: str) -> None:
@@ -77,17 +77,20 @@ def test_from_judgements(run: Any, folder: Path, tmp_path: Path) -> None:
     )
     code, out, err = run(*command, "--out", tmp_path / "a", "--json", "--quiet")
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert set(found) == KEYS
+    printed = json.loads(out)
+    assert set(printed) == KEYS
     assert (
-        found["score_before"] is found["score_after"] is found["held_out_after"] is None
+        printed["score_before"]
+        is printed["score_after"]
+        is printed["held_out_after"]
+        is None
     )
-    assert 0 <= found["held_out_preference_accuracy_after"] <= 1
+    assert 0 <= printed["held_out_preference_accuracy_after"] <= 1
     assert (
         json.loads(
             run(*command, "--out", tmp_path / "a", "--resume", "--json", "--quiet")[1]
         )
-        == found
+        == printed
     )
     code, out, err = run(*command, "--out", tmp_path / "b", "--reward", "length")
     assert code == 0
@@ -160,10 +163,10 @@ def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
     code, out, _ = run(
         *command, "--kl-coef", 0.2, "--out", tmp_path / "a", "--json", "--quiet"
     )
-    found = json.loads(out)
-    assert (code, set(found)) == (0, KEYS)
-    assert found["score_before"] > 0
-    assert found["held_out_preference_accuracy_before"] is None
+    printed = json.loads(out)
+    assert (code, set(printed)) == (0, KEYS)
+    assert printed["score_before"] > 0
+    assert printed["held_out_preference_accuracy_before"] is None
     settings = json.loads((tmp_path / "a" / "steering.json").read_text())["settings"]
     assert settings["kl"] == {
         "coef": 0.2,

@@ -14,8 +14,8 @@ def test_what_a_token_costs() -> None:
     """π = 0.5 against 0.4: 0.2231, 0.0249 and 0.0231."""
     logs = torch.tensor([[0.5]]).log(), torch.tensor([[0.4]]).log()
     for estimator, expected in (("k1", 0.2231), ("k2", 0.0249), ("k3", 0.0231)):
-        found = KL(estimator=estimator).costs(*logs)  # type: ignore[arg-type]
-        assert float(found) == pytest.approx(expected, abs=5e-5)
+        cost = KL(estimator=estimator).costs(*logs)  # type: ignore[arg-type]
+        assert float(cost) == pytest.approx(expected, abs=5e-5)
 
 
 def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
@@ -23,18 +23,18 @@ def test_in_the_loss_it_is_a_penalty_and_in_the_reward_none() -> None:
     zeros = torch.zeros(1, 1)
     experience = Experience(None, zeros == 0, zeros, logs[1], zeros, zeros)
     now = Evaluation(logs[0], zeros, zeros)
-    found = [
+    penalties = [
         float(KL(where=w, estimator="k3").penalty(0.6)(experience, now))
         for w in ("loss", "reward")
     ]  # type: ignore[arg-type]
-    assert found == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
+    assert penalties == pytest.approx([0.6 * 0.0231, 0], abs=1e-4)
 
 
 def test_the_coefficient_adapts() -> None:
     """6.6 nats of 6 are 10 % too much; a miss counts as 20 % at most: 0.2·(1 + 0.1·256/10,000)."""
     kl = KL(coef=0.2, target=6.0)
-    found = [kl.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
-    assert found == pytest.approx(
+    coefficients = [kl.adapted(0.2, nats, 256) for nats in (6.6, 6.0, 5.4, 60.0, 0.0)]
+    assert coefficients == pytest.approx(
         [0.2 * (1 + e * 0.0256) for e in (0.1, 0, -0.1, 0.2, -0.2)]
     )
     assert KL(coef=0.2, target=6.0, horizon=100.0).adapted(

@@ -71,29 +71,29 @@ def test_a_function_is_asked_with_prompts_and_texts() -> None:
     ],
 )
 def test_any_numbers_will_do(scores: Any) -> None:
-    found = checked(FunctionReward(lambda p, t: scores), TWO)
-    assert found == [1.0, 2.0]
-    assert {type(x) for x in found} == {float}
+    rewards = checked(FunctionReward(lambda p, t: scores), TWO)
+    assert rewards == [1.0, 2.0]
+    assert {type(x) for x in rewards} == {float}
 
 
 @pytest.mark.parametrize(
     ("scores", "words"),
     [
-        ([1.0], r"returned 1 scores for 2 completions\.$"),
-        ([1.0, 2.0, 3.0], r"returned 3 scores for 2 completions\.$"),
-        ([1.0, math.nan], r"returned nan for the completion 'b'\.$"),
-        ([-math.inf, 1.0], r"returned -inf for the completion 'aa'\.$"),
-        ([1.0, "2"], r"returned '2' for a score: expected a number\.$"),
-        ("12", r"returned '1' for a score: expected a number\.$"),
-        ([True, 1.0], r"returned True for a score: expected a number\.$"),
-        ([None, 1.0], r"returned None for a score: expected a number\.$"),
-        ([[1.0], [2.0]], r"returned \[1\.0\] for a score: expected a number\.$"),
+        ([1.0], r".*\b1 scores\b.*\b2 completions\b"),
+        ([1.0, 2.0, 3.0], r".*\b3 scores\b.*\b2 completions\b"),
+        ([1.0, math.nan], r".*\bnan\b.*'b'"),
+        ([-math.inf, 1.0], r".* -inf\b.*'aa'"),
+        ([1.0, "2"], r".*'2'.*\bnumber\b"),
+        ("12", r".*'1'.*\bnumber\b"),
+        ([True, 1.0], r".*\bTrue\b.*\bnumber\b"),
+        ([None, 1.0], r".*\bNone\b.*\bnumber\b"),
+        ([[1.0], [2.0]], r".*\[1\.0\].*\bnumber\b"),
         (
             np.ones((2, 2)),
-            r"returned array\(\[1\., 1\.\]\) for a score: expected a number\.$",
+            r".*array\(\[1\., 1\.\]\).*\bnumber\b",
         ),
-        (None, r"raised TypeError: 'NoneType' object is not iterable$"),
-        (3.0, r"raised TypeError: 'float' object is not iterable$"),
+        (None, r".*\bTypeError: 'NoneType'"),
+        (3.0, r".*\bTypeError: 'float'"),
     ],
 )
 def test_what_is_no_score_is_named(scores: Any, words: str) -> None:
@@ -106,14 +106,12 @@ def test_a_function_that_raises_or_hangs() -> None:
         raise KeyError("no\n such key")
 
     with pytest.raises(
-        RewardError, match=r"^broken raised KeyError: [^\n]*such key'$"
+        RewardError, match=r"^broken .*KeyError: [^\n]*such key'$"
     ) as raised:
         reward_of(broken).score(TWO)
     assert isinstance(raised.value.__cause__, KeyError)
     began = time.monotonic()
-    with pytest.raises(
-        RewardError, match=r"^mine did not answer within 0\.05 seconds\.$"
-    ):
+    with pytest.raises(RewardError, match=r"^mine .*\b0\.05 seconds\b"):
         FunctionReward(slow, "mine", seconds=0.05).score(TWO)
     assert time.monotonic() - began < 4
 
@@ -186,18 +184,18 @@ def test_an_address_is_asked_on_openrlhfs_wire(address: str) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/error", "did not answer with JSON: HTTP Error 500"),
-        ("/half", "did not answer with JSON: Expecting value"),
-        ("/garbage", "did not answer with JSON: what[?]"),
-        ("/slow", "did not answer with JSON: timed out"),
+        ("/error", ".*HTTP Error 500"),
+        ("/half", ".*JSON.*Expecting value"),
+        ("/garbage", ".*JSON.*what[?]"),
+        ("/slow", ".*timed out"),
         (
             "/number",
-            r'answered without a list of rewards: expected {"rewards": \[numbers\]}',
+            r'.*{"rewards": \[numbers\]}',
         ),
-        ("/other", "answered without a list of rewards"),
-        ("/few", "returned 1 scores for 2 completions"),
-        ("/nan", "returned nan for the completion 'b'"),
-        ("/text", "returned '1' for a score"),
+        ("/other", ".*list of rewards"),
+        ("/few", r".*\b1 scores\b.*\b2 completions\b"),
+        ("/nan", r".*\bnan\b.*'b'"),
+        ("/text", ".*'1'"),
     ],
 )
 def test_an_address_that_fails(address: str, path: str, words: str) -> None:
@@ -209,9 +207,7 @@ def test_an_address_that_fails(address: str, path: str, words: str) -> None:
 def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
     """Each byte comes in time, the answer does not."""
     began = time.monotonic()
-    with pytest.raises(
-        RewardError, match=rf"^{address}{path} did not answer with JSON: timed out$"
-    ):
+    with pytest.raises(RewardError, match=rf"^{address}{path} .*timed out$"):
         HttpReward(address + path, seconds=0.5).score(TWO)
     assert time.monotonic() - began < 2
     assert HttpReward(address + path, seconds=60).score(TWO) == [1, 2]
@@ -220,7 +216,7 @@ def test_the_time_limit_is_of_the_whole_answer(address: str, path: str) -> None:
 def test_an_address_where_nobody_is() -> None:
     with pytest.raises(
         RewardError,
-        match=r"^http://127\.0\.0\.1:9/x did not answer with JSON: .*refused",
+        match=r"^http://127\.0\.0\.1:9/x .*refused",
     ):
         HttpReward("http://127.0.0.1:9/x", seconds=5).score(TWO)
 
@@ -241,15 +237,17 @@ def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.syspath_prepend(tmp_path)
     assert reward_of("length=-0.5").score(TWO) == [-1, -0.5]
     assert reward_of("length=1") == reward_of("length"), "a weight of 1 is none"
-    found = reward_of(["length=3", "rules:short", lengths])
-    assert found.score(TWO) == [3 * 2 - 2 + 4, 3 * 1 - 1 + 3]
-    assert found.name == "3 × length + 1 × rules:short + 1 × lengths"
+    reward = reward_of(["length=3", "rules:short", lengths])
+    assert reward.score(TWO) == [3 * 2 - 2 + 4, 3 * 1 - 1 + 3]
+    assert reward.name == "3 × length + 1 × rules:short + 1 × lengths"
     assert reward_of(["length"]) == reward_of("length")
-    own = TextReward("own", lambda c: 7.0)
-    assert reward_of(own) is own
-    assert reward_of([own]) is own
-    with pytest.raises(RewardError, match=r"^bad returned nan"):
-        SumReward(((1.0, own), (2.0, TextReward("bad", lambda c: math.nan)))).score(TWO)
+    seven = TextReward("own", lambda c: 7.0)
+    assert reward_of(seven) is seven
+    assert reward_of([seven]) is seven
+    with pytest.raises(RewardError, match=r"^bad .*\bnan\b"):
+        SumReward(((1.0, seven), (2.0, TextReward("bad", lambda c: math.nan)))).score(
+            TWO
+        )
 
 
 @pytest.mark.parametrize(
@@ -257,25 +255,25 @@ def test_weights_and_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     [
         (
             "nowhere/",
-            r"^reward nowhere/: no such folder\. Give a reward model's folder, module:function,",
+            r"^reward nowhere/: .*\bmodule:function\b",
         ),
-        ("lengthy", "no such folder.*length, repetition, missing-end, gold"),
+        ("lengthy", r"^reward lengthy: .*\blength, repetition, missing-end, gold\b"),
         (
             "length=much",
-            r"^reward length=much: 'much' behind = must be a number, its weight\.$",
+            r"^reward length=much: 'much'.*\bnumber\b",
         ),
-        ("length=nan", "'nan' behind = must be a number"),
-        ("length=inf", "'inf' behind = must be a number"),
+        ("length=nan", r"'nan'.*\bnumber\b"),
+        ("length=inf", r"'inf'.*\bnumber\b"),
         (
             "no_such_module:f",
-            "^reward no_such_module:f: No module named 'no_such_module'",
+            "^reward no_such_module:f: .*'no_such_module'",
         ),
         (
             "math:no_such_name",
-            "^reward math:no_such_name: module 'math' has no attribute",
+            "^reward math:no_such_name: .*'math'",
         ),
-        ([], "^no reward: name a reward model's folder"),
-        (3, "^3 is no reward: give a reward model"),
+        ([], "^no reward"),
+        (3, "^3 is no reward"),
         (None, "^None is no reward"),
     ],
 )

@@ -1,6 +1,4 @@
-"""A whole run: it goes on to the same bits, keeps what it had when a reward fails, and ends where
-it should.
-"""
+"""A whole run: it resumes bit for bit, keeps its steps when a reward fails, and stops in time."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -51,14 +49,16 @@ def whole(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
     return [sum(c.isascii() for c in text) / max(len(text), 1) for text in texts]
 
 
-def steered(algorithm: Any = None, reward: Any = share, **how: Any) -> Steered:
+def steered(algorithm: Any = None, reward: Any = share, **changes: Any) -> Steered:
     settings: dict[str, Any] = {
         "sampling": Sampling(max_tokens=5),
         "steering": QUICK,
         "limits": NEVER,
     }
     algorithm = algorithm or A2C(lr=1e-2)
-    return steer(nano(), reward, ["A", "The"], algorithm=algorithm, **settings | how)
+    return steer(
+        nano(), reward, ["A", "The"], algorithm=algorithm, **settings | changes
+    )
 
 
 def weights(policy: Policy) -> bytes:
@@ -76,27 +76,27 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in rows]
 
 
-def figures(found: Steered) -> dict[str, Any]:
-    return {k: v for k, v in found.figures.items() if k not in CLOCK}
+def figures(result: Steered) -> dict[str, Any]:
+    return {k: v for k, v in result.figures.items() if k not in CLOCK}
 
 
 def killing_at(line: str) -> Callable[[str], None]:
-    def say(said: str) -> None:
-        if said.startswith(line):
+    def say(printed: str) -> None:
+        if printed.startswith(line):
             raise Killed
 
     return say
 
 
-def same(torn: Path, whole: Path, found: Steered, expected: Steered) -> None:
-    assert weights(found.policy) == weights(expected.policy)
+def same(torn: Path, whole: Path, result: Steered, expected: Steered) -> None:
+    assert weights(result.policy) == weights(expected.policy)
     assert metrics(torn) == metrics(whole)
-    assert figures(found) == figures(expected)
-    assert found.samples == expected.samples
+    assert figures(result) == figures(expected)
+    assert result.samples == expected.samples
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "how"),
+    ("algorithm", "settings"),
     [
         (
             PPO(lr=1e-2),
@@ -109,23 +109,25 @@ def same(torn: Path, whole: Path, found: Steered, expected: Steered) -> None:
 )
 def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     algorithm: Algorithm[Any],
-    how: dict[str, Any],
+    settings: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = steered(algorithm, out=tmp_path / "whole", **how)
+    expected = steered(algorithm, out=tmp_path / "whole", **settings)
     monkeypatch.setattr(SteerTask, "checkpoint_seconds", 0.0)
     with pytest.raises(Killed):
-        steered(algorithm, out=tmp_path / "torn", say=killing_at("step    4"), **how)
+        steered(
+            algorithm, out=tmp_path / "torn", say=killing_at("step    4"), **settings
+        )
     assert [
         f.name[-1] for f in sorted((tmp_path / "torn" / "run").glob("checkpoint-*"))
     ] == [
         "2",
         "3",
     ]
-    found = steered(algorithm, out=tmp_path / "torn", resume=True, **how)
-    same(tmp_path / "torn", tmp_path / "whole", found, expected)
-    again = steered(algorithm, out=tmp_path / "torn", resume=True, **how)
+    result = steered(algorithm, out=tmp_path / "torn", resume=True, **settings)
+    same(tmp_path / "torn", tmp_path / "whole", result, expected)
+    again = steered(algorithm, out=tmp_path / "torn", resume=True, **settings)
     assert figures(again) == figures(expected), "a finished run is read back"
 
 
@@ -152,34 +154,36 @@ def test_a_reward_that_fails_keeps_the_finished_steps(
     """Asked once before, once a step, once after: the 5th time is step 4, and three steps are
     finished.
     """
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "scaling": Scaling("running"),
         "kl": KL(0.1, target=1.0, horizon=50.0),
     }
     others = {"reward": Failing(99), "held_out": Failing(99)}
-    expected = steered(out=tmp_path / "whole", **others | {where: Failing(99)}, **how)
-    with pytest.raises(RewardError, match="no more answers"):
-        steered(out=tmp_path / "torn", **others | {where: Failing(at)}, **how)
-    assert (tmp_path / "torn" / "run" / f"checkpoint-{at - 2:08d}").is_dir()
-    found = steered(
-        out=tmp_path / "torn", resume=True, **others | {where: Failing(99)}, **how
+    expected = steered(
+        out=tmp_path / "whole", **others | {where: Failing(99)}, **settings
     )
-    same(tmp_path / "torn", tmp_path / "whole", found, expected)
+    with pytest.raises(RewardError, match="no more answers"):
+        steered(out=tmp_path / "torn", **others | {where: Failing(at)}, **settings)
+    assert (tmp_path / "torn" / "run" / f"checkpoint-{at - 2:08d}").is_dir()
+    result = steered(
+        out=tmp_path / "torn", resume=True, **others | {where: Failing(99)}, **settings
+    )
+    same(tmp_path / "torn", tmp_path / "whole", result, expected)
 
 
 def test_a_run_that_had_ended_by_itself_stays_ended(tmp_path: Path) -> None:
     """KL 0 in step 1, stopped by its limits after steps 2 and 3, killed while it is measured."""
-    how: dict[str, Any] = {"limits": Limits(kl=1e-4, patience=2)}
+    settings: dict[str, Any] = {"limits": Limits(kl=1e-4, patience=2)}
     with pytest.raises(RewardError):
-        steered(reward=Failing(5), out=tmp_path / "torn", **how)
-    found = steered(reward=Failing(99), out=tmp_path / "torn", resume=True, **how)
-    assert found.figures["steps"] == 3
-    assert found.stopped_because.startswith("the KL from the reference is ")
+        steered(reward=Failing(5), out=tmp_path / "torn", **settings)
+    result = steered(reward=Failing(99), out=tmp_path / "torn", resume=True, **settings)
+    assert result.figures["steps"] == 3
+    assert result.stopped_because.startswith("the KL from the reference is ")
 
 
 def test_nothing_is_asked_for_twice_with_another_word(tmp_path: Path) -> None:
     steered(out=tmp_path / "run")
-    with pytest.raises(UsageError, match="--resume needs the same command: kl"):
+    with pytest.raises(UsageError, match=r"^--resume.*\bkl\b"):
         steered(out=tmp_path / "run", resume=True, kl=KL(0.5))
 
 
@@ -213,13 +217,13 @@ def test_the_start_is_not_changed_and_the_same_seed_is_the_same_run(
 
 
 def test_computed_at_once_changes_nothing_but_rounding() -> None:
-    found = [
+    results = [
         steered(steering=Steering(steps=2, batch=16, measured=8, windows=1, at_once=n))
         for n in (8192, 30)
     ]
     a, b = (
         torch.cat([p.flatten() for p in f.policy.module.parameters()]).detach()
-        for f in found
+        for f in results
     )
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
@@ -273,13 +277,18 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
 ) -> None:
     def run(policy: Policy, name: str, **more: Any) -> Steered:
         few = Steering(steps=2, batch=16, measured=8, windows=2, **more)
-        how: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "steering": few,
             "sampling": Sampling(max_tokens=5),
             "limits": NEVER,
         }
         return steer(
-            policy, whole, ["A", "The"], algorithm=algorithm, out=tmp_path / name, **how
+            policy,
+            whole,
+            ["A", "The"],
+            algorithm=algorithm,
+            out=tmp_path / name,
+            **settings,
         )
 
     off, on = run(forgetful(), "off"), run(forgetful(), "on", dropout=True)
@@ -306,7 +315,7 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
 
 
 @pytest.mark.parametrize(
-    "how",
+    "settings",
     [
         {"kl": KL(0.5)},
         {"kl": KL(0.5, estimator="k3")},
@@ -321,10 +330,11 @@ def test_dropout_is_in_what_is_learned_from_and_never_in_what_is_written(
     ],
     ids=str,
 )
-def test_every_part_matters(how: dict[str, Any]) -> None:
+def test_every_part_matters(settings: dict[str, Any]) -> None:
     few = {"steering": Steering(steps=4, batch=64, measured=8, windows=1)}
     plain, other = (
-        steered(A2C(lr=1e-2, whiten=False), whole, **few, **more) for more in ({}, how)
+        steered(A2C(lr=1e-2, whiten=False), whole, **few, **more)
+        for more in ({}, settings)
     )
     assert weights(plain.policy) != weights(other.policy)
 
@@ -332,18 +342,16 @@ def test_every_part_matters(how: dict[str, Any]) -> None:
 def test_parts_that_contradict_are_refused() -> None:
     with pytest.raises(
         UsageError,
-        match=r"^rloo writes 4 completions of each prompt, which a batch of 18 cannot",
+        match=r"^rloo\b.*\b4 completions\b.*\b18\b",
     ):
         steered(RLOO(), steering={"batch": 18})
-    with pytest.raises(UsageError, match="trpo cannot take KL in the loss"):
+    with pytest.raises(UsageError, match=r"^trpo\b.*\bKL\b"):
         steered(TRPO(), kl=KL(where="loss", estimator="k2"))
-    with pytest.raises(
-        UsageError, match=r"^steering.*'step': did you mean steps.*batch"
-    ):
+    with pytest.raises(UsageError, match=r"^steering.*'step'.*\bsteps\b.*\bbatch\b"):
         steered(steering={"step": 3})
     with pytest.raises(
         UsageError,
-        match=r"^steering: steps 2\.5: must be a whole number, such as 150\.",
+        match=r"^steering: steps 2\.5: .*whole.*\b150\b",
     ):
         steered(steering={"steps": 2.5})
     wrong = [
@@ -359,29 +367,29 @@ def test_parts_that_contradict_are_refused() -> None:
         ("adam_epsilon", 0.0),
         ("critic_factor", 0.0),
     ):
-        with pytest.raises(UsageError, match=rf"^{name} {value}: must be "):
+        with pytest.raises(UsageError, match=rf"^{name} {value}: "):
             Steering(**{name: value})  # type: ignore[arg-type]
 
 
 def test_a_wild_rate_stops_the_run_with_advice() -> None:
-    found = steered(
+    result = steered(
         Reinforce(lr=1e30), steering=Steering(steps=20, batch=16, measured=8, clip=1e30)
     )
-    assert found.stopped_because.startswith("a number was not finite (the ")
-    assert "lower --lr" in found.stopped_because
+    assert result.stopped_because.startswith("a number was not finite (the ")
+    assert "lower --lr" in result.stopped_because
 
 
 def test_the_best_window_is_returned_and_the_last_one_kept(tmp_path: Path) -> None:
     """Judged by the share of another letter held out, the first window may be the best."""
-    found = steered(
+    result = steered(
         Winners(samples=4, lr=1e-2),
         held_out=lambda p, t: [-x for x in share(p, t)],
         out=tmp_path / "run",
     )
-    best, steps = found.figures["best_step"], found.figures["steps"]
+    best, steps = result.figures["best_step"], result.figures["steps"]
     assert 1 <= best < steps == 6
-    assert weights(Policy.load(tmp_path / "run")) == weights(found.policy)
-    assert weights(Policy.load(tmp_path / "run" / "last")) != weights(found.policy)
+    assert weights(Policy.load(tmp_path / "run")) == weights(result.policy)
+    assert weights(Policy.load(tmp_path / "run" / "last")) != weights(result.policy)
     rows = metrics(tmp_path / "run")
     held_out = [row["held_out"] for row in rows]
     assert held_out[best - 1] == max(held_out)

@@ -12,9 +12,9 @@ FINE = {"score": 1.0, "kl": 1.0, "distinct": 1.0, "pairs": 0.5}
 
 
 def watch(**limits: float) -> Watch:
-    found = Watch(Limits(**({"patience": 1} | limits)))  # type: ignore[arg-type]
-    found.begin([0.0, 2.0], pairs=0.5)
-    return found
+    looks = Watch(Limits(**({"patience": 1} | limits)))  # type: ignore[arg-type]
+    looks.begin([0.0, 2.0], pairs=0.5)
+    return looks
 
 
 @pytest.mark.parametrize(
@@ -32,40 +32,40 @@ def watch(**limits: float) -> Watch:
     ],
 )
 def test_each_limit_stops(window: dict[str, float], words: str) -> None:
-    reason = watch().look(FINE | window)
+    reason = watch().judge(FINE | window)
     assert reason is not None
     assert re.match(words, reason)
 
 
 def test_at_its_limit_nothing_stops() -> None:
-    assert watch().look(FINE | {"kl": 60.0, "distinct": 0.3, "pairs": 0.05}) is None
+    assert watch().judge(FINE | {"kl": 60.0, "distinct": 0.3, "pairs": 0.05}) is None
 
 
 def test_a_held_out_score_that_falls_while_the_score_rises() -> None:
     """The reference's scores 0 and 2 have the deviation 1: 0.15 of it below the best is too far."""
     looks = watch()
     assert looks.spread == 1
-    assert looks.look(FINE | {"held_out": 0.5}) is None
-    assert looks.look(FINE | {"held_out": 0.36, "score": 2.0}) is None, "0.14 less"
-    assert looks.look(FINE | {"held_out": 0.3, "score": 0.9}) is None, (
+    assert looks.judge(FINE | {"held_out": 0.5}) is None
+    assert looks.judge(FINE | {"held_out": 0.36, "score": 2.0}) is None, "0.14 less"
+    assert looks.judge(FINE | {"held_out": 0.3, "score": 0.9}) is None, (
         "the score fell too"
     )
-    reason = looks.look(FINE | {"held_out": 0.3, "score": 1.0})
+    reason = looks.judge(FINE | {"held_out": 0.3, "score": 1.0})
     assert reason is not None
     assert reason.startswith(
         "the held-out score has fallen from 0.50 to 0.30 while the score rose"
     )
     other = Watch(Limits(patience=1, held_out=0.15))
     other.begin([0.0, 4.0], pairs=0.5)
-    other.look(FINE | {"held_out": 0.5})
-    assert other.look(FINE | {"held_out": 0.3}) is None, (
+    other.judge(FINE | {"held_out": 0.5})
+    assert other.judge(FINE | {"held_out": 0.3}) is None, (
         "0.2 are 0.1 of a deviation of 2"
     )
 
 
 def test_patience_is_of_windows_in_a_row() -> None:
     looks, bad = watch(patience=2), FINE | {"kl": 99.0}
-    assert [looks.look(w) is None for w in (bad, FINE, bad, bad)] == [
+    assert [looks.judge(w) is None for w in (bad, FINE, bad, bad)] == [
         True,
         True,
         True,
@@ -75,16 +75,16 @@ def test_patience_is_of_windows_in_a_row() -> None:
 
 def test_the_best_window_is_by_the_held_out_score_where_there_is_one() -> None:
     looks = watch()
-    found = []
+    bests = []
     for score in (1.0, 3.0, 2.0, 3.0, 4.0):
-        looks.look(FINE | {"score": score})
-        found.append((looks.best, looks.is_best))
-    assert found == [(0, True), (1, True), (1, False), (1, False), (4, True)], (
+        looks.judge(FINE | {"score": score})
+        bests.append((looks.best, looks.is_best))
+    assert bests == [(0, True), (1, True), (1, False), (1, False), (4, True)], (
         "of equals the first"
     )
     looks = watch(held_out=9.0)
     for score, held_out in ((1.0, 5.0), (2.0, 4.0), (0.0, 6.0)):
-        looks.look(FINE | {"score": score, "held_out": held_out})
+        looks.judge(FINE | {"score": score, "held_out": held_out})
     assert looks.best == 2
 
 
@@ -92,12 +92,12 @@ def test_a_reference_without_spread_or_word_pairs() -> None:
     looks = Watch(Limits(patience=1))
     looks.begin([1.0, 1.0], pairs=0.0)
     assert looks.spread == 1
-    assert looks.look(FINE | {"pairs": 0.0}) is None, "texts of one word: none to lose"
+    assert looks.judge(FINE | {"pairs": 0.0}) is None, "texts of one word: none to lose"
 
 
 def test_the_state_is_all_there_is() -> None:
     looks = watch()
-    looks.look(FINE)
+    looks.judge(FINE)
     other = Watch(looks.limits, **looks.state())
     assert other == looks
 

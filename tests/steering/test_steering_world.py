@@ -32,10 +32,10 @@ def world(**other: Any) -> TextWorld:
 
 
 def test_rewards_are_the_score_at_the_end_less_kl_all_along() -> None:
-    found = world().gather(0, 0.25)
-    rollout = found.rollout
+    gathered = world().gather(0, 0.25)
+    rollout = gathered.rollout
     free = rollout.rewards + 0.25 * (rollout.log_probs - rollout.reference)
-    for row, completion in enumerate(found.completions):
+    for row, completion in enumerate(gathered.completions):
         last = len(completion.ids) - 1
         expected = torch.zeros(6)
         expected[last] = len(completion.text)
@@ -44,16 +44,19 @@ def test_rewards_are_the_score_at_the_end_less_kl_all_along() -> None:
         assert rollout.log_probs[row, : last + 1].tolist() == pytest.approx(
             completion.log_probs
         )
-    assert found.scores == [len(c.text) for c in found.completions]
+    assert gathered.scores == [len(c.text) for c in gathered.completions]
     price = ((rollout.log_probs - rollout.reference) * rollout.is_action).sum(1)
-    torch.testing.assert_close(found.kl, price)
-    assert found.kl.abs().min() > 0
+    torch.testing.assert_close(gathered.kl, price)
+    assert gathered.kl.abs().min() > 0
     torch.testing.assert_close(
-        rollout.scores, torch.tensor(found.scores) - 0.25 * price, atol=1e-4, rtol=1e-4
+        rollout.scores,
+        torch.tensor(gathered.scores) - 0.25 * price,
+        atol=1e-4,
+        rtol=1e-4,
     )
     assert rollout.terminated.all()
     assert rollout.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert found.texts == [c.text for c in found.completions]
+    assert gathered.texts == [c.text for c in gathered.completions]
 
 
 def critic() -> Policy:
@@ -68,7 +71,7 @@ def critic() -> Policy:
 def test_a_rollout_knows_what_the_critic_expected_when_it_was_written() -> None:
     policy = critic()
     rollout = world(policy=policy).gather(0, 0.25).rollout
-    now = TextActor(policy).evaluate(rollout.did, rollout.is_action)
+    now = TextActor(policy).evaluate(rollout.trajectories, rollout.is_action)
     torch.testing.assert_close(
         rollout.values, now.values.detach(), atol=1e-4, rtol=1e-4
     )
@@ -94,7 +97,7 @@ def test_in_the_loss_kl_is_not_in_the_reward() -> None:
 
 def test_scores_are_scaled_before_kl_is_paid() -> None:
     scale = Scale(Scaling("reference"))
-    scale.see([2.0, 6.0])
+    scale.include([2.0, 6.0])
     scaled, plain = world(scale=scale).gather(0, 0.25), world().gather(0, 0.25)
     cost = torch.tensor(plain.scores) - plain.rollout.scores
     expected = (torch.tensor(plain.scores) - 4) / 2 - cost
@@ -106,12 +109,12 @@ def test_whitened_rewards_keep_their_mean() -> None:
     plain, white = (
         world(whiten_rewards=w).gather(0, 0.25).rollout for w in (False, True)
     )
-    kept = plain.rewards[plain.is_action]
-    found = white.rewards[white.is_action]
-    assert float(found.std(correction=0)) == pytest.approx(1, abs=1e-4)
+    rewards = plain.rewards[plain.is_action]
+    whitened = white.rewards[white.is_action]
+    assert float(whitened.std(correction=0)) == pytest.approx(1, abs=1e-4)
     torch.testing.assert_close(
-        found,
-        (kept - kept.mean()) / kept.std(correction=0) + kept.mean(),
+        whitened,
+        (rewards - rewards.mean()) / rewards.std(correction=0) + rewards.mean(),
         atol=1e-4,
         rtol=1e-4,
     )
@@ -127,17 +130,17 @@ def test_policy_actor_and_reference_divide_by_the_same_temperature(
         reference=drawn(nano(), 1),
         sampling=Sampling(max_tokens=6, temperature=temperature),
     )
-    found = same.gather(0, 0.5)
-    rollout = found.rollout
+    gathered = same.gather(0, 0.5)
+    rollout = gathered.rollout
     now = TextActor(same.policy, temperature=temperature).log_probs(
-        rollout.did, rollout.is_action
+        rollout.trajectories, rollout.is_action
     )
     torch.testing.assert_close(now, rollout.log_probs, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
         rollout.reference, rollout.log_probs, atol=1e-4, rtol=1e-4
     )
     torch.testing.assert_close(
-        rollout.scores, torch.tensor(found.scores), atol=1e-3, rtol=1e-4
+        rollout.scores, torch.tensor(gathered.scores), atol=1e-3, rtol=1e-4
     )
 
 
@@ -167,11 +170,11 @@ def test_what_is_written_depends_on_seed_and_step_alone() -> None:
 
 def test_measuring_draws_by_numbers_of_its_own_and_prices_nothing() -> None:
     whole = world()
-    found, again = whole.measure(7), whole.measure(7)
-    assert found.texts == again.texts
-    assert len(found.texts) == 7
-    assert found.rollout.scores.tolist() == found.scores
-    assert set(found.texts) != set(whole.gather(0, 0.0).texts)
+    measured, again = whole.measure(7), whole.measure(7)
+    assert measured.texts == again.texts
+    assert len(measured.texts) == 7
+    assert measured.rollout.scores.tolist() == measured.scores
+    assert set(measured.texts) != set(whole.gather(0, 0.0).texts)
 
 
 def test_a_rollouts_credit_does_not_depend_on_where_texts_are_cut_off() -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.errors import UsageError
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts
 from tastemaker.reward.backbones.linear import WEIGHTS as LINEAR_WEIGHTS
 from tastemaker.reward.backbones.linear import Linear as Linear
@@ -45,7 +45,7 @@ class Backbone(Protocol):
         """`linear`, `network`, `ensemble` or `experts`; the contract holds it."""
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the scores of examples, in order, whatever is scored beside them."""
 

@@ -22,10 +22,12 @@ from safetensors.numpy import save
 
 from tastemaker.data.judgements import Example, Prompt, plain
 from tastemaker.errors import DataError, ModelError
-from tastemaker.fast.processor import ScoringWish
+from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import writing_file
+from tastemaker.maths.statistics import Floats
 from tastemaker.reward.backbones.linear import (
     Linear,
+    NgramNames,
     TokenNames,
     chunks,
     counts,
@@ -49,14 +51,12 @@ class Ensemble:
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = list(members)
         first = self.members[0]
-        self.max_length, self.cut = (
-            getattr(first, "max_length", None),
-            getattr(first, "cut", None),
-        )
+        self.max_length = getattr(first, "max_length", None)
+        self.cut = getattr(first, "cut", None)
         self.template: str = first.template
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the mean scores, and those of each member."""
         by_member = [
@@ -117,7 +117,7 @@ class Router:
     def __init__(
         self,
         sources: Sequence[str],
-        names: NDArray[np.int64],
+        names: NgramNames,
         idf: NDArray[np.float32],
         weights: NDArray[np.float32],
         intercepts: NDArray[np.float32],
@@ -125,27 +125,26 @@ class Router:
         self.sources, self.names, self.idf = tuple(sources), names, idf
         self.weights, self.intercepts = weights, intercepts
 
-    def shares(self, prompts: Sequence[Prompt | None]) -> NDArray[np.float64]:
+    def shares(self, prompts: Sequence[Prompt | None]) -> Floats:
         """Return the probability of each source for each prompt: float64 [n, k].
 
         No prompt is read as a prompt without words.
         """
         unique = list(dict.fromkeys(prompts))
         rows = {prompt: row for row, prompt in enumerate(unique)}
+        scales = self.idf.astype(np.float64)
+        weights = self.weights.astype(np.float64)
+        texts = [read_prompt(prompt) for prompt in unique]
         parts = [np.zeros((0, len(self.sources)))]
-        for chunk in chunks([read_prompt(prompt) for prompt in unique]):
+        for chunk in chunks(texts):
             occurrences = counts(TokenNames.of(chunk), READING.ngrams, self.names)
-            inputs = features(occurrences, READING, self._scales)
-            logits = inputs @ self.weights.astype(np.float64) + self.intercepts
+            inputs = features(occurrences, READING, scales)
+            logits = inputs @ weights + self.intercepts
             raised = np.exp(logits - logits.max(1, keepdims=True))
             parts.append(raised / raised.sum(1, keepdims=True))
         order = [rows[prompt] for prompt in prompts]
-        shares: NDArray[np.float64] = np.concatenate(parts)[order]
+        shares: Floats = np.concatenate(parts)[order]
         return shares
-
-    @property
-    def _scales(self) -> NDArray[np.float64]:
-        return self.idf.astype(np.float64)
 
     def save(self, path: Path) -> None:
         """Write everything, the sources as JSON in the head."""
@@ -228,7 +227,7 @@ class Experts(Ensemble):
         self.router = router
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringWish = "float32"
+        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
     ) -> Scores:
         """Return the mixed scores, without those of the experts.
 

@@ -29,6 +29,7 @@ from safetensors.numpy import save
 from tastemaker.data.judgements import TEMPLATE, Example, joined
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.files import writing_file
+from tastemaker.maths.statistics import Floats
 from tastemaker.scores import Scores
 from tastemaker.settings import POSITIVE, Check, at_least, check, setting
 
@@ -38,6 +39,12 @@ _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
+
+NgramNames = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+"""Names while they are computed; `NgramNames` are the same bits."""
+TextNumbers = NDArray[np.int32]
+
 _ASCII_TOKEN = re.compile(r"\w+(?:'\w+)*|\.\.\.|[^\w\s]")
 _TOKEN = re.compile(
     rf"[^\W{_SPACELESS}]+(?:'[^\W{_SPACELESS}]+)*|[{_SPACELESS}]|\.\.\.|[^\w\s]"
@@ -87,8 +94,8 @@ class TokenNames:
     text.
     """
 
-    names: NDArray[np.uint64]
-    lengths: NDArray[np.int64]
+    names: Hashes
+    lengths: NgramNames
 
     @staticmethod
     def of(texts: Iterable[str]) -> "TokenNames":
@@ -100,7 +107,7 @@ class TokenNames:
 
     def ngrams(
         self, longest: int, *, repeats: bool = False
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    ) -> tuple[NgramNames, TextNumbers]:
         """Return every n-gram's name for n = 1 … longest, and the number of the text it stands in.
 
         name(t₁ … tₙ) = name(t₁ … tₙ₋₁) · odd + name(tₙ) mod 2⁶⁴. No n-gram reaches from one text
@@ -110,12 +117,15 @@ class TokenNames:
         has one. So have the first, the second … the 24th repeated token of a text, and the same of
         the longest n-grams. So the cost of repetition is learned from all repetitions together.
         """
-        document = np.repeat(np.arange(len(self.lengths), dtype=np.int32), self.lengths)
-        parts, running = [(self.names, document)], self.names
+        texts = np.arange(len(self.lengths), dtype=np.int32)
+        document = np.repeat(texts, self.lengths)  # of each token
+        parts = [(self.names, document)]
+        ngrams = self.names
         for n in range(2, longest + 1):
-            running = running[:-1] * _MULTIPLIER + self.names[n - 1 :]
-            inside = document[: len(running)] == document[n - 1 :]
-            parts.append((running[inside], document[: len(running)][inside]))
+            ngrams = ngrams[:-1] * _MULTIPLIER + self.names[n - 1 :]
+            starts = document[: len(ngrams)]
+            is_inside = starts == document[n - 1 :]
+            parts.append((ngrams[is_inside], starts[is_inside]))
         if repeats:
             repeated, of_tokens = _repetitions(*parts[0])
             _, of_ngrams = _repetitions(*parts[-1])
@@ -126,8 +136,8 @@ class TokenNames:
         return np.concatenate(names).view(np.int64), np.concatenate(documents)
 
     def _ordinals(
-        self, document: NDArray[np.int32], salt: np.uint64
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        self, document: TextNumbers, salt: np.uint64
+    ) -> tuple[Hashes, TextNumbers]:
         """Return names of the first, the second … repetition of each text, and the text numbers.
 
         document: the text of each repetition. salt: added to the names.
@@ -140,14 +150,14 @@ class TokenNames:
         return number.astype(np.uint64) * _MULTIPLIER + salt, documents
 
 
-def _repetitions(
-    names: NDArray[np.uint64], document: NDArray[np.int32]
-) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+def _repetitions(names: Hashes, document: TextNumbers) -> tuple[Hashes, TextNumbers]:
     """Return the names that stand earlier in their text too, with the numbers of the texts."""
     order = np.lexsort((names, document))
     names, document = names[order], document[order]
-    again = (names[1:] == names[:-1]) & (document[1:] == document[:-1])
-    return names[1:][again], document[1:][again]
+    is_same_name = names[1:] == names[:-1]
+    is_same_text = document[1:] == document[:-1]
+    is_repeated = is_same_name & is_same_text
+    return names[1:][is_repeated], document[1:][is_repeated]
 
 
 def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -166,24 +176,23 @@ def vocabulary(
     min_count: int,
     *,
     repeats: bool = False,
-) -> NDArray[np.int64]:
+) -> NgramNames:
     """Return the names, ascending, of the n-grams that occur at least `min_count` times."""
-    names = np.concatenate(
-        [
-            np.zeros(0, np.int64),
-            *(chunk.ngrams(longest, repeats=repeats)[0] for chunk in chunked),
-        ]
-    )
+    parts = [np.zeros(0, np.int64)]
+    for chunk in chunked:
+        of_chunk, _ = chunk.ngrams(longest, repeats=repeats)
+        parts.append(of_chunk)
+    names = np.concatenate(parts)
     names.sort()
-    first = np.flatnonzero(
-        np.concatenate([np.ones(min(1, len(names)), bool), names[1:] != names[:-1]])
-    )
+    is_new = np.ones(len(names), dtype=bool)
+    is_new[1:] = names[1:] != names[:-1]
+    first = np.flatnonzero(is_new)
     counts = np.diff(first, append=len(names))
     return names[first[counts >= min_count]]
 
 
 def counts(
-    chunk: TokenNames, longest: int, ngrams: NDArray[np.int64], *, repeats: bool = False
+    chunk: TokenNames, longest: int, ngrams: NgramNames, *, repeats: bool = False
 ) -> sp.csr_matrix:
     """Return how often some n-grams occur in each text: float64 [texts, n-grams].
 
@@ -251,17 +260,16 @@ class Linear:
         joined(Example("text", "prompt"), self.template)
 
 
-def inverse_document_frequencies(occurrences: sp.csr_matrix) -> NDArray[np.float64]:
+def inverse_document_frequencies(occurrences: sp.csr_matrix) -> Floats:
     """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
     texts_with = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
     return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + texts_with)) + 1)
 
 
 def features(
-    occurrences: sp.csr_matrix, settings: Linear, scales: NDArray[np.float64]
+    occurrences: sp.csr_matrix, settings: Linear, scales: Floats
 ) -> sp.csr_matrix:
-    """Return n-gram counts [texts, n-grams] as rows of features; what is multiplied with the
-    weights.
+    """Return n-gram counts [texts, n-grams] as features, which are multiplied with the weights.
 
     nb: 1 for presence, rows of length 1, times `scales` (the log-count ratios, or 1 once they are
     folded into the weights). tfidf: (1 + ln count) × `scales` (the inverse document frequencies),
@@ -269,10 +277,11 @@ def features(
     """
     rows = occurrences.copy()
     row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    scale = scales[rows.indices]
     if settings.weighting == "nb":
-        values, after = np.ones_like(rows.data), scales[rows.indices]
+        values, after = np.ones_like(rows.data), scale
     else:
-        values, after = (1 + np.log(rows.data)) * scales[rows.indices], 1.0
+        values, after = (1 + np.log(rows.data)) * scale, 1.0
     squares = np.bincount(row, weights=values**2, minlength=rows.shape[0])
     rows.data = values / np.sqrt(squares)[row] * after
     return rows
@@ -290,7 +299,7 @@ class LinearBackbone:
     def __init__(
         self,
         settings: Linear,
-        names: NDArray[np.int64],
+        names: NgramNames,
         weights: NDArray[np.float32],
         scales: NDArray[np.float32],
         intercept: float = 0.0,

@@ -41,7 +41,7 @@ from tastemaker.fast.encoder import (
 from tastemaker.fast.encoder import encode as encode_parts
 from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
 from tastemaker.fast.processor import (
-    ScoringWish,
+    ScoringChoice,
     choose_scoring_precision,
     gains_by_int8,
 )
@@ -65,14 +65,12 @@ from tastemaker.reward.backbones.opening import (
 )
 from tastemaker.scores import Scores
 
-_SCORING_TOKENS = {
-    "cpu": 2048
-}  # what stays in a processor's caches; a GPU wants to be filled
+# on a processor, what stays in its caches; a GPU is filled
+_SCORING_TOKENS = {"cpu": 2048}
 _SCORING_TOKENS_ELSEWHERE = 32768
 
-_SCORED_AT_ONCE = (
-    4096  # texts: enough to sort by length, few enough to keep memory constant
-)
+# texts: enough to sort by length, few enough to keep memory constant
+_SCORED_AT_ONCE = 4096
 _CALIBRATION_TEXTS = 64
 _RANGES = "int8.safetensors"
 _HEADS = "heads.safetensors"
@@ -118,13 +116,12 @@ class Network:
         dropout: float = 0.0,
         seed: int = 0,
     ) -> Self:
-        """Return a network to be trained, from a folder, a hub name, or `minilm`, with a fresh head
-        drawn from `seed`.
+        """Return a network to be trained, with a fresh head drawn from `seed`.
 
-        max_length: None is 512, or what the network has positions for. cut: left keeps the end of a
-        text, where reviews give their verdict and completions stand. Raises ModelError when nothing
-        loads, MissingExtra when `minilm` is not installed, UsageError for a setting that does not
-        fit.
+        name_or_path: a folder, a hub name or `minilm`. max_length: None is 512, or what the network
+        has positions for. cut: left keeps the end of a text, where reviews give their verdict and
+        completions stand. Raises ModelError when nothing loads, MissingExtra when `minilm` is not
+        installed, UsageError for a setting that does not fit.
         """
         module, tokenizer = open_parts(
             source_of(name_or_path), dropout=dropout, seed=seed
@@ -139,39 +136,42 @@ class Network:
     @classmethod
     def load(cls, folder: Path | str, *, template: str = TEMPLATE) -> Self:
         """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
-        module, tokenizer = read_parts(Path(folder))
-        max_length, cut = tokenizer.model_max_length, tokenizer.truncation_side
+        folder = Path(folder)
+        module, tokenizer = read_parts(folder)
+        max_length = choose_max_length(module, tokenizer, tokenizer.model_max_length)
         network = cls(
             module,
             tokenizer,
-            max_length=choose_max_length(module, tokenizer, max_length),
-            cut=cut,
+            max_length=max_length,
+            cut=tokenizer.truncation_side,
             template=template,
         )
-        ranges = Path(folder) / _RANGES
-        network._ranges = read_ranges(ranges) if ranges.exists() else None
-        if (heads := Path(folder) / _HEADS).exists():
+        ranges = folder / _RANGES
+        if ranges.exists():
+            network._ranges = read_ranges(ranges)
+        heads = folder / _HEADS
+        if heads.exists():
             put_heads(network.module, load_file(heads))
             align(network.module)
         return network
 
     def save(self, folder: Path | str) -> None:
-        """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer. Raises
-        StorageError.
+        """Write what any Hugging Face tool loads: configuration, safetensors, tokenizer.
 
-        The folder may exist. Nothing here renames: hand in the temporary folder of
-        `files.writing_folder`.
+        The folder may exist. Its files are written in place: hand in the temporary folder of
+        `files.writing_folder`. Raises StorageError.
         """
+        folder = Path(folder)
         with quiet_transformers():
             try:
                 with one_head(self.module) as heads:
                     self.module.save_pretrained(folder)
                 if heads is not None:
-                    save_file(heads, Path(folder) / _HEADS)
+                    save_file(heads, folder / _HEADS)
                 self.tokenizer.save_pretrained(folder)
                 if self._ranges is not None:
-                    write_ranges(self._ranges, Path(folder) / _RANGES)
-                _share_weights(Path(folder))
+                    write_ranges(self._ranges, folder / _RANGES)
+                _share_weights(folder)
             except SafetensorError as error:  # safetensors' error for a full disk
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
@@ -179,7 +179,7 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         device: torch.device = self.module.device
         return device
 
@@ -206,17 +206,15 @@ class Network:
         return head_of(self.module).out_features
 
     def widen(self, heads: int, seed: int) -> None:
-        """Give the network so many fresh heads, the members of an ensemble that share everything
-        below.
-        """
+        """Give the network so many fresh heads: members of an ensemble that share the body."""
         widen_head(self.module, heads, seed)
 
     def use_template(self, template: str | None, *, wanted: bool = True) -> None:
-        """Choose how prompt and text are joined: a template with its two places, or "chat" for the
-        tokenizer's own.
+        """Choose how prompt and text are joined.
 
-        None: the usual one. wanted: "chat" was asked for by name, so that a tokenizer without one
-        is a UsageError; otherwise it is passed over.
+        template: a text with two places, "chat" for the tokenizer's own template, or None for the
+        default. wanted: raise UsageError where the tokenizer has no chat template; otherwise the
+        default takes its place.
         """
         if template == CHAT and self.tokenizer.chat_template is None:
             if wanted:
@@ -235,38 +233,31 @@ class Network:
         return joined(example, self.template)
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Return the examples as token ids, cut to what the network reads: see
-        `reading.encode_texts`.
-        """
-        set_cut(
-            self.tokenizer, self.cut, self.max_length
-        )  # calls of the tokenizer by others reset it
-        return encode_texts(
-            self.tokenizer, [self.join(example) for example in examples]
-        )
+        """Return the examples as token ids, cut to what the network reads."""
+        # calls of the tokenizer by others reset its cut
+        set_cut(self.tokenizer, self.cut, self.max_length)
+        texts = [self.join(example) for example in examples]
+        return encode_texts(self.tokenizer, texts)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the scores of a batch [b], float32, with their gradient: the mean over heads."""
         return self.forward_heads(batch).mean(1)
 
     def forward_heads(self, batch: Batch) -> Tensor:
-        """Return what every head says of a batch [b, heads], float32, with its gradient."""
+        """Return the scores of a batch by every head [b, heads], float32, with their gradient."""
         return scores(self.module, batch)
 
     def forward_texts(
         self, texts: Sequence[TokenIds], batch_tokens: int
     ) -> tuple[Tensor, int]:
-        """Return what every head says of some texts [n, heads], with its gradient: see
-        `together.scores_together`.
-        """
+        """Return the scores of texts by every head [n, heads], and the places computed."""
         return scores_together(
             self.module, texts, pad_id=self.pad_id, batch_tokens=batch_tokens
         )
 
     @torch.inference_mode()
     def calibrate(self, examples: Sequence[Example]) -> None:
-        """Watch the network read some of the examples, so that `score(precision="fast")` may use
-        8-bit products.
+        """Measure the ranges of 8-bit products on some examples, for `score(precision="fast")`.
 
         To be called after training, with texts like those to be scored. Families without an int8
         form ignore it.
@@ -275,10 +266,11 @@ class Network:
         self.module.eval()
         encoder = parts_of(self.module)
         if encoder is not None and examples:
-            chosen = self.encode(
-                examples[:: -(-len(examples) // _CALIBRATION_TEXTS)]
-            ).ids
-            batches = [collate([ids], self.pad_id).to(self.device) for ids in chosen]
+            stride = -(-len(examples) // _CALIBRATION_TEXTS)
+            encoded = self.encode(examples[::stride])
+            batches = []
+            for ids in encoded.ids:
+                batches.append(collate([ids], self.pad_id).to(self.device))
             self._ranges = watch(
                 encoder,
                 lambda watched: [encode_parts(watched, batch) for batch in batches],
@@ -290,30 +282,28 @@ class Network:
         self,
         examples: Sequence[Example],
         *,
-        precision: ScoringWish = "float32",
+        precision: ScoringChoice = "float32",
         batch_tokens: int | None = None,
     ) -> Scores:
-        """Return the examples' scores in the order they came.
+        """Return the scores of examples, in order.
 
-        A text's score hangs on the text alone, not on what is scored beside it. precision: float32
-        is what the score contract promises; fast is what this processor gains by
+        A score depends on its text alone, not on the texts beside it. precision: the score contract
+        is checked in float32; fast is the fastest format of this processor
         (`choose_scoring_precision`), int8 only after `calibrate`. batch_tokens: the size of a
-        batch, which changes memory and time alone; None: what suits. Raises UsageError for a
-        precision that this processor or network does not have.
+        batch, which changes memory and time alone; None: a size for the device. Raises UsageError
+        for a precision that this processor or network does not have.
         """
         was_training = self.module.training
         self.module.eval()
-        batch_tokens = batch_tokens or _SCORING_TOKENS.get(
-            self.device.type, _SCORING_TOKENS_ELSEWHERE
-        )
+        if not batch_tokens:
+            kind = self.device.type
+            batch_tokens = _SCORING_TOKENS.get(kind, _SCORING_TOKENS_ELSEWHERE)
+        parts = []
         try:
             score_texts = self._scoring(precision)
-            parts = [
-                self._score(
-                    examples[start : start + _SCORED_AT_ONCE], score_texts, batch_tokens
-                )
-                for start in range(0, len(examples), _SCORED_AT_ONCE)
-            ]
+            for start in range(0, len(examples), _SCORED_AT_ONCE):
+                part = examples[start : start + _SCORED_AT_ONCE]
+                parts.append(self._score(part, score_texts, batch_tokens))
         finally:
             self.module.train(was_training)
         return Scores.cat(parts)
@@ -331,7 +321,7 @@ class Network:
             return Scores(by_head[:, 0], encoded.truncated)
         return Scores(by_head.mean(1), encoded.truncated, by_head.T)
 
-    def _scoring(self, precision: ScoringWish) -> _ScoreTexts:
+    def _scoring(self, precision: ScoringChoice) -> _ScoreTexts:
         """Return the function that scores texts in a precision."""
         encoder = self._in_int8() if precision in ("int8", "fast") else None
         chosen = choose_scoring_precision(
@@ -406,6 +396,7 @@ def _share_weights(folder: Path) -> None:
 
 # --- a network made from the texts at hand ---
 
+_SPECIAL_NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LAYERS, _WIDTH, _ATTENTION_HEADS = 2, 128, 4
 
@@ -419,8 +410,7 @@ def make_tiny(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> Network:
-    """Return an untrained network of 2 layers, 128 wide, with a byte-level tokenizer learned from
-    `texts`.
+    """Return an untrained network of 2 layers, 128 wide, with a tokenizer learned from `texts`.
 
     vocabulary: the most tokens the tokenizer may have (at least the 256 bytes and 5 special
     tokens). The same texts and seed give the same network, bit by bit. Raises DataError when there
@@ -466,11 +456,5 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
     )
-    names = dict(
-        zip(
-            ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"),
-            _SPECIAL,
-            strict=True,
-        )
-    )
+    names = dict(zip(_SPECIAL_NAMES, _SPECIAL, strict=True))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
 """Advantage actor–critic: the critic also stands in for what has not come yet (Mnih et al. 2016).
 
 What it adds to REINFORCE with a critic: generalised advantages, which mix the critic's expectation
-into the return, so that spread falls and some bias comes in (Schulman et al. 2016). Left out:
-workers that run apart.
+into the return, so that its variance falls and some bias comes in (Schulman et al. 2016). Left
+out: asynchronous workers.
 """
 
 import math
@@ -22,7 +22,7 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
     Stepper,
     ValuedExperience,
-    apart,
+    single_actions,
 )
 from tastemaker.rl.algorithms.common import (
     ENTROPY,
@@ -36,7 +36,7 @@ from tastemaker.rl.algorithms.common import (
     bonus_weight,
     critic_costs,
 )
-from tastemaker.settings import check, setting
+from tastemaker.settings import setting
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,6 @@ class A2C(Algorithm[ValuedExperience]):
     entropy: float = setting(0.01, *ENTROPY)
     target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
         return advantages_of(
@@ -83,7 +80,8 @@ class A2C(Algorithm[ValuedExperience]):
     ) -> Metrics:
         """Take one step along the policy gradient and the critic's."""
         return stepper.step(
-            apart(experience), partial(self._costs, bonus_weight(self, experience))
+            single_actions(experience),
+            partial(self._costs, bonus_weight(self, experience)),
         )
 
     def _costs(

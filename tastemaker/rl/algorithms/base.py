@@ -20,7 +20,7 @@ The `Stepper` takes optimiser steps over rows of experience, computed in parts. 
 `tastemaker.train.TrainStep`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import (
@@ -38,12 +38,13 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.fast.processor import like_parts
+from tastemaker.settings import check
 from tastemaker.train.step import Metrics as Metrics  # noqa: PLC0414
 from tastemaker.train.step import TrainStep, gradient_strategy
 
 
-class Did(Protocol):
-    """The observations and actions of a rollout, in the policy's own form."""
+class Trajectories(Protocol):
+    """The observations and actions of rows, in the policy's own form."""
 
     def select(self, rows: Tensor) -> Self:
         """Return some rows, int64 [b]."""
@@ -53,8 +54,11 @@ class Did(Protocol):
         """Return the cost of each row in tokens or steps, int64 [B]."""
         ...
 
-    def apart(self, is_action: Tensor) -> Self | None:
-        """Return each action as its own row [n]; None if an action depends on those before it."""
+    def single_actions(self, is_action: Tensor) -> "Trajectories | None":
+        """Return each action as a row of its own [n].
+
+        None if an action depends on those before it.
+        """
         ...
 
 
@@ -64,29 +68,27 @@ class Rows:
 
     def select(self, rows: Tensor) -> Self:
         """Return some rows, int64 [b]."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self,
-            **{
-                n: v[rows] if isinstance(v, Tensor) else v.select(rows)
-                for n, v in own.items()
-            },
-        )
+        selected = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_tensor = isinstance(value, Tensor)
+            selected[field.name] = value[rows] if is_tensor else value.select(rows)
+        return replace(self, **selected)
 
 
 @dataclass(frozen=True)
 class Rollout(Rows):
     """Completions or episodes that were gathered with one policy.
 
-    is_action: bool [B, T]. log_probs, reference: of the actions when they were chosen, and under
-    the reference (the same where there is none), float [B, T]. rewards: float [B, T]. terminated:
-    bool [B], True where nothing follows the row's last action, False where the row was cut and what
-    the critic expects stands for the rest. groups: int64 [B], rows that answer one prompt. values:
-    what the critic expected before each action, float [B, T]; after: and behind each row's last
-    one, float [B]; 0 where there is no critic.
+    is_action: bool [B, T]. log_probs: of the actions when they were chosen, float [B, T].
+    reference: the same under the reference policy; equal to log_probs where there is none. rewards:
+    float [B, T]. terminated: bool [B]; True where nothing follows the row's last action, False
+    where the row was cut and the critic's value stands for the rest. groups: int64 [B], rows that
+    answer one prompt. values: the critic's, before each action, float [B, T]. after: the critic's
+    value after each row's last action, float [B]. Both are 0 where there is no critic.
     """
 
-    did: Any
+    trajectories: Trajectories
     is_action: Tensor
     log_probs: Tensor
     reference: Tensor
@@ -106,16 +108,31 @@ class Rollout(Rows):
 class Experience(Rows):
     """A rollout with advantages.
 
-    advantages: float [B, T]. weights: what each action counts in the objective, float [B, T], 0
-    where there is none.
+    advantages: float [B, T]. weights: of each action in the objective, float [B, T], 0 where there
+    is none.
     """
 
-    did: Any
+    trajectories: Trajectories
     is_action: Tensor
     log_probs: Tensor
     reference: Tensor
     advantages: Tensor
     weights: Tensor
+
+    @classmethod
+    def of(
+        cls, rollout: Rollout, advantages: Tensor, weights: Tensor, **more: Tensor
+    ) -> Self:
+        """Return a rollout with advantages and weights. more: the other fields of a subclass."""
+        return cls(
+            trajectories=rollout.trajectories,
+            is_action=rollout.is_action,
+            log_probs=rollout.log_probs,
+            reference=rollout.reference,
+            advantages=advantages,
+            weights=weights,
+            **more,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,9 +149,8 @@ class Compared(Experience):
 
     groups: int64 [B], rows that are compared with each other. tiers: int64 [B], the smaller the
     better; rows of one tier are not compared. weights: the same for all actions of a group.
-    advantages: 0, since what a row deserves hangs on what the policy makes of its rivals when it
-    learns. Texts that the policy did not write itself have the reference's log_probs, which is
-    where it starts.
+    advantages: 0 here, because they depend on the policy's log-probabilities during the update.
+    log_probs: the reference's for texts that the policy did not write, since it starts there.
     """
 
     groups: Tensor
@@ -166,7 +182,7 @@ class Actor(Protocol):
         """The number of passes that can be computed in parallel, one thread each."""
         ...
 
-    def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
+    def evaluate(self, trajectories: Any, is_action: Tensor) -> Evaluation:
         """Return the `Evaluation` of actions, with gradients; 0 where `is_action` is False."""
         ...
 
@@ -182,16 +198,17 @@ class Actor(Protocol):
 E = TypeVar("E", bound=Experience)
 
 
-def apart(experience: E) -> E:
-    """Return each action as its own row if the policy needs only the current observation."""
-    did = experience.did.apart(experience.is_action)
-    if did is None:
+def single_actions(experience: E) -> E:
+    """Return each action as a row of its own if the policy needs only the current observation."""
+    is_action = experience.is_action
+    trajectories = experience.trajectories.single_actions(is_action)
+    if trajectories is None:
         return experience
-    own: Iterable[str] = (f.name for f in fields(experience) if f.name != "did")
-    flat = {
-        name: getattr(experience, name)[experience.is_action][:, None] for name in own
-    }
-    return replace(experience, did=did, **flat)
+    columns = {}
+    for field in fields(experience):
+        if field.name != "trajectories":
+            columns[field.name] = getattr(experience, field.name)[is_action][:, None]
+    return replace(experience, trajectories=trajectories, **columns)
 
 
 def per_action(is_action: Tensor) -> Tensor:
@@ -221,7 +238,8 @@ ANY = "any environment"
 class Algorithm(Generic[E]):
     """The contract of an algorithm: a subclass is a frozen dataclass whose fields are its settings.
 
-    A subclass gives `name`, `credit` and `update`; the other members have defaults.
+    A subclass gives `name`, `credit` and `update`; the other members have defaults. The settings
+    are checked when an object is made.
     """
 
     name: ClassVar[str]
@@ -232,6 +250,9 @@ class Algorithm(Generic[E]):
 
     play_settings: ClassVar[PlaySettings] = {}
     """The settings that `play` uses where the user names the algorithm only."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def lr(self) -> float:
@@ -297,8 +318,13 @@ class Stepper:
         at_once: int = 8192,
         penalty: Callable[[Experience, Evaluation], Tensor] = no_penalty,
     ) -> None:
-        self.actor, self.optimizer, self.rate, self.clip = actor, optimizer, rate, clip
-        self.generator, self.at_once, self.penalty = generator, at_once, penalty
+        self.actor = actor
+        self.optimizer = optimizer
+        self.rate = rate
+        self.clip = clip
+        self.generator = generator
+        self.at_once = at_once
+        self.penalty = penalty
 
     def _train_step(self) -> TrainStep:
         """Return what takes the step; made anew, because dropout allows one thread only."""
@@ -351,7 +377,7 @@ class Stepper:
         self, objective: Callable[[E, Evaluation], Costs], share: float, part: E
     ) -> tuple[Tensor, Metrics]:
         """Return the weighted cost of some rows, and the weighted sums of its measurements."""
-        now = self.actor.evaluate(part.did, part.is_action)
+        now = self.actor.evaluate(part.trajectories, part.is_action)
         costs = objective(part, now)
         costs["cost"] = costs["cost"] + self.penalty(part, now)
         weighted = {
@@ -374,7 +400,9 @@ class Stepper:
 
     def row_parts(self, experience: Experience) -> list[Tensor]:
         """Return the row numbers of each part, int64 [b]; rows of similar sizes are together."""
-        return like_parts(experience.did.sizes(), self.at_once, self.actor.threads)
+        return like_parts(
+            experience.trajectories.sizes(), self.at_once, self.actor.threads
+        )
 
     def minibatches(self, experience: E, parts: int) -> Iterator[tuple[E, float]]:
         """Yield the rows in random minibatches, each with its share of all rows."""
@@ -382,9 +410,8 @@ class Stepper:
         if parts == 1:
             yield experience, 1.0
             return
-        for rows in torch.randperm(count, generator=self.generator).tensor_split(
-            min(parts, count)
-        ):
+        order = torch.randperm(count, generator=self.generator)
+        for rows in order.tensor_split(min(parts, count)):
             yield experience.select(rows), len(rows) / count
 
 

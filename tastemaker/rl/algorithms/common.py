@@ -6,6 +6,7 @@ minibatches with the clipped ratio, and comparison of the completions of one pro
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 import torch
@@ -33,7 +34,7 @@ from tastemaker.rl.algorithms.base import (
 )
 from tastemaker.settings import LIMIT, NOT_NEGATIVE, POSITIVE, SHARE, at_least
 
-# help and check of the settings that several algorithms have
+# help and check of the settings of several algorithms
 LR = ("Learning rate.", POSITIVE)
 GAMMA = ("Discount a step.", SHARE)
 LAM = ("λ of the advantages: 1 trusts the returns, 0 the critic.", SHARE)
@@ -57,7 +58,7 @@ TARGET_KL = (
 )
 
 
-def foreseen(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:
+def critic_values(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:
     """Return the critic's values [B, T] and the value after each row [B], 0 where it terminated.
 
     Raises UsageError for a policy without a critic.
@@ -72,24 +73,18 @@ def foreseen(actor: Actor, rollout: Rollout) -> tuple[Tensor, Tensor]:
 def advantages_of(
     actor: Actor, rollout: Rollout, *, gamma: float, lam: float, whiten: bool
 ) -> ValuedExperience:
-    """Return generalised advantages and the returns that they add up to with the values.
+    """Return generalised advantages, and the returns: advantages plus values.
 
-    Raw advantages make the returns, so whitening changes what the policy learns and nothing that
-    the critic does.
+    The returns are made of the raw advantages, so whitening does not change what the critic learns.
     """
-    values, after = foreseen(actor, rollout)
-    advantages = gae(
-        rollout.rewards, values, after, rollout.is_action, gamma=gamma, lam=lam
-    )
-    return ValuedExperience(
-        did=rollout.did,
-        is_action=rollout.is_action,
-        log_probs=rollout.log_probs,
-        reference=rollout.reference,
-        advantages=standardise(advantages, rollout.is_action) if whiten else advantages,
-        weights=per_action(rollout.is_action),
-        values=values,
-        returns=torch.where(rollout.is_action, advantages + values, 0),
+    is_action = rollout.is_action
+    values, after = critic_values(actor, rollout)
+    advantages = gae(rollout.rewards, values, after, is_action, gamma=gamma, lam=lam)
+    returns = torch.where(is_action, advantages + values, 0)
+    if whiten:
+        advantages = standardise(advantages, is_action)
+    return ValuedExperience.of(
+        rollout, advantages, per_action(is_action), values=values, returns=returns
     )
 
 
@@ -104,78 +99,82 @@ def critic_costs(
     }
 
 
-class Undecided(Protocol):
-    """How an algorithm pays for entropy: its settings of these names."""
+class HasEntropyBonus(Protocol):
+    """The settings of the entropy bonus."""
 
     @property
     def entropy(self) -> float:
-        """What a nat of an action's entropy is worth."""
+        """The bonus for a nat of an action's entropy."""
         ...
 
     @property
     def target_entropy(self) -> float:
-        """Where the bonus has faded to nothing, nats an action; infinite where it never fades."""
+        """The entropy at which the bonus is 0, nats an action; infinite: it never fades."""
         ...
 
 
-def bonus_weight(how: Undecided, experience: Experience) -> float:
-    """Return the weight of the entropy bonus in this update; it falls with the entropy.
+def bonus_weight(algorithm: HasEntropyBonus, experience: Experience) -> float:
+    """Return the weight of the entropy bonus in this update; it falls as the entropy rises.
 
-    w · max(0, 1 − H / enough), with H the mean of −log π over the actions taken, whose expectation
-    is the entropy. So a policy may become sure quickly and is held where it is sure enough, as a
-    target entropy holds it (Haarnoja et al. 2018, section 5), but with no state that a run would
-    have to keep.
+    w · max(0, 1 − H / H*), with H* the target and H the mean of −log π over the actions, whose
+    expectation is the entropy. So the bonus holds a policy near its target entropy (compare
+    Haarnoja et al. 2018, section 5), without a state that a run would have to keep.
     """
-    acted = -float(masked_mean(experience.log_probs, experience.is_action))
-    return how.entropy * max(0.0, 1 - acted / how.target_entropy)
+    entropy = -float(masked_mean(experience.log_probs, experience.is_action))
+    return algorithm.entropy * max(0.0, 1 - entropy / algorithm.target_entropy)
 
 
 E = TypeVar("E", bound=Experience)
 
 
-class Sweeping(Protocol):
-    """How an algorithm sweeps: its settings of these names."""
+class HasEpochs(Protocol):
+    """The settings of several epochs over one rollout."""
 
     @property
     def epochs(self) -> int:
-        """The most sweeps over one rollout."""
+        """The most epochs over one rollout."""
         ...
 
     @property
     def minibatches(self) -> int:
-        """Steps a pass."""
+        """Optimiser steps an epoch."""
         ...
 
     @property
     def target_kl(self) -> float:
-        """How far the policy may be from the one that acted when a pass begins, nats an action."""
+        """The KL from the policy that acted beyond which no epoch begins, nats an action."""
         ...
 
 
 def minibatch_epochs(
-    how: Sweeping,
+    algorithm: HasEpochs,
     stepper: Stepper,
     experience: E,
     costs: Callable[[E, Evaluation], Costs],
 ) -> dict[str, float]:
     """Take one step a minibatch for some epochs; return the mean metrics of the last epoch.
 
-    The costs hold "moved": how far each action's policy is from the one that acted. A pass over
-    which its mean is more than `target_kl` is the last.
+    The costs hold "moved", an estimate of each action's KL from the policy that acted. An epoch
+    whose mean of it is more than `target_kl` is the last.
     """
-    done, sums = 0, {"moved": 0.0}
-    while done < how.epochs and sums["moved"] <= how.target_kl:
-        done, sums = done + 1, {}
-        for part, share in stepper.minibatches(experience, how.minibatches):
+    epochs = 0
+    means = {"moved": 0.0}
+    while epochs < algorithm.epochs and means["moved"] <= algorithm.target_kl:
+        epochs = epochs + 1
+        means = {}
+        for part, share in stepper.minibatches(experience, algorithm.minibatches):
             for name, value in stepper.step(part, costs, share=share).items():
-                sums[name] = sums.get(name, 0.0) + share * value
-    return sums | {"epochs": float(done)}
+                means[name] = means.get(name, 0.0) + share * value
+    return means | {"epochs": float(epochs)}
 
 
 def clipped_costs(
     experience: Experience, now: Evaluation, *, clip: float, entropy: float
 ) -> Costs:
-    """Return the clipped cost of each action minus the entropy bonus, and the KL from before."""
+    """Return the clipped cost of each action minus the entropy bonus, and measurements.
+
+    entropy: the weight of the bonus.
+    """
     before = experience.log_probs
     policy_cost = clipped(now.log_probs, before, experience.advantages, clip=clip)
     return {
@@ -187,10 +186,34 @@ def clipped_costs(
     }
 
 
+class HasClip(HasEntropyBonus, HasEpochs, Protocol):
+    """The settings of epochs with a clipped ratio."""
+
+    @property
+    def clip(self) -> float:
+        """How far a ratio may move from 1 before it stops mattering."""
+        ...
+
+
+def clipped_epochs(
+    algorithm: HasClip, stepper: Stepper, experience: Experience
+) -> dict[str, float]:
+    """Take epochs of minibatches with the clipped ratio and the entropy bonus, without a critic.
+
+    One epoch in one step is REINFORCE.
+    """
+    costs = partial(
+        clipped_costs,
+        clip=algorithm.clip,
+        entropy=bonus_weight(algorithm, experience),
+    )
+    return minibatch_epochs(algorithm, stepper, experience, costs)
+
+
 def group_experience(
     rollout: Rollout, advantages: Tensor, weights: Tensor
 ) -> Experience:
-    """Return what every action of a row deserves: its row's advantage [B].
+    """Return experience in which every action has its row's advantage [B].
 
     Raises UsageError for a row that has nothing to be compared with.
     """
@@ -199,25 +222,19 @@ def group_experience(
         raise UsageError(
             "an algorithm that compares completions of one prompt needs 2 or more of each."
         )
-    return Experience(
-        did=rollout.did,
-        is_action=rollout.is_action,
-        log_probs=rollout.log_probs,
-        reference=rollout.reference,
-        advantages=torch.where(rollout.is_action, advantages[:, None], 0),
-        weights=weights,
-    )
+    of_actions = torch.where(rollout.is_action, advantages[:, None], 0)
+    return Experience.of(rollout, of_actions, weights)
 
 
-def places_in_group(scores: Tensor, groups: Tensor) -> Tensor:
+def ranks_in_group(scores: Tensor, groups: Tensor) -> Tensor:
     """Return each row's rank in its group by score [B]: 0 is the best; equals keep their order."""
     order = torch.argsort(scores, descending=True, stable=True)
     order = order[torch.argsort(groups[order], stable=True)]
     _, counts = torch.unique_consecutive(groups[order], return_counts=True)
     starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    places = torch.empty_like(order)
-    places[order] = torch.arange(len(order), device=order.device) - starts
-    return places
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device) - starts
+    return ranks
 
 
 class Pairs(NamedTuple):

@@ -1,22 +1,19 @@
 """GRPO: scores standardised within the group of a prompt, no critic (Shao et al. 2024).
 
-`normalise="group"` is the paper's: a completion weighs the same however long it is, and a group's
-standard deviation divides. "dr" is Dr. GRPO (Liu et al. 2025): neither; a completion's sum is
-divided by the longest there can be, so that long wrong answers are not spared. Left out here: KL in
-the loss, which is a part of its own (`KL(where="loss")`).
+`normalise="group"` is the paper's: all completions have the same weight, whatever their length, and
+scores are divided by the group's standard deviation. "dr" is Dr. GRPO (Liu et al. 2025): no
+division by the standard deviation, and each token has the same weight, so that long wrong answers
+are not penalised less. Left out here: KL in the loss, a setting of steering (`KL(where="loss")`).
 """
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
 from tastemaker.maths.rl import group_centred, group_standardised
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
-    Costs,
-    Evaluation,
     Experience,
     Metrics,
     Rollout,
@@ -33,12 +30,10 @@ from tastemaker.rl.algorithms.common import (
     SAMPLES,
     TARGET_ENTROPY,
     TARGET_KL,
-    bonus_weight,
-    clipped_costs,
+    clipped_epochs,
     group_experience,
-    minibatch_epochs,
 )
-from tastemaker.settings import check, setting
+from tastemaker.settings import setting
 
 
 @dataclass(frozen=True)
@@ -60,9 +55,6 @@ class GRPO(Algorithm[Experience]):
     entropy: float = setting(0.01, *ENTROPY)
     target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return each completion's score against the others of its prompt."""
         if self.normalise == "dr":
@@ -75,12 +67,4 @@ class GRPO(Algorithm[Experience]):
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience."""
-        return minibatch_epochs(
-            self,
-            stepper,
-            experience,
-            partial(self._costs, bonus_weight(self, experience)),
-        )
-
-    def _costs(self, bonus: float, experience: Experience, now: Evaluation) -> Costs:
-        return clipped_costs(experience, now, clip=self.clip, entropy=bonus)
+        return clipped_epochs(self, stepper, experience)

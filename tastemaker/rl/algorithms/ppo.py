@@ -2,8 +2,8 @@
 
 What it adds to A2C: the ratio to the policy that acted, clipped (Schulman et al. 2017), and epochs
 that stop early once the policy has moved far. Clipping the value too is off: it does not help
-(Andrychowicz et al. 2021). The first pass has ratio 1, so its gradient is A2C's; a test holds it to
-that.
+(Andrychowicz et al. 2021). The first pass has ratio 1, so its gradient is
+A2C's; a test checks this.
 """
 
 import math
@@ -22,7 +22,7 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
     Stepper,
     ValuedExperience,
-    apart,
+    single_actions,
 )
 from tastemaker.rl.algorithms.common import (
     CLIP,
@@ -42,7 +42,7 @@ from tastemaker.rl.algorithms.common import (
     critic_costs,
     minibatch_epochs,
 )
-from tastemaker.settings import LIMIT, check, setting
+from tastemaker.settings import LIMIT, setting
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,6 @@ class PPO(Algorithm[ValuedExperience]):
         LIMIT,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages."""
         return advantages_of(
@@ -123,7 +120,7 @@ class PPO(Algorithm[ValuedExperience]):
         return minibatch_epochs(
             self,
             stepper,
-            apart(experience),
+            single_actions(experience),
             partial(self._costs, bonus_weight(self, experience)),
         )
 

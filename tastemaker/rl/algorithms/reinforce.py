@@ -1,7 +1,7 @@
 """REINFORCE: the policy gradient with returns (Williams 1992).
 
-With a baseline, in proportion to how much better than expected it was: the gradient's mean stays,
-its spread shrinks. Left out: several epochs over one rollout, which need a ratio (PPO).
+A baseline, which is an expected return, is subtracted. The gradient's mean stays the same and its
+variance falls. Left out: several epochs over one rollout, which need a ratio (PPO).
 `tests/learning/test_learning_to_steer.py` shows that it learns.
 """
 
@@ -25,8 +25,8 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
     Stepper,
     ValuedExperience,
-    apart,
     per_action,
+    single_actions,
 )
 from tastemaker.rl.algorithms.common import (
     ENTROPY,
@@ -37,9 +37,9 @@ from tastemaker.rl.algorithms.common import (
     WHITEN,
     bonus_weight,
     critic_costs,
-    foreseen,
+    critic_values,
 )
-from tastemaker.settings import check, setting
+from tastemaker.settings import setting
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,6 @@ class Reinforce(Algorithm[ValuedExperience]):
     whiten: bool = setting(False, WHITEN)
     value_weight: float = setting(0.5, *VALUE_WEIGHT)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def needs_critic(self) -> bool:
         """Whether the baseline is a critic's."""
@@ -84,26 +81,21 @@ class Reinforce(Algorithm[ValuedExperience]):
 
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return the returns to go, minus the baseline."""
-        nothing = torch.zeros_like(rollout.values), torch.zeros_like(rollout.after)
-        values, after = foreseen(actor, rollout) if self.needs_critic else nothing
-        returns = returns_to_go(rollout.rewards, rollout.is_action, self.gamma, after)
-        expected = {"none": torch.zeros_like(values), "value": values}.get(
-            self.baseline
-        )
-        if expected is None:
-            expected = masked_mean(returns, rollout.is_action).expand_as(returns)
-        advantages = torch.where(rollout.is_action, returns - expected, 0)
+        is_action = rollout.is_action
+        values = torch.zeros_like(rollout.values)
+        after = torch.zeros_like(rollout.after)
+        if self.needs_critic:
+            values, after = critic_values(actor, rollout)
+        returns = returns_to_go(rollout.rewards, is_action, self.gamma, after)
+        if self.baseline == "mean":
+            baseline = masked_mean(returns, is_action).expand_as(returns)
+        else:  # without a critic the values are 0
+            baseline = values
+        advantages = torch.where(is_action, returns - baseline, 0)
         if self.whiten:
-            advantages = standardise(advantages, rollout.is_action)
-        return ValuedExperience(
-            did=rollout.did,
-            is_action=rollout.is_action,
-            log_probs=rollout.log_probs,
-            reference=rollout.reference,
-            advantages=advantages,
-            weights=per_action(rollout.is_action),
-            values=values,
-            returns=returns,
+            advantages = standardise(advantages, is_action)
+        return ValuedExperience.of(
+            rollout, advantages, per_action(is_action), values=values, returns=returns
         )
 
     def update(
@@ -111,7 +103,8 @@ class Reinforce(Algorithm[ValuedExperience]):
     ) -> Metrics:
         """Take one step along the policy gradient, and the critic's where there is one."""
         return stepper.step(
-            apart(experience), partial(self._costs, bonus_weight(self, experience))
+            single_actions(experience),
+            partial(self._costs, bonus_weight(self, experience)),
         )
 
     def _costs(

@@ -1,20 +1,17 @@
 """RLOO: a completion's baseline is the mean of the others (Ahmadian et al. 2024).
 
 A whole completion is one action: its return is its score, KL included, and its log-probability is
-that of all its tokens. Left out: a critic, discounts, anything that a single token deserves.
+that of all its tokens. Left out: a critic, discounts, credit for single tokens.
 """
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 from tastemaker.maths.rl import leave_one_out
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
-    Costs,
-    Evaluation,
     Experience,
     Metrics,
     Rollout,
@@ -30,12 +27,10 @@ from tastemaker.rl.algorithms.common import (
     SAMPLES,
     TARGET_ENTROPY,
     TARGET_KL,
-    bonus_weight,
-    clipped_costs,
+    clipped_epochs,
     group_experience,
-    minibatch_epochs,
 )
-from tastemaker.settings import check, setting
+from tastemaker.settings import setting
 
 
 @dataclass(frozen=True)
@@ -53,9 +48,6 @@ class RLOO(Algorithm[Experience]):
     entropy: float = setting(0.01, *ENTROPY)
     target_entropy: float = setting(math.inf, *TARGET_ENTROPY)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
         """Return each completion's score minus the mean of the others of its prompt."""
         return group_experience(
@@ -66,12 +58,4 @@ class RLOO(Algorithm[Experience]):
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Sweep over the experience; one pass in one step is REINFORCE."""
-        return minibatch_epochs(
-            self,
-            stepper,
-            experience,
-            partial(self._costs, bonus_weight(self, experience)),
-        )
-
-    def _costs(self, bonus: float, experience: Experience, now: Evaluation) -> Costs:
-        return clipped_costs(experience, now, clip=self.clip, entropy=bonus)
+        return clipped_epochs(self, stepper, experience)

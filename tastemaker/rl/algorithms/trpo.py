@@ -31,7 +31,7 @@ from tastemaker.rl.algorithms.base import (
     Rollout,
     Stepper,
     ValuedExperience,
-    apart,
+    single_actions,
 )
 from tastemaker.rl.algorithms.common import GAMMA, LAM, LR, advantages_of, critic_costs
 from tastemaker.settings import (
@@ -39,7 +39,6 @@ from tastemaker.settings import (
     POSITIVE,
     POSITIVE_SHARE,
     at_least,
-    check,
     setting,
 )
 
@@ -93,9 +92,6 @@ class TRPO(Algorithm[ValuedExperience]):
     gamma: float = setting(1.0, *GAMMA)
     lam: float = setting(0.95, *LAM)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> ValuedExperience:
         """Return generalised advantages, whitened."""
         return advantages_of(
@@ -106,60 +102,73 @@ class TRPO(Algorithm[ValuedExperience]):
         self, actor: Actor, experience: ValuedExperience, stepper: Stepper
     ) -> Metrics:
         """Step within the trust region; then let the critic learn."""
-        experience = apart(experience)
+        experience = single_actions(experience)
         parameters = actor.policy_parameters()
-        with sdpa_kernel(
-            SDPBackend.MATH
-        ):  # the only attention that can be differentiated twice
-            before, gradient = self._measured(experience, stepper, parameters)
-            fisher = self._fisher(
-                actor, self._some(experience, stepper), stepper, parameters
-            )
+        # the only attention that can be differentiated twice
+        with sdpa_kernel(SDPBackend.MATH):
+            before, gradient = self._cost_and_gradient(experience, stepper, parameters)
+            fisher_rows = self._fisher_rows(experience, stepper)
+            fisher = self._fisher(actor, fisher_rows, stepper, parameters)
             direction = conjugate_gradient(fisher, -gradient, self.cg_iterations)
             curvature = float(direction @ fisher(direction))
-        step = (
-            direction * (2 * self.target_kl / curvature) ** 0.5
-            if curvature > 0
-            else torch.zeros_like(direction)
+        if curvature > 0:
+            step = direction * (2 * self.target_kl / curvature) ** 0.5
+        else:
+            step = torch.zeros_like(direction)
+        metrics = self._line_search(
+            experience, stepper, parameters, step, before["cost"]
         )
-        found = self._searched(experience, stepper, parameters, step, before["cost"])
-        for _ in range(self.critic_epochs):
-            for part, share in stepper.minibatches(experience, self.critic_minibatches):
-                found |= stepper.step(
-                    part,
-                    self._critic_costs,
-                    share=share,
-                    train=actor.critic_parameters(),
-                )
-        found.pop("cost")
-        return found | {"policy_loss": before["cost"], "entropy": before["entropy"]}
+        metrics |= self._train_critic(actor, experience, stepper)
+        metrics["policy_loss"] = before["cost"]
+        metrics["entropy"] = before["entropy"]
+        return metrics
 
-    def _measured(
-        self,
+    @staticmethod
+    def _cost_and_gradient(
         experience: ValuedExperience,
         stepper: Stepper,
         parameters: Sequence[nn.Parameter],
     ) -> tuple[Metrics, Tensor]:
-        """Return the surrogate's cost where the policy is now, and its gradient [p]."""
+        """Return the surrogate's metrics at the present policy, and its gradient [p]."""
         for parameter in parameters:
             parameter.grad = None
-        found = stepper.gradients(experience, _surrogate_costs)
-        return found, _flat(
-            [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        )
+        metrics = stepper.gradients(experience, _surrogate_costs)
+        gradients = []
+        for parameter in parameters:
+            gradient = parameter.grad
+            if gradient is None:
+                gradient = torch.zeros_like(parameter)
+            gradients.append(gradient)
+        return metrics, _flat(gradients)
 
-    def _some(self, experience: ValuedExperience, stepper: Stepper) -> ValuedExperience:
-        """Return rows that stand for all, whose weights come to those of all."""
+    def _train_critic(
+        self, actor: Actor, experience: ValuedExperience, stepper: Stepper
+    ) -> Metrics:
+        """Take the critic's steps; return the metrics of the last one, without the cost."""
+        metrics: Metrics = {}
+        for _ in range(self.critic_epochs):
+            for part, share in stepper.minibatches(experience, self.critic_minibatches):
+                metrics |= stepper.step(
+                    part,
+                    _value_costs,
+                    share=share,
+                    train=actor.critic_parameters(),
+                )
+        metrics.pop("cost")
+        return metrics
+
+    def _fisher_rows(
+        self, experience: ValuedExperience, stepper: Stepper
+    ) -> ValuedExperience:
+        """Return a random part of the rows, whose weights have the sum of all rows' weights."""
         count = len(experience.is_action)
-        chosen = max(1, round(self.fisher_share * count))
-        if chosen == count:
+        part = max(1, round(self.fisher_share * count))
+        if part == count:
             return experience
-        some = experience.select(
-            torch.randperm(count, generator=stepper.generator)[:chosen]
-        )
-        return replace(
-            some, weights=some.weights * (experience.weights.sum() / some.weights.sum())
-        )
+        order = torch.randperm(count, generator=stepper.generator)
+        rows = experience.select(order[:part])
+        scale = experience.weights.sum() / rows.weights.sum()
+        return replace(rows, weights=rows.weights * scale)
 
     def _fisher(
         self,
@@ -170,69 +179,63 @@ class TRPO(Algorithm[ValuedExperience]):
     ) -> Callable[[Tensor], Tensor]:
         """Return v → (F + damping)v; F is the Hessian of the mean k2 at the policy that acted."""
 
-        def slope(part: ValuedExperience) -> Tensor:
-            now = actor.evaluate(part.did, part.is_action)
-            moved = (part.weights * k2(now.log_probs, now.log_probs.detach())).sum()
-            return _flat(
-                torch.autograd.grad(
-                    moved, list(parameters), create_graph=True, materialize_grads=True
-                )
+        def kl_gradient(part: ValuedExperience) -> Tensor:
+            now = actor.evaluate(part.trajectories, part.is_action)
+            kl = (part.weights * k2(now.log_probs, now.log_probs.detach())).sum()
+            gradients = torch.autograd.grad(
+                kl, list(parameters), create_graph=True, materialize_grads=True
             )
+            return _flat(gradients)
 
-        def bend(first: Tensor, v: Tensor) -> Tensor:
-            found = torch.autograd.grad(
-                first @ v, list(parameters), retain_graph=True, materialize_grads=True
+        def hessian_product(gradient: Tensor, v: Tensor) -> Tensor:
+            products = torch.autograd.grad(
+                gradient @ v,
+                list(parameters),
+                retain_graph=True,
+                materialize_grads=True,
             )
-            return _flat(found)
+            return _flat(products)
 
-        slopes = list(
-            side_by_side(
-                [partial(slope, part) for part in stepper.parts(experience)],
-                actor.threads,
-            )
-        )
+        calls = [partial(kl_gradient, part) for part in stepper.parts(experience)]
+        gradients = list(side_by_side(calls, actor.threads))
 
         def product(v: Tensor) -> Tensor:
-            found = self.damping * v
-            for second in side_by_side(
-                [partial(bend, first, v) for first in slopes], actor.threads
-            ):
-                found = found + second
-            return found
+            total = self.damping * v
+            calls = [partial(hessian_product, gradient, v) for gradient in gradients]
+            for part in side_by_side(calls, actor.threads):
+                total = total + part
+            return total
 
         return product
 
     @torch.no_grad()
-    def _searched(
+    def _line_search(
         self,
         experience: ValuedExperience,
         stepper: Stepper,
         parameters: Sequence[nn.Parameter],
         step: Tensor,
-        before: float,
+        cost_before: float,
     ) -> Metrics:
         """Take the longest step that lowers the cost within the KL; none if no try does."""
         start = nn.utils.parameters_to_vector(parameters)
-        for tried in range(self.tries):
-            length = _SHORTER**tried
+        for number in range(self.tries):
+            length = _SHORTER**number
             nn.utils.vector_to_parameters(start + length * step, parameters)
-            found = stepper.gradients(experience, _surrogate_costs)
-            if found["cost"] < before and found["moved"] <= self.target_kl:
-                return {"moved": found["moved"], "step_length": length}
+            metrics = stepper.gradients(experience, _surrogate_costs)
+            if metrics["cost"] < cost_before and metrics["moved"] <= self.target_kl:
+                return {"moved": metrics["moved"], "step_length": length}
         nn.utils.vector_to_parameters(start, parameters)
         return {"moved": 0.0, "step_length": 0.0}
-
-    @staticmethod
-    def _critic_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
-        found = critic_costs(experience, now)
-        return found | {"cost": found["value_loss"]}
 
 
 def conjugate_gradient(
     product: Callable[[Tensor], Tensor], b: Tensor, iterations: int
 ) -> Tensor:
     """Return x with A x ≈ b, A symmetric and positive (Hestenes & Stiefel 1952)."""
-    x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
+    x = torch.zeros_like(b)
+    residual = b.clone()
+    direction = b.clone()
     squared = residual @ residual
     for _ in range(iterations):
         if float(squared) < 1e-20:
@@ -241,18 +244,23 @@ def conjugate_gradient(
         length = squared / (direction @ applied)
         x = x + length * direction
         residual = residual - length * applied
-        squared, last = residual @ residual, squared
-        direction = residual + squared / last * direction
+        squared, squared_before = residual @ residual, squared
+        direction = residual + squared / squared_before * direction
     return x
 
 
 def _surrogate_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
-    cost = surrogate(now.log_probs, experience.log_probs, experience.advantages)
     return {
-        "cost": cost,
+        "cost": surrogate(now.log_probs, experience.log_probs, experience.advantages),
         "entropy": now.entropy,
         "moved": k3(experience.log_probs, now.log_probs),
     }
+
+
+def _value_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
+    costs = critic_costs(experience, now)
+    costs["cost"] = costs["value_loss"]
+    return costs
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:

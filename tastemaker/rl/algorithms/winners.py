@@ -28,9 +28,9 @@ from tastemaker.rl.algorithms.common import (
     MINIBATCHES,
     SAMPLES,
     minibatch_epochs,
-    places_in_group,
+    ranks_in_group,
 )
-from tastemaker.settings import check, setting
+from tastemaker.settings import setting
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,13 @@ class Winners(Algorithm[Experience]):
     epochs: int = setting(1, *EPOCHS)
     minibatches: int = setting(1, *MINIBATCHES)
 
-    def __post_init__(self) -> None:
-        check(self)
-
     def credit(self, actor: Actor, rollout: Rollout) -> Experience:
-        """Return the best of each group, every token deserving the same."""
-        best = places_in_group(rollout.scores, rollout.groups) == 0
-        won = rollout.select(best.nonzero()[:, 0])
-        ones = torch.ones_like(won.scores)
-        return Experience(
-            did=won.did,
-            is_action=won.is_action,
-            log_probs=won.log_probs,
-            reference=won.reference,
-            advantages=torch.where(won.is_action, ones[:, None], 0),
-            weights=per_action(won.is_action),
-        )
+        """Return the best of each group; every token has advantage 1."""
+        is_best = ranks_in_group(rollout.scores, rollout.groups) == 0
+        winners = rollout.select(is_best.nonzero()[:, 0])
+        ones = torch.ones_like(winners.scores)
+        advantages = torch.where(winners.is_action, ones[:, None], 0)
+        return Experience.of(winners, advantages, per_action(winners.is_action))
 
     def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
         """Make the winners likelier."""

@@ -1,6 +1,6 @@
-"""Action spaces, and the policy and critic networks as algorithms use them.
+"""Action spaces, and policy and critic networks as algorithms use them.
 
-N environments, B rows, T steps, d numbers an observation, a numbers an action. `outputs`
+Sizes: N environments, B rows, T steps, d numbers an observation, a numbers an action. `outputs`
 [..., width] are the policy network's.
 """
 
@@ -29,7 +29,7 @@ class Actions(Protocol):
         ...
 
     @property
-    def spreads(self) -> int:
+    def deviations(self) -> int:
         """How many standard deviations are learned beside the network."""
         ...
 
@@ -45,24 +45,24 @@ class Actions(Protocol):
         """Return the likeliest actions."""
         ...
 
-    def measured(
+    def log_probs_and_entropy(
         self, outputs: Tensor, log_sd: Tensor, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of actions, and entropies of their distributions, nats."""
         ...
 
-    def handed(self, actions: Array) -> Array:
+    def for_environment(self, actions: Array) -> Array:
         """Return actions as the environment takes them."""
         ...
 
     def described(self) -> dict[str, Any]:
-        """Return what makes the same again, JSON-ready."""
+        """Return a JSON-ready description, which `actions_from` reads."""
         ...
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of `count` choices, of which the environment calls the first `start`."""
+    """One of `count` choices, which the environment numbers from `start` on."""
 
     count: int
     start: int = 0
@@ -73,7 +73,7 @@ class Choices:
         return self.count
 
     @property
-    def spreads(self) -> int:
+    def deviations(self) -> int:
         """None."""
         return 0
 
@@ -93,7 +93,7 @@ class Choices:
         """Return the choices with the largest logits, int64."""
         return outputs.argmax(-1)
 
-    def measured(
+    def log_probs_and_entropy(
         self, outputs: Tensor, log_sd: Tensor, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return log π(a) and −Σ π log π."""
@@ -102,12 +102,12 @@ class Choices:
         log_probs = choices.gather(-1, actions[..., None])[..., 0]
         return log_probs, -(choices.exp() * choices).sum(-1)
 
-    def handed(self, actions: Array) -> Array:
+    def for_environment(self, actions: Array) -> Array:
         """Return the choices as the environment numbers them."""
         return actions + self.start if self.start else actions
 
     def described(self) -> dict[str, Any]:
-        """Return what makes the same again, JSON-ready."""
+        """Return a JSON-ready description, which `actions_from` reads."""
         return {"choices": asdict(self)}
 
 
@@ -118,9 +118,9 @@ _LOG_TAU = math.log(2 * math.pi)
 class Amounts:
     """Some amounts, each drawn from a normal distribution of its own.
 
-    The network works in half-widths around the middle of each amount's bounds, in the amounts
-    themselves where it has none. What leaves the bounds is cut only when it is handed to the
-    environment: the policy remembers what it drew.
+    The network's unit is half the width of an amount's bounds, counted from their middle; an amount
+    without bounds is its own unit. Amounts are clipped to the bounds only for the environment: the
+    log-probability is that of the amount before it was clipped.
     """
 
     low: tuple[float, ...]
@@ -132,7 +132,7 @@ class Amounts:
         return len(self.low)
 
     @property
-    def spreads(self) -> int:
+    def deviations(self) -> int:
         """One standard deviation an amount, the same whatever is observed."""
         return len(self.low)
 
@@ -150,49 +150,49 @@ class Amounts:
         """Return the means."""
         return outputs
 
-    def measured(
+    def log_probs_and_entropy(
         self, outputs: Tensor, log_sd: Tensor, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the log-density of what was drawn, before it is cut, and Σ(log σ + ½ ln 2πe)."""
+        """Return the log-density of amounts before they are clipped, and Σ(log σ + ½ ln 2πe)."""
         distance = (actions - outputs) * torch.exp(-log_sd)
         log_probs = -(0.5 * distance**2 + log_sd + 0.5 * _LOG_TAU).sum(-1)
         return log_probs, (log_sd + 0.5 * (_LOG_TAU + 1)).sum().expand_as(log_probs)
 
-    def handed(self, actions: Array) -> Array:
+    def for_environment(self, actions: Array) -> Array:
         """Return the amounts in the environment's unit, within its bounds."""
         middle, half = self._scale
         amounts: Array = np.clip(middle + half * actions, self.low, self.high)
         return amounts.astype(np.float32)
 
     def described(self) -> dict[str, Any]:
-        """Return what makes the same again, JSON-ready."""
+        """Return a JSON-ready description, which `actions_from` reads."""
         return {
             "amounts": {name: list(values) for name, values in asdict(self).items()}
         }
 
     @property
     def _scale(self) -> tuple[Array, Array]:
-        low, high = np.array(self.low), np.array(self.high)
+        low = np.array(self.low)
+        high = np.array(self.high)
         is_bounded = np.isfinite(low) & np.isfinite(high)
-        low, high = np.where(is_bounded, low, -1.0), np.where(is_bounded, high, 1.0)
+        low = np.where(is_bounded, low, -1.0)
+        high = np.where(is_bounded, high, 1.0)
         return (low + high) / 2, (high - low) / 2
 
 
-def actions_from(described: dict[str, Any]) -> Actions:
-    """Return what `described` told of. Raises KeyError, TypeError for what it cannot have told."""
-    if "amounts" in described:
-        return Amounts(
-            *(
-                tuple(float(x) for x in described["amounts"][side])
-                for side in ("low", "high")
-            )
-        )
-    return Choices(**described["choices"])
+def actions_from(description: dict[str, Any]) -> Actions:
+    """Return the actions of a description. Raises KeyError, TypeError for anything else."""
+    if "amounts" in description:
+        bounds = description["amounts"]
+        low = map(float, bounds["low"])
+        high = map(float, bounds["high"])
+        return Amounts(tuple(low), tuple(high))
+    return Choices(**description["choices"])
 
 
 @dataclass(frozen=True)
 class Single(Rows):
-    """Single actions as rows: observations [n, 1, d], actions [n, 1] or [n, 1, a]."""
+    """Single actions as rows of one step: observations [n, 1, d], actions [n, 1] or [n, 1, a]."""
 
     observations: Tensor
     actions: Tensor
@@ -201,8 +201,8 @@ class Single(Rows):
         """Return 1 for each."""
         return torch.ones(len(self.observations), dtype=torch.int64)
 
-    def apart(self, is_action: Tensor) -> None:
-        """Return None: they are apart."""
+    def single_actions(self, is_action: Tensor) -> None:
+        """Return None: they are single already."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Steps(Rows):
         """Return the cost of each row: the longest one's steps, since rows are padded."""
         return torch.full((len(self.actions),), self.actions.shape[1])
 
-    def apart(self, is_action: Tensor) -> Single:
+    def single_actions(self, is_action: Tensor) -> Single:
         """Return each action as its own row: the policy sees only the current observation."""
         return Single(
             self.observations[is_action][:, None], self.actions[is_action][:, None]
@@ -230,8 +230,8 @@ class Steps(Rows):
 class Networks(nn.Module):
     """A policy and a critic that share nothing.
 
-    Layers are orthogonal with gain √2, the policy's last one 0.01, so that at first all actions are
-    about as likely (Andrychowicz et al. 2021), the critic's last one 1.
+    Layers are orthogonal with gain √2. The last layer of the policy has gain 0.01, so that all
+    actions are about equally likely at first (Andrychowicz et al. 2021); that of the critic has 1.
     """
 
     def __init__(
@@ -248,13 +248,13 @@ class Networks(nn.Module):
         self.policy = _layers([size, *hidden, actions.width], 0.01, generator)
         self.critic = _layers([size, *hidden, 1], 1.0, generator)
         self.log_sd = (
-            nn.Parameter(torch.full((actions.spreads,), log_sd))
-            if actions.spreads
+            nn.Parameter(torch.full((actions.deviations,), log_sd))
+            if actions.deviations
             else None
         )
 
     @property
-    def spread(self) -> Tensor:
+    def log_deviations(self) -> Tensor:
         """The logarithms of the actions' standard deviations [a]; none for choices."""
         return torch.zeros(0) if self.log_sd is None else self.log_sd
 
@@ -263,19 +263,19 @@ class PlayingActor:
     """Networks as an algorithm sees them."""
 
     has_critic = True
-    threads = 1  # what is so small gains nothing by a second one
+    threads = 1  # networks this small gain nothing by a second thread
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
 
-    def evaluate(self, did: Any, is_action: Tensor) -> Evaluation:
+    def evaluate(self, trajectories: Any, is_action: Tensor) -> Evaluation:
         """Return the `Evaluation` [b, T] of `Steps` or `Single`, with gradients."""
         networks = self.networks
-        outputs = networks.policy(did.observations)
-        log_probs, entropy = networks.actions.measured(
-            outputs, networks.spread, did.actions
+        outputs = networks.policy(trajectories.observations)
+        log_probs, entropy = networks.actions.log_probs_and_entropy(
+            outputs, networks.log_deviations, trajectories.actions
         )
-        values = networks.critic(did.observations)[..., 0]
+        values = networks.critic(trajectories.observations)[..., 0]
         return Evaluation(
             *(
                 torch.where(is_action, numbers, 0)
@@ -284,18 +284,22 @@ class PlayingActor:
         )
 
     @torch.no_grad()
-    def expected(self, did: Steps, is_action: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the critic's values [B, T], and of what was seen after each row [B]."""
+    def critic_values(
+        self, trajectories: Steps, is_action: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the critic's values [B, T], and of the observation after each row [B]."""
         critic = self.networks.critic
-        values = critic(did.observations)[..., 0]
-        return torch.where(is_action, values, 0), critic(did.after)[..., 0]
+        values = critic(trajectories.observations)[..., 0]
+        return torch.where(is_action, values, 0), critic(trajectories.after)[..., 0]
 
     @torch.no_grad()
-    def log_probs(self, did: Any, is_action: Tensor) -> Tensor:
+    def log_probs(self, trajectories: Any, is_action: Tensor) -> Tensor:
         """Return the log-probabilities of the actions [B, T]."""
         networks = self.networks
-        outputs = networks.policy(did.observations)
-        log_probs, _ = networks.actions.measured(outputs, networks.spread, did.actions)
+        outputs = networks.policy(trajectories.observations)
+        log_probs, _ = networks.actions.log_probs_and_entropy(
+            outputs, networks.log_deviations, trajectories.actions
+        )
         return torch.where(is_action, log_probs, 0)
 
     def policy_parameters(self) -> list[nn.Parameter]:
@@ -309,14 +313,15 @@ class PlayingActor:
 
 
 def _layers(
-    sizes: Sequence[int], last: float, generator: torch.Generator
+    sizes: Sequence[int], last_gain: float, generator: torch.Generator
 ) -> nn.Sequential:
-    """Return linear layers with tanh between; `last` is the gain of the last one."""
+    """Return linear layers with tanh between. last_gain: the gain of the last layer."""
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(itertools.pairwise(sizes)):
         layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
         is_last = number == len(sizes) - 2
-        nn.init.orthogonal_(layer.weight, last if is_last else math.sqrt(2), generator)
+        gain = last_gain if is_last else math.sqrt(2)
+        nn.init.orthogonal_(layer.weight, gain, generator)
         nn.init.zeros_(layer.bias)
         layers += [layer] if is_last else [layer, nn.Tanh()]
     return nn.Sequential(*layers)

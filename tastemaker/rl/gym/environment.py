@@ -1,21 +1,146 @@
-"""A Gymnasium environment, many at once, checked when it is opened and watched while it is played.
+"""Gymnasium environments: the settings to play one with, and many of one kind side by side.
 
-Gymnasium ≥ 1.0 begins a new episode one step after the last has ended: that step ignores its
-action. `step` says which environments had such a step, and what is observed at an ending step is
-truly what was last seen.
+Each algorithm has settings for known environments (`Algorithm.play_settings`). They began as those
+of RL Baselines3 Zoo (Raffin 2020), with more environments at once and larger minibatches: a small
+network's step costs about the same for 64 rows as for 512. They were chosen by hand in a few tries;
+docs/benchmarks.md has the results.
+
+An environment is checked when it is opened, and its numbers are checked at every step. Gymnasium ≥
+1.0 begins a new episode one step after the last has ended, and that step ignores its action. `step`
+says which environments had such a step. The observation of an ending step is the last one of its
+episode.
 """
 
 import difflib
 import importlib
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.errors import MissingExtra, TrainingError, UsageError
+from tastemaker.rl.algorithms import algorithm_class, algorithm_named
+from tastemaker.rl.algorithms.base import ANY, Algorithm
 from tastemaker.rl.gym.actor import Actions, Amounts, Array, Choices
+from tastemaker.settings import (
+    FINITE,
+    MAIN,
+    POSITIVE,
+    Check,
+    at_least,
+    check,
+    setting,
+    settings_from,
+)
+
+MEASURED = "measured for the environment, if it was"
+
+
+@dataclass(frozen=True)
+class Playing:
+    """How an environment is played, whatever the algorithm."""
+
+    group: ClassVar[str] = "Playing"
+
+    steps: int = setting(
+        300_000, "Environment steps in all.", at_least(1), group=MAIN, shown=MEASURED
+    )
+    envs: int = setting(
+        16, "Environments that are played at once.", at_least(1), shown=MEASURED
+    )
+    rollout: int = setting(
+        128,
+        "Steps of each environment between two updates.",
+        Check(
+            lambda value: value >= 2, "at least 2, for a step may only begin an episode"
+        ),
+        shown=MEASURED,
+    )
+    hidden: tuple[int, ...] = setting(
+        (64, 64),
+        "Units of each hidden layer of the policy and of the critic.",
+        Check(
+            lambda value: value and min(value) >= 1,
+            "layers of at least 1 unit: (64, 64)",
+        ),
+    )
+    log_sd: float = setting(
+        0.0,
+        "Log standard deviation of continuous actions at first, in half-widths of their bounds.",
+        FINITE,
+        shown=MEASURED,
+    )
+    decay: bool = setting(
+        True, "Lower the learning rate in a line to 0 over the steps."
+    )
+    gradient_clip: float = setting(0.5, "Largest gradient norm.", POSITIVE)
+    adam_epsilon: float = setting(
+        1e-5, "Added to the root of Adam's second moment.", POSITIVE
+    )
+    critic_factor: float = setting(
+        1.0, "Learning rate of the critic, as a multiple of --lr.", POSITIVE
+    )
+    normalise_observations: bool = setting(
+        True,
+        "Standardise observations by all observations so far.",
+        shown=MEASURED,
+    )
+    normalise_returns: bool = setting(
+        True, "Divide rewards by the standard deviation of their discounted sums."
+    )
+    # a killed run can go on where all episodes begin
+    anew: int = setting(
+        0,
+        "Rollouts between two resets of all episodes; 0: about eight times the longest episode.",
+        Check(
+            lambda value: value >= 0,
+            "at least 1, or 0 to choose by the longest episode",
+        ),
+    )
+    windows: int = setting(100, "How often the run is logged.", at_least(1))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def play_defaults(
+    environment: str, algorithm: Algorithm[Any] | str
+) -> tuple[Algorithm[Any], Playing]:
+    """Return the algorithm and the settings to play an environment with.
+
+    A name stands for the algorithm with its settings for the environment; an object stays as it is.
+    Raises UsageError for a name that does not exist and for an algorithm that compares completions.
+    """
+    kind = algorithm_class(algorithm) if isinstance(algorithm, str) else type(algorithm)
+    defaults = kind.play_settings.get(ANY, ({}, {}))
+    of_algorithm, of_playing = kind.play_settings.get(environment, defaults)
+    chosen = kind(**of_algorithm) if isinstance(algorithm, str) else algorithm
+    if chosen.samples > 1:
+        raise UsageError(
+            f"{chosen.name} compares {chosen.samples} completions of one prompt, and an "
+            "environment has no prompts: choose another algorithm, such as ppo."
+        )
+    return chosen, Playing(**of_playing)
+
+
+def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
+    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
+    settings = {**vars(playing), **given}
+    return settings_from(Playing, settings, "playing")
+
+
+def default_algorithm(
+    environment: str, name: str, given: Mapping[str, Any]
+) -> Algorithm[Any]:
+    """Return the default algorithm of an environment with some settings replaced."""
+    default = play_defaults(environment, name)[0]
+    settings = asdict(default)  # type: ignore[call-overload]  # every algorithm is a dataclass
+    settings.update(given)
+    return algorithm_named(name, **settings)
+
 
 SUPPORTED = (
     "supported are observations in a Box of rank 1, "
@@ -24,12 +149,12 @@ SUPPORTED = (
 
 
 class Step(NamedTuple):
-    """What a step brought, each [N]: what is seen now [N, d], rewards, and how episodes ended.
+    """The result of one step of N environments: observations [N, d], and the rest [N].
 
-    is_idle: the step only began a new episode; its action and reward count for nothing.
+    is_idle: the step only began a new episode; its action and reward do not count.
     """
 
-    seen: Array
+    observations: Array
     rewards: Array
     is_terminated: NDArray[np.bool_]
     is_truncated: NDArray[np.bool_]
@@ -37,9 +162,10 @@ class Step(NamedTuple):
 
 
 class Environments:
-    """So many of one environment, played side by side.
+    """Several copies of one environment, played side by side.
 
-    name: as Gymnasium registered it. options: its own, such as continuous=True for LunarLander-v3.
+    name: as Gymnasium registered it. options: the environment's own, such as continuous=True for
+    LunarLander-v3.
     Raises UsageError for a name that does not exist, an option it does not take, or spaces that are
     not supported, MissingExtra for a library that it needs.
     """
@@ -47,44 +173,45 @@ class Environments:
     def __init__(
         self, name: str, count: int, options: Mapping[str, Any] | None = None
     ) -> None:
-        self.name, self.count, self.steps = name, count, 0
+        self.name = name
+        self.count = count
+        self.steps = 0
         self._vector = _opened(name, count, options or {})
-        self.size, self.actions = _checked(name, self._vector)
+        self.size, self.actions = _size_and_actions(name, self._vector)
         self.longest: int = (
             getattr(self._vector.spec, "max_episode_steps", None) or 1000
         )
         self._is_over = np.zeros(count, np.bool_)
 
     def reset(self, seed: int) -> Array:
-        """Begin all episodes anew; return what is seen [N, d]."""
+        """Begin all episodes anew; return the observations [N, d]."""
         self._is_over = np.zeros(self.count, np.bool_)
         try:
-            seen, _ = self._vector.reset(seed=seed)
+            observations, _ = self._vector.reset(seed=seed)
         except Exception as error:
             raise TrainingError(
                 f"{self.name}: beginning an episode failed ({_described(error)})."
             ) from error
-        return self._numbers(seen, "showed")
+        return self._checked_numbers(observations, "showed")
 
     def step(self, actions: Array) -> Step:
-        """Take one action in each [N] or [N, a].
+        """Take one action in each environment: [N] or [N, a].
 
-        Raises TrainingError where it fails or returns what is no number.
+        Raises TrainingError where it fails or returns a number that is not finite.
         """
+        taken = self.actions.for_environment(actions)
         try:
-            seen, rewards, terminated, truncated, _ = self._vector.step(
-                self.actions.handed(actions)
-            )
+            observations, rewards, terminated, truncated, _ = self._vector.step(taken)
         except Exception as error:  # an environment is anyone's code
             raise TrainingError(
                 f"{self.name}: step {self.steps + 1:,} of each of the {self.count} "
                 "environments failed "
-                f"({_described(error)}). Actions: {_short(self.actions.handed(actions))}."
+                f"({_described(error)}). Actions: {_short(taken)}."
             ) from error
         self.steps += 1
         step = Step(
-            self._numbers(seen, "showed"),
-            self._numbers(rewards, "rewarded with"),
+            self._checked_numbers(observations, "showed"),
+            self._checked_numbers(rewards, "rewarded with"),
             terminated,
             truncated,
             self._is_over,
@@ -93,10 +220,11 @@ class Environments:
         return step
 
     def close(self) -> None:
-        """Let go of what the environments hold."""
+        """Close the environments."""
         self._vector.close()
 
-    def _numbers(self, values: Any, verb: str) -> Array:
+    def _checked_numbers(self, values: Any, verb: str) -> Array:
+        """Return an environment's numbers. Raises TrainingError where one is not finite."""
         numbers: Array = np.asarray(values)
         is_finite = np.isfinite(numbers)
         if not is_finite.all():
@@ -110,9 +238,9 @@ class Environments:
 
 
 def pictured(name: str, options: Mapping[str, Any]) -> Any:
-    """Return one environment that draws itself.
+    """Return one environment that can be drawn.
 
-    Raises UsageError where it cannot, MissingExtra without pygame.
+    Raises UsageError where it cannot be, MissingExtra without pygame.
     """
     import gymnasium
 
@@ -134,18 +262,18 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
-    """Return a vector of environments: the environment's own, or one after another."""
+    """Return a vector of environments: the environment's own, or Gymnasium's that takes turns."""
     import gymnasium
 
-    module, _, known = name.rpartition(":")
+    module, _, registered_name = name.rpartition(":")
     try:
         if module:
             importlib.import_module(module)
-        spec = gymnasium.spec(known)
+        spec = gymnasium.spec(registered_name)
     except (gymnasium.error.Error, ImportError) as error:
-        why = f" ({_described(error)})" if isinstance(error, ImportError) else ""
+        reason = f" ({_described(error)})" if isinstance(error, ImportError) else ""
         raise UsageError(
-            f"there is no environment {name!r}{why}{_near(known)}"
+            f"there is no environment {name!r}{reason}{_suggestion(registered_name)}"
         ) from error
     try:
         with warnings.catch_warnings():
@@ -176,39 +304,49 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
         raise UsageError(f"{name}: cannot be made ({_described(error)}).") from error
 
 
-def _checked(name: str, vector: Any) -> tuple[int, Actions]:
-    """Return how many numbers are observed, and what an action is.
+def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
+    """Return the number of observed numbers, and the actions.
 
     Raises UsageError for other spaces.
     """
-    from gymnasium.spaces import Box, Discrete
+    from gymnasium.spaces import Discrete
 
-    shown, action = vector.single_observation_space, vector.single_action_space
-    if not (isinstance(shown, Box) and len(shown.shape) == 1 and shown.shape[0] > 0):
-        raise UsageError(f"{name}: observations are {_space(shown)}; {SUPPORTED}.")
-    size = int(shown.shape[0])
+    observation = vector.single_observation_space
+    action = vector.single_action_space
+    if not _is_vector(observation):
+        raise UsageError(
+            f"{name}: observations are {_space(observation)}; {SUPPORTED}."
+        )
+    size = int(observation.shape[0])
     if isinstance(action, Discrete):
         return size, Choices(int(action.n), int(action.start))
-    if isinstance(action, Box) and len(action.shape) == 1 and action.shape[0] > 0:
-        low, high = map(float, action.low), map(float, action.high)
+    if _is_vector(action):
+        low = map(float, action.low)
+        high = map(float, action.high)
         return size, Amounts(tuple(low), tuple(high))
     raise UsageError(f"{name}: actions are {_space(action)}; {SUPPORTED}.")
 
 
+def _is_vector(space: Any) -> bool:
+    """Return whether a space holds one or more numbers in a row."""
+    from gymnasium.spaces import Box
+
+    return isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
+
+
 def _space(space: Any) -> str:
-    return f"a {type(space).__name__}" + (
-        f" of shape {tuple(space.shape)}" if space.shape else ""
-    )
+    kind = f"a {type(space).__name__}"
+    return f"{kind} of shape {tuple(space.shape)}" if space.shape else kind
 
 
-def _near(name: str) -> str:
+def _suggestion(name: str) -> str:
+    """Return a sentence with the names of similar environments."""
     import gymnasium
 
     lowered = {registered.lower(): registered for registered in gymnasium.registry}
     keys = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
-    near = [lowered[key] for key in keys]
-    near = near or ["CartPole-v1", "LunarLander-v3"]
-    return f". Perhaps: {', '.join(near)}. One of your own is written module:Name-v0."
+    names = [lowered[key] for key in keys] or ["CartPole-v1", "LunarLander-v3"]
+    return f". Perhaps: {', '.join(names)}. One of your own is written module:Name-v0."
 
 
 def _described(error: Exception) -> str:

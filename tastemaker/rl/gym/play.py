@@ -21,22 +21,25 @@ from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
 from tastemaker.maths.rl import explained_variance
 from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
-from tastemaker.rl.algorithms import algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
-from tastemaker.rl.gym.environment import Environments
+from tastemaker.rl.gym.environment import (
+    Environments,
+    Playing,
+    play_defaults,
+    with_settings,
+)
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
-from tastemaker.rl.gym.settings import Playing, play_defaults
 from tastemaker.rl.gym.world import Batch, Episode, World, episodes, gif, seed_of
-from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, StopTraining, Task, train
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
 from tastemaker.train.step import Metrics, NotFinite, adamw
 
-CURVE, EPISODE = "curve.png", "episode.gif"
+CURVE = "curve.png"
+EPISODE = "episode.gif"
 _EPISODES_BETWEEN_RESETS = 8
 """How many of the longest episodes fit between two points where all episodes begin anew."""
 _LINES = 10
-"""How many lines a run says about itself."""
+"""The number of progress lines of a run."""
 _SHOWN = (
     "mean_return",
     "return_interval",
@@ -94,8 +97,8 @@ def play(
 
     environment: a name such as CartPole-v1, or module:Name-v0 for one of your own. options: the
     environment's own, such as {"continuous": True}. algorithm: an object such as `PPO(clip=0.2)`,
-    or a name; a name takes the settings of `play_defaults` for the environment, which are a
-    default that was measured on none where the environment has none. playing: settings that
+    or a name, which takes the settings of `play_defaults` for the environment; an environment
+    without settings of its own gets defaults that were measured on none. playing: settings that
     replace those of `play_defaults`. steps, envs: two of them. episodes: how many episodes measure
     the policy at the end, with the likeliest action (continuous actions: the mean). out: the
     folder for the player, its learning curve and a GIF of an episode. Raises UsageError for
@@ -185,7 +188,7 @@ class PlayPlan:
 
 
 class PlayTask(Task):
-    """A player learns in its environments: gather a rollout, credit its actions, update the policy.
+    """A player learns in its environments: gather a rollout, compute advantages, update.
 
     `progress.step` counts environment steps. The trained weights are in `world.player`.
     """
@@ -198,19 +201,16 @@ class PlayTask(Task):
         self, world: World, algorithm: Algorithm[Any], playing: Playing, *, say: Say
     ) -> None:
         super().__init__()
-        self.world, self.algorithm, self.playing, self.say = (
-            world,
-            algorithm,
-            playing,
-            say,
-        )
+        self.world = world
+        self.algorithm = algorithm
+        self.playing = playing
+        self.say = say
         self.player: Player = world.player
         self.name = f"playing {self.player.environment} by {algorithm.name}"
         self.total = playing.steps
         self.rollout = 0
-        self.window: dict[
-            str, list[float]
-        ] = {}  # measured since the last line of the log
+        # measured since the last line of the log
+        self.window: dict[str, list[float]] = {}
         self.curve: list[Sequence[float]] = []  # environment steps, mean return
         self._has_begun = False
         longest = _EPISODES_BETWEEN_RESETS * world.environments.longest
@@ -253,7 +253,9 @@ class PlayTask(Task):
 
     def _update(self, batch: Batch) -> Metrics:
         """Update the policy and the critic by one rollout."""
-        actor, algorithm, playing = self.player.actor, self.algorithm, self.playing
+        actor = self.player.actor
+        algorithm = self.algorithm
+        playing = self.playing
         rate = algorithm.lr
         if playing.decay:
             rate *= 1 - self.progress.step / playing.steps
@@ -283,13 +285,15 @@ class PlayTask(Task):
         self.window.setdefault("length", []).extend(map(float, batch.lengths))
 
     def _end_window(self, batch: Batch) -> Metrics:
-        """Return the window's means for the log; now and then say how the run goes."""
-        window, self.window = self.window, {}
+        """Return the window's means for the log; at some windows say a progress line."""
+        window = self.window
+        self.window = {}
         line = {name: fmean(values) for name, values in window.items() if values}
         count = len(window["return"])
         line["episodes_ended"] = count
         if count:
-            step, mean_return = self.progress.step, line["return"]
+            step = self.progress.step
+            mean_return = line["return"]
             self.curve.append((step, mean_return))
             if self._passed_mark(_LINES, batch.steps):
                 self.say(
@@ -299,8 +303,9 @@ class PlayTask(Task):
 
     def _passed_mark(self, marks: int, steps: int) -> bool:
         """Return whether the last steps passed one of the marks that divide the run evenly."""
-        now, total = self.progress.step, self.playing.steps
-        return now * marks // total > (now - steps) * marks // total
+        step = self.progress.step
+        total = self.playing.steps
+        return step * marks // total > (step - steps) * marks // total
 
     def text(self, metrics: Mapping[str, float]) -> str:
         """Return the newest mean return."""
@@ -317,7 +322,8 @@ class PlayTask(Task):
 
     def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        self.rollout, self.window = values["rollout"], values["window"]
+        self.rollout = values["rollout"]
+        self.window = values["window"]
         self.curve = values["curve"]
         self.player.restore(tensors)
         self.world.returns.restore("returns", tensors)
@@ -334,36 +340,20 @@ def _plan(
     episodes: int,
 ) -> PlayPlan:
     """Return the plan: the settings of `play_defaults`, replaced by those that were given."""
-    chosen, usual_playing = play_defaults(environment, algorithm)
+    chosen, defaults = play_defaults(environment, algorithm)
     if not isinstance(playing, Playing):
-        playing = with_settings(usual_playing, playing or {})
+        playing = with_settings(defaults, playing or {})
     given: dict[str, Any] = {
-        n: value for n, value in replaced.items() if value is not None
+        name: value for name, value in replaced.items() if value is not None
     }
     return PlayPlan(
         environment,
         dict(options),
-        chosen,
-        replace(playing, **given),
-        seed,
-        episodes,
+        algorithm=chosen,
+        playing=replace(playing, **given),
+        seed=seed,
+        episodes=episodes,
     )
-
-
-def with_settings(playing: Playing, given: Mapping[str, Any]) -> Playing:
-    """Return the settings with some replaced. Raises UsageError for an unknown or mistyped one."""
-    settings = {**vars(playing), **given}
-    return settings_from(Playing, settings, "playing")
-
-
-def known_algorithm(
-    environment: str, name: str, given: Mapping[str, Any]
-) -> Algorithm[Any]:
-    """Return the default algorithm of an environment with some settings replaced."""
-    usual = play_defaults(environment, name)[0]
-    settings = asdict(usual)  # type: ignore[call-overload]  # every algorithm is a dataclass
-    settings.update(given)
-    return algorithm_named(name, **settings)
 
 
 def _train_and_measure(task: PlayTask, plan: PlayPlan, run: Run) -> Played:
@@ -399,7 +389,8 @@ def _save(played: Played, folder: Path, seed: int, say: Say) -> None:
     """Save the curve, a GIF where the environment can be drawn, and the player last."""
     from tastemaker.plotting import learning_curve_png
 
-    player, figures = played.policy, played.figures
+    player = played.policy
+    figures = played.figures
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
         curve = learning_curve_png(

@@ -29,14 +29,14 @@ from tastemaker.rl.gym.environment import Environments
 Floats = NDArray[np.float64]
 
 _FURTHEST = 10.0
-"""Standard deviations at which what is normalised is cut."""
+"""Standard deviations to which normalised observations are clipped."""
 _TINY = 1e-8
 
 
-class Shown(Protocol):
-    """How observations are shown to a network."""
+class Normaliser(Protocol):
+    """What makes a network's inputs of observations."""
 
-    def see(self, rows: NDArray[Any]) -> None:
+    def include(self, rows: NDArray[Any]) -> None:
         """Include rows [n, d]."""
         ...
 
@@ -45,19 +45,19 @@ class Shown(Protocol):
         ...
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Return what was learned as tensors, by names that begin with `name`."""
+        """Return the statistics as tensors, by names that begin with `name`."""
         ...
 
     def restore(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` returned. Raises KeyError where it is not there."""
+        """Load what `tensors` returned. Raises KeyError where it is not there."""
         ...
 
 
 class Unchanged:
-    """Observations as they are."""
+    """Leaves observations as they are."""
 
-    def see(self, rows: NDArray[Any]) -> None:
-        """Learn nothing."""
+    def include(self, rows: NDArray[Any]) -> None:
+        """Do nothing: there are no statistics."""
 
     def normalised(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return the same numbers in float32."""
@@ -68,28 +68,31 @@ class Unchanged:
         return {}
 
     def restore(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Take back nothing."""
+        """Load nothing."""
 
 
 class Moments:
-    """The mean and variance of all rows [n, d] that were seen; 0 and 1 before any was."""
+    """The running mean and variance of rows [n, d]; 0 and 1 before the first."""
 
     def __init__(self, size: int) -> None:
         self.mean: Floats = np.zeros(size)
         self.variance: Floats = np.ones(size)
         self.count = 0
 
-    def see(self, rows: NDArray[Any]) -> None:
-        """Include rows [n, d] (Chan et al. 1983: means and variances of two sets combined)."""
+    def include(self, rows: NDArray[Any]) -> None:
+        """Include rows [n, d]: means and variances of two sets, combined (Chan et al. 1983)."""
         count = len(rows)
         if not count:
             return
-        mean, variance = rows.mean(0, dtype=np.float64), rows.var(0, dtype=np.float64)
-        total, apart = self.count + count, mean - self.mean
+        mean = rows.mean(0, dtype=np.float64)
+        variance = rows.var(0, dtype=np.float64)
+        total = self.count + count
+        difference = mean - self.mean
         squares = self.variance * self.count
-        squares = squares + variance * count + apart**2 * self.count * count / total
+        squares = squares + variance * count
+        squares = squares + difference**2 * self.count * count / total
         self.variance = squares / total
-        self.mean = self.mean + apart * count / total
+        self.mean = self.mean + difference * count / total
         self.count = total
 
     def normalised(self, rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -104,28 +107,24 @@ class Moments:
         return deviation
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Return what was seen as tensors, by names that begin with `name`."""
-        count = torch.tensor(self.count, dtype=torch.int64)
-        mean, variance = (
-            torch.from_numpy(self.mean.copy()),
-            torch.from_numpy(self.variance.copy()),
-        )
+        """Return the statistics as tensors, by names that begin with `name`."""
         return {
-            f"{name}.mean": mean,
-            f"{name}.variance": variance,
-            f"{name}.count": count,
+            f"{name}.mean": torch.from_numpy(self.mean.copy()),
+            f"{name}.variance": torch.from_numpy(self.variance.copy()),
+            f"{name}.count": torch.tensor(self.count, dtype=torch.int64),
         }
 
     def restore(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` returned. Raises KeyError where it is not there."""
-        self.mean, self.variance = (
-            tensors[f"{name}.{part}"].numpy().copy() for part in ("mean", "variance")
-        )
+        """Load what `tensors` returned. Raises KeyError where it is not there."""
+        self.mean = tensors[f"{name}.mean"].numpy().copy()
+        self.variance = tensors[f"{name}.variance"].numpy().copy()
         self.count = int(tensors[f"{name}.count"])
 
 
 PLAYER = "player.json"
 _WEIGHTS = "player.safetensors"
+_STATISTICS = "shown"
+"""How the names of the observations' statistics begin among the tensors."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Shapes:
     is_normalised: bool
 
     def described(self) -> dict[str, Any]:
-        """Return the same, JSON-ready."""
+        """Return a JSON-ready description."""
         return {
             "observations": self.size,
             "actions": self.actions.described(),
@@ -147,17 +146,13 @@ class Shapes:
         }
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Self:
-        """Return what `described` told of.
-
-        Raises KeyError, TypeError for what it cannot have told.
-        """
-        is_normalised = bool(said["normalise_observations"])
+    def of(cls, description: Mapping[str, Any]) -> Self:
+        """Return the shapes of a description. Raises KeyError, TypeError for anything else."""
         return cls(
-            int(said["observations"]),
-            actions_from(said["actions"]),
-            tuple(said["hidden"]),
-            is_normalised,
+            size=int(description["observations"]),
+            actions=actions_from(description["actions"]),
+            hidden=tuple(description["hidden"]),
+            is_normalised=bool(description["normalise_observations"]),
         )
 
 
@@ -165,7 +160,7 @@ class Shapes:
 class Player:
     """A policy that plays one environment.
 
-    environment: its name, options: its own. figures: how it was learned, as saved.
+    environment: its name. options: the environment's own. figures: of the training, as saved.
     """
 
     environment: str
@@ -175,9 +170,9 @@ class Player:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shown: Shown = (
-            Moments(self.shapes.size) if self.shapes.is_normalised else Unchanged()
-        )
+        size = self.shapes.size
+        is_normalised = self.shapes.is_normalised
+        self.normaliser: Normaliser = Moments(size) if is_normalised else Unchanged()
         self.actor = PlayingActor(self.networks)
 
     @classmethod
@@ -202,31 +197,33 @@ class Player:
         return cls(environment, dict(options), shapes, networks)
 
     @torch.inference_mode()
-    def drawn(self, shown: Array, noise: Tensor) -> Array:
-        """Return actions drawn for what was shown [N, d], by one step's noise."""
-        outputs = self.networks.policy(torch.from_numpy(shown))
+    def drawn(self, normalised: Array, noise: Tensor) -> Array:
+        """Return actions drawn for normalised observations [N, d], by one step's noise."""
+        networks = self.networks
+        outputs = networks.policy(torch.from_numpy(normalised))
         actions: Array = self.shapes.actions.drawn(
-            outputs, self.networks.spread, noise
+            outputs, networks.log_deviations, noise
         ).numpy()
         return actions
 
     @torch.inference_mode()
-    def likeliest(self, seen: Array) -> Array:
+    def likeliest(self, observations: Array) -> Array:
         """Return the likeliest actions (continuous: the means) for observations [N, d]."""
-        outputs = self.networks.policy(torch.from_numpy(self.shown.normalised(seen)))
+        normalised = self.normaliser.normalised(observations)
+        outputs = self.networks.policy(torch.from_numpy(normalised))
         actions: Array = self.shapes.actions.likeliest(outputs).numpy()
         return actions
 
     def act(self, observation: Array) -> Array:
         """Return the likeliest action for one observation [d], as the environment takes it."""
         actions = self.likeliest(np.asarray(observation)[None])  # [1] or [1, a]
-        action: Array = self.shapes.actions.handed(actions)[0]
+        action: Array = self.shapes.actions.for_environment(actions)[0]
         return action
 
     def environments(self, count: int) -> Environments:
-        """Open the environment so many times.
+        """Open several copies of the environment.
 
-        Raises ModelError where it is not as it was when this learned.
+        Raises ModelError where its spaces are not those that the policy learned with.
         """
         opened = Environments(self.environment, count, self.options)
         if (opened.size, opened.actions) != (self.shapes.size, self.shapes.actions):
@@ -238,37 +235,36 @@ class Player:
         return opened
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the weights and what observations are normalised by, by name."""
-        return {
-            f"networks.{n}": t for n, t in self.networks.state_dict().items()
-        } | self.shown.tensors("shown")
+        """Return the weights and the statistics of observations, by name."""
+        weights = self.networks.state_dict()
+        tensors = {f"networks.{name}": tensor for name, tensor in weights.items()}
+        return tensors | self.normaliser.tensors(_STATISTICS)
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` returned. Raises KeyError, RuntimeError where it is not that."""
+        """Load what `tensors` returned. Raises KeyError, RuntimeError for anything else."""
         names = self.networks.state_dict()
         weights = {name: tensors[f"networks.{name}"] for name in names}
         self.networks.load_state_dict(weights)
-        self.shown.restore("shown", tensors)
+        self.normaliser.restore(_STATISTICS, tensors)
 
     def save(self, folder: Path) -> None:
         """Save into a folder; `player.json` comes last, so a folder that has it is whole."""
         (folder / PLAYER).unlink(missing_ok=True)
+        tensors = {}
+        for name, tensor in self.tensors().items():
+            tensors[name] = tensor.detach().contiguous().clone()
         with writing_file(folder / _WEIGHTS) as temporary:
-            save_file(
-                {n: t.detach().contiguous().clone() for n, t in self.tensors().items()},
-                temporary,
-            )
-        shapes = self.shapes.described()
-        kept = {
+            save_file(tensors, temporary)
+        content = {
             "environment": self.environment,
             "options": self.options,
-            "shapes": shapes,
-        } | self.figures
+            "shapes": self.shapes.described(),
+            **self.figures,
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False)
         with writing_file(folder / PLAYER) as temporary:
-            temporary.write_text(
-                json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
+            temporary.write_text(f"{text}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -280,9 +276,10 @@ class Player:
                 f"Learn to play one: tastemaker play CartPole-v1 --out {path}"
             )
         try:
-            said = json.loads((path / PLAYER).read_text(encoding="utf-8"))
-            environment, options = said.pop("environment"), said.pop("options")
-            player = cls.fresh(environment, options, Shapes.of(said.pop("shapes")))
+            content = json.loads((path / PLAYER).read_text(encoding="utf-8"))
+            environment = content.pop("environment")
+            options = content.pop("options")
+            player = cls.fresh(environment, options, Shapes.of(content.pop("shapes")))
             player.restore(load_file(path / _WEIGHTS))
         except (
             OSError,
@@ -293,10 +290,10 @@ class Player:
             SafetensorError,
             RuntimeError,
         ) as error:
-            told = " ".join(str(error).split())[:200]
+            message = " ".join(str(error).split())[:200]
             raise ModelError(
                 f"{path}: {PLAYER} and {_WEIGHTS} do not belong together or are damaged "
-                f"({type(error).__name__}: {told}). Copy both again, or learn anew."
+                f"({type(error).__name__}: {message}). Copy both again, or learn anew."
             ) from error
-        player.figures = said
+        player.figures = content
         return player

@@ -22,7 +22,7 @@ from tastemaker.rl.gym.player import Moments, Player
 
 
 def seed_of(seed: int, *names: int) -> int:
-    """Return the seed of a place in a run: always the same, and different from all others."""
+    """Return the seed of one place in a run: always the same, and different from all others."""
     return int(np.random.SeedSequence([seed, *names]).generate_state(1)[0])
 
 
@@ -40,11 +40,11 @@ class Batch:
 class Table:
     """A rollout as arrays over steps and environments.
 
-    seen: [T + 1, N, d], the last what is seen after all steps. actions: [T, N] or [T, N, a].
-    rewards, and whether a step terminated, truncated or only began an episode: [T, N].
+    observations: normalised, [T + 1, N, d], the last one after all steps. actions: [T, N] or
+    [T, N, a]. rewards, and whether a step terminated, truncated or only began an episode: [T, N].
     """
 
-    seen: Array
+    observations: Array
     actions: Array
     rewards: Array
     is_terminated: Array
@@ -52,45 +52,48 @@ class Table:
     is_idle: Array
 
     def rows(self) -> tuple[Steps, Tensor, Tensor, Tensor]:
-        """Return the stretches, `is_action` [B, T], rewards [B, T] and terminated [B].
+        """Return stretches of episodes, `is_action` [B, T], rewards [B, T] and terminated [B].
 
-        A step that only begins an episode parts two stretches and belongs to none.
+        A step that only begins an episode separates two stretches and belongs to neither.
         """
         steps, envs = self.rewards.shape
         is_real = ~self.is_idle.T  # [N, T], as all below
-        before, behind = np.zeros_like(is_real), np.zeros_like(is_real)
-        before[:, 1:], behind[:, :-1] = is_real[:, :-1], is_real[:, 1:]
-        first = np.flatnonzero(is_real & ~before)
-        last_env, last_step = np.nonzero(is_real & ~behind)
-        row = np.cumsum((is_real & ~before).ravel()) - 1
+        is_after_real = np.zeros_like(is_real)
+        is_before_real = np.zeros_like(is_real)
+        is_after_real[:, 1:] = is_real[:, :-1]
+        is_before_real[:, :-1] = is_real[:, 1:]
+        is_first = is_real & ~is_after_real
+        first = np.flatnonzero(is_first)
+        last_env, last_step = np.nonzero(is_real & ~is_before_real)
         real = np.flatnonzero(is_real)
-        row = row[real]
-        place = real - first[row]
-        shape = (len(first), int(place.max()) + 1)
+        row = (np.cumsum(is_first.ravel()) - 1)[real]
+        column = real - first[row]
+        shape = (len(first), int(column.max()) + 1)
 
-        def stretched(values: Array) -> Tensor:
+        def in_rows(values: Array) -> Tensor:
+            """Return values [T, N, …] of the real steps, by stretch [B, T, …]."""
             rest = values.shape[2:]
             flat = np.moveaxis(values, 0, 1).reshape(envs * steps, *rest)[real]
             rows = np.zeros((*shape, *rest), flat.dtype)
-            rows[row, place] = flat
+            rows[row, column] = flat
             return torch.from_numpy(rows)
 
-        after = torch.from_numpy(self.seen[last_step + 1, last_env])
-        did = Steps(stretched(self.seen[:-1]), stretched(self.actions), after)
-        ended = torch.from_numpy(self.is_terminated[last_step, last_env])
-        return (
-            did,
-            stretched(~self.is_idle),
-            stretched(self.rewards.astype(np.float32)),
-            ended,
+        after = torch.from_numpy(self.observations[last_step + 1, last_env])
+        trajectories = Steps(
+            in_rows(self.observations[:-1]), in_rows(self.actions), after
         )
+        is_action = in_rows(~self.is_idle)
+        rewards = in_rows(self.rewards.astype(np.float32))
+        terminated = torch.from_numpy(self.is_terminated[last_step, last_env])
+        return trajectories, is_action, rewards, terminated
 
 
 class World:
     """Environments that a player plays, rollout by rollout.
 
-    gamma: discounts what returns are normalised by. All numbers of a rollout are drawn by (seed,
-    its number); one that begins all episodes anew depends on nothing played before it.
+    gamma: the discount of the returns whose standard deviation divides rewards. scaled: whether
+    rewards are divided. All numbers of a rollout are drawn by the seed and the rollout's number; a
+    rollout that begins all episodes anew depends on nothing played before it.
     """
 
     def __init__(
@@ -103,106 +106,125 @@ class World:
         gamma: float,
         scaled: bool,
     ) -> None:
-        self.environments, self.player, self.steps, self.seed = (
-            environments,
-            player,
-            rollout,
-            seed,
-        )
-        self.gamma, self.scaled, self.returns = gamma, scaled, Moments(1)
+        self.environments = environments
+        self.player = player
+        self.steps = rollout
+        self.seed = seed
+        self.gamma = gamma
+        self.scaled = scaled
+        self.returns = Moments(1)
         count = environments.count
-        self._seen: Array = np.zeros((count, environments.size))
-        self._discounted, self._score = np.zeros(count), np.zeros(count)
+        # of the running episodes
+        self._observations: Array = np.zeros((count, environments.size))
+        self._discounted = np.zeros(count)
+        self._score = np.zeros(count)
         self._length = np.zeros(count, np.int64)
 
     def begin(self, number: int) -> None:
         """Begin all episodes anew, before the rollout of that number."""
-        self._seen = self.environments.reset(seed_of(self.seed, 0, number))
+        self._observations = self.environments.reset(seed_of(self.seed, 0, number))
         for running in (self._discounted, self._score, self._length):
             running[:] = 0
 
     def gather(self, number: int) -> Batch:
         """Play one rollout and update the running statistics of observations and returns."""
-        table, raw = self._played(number)
+        table, observations = self._played(number)
         returns, lengths = self._ended(table)
-        did, is_action, rewards, terminated = table.rows()
+        trajectories, is_action, rewards, terminated = table.rows()
         rewards = self._scaled(rewards, table)
-        log_probs = self.player.actor.log_probs(did, is_action)
-        values, after = self.player.actor.expected(did, is_action)
-        self.player.shown.see(raw[:-1][~table.is_idle])
-        groups = torch.arange(len(terminated))
+        actor = self.player.actor
+        log_probs = actor.log_probs(trajectories, is_action)
+        values, after = actor.critic_values(trajectories, is_action)
+        self.player.normaliser.include(observations[:-1][~table.is_idle])
         rollout = Rollout(
-            did,
-            is_action,
-            log_probs,
-            log_probs,
-            rewards,
-            terminated,
-            groups,
-            values,
-            after,
+            trajectories,
+            is_action=is_action,
+            log_probs=log_probs,
+            reference=log_probs,
+            rewards=rewards,
+            terminated=terminated,
+            groups=torch.arange(len(terminated)),
+            values=values,
+            after=after,
         )
         return Batch(rollout, int(is_action.sum()), returns, lengths)
 
     def _played(self, number: int) -> tuple[Table, Array]:
-        """Return what was played, and what was seen before it was normalised [T + 1, N, d]."""
-        envs, steps = self.environments, self.steps
-        generator = np.random.Generator(
-            np.random.Philox(key=np.array([self.seed, number], np.uint64))
-        )
+        """Return a rollout, and its observations before they were normalised [T + 1, N, d]."""
+        envs = self.environments
+        steps = self.steps
+        player = self.player
+        key = np.array([self.seed, number], np.uint64)
+        generator = np.random.Generator(np.random.Philox(key=key))
         noise = envs.actions.noise(generator, steps, envs.count)
-        raw = np.zeros((steps + 1, envs.count, envs.size), np.float32)
-        seen, rewards = raw.copy(), np.zeros((steps, envs.count))
-        over = np.zeros((3, steps, envs.count), np.bool_)
+        observations = np.zeros((steps + 1, envs.count, envs.size), np.float32)
+        normalised = observations.copy()
+        rewards = np.zeros((steps, envs.count))
+        is_terminated, is_truncated, is_idle = np.zeros(
+            (3, steps, envs.count), np.bool_
+        )
         actions = []
-        raw[0] = self._seen
+        observations[0] = self._observations
         for t in range(steps):
-            seen[t] = self.player.shown.normalised(raw[t])
-            actions.append(self.player.drawn(seen[t], noise[t]))
-            raw[t + 1], rewards[t], over[0, t], over[1, t], over[2, t] = envs.step(
-                actions[t]
-            )
-        seen[steps] = self.player.shown.normalised(raw[steps])
-        self._seen = raw[steps]
-        return Table(seen, np.stack(actions), rewards * ~over[2], *over), raw
+            normalised[t] = player.normaliser.normalised(observations[t])
+            actions.append(player.drawn(normalised[t], noise[t]))
+            step = envs.step(actions[t])
+            observations[t + 1] = step.observations
+            rewards[t] = step.rewards
+            is_terminated[t] = step.is_terminated
+            is_truncated[t] = step.is_truncated
+            is_idle[t] = step.is_idle
+        normalised[steps] = player.normaliser.normalised(observations[steps])
+        self._observations = observations[steps]
+        table = Table(
+            normalised,
+            np.stack(actions),
+            rewards * ~is_idle,
+            is_terminated,
+            is_truncated,
+            is_idle,
+        )
+        return table, observations
 
     def _ended(self, table: Table) -> tuple[list[float], list[int]]:
         """Return the returns and lengths of the episodes that ended; the others go on."""
         returns: list[float] = []
         lengths: list[int] = []
-        over = table.is_terminated | table.is_truncated
-        for t in range(len(over)):
+        is_over = table.is_terminated | table.is_truncated
+        for t in range(len(is_over)):
             self._score += table.rewards[t]
             self._length += ~table.is_idle[t]
-            if over[t].any():
-                returns += self._score[over[t]].tolist()
-                lengths += self._length[over[t]].tolist()
-                self._score[over[t]] = 0
-                self._length[over[t]] = 0
+            if is_over[t].any():
+                returns += self._score[is_over[t]].tolist()
+                lengths += self._length[is_over[t]].tolist()
+                self._score[is_over[t]] = 0
+                self._length[is_over[t]] = 0
         return returns, lengths
 
     def _scaled(self, rewards: Tensor, table: Table) -> Tensor:
         """Return rewards over the running standard deviation of their discounted sums, if set."""
         if not self.scaled:
             return rewards
+        is_over = table.is_terminated | table.is_truncated
         sums = np.zeros_like(table.rewards)
         for t in range(len(sums)):
             self._discounted = self.gamma * self._discounted + table.rewards[t]
             sums[t] = self._discounted
-            self._discounted = self._discounted * ~(
-                table.is_terminated[t] | table.is_truncated[t]
-            )
-        self.returns.see(sums[~table.is_idle][:, None])
+            self._discounted = self._discounted * ~is_over[t]
+        self.returns.include(sums[~table.is_idle][:, None])
         return rewards / float(self.returns.deviation[0])
 
 
 _AT_ONCE = 100
-_FRAMES = 400  # more are thinned out
-_WIDTH = 300  # pixels of a picture
+"""Episodes that are played side by side."""
+_FRAMES = 400
+"""The most pictures of a GIF; of a longer episode some are left out."""
+_WIDTH = 300
+"""The most pixels in a row of a picture."""
 
 
 class Episode(NamedTuple):
-    """One episode: the sum of its rewards, and how many steps it was long."""
+    """One episode: the sum of its rewards, and its number of steps."""
 
     score: float
     length: int
@@ -217,43 +239,42 @@ def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
         raise UsageError(f"episodes {count}: play 1 or more.")
     played: list[Episode] = []
     while len(played) < count:
-        left = count - len(played)
-        played += _side_by_side(player, min(_AT_ONCE, left), seed + len(played))
+        remaining = count - len(played)
+        played += _side_by_side(player, min(_AT_ONCE, remaining), seed + len(played))
     return played
 
 
 def _side_by_side(player: Player, count: int, seed: int) -> list[Episode]:
     environments = player.environments(count)
+    scores = np.zeros(count)
+    lengths = np.zeros(count, np.int64)
+    is_over = np.zeros(count, np.bool_)
     try:
-        seen = environments.reset(seed)
-        scores, lengths, is_over = (
-            np.zeros(count),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.bool_),
-        )
+        observations = environments.reset(seed)
         while not is_over.all():
-            step = environments.step(player.likeliest(seen))
-            seen = step.seen
+            step = environments.step(player.likeliest(observations))
+            observations = step.observations
             scores += step.rewards * ~is_over
             lengths += ~is_over
             is_over |= step.is_terminated | step.is_truncated
     finally:
         environments.close()
-    return [
-        Episode(float(score), int(length))
-        for score, length in zip(scores, lengths, strict=True)
-    ]
+    totals = zip(scores.tolist(), lengths.tolist(), strict=True)
+    return [Episode(score, length) for score, length in totals]
 
 
 def gif(player: Player, path: Path, *, seed: int) -> Episode:
     """Play one episode into a GIF. Raises UsageError for an environment that cannot be drawn."""
     env = pictured(player.environment, player.options)
-    frames, score, is_over = [], 0.0, False
-    seen, _ = env.reset(seed=seed)
+    frames = []
+    score = 0.0
+    is_over = False
+    observation, _ = env.reset(seed=seed)
     try:
         while not is_over:
             frames.append(env.render())
-            seen, reward, terminated, truncated, _ = env.step(player.act(seen))
+            action = player.act(observation)
+            observation, reward, terminated, truncated, _ = env.step(action)
             score += float(reward)
             is_over = terminated or truncated
         length = len(frames)
@@ -267,7 +288,7 @@ def gif(player: Player, path: Path, *, seed: int) -> Episode:
 
 
 def _animated(frames: list[Any], per_second: float) -> bytes:
-    """Return frames [h, w, 3] as a small GIF that repeats, with some frames left out."""
+    """Return frames [h, w, 3] as a small GIF that repeats; of many frames some are left out."""
     from PIL import Image
 
     every = max(1, round(per_second / 25), -(-len(frames) // _FRAMES))
@@ -276,13 +297,13 @@ def _animated(frames: list[Any], per_second: float) -> bytes:
     size = (width, round(images[0].height * width / images[0].width))
     small = [image.resize(size).quantize(64) for image in images]
     file = io.BytesIO()
-    each = round(1000 * every / per_second)
+    milliseconds = round(1000 * every / per_second)
     small[0].save(
         file,
         "GIF",
         save_all=True,
         append_images=small[1:],
-        duration=each,
+        duration=milliseconds,
         loop=0,
         optimize=True,
     )
@@ -298,9 +319,9 @@ def watch(
 ) -> list[Episode]:
     """Return `count` episodes of a player or of its folder, always with the likeliest action.
 
-    picture: a GIF of the first of them; the others are played as well as it. seed: the same, the
-    same episodes. Raises ModelError for a folder without a player, UsageError for an environment
-    that cannot be drawn.
+    picture: the file of a GIF of the first one. seed: the same seed gives the same episodes.
+    Raises ModelError for a folder without a player, UsageError for an environment that cannot be
+    drawn.
     """
     if count < 1:
         raise UsageError(f"episodes {count}: play 1 or more.")
@@ -311,5 +332,7 @@ def watch(
         raise UsageError(
             f"{picture}: a picture of an episode is a GIF; name it with .gif at its end."
         )
-    first = gif(loaded, Path(picture), seed=seed)
-    return [first, *(episodes(loaded, count - 1, seed=seed + 1) if count > 1 else [])]
+    played = [gif(loaded, Path(picture), seed=seed)]
+    if count > 1:
+        played += episodes(loaded, count - 1, seed=seed + 1)
+    return played

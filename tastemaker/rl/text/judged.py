@@ -1,7 +1,7 @@
 """Judged texts to learn from: no scores, only the order of texts.
 
 A step is some judgements, each with all of its texts: a ranking of K texts is K rows. The policy
-writes only to be watched. The reference reads every text once.
+writes only to be measured. The reference reads every text once.
 """
 
 import math
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError
@@ -27,11 +28,17 @@ from tastemaker.rl.algorithms.base import (
     LearnsFromJudgements,
     Metrics,
 )
-from tastemaker.rl.text.actor import Answers, TextActor
-from tastemaker.rl.text.stopping import AGREE, Aim
-from tastemaker.rl.text.world import Batch, TextWorld, in_random_order
+from tastemaker.rl.text.settings import AGREE, Aim
+from tastemaker.rl.text.world import (
+    Answers,
+    Batch,
+    TextActor,
+    TextWorld,
+    in_random_order,
+)
 
-_READ = 1024  # judgements that are tokenized together
+_READ = 1024
+"""Judgements that are tokenized together."""
 
 
 def check_compares(judgements: Sequence[Judgement], name: str) -> None:
@@ -72,33 +79,31 @@ def read_judged(
 ) -> tuple[list[Judged], dict[str, int]]:
     """Return the judgements that compare texts within the context, and what was left out.
 
-    A ranking keeps its other texts where one does not fit. A prompt of text is continued, a chat is
-    answered.
+    left out: counts, by their description. A ranking keeps its other texts where one does not fit.
+    A prompt of text is continued, a chat is answered.
     """
     weighted = [judgement for judgement in judgements if judgement.weight > 0]
-    tokenized: list[Judged] = []
-    for start in range(0, len(weighted), _READ):
-        tokenized.extend(_read(weighted[start : start + _READ], reader))
-    left: Counter[str] = Counter()
-    left["of weight 0"] = len(judgements) - len(weighted)
+    too_long = ties = 0
     fitting = []
-    for judged in tokenized:
-        fits = [len(judged.prompt) + len(text) <= context for text in judged.texts]
-        left[f"texts longer than the {context:,} tokens that the policy reads"] += (
-            fits.count(False)
-        )
-        texts = list(compress(judged.texts, fits))
-        tiers = list(compress(judged.tiers, fits))
-        short = Judged(judged.prompt, texts, tiers, judged.weight)
-        left["pairs that nobody ordered (ties)"] += (
-            math.comb(len(tiers), 2) - short.pairs
-        )
-        if short.pairs:
-            fitting.append(short)
-    return fitting, {words: count for words, count in left.items() if count}
+    for start in range(0, len(weighted), _READ):
+        for judged in _tokenized(weighted[start : start + _READ], reader):
+            fits = [len(judged.prompt) + len(text) <= context for text in judged.texts]
+            too_long += fits.count(False)
+            texts = list(compress(judged.texts, fits))
+            tiers = list(compress(judged.tiers, fits))
+            shortened = Judged(judged.prompt, texts, tiers, judged.weight)
+            ties += math.comb(len(tiers), 2) - shortened.pairs
+            if shortened.pairs:
+                fitting.append(shortened)
+    left_out = {
+        "of weight 0": len(judgements) - len(weighted),
+        f"texts longer than the {context:,} tokens that the policy reads": too_long,
+        "pairs that nobody ordered (ties)": ties,
+    }
+    return fitting, {words: count for words, count in left_out.items() if count}
 
 
-def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
+def _tokenized(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
     """Yield judgements as tokens, whatever their length."""
     prompts = reader.prompts(["" if j.prompt is None else j.prompt for j in judgements])
     texts = iter(
@@ -111,11 +116,11 @@ def _read(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
 
 @dataclass
 class JudgedTexts:
-    """Judged texts as a policy's teacher. Made by `of`, which lets the reference read them.
+    """Judged texts as a policy's teacher. Made by `of`, where the reference reads them.
 
-    world: where the policy writes, to be watched. train: learned from, in a random order of its own
-    each time around. measured: never learned from. count: judgements a step. watched: texts that
-    the policy writes at a window's end.
+    world: where the policy writes, to be measured. train: learned from, in a new random order each
+    time all were used. measured: never learned from. count: judgements a step. written: completions
+    that the policy writes at the end of a window.
     """
 
     aim: ClassVar[Aim] = AGREE
@@ -124,7 +129,7 @@ class JudgedTexts:
     train: list[Judged]
     measured: list[Judged]
     count: int
-    watched: int
+    written: int
 
     @staticmethod
     def of(
@@ -132,17 +137,14 @@ class JudgedTexts:
     ) -> "JudgedTexts":
         """Return the teacher; a step has about as many texts as the world's batch.
 
-        at_once: tokens that the reference reads together. Weights come to 1 on average over what is
-        learned from.
+        at_once: tokens that the reference reads together. The weights of the training judgements
+        are scaled to a mean of 1.
         """
         mean = sum(judged.weight for judged in train) / len(train)
         for judged in train:
             judged.weight /= mean
-        _refer(
-            [*train, *measured],
-            TextActor(world.reference, temperature=world.sampling.temperature),
-            at_once,
-        )
+        actor = TextActor(world.reference, temperature=world.sampling.temperature)
+        _store_references([*train, *measured], actor, at_once)
         texts = sum(len(judged.texts) for judged in train)
         count = max(1, round(world.batch * len(train) / texts))
         return JudgedTexts(world, train, measured, count, world.batch)
@@ -150,8 +152,8 @@ class JudgedTexts:
     def gather(self, step: int, weight: float) -> Compared:
         """Return the judgements of a step."""
         numbers = range(step * self.count, (step + 1) * self.count)
-        chosen = in_random_order(numbers, len(self.train), self.world.seed)
-        return self.compared([self.train[number] for number in chosen])
+        order = in_random_order(numbers, len(self.train), self.world.seed)
+        return self.compared([self.train[number] for number in order])
 
     def credit(
         self, algorithm: Algorithm[Any], actor: Actor, gathered: Compared
@@ -159,81 +161,90 @@ class JudgedTexts:
         """Return the judgements; their order is the credit."""
         return gathered
 
-    def shown(self, gathered: Compared, *, is_last: bool) -> Batch | None:
+    def to_measure(self, gathered: Compared, *, is_last: bool) -> Batch | None:
         """Return completions at a window's last step, always with the same random numbers."""
-        return self.world.measure(self.watched) if is_last else None
+        return self.world.measure(self.written) if is_last else None
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
         """Return how well the policy agrees with the held-out judgements."""
         assert isinstance(algorithm, LearnsFromJudgements)  # as the plan checked
-        actor = TextActor(
-            self.world.policy, temperature=self.world.sampling.temperature
-        )
-        sums: Counter[str] = Counter()
+        world = self.world
+        actor = TextActor(world.policy, temperature=world.sampling.temperature)
+        sums: dict[str, float] = {}
+        total = 0.0
         for start in range(0, len(self.measured), self.count):
             part = self.measured[start : start + self.count]
-            weight = sum(judged.weight for judged in part)
             compared = self.compared(part)
-            log_probs = actor.log_probs(compared.did, compared.is_action)
-            metrics = algorithm.agreement(compared, log_probs)
-            sums.update(
-                {f"held_out_{name}": weight * value for name, value in metrics.items()}
-            )
-            sums.update({"weight": weight})
-        total = sums.pop("weight")
-        return {name: value / total for name, value in sums.items()}
+            answers = compared.trajectories
+            assert isinstance(answers, Answers)  # as `compared` makes them
+            log_probs = actor.log_probs(answers, compared.is_action)
+            weight = sum(judged.weight for judged in part)
+            for name, value in algorithm.agreement(compared, log_probs).items():
+                sums[name] = sums.get(name, 0.0) + weight * value
+            total += weight
+        return {f"held_out_{name}": value / total for name, value in sums.items()}
 
-    def compared(self, judged: Sequence[Judged]) -> Compared:
+    def compared(self, judgements: Sequence[Judged]) -> Compared:
         """Return judgements as rows, those of one judgement in one group."""
-        rows = [
-            (number, own, k)
-            for number, own in enumerate(judged)
-            for k in range(len(own.texts))
-        ]
-        texts = [own.texts[k] for _, own, k in rows]
-        lengths = torch.tensor([len(text) for text in texts])
-        is_action = torch.arange(int(lengths.max())) < lengths[:, None]
+        prompts: list[tuple[int, ...]] = []
+        texts: list[tuple[int, ...]] = []
+        references: list[NDArray[np.float32]] = []
+        groups: list[int] = []
+        tiers: list[int] = []
+        weights: list[float] = []
+        for number, judged in enumerate(judgements):
+            prompts += [tuple(judged.prompt)] * len(judged.texts)
+            texts += [tuple(text.tolist()) for text in judged.texts]
+            references += judged.references
+            groups += [number] * len(judged.texts)
+            tiers += judged.tiers
+            weights += [judged.weight / len(judgements)] * len(judged.texts)
+        is_action = _is_action(list(map(len, texts)))
         reference = torch.zeros(is_action.shape)
-        reference[is_action] = torch.from_numpy(
-            np.concatenate([own.references[k] for _, own, k in rows])
-        )
-        weights = torch.tensor([own.weight / len(judged) for _, own, _ in rows])
+        reference[is_action] = torch.from_numpy(np.concatenate(references))
         device = self.world.policy.module.device
         return Compared(
-            did=Answers(
-                tuple(tuple(own.prompt) for _, own, _ in rows),
-                tuple(tuple(t.tolist()) for t in texts),
-            ),
+            Answers(tuple(prompts), tuple(texts)),
             is_action=is_action.to(device),
             log_probs=reference.to(device),
             reference=reference.to(device),
             advantages=torch.zeros_like(reference, device=device),
-            weights=(is_action * weights[:, None]).to(device),
-            groups=torch.tensor([number for number, _, _ in rows], device=device),
-            tiers=torch.tensor([own.tiers[k] for _, own, k in rows], device=device),
+            weights=(is_action * torch.tensor(weights)[:, None]).to(device),
+            groups=torch.tensor(groups, device=device),
+            tiers=torch.tensor(tiers, device=device),
         )
 
 
-def _refer(judged: Sequence[Judged], actor: TextActor, at_once: int) -> None:
-    """Store the reference's log-probabilities of every text."""
-    rows = [(own, k) for own in judged for k in range(len(own.texts))]
-    found: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(rows)
-    with progress("the reference reads what was judged", len(rows)) as advance:
-        for part in by_length(
-            [len(own.prompt) + len(own.texts[k]) for own, k in rows], at_once
-        ):
+def _store_references(
+    judgements: Sequence[Judged], actor: TextActor, at_once: int
+) -> None:
+    """Store the reference's log-probabilities of every text in its judgement."""
+    prompts: list[list[int]] = []
+    texts: list[NDArray[np.int32]] = []
+    for judged in judgements:
+        prompts += [judged.prompt] * len(judged.texts)
+        texts += judged.texts
+    lengths = [len(p) + len(t) for p, t in zip(prompts, texts, strict=True)]
+    references: dict[int, NDArray[np.float32]] = {}
+    device = actor.policy.module.device
+    with progress("the reference reads the judged texts", len(texts)) as advance:
+        for part in by_length(lengths, at_once):
             answers = Answers(
-                tuple(tuple(rows[i][0].prompt) for i in part),
-                tuple(tuple(rows[i][0].texts[rows[i][1]].tolist()) for i in part),
+                tuple(tuple(prompts[i]) for i in part),
+                tuple(tuple(texts[i].tolist()) for i in part),
             )
-            lengths = torch.tensor([len(tokens) for tokens in answers.tokens])
-            is_action = (torch.arange(int(lengths.max())) < lengths[:, None]).to(
-                actor.policy.module.device
-            )
+            is_action = _is_action([len(texts[i]) for i in part]).to(device)
             values = actor.log_probs(answers, is_action).float().cpu().numpy()
-            for i, row, length in zip(part, values, lengths.tolist(), strict=True):
-                found[i] = row[:length].copy()
+            for i, row in zip(part, values, strict=True):
+                references[i] = row[: len(texts[i])].copy()
             advance(len(part), "")
-    numbered = iter(found)
-    for own in judged:
-        own.references = [next(numbered) for _ in own.texts]
+    first = 0
+    for judged in judgements:
+        numbers = range(first, first + len(judged.texts))
+        judged.references = [references[number] for number in numbers]
+        first += len(judged.texts)
+
+
+def _is_action(lengths: Sequence[int]) -> Tensor:
+    """Return which places of rows of these lengths hold a token, bool [B, T]."""
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

@@ -6,11 +6,11 @@
 | `rules:short` | a function of your own, `module:name(prompts, completions) -> scores` |
 | `http://host/get_reward` | takes `{"query", "prompts"}`, returns `{"rewards"}`, as OpenRLHF |
 | `length` | how many tokens |
-| `repetition` | the share of word triples that stood there before |
-| `missing-end` | 1 where no end came |
-| `gold` | the playground's truth |
+| `repetition` | the share of word triples that occur earlier in the text |
+| `missing-end` | 1 for a completion without an end |
+| `gold` | the playground's true score |
 
-`=` and a number behind a spec weigh it: `repetition=-2`. Several are added up.
+`=` and a number after a spec are its weight: `repetition=-2`. Several rewards are added up.
 """
 
 import http.client
@@ -29,8 +29,7 @@ from typing import Any, Protocol, TypeVar
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import RewardError, UsageError
-from tastemaker.gpt.best_of import Scorer, to_be_scored
-from tastemaker.gpt.policy import Completion
+from tastemaker.gpt.policy import Completion, Scorer, to_be_scored
 from tastemaker.playground.gold import gold_score
 from tastemaker.reward.model import RewardModel
 from tastemaker.scores import Caution
@@ -39,6 +38,8 @@ _WORST = -3.0
 """The score of a completion without a word: 3 standard deviations below the reference texts."""
 _MOST_BYTES = 2**26
 _ADDRESS = ("http://", "https://")
+_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
+"""What is raised where an address does not answer with JSON."""
 
 
 _T = TypeVar("_T")
@@ -49,7 +50,7 @@ def _within(
 ) -> tuple[list[_T], BaseException | None]:
     """Return ([result], error) of a call; ([], None) where it takes longer than the limit.
 
-    A call that takes longer is left behind in a thread that does not keep the process.
+    A call that takes longer goes on in a daemon thread, which does not keep the process alive.
     """
     results: list[_T] = []
     errors: list[BaseException] = []
@@ -68,11 +69,11 @@ def _within(
 
 
 class Reward(Protocol):
-    """Anything that scores completions. `name` is what messages call it."""
+    """Anything that scores completions."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         ...
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
@@ -159,9 +160,7 @@ class HttpReward:
         )
         answers, error = _within(self.seconds, lambda: self._answer(request))
         is_timeout = not answers and error is None
-        if is_timeout or isinstance(
-            error, (OSError, ValueError, http.client.HTTPException)
-        ):
+        if is_timeout or isinstance(error, _NO_ANSWER):
             reason = " ".join(str(error or "timed out").split())
             raise RewardError(
                 f"{self.address} did not answer with JSON: {reason}"
@@ -278,8 +277,7 @@ _COUNTED: dict[str, Callable[[Completion], float]] = {
 def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
     """Return the reward of a spec, a list of specs, a reward model or a function.
 
-    caution: for reward models that are ensembles. Raises UsageError for a spec that stands for
-    nothing.
+    caution: for reward models that are ensembles. Raises UsageError for anything else.
     """
     if isinstance(spec, (list, tuple)):
         parts = [_weighted(part, caution) for part in spec]
@@ -287,11 +285,9 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
             raise UsageError(
                 "no reward: name a reward model's folder, a function or an address."
             )
-        return (
-            parts[0][1]
-            if len(parts) == 1 and parts[0][0] == 1
-            else SumReward(tuple(parts))
-        )
+        weight, part = parts[0]
+        is_single = len(parts) == 1 and weight == 1
+        return part if is_single else SumReward(tuple(parts))
     if isinstance(spec, (str, Path)):
         weight, part = _weighted(spec, caution)
         return part if weight == 1 else SumReward(((weight, part),))
@@ -310,11 +306,13 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
 def _weighted(spec: Any, caution: Caution) -> tuple[float, Reward]:
     if not isinstance(spec, (str, Path)):
         return 1.0, reward_of(spec, caution=caution)
-    text, weight = str(spec), 1.0
+    text = str(spec)
+    weight = 1.0
     if "=" in text and not Path(text).exists():
         before, _, number = text.rpartition("=")
         try:
-            text, weight = before, float(number)
+            text = before
+            weight = float(number)
             if not math.isfinite(weight):
                 raise ValueError
         except ValueError:
@@ -339,9 +337,8 @@ def _named(text: str, caution: Caution) -> Reward:
             f"reward {text}: no such folder. Give a reward model's folder, module:function, "
             f"an http address, or one of {', '.join(_COUNTED)}."
         )
-    if (
-        str(Path.cwd()) not in sys.path
-    ):  # as `python -m` finds what lies where it is called
+    # modules of the present folder are found, as by `python -m`
+    if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(import_module(module), name)

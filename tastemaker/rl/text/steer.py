@@ -16,7 +16,7 @@ from torch import Tensor
 from tastemaker.data.judgements import Judgement, Prompt
 from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
-from tastemaker.fast.processor import DeviceWish
+from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
@@ -25,10 +25,9 @@ from tastemaker.reward.corpus import MOST_HELD_OUT, digest_of_items
 from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
-from tastemaker.rl.text.kl import KL, Scale, Scaling
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
+from tastemaker.rl.text.settings import KL, Limits, Scale, Scaling, Steering, Watch
 from tastemaker.rl.text.steer_task import SteerTask, in_words, sample_pairs
-from tastemaker.rl.text.stopping import Limits, Steering, Watch
 from tastemaker.rl.text.world import Teacher, TextWorld
 from tastemaker.scores import Caution
 from tastemaker.settings import settings_from
@@ -74,9 +73,11 @@ class Steered:
         return str(self.figures["stopped_because"])
 
     def __str__(self) -> str:
-        figures, parts = self.figures, []
+        figures = self.figures
+        parts = []
         for name, form in _FORMS.items():
-            before, after = figures.get(f"{name}_before"), figures.get(f"{name}_after")
+            before = figures.get(f"{name}_before")
+            after = figures.get(f"{name}_after")
             if before is not None:
                 parts.append(form.format(before, after))
         parts.append(
@@ -102,7 +103,7 @@ def steer(
     gold: Any = None,
     caution: Caution = 0.0,
     seed: int = 0,
-    device: DeviceWish = "auto",
+    device: DeviceChoice = "auto",
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -137,7 +138,8 @@ def steer(
         device
     )
     settings = plan.settings()
-    settings["start"], settings["start_weights"] = str(policy), weights_digest(start)
+    settings["start"] = str(policy)
+    settings["start_weights"] = weights_digest(start)
     settings["caution"] = caution
     settings |= _reward_names(main_reward, watched)
     with open_run(
@@ -181,11 +183,9 @@ class SteerPlan:
             raise DataError(
                 "no prompts: give some texts to continue, or leave them out to begin texts."
             )
-        name, samples, batch = (
-            self.algorithm.name,
-            self.algorithm.samples,
-            self.steering.batch,
-        )
+        name = self.algorithm.name
+        samples = self.algorithm.samples
+        batch = self.steering.batch
         if batch % samples:
             raise UsageError(
                 f"{name} writes {samples} completions of each prompt, which a batch of {batch} "
@@ -278,34 +278,37 @@ class SteerPlan:
     ) -> JudgedTexts:
         """Return the judgements as a teacher; say how many there are, and what was left out."""
         policy = world.policy
-        left_out: Counter[str] = Counter()
-        sides: list[list[Judged]] = []
-        for judgements in (train, measured):
-            judged, omitted = read_judged(judgements, policy.reader, policy.context)
-            left_out.update(omitted)
-            sides.append(judged)
-        silent_count = sum(not judgement.ranks for judgement in self.judgements)
-        if silent_count:
-            left_out["labels, grades or ratings, which compare nothing"] = silent_count
-        reasons = (
-            "; ".join(f"{count:,} {words}" for words, count in left_out.items())
-            or "nothing"
+        at_once = self.steering.at_once
+        learned, too_long = read_judged(train, policy.reader, policy.context)
+        held_out, held_out_too_long = read_judged(
+            measured, policy.reader, policy.context
         )
-        if not all(sides):
+        left_out = Counter(too_long)
+        left_out.update(held_out_too_long)
+        unordered = sum(not judgement.ranks for judgement in self.judgements)
+        if unordered:
+            left_out["labels, grades or ratings, which compare nothing"] = unordered
+        reasons = [f"{count:,} {words}" for words, count in left_out.items()]
+        left_out_line = f"left out: {'; '.join(reasons) or 'nothing'}"
+        if not (learned and held_out):
             raise DataError(
                 "the judgements: no pair is left to learn from or none to measure; "
-                f"left out: {reasons}."
+                f"{left_out_line}."
             )
-        teacher = JudgedTexts.of(world, *sides, at_once=self.steering.at_once)
-        learned, held_out = (
-            f"{sum(judged.pairs for judged in side):,} pairs of {len(side):,} judgements"
-            for side in sides
+        teacher = JudgedTexts.of(world, learned, held_out, at_once=at_once)
+        say(
+            f"{_pairs_in_words(learned)} to learn from, "
+            f"{_pairs_in_words(held_out)} to measure; {left_out_line}"
         )
-        say(f"{learned} to learn from, {held_out} to measure; left out: {reasons}")
         steps = self.steering.steps
         epochs = steps * teacher.count / len(teacher.train)
         say(f"{steps:,} steps of {teacher.count:,} judgements: {epochs:.1f} epochs")
         return teacher
+
+
+def _pairs_in_words(judgements: Sequence[Judged]) -> str:
+    pairs = sum(judged.pairs for judged in judgements)
+    return f"{pairs:,} pairs of {len(judgements):,} judgements"
 
 
 def _plan(
@@ -327,10 +330,10 @@ def _plan(
         "scaling": Scaling(),
         "limits": Limits(),
     }
+    if isinstance(algorithm, str):
+        algorithm = algorithm_named(algorithm)
     return SteerPlan(
-        algorithm=algorithm_named(algorithm)
-        if isinstance(algorithm, str)
-        else algorithm,
+        algorithm=algorithm,
         steering=steering,
         prompts=tuple(as_prompts(prompts)),
         judgements=tuple(judgements or ()),
@@ -374,10 +377,9 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
     """Raise UsageError for an algorithm that cannot learn from judgements."""
     if isinstance(algorithm, LearnsFromJudgements):
         return
+    classes = {name: algorithm_class(name) for name in ALGORITHMS}
     able = [
-        name
-        for name in ALGORITHMS
-        if issubclass(algorithm_class(name), LearnsFromJudgements)
+        name for name, kind in classes.items() if issubclass(kind, LearnsFromJudgements)
     ]
     raise UsageError(
         f"{algorithm.name} learns from what it writes, not from judgements. "
@@ -409,16 +411,16 @@ def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]
 
 
 def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:
-    """Return a copy of a policy that can learn, with a critic where the algorithm asks for one."""
+    """Return a copy of a policy to train, with a critic if the algorithm needs one."""
     for line in start.notes:
         say(line)
     algorithm = plan.algorithm
     learner = start.trainable_copy()
     learner.value_head = copy.deepcopy(start.value_head)
     if algorithm.needs_critic and learner.value_head is None:
-        begins = "0" if plan.steering.zero_critic else "random"
+        weights = "0" if plan.steering.zero_critic else "random"
         say(
-            f"{algorithm.name} needs a critic: the policy gets a value head, {begins} at first."
+            f"{algorithm.name} needs a critic: the policy gets a value head, {weights} at first."
         )
         learner = learner.with_value_head()
         if not plan.steering.zero_critic:
@@ -439,14 +441,15 @@ def _draw(policy: Policy, seed: int) -> None:
 
 def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, Tensor]]:
     """Measure, train, measure; return the best policy with its figures, and the last weights."""
-    world, count = task.world, task.steering.measured
+    world = task.world
+    count = task.steering.measured
     before = world.measure(count)
     metrics = task.measure(before)
     figures: dict[str, Any] = {
         f"{name}_before": value for name, value in metrics.items()
     }
     if world.scale.scaling.by == "reference":
-        world.scale.see(before.scores)
+        world.scale.include(before.scores)
     task.watch.begin(before.scores, pairs=figures["pairs_before"])
     task.say(f"before: {in_words(metrics)}")
     progress = train(task, task.run, seed=seed)
@@ -458,10 +461,12 @@ def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, T
     for name in ALWAYS:
         figures.setdefault(f"{name}_before", None)
         figures.setdefault(f"{name}_after", None)
-    figures["steps"], figures["best_step"] = progress.step, progress.best_step
+    figures["steps"] = progress.step
+    figures["best_step"] = progress.best_step
     figures["stopped_because"] = progress.stopped_because or DONE
     figures["kl_coef"] = task.kl_coef
-    figures["kl"], figures["distinct"] = figures["kl_after"], figures["distinct_after"]
+    figures["kl"] = figures["kl_after"]
+    figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
     return Steered(world.policy, figures, sample_pairs(task, before, after)), last
 

@@ -11,20 +11,25 @@ from torch import Tensor
 
 from tastemaker.data.judgements import plain
 from tastemaker.errors import RewardError
-from tastemaker.gpt.generate import NoNumberError
 from tastemaker.gpt.policy import Policy
+from tastemaker.gpt.sampling import NoNumberError
 from tastemaker.maths.rl import explained_variance
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
-from tastemaker.rl.text.actor import TextActor, dropping_out
 from tastemaker.rl.text.rewards import Reward, checked
-from tastemaker.rl.text.stopping import (
+from tastemaker.rl.text.settings import (
     ADVICE,
     Steering,
     Watch,
     distinct,
     distinct_pairs,
 )
-from tastemaker.rl.text.world import Batch, Teacher, TextWorld
+from tastemaker.rl.text.world import (
+    Batch,
+    Teacher,
+    TextActor,
+    TextWorld,
+    dropping_out,
+)
 from tastemaker.train.loop import StopTraining, Task
 from tastemaker.train.run import Run, Say
 from tastemaker.train.step import Metrics, NotFinite, adamw, on_host
@@ -53,10 +58,9 @@ def in_words(figures: Mapping[str, float], *names: str) -> str:
 class SteerTask(Task):
     """An algorithm trains a policy in a world of text.
 
-    The last weights are in the policy, the best in `best`.
-    teacher: what the policy learns from, the world itself or judged texts. watch: judges each
-    window and may stop the run. watched: rewards that only measure, by name. run: gets the
-    samples.
+    The last weights are in the policy, those of the best window in `best`. teacher: what the
+    policy learns from, the world itself or judged texts. watch: judges each window and may stop the
+    run. watched: rewards that only measure, by name. run: gets the samples.
     """
 
     checkpoint_seconds: ClassVar[float] = 30.0
@@ -76,25 +80,29 @@ class SteerTask(Task):
         say: Say,
     ) -> None:
         super().__init__()
-        self.world, self.teacher, self.algorithm = world, teacher, algorithm
-        self.steering, self.watch, self.watched = steering, watch, watched
-        self.run, self.say = run, say
+        self.world = world
+        self.teacher = teacher
+        self.algorithm = algorithm
+        self.steering = steering
+        self.watch = watch
+        self.watched = watched
+        self.run = run
+        self.say = say
         self.policy: Policy = world.policy
-        self.name, self.total = f"steering by {algorithm.name}", steering.steps
+        self.name = f"steering by {algorithm.name}"
+        self.total = steering.steps
         self.device = self.policy.module.device
         self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
         self.optimizer = self._optimizer()
         self.kl_coef = world.kl.coef
-        self.line: dict[
-            str, list[float]
-        ] = {}  # measured since the last line of the log
+        # measured since the last line of the log
+        self.line: dict[str, list[float]] = {}
         self.window: dict[str, list[float]] = {}  # the lines since the last window
         self.metrics: Metrics = {}  # of the last step
-        self.written: Batch | None = (
-            None  # what the policy wrote at the last step, if it did
-        )
+        # the completions that the last step measured, if there were any
+        self.written: Batch | None = None
         # the weights that wrote the last rollout of the best window, and of the newest one
-        self.best = self.acted = on_host(self.weights())
+        self.best = self.newest = on_host(self.weights())
 
     def step(self) -> Metrics:
         """Take one step. Where the policy wrote, return the means since the last log line."""
@@ -109,21 +117,24 @@ class SteerTask(Task):
         _append(self.line, self.metrics)
         if self.written is None:
             return {}
-        line, self.line = _means(self.line), {}
+        line = _means(self.line)
+        self.line = {}
         _append(self.window, line)
         return line
 
     def _update(self) -> Metrics:
-        """Gather what there is to learn from, and learn it; return what was measured."""
-        step, steering, began = self.progress.step, self.steering, time.monotonic()
+        """Gather completions or judgements and learn from them; return the metrics."""
+        step = self.progress.step
+        steering = self.steering
+        began = time.monotonic()
         ends_window = self._ends_window(step + 1)
         batch = self.teacher.gather(step, self.kl_coef)
-        self.written = self.teacher.shown(batch, is_last=ends_window)
+        self.written = self.teacher.to_measure(batch, is_last=ends_window)
         metrics: Metrics = {"kl_coef": self.kl_coef}
         if self.written is not None:
             metrics |= self.measure(self.written)
         if ends_window:
-            self.acted = on_host(self.weights())
+            self.newest = on_host(self.weights())
         gathered_at = time.monotonic()
         seed = self.world.seed * 1_000_003 + step
         share = 1 - step / steering.steps if steering.decay else 1.0
@@ -154,7 +165,7 @@ class SteerTask(Task):
         return metrics
 
     def measure(self, batch: Batch) -> Metrics:
-        """Return what is measured of some completions, and of judgements that are held out."""
+        """Return the metrics of some completions, and those of held-out judgements."""
         count = len(batch.texts)
         lengths = [len(completion.ids) for completion in batch.completions]
         metrics = {
@@ -177,10 +188,13 @@ class SteerTask(Task):
         if self.written is None or not self._ends_window(self.progress.step):
             return None
         step = self.progress.step
-        window, self.window = _means(self.window), {}
-        self.progress.stopped_because = self.watch.look(window | {"step": float(step)})
+        window = _means(self.window)
+        self.window = {}
+        reason = self.watch.judge(window | {"step": float(step)})
+        self.progress.stopped_because = reason
         if self.watch.is_best:
-            self.best, self.progress.best_step = self.acted, step
+            self.best = self.newest
+            self.progress.best_step = step
         self.say(f"step {step:4}: {in_words(window)}")
         texts = [completion.text for completion in self.written.completions[:_SAMPLES]]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
@@ -189,7 +203,8 @@ class SteerTask(Task):
 
     def _ends_window(self, step: int) -> bool:
         """Return whether a window is full once so many steps are done."""
-        windows, steps = self.steering.windows, self.steering.steps
+        windows = self.steering.windows
+        steps = self.steering.steps
         return step * windows // steps > (step - 1) * windows // steps
 
     def text(self, metrics: Mapping[str, float]) -> str:
@@ -216,9 +231,8 @@ class SteerTask(Task):
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's weights and the value head's, by name."""
-        weights = {
-            f"policy.{name}": t for name, t in self.policy.module.state_dict().items()
-        }
+        policy = self.policy.module.state_dict()
+        weights = {f"policy.{name}": tensor for name, tensor in policy.items()}
         if self.policy.value_head is not None:
             for name, tensor in self.policy.value_head.state_dict().items():
                 weights[f"value.{name}"] = tensor
@@ -246,19 +260,18 @@ class SteerTask(Task):
 
     def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        self.kl_coef, self.line, self.window = (
-            values[name] for name in ("kl_coef", "line", "window")
-        )
+        self.kl_coef = values["kl_coef"]
+        self.line = values["line"]
+        self.window = values["window"]
         for name, value in values["watch"].items():
             setattr(self.watch, name, value)
         for name, value in values["scale"].items():
             setattr(self.world.scale, name, value)
         self.put(tensors)
-        self.best = {
-            name.removeprefix("best."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("best.")
-        }
+        self.best = {}
+        for name, tensor in tensors.items():
+            if name.startswith("best."):
+                self.best[name.removeprefix("best.")] = tensor
 
 
 def _append(lists: dict[str, list[float]], metrics: Mapping[str, float]) -> None:
@@ -279,7 +292,8 @@ def sample_pairs(
     samples: list[dict[str, Any]] = []
     for old, new in pairs:
         sample: dict[str, Any] = {"prompt": plain(old.prompt)}
-        sample["before"], sample["after"] = old.text, new.text
+        sample["before"] = old.text
+        sample["after"] = new.text
         if not isinstance(old.prompt, str):
             # the turns of a chat, so that others can answer it too
             sample["messages"] = [turn._asdict() for turn in old.prompt]

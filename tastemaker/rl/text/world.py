@@ -1,44 +1,208 @@
-"""The world of text: the policy completes prompts; each completion has a reward and a KL cost.
+"""The world of text: a policy completes prompts; each completion has a reward and a KL cost.
 
-Prompts come from a file, or are the first tokens of texts.
+`TextActor` shows a language model to an algorithm: log-probabilities and values of tokens. Index t
+always means token t of a completion. A network's output at one position predicts the next token;
+this shift by one is made in `Answers` and nowhere else.
+
+`TextWorld` writes and scores completions. Prompts come from a file, or are the first tokens of
+texts.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tastemaker.data.judgements import Prompt
 from tastemaker.data.texts import read_prompts
 from tastemaker.errors import DataError, UsageError
+from tastemaker.fast.gpt_forward import Pass, Texts, forward
+from tastemaker.fast.gpt_layers import passes_at_once
+from tastemaker.fast.processor import like_parts, side_by_side
 from tastemaker.gpt.policy import Completion, Policy
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import Reader, Shuffled
 from tastemaker.maths.rl import k1, masked_sum, rescale_keeping_mean
-from tastemaker.rl.algorithms.base import Actor, Algorithm, Experience, Metrics, Rollout
-from tastemaker.rl.text.actor import Answers, TextActor, spread
-from tastemaker.rl.text.kl import KL, Scale
+from tastemaker.rl.algorithms.base import (
+    Actor,
+    Algorithm,
+    Evaluation,
+    Experience,
+    Metrics,
+    Rollout,
+)
 from tastemaker.rl.text.rewards import Reward, checked
-from tastemaker.rl.text.stopping import PLEASE, Aim
+from tastemaker.rl.text.settings import KL, PLEASE, Aim, Scale
 
+_AT_ONCE = 8192
+"""Tokens that go through the network at once where no gradients are needed."""
 _MEASURED = 2**31
-"""The number of the first prompt that is only measured on: no training step gets this far."""
+"""The number of the first prompt that only measures: no training step gets this far."""
+
+
+# --- the policy as an algorithm uses it
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Prompts and their completions, as tokens."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    def select(self, rows: Tensor) -> Self:
+        """Return some of them."""
+        numbers = rows.tolist()
+        return type(self)(
+            tuple(self.prompts[i] for i in numbers),
+            tuple(self.tokens[i] for i in numbers),
+        )
+
+    def sizes(self) -> Tensor:
+        """Return the number of tokens of each row."""
+        return torch.tensor(
+            [len(p) + len(t) for p, t in zip(self.prompts, self.tokens, strict=True)]
+        )
+
+    def single_actions(self, is_action: Tensor) -> None:
+        """Return None: a token depends on all tokens before it, so a row stays whole."""
+
+    @cached_property
+    def inputs(self) -> list[list[int]]:
+        """The tokens of each row that the network reads: all but the last."""
+        return [[*p, *t[:-1]] for p, t in zip(self.prompts, self.tokens, strict=True)]
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """The positions in the inputs, end to end, whose logits predict the completions' tokens.
+
+        int64 [n], one for each token.
+        """
+        positions = []
+        start = 0
+        for prompt, tokens in zip(self.prompts, self.tokens, strict=True):
+            first = start + len(prompt) - 1
+            positions.append(torch.arange(first, first + len(tokens)))
+            start += len(prompt) + len(tokens) - 1
+        return torch.cat(positions)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """The tokens of the completions, end to end, int64 [n]."""
+        return torch.tensor([token for tokens in self.tokens for token in tokens])
+
+
+class TextActor:
+    """A language model as an algorithm uses it.
+
+    temperature: divides the logits, as it did when the text was written. Dropout is off except
+    within `dropping_out`: with dropout, the first pass's ratio to the policy that acted is not 1.
+    """
+
+    def __init__(self, policy: Policy, *, temperature: float = 1.0) -> None:
+        self.policy = policy
+        self.temperature = temperature
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether the policy has a value head."""
+        return self.policy.value_head is not None
+
+    @property
+    def threads(self) -> int:
+        """The number of parallel passes; 1 with dropout, whose random numbers all threads share."""
+        return 1 if self.policy.module.training else passes_at_once(self.policy.module)
+
+    def evaluate(self, trajectories: Answers, is_action: Tensor) -> Evaluation:
+        """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
+        outputs = self._forward(trajectories)
+        logits = outputs.logits.float() / self.temperature
+        vocabulary = torch.log_softmax(logits, -1)  # [n, V]
+        targets = trajectories.targets.to(vocabulary.device)
+        log_probs = vocabulary.gather(1, targets[:, None])[:, 0]
+        entropy = -(vocabulary.exp() * vocabulary).sum(-1)
+        values = torch.zeros_like(log_probs)
+        if self.policy.value_head is not None:
+            values = self.policy.value_head(outputs.hidden.float())
+        return Evaluation(
+            unpacked(log_probs, is_action),
+            unpacked(entropy, is_action),
+            unpacked(values, is_action),
+        )
+
+    def log_probs(self, trajectories: Answers, is_action: Tensor) -> Tensor:
+        """Return the log-probabilities of the tokens [b, T], without gradients."""
+        parts = like_parts(trajectories.sizes(), _AT_ONCE, self.threads)
+        calls = [
+            partial(self._part_log_probs, trajectories.select(rows), is_action[rows])
+            for rows in parts
+        ]
+        log_probs = torch.cat(list(side_by_side(calls, self.threads)))
+        return log_probs[torch.argsort(torch.cat(parts))]
+
+    @torch.no_grad()
+    def _part_log_probs(self, answers: Answers, is_action: Tensor) -> Tensor:
+        """Return the log-probabilities of some rows' tokens [b, T]."""
+        logits = self._forward(answers).logits.float() / self.temperature
+        losses = nn.functional.cross_entropy(
+            logits, answers.targets.to(logits.device), reduction="none"
+        )
+        return unpacked(-losses, is_action)
+
+    def _forward(self, answers: Answers) -> Pass:
+        """Return the network's outputs at the positions that predict the completions' tokens."""
+        module = self.policy.module
+        device = self.policy.module.device
+        texts = Texts.of(answers.inputs, device)
+        return forward(module, texts, answers.positions.to(device))
+
+    def policy_parameters(self) -> list[nn.Parameter]:
+        """Return the network's."""
+        return [p for p in self.policy.module.parameters() if p.requires_grad]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the value head's."""
+        head = self.policy.value_head
+        return [] if head is None else list(head.parameters())
+
+
+@contextmanager
+def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
+    """Switch the policy's dropout on, drawn by a seed, until the block ends."""
+    device = policy.module.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        policy.module.train()
+        try:
+            yield
+        finally:
+            policy.module.eval()
+
+
+def unpacked(values: Tensor, is_action: Tensor) -> Tensor:
+    """Return numbers of actions [n], end to end, at their actions' places [B, T]; 0 elsewhere."""
+    zeros = torch.zeros(is_action.shape, dtype=values.dtype, device=values.device)
+    return zeros.masked_scatter(is_action, values)
+
+
+# --- writing and scoring
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One gathering of completions.
+    """The completions of one step.
 
-    scores: of the reward, as it gave them [B]; none where there is no reward. kl: log π − log ref
-    of each completion [B], nats.
+    scores: as the reward gave them [B]; empty where there is no reward. kl: log π − log ref of each
+    completion [B], nats.
     """
 
     completions: list[Completion]
@@ -54,12 +218,14 @@ class Batch:
 
 @dataclass
 class TextWorld:
-    """Where a policy writes and is scored, and learns from that.
+    """Where a policy writes completions that are scored.
 
-    reward: None where the policy writes only to be watched. prompts: taken in a random order of
-    their own each time around. samples: completions of one prompt in a rollout, so many prompts
-    that they make `batch`. scale: how scores become rewards. whiten_rewards: all tokens' rewards,
-    KL included, with standard deviation 1 and their mean kept.
+    It is also the teacher of a policy that learns from its own scored completions.
+
+    reward: None where completions are only measured. prompts: taken in a new random order each time
+    all were used. batch: completions of a rollout. samples: how many of them complete one prompt.
+    scale: how scores become rewards. whiten_rewards: divide the rewards of all tokens, KL included,
+    by their standard deviation; their mean is kept.
     """
 
     aim: ClassVar[Aim] = PLEASE
@@ -77,7 +243,7 @@ class TextWorld:
     whiten_rewards: bool = False
 
     def gather(self, step: int, weight: float) -> Batch:
-        """Write, score and price what the policy writes at some step, with KL at some weight."""
+        """Write and score the completions of a step. weight: the coefficient of the KL cost."""
         count = self.batch // self.samples
         prompts = self._prompts(range(step * count, (step + 1) * count))
         completions = self.policy.complete(
@@ -87,7 +253,7 @@ class TextWorld:
             seed=self.seed,
             first=step * count,
         )
-        return self.priced(completions, weight)
+        return self._scored(completions, weight)
 
     def credit(
         self, algorithm: Algorithm[Any], actor: Actor, gathered: Batch
@@ -96,38 +262,42 @@ class TextWorld:
         experience: Experience = algorithm.credit(actor, gathered.rollout)
         return experience
 
-    def shown(self, gathered: Batch, *, is_last: bool) -> Batch:
-        """Return what was written: what is learned from is what is watched."""
+    def to_measure(self, gathered: Batch, *, is_last: bool) -> Batch:
+        """Return the step's completions: the ones that the policy learns from are measured."""
         return gathered
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
-        """Return nothing: all that is written is learned from."""
+        """Return nothing: the policy learns from all that it writes."""
         return {}
 
     def measure(self, count: int) -> Batch:
-        """Write and score texts to measure; every call uses the same random numbers."""
+        """Write and score completions to measure; every call uses the same random numbers."""
         prompts = self._prompts(range(count))
         completions = self.policy.complete(
             prompts, sampling=self.sampling, seed=self.seed, first=_MEASURED
         )
-        return self.priced(completions, 0.0)
+        return self._scored(completions, 0.0)
 
-    def priced(self, completions: list[Completion], weight: float) -> Batch:
-        """Return completions with their scores and prices, as a rollout."""
+    def _scored(self, completions: list[Completion], weight: float) -> Batch:
+        """Return completions with their scores, and as a rollout with rewards.
+
+        weight: the coefficient of the KL cost.
+        """
         scores = checked(self.reward, completions) if self.reward is not None else []
-        length, count = self.sampling.max_tokens, len(completions)
+        count = len(completions)
         lengths = torch.tensor([len(c.ids) for c in completions])
-        is_action = torch.arange(length) < lengths[:, None]
-        log_probs = _spread((c.log_probs for c in completions), is_action)
-        values = _spread(
+        is_action = torch.arange(self.sampling.max_tokens) < lengths[:, None]
+        log_probs = _unpacked_rows((c.log_probs for c in completions), is_action)
+        values = _unpacked_rows(
             (c.values or (0.0,) * len(c.ids) for c in completions), is_action
         )
         prompts = self.policy.reader.prompts([c.prompt for c in completions])
-        did = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
-        reference = self._reference(did, is_action)
-        rewards = torch.zeros(count, length)
+        answers = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
+        reference = self._reference_log_probs(answers, is_action)
+        rewards = torch.zeros(is_action.shape)
         if scores:
-            rewards[torch.arange(count), lengths - 1] = torch.tensor(
+            last_tokens = torch.arange(count), lengths - 1
+            rewards[last_tokens] = torch.tensor(
                 self.scale.applied(scores), dtype=torch.float32
             )
         if self.kl.where == "reward":
@@ -135,44 +305,36 @@ class TextWorld:
         if self.whiten_rewards:
             rewards = rescale_keeping_mean(rewards, is_action)
         device = self.policy.module.device
-        ended, groups = torch.ones(count, dtype=torch.bool), self._groups(count)
-        tensors = (
-            is_action,
-            log_probs,
-            reference,
-            rewards,
-            ended,
-            groups,
-            values,
-            torch.zeros(count),
+        rollout = Rollout(
+            answers,
+            is_action=is_action.to(device),
+            log_probs=log_probs.to(device),
+            reference=reference.to(device),
+            rewards=rewards.to(device),
+            terminated=torch.ones(count, dtype=torch.bool, device=device),
+            groups=torch.arange(count, device=device) // self.samples,
+            values=values.to(device),
+            after=torch.zeros(count, device=device),
         )
-        rollout = Rollout(did, *(x.to(device) for x in tensors))
-        return Batch(
-            completions,
-            rollout,
-            scores,
-            masked_sum(k1(log_probs, reference), is_action, 1),
-        )
+        kl = masked_sum(k1(log_probs, reference), is_action, 1)
+        return Batch(completions, rollout, scores, kl)
 
-    def _reference(self, did: Answers, is_action: Tensor) -> Tensor:
+    def _reference_log_probs(self, answers: Answers, is_action: Tensor) -> Tensor:
+        """Return the reference's log-probabilities of the tokens [B, T], on the CPU."""
         actor = TextActor(self.reference, temperature=self.sampling.temperature)
-        return actor.log_probs(did, is_action.to(self.reference.module.device)).cpu()
-
-    def _groups(self, count: int) -> Tensor:
-        return torch.arange(count) // self.samples
+        is_action = is_action.to(self.reference.module.device)
+        return actor.log_probs(answers, is_action).cpu()
 
     def _prompts(self, numbers: Iterable[int]) -> list[Prompt]:
         """Return the prompts that come at some numbers."""
-        return [
-            self.prompts[number]
-            for number in in_random_order(numbers, len(self.prompts), self.seed)
-        ]
+        order = in_random_order(numbers, len(self.prompts), self.seed)
+        return [self.prompts[number] for number in order]
 
 
-def _spread(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
-    """Return the numbers of each row in their places, float32 [B, T], 0 elsewhere."""
+def _unpacked_rows(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
+    """Return the numbers of each row at their actions' places, float32 [B, T]; 0 elsewhere."""
     numbers = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
-    return spread(torch.from_numpy(numbers), is_action)
+    return unpacked(torch.from_numpy(numbers), is_action)
 
 
 def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
@@ -187,30 +349,34 @@ def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
 
 
 G = TypeVar("G")
+"""What a step is learned from: completions, or judged texts."""
 
 
 class Teacher(Protocol[G]):
-    """What a policy learns from: its own scored texts (`TextWorld`), or judged texts."""
+    """What a policy learns from: its own scored completions (`TextWorld`), or judged texts."""
 
     aim: ClassVar[Aim]
 
     def gather(self, step: int, weight: float) -> G:
-        """Return what a step is learned from, with KL at some weight."""
+        """Return what a step is learned from. weight: the coefficient of the KL cost."""
         ...
 
     def credit(
         self, algorithm: Algorithm[Any], actor: Actor, gathered: G
     ) -> Experience:
-        """Return who deserves what."""
+        """Return the rows with their advantages."""
         ...
 
-    def shown(self, gathered: G, *, is_last: bool) -> Batch | None:
+    def to_measure(self, gathered: G, *, is_last: bool) -> Batch | None:
         """Return the completions to measure, or None. is_last: the step ends a window."""
         ...
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
-        """Return what is measured where nothing is learned."""
+        """Return measurements on held-out judgements, if there are any."""
         ...
+
+
+# --- prompts
 
 
 def prompts_from(

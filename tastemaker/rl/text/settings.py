@@ -1,0 +1,411 @@
+"""The settings of steering and what they control: the cost of KL, the scale of rewards, stopping.
+
+KL. In the reward, every token pays for its log-ratio to the reference, and the algorithm learns
+from it as from any reward (Ziegler et al. 2019). In the loss, an estimator of the KL is minimised
+beside the algorithm's own cost (Shao et al. 2024). A run uses one of the two.
+
+Scale. Scores are scaled to mean 0 and standard deviation 1, so that one KL coefficient and one
+learning rate fit any reward.
+
+Limits. A learned reward can be over-optimised: its score still rises while the true quality falls
+(Gao et al. 2023). So a run stops by a reward that it was not trained on (if there is one), by its
+KL from the reference, or by properties of its text.
+"""
+
+import itertools
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tastemaker.errors import UsageError
+from tastemaker.maths.rl import ESTIMATORS
+from tastemaker.rl.algorithms.base import Evaluation, Experience
+from tastemaker.settings import (
+    LIMIT,
+    MAIN,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Check,
+    at_least,
+    check,
+    setting,
+)
+
+_STEEPEST = 0.2
+"""The largest relative error by which the KL coefficient is adapted."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How a policy is steered, whatever the algorithm."""
+
+    group: ClassVar[str] = "Steering"
+
+    steps: int = setting(
+        150,
+        "Rollouts, or batches of judgements, each followed by an update.",
+        at_least(1),
+        group=MAIN,
+    )
+    batch: int = setting(
+        128, "Completions a rollout, or judged texts a step.", at_least(1)
+    )
+    clip: float = setting(
+        1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
+    )
+    # 1e-8, the usual value, lets rare tokens take large early steps
+    adam_epsilon: float = setting(
+        1e-5, "Added to the root of Adam's second moment.", POSITIVE
+    )
+    decay: bool = setting(
+        True, "Lower the learning rate in a line to 0 over the steps."
+    )
+    critic_factor: float = setting(
+        10.0, "Learning rate of the value head, as a multiple of --lr.", POSITIVE
+    )
+    zero_critic: bool = setting(
+        True, "A new value head begins at 0, otherwise at small random weights."
+    )
+    whiten_rewards: bool = setting(
+        False,
+        "Divide the rewards of tokens by their standard deviation; their mean is kept.",
+    )
+    dropout: bool = setting(
+        False,
+        "Drop out what the model's config says while it learns; sampling never does.",
+    )
+    held_out_share: float = setting(
+        0.1,
+        "Share of the judgements that only measures, split by prompt; about 1,000 at most.",
+        Check(lambda value: 0 < value < 1, "a share, between 0 and 1"),
+    )
+    windows: int = setting(20, "How often the run is judged.", at_least(1))
+    measured: int = setting(
+        256, "Completions that are measured before and after.", at_least(1)
+    )
+    at_once: int = setting(8192, "Most tokens that are computed at once.", at_least(1))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class KL:
+    """What the KL from the reference costs."""
+
+    name: ClassVar[str] = "KL"
+    group: ClassVar[str] = "KL"
+
+    coef: float = setting(
+        0.1,
+        "Cost of a nat of KL, in rewards.",
+        NOT_NEGATIVE,
+        option="--kl-coef",
+        shown="0.1, with --judgements 0",
+    )
+    where: Literal["reward", "loss"] = setting(
+        "reward", "Where KL is paid.", option="--kl-in"
+    )
+    # in the loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere
+    estimator: Literal["k1", "k2", "k3"] = setting(
+        "k1",
+        "Estimator of a token's KL.",
+        option="--kl-estimator",
+        shown="k1, in the loss k2",
+    )
+    target: float | None = setting(
+        None,
+        "Adapt the cost to so many nats a completion (Ziegler et al. 2019, section 2.2).",
+        POSITIVE,
+        option="--kl-target",
+    )
+    horizon: float = setting(
+        10_000.0,
+        "Completions over which the cost adapts.",
+        POSITIVE,
+        option="--kl-horizon",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.where == "loss" and self.estimator == "k1":
+            raise UsageError(
+                "KL k1 in the loss has a mean gradient of 0 and teaches nothing: choose k2 or k3."
+            )
+        if self.target is not None and self.coef == 0:
+            raise UsageError(
+                f"KL target {self.target:g}: there is no cost to adapt, for coef is 0. Raise coef."
+            )
+
+    def costs(self, log_probs: Tensor, reference: Tensor) -> Tensor:
+        """Return the estimated KL of each token, nats [B, T]."""
+        return ESTIMATORS[self.estimator](log_probs, reference)
+
+    def adapted(self, coef: float, kl: float, completions: int) -> float:
+        """Return the coefficient after a rollout of so many completions with this mean KL, nats."""
+        if self.target is None:
+            return coef
+        error = min(max(kl / self.target - 1, -_STEEPEST), _STEEPEST)
+        return coef * (1 + error * completions / self.horizon)
+
+    def penalty(self, coef: float) -> "Penalty":
+        """Return what KL in the loss costs each action; nothing where it is in the reward."""
+        return Penalty(self, coef if self.where == "loss" else 0.0)
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The cost of each action beside an algorithm's own."""
+
+    kl: KL
+    coef: float
+
+    def __call__(self, experience: Experience, now: Evaluation) -> Tensor:
+        """Return the costs [b, T]."""
+        if self.coef == 0:
+            return torch.zeros_like(now.log_probs)
+        return self.coef * self.kl.costs(now.log_probs, experience.reference)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How scores become rewards."""
+
+    name: ClassVar[str] = "scaling"
+    group: ClassVar[str] = "Scaling of rewards"
+
+    by: Literal["reference", "running", "none"] = setting(
+        "reference",
+        "Mean and standard deviation that scores are set against: those of what the reference "
+        "writes (Ziegler et al. 2019), of all scores so far, or none.",
+        option="--scale-by",
+    )
+    clip: float = setting(
+        math.inf,
+        "Rewards are cut to this in both directions.",
+        LIMIT,
+        option="--reward-clip",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass
+class Scale:
+    """A scaling with running statistics of the scores: count, mean, squares (Welford 1962)."""
+
+    scaling: Scaling
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def include(self, scores: Sequence[float]) -> None:
+        """Update the statistics with scores."""
+        for score in scores:
+            self.count += 1
+            difference = score - self.mean
+            self.mean += difference / self.count
+            self.squares += difference * (score - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the scores so far; 1 where they do not vary."""
+        if not self.count:
+            return 1.0
+        deviation = math.sqrt(self.squares / self.count)
+        return deviation if deviation > 1e-8 else 1.0
+
+    @property
+    def unit(self) -> float:
+        """The score difference that is a reward of 1."""
+        return 1.0 if self.scaling.by == "none" else self.deviation
+
+    def applied(self, scores: Sequence[float]) -> list[float]:
+        """Return scores as rewards; a running scale includes these scores first."""
+        if self.scaling.by == "running":
+            self.include(scores)
+        shift = 0.0 if self.scaling.by == "none" else self.mean
+        rewards = (np.asarray(scores) - shift) / self.unit
+        limit = self.scaling.clip
+        clipped: list[float] = np.clip(rewards, -limit, limit).tolist()
+        return clipped
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        state = asdict(self)
+        del state["scaling"]
+        return state
+
+
+ADVICE = {
+    "kl": "the KL from the reference is {value:.1f} nats a text, more than {limit:g}: "
+    "raise the KL coefficient, or lower --lr",
+    "held-out": "the held-out score has fallen from {limit:.2f} to {value:.2f} while the score "
+    "rose: the policy is learning to please this reward model only; use more judgements, an "
+    "ensemble, or a larger KL coefficient",
+    "collapse": "only {value:.0%} of the texts are distinct ({limit:.0%} is the least): "
+    "raise the KL coefficient, add entropy, or lower --lr",
+    "repetition": "distinct word pairs have fallen to {value:.0%} of what they were "
+    "({limit:.0%} is the least): "
+    "add a repetition penalty (--reward repetition=-2), or raise the KL coefficient",
+    "by heart": "the held-out preference loss has risen from {limit:.3f} to {value:.3f} while it "
+    "fell where the policy learns: it learns these judgements by heart; give more of them, fewer "
+    "--steps, or a lower --lr",
+    "not finite": "a number was not finite ({reason}): lower --lr",
+}
+"""Why a run stopped by itself, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """The figures by which the windows of a run are compared.
+
+    learned: the name of the figure that the run improves. held_out: of the same figure on held-out
+    data; a window may lack it. sign: 1 where more is better, −1 where less is. advice: the key in
+    `ADVICE` for a held-out figure that gets worse while the learned one does not.
+    """
+
+    learned: str
+    held_out: str
+    sign: float
+    advice: str
+
+    def worth(self, window: dict[str, float]) -> float:
+        """Return how good a window is: by the held-out figure, or by the learned one without it."""
+        return self.sign * window.get(self.held_out, window[self.learned])
+
+
+PLEASE = Aim("score", "held_out", 1.0, "held-out")
+"""The aim of a policy that learns from a reward."""
+AGREE = Aim("preference_loss", "held_out_preference_loss", -1.0, "by heart")
+"""The aim of a policy that learns from judgements."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run stops by itself."""
+
+    name: ClassVar[str] = "limits"
+    group: ClassVar[str] = "Limits"
+
+    kl: float = setting(
+        60.0, "Stop beyond so many nats a text.", LIMIT, option="--most-kl"
+    )
+    distinct: float = setting(
+        0.3,
+        "Least share of a rollout's texts that differ.",
+        SHARE,
+        option="--least-distinct",
+    )
+    pairs: float = setting(
+        0.1,
+        "Least share of the distinct word pairs that the reference writes.",
+        SHARE,
+        option="--least-pairs",
+    )
+    held_out: float = setting(
+        0.15,
+        "How far the held-out score may fall below its best while the score rises, in standard "
+        "deviations of the reference's scores; of judgements, by how many nats the held-out loss "
+        "may rise.",
+        NOT_NEGATIVE,
+        option="--most-fall",
+    )
+    patience: int = setting(
+        3, "Windows in a row beyond a limit that stop the run.", at_least(1)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass
+class Watch:
+    """The windows of a run so far, and whether it is time to stop.
+
+    A window holds the means of the metrics over some steps. spread: the standard deviation of the
+    reference's scores. pairs: the reference's share of distinct word pairs. best: the number of the
+    best window. passed: windows in a row that were beyond a limit.
+    """
+
+    limits: Limits
+    aim: Aim = PLEASE
+    spread: float = 1.0
+    pairs: float = 1.0
+    windows: list[dict[str, float]] = field(default_factory=list)
+    best: int = -1
+    passed: int = 0
+
+    def begin(self, scores: Sequence[float], pairs: float) -> None:
+        """Store the reference's spread of scores (1 if they are equal) and its word pairs."""
+        self.spread = (statistics.pstdev(scores) if scores else 0.0) or 1.0
+        self.pairs = pairs
+
+    def judge(self, window: dict[str, float]) -> str | None:
+        """Add a window; return why to stop, None to go on."""
+        self.windows.append(window)
+        best = self.windows[self.best] if self.best >= 0 else None
+        if best is None or self.aim.worth(window) > self.aim.worth(best):
+            self.best = len(self.windows) - 1
+        reason = self._reason(window)
+        self.passed = self.passed + 1 if reason else 0
+        return reason if self.passed >= self.limits.patience else None
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last window is the best so far."""
+        return self.best == len(self.windows) - 1
+
+    def _reason(self, window: dict[str, float]) -> str | None:
+        """Return why a window is beyond a limit; None if it is not."""
+        limits = self.limits
+        if window["kl"] > limits.kl:
+            return _advice("kl", window["kl"], limits.kl)
+        if window["distinct"] < limits.distinct:
+            return _advice("collapse", window["distinct"], limits.distinct)
+        if window["pairs"] < limits.pairs * self.pairs:
+            return _advice("repetition", window["pairs"] / self.pairs, limits.pairs)
+        aim = self.aim
+        best = self.windows[self.best]
+        if aim.held_out not in window:
+            return None
+        loss = aim.worth(best) - aim.worth(window)
+        is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
+        if is_better and loss > limits.held_out * self.spread:
+            return _advice(aim.advice, window[aim.held_out], best[aim.held_out])
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        names = ("spread", "pairs", "windows", "best", "passed")
+        return {name: getattr(self, name) for name in names}
+
+
+def _advice(name: str, value: float, limit: float) -> str:
+    return ADVICE[name].format(value=value, limit=limit)
+
+
+def distinct(texts: Sequence[str]) -> float:
+    """Return the share of texts that differ, 0 … 1."""
+    return len(set(texts)) / len(texts) if texts else math.nan
+
+
+def distinct_pairs(texts: Sequence[str]) -> float:
+    """Return the share of distinct word pairs in all texts (distinct-2, Li et al. 2016); 0 if none.
+
+    A text without spaces, such as Chinese, counts each character as a word.
+    """
+    pairs: Counter[tuple[str, str]] = Counter()
+    for text in texts:
+        words = text.split() if " " in text.strip() else list(text.strip())
+        pairs.update(itertools.pairwise(words))
+    return len(pairs) / pairs.total() if pairs else 0.0
