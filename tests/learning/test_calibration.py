@@ -104,18 +104,18 @@ def test_aids_to_fitting_are_off() -> None:
     )
 
 
-def test_reliabilities_are_believed() -> None:
-    # judges of reliability ½ see scores of ±1, so that the link needs twice the slope to say 3/4
+def test_discriminations_are_believed() -> None:
+    # judges of discrimination ½ see scores of ±1, so the link needs twice the slope to say 3/4
     model, corpus, scores = learned(said(100), judges=("1", "2"))
-    assert model.reliabilities is not None
-    model.reliabilities.raw.data.fill_(np.arctanh(0.5))
+    assert model.judges is not None
+    model.judges.discrimination.fill_(0.5)
     assert calibrated(model, scores, corpus.evidence)[Label].as_dict()[
         "slope"
     ] == pytest.approx(np.log(3), abs=0.02)
 
 
-@pytest.mark.parametrize("reliability", [None, 0.5])
-def test_likelihood_and_prior_balance(reliability: float | None) -> None:
+@pytest.mark.parametrize("discrimination", [None, 0.5])
+def test_likelihood_and_prior_balance(discrimination: float | None) -> None:
     # labels that follow a score of −2 … 3 but for a few; every second one of a judge, every third
     # one counts double.
     # d/dθ [Σ w ln σ(±ρ(a s + b)) − ½(a − a₀)² − ½(b − b₀)²] = 0:
@@ -129,16 +129,16 @@ def test_likelihood_and_prior_balance(reliability: float | None) -> None:
         Label(f"t{i}", bool(y[i]), judge=judges[i], weight=weight[i]) for i in range(40)
     ]
     links = {Label: LabelLink(2.5, 0.5)}
-    corpus = Corpus.of(given, links, judges=[] if reliability is None else ["ann"])
+    corpus = Corpus.of(given, links, judges=[] if discrimination is None else ["ann"])
     model = ObservationModel(links, Likelihood(), corpus)
-    if reliability is not None:
-        assert model.reliabilities is not None
-        model.reliabilities.raw.data.fill_(np.arctanh(reliability))
+    if discrimination is not None:
+        assert model.judges is not None
+        model.judges.discrimination.fill_(discrimination)
     found = calibrated(model, scored(s.tolist()), corpus.evidence)[Label].as_dict()
     a, b = found["slope"], found["intercept"]
     rho = np.array(
         [
-            1.0 if judge is None or reliability is None else reliability
+            1.0 if judge is None or discrimination is None else discrimination
             for judge in judges
         ]
     )
