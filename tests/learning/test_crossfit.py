@@ -268,7 +268,9 @@ def test_independent_scores_come_from_fits_that_share_nothing() -> None:
 
 def test_a_model_is_fitted_to_scores() -> None:
     # labels of scores ±1, three of four as the score says: logits ±ln 3, so the slope is ln 3
-    said: list[Judgement] = [Label(f"t{i:02d}", (i % 2 == 0) ^ (i % 8 < 2)) for i in range(80)]
+    said: list[Judgement] = [
+        Label(f"t{i:02d}", (i % 2 == 0) ^ (i % 8 < 2)) for i in range(80)
+    ]
     division = divide(said, [Label("x", True)], Likelihood(), 0)
     scores = torch.tensor(
         [1.0 if i % 2 == 0 else -1.0 for i in range(80)], dtype=torch.float64

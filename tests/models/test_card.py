@@ -353,7 +353,9 @@ def test_hostile_names_change_nothing_but_themselves() -> None:
         labels={"positive": "n"},
         versions={"n": "n"},
         template="n{prompt}{text}",
-        judge_model={"always_the_same_answer": [f"n{i}" for i, _ in enumerate(HOSTILE)]},
+        judge_model={
+            "always_the_same_answer": [f"n{i}" for i, _ in enumerate(HOSTILE)]
+        },
     )
     found, expected = card(hostile, HOSTILE[1]), card(plain, "n")
     assert front_matter(found) == front_matter(expected)
