@@ -55,7 +55,6 @@ from .linear_fits import positivity as positivity
 from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel
 from .model import load as load
-from .observation import ENOUGH as ENOUGH
 from .observation import LengthEffect as LengthEffect
 from .observation import ObservationModel as ObservationModel
 from .observation import calibrated as calibrated

@@ -25,6 +25,8 @@ from tastemaker.kinds.registry import links_from
 Links = Mapping[type[Judgement], Link]
 
 MOST_HELD_OUT = 1000
+_FEWEST_TO_VALIDATE = 20  # texts or prompts
+_FEW_VALIDATE = 100  # texts
 _LARGEST_UNIT = 64
 """Most texts of a unit. Comparisons that connect more are units of their own."""
 _ENOUGH_FOR_AN_EXPERT = 50  # judgements
@@ -246,11 +248,18 @@ def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Division:
-    """Two corpora with the same links and judges, and a digest of all judgements."""
+    """Three corpora with the same links and judges, and a digest of all judgements.
+
+    train: what is learned from. validation: what chooses the best weights of a network and
+    calibrates links; empty where links are calibrated by cross-fitting. held_out: what the
+    evaluation of the finished model measures, and nothing else makes use of its judgements.
+    """
 
     train: Corpus
+    validation: Corpus
     held_out: Corpus
     train_judgements: Sequence[Judgement]
+    validation_judgements: Sequence[Judgement]
     held_out_judgements: Sequence[Judgement]
     likelihood: Likelihood
     digest: str
@@ -288,8 +297,16 @@ class Division:
             measured = [j for j in learned if j.source == source] or learned
             train = Corpus.of(of_source, links, self.train.judges)
             held_out = Corpus.of(measured, links, self.train.judges)
-            divisions[source] = Division(
-                train, held_out, of_source, measured, self.likelihood, self.digest
+            validated = [j for j in self.validation_judgements if type(j) in links]
+            validated = [j for j in validated if j.source == source] or validated
+            divisions[source] = replace(
+                self,
+                train=train,
+                validation=Corpus.of(validated, links, self.train.judges),
+                held_out=held_out,
+                train_judgements=of_source,
+                validation_judgements=validated,
+                held_out_judgements=measured,
             )
         return divisions
 
@@ -299,9 +316,15 @@ def divide(
     held_out: float | Sequence[Judgement] | None,
     likelihood: Likelihood,
     seed: int,
+    *,
+    validates: bool = False,
 ) -> Division:
-    """Split by text and prompt, unless the held-out judgements are given, and read both sides with
+    """Split by text and prompt, unless the held-out judgements are given, and read all parts with
     the same links.
+
+    validates: whether a part chooses weights and calibrates links: a tenth of the texts, up to a
+    fifth of few, at most 1,000. Where fewer than 20 texts or prompts remain, the held-out part does
+    that too.
 
     held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of
     the texts, at most 1,000. Given ones of a kind that is not learned are left out. Raises
@@ -318,13 +341,37 @@ def divide(
         train, measured = split(judgements, held_out=held_out, seed=seed)
     else:
         train, measured = list(judgements), list(held_out)
+    validated: Sequence[Judgement] = []
+    if validates:
+        train, validated = _validation(train, measured, seed)
     links = links_from(train, likelihood)
     measured = [j for j in measured if type(j) in links]
+    validated = [j for j in validated if type(j) in links]
     judges = _judges(train, likelihood)
     corpus = Corpus.of(train, links, judges)
-    held_out_corpus = Corpus.of(measured, links, judges)
-    digest = digest_of_items([*train, None, *measured])
-    return Division(corpus, held_out_corpus, train, measured, likelihood, digest)
+    digest = digest_of_items([*train, None, *validated, None, *measured])
+    return Division(
+        train=corpus,
+        validation=Corpus.of(validated, links, judges),
+        held_out=Corpus.of(measured, links, judges),
+        train_judgements=train,
+        validation_judgements=validated,
+        held_out_judgements=measured,
+        likelihood=likelihood,
+        digest=digest,
+    )
+
+
+def _validation(
+    train: Sequence[Judgement], measured: Sequence[Judgement], seed: int
+) -> tuple[Sequence[Judgement], Sequence[Judgement]]:
+    """Return the training judgements without a validation part, and that part."""
+    texts = len({fingerprint(text) for j in train for text in j.texts})
+    groups = len({j.texts if j.prompt is None else j.prompt for j in train})
+    if groups < _FEWEST_TO_VALIDATE:
+        return train, measured
+    most = min(MOST_HELD_OUT, max(texts // 10, min(_FEW_VALIDATE, texts // 5)))
+    return split_for_a_fit(train, most=most, seed=seed + 1)
 
 
 def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:

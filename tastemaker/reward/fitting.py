@@ -43,7 +43,12 @@ from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Anchor, Contract
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
 from tastemaker.reward.judges import JudgeEstimates
-from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
+from tastemaker.reward.linear_fits import (
+    CrossFit,
+    cross_fit,
+    fit_linear,
+    scores_for_calibration,
+)
 from tastemaker.reward.model import RewardModel, link_values
 from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
 from tastemaker.scores import Scores
@@ -52,6 +57,10 @@ from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
 _NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
+
+_MOST_CROSS_FITTED = (
+    10_000  # judgements; with more, a part of them calibrates well enough
+)
 
 
 class _Member(NamedTuple):
@@ -123,6 +132,7 @@ class Learner:
         finishing: dict[str, Any] = {
             "judges": judges,
             "anchor": anchor,
+            "unseen": self._unseen(seed),
         }
         baseline = None
         if not isinstance(self.settings, Linear):
@@ -148,6 +158,15 @@ class Learner:
             steps=steps,
             baseline=baseline,
             **finishing,
+        )
+
+    def _unseen(self, seed: int) -> Scores | None:
+        """Return cross-fitted scores of the training texts, where no part is for validation."""
+        if len(self.division.validation):
+            return None
+        assert isinstance(self.settings, Linear)  # `fit` gives every other one a part
+        return scores_for_calibration(
+            self.division, self.estimates, self.settings, seed
         )
 
     def _ensemble(
@@ -180,7 +199,7 @@ class Learner:
     def _standardised_member(self, corpus: Corpus, run: Run, seed: int) -> _Member:
         """Learn a backbone, rescaled by the mean and standard deviation of its held-out scores."""
         backbone, model, steps = self._learn(corpus, run, seed, 1)
-        values = backbone.score(self.division.held_out.examples).values
+        values = backbone.score(self.division.validation.examples).values
         sd = max(float(np.std(values)), 1e-8)
         backbone.rescale(float(np.mean(values)), sd)
         effect = 0.0
@@ -225,7 +244,7 @@ class Learner:
             network,
             model,
             corpus,
-            self.division.held_out,
+            self.division.validation,
             self.training,
             device=device,
             precision=choose_precision(device, self.precision),
@@ -241,7 +260,7 @@ class Learner:
         """Bring the heads to one scale on the held-out texts."""
         from tastemaker.reward.backbones.opening import standardise_heads
 
-        by_head = network.score(self.division.held_out.examples).members
+        by_head = network.score(self.division.validation.examples).members
         standardise_heads(
             network.module, by_head.mean(1).tolist(), by_head.std(1).tolist()
         )
@@ -292,18 +311,25 @@ def finish(
     judges: JudgeEstimates | None = None,
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
+    unseen: Scores | None = None,
 ) -> RewardModel:
     """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
 
     judges: the estimates of each judge. anchor: the texts whose mean score becomes 0 and standard
-    deviation 1; None: the held-out ones. Raises DataError when a score is not finite.
+    deviation 1; None: the held-out ones. unseen: scores of the training texts from fits without
+    them, to calibrate on; None: the validation part. Raises DataError when a score is not finite.
     """
     scores = backbone.score(division.held_out.examples)
     if not np.isfinite(scores.values).all():
         raise DataError(
             "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
         )
-    links = calibrated(observation, scores, division.held_out.evidence)
+    if unseen is None:
+        validation = division.validation
+        validated = backbone.score(validation.examples)
+        links = calibrated(observation, validated, validation.evidence)
+    else:
+        links = calibrated(observation, unseen, division.train.evidence)
     reference = anchor_of(scores if anchor is None else backbone.score(anchor))
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)
@@ -324,6 +350,7 @@ def finish(
         data={
             "texts": len(division.train),
             "judgements": counts,
+            "validation": len(division.validation),
             "held_out": len(division.held_out),
             "digest": division.digest,
         },
@@ -424,7 +451,13 @@ def fit(
     composition.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     likelihood = likelihood or Likelihood()
-    division = divide(judgements, held_out, likelihood, seed)
+    validates = (
+        not isinstance(chosen.settings, Linear)
+        or members > 1
+        or experts
+        or len(judgements) > _MOST_CROSS_FITTED
+    )
+    division = divide(judgements, held_out, likelihood, seed, validates=validates)
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],

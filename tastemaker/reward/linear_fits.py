@@ -42,11 +42,17 @@ from tastemaker.reward.backbones.linear import (
 from tastemaker.reward.corpus import Corpus, Division, Unit
 from tastemaker.reward.judges import JudgeEstimates, estimate_judges
 from tastemaker.reward.observation import ObservationModel
+from tastemaker.scores import Scores
 
 _MOST_ITERATIONS = 500
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 FOLDS = 3
+_MANY_FOLDS, _SOME_FOLDS = (
+    10,
+    5,
+)  # for calibration: more folds are nearer to the whole fit
+_FEW_TEXTS = 2_000
 _ROUNDS = 2  # of scores from other folds, and of estimates from these scores
 # texts that are cross-fitted; more would take longer than the fit, and tell no more
 _MOST_TEXTS = 10_000
@@ -343,18 +349,24 @@ def cross_fitted_scores(
     fresh_model: Callable[[], ObservationModel],
     estimates: CrossFit,
     seed: int,
+    *,
+    count: int = FOLDS,
+    settings: Linear | None = None,
 ) -> Tensor:
     """Return the score of every text [n] from a fit on the other folds.
 
-    The fits use the scales and judges estimated so far.
+    The fits use the scales and judges estimated so far. count: of folds.
     """
-    folds = _folds(corpus, seed)
+    folds = _folds(corpus, seed, count)
     scores = torch.zeros(len(corpus), dtype=torch.float64)
     for number, fold in enumerate(folds):
         others = [
             unit for other in folds[:number] + folds[number + 1 :] for unit in other
         ]
-        texts, values = _scored_after(corpus, others, fold, fresh_model, estimates)
+        if not fold or not others:
+            continue
+        model = estimates.prepared(fresh_model())
+        texts, values = _scored_after(corpus, others, fold, model, settings or Linear())
         scores[texts] = values
     return scores
 
@@ -375,18 +387,19 @@ def independent_scores(
     for number, fold in enumerate(folds):
         others = folds[number + 1 :] + folds[:number]
         rest = [unit for other in others for unit in other]
-        texts, values = _scored_after(corpus, fold, rest, fresh_model, estimates)
+        model = estimates.prepared(fresh_model())
+        texts, values = _scored_after(corpus, fold, rest, model, Linear())
         scores[is_scored[texts].clamp(max=1), texts] = values
         is_scored[texts] += 1
     return scores
 
 
-def _folds(corpus: Corpus, seed: int) -> list[list[Unit]]:
+def _folds(corpus: Corpus, seed: int, count: int = FOLDS) -> list[list[Unit]]:
     """Return the units of each fold. The fold depends on a text, not on the order of rows."""
-    folds: list[list[Unit]] = [[] for _ in range(FOLDS)]
+    folds: list[list[Unit]] = [[] for _ in range(count)]
     for unit in corpus.units:
         name = min(corpus.examples[text].text for text in unit.texts)
-        folds[lot(seed, "fold", name) % FOLDS].append(unit)
+        folds[lot(seed, "fold", name) % count].append(unit)
     return folds
 
 
@@ -394,15 +407,36 @@ def _scored_after(
     corpus: Corpus,
     learned: Sequence[Unit],
     scored: Sequence[Unit],
-    fresh_model: Callable[[], ObservationModel],
-    estimates: CrossFit,
+    model: ObservationModel,
+    settings: Linear,
 ) -> tuple[list[int], Tensor]:
-    """Return the texts of some units, and their scores after a fit on other units."""
-    train = corpus.subset(learned)
-    backbone = fit_linear(train, estimates.prepared(fresh_model()), Linear())
+    """Return the texts of some units, and their scores after a fit on other units.
+
+    model: the fresh observation model of that fit.
+    """
+    backbone = fit_linear(corpus.subset(learned), model, settings)
     texts = sorted({text for unit in scored for text in unit.texts})
     values = backbone.score([corpus.examples[text] for text in texts]).values
     return texts, torch.from_numpy(values)
+
+
+def scores_for_calibration(
+    division: Division, estimates: CrossFit, settings: Linear, seed: int
+) -> Scores:
+    """Return the score of every training text from a fit without it, to calibrate links on.
+
+    Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
+    """
+    corpus = division.train
+    count = _MANY_FOLDS if len(corpus) <= _FEW_TEXTS else _SOME_FOLDS
+    fresh_model = partial(ObservationModel.untrained, division)
+    try:
+        values = cross_fitted_scores(
+            corpus, fresh_model, estimates, seed, count=count, settings=settings
+        )
+    except DataError:
+        values = torch.zeros(len(corpus), dtype=torch.float64)
+    return Scores(values.numpy(), np.zeros(len(corpus), dtype=bool))
 
 
 def fitted_to_scores(

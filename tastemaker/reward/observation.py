@@ -1,14 +1,16 @@
 """The observation model: the probability of judgements given scores.
 
-It holds all that is learned besides the backbone. Links map a score to a judgement. Reliabilities
-say how closely each judge follows the score. A length effect absorbs what judgements owe to the
+It holds all that is learned besides the backbone. Links map a score to a judgement. Judge effects
+say how each judge differs from the typical one. A length effect absorbs what judgements owe to the
 length of texts. A backbone is fitted by maximising this model's log-likelihood.
 
 A fitted backbone is overconfident on its training texts. So `calibrated` fits the links again to
-the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same idea for other kinds.
+scores of texts that no fit has seen: temperature scaling (Guo et al. 2017) for labels, the same
+idea for other kinds.
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,15 +25,16 @@ from tastemaker.reward.corpus import Corpus, Division, Evidence, Links
 from tastemaker.reward.judges import JudgeEffects
 from tastemaker.scores import Scores
 
-ENOUGH = 30
-"""Fewer held-out judgements of a kind than this leave its link as training left it."""
+_SLOPES = 24  # over which a link's slope is averaged
+_REACH = 5.0  # standard deviations of the slope, on both sides
+_PRIOR_SD = 2.0  # of a link's slope, in standard deviations of the score
+_LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
+_HOLD = 0.005  # precision of intercepts and thresholds around their start
 
 _LENGTH_PULL = 30.0
 """How strongly score and length are held uncorrelated, per text; large enough to leave little,
 small enough to fit.
 """
-
-_PRIOR_SCALE = 0.3
 
 _MEMORY = 0.95  # of the covariance of score and length, from step to step
 
@@ -202,9 +205,10 @@ def calibrated(
     scores: Scores,
     evidence: Mapping[type[Judgement], Evidence],
 ) -> dict[type[Judgement], Link]:
-    """Return links fitted to the held-out judgements, given the scores of the held-out texts.
+    """Return the typical judge's links, fitted to judgements of texts that no fit has seen.
 
-    Judges keep their reliabilities. Aids to fitting (smoothing, margins) are off.
+    scores: of these texts. Judges keep their differences. Aids to fitting (smoothing, margins) are
+    off. A kind without a judgement keeps its link.
     """
     values = torch.from_numpy(scores.values)
     # the scores are on the CPU, wherever the model was learned
@@ -215,43 +219,118 @@ def calibrated(
     for kind, link in model.links.items():
         of_kind = evidence.get(kind)
         links[kind] = type(link).from_dict(link.as_dict())
-        if of_kind is not None and len(of_kind) >= ENOUGH:
-            links[kind] = _refitted(links[kind], model_copy, values, of_kind)
+        if of_kind is not None and len(of_kind):
+            with one_thread():
+                links[kind] = _Calibration(
+                    links[kind], model_copy, values, of_kind
+                ).link()
     return links
 
 
-def _refitted(
-    link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
-) -> Link:
-    """Return the link refitted in float64.
+class _Calibration:
+    """Fits one link to scores of unseen texts, by the posterior mean of its slope.
 
-    The link stays as it was where the new slope is not positive or a parameter is not finite.
+    Few judgements do not tell the slope well, and a slope that is too large makes probabilities too
+    sure. So it is averaged over its posterior. Its prior is half Normal, in standard deviations of
+    the score, and half a point at 0: where scores tell nothing, the link gives the base rate. The
+    other parameters are those that are likeliest, given the slope.
     """
-    fresh = copy.deepcopy(link).double().requires_grad_(True)
-    start = [p.detach().clone() for p in fresh.parameters()]
-    targets = evidence.targets
-    if targets.is_floating_point():
-        targets = targets.double()
-    evidence = replace(evidence, targets=targets)
-    optimizer = torch.optim.LBFGS(
-        fresh.parameters(), max_iter=200, line_search_fn="strong_wolfe"
-    )
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        likelihood = model.of_kind(fresh, scores, evidence)
-        # a held-out set is small: the prior is worth one judgement at a distance of one
-        distances = []
-        for p, p0 in zip(fresh.parameters(), start, strict=True):
-            distances.append(((p - p0) ** 2).sum())
-        prior = torch.stack(distances).sum()
-        loss = (0.5 * prior - likelihood) / len(targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+    def __init__(
+        self, link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
+    ) -> None:
+        targets = evidence.targets
+        if targets.is_floating_point():
+            targets = targets.double()
+        self.model, self.scores = model, scores
+        self.evidence = replace(evidence, targets=targets)
+        judged = scores[evidence.index]
+        if judged.ndim == 2:
+            distances = (judged - _row_means(scores, evidence)[:, None])[
+                evidence.is_text
+            ]
+            self.sd = max(float((2 * distances**2).mean().sqrt()), 1e-9)
+        else:
+            self.sd = max(float(judged.std(unbiased=False)), 1e-9)
+        self.trained = link
+        self.fresh = copy.deepcopy(link).double()
+        with torch.no_grad():  # where the search starts, about the right size
+            self.fresh.slope.copy_(torch.tensor(1 / self.sd))
+        self.start = [p.detach().clone() for p in self.fresh.parameters()]
 
-    with one_thread():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-    finite = all(bool(torch.isfinite(p).all()) for p in fresh.parameters())
-    if not finite or fresh.slope.item() <= 0:
-        return link
-    return type(link).from_dict(fresh.float().as_dict())
+    def link(self) -> Link:
+        """Return the calibrated link; the trained one where no parameters are finite."""
+        self._climb(move_slope=True)
+        best = float(self.fresh.slope.detach())
+        deviation = self._deviation(best)
+        if not (math.isfinite(best) and math.isfinite(deviation)):
+            return self.trained
+        largest = max(best, 0.0) + _REACH * deviation
+        smallest = max(best - _REACH * deviation, 0.0)
+        slopes = torch.linspace(smallest, largest, _SLOPES, dtype=torch.float64)
+        heights = torch.tensor([self._height(float(slope)) for slope in slopes])
+        at_zero = self._height(0.0)
+        unit = _PRIOR_SD / self.sd
+        log_prior = -0.5 * (slopes / unit) ** 2 + math.log(
+            2 / (unit * math.sqrt(2 * math.pi))
+        )
+        log_posterior = heights + log_prior
+        top = max(float(log_posterior.max()), at_zero)
+        density = (log_posterior - top).exp()
+        mass = float(torch.trapezoid(density, slopes))
+        mean = float(torch.trapezoid(density * slopes, slopes))
+        slope = mean / (mass + math.exp(at_zero - top))
+        self._height(slope)
+        if not all(bool(torch.isfinite(p).all()) for p in self.fresh.parameters()):
+            return self.trained
+        return type(self.fresh).from_dict(self.fresh.float().as_dict())
+
+    def _height(self, slope: float) -> float:
+        """Return the highest log-likelihood with this slope, and leave the link there."""
+        with torch.no_grad():
+            self.fresh.slope.fill_(max(slope, _LEAST_SLOPE / self.sd))
+        return self._climb(move_slope=False)
+
+    def _climb(self, *, move_slope: bool) -> float:
+        """Move the parameters to the highest posterior; return the log-likelihood there."""
+        slope = self.fresh.slope
+        learned = [p for p in self.fresh.parameters() if move_slope or p is not slope]
+        for parameter in self.fresh.parameters():
+            parameter.requires_grad_(any(parameter is p for p in learned))
+        if learned:
+            optimizer = torch.optim.LBFGS(
+                learned, max_iter=100, line_search_fn="strong_wolfe"
+            )
+
+            def closure() -> Tensor:
+                optimizer.zero_grad()
+                loss = (self._prior() - self._log_likelihood()) / len(self.evidence)
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss
+
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            return float(self._log_likelihood())
+
+    def _prior(self) -> Tensor:
+        """Return what holds thresholds and intercepts where nothing else does: a weak prior."""
+        cost = self.scores.new_zeros(())
+        for parameter, start in zip(self.fresh.parameters(), self.start, strict=True):
+            if parameter is not self.fresh.slope:
+                cost = cost + _HOLD * ((parameter - start) ** 2).sum()
+        return cost
+
+    def _log_likelihood(self) -> Tensor:
+        return self.model.of_kind(self.fresh, self.scores, self.evidence)
+
+    def _deviation(self, best: float) -> float:
+        """Return the standard deviation of the slope from the curvature at its peak."""
+        step = 0.05 / self.sd
+        heights = []
+        for slope in (best - step, best, best + step):
+            with torch.no_grad():
+                self.fresh.slope.fill_(slope)
+                heights.append(float(self._log_likelihood()))
+        curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
+        largest = _PRIOR_SD / self.sd
+        return min(1 / math.sqrt(max(curvature, 1e-12)), largest)
