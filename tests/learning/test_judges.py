@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tastemaker as tm
-from tastemaker.data import Comparison, Judgement, Label
+from tastemaker.data import Comparison, Judgement, Label, Rating
 from tastemaker.errors import DataError
 from tastemaker.kinds import Likelihood
 from tastemaker.maths import kendall
@@ -52,8 +52,9 @@ def crowd(bias: float) -> list[Judge]:
     return [replace(judge, bias=b) for judge, b in zip(GOOD, biases, strict=True)]
 
 
+# a lenient judge's label is nearly always positive, so labels keep less than grades and ratings
 @pytest.mark.parametrize(
-    ("kind", "share"), [("label", 0.85), ("grade", 0.93), ("rating", 0.93)]
+    ("kind", "share"), [("label", 0.78), ("grade", 0.93), ("rating", 0.93)]
 )
 def test_lenient_and_severe_judges_do_not_hurt(kind: str, share: float) -> None:
     biased = judgements(600, kind=kind, judges=crowd(3.0), seed=0)
@@ -104,6 +105,13 @@ def test_many_judges_of_three_judgements_cost_nothing() -> None:
         )
     ]
     assert tau(labels, LEARNED) >= tau(labels, ALIKE) - 0.01
+
+
+def test_a_crowd_without_signal_is_not_said_to_be_careless() -> None:
+    # 200 labels by lenient and severe judges tell little: intervals are wide, not near 0
+    result = estimates(judgements(200, kind="label", judges=crowd(3.0), seed=4))
+    rows = result.as_dict().values()
+    assert all(row["interval"][1] > 0.5 for row in rows)
 
 
 def test_one_judge_alone_is_the_typical_judge() -> None:
@@ -169,15 +177,16 @@ def test_judges_of_comparisons_have_no_leniency() -> None:
 
 
 def test_the_order_of_judgements_does_not_matter() -> None:
-    labels = judgements(200, kind="label", judges=crowd(3.0), seed=4)
-    shuffled = list(labels)
+    ratings = judgements(150, kind="rating", judges=crowd(3.0), seed=4)
+    shuffled = list(ratings)
     random.Random(0).shuffle(shuffled)
-    once, again = estimates(labels), estimates(shuffled)
+    measured = [Rating("fine", 9.0), Rating("awful", 1.0)]
+    once, again = estimates(ratings, measured), estimates(shuffled, measured)
     assert once.names == again.names
     assert once.model == again.model
     for name in ("discrimination", "leniency", "reliability", "low", "high"):
         assert getattr(once, name).tolist() == pytest.approx(
-            getattr(again, name).tolist(), abs=1e-6
+            getattr(again, name).tolist(), abs=1e-4
         ), name
 
 
