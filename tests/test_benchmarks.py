@@ -125,6 +125,21 @@ def test_the_playground_is_judged_in_every_kind() -> None:
 
 
 @pytest.mark.slow
+def test_judges_who_differ_are_measured() -> None:
+    sizes = ["--count", "90", "--many", "20", "--troubled-count", "100"]
+    line = _run("judges.py", *sizes, "--unseen", "30", "--seeds", "0")
+    assert set(line["lenient"]) == {"label", "grade", "rating"}
+    assert len(line["lenient"]["grade"]["share_of_unbiased"]["values"]) == 1
+    crowds = line["crowds"]
+    assert crowds["always_yes"]["pairs"] == 4 * 2
+    assert crowds["guessers"]["equal_judges"] == 4
+    assert crowds["easy_pairs"]["in_order"] is None  # nobody is bad
+    assert crowds["easy_pairs"]["equal_judges"] == 6
+    assert len(line["few"]["models"]) == 1
+    assert set(line["troubled"]) >= {"clean", "learned", "no_judges", "share_of_clean"}
+
+
+@pytest.mark.slow
 def test_the_benchmarks_of_real_pairs_and_lists(shared_data: Path) -> None:
     few = ["--backbone", "linear", "--seeds", "0", "--resamples", "20"]
     hh = _run("hh.py", *few, "--limit", "400")

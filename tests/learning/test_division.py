@@ -103,7 +103,7 @@ def test_every_fresh_model_starts_alike() -> None:
     first = ObservationModel.untrained(divided)
     second = ObservationModel.untrained(divided)
     assert first.length is not None
-    assert first.reliabilities is None
+    assert first.judges is None
     assert [p.tolist() for p in first.parameters()] == [
         p.tolist() for p in second.parameters()
     ]

@@ -16,9 +16,9 @@ from tastemaker.kinds import (
 )
 from tastemaker.reward import (
     Corpus,
+    JudgeEffects,
     LengthEffect,
     ObservationModel,
-    Reliabilities,
     links_alone,
 )
 
@@ -79,16 +79,16 @@ def test_no_evidence_is_zero_with_a_gradient() -> None:
     assert scores.grad.tolist() == [0, 0, 0]
 
 
-def test_a_judge_sees_scores_as_far_from_neutral_as_they_are_reliable() -> None:
-    # reliability ½ and an intercept of 2, so neutral at −2: the score 0 is seen as −1, a logit of 1
+def test_a_judge_sees_scores_as_far_from_neutral_as_they_discriminate() -> None:
+    # discrimination ½, intercept 2, so neutral at −2: the score 0 is seen as −1, a logit of 1
     judgements: list[Judgement] = [Label("a", True, judge="ann"), Label("a", True)]
     its = {Label: LabelLink(1.0, 2.0)}
     corpus = Corpus.of(judgements, its, judges=["ann"])
     model = ObservationModel(its, Likelihood(), corpus)
-    assert model.reliabilities is not None
-    model.reliabilities.raw.data.fill_(math.atanh(0.5))
-    log_likelihood = model.log_likelihood(torch.zeros(1), corpus.evidence)
-    assert log_likelihood.item() == pytest.approx(
+    assert model.judges is not None
+    model.judges.discrimination.fill_(0.5)
+    found = model.log_likelihood(torch.zeros(1), corpus.evidence)
+    assert found.item() == pytest.approx(
         -math.log1p(math.exp(-1)) - math.log1p(math.exp(-2)), abs=1e-6
     )
 
@@ -103,8 +103,8 @@ def test_a_reversed_judge_says_the_opposite() -> None:
         model = ObservationModel(
             its, Likelihood(), Corpus.of([judged], its, judges=["x"])
         )
-        assert model.reliabilities is not None
-        model.reliabilities.raw.data.fill_(-30.0)
+        assert model.judges is not None
+        model.judges.discrimination.fill_(-1.0)
         scores = torch.tensor([1.7, -0.4])
         ours = model.log_likelihood(
             scores, Corpus.of([judged], its, judges=["x"]).evidence
@@ -118,19 +118,71 @@ def test_a_reversed_judge_says_the_opposite() -> None:
         assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
-def test_the_prior_of_reliabilities_by_hand() -> None:
-    reliabilities = Reliabilities(["ann", "bob"])
-    reliabilities.raw.data.copy_(torch.tensor([2.0, -1.0]))
-    assert reliabilities.log_prior(most_alike=False).item() == pytest.approx(
-        -0.5 * (1 + 4)
+def test_leniency_shifts_single_texts_and_no_comparison() -> None:
+    # discrimination ½, leniency 1, slope 2, intercept 1, so neutral at −½: the score 1.5 is read as
+    # −½ + ½ · 2 + ½ = 1, a logit of 2 · 1 + 1 = 3; without the judge it is a logit of 4
+    judgements: list[Judgement] = [Label("a", True, judge="ann"), Label("a", True)]
+    its: dict[type[Judgement], Link] = {Label: LabelLink(2.0, 1.0)}
+    model = with_effects(judgements, its, discrimination=0.5, leniency=1.0)
+    result = model.log_likelihood(
+        torch.tensor([1.5]), Corpus.of(judgements, its, judges=["ann"]).evidence
     )
-    alike = -math.log(1 + 1 / 0.09) - math.log(1 + 4 / 0.09)
-    assert reliabilities.log_prior(most_alike=True).item() == pytest.approx(
-        alike, rel=1e-5
+    assert result.item() == pytest.approx(
+        -math.log1p(math.exp(-3)) - math.log1p(math.exp(-4)), abs=1e-6
     )
-    assert reliabilities(torch.tensor([1, -1])).tolist() == pytest.approx(
-        [math.tanh(-1), 1.0]
+    # a comparison: ½ · 1.5 is left of the difference, and leniency has no meaning
+    pair: list[Judgement] = [Comparison("a", "b", judge="ann")]
+    its = {Comparison: ComparisonLink()}
+    model = with_effects(pair, its, discrimination=0.5, leniency=1.0)
+    result = model.log_likelihood(
+        torch.tensor([1.5, 0.0]), Corpus.of(pair, its, judges=["ann"]).evidence
     )
+    assert result.item() == pytest.approx(-math.log1p(math.exp(-0.75)), abs=1e-6)
+
+
+def test_leniency_is_in_log_odds_of_the_first_kind() -> None:
+    # the labels' slope is 2, so a leniency of 1 moves the ratings' mean by ½: from 5 + 3 · 1 to 9.5
+    judgements: list[Judgement] = [
+        Label("a", True),
+        Rating("a", 9.5, judge="ann"),
+    ]
+    its: dict[type[Judgement], Link] = {
+        Label: LabelLink(2.0, 0.0),
+        Rating: RatingLink(5.0, 3.0),
+    }
+    model = with_effects(judgements, its, discrimination=1.0, leniency=1.0)
+    result = model.log_likelihood(
+        torch.tensor([1.0]), Corpus.of(judgements, its, judges=["ann"]).evidence
+    )
+    assert result.item() == pytest.approx(
+        -math.log1p(math.exp(-2)) - 0.5 * math.log(2 * math.pi), abs=1e-5
+    )
+
+
+def with_effects(
+    judgements: list[Judgement],
+    its: dict[type[Judgement], Link],
+    *,
+    discrimination: float,
+    leniency: float,
+) -> ObservationModel:
+    model = ObservationModel(
+        its, Likelihood(), Corpus.of(judgements, its, judges=["ann"])
+    )
+    assert model.judges is not None
+    model.judges.discrimination.fill_(discrimination)
+    model.judges.leniency.data.fill_(leniency)
+    return model
+
+
+def test_the_prior_of_leniency_by_hand() -> None:
+    # −½ · ((1 / 0.5)² + (2 / 0.5)²), and nothing where leniency is not learned
+    effects = JudgeEffects(("ann", "bob"))
+    effects.leniency.data.copy_(torch.tensor([1.0, 2.0]))
+    assert effects.log_prior().item() == 0
+    effects.leniency_sd = 0.5
+    effects.leniency.requires_grad_()
+    assert effects.log_prior().item() == pytest.approx(-0.5 * (4 + 16))
 
 
 def test_centring_draws_the_mean_of_each_comparison_to_zero() -> None:
