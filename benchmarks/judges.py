@@ -144,7 +144,11 @@ def crowds(options: argparse.Namespace) -> dict[str, Any]:
     for name, (judged, bad) in crowd_of.items():
         in_order, inside = [], []
         for seed in options.seeds:
-            model = tm.fit(judged(options.count, seed), seed=seed)
+            model = tm.fit(
+                judged(options.count, seed),
+                likelihood=tm.Likelihood(judges=True),
+                seed=seed,
+            )
             rows = model.contract.judges
             good = [row for judge, row in rows.items() if judge not in bad]
             of_bad = [row["reliability"] for judge, row in rows.items() if judge in bad]
