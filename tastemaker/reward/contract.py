@@ -301,6 +301,6 @@ def _judges(
     for name, values in judges.items():
         figures = {**values, "reliability_interval": values.get("interval")}
         reliability = _estimate("reliability", figures)
-        leniency = Markdown(f"{float(values['leniency']):+.2f}")
+        leniency = Markdown(f"{float(values.get('leniency', 0.0)):+.2f}")
         rows.append((name, reliability, leniency, int(values["judgements"])))
     return sorted(rows, key=lambda row: (-row[3], row[0]))

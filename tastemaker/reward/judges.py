@@ -45,9 +45,11 @@ _REASONS: dict[JudgeModel, str] = {
     "predicted held-out judgements best",
 }
 
-_POINTS = 15  # of the grid, in each direction
+_POINTS = 25  # of the grid of discriminations
+_LENIENCY_POINTS = 13
+_COARSE = (-2.0, 3.0)  # the first grid of discriminations, the same for all judges
+_SMALLEST_SD, _SMALLEST_SPREAD = 0.03, 0.1  # a grid would miss what is narrower
 _WIDTH = 4.5  # half of the grid, in standard deviations
-_LARGEST_SD = 0.8  # of a discrimination, where the grid covers everybody
 _LARGEST_LENIENCY_SD = 2.0
 _CARELESS_SD = 0.15  # of the discriminations of careless judges
 # the prior of the shares, in judges: nine in ten are attentive until the data say otherwise
@@ -62,6 +64,7 @@ _ROUNDS = 3  # links and judges are fitted in turns
 _SCORES = 64  # quantiles of the scores, over which informations are averaged
 _SLIM_GAIN = 1.0  # standard errors that a richer model must gain to be chosen
 _FOLDS = 4
+_MOST_ITERATIONS = 60
 _STEP = 1e-3  # of the difference that measures curvature
 _SMALLEST_SLOPE = 1e-3
 _PRIOR_TEXTS = (
@@ -271,11 +274,14 @@ def estimate_judges(
     scores: Tensor,
     pair: Tensor,
     names: tuple[str, ...],
+    *,
+    chooses: bool = True,
 ) -> JudgeEstimates:
     """Return what differs between judges, given scores of texts that no fit has seen.
 
     links: where the search starts. scores: float64 [texts]. pair: [2, texts], scores of two fits
-    that share no judgement.
+    that share no judgement. chooses: whether a simpler model may be chosen; not before the last
+    round, whose scores are better.
     """
     judges = len(names)
     judged = {}
@@ -283,16 +289,13 @@ def estimate_judges(
         if len(of_kind):
             judged[kind] = _expected_scores(of_kind, scores, pair, judges)
     data = _Data(evidence, judged, scores, judges)
-    fits = {}
-    for model in ("none", "leniency", "full"):
-        copies = {}
-        for kind, link in links.items():
-            copies[kind] = copy.deepcopy(link).double().requires_grad_(True)
-        fits[model] = _Fit.of(data, copies, model)
+    fits: dict[JudgeModel, _Fit] = {"none": _Fit.of(data, links, "none")}
+    fits["leniency"] = _Fit.of(data, fits["none"].links, "leniency")
+    fits["full"] = _Fit.of(data, fits["leniency"].links, "full")
     gains = {name: _gain(fit, fits["none"]) for name, fit in fits.items()}
-    chosen = _choose(gains)
     means = {name: gain[:2] for name, gain in gains.items()}
     # the full model tells the reliabilities, whichever model the fit that follows makes use of
+    chosen = _choose(gains) if chooses else "full"
     return fits["full"].estimates(names, fits[chosen], means)
 
 
@@ -323,15 +326,36 @@ class _Fit:
 
     @staticmethod
     def of(data: "_Data", links: Links, model: JudgeModel) -> "_Fit":
-        """Fit links and judges to scores."""
+        """Fit links and judges to scores. links: where the search starts."""
+        copies = {}
+        for kind, link in links.items():
+            copies[kind] = copy.deepcopy(link).double().requires_grad_(True)
         zeros = torch.zeros(data.judges, dtype=torch.float64)
-        fit = _Fit(data, links, model, zeros + 1, zeros, Population.prior())
+        fit = _Fit(data, copies, model, zeros + 1, zeros, Population.prior())
         with one_thread():
-            fit._climb()
-            for _ in range(_ROUNDS if model != "none" else 0):
-                fit._learn_population()
-                fit._climb(links_only=True)
+            # discriminations are 1 here: slopes and discriminations have only a product
+            fit._climb(moves_leniency=fit.uses_leniency)
+            if model != "none":
+                fit._alternate()
         return fit
+
+    def _alternate(self) -> None:
+        """Learn the population and the links in turns; end with a finer grid."""
+        low, high = _COARSE
+        coarse = torch.linspace(low, high, _POINTS, dtype=torch.float64)
+        for _ in range(_ROUNDS):
+            self._learn_population(coarse.expand(self.data.judges, -1))
+            self._climb(moves_leniency=False)
+        posterior = self._learn_population(coarse.expand(self.data.judges, -1))
+        assert self.grid is not None
+        if self.model != "full":
+            return
+        chances = posterior.sum(2)
+        mean = (chances * self.grid.discrimination).sum(1)
+        square = (chances * self.grid.discrimination**2).sum(1)
+        sd = (square - mean**2).clamp(min=_SMALLEST_SD**2).sqrt()
+        steps = torch.linspace(-_WIDTH, _WIDTH, _POINTS, dtype=torch.float64)
+        self._learn_population(mean[:, None] + sd[:, None] * steps)
 
     @property
     def has_leniency(self) -> bool:
@@ -369,26 +393,22 @@ class _Fit:
             targets = targets.double()
         return link.log_likelihood(judged, targets)
 
-    def _climb(self, *, links_only: bool = False) -> None:
-        """Move the links, and unless told otherwise the judges, to the highest posterior."""
+    def _climb(self, *, moves_leniency: bool) -> None:
+        """Move the links, and the leniencies if told so, to the highest posterior."""
         learned: list[Tensor] = []
         for link in self.links.values():
             learned.extend(link.parameters())
-        discrimination = self.discrimination.clone()
         leniency = self.leniency.clone()
-        if not links_only and self.model == "full":
-            learned.append(discrimination.requires_grad_())
-        if not links_only and self.uses_leniency:
+        if moves_leniency:
             learned.append(leniency.requires_grad_())
         optimizer = torch.optim.LBFGS(
-            learned, max_iter=200, line_search_fn="strong_wolfe"
+            learned, max_iter=_MOST_ITERATIONS, line_search_fn="strong_wolfe"
         )
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            prior = 0.5 * ((discrimination - 1) ** 2).sum()
-            prior = prior + 0.5 * ((leniency / _LARGEST_LENIENCY_SD) ** 2).sum()
-            loss = prior - self.log_likelihood(discrimination, leniency)
+            prior = 0.5 * ((leniency / _LARGEST_LENIENCY_SD) ** 2).sum()
+            loss = prior - self.log_likelihood(self.discrimination, leniency)
             loss = loss / len(self.data.scores)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
@@ -396,33 +416,35 @@ class _Fit:
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         for link in self.links.values():
             link.slope.data.clamp_(min=_SMALLEST_SLOPE)
-        self.discrimination = discrimination.detach()
         self.leniency = leniency.detach()
 
-    def _learn_population(self) -> None:
-        """Learn the population of judges, and each judge's posterior mean."""
-        self.grid = self._grid()
+    def _learn_population(self, discrimination: Tensor) -> Tensor:
+        """Learn the population of judges and each judge's posterior mean on a grid [J, D].
+
+        Return the posterior [J, D, B].
+        """
+        self.grid = self._grid(discrimination)
         total = self.grid.log_likelihood.sum(0)
         self.population = _population(self.grid, total, self.population)
         posterior = _posterior(self.grid, total, self.population)
-        mean = (posterior.sum(2) * self.grid.discrimination).sum(1)
         self.leniency = (posterior.sum(1) * self.grid.leniency).sum(1)
-        # the typical judge is 1: a common factor belongs to the slopes
-        centre = self.population.centre
-        for link in self.links.values():
-            link.slope.data.mul_(centre)
-        self.discrimination = mean / centre
+        if self.model == "full":
+            mean = (posterior.sum(2) * self.grid.discrimination).sum(1)
+            # the typical judge is 1: a common factor belongs to the slopes
+            self.discrimination = mean / self.population.centre
+        return posterior
 
-    def _grid(self) -> Grid:
-        """Return the log-likelihoods around each judge's peak."""
-        sd, leniency_sd = self._deviations()
-        steps = torch.linspace(-_WIDTH, _WIDTH, _POINTS, dtype=torch.float64)
-        discrimination = self.discrimination[:, None] + sd[:, None] * steps
-        leniency = self.leniency[:, None] + leniency_sd[:, None] * steps
+    def _grid(self, discrimination: Tensor) -> Grid:
+        """Return the log-likelihoods on a grid of discriminations [J, D], around each leniency."""
         if self.model != "full":
             discrimination = torch.ones_like(self.discrimination)[:, None]
-        if not self.has_leniency:
-            leniency = torch.zeros_like(self.leniency)[:, None]
+        leniency = torch.zeros_like(self.leniency)[:, None]
+        if self.has_leniency:
+            steps = torch.linspace(
+                -_WIDTH, _WIDTH, _LENIENCY_POINTS, dtype=torch.float64
+            )
+            deviations = self._leniency_deviations()
+            leniency = self.leniency[:, None] + deviations[:, None] * steps
         parts = [
             self._on_grid(kind, discrimination, leniency)
             for kind, evidence in self.data.evidence.items()
@@ -453,22 +475,16 @@ class _Fit:
         table = table.reshape(_FOLDS, self.data.judges, discrimination.shape[1], -1)
         return table.expand(-1, -1, -1, leniency.shape[1])
 
-    def _deviations(self) -> tuple[Tensor, Tensor]:
-        """Return the standard deviations of discrimination and leniency near the peak [J]."""
-        deviations = []
-        for which, largest in ((0, _LARGEST_SD), (1, _LARGEST_LENIENCY_SD)):
-            at = [self.discrimination.clone(), self.leniency.clone()]
-            centre = at[which].clone()
-            slopes, zeros = [], torch.zeros_like(centre)
-            for step in (_STEP, -_STEP):
-                at[which] = (centre + step).requires_grad_()
-                value = self.log_likelihood(*at)
-                gradient = torch.autograd.grad(value, at[which], allow_unused=True)[0]
-                slopes.append(zeros if gradient is None else gradient)
-            curvature = (slopes[1] - slopes[0]) / (2 * _STEP)
-            precision = curvature.clamp(min=0) + largest**-2
-            deviations.append(precision.rsqrt())
-        return deviations[0], deviations[1]
+    def _leniency_deviations(self) -> Tensor:
+        """Return the standard deviations of the leniencies near the peak [J]."""
+        slopes = []
+        for step in (_STEP, -_STEP):
+            leniency = (self.leniency + step).requires_grad_()
+            value = self.log_likelihood(self.discrimination, leniency)
+            slopes.append(torch.autograd.grad(value, leniency)[0])
+        curvature = (slopes[1] - slopes[0]) / (2 * _STEP)
+        precision = curvature.clamp(min=0) + _LARGEST_LENIENCY_SD**-2
+        return precision.rsqrt()
 
     def estimates(
         self,
@@ -481,12 +497,12 @@ class _Fit:
         for evidence in self.data.evidence.values():
             numbers = evidence.judge[evidence.judge >= 0]
             counts += torch.bincount(numbers, minlength=self.data.judges)
-        if self.grid is None:
-            self.grid = self._grid()
+        assert self.grid is not None  # that of the full model
         total = self.grid.log_likelihood.sum(0)
         posterior = _posterior(self.grid, total, self.population)
         kept = self._kept_information(self.grid)
-        reliability = self.grid.discrimination[:, :, None] * kept
+        relative = self.grid.discrimination / self.population.centre
+        reliability = relative[:, :, None] * kept
         ends = _quantiles(reliability, posterior, (0.5, 0.025, 0.975))
         return JudgeEstimates(
             names,
@@ -583,12 +599,16 @@ def _expected_scores(
         sums = torch.zeros(judges, dtype=torch.float64)
         return sums.index_add_(0, judge, values[is_named])
 
-    count = by_judge(numbers) + _PRIOR_TEXTS
+    count = by_judge(numbers)
     centre = torch.zeros(judges, dtype=torch.float64)
     if not several:
-        centre = by_judge(judged - mean) / count
-    spread = (by_judge(squares) + _PRIOR_TEXTS * variance) / count - centre**2
-    true_spread = (spread - error).clamp(min=0.1 * share * variance)
+        centre = by_judge(judged - mean) / (count + _PRIOR_TEXTS)
+    spread = by_judge(squares) / count.clamp(min=1) - centre**2
+    # a judge's spread is itself uncertain: its excess counts by how much of it is not chance
+    unlikeness = (0.5 * share) ** 2
+    trust = unlikeness / (unlikeness + 2 / count.clamp(min=1))
+    true_spread = share * variance + trust * (spread - variance)
+    true_spread = true_spread.clamp(min=0.1 * share * variance)
     shares = true_spread / (true_spread + error)
     number = evidence.judge.clamp(min=0)
     of_judge = torch.where(is_named, shares[number], share)
@@ -636,6 +656,7 @@ def _population(grid: Grid, total: Tensor, start: Population) -> Population:
         distances = follow * (d - centre) ** 2 + turned * (d + centre) ** 2
         spread = float(distances.sum()) + _SPREAD_JUDGES * _SPREAD**2
         spread = math.sqrt(spread / (weight + _SPREAD_JUDGES))
+        spread = max(spread, _SMALLEST_SPREAD)
         population = Population(shares, centre, spread, leniency_sd)
     return population
 
@@ -671,9 +692,15 @@ def _gain(fit: _Fit, none: _Fit) -> tuple[float, float, Tensor]:
     error, and the gains of all cells (a part of a judge's judgements).
     """
     cells = _predicted(fit) - _predicted(none)
-    count = sum(int((e.judge >= 0).sum()) for e in fit.data.evidence.values())
+    counts = torch.zeros(fit.data.judges, dtype=torch.long)
+    for evidence in fit.data.evidence.values():
+        numbers = evidence.judge[evidence.judge >= 0]
+        counts += torch.bincount(numbers, minlength=fit.data.judges)
+    # what a part of the judgements tells can only help where the judge has other parts
+    cells = cells[:, counts >= _FOLDS]
+    count = max(int(counts[counts >= _FOLDS].sum()), 1)
     error = float(cells.std()) * math.sqrt(cells.numel()) if cells.numel() > 1 else 0.0
-    return float(cells.sum()) / max(count, 1), error / max(count, 1), cells
+    return float(cells.sum()) / count, error / count, cells
 
 
 def _predicted(fit: _Fit) -> Tensor:
@@ -703,6 +730,8 @@ def _choose(gains: Mapping[str, tuple[float, float, Tensor]]) -> JudgeModel:
     rivals: tuple[JudgeModel, ...] = ("leniency", "full")
     for rival in rivals:
         difference = gains[rival][2] - gains[chosen][2]
+        if difference.numel() < 2:
+            continue
         error = float(difference.std()) * math.sqrt(difference.numel())
         if float(difference.sum()) > _SLIM_GAIN * error:
             chosen = rival

@@ -314,13 +314,20 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
     fresh_model = partial(ObservationModel.untrained, division)
     pair: Tensor | None = None
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
         if corpus.judges:
             links = fresh_model().links
             if pair is None:
                 pair = independent_scores(part, fresh_model, estimates, seed)
-            judges = estimate_judges(links, part.evidence, scores, pair, corpus.judges)
+            judges = estimate_judges(
+                links,
+                part.evidence,
+                scores,
+                pair,
+                corpus.judges,
+                chooses=number + 1 == _ROUNDS,
+            )
             # with relative scales too, the penalty of the fit that follows would meet another scale
             # than it is meant for: measured worse
             estimates = CrossFit({}, judges)
@@ -395,6 +402,8 @@ def independent_scores(
     for number, fold in enumerate(folds):
         others = folds[number + 1 :] + folds[:number]
         rest = [unit for other in others for unit in other]
+        if not fold or not rest:
+            continue
         model = estimates.prepared(fresh_model())
         texts, values = _scored_after(corpus, fold, rest, model, Linear())
         scores[is_scored[texts].clamp(max=1), texts] = values

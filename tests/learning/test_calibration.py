@@ -59,7 +59,7 @@ def learned(
 def test_a_link_learns_how_sure_it_may_be() -> None:
     # three of four at a score of ±2: σ(2a) = 3/4, so a = ln 3 / 2 = 0.549; the prior is
     # weak beside 1,600 judgements
-    model, corpus, scores = learned(said(100), judges=())
+    model, corpus, scores = learned(labelled(100), judges=())
     before = copy.deepcopy(model.state_dict())
     (link,) = calibrated(model, scores, corpus.evidence).values()
     assert isinstance(link, LabelLink)
@@ -72,7 +72,7 @@ def test_a_link_learns_how_sure_it_may_be() -> None:
 
 
 def test_a_kind_without_judgements_keeps_its_link() -> None:
-    model, _, scores = learned(said(10), judges=())
+    model, _, scores = learned(labelled(10), judges=())
     trained = model.links[Label].as_dict()
     none = Corpus.of([], model.links).evidence
     assert calibrated(model, scores, none)[Label].as_dict() == trained
@@ -82,7 +82,7 @@ def test_a_kind_without_judgements_keeps_its_link() -> None:
 def test_few_judgements_make_a_link_less_sure_than_many() -> None:
     # the same shares at every size, so the likeliest slope is that of 1,600 judgements, 0.549
     def slope(times: int) -> float:
-        model, corpus, scores = learned(said(times), judges=())
+        model, corpus, scores = learned(labelled(times), judges=())
         return calibrated(model, scores, corpus.evidence)[Label].slope.item()
 
     slopes = [slope(times) for times in (1, 3, 100)]
@@ -123,7 +123,7 @@ def test_aids_to_fitting_are_off() -> None:
 
 def test_discriminations_are_believed() -> None:
     # judges of discrimination ½ see scores of ±1, so the link needs twice the slope to say 3/4
-    model, corpus, scores = learned(said(100), judges=("1", "2"))
+    model, corpus, scores = learned(labelled(100), judges=("1", "2"))
     assert model.judges is not None
     model.judges.discrimination.fill_(0.5)
     assert calibrated(model, scores, corpus.evidence)[Label].as_dict()[
