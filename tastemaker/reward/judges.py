@@ -52,19 +52,20 @@ _SMALLEST_SD, _SMALLEST_SPREAD = 0.03, 0.1  # a grid would miss what is narrower
 _WIDTH = 4.5  # half of the grid, in standard deviations
 _LARGEST_LENIENCY_SD = 2.0
 _CARELESS_SD = 0.15  # of the discriminations of careless judges
-# the prior of the shares, in judges: nine in ten are attentive until the data say otherwise
-_SHARES = (4.5, 0.3, 0.2)
+# the prior of the shares, in judges: two in three are attentive until the data say otherwise
+_SHARES = (2.0, 0.6, 0.4)
 _SPREAD, _SPREAD_JUDGES = (
     0.25,
     4.0,
 )  # prior of the attentive judges' spread, worth four judges
 _LENIENCY_SD, _LENIENCY_JUDGES = 0.5, 1.0
 _EM_STEPS = 50
-_ROUNDS = 3  # links and judges are fitted in turns
+_ROUNDS = 2  # links and judges are fitted in turns
 _SCORES = 64  # quantiles of the scores, over which informations are averaged
 _SLIM_GAIN = 1.0  # standard errors that a richer model must gain to be chosen
 _FOLDS = 4
-_MOST_ITERATIONS = 60
+_MOST_ITERATIONS = 60  # of the first search
+_SOME_ITERATIONS, _FEW_ITERATIONS = 20, 8  # of those that start where another one ended
 _STEP = 1e-3  # of the difference that measures curvature
 _SMALLEST_SLOPE = 1e-3
 _PRIOR_TEXTS = (
@@ -290,8 +291,9 @@ def estimate_judges(
             judged[kind] = _expected_scores(of_kind, scores, pair, judges)
     data = _Data(evidence, judged, scores, judges)
     fits: dict[JudgeModel, _Fit] = {"none": _Fit.of(data, links, "none")}
-    fits["leniency"] = _Fit.of(data, fits["none"].links, "leniency")
-    fits["full"] = _Fit.of(data, fits["leniency"].links, "full")
+    if chooses:
+        fits["leniency"] = _Fit.of(data, fits["none"].links, "leniency")
+    fits["full"] = _Fit.of(data, fits["none"].links, "full")
     gains = {name: _gain(fit, fits["none"]) for name, fit in fits.items()}
     means = {name: gain[:2] for name, gain in gains.items()}
     # the full model tells the reliabilities, whichever model the fit that follows makes use of
@@ -334,7 +336,8 @@ class _Fit:
         fit = _Fit(data, copies, model, zeros + 1, zeros, Population.prior())
         with one_thread():
             # discriminations are 1 here: slopes and discriminations have only a product
-            fit._climb(moves_leniency=fit.uses_leniency)
+            first = _MOST_ITERATIONS if model == "none" else _SOME_ITERATIONS
+            fit._climb(first, moves_leniency=fit.uses_leniency)
             if model != "none":
                 fit._alternate()
         return fit
@@ -345,7 +348,7 @@ class _Fit:
         coarse = torch.linspace(low, high, _POINTS, dtype=torch.float64)
         for _ in range(_ROUNDS):
             self._learn_population(coarse.expand(self.data.judges, -1))
-            self._climb(moves_leniency=False)
+            self._climb(_FEW_ITERATIONS, moves_leniency=False)
         posterior = self._learn_population(coarse.expand(self.data.judges, -1))
         assert self.grid is not None
         if self.model != "full":
@@ -393,8 +396,8 @@ class _Fit:
             targets = targets.double()
         return link.log_likelihood(judged, targets)
 
-    def _climb(self, *, moves_leniency: bool) -> None:
-        """Move the links, and the leniencies if told so, to the highest posterior."""
+    def _climb(self, iterations: int, *, moves_leniency: bool) -> None:
+        """Move the links, and the leniencies if told so, towards the highest posterior."""
         learned: list[Tensor] = []
         for link in self.links.values():
             learned.extend(link.parameters())
@@ -402,7 +405,7 @@ class _Fit:
         if moves_leniency:
             learned.append(leniency.requires_grad_())
         optimizer = torch.optim.LBFGS(
-            learned, max_iter=_MOST_ITERATIONS, line_search_fn="strong_wolfe"
+            learned, max_iter=iterations, line_search_fn="strong_wolfe"
         )
 
         def closure() -> Tensor:

@@ -54,7 +54,7 @@ _MANY_FOLDS, _SOME_FOLDS = (
     5,
 )  # for calibration: more folds are nearer to the whole fit
 _FEW_TEXTS = 2_000
-_ROUNDS = 2  # of scores from other folds, and of estimates from these scores
+_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
 # texts that are cross-fitted; more would take longer than the fit, and tell no more
 _MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
