@@ -37,7 +37,7 @@ class DataError(InputError):
 
 
 class ModelError(InputError):
-    """A model folder that does not mean what it says."""
+    """A model or folder that cannot be used: missing, damaged, or without the part needed."""
 
 
 class RewardError(InputError):

@@ -14,21 +14,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tastemaker"
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 80
-MAX_NESTED = 12
+MAX_NESTED = 1
 """Comprehensions inside a comprehension, in the whole package. May only fall."""
 # Expressions a code line, by package. A limit may only fall.
 # `maths` has more, because the shapes in its annotations are expressions too.
 LIMITS = {
     "cli": 3.05,
-    "data": 4.50,
-    "doctor": 4.75,
-    "evaluate": 4.79,
-    "fast": 4.80,
-    "gpt": 4.33,
-    "kinds": 4.59,
+    "data": 4.47,
+    "doctor": 4.58,
+    "evaluate": 4.71,
+    "fast": 4.78,
+    "gpt": 4.32,
+    "kinds": 4.44,
     "maths": 7.05,
     "playground": 4.81,
-    "report": 4.56,
+    "report": 4.47,
     "reward": 4.24,
     "rl": 3.92,
     "train": 4.11,

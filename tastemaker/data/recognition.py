@@ -1,6 +1,6 @@
 """Recognise the format of a table by its columns, and turn its rows into judgements.
 
-`tastemaker.data.formats` says what a format is and how to add one. A table that has no format is
+`tastemaker.data.formats` explains formats, and how to add one. A table that has no format is
 read column by column (`tastemaker.data.columns`).
 """
 

@@ -153,8 +153,9 @@ def _from_archive(path: Path, folders: tuple[str, ...]) -> list[Review]:
             raise DataError(f"{path.name}: {name} appears twice.")
         review = _review(folder, file, data, f"{path.name}: {name}")
         by_place[folder, file] = review._replace(where=name)
+    read_folders = {folder for folder, _ in by_place}
     for folder in folders:
-        if not any(of_review == folder for of_review, _ in by_place):
+        if folder not in read_folders:
             raise DataError(f"{path.name}: no review in {folder}. {_LAYOUT}.")
     return list(by_place.values())
 

@@ -144,11 +144,14 @@ def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
         if not isinstance(turn, dict):
             message = f"message {number} in column {column!r} is {show(turn)}"
             raise DataError(f"{where}: {message}, not {{role, content}}.")
-        place = f"{column}, message {number}"
-        role = text_of(turn.get("role"), where, f"{place}, role")
-        content = answer_of(turn.get("content"), where, f"{place}, content")
-        messages.append(Message(role, content))
+        messages.append(_message(turn, where, f"{column}, message {number}"))
     return tuple(messages)
+
+
+def _message(turn: dict[str, Any], where: str, place: str) -> Message:
+    role = text_of(turn.get("role"), where, f"{place}, role")
+    content = answer_of(turn.get("content"), where, f"{place}, content")
+    return Message(role, content)
 
 
 def prompt_from(value: Any, where: str, column: str) -> Prompt | None:

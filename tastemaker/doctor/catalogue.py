@@ -29,7 +29,7 @@ class Problem:
     """A problem of a data set.
 
     name: a short fixed name for programs. what: the problem in one sentence.
-    count: of rows, texts, pairs or judges, as `what` says.
+    count: of the rows, texts, pairs or judges that `what` names.
     where: the first few places (`file:row`). advice: what to try.
     examples: a few texts or messages, one a line.
     """
@@ -204,10 +204,18 @@ class Catalogue:
     def _verdicts(self, rows: Ints) -> Verdicts:
         if self.judgements[rows[0]].ranks:
             return self._pairs(rows)
-        value = np.array([self.judgements[row].value for row in rows])
-        text = np.array([self.texts_of[row][0] for row in rows], dtype=np.intp)
-        second = np.full(len(rows), -1)
-        return Verdicts(rows, self.prompt[rows], text, second, self.judge[rows], value)
+        values, texts = [], []
+        for row in rows.tolist():
+            values.append(self.judgements[row].value)
+            texts.append(self.texts_of[row][0])
+        return Verdicts(
+            rows,
+            self.prompt[rows],
+            first=np.array(texts, dtype=np.intp),
+            second=np.full(len(rows), -1),
+            judge=self.judge[rows],
+            value=np.array(values),
+        )
 
     def _pairs(self, rows: Ints) -> Verdicts:
         """Return the verdicts on pairs: each pair of a judgement whose order is known."""
@@ -224,9 +232,13 @@ class Catalogue:
         value[np.concatenate(tied)] = 0.0
         is_pair = upper != lower
         row, upper, lower = row[is_pair], upper[is_pair], lower[is_pair]
-        first, second = np.minimum(upper, lower), np.maximum(upper, lower)
         return Verdicts(
-            row, self.prompt[row], first, second, self.judge[row], value[is_pair]
+            row,
+            self.prompt[row],
+            first=np.minimum(upper, lower),
+            second=np.maximum(upper, lower),
+            judge=self.judge[row],
+            value=value[is_pair],
         )
 
 

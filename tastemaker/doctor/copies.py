@@ -83,8 +83,15 @@ def _verdict(judgement: Judgement, texts: tuple[int, ...]) -> tuple[Any, ...]:
     tiers: dict[int, set[int]] = {}
     for text, rank in zip(texts, judgement.ranks or (0,), strict=True):
         tiers.setdefault(rank, set()).add(text)
-    in_order = tuple((rank, frozenset(tiers[rank])) for rank in sorted(tiers))
-    return (judgement.kind, in_order, judgement.unordered_rank, judgement.details)
+    in_order = []
+    for rank in sorted(tiers):
+        in_order.append((rank, frozenset(tiers[rank])))
+    return (
+        judgement.kind,
+        tuple(in_order),
+        judgement.unordered_rank,
+        judgement.details,
+    )
 
 
 def _folded(text: str) -> str:
@@ -248,10 +255,13 @@ def _is_opposite(value: NDArray[np.float64], group: Ints, *, is_signed: bool) ->
 
     is_signed: the group must hold values of both signs.
     """
-    highest, lowest = np.full(len(value), -np.inf), np.full(len(value), np.inf)
+    highest = np.full(len(value), -np.inf)
+    lowest = np.full(len(value), np.inf)
     np.maximum.at(highest, group, value)
     np.minimum.at(lowest, group, value)
-    is_opposite = (highest > 0) & (lowest < 0) if is_signed else highest > lowest
+    is_opposite = highest > lowest
+    if is_signed:
+        is_opposite = (highest > 0) & (lowest < 0)
     return np.asarray(is_opposite[group], dtype=bool)
 
 

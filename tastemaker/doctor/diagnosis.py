@@ -112,16 +112,29 @@ class Diagnosis:
     __str__ = table
 
     def _facts(self) -> Iterator[str]:
+        yield f"rows        {self._rows()}"
+        prompts = f" of {self.prompts:,} prompts" if self.prompts else ""
+        yield f"texts       {self.texts:,} different ones{prompts}"
+        yield f"judges      {self._judges()}"
+        yield from self._length_lines()
+        for kind, agreement in self.agreements.items():
+            pairwise = agreement.pairwise
+            yield (
+                f"agreement   {kind}s: alpha {agreement.alpha:.3f} ({agreement.level}), "
+                f"two judges agree {pairwise.share:.1%} "
+                f"[{pairwise.low:.1%}, {pairwise.high:.1%}] on {pairwise.units:,} units"
+            )
+
+    def _rows(self) -> str:
         kinds = [f"{count:,} {kind}s" for kind, count in self.kinds.items()]
-        line = f"rows        {self.rows:,}: {', '.join(kinds) or 'no judgements'}"
+        line = f"{self.rows:,}: {', '.join(kinds) or 'no judgements'}"
         if self.ties:
             line += f", of which {self.ties:,} ties"
         if self.odd_rows:
             line += f", {self.odd_rows:,} unreadable rows"
-        yield line
-        prompts = f" of {self.prompts:,} prompts" if self.prompts else ""
-        yield f"texts       {self.texts:,} different ones{prompts}"
-        yield f"judges      {self._judges()}"
+        return line
+
+    def _length_lines(self) -> Iterator[str]:
         lengths = self.lengths
         quantiles = lengths.quantiles
         yield (
@@ -136,13 +149,6 @@ class Diagnosis:
             yield f"length      the longer text won {bias.share:.1%} {interval}: {bias.meaning}"
         for kind, value in self.length_correlations.items():
             yield f"            correlation with {kind}s {value:+.2f}"
-        for kind, agreement in self.agreements.items():
-            pairwise = agreement.pairwise
-            yield (
-                f"agreement   {kind}s: alpha {agreement.alpha:.3f} ({agreement.level}), "
-                f"two judges agree {pairwise.share:.1%} "
-                f"[{pairwise.low:.1%}, {pairwise.high:.1%}] on {pairwise.units:,} units"
-            )
 
     def _judges(self) -> str:
         judges = []

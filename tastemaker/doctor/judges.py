@@ -115,12 +115,16 @@ def pairwise_agreement(values: ArrayLike, units: ArrayLike) -> PairwiseAgreement
         return PairwiseAgreement(nan, nan, nan, 0, 0)
     size = np.bincount(unit)
     _, count = np.unique(_within(unit, answers), return_counts=True)
-    pairs = int((size * (size - 1)).sum()) // 2
-    equal = int((count * (count - 1)).sum()) // 2
-    share = equal / pairs
+    pairs = _pairs(size)
+    share = _pairs(count) / pairs
     n = int((size - 1).sum())
     low, high = wilson_interval(share * n, n)
     return PairwiseAgreement(share, float(low), float(high), pairs, len(size))
+
+
+def _pairs(sizes: NDArray[np.intp]) -> int:
+    """Return how many pairs there are within groups of these sizes."""
+    return int((sizes * (sizes - 1)).sum()) // 2
 
 
 def _pairable(
@@ -203,12 +207,15 @@ class Agreement:
 def one_each(table: Verdicts) -> Ints:
     """Return the rows with one verdict of each named judge on each unit: the median of several."""
     order = np.lexsort((table.value, table.judge, table.unit))
-    order = np.asarray(order[table.judge[order] != NOBODY], dtype=np.intp)
+    is_named = table.judge[order] != NOBODY
+    order = np.asarray(order[is_named], dtype=np.intp)
     if not len(order):
         return order
     unit, judge = table.unit[order], table.judge[order]
+    is_new_unit = unit[1:] != unit[:-1]
+    is_new_judge = judge[1:] != judge[:-1]
     is_start = np.ones(len(order), dtype=bool)
-    is_start[1:] = (unit[1:] != unit[:-1]) | (judge[1:] != judge[:-1])
+    is_start[1:] = is_new_unit | is_new_judge
     starts = np.flatnonzero(is_start)
     sizes = np.diff(np.append(starts, len(order)))
     middle: Ints = order[starts + (sizes - 1) // 2]
@@ -296,15 +303,20 @@ def _at_chance(catalogue: Catalogue) -> list[int]:
         if not expected > 0:
             continue
         is_shared = ~np.isnan(distance)
-        judge, distance = judge[is_shared], distance[is_shared]
-        n = np.maximum(np.bincount(judge, minlength=judges), 1)
-        mean = np.bincount(judge, distance, minlength=judges) / n
-        squares = np.bincount(judge, distance**2, minlength=judges) / n
-        error = 1.96 * np.sqrt(np.maximum(squares - mean**2, 0) / n)
+        n, mean, error = _by_judge(judge[is_shared], distance[is_shared], judges)
         is_worse = (n >= _FEWEST_UNITS) & (mean >= expected)
         is_no_better = (n >= _SHARED) & (mean + error >= expected)
-        suspects |= set(np.flatnonzero(is_worse | is_no_better).tolist())
+        suspects.update(np.flatnonzero(is_worse | is_no_better).tolist())
     return sorted(suspects)
+
+
+def _by_judge(judge: Ints, values: Floats, judges: int) -> tuple[Ints, Floats, Floats]:
+    """Return for each judge: how many values, at least 1; their mean; half its 95 % interval."""
+    n = np.maximum(np.bincount(judge, minlength=judges), 1)
+    mean = np.bincount(judge, values, minlength=judges) / n
+    mean_square = np.bincount(judge, values**2, minlength=judges) / n
+    variance = np.maximum(mean_square - mean**2, 0)
+    return n, mean, 1.96 * np.sqrt(variance / n)
 
 
 def _monotonous(catalogue: Catalogue) -> list[int]:
@@ -326,8 +338,9 @@ def _monotonous(catalogue: Catalogue) -> list[int]:
         ends = np.flatnonzero(np.diff(judge[order])) + 1
         for rows in np.split(order, ends):
             first = rows[0]
-            is_same = is_answer[first] and (number[rows] == number[first]).all()
-            if is_same and len(rows) * log_share[number[first]] < _UNLIKELY:
+            answer = number[first]
+            is_same = is_answer[first] and (number[rows] == answer).all()
+            if is_same and len(rows) * log_share[answer] < _UNLIKELY:
                 monotonous.add(int(judge[first]))
     return sorted(monotonous)
 

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example, joined
-from tastemaker.doctor.catalogue import Catalogue, Problem, Severity, excerpt
+from tastemaker.doctor.catalogue import (
+    Catalogue,
+    Problem,
+    Severity,
+    Verdicts,
+    excerpt,
+)
 from tastemaker.maths.statistics import spearman, wilson_interval
 
 _FEWEST = 20  # pairs or texts; no verdict on fewer
@@ -94,20 +100,25 @@ def length_bias(catalogue: Catalogue) -> LengthBias | None:
     pairs = catalogue.pairs
     if pairs is None:
         return None
-    longer = np.sign(catalogue.lengths[pairs.first] - catalogue.lengths[pairs.second])
+    lengths = catalogue.lengths
+    longer = np.sign(lengths[pairs.first] - lengths[pairs.second])
     is_decided = (pairs.value != 0) & (longer != 0)
     is_won = is_decided & (longer == pairs.value)
     n, won = int(is_decided.sum()), int(is_won.sum())
     if not n:
         return None
+    observations = float(_independence(catalogue, pairs)[is_decided].sum())
+    low, high = wilson_interval(won / n * observations, observations)
+    return LengthBias(n, won, float(low), float(high))
+
+
+def _independence(catalogue: Catalogue, pairs: Verdicts) -> NDArray[np.float64]:
+    """Return how many independent observations each pair counts for (see `LengthBias`)."""
     size = np.array([len(texts) for texts in catalogue.texts_of])
     all_pairs = np.bincount(pairs.row, minlength=len(size))
     repeats = np.bincount(pairs.unit)
-    row, unit = pairs.row, pairs.unit
-    weight = (size[row] - 1) / all_pairs[row] / repeats[unit]
-    observations = float(weight[is_decided].sum())
-    low, high = wilson_interval(won / n * observations, observations)
-    return LengthBias(n, won, float(low), float(high))
+    weight: NDArray[np.float64] = (size[pairs.row] - 1) / all_pairs[pairs.row]
+    return weight / repeats[pairs.unit]
 
 
 def length_correlations(catalogue: Catalogue) -> dict[str, float]:

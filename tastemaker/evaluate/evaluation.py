@@ -177,9 +177,10 @@ def _scored(scorer: Scorer, examples: Sequence[Example], who: str) -> Scores:
     scores = scorer.score_all(examples)
     bad = np.flatnonzero(~np.isfinite(scores.values))
     if len(bad):
-        text = examples[bad[0]].text[:40]
+        first = bad[0]
+        text, value = examples[first].text[:40], scores.values[first]
         raise ModelError(
-            f"{who} scored {len(bad):,} of {len(examples):,} texts as {scores.values[bad[0]]}, "
+            f"{who} scored {len(bad):,} of {len(examples):,} texts as {value}, "
             f"the first one {text!r}. Its weights are damaged or its fit diverged: "
             "fit it again with a lower learning rate."
         )
@@ -293,9 +294,10 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
 def _repeated(judgements: Sequence[Judgement]) -> int:
     """Return how many judgements repeat one of the same judge about the same texts."""
     unique = set()
-    for j in judgements:
-        texts = frozenset(text.strip() for text in j.texts)
-        unique.add((type(j), j.prompt, j.judge, texts))
+    for judgement in judgements:
+        texts = frozenset(map(str.strip, judgement.texts))
+        key = (type(judgement), judgement.prompt, judgement.judge, texts)
+        unique.add(key)
     return len(judgements) - len(unique)
 
 
@@ -447,8 +449,11 @@ def clusters(judgements: Sequence[Judgement]) -> NDArray[np.uint64]:
         sizes = np.unique(names, return_counts=True)[1]
         if sizes.max(initial=0) <= _LARGEST_CLUSTER * len(names):
             return names
-    same_texts = ["\0".join(map(str, sorted(prints.tolist()))) for prints in texts]
-    return np.array([fingerprint(name) for name in same_texts], dtype=np.uint64)
+    same_texts = []
+    for prints in texts:
+        name = "\0".join(map(str, sorted(prints.tolist())))
+        same_texts.append(fingerprint(name))
+    return np.array(same_texts, dtype=np.uint64)
 
 
 def _connected(texts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
@@ -459,10 +464,12 @@ def _connected(texts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     sizes = [len(prints) for prints in texts]
     starts = np.cumsum([0, *sizes[:-1]])
     first = np.repeat(starts, sizes)  # the first text of the same judgement
-    links = (np.ones(len(number)), (number[first], number))
-    edges = coo_array(links, shape=(len(names), len(names)))
-    count, component = connected_components(edges, directed=False)
+    edges = (number[first], number)
+    shape = (len(names), len(names))
+    graph = coo_array((np.ones(len(number)), edges), shape=shape)
+    count, component = connected_components(graph, directed=False)
     smallest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(smallest, component, names)
-    by_judgement: NDArray[np.uint64] = smallest[component[number[starts]]]
+    component_of_judgement = component[number[starts]]
+    by_judgement: NDArray[np.uint64] = smallest[component_of_judgement]
     return by_judgement

@@ -320,7 +320,8 @@ def part_rows(findings: KindFindings) -> Iterator[list[list[str]]]:
         if not parts:
             continue
         names = list(parts[0].measures)
-        rows = [[PARTS[table], "pairs", *(NAMES[name] for name in names)]]
+        titles = [NAMES[name] for name in names]
+        rows = [[PARTS[table], "pairs", *titles]]
         for part in parts:
             cells = [shown(name, part.measures[name]) for name in names]
             rows.append([part.name, f"{part.n:,}", *cells])
@@ -329,11 +330,13 @@ def part_rows(findings: KindFindings) -> Iterator[list[list[str]]]:
 
 def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return the table of the length slices, the heading first."""
-    singles = [
-        findings for findings in evaluation.kinds if findings.kind_metrics.of_one_text
-    ]
-    names = list(dict.fromkeys(findings.kind_metrics.headline for findings in singles))
-    rows = [["characters", "texts", *(NAMES[name] for name in names), "mean score"]]
+    names: list[str] = []
+    for findings in evaluation.kinds:
+        headline = findings.kind_metrics.headline
+        if findings.kind_metrics.of_one_text and headline not in names:
+            names.append(headline)
+    titles = [NAMES[name] for name in names]
+    rows = [["characters", "texts", *titles, "mean score"]]
     for part in evaluation.slices:
         cells = [shown(name, part.measures.get(name)) for name in names]
         lengths = f"{part.shortest:,}–{part.longest:,}"
@@ -393,15 +396,16 @@ def _against(name: str, difference: Estimate, rival: str) -> str:
     scale, unit, form = 1, NAMES[name], "{:.3f}"
     if name == "accuracy":
         scale, unit, form = 100, "points of accuracy", "{:.1f}"
-    by = scale * difference.value
+    value = scale * difference.value
     low, high = scale * difference.low, scale * difference.high
     if low > 0 or high < 0:
-        verb = "beats" if by > 0 else "loses to"
-        size = form.format(abs(by))
-        low, high = sorted([math.copysign(1, by) * low, math.copysign(1, by) * high])
+        verb = "beats" if value > 0 else "loses to"
+        size = form.format(abs(value))
+        sign = math.copysign(1, value)
+        low, high = sorted([sign * low, sign * high])
         verdict = f"The model {verb} {rival} by {size} {unit}"
     else:  # also where the interval is undefined
-        size = form.replace(":", ":+").format(by)
+        size = form.replace(":", ":+").format(value)
         verdict = f"No clear difference between the model and {rival}: {size} {unit}"
     return f"{verdict} (95 % interval [{form.format(low)}, {form.format(high)}])."
 

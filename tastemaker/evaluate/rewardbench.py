@@ -111,9 +111,8 @@ class RewardBench:
         width = max(map(len, [*self.subsets, "mean"]))
         lines = []
         for name, score in self.subsets.items():
-            lines.append(
-                f"{name:<{width}}  {100 * score:5.1f}  {self.counts[name]:,} rows"
-            )
+            rows = f"{self.counts[name]:,} rows"
+            lines.append(f"{name:<{width}}  {100 * score:5.1f}  {rows}")
         lines.append(f"{'mean':<{width}}  {100 * self.score:5.1f}")
         return "\n".join(lines)
 
@@ -180,6 +179,37 @@ def _credit(item: Item, scores: Sequence[float]) -> float:
 
 def _ties(rows: Sequence[tuple[Item, Sequence[float]]]) -> TiesScore:
     """Score the subset `Ties`. The gap of a question: worst correct minus best wrong score."""
+    ref_gaps: dict[str, float] = {}
+    tied_gaps: dict[str, float] = {}
+    differences: dict[str, float] = {}
+    for (form, question), (correct, wrong) in _questions(rows).items():
+        gap = min(correct) - max(wrong)
+        if form == "ref":
+            ref_gaps[question] = gap
+        else:
+            tied_gaps[question] = gap
+            differences[question] = max(correct) - min(correct)
+    in_both_forms = [question for question in tied_gaps if question in ref_gaps]
+    tied = np.array([tied_gaps[question] for question in in_both_forms])
+    ref = np.array([ref_gaps[question] for question in in_both_forms])
+    difference = np.array([differences[question] for question in in_both_forms])
+    smaller = np.minimum(tied, ref)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margins = np.tanh(smaller / difference - 1)
+    margins = np.nan_to_num(margins, nan=0.0)  # 0/0 is 0 in the benchmark's own code
+    return TiesScore(
+        ref_accuracy=_share([gap > 0 for gap in ref_gaps.values()]),
+        tied_accuracy=_share([gap > 0 for gap in tied_gaps.values()]),
+        preferred=_share((tied > difference).tolist()),
+        preferred_hard=_share((smaller > difference).tolist()),
+        margin=float(margins.mean()) if in_both_forms else math.nan,
+    )
+
+
+def _questions(
+    rows: Sequence[tuple[Item, Sequence[float]]],
+) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """Return the scores of correct and wrong answers by (ref or tied, question)."""
     questions: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for item, scores in rows:
         form, colon, question = item.id.partition(":")
@@ -191,26 +221,7 @@ def _ties(rows: Sequence[tuple[Item, Sequence[float]]]) -> TiesScore:
         correct, wrong = questions.setdefault((form, question), ([], []))
         correct += scores[: len(item.chosen)]
         wrong += scores[len(item.chosen) :]
-    gaps: dict[str, dict[str, float]] = {"ref": {}, "tied": {}}
-    differences: dict[str, float] = {}
-    for (form, question), (correct, wrong) in questions.items():
-        gaps[form][question] = min(correct) - max(wrong)
-        if form == "tied":
-            differences[question] = max(correct) - min(correct)
-    both = [question for question in differences if question in gaps["ref"]]
-    tied = np.array([gaps["tied"][question] for question in both])
-    smaller = np.minimum(tied, [gaps["ref"][question] for question in both])
-    difference = np.array([differences[question] for question in both])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        margins = np.tanh(smaller / difference - 1)
-    margins = np.nan_to_num(margins, nan=0.0)  # 0/0 is 0 in the benchmark's own code
-    return TiesScore(
-        ref_accuracy=_share([gap > 0 for gap in gaps["ref"].values()]),
-        tied_accuracy=_share([gap > 0 for gap in gaps["tied"].values()]),
-        preferred=_share((tied > difference).tolist()),
-        preferred_hard=_share((smaller > difference).tolist()),
-        margin=float(margins.mean()) if both else math.nan,
-    )
+    return questions
 
 
 def _share(is_true: Sequence[bool]) -> float:

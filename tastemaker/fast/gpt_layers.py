@@ -235,7 +235,8 @@ def _order(heads: int, width: int, rotary: int) -> Tensor:
 
     rotary: how many numbers of a head are rotated.
     """
-    rows = torch.arange(3 * width).view(heads, 3, -1).transpose(0, 1).clone()
+    by_head = torch.arange(3 * width).view(heads, 3, -1)
+    rows = by_head.transpose(0, 1).clone()  # [3, heads, d / heads]
     halves = rows[:2, :, :rotary].reshape(2, heads, 2, -1)
     rows[:2, :, :rotary] = halves.transpose(2, 3).flatten(2)
     return rows.flatten()

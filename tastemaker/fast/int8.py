@@ -41,7 +41,8 @@ class Range:
         self.low = torch.minimum(self.low, rows.amin(0))
         self.high = torch.maximum(self.high, rows.amax(0))
         self.count += len(rows)
-        self.mean = self.mean + (rows.mean(0) - self.mean) * (len(rows) / self.count)
+        share = len(rows) / self.count
+        self.mean = self.mean + (rows.mean(0) - self.mean) * share
 
     @property
     def width(self) -> Tensor:
@@ -189,9 +190,12 @@ class _Codes:
     def of(cls, recorded: Range, weight: Tensor) -> "_Codes":
         """Share the rounding between a channel's values and its column of `weight` [out, d]."""
         widths = recorded.width.clamp(min=1e-6)
-        steps = widths**_SHARE / weight.abs().amax(0).clamp(min=1e-6) ** (1 - _SHARE)
-        steps = steps * (widths / steps).max() / 255
-        return cls(steps, 127.5 - (recorded.high + recorded.low) / 2 / steps)
+        largest_weights = weight.abs().amax(0).clamp(min=1e-6)
+        steps = widths**_SHARE / largest_weights ** (1 - _SHARE)
+        most_codes = (widths / steps).max()
+        steps = steps * most_codes / 255
+        middle = (recorded.high + recorded.low) / 2
+        return cls(steps, 127.5 - middle / steps)
 
     @classmethod
     def alike(cls, recorded: Range) -> "_Codes":

@@ -67,12 +67,12 @@ def like_parts(sizes: Tensor, most: int, threads: int) -> list[Tensor]:
     computed at the same time hold similar rows. If there is one part only, its rows keep their
     order.
     """
-    each = max(1, math.ceil(int(sizes.sum()) / (threads * most)))
-    if each * threads == 1:
+    parts = max(1, math.ceil(int(sizes.sum()) / (threads * most)))  # of each thread
+    if parts * threads == 1:
         return [torch.arange(len(sizes))]
     order = torch.argsort(sizes, descending=True, stable=True)
-    dealt = [_cut(order[start::threads], sizes, each) for start in range(threads)]
-    in_turn = itertools.chain.from_iterable(itertools.zip_longest(*dealt))
+    by_thread = [_cut(order[first::threads], sizes, parts) for first in range(threads)]
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(*by_thread))
     return [part for part in in_turn if part is not None]
 
 

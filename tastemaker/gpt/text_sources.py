@@ -272,6 +272,7 @@ def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Exam
 
 
 def _of_row(row: Row, text: str, prompt: str | None, where: str) -> list[Example]:
+    """Return the texts of a row. text, prompt: the names of its columns."""
     question = prompt_from(row.get(prompt), where, prompt) if prompt else None
     if isinstance(row.get(text), list) and not isinstance(question, str):
         turns = messages_of(row[text], where, text)

@@ -107,7 +107,7 @@ class Link(nn.Module, ABC):
     predicts: what `predict` returns, where the model has a method for it.
     is_logit: whether slope · s is a log-odds; a rating has a unit of its own.
     scale_parameters: what sets the scale of the scores. A fit of more weights than texts holds
-    them, and takes them from texts that it has not seen.
+    them, and takes them from texts that it does not learn from.
     aids: helps for the fit (smoothing, margins); never saved, off unless set.
     """
 

@@ -53,10 +53,12 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return a coin's figures; its log-loss is that of knowing the share of ties."""
         ties = 1 - float(is_ordered(judged.answers).mean())
-        shares = np.array([1 - ties, ties])
-        entropy = -float(sum(share * np.log(share) for share in shares if share > 0))
+        entropy = 0.0
+        for share in np.array([1 - ties, ties]):
+            if share > 0:
+                entropy -= share * np.log(share)
         coin = (1 - ties) * float(np.log(2))
-        return {**super().constant(judged), "log_loss": entropy + coin}
+        return {**super().constant(judged), "log_loss": float(entropy) + coin}
 
     def people(self, judged: Judged) -> dict[str, Statistic]:
         """Add the human ceiling: how often a judge agrees with the majority of the others."""
@@ -193,7 +195,7 @@ def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
     for judgement in judgements:
         if judgement.has_tie:
             raise judgement.wrong(
-                "a tie, where the fit was told that there are none. Remove it, or allow ties."
+                "a tie, but the fit allows no ties. Remove it, or allow ties."
             )
 
 
@@ -259,6 +261,7 @@ def _by_quarter(values: Floats, is_counted: Mask, form: str) -> Iterator[NamedMa
     quarter = np.searchsorted(edges, values, side="left")
     for i in np.unique(quarter[is_counted]):
         in_quarter = is_counted & (quarter == i)
-        low = format(float(values[in_quarter].min()), form)
-        high = format(float(values[in_quarter].max()), form)
+        of_quarter = values[in_quarter]
+        low = format(float(of_quarter.min()), form)
+        high = format(float(of_quarter.max()), form)
         yield low if low == high else f"{low}–{high}", in_quarter

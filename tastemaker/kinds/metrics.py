@@ -122,7 +122,7 @@ class KindMetrics(ABC):
 
     @abstractmethod
     def answers(self, judgements: Sequence[Any]) -> Floats:
-        """Return what people said, [m] or [m, K]."""
+        """Return the answers of people, [m] or [m, K]."""
 
     def predictions(self, link: "Link", judged: Judged, scores: Floats) -> Predictions:
         """Return what the link predicts from scores [m] or [m, K], in float64."""
@@ -326,9 +326,9 @@ def _by_name(judged: Judged, name_of: Callable[[Any], str]) -> list[NamedMask]:
     if len(counts) < 2:
         return []
     shown = counts if len(counts) <= _MOST_NAMES + 1 else counts[:_MOST_NAMES]
-    number = {name: i for i, (name, _) in enumerate(shown)}
-    group = np.array([number.get(name, -1) for name in names])
-    parts = [(name, group == i) for name, i in number.items()]
+    numbers = {name: number for number, (name, _) in enumerate(shown)}
+    group = np.array([numbers.get(name, -1) for name in names])
+    parts = [(name, group == number) for name, number in numbers.items()]
     others = len(counts) - len(shown)
     if others:
         parts.append((f"{others} others", group == -1))

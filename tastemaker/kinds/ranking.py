@@ -61,15 +61,23 @@ class RankingMetrics(MetricsOfSeveralTexts):
         right, pairs = agreement_by_distance(
             predictions.scores, judged.answers, furthest
         )
-        longer = agreement_by_distance(judged.lengths, judged.answers, furthest)
+        longer_right, longer_pairs = agreement_by_distance(
+            judged.lengths, judged.answers, furthest
+        )
         by_distance = []
-        for d in range(furthest):
-            name = f"{d + 1} or more" if d + 1 == furthest < last else f"{d + 1}"
+        for column in range(furthest):
+            distance = column + 1
+            name = f"{distance}"
+            if distance == furthest < last:
+                name += " or more"
+            count = pairs[:, column]
             statistics = {
-                "accuracy": ratio_of(right[:, d], pairs[:, d]),
-                "longer_baseline": ratio_of(longer[0][:, d], longer[1][:, d]),
+                "accuracy": ratio_of(right[:, column], count),
+                "longer_baseline": ratio_of(
+                    longer_right[:, column], longer_pairs[:, column]
+                ),
             }
-            by_distance.append(Part(name, int(pairs[:, d].sum()), statistics))
+            by_distance.append(Part(name, int(count.sum()), statistics))
         return {"by_distance": by_distance, **super().parts(judged, predictions)}
 
 
@@ -136,9 +144,10 @@ class RankingLink(Link):
             log_ties = self.log_ties[0] if len(self.log_ties) else None
             return pairs_log_likelihood(s, tier, stages, log_ties)
         is_chosen = (tier >= 0) & (tier < stages[:, None])
-        same = (tier[:, :, None] == tier[:, None, :]) & is_chosen[:, :, None]
+        is_same_tier = tier[:, :, None] == tier[:, None, :]
+        sizes = (is_same_tier & is_chosen[:, :, None]).sum(2)  # of each text's tier
         learned = stages.new_full((len(stages), 1), len(self.log_ties) + 1)
-        largest = torch.cat([same.sum(2), learned], dim=1).amax(1)
+        largest = torch.cat([sizes, learned], dim=1).amax(1)
         return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(largest))
 
     def predict(self, scores: Tensor) -> Tensor:
@@ -149,10 +158,10 @@ class RankingLink(Link):
     def metrics(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
         """Return the share of ordered pairs in which the better text scores higher."""
         tier = targets[:, 1:]
-        is_better = (tier[:, :, None] < tier[:, None, :]) & (tier[:, :, None] >= 0)
-        right = (
-            0.5 + 0.5 * torch.sign(scores[:, :, None] - scores[:, None, :])[is_better]
-        )
+        one, other = tier[:, :, None], tier[:, None, :]
+        is_better = (one < other) & (one >= 0)
+        differences = scores[:, :, None] - scores[:, None, :]
+        right = 0.5 + 0.5 * torch.sign(differences)[is_better]
         return {"ranking_accuracy": float(right.mean())} if len(right) else {}
 
     def leaning(self, targets: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ class Vocabulary:
         self._phrases: dict[tuple[str, str], list[tuple[list[str], Tagged]]] = {}
         for grammar in GRAMMARS.values():
             for word in grammar.words:
-                self._add(units(word.text), (word, grammar.tags[word.kind]))
+                tag = grammar.tags[word.kind]
+                self._add(units(word.text), (word, tag))
         for phrases in self._phrases.values():
             phrases.sort(key=lambda phrase: -len(phrase[0]))
 
@@ -93,9 +94,8 @@ class Vocabulary:
         followers = [*text[1:], ""]
         while start < len(text):
             tagged, size = self._single.get(text[start], _UNKNOWN), 1
-            for spelled, phrase in self._phrases.get(
-                (text[start], followers[start]), ()
-            ):
+            beginning = (text[start], followers[start])
+            for spelled, phrase in self._phrases.get(beginning, ()):
                 if text[start : start + len(spelled)] == spelled:
                     tagged, size = phrase, len(spelled)
                     break
@@ -125,7 +125,8 @@ def sentences(text: str) -> Iterator[Sentence]:
     for match in _SENTENCE.finditer(tags):
         start, end = match.span()
         words = [word for word, _ in tagged[start:end]]
-        yield Sentence(words, fullmatch(tags, start, end) is not None)
+        is_readable = fullmatch(tags, start, end) is not None
+        yield Sentence(words, is_readable)
 
 
 def is_well_formed(text: str) -> bool:
@@ -232,5 +233,7 @@ def gold_score(text: str) -> float:
         weight_sum += weight * emphasis
         weighted_values += weight * emphasis * value
     freshness = len(set(content)) / len(content) if content else 1.0
-    worth = max(0.0, min(10.0, 5 + GAIN * weighted_values / (SILENCE + weight_sum)))
-    return fluent / total * freshness**2 * worth
+    balance = GAIN * weighted_values / (SILENCE + weight_sum)
+    worth = max(0.0, min(10.0, 5 + balance))
+    fluency = fluent / total
+    return fluency * freshness**2 * worth

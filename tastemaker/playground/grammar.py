@@ -74,17 +74,17 @@ def units(text: str) -> list[str]:
 
 def load_language(name: str) -> tuple[list[Word], str]:
     """Return the words of a language, in the order of its file, and its rules."""
-    text = Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8")
+    path = Path(__file__).with_name(f"{name}.yaml")
+    text = path.read_text(encoding="utf-8")
     # the loader in C takes 3 ms, not 60
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     tables = yaml.load(text, loader)
     words: list[Word] = []
     for key, row in tables["words"].items():
         for value, texts in row.items():
-            assert isinstance(value, float), (
-                f"{name}.yaml: {key}: {value!r} is no number"
-            )
-            words += [_word(key, value, text.strip()) for text in texts.split(",")]
+            assert isinstance(value, float), f"{name}.yaml: {key}: {value!r}"
+            for text in texts.split(","):
+                words.append(_word(key, value, text.strip()))
     return words, tables["rules"]
 
 
@@ -166,15 +166,12 @@ class Grammar:
         self._lines = list(_lines(rules))
         self._names = {line.name for line in self._lines}
         self._plans: dict[Key, tuple[list[float], list[Body]]] = {}
-        literals = {
-            step
-            for body in self._bodies()
-            for step in body.steps
-            if isinstance(step, str)
-        }
-        self.words = listed + [
-            Word(text, "=" + text.lower()) for text in sorted(literals)
-        ]
+        literals: set[str] = set()
+        for body in self._bodies():
+            literals.update(step for step in body.steps if isinstance(step, str))
+        self.words = list(listed)
+        for text in sorted(literals):
+            self.words.append(Word(text, "=" + text.lower()))
         kinds = sorted({word.kind for word in self.words})
         self.tags = {kind: chr(first_tag + number) for number, kind in enumerate(kinds)}
         for mark in MARKS:  # the same in both languages
@@ -200,7 +197,8 @@ class Grammar:
             for line in self._lines:
                 if line.name == name and line.mark in marks:
                     bodies += self._bodies_of(line, sign, number)
-            self._plans[key] = list(accumulate(body.weight for body in bodies)), bodies
+            heights = list(accumulate(body.weight for body in bodies))
+            self._plans[key] = heights, bodies
         return self._plans[key]
 
     def _bodies_of(self, line: _Line, sign: int, number: int) -> list[Body]:
@@ -247,7 +245,8 @@ class Grammar:
             out.append(self._word((name, sign, group), rng, used).text)
             return
         heights, bodies = self._plan(key)
-        body = bodies[bisect(heights, rng.random() * heights[-1])]
+        height = rng.random() * heights[-1]
+        body = bodies[bisect(heights, height)]
         aspect = ""
         if body.aspect:
             word = self._word((body.aspect, sign, "any"), rng, used)
@@ -296,13 +295,11 @@ class Grammar:
         if name not in self._names:
             return self.tags[name]
         if (name, number) not in patterns:
-            bodies = [
-                *self._plan((name, PRAISE, number))[1],
-                *self._plan((name, BLAME, number))[1],
-            ]
-            alternatives = dict.fromkeys(
-                self._pattern_of_body(body, patterns) for body in bodies
-            )
+            alternatives: dict[str, None] = {}
+            for sign in (PRAISE, BLAME):
+                _, bodies = self._plan((name, sign, number))
+                for body in bodies:
+                    alternatives[self._pattern_of_body(body, patterns)] = None
             patterns[name, number] = f"(?:{'|'.join(alternatives)})"
         return patterns[name, number]
 
@@ -335,12 +332,13 @@ def _pools(words: list[Word]) -> dict[tuple[str, int, str], list[Word]]:
     all_groups = {word.group for word in words}
     for word in words:
         signs = (word.sign,) if word.sign else (PRAISE, BLAME)
-        groups = all_groups if word.group == "any" else {word.group}
+        groups = [*all_groups] if word.group == "any" else [word.group]
+        if word.kind in THINGS:
+            groups.append("any")
         for sign in signs:
             for group in groups:
-                pools.setdefault((word.kind, sign, group), []).append(word)
-            if word.kind in THINGS:
-                pools.setdefault((word.kind, sign, "any"), []).append(word)
+                key = (word.kind, sign, group)
+                pools.setdefault(key, []).append(word)
     return pools
 
 
@@ -349,8 +347,10 @@ def _printed(words: list[str]) -> str:
     for before, word in pairwise(words):
         if word in MARKS:
             text += word
+        elif before == "?":
+            text += " " + word[:1].upper() + word[1:]
         else:
-            text += " " + (word[:1].upper() + word[1:] if before == "?" else word)
+            text += " " + word
     return text
 
 

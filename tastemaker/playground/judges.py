@@ -85,11 +85,13 @@ class Judge:
 
     def grade(self, text: str, rng: random.Random) -> Grade:
         """Return a grade of 1 … 10: ten equal steps of the gold scale."""
-        return Grade(text, min(10, 1 + int(self.perceived(text, rng))), judge=self.name)
+        step = min(10, 1 + int(self.perceived(text, rng)))
+        return Grade(text, step, judge=self.name)
 
     def rating(self, text: str, rng: random.Random) -> Rating:
         """Return a rating of 0 … 10, to two decimals."""
-        return Rating(text, round(self.perceived(text, rng), 2), judge=self.name)
+        rating = round(self.perceived(text, rng), 2)
+        return Rating(text, rating, judge=self.name)
 
     def comparison(
         self,

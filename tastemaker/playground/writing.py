@@ -117,13 +117,12 @@ def prompts(n: int, *, language: Language = "en", seed: int = 0) -> Iterator[str
     are.
     """
     languages = tuple(_REQUESTS) if language == "mixed" else (language,)
-    words = {
-        name: (_FIRST[name].split(", "), _SECOND[name].split(", "))
-        for name in languages
-    }
-    most = sum(
-        len(first) * len(second) * len(_YEARS) for first, second in words.values()
-    )
+    words = {}
+    most = 0
+    for name in languages:
+        first, second = _FIRST[name].split(", "), _SECOND[name].split(", ")
+        words[name] = (first, second)
+        most += len(first) * len(second) * len(_YEARS)
     if n > most:
         raise UsageError(
             f"{n} different prompts were asked of the playground, which has {most}: "

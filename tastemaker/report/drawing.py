@@ -246,10 +246,12 @@ def by_tenth(
 ) -> tuple[Floats, Floats, Floats]:
     """Return by tenth of the predictions: mean prediction, mean judgement, its standard error."""
     order = np.argsort(predictions.predicted, kind="stable")
-    tenths = [part for part in np.array_split(order, _TENTHS) if len(part)]
-    predicted = [predictions.predicted[part].mean() for part in tenths]
-    judged = [answers[part].mean() for part in tenths]
-    error = [answers[part].std() / math.sqrt(len(part)) for part in tenths]
+    predicted, judged, error = [], [], []
+    for tenth in np.array_split(order, _TENTHS):
+        if len(tenth):
+            predicted.append(predictions.predicted[tenth].mean())
+            judged.append(answers[tenth].mean())
+            error.append(answers[tenth].std() / math.sqrt(len(tenth)))
     return np.array(predicted), np.array(judged), np.array(error)
 
 
@@ -370,9 +372,10 @@ def draw_parts(axes: Axes, parts: Sequence[MeasuredPart], label: str) -> None:
 def _whiskers(estimates: Sequence[Estimate]) -> Floats:
     """Return how far the intervals reach below and above [2, k]; NaN without an interval."""
     reach = np.full((2, len(estimates)), np.nan)
-    for i, estimate in enumerate(estimates):
+    for column, estimate in enumerate(estimates):
         if estimate.has_interval:
-            reach[:, i] = estimate.value - estimate.low, estimate.high - estimate.value
+            reach[0, column] = estimate.value - estimate.low
+            reach[1, column] = estimate.high - estimate.value
     whiskers: Floats = np.clip(reach, 0, None)
     return whiskers
 

@@ -24,7 +24,7 @@ from tastemaker.plotting import (
     rendered,
 )
 from tastemaker.report.kl_frontier import TITLES, Course, Frontier
-from tastemaker.report.page import Content, page, page_figures, write_together
+from tastemaker.report.page import page, page_figures, write_together
 
 # Okabe and Ito's colours without yellow, which is hard to see on white
 _COLOURS = (MODEL, NEGATIVE, POSITIVE, LINEAR, "#CC79A7", "#56B4E9", "#333333")
@@ -53,12 +53,12 @@ def write_frontier(
     Other files there stay as they are. All three are made before the first is written. Raises
     StorageError for a full disk or an unwritable folder.
     """
-    contents: dict[str, Content] = {
-        "frontier.html": frontier_html(frontier, title=title),
-        "frontier.png": frontier_png(frontier),
-        "frontier.json": frontier.as_dict(),
-    }
-    write_together(folder, contents)
+    html, picture = frontier_html(frontier, title=title), frontier_png(frontier)
+    figures = frontier.as_dict()
+    write_together(
+        folder,
+        {"frontier.html": html, "frontier.png": picture, "frontier.json": figures},
+    )
 
 
 def frontier_png(frontier: Frontier) -> bytes:
@@ -103,7 +103,8 @@ def _tiles(frontier: Frontier) -> Iterator[tuple[str, str, str]]:
         name = run.truth or "score"
         if name in run.after and name in run.before:
             change = f"{run.before[name]:.2f} → {run.after[name]:.2f}"
-            yield course.label, change, f"{TITLES[name]}, at {run.after['kl']:.1f} nats"
+            nats = f"{run.after['kl']:.1f} nats"
+            yield course.label, change, f"{TITLES[name]}, at {nats}"
 
 
 def _verdict(course: Course) -> dict[str, str]:

@@ -97,10 +97,12 @@ def noise(values: Floats) -> float:
 def rise_in_errors(values: Floats, errors: Floats, first: int) -> float:
     """Return the rise from a window to the last one, in standard errors."""
     rise = values[-1] - values[first]
-    error = math.hypot(errors[-1], errors[first])
     if rise == 0 or first == len(values) - 1:
         return 0.0
-    return float(rise / error) if error else math.copysign(math.inf, rise)
+    error = math.hypot(errors[-1], errors[first])
+    if not error:
+        return math.copysign(math.inf, rise)
+    return float(rise / error)
 
 
 def verdict_of(run: SteeredRun, fits: Mapping[str, Fitted | None]) -> Verdict:
@@ -137,19 +139,9 @@ def _finding(
     rise = rise_in_errors(truth, windows.truth_error, 0)
     score_rise = rise_in_errors(score, windows.score_error, 0)
     if fall > _CLEAR:
-        turn = float(windows.kl[best])
-        fell = f"{truth[best]:.2f} → {truth[-1]:.2f}"
-        saved = _saved(run, title)
-        if score[-1] > score[best]:
-            where = (
-                f"fell after about {turn:.1f} nats" if best else "fell from the start"
-            )
-            rose = f"{score[best]:.2f} → {score[-1]:.2f}"
-            finding = f"The score kept rising ({rose}) while the {title} {where} ({fell}).{saved}"
-            return "over-optimised", finding, fall, turn
-        finding = f"The {title} fell ({fell}), and the score with it: the run collapsed.{saved}"
-        return "collapsed", finding, fall, turn
-    changes = f"{title} {truth[0]:.2f} → {truth[-1]:.2f}, score {score[0]:.2f} → {score[-1]:.2f}"
+        name, finding = _fall(run, windows, title)
+        return name, finding, fall, float(windows.kl[best])
+    changes = f"{title} {_first_to_last(truth)}, score {_first_to_last(score)}"
     if rise > _CLEAR:
         return "real gain", f"The gain is real so far: {changes}.", rise, None
     if score_rise > _CLEAR:
@@ -157,6 +149,30 @@ def _finding(
         return "not real", finding, score_rise, None
     finding = f"No change beyond noise: {changes}."
     return "no progress", finding, max(abs(rise), abs(score_rise)), None
+
+
+def _fall(run: SteeredRun, windows: Windows, title: str) -> tuple[str, str]:
+    """Return name and finding of a run whose truth fell after its best window."""
+    best = windows.best
+    score = windows.score[best:]
+    truth_change = _first_to_last(windows.truth[best:])
+    saved = _saved(run, title)
+    if score[-1] <= score[0]:
+        return "collapsed", (
+            f"The {title} fell ({truth_change}), and the score with it: "
+            f"the run collapsed.{saved}"
+        )
+    where = "fell from the start"
+    if best:
+        where = f"fell after about {windows.kl[best]:.1f} nats"
+    return "over-optimised", (
+        f"The score kept rising ({_first_to_last(score)}) while the {title} {where} "
+        f"({truth_change}).{saved}"
+    )
+
+
+def _first_to_last(values: Floats) -> str:
+    return f"{values[0]:.2f} → {values[-1]:.2f}"
 
 
 def _saved(run: SteeredRun, title: str) -> str:
@@ -314,10 +330,13 @@ class Frontier:
         for i, n in enumerate(curve.ns[1:], 1):
             changes = []
             for name in self.names:
-                values = curve.series.get(name)
-                change = None if values is None else (values[0], values[i])
+                change = None
+                if name in curve.series:
+                    values = curve.series[name]
+                    change = (values[0], values[i])
                 changes.append(_change(change))
-            yield [f"best of {n}", "0", f"{curve.kl[i]:.1f}", *changes, "–", "–"]
+            kl = f"{curve.kl[i]:.1f}"
+            yield [f"best of {n}", "0", kl, *changes, "–", "–"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready: plain numbers, null for what is undefined."""

@@ -24,7 +24,7 @@ from tastemaker.maths.statistics import is_ordered, kendall_by_list
 from tastemaker.plotting import rendered
 from tastemaker.readable import excerpt, listed, printable
 from tastemaker.report.kind_panels import panels
-from tastemaker.report.page import Content, page, page_figures, write_together
+from tastemaker.report.page import page, page_figures, write_together
 
 _TILES = (
     "accuracy",
@@ -52,12 +52,12 @@ def write_report(
     Other files there stay as they are. All three are made before the first is written. Raises
     StorageError for a full disk or an unwritable folder.
     """
-    contents: dict[str, Content] = {
-        "report.html": html_of(evaluation, title=title),
-        "report.png": overview_png(evaluation),
-        "evaluation.json": evaluation.as_dict(),
-    }
-    write_together(folder, contents)
+    html, picture = html_of(evaluation, title=title), overview_png(evaluation)
+    figures = evaluation.as_dict()
+    write_together(
+        folder,
+        {"report.html": html, "report.png": picture, "evaluation.json": figures},
+    )
 
 
 def overview_png(evaluation: Evaluation) -> bytes:
@@ -65,8 +65,8 @@ def overview_png(evaluation: Evaluation) -> bytes:
     parts = []
     for findings in evaluation.kinds:
         name = findings.kind_metrics.headline
-        figure = f"{NAMES[name]} {shown(name, findings.measured.model[name])}"
-        parts.append(f"{figure} on {findings.n:,} {findings.kind}s")
+        value = shown(name, findings.measured.model[name])
+        parts.append(f"{NAMES[name]} {value} on {findings.n:,} {findings.kind}s")
     heading = " · ".join(parts)
     heading = heading[:1].upper() + heading[1:]
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")

@@ -112,7 +112,8 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
     results = _read_results(folder)
     metrics = folder / _METRICS
     rows = list(_read_rows(metrics))
-    names = [name for name in SERIES if all(name in row for row in rows)]
+    measured = set(SERIES).intersection(*rows)
+    names = [name for name in SERIES if name in measured]
     try:
         if "score" not in names:
             _column(rows, "score", metrics)

@@ -1,9 +1,9 @@
 """The score contract of a saved reward model, `tastemaker.json`, and its model card.
 
-The contract says how a text becomes one number (template, length limit, side that is cut, pooling),
-what the number means (links, anchor), where it comes from (data, settings, evaluation) and how it
-was checked (differences after reloading, digests of the weights). A folder without a contract, or
-with other weights than it names, is not a reward model.
+The contract records how a text becomes one number (template, length limit, side that is cut,
+pooling), what the number means (links, anchor), where it comes from (data, settings, evaluation)
+and how it was checked (differences after reloading, digests of the weights). A folder without a
+contract, or with other weights than it names, is not a reward model.
 
 The card shows the contract to people and to the model hub. Its front matter holds only names of a
 fixed form.
@@ -84,7 +84,7 @@ class Contract:
             )
         if not path.is_file():
             raise ModelError(
-                f"{folder}: no {CONTRACT}, so nothing says what its scores mean. "
+                f"{folder}: no {CONTRACT}, so the meaning of its scores is unknown. "
                 "Only folders saved by `tastemaker fit` can score; fit one with "
                 f"`--backbone {folder}`."
             )

@@ -407,7 +407,7 @@ def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
 def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
     """Return the judges whose reliability is learned: all named ones, or none.
 
-    They are learned if the likelihood says so, or by default if there are enough judgements.
+    They are learned if `likelihood.judges` is set, or by default from enough judgements.
     """
     counts = Counter(j.judge for j in judgements if j.judge is not None)
     if likelihood.judges is None:

@@ -283,7 +283,7 @@ def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(
 
 
 def test_what_was_learned_before_an_environment_failed_is_kept(tmp_path: Path) -> None:
-    options = {"how": "raises", "at": 100}
+    options = {"failure": "raises", "at": 100}
     playing = {"steps": 800, "envs": 2, "rollout": 16, "hidden": [4], "windows": 50}
     with pytest.raises(TrainingError, match="no more apples"):
         play("test/Failing-v0", playing=playing, options=options, out=tmp_path / "out")

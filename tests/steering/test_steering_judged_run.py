@@ -209,7 +209,7 @@ def test_parts_that_contradict_are_refused() -> None:
         r"^the judgements: 3 labels\b",
         judgements=[Label(f"film {k}", True) for k in range(3)],
     )
-    fails(DataError, r"^1 different", judgements=[Comparison("a", "b")])
+    fails(DataError, r"^2 different", judgements=[Comparison("a", "b")])
     long = [Comparison(f"{k} " * 40, "b", prompt=str(k)) for k in range(20)]
     fails(
         DataError,

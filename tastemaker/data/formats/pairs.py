@@ -88,11 +88,9 @@ def _hh(row: Row, metadata: Metadata) -> list[Judgement]:
 
 def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    margin = (
-        0.0
-        if is_missing(row.get("margin"))
-        else number_of(row["margin"], where, "margin")
-    )
+    margin = 0.0
+    if not is_missing(row.get("margin")):
+        margin = number_of(row["margin"], where, "margin")
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     if isinstance(row["chosen"], list) or isinstance(row["rejected"], list):
         chats = [messages_of(row[side], where, side) for side in _SIDES]
@@ -167,10 +165,8 @@ def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     prompt = text_of(_webgpt_question(row), where, "question.full_text")
     first, second = _answers(row, where, "answer_0", "answer_1")
-    lead = number_of(row["score_0"], where, "score_0") - number_of(
-        row["score_1"], where, "score_1"
-    )
-    return _comparison(first, second, lead, prompt, metadata)
+    scores = [number_of(row[name], where, name) for name in ("score_0", "score_1")]
+    return _comparison(first, second, scores[0] - scores[1], prompt, metadata)
 
 
 def _matches_webgpt(row: Row) -> bool:
@@ -213,16 +209,18 @@ def _arena(row: Row, metadata: Metadata) -> list[Judgement]:
 
 def _arena_texts(row: Row, where: str) -> tuple[Prompt, str, str]:
     """Return (prompt, answer a, answer b). Lists of turns, or JSON of them, make a chat."""
-    columns = ("prompt", "response_a", "response_b")
-    questions, *answers = [_parsed(row[name]) for name in columns]
-    if all(isinstance(cell, str) for cell in (questions, *answers)):
-        first, second = [answer_of(answers[i], where, columns[i + 1]) for i in (0, 1)]
+    questions = _parsed(row["prompt"])
+    answers_a, answers_b = _parsed(row["response_a"]), _parsed(row["response_b"])
+    if all(isinstance(cell, str) for cell in (questions, answers_a, answers_b)):
+        first = answer_of(answers_a, where, "response_a")
+        second = answer_of(answers_b, where, "response_b")
         return text_of(questions, where, "prompt"), first, second
     questions = list_of(questions, where, "prompt")
     if is_messages(questions):
-        questions = [turn.content for turn in messages_of(questions, where, "prompt")]
-    one = _dialogue(questions, answers[0], where, "response_a")
-    other = _dialogue(questions, answers[1], where, "response_b")
+        turns = messages_of(questions, where, "prompt")
+        questions = [turn.content for turn in turns]
+    one = _dialogue(questions, answers_a, where, "response_a")
+    other = _dialogue(questions, answers_b, where, "response_b")
     if one == other:  # an error of the comparison, whose message shows the text
         return one[:1], one[-1].content, other[-1].content
     return divided(one, other, where)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tastemaker.data.formats import (
@@ -47,36 +48,34 @@ def _rank_of(value: Any, where: str, best: int) -> int:
     return int(number)
 
 
-def _ranks(row: Row, column: str, where: str, best: int) -> list[int]:
-    records = records_of(row[column], where, column)
-    return [_rank_of(record.get("rank"), where, best) for record in records]
+@dataclass(frozen=True)
+class _RankedRecords:
+    """Reads rows with a column of objects, each a text and its rank.
+
+    prompt, records: the columns of the prompt and of the objects. text: the key of a text.
+    text_from: reads a text. best: the best rank.
+    """
+
+    prompt: str
+    records: str
+    text: str
+    text_from: Callable[[Any, str, str], str]
+    best: int
+
+    def read(self, row: Row, metadata: Metadata) -> list[Judgement]:
+        """Return the ranking of a row."""
+        where = metadata["where"]
+        records = records_of(row[self.records], where, self.records)
+        texts = []
+        for record in records:
+            texts.append(self.text_from(record.get(self.text), where, self.text))
+        ranks = [_rank_of(record.get("rank"), where, self.best) for record in records]
+        prompt = prompt_from(row[self.prompt], where, self.prompt)
+        return [Ranking(tiers_of(ranks, texts), prompt=prompt, **metadata)]
 
 
-def _texts(
-    row: Row,
-    column: str,
-    name: str,
-    where: str,
-    text_from: Callable[[Any, str, str], str],
-) -> list[str]:
-    records = records_of(row[column], where, column)
-    return [text_from(record.get(name), where, name) for record in records]
-
-
-def _nemo(row: Row, metadata: Metadata) -> list[Judgement]:
-    where = metadata["where"]
-    texts = _texts(row, "completions", "completion", where, completion_from)
-    ranks = _ranks(row, "completions", where, best=0)
-    prompt = prompt_from(row["context"], where, "context")
-    return [Ranking(tiers_of(ranks, texts), prompt=prompt, **metadata)]
-
-
-def _nectar(row: Row, metadata: Metadata) -> list[Judgement]:
-    where = metadata["where"]
-    texts = _texts(row, "answers", "answer", where, answer_of)
-    ranks = _ranks(row, "answers", where, best=1)
-    prompt = prompt_from(row["prompt"], where, "prompt")
-    return [Ranking(tiers_of(ranks, texts), prompt=prompt, **metadata)]
+_NEMO = _RankedRecords("context", "completions", "completion", completion_from, best=0)
+_NECTAR = _RankedRecords("prompt", "answers", "answer", answer_of, best=1)
 
 
 def _alpaca(row: Row, metadata: Metadata) -> list[Judgement]:
@@ -94,9 +93,9 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
     turns = []
     if not is_missing(row.get("system")):
         turns.append(Message("system", text_of(row["system"], where, "system")))
-    history = (
-        [] if row.get("history") is None else list_of(row["history"], where, "history")
-    )
+    history = []
+    if row.get("history") is not None:
+        history = list_of(row["history"], where, "history")
     for pair in history:
         if not isinstance(pair, list) or len(pair) != 2:
             raise bad_cell(pair, where, "history", " where [question, answer] belongs.")
@@ -107,12 +106,18 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
 
 def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    matches = [_SAMPLE.fullmatch(name) for name in row]
-    names = {int(match[1]): match[0] for match in matches if match}
-    texts = {k: answer_of(row[names[k]], where, names[k]) for k in sorted(names)}
+    columns = {}  # by number
+    for name in row:
+        match = _SAMPLE.fullmatch(name)
+        if match:
+            columns[int(match[1])] = name
+    texts = {}
+    for number in sorted(columns):
+        column = columns[number]
+        texts[number] = answer_of(row[column], where, column)
     best = parse_number(row["best"])
     if best is None or best not in texts:
-        samples = ", ".join(str(k) for k in texts)
+        samples = ", ".join(map(str, texts))
         raise bad_cell(row["best"], where, "best", f"; the samples are {samples}.")
     chosen = texts.pop(int(best))
     prompt = prompt_from(row["query"], where, "query")
@@ -138,8 +143,8 @@ def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
     return [Ranking(tiers_of(ranks, penalties), prompt=prompt, **metadata)]
 
 
-register_format(Format("nemo", ("context", "completions"), _nemo, (Ranking,)))
-register_format(Format("nectar", ("prompt", "answers"), _nectar, (Ranking,)))
+register_format(Format("nemo", ("context", "completions"), _NEMO.read, (Ranking,)))
+register_format(Format("nectar", ("prompt", "answers"), _NECTAR.read, (Ranking,)))
 register_format(
     Format(
         "alpaca",

@@ -38,10 +38,11 @@ def _item(row: Row, where: str) -> Item:
         raise empty_cell(where, "prompt", "text")
     chosen = _completions(row, "chosen", where)
     rejected = _completions(row, "rejected", where)
-    subset = (
-        "" if is_missing(row.get("subset")) else text_of(row["subset"], where, "subset")
-    )
-    identity = "" if is_missing(row.get("id")) else str(row["id"])
+    subset = identity = ""
+    if not is_missing(row.get("subset")):
+        subset = text_of(row["subset"], where, "subset")
+    if not is_missing(row.get("id")):
+        identity = str(row["id"])
     return Item(prompt, chosen, rejected, subset, identity)
 
 

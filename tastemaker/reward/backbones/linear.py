@@ -74,15 +74,14 @@ def tokens(text: str) -> list[str]:
 
 
 class _Names(dict[str, int]):
-    """token → its 64-bit name, worked out once for each of the tokens seen lately."""
+    """token → its 64-bit name. A cache, emptied when it is full."""
 
     def __missing__(self, token: str) -> int:
         if len(self) >= _REMEMBERED_TOKENS:
             self.clear()
-        name = self[token] = int.from_bytes(
-            blake2b(token.encode(errors="replace"), digest_size=8).digest(), "little"
-        )
-        return name
+        digest = blake2b(token.encode(errors="replace"), digest_size=8).digest()
+        self[token] = int.from_bytes(digest, "little")
+        return self[token]
 
 
 _names = _Names()
