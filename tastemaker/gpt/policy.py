@@ -430,7 +430,7 @@ def best_of_n(
     """Return the best of n completions of each prompt. See `Policy.complete` for the arguments.
 
     The reward scores the prompt with its continuation as one text, or the answer to a chat. The KL
-    of the best of n from the policy is ln n − (n − 1)/n (Gao et al. 2023).
+    of the best of n from the policy is at most ln n − (n − 1)/n (Beirami et al. 2024).
     """
     if n < 1:
         raise UsageError(f"best of {n}: ask for 1 or more.")

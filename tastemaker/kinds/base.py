@@ -69,7 +69,8 @@ class Likelihood:
     )
     length_control: bool = setting(
         False,
-        "Explain by length what length explains, so that the score does not carry it.",
+        "Explain by length what length explains, so that the score does not carry it. Where longer "
+        "texts are better, this costs accuracy.",
     )
 
     def __post_init__(self) -> None:

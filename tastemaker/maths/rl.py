@@ -141,7 +141,8 @@ def leave_one_out(scores: Tensor, groups: Tensor) -> Tensor:
 def group_standardised(scores: Tensor, groups: Tensor) -> Tensor:
     """Return the scores standardised within their group [B] (Shao et al. 2024, section 4.1.2).
 
-    All are 0 in a group of equal scores.
+    The deviation is that of the group as a population: divided by n, not by n − 1. All are 0 in a
+    group of equal scores.
     """
     centred = group_centred(scores, groups)
     deviation = _group_means(centred**2, groups)[0].sqrt()

@@ -202,7 +202,9 @@ def _against_kl(frontier: Frontier, name: str) -> Panel:
         "Means of consecutive steps. A ring is the saved policy, on held-out samples."
     )
     if frontier.best_of is not None:
-        caption += " Numbered dots are best of n, at a KL of ln n − (n − 1)/n nats."
+        caption += (
+            " Numbered dots are best of n, at a KL of at most ln n − (n − 1)/n nats."
+        )
     return Panel(
         name,
         f"{title[:1].upper()}{title[1:]} against KL",

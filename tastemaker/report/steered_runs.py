@@ -240,7 +240,7 @@ class BestOfCurve:
 
     @property
     def kl(self) -> Floats:
-        """KL of best-of-n from the policy, ln n − (n − 1)/n, in nats [M]."""
+        """Upper bound of best-of-n's KL from the policy, ln n − (n − 1)/n, in nats [M]."""
         return np.array([best_of_kl(n) for n in self.ns])
 
     @property

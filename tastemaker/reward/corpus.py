@@ -356,6 +356,8 @@ def divide(
     is named; UsageError for a share that cannot be.
     """
     _check_prompts(judgements)
+    train: Sequence[Judgement]
+    measured: Sequence[Judgement]
     if held_out is None:
         texts = len({fingerprint(text) for j in judgements for text in j.texts})
         groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})

@@ -172,7 +172,7 @@ class JudgeEstimates:
     varies: Tensor
     spread: float
     leniency_sd: float
-    gains: Mapping[str, tuple[float, float]]
+    gains: Mapping[JudgeModel, tuple[float, float]]
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return by name: reliability, its 95 % interval, leniency, and number of judgements."""
@@ -493,7 +493,7 @@ class _Fit:
         self,
         names: tuple[str, ...],
         chosen: "_Fit",
-        gains: Mapping[str, tuple[float, float]],
+        gains: Mapping[JudgeModel, tuple[float, float]],
     ) -> JudgeEstimates:
         """Return the reliabilities of this fit, beside the judges of the chosen one."""
         counts = torch.zeros(self.data.judges, dtype=torch.long)
@@ -727,7 +727,7 @@ def _predicted(fit: _Fit) -> Tensor:
     return torch.stack(cells)
 
 
-def _choose(gains: Mapping[str, tuple[float, float, Tensor]]) -> JudgeModel:
+def _choose(gains: Mapping[JudgeModel, tuple[float, float, Tensor]]) -> JudgeModel:
     """Return the simplest model that none other beats by more than its standard error."""
     chosen: JudgeModel = "none"
     rivals: tuple[JudgeModel, ...] = ("leniency", "full")

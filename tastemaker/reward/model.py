@@ -255,9 +255,9 @@ class RewardModel:
         return self._answer(text, lambda values: values, precision, caution)
 
     @overload
-    def uncertainty(
+    def uncertainty(  # type: ignore[overload-overlap]
         self, text: Scorable, *, precision: ScoringChoice = ...
-    ) -> float: ...  # type: ignore[overload-overlap]
+    ) -> float: ...
     @overload
     def uncertainty(
         self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
@@ -283,9 +283,9 @@ class RewardModel:
         return values[0] if one else values
 
     @overload
-    def probability(
+    def probability(  # type: ignore[overload-overlap]
         self, text: Scorable, *, precision: ScoringChoice = ...
-    ) -> float: ...  # type: ignore[overload-overlap]
+    ) -> float: ...
     @overload
     def probability(
         self, text: Sequence[Scorable], *, precision: ScoringChoice = ...

@@ -265,7 +265,7 @@ class _Calibration:
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
         growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25
-        self.prior_sd = min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
+        self.prior_sd: float = min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
         self.trained = link
         self.fresh = copy.deepcopy(link).double()
         with torch.no_grad():  # where the search starts, about the right size
@@ -350,4 +350,5 @@ class _Calibration:
                 self.fresh.slope.fill_(slope)
                 heights.append(float(self._log_likelihood()))
         curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
-        return min(1 / math.sqrt(max(curvature, 1e-12)), self.prior_sd)
+        deviation: float = 1 / math.sqrt(max(curvature, 1e-12))
+        return min(deviation, self.prior_sd)

@@ -114,7 +114,8 @@ class KL:
     where: Literal["reward", "loss"] = setting(
         "reward", "Where KL is paid.", option="--kl-in"
     )
-    # in the loss k2 has the gradient of KL(π ‖ ref), k3 that of KL(ref ‖ π), which leads elsewhere
+    # in the loss, k2 has the gradient of each token's KL(π ‖ ref), k3 that of KL(ref ‖ π); neither
+    # has that of the KL of whole texts, which also depends on where earlier tokens lead
     estimator: Literal["k1", "k2", "k3"] = setting(
         "k1",
         "Estimator of a token's KL.",
