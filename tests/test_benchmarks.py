@@ -138,6 +138,13 @@ def test_judges_who_differ_are_measured() -> None:
     assert len(line["few"]["models"]) == 1
 
 
+def test_calibration_is_measured() -> None:
+    sizes = ["--counts", "60", "--kinds", "label", "--fresh", "100", "--seeds", "0"]
+    line = _run("calibration.py", *sizes)
+    assert set(line["label"]["60"]) == {"named", "unnamed"}
+    assert line["noise"]["of"] == 1
+
+
 @pytest.mark.slow
 def test_the_benchmarks_of_real_pairs_and_lists(shared_data: Path) -> None:
     few = ["--backbone", "linear", "--seeds", "0", "--resamples", "20"]
