@@ -12,7 +12,11 @@ from tastemaker.data.judgements import Grade
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
 from tastemaker.kinds.metrics import NumberMetrics
-from tastemaker.maths.likelihoods import grade_log_likelihood, grade_probabilities
+from tastemaker.maths.likelihoods import (
+    grade_information,
+    grade_log_likelihood,
+    grade_probabilities,
+)
 
 _PINCH = 1e-3
 
@@ -105,13 +109,7 @@ class GradeLink(Link):
 
     def information(self, scores: Tensor) -> Tensor:
         logits = (self.slope * scores).flatten()
-        shares = grade_probabilities(logits, self.thresholds)  # [n, grades]
-        beyond = torch.sigmoid(logits[:, None] - self.thresholds)
-        slopes = beyond * (1 - beyond)  # of P(grade > j)
-        zero = torch.zeros_like(slopes[:, :1])
-        changes = torch.cat([zero, slopes], 1) - torch.cat([slopes, zero], 1)
-        per_text = (changes**2 / shares.clamp(min=1e-12)).sum(1)
-        return per_text.reshape(scores.shape)
+        return grade_information(logits, self.thresholds).reshape(scores.shape)
 
     def leaning(self, targets: Tensor) -> Tensor:
         return share_of_ranks(targets)

@@ -1,4 +1,4 @@
-"""The log-likelihoods of judgements, given latent scores.
+"""The log-likelihoods of judgements, given latent scores, and the population of judges.
 
 Pure functions of tensors: no model, device, configuration or randomness. Natural logarithms.
 
@@ -9,6 +9,7 @@ only known to be worse than all of them.
 """
 
 import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,6 +47,18 @@ def grade_probabilities(
     beyond = torch.sigmoid(logit[:, None] - thresholds[None, :])
     one, zero = torch.ones_like(beyond[:, :1]), torch.zeros_like(beyond[:, :1])
     return torch.cat([one, beyond], dim=1) - torch.cat([beyond, zero], dim=1)
+
+
+def grade_information(
+    logit: Float[Tensor, " n"], thresholds: Float[Tensor, " k"]
+) -> Float[Tensor, " n"]:
+    """Return the Fisher information of a grade about its logit."""
+    shares = grade_probabilities(logit, thresholds)
+    beyond = torch.sigmoid(logit[:, None] - thresholds)
+    slopes = beyond * (1 - beyond)  # of P(step > j)
+    zero = torch.zeros_like(slopes[:, :1])
+    changes = torch.cat([zero, slopes], dim=1) - torch.cat([slopes, zero], dim=1)
+    return (changes**2 / shares.clamp(min=1e-12)).sum(1)
 
 
 def rating_log_likelihood(
@@ -175,3 +188,202 @@ def pairs_log_likelihood(
     ).view_as(difference)
     total = torch.where(is_pair, terms, 0.0).sum(1)
     return total / is_pair.sum(1).clamp(min=1)
+
+
+# --- the population of judges ---
+
+_CARELESS_SD = 0.15  # of the discriminations of careless judges
+# the prior of the shares, in judges: two in three are attentive until the data say otherwise
+_SHARES = (2.0, 0.6, 0.4)
+# the prior of the attentive judges' spread, worth four judges
+_SPREAD, _SPREAD_JUDGES = 0.25, 4.0
+_LENIENCY_SD, _LENIENCY_JUDGES = 0.5, 1.0
+_SMALLEST_SPREAD = 0.1  # a grid would miss what is narrower
+_SMALLEST_CENTRE, _CENTRE_JUDGES = 0.2, 0.5
+_EM_STEPS = 50
+_PRIOR_TEXTS = 10.0  # that the mean of all texts is worth, beside the texts of a judge
+
+
+@dataclass
+class Population:
+    """The distribution of judges: shares of the three groups, and the two spreads."""
+
+    shares: Tensor
+    centre: float = 1.0
+    spread: float = _SPREAD
+    leniency_sd: float = _LENIENCY_SD
+
+    @staticmethod
+    def prior() -> "Population":
+        """Return the population before any judge is known."""
+        shares = torch.tensor(_SHARES, dtype=torch.float64)
+        return Population(shares / shares.sum())
+
+    def log_groups(self, discrimination: Tensor) -> Tensor:
+        """Return ln(share · density) of each group at discriminations: [..., 3]."""
+        return torch.stack(
+            [
+                _log_normal(discrimination, self.centre, self.spread),
+                _log_normal(discrimination, 0.0, _CARELESS_SD),
+                _log_normal(discrimination, -self.centre, self.spread),
+            ],
+            dim=-1,
+        ) + torch.log(self.shares)
+
+    def log_density(self, discrimination: Tensor, leniency: Tensor) -> Tensor:
+        """Return the log-density of judges [J, D, B] of grids [J, D] and [J, B]."""
+        of_discrimination = self.log_groups(discrimination).logsumexp(-1)
+        of_leniency = _log_normal(leniency, 0.0, self.leniency_sd)
+        return of_discrimination[:, :, None] + of_leniency[:, None, :]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The log-likelihood of each judge's judgements on a grid around its peak.
+
+    discrimination: [J, D]. leniency: [J, B]. log_likelihood: [F, J, D, B], apart for F parts of the
+    judgements.
+    """
+
+    discrimination: Tensor
+    leniency: Tensor
+    log_likelihood: Tensor
+
+
+def learned_population(grid: Grid, total: Tensor, start: Population) -> Population:
+    """Return the population that makes the judgements likeliest (EM), with a weak prior.
+
+    total: the log-likelihood of all judgements [J, D, B].
+    """
+    population = start
+    prior = torch.tensor(_SHARES, dtype=torch.float64)
+    fixed = grid.discrimination.shape[1] == 1
+    for _ in range(_EM_STEPS):
+        posterior = posterior_on(grid, total, population)
+        of_leniency = posterior.sum(1)  # [J, B]
+        squares = (of_leniency * grid.leniency**2).sum()
+        squares = squares + _LENIENCY_JUDGES * _LENIENCY_SD**2
+        leniency_sd = math.sqrt(float(squares) / (len(total) + _LENIENCY_JUDGES))
+        if fixed:
+            population = replace(population, leniency_sd=leniency_sd)
+            continue
+        of_discrimination = posterior.sum(2)  # [J, D]
+        groups = population.log_groups(grid.discrimination).softmax(-1)  # [J, D, 3]
+        members = of_discrimination[:, :, None] * groups
+        shares = (members.sum((0, 1)) + prior) / (len(total) + prior.sum())
+        follow, turned = members[..., 0], members[..., 2]
+        d = grid.discrimination
+        weight = float(follow.sum() + turned.sum())
+        centre = float((follow * d).sum() - (turned * d).sum() + _CENTRE_JUDGES)
+        centre = max(centre / (weight + _CENTRE_JUDGES), _SMALLEST_CENTRE)
+        distances = follow * (d - centre) ** 2 + turned * (d + centre) ** 2
+        spread = float(distances.sum()) + _SPREAD_JUDGES * _SPREAD**2
+        spread = math.sqrt(spread / (weight + _SPREAD_JUDGES))
+        spread = max(spread, _SMALLEST_SPREAD)
+        population = Population(shares, centre, spread, leniency_sd)
+    return population
+
+
+def posterior_on(grid: Grid, log_likelihood: Tensor, population: Population) -> Tensor:
+    """Return each judge's posterior on the grid [J, D, B]; sums to 1."""
+    if grid.discrimination.shape[1] == 1:
+        prior = _log_normal(grid.leniency, 0.0, population.leniency_sd)[:, None, :]
+    else:
+        prior = population.log_density(grid.discrimination, grid.leniency)
+    flat = (log_likelihood + prior).flatten(1)
+    return flat.softmax(1).reshape(log_likelihood.shape)
+
+
+def weighted_quantiles(
+    values: Tensor, weights: Tensor, levels: tuple[float, ...]
+) -> list[Tensor]:
+    """Return quantiles of values [J, D, B] under weights of the same shape: [J] for each level."""
+    flat, order = values.flatten(1).sort(1)
+    cumulated = weights.flatten(1).gather(1, order).cumsum(1)
+    # the middle of a cell of the grid stands for the cell
+    cumulated = cumulated - 0.5 * weights.flatten(1).gather(1, order)
+    last = flat.shape[1] - 1
+    ends = []
+    for level in levels:
+        place = (cumulated < level).sum(1).clamp(max=last)
+        ends.append(flat.gather(1, place[:, None]).squeeze(1).float())
+    return ends
+
+
+def _log_normal(values: Tensor, mean: float, sd: float) -> Tensor:
+    return -0.5 * ((values - mean) / sd) ** 2 - math.log(sd)
+
+
+def expected_scores(
+    judged: Tensor, pair: Tensor, is_text: Tensor | None, judge: Tensor, judges: int
+) -> Tensor:
+    """Return the scores of judged texts, corrected for which texts each judge was given.
+
+    A score is the true one with an error, so on average the truth lies nearer to the mean, by the
+    share of the scores' variance that is not error. For a judge who was given only easy texts,
+    whose scores vary more, that share is larger. Without this correction such a judge would seem
+    more reliable than the others (regression dilution; Fuller 1987, section 1.1).
+
+    judged: the scores of m judgements, [m] or [m, K]. pair: the same from two fits that share no
+    judgement, [2, m] or [2, m, K]. is_text: bool [m, K]; None for judgements about one text.
+    judge: [m], −1 for nobody. The result is in the unit of the scores, [m] or [m, K].
+    """
+    mean = _list_means(judged, is_text)
+    distance = _distances(judged, is_text)
+    squares, numbers = distance**2, torch.ones_like(judged)
+    if is_text is not None:
+        squares = squares.sum(1)
+        numbers = (is_text.sum(1) - 1).clamp(min=1).double()
+    share = _true_share(_distances(pair[0], is_text), _distances(pair[1], is_text))
+    variance = float(squares.sum() / numbers.sum())
+    error = (1 - share) * variance
+    is_named = judge >= 0
+    number = judge.clamp(min=0)
+
+    def by_judge(values: Tensor) -> Tensor:
+        sums = torch.zeros(judges, dtype=torch.float64)
+        return sums.index_add_(0, judge[is_named], values[is_named])
+
+    count = by_judge(numbers)
+    centre = torch.zeros(judges, dtype=torch.float64)
+    if is_text is None:
+        centre = by_judge(distance) / (count + _PRIOR_TEXTS)
+    spread = by_judge(squares) / count.clamp(min=1) - centre**2
+    # a judge's spread is itself uncertain: its excess counts by how much of it is not chance
+    unlikeness = (0.5 * share) ** 2
+    trust = unlikeness / (unlikeness + 2 / count.clamp(min=1))
+    true_spread = share * variance + trust * (spread - variance)
+    true_spread = true_spread.clamp(min=0.1 * share * variance)
+    shares = true_spread / (true_spread + error)
+    of_judge = torch.where(is_named, shares[number], share)
+    if is_text is not None:
+        return mean + (of_judge / share)[:, None] * (judged - mean)
+    of_centre = torch.where(is_named, centre[number], 0.0)
+    expected = of_centre + of_judge * (distance - of_centre)
+    return mean + expected / share
+
+
+def _list_means(values: Tensor, is_text: Tensor | None) -> Tensor:
+    """Return the mean of each list [m, 1]; of judgements about one text, the mean of all."""
+    if is_text is None:
+        return values.mean()
+    means: Tensor = (values * is_text).sum(1) / is_text.sum(1)
+    return means[:, None]
+
+
+def _distances(values: Tensor, is_text: Tensor | None) -> Tensor:
+    """Return the distances from these means; 0 where there is no text."""
+    distances = values - _list_means(values, is_text)
+    return distances if is_text is None else distances * is_text
+
+
+def _true_share(first: Tensor, second: Tensor) -> float:
+    """Return the share of the scores' variance that is not error.
+
+    first, second: distances of two fits to a third of the judgements each. The scores are of two
+    thirds (Spearman 1910, Brown 1910).
+    """
+    lengths = (first**2).sum() * (second**2).sum()
+    agreement = (first * second).sum() / lengths.sqrt().clamp(min=1e-12)
+    limited = float(agreement.clamp(0.01, 1.0))
+    return 2 * limited / (1 + limited)

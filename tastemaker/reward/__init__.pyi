@@ -39,9 +39,9 @@ from .corpus import divide as divide
 from .fit_network import FitTask as FitTask
 from .fitting import anchor_of as anchor_of
 from .fitting import fit as fit
+from .judge_fit import estimate_judges as estimate_judges
 from .judges import JudgeEffects as JudgeEffects
 from .judges import JudgeEstimates as JudgeEstimates
-from .judges import estimate_judges as estimate_judges
 from .linear_fits import CrossFit as CrossFit
 from .linear_fits import Objective as Objective
 from .linear_fits import cross_fit as cross_fit

@@ -49,8 +49,8 @@ from tastemaker.reward.linear_fits import (
     fit_linear,
     scores_for_calibration,
 )
-from tastemaker.reward.model import RewardModel, link_values
-from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
+from tastemaker.reward.model import RewardModel, WithLength, link_values
+from tastemaker.reward.observation import ObservationModel, calibrated
 from tastemaker.scores import Scores
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
@@ -384,23 +384,6 @@ def finish(
         measured["length_control"] = {"effect": with_length.effect, "before": before}
     model.contract = replace(contract, evaluation=measured)
     return model
-
-
-class WithLength:
-    """A model before length control: the length effect is added back to its score."""
-
-    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
-        self.model, self.length, self.links = model, length, model.links
-        self.effect = float(length.effect.detach()) / unit
-
-    def score_all(self, examples: Sequence[Example]) -> Scores:
-        """Score the examples, in their order."""
-        scores = self.model.score_all(examples)
-        lengths = torch.tensor(
-            [len(e.text) for e in examples], dtype=torch.float64
-        ).log1p()
-        more = self.effect * self.length.standardised(lengths).numpy()
-        return Scores(scores.values + more, scores.truncated)
 
 
 # --- the verb ---

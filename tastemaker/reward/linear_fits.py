@@ -9,7 +9,7 @@ needs no intercept here: each link has its own.
 `cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts. A fit has more
 weights than texts. If it learned these beside its weights, it would explain careless judges as well
 as careful ones. So the backbone is fitted on two thirds of the units and scores the last third, for
-each third. Links and judges are then fitted to those scores (`judges.py`). A second round starts
+each third. Links and judges are then fitted to those scores (`judge_fit.py`). A second round starts
 from the estimates of the first. The final fit holds the estimates: the discriminations of judges,
 or without judges the relative slopes of the links and the noise of ratings.
 """
@@ -41,7 +41,8 @@ from tastemaker.reward.backbones.linear import (
     vocabulary,
 )
 from tastemaker.reward.corpus import Corpus, Division, Unit
-from tastemaker.reward.judges import JudgeEstimates, estimate_judges
+from tastemaker.reward.judge_fit import estimate_judges
+from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.observation import ObservationModel
 from tastemaker.scores import Scores
 
