@@ -189,6 +189,9 @@ def _describe_judges(contract: Any) -> None:
         o.say(
             f"  the same answer to every text, so nothing could be learned of: {names}"
         )
+    few = contract.judge_model["fewer_than_four_judgements"]
+    if few:
+        o.say(f"  too few judgements (below 4) to learn much of: {few:,} judges")
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

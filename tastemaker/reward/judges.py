@@ -39,6 +39,7 @@ _REASONS: dict[JudgeModel, str] = {
     "predicted held-out judgements best",
 }
 
+_FEW = 4  # judgements; a judge of fewer is mostly what is common among judges
 _PULL = 4.0  # judgements that the mean of all judges is worth
 
 
@@ -159,9 +160,14 @@ class JudgeEstimates:
         for model, (gain, error) in self.gains.items():
             if model != "none":
                 gains[model] = {"gain": gain, "standard_error": error}
-        silent = []
-        for name, varies in zip(self.names, self.varies.tolist(), strict=True):
-            if not varies:
+        silent, few = [], 0
+        rows = zip(
+            self.names, self.varies.tolist(), self.judgements.tolist(), strict=True
+        )
+        for name, varies, count in rows:
+            if count < _FEW:
+                few += 1
+            elif not varies:
                 silent.append(name)
         return {
             "model": self.model,
@@ -170,6 +176,7 @@ class JudgeEstimates:
             "spread": self.spread,
             "leniency_sd": self.leniency_sd,
             "always_the_same_answer": silent,
+            "fewer_than_four_judgements": few,
         }
 
     def put_into(self, effects: JudgeEffects) -> None:

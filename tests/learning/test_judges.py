@@ -134,7 +134,9 @@ def test_judges_of_one_judgement_each_stay_near_the_typical_judge() -> None:
     rows = result.as_dict()
     assert result.summary()["model"] == "none"
     assert all(row["judgements"] == 1 for row in rows.values())
-    assert all(row["interval"][0] < 1 < row["interval"][1] for row in rows.values())
+    assert result.summary()["fewer_than_four_judgements"] == len(rows)
+    holds = [row["interval"][0] < 1 < row["interval"][1] for row in rows.values()]
+    assert sum(holds) >= 0.9 * len(rows)
 
 
 def test_few_judgements_of_named_judges_can_be_learned_from() -> None:
