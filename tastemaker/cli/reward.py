@@ -153,7 +153,7 @@ def fit(
 def _describe_fit(model: Any, out: Path, seconds: float) -> None:
     contract = model.contract
     o.say(f"{model!r}")
-    o.say(f"  {_parts(contract.data)}")
+    o.say(f"  {contract.parts()}")
     _describe_judges(contract)
     control = contract.evaluation.get("length_control")
     if control:
@@ -161,15 +161,6 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
         o.say(f"  length control: {'; '.join(changes)}")
     o.say(f"saved in {out} after {seconds:.0f} s.")
     o.say(f'Score a text:  tastemaker score {out} "What a film!"')
-
-
-def _parts(data: dict[str, Any]) -> str:
-    """Return how many texts taught, calibrated and measured."""
-    learned = f"{data['texts']:,} texts to learn from"
-    measured = f"{data['held_out']:,} that only measured"
-    if data["validation"]:
-        return f"{learned}, {data['validation']:,} to calibrate on, {measured}"
-    return f"{learned} and, cross-fitted, to calibrate on; {measured}"
 
 
 def _describe_judges(contract: Any) -> None:

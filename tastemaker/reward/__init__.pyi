@@ -28,6 +28,7 @@ from .backbones.opening import token_counter as token_counter
 from .backbones.opening import widen_head as widen_head
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
+from .contract import anchor_of as anchor_of
 from .contract import card as card
 from .contract import hub_name_of as hub_name_of
 from .contract import write_card as write_card
@@ -37,7 +38,6 @@ from .corpus import Evidence as Evidence
 from .corpus import Links as Links
 from .corpus import divide as divide
 from .fit_network import FitTask as FitTask
-from .fitting import anchor_of as anchor_of
 from .fitting import fit as fit
 from .judge_fit import estimate_judges as estimate_judges
 from .judges import JudgeEffects as JudgeEffects

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from tastemaker.data.judgements import RECORDS
@@ -25,6 +26,7 @@ from tastemaker.evaluate.findings import FIGURES
 from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
 from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
+from tastemaker.scores import Scores
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1
@@ -43,6 +45,13 @@ class Anchor:
     sd: float
     texts: int
     centred: bool = True
+
+
+def anchor_of(scores: Scores) -> Anchor:
+    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
+    sd = float(np.std(scores.values))
+    usable = np.isfinite(sd) and sd > 1e-8
+    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,15 @@ class Contract:
     versions: dict[str, str] = field(default_factory=dict)
     trained_steps: int = 0
     format: int = FORMAT
+
+    def parts(self) -> str:
+        """Return how many texts taught, calibrated and measured, as a sentence."""
+        learned = f"{self.data['texts']:,} texts to learn from"
+        measured = f"{self.data['held_out']:,} that only measured"
+        if self.data.get("validation"):
+            validated = f"{self.data['validation']:,} to calibrate on"
+            return f"{learned}, {validated}, {measured}"
+        return f"{learned} and, cross-fitted, to calibrate on; {measured}"
 
     def write(self, folder: Path) -> None:
         """Write `tastemaker.json` into a folder that is being made."""

@@ -28,7 +28,7 @@ from tastemaker.fast.processor import (
     choose_device,
     choose_precision,
 )
-from tastemaker.kinds.base import Likelihood
+from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.reward.backbones import (
     Backbone,
     Chosen,
@@ -40,7 +40,7 @@ from tastemaker.reward.backbones import (
     choose_backbone,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
-from tastemaker.reward.contract import Anchor, Contract
+from tastemaker.reward.contract import Contract, anchor_of
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
 from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.linear_fits import (
@@ -57,10 +57,6 @@ from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
 _NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
-
-_MOST_CROSS_FITTED = (
-    10_000  # judgements; with more, a part of them calibrates well enough
-)
 
 
 class _Member(NamedTuple):
@@ -293,11 +289,18 @@ class Learner:
 # --- the last steps: calibrate the links, anchor the score, measure ---
 
 
-def anchor_of(scores: Scores) -> Anchor:
-    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
-    sd = float(np.std(scores.values))
-    usable = np.isfinite(sd) and sd > 1e-8
-    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
+def _calibrated_links(
+    backbone: Backbone,
+    observation: ObservationModel,
+    division: Division,
+    unseen: Scores | None,
+) -> dict[type[Judgement], Link]:
+    """Return the links, calibrated on cross-fitted scores or on the validation part."""
+    if unseen is not None:
+        evidence = division.train.evidence
+        return calibrated(observation, unseen, evidence, are_cross_fitted=True)
+    scores = backbone.score(division.validation.examples)
+    return calibrated(observation, scores, division.validation.evidence)
 
 
 def finish(
@@ -323,13 +326,7 @@ def finish(
         raise DataError(
             "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
         )
-    if unseen is None:
-        validation = division.validation
-        validated = backbone.score(validation.examples)
-        links = calibrated(observation, validated, validation.evidence)
-    else:
-        evidence = division.train.evidence
-        links = calibrated(observation, unseen, evidence, are_cross_fitted=True)
+    links = _calibrated_links(backbone, observation, division, unseen)
     reference = anchor_of(scores if anchor is None else backbone.score(anchor))
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)
@@ -434,12 +431,7 @@ def fit(
     composition.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     likelihood = likelihood or Likelihood()
-    validates = (
-        not isinstance(chosen.settings, Linear)
-        or members > 1
-        or experts
-        or len(judgements) > _MOST_CROSS_FITTED
-    )
+    validates = composition.needs_validation(chosen.settings, len(judgements))
     division = divide(judgements, held_out, likelihood, seed, validates=validates)
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
     run_settings = {

@@ -312,7 +312,9 @@ class _Calibration:
     def _climb(self, *, move_slope: bool) -> float:
         """Move the parameters to the highest posterior; return the log-likelihood there."""
         slope = self.fresh.slope
-        learned = [p for p in self.fresh.parameters() if move_slope or p is not slope]
+        learned = [p for p in self.fresh.parameters() if p.numel()]
+        if not move_slope:
+            learned = [p for p in learned if p is not slope]
         for parameter in self.fresh.parameters():
             parameter.requires_grad_(any(parameter is p for p in learned))
         if learned:
@@ -332,7 +334,8 @@ class _Calibration:
 
     def _prior(self) -> Tensor:
         """Return what holds thresholds and intercepts where nothing else does: a weak prior."""
-        cost = self.scores.new_zeros(())
+        # separable judgements have no likeliest slope, so the search for the peak needs the prior
+        cost = 0.5 * (self.fresh.slope / self.prior_sd) ** 2
         for parameter, start in zip(self.fresh.parameters(), self.start, strict=True):
             if parameter is not self.fresh.slope:
                 cost = cost + _HOLD * ((parameter - start) ** 2).sum()
@@ -350,5 +353,5 @@ class _Calibration:
                 self.fresh.slope.fill_(slope)
                 heights.append(float(self._log_likelihood()))
         curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
-        deviation: float = 1 / math.sqrt(max(curvature, 1e-12))
-        return min(deviation, self.prior_sd)
+        precision = max(curvature, 0.0) + self.prior_sd**-2
+        return 1 / math.sqrt(precision)

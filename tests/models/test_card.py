@@ -156,6 +156,7 @@ def test_the_numbers_are_the_contracts() -> None:
         "rankings": "21",
         "texts": "1,350",
         "texts held out": "150",
+        "texts that calibrated, of their own": "0",
         "steps": "86",
     }
     assert "Digest of the judgements: 87ab." in text
