@@ -129,9 +129,9 @@ class _Fit:
         low, high = _COARSE
         coarse = torch.linspace(low, high, _POINTS, dtype=torch.float64)
         for _ in range(_ROUNDS):
-            self._learnlearned_population(coarse.expand(self.data.judges, -1))
+            self._learn_population(coarse.expand(self.data.judges, -1))
             self._climb(_FEW_ITERATIONS, moves_leniency=False)
-        posterior = self._learnlearned_population(coarse.expand(self.data.judges, -1))
+        posterior = self._learn_population(coarse.expand(self.data.judges, -1))
         assert self.grid is not None
         if self.model != "full":
             return
@@ -140,7 +140,7 @@ class _Fit:
         square = (chances * self.grid.discrimination**2).sum(1)
         sd = (square - mean**2).clamp(min=_SMALLEST_SD**2).sqrt()
         steps = torch.linspace(-_WIDTH, _WIDTH, _POINTS, dtype=torch.float64)
-        self._learnlearned_population(mean[:, None] + sd[:, None] * steps)
+        self._learn_population(mean[:, None] + sd[:, None] * steps)
 
     @property
     def has_leniency(self) -> bool:
@@ -203,7 +203,7 @@ class _Fit:
             link.slope.data.clamp_(min=_SMALLEST_SLOPE)
         self.leniency = leniency.detach()
 
-    def _learnlearned_population(self, discrimination: Tensor) -> Tensor:
+    def _learn_population(self, discrimination: Tensor) -> Tensor:
         """Learn the population of judges and each judge's posterior mean on a grid [J, D].
 
         Return the posterior [J, D, B].
