@@ -25,8 +25,15 @@ from tastemaker.maths.likelihoods import (
     posterior_on,
     weighted_quantiles,
 )
+from tastemaker.maths.minimising import minimise
+from tastemaker.reward.comparison_effects import ComparisonEffects
 from tastemaker.reward.corpus import Evidence
-from tastemaker.reward.judges import JudgeEstimates, JudgeModel, as_read_by_judges
+from tastemaker.reward.judges import (
+    Effects,
+    JudgeEstimates,
+    JudgeModel,
+    log_likelihood_by_judges,
+)
 
 _POINTS = 25  # of the grid of discriminations
 _LENIENCY_POINTS = 13
@@ -54,13 +61,14 @@ def estimate_judges(
     pair: Tensor,
     names: tuple[str, ...],
     *,
+    comparing: ComparisonEffects | None = None,
     chooses: bool = True,
 ) -> JudgeEstimates:
     """Return what differs between judges, given scores of texts that no fit has seen.
 
     links: where the search starts. scores: float64 [texts]. pair: [2, texts], scores of two fits
-    that share no judgement. chooses: whether a simpler model may be chosen; not before the last
-    round, whose scores are better.
+    that share no judgement. comparing: the position biases and tie widths. chooses: whether a
+    simpler model may be chosen; not before the last round, whose scores are better.
     """
     judges = len(names)
     judged = {}
@@ -71,7 +79,8 @@ def estimate_judges(
             judged[kind] = expected_scores(
                 scores[index], pair[:, index], is_text, of_kind.judge, judges
             )
-    data = _Data(evidence, judged, scores, judges)
+    in_float64 = {kind: of_kind.double() for kind, of_kind in evidence.items()}
+    data = _Data(in_float64, judged, scores, judges, comparing)
     fits: dict[JudgeModel, _Fit] = {"none": _Fit.of(data, links, "none")}
     if chooses:
         fits["leniency"] = _Fit.of(data, fits["none"].links, "leniency")
@@ -94,6 +103,7 @@ class _Data:
     judged: Mapping[type[Judgement], Tensor]
     scores: Tensor
     judges: int
+    comparing: ComparisonEffects | None
 
 
 @dataclass
@@ -155,9 +165,7 @@ class _Fit:
     def log_likelihood(self, discrimination: Tensor, leniency: Tensor) -> Tensor:
         """Return the summed log-likelihood of the judgements with these judges [J]."""
         parts = [
-            (
-                evidence.weight.double() * self._rows(kind, discrimination, leniency)
-            ).sum()
+            (evidence.weight * self._rows(kind, discrimination, leniency)).sum()
             for kind, evidence in self.data.evidence.items()
             if len(evidence)
         ]
@@ -169,14 +177,9 @@ class _Fit:
         """Return the log-likelihood of each judgement of a kind, with judges [J]."""
         link, evidence = self.links[kind], self.data.evidence[kind]
         unit = next(iter(self.links.values())).slope
-        effects = (discrimination, leniency)
-        judged = as_read_by_judges(
-            self.data.judged[kind], evidence.judge, effects, link, unit
-        )
-        targets = evidence.targets
-        if targets.is_floating_point():
-            targets = targets.double()
-        return link.log_likelihood(judged, targets)
+        effects = Effects.of(discrimination, leniency, self.data.comparing)
+        judged = self.data.judged[kind]
+        return log_likelihood_by_judges(link, judged, evidence, effects, unit)
 
     def _climb(self, iterations: int, *, moves_leniency: bool) -> None:
         """Move the links, and the leniencies if told so, towards the highest posterior."""
@@ -186,19 +189,13 @@ class _Fit:
         leniency = self.leniency.clone()
         if moves_leniency:
             learned.append(leniency.requires_grad_())
-        optimizer = torch.optim.LBFGS(
-            learned, max_iter=iterations, line_search_fn="strong_wolfe"
-        )
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
+        def loss() -> Tensor:
             prior = 0.5 * ((leniency / _LARGEST_LENIENCY_SD) ** 2).sum()
-            loss = prior - self.log_likelihood(self.discrimination, leniency)
-            loss = loss / len(self.data.scores)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss
+            cost = prior - self.log_likelihood(self.discrimination, leniency)
+            return cost / len(self.data.scores)
 
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        minimise(loss, learned, iterations=iterations)
         for link in self.links.values():
             link.slope.data.clamp_(min=_SMALLEST_SLOPE)
         self.leniency = leniency.detach()
@@ -246,7 +243,7 @@ class _Fit:
         # judgements are dealt to the parts in turns
         part = torch.arange(len(evidence)) % _FOLDS
         cell = (part * self.data.judges + evidence.judge)[named]
-        weight = evidence.weight.double()[named]
+        weight = evidence.weight[named]
         of_one_text = self.links[kind].is_of_one_text
         result = []
         with torch.no_grad():
@@ -308,7 +305,7 @@ class _Fit:
         """Return whether a judge gave two different answers, or compared texts: bool [judges]."""
         varies = torch.zeros(self.data.judges, dtype=torch.bool)
         for kind, evidence in self.data.evidence.items():
-            targets = evidence.targets.double()
+            targets = evidence.targets
             for number in range(self.data.judges):
                 answers = targets[evidence.judge == number]
                 if not len(answers):
