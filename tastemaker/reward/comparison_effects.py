@@ -16,7 +16,7 @@ the saved links are those of no position bias and the typical tie width.
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -54,6 +54,12 @@ class ComparisonEffects:
     sd: float
     tie_sd: float
     ordered: int
+
+    def repeated(self, count: int) -> "ComparisonEffects":
+        """Return the effects of so many copies of the judges, one after the other."""
+        position = torch.cat([self.position[:-1].repeat(count), self.position[-1:]])
+        width = torch.cat([self.tie_width[:-1].repeat(count), self.tie_width[-1:]])
+        return replace(self, position=position, tie_width=width)
 
     def as_dict(self) -> dict[str, float]:
         """Return the mean position bias with its 95 % interval, its spread, and on how many."""

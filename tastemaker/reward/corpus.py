@@ -69,6 +69,23 @@ class Evidence:
             self.order.to(device),
         )
 
+    def repeated(self, chosen: Tensor, count: int, judges: int) -> "Evidence":
+        """Return copies of some judgements, one after the other, each copy with judges of its own.
+
+        judges: how many there are; judge j of copy c gets the number c · judges + j. All chosen
+        judgements have a judge.
+        """
+        rows = chosen.repeat(count)
+        copy = torch.arange(count).repeat_interleave(len(chosen))
+        return Evidence(
+            self.index[rows],
+            self.targets[rows],
+            self.weight[rows],
+            self.judge[rows] + copy * judges,
+            self.size[rows],
+            self.order[rows],
+        )
+
     def double(self) -> "Evidence":
         """Return the same evidence in float64."""
         targets = self.targets

@@ -53,15 +53,15 @@ from tastemaker.reward.observation import ObservationModel
 from tastemaker.scores import Scores
 
 _MOST_ITERATIONS = 500
+_TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
+_CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 FOLDS = 3
-_MANY_FOLDS, _SOME_FOLDS = (
-    10,
-    5,
-)  # for calibration: more folds are nearer to the whole fit
-_FEW_TEXTS = 2_000
-_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
+# for calibration; more folds are nearer to the whole fit, which matters where data is small
+_MANY_FOLDS, _SOME_FOLDS = 10, 5
+_FEW_JUDGEMENTS = 400
+_ROUNDS = 2  # of scores from other folds, and of estimates from these scores
 # texts that are cross-fitted; more would take longer than the fit, and tell no more
 _MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
@@ -74,7 +74,7 @@ def fit_linear(
     settings: Linear,
     seed: int = 0,
     *,
-    tolerance: float = 1e-7,
+    tolerance: float = _TOLERANCE,
 ) -> LinearBackbone:
     """Return the most probable linear backbone, and update the observation model in place.
 
@@ -479,7 +479,8 @@ def _scored_after(
 
     model: the fresh observation model of that fit.
     """
-    backbone = fit_linear(corpus.subset(learned), model, settings)
+    part = corpus.subset(learned)
+    backbone = fit_linear(part, model, settings, tolerance=_CROSS_TOLERANCE)
     texts = sorted({text for unit in scored for text in unit.texts})
     values = backbone.score([corpus.examples[text] for text in texts]).values
     return texts, torch.from_numpy(values)
@@ -493,7 +494,8 @@ def scores_for_calibration(
     Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
     """
     corpus = division.train
-    count = _MANY_FOLDS if len(corpus) <= _FEW_TEXTS else _SOME_FOLDS
+    judgements = sum(len(evidence) for evidence in corpus.evidence.values())
+    count = _MANY_FOLDS if judgements <= _FEW_JUDGEMENTS else _SOME_FOLDS
     fresh_model = partial(ObservationModel.untrained, division)
     try:
         values = cross_fitted_scores(

@@ -25,7 +25,7 @@ from tastemaker.reward.corpus import AllEvidence, Corpus, Division, Evidence, Li
 from tastemaker.reward.judges import JudgeEffects, log_likelihood_by_judges
 from tastemaker.scores import Scores
 
-_SLOPES = 24  # over which a link's slope is averaged
+_SLOPES = 13  # over which a link's slope is averaged
 _REACH = 5.0  # standard deviations of the slope, on both sides
 # The prior sd of a link's slope, in standard deviations of the score, is 0.5 for 60 judgements and
 # grows with the fourth root of their number: the more there are, the more a score can tell.
