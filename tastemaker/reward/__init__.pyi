@@ -50,7 +50,7 @@ from .linear_fits import fit_linear as fit_linear
 from .linear_fits import fitted_to_scores as fitted_to_scores
 from .linear_fits import independent_scores as independent_scores
 from .linear_fits import learned_parameters as learned_parameters
-from .linear_fits import log_count_ratios as log_count_ratios
+from .backbones.linear import log_count_ratios as log_count_ratios
 from .linear_fits import positivity as positivity
 from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel

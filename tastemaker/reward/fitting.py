@@ -42,6 +42,7 @@ from tastemaker.reward.backbones import (
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Contract, anchor_of
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
+from tastemaker.reward.judges import judge_rows, judge_summary
 from tastemaker.reward.linear_fits import (
     CrossFit,
     cross_fit,
@@ -350,8 +351,8 @@ def finish(
             "held_out": len(division.held_out),
             "digest": division.digest,
         },
-        judges=estimates.judge_rows(),
-        judge_model=estimates.judge_summary(),
+        judges=judge_rows(estimates.judges, estimates.comparing),
+        judge_model=judge_summary(estimates.judges, estimates.comparing),
         settings=dict(settings),
         trained_steps=steps,
     )
