@@ -152,9 +152,15 @@ def fit(
 
 
 def _describe_fit(model: Any, out: Path, seconds: float) -> None:
+    from tastemaker.data.related_texts import in_words
+
     contract = model.contract
     o.say(f"{model!r}")
     o.say(f"  {contract.parts()}")
+    data = contract.data
+    together = in_words(data.get("near_copies", 0), data.get("shared_beginnings", 0))
+    if together:
+        o.say(f"  {together}")
     _describe_judges(contract)
     control = contract.evaluation.get("length_control")
     if control:
@@ -223,9 +229,10 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 @o.option(
     "--caution",
     type=o.caution_of,
-    metavar="NUMBER|minimum",
+    metavar="NUMBER|minimum|pessimistic=NUMBER",
     default="0",
-    help="Of an ensemble: λ of mean − λ·standard deviation, or minimum for its lowest member.",
+    help="Of an ensemble: λ of mean − λ·standard deviation; minimum for its lowest member; or "
+    "pessimistic=β for −β·ln E[exp(−score/β)] over its members.",
 )
 @o.option(
     "--precision",
@@ -420,6 +427,7 @@ def evaluate(
             seed=reading.seed,
             baseline=taste.baseline,
             training_fingerprints=taste.training_fingerprints,
+            training_sketches=taste.training_sketches,
         )
     if report is not None:
         tm.write_report(measured, report)

@@ -7,6 +7,7 @@ The model is measured beside the linear baseline and rivals that learn nothing, 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,7 @@ from tastemaker.maths.statistics import (
     spearman,
     value_of,
 )
+from tastemaker.near_copies import STORED, Sketches, have_copy, sketches
 from tastemaker.readable import listed
 from tastemaker.scores import Scores
 
@@ -75,13 +77,15 @@ def evaluate(
     *,
     baseline: Scorer | None = None,
     training_fingerprints: NDArray[np.uint64] | None = None,
+    training_sketches: Sketches | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
     """Compare the model with judgements that it was not trained on.
 
     baseline: the linear model fitted on the same training data.
-    training_fingerprints: of the training texts, to find duplicates.
+    training_fingerprints, training_sketches: of the training texts, to find duplicates and
+    near-copies of them.
     seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`).
 
     Raises DataError if the model learned none of these kinds, or grades on another scale.
@@ -130,11 +134,12 @@ def evaluate(
         length_slices.append(
             LengthSlice(*ends, len(part), mean, _of_subset(kinds, name))
         )
-    duplicates = Duplicates(None, _repeated(judged), {}, in_training)
+    near_copies = _near_copies(examples, in_training, training_sketches)
+    duplicates = Duplicates(None, _repeated(judged), {}, in_training, near_copies)
     if training_fingerprints is not None:
         count = len(np.unique(names[in_training]))
         new = _of_subset(kinds, _NEW)
-        duplicates = Duplicates(count, duplicates.within, new, in_training)
+        duplicates = replace(duplicates, texts=count, without=new)
     return Evaluation(
         kinds=tuple(kinds),
         slices=tuple(length_slices),
@@ -289,6 +294,23 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
         if name in subsets:
             measures.setdefault(findings.kind_metrics.headline, subsets[name])
     return measures
+
+
+def _near_copies(
+    examples: Sequence[Example], in_training: Bools, training_sketches: Sketches | None
+) -> int | None:
+    """Return how many texts are near-copies of training texts without being equal to one.
+
+    None where those are unknown.
+    """
+    if training_sketches is None:
+        return None
+    texts = set()
+    for example, is_equal in zip(examples, in_training, strict=True):
+        if not is_equal:
+            texts.add(example.text.strip())
+    of_texts = sketches(sorted(texts))[:, :STORED]
+    return int(have_copy(of_texts, training_sketches).sum())
 
 
 def _repeated(judgements: Sequence[Judgement]) -> int:

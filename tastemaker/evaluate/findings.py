@@ -174,9 +174,10 @@ class LengthSlice:
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Exact duplicates; white space around a text does not count.
+    """Exact duplicates, where white space around a text does not count, and near-copies.
 
     texts: evaluated texts that occur in the training data; None if those are unknown.
+    near_copies: other texts that are near-copies of training texts; None if those are unknown.
     within: judgements that repeat one of the same judge about the same texts.
     without: the headline measures over texts that do not occur in the training data.
     in_training: [n], True for the examples that do.
@@ -186,11 +187,13 @@ class Duplicates:
     within: int
     without: Measures
     in_training: NDArray[np.bool_] = field(repr=False)
+    near_copies: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the results, JSON-ready."""
         return {
             "texts": self.texts,
+            "near_copies": self.near_copies,
             "within": self.within,
             "accuracy_without": None,
             "pearson_without": None,
@@ -458,6 +461,11 @@ def _on_duplicates(duplicates: Duplicates) -> Iterator[str]:
         yield (
             f"{duplicates.texts:,} evaluated texts also occur in the training data; "
             f"without them: {', '.join(figures)}."
+        )
+    if duplicates.near_copies:
+        yield (
+            f"{duplicates.near_copies:,} other evaluated texts are near-copies of training texts: "
+            "they differ from one in a few characters."
         )
     if duplicates.within:
         yield (

@@ -41,7 +41,8 @@ from tastemaker.reward.backbones import (
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Contract, anchor_of
-from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
+from tastemaker.reward.corpus import Corpus
+from tastemaker.reward.division import Division, digest_of_items, divide
 from tastemaker.reward.judges import judge_rows, judge_summary
 from tastemaker.reward.linear_fits import (
     CrossFit,
@@ -349,6 +350,8 @@ def finish(
             "judgements": counts,
             "validation": len(division.validation),
             "held_out": len(division.held_out),
+            "near_copies": division.relatives.near_copies,
+            "shared_beginnings": division.relatives.beginnings,
             "digest": division.digest,
         },
         judges=judge_rows(estimates.judges, estimates.comparing),
@@ -358,18 +361,21 @@ def finish(
     )
     texts = (example.text for example in division.train.examples)
     training_fingerprints = np.unique(fingerprints(texts))
+    training_sketches = division.training_sketches
     model = RewardModel(
         backbone,
         links,
         contract,
         baseline=baseline,
         training_fingerprints=training_fingerprints,
+        training_sketches=training_sketches,
     )
     measured = evaluate(
         model,
         division.held_out_judgements,
         baseline=baseline,
         training_fingerprints=training_fingerprints,
+        training_sketches=training_sketches,
     ).as_dict()
     if observation.length is not None:
         with_length = WithLength(model, observation.length, sd)

@@ -44,7 +44,8 @@ from tastemaker.reward.comparison_effects import (
     ComparisonEffects,
     estimate_comparison_effects,
 )
-from tastemaker.reward.corpus import Corpus, Division, Links, Unit
+from tastemaker.reward.corpus import Corpus, Links, Unit
+from tastemaker.reward.division import Division
 from tastemaker.reward.judge_fit import estimate_judges
 from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.observation import ObservationModel
