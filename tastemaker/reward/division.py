@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tastemaker.data.judgements import Example, Judgement, fingerprint
 from tastemaker.data.related_texts import Related, related
@@ -42,6 +43,21 @@ class Division:
     likelihood: Likelihood
     digest: str
     relatives: Related
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return how many texts and judgements each part has, and the digest."""
+        judgements = {}
+        for kind, evidence in self.train.evidence.items():
+            judgements[kind.kind] = len(evidence)
+        return {
+            "texts": len(self.train),
+            "judgements": judgements,
+            "validation": len(self.validation),
+            "held_out": len(self.held_out),
+            "near_copies": self.relatives.near_copies,
+            "shared_beginnings": self.relatives.beginnings,
+            "digest": self.digest,
+        }
 
     @property
     def training_sketches(self) -> Sketches:

@@ -334,9 +334,6 @@ def finish(
     is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
     reference = replace(reference, centred=is_centred)
     links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
-    counts = {
-        link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
-    }
     contract = Contract(
         backbone=backbone.kind,
         template=getattr(backbone, "template", TEMPLATE),
@@ -345,15 +342,7 @@ def finish(
         cut=getattr(backbone, "cut", None),
         pooling=getattr(backbone, "pooling", None),
         anchor=reference,
-        data={
-            "texts": len(division.train),
-            "judgements": counts,
-            "validation": len(division.validation),
-            "held_out": len(division.held_out),
-            "near_copies": division.relatives.near_copies,
-            "shared_beginnings": division.relatives.beginnings,
-            "digest": division.digest,
-        },
+        data=division.as_dict(),
         judges=judge_rows(estimates.judges, estimates.comparing),
         judge_model=judge_summary(estimates.judges, estimates.comparing),
         settings=dict(settings),

@@ -54,7 +54,6 @@ from tastemaker.scores import Scores
 _MOST_ITERATIONS = 500
 _TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
 _CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
-_SMALLEST_SCALE = 1e-3
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 FOLDS = 3
@@ -95,7 +94,7 @@ def fit_linear(
         features(occurrences, settings, scales), corpus, model, strength
     )
     if start is not None and np.array_equal(start.names, names):
-        objective.begin_at(start.weights * start.scales, scales)
+        objective.begin_at(start.weights.astype(np.float64) * start.scales, scales)
     weights = _maximise(objective, tolerance)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
@@ -166,7 +165,7 @@ class Objective:
 
     def begin_at(self, weights: Floats, scales: Floats) -> None:
         """Let the search begin at weights of n-grams; scales: what features are multiplied with."""
-        large = np.abs(scales) > _SMALLEST_SCALE
+        large = np.abs(scales) > 1e-3
         self.first_weights = np.divide(
             weights, scales, out=np.zeros(len(scales)), where=large
         )
@@ -394,7 +393,7 @@ def cross_fitted_scores(
     The fits use the estimates so far. count: of folds. starts: by fold, the backbone of an earlier
     call, where the search starts; it is replaced by the new one.
     """
-    starts = {} if starts is None else starts
+    starts = starts if starts is not None else {}
     folds = _folds(corpus, seed, count)
     scores = torch.zeros(len(corpus), dtype=torch.float64)
     for number, fold in enumerate(folds):

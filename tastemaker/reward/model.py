@@ -17,7 +17,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
@@ -372,7 +372,7 @@ class RewardModel:
                 tensors: dict[str, Any] = {"fingerprints": self.training_fingerprints}
                 if self.training_sketches is not None:
                     tensors["sketches"] = self.training_sketches
-                save_file(tensors, temporary / TRAINING_TEXTS)
+                (temporary / TRAINING_TEXTS).write_bytes(save(tensors))
             if self.baseline is not None:
                 self.baseline.save(temporary / BASELINE)
             contract = replace(
