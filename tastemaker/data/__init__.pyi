@@ -9,8 +9,8 @@ from .formats import Format as Format
 from .formats import register_format as register_format
 from .formats.pairs import ASSISTANT as ASSISTANT
 from .formats.pairs import split_dialogues as split_dialogues
-from .formats.rewardbench import Item as Item
-from .formats.rewardbench import items as items
+from .formats.ranked import Item as Item
+from .formats.ranked import items as items
 from .json_rows import from_row as from_row
 from .json_rows import to_row as to_row
 from .judgements import Comparison as Comparison
@@ -33,13 +33,13 @@ from .reading import open_source as open_source
 from .reading import read as read
 from .reading import read_examples as read_examples
 from .recognition import recognise as recognise
-from .related_texts import Related as Related
-from .related_texts import first_turn as first_turn
-from .related_texts import related as related
 from .sources import is_aclimdb as is_aclimdb
 from .sources import is_hub_name as is_hub_name
 from .sources import reviews as reviews
+from .splitting import Related as Related
+from .splitting import first_turn as first_turn
 from .splitting import overlap as overlap
+from .splitting import related as related
 from .splitting import split as split
 from .splitting import split_for_a_fit as split_for_a_fit
 from .tables import Metadata as Metadata

@@ -106,4 +106,4 @@ def tiers_of(
 
 
 # At the end, because these files import what is above; each registers its formats.
-from tastemaker.data.formats import pairs, ranked, rewardbench, single  # noqa: E402, F401
+from tastemaker.data.formats import pairs, ranked, single  # noqa: E402, F401
