@@ -33,7 +33,7 @@ from tastemaker.rl.text.judged import (
 )
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
 from tastemaker.rl.text.settings import KL, Limits, Scale, Scaling, Steering, Watch
-from tastemaker.rl.text.steer_task import SteerTask, in_words, sample_pairs
+from tastemaker.rl.text.steer_task import Steered, SteerTask, in_words, sample_pairs
 from tastemaker.rl.text.world import Teacher, TextWorld
 from tastemaker.scores import Caution, with_beta
 from tastemaker.settings import settings_from
@@ -47,50 +47,6 @@ ALWAYS = ("score", "held_out", "held_out_preference_accuracy")
 """Figures that every run has before and after; null where they were not measured."""
 LAST = "last"
 """The subfolder of the policy as it was after the last step."""
-_FORMS = {
-    "score": "score {:.2f} → {:.2f}",
-    "held_out": "held-out score {:.2f} → {:.2f}",
-    "gold": "gold {:.2f} → {:.2f}",
-    "held_out_preference_loss": "held-out loss {:.3f} → {:.3f}",
-    "held_out_preference_accuracy": "held-out pairs right {:.0%} → {:.0%}",
-}
-
-
-@dataclass(frozen=True)
-class Steered:
-    """A steered policy, and what happened.
-
-    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a
-    few prompts before and after, with scores where a reward measured them.
-    """
-
-    policy: Policy
-    figures: dict[str, Any]
-    samples: list[dict[str, Any]]
-
-    @property
-    def kl(self) -> float:
-        """The KL of the policy from where it started, nats a text."""
-        return float(self.figures["kl"])
-
-    @property
-    def stopped_because(self) -> str:
-        """Why the run ended, with advice where it stopped by itself."""
-        return str(self.figures["stopped_because"])
-
-    def __str__(self) -> str:
-        figures = self.figures
-        parts = []
-        for name, form in _FORMS.items():
-            before = figures.get(f"{name}_before")
-            after = figures.get(f"{name}_after")
-            if before is not None:
-                parts.append(form.format(before, after))
-        parts.append(
-            f"KL {figures['kl']:.1f} nats a text, {figures['distinct']:.0%} of the texts distinct"
-        )
-        parts.append(f"stopped because {self.stopped_because}")
-        return "; ".join(parts)
 
 
 def steer(
