@@ -46,7 +46,6 @@ from tastemaker.gpt.sampling import (
     ValueHead,
     Writing,
     before_stop,
-    recommended,
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.huggingface import quiet_transformers
@@ -110,6 +109,8 @@ class Policy:
     @property
     def sampling(self) -> Sampling:
         """The sampling that its makers recommend. Raises ModelError for values out of range."""
+        from tastemaker.gpt.networks import recommended
+
         return recommended(self.module.generation_config)
 
     def complete(

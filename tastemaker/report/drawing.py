@@ -32,6 +32,12 @@ _TENTHS = 10
 _HEXBIN_CELLS = 40
 _CURVE_POINTS = 400
 _DARK = "#333333"
+_WHISKERS: Any = {
+    "color": _DARK,
+    "linestyle": "none",
+    "capsize": 2,
+    "linewidth": 1.1,
+}
 _LINE: Any = {"linestyle": ":", "linewidth": 1.2}
 
 
@@ -427,13 +433,7 @@ def draw_columns(axes: Axes, columns: Mapping[str, Bars]) -> None:
             alpha=0.8,
             label=title,
         )
-        look: Any = {
-            "color": _DARK,
-            "linestyle": "none",
-            "capsize": 2,
-            "linewidth": 1.1,
-        }
-        axes.errorbar(places, values, yerr=_whiskers(estimates), **look)
+        axes.errorbar(places, values, yerr=_whiskers(estimates), **_WHISKERS)
     axes.axhline(0, color="#666666", linewidth=0.8)
     axes.set_xticks(range(len(columns)), [NAMES[name] for name in columns])
     low, high = axes.get_ylim()
