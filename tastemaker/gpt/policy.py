@@ -35,6 +35,7 @@ from tastemaker.gpt.networks import (
     open_causal,
     parameters_of,
     policy_card,
+    recommended,
     sharing_copy,
 )
 from tastemaker.gpt.sampling import (
@@ -109,8 +110,6 @@ class Policy:
     @property
     def sampling(self) -> Sampling:
         """The sampling that its makers recommend. Raises ModelError for values out of range."""
-        from tastemaker.gpt.networks import recommended
-
         return recommended(self.module.generation_config)
 
     def complete(

@@ -104,14 +104,14 @@ def draw_roc(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) ->
     )
 
     def draw(
-        name: str, predictions: Predictions, measures: Measures, **look: Any
+        name: str, predictions: Predictions, measures: Measures, **_WHISKERS: Any
     ) -> None:
         false, true = _thinned(*roc_curve(predictions.scores, positive))
         axes.plot(
             false,
             true,
             label=f"{name}, AUROC {measures['auroc'].value:.3f}",
-            **look,
+            **_WHISKERS,
         )
 
     linear, measured = findings.linear_predictions, findings.measured
@@ -240,7 +240,7 @@ def draw_errors(axes: Axes, findings: KindFindings) -> None:
     axes.hist(errors, bins=edges, color=MODEL, alpha=0.5, label="model")
     if len(linear):
         look: dict[str, Any] = {"histtype": "step", "color": LINEAR, "linewidth": 1.6}
-        axes.hist(linear, bins=edges, label="linear baseline", **look)
+        axes.hist(linear, bins=edges, label="linear baseline", **_WHISKERS)
     axes.axvline(0, color=_DARK, linestyle="--", linewidth=1.2)
     axes.set(xlabel=f"{findings.kind}: predicted minus given", ylabel="number of texts")
     axes.grid(axis="x", visible=False)
@@ -393,8 +393,7 @@ def draw_bars(axes: Axes, bars: Bars, label: str, *, half: bool = False) -> None
     values = [estimate.value for estimate in estimates]
     places = np.arange(len(bars))[::-1]
     axes.barh(places, values, color=colours, alpha=0.8, height=0.62)
-    look: Any = {"color": _DARK, "linestyle": "none", "capsize": 3, "linewidth": 1.3}
-    axes.errorbar(values, places, xerr=_whiskers(estimates), **look)
+    axes.errorbar(values, places, xerr=_whiskers(estimates), **_WHISKERS)
     for place, estimate in zip(places, estimates, strict=True):
         end = estimate.high if estimate.has_interval else estimate.value
         axes.text(
