@@ -32,12 +32,7 @@ _TENTHS = 10
 _HEXBIN_CELLS = 40
 _CURVE_POINTS = 400
 _DARK = "#333333"
-_WHISKERS: Any = {
-    "color": _DARK,
-    "linestyle": "none",
-    "capsize": 2,
-    "linewidth": 1.1,
-}
+_WHISKERS: Any = {"color": _DARK, "ls": "none", "capsize": 2, "lw": 1.1}
 _LINE: Any = {"linestyle": ":", "linewidth": 1.2}
 
 
@@ -104,14 +99,14 @@ def draw_roc(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) ->
     )
 
     def draw(
-        name: str, predictions: Predictions, measures: Measures, **_WHISKERS: Any
+        name: str, predictions: Predictions, measures: Measures, **look: Any
     ) -> None:
         false, true = _thinned(*roc_curve(predictions.scores, positive))
         axes.plot(
             false,
             true,
             label=f"{name}, AUROC {measures['auroc'].value:.3f}",
-            **_WHISKERS,
+            **look,
         )
 
     linear, measured = findings.linear_predictions, findings.measured
@@ -240,7 +235,7 @@ def draw_errors(axes: Axes, findings: KindFindings) -> None:
     axes.hist(errors, bins=edges, color=MODEL, alpha=0.5, label="model")
     if len(linear):
         look: dict[str, Any] = {"histtype": "step", "color": LINEAR, "linewidth": 1.6}
-        axes.hist(linear, bins=edges, label="linear baseline", **_WHISKERS)
+        axes.hist(linear, bins=edges, label="linear baseline", **look)
     axes.axvline(0, color=_DARK, linestyle="--", linewidth=1.2)
     axes.set(xlabel=f"{findings.kind}: predicted minus given", ylabel="number of texts")
     axes.grid(axis="x", visible=False)
