@@ -174,6 +174,7 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return "figure before → after" for each figure that both evaluations have."""
     names = {
         "accuracy": "accuracy",
         "pearson": "Pearson",

@@ -74,12 +74,12 @@ class Related:
         return self.sketches[sorted(rows)]
 
     def __str__(self) -> str:
-        """Say in one line what is kept on one side; "" for nothing."""
+        """Return a line such as "12 near-copies kept on one side"; "" for no relatives."""
         return in_words(self.near_copies, self.beginnings)
 
 
 def in_words(near_copies: int, beginnings: int) -> str:
-    """Say in one line what is on one side of a split; "" for nothing."""
+    """Return a line such as "12 near-copies kept on one side"; "" if both are 0."""
     parts = []
     if near_copies:
         parts.append(f"{near_copies:,} near-copies")

@@ -256,6 +256,7 @@ class _Calibration:
     def __init__(
         self, link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
     ) -> None:
+        """Set the prior from the spread of the judged scores, and the start of the search."""
         targets = evidence.targets
         if targets.is_floating_point():
             targets = targets.double()
@@ -266,27 +267,28 @@ class _Calibration:
             distances = (judged - _row_means(scores, evidence)[:, None])[
                 evidence.is_text
             ]
+            # of a pair, the mean squared distance from its mean is half of the variance
             self.sd = max(float((2 * distances**2).mean().sqrt()), 1e-9)
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
         growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25
         self.prior_sd: float = min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
-        self.trained = link
-        self.fresh = copy.deepcopy(link).double()
+        self.fallback = link
+        self.fitted = copy.deepcopy(link).double()
         with torch.no_grad():  # where the search starts, about the right size
-            self.fresh.slope.copy_(torch.tensor(1 / self.sd))
-        self.start = [p.detach().clone() for p in self.fresh.parameters()]
+            self.fitted.slope.copy_(torch.tensor(1 / self.sd))
+        self.start = [p.detach().clone() for p in self.fitted.parameters()]
 
     def link(self, factor: float) -> Link:
-        """Return the calibrated link; the trained one where no parameters are finite.
+        """Return the calibrated link; the given one where the fit is not finite.
 
         factor: what its slope is multiplied with.
         """
         self._climb(move_slope=True)
-        best = float(self.fresh.slope.detach())
+        best = float(self.fitted.slope.detach())
         deviation = self._deviation(best)
         if not (math.isfinite(best) and math.isfinite(deviation)):
-            return self.trained
+            return self.fallback
         largest = max(best, 0.0) + _REACH * deviation
         smallest = max(best - _REACH * deviation, 0.0)
         slopes = torch.linspace(smallest, largest, _SLOPES, dtype=torch.float64)
@@ -304,23 +306,23 @@ class _Calibration:
         mean = float(torch.trapezoid(density * slopes, slopes))
         slope = mean / (mass + math.exp(at_zero - top))
         self._height(factor * slope)
-        if not all(bool(torch.isfinite(p).all()) for p in self.fresh.parameters()):
-            return self.trained
-        return type(self.fresh).from_dict(self.fresh.float().as_dict())
+        if not all(bool(torch.isfinite(p).all()) for p in self.fitted.parameters()):
+            return self.fallback
+        return type(self.fitted).from_dict(self.fitted.float().as_dict())
 
     def _height(self, slope: float) -> float:
         """Return the highest log-likelihood with this slope, and leave the link there."""
         with torch.no_grad():
-            self.fresh.slope.fill_(max(slope, _LEAST_SLOPE / self.sd))
+            self.fitted.slope.fill_(max(slope, _LEAST_SLOPE / self.sd))
         return self._climb(move_slope=False)
 
     def _climb(self, *, move_slope: bool) -> float:
         """Move the parameters to the highest posterior; return the log-likelihood there."""
-        slope = self.fresh.slope
-        learned = [p for p in self.fresh.parameters() if p.numel()]
+        slope = self.fitted.slope
+        learned = [p for p in self.fitted.parameters() if p.numel()]
         if not move_slope:
             learned = [p for p in learned if p is not slope]
-        for parameter in self.fresh.parameters():
+        for parameter in self.fitted.parameters():
             parameter.requires_grad_(any(parameter is p for p in learned))
         if learned:
             minimise(self._loss, learned, iterations=100)
@@ -333,14 +335,14 @@ class _Calibration:
     def _prior(self) -> Tensor:
         """Return what holds thresholds and intercepts where nothing else does: a weak prior."""
         # separable judgements have no likeliest slope, so the search for the peak needs the prior
-        cost = 0.5 * (self.fresh.slope / self.prior_sd) ** 2
-        for parameter, start in zip(self.fresh.parameters(), self.start, strict=True):
-            if parameter is not self.fresh.slope:
+        cost = 0.5 * (self.fitted.slope / self.prior_sd) ** 2
+        for parameter, start in zip(self.fitted.parameters(), self.start, strict=True):
+            if parameter is not self.fitted.slope:
                 cost = cost + _HOLD * ((parameter - start) ** 2).sum()
         return cost
 
     def _log_likelihood(self) -> Tensor:
-        return self.model.of_kind(self.fresh, self.scores, self.evidence)
+        return self.model.of_kind(self.fitted, self.scores, self.evidence)
 
     def _deviation(self, best: float) -> float:
         """Return the standard deviation of the slope from the curvature at its peak."""
@@ -348,7 +350,7 @@ class _Calibration:
         heights = []
         for slope in (best - step, best, best + step):
             with torch.no_grad():
-                self.fresh.slope.fill_(slope)
+                self.fitted.slope.fill_(slope)
                 heights.append(float(self._log_likelihood()))
         curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
         precision = max(curvature, 0.0) + self.prior_sd**-2
