@@ -304,33 +304,19 @@ def test_training_settings_are_checked() -> None:
             tm.fit(judgements, **settings)  # type: ignore[arg-type]
 
 
-def _command(source: Path, out: Path, *more: str) -> list[str]:
-    options = [
-        "--backbone",
-        "tiny",
-        "--epochs",
-        "2",
-        "--max-length",
-        "32",
-        "--evaluations",
-        "8",
-        "--patience",
-        "8",
-        "--batch-size",
-        "8",
-        "--quiet",
-    ]
-    return [
-        sys.executable,
-        "-m",
-        "tastemaker",
-        "fit",
-        str(source),
-        "--out",
-        str(out),
-        *options,
-        *more,
-    ]
+def _words(source: Path, out: Path, *more: str) -> list[str]:
+    options = {
+        "--out": str(out),
+        "--backbone": "tiny",
+        "--epochs": "2",
+        "--max-length": "32",
+        "--evaluations": "8",
+        "--patience": "8",
+        "--batch-size": "8",
+        "--dropout": "0.1",
+    }
+    pairs = [word for option in options.items() for word in option]
+    return ["fit", str(source), *pairs, "--quiet", *more]
 
 
 def _steps(out: Path) -> int:
@@ -343,25 +329,28 @@ def _kill_points() -> Iterator[int]:
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """Kill −9 at two places, the second after a resume, and compare with a run that was whole."""
+def test_killed_and_resumed_it_ends_in_the_same_bits(run: Any, tmp_path: Path) -> None:
+    """Kill −9 a process at two places, the second after a resume; go on here, and compare with a
+    run that was whole.
+    """
     source = tmp_path / "judged.jsonl"
     rows = [
         {"text": j.text, "label": j.positive}
         for j in film_judgements(240, kinds="label")
     ]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    subprocess.run(_command(source, tmp_path / "whole", "--dropout", "0.1"), check=True)
-    out, more = tmp_path / "torn", ["--dropout", "0.1"]
+    out, more = tmp_path / "torn", []
     for point in _kill_points():
-        process = subprocess.Popen(_command(source, out, *more))
+        words = _words(source, out, *more)
+        process = subprocess.Popen([sys.executable, "-m", "tastemaker", *words])
         while process.poll() is None and _steps(out) < point:
             time.sleep(0.005)
         assert process.poll() is None, "the run ended before it could be killed"
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        more = ["--dropout", "0.1", "--resume"]
-    subprocess.run(_command(source, out, *more), check=True)
+        more = ["--resume"]
+    assert run(*_words(source, out, "--resume"))[0] == 0
+    assert run(*_words(source, tmp_path / "whole"))[0] == 0
     for name in (
         "model.safetensors",
         "tastemaker.json",
