@@ -56,7 +56,7 @@ def in_words(figures: Mapping[str, float], *names: str) -> str:
     return ", ".join(_FORMS[name].format(figures[name]) for name in chosen)
 
 
-_FORMS = {
+_CHANGES = {
     "score": "score {:.2f} → {:.2f}",
     "held_out": "held-out score {:.2f} → {:.2f}",
     "gold": "gold {:.2f} → {:.2f}",
@@ -90,7 +90,7 @@ class Steered:
     def __str__(self) -> str:
         figures = self.figures
         parts = []
-        for name, form in _FORMS.items():
+        for name, form in _CHANGES.items():
             before = figures.get(f"{name}_before")
             after = figures.get(f"{name}_after")
             if before is not None:
