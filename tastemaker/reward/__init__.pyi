@@ -54,7 +54,7 @@ from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .observation import ENOUGH as ENOUGH
-from .observation import LengthEffect as LengthEffect
+from .observation import FeatureEffects as FeatureEffects
 from .observation import ObservationModel as ObservationModel
 from .observation import Reliabilities as Reliabilities
 from .observation import calibrated as calibrated

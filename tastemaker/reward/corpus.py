@@ -5,7 +5,6 @@ division is two corpora with the same links and judges: one to learn from, one t
 """
 
 import hashlib
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from torch import Tensor
 from tastemaker.data.judgements import Example, Judgement, fingerprint
 from tastemaker.data.related_texts import Related, related
 from tastemaker.data.splitting import split, split_for_a_fit
+from tastemaker.data.text_features import features_of
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
@@ -135,11 +135,10 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.examples)
 
-    @cached_property
-    def log_lengths(self) -> Tensor:
-        """ln(1 + characters) of every text, its prompt not counted [n]."""
-        logs = [math.log1p(len(example.text)) for example in self.examples]
-        return torch.tensor(logs)
+    def features(self, names: Sequence[str]) -> Tensor:
+        """Return features of every text by name, those of its prompt not counted [n, features]."""
+        texts = [example.text for example in self.examples]
+        return torch.from_numpy(features_of(texts, names)).float()
 
     @cached_property
     def units(self) -> list[Unit]:

@@ -1,8 +1,9 @@
 """The observation model: the probability of judgements given scores.
 
 It holds all that is learned besides the backbone. Links map a score to a judgement. Reliabilities
-say how closely each judge follows the score. A length effect absorbs what judgements owe to the
-length of texts. A backbone is fitted by maximising this model's log-likelihood.
+say how closely each judge follows the score. Feature effects absorb what judgements owe to the
+length of texts, or to other features of how these are written. A backbone is fitted by maximising
+this model's log-likelihood.
 
 A fitted backbone is overconfident on its training texts. So `calibrated` fits the links again to
 the held-out texts: temperature scaling (Guo et al. 2017) for labels, the same idea for other kinds.
@@ -25,14 +26,14 @@ from tastemaker.scores import Scores
 ENOUGH = 30
 """Fewer held-out judgements of a kind than this leave its link as training left it."""
 
-_LENGTH_PULL = 30.0
-"""How strongly score and length are held uncorrelated, per text; large enough to leave little,
+_CONTROL_PULL = 30.0
+"""How strongly score and features are held uncorrelated, per text; large enough to leave little,
 small enough to fit.
 """
 
 _PRIOR_SCALE = 0.3
 
-_MEMORY = 0.95  # of the covariance of score and length, from step to step
+_MEMORY = 0.95  # of the covariances of score and features, from step to step
 
 
 class Reliabilities(nn.Module):
@@ -64,24 +65,34 @@ class Reliabilities(nn.Module):
         return -0.5 * ((self.raw - 1) ** 2).sum()
 
 
-class LengthEffect(nn.Module):
-    """The effect of length alone on judgements.
+class FeatureEffects(nn.Module):
+    """The effects of features of texts on judgements, such as length alone.
 
-    effect: units of score for one standard deviation of ln(1 + characters).
+    names: of the features. effects: units of score for one standard deviation of each [features].
     """
 
     covariance: Tensor
 
-    def __init__(self, log_lengths: Tensor) -> None:
+    def __init__(self, names: Sequence[str], features: Tensor) -> None:
+        """Set up for the features of the training texts [n, features]."""
         super().__init__()
-        self.centre = float(log_lengths.mean())
-        self.spread = max(float(log_lengths.std(unbiased=False)), 1e-6)
-        self.effect = nn.Parameter(torch.zeros(()))
-        self.register_buffer("covariance", torch.zeros(()))
+        self.names = tuple(names)
+        self.centre = features.double().mean(0)
+        spread = features.double().std(0, unbiased=False)
+        # what is the same in all training texts has no effect, whatever it is in another text
+        self.spread = torch.where(spread > 1e-6, spread, torch.inf)
+        self.effects = nn.Parameter(torch.zeros(len(self.names)))
+        self.register_buffer("covariance", torch.zeros(len(self.names)))
 
-    def standardised(self, log_lengths: Tensor) -> Tensor:
-        """Return lengths as distances from the mean in standard deviations."""
-        return (log_lengths - self.centre) / self.spread
+    def standardised(self, features: Tensor) -> Tensor:
+        """Return features as distances from the mean in standard deviations."""
+        centre, spread = self.centre.to(features), self.spread.to(features)
+        return (features - centre) / spread
+
+    def total(self, features: Tensor) -> Tensor:
+        """Return what the features of texts [n, features] add to their scores [n]."""
+        z = self.standardised(features)
+        return z @ self.effects.to(z.dtype)
 
 
 class ObservationModel(nn.Module):
@@ -100,10 +111,10 @@ class ObservationModel(nn.Module):
         self.link = nn.ModuleDict({link.kind: link for link in links.values()})
         judges = corpus.judges if corpus is not None else ()
         self.reliabilities = Reliabilities(judges) if judges else None
-        control = likelihood.length_control and corpus is not None
-        self.length = (
-            LengthEffect(corpus.log_lengths) if control and corpus is not None else None
-        )
+        self.control: FeatureEffects | None = None
+        names = likelihood.controlled
+        if names and corpus is not None:
+            self.control = FeatureEffects(names, corpus.features(names))
 
     @classmethod
     def untrained(cls, division: Division) -> "ObservationModel":
@@ -115,15 +126,14 @@ class ObservationModel(nn.Module):
         self,
         scores: Tensor,
         evidence: AllEvidence,
-        log_lengths: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
         """Return the summed log-likelihood of the evidence.
 
-        scores, log_lengths: those of the texts [n].
+        scores: of the texts [n]. features: the controlled ones of the texts [n, features].
         """
-        if self.length is not None and log_lengths is not None:
-            z = self.length.standardised(log_lengths).to(scores.dtype)
-            scores = scores + self.length.effect * z
+        if self.control is not None and features is not None:
+            scores = scores + self.control.total(features.to(scores.dtype))
         parts = []
         for kind, of_kind in evidence.items():
             if len(of_kind):
@@ -149,14 +159,15 @@ class ObservationModel(nn.Module):
         self,
         scores: Tensor,
         evidence: AllEvidence,
-        log_lengths: Tensor,
+        features: Tensor | None = None,
         *,
         whole: bool = True,
     ) -> Tensor:
-        """Return the penalties of the settings: for centring and for length control.
+        """Return the penalties of the settings: for centring and for controlled features.
 
-        whole: these are all texts. Otherwise the covariance of score and length is averaged over
-        steps: that of a few texts is mostly noise, and its square would pull all scores towards 0.
+        features: the controlled ones of the texts [n, features]. whole: these are all texts.
+        Otherwise the covariances of score and features are averaged over steps: those of a few
+        texts are mostly noise, and their squares would pull all scores towards 0.
         """
         cost = scores.sum() * 0
         if self.likelihood.centring:
@@ -164,19 +175,19 @@ class ObservationModel(nn.Module):
                 if of_kind.index.ndim == 2:
                     squares = _row_means(scores, of_kind) ** 2
                     cost = cost + self.likelihood.centring * squares.sum()
-        if self.length is not None:
-            z = self.length.standardised(log_lengths).to(scores.dtype)
+        if self.control is not None and features is not None:
+            z = self.control.standardised(features.to(scores.dtype))
             covariance = _covariance(scores, z, evidence)
-            squared = self._squared(covariance, whole=whole)
-            cost = cost + _LENGTH_PULL * len(scores) * squared
+            squared = self._squared(covariance, whole=whole).sum()
+            cost = cost + _CONTROL_PULL * len(scores) * squared
         return cost
 
     def _squared(self, covariance: Tensor, *, whole: bool) -> Tensor:
-        """Return the squared covariance, or a value with its gradient on average over steps."""
-        assert self.length is not None
+        """Return squared covariances, or values with their gradients on average over steps."""
+        assert self.control is not None
         if whole:
             return covariance**2
-        average = self.length.covariance
+        average = self.control.covariance
         average.mul_(_MEMORY).add_((1 - _MEMORY) * covariance.detach())
         return 2 * average.clone() * covariance
 
@@ -199,22 +210,22 @@ def _row_means(values: Tensor, evidence: Evidence) -> Tensor:
 
 
 def _covariance(scores: Tensor, z: Tensor, evidence: AllEvidence) -> Tensor:
-    """Return the covariance of score and length.
+    """Return the covariance of the score and each standardised feature z [n, features].
 
     It is within each comparison or ranking, and across the other texts.
     """
-    total, count = scores.sum() * 0, 0
+    total, count = scores.sum() * z[:0].sum(0), 0
     for of_kind in evidence.values():
         if not len(of_kind):
             continue
-        s, length = scores[of_kind.index], z[of_kind.index]
+        s, feature = scores[of_kind.index], z[of_kind.index]
         if of_kind.index.ndim == 2:
             is_text = of_kind.is_text
             ds = s - _row_means(scores, of_kind)[:, None]
-            total = total + (ds * length * is_text).sum()
+            total = total + ((ds * is_text)[:, :, None] * feature).sum((0, 1))
             count += int(is_text.sum())
         else:
-            total = total + ((s - s.mean()) * length).sum()
+            total = total + (s - s.mean()) @ feature
             count += len(of_kind)
     return total / max(count, 1)
 
