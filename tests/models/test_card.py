@@ -223,11 +223,12 @@ def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None
                 }
             },
             "before": {"accuracy": 0.8712},
-        }
+        },
+        "accuracy": 0.8473,
     }
     controlled = card(replace(CONTRACT, evaluation=EVALUATION | lengths), "bert")
     assert "length: correlation 0.0214 (0.3127)." in controlled
-    assert "(0.8712)." in controlled
+    assert "accuracy: 0.8473 (0.8712)." in controlled
     assert "control" not in text
     assert "fitted the numbers\nabove and chose its best step: for" in text
     assert "fitted the numbers\nabove: for" in card(
