@@ -31,7 +31,6 @@ from tastemaker.reward.backbones import Backbone, load_backbone
 from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import LinearBackbone
 from tastemaker.reward.contract import Contract, digests_of, write_card
-from tastemaker.reward.observation import LengthEffect
 from tastemaker.scores import Caution, Scores
 from tastemaker.train.run import CONTRACT, versions
 
@@ -475,20 +474,3 @@ def _example(text: Scorable) -> Example:
 def link_values(links: dict[type[Judgement], Link]) -> dict[str, dict[str, object]]:
     """Return the links as the contract stores them."""
     return {link.kind: link.as_dict() for link in links.values()}
-
-
-class WithLength:
-    """A model before length control: the length effect is added back to its score."""
-
-    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
-        self.model, self.length, self.links = model, length, model.links
-        self.effect = float(length.effect.detach()) / unit
-
-    def score_all(self, examples: Sequence[Example]) -> Scores:
-        """Score the examples, in their order."""
-        scores = self.model.score_all(examples)
-        lengths = torch.tensor(
-            [len(e.text) for e in examples], dtype=torch.float64
-        ).log1p()
-        more = self.effect * self.length.standardised(lengths).numpy()
-        return Scores(scores.values + more, scores.truncated)
