@@ -165,10 +165,17 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
         o.say(f"  {together}")
     for line in contract.judges_in_words():
         o.say(f"  {line}")
-    control = contract.evaluation.get("length_control")
+    control = contract.evaluation.get("control")
     if control:
         changes = _changes(control["before"], contract.evaluation)
-        o.say(f"  length control: {'; '.join(changes)}")
+        for name, figures in control["features"].items():
+            ends = figures["correlation_before"], figures["correlation"]
+            if None not in ends:
+                changes.append(
+                    f"correlation with {name} {ends[0]:+.2f} → {ends[1]:+.2f}"
+                )
+        features = ", ".join(control["features"])
+        o.say(f"  control of {features}, held-out texts: {'; '.join(changes)}")
     o.say(f"saved in {out} after {seconds:.0f} s.")
     o.say(f'Score a text:  tastemaker score {out} "What a film!"')
 
@@ -179,7 +186,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         "accuracy": "accuracy",
         "pearson": "Pearson",
         "kendall_tau": "Kendall's τ",
-        "score_length_correlation": "correlation of score and length",
+        "log_loss": "log-loss",
     }
     return [
         f"{words} {before[name]:.3f} → {after[name]:.3f}"

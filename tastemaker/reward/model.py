@@ -19,7 +19,6 @@ from tastemaker.kinds.registry import LINKS
 from tastemaker.near_copies import Sketches
 from tastemaker.reward.backbones import Backbone, load_backbone
 from tastemaker.reward.contract import Contract, digests_of, write_card
-from tastemaker.reward.observation import LengthEffect
 from tastemaker.reward.roundtrip import check_roundtrip
 from tastemaker.scores import Caution, Scores
 from tastemaker.train.run import CONTRACT, versions
@@ -297,20 +296,3 @@ def _example(text: Scorable) -> Example:
 def link_values(links: dict[type[Judgement], Link]) -> dict[str, dict[str, object]]:
     """Return the links as the contract stores them."""
     return {link.kind: link.as_dict() for link in links.values()}
-
-
-class WithLength:
-    """A model before length control: the length effect is added back to its score."""
-
-    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
-        self.model, self.length, self.links = model, length, model.links
-        self.effect = float(length.effect.detach()) / unit
-
-    def score_all(self, examples: Sequence[Example]) -> Scores:
-        """Score the examples, in their order."""
-        scores = self.model.score_all(examples)
-        lengths = torch.tensor(
-            [len(e.text) for e in examples], dtype=torch.float64
-        ).log1p()
-        more = self.effect * self.length.standardised(lengths).numpy()
-        return Scores(scores.values + more, scores.truncated)
