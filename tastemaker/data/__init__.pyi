@@ -54,8 +54,10 @@ from .tables import table as table
 from .tables import time_of as time_of
 from .tables import weight_of as weight_of
 from .texts import EACH as EACH
+from .texts import FEATURES as FEATURES
 from .texts import LONGEST as LONGEST
 from .texts import Each as Each
+from .texts import features_of as features_of
 from .values import answer_of as answer_of
 from .values import number_of as number_of
 from .values import parse_number as parse_number

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tastemaker.data.texts import FEATURES, features_of
+from tastemaker.data import FEATURES, features_of
 
 LISTED = (
     "# Why\n\nIt is **good**:\n- one\n* two\n 3. three!\n\nSee `x` at https://a.b NOW?"
