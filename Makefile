@@ -48,6 +48,9 @@ bench: install  ## every benchmark; each ends in one JSON line (several hours on
 	$(BIN)/python benchmarks/playground_judgements.py
 	$(BIN)/python benchmarks/playground_judgements.py --count-by texts
 	$(BIN)/python benchmarks/playground_judgements.py --troubled
+	# lenient and severe judges, good and bad ones, many judges of few judgements; 5 seeds
+	$(BIN)/python benchmarks/judges.py
+	$(BIN)/python benchmarks/calibration.py
 	# 500 rankings of 9 answers, one pass: 4,500 texts, against 36,000 as pairs
 	$(BIN)/python benchmarks/rankings_speed.py
 	# 4,664 pairs of HH, 3 seeds; 904 segments of WMT-MQM, 4 fits, 3 seeds

@@ -158,7 +158,8 @@ def _candidates(sketches: Sketches, others: Sketches | None) -> NDArray[np.intp]
         owner, query = order[(entries & number).astype(np.intp)], entries
         place = np.arange(1, len(entries) + 1)
     else:
-        owner, key = _runs(sketches)
+        text, key = _runs(sketches)
+        owner = text.astype(np.intp)
         nearest = np.searchsorted(searched[order, 0], sketches[owner, 0])
         query = key >> bits << bits | nearest.astype(np.uint64)
         place = np.searchsorted(entries, query) - _NEIGHBOURS // 2
@@ -168,7 +169,7 @@ def _candidates(sketches: Sketches, others: Sketches | None) -> NDArray[np.intp]
         entry = entries[place[is_same] + at]
         is_same[is_same] = entry >> bits == query[is_same] >> bits
         other = order[(entries[place[is_same] + at] & number).astype(np.intp)]
-        pairs.append(np.stack([owner[is_same].astype(np.intp), other], axis=1))
+        pairs.append(np.stack([owner[is_same], other], axis=1))
     joined = np.concatenate(pairs)
     if others is None:
         joined = np.sort(joined[joined[:, 0] != joined[:, 1]], axis=1)

@@ -87,7 +87,8 @@ def soft_minimum(members: NDArray[np.float64], beta: float) -> NDArray[np.float6
         return lowest
     # of the distances from the lowest member, for exp(−score/β) can be infinite
     weights = np.exp(-(members - lowest) / beta)
-    return lowest - beta * np.log(weights.mean(axis=0))
+    values: NDArray[np.float64] = lowest - beta * np.log(weights.mean(axis=0))
+    return values
 
 
 def beta_of(caution: str) -> float:

@@ -174,6 +174,27 @@ def test_the_playground_is_judged_in_every_kind(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+def test_judges_who_differ_are_measured(bench: Bench) -> None:
+    sizes = ["--count", "90", "--many", "20", "--parts", "lenient", "crowds", "few"]
+    line = bench("judges", *sizes, "--unseen", "30", "--seeds", "0")
+    assert set(line["lenient"]) == {"label", "grade", "rating"}
+    assert len(line["lenient"]["grade"]["share_of_unbiased"]["values"]) == 1
+    crowds = line["crowds"]
+    assert crowds["always_yes"]["pairs"] == 4 * 2
+    assert crowds["guessers"]["equal_judges"] == 4
+    assert crowds["easy_pairs"]["in_order"] is None  # nobody is bad
+    assert crowds["easy_pairs"]["equal_judges"] == 6
+    assert len(line["few"]["models"]) == 1
+
+
+def test_calibration_is_measured(bench: Bench) -> None:
+    sizes = ["--counts", "60", "--kinds", "label", "--fresh", "100", "--seeds", "0"]
+    line = bench("calibration", *sizes)
+    assert set(line["label"]["60"]) == {"named", "unnamed"}
+    assert line["noise"]["of"] == 1
+
+
+@pytest.mark.slow
 def test_the_benchmarks_of_real_pairs_and_lists(
     bench: Bench, shared_data: Path
 ) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import RECORDS, Judgement
+from tastemaker.data.texts import FEATURES, names_of
 from tastemaker.errors import UsageError
 from tastemaker.kinds.metrics import KindMetrics
 from tastemaker.settings import NOT_NEGATIVE, Check, check, setting
@@ -67,13 +68,17 @@ class Likelihood:
         "Pull towards 0 of the mean score of texts judged together (Eisenstein et al. 2023).",
         NOT_NEGATIVE,
     )
-    length_control: bool = setting(
-        False,
-        "Explain by length what length explains, so that the score does not carry it.",
+    control: str = setting(
+        "",
+        "Features that the score must not carry, such as length,lists: what they explain is "
+        f"explained by them. Of {', '.join(FEATURES)}. "
+        "Costs accuracy where they are part of what is good.",
+        shown="none",
     )
 
     def __post_init__(self) -> None:
         check(self)
+        names_of(self.control)
         weights: Mapping[str, Any] = (
             self.weights
         )  # a configuration file may hold anything
@@ -86,6 +91,11 @@ class Likelihood:
                 raise UsageError(
                     f"the weight of {kind}s is {weight}; a weight is a finite number of 0 or more."
                 )
+
+    @property
+    def controlled(self) -> tuple[str, ...]:
+        """The names of the features that the score must not carry."""
+        return names_of(self.control)
 
 
 NO_AIDS = Likelihood(margin=0.0)
@@ -149,6 +159,20 @@ class Link(nn.Module, ABC):
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return ln P(judgement | scores) [m]."""
 
+    @property
+    def has_ties(self) -> bool:
+        """Whether the likelihood knows ties, whose width may differ between judges."""
+        return False
+
+    def log_likelihood_with_ties(
+        self, scores: Tensor, targets: Tensor, width: Tensor
+    ) -> Tensor:
+        """Return `log_likelihood` for judges who give more or fewer ties.
+
+        width: [m], added to the logarithm of the parameter of ties. Only where `has_ties`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} knows no ties.")
+
     @abstractmethod
     def predict(self, scores: Tensor) -> Tensor:
         """Return the mean judgement of texts with these scores."""
@@ -180,6 +204,13 @@ class Link(nn.Module, ABC):
         An unreliable judge sees scores closer to it. Where only differences count, it is 0.
         """
         return torch.zeros_like(self.slope)
+
+    def information(self, scores: Tensor) -> Tensor:
+        """Return how much a judgement tells about scores [...], up to a factor.
+
+        It is the Fisher information. It is constant unless answers run into an end of a scale.
+        """
+        return torch.ones_like(scores)
 
     def formula(self) -> str:
         """Return what a score s means, as a line of Markdown for the model card."""

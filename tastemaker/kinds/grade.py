@@ -12,7 +12,11 @@ from tastemaker.data.judgements import Grade
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
 from tastemaker.kinds.metrics import NumberMetrics
-from tastemaker.maths.likelihoods import grade_log_likelihood, grade_probabilities
+from tastemaker.maths.likelihoods import (
+    grade_information,
+    grade_log_likelihood,
+    grade_probabilities,
+)
 
 _PINCH = 1e-3
 
@@ -102,6 +106,10 @@ class GradeLink(Link):
 
     def neutral(self) -> Tensor:
         return self.thresholds.median() / self.slope
+
+    def information(self, scores: Tensor) -> Tensor:
+        logits = (self.slope * scores).flatten()
+        return grade_information(logits, self.thresholds).reshape(scores.shape)
 
     def leaning(self, targets: Tensor) -> Tensor:
         return share_of_ranks(targets)

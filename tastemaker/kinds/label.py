@@ -108,6 +108,10 @@ class LabelLink(Link):
     def neutral(self) -> Tensor:
         return -self.intercept / self.slope
 
+    def information(self, scores: Tensor) -> Tensor:
+        chance = self.predict(scores)
+        return chance * (1 - chance)
+
     def leaning(self, targets: Tensor) -> Tensor:
         return targets.double()
 

@@ -1,4 +1,6 @@
-"""The log-likelihoods of judgements, given latent scores.
+"""The log-likelihoods of judgements, given latent scores, and the population of judges.
+
+Also the search for the likeliest values of a few parameters.
 
 Pure functions of tensors: no model, device, configuration or randomness. Natural logarithms.
 
@@ -9,11 +11,16 @@ only known to be worse than all of them.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
 
 def label_log_likelihood(
@@ -46,6 +53,18 @@ def grade_probabilities(
     beyond = torch.sigmoid(logit[:, None] - thresholds[None, :])
     one, zero = torch.ones_like(beyond[:, :1]), torch.zeros_like(beyond[:, :1])
     return torch.cat([one, beyond], dim=1) - torch.cat([beyond, zero], dim=1)
+
+
+def grade_information(
+    logit: Float[Tensor, " n"], thresholds: Float[Tensor, " k"]
+) -> Float[Tensor, " n"]:
+    """Return the Fisher information of a grade about its logit."""
+    shares = grade_probabilities(logit, thresholds)
+    beyond = torch.sigmoid(logit[:, None] - thresholds)
+    slopes = beyond * (1 - beyond)  # of P(step > j)
+    zero = torch.zeros_like(slopes[:, :1])
+    changes = torch.cat([zero, slopes], dim=1) - torch.cat([slopes, zero], dim=1)
+    return (changes**2 / shares.clamp(min=1e-12)).sum(1)
 
 
 def rating_log_likelihood(
@@ -81,14 +100,14 @@ def huber_log_likelihood(
     return -cost - log_sd - math.log(_HUBER_MASS)
 
 
-_NEVER = -1e30
-"""ln 0, but finite: its gradient is 0 and not NaN."""
+# A text that is further below the best one counts as this far below: e^s must not vanish.
+_FURTHEST, _FURTHEST_FLOAT64 = 80.0, 600.0
 
 
 def comparison_log_likelihood(
     difference: Float[Tensor, " m"],
     is_tie: Bool[Tensor, " m"],
-    log_ties: Float[Tensor, ""] | None = None,
+    log_ties: Float[Tensor, ""] | Float[Tensor, " m"] | None = None,
 ) -> Float[Tensor, " m"]:
     """Return ln P(first better), or ln P(tie) where `is_tie` (Bradley–Terry, Davidson 1970).
 
@@ -121,43 +140,54 @@ def plackett_luce_log_likelihood(
     each; −inf stands for a size that is never chosen.
     """
     order = tier.masked_fill(tier < 0, -1).argsort(dim=1, descending=True, stable=True)
-    tier = tier.gather(1, order)
-    s = scores.gather(1, order).masked_fill(tier < 0, _NEVER)
-    sizes = torch.arange(1, log_ties.shape[-1] + 1, device=s.device)
-    log_ties = log_ties.expand(len(s), -1)
-    total = s.new_zeros(len(s))
-    table = s.new_full((len(s), len(sizes), len(sizes) + 1), _NEVER)
-    table[:, :, 0] = 0.0
-    for k in range(s.shape[1]):
-        with_k = table[:, :, :-1] + (s[:, k, None] / sizes)[:, :, None]
-        table = torch.cat(
-            [table[:, :, :1], torch.logaddexp(table[:, :, 1:], with_k)], dim=2
-        )
-        if k + 1 < s.shape[1]:
-            is_last = tier[:, k] != tier[:, k + 1]
-        else:
-            is_last = torch.ones_like(tier[:, k], dtype=torch.bool)
-        is_choice = is_last & (tier[:, k] >= 0) & (tier[:, k] < stages)
-        ways = (log_ties + table.diagonal(offset=1, dim1=1, dim2=2)).logsumexp(1)
-        is_chosen = tier == tier[:, k, None]
-        size = is_chosen.sum(1)
-        mean = s.masked_fill(~is_chosen, 0.0).sum(1) / size
-        # where nothing is chosen, a tier may be larger than any in `log_ties`
-        column = (size - 1).clamp(max=len(sizes) - 1)[:, None]
-        chosen = mean + log_ties.gather(1, column)[:, 0]
-        total = total + torch.where(is_choice, chosen - ways, 0.0)
-    return total
+    tier, s = tier.gather(1, order), scores.gather(1, order)
+    is_text = tier >= 0
+    log_ties = log_ties.expand(len(s), -1)  # [m, D]
+    sizes = torch.arange(1, log_ties.shape[1] + 1, device=s.device)
+    # only differences count; relative to the best text, no power can overflow
+    best = s.masked_fill(~is_text, -math.inf).amax(1, keepdim=True).detach()
+    reach = _FURTHEST_FLOAT64 if s.dtype == torch.float64 else _FURTHEST
+    s = (s - best).masked_fill(~is_text, 0.0).clamp(min=-reach)
+    powers = torch.exp(s[:, :, None] / sizes) * is_text[:, :, None]  # π^(1/d) [m, K, D]
+    e = _symmetric_polynomials(powers)  # [m, K, D]
+    log_ways = torch.log((log_ties.exp()[:, None] * e).sum(2))  # [m, K]
+    is_same = tier[:, :, None] == tier[:, None, :]
+    size = is_same.sum(2)
+    mean = (is_same.to(s.dtype) @ s[:, :, None])[:, :, 0] / size
+    # where nothing is chosen, a tier may be larger than any in `log_ties`
+    column = (size - 1).clamp(max=len(sizes) - 1)
+    log_chosen = mean + log_ties.gather(1, column)
+    is_last = torch.ones_like(is_text)  # of its tier
+    is_last[:, :-1] = tier[:, :-1] != tier[:, 1:]
+    is_choice = is_last & is_text & (tier < stages[:, None])
+    return torch.where(is_choice, log_chosen - log_ways, 0.0).sum(1)
+
+
+def _symmetric_polynomials(powers: Float[Tensor, "m K D"]) -> Float[Tensor, "m K D"]:
+    """Return e_d of the d-th powers of the first k texts, for each k and d.
+
+    All terms are positive, so nothing cancels.
+    """
+    rows, texts, largest = powers.shape
+    table = powers.new_zeros((rows, largest, largest + 1))  # e_0 … e_D for each d
+    table[:, :, 0] = 1.0
+    result = []
+    for k in range(texts):
+        with_k = table[:, :, :-1] * powers[:, k, :, None]
+        table = table + pad(with_k, (1, 0))
+        result.append(table.diagonal(offset=1, dim1=1, dim2=2))
+    return torch.stack(result, dim=1)
 
 
 def pairs_log_likelihood(
     scores: Float[Tensor, "m K"],
     tier: Int[Tensor, "m K"],
     stages: Int[Tensor, " m"],
-    log_ties: Float[Tensor, ""] | None = None,
+    log_ties: Float[Tensor, ""] | Float[Tensor, "m 1"] | None = None,
 ) -> Float[Tensor, " m"]:
     """Return the mean log-likelihood of a ranking's pairs (as InstructGPT).
 
-    A ranking then counts as much as one comparison.
+    A ranking then counts as much as one comparison. log_ties: for all rankings, or for each.
 
     Pairs of one tier are ties and count only with `log_ties`; two texts of the rest are no pair.
     """
@@ -170,8 +200,203 @@ def pairs_log_likelihood(
     is_pair = (a >= 0) & (b >= 0) & ~is_left_out
     sign = torch.where(a < b, 1.0, -1.0).to(scores.dtype)  # the better text first
     difference = (scores[:, first] - scores[:, second]) * sign
+    if log_ties is not None:
+        log_ties = log_ties.expand_as(difference).flatten()
     terms = comparison_log_likelihood(
         difference.flatten(), is_tie.flatten(), log_ties
     ).view_as(difference)
     total = torch.where(is_pair, terms, 0.0).sum(1)
     return total / is_pair.sum(1).clamp(min=1)
+
+
+# --- the population of judges ---
+
+_CARELESS_SD = 0.15  # of the discriminations of careless judges
+# the prior of the shares, in judges: two in three are attentive until the data say otherwise
+_SHARES = (2.0, 0.6, 0.4)
+# the prior of the attentive judges' spread, worth four judges
+_SPREAD, _SPREAD_JUDGES = 0.25, 4.0
+_LENIENCY_SD, _LENIENCY_JUDGES = 0.5, 1.0
+_SMALLEST_SPREAD = 0.1  # a grid would miss what is narrower
+_SMALLEST_CENTRE, _CENTRE_JUDGES = 0.2, 0.5
+_EM_STEPS = 50
+
+
+@dataclass
+class Population:
+    """The distribution of judges: shares of the three groups, and the two spreads."""
+
+    shares: Tensor
+    centre: float = 1.0
+    spread: float = _SPREAD
+    leniency_sd: float = _LENIENCY_SD
+
+    @staticmethod
+    def prior() -> "Population":
+        """Return the population before any judge is known."""
+        shares = torch.tensor(_SHARES, dtype=torch.float64)
+        return Population(shares / shares.sum())
+
+    def log_groups(self, discrimination: Tensor) -> Tensor:
+        """Return ln(share · density) of each group at discriminations: [..., 3]."""
+        return torch.stack(
+            [
+                _log_normal(discrimination, self.centre, self.spread),
+                _log_normal(discrimination, 0.0, _CARELESS_SD),
+                _log_normal(discrimination, -self.centre, self.spread),
+            ],
+            dim=-1,
+        ) + torch.log(self.shares)
+
+    def log_density(self, discrimination: Tensor, leniency: Tensor) -> Tensor:
+        """Return the log-density of judges [J, D, B] of grids [J, D] and [J, B]."""
+        of_discrimination = self.log_groups(discrimination).logsumexp(-1)
+        of_leniency = _log_normal(leniency, 0.0, self.leniency_sd)
+        return of_discrimination[:, :, None] + of_leniency[:, None, :]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The log-likelihood of each judge's judgements on a grid around its peak.
+
+    discrimination: [J, D]. leniency: [J, B]. log_likelihood: [F, J, D, B], apart for F parts of the
+    judgements.
+    """
+
+    discrimination: Tensor
+    leniency: Tensor
+    log_likelihood: Tensor
+
+
+def learned_population(grid: Grid, total: Tensor, start: Population) -> Population:
+    """Return the population that makes the judgements likeliest (EM), with a weak prior.
+
+    total: the log-likelihood of all judgements [J, D, B].
+    """
+    population = start
+    prior = torch.tensor(_SHARES, dtype=torch.float64)
+    fixed = grid.discrimination.shape[1] == 1
+    for _ in range(_EM_STEPS):
+        posterior = posterior_on(grid, total, population)
+        of_leniency = posterior.sum(1)  # [J, B]
+        squares = (of_leniency * grid.leniency**2).sum()
+        squares = squares + _LENIENCY_JUDGES * _LENIENCY_SD**2
+        leniency_sd = math.sqrt(float(squares) / (len(total) + _LENIENCY_JUDGES))
+        if fixed:
+            population = replace(population, leniency_sd=leniency_sd)
+            continue
+        of_discrimination = posterior.sum(2)  # [J, D]
+        groups = population.log_groups(grid.discrimination).softmax(-1)  # [J, D, 3]
+        members = of_discrimination[:, :, None] * groups
+        shares = (members.sum((0, 1)) + prior) / (len(total) + prior.sum())
+        follow, turned = members[..., 0], members[..., 2]
+        d = grid.discrimination
+        weight = float(follow.sum() + turned.sum())
+        centre = float((follow * d).sum() - (turned * d).sum() + _CENTRE_JUDGES)
+        centre = max(centre / (weight + _CENTRE_JUDGES), _SMALLEST_CENTRE)
+        distances = follow * (d - centre) ** 2 + turned * (d + centre) ** 2
+        spread = float(distances.sum()) + _SPREAD_JUDGES * _SPREAD**2
+        spread = math.sqrt(spread / (weight + _SPREAD_JUDGES))
+        spread = max(spread, _SMALLEST_SPREAD)
+        population = Population(shares, centre, spread, leniency_sd)
+    return population
+
+
+def posterior_on(grid: Grid, log_likelihood: Tensor, population: Population) -> Tensor:
+    """Return each judge's posterior on the grid [J, D, B]; sums to 1."""
+    if grid.discrimination.shape[1] == 1:
+        prior = _log_normal(grid.leniency, 0.0, population.leniency_sd)[:, None, :]
+    else:
+        prior = population.log_density(grid.discrimination, grid.leniency)
+    flat = (log_likelihood + prior).flatten(1)
+    return flat.softmax(1).reshape(log_likelihood.shape)
+
+
+def weighted_quantiles(
+    values: Tensor, weights: Tensor, levels: tuple[float, ...]
+) -> list[Tensor]:
+    """Return quantiles of values [J, D, B] under weights of the same shape: [J] for each level."""
+    flat, order = values.flatten(1).sort(1)
+    cumulated = weights.flatten(1).gather(1, order).cumsum(1)
+    # the middle of a cell of the grid stands for the cell
+    cumulated = cumulated - 0.5 * weights.flatten(1).gather(1, order)
+    last = flat.shape[1] - 1
+    ends = []
+    for level in levels:
+        place = (cumulated < level).sum(1).clamp(max=last)
+        ends.append(flat.gather(1, place[:, None]).squeeze(1).float())
+    return ends
+
+
+def _log_normal(values: Tensor, mean: float, sd: float) -> Tensor:
+    return -0.5 * ((values - mean) / sd) ** 2 - math.log(sd)
+
+
+# --- the search for the likeliest parameters ---
+#
+# SciPy's L-BFGS, not PyTorch's: constructing a PyTorch optimiser imports its compiler, which takes
+# longer than a whole linear fit.
+
+_TOLERANCE = 1e-12  # of the value, relative
+_GRADIENT = 1e-7  # the search ends where no slope is steeper
+
+
+def minimise(
+    loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, iterations: int
+) -> None:
+    """Move float64 parameters to where a loss is lowest, in at most so many steps of L-BFGS.
+
+    loss: returns a scalar of the parameters as they are. A search that leaves the finite numbers
+    leaves the parameters at the best finite point.
+    """
+    moved = [parameter for parameter in parameters if parameter.numel()]
+    if not moved:
+        return
+    start = np.concatenate([p.detach().numpy().ravel() for p in moved])
+
+    def put(point: NDArray[np.float64]) -> None:
+        at = 0
+        for parameter in moved:
+            part = torch.from_numpy(point[at : at + parameter.numel()])
+            parameter.data.copy_(part.reshape(parameter.shape))
+            at += parameter.numel()
+
+    def value_and_gradient(
+        point: NDArray[np.float64],
+    ) -> tuple[float, NDArray[np.float64]]:
+        put(point)
+        with torch.enable_grad():  # a caller may have turned gradients off
+            value = loss()
+            gradients = torch.autograd.grad(value, moved, allow_unused=True)
+        parts = [
+            np.zeros(p.numel()) if g is None else g.numpy().ravel()
+            for p, g in zip(moved, gradients, strict=True)
+        ]
+        return float(value.detach()), np.concatenate(parts)
+
+    result = minimize(
+        value_and_gradient,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": iterations, "ftol": _TOLERANCE, "gtol": _GRADIENT},
+    )
+    put(result.x if np.isfinite(result.x).all() else start)
+
+
+def curvatures(loss: Callable[[], Tensor], values: Tensor, step: float) -> Tensor:
+    """Return the second derivative of a loss by each value, all others given.
+
+    The values must not meet in the loss (each judge's touch that judge's judgements alone), so one
+    difference of gradients gives all of them. The values are as before afterwards.
+    """
+    before = values.detach().clone()
+    gradients = []
+    for sign in (1, -1):
+        values.data.copy_(before + sign * step)
+        values.requires_grad_(True)
+        with torch.enable_grad():
+            gradients.append(torch.autograd.grad(loss(), values)[0])
+        values.requires_grad_(False)
+    values.data.copy_(before)
+    return (gradients[0] - gradients[1]) / (2 * step)

@@ -16,6 +16,7 @@ from .backbones.linear import features as features
 from .backbones.linear import (
     inverse_document_frequencies as inverse_document_frequencies,
 )
+from .backbones.linear import log_count_ratios as log_count_ratios
 from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
@@ -28,34 +29,33 @@ from .backbones.opening import token_counter as token_counter
 from .backbones.opening import widen_head as widen_head
 from .contract import Anchor as Anchor
 from .contract import Contract as Contract
+from .contract import anchor_of as anchor_of
 from .contract import card as card
 from .contract import hub_name_of as hub_name_of
 from .contract import write_card as write_card
-from .corpus import MOST_HELD_OUT as MOST_HELD_OUT
 from .corpus import Corpus as Corpus
 from .corpus import Evidence as Evidence
 from .corpus import Links as Links
-from .corpus import divide as divide
+from .division import MOST_HELD_OUT as MOST_HELD_OUT
+from .division import divide as divide
 from .fit_network import FitTask as FitTask
-from .fitting import anchor_of as anchor_of
 from .fitting import fit as fit
+from .judge_fit import estimate_judges as estimate_judges
+from .judges import JudgeEffects as JudgeEffects
+from .judges import JudgeEstimates as JudgeEstimates
 from .linear_fits import CrossFit as CrossFit
-from .linear_fits import Judges as Judges
 from .linear_fits import Objective as Objective
 from .linear_fits import cross_fit as cross_fit
 from .linear_fits import cross_fitted_scores as cross_fitted_scores
-from .linear_fits import deviations as deviations
 from .linear_fits import fit_linear as fit_linear
 from .linear_fits import fitted_to_scores as fitted_to_scores
+from .linear_fits import independent_scores as independent_scores
 from .linear_fits import learned_parameters as learned_parameters
-from .linear_fits import log_count_ratios as log_count_ratios
 from .linear_fits import positivity as positivity
 from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel
 from .model import load as load
-from .observation import ENOUGH as ENOUGH
-from .observation import LengthEffect as LengthEffect
+from .observation import FeatureEffects as FeatureEffects
 from .observation import ObservationModel as ObservationModel
-from .observation import Reliabilities as Reliabilities
 from .observation import calibrated as calibrated
 from .observation import links_alone as links_alone

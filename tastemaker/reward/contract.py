@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from tastemaker.data.judgements import RECORDS
@@ -25,6 +26,7 @@ from tastemaker.evaluate.findings import FIGURES
 from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
 from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
+from tastemaker.scores import Scores
 from tastemaker.train.run import CONTRACT
 
 FORMAT = 1
@@ -45,6 +47,13 @@ class Anchor:
     centred: bool = True
 
 
+def anchor_of(scores: Scores) -> Anchor:
+    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
+    sd = float(np.std(scores.values))
+    usable = np.isfinite(sd) and sd > 1e-8
+    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
+
+
 @dataclass(frozen=True)
 class Contract:
     """Everything about a score that the weights do not say. See the head of this file."""
@@ -60,12 +69,54 @@ class Contract:
     data: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     judges: dict[str, dict[str, Any]] = field(default_factory=dict)
+    judge_model: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     roundtrip: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     trained_steps: int = 0
     format: int = FORMAT
+
+    def parts(self) -> str:
+        """Return how many texts taught, calibrated and measured, as a sentence."""
+        learned = f"{self.data['texts']:,} texts to learn from"
+        measured = f"{self.data['held_out']:,} that only measured"
+        if self.data.get("validation"):
+            validated = f"{self.data['validation']:,} to calibrate on"
+            return f"{learned}, {validated}, {measured}"
+        return f"{learned} and, cross-fitted, to calibrate on; {measured}"
+
+    def judges_in_words(self) -> list[str]:
+        """Return what was learned about the judges, and what could not be, as sentences."""
+        lines = []
+        bias = self.judge_model.get("position_bias")
+        if bias:
+            lines.append(
+                f"position bias: shown first rather than last adds {bias['mean']:+.2f} "
+                f"[{bias['low']:+.2f}, {bias['high']:+.2f}] to the log-odds of winning "
+                f"({bias['judgements']:,} judgements tell the order); the score is without it."
+            )
+        if not self.judges:
+            return lines
+        lines.append(f"{self.judge_model['reason']}.")
+        for name, judge in self.judges.items():
+            low, high = judge["interval"]
+            lines.append(
+                f"judge {name}: reliability {judge['reliability']:+.2f} "
+                f"[{low:+.2f}, {high:+.2f}], leniency {judge['leniency']:+.2f}"
+            )
+        silent = self.judge_model["always_the_same_answer"]
+        if silent:
+            lines.append(
+                "the same answer to every text, so nothing could be learned of: "
+                + ", ".join(silent)
+            )
+        few = self.judge_model["fewer_than_four_judgements"]
+        if few:
+            lines.append(
+                f"too few judgements (below 4) to learn much of: {few:,} judges"
+            )
+        return lines
 
     def write(self, folder: Path) -> None:
         """Write `tastemaker.json` into a folder that is being made."""
@@ -191,6 +242,7 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
             for kind, results in evaluation.get("by_kind", {}).items()
         ],
         judges=_judges(contract.judges),
+        judge_model=contract.judge_model,
         most_judges=_MOST_JUDGES,
         is_network=contract.backbone == "network",
     )
@@ -291,11 +343,18 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Markdown:
     return Markdown(rf"{amount(value)} \[{low}, {high}\]")
 
 
-def _judges(judges: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markdown, int]]:
+def _judges(
+    judges: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, Markdown, Markdown, Markdown, int]]:
     """Return the judges as rows, those who judged most first."""
     rows = []
     for name, values in judges.items():
         figures = {**values, "reliability_interval": values.get("interval")}
         reliability = _estimate("reliability", figures)
-        rows.append((name, reliability, int(values["judgements"])))
-    return sorted(rows, key=lambda row: (-row[2], row[0]))
+        leniency = Markdown(f"{float(values.get('leniency', 0.0)):+.2f}")
+        position = ""
+        if "position_bias" in values:
+            position = f"{float(values['position_bias']):+.2f}"
+        count = int(values["judgements"])
+        rows.append((name, reliability, leniency, Markdown(position), count))
+    return sorted(rows, key=lambda row: (-row[4], row[0]))

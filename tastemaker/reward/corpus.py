@@ -1,37 +1,29 @@
-"""The judgements of a fit: unique texts, the judgements about them as tensors, and the division.
+"""The judgements of a fit: unique texts, and the judgements about them as tensors.
 
-A corpus holds each text once, so that it is encoded once, however many judgements it has. A
-division is two corpora with the same links and judges: one to learn from, one to measure on.
+A corpus holds each text once, so that it is encoded once, however many judgements it has.
 """
 
-import hashlib
-import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.data.judgements import Example, Judgement, fingerprint
-from tastemaker.data.related_texts import Related, related
-from tastemaker.data.splitting import split, split_for_a_fit
-from tastemaker.errors import DataError
-from tastemaker.kinds.base import Likelihood, Link
-from tastemaker.kinds.registry import links_from
-from tastemaker.near_copies import STORED, Sketches
+from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.texts import features_of
+from tastemaker.kinds.base import Link
 
 Links = Mapping[type[Judgement], Link]
+T = TypeVar("T", int, float)
 
-MOST_HELD_OUT = 1000
 _LARGEST_UNIT = 64
 """Most texts of a unit. Comparisons that connect more are units of their own."""
-_ENOUGH_FOR_AN_EXPERT = 50  # judgements
-# judgements on average; with fewer, reliabilities are mostly their prior
-_ENOUGH_OF_A_JUDGE = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,8 @@ class Evidence:
     index: int64 [m], the example of each judgement; [m, K] for judgements about up to K texts, 0
     where a shorter one has none. targets: [m, …], the tensor of the kind's link. weight: [m].
     judge: int64 [m], the number of the judge, −1 for none. size: int64 [m], the number of texts.
+    order: float32 as index, from ½ for the text that was shown first to −½ for the last; 0 where
+    that is unknown.
     """
 
     index: Tensor
@@ -48,6 +42,7 @@ class Evidence:
     weight: Tensor
     judge: Tensor
     size: Tensor
+    order: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
@@ -60,6 +55,36 @@ class Evidence:
             self.weight.to(device),
             self.judge.to(device),
             self.size.to(device),
+            self.order.to(device),
+        )
+
+    def repeated(self, chosen: Tensor, count: int, judges: int) -> "Evidence":
+        """Return copies of some judgements, one after the other, each copy with judges of its own.
+
+        judges: how many there are; judge j of copy c gets the number c · judges + j. All chosen
+        judgements have a judge.
+        """
+        rows = chosen.repeat(count)
+        copy = torch.arange(count).repeat_interleave(len(chosen))
+        return Evidence(
+            self.index[rows],
+            self.targets[rows],
+            self.weight[rows],
+            self.judge[rows] + copy * judges,
+            self.size[rows],
+            self.order[rows],
+        )
+
+    def double(self) -> "Evidence":
+        """Return the same evidence in float64."""
+        targets = self.targets
+        if targets.is_floating_point():
+            targets = targets.double()
+        return replace(
+            self,
+            targets=targets,
+            weight=self.weight.double(),
+            order=self.order.double(),
         )
 
     @property
@@ -76,6 +101,7 @@ class Evidence:
             self.weight[chosen],
             self.judge[chosen],
             self.size[chosen],
+            self.order[chosen],
         )
 
 
@@ -116,30 +142,36 @@ class Corpus:
         for kind, link in links.items():
             of_kind = [j for j in judgements if type(j) is kind]
             kind_weight = link.aids.weights.get(link.kind, 1.0)
-            index, sizes, weights, judge_numbers = [], [], [], []
+            index, sizes, weights, judge_numbers, orders = [], [], [], [], []
             for judgement in of_kind:
                 texts = [numbers[example] for example in judgement.examples]
                 index.append(texts)
                 sizes.append(len(texts))
+                orders.append(_order(judgement))
                 weights.append(judgement.weight * kind_weight)
                 judge_numbers.append(names.get(judgement.judge or "", -1))
             evidence[kind] = Evidence(
-                index=_padded(index, link),
+                index=torch.from_numpy(_padded(index, link)).long(),
                 targets=link.targets(of_kind),
                 weight=torch.tensor(weights),
                 judge=torch.tensor(judge_numbers, dtype=torch.long),
                 size=torch.tensor(sizes, dtype=torch.long),
+                order=torch.from_numpy(_padded(orders, link)).float(),
             )
         return Corpus(list(numbers), evidence, tuple(judges))
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    @cached_property
-    def log_lengths(self) -> Tensor:
-        """ln(1 + characters) of every text, its prompt not counted [n]."""
-        logs = [math.log1p(len(example.text)) for example in self.examples]
-        return torch.tensor(logs)
+    @property
+    def has_order(self) -> bool:
+        """Whether it is known of some judgement in which order its texts were shown."""
+        return any(bool((e.order != 0).any()) for e in self.evidence.values())
+
+    def features(self, names: Sequence[str]) -> Tensor:
+        """Return features of every text by name, those of its prompt not counted [n, features]."""
+        texts = [example.text for example in self.examples]
+        return torch.from_numpy(features_of(texts, names)).float()
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -239,16 +271,24 @@ class _GrowingUnit:
             self.texts[text] = None
 
 
-def _padded(index: list[list[int]], link: Link) -> Tensor:
+def _padded(rows: list[list[T]], link: Link) -> NDArray[Any]:
     """Return [m] for a kind about one text, and [m, K] for the others, 0 where there is no text."""
     if link.is_of_one_text:
-        return torch.tensor([texts[0] for texts in index], dtype=torch.long)
-    longest = max((len(texts) for texts in index), default=2)
-    rows = []
-    for texts in index:
-        padding = [0] * (longest - len(texts))
-        rows.append(texts + padding)
-    return torch.tensor(rows, dtype=torch.long).reshape(len(index), longest)
+        return np.array([row[0] for row in rows])
+    longest = max((len(row) for row in rows), default=2)
+    padded = np.zeros((len(rows), longest))
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return padded
+
+
+def _order(judgement: Judgement) -> list[float]:
+    """Return for each text from ½, shown first, to −½, shown last; 0 where that is unknown."""
+    places = judgement.places
+    if not places:
+        return [0.0] * len(judgement.texts)
+    last = len(places) - 1
+    return [0.5 - place / last for place in places]
 
 
 def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
@@ -265,151 +305,3 @@ def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
             low, high = sorted((root(first), root(other)))
             parent[high] = low
     return [root(at) for at in range(n)]
-
-
-# --- the division into training and held-out judgements ---
-
-
-@dataclass(frozen=True)
-class Division:
-    """Two corpora with the same links and judges, and a digest of all judgements.
-
-    relatives: the near-copies and shared beginnings that are on one side; their numbers are 0 where
-    the held-out judgements were given.
-    """
-
-    train: Corpus
-    held_out: Corpus
-    train_judgements: Sequence[Judgement]
-    held_out_judgements: Sequence[Judgement]
-    likelihood: Likelihood
-    digest: str
-    relatives: Related
-
-    @property
-    def training_sketches(self) -> Sketches:
-        """The sketches of the training texts, which find their near-copies."""
-        texts = {example.text for example in self.train.examples}
-        return self.relatives.sketches_of(texts)[:, :STORED]
-
-    def by_source(self) -> "dict[str, Division]":
-        """Return a division for each source of judgements, by name; judges are those of all.
-
-        Raises DataError where there are fewer than two, no prompt, or too few judgements of a
-        source.
-        """
-        by_source: dict[str, list[Judgement]] = {}
-        for judgement in self.train_judgements:
-            by_source.setdefault(judgement.source, []).append(judgement)
-        reason = ""
-        if len(by_source) < 2:
-            reason = "all judgements are of one source"
-        elif all(example.prompt is None for example in self.train.examples):
-            reason = "no judgement has a prompt"
-        if reason:
-            raise DataError(
-                f"experts: {reason}, so nothing tells their tastes apart. Leave experts out."
-            )
-        divisions = {}
-        for source in sorted(by_source):
-            of_source = by_source[source]
-            if len(of_source) < _ENOUGH_FOR_AN_EXPERT:
-                raise DataError(
-                    f"experts: {source or 'the source without a name'} has "
-                    f"{len(of_source)} judgements to learn "
-                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them "
-                    "into the file of another source."
-                )
-            links = links_from(of_source, self.likelihood)
-            learned = [j for j in self.held_out_judgements if type(j) in links]
-            measured = [j for j in learned if j.source == source] or learned
-            train = Corpus.of(of_source, links, self.train.judges)
-            held_out = Corpus.of(measured, links, self.train.judges)
-            divisions[source] = replace(
-                self,
-                train=train,
-                held_out=held_out,
-                train_judgements=of_source,
-                held_out_judgements=measured,
-            )
-        return divisions
-
-
-def divide(
-    judgements: Sequence[Judgement],
-    held_out: float | Sequence[Judgement] | None,
-    likelihood: Likelihood,
-    seed: int,
-) -> Division:
-    """Split by text and prompt, unless the held-out judgements are given, and read both sides with
-    the same links.
-
-    held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of
-    the texts, at most 1,000. Given ones of a kind that is not learned are left out. Raises
-    DataError where chats and plain prompts are mixed, and where judges are to be learned and none
-    is named; UsageError for a share that cannot be.
-    """
-    _check_prompts(judgements)
-    relatives = related(judgements)
-    if held_out is None:
-        texts = len({fingerprint(text) for j in judgements for text in j.texts})
-        groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})
-        most = min(MOST_HELD_OUT, texts // 10, groups // 5)
-        train, measured = split_for_a_fit(
-            judgements, most=most, seed=seed, relatives=relatives
-        )
-    elif isinstance(held_out, float | int):
-        train, measured = split(
-            judgements, held_out=held_out, seed=seed, relatives=relatives
-        )
-    else:
-        train, measured = list(judgements), list(held_out)
-        relatives = replace(relatives, near_copies=0, beginnings=0)
-    links = links_from(train, likelihood)
-    measured = [j for j in measured if type(j) in links]
-    judges = _judges(train, likelihood)
-    corpus = Corpus.of(train, links, judges)
-    held_out_corpus = Corpus.of(measured, links, judges)
-    digest = digest_of_items([*train, None, *measured])
-    return Division(
-        corpus, held_out_corpus, train, measured, likelihood, digest, relatives
-    )
-
-
-def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
-    """Return 32 hex digits that depend on the items and their order. None separates two sides."""
-    text = repr([*items]).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
-
-
-def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
-    """Return the judges whose reliability is learned: all named ones, or none.
-
-    They are learned if `likelihood.judges` is set, or by default from enough judgements.
-    """
-    counts = Counter(j.judge for j in judgements if j.judge is not None)
-    if likelihood.judges is None:
-        enough = _ENOUGH_OF_A_JUDGE * len(counts)
-        is_learned = len(counts) > 1 and counts.total() >= enough
-    else:
-        is_learned = likelihood.judges
-    if is_learned and not counts:
-        raise DataError(
-            "the reliability of judges was asked for, but no judgement names its judge."
-        )
-    return sorted(counts) if is_learned else []
-
-
-def _check_prompts(judgements: Sequence[Judgement]) -> None:
-    """Raise DataError for chats beside plain prompts: no template reads both alike."""
-    first: dict[bool, Judgement] = {}
-    for judgement in judgements:
-        if judgement.prompt is not None:
-            first.setdefault(isinstance(judgement.prompt, tuple), judgement)
-    if len(first) == 2:
-        chat, text = first[True], first[False]
-        raise chat.wrong(
-            f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
-            "Give all prompts as chats (lists of messages with a role and a content) "
-            "or all as texts."
-        )

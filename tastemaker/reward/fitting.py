@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tastemaker.data.judgements import (
     TEMPLATE,
@@ -28,7 +29,7 @@ from tastemaker.fast.processor import (
     choose_device,
     choose_precision,
 )
-from tastemaker.kinds.base import Likelihood
+from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.reward.backbones import (
     Backbone,
     Chosen,
@@ -40,11 +41,22 @@ from tastemaker.reward.backbones import (
     choose_backbone,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
-from tastemaker.reward.contract import Anchor, Contract
-from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
-from tastemaker.reward.linear_fits import CrossFit, cross_fit, fit_linear
+from tastemaker.reward.contract import Contract, anchor_of
+from tastemaker.reward.corpus import Corpus
+from tastemaker.reward.division import Division, digest_of_items, divide
+from tastemaker.reward.judges import judge_rows, judge_summary
+from tastemaker.reward.linear_fits import (
+    CrossFit,
+    cross_fit,
+    fit_linear,
+    scores_for_calibration,
+)
 from tastemaker.reward.model import RewardModel, link_values
-from tastemaker.reward.observation import LengthEffect, ObservationModel, calibrated
+from tastemaker.reward.observation import (
+    ObservationModel,
+    Uncontrolled,
+    calibrated,
+)
 from tastemaker.scores import Scores
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
@@ -54,10 +66,10 @@ _NOTHING = 1e-6  # standard deviations: members of an ensemble round their offse
 
 
 class _Member(NamedTuple):
-    """A standardised backbone, the length effect in units of its score, and its steps."""
+    """A standardised backbone, the effects of features in units of its score, and its steps."""
 
     backbone: Backbone
-    length_effect: float
+    effects: Tensor | None
     steps: int
 
 
@@ -118,10 +130,10 @@ class Learner:
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
-        judges = self.estimates.judges
         finishing: dict[str, Any] = {
-            "judges": judges.as_dict() if judges else None,
+            "estimates": self.estimates,
             "anchor": anchor,
+            "unseen": self._unseen(seed),
         }
         baseline = None
         if not isinstance(self.settings, Linear):
@@ -147,6 +159,15 @@ class Learner:
             steps=steps,
             baseline=baseline,
             **finishing,
+        )
+
+    def _unseen(self, seed: int) -> Scores | None:
+        """Return cross-fitted scores of the training texts, where no part is for validation."""
+        if len(self.division.validation):
+            return None
+        assert isinstance(self.settings, Linear)  # `fit` gives every other one a part
+        return scores_for_calibration(
+            self.division, self.estimates, self.settings, seed
         )
 
     def _ensemble(
@@ -179,22 +200,22 @@ class Learner:
     def _standardised_member(self, corpus: Corpus, run: Run, seed: int) -> _Member:
         """Learn a backbone, rescaled by the mean and standard deviation of its held-out scores."""
         backbone, model, steps = self._learn(corpus, run, seed, 1)
-        values = backbone.score(self.division.held_out.examples).values
+        values = backbone.score(self.division.validation.examples).values
         sd = max(float(np.std(values)), 1e-8)
         backbone.rescale(float(np.mean(values)), sd)
-        effect = 0.0
-        if model.length is not None:
-            effect = float(model.length.effect) / sd
-        return _Member(backbone, effect, steps)
+        effects = None
+        if model.control is not None:
+            effects = model.control.effects.detach() / sd
+        return _Member(backbone, effects, steps)
 
     def _combined(
         self, trained: Sequence[_Member]
     ) -> tuple[list[Backbone], ObservationModel, int]:
         """Return the backbones of members, their common observation model, and all their steps."""
         model = self._observation()
-        if model.length is not None:
-            effects = [member.length_effect for member in trained]
-            model.length.effect.data.fill_(float(np.mean(effects)))
+        effects = [member.effects for member in trained if member.effects is not None]
+        if model.control is not None:
+            model.control.effects.data.copy_(torch.stack(effects).mean(0))
         backbones = [member.backbone for member in trained]
         return backbones, model, sum(member.steps for member in trained)
 
@@ -224,7 +245,7 @@ class Learner:
             network,
             model,
             corpus,
-            self.division.held_out,
+            self.division.validation,
             self.training,
             device=device,
             precision=choose_precision(device, self.precision),
@@ -240,11 +261,11 @@ class Learner:
         """Bring the heads to one scale on the held-out texts."""
         from tastemaker.reward.backbones.opening import standardise_heads
 
-        by_head = network.score(self.division.held_out.examples).members
+        by_head = network.score(self.division.validation.examples).members
         means, deviations = by_head.mean(1), by_head.std(1)
         standardise_heads(network.module, means.tolist(), deviations.tolist())
-        if model.length is not None:
-            model.length.effect.data.div_(max(float(deviations.mean()), 1e-8))
+        if model.control is not None:
+            model.control.effects.data.div_(max(float(deviations.mean()), 1e-8))
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""
@@ -273,11 +294,18 @@ class Learner:
 # --- the last steps: calibrate the links, anchor the score, measure ---
 
 
-def anchor_of(scores: Scores) -> Anchor:
-    """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
-    sd = float(np.std(scores.values))
-    usable = np.isfinite(sd) and sd > 1e-8
-    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
+def _calibrated_links(
+    backbone: Backbone,
+    observation: ObservationModel,
+    division: Division,
+    unseen: Scores | None,
+) -> dict[type[Judgement], Link]:
+    """Return the links, calibrated on cross-fitted scores or on the validation part."""
+    if unseen is not None:
+        evidence = division.train.evidence
+        return calibrated(observation, unseen, evidence, are_cross_fitted=True)
+    scores = backbone.score(division.validation.examples)
+    return calibrated(observation, scores, division.validation.evidence)
 
 
 def finish(
@@ -287,30 +315,30 @@ def finish(
     settings: Mapping[str, Any],
     *,
     steps: int,
-    judges: Mapping[str, dict[str, Any]] | None = None,
+    estimates: CrossFit,
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
+    unseen: Scores | None = None,
 ) -> RewardModel:
     """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
 
-    judges: the estimates of each judge. anchor: the texts whose mean score becomes 0 and standard
-    deviation 1; None: the held-out ones. Raises DataError when a score is not finite.
+    estimates: what was learned about judges. anchor: the texts whose mean score becomes 0 and
+    standard deviation 1; None: the held-out ones. unseen: scores of the training texts from fits
+    without them, to calibrate on; None: the validation part. Raises DataError when a score is not
+    finite.
     """
     scores = backbone.score(division.held_out.examples)
     if not np.isfinite(scores.values).all():
         raise DataError(
             "the fitted model gives scores that are not finite; nothing was saved. Lower --lr."
         )
-    links = calibrated(observation, scores, division.held_out.evidence)
+    links = _calibrated_links(backbone, observation, division, unseen)
     reference = anchor_of(scores if anchor is None else backbone.score(anchor))
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)
     is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
     reference = replace(reference, centred=is_centred)
     links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
-    counts = {
-        link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
-    }
     contract = Contract(
         backbone=backbone.kind,
         template=getattr(backbone, "template", TEMPLATE),
@@ -319,15 +347,9 @@ def finish(
         cut=getattr(backbone, "cut", None),
         pooling=getattr(backbone, "pooling", None),
         anchor=reference,
-        data={
-            "texts": len(division.train),
-            "judgements": counts,
-            "held_out": len(division.held_out),
-            "near_copies": division.relatives.near_copies,
-            "shared_beginnings": division.relatives.beginnings,
-            "digest": division.digest,
-        },
-        judges=dict(judges or {}),
+        data=division.as_dict(),
+        judges=judge_rows(estimates.judges, estimates.comparing),
+        judge_model=judge_summary(estimates.judges, estimates.comparing),
         settings=dict(settings),
         trained_steps=steps,
     )
@@ -349,33 +371,19 @@ def finish(
         training_fingerprints=training_fingerprints,
         training_sketches=training_sketches,
     ).as_dict()
-    if observation.length is not None:
-        with_length = WithLength(model, observation.length, sd)
+    if observation.control is not None:
+        uncontrolled = Uncontrolled(model, observation.control, sd)
         before = evaluate(
-            with_length,
+            uncontrolled,
             division.held_out_judgements,
             training_fingerprints=training_fingerprints,
         ).as_dict()
-        measured["length_control"] = {"effect": with_length.effect, "before": before}
+        measured["control"] = {
+            "features": uncontrolled.figures(division.held_out.examples),
+            "before": before,
+        }
     model.contract = replace(contract, evaluation=measured)
     return model
-
-
-class WithLength:
-    """A model before length control: the length effect is added back to its score."""
-
-    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
-        self.model, self.length, self.links = model, length, model.links
-        self.effect = float(length.effect.detach()) / unit
-
-    def score_all(self, examples: Sequence[Example]) -> Scores:
-        """Score the examples, in their order."""
-        scores = self.model.score_all(examples)
-        lengths = torch.tensor(
-            [len(e.text) for e in examples], dtype=torch.float64
-        ).log1p()
-        more = self.effect * self.length.standardised(lengths).numpy()
-        return Scores(scores.values + more, scores.truncated)
 
 
 # --- the verb ---
@@ -426,7 +434,8 @@ def fit(
     composition.check(chosen.settings)
     _check_there_is_something(judgements, anchor)
     likelihood = likelihood or Likelihood()
-    division = divide(judgements, held_out, likelihood, seed)
+    validates = composition.needs_validation(chosen.settings, len(judgements))
+    division = divide(judgements, held_out, likelihood, seed, validates=validates)
     training = chosen_training(chosen, training, epochs, texts=len(division.train))
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],

@@ -6,19 +6,15 @@ parameters (intercepts, thresholds, ties). PyTorch differentiates the log-likeli
 for any mixture of judgements; the chain rule through the sparse X is one product. The backbone
 needs no intercept here: each link has its own.
 
-`cross_fit` estimates judges' reliabilities, or the scales of kinds, on unseen texts. A fit has more
-weights than texts. If it learned these beside its weights, it would explain careless judges as well
-as careful ones. So the backbone is fitted on two thirds of the units and scores the last third, for
-each third. The links and all reliabilities are then fitted to those scores. A second round starts
-from the estimates of the first. With judges, a third round has the prior that most of them are
-alike. The final fit holds the estimates fixed: the reliabilities, or without judges the relative
-slopes of the links and the noise of ratings.
+`cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts: a fit of more
+weights than texts would explain careless judges as well as careful ones. The backbone is fitted on
+two thirds of the units and scores the last third, for each third. Links and judges are fitted to
+those scores (`judge_fit.py`), again in further rounds. The final fit holds what was estimated.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +25,7 @@ from torch import Tensor, nn
 from tastemaker.data.judgements import Judgement, joined, lot
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
+from tastemaker.maths.likelihoods import minimise
 from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
 from tastemaker.reward.backbones.linear import (
@@ -40,19 +37,31 @@ from tastemaker.reward.backbones.linear import (
     counts,
     features,
     inverse_document_frequencies,
+    log_count_ratios,
     vocabulary,
 )
-from tastemaker.reward.corpus import Corpus, Division, Unit
+from tastemaker.reward.comparison_effects import (
+    ComparisonEffects,
+    estimate_comparison_effects,
+)
+from tastemaker.reward.corpus import Corpus, Links, Unit
+from tastemaker.reward.division import Division
+from tastemaker.reward.judge_fit import estimate_judges
+from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.observation import ObservationModel
+from tastemaker.scores import Scores
 
 _MOST_ITERATIONS = 500
+_TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
+_CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 FOLDS = 3
-_INTERVAL = 1.96
-_STEP = 1e-3  # of the difference that measures curvature
-# texts that are cross-fitted; more would take longer than the fit, and tell no more
-_MOST_TEXTS = 10_000
+# for calibration; more folds are nearer to the whole fit, which matters where data is small
+_MANY_FOLDS, _SOME_FOLDS = 10, 5
+_FEW_JUDGEMENTS = 400
+_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
+_MOST_TEXTS = 10_000  # that are cross-fitted; more would take longer, and tell no more
 _FEWEST_UNITS = 60  # needed to compare kinds
 _MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
 
@@ -63,12 +72,14 @@ def fit_linear(
     settings: Linear,
     seed: int = 0,
     *,
-    tolerance: float = 1e-7,
+    tolerance: float = _TOLERANCE,
+    start: LinearBackbone | None = None,
 ) -> LinearBackbone:
     """Return the most probable linear backbone, and update the observation model in place.
 
     seed: accepted like any backbone's; nothing here is random. tolerance: the fit ends when a step
-    gains less than this per text. Raises DataError when no n-gram occurs in `min_count` texts,
+    gains less than this per text. start: the result of another fit to the same texts, where the
+    search starts; None: at 0. Raises DataError when no n-gram occurs in `min_count` texts,
     TrainingError when the fit does not converge to finite weights.
     """
     names, occurrences = _read(corpus, settings)
@@ -79,10 +90,12 @@ def fit_linear(
         )
     else:
         scales = inverse_document_frequencies(occurrences)
-    weights = _maximise(
-        Objective(features(occurrences, settings, scales), corpus, model, strength),
-        tolerance,
+    objective = Objective(
+        features(occurrences, settings, scales), corpus, model, strength
     )
+    if start is not None and np.array_equal(start.names, names):
+        objective.begin_at(start.weights.astype(np.float64) * start.scales, scales)
+    weights = _maximise(objective, tolerance)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
     return LinearBackbone(
@@ -105,8 +118,8 @@ def positivity(corpus: Corpus, model: ObservationModel) -> Floats:
     """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
 
     The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
-    text 1, a tie ½. An unreliable judge's leaning is drawn towards ½. A text without judgements is
-    0.5.
+    text 1, a tie ½. A careless judge's leaning is drawn towards ½, a lenient judge's is lowered. A
+    text without judgements is 0.5.
     """
     total = torch.zeros(len(corpus), dtype=torch.float64)
     number = torch.zeros(len(corpus), dtype=torch.float64)
@@ -115,11 +128,8 @@ def positivity(corpus: Corpus, model: ObservationModel) -> Floats:
             continue
         leaning = model.links[kind].leaning(evidence.targets)  # [m] or [m, K]
         weight = evidence.weight.double()
-        if model.reliabilities is not None:
-            reliability = model.reliabilities(evidence.judge).detach().double()
-            if leaning.ndim == 2:
-                reliability = reliability[:, None]
-            leaning = 0.5 + reliability * (leaning - 0.5)
+        if model.judges is not None:
+            leaning = model.judges.fair(leaning, evidence.judge)
         if leaning.ndim == 2:
             weight = weight[:, None].expand_as(leaning)
         is_text = ~leaning.isnan()
@@ -127,23 +137,6 @@ def positivity(corpus: Corpus, model: ObservationModel) -> Floats:
         total.index_put_(index, (weight * leaning)[is_text], accumulate=True)
         number.index_put_(index, weight[is_text], accumulate=True)
     return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
-
-
-def log_count_ratios(
-    occurrences: sp.csr_matrix, positive: Floats, smoothing: float
-) -> Floats:
-    """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
-
-    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
-    `positive`.
-    """
-    holds = sp.csr_matrix(
-        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
-        occurrences.shape,
-    )
-    p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
-    ratios: Floats = np.log(p / p.sum()) - np.log(q / q.sum())
-    return ratios
 
 
 class Objective:
@@ -163,16 +156,25 @@ class Objective:
     ) -> None:
         self.rows, self.corpus = rows, corpus
         self.model, self.strength = model, strength
+        self.features = corpus.features(model.likelihood.controlled)
         self.learned = learned_parameters(model)
         squares = np.bincount(
             rows.indices, weights=rows.data**2, minlength=rows.shape[1]
         )
         self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
+        self.first_weights = np.zeros(rows.shape[1])
+
+    def begin_at(self, weights: Floats, scales: Floats) -> None:
+        """Let the search begin at weights of n-grams; scales: what features are multiplied with."""
+        large = np.abs(scales) > 1e-3
+        self.first_weights = np.divide(
+            weights, scales, out=np.zeros(len(scales)), where=large
+        )
 
     def start(self) -> Floats:
-        """Return weights of 0 and the other parameters as they are."""
+        """Return the first weights and the other parameters as they are."""
         flat = [p.detach().double().numpy().ravel() / self.unit for p in self.learned]
-        return np.concatenate([np.zeros(self.rows.shape[1]), *flat])
+        return np.concatenate([self.first_weights, *flat])
 
     def put(self, values: Floats) -> None:
         """Set the observation model's parameters, given one after the other in units of `unit`."""
@@ -188,9 +190,8 @@ class Objective:
         weights = point[:ngrams]
         self.put(point[ngrams:])
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
-        evidence, log_lengths = self.corpus.evidence, self.corpus.log_lengths
-        penalty = self.model.penalty(scores, evidence, log_lengths)
-        loss = penalty - self.model.log_likelihood(scores, evidence, log_lengths)
+        judged = scores, self.corpus.evidence, self.features
+        loss = self.model.penalty(*judged) - self.model.log_likelihood(*judged)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
         parts = [by_weights]
@@ -202,7 +203,7 @@ class Objective:
 
 
 def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
-    """Return the parameters that the fit may move: intercepts, thresholds, ties, the length effect.
+    """Return the parameters that the fit may move: intercepts, thresholds, ties, features' effects.
 
     Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So
     does the ratings' noise: weights outnumber texts, so it would shrink to nothing. Calibration
@@ -277,48 +278,16 @@ def _maximise(objective: Objective, tolerance: float) -> Floats:
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Estimates of the judges. All tensors are [judges].
-
-    raw: the reliability is tanh(raw). sd: the standard deviation of raw. judgements: how many.
-    """
-
-    names: tuple[str, ...]
-    raw: Tensor
-    sd: Tensor
-    judgements: Tensor
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return by name: reliability, its 95 % interval, and the number of judgements it rests on.
-
-        The interval is that of the Normal approximation to the posterior given the scores. It
-        leaves out the uncertainty of the scores.
-        """
-        ends = torch.stack(
-            [self.raw, self.raw - _INTERVAL * self.sd, self.raw + _INTERVAL * self.sd]
-        )
-        rows = zip(
-            self.names,
-            torch.tanh(ends).T.tolist(),
-            self.judgements.tolist(),
-            strict=True,
-        )
-        return {
-            name: {"reliability": value, "interval": [low, high], "judgements": int(n)}
-            for name, (value, low, high), n in rows
-        }
-
-
-@dataclass(frozen=True)
 class CrossFit:
     """The estimates from unseen texts.
 
     scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first
-    kind's.
+    kind's. comparing: position biases and tie widths.
     """
 
     scales: dict[type[Judgement], dict[str, float]]
-    judges: Judges | None
+    judges: JudgeEstimates | None = None
+    comparing: ComparisonEffects | None = None
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
         """Return the observation model with these scales and judges, for the kinds it has."""
@@ -327,42 +296,64 @@ class CrossFit:
                 continue
             for name, value in values.items():
                 getattr(model.links[kind], name).data.fill_(value)
-        if self.judges is not None and model.reliabilities is not None:
-            model.reliabilities.raw.data.copy_(self.judges.raw)
+        if self.judges is not None and model.judges is not None:
+            self.judges.put_into(model.judges)
+        if self.comparing is not None and model.judges is not None:
+            model.judges.put(self.comparing)
         return model
 
 
 def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """Return the estimates from unseen texts.
 
-    They are empty for one kind without judges to learn about, and for few texts.
+    They are empty for few texts, and for one kind without judges or orders to learn about.
     """
     corpus = division.train
-    estimates = CrossFit({}, None)
+    estimates = CrossFit({})
     kinds = [kind for kind, evidence in corpus.evidence.items() if len(evidence)]
     units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
-    if not corpus.judges and (len(kinds) < 2 or len(units) < _FEWEST_UNITS):
+    has_more = len(kinds) > 1 or corpus.has_order
+    if not corpus.judges and (not has_more or len(units) < _FEWEST_UNITS):
         return estimates
     part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
-    judge_numbers = torch.cat(
-        [evidence.judge[evidence.judge >= 0] for evidence in corpus.evidence.values()]
-    )
-    judgement_counts = torch.bincount(judge_numbers, minlength=len(corpus.judges))
     fresh_model = partial(ObservationModel.untrained, division)
-    rounds = (False, False, True) if corpus.judges else (False, False)
-    for most_alike in rounds:
+    if not corpus.judges and len(kinds) == 1:
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
-        start = estimates.prepared(fresh_model())
-        model, sd = fitted_to_scores(part, start, scores, most_alike=most_alike)
-        judges = None
-        if sd is not None and model.reliabilities is not None:
-            raw = model.reliabilities.raw.detach()
-            judges = Judges(corpus.judges, raw, sd, judgement_counts)
-        # with both, the penalty of the fit that follows would meet another scale than it is meant
-        # for: measured worse
-        scales = {} if corpus.judges else relative_scales(model, kinds)
-        estimates = CrossFit(scales, judges)
+        return CrossFit({}, comparing=_comparing(part, fresh_model().links, scores))
+    pair: Tensor | None = None
+    starts: dict[int, LinearBackbone] = {}
+    for number in range(_ROUNDS):
+        scores = cross_fitted_scores(part, fresh_model, estimates, seed, starts=starts)
+        links = fresh_model().links
+        comparing = _comparing(part, links, scores)
+        if corpus.judges:
+            if pair is None:
+                pair = independent_scores(part, fresh_model, estimates, seed)
+            judges = estimate_judges(
+                links,
+                part.evidence,
+                scores,
+                pair,
+                corpus.judges,
+                comparing=comparing,
+                chooses=number + 1 == _ROUNDS,
+            )
+            # with relative scales too, the penalty of the fit that follows would meet another scale
+            # than it is meant for: measured worse
+            estimates = CrossFit({}, judges, comparing)
+        else:
+            model = fitted_to_scores(part, estimates.prepared(fresh_model()), scores)
+            estimates = CrossFit(relative_scales(model, kinds), comparing=comparing)
     return estimates
+
+
+def _comparing(
+    corpus: Corpus, links: Links, scores: Tensor
+) -> ComparisonEffects | None:
+    """Return the effects of the order shown and of tie widths, if there are any to learn."""
+    return estimate_comparison_effects(
+        links, corpus.evidence, scores, len(corpus.judges)
+    )
 
 
 def relative_scales(
@@ -392,79 +383,118 @@ def cross_fitted_scores(
     fresh_model: Callable[[], ObservationModel],
     estimates: CrossFit,
     seed: int,
+    *,
+    count: int = FOLDS,
+    settings: Linear | None = None,
+    starts: dict[int, LinearBackbone] | None = None,
 ) -> Tensor:
-    """Return the score of every text [n] from fits on the other folds.
+    """Return the score of every text [n] from a fit on the other folds.
 
-    The fits use the scales and judges estimated so far.
+    The fits use the estimates so far. count: of folds. starts: by fold, the backbone of an earlier
+    call, where the search starts; it is replaced by the new one.
     """
-    units, scores = corpus.units, torch.zeros(len(corpus), dtype=torch.float64)
-    folds = []
-    for unit in units:
-        # the fold depends on a text of the unit, not on the order of rows
-        name = min(corpus.examples[text].text for text in unit.texts)
-        folds.append(lot(seed, "fold", name) % FOLDS)
-    for fold in range(FOLDS):
-        train_units: list[Unit] = []
-        scored_texts: set[int] = set()
-        for unit, unit_fold in zip(units, folds, strict=True):
-            if unit_fold == fold:
-                scored_texts.update(unit.texts)
-            else:
-                train_units.append(unit)
-        train = corpus.subset(train_units)
-        backbone = fit_linear(train, estimates.prepared(fresh_model()), Linear())
-        texts = sorted(scored_texts)
-        fold_scores = backbone.score([corpus.examples[text] for text in texts])
-        scores[texts] = torch.from_numpy(fold_scores.values)
+    starts = starts if starts is not None else {}
+    folds = _folds(corpus, seed, count)
+    scores = torch.zeros(len(corpus), dtype=torch.float64)
+    for number, fold in enumerate(folds):
+        others = [
+            unit for other in folds[:number] + folds[number + 1 :] for unit in other
+        ]
+        if not fold or not others:
+            continue
+        model = estimates.prepared(fresh_model())
+        backbone = fit_linear(
+            corpus.subset(others),
+            model,
+            settings or Linear(),
+            tolerance=_CROSS_TOLERANCE,
+            start=starts.get(number),
+        )
+        starts[number] = backbone
+        texts, values = _scored(corpus, fold, backbone)
+        scores[texts] = values
     return scores
 
 
+def independent_scores(
+    corpus: Corpus,
+    fresh_model: Callable[[], ObservationModel],
+    estimates: CrossFit,
+    seed: int,
+) -> Tensor:
+    """Return two scores of every text, from fits on two folds that share nothing: [2, n].
+
+    How well the two agree tells how much of a score is error.
+    """
+    folds = _folds(corpus, seed)
+    scores = torch.zeros(2, len(corpus), dtype=torch.float64)
+    is_scored = torch.zeros(len(corpus), dtype=torch.long)
+    for number, fold in enumerate(folds):
+        others = folds[number + 1 :] + folds[:number]
+        rest = [unit for other in others for unit in other]
+        if not fold or not rest:
+            continue
+        model = estimates.prepared(fresh_model())
+        backbone = fit_linear(
+            corpus.subset(fold), model, Linear(), tolerance=_CROSS_TOLERANCE
+        )
+        texts, values = _scored(corpus, rest, backbone)
+        scores[is_scored[texts].clamp(max=1), texts] = values
+        is_scored[texts] += 1
+    return scores
+
+
+def _folds(corpus: Corpus, seed: int, count: int = FOLDS) -> list[list[Unit]]:
+    """Return the units of each fold. The fold depends on a text, not on the order of rows."""
+    folds: list[list[Unit]] = [[] for _ in range(count)]
+    for unit in corpus.units:
+        name = min(corpus.examples[text].text for text in unit.texts)
+        folds[lot(seed, "fold", name) % count].append(unit)
+    return folds
+
+
+def _scored(
+    corpus: Corpus, units: Sequence[Unit], backbone: LinearBackbone
+) -> tuple[list[int], Tensor]:
+    """Return the texts of some units, and their scores."""
+    texts = sorted({text for unit in units for text in unit.texts})
+    values = backbone.score([corpus.examples[text] for text in texts]).values
+    return texts, torch.from_numpy(values)
+
+
+def scores_for_calibration(
+    division: Division, estimates: CrossFit, settings: Linear, seed: int
+) -> Scores:
+    """Return the score of every training text from a fit without it, to calibrate links on.
+
+    Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
+    """
+    corpus = division.train
+    judgements = sum(len(evidence) for evidence in corpus.evidence.values())
+    count = _MANY_FOLDS if judgements <= _FEW_JUDGEMENTS else _SOME_FOLDS
+    fresh_model = partial(ObservationModel.untrained, division)
+    try:
+        values = cross_fitted_scores(
+            corpus, fresh_model, estimates, seed, count=count, settings=settings
+        )
+    except DataError:
+        values = torch.zeros(len(corpus), dtype=torch.float64)
+    return Scores(values.numpy(), np.zeros(len(corpus), dtype=bool))
+
+
 def fitted_to_scores(
-    corpus: Corpus, model: ObservationModel, scores: Tensor, *, most_alike: bool
-) -> tuple[ObservationModel, Tensor | None]:
-    """Return the observation model fitted to scores, and the sd of raw reliabilities, if any.
+    corpus: Corpus, model: ObservationModel, scores: Tensor
+) -> ObservationModel:
+    """Return the observation model fitted to scores.
 
     The search is in float64 and starts at the model's parameters.
     """
     model = model.double().requires_grad_(True)
-    reliabilities = model.reliabilities
-    optimizer = torch.optim.LBFGS(
-        model.parameters(), max_iter=200, line_search_fn="strong_wolfe"
-    )
 
-    def negative_posterior() -> Tensor:
-        prior: Tensor | float = 0.0
-        if reliabilities is not None:
-            prior = reliabilities.log_prior(most_alike=most_alike)
+    def loss() -> Tensor:
         # no lengths: the scores of a controlled fit carry none, and the rest is noise
-        return -(model.log_likelihood(scores, corpus.evidence) + prior)
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = negative_posterior() / len(corpus)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return -model.log_likelihood(scores, corpus.evidence) / len(corpus)
 
     with one_thread():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-    sd = None
-    if reliabilities is not None:
-        sd = deviations(reliabilities.raw, negative_posterior)
-    return model.float(), sd
-
-
-def deviations(raw: nn.Parameter, negative_posterior: Callable[[], Tensor]) -> Tensor:
-    """Return each judge's standard deviation from the curvature of the posterior [judges].
-
-    The curvature is measured by a small step both ways. No judgement has two judges, so all
-    reliabilities may be moved at once.
-    """
-    optimum = raw.detach().clone()
-
-    def slope_at(step: float) -> Tensor:
-        raw.data.copy_(optimum + step)
-        return torch.autograd.grad(negative_posterior(), raw)[0]
-
-    curvature = (slope_at(_STEP) - slope_at(-_STEP)) / (2 * _STEP)
-    raw.data.copy_(optimum)
-    return (1 / curvature.clamp(min=1.0).sqrt()).float()
+        minimise(loss, list(model.parameters()), iterations=200)
+    return model.float()

@@ -1,15 +1,17 @@
-"""Calibration: links are fitted again on scores of held-out texts, and nothing else changes."""
+"""Calibration: links are fitted again on scores of texts that were not learned, and nothing else
+is; noise gives the base rate.
+"""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 
 from tastemaker.data import Judgement, Label
 from tastemaker.kinds import LabelLink, Likelihood, links_from
 from tastemaker.reward import (
-    ENOUGH,
     Anchor,
     Corpus,
     ObservationModel,
@@ -55,8 +57,8 @@ def learned(
 
 
 def test_a_link_learns_how_sure_it_may_be() -> None:
-    # three of four at a score of ±2: σ(2a) = 3/4, so a = ln 3 / 2 = 0.549; the prior is one
-    # judgement among 1,600
+    # three of four at a score of ±2: σ(2a) = 3/4, so a = ln 3 / 2 = 0.549; the prior is
+    # weak beside 1,600 judgements
     model, corpus, scores = learned(labelled(100), judges=())
     before = copy.deepcopy(model.state_dict())
     (link,) = calibrated(model, scores, corpus.evidence).values()
@@ -69,28 +71,45 @@ def test_a_link_learns_how_sure_it_may_be() -> None:
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("count", [0, ENOUGH - 1, ENOUGH])
-def test_a_few_judgements_leave_a_link_as_it_was(count: int) -> None:
-    model, _, scores = learned(labelled(10)[:ENOUGH], judges=())
-    few = Corpus.of(labelled(10)[:count], model.links).evidence
-    is_as_it_was = (
-        calibrated(model, scores, few)[Label].as_dict() == model.links[Label].as_dict()
-    )
-    assert is_as_it_was == (count < ENOUGH)
-    assert (
-        calibrated(model, scores, {})[Label].as_dict() == model.links[Label].as_dict()
-    )  # not even asked
+def test_a_kind_without_judgements_keeps_its_link() -> None:
+    model, _, scores = learned(labelled(10), judges=())
+    trained = model.links[Label].as_dict()
+    none = Corpus.of([], model.links).evidence
+    assert calibrated(model, scores, none)[Label].as_dict() == trained
+    assert calibrated(model, scores, {})[Label].as_dict() == trained
 
 
-def test_a_link_that_would_turn_the_score_around_is_left_as_it_was() -> None:
-    upside_down = [
+def test_few_judgements_make_a_link_less_sure_than_many() -> None:
+    # the same shares at every size, so the likeliest slope is that of 1,600 judgements, 0.549
+    def slope(times: int) -> float:
+        model, corpus, scores = learned(labelled(times), judges=())
+        return calibrated(model, scores, corpus.evidence)[Label].slope.item()
+
+    slopes = [slope(times) for times in (1, 3, 100)]
+    assert 0 < slopes[0] < slopes[1] < slopes[2] == pytest.approx(0.549, abs=0.01)
+
+
+def test_scores_that_tell_nothing_give_the_base_rate() -> None:
+    # seven of ten are positive, whatever the score
+    given: list[Judgement] = [
+        Label(f"{'good' if i % 2 else 'bad'} {i}", i % 20 < 14) for i in range(200)
+    ]
+    model, corpus, scores = learned(given, judges=())
+    link = calibrated(model, scores, corpus.evidence)[Label]
+    chances = link.predict(torch.tensor([-2.0, 2.0]))
+    assert chances.tolist() == pytest.approx([0.7, 0.7], abs=0.05)
+    assert link.slope.item() > 0
+
+
+def test_a_link_never_turns_the_score_around() -> None:
+    upside_down: list[Judgement] = [
         Label(f"{'bad' if i % 2 else 'good'} {i}", i % 2 == 1) for i in range(40)
     ]
     model, corpus, scores = learned(upside_down, judges=())
-    assert (
-        calibrated(model, scores, corpus.evidence)[Label].as_dict()
-        == model.links[Label].as_dict()
-    )
+    link = calibrated(model, scores, corpus.evidence)[Label]
+    assert link.slope.item() > 0
+    chances = link.predict(torch.tensor([-2.0, 2.0]))
+    assert chances.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
 
 
 def test_aids_to_fitting_are_off() -> None:
@@ -102,48 +121,61 @@ def test_aids_to_fitting_are_off() -> None:
     )
 
 
-def test_reliabilities_are_believed() -> None:
-    # judges of reliability ½ see scores of ±1, so that the link needs twice the slope to say 3/4
+def test_discriminations_are_believed() -> None:
+    # judges of discrimination ½ see scores of ±1, so the link needs twice the slope to say 3/4
     model, corpus, scores = learned(labelled(100), judges=("1", "2"))
-    assert model.reliabilities is not None
-    model.reliabilities.raw.data.fill_(np.arctanh(0.5))
+    assert model.judges is not None
+    model.judges.discrimination.fill_(0.5)
     assert calibrated(model, scores, corpus.evidence)[Label].as_dict()[
         "slope"
     ] == pytest.approx(np.log(3), abs=0.02)
 
 
-@pytest.mark.parametrize("reliability", [None, 0.5])
-def test_likelihood_and_prior_balance(reliability: float | None) -> None:
+@pytest.mark.parametrize("discrimination", [None, 0.5])
+def test_the_slope_is_the_mean_of_its_posterior(discrimination: float | None) -> None:
     # labels that follow a score of −2 … 3 but for a few; every second one of a judge, every third
-    # one counts double.
-    # d/dθ [Σ w ln σ(±ρ(a s + b)) − ½(a − a₀)² − ½(b − b₀)²] = 0:
-    # Σ w ρ (y − p) s = a − a₀ and Σ w ρ (y − p) = b − b₀, where ρ is 1 for whoever is not known
+    # one counts double. With the likeliest intercept for each slope, the slope is averaged over
+    # its posterior: a prior of half a point at 0, half |Normal| of sd 2 / sd(scores)
     s, judges = np.linspace(-2, 3, 40), [None, "ann"] * 20
-    y, weight = (
-        (np.arange(40) >= 20) ^ np.isin(np.arange(40), (3, 8, 17, 22)),
-        1.0 + (np.arange(40) % 3 == 0),
-    )
+    is_positive = (np.arange(40) >= 20) ^ np.isin(np.arange(40), (3, 8, 17, 22))
+    weight = 1.0 + (np.arange(40) % 3 == 0)
     given: list[Judgement] = [
-        Label(f"t{i}", bool(y[i]), judge=judges[i], weight=weight[i]) for i in range(40)
+        Label(f"t{i}", bool(is_positive[i]), judge=judges[i], weight=weight[i])
+        for i in range(40)
     ]
     links = {Label: LabelLink(2.5, 0.5)}
-    corpus = Corpus.of(given, links, judges=[] if reliability is None else ["ann"])
+    corpus = Corpus.of(given, links, judges=[] if discrimination is None else ["ann"])
     model = ObservationModel(links, Likelihood(), corpus)
-    if reliability is not None:
-        assert model.reliabilities is not None
-        model.reliabilities.raw.data.fill_(np.arctanh(reliability))
-    values = calibrated(model, scored(s.tolist()), corpus.evidence)[Label].as_dict()
-    a, b = values["slope"], values["intercept"]
-    rho = np.array(
-        [
-            1.0 if judge is None or reliability is None else reliability
-            for judge in judges
-        ]
+    rho = np.ones(40)
+    if discrimination is not None:
+        assert model.judges is not None
+        model.judges.discrimination.fill_(discrimination)
+        rho[1::2] = discrimination
+    link = calibrated(model, scored(s.tolist()), corpus.evidence)[Label]
+
+    signs = np.where(is_positive, 1, -1)
+
+    def log_likelihood(a: float, b: float) -> float:
+        logits = rho * (a * s + b)
+        return float(-(weight * np.log1p(np.exp(-signs * logits))).sum())
+
+    def height(a: float) -> float:
+        best = minimize_scalar(lambda b: -log_likelihood(a, b), bracket=(-1, 1))
+        return -float(best.fun)
+
+    unit = 0.5 * (len(s) / 60) ** 0.25 / s.std()
+    slopes = np.linspace(0, 6, 601)
+    density = 2 / (unit * np.sqrt(2 * np.pi)) * np.exp(-0.5 * (slopes / unit) ** 2)
+    density *= np.exp([height(a) for a in slopes])
+    mass = 0.9 * np.trapezoid(density, slopes) + 0.1 * np.exp(height(0.0))
+    expected = 0.9 * np.trapezoid(density * slopes, slopes) / mass
+    assert link.slope.item() == pytest.approx(expected, rel=0.01)
+    assert link.as_dict()["intercept"] == pytest.approx(
+        minimize_scalar(
+            lambda b: -log_likelihood(link.slope.item(), b), bracket=(-1, 1)
+        ).x,
+        abs=0.02,
     )
-    rest = weight * rho * (y - 1 / (1 + np.exp(-rho * (a * s + b))))
-    assert (rest * s).sum() == pytest.approx(a - 2.5, abs=2e-3)
-    assert rest.sum() == pytest.approx(b - 0.5, abs=2e-3)
-    assert abs(a - 2.5) > 0.1  # it has moved: the prior alone would hold it
 
 
 @pytest.mark.gpu

@@ -156,6 +156,7 @@ def test_the_numbers_are_the_contracts() -> None:
         "rankings": "21",
         "texts": "1,350",
         "texts held out": "150",
+        "texts that calibrated, of their own": "0",
         "steps": "86",
     }
     assert "Digest of the judgements: 87ab." in text
@@ -214,15 +215,22 @@ def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None
     assert "\n\npeople prefer longer: 0.510 \\[0.500, 0.520\\].\n" in text
     assert "human ceiling" not in text
     lengths = {
-        "length_control": {
-            "effect": 0.1,
-            "before": {"score_length_correlation": 0.3127},
-        }
+        "control": {
+            "features": {
+                "length": {
+                    "effect": 0.1,
+                    "correlation": 0.0214,
+                    "correlation_before": 0.3127,
+                }
+            },
+            "before": {"accuracy": 0.8712},
+        },
+        "accuracy": 0.8473,
     }
-    assert "the correlation was\n  0.3127." in card(
-        replace(CONTRACT, evaluation=EVALUATION | lengths), "bert"
-    )
-    assert "length control" not in text
+    controlled = card(replace(CONTRACT, evaluation=EVALUATION | lengths), "bert")
+    assert "length: correlation 0.0214 (0.3127)." in controlled
+    assert "accuracy: 0.8473 (0.8712)." in controlled
+    assert "control" not in text
     assert "fitted the numbers\nabove and chose its best step: for" in text
     assert "fitted the numbers\nabove: for" in card(
         replace(CONTRACT, backbone="linear"), "linear"
@@ -292,7 +300,12 @@ def test_a_contract_from_before_that_was_kept_still_loads(tmp_path: Path) -> Non
 
 def _with_judges(names: list[str], **more: Any) -> Contract:
     judges = {
-        name: {"reliability": 0.5, "interval": [0.25, 0.75], "judgements": 100 + i}
+        name: {
+            "reliability": 0.5,
+            "interval": [0.25, 0.75],
+            "leniency": -0.25,
+            "judgements": 100 + i,
+        }
         for i, name in enumerate(names)
     }
     return replace(CONTRACT, judges=judges, **more)
@@ -301,13 +314,29 @@ def _with_judges(names: list[str], **more: Any) -> Contract:
 def test_judges_are_listed_the_busiest_first() -> None:
     rows = rows_of(card(_with_judges(["Ada", "Bo"]), "bert"), "## The judges")
     assert rows[2:] == [
-        ["Bo", r"0.500 \[0.250, 0.750\]", "101"],
-        ["Ada", r"0.500 \[0.250, 0.750\]", "100"],
+        ["Bo", r"0.500 \[0.250, 0.750\]", "-0.25", "", "101"],
+        ["Ada", r"0.500 \[0.250, 0.750\]", "-0.25", "", "100"],
     ]
     crowd = card(_with_judges([f"J{n}" for n in range(60)]), "bert")
     assert len(rows_of(crowd, "## The judges")) == 52
     assert "10 more judges" in crowd
     assert "## The judges" not in card(CONTRACT, "bert")
+
+
+def test_the_card_says_which_model_of_judges_was_chosen_and_who_never_varied() -> None:
+    model: dict[str, Any] = {
+        "model": "leniency",
+        "reason": "judges differ in leniency",
+        "always_the_same_answer": ["Bo"],
+    }
+    text = card(_with_judges(["Ada", "Bo"], judge_model=model), "bert")
+    assert "In this fit judges differ in leniency." in text
+    never = text.split("Gave the same answer to every text")[1].split("\n\n")[0]
+    assert "Bo" in never
+    assert "Ada" not in never
+    del model["always_the_same_answer"]
+    varied = card(_with_judges(["Ada", "Bo"], judge_model=model), "bert")
+    assert "the same answer" not in varied
 
 
 def test_hostile_names_change_nothing_but_themselves() -> None:
@@ -318,6 +347,7 @@ def test_hostile_names_change_nothing_but_themselves() -> None:
         labels={"positive": HOSTILE[2]},
         versions={HOSTILE[3]: HOSTILE[4]},
         template=HOSTILE[9] + "{prompt}{text}",
+        judge_model={"always_the_same_answer": HOSTILE},
     )
     plain = _with_judges(
         [f"n{i}" for i, _ in enumerate(HOSTILE)],
@@ -329,6 +359,9 @@ def test_hostile_names_change_nothing_but_themselves() -> None:
         labels={"positive": "n"},
         versions={"n": "n"},
         template="n{prompt}{text}",
+        judge_model={
+            "always_the_same_answer": [f"n{i}" for i, _ in enumerate(HOSTILE)]
+        },
     )
     text, expected = card(hostile, HOSTILE[1]), card(plain, "n")
     assert front_matter(text) == front_matter(expected)

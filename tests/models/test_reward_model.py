@@ -138,7 +138,7 @@ def test_a_loader_that_disagrees_stops_the_save(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tm.load(saved)
-    monkeypatch.setattr("tastemaker.reward.model.TOLERANCE", -1.0)
+    monkeypatch.setattr("tastemaker.reward.roundtrip.TOLERANCE", -1.0)
     with pytest.raises(tm.ModelError, match=r"differently.*-1\b"):
         model.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +194,12 @@ def test_nothing_in_the_folder_is_a_pickle(saved: Path) -> None:
 
 
 def test_its_repr_tells_what_it_is(saved: Path) -> None:
-    assert "fitted on 108 labels + 108 ratings" in repr(tm.load(saved))
+    model = tm.load(saved)
+    counts = model.contract.data["judgements"]
+    assert counts["label"] == counts["rating"] > 80
+    assert f"fitted on {counts['label']} labels + {counts['rating']} ratings" in repr(
+        model
+    )
 
 
 @pytest.mark.slow

@@ -143,6 +143,9 @@ class Training:
 
 _MOST_PASSES = 10
 _MOST_MEMBERS = 64
+_MOST_CROSS_FITTED = (
+    10_000  # judgements; with more, a part of them calibrates well enough
+)
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,14 @@ class Composition:
             raise UsageError(
                 f"experts have no members, and members is {self.members}. Leave one of the two out."
             )
+
+    def needs_validation(
+        self, settings: Linear | Encoder | Tiny, judgements: int
+    ) -> bool:
+        """Return whether a part of the texts calibrates; other fits are cross-fitted."""
+        is_one_linear = isinstance(settings, Linear) and self.members == 1
+        is_small = judgements <= _MOST_CROSS_FITTED
+        return self.experts or not (is_one_linear and is_small)
 
     def settings(self, judgements: Sequence[Judgement]) -> dict[str, Any]:
         """Return the run settings of a model of several backbones; nothing for one backbone."""

@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,7 +102,7 @@ class TokenNames:
         """Tokenise texts."""
         by_text = [tokens(text) for text in texts]
         lengths = np.fromiter(map(len, by_text), np.int64, len(by_text))
-        names = (_names[token] for text in by_text for token in text)
+        names = map(_names.__getitem__, chain.from_iterable(by_text))
         return TokenNames(np.fromiter(names, np.uint64, int(lengths.sum())), lengths)
 
     def ngrams(
@@ -257,6 +258,23 @@ class Linear:
     def __post_init__(self) -> None:
         check(self)
         joined(Example("text", "prompt"), self.template)
+
+
+def log_count_ratios(
+    occurrences: sp.csr_matrix, positive: NDArray[np.float64], smoothing: float
+) -> NDArray[np.float64]:
+    """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
+
+    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
+    `positive`.
+    """
+    holds = sp.csr_matrix(
+        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
+        occurrences.shape,
+    )
+    p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
+    ratios: NDArray[np.float64] = np.log(p / p.sum()) - np.log(q / q.sum())
+    return ratios
 
 
 def inverse_document_frequencies(occurrences: sp.csr_matrix) -> Floats:
