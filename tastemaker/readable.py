@@ -9,10 +9,14 @@ writes atomically, so it would save only the two lines of the front matter.
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tastemaker.files import writing_file
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 CARD = "README.md"
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -86,6 +90,12 @@ def filled_in(template: Path, /, **values: Any) -> str:
 
     A template may also use number (four digits) and count (with thousands separators).
     """
+    return _compiled(template).render(number=number, count="{:,}".format, **values)
+
+
+@cache
+def _compiled(template: Path) -> "Template":
+    """Return a template. It is compiled once in a process: that takes longer than to fill it in."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -95,10 +105,7 @@ def filled_in(template: Path, /, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    text = template.read_text(encoding="utf-8")
-    return environment.from_string(text).render(
-        number=number, count="{:,}".format, **values
-    )
+    return environment.from_string(template.read_text(encoding="utf-8"))
 
 
 def write_as_card(folder: Path, text: str) -> None:

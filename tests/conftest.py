@@ -17,6 +17,12 @@ settings.register_profile("tastemaker", deadline=None)
 settings.load_profile("tastemaker")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no process is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_setup() -> None:
     """Draw the same whatever ran before, also where a test or a fixture draws without a seed of its
     own.

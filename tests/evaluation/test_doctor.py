@@ -164,7 +164,7 @@ def test_cycles_through_rankings_and_tiers():
 
 
 def test_a_long_circle_needs_no_recursion():
-    n = 50_000
+    n = 10_000
     circle = [Comparison(f"t{i}", f"t{(i + 1) % n}") for i in range(n)]
     assert counts(doctor(circle))["cycles"] == n
 

@@ -30,6 +30,13 @@ def mistaken(table_model):
     return table_model({Label: LabelLink(1.0, 0.0)}, scores), judgements
 
 
+@pytest.fixture
+def one_figure(monkeypatch):
+    """Draw the first figure of a report alone, for tests of what stands around figures."""
+    module = "tastemaker.report.report_page"
+    monkeypatch.setattr(f"{module}.panels", lambda evaluation: panels(evaluation)[:1])
+
+
 @pytest.mark.parametrize(
     "kinds",
     [(Label,), (Grade,), (Rating,)],
@@ -74,6 +81,7 @@ def test_the_page_fetches_and_runs_nothing(world):
     assert any("default-src 'none'" in value for value in policy)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_hostile_texts_are_escaped(mistaken):
     model, judgements = mistaken
     html = html_of(
@@ -91,6 +99,7 @@ def test_hostile_texts_are_escaped(mistaken):
     assert "<b>bold</b> & title" in page.text
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_titles_are_text_in_head_and_heading(table_model):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"good": 1.0, "bad": -1.0})
     assert (
@@ -103,6 +112,7 @@ def test_titles_are_text_in_head_and_heading(table_model):
     )
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
     scores = {f"wrong {i}": float(i) for i in range(1, 9)} | {"right": 9.0}
     judgements = [Label(text, text == "right") for text in scores]
@@ -123,6 +133,7 @@ def test_the_wrongest_texts_come_first_and_only_wrong_ones(table_model):
     assert "predicted most too low" not in page.text
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_equally_certain_mistakes_are_ordered_by_score(table_model):
     # both promise a probability of 1 − 0 in float64
     scores = {"text at 200": 200.0, "text at 100": 100.0, "no": -1.0}
@@ -140,6 +151,7 @@ def test_equally_certain_mistakes_are_ordered_by_score(table_model):
     assert page.text.index("text at 200") < page.text.index("text at 100")
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table_model):
     text = "前言 \x00\x1b[31m " + "好" * 5000
     scores = {text: 3.0, "b": -1.0}
@@ -155,6 +167,7 @@ def test_a_long_text_is_shortened_and_control_characters_are_shown_as_such(table
     assert html.count("好") < 400
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_text_that_is_not_unicode_does_not_stop_the_report(table_model, tmp_path):
     text = "half a pair \ud83d"
     model = table_model({Label: LabelLink(1.0, 0.0)}, {text: 3.0, "b": -1.0})
@@ -165,6 +178,7 @@ def test_a_text_that_is_not_unicode_does_not_stop_the_report(table_model, tmp_pa
     assert "half a pair" in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_prompt_is_shown_before_its_completion(table_model):
     model = table_model({Label: LabelLink(1.0, 0.0)}, {"Paris": 3.0, "b": -1.0})
     judgements = [
@@ -176,6 +190,7 @@ def test_a_prompt_is_shown_before_its_completion(table_model):
     )
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_other_files_in_the_folder_stay(world, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "report.html").write_text("old")
@@ -184,6 +199,7 @@ def test_other_files_in_the_folder_stay(world, tmp_path):
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_full_disk_leaves_the_old_report(world, tmp_path, monkeypatch):
     (tmp_path / "report.html").write_text("old")
 
@@ -271,6 +287,7 @@ def surely_wrong(table_model):
     ), common
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_hostile_pairs_stand_side_by_side_escaped(surely_wrong):
     model, common = surely_wrong
     judgements = [
@@ -296,6 +313,7 @@ def test_hostile_pairs_stand_side_by_side_escaped(surely_wrong):
     assert "fine" not in wrong
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_hostile_lists_are_escaped(surely_wrong):
     model, common = surely_wrong
     judgements = [
@@ -308,6 +326,7 @@ def test_hostile_lists_are_escaped(surely_wrong):
     assert "-1.00 3 of 3 <b>which?</b> <i>chosen</i> <script>" in wrong
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_long_prompt_is_shown_from_its_end(table_model):
     model = table_model({Comparison: ComparisonLink()}, {"a": 0.0, "b": 1.0})
     prompt = "first words " + "x " * 900 + "\x00 the last question?"
@@ -342,7 +361,7 @@ def test_one_order_is_enough_for_a_report(table_model, judgements):
 
 
 @pytest.mark.slow
-def test_every_kind_fits_on_one_page(world, order_world, tmp_path):
+def test_every_kind_fits_on_one_page(world, order_world):
     texts, pairs, lists = (
         world(Label, Rating, n=60),
         order_world(Comparison, 30),
@@ -356,8 +375,7 @@ def test_every_kind_fits_on_one_page(world, order_world, tmp_path):
     evaluation = evaluate(
         model, [j for w in everything for j in w.judgements], resamples=50
     )
-    write_report(evaluation, tmp_path)
-    page = Page((tmp_path / "report.html").read_text("utf-8"))
+    page = Page(html_of(evaluation, title="t"))
     assert page.tags.count("img") == len(panels(evaluation))
     assert (
         "Measured on 60 labels, 60 ratings, 90 comparisons and 30 rankings" in page.text

@@ -308,6 +308,10 @@ def test_real_reviews_are_learned(shared_data: Path) -> None:
     labels, grades = (
         [j for j in train if isinstance(j, kind)] for kind in (Label, Grade)
     )
+    share = np.mean([j.positive for j in labels])
+    assert share == pytest.approx(
+        0.5, abs=0.04
+    )  # five sd: the texts are drawn at random
     model, links, _ = fitted(list(labels))
     is_positive = {j.text: j.positive for j in test if isinstance(j, Label)}
     predicted = links[Label].predict(

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from lesson_files import load
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = Path(__file__).parent / "solutions"
@@ -67,20 +69,16 @@ WRONG = [
 """Exercise, a mistake (what is right in the solution, what is wrong), and the reason."""
 
 
-def check(*words: str) -> tuple[int, str]:
-    """Run lessons/check.py; return its exit code and its last line."""
-    command = [sys.executable, str(ROOT / "lessons" / "check.py"), *words]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.stderr == ""
-    return ran.returncode, ran.stdout.strip().splitlines()[-1]
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    """The program lessons/check.py."""
+    return load(ROOT / "lessons" / "check.py")
 
 
 @pytest.fixture(scope="module")
-def grade() -> object:
-    """The function that the command line calls, so that not every case starts Python anew."""
-    from lesson_files import load
-
-    return load(ROOT / "lessons" / "check.py").grade
+def grade(program: ModuleType) -> object:
+    """The function that the command line calls."""
+    return program.grade
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -118,7 +116,20 @@ def test_a_mistake_that_raises_is_told_too(grade: object, tmp_path: Path) -> Non
     )
 
 
-def test_the_command_line(tmp_path: Path) -> None:
+def test_the_command_line(
+    program: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def check(*words: str) -> tuple[int, str]:
+        """Return the exit code and the last line."""
+        monkeypatch.setattr(sys, "argv", ["check.py", *words])
+        code = program.main()
+        shown = capsys.readouterr()
+        assert shown.err == ""
+        return code, shown.out.strip().splitlines()[-1]
+
     assert check("gae", str(SOLUTIONS / "solved_gae.py")) == (0, "gae: right")
     assert check("gae") == (1, "gae: gae is not filled in yet")
     code, line = check("gae", str(tmp_path / "absent.py"))
