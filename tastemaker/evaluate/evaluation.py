@@ -39,6 +39,8 @@ from tastemaker.maths.statistics import (
     Floats,
     Statistic,
     bootstrap,
+    jackknife,
+    jackknife_interval,
     percentile_interval,
     restricted,
     spearman,
@@ -52,6 +54,20 @@ _NEW = "new"  # the judgements about texts that are not in the training data
 _LARGEST_CLUSTER = (
     0.5  # share of the judgements; beyond it the bootstrap has nothing to draw
 )
+
+_FEW_CLUSTERS = 200  # with more, a percentile bootstrap covers as it should
+_SHARE, _CORRELATION = (0.0, 1.0), (-1.0, 1.0)
+_BOUNDS = {
+    "accuracy": _SHARE,
+    "auroc": _SHARE,
+    "longer_baseline": _SHARE,
+    "ndcg": _SHARE,
+    "top1": _SHARE,
+    "kendall_tau": _CORRELATION,
+    "pearson": _CORRELATION,
+    "spearman": _CORRELATION,
+}
+"""The smallest and largest value of a figure, where it has both."""
 
 Bools = NDArray[np.bool_]
 
@@ -335,7 +351,9 @@ def measure(
     for table, parts in tables.items():
         for number, part in enumerate(parts):
             sources[f"{table} {number}"] = part.statistics
-    figures = _Figures(sources, groups, len(judged), seed, resamples)
+    figures = _Figures(
+        sources, groups, len(judged), seed, resamples, headline=kind_metrics.headline
+    )
 
     model_measures = figures.of("model")
     model_measures.update(_points(kind_metrics.points(judged, model)))
@@ -370,7 +388,11 @@ def _points(values: Mapping[str, float]) -> dict[str, Estimate]:
 
 
 class _Figures:
-    """Statistics by source and name: their values, and samples from shared resamples."""
+    """Statistics by source and name, with intervals: their values and shared replicates.
+
+    A replicate is the statistic of a bootstrap resample of the clusters, or, of few clusters,
+    without one of them.
+    """
 
     def __init__(
         self,
@@ -379,13 +401,22 @@ class _Figures:
         n: int,
         seed: int,
         resamples: int,
+        *,
+        headline: str,
     ) -> None:
-        self.sources = sources
+        self.sources, self.headline = sources, headline
         everything = {}
         for source, statistics in sources.items():
             for name, statistic in statistics.items():
                 everything[f"{source}.{name}"] = statistic
-        self.samples = bootstrap(everything, groups, seed=seed, resamples=resamples)
+        self.clusters = len(np.unique(groups))
+        self.are_few = self.clusters <= _FEW_CLUSTERS
+        if self.are_few:
+            self.replicates = jackknife(everything, groups)
+        else:
+            self.replicates = bootstrap(
+                everything, groups, seed=seed, resamples=resamples
+            )
         self.values = {
             name: value_of(statistic, n) for name, statistic in everything.items()
         }
@@ -395,21 +426,34 @@ class _Figures:
         estimates = {}
         for name in self.sources[source]:
             key = f"{source}.{name}"
-            interval = percentile_interval(self.samples[key])
-            estimates[name] = Estimate(self.values[key], *interval)
+            bounds = _BOUNDS.get(self.headline if source == "subsets" else name)
+            estimates[name] = self._estimate(
+                self.values[key], self.replicates[key], bounds
+            )
         return estimates
 
     def difference(self, rival: str) -> dict[str, Estimate]:
-        """Return model − rival for each figure that both have, from the same resamples."""
+        """Return model − rival for each figure that both have, from the same replicates."""
         estimates = {}
         for name in self.sources["model"]:
             if name not in self.sources[rival]:
                 continue
             ours, theirs = f"model.{name}", f"{rival}.{name}"
             value = self.values[ours] - self.values[theirs]
-            interval = percentile_interval(self.samples[ours] - self.samples[theirs])
-            estimates[name] = Estimate(value, *interval)
+            replicates = self.replicates[ours] - self.replicates[theirs]
+            bounds = None
+            if name in _BOUNDS:
+                width = _BOUNDS[name][1] - _BOUNDS[name][0]
+                bounds = (-width, width)
+            estimates[name] = self._estimate(value, replicates, bounds)
         return estimates
+
+    def _estimate(
+        self, value: float, replicates: Floats, bounds: tuple[float, float] | None
+    ) -> Estimate:
+        if not self.are_few:
+            return Estimate(value, *percentile_interval(replicates))
+        return Estimate(value, *jackknife_interval(value, replicates, bounds))
 
 
 def _within(

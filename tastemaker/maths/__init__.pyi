@@ -29,6 +29,8 @@ from .statistics import auroc_of as auroc_of
 from .statistics import bootstrap as bootstrap
 from .statistics import ece as ece
 from .statistics import is_ordered as is_ordered
+from .statistics import jackknife as jackknife
+from .statistics import jackknife_interval as jackknife_interval
 from .statistics import kendall as kendall
 from .statistics import kendall_by_list as kendall_by_list
 from .statistics import log_loss as log_loss

@@ -12,6 +12,7 @@ without an answer are not read. A figure is one number a list. It is NaN for a l
 are all equally good, because such a list has no order.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -323,6 +324,74 @@ def bootstrap(
         for name, statistic in statistics.items():
             parts[name].append(statistic(weights))
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
+
+
+def jackknife(
+    statistics: Mapping[str, Statistic], groups: NDArray[Any]
+) -> dict[str, Floats]:
+    """Return each statistic without each group in turn, [groups] each; groups: [n]."""
+    names, group = np.unique(groups, return_inverse=True)
+    step = max(1, _CHUNK // max(len(group), 1))
+    parts: dict[str, list[Floats]] = {name: [np.zeros(0)] for name in statistics}
+    for start in range(0, len(names), step):
+        left_out = np.arange(start, min(start + step, len(names)))
+        weights = (group[None, :] != left_out[:, None]).astype(np.float64)
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(weights))
+    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
+
+
+def jackknife_interval(
+    value: float, replicates: Floats, bounds: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Return the 95 % interval of a figure from its values without each of G groups.
+
+    The standard error is the jackknife's (Efron 1982), with Student's t of G − 1 degrees of
+    freedom: of few groups, a percentile bootstrap is too narrow (Cameron et al. 2008).
+    bounds: the smallest and largest value that the figure can have. Then the interval is taken on
+    the log-odds of (share · G + ½) / (G + 1), so that it stays inside and never has zero width.
+    (NaN, NaN) where fewer than two groups leave a figure.
+    """
+    from scipy.stats import t
+
+    replicates = replicates[~np.isnan(replicates)]
+    count = len(replicates)
+    if count < 2 or math.isnan(value):
+        return math.nan, math.nan
+    quantile = float(t.ppf(0.975, count - 1))
+    if bounds is None:
+        half = quantile * _jackknife_error(replicates)
+        return value - half, value + half
+    low, high = bounds
+
+    def log_odds(figures: Floats) -> Floats:
+        shares = np.clip((figures - low) / (high - low), 0.0, 1.0)
+        smooth = (shares * count + 0.5) / (count + 1)
+        return _floats(np.log(smooth / (1 - smooth)))
+
+    centre = float(log_odds(np.array([value]))[0])
+    smooth = 1 / (1 + math.exp(-centre))
+    # where all groups agree, the error is that of a share of so many groups
+    least = _LEAST_ERROR / math.sqrt(count * smooth * (1 - smooth))
+    error = _jackknife_error(log_odds(replicates))
+    if error < 1e-12:
+        least /= _LEAST_ERROR
+    half = quantile * max(error, least)
+    ends = []
+    for end in (centre - half, centre + half):
+        share = ((count + 1) / (1 + math.exp(-end)) - 0.5) / count
+        ends.append(low + (high - low) * min(max(share, 0.0), 1.0))
+    return ends[0], ends[1]
+
+
+def _jackknife_error(replicates: Floats) -> float:
+    count = len(replicates)
+    squares = float(((replicates - replicates.mean()) ** 2).sum())
+    return math.sqrt((count - 1) / count * squares)
+
+
+_LEAST_ERROR = 0.25
+"""Least standard error, as a share of that of as many groups that are right or wrong as a whole."""
 
 
 def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
