@@ -4,10 +4,11 @@ The model is measured beside the linear baseline and rivals that learn nothing, 
 `KindMetrics` of a kind (`tastemaker/kinds`) define its figures.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,53 +24,26 @@ from tastemaker.data.judgements import (
     plain,
 )
 from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.evaluate.estimates import Estimate, Measures
+from tastemaker.evaluate.figures import Bools, measure
 from tastemaker.evaluate.findings import (
     Duplicates,
-    Estimate,
     Evaluation,
     KindFindings,
     LengthSlice,
-    Measured,
-    MeasuredPart,
-    Measures,
 )
 from tastemaker.kinds.base import NO_AIDS, Link
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
-from tastemaker.maths.statistics import (
-    Floats,
-    Statistic,
-    bootstrap,
-    jackknife,
-    jackknife_interval,
-    percentile_interval,
-    restricted,
-    spearman,
-    value_of,
-)
+from tastemaker.maths.resampling import Clusters
+from tastemaker.maths.statistics import Floats, spearman
 from tastemaker.readable import listed
 from tastemaker.scores import Scores
 
 _SLICES = 4
 _NEW = "new"  # the judgements about texts that are not in the training data
 _LARGEST_CLUSTER = (
-    0.5  # share of the judgements; beyond it the bootstrap has nothing to draw
+    0.5  # share of the judgements; beyond it there is nothing to tell the error from
 )
-
-_FEW_CLUSTERS = 200  # with more, a percentile bootstrap covers as it should
-_SHARE, _CORRELATION = (0.0, 1.0), (-1.0, 1.0)
-_BOUNDS = {
-    "accuracy": _SHARE,
-    "auroc": _SHARE,
-    "longer_baseline": _SHARE,
-    "ndcg": _SHARE,
-    "top1": _SHARE,
-    "kendall_tau": _CORRELATION,
-    "pearson": _CORRELATION,
-    "spearman": _CORRELATION,
-}
-"""The smallest and largest value of a figure, where it has both."""
-
-Bools = NDArray[np.bool_]
 
 
 class Scorer(Protocol):
@@ -98,9 +72,13 @@ def evaluate(
 
     baseline: the linear model fitted on the same training data.
     training_fingerprints: of the training texts, to find duplicates.
-    seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`).
+    seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`) if there
+    are many.
 
-    Raises DataError if the model learned none of these kinds, or grades on another scale.
+    A judgement of weight 2 counts as two, one of weight 0 is left out.
+
+    Raises DataError if the model learned none of these kinds, grades on another scale, or if all
+    weights are 0.
     Raises ModelError if a score is not finite.
     """
     if resamples < 1:
@@ -143,9 +121,8 @@ def evaluate(
         part, values = lengths[is_in_slice], scores.values[is_in_slice]
         ends = int(part.min()), int(part.max())
         mean = float(values.mean())
-        length_slices.append(
-            LengthSlice(*ends, len(part), mean, _of_subset(kinds, name))
-        )
+        measures, p = _of_subset(kinds, name), _slice_p(kinds, name)
+        length_slices.append(LengthSlice(*ends, len(part), mean, measures, p))
     duplicates = Duplicates(None, _repeated(judged), {}, in_training)
     if training_fingerprints is not None:
         count = len(np.unique(names[in_training]))
@@ -171,6 +148,11 @@ def _covered(
         raise DataError(
             "there are no judgements to evaluate on: the source or the chosen split of it is empty."
         )
+    if not any(judgement.weight for judgement in judgements):
+        raise DataError(
+            f"all {len(judgements):,} judgements have weight 0: nothing to evaluate on."
+        )
+    judgements = [judgement for judgement in judgements if judgement.weight]
     counts = Counter(type(judgement) for judgement in judgements)
     links = {kind: link for kind, link in model.links.items() if counts[kind]}
     others = {kind.kind: count for kind, count in counts.items() if kind not in links}
@@ -219,7 +201,9 @@ def _judged(
     for row, judgement in zip(rows, judgements, strict=True):
         examples = [numbers[example] for example in judgement.examples]
         row[: len(examples)] = examples
-    return Judged(judgements, answers, text, lengths[text].astype(np.float64))
+    weights = np.array([judgement.weight for judgement in judgements])
+    characters = lengths[text].astype(np.float64)
+    return Judged(judgements, answers, text, characters, weights)
 
 
 def _findings(
@@ -243,19 +227,21 @@ def _findings(
             predictions.append(_predictions(scorer.links[kind], judged, values))
     model = predictions[0]
     linear = predictions[1] if len(predictions) > 1 else None
-    groups = clusters(judged.judgements)
+    groups = Clusters.of(clusters(judged.judgements), judged.weights)
     measured = measure(
         kind_metrics,
         judged,
         model,
         linear,
-        groups=groups,
+        clusters=groups,
         subsets=subsets,
+        slices=[name for name in subsets if name != _NEW],
         seed=seed,
         resamples=resamples,
     )
-    count = len(np.unique(groups))
-    return KindFindings(kind.kind, kind_metrics, measured, judged, model, linear, count)
+    return KindFindings(
+        kind.kind, kind_metrics, measured, judged, model, linear, groups.count
+    )
 
 
 def _predictions(link: Link, judged: Judged, scores: Floats) -> Predictions:
@@ -307,6 +293,15 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     return measures
 
 
+def _slice_p(kinds: Sequence[KindFindings], name: str) -> float:
+    """Return the p of a slice's accuracy being that of the others; NaN where it has none."""
+    for findings in kinds:
+        p = findings.measured.subset_p.get(name, math.nan)
+        if not math.isnan(p):
+            return p
+    return math.nan
+
+
 def _repeated(judgements: Sequence[Judgement]) -> int:
     """Return how many judgements repeat one of the same judge about the same texts."""
     unique = set()
@@ -317,163 +312,13 @@ def _repeated(judgements: Sequence[Judgement]) -> int:
     return len(judgements) - len(unique)
 
 
-# --- the figures of one kind, with intervals ---------------------------------------------------
-
-
-def measure(
-    kind_metrics: KindMetrics,
-    judged: Judged,
-    model: Predictions,
-    linear: Predictions | None,
-    *,
-    groups: NDArray[Any],
-    subsets: Mapping[str, NDArray[np.bool_]],
-    seed: int,
-    resamples: int,
-) -> Measured:
-    """Measure m judgements of one kind.
-
-    groups: [m], the cluster of each; the bootstrap draws clusters. subsets: by name, True [m] where
-    a judgement belongs to it.
-    """
-    sources: dict[str, Mapping[str, Statistic]] = {
-        "model": kind_metrics.statistics(judged, model)
-    }
-    if linear is not None:
-        sources["linear"] = kind_metrics.statistics(judged, linear)
-    sources["longer"] = kind_metrics.longer(judged)
-    sources["people"] = kind_metrics.people(judged)
-    sources["subsets"] = {
-        name: _within(kind_metrics, judged, model, where)
-        for name, where in subsets.items()
-    }
-    tables = kind_metrics.parts(judged, model)
-    for table, parts in tables.items():
-        for number, part in enumerate(parts):
-            sources[f"{table} {number}"] = part.statistics
-    figures = _Figures(
-        sources, groups, len(judged), seed, resamples, headline=kind_metrics.headline
-    )
-
-    model_measures = figures.of("model")
-    model_measures.update(_points(kind_metrics.points(judged, model)))
-    linear_measures = difference = None
-    if linear is not None:
-        linear_measures = figures.of("linear")
-        linear_measures.update(_points(kind_metrics.points(judged, linear)))
-        difference = figures.difference("linear")
-    measured_parts: dict[str, list[MeasuredPart]] = {}
-    for table, parts in tables.items():
-        measured_parts[table] = []
-        for number, part in enumerate(parts):
-            measures = figures.of(f"{table} {number}")
-            measured_parts[table].append(MeasuredPart(part.name, part.n, measures))
-    return Measured(
-        model=model_measures,
-        linear=linear_measures,
-        longer=figures.of("longer"),
-        constant=_points(kind_metrics.constant(judged)),
-        difference=difference,
-        over_longer=figures.difference("longer"),
-        people=figures.of("people"),
-        counts=kind_metrics.counts(judged),
-        subsets=figures.of("subsets"),
-        parts=measured_parts,
-    )
-
-
-def _points(values: Mapping[str, float]) -> dict[str, Estimate]:
-    """Return figures without intervals."""
-    return {name: Estimate(value) for name, value in values.items()}
-
-
-class _Figures:
-    """Statistics by source and name, with intervals: their values and shared replicates.
-
-    A replicate is the statistic of a bootstrap resample of the clusters, or, of few clusters,
-    without one of them.
-    """
-
-    def __init__(
-        self,
-        sources: Mapping[str, Mapping[str, Statistic]],
-        groups: NDArray[Any],
-        n: int,
-        seed: int,
-        resamples: int,
-        *,
-        headline: str,
-    ) -> None:
-        self.sources, self.headline = sources, headline
-        everything = {}
-        for source, statistics in sources.items():
-            for name, statistic in statistics.items():
-                everything[f"{source}.{name}"] = statistic
-        self.clusters = len(np.unique(groups))
-        self.are_few = self.clusters <= _FEW_CLUSTERS
-        if self.are_few:
-            self.replicates = jackknife(everything, groups)
-        else:
-            self.replicates = bootstrap(
-                everything, groups, seed=seed, resamples=resamples
-            )
-        self.values = {
-            name: value_of(statistic, n) for name, statistic in everything.items()
-        }
-
-    def of(self, source: str) -> dict[str, Estimate]:
-        """Return a source's figures with their intervals."""
-        estimates = {}
-        for name in self.sources[source]:
-            key = f"{source}.{name}"
-            bounds = _BOUNDS.get(self.headline if source == "subsets" else name)
-            estimates[name] = self._estimate(
-                self.values[key], self.replicates[key], bounds
-            )
-        return estimates
-
-    def difference(self, rival: str) -> dict[str, Estimate]:
-        """Return model − rival for each figure that both have, from the same replicates."""
-        estimates = {}
-        for name in self.sources["model"]:
-            if name not in self.sources[rival]:
-                continue
-            ours, theirs = f"model.{name}", f"{rival}.{name}"
-            value = self.values[ours] - self.values[theirs]
-            replicates = self.replicates[ours] - self.replicates[theirs]
-            bounds = None
-            if name in _BOUNDS:
-                width = _BOUNDS[name][1] - _BOUNDS[name][0]
-                bounds = (-width, width)
-            estimates[name] = self._estimate(value, replicates, bounds)
-        return estimates
-
-    def _estimate(
-        self, value: float, replicates: Floats, bounds: tuple[float, float] | None
-    ) -> Estimate:
-        if not self.are_few:
-            return Estimate(value, *percentile_interval(replicates))
-        return Estimate(value, *jackknife_interval(value, replicates, bounds))
-
-
-def _within(
-    kind_metrics: KindMetrics,
-    judged: Judged,
-    predictions: Predictions,
-    where: NDArray[np.bool_],
-) -> Statistic:
-    """Return the headline figure of a subset, as a statistic of all the judgements."""
-    statistics = kind_metrics.statistics(judged.only(where), predictions.only(where))
-    return restricted(statistics[kind_metrics.headline], where)
-
-
 # --- clusters ---------------------------------------------------------------------------------
 
 
 def clusters(judgements: Sequence[Judgement]) -> NDArray[np.uint64]:
     """Return the cluster of each judgement, uint64 [m]. The order of judgements does not matter.
 
-    Judgements in a cluster are not independent: the bootstrap draws all of them or none.
+    Judgements in a cluster are not independent: an interval draws or leaves out all of them.
     Judgements with the same prompt are a cluster. Without a prompt, they are a cluster if
     their texts are connected: the same text, or compared with the same one, also through others.
     If that puts more than half of the judgements into one cluster (one prompt for all, a
