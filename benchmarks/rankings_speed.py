@@ -63,7 +63,14 @@ def _pairs_apart(comparisons: list[Comparison], links: Any) -> Corpus:
     nobody = torch.full((len(comparisons),), -1)
     two = torch.full((len(comparisons),), 2)
     targets = links[Comparison].targets(comparisons)
-    evidence = Evidence(index, targets, torch.ones(len(comparisons)), nobody, two)
+    evidence = Evidence(
+        index,
+        targets,
+        torch.ones(len(comparisons)),
+        nobody,
+        two,
+        torch.zeros(index.shape),
+    )
     return Corpus(examples, {Comparison: evidence})
 
 

@@ -144,6 +144,7 @@ def fit(
     }
     if contract.judges:
         result["judges"] = contract.judges
+    if contract.judge_model:
         result["judge_model"] = contract.judge_model
     if skip_bad:
         result["skipped"] = len(skipped)
@@ -165,6 +166,13 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
 
 def _describe_judges(contract: Any) -> None:
     """Print what was learned about the judges, and what could not be."""
+    bias = contract.judge_model.get("position_bias")
+    if bias:
+        o.say(
+            f"  position bias: shown first rather than last adds {bias['mean']:+.2f} "
+            f"[{bias['low']:+.2f}, {bias['high']:+.2f}] to the log-odds of winning "
+            f"({bias['judgements']:,} judgements tell the order); the score is without it."
+        )
     if not contract.judges:
         return
     o.say(f"  {contract.judge_model['reason']}.")

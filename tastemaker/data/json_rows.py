@@ -3,7 +3,8 @@
     {"kind": "comparison", "prompt": "Hi", "chosen": "Hello!", "rejected": "What?", "judge": "ann"}
 
 The columns of a kind are the fields of its record. A chat prompt is a list of {role, content}, a
-time is ISO 8601. What has its default value is left out of the columns that all kinds share.
+time is ISO 8601. What has its default value is left out of the columns that all kinds share, and
+what is unknown or empty out of the others.
 """
 
 from dataclasses import MISSING, fields
@@ -20,8 +21,10 @@ _SHARED = frozenset(field.name for field in fields(Judgement))
 def to_row(judgement: Judgement) -> Row:
     """Return a judgement as a JSON object. `from_row` makes an equal one of it, without `where`."""
     row: Row = {"kind": judgement.kind}
-    for name in _columns(type(judgement)):
-        row[name] = _plain(getattr(judgement, name))
+    for name, (_, is_needed) in _columns(type(judgement)).items():
+        value = getattr(judgement, name)
+        if is_needed or value not in (None, ()):
+            row[name] = _plain(value)
     if judgement.prompt is not None:
         row["prompt"] = _prompt_row(judgement.prompt)
     if judgement.judge is not None:
@@ -109,6 +112,7 @@ def _truth_of(value: object, where: str, column: str) -> bool:
 _READERS = {
     str: answer_of,
     bool: _truth_of,
+    bool | None: _truth_of,
     int: whole_of,
     float: number_of,
     tuple[str, ...]: _texts_of,

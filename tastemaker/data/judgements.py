@@ -53,7 +53,8 @@ class Judgement(ABC):
     """What all kinds of judgement have. Raises DataError for what no judgement can be.
 
     A kind is a frozen dataclass derived from this one. Its own fields are the columns of its rows
-    (`json_rows`): texts, true or false, numbers, tuples of texts, and tuples of tuples of texts.
+    (`json_rows`): texts, true or false (or None), numbers, tuples of texts, and tuples of tuples of
+    texts.
 
     weight: how many judgements this one counts for; 0 leaves it out of the fit.
     kind: the name of the kind, in rows, messages and saved models.
@@ -109,6 +110,11 @@ class Judgement(ABC):
     def unordered_rank(self) -> int:
         """The rank whose texts have no known order, −1 for none; other shared ranks are ties."""
         return -1
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The place at which each of `texts` was shown, 0 for the first; () where unknown."""
+        return ()
 
     @property
     def details(self) -> tuple[Any, ...]:
@@ -267,8 +273,9 @@ class Rating(_OfOneText):
 class Comparison(Judgement):
     """One of two texts is better, by `margin` (0: unknown by how much), or they are a `tie`.
 
-    Of a tie, `chosen` and `rejected` are just the two texts. Raises DataError for a text compared
-    with itself, a margin that is negative or not finite, and a tie with a margin.
+    Of a tie, `chosen` and `rejected` are just the two texts. chosen_first: whether `chosen` was
+    shown first, or on the left; None where unknown. Raises DataError for a text compared with
+    itself, a margin that is negative or not finite, and a tie with a margin.
     """
 
     kind: ClassVar[str] = "comparison"
@@ -276,6 +283,7 @@ class Comparison(Judgement):
     rejected: str
     margin: float = 0.0
     tie: bool = False
+    chosen_first: bool | None = None
 
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
@@ -304,6 +312,13 @@ class Comparison(Judgement):
         return (0, 0) if self.tie else (0, 1)
 
     @property
+    def places(self) -> tuple[int, ...]:
+        """0 for the text that was shown first and 1 for the other; () where unknown."""
+        if self.chosen_first is None:
+            return ()
+        return (0, 1) if self.chosen_first else (1, 0)
+
+    @property
     def details(self) -> tuple[Any, ...]:
         """The margin."""
         return (self.margin,)
@@ -315,13 +330,15 @@ class Ranking(Judgement):
 
     rest: texts that are worse than all tiers, in no known order (a top-k ranking, a best of k).
     Texts that were not judged are left out. Lists are taken for tuples and a text for a tier of
-    one: Ranking(["best", "good", "bad"]). Raises DataError for fewer than two texts, for a text
-    that is repeated, and for an empty tier.
+    one: Ranking(["best", "good", "bad"]). shown: the texts in the order in which they were shown;
+    () where unknown. Raises DataError for fewer than two texts, for a text that is repeated, for an
+    empty tier, and where other texts were shown than ranked.
     """
 
     kind: ClassVar[str] = "ranking"
     tiers: tuple[tuple[str, ...], ...]
     rest: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
@@ -331,6 +348,7 @@ class Ranking(Judgement):
             )
         object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
         object.__setattr__(self, "rest", _tier(self.rest))
+        object.__setattr__(self, "shown", _tier(self.shown))
         texts = self.texts
         if len(texts) < 2:
             raise self.wrong(
@@ -344,6 +362,11 @@ class Ranking(Judgement):
             repeated = next(text for text in texts if texts.count(text) > 1)
             raise self.wrong(
                 f"a ranking that holds an answer twice ({repeated[:40]!r}). Remove one of them."
+            )
+        if self.shown and sorted(self.shown) != sorted(texts):
+            raise self.wrong(
+                "the texts in the order shown are not the ranked ones. "
+                "Give each ranked text once, or leave the order out."
             )
 
     @property
@@ -361,6 +384,13 @@ class Ranking(Judgement):
     def unordered_rank(self) -> int:
         """The rank of the rest."""
         return len(self.tiers)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The place of each of `texts` in `shown`; () where unknown."""
+        if not self.shown:
+            return ()
+        return tuple(self.shown.index(text) for text in self.texts)
 
 
 def _tier(tier: str | Sequence[str]) -> tuple[str, ...]:

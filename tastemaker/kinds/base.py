@@ -150,6 +150,20 @@ class Link(nn.Module, ABC):
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return ln P(judgement | scores) [m]."""
 
+    @property
+    def has_ties(self) -> bool:
+        """Whether the likelihood knows ties, whose width may differ between judges."""
+        return False
+
+    def log_likelihood_with_ties(
+        self, scores: Tensor, targets: Tensor, width: Tensor
+    ) -> Tensor:
+        """Return `log_likelihood` for judges who give more or fewer ties.
+
+        width: [m], added to the logarithm of the parameter of ties. Only where `has_ties`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} knows no ties.")
+
     @abstractmethod
     def predict(self, scores: Tensor) -> Tensor:
         """Return the mean judgement of texts with these scores."""

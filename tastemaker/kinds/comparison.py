@@ -135,20 +135,35 @@ class ComparisonLink(Link):
         rows = [[j.margin, float(j.tie)] for j in judgements]
         return torch.tensor(rows, dtype=torch.float32).reshape(-1, 2)
 
+    @property
+    def has_ties(self) -> bool:
+        return self.log_ties is not None
+
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """scores: [m, 2], chosen and rejected. A tie counts 0 for a link that learned no ties."""
+        return self._log_likelihood(scores, targets, self.log_ties)
+
+    def log_likelihood_with_ties(
+        self, scores: Tensor, targets: Tensor, width: Tensor
+    ) -> Tensor:
+        assert self.log_ties is not None
+        return self._log_likelihood(scores, targets, self.log_ties + width)
+
+    def _log_likelihood(
+        self, scores: Tensor, targets: Tensor, log_ties: Tensor | None
+    ) -> Tensor:
         is_tie = targets[:, 1] > 0
         difference = (
             self.slope * (scores[:, 0] - scores[:, 1])
             - self.aids.margin * targets[:, 0]
         )
-        likelihood = comparison_log_likelihood(difference, is_tie, self.log_ties)
+        likelihood = comparison_log_likelihood(difference, is_tie, log_ties)
         slips = self.aids.smoothing
         if slips:
-            reversed_ = comparison_log_likelihood(-difference, is_tie, self.log_ties)
+            reversed_ = comparison_log_likelihood(-difference, is_tie, log_ties)
             likelihood = (1 - slips) * likelihood
             likelihood = likelihood + slips * reversed_
-        if self.log_ties is None:
+        if log_ties is None:
             likelihood = torch.where(is_tie, 0.0, likelihood)
         return likelihood
 

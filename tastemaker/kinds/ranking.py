@@ -136,19 +136,40 @@ class RankingLink(Link):
             len(judgements), longest + 1
         )
 
+    @property
+    def has_ties(self) -> bool:
+        return len(self.log_ties) > 0
+
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """scores: [m, K], any finite number where there is no text."""
+        return self._log_likelihood(scores, targets, None)
+
+    def log_likelihood_with_ties(
+        self, scores: Tensor, targets: Tensor, width: Tensor
+    ) -> Tensor:
+        return self._log_likelihood(scores, targets, width)
+
+    def _log_likelihood(
+        self, scores: Tensor, targets: Tensor, width: Tensor | None
+    ) -> Tensor:
         stages, tier = targets[:, 0], targets[:, 1:]  # [m], [m, K]
         s = self.slope * scores
         if self.by == "pairs":
             log_ties = self.log_ties[0] if len(self.log_ties) else None
+            if log_ties is not None and width is not None:
+                log_ties = (log_ties + width)[:, None]
             return pairs_log_likelihood(s, tier, stages, log_ties)
         is_chosen = (tier >= 0) & (tier < stages[:, None])
         is_same_tier = tier[:, :, None] == tier[:, None, :]
         sizes = (is_same_tier & is_chosen[:, :, None]).sum(2)  # of each text's tier
         learned = stages.new_full((len(stages), 1), len(self.log_ties) + 1)
         largest = torch.cat([sizes, learned], dim=1).amax(1)
-        return plackett_luce_log_likelihood(s, tier, stages, self._log_ties(largest))
+        all_ties = self._log_ties(largest)  # [m, D]
+        if width is not None:
+            # each further text of a tier is as much likelier as the second
+            steps = torch.arange(all_ties.shape[1], device=width.device)
+            all_ties = all_ties + width[:, None] * steps
+        return plackett_luce_log_likelihood(s, tier, stages, all_ties)
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the probability that each text is the best [m, K]; a score of −inf is no text."""

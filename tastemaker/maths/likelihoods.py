@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
 
 def label_log_likelihood(
@@ -94,14 +94,14 @@ def huber_log_likelihood(
     return -cost - log_sd - math.log(_HUBER_MASS)
 
 
-_NEVER = -1e30
-"""ln 0, but finite: its gradient is 0 and not NaN."""
+# A text that is further below the best one counts as this far below: e^s must not vanish.
+_FURTHEST, _FURTHEST_FLOAT64 = 80.0, 600.0
 
 
 def comparison_log_likelihood(
     difference: Float[Tensor, " m"],
     is_tie: Bool[Tensor, " m"],
-    log_ties: Float[Tensor, ""] | None = None,
+    log_ties: Float[Tensor, ""] | Float[Tensor, " m"] | None = None,
 ) -> Float[Tensor, " m"]:
     """Return ln P(first better), or ln P(tie) where `is_tie` (Bradley–Terry, Davidson 1970).
 
@@ -134,43 +134,54 @@ def plackett_luce_log_likelihood(
     each; −inf stands for a size that is never chosen.
     """
     order = tier.masked_fill(tier < 0, -1).argsort(dim=1, descending=True, stable=True)
-    tier = tier.gather(1, order)
-    s = scores.gather(1, order).masked_fill(tier < 0, _NEVER)
-    sizes = torch.arange(1, log_ties.shape[-1] + 1, device=s.device)
-    log_ties = log_ties.expand(len(s), -1)
-    total = s.new_zeros(len(s))
-    table = s.new_full((len(s), len(sizes), len(sizes) + 1), _NEVER)
-    table[:, :, 0] = 0.0
-    for k in range(s.shape[1]):
-        with_k = table[:, :, :-1] + (s[:, k, None] / sizes)[:, :, None]
-        table = torch.cat(
-            [table[:, :, :1], torch.logaddexp(table[:, :, 1:], with_k)], dim=2
-        )
-        if k + 1 < s.shape[1]:
-            is_last = tier[:, k] != tier[:, k + 1]
-        else:
-            is_last = torch.ones_like(tier[:, k], dtype=torch.bool)
-        is_choice = is_last & (tier[:, k] >= 0) & (tier[:, k] < stages)
-        ways = (log_ties + table.diagonal(offset=1, dim1=1, dim2=2)).logsumexp(1)
-        is_chosen = tier == tier[:, k, None]
-        size = is_chosen.sum(1)
-        mean = s.masked_fill(~is_chosen, 0.0).sum(1) / size
-        # where nothing is chosen, a tier may be larger than any in `log_ties`
-        column = (size - 1).clamp(max=len(sizes) - 1)[:, None]
-        chosen = mean + log_ties.gather(1, column)[:, 0]
-        total = total + torch.where(is_choice, chosen - ways, 0.0)
-    return total
+    tier, s = tier.gather(1, order), scores.gather(1, order)
+    is_text = tier >= 0
+    log_ties = log_ties.expand(len(s), -1)  # [m, D]
+    sizes = torch.arange(1, log_ties.shape[1] + 1, device=s.device)
+    # only differences count; relative to the best text, no power can overflow
+    best = s.masked_fill(~is_text, -math.inf).amax(1, keepdim=True).detach()
+    reach = _FURTHEST_FLOAT64 if s.dtype == torch.float64 else _FURTHEST
+    s = (s - best).masked_fill(~is_text, 0.0).clamp(min=-reach)
+    powers = torch.exp(s[:, :, None] / sizes) * is_text[:, :, None]  # π^(1/d) [m, K, D]
+    e = _symmetric_polynomials(powers)  # [m, K, D]
+    log_ways = torch.log((log_ties.exp()[:, None] * e).sum(2))  # [m, K]
+    is_same = tier[:, :, None] == tier[:, None, :]
+    size = is_same.sum(2)
+    mean = (is_same.to(s.dtype) @ s[:, :, None])[:, :, 0] / size
+    # where nothing is chosen, a tier may be larger than any in `log_ties`
+    column = (size - 1).clamp(max=len(sizes) - 1)
+    log_chosen = mean + log_ties.gather(1, column)
+    is_last = torch.ones_like(is_text)  # of its tier
+    is_last[:, :-1] = tier[:, :-1] != tier[:, 1:]
+    is_choice = is_last & is_text & (tier < stages[:, None])
+    return torch.where(is_choice, log_chosen - log_ways, 0.0).sum(1)
+
+
+def _symmetric_polynomials(powers: Float[Tensor, "m K D"]) -> Float[Tensor, "m K D"]:
+    """Return e_d of the d-th powers of the first k texts, for each k and d.
+
+    All terms are positive, so nothing cancels.
+    """
+    rows, texts, largest = powers.shape
+    table = powers.new_zeros((rows, largest, largest + 1))  # e_0 … e_D for each d
+    table[:, :, 0] = 1.0
+    result = []
+    for k in range(texts):
+        with_k = table[:, :, :-1] * powers[:, k, :, None]
+        table = table + pad(with_k, (1, 0))
+        result.append(table.diagonal(offset=1, dim1=1, dim2=2))
+    return torch.stack(result, dim=1)
 
 
 def pairs_log_likelihood(
     scores: Float[Tensor, "m K"],
     tier: Int[Tensor, "m K"],
     stages: Int[Tensor, " m"],
-    log_ties: Float[Tensor, ""] | None = None,
+    log_ties: Float[Tensor, ""] | Float[Tensor, "m 1"] | None = None,
 ) -> Float[Tensor, " m"]:
     """Return the mean log-likelihood of a ranking's pairs (as InstructGPT).
 
-    A ranking then counts as much as one comparison.
+    A ranking then counts as much as one comparison. log_ties: for all rankings, or for each.
 
     Pairs of one tier are ties and count only with `log_ties`; two texts of the rest are no pair.
     """
@@ -183,6 +194,8 @@ def pairs_log_likelihood(
     is_pair = (a >= 0) & (b >= 0) & ~is_left_out
     sign = torch.where(a < b, 1.0, -1.0).to(scores.dtype)  # the better text first
     difference = (scores[:, first] - scores[:, second]) * sign
+    if log_ties is not None:
+        log_ties = log_ties.expand_as(difference).flatten()
     terms = comparison_log_likelihood(
         difference.flatten(), is_tie.flatten(), log_ties
     ).view_as(difference)

@@ -315,12 +315,16 @@ def _estimate(name: str, values: Mapping[str, Any]) -> Markdown:
 
 def _judges(
     judges: Mapping[str, Mapping[str, Any]],
-) -> list[tuple[str, Markdown, Markdown, int]]:
+) -> list[tuple[str, Markdown, Markdown, Markdown, int]]:
     """Return the judges as rows, those who judged most first."""
     rows = []
     for name, values in judges.items():
         figures = {**values, "reliability_interval": values.get("interval")}
         reliability = _estimate("reliability", figures)
         leniency = Markdown(f"{float(values.get('leniency', 0.0)):+.2f}")
-        rows.append((name, reliability, leniency, int(values["judgements"])))
-    return sorted(rows, key=lambda row: (-row[3], row[0]))
+        position = ""
+        if "position_bias" in values:
+            position = f"{float(values['position_bias']):+.2f}"
+        count = int(values["judgements"])
+        rows.append((name, reliability, leniency, Markdown(position), count))
+    return sorted(rows, key=lambda row: (-row[4], row[0]))

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.data.judgements import Example, Judgement, fingerprint
@@ -23,6 +25,7 @@ from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
 
 Links = Mapping[type[Judgement], Link]
+T = TypeVar("T", int, float)
 
 MOST_HELD_OUT = 1000
 _FEWEST_TO_VALIDATE = 20  # texts or prompts
@@ -41,6 +44,8 @@ class Evidence:
     index: int64 [m], the example of each judgement; [m, K] for judgements about up to K texts, 0
     where a shorter one has none. targets: [m, …], the tensor of the kind's link. weight: [m].
     judge: int64 [m], the number of the judge, −1 for none. size: int64 [m], the number of texts.
+    order: float32 as index, from ½ for the text that was shown first to −½ for the last; 0 where
+    that is unknown.
     """
 
     index: Tensor
@@ -48,6 +53,7 @@ class Evidence:
     weight: Tensor
     judge: Tensor
     size: Tensor
+    order: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
@@ -60,6 +66,36 @@ class Evidence:
             self.weight.to(device),
             self.judge.to(device),
             self.size.to(device),
+            self.order.to(device),
+        )
+
+    def repeated(self, chosen: Tensor, count: int, judges: int) -> "Evidence":
+        """Return copies of some judgements, one after the other, each copy with judges of its own.
+
+        judges: how many there are; judge j of copy c gets the number c · judges + j. All chosen
+        judgements have a judge.
+        """
+        rows = chosen.repeat(count)
+        copy = torch.arange(count).repeat_interleave(len(chosen))
+        return Evidence(
+            self.index[rows],
+            self.targets[rows],
+            self.weight[rows],
+            self.judge[rows] + copy * judges,
+            self.size[rows],
+            self.order[rows],
+        )
+
+    def double(self) -> "Evidence":
+        """Return the same evidence in float64."""
+        targets = self.targets
+        if targets.is_floating_point():
+            targets = targets.double()
+        return replace(
+            self,
+            targets=targets,
+            weight=self.weight.double(),
+            order=self.order.double(),
         )
 
     @property
@@ -76,6 +112,7 @@ class Evidence:
             self.weight[chosen],
             self.judge[chosen],
             self.size[chosen],
+            self.order[chosen],
         )
 
 
@@ -116,24 +153,31 @@ class Corpus:
         for kind, link in links.items():
             of_kind = [j for j in judgements if type(j) is kind]
             kind_weight = link.aids.weights.get(link.kind, 1.0)
-            index, sizes, weights, judge_numbers = [], [], [], []
+            index, sizes, weights, judge_numbers, orders = [], [], [], [], []
             for judgement in of_kind:
                 texts = [numbers[example] for example in judgement.examples]
                 index.append(texts)
                 sizes.append(len(texts))
+                orders.append(_order(judgement))
                 weights.append(judgement.weight * kind_weight)
                 judge_numbers.append(names.get(judgement.judge or "", -1))
             evidence[kind] = Evidence(
-                index=_padded(index, link),
+                index=torch.from_numpy(_padded(index, link)).long(),
                 targets=link.targets(of_kind),
                 weight=torch.tensor(weights),
                 judge=torch.tensor(judge_numbers, dtype=torch.long),
                 size=torch.tensor(sizes, dtype=torch.long),
+                order=torch.from_numpy(_padded(orders, link)).float(),
             )
         return Corpus(list(numbers), evidence, tuple(judges))
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def has_order(self) -> bool:
+        """Whether it is known of some judgement in which order its texts were shown."""
+        return any(bool((e.order != 0).any()) for e in self.evidence.values())
 
     @cached_property
     def log_lengths(self) -> Tensor:
@@ -239,16 +283,24 @@ class _GrowingUnit:
             self.texts[text] = None
 
 
-def _padded(index: list[list[int]], link: Link) -> Tensor:
+def _padded(rows: list[list[T]], link: Link) -> NDArray[Any]:
     """Return [m] for a kind about one text, and [m, K] for the others, 0 where there is no text."""
     if link.is_of_one_text:
-        return torch.tensor([texts[0] for texts in index], dtype=torch.long)
-    longest = max((len(texts) for texts in index), default=2)
-    rows = []
-    for texts in index:
-        padding = [0] * (longest - len(texts))
-        rows.append(texts + padding)
-    return torch.tensor(rows, dtype=torch.long).reshape(len(index), longest)
+        return np.array([row[0] for row in rows])
+    longest = max((len(row) for row in rows), default=2)
+    padded = np.zeros((len(rows), longest))
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return padded
+
+
+def _order(judgement: Judgement) -> list[float]:
+    """Return for each text from ½, shown first, to −½, shown last; 0 where that is unknown."""
+    places = judgement.places
+    if not places:
+        return [0.0] * len(judgement.texts)
+    last = len(places) - 1
+    return [0.5 - place / last for place in places]
 
 
 def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:

@@ -42,7 +42,6 @@ from tastemaker.reward.backbones import (
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Contract, anchor_of
 from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
-from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.linear_fits import (
     CrossFit,
     cross_fit,
@@ -124,9 +123,8 @@ class Learner:
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
-        judges = self.estimates.judges
         finishing: dict[str, Any] = {
-            "judges": judges,
+            "estimates": self.estimates,
             "anchor": anchor,
             "unseen": self._unseen(seed),
         }
@@ -310,16 +308,17 @@ def finish(
     settings: Mapping[str, Any],
     *,
     steps: int,
-    judges: JudgeEstimates | None = None,
+    estimates: CrossFit,
     baseline: RewardModel | None = None,
     anchor: Sequence[Example] | None = None,
     unseen: Scores | None = None,
 ) -> RewardModel:
     """Return the reward model of a learned backbone. Saving adds the roundtrip to its contract.
 
-    judges: the estimates of each judge. anchor: the texts whose mean score becomes 0 and standard
-    deviation 1; None: the held-out ones. unseen: scores of the training texts from fits without
-    them, to calibrate on; None: the validation part. Raises DataError when a score is not finite.
+    estimates: what was learned about judges. anchor: the texts whose mean score becomes 0 and
+    standard deviation 1; None: the held-out ones. unseen: scores of the training texts from fits
+    without them, to calibrate on; None: the validation part. Raises DataError when a score is not
+    finite.
     """
     scores = backbone.score(division.held_out.examples)
     if not np.isfinite(scores.values).all():
@@ -351,8 +350,8 @@ def finish(
             "held_out": len(division.held_out),
             "digest": division.digest,
         },
-        judges=judges.as_dict() if judges else {},
-        judge_model=judges.summary() if judges else {},
+        judges=estimates.judge_rows(),
+        judge_model=estimates.judge_summary(),
         settings=dict(settings),
         trained_steps=steps,
     )

@@ -25,8 +25,15 @@ from tastemaker.maths.likelihoods import (
     posterior_on,
     weighted_quantiles,
 )
+from tastemaker.maths.minimising import minimise
+from tastemaker.reward.comparison_effects import ComparisonEffects
 from tastemaker.reward.corpus import Evidence
-from tastemaker.reward.judges import JudgeEstimates, JudgeModel, as_read_by_judges
+from tastemaker.reward.judges import (
+    Effects,
+    JudgeEstimates,
+    JudgeModel,
+    log_likelihood_by_judges,
+)
 
 _POINTS = 25  # of the grid of discriminations
 _LENIENCY_POINTS = 13
@@ -54,13 +61,14 @@ def estimate_judges(
     pair: Tensor,
     names: tuple[str, ...],
     *,
+    comparing: ComparisonEffects | None = None,
     chooses: bool = True,
 ) -> JudgeEstimates:
     """Return what differs between judges, given scores of texts that no fit has seen.
 
     links: where the search starts. scores: float64 [texts]. pair: [2, texts], scores of two fits
-    that share no judgement. chooses: whether a simpler model may be chosen; not before the last
-    round, whose scores are better.
+    that share no judgement. comparing: the position biases and tie widths. chooses: whether a
+    simpler model may be chosen; not before the last round, whose scores are better.
     """
     judges = len(names)
     judged = {}
@@ -71,11 +79,13 @@ def estimate_judges(
             judged[kind] = expected_scores(
                 scores[index], pair[:, index], is_text, of_kind.judge, judges
             )
-    data = _Data(evidence, judged, scores, judges)
+    in_float64 = {kind: of_kind.double() for kind, of_kind in evidence.items()}
+    data = _Data(in_float64, judged, scores, judges, comparing)
     fits: dict[JudgeModel, _Fit] = {"none": _Fit.of(data, links, "none")}
     if chooses:
         fits["leniency"] = _Fit.of(data, fits["none"].links, "leniency")
-    fits["full"] = _Fit.of(data, fits["none"].links, "full")
+    rounds = _ROUNDS if chooses else 1
+    fits["full"] = _Fit.of(data, fits["none"].links, "full", rounds)
     gains = {name: _gain(fit, fits["none"]) for name, fit in fits.items()}
     means = {name: gain[:2] for name, gain in gains.items()}
     # the full model tells the reliabilities, whichever model the fit that follows makes use of
@@ -94,6 +104,7 @@ class _Data:
     judged: Mapping[type[Judgement], Tensor]
     scores: Tensor
     judges: int
+    comparing: ComparisonEffects | None
 
 
 @dataclass
@@ -109,7 +120,9 @@ class _Fit:
     grid: Grid | None = None
 
     @staticmethod
-    def of(data: "_Data", links: Links, model: JudgeModel) -> "_Fit":
+    def of(
+        data: "_Data", links: Links, model: JudgeModel, rounds: int = _ROUNDS
+    ) -> "_Fit":
         """Fit links and judges to scores. links: where the search starts."""
         copies = {}
         for kind, link in links.items():
@@ -121,14 +134,14 @@ class _Fit:
             first = _MOST_ITERATIONS if model == "none" else _SOME_ITERATIONS
             fit._climb(first, moves_leniency=fit.uses_leniency)
             if model != "none":
-                fit._alternate()
+                fit._alternate(rounds)
         return fit
 
-    def _alternate(self) -> None:
+    def _alternate(self, rounds: int) -> None:
         """Learn the population and the links in turns; end with a finer grid."""
         low, high = _COARSE
         coarse = torch.linspace(low, high, _POINTS, dtype=torch.float64)
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             self._learn_population(coarse.expand(self.data.judges, -1))
             self._climb(_FEW_ITERATIONS, moves_leniency=False)
         posterior = self._learn_population(coarse.expand(self.data.judges, -1))
@@ -154,29 +167,27 @@ class _Fit:
 
     def log_likelihood(self, discrimination: Tensor, leniency: Tensor) -> Tensor:
         """Return the summed log-likelihood of the judgements with these judges [J]."""
-        parts = [
-            (
-                evidence.weight.double() * self._rows(kind, discrimination, leniency)
-            ).sum()
-            for kind, evidence in self.data.evidence.items()
-            if len(evidence)
-        ]
+        effects = Effects.of(discrimination, leniency, self.data.comparing)
+        parts = []
+        for kind, evidence in self.data.evidence.items():
+            if len(evidence):
+                judged = self.data.judged[kind]
+                rows = self._rows(kind, judged, evidence, effects)
+                parts.append((evidence.weight * rows).sum())
         return torch.stack(parts).sum()
 
     def _rows(
-        self, kind: type[Judgement], discrimination: Tensor, leniency: Tensor
+        self,
+        kind: type[Judgement],
+        judged: Tensor,
+        evidence: Evidence,
+        effects: Effects,
     ) -> Tensor:
-        """Return the log-likelihood of each judgement of a kind, with judges [J]."""
-        link, evidence = self.links[kind], self.data.evidence[kind]
+        """Return the log-likelihood of each judgement of a kind."""
         unit = next(iter(self.links.values())).slope
-        effects = (discrimination, leniency)
-        judged = as_read_by_judges(
-            self.data.judged[kind], evidence.judge, effects, link, unit
+        return log_likelihood_by_judges(
+            self.links[kind], judged, evidence, effects, unit
         )
-        targets = evidence.targets
-        if targets.is_floating_point():
-            targets = targets.double()
-        return link.log_likelihood(judged, targets)
 
     def _climb(self, iterations: int, *, moves_leniency: bool) -> None:
         """Move the links, and the leniencies if told so, towards the highest posterior."""
@@ -186,19 +197,13 @@ class _Fit:
         leniency = self.leniency.clone()
         if moves_leniency:
             learned.append(leniency.requires_grad_())
-        optimizer = torch.optim.LBFGS(
-            learned, max_iter=iterations, line_search_fn="strong_wolfe"
-        )
 
-        def closure() -> Tensor:
-            optimizer.zero_grad()
+        def loss() -> Tensor:
             prior = 0.5 * ((leniency / _LARGEST_LENIENCY_SD) ** 2).sum()
-            loss = prior - self.log_likelihood(self.discrimination, leniency)
-            loss = loss / len(self.data.scores)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss
+            cost = prior - self.log_likelihood(self.discrimination, leniency)
+            return cost / len(self.data.scores)
 
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        minimise(loss, learned, iterations=iterations)
         for link in self.links.values():
             link.slope.data.clamp_(min=_SMALLEST_SLOPE)
         self.leniency = leniency.detach()
@@ -241,23 +246,30 @@ class _Fit:
         self, kind: type[Judgement], discrimination: Tensor, leniency: Tensor
     ) -> Tensor:
         """Return the log-likelihood of one kind's judgements on a grid [F, J, D, B]."""
-        evidence = self.data.evidence[kind]
+        evidence, judges = self.data.evidence[kind], self.data.judges
         named = torch.nonzero(evidence.judge >= 0).squeeze(1)
         # judgements are dealt to the parts in turns
-        part = torch.arange(len(evidence)) % _FOLDS
-        cell = (part * self.data.judges + evidence.judge)[named]
-        weight = evidence.weight.double()[named]
-        of_one_text = self.links[kind].is_of_one_text
+        part = (torch.arange(len(evidence)) % _FOLDS)[named]
+        columns = leniency.T if self.links[kind].is_of_one_text else leniency.T[:1]
+        count = len(columns)
+        # each leniency of the grid gets judges of its own, so that one call gives all of them
+        copies = evidence.repeated(named, count, judges)
+        judged = self.data.judged[kind][named]
+        judged = judged.repeat(count, *[1] * (judged.ndim - 1))
+        cell = part.repeat(count) * (count * judges) + copies.judge
+        comparing = self.data.comparing
+        if comparing is not None:
+            comparing = comparing.repeated(count)
         result = []
         with torch.no_grad():
             for d in discrimination.T:
-                for b in leniency.T if of_one_text else leniency.T[:1]:
-                    rows = self._rows(kind, d, b)[named]
-                    sums = torch.zeros(_FOLDS * self.data.judges, dtype=torch.float64)
-                    sums.index_add_(0, cell, weight * rows)
-                    result.append(sums)
-        table = torch.stack(result, dim=1)
-        table = table.reshape(_FOLDS, self.data.judges, discrimination.shape[1], -1)
+                effects = Effects.of(d.repeat(count), columns.flatten(), comparing)
+                rows = self._rows(kind, judged, copies, effects)
+                sums = torch.zeros(_FOLDS * count * judges, dtype=torch.float64)
+                sums.index_add_(0, cell, copies.weight * rows)
+                result.append(sums.reshape(_FOLDS, count, judges))
+        table = torch.stack(result, dim=-1)  # [F, B, J, D]
+        table = table.permute(0, 2, 3, 1)
         return table.expand(-1, -1, -1, leniency.shape[1])
 
     def _leniency_deviations(self) -> Tensor:
@@ -308,7 +320,7 @@ class _Fit:
         """Return whether a judge gave two different answers, or compared texts: bool [judges]."""
         varies = torch.zeros(self.data.judges, dtype=torch.bool)
         for kind, evidence in self.data.evidence.items():
-            targets = evidence.targets.double()
+            targets = evidence.targets
             for number in range(self.data.judges):
                 answers = targets[evidence.judge == number]
                 if not len(answers):

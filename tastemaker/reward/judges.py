@@ -6,7 +6,9 @@ j answers as the typical judge would answer a text of score
     neutral + discrimination_j · (score − neutral) + leniency_j / slope
 
 where `neutral` is the score at which the link leans neither way and `slope` is that of the first
-link, so that a leniency is a log-odds. Leniency has no meaning where texts are compared.
+link, so that a leniency is a log-odds. Leniency has no meaning where texts are compared. There,
+position_j / slope is added to the text that was shown first, less to those shown later, and ties
+may be wider (`comparison_effects.py`).
 
 Discriminations come from a population of three groups whose shares are learned: attentive judges,
 Normal(1, spread²); careless ones near 0; reversed ones, Normal(−1, spread²). Leniencies are
@@ -20,12 +22,14 @@ Somebody who answers "yes" to every text tells nothing, whatever the discriminat
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tastemaker.kinds.base import Link
+from tastemaker.reward.comparison_effects import ComparisonEffects
+from tastemaker.reward.corpus import Evidence
 
 JudgeModel = Literal["none", "leniency", "full"]
 """What differs between judges: nothing, the leniency, or leniency and discrimination."""
@@ -43,11 +47,57 @@ _FEW = 4  # judgements; a judge of fewer is mostly what is common among judges
 _PULL = 4.0  # judgements that the mean of all judges is worth
 
 
+class Effects(NamedTuple):
+    """How judges differ, [judges + 1] each; the last entry is for judgements that name nobody."""
+
+    discrimination: Tensor
+    leniency: Tensor
+    position: Tensor
+    tie_width: Tensor
+
+    @staticmethod
+    def of(
+        discrimination: Tensor,
+        leniency: Tensor,
+        comparing: ComparisonEffects | None = None,
+    ) -> "Effects":
+        """Return the effects of named judges [judges]; nobody in particular is typical."""
+        one, zero = discrimination.new_ones(1), leniency.new_zeros(1)
+        padded = torch.cat([discrimination, one]), torch.cat([leniency, zero])
+        if comparing is None:
+            neither = torch.zeros_like(padded[0])
+            return Effects(*padded, neither, neither)
+        return Effects(*padded, comparing.position, comparing.tie_width)
+
+
+def log_likelihood_by_judges(
+    link: Link, judged: Tensor, evidence: Evidence, effects: Effects, unit: Tensor
+) -> Tensor:
+    """Return the log-likelihood of judgements [m], each judge seeing the scores in their own way.
+
+    judged: the scores of the judged texts, [m] or [m, K]. unit: the slope of the first link.
+    """
+    judge, neutral = evidence.judge, link.neutral()
+    discrimination = effects.discrimination[judge]
+    if judged.ndim == 1:
+        leniency = effects.leniency[judge] / unit
+        read = neutral + discrimination * (judged - neutral) + leniency
+        return link.log_likelihood(read, evidence.targets)
+    bias = effects.position[judge][:, None] * evidence.order
+    read = neutral + discrimination[:, None] * (judged - neutral) + bias / link.slope
+    width = effects.tie_width[judge]
+    if link.has_ties and bool((width != 0).any()):
+        return link.log_likelihood_with_ties(read, evidence.targets, width)
+    return link.log_likelihood(read, evidence.targets)
+
+
 class JudgeEffects(nn.Module):
-    """The discrimination and leniency of each judge, by number."""
+    """How each judge differs, by number: part of what is learned beside a score."""
 
     discrimination: Tensor
     unseen_leniency: Tensor
+    position: Tensor
+    tie_width: Tensor
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -57,15 +107,19 @@ class JudgeEffects(nn.Module):
         # one number a judge cannot explain texts, so the final fit may learn it
         self.leniency = nn.Parameter(torch.zeros(len(names)), requires_grad=False)
         self.register_buffer("unseen_leniency", torch.zeros(len(names)))
+        self.register_buffer("position", torch.zeros(len(names) + 1))
+        self.register_buffer("tie_width", torch.zeros(len(names) + 1))
         self.leniency_sd = 0.0
 
-    def applied(
-        self, judged: Tensor, judge: Tensor, link: Link, unit: Tensor
-    ) -> Tensor:
-        """Return the scores [m] or [m, K] as each judge sees them (see `as_read_by_judges`)."""
-        return as_read_by_judges(
-            judged, judge, (self.discrimination, self.leniency), link, unit
-        )
+    def effects(self) -> Effects:
+        """Return all effects, with those of nobody in particular."""
+        named = Effects.of(self.discrimination, self.leniency)
+        return named._replace(position=self.position, tie_width=self.tie_width)
+
+    def put(self, comparing: ComparisonEffects) -> None:
+        """Set the position biases and tie widths."""
+        self.position.copy_(comparing.position)
+        self.tie_width.copy_(comparing.tie_width)
 
     def fair(self, leaning: Tensor, judge: Tensor) -> Tensor:
         """Return how much judgements favour their texts, as the typical judge would have answered.
@@ -75,7 +129,7 @@ class JudgeEffects(nn.Module):
         """
         is_named = judge >= 0
         number = judge.clamp(min=0)
-        discrimination = torch.where(is_named, self.discrimination[number], 1.0)
+        discrimination = self.effects().discrimination[judge]
         if leaning.ndim == 2:
             fair = 0.5 + discrimination[:, None].double() * (leaning - 0.5)
             return fair.clamp(0.0, 1.0)
@@ -94,28 +148,6 @@ class JudgeEffects(nn.Module):
         if not self.leniency.requires_grad or self.leniency_sd <= 0:
             return self.leniency.sum() * 0
         return -0.5 * ((self.leniency / self.leniency_sd) ** 2).sum()
-
-
-def as_read_by_judges(
-    judged: Tensor,
-    judge: Tensor,
-    effects: tuple[Tensor, Tensor],
-    link: Link,
-    unit: Tensor,
-) -> Tensor:
-    """Return the scores [m] or [m, K] as each judge sees them.
-
-    judge: [m], −1 for nobody. effects: discrimination and leniency, [judges] each. unit: the slope
-    of the first link.
-    """
-    is_named = judge >= 0
-    number = judge.clamp(min=0)
-    discrimination = torch.where(is_named, effects[0][number], 1.0)
-    neutral = link.neutral()
-    if judged.ndim == 2:
-        return neutral + discrimination[:, None] * (judged - neutral)
-    leniency = torch.where(is_named, effects[1][number], 0.0)
-    return neutral + discrimination * (judged - neutral) + leniency / unit
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ or without judges the relative slopes of the links and the noise of ratings.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from tastemaker.data.judgements import Judgement, joined, lot
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
+from tastemaker.maths.minimising import minimise
 from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
 from tastemaker.reward.backbones.linear import (
@@ -40,22 +42,26 @@ from tastemaker.reward.backbones.linear import (
     inverse_document_frequencies,
     vocabulary,
 )
-from tastemaker.reward.corpus import Corpus, Division, Unit
+from tastemaker.reward.comparison_effects import (
+    ComparisonEffects,
+    estimate_comparison_effects,
+)
+from tastemaker.reward.corpus import Corpus, Division, Links, Unit
 from tastemaker.reward.judge_fit import estimate_judges
 from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.observation import ObservationModel
 from tastemaker.scores import Scores
 
 _MOST_ITERATIONS = 500
+_TOLERANCE = 1e-7  # the fit ends when a step gains less than this per text
+_CROSS_TOLERANCE = 1e-6  # of fits whose scores are only estimated from
 _REMEMBERED = 8  # steps that L-BFGS keeps of 10⁶ weights each
 
 FOLDS = 3
-_MANY_FOLDS, _SOME_FOLDS = (
-    10,
-    5,
-)  # for calibration: more folds are nearer to the whole fit
-_FEW_TEXTS = 2_000
-_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
+# for calibration; more folds are nearer to the whole fit, which matters where data is small
+_MANY_FOLDS, _SOME_FOLDS = 10, 5
+_FEW_JUDGEMENTS = 400
+_ROUNDS = 2  # of scores from other folds, and of estimates from these scores
 # texts that are cross-fitted; more would take longer than the fit, and tell no more
 _MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
@@ -68,7 +74,7 @@ def fit_linear(
     settings: Linear,
     seed: int = 0,
     *,
-    tolerance: float = 1e-7,
+    tolerance: float = _TOLERANCE,
 ) -> LinearBackbone:
     """Return the most probable linear backbone, and update the observation model in place.
 
@@ -283,11 +289,35 @@ class CrossFit:
     """The estimates from unseen texts.
 
     scales: by kind, the values of its link's `scale_parameters`, slopes relative to the first
-    kind's.
+    kind's. comparing: position biases and tie widths.
     """
 
     scales: dict[type[Judgement], dict[str, float]]
-    judges: JudgeEstimates | None
+    judges: JudgeEstimates | None = None
+    comparing: ComparisonEffects | None = None
+
+    def judge_rows(self) -> dict[str, dict[str, Any]]:
+        """Return what was learned about each named judge; {} where judges were not told apart."""
+        if self.judges is None:
+            return {}
+        rows = self.judges.as_dict()
+        if self.comparing is not None:
+            places = zip(
+                rows.values(),
+                self.comparing.position.tolist(),
+                self.comparing.tie_width.tolist(),
+                strict=False,
+            )
+            for row, position, width in places:
+                row |= {"position_bias": position, "tie_width": width}
+        return rows
+
+    def judge_summary(self) -> dict[str, Any]:
+        """Return the model of judges, why it was chosen, and the mean position bias."""
+        summary = self.judges.summary() if self.judges is not None else {}
+        if self.comparing is not None and self.comparing.ordered:
+            summary["position_bias"] = self.comparing.as_dict()
+        return summary
 
     def prepared(self, model: ObservationModel) -> ObservationModel:
         """Return the observation model with these scales and judges, for the kinds it has."""
@@ -298,27 +328,34 @@ class CrossFit:
                 getattr(model.links[kind], name).data.fill_(value)
         if self.judges is not None and model.judges is not None:
             self.judges.put_into(model.judges)
+        if self.comparing is not None and model.judges is not None:
+            model.judges.put(self.comparing)
         return model
 
 
 def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """Return the estimates from unseen texts.
 
-    They are empty for one kind without judges to learn about, and for few texts.
+    They are empty for few texts, and for one kind without judges or orders to learn about.
     """
     corpus = division.train
-    estimates = CrossFit({}, None)
+    estimates = CrossFit({})
     kinds = [kind for kind, evidence in corpus.evidence.items() if len(evidence)]
     units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
-    if not corpus.judges and (len(kinds) < 2 or len(units) < _FEWEST_UNITS):
+    has_more = len(kinds) > 1 or corpus.has_order
+    if not corpus.judges and (not has_more or len(units) < _FEWEST_UNITS):
         return estimates
     part = corpus if len(units) == len(corpus.units) else corpus.subset(units)
     fresh_model = partial(ObservationModel.untrained, division)
+    if not corpus.judges and len(kinds) == 1:
+        scores = cross_fitted_scores(part, fresh_model, estimates, seed)
+        return CrossFit({}, comparing=_comparing(part, fresh_model().links, scores))
     pair: Tensor | None = None
     for number in range(_ROUNDS):
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
+        links = fresh_model().links
+        comparing = _comparing(part, links, scores)
         if corpus.judges:
-            links = fresh_model().links
             if pair is None:
                 pair = independent_scores(part, fresh_model, estimates, seed)
             judges = estimate_judges(
@@ -327,15 +364,25 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
                 scores,
                 pair,
                 corpus.judges,
+                comparing=comparing,
                 chooses=number + 1 == _ROUNDS,
             )
             # with relative scales too, the penalty of the fit that follows would meet another scale
             # than it is meant for: measured worse
-            estimates = CrossFit({}, judges)
+            estimates = CrossFit({}, judges, comparing)
         else:
             model = fitted_to_scores(part, estimates.prepared(fresh_model()), scores)
-            estimates = CrossFit(relative_scales(model, kinds), None)
+            estimates = CrossFit(relative_scales(model, kinds), comparing=comparing)
     return estimates
+
+
+def _comparing(
+    corpus: Corpus, links: Links, scores: Tensor
+) -> ComparisonEffects | None:
+    """Return the effects of the order shown and of tie widths, if there are any to learn."""
+    return estimate_comparison_effects(
+        links, corpus.evidence, scores, len(corpus.judges)
+    )
 
 
 def relative_scales(
@@ -432,7 +479,8 @@ def _scored_after(
 
     model: the fresh observation model of that fit.
     """
-    backbone = fit_linear(corpus.subset(learned), model, settings)
+    part = corpus.subset(learned)
+    backbone = fit_linear(part, model, settings, tolerance=_CROSS_TOLERANCE)
     texts = sorted({text for unit in scored for text in unit.texts})
     values = backbone.score([corpus.examples[text] for text in texts]).values
     return texts, torch.from_numpy(values)
@@ -446,7 +494,8 @@ def scores_for_calibration(
     Where a fold's words are too few to fit anything, its scores are 0: they tell nothing.
     """
     corpus = division.train
-    count = _MANY_FOLDS if len(corpus) <= _FEW_TEXTS else _SOME_FOLDS
+    judgements = sum(len(evidence) for evidence in corpus.evidence.values())
+    count = _MANY_FOLDS if judgements <= _FEW_JUDGEMENTS else _SOME_FOLDS
     fresh_model = partial(ObservationModel.untrained, division)
     try:
         values = cross_fitted_scores(
@@ -465,17 +514,11 @@ def fitted_to_scores(
     The search is in float64 and starts at the model's parameters.
     """
     model = model.double().requires_grad_(True)
-    optimizer = torch.optim.LBFGS(
-        model.parameters(), max_iter=200, line_search_fn="strong_wolfe"
-    )
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
+    def loss() -> Tensor:
         # no lengths: the scores of a controlled fit carry none, and the rest is noise
-        loss = -model.log_likelihood(scores, corpus.evidence) / len(corpus)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        return -model.log_likelihood(scores, corpus.evidence) / len(corpus)
 
     with one_thread():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        minimise(loss, list(model.parameters()), iterations=200)
     return model.float()

@@ -20,11 +20,12 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
+from tastemaker.maths.minimising import minimise
 from tastemaker.reward.corpus import AllEvidence, Corpus, Division, Evidence, Links
-from tastemaker.reward.judges import JudgeEffects
+from tastemaker.reward.judges import JudgeEffects, log_likelihood_by_judges
 from tastemaker.scores import Scores
 
-_SLOPES = 24  # over which a link's slope is averaged
+_SLOPES = 13  # over which a link's slope is averaged
 _REACH = 5.0  # standard deviations of the slope, on both sides
 # The prior sd of a link's slope, in standard deviations of the score, is 0.5 for 60 judgements and
 # grows with the fourth root of their number: the more there are, the more a score can tell.
@@ -80,7 +81,8 @@ class ObservationModel(nn.Module):
         self.link = nn.ModuleDict({link.kind: link for link in links.values()})
         judges = corpus.judges if corpus is not None else ()
         self.texts = len(corpus) if corpus is not None else 0
-        self.judges = JudgeEffects(tuple(judges)) if judges else None
+        has_order = corpus is not None and corpus.has_order
+        self.judges = JudgeEffects(tuple(judges)) if judges or has_order else None
         control = likelihood.length_control and corpus is not None
         self.length = (
             LengthEffect(corpus.log_lengths) if control and corpus is not None else None
@@ -117,12 +119,14 @@ class ObservationModel(nn.Module):
         Each judge sees the scores in their own way (`JudgeEffects`).
         """
         judged = scores[evidence.index]  # [m] or [m, K]
-        if self.judges is not None and bool((evidence.judge >= 0).any()):
-            first = next(iter(self.links.values()))
-            unit = link if link.record is first.record else first
-            judged = self.judges.applied(judged, evidence.judge, link, unit.slope)
         weight = evidence.weight.to(scores.dtype)
-        return (weight * link.log_likelihood(judged, evidence.targets)).sum()
+        if self.judges is None:
+            return (weight * link.log_likelihood(judged, evidence.targets)).sum()
+        first = next(iter(self.links.values()))
+        unit = link if link.record is first.record else first
+        effects = self.judges.effects()
+        rows = log_likelihood_by_judges(link, judged, evidence, effects, unit.slope)
+        return (weight * rows).sum()
 
     def penalty(
         self,
@@ -318,19 +322,12 @@ class _Calibration:
         for parameter in self.fresh.parameters():
             parameter.requires_grad_(any(parameter is p for p in learned))
         if learned:
-            optimizer = torch.optim.LBFGS(
-                learned, max_iter=100, line_search_fn="strong_wolfe"
-            )
-
-            def closure() -> Tensor:
-                optimizer.zero_grad()
-                loss = (self._prior() - self._log_likelihood()) / len(self.evidence)
-                loss.backward()  # type: ignore[no-untyped-call]
-                return loss
-
-            optimizer.step(closure)  # type: ignore[no-untyped-call]
+            minimise(self._loss, learned, iterations=100)
         with torch.no_grad():
             return float(self._log_likelihood())
+
+    def _loss(self) -> Tensor:
+        return (self._prior() - self._log_likelihood()) / len(self.evidence)
 
     def _prior(self) -> Tensor:
         """Return what holds thresholds and intercepts where nothing else does: a weak prior."""

@@ -127,10 +127,21 @@ def _comparison(
 ) -> list[Judgement]:
     """Return the comparison in which the first text leads by `lead`.
 
-    Below 0 the second text is better; at 0 they are a tie.
+    Below 0 the second text is better; at 0 they are a tie. The texts were shown in this order.
     """
-    better, worse = (first, second) if lead >= 0 else (second, first)
-    return [Comparison(better, worse, abs(lead), lead == 0, prompt=prompt, **metadata)]
+    is_first_better = lead >= 0
+    better, worse = (first, second) if is_first_better else (second, first)
+    return [
+        Comparison(
+            better,
+            worse,
+            abs(lead),
+            lead == 0,
+            chosen_first=is_first_better,
+            prompt=prompt,
+            **metadata,
+        )
+    ]
 
 
 def _answers(row: Row, where: str, *columns: str) -> list[str]:
@@ -204,7 +215,16 @@ def _arena(row: Row, metadata: Metadata) -> list[Judgement]:
     prompt, first, second = _arena_texts(row, where)
     if second_won:
         first, second = second, first
-    return [Comparison(first, second, tie=is_tie, prompt=prompt, **metadata)]
+    return [
+        Comparison(
+            first,
+            second,
+            tie=is_tie,
+            chosen_first=not second_won,
+            prompt=prompt,
+            **metadata,
+        )
+    ]
 
 
 def _arena_texts(row: Row, where: str) -> tuple[Prompt, str, str]:
@@ -271,10 +291,18 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
             raise bad_cell(
                 vote, where, judge, "; 1 and 2 say which is better, 0: neither."
             )
-        chosen, rejected = (second, first) if vote == 2 else (first, second)
+        second_won = vote == 2
+        chosen, rejected = (second, first) if second_won else (first, second)
         by_judge: Metadata = {**metadata, "judge": judge}
         comparisons.append(
-            Comparison(chosen, rejected, tie=vote == 0, prompt=prompt, **by_judge)
+            Comparison(
+                chosen,
+                rejected,
+                tie=vote == 0,
+                chosen_first=not second_won,
+                prompt=prompt,
+                **by_judge,
+            )
         )
     return comparisons
 

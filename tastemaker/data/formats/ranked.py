@@ -119,9 +119,11 @@ def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
     if best is None or best not in texts:
         samples = ", ".join(map(str, texts))
         raise bad_cell(row["best"], where, "best", f"; the samples are {samples}.")
+    shown = tuple(texts.values())
     chosen = texts.pop(int(best))
+    others = tuple(texts.values())
     prompt = prompt_from(row["query"], where, "query")
-    return [Ranking(((chosen,),), tuple(texts.values()), prompt=prompt, **metadata)]
+    return [Ranking(((chosen,),), others, shown, prompt=prompt, **metadata)]
 
 
 def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:

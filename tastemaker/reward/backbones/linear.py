@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,7 +102,7 @@ class TokenNames:
         """Tokenise texts."""
         by_text = [tokens(text) for text in texts]
         lengths = np.fromiter(map(len, by_text), np.int64, len(by_text))
-        names = (_names[token] for text in by_text for token in text)
+        names = map(_names.__getitem__, chain.from_iterable(by_text))
         return TokenNames(np.fromiter(names, np.uint64, int(lengths.sum())), lengths)
 
     def ngrams(
