@@ -36,7 +36,7 @@ from tastemaker.maths.statistics import (
 
 Bools = NDArray[np.bool_]
 
-_SHARE, _CORRELATION = (0.0, 1.0), (-1.0, 1.0)
+_SHARE, _CORRELATION, _POSITIVE = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
 _BOUNDS: Mapping[str, Bounds] = {
     "accuracy": _SHARE,
     "auroc": _SHARE,
@@ -50,8 +50,10 @@ _BOUNDS: Mapping[str, Bounds] = {
     "kendall_tau": _CORRELATION,
     "pearson": _CORRELATION,
     "spearman": _CORRELATION,
+    "log_loss": _POSITIVE,
+    "mae": _POSITIVE,
 }
-"""The smallest and largest value of a figure, where it has both."""
+"""The smallest and largest value of a figure."""
 
 
 def measure(
@@ -230,7 +232,8 @@ class _Figures:
             bounds = None
             if name in _BOUNDS:
                 low, high = _BOUNDS[name]
-                bounds = low - high, high - low
+                if math.isfinite(high):
+                    bounds = low - high, high - low
                 if is_fixed:
                     bounds = low - of_rival.value, high - of_rival.value
             estimates[name] = _difference(replicates, bounds)

@@ -30,7 +30,7 @@ FEW_CLUSTERS = 200
 """With more, a percentile bootstrap covers as it should."""
 
 Bounds = tuple[float, float]
-"""The smallest and the largest value that a figure can have."""
+"""The smallest and the largest value that a figure can have; the largest may be infinite."""
 Mask = NDArray[np.bool_]
 
 _CHUNK = 1_000_000  # weights held at once: 8 MB an array
@@ -258,8 +258,8 @@ def jackknife_interval(
 
     The standard error is the jackknife's (Efron 1982), with Student's t of G − 1 degrees of
     freedom: of few clusters, a percentile bootstrap is too narrow (Cameron et al. 2008).
-    bounds: of a share. Then the interval is taken on the log-odds of (share · G + ½) / (G + 1), so
-    that it stays inside. Where all clusters agree, see `_where_all_agree`. (NaN, NaN) where fewer
+    bounds: then the interval is taken on the log-odds of (share · G + ½) / (G + 1), so that it stays
+    inside, or on the logarithm of a figure that has no largest value. Where all clusters agree, see `_where_all_agree`. (NaN, NaN) where fewer
     than two clusters leave a figure.
     """
     replicates = replicates[~np.isnan(replicates)]
@@ -273,6 +273,12 @@ def jackknife_interval(
     if bounds is None:
         return value - quantile * error, value + quantile * error
     low, high = bounds
+    if math.isinf(high):
+        if value <= low or replicates.min() <= low:
+            return max(low, value - quantile * error), value + quantile * error
+        half = quantile * _jackknife_error(np.log(replicates - low))
+        distance = value - low
+        return low + distance * math.exp(-half), low + distance * math.exp(half)
 
     def log_odds(figures: Floats) -> Floats:
         shares = np.clip((figures - low) / (high - low), 0.0, 1.0)
@@ -296,7 +302,7 @@ def _where_all_agree(
     The next cluster differs with a chance of at most 1 − 0.025^(1/G), and then it may have any
     value. Of G clusters that are right or wrong it is Clopper and Pearson's interval (1934).
     """
-    if bounds is None or count < 1:
+    if bounds is None or math.isinf(bounds[1]) or count < 1:
         return math.nan, math.nan
     chance = 1 - 0.025 ** (1 / count)
     low, high = bounds

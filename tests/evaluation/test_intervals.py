@@ -94,6 +94,16 @@ def test_the_interval_of_a_mean_is_students():
     assert replicates.interval() == pytest.approx(expected)
 
 
+def test_the_interval_of_a_loss_is_students_of_its_logarithm():
+    x = np.random.default_rng(0).exponential(size=5)
+    [replicates] = replicated({"loss": mean_of(x)}, Clusters.of(np.arange(5))).values()
+    without = np.log((x.sum() - x) / 4)
+    error = math.sqrt(4 / 5 * ((without - without.mean()) ** 2).sum())
+    half = scipy.stats.t(4).ppf(0.975) * error
+    expected = x.mean() * math.exp(-half), x.mean() * math.exp(half)
+    assert replicates.interval((0, math.inf)) == pytest.approx(expected)
+
+
 def test_a_figure_of_a_part_rests_on_its_own_clusters():
     is_in = np.arange(100) < 4
     part = mean_of(np.ones(100))
