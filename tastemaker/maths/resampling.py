@@ -258,9 +258,9 @@ def jackknife_interval(
 
     The standard error is the jackknife's (Efron 1982), with Student's t of G − 1 degrees of
     freedom: of few clusters, a percentile bootstrap is too narrow (Cameron et al. 2008).
-    bounds: then the interval is taken on the log-odds of (share · G + ½) / (G + 1), so that it stays
-    inside, or on the logarithm of a figure that has no largest value. Where all clusters agree, see `_where_all_agree`. (NaN, NaN) where fewer
-    than two clusters leave a figure.
+    bounds: then the interval is taken on the log-odds of (share · G + ½) / (G + 1), so it stays
+    inside, or on the logarithm of a figure that has no largest value. Where all clusters agree, see
+    `_where_all_agree`. (NaN, NaN) where fewer than two clusters leave a figure.
     """
     replicates = replicates[~np.isnan(replicates)]
     count = len(replicates)
@@ -277,6 +277,7 @@ def jackknife_interval(
         if value <= low or replicates.min() <= low:
             return max(low, value - quantile * error), value + quantile * error
         half = quantile * _jackknife_error(np.log(replicates - low))
+        half = min(half, _LARGEST_POWER)
         distance = value - low
         return low + distance * math.exp(-half), low + distance * math.exp(half)
 
