@@ -66,7 +66,7 @@ def reliability(
     p, came_true = np.asarray(probability, float), np.asarray(positive, float)
     w = np.ones(len(p)) if weights is None else np.asarray(weights, float)
     index = _bin_of(p, bins)
-    weight = np.bincount(index, w, minlength=bins)
+    weight: Floats = np.bincount(index, w, bins).astype(np.float64)
     is_used = weight > 0
     weight = weight[is_used]
     count = np.bincount(index, minlength=bins)[is_used]
@@ -134,8 +134,9 @@ def _gaps(probability: Floats, came_true: Floats, clusters: Clusters) -> Floats:
     """Return each cluster's part of each bin's gap [G, bins]: their sum is that of the data."""
     cell = clusters.number * BINS + _bin_of(probability, BINS)
     differences = clusters.weights * (came_true - probability)
-    sums = np.bincount(cell, differences, minlength=clusters.count * BINS)
-    return sums.reshape(clusters.count, BINS) / clusters.weights.sum()
+    sums = np.bincount(cell, differences, clusters.count * BINS)
+    gaps: Floats = sums.reshape(clusters.count, BINS) / clusters.weights.sum()
+    return gaps
 
 
 def ece_if_calibrated(

@@ -36,6 +36,7 @@ Mask = NDArray[np.bool_]
 _CHUNK = 1_000_000  # weights held at once: 8 MB an array
 _EXACT_FLIPS = 12  # up to so many clusters that are not 0, all 2^12 flips are counted
 _RANDOM_FLIPS = 5_000
+_LARGEST_POWER = 100.0  # of e; beyond, a figure is unknown anyway
 _FEWEST_TO_DIFFER = (
     6  # of 5 clusters, 2 of 32 flips are as extreme as all alike: p = 0.06
 )
@@ -62,7 +63,9 @@ class Clusters:
 
     def sums(self, values: Floats) -> Floats:
         """Return the weighted sum of values [n] in each cluster [G]."""
-        return np.bincount(self.number, self.weights * values, minlength=self.count)
+        weighted = self.weights * values
+        sums: Floats = np.bincount(self.number, weighted, self.count).astype(np.float64)
+        return sums
 
     def holding(self, is_counted: Mask) -> Mask:
         """Return the clusters that hold an observation that counts, True [G] for each."""
