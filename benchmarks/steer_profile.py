@@ -202,7 +202,7 @@ def _rollouts(
 ) -> dict[str, Any]:
     """Take turns between a gathering of the world and the bare sampling loop of the same texts."""
     count = world.batch // world.samples
-    reference = TextWorld._reference
+    log_probs = TextActor.log_probs
     seconds: dict[str, list[float]] = {"gathering": [], "rollout": [], "bare": []}
 
     def bare(step: int) -> int:
@@ -227,7 +227,7 @@ def _rollouts(
                 tokens = bare(number)
             else:
                 with patch.object(
-                    TextWorld, "_reference", clock.timed("reference", reference)
+                    TextActor, "log_probs", clock.timed("reference", log_probs)
                 ):
                     gathered = world.gather(number, 0.1)
             took = time.perf_counter() - started

@@ -130,6 +130,7 @@ def _learn(
         test,
         baseline=models["linear"],
         training_fingerprints=network.training_fingerprints,
+        training_sketches=network.training_sketches,
         seed=seed,
     )
     write_report(evaluation, folder / "report")

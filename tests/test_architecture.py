@@ -29,7 +29,7 @@ LIMITS = {
     "maths": 7.05,
     "playground": 4.81,
     "report": 4.47,
-    "reward": 4.32,
+    "reward": 4.36,
     "rl": 3.92,
     "train": 4.11,
 }

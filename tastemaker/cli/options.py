@@ -108,14 +108,17 @@ def scale_of(text: str) -> tuple[int, int]:
 
 
 def caution_of(text: str) -> Any:
-    """Return a caution: a number or `minimum`. Raises UsageError for anything else."""
-    if text == "minimum":
+    """Return a caution: a number, `minimum`, `pessimistic` or `pessimistic=NUMBER`.
+
+    Raises UsageError for anything else.
+    """
+    if text == "minimum" or text.partition("=")[0] == "pessimistic":
         return text
     try:
         return float(text)
     except ValueError:
         raise UsageError(
-            f"--caution {text!r}: a number such as 1, or minimum."
+            f"--caution {text!r}: a number such as 1, minimum, or pessimistic=0.1."
         ) from None
 
 

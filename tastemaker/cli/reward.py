@@ -152,45 +152,23 @@ def fit(
 
 
 def _describe_fit(model: Any, out: Path, seconds: float) -> None:
+    from tastemaker.data.related_texts import in_words
+
     contract = model.contract
     o.say(f"{model!r}")
     o.say(f"  {contract.parts()}")
-    _describe_judges(contract)
+    data = contract.data
+    together = in_words(data.get("near_copies", 0), data.get("shared_beginnings", 0))
+    if together:
+        o.say(f"  {together}")
+    for line in contract.judges_in_words():
+        o.say(f"  {line}")
     control = contract.evaluation.get("length_control")
     if control:
         changes = _changes(control["before"], contract.evaluation)
         o.say(f"  length control: {'; '.join(changes)}")
     o.say(f"saved in {out} after {seconds:.0f} s.")
     o.say(f'Score a text:  tastemaker score {out} "What a film!"')
-
-
-def _describe_judges(contract: Any) -> None:
-    """Print what was learned about the judges, and what could not be."""
-    bias = contract.judge_model.get("position_bias")
-    if bias:
-        o.say(
-            f"  position bias: shown first rather than last adds {bias['mean']:+.2f} "
-            f"[{bias['low']:+.2f}, {bias['high']:+.2f}] to the log-odds of winning "
-            f"({bias['judgements']:,} judgements tell the order); the score is without it."
-        )
-    if not contract.judges:
-        return
-    o.say(f"  {contract.judge_model['reason']}.")
-    for name, judge in contract.judges.items():
-        low, high = judge["interval"]
-        o.say(
-            f"  judge {name}: reliability {judge['reliability']:+.2f} [{low:+.2f}, {high:+.2f}], "
-            f"leniency {judge['leniency']:+.2f}"
-        )
-    silent = contract.judge_model["always_the_same_answer"]
-    if silent:
-        names = ", ".join(silent)
-        o.say(
-            f"  the same answer to every text, so nothing could be learned of: {names}"
-        )
-    few = contract.judge_model["fewer_than_four_judgements"]
-    if few:
-        o.say(f"  too few judgements (below 4) to learn much of: {few:,} judges")
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -223,9 +201,10 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 @o.option(
     "--caution",
     type=o.caution_of,
-    metavar="NUMBER|minimum",
+    metavar="NUMBER|minimum|pessimistic=NUMBER",
     default="0",
-    help="Of an ensemble: λ of mean − λ·standard deviation, or minimum for its lowest member.",
+    help="Of an ensemble: λ of mean − λ·standard deviation; minimum for its lowest member; or "
+    "pessimistic=β for −β·ln E[exp(−score/β)] over its members.",
 )
 @o.option(
     "--precision",
@@ -420,6 +399,7 @@ def evaluate(
             seed=reading.seed,
             baseline=taste.baseline,
             training_fingerprints=taste.training_fingerprints,
+            training_sketches=taste.training_sketches,
         )
     if report is not None:
         tm.write_report(measured, report)

@@ -98,9 +98,10 @@ Examples:
 @o.option(
     "--caution",
     type=o.caution_of,
-    metavar="NUMBER|minimum",
+    metavar="NUMBER|minimum|pessimistic[=NUMBER]",
     default="0",
-    help="Of an ensemble: λ of mean − λ·standard deviation, or minimum.",
+    help="Of an ensemble: λ of mean − λ·standard deviation; minimum; or pessimistic, which is "
+    "−β·ln E[exp(−score/β)] over the members. β is --kl-coef unless given.",
     panel=o.REWARDS,
 )
 @o.settings("algorithm_settings", "algorithm")

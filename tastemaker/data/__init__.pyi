@@ -33,6 +33,9 @@ from .reading import open_source as open_source
 from .reading import read as read
 from .reading import read_examples as read_examples
 from .recognition import recognise as recognise
+from .related_texts import Related as Related
+from .related_texts import first_turn as first_turn
+from .related_texts import related as related
 from .sources import is_aclimdb as is_aclimdb
 from .sources import is_hub_name as is_hub_name
 from .sources import reviews as reviews

@@ -283,7 +283,7 @@ class Comparison(Judgement):
     rejected: str
     margin: float = 0.0
     tie: bool = False
-    chosen_first: bool | None = None
+    chosen_first: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)
@@ -338,7 +338,7 @@ class Ranking(Judgement):
     kind: ClassVar[str] = "ranking"
     tiers: tuple[tuple[str, ...], ...]
     rest: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
+    shown: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         Judgement.__post_init__(self)

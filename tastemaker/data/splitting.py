@@ -1,4 +1,7 @@
-"""Split judgements by text and prompt, never by row: no held-out text is in the training set."""
+"""Split judgements by text and prompt, never by row: no held-out text is in the training set.
+
+Neither is a near-copy of it, nor another conversation with the same beginning (`related`).
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,7 +9,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tastemaker.data.judgements import Judgement, fingerprint, fingerprints, lot, plain
+from tastemaker.data.judgements import Judgement, fingerprint, fingerprints, lot
+from tastemaker.data.related_texts import (
+    Related,
+    Union,
+    most_related,
+    prompt_key,
+    related,
+)
 from tastemaker.errors import DataError, UsageError
 
 # A connected group with a larger share of the judgements is divided by its texts.
@@ -18,14 +28,22 @@ _SHARE_OF_A_FIT = 0.1
 
 
 def split(
-    judgements: Sequence[Judgement], *, held_out: float = 0.1, seed: int = 0
+    judgements: Sequence[Judgement],
+    *,
+    held_out: float = 0.1,
+    seed: int = 0,
+    relatives: Related | None = None,
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Return (train, held out), each in the order given.
 
-    Judgements that share a text or a prompt are one group and stay on one side. Which groups are
-    held out is drawn by the seed, whatever the order of the rows.
+    Judgements that share a text or a prompt are one group and stay on one side. So are those of
+    near-copies and of conversations with the same beginning, unless that would make a group larger
+    by a tenth of the judgements. Which groups are held out is drawn by the seed, whatever the order
+    of the rows.
 
     held_out: the share of the groups, between 0 and 1, or how many of them (an int).
+    relatives: the near-copies and shared beginnings among the judgements; None: they are searched
+    for. `Related()` stands for none.
 
     Comparisons and rankings may connect so many judgements that one side would hold nearly all of
     them (a tournament, or a pool of texts that are judged again and again). Then the texts of that
@@ -35,7 +53,7 @@ def split(
 
     Raises UsageError for a share or number that cannot be, and DataError for an empty side.
     """
-    groups, has_divided = _groups_to_draw(judgements)
+    groups, has_divided = _groups_to_draw(judgements, relatives)
     order = _order(groups, seed)
     count = _count(held_out, len(order))
     limits_judgements = has_divided and isinstance(held_out, float)
@@ -46,14 +64,18 @@ def split(
 
 
 def split_for_a_fit(
-    judgements: Sequence[Judgement], *, most: int, seed: int = 0
+    judgements: Sequence[Judgement],
+    *,
+    most: int,
+    seed: int = 0,
+    relatives: Related | None = None,
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Return (train, held out) as `split` does, with at most `most` groups held out.
 
     No more than a fifth of the groups is held out. Where texts are drawn one by one, the drawing
     ends at about a tenth of the judgements. Raises DataError for an empty side.
     """
-    groups, has_divided = _groups_to_draw(judgements)
+    groups, has_divided = _groups_to_draw(judgements, relatives)
     order = _order(groups, seed)
     count = max(1, min(most, len(order) // 5))
     limit = _SHARE_OF_A_FIT * len(judgements) if has_divided else None
@@ -67,17 +89,23 @@ def overlap(train: NDArray[np.uint64], texts: Iterable[str]) -> NDArray[np.bool_
     return np.isin(fingerprints(texts), train)
 
 
-def _groups_to_draw(judgements: Sequence[Judgement]) -> tuple[list[set[int]], bool]:
+def _groups_to_draw(
+    judgements: Sequence[Judgement], relatives: Related | None
+) -> tuple[list[set[int]], bool]:
     """Return the groups of each judgement, and whether a connected group was divided.
 
     The groups of a judgement are the one it is connected with, or its texts where that is divided.
     """
-    names = _groups(judgements)
+    if relatives is None:
+        relatives = related(judgements)
+    names = _groups(judgements, relatives)
     divided = _groups_to_divide(judgements, names)
     groups = []
     for judgement, name in zip(judgements, names, strict=True):
         if name in divided:
-            groups.append({fingerprint(text) for text in judgement.texts})
+            groups.append(
+                {relatives.name(fingerprint(text)) for text in judgement.texts}
+            )
         else:
             groups.append({name})
     return groups, bool(divided)
@@ -162,35 +190,48 @@ def _count(held_out: float, groups: int) -> int:
     return held_out if isinstance(held_out, int) else round(held_out * groups)
 
 
-def _groups(judgements: Sequence[Judgement]) -> list[int]:
+def _groups(judgements: Sequence[Judgement], relatives: Related) -> list[int]:
     """Return the connected group of each judgement, named by the smallest fingerprint in it.
 
     Texts and prompts are nodes, and each judgement connects all of its own: so a text under two
-    prompts makes one group of both.
+    prompts makes one group of both. Relatives connect too, where their group does not get too
+    large: a group of texts that are alike by a template is no reason to hold out half of the data.
     """
-    names: dict[str, int] = {}
-    parent: dict[int, int] = {}
-
-    def node(key: str) -> int:
-        if key not in names:
-            names[key] = fingerprint(key)
-            parent.setdefault(names[key], names[key])
-        return names[key]
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    first = []
+    prints: dict[str, int] = {}
+    nodes = []
     for judgement in judgements:
         keys = list(judgement.texts)
         if judgement.prompt is not None:
-            keys.append("prompt\0" + plain(judgement.prompt))
-        start, *others = [node(key) for key in keys]
-        first.append(start)
-        for other in others:
-            low, high = sorted((root(start), root(other)))
-            parent[high] = low
-    return [root(at) for at in first]
+            keys.append(prompt_key(judgement.prompt))
+        for key in keys:
+            if key not in prints:
+                prints[key] = fingerprint(key)
+        nodes.append([prints[key] for key in keys])
+    equal = Union()
+    for of_judgement in nodes:
+        equal.join(of_judgement)
+    names = [equal.root(of_judgement[0]) for of_judgement in nodes]
+    if not relatives.names:
+        return names
+    connected = Union()
+    for name, of_judgement in zip(names, nodes, strict=True):
+        for one in of_judgement:
+            if one in relatives.names:
+                connected.join([name, relatives.names[one]])
+    wider = [connected.root(name) for name in names]
+    return _unless_too_large(names, wider)
+
+
+def _unless_too_large(names: Sequence[int], wider: Sequence[int]) -> list[int]:
+    """Return the wider group of each judgement, or its own where the wider one is too large."""
+    largest: dict[int, int] = {}
+    sizes = Counter(names)
+    for name, wide in zip(names, wider, strict=True):
+        largest[wide] = max(largest.get(wide, 0), sizes[name])
+    wide_sizes = Counter(wider)
+    most = most_related(len(names))
+    chosen = []
+    for name, wide in zip(names, wider, strict=True):
+        is_too_large = wide_sizes[wide] - largest[wide] > most
+        chosen.append(name if is_too_large else wide)
+    return chosen

@@ -24,6 +24,7 @@ from tastemaker.doctor.catalogue import (
     excerpt,
     numbered,
 )
+from tastemaker.doctor.relatives import folded
 
 _SHOWN_TEXTS = 3
 _SMALLEST_CYCLE = 3  # texts; a cycle of two is a contradiction
@@ -39,8 +40,8 @@ def copies(catalogue: Catalogue) -> Iterator[Problem]:
     yield from _repeated_judgements(catalogue)
     identical = []
     for row, judgement in enumerate(catalogue.judgements):
-        folded = {_folded(text) for text in judgement.texts}
-        if len(folded) < len(judgement.texts):
+        forms = {folded(text) for text in judgement.texts}
+        if len(forms) < len(judgement.texts):
             identical.append(row)
     if identical:
         examples = []
@@ -94,17 +95,13 @@ def _verdict(judgement: Judgement, texts: tuple[int, ...]) -> tuple[Any, ...]:
     )
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem]:
     """Yield texts that equal another text of the same prompt but for white space and case.
 
     identical: the rows of identical pairs, whose texts are left out.
     """
-    prompts = [_folded(prompt) for prompt in catalogue.prompts]
-    texts = [_folded(text) for text in catalogue.texts]
+    prompts = [folded(prompt) for prompt in catalogue.prompts]
+    texts = [folded(text) for text in catalogue.texts]
     reported = set()
     for row in identical:
         prompt_number = int(catalogue.prompt[row])

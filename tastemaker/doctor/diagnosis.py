@@ -1,7 +1,7 @@
 """`doctor` runs all checks of a data set and returns its `Diagnosis`.
 
 Every check takes the judgements as tables of numbers (`catalogue`), costs O(n log n) and yields
-problems. The checks are in `copies`, `lengths` and `judges`.
+problems. The checks are in `copies`, `relatives`, `lengths` and `judges`.
 """
 
 import re
@@ -34,6 +34,7 @@ from tastemaker.doctor.lengths import (
     length_problems,
     lengths_of,
 )
+from tastemaker.doctor.relatives import related_leaks, relatives
 from tastemaker.errors import DataError, UsageError
 
 _SHOWN_JUDGES = 8
@@ -216,7 +217,9 @@ def doctor(
         *copies(catalogue),
         *contradictions(catalogue),
         *cycles(catalogue),
+        *relatives(catalogue),
         *(leaks(catalogue, test) if test else ()),
+        *(related_leaks(catalogue, test) if test else ()),
         *length_problems(catalogue, bias, lengths),
         *balance_problems(catalogue),
         *judge_problems(catalogue, by_kind),

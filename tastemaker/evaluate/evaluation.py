@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +37,7 @@ from tastemaker.kinds.base import NO_AIDS, Link
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.resampling import Clusters
 from tastemaker.maths.statistics import Floats, spearman
+from tastemaker.near_copies import STORED, Sketches, have_copy, sketches
 from tastemaker.readable import listed
 from tastemaker.scores import Scores
 
@@ -65,13 +67,15 @@ def evaluate(
     *,
     baseline: Scorer | None = None,
     training_fingerprints: NDArray[np.uint64] | None = None,
+    training_sketches: Sketches | None = None,
     seed: int = 0,
     resamples: int = 1000,
 ) -> Evaluation:
     """Compare the model with judgements that it was not trained on.
 
     baseline: the linear model fitted on the same training data.
-    training_fingerprints: of the training texts, to find duplicates.
+    training_fingerprints, training_sketches: of the training texts, to find duplicates and
+    near-copies of them.
     seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`) if there
     are many.
 
@@ -116,21 +120,15 @@ def evaluate(
             )
         )
 
-    length_slices = []
-    for name, is_in_slice in slices.items():
-        part, values = lengths[is_in_slice], scores.values[is_in_slice]
-        ends = int(part.min()), int(part.max())
-        mean = float(values.mean())
-        measures, p = _of_subset(kinds, name), _slice_p(kinds, name)
-        length_slices.append(LengthSlice(*ends, len(part), mean, measures, p))
-    duplicates = Duplicates(None, _repeated(judged), {}, in_training)
+    near_copies = _near_copies(examples, in_training, training_sketches)
+    duplicates = Duplicates(None, _repeated(judged), {}, in_training, near_copies)
     if training_fingerprints is not None:
         count = len(np.unique(names[in_training]))
         new = _of_subset(kinds, _NEW)
-        duplicates = Duplicates(count, duplicates.within, new, in_training)
+        duplicates = replace(duplicates, texts=count, without=new)
     return Evaluation(
         kinds=tuple(kinds),
-        slices=tuple(length_slices),
+        slices=tuple(_measured_slices(kinds, slices, lengths, scores.values)),
         duplicates=duplicates,
         score_length_correlation=spearman(scores.values, lengths),
         truncated=int(scores.truncated.sum()),
@@ -283,6 +281,23 @@ def _length_slices(lengths: NDArray[np.int_]) -> dict[str, Bools]:
     return {f"quarter {i + 1}": quarter == i for i in np.unique(quarter)}
 
 
+def _measured_slices(
+    kinds: Sequence[KindFindings],
+    slices: Mapping[str, Bools],
+    lengths: NDArray[np.int_],
+    scores: Floats,
+) -> list[LengthSlice]:
+    """Return the figures of the texts of each length slice."""
+    measured = []
+    for name, is_in_slice in slices.items():
+        part = lengths[is_in_slice]
+        ends = int(part.min()), int(part.max())
+        mean = float(scores[is_in_slice].mean())
+        measures, p = _of_subset(kinds, name), _slice_p(kinds, name)
+        measured.append(LengthSlice(*ends, len(part), mean, measures, p))
+    return measured
+
+
 def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     """Return the headline measures over a subset; the first kind's where two share a name."""
     measures: dict[str, Estimate] = {}
@@ -300,6 +315,23 @@ def _slice_p(kinds: Sequence[KindFindings], name: str) -> float:
         if not math.isnan(p):
             return p
     return math.nan
+
+
+def _near_copies(
+    examples: Sequence[Example], in_training: Bools, training_sketches: Sketches | None
+) -> int | None:
+    """Return how many texts are near-copies of training texts without being equal to one.
+
+    None where those are unknown.
+    """
+    if training_sketches is None:
+        return None
+    texts = set()
+    for example, is_equal in zip(examples, in_training, strict=True):
+        if not is_equal:
+            texts.add(example.text.strip())
+    of_texts = sketches(sorted(texts))[:, :STORED]
+    return int(have_copy(of_texts, training_sketches).sum())
 
 
 def _repeated(judgements: Sequence[Judgement]) -> int:

@@ -156,9 +156,10 @@ class LengthSlice:
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Exact duplicates; white space around a text does not count.
+    """Exact duplicates, where white space around a text does not count, and near-copies.
 
     texts: evaluated texts that occur in the training data; None if those are unknown.
+    near_copies: other texts that are near-copies of training texts; None if those are unknown.
     within: judgements that repeat one of the same judge about the same texts.
     without: the headline measures over texts that do not occur in the training data.
     in_training: [n], True for the examples that do.
@@ -168,11 +169,13 @@ class Duplicates:
     within: int
     without: Measures
     in_training: NDArray[np.bool_] = field(repr=False)
+    near_copies: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the results, JSON-ready."""
         return {
             "texts": self.texts,
+            "near_copies": self.near_copies,
             "within": self.within,
             "accuracy_without": None,
             "pearson_without": None,

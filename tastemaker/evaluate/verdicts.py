@@ -226,6 +226,11 @@ def _on_duplicates(duplicates: "Duplicates") -> Iterator[str]:
             f"{duplicates.texts:,} evaluated texts also occur in the training data; "
             f"without them: {', '.join(figures)}."
         )
+    if duplicates.near_copies:
+        yield (
+            f"{duplicates.near_copies:,} other evaluated texts are near-copies of training texts: "
+            "they differ from one in a few characters."
+        )
     if duplicates.within:
         yield (
             f"{duplicates.within:,} judgements repeat another one of the same judge "

@@ -1,5 +1,7 @@
 """The log-likelihoods of judgements, given latent scores, and the population of judges.
 
+Also the search for the likeliest values of a few parameters.
+
 Pure functions of tensors: no model, device, configuration or randomness. Natural logarithms.
 
 Judgements about one text come as n a call. Judgements about several texts come as m of up to K
@@ -9,10 +11,14 @@ only known to be worse than all of them.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
@@ -400,3 +406,73 @@ def _true_share(first: Tensor, second: Tensor) -> float:
     agreement = (first * second).sum() / lengths.sqrt().clamp(min=1e-12)
     limited = float(agreement.clamp(0.01, 1.0))
     return 2 * limited / (1 + limited)
+
+
+# --- the search for the likeliest parameters ---
+#
+# SciPy's L-BFGS, not PyTorch's: constructing a PyTorch optimiser imports its compiler, which takes
+# longer than a whole linear fit.
+
+_TOLERANCE = 1e-12  # of the value, relative
+_GRADIENT = 1e-7  # the search ends where no slope is steeper
+
+
+def minimise(
+    loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, iterations: int
+) -> None:
+    """Move float64 parameters to where a loss is lowest, in at most so many steps of L-BFGS.
+
+    loss: returns a scalar of the parameters as they are. A search that leaves the finite numbers
+    leaves the parameters at the best finite point.
+    """
+    moved = [parameter for parameter in parameters if parameter.numel()]
+    if not moved:
+        return
+    start = np.concatenate([p.detach().numpy().ravel() for p in moved])
+
+    def put(point: NDArray[np.float64]) -> None:
+        at = 0
+        for parameter in moved:
+            part = torch.from_numpy(point[at : at + parameter.numel()])
+            parameter.data.copy_(part.reshape(parameter.shape))
+            at += parameter.numel()
+
+    def value_and_gradient(
+        point: NDArray[np.float64],
+    ) -> tuple[float, NDArray[np.float64]]:
+        put(point)
+        with torch.enable_grad():  # a caller may have turned gradients off
+            value = loss()
+            gradients = torch.autograd.grad(value, moved, allow_unused=True)
+        parts = [
+            np.zeros(p.numel()) if g is None else g.numpy().ravel()
+            for p, g in zip(moved, gradients, strict=True)
+        ]
+        return float(value.detach()), np.concatenate(parts)
+
+    result = minimize(
+        value_and_gradient,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": iterations, "ftol": _TOLERANCE, "gtol": _GRADIENT},
+    )
+    put(result.x if np.isfinite(result.x).all() else start)
+
+
+def curvatures(loss: Callable[[], Tensor], values: Tensor, step: float) -> Tensor:
+    """Return the second derivative of a loss by each value, all others given.
+
+    The values must not meet in the loss (each judge's touch that judge's judgements alone), so one
+    difference of gradients gives all of them. The values are as before afterwards.
+    """
+    before = values.detach().clone()
+    gradients = []
+    for sign in (1, -1):
+        values.data.copy_(before + sign * step)
+        values.requires_grad_(True)
+        with torch.enable_grad():
+            gradients.append(torch.autograd.grad(loss(), values)[0])
+        values.requires_grad_(False)
+    values.data.copy_(before)
+    return (gradients[0] - gradients[1]) / (2 * step)

@@ -16,6 +16,7 @@ from .backbones.linear import features as features
 from .backbones.linear import (
     inverse_document_frequencies as inverse_document_frequencies,
 )
+from .backbones.linear import log_count_ratios as log_count_ratios
 from .backbones.linear import tokens as tokens
 from .backbones.linear import vocabulary as vocabulary
 from .backbones.network import Network as Network
@@ -32,11 +33,11 @@ from .contract import anchor_of as anchor_of
 from .contract import card as card
 from .contract import hub_name_of as hub_name_of
 from .contract import write_card as write_card
-from .corpus import MOST_HELD_OUT as MOST_HELD_OUT
 from .corpus import Corpus as Corpus
 from .corpus import Evidence as Evidence
 from .corpus import Links as Links
-from .corpus import divide as divide
+from .division import MOST_HELD_OUT as MOST_HELD_OUT
+from .division import divide as divide
 from .fit_network import FitTask as FitTask
 from .fitting import fit as fit
 from .judge_fit import estimate_judges as estimate_judges
@@ -50,7 +51,6 @@ from .linear_fits import fit_linear as fit_linear
 from .linear_fits import fitted_to_scores as fitted_to_scores
 from .linear_fits import independent_scores as independent_scores
 from .linear_fits import learned_parameters as learned_parameters
-from .linear_fits import log_count_ratios as log_count_ratios
 from .linear_fits import positivity as positivity
 from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel

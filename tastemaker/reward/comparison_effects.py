@@ -24,7 +24,7 @@ from torch import Tensor
 from tastemaker.data.judgements import Judgement
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Link
-from tastemaker.maths.minimising import minimise
+from tastemaker.maths.likelihoods import curvatures, minimise
 from tastemaker.reward.corpus import Evidence
 
 _MEAN_SD = 1.0  # prior standard deviation of the mean position bias
@@ -198,21 +198,8 @@ class _Search:
             tensor.requires_grad_(False)
 
     def _precision(self, values: Tensor, sd: float) -> Tensor:
-        """Return the posterior precision of each value, the others given, from the curvature.
-
-        Each judge's value touches that judge's judgements alone, so one difference of gradients
-        gives the curvatures of all.
-        """
-        at = values.clone()
-        gradients = []
-        for step in (_STEP, -_STEP):
-            values.copy_(at + step)
-            values.requires_grad_(True)
-            gradients.append(torch.autograd.grad(self._loss(), values)[0])
-            values.requires_grad_(False)
-        values.copy_(at)
-        curvature = (gradients[0] - gradients[1]) / (2 * _STEP)
-        return curvature.clamp(min=sd**-2)
+        """Return the posterior precision of each value, the others given."""
+        return curvatures(self._loss, values, _STEP).clamp(min=sd**-2)
 
 
 def _learned_sd(values: Tensor, variances: Tensor) -> float:

@@ -86,6 +86,38 @@ class Contract:
             return f"{learned}, {validated}, {measured}"
         return f"{learned} and, cross-fitted, to calibrate on; {measured}"
 
+    def judges_in_words(self) -> list[str]:
+        """Return what was learned about the judges, and what could not be, as sentences."""
+        lines = []
+        bias = self.judge_model.get("position_bias")
+        if bias:
+            lines.append(
+                f"position bias: shown first rather than last adds {bias['mean']:+.2f} "
+                f"[{bias['low']:+.2f}, {bias['high']:+.2f}] to the log-odds of winning "
+                f"({bias['judgements']:,} judgements tell the order); the score is without it."
+            )
+        if not self.judges:
+            return lines
+        lines.append(f"{self.judge_model['reason']}.")
+        for name, judge in self.judges.items():
+            low, high = judge["interval"]
+            lines.append(
+                f"judge {name}: reliability {judge['reliability']:+.2f} "
+                f"[{low:+.2f}, {high:+.2f}], leniency {judge['leniency']:+.2f}"
+            )
+        silent = self.judge_model["always_the_same_answer"]
+        if silent:
+            lines.append(
+                "the same answer to every text, so nothing could be learned of: "
+                + ", ".join(silent)
+            )
+        few = self.judge_model["fewer_than_four_judgements"]
+        if few:
+            lines.append(
+                f"too few judgements (below 4) to learn much of: {few:,} judges"
+            )
+        return lines
+
     def write(self, folder: Path) -> None:
         """Write `tastemaker.json` into a folder that is being made."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,13 +1,11 @@
-"""The judgements of a fit: unique texts, the judgements about them as tensors, and the division.
+"""The judgements of a fit: unique texts, and the judgements about them as tensors.
 
-A corpus holds each text once, so that it is encoded once, however many judgements it has. A
-division is two corpora with the same links and judges: one to learn from, one to measure on.
+A corpus holds each text once, so that it is encoded once, however many judgements it has.
 """
 
-import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -18,23 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.data.judgements import Example, Judgement, fingerprint
-from tastemaker.data.splitting import split, split_for_a_fit
-from tastemaker.errors import DataError
-from tastemaker.kinds.base import Likelihood, Link
-from tastemaker.kinds.registry import links_from
+from tastemaker.data.judgements import Example, Judgement
+from tastemaker.kinds.base import Link
 
 Links = Mapping[type[Judgement], Link]
 T = TypeVar("T", int, float)
 
-MOST_HELD_OUT = 1000
-_FEWEST_TO_VALIDATE = 20  # texts or prompts
-_FEW_VALIDATE = 100  # texts
 _LARGEST_UNIT = 64
 """Most texts of a unit. Comparisons that connect more are units of their own."""
-_ENOUGH_FOR_AN_EXPERT = 50  # judgements
-# judgements on average; with fewer, reliabilities are mostly their prior
-_ENOUGH_OF_A_JUDGE = 20
 
 
 @dataclass(frozen=True)
@@ -317,175 +306,3 @@ def _components(n: int, edges: Sequence[Sequence[int]]) -> list[int]:
             low, high = sorted((root(first), root(other)))
             parent[high] = low
     return [root(at) for at in range(n)]
-
-
-# --- the division into training and held-out judgements ---
-
-
-@dataclass(frozen=True)
-class Division:
-    """Three corpora with the same links and judges, and a digest of all judgements.
-
-    train: what is learned from. validation: what chooses the best weights of a network and
-    calibrates links; empty where links are calibrated by cross-fitting. held_out: what the
-    evaluation of the finished model measures, and nothing else makes use of its judgements.
-    """
-
-    train: Corpus
-    validation: Corpus
-    held_out: Corpus
-    train_judgements: Sequence[Judgement]
-    validation_judgements: Sequence[Judgement]
-    held_out_judgements: Sequence[Judgement]
-    likelihood: Likelihood
-    digest: str
-
-    def by_source(self) -> "dict[str, Division]":
-        """Return a division for each source of judgements, by name; judges are those of all.
-
-        Raises DataError where there are fewer than two, no prompt, or too few judgements of a
-        source.
-        """
-        by_source: dict[str, list[Judgement]] = {}
-        for judgement in self.train_judgements:
-            by_source.setdefault(judgement.source, []).append(judgement)
-        reason = ""
-        if len(by_source) < 2:
-            reason = "all judgements are of one source"
-        elif all(example.prompt is None for example in self.train.examples):
-            reason = "no judgement has a prompt"
-        if reason:
-            raise DataError(
-                f"experts: {reason}, so nothing tells their tastes apart. Leave experts out."
-            )
-        divisions = {}
-        for source in sorted(by_source):
-            of_source = by_source[source]
-            if len(of_source) < _ENOUGH_FOR_AN_EXPERT:
-                raise DataError(
-                    f"experts: {source or 'the source without a name'} has "
-                    f"{len(of_source)} judgements to learn "
-                    f"from, and an expert needs {_ENOUGH_FOR_AN_EXPERT}. Put them "
-                    "into the file of another source."
-                )
-            links = links_from(of_source, self.likelihood)
-            learned = [j for j in self.held_out_judgements if type(j) in links]
-            measured = [j for j in learned if j.source == source] or learned
-            train = Corpus.of(of_source, links, self.train.judges)
-            held_out = Corpus.of(measured, links, self.train.judges)
-            validated = [j for j in self.validation_judgements if type(j) in links]
-            validated = [j for j in validated if j.source == source] or validated
-            divisions[source] = replace(
-                self,
-                train=train,
-                validation=Corpus.of(validated, links, self.train.judges),
-                held_out=held_out,
-                train_judgements=of_source,
-                validation_judgements=validated,
-                held_out_judgements=measured,
-            )
-        return divisions
-
-
-def divide(
-    judgements: Sequence[Judgement],
-    held_out: float | Sequence[Judgement] | None,
-    likelihood: Likelihood,
-    seed: int,
-    *,
-    validates: bool = False,
-) -> Division:
-    """Split by text and prompt, unless the held-out judgements are given, and read all parts with
-    the same links.
-
-    validates: whether a part chooses weights and calibrates links: a tenth of the texts, up to a
-    fifth of few, at most 1,000. Where fewer than 20 texts or prompts remain, the held-out part does
-    that too.
-
-    held_out: the judgements that only measure, or how many as `split` counts them; None: a tenth of
-    the texts, at most 1,000. Given ones of a kind that is not learned are left out. Raises
-    DataError where chats and plain prompts are mixed, and where judges are to be learned and none
-    is named; UsageError for a share that cannot be.
-    """
-    _check_prompts(judgements)
-    train: Sequence[Judgement]
-    measured: Sequence[Judgement]
-    if held_out is None:
-        texts = len({fingerprint(text) for j in judgements for text in j.texts})
-        groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})
-        most = min(MOST_HELD_OUT, texts // 10, groups // 5)
-        train, measured = split_for_a_fit(judgements, most=most, seed=seed)
-    elif isinstance(held_out, float | int):
-        train, measured = split(judgements, held_out=held_out, seed=seed)
-    else:
-        train, measured = list(judgements), list(held_out)
-    validated: Sequence[Judgement] = []
-    if validates:
-        train, validated = _validation(train, measured, seed)
-    links = links_from(train, likelihood)
-    measured = [j for j in measured if type(j) in links]
-    validated = [j for j in validated if type(j) in links]
-    judges = _judges(train, likelihood)
-    corpus = Corpus.of(train, links, judges)
-    digest = digest_of_items([*train, None, *validated, None, *measured])
-    return Division(
-        train=corpus,
-        validation=Corpus.of(validated, links, judges),
-        held_out=Corpus.of(measured, links, judges),
-        train_judgements=train,
-        validation_judgements=validated,
-        held_out_judgements=measured,
-        likelihood=likelihood,
-        digest=digest,
-    )
-
-
-def _validation(
-    train: Sequence[Judgement], measured: Sequence[Judgement], seed: int
-) -> tuple[Sequence[Judgement], Sequence[Judgement]]:
-    """Return the training judgements without a validation part, and that part."""
-    texts = len({fingerprint(text) for j in train for text in j.texts})
-    groups = len({j.texts if j.prompt is None else j.prompt for j in train})
-    if groups < _FEWEST_TO_VALIDATE:
-        return train, measured
-    most = min(MOST_HELD_OUT, max(texts // 10, min(_FEW_VALIDATE, texts // 5)))
-    return split_for_a_fit(train, most=most, seed=seed + 1)
-
-
-def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
-    """Return 32 hex digits that depend on the items and their order. None separates two sides."""
-    text = repr([*items]).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
-
-
-def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
-    """Return the judges whose reliability is learned: all named ones, or none.
-
-    They are learned if `likelihood.judges` is set, or by default from enough judgements.
-    """
-    counts = Counter(j.judge for j in judgements if j.judge is not None)
-    if likelihood.judges is None:
-        enough = _ENOUGH_OF_A_JUDGE * len(counts)
-        is_learned = len(counts) > 1 and counts.total() >= enough
-    else:
-        is_learned = likelihood.judges
-    if is_learned and not counts:
-        raise DataError(
-            "the reliability of judges was asked for, but no judgement names its judge."
-        )
-    return sorted(counts) if is_learned else []
-
-
-def _check_prompts(judgements: Sequence[Judgement]) -> None:
-    """Raise DataError for chats beside plain prompts: no template reads both alike."""
-    first: dict[bool, Judgement] = {}
-    for judgement in judgements:
-        if judgement.prompt is not None:
-            first.setdefault(isinstance(judgement.prompt, tuple), judgement)
-    if len(first) == 2:
-        chat, text = first[True], first[False]
-        raise chat.wrong(
-            f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
-            "Give all prompts as chats (lists of messages with a role and a content) "
-            "or all as texts."
-        )

@@ -41,7 +41,9 @@ from tastemaker.reward.backbones import (
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Contract, anchor_of
-from tastemaker.reward.corpus import Corpus, Division, digest_of_items, divide
+from tastemaker.reward.corpus import Corpus
+from tastemaker.reward.division import Division, digest_of_items, divide
+from tastemaker.reward.judges import judge_rows, judge_summary
 from tastemaker.reward.linear_fits import (
     CrossFit,
     cross_fit,
@@ -332,9 +334,6 @@ def finish(
     is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
     reference = replace(reference, centred=is_centred)
     links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
-    counts = {
-        link.kind: len(division.train.evidence[kind]) for kind, link in links.items()
-    }
     contract = Contract(
         backbone=backbone.kind,
         template=getattr(backbone, "template", TEMPLATE),
@@ -343,32 +342,29 @@ def finish(
         cut=getattr(backbone, "cut", None),
         pooling=getattr(backbone, "pooling", None),
         anchor=reference,
-        data={
-            "texts": len(division.train),
-            "judgements": counts,
-            "validation": len(division.validation),
-            "held_out": len(division.held_out),
-            "digest": division.digest,
-        },
-        judges=estimates.judge_rows(),
-        judge_model=estimates.judge_summary(),
+        data=division.as_dict(),
+        judges=judge_rows(estimates.judges, estimates.comparing),
+        judge_model=judge_summary(estimates.judges, estimates.comparing),
         settings=dict(settings),
         trained_steps=steps,
     )
     texts = (example.text for example in division.train.examples)
     training_fingerprints = np.unique(fingerprints(texts))
+    training_sketches = division.training_sketches
     model = RewardModel(
         backbone,
         links,
         contract,
         baseline=baseline,
         training_fingerprints=training_fingerprints,
+        training_sketches=training_sketches,
     )
     measured = evaluate(
         model,
         division.held_out_judgements,
         baseline=baseline,
         training_fingerprints=training_fingerprints,
+        training_sketches=training_sketches,
     ).as_dict()
     if observation.length is not None:
         with_length = WithLength(model, observation.length, sd)

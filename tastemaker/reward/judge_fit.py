@@ -20,12 +20,13 @@ from tastemaker.kinds.base import Link
 from tastemaker.maths.likelihoods import (
     Grid,
     Population,
+    curvatures,
     expected_scores,
     learned_population,
+    minimise,
     posterior_on,
     weighted_quantiles,
 )
-from tastemaker.maths.minimising import minimise
 from tastemaker.reward.comparison_effects import ComparisonEffects
 from tastemaker.reward.corpus import Evidence
 from tastemaker.reward.judges import (
@@ -274,12 +275,12 @@ class _Fit:
 
     def _leniency_deviations(self) -> Tensor:
         """Return the standard deviations of the leniencies near the peak [J]."""
-        slopes = []
-        for step in (_STEP, -_STEP):
-            leniency = (self.leniency + step).requires_grad_()
-            value = self.log_likelihood(self.discrimination, leniency)
-            slopes.append(torch.autograd.grad(value, leniency)[0])
-        curvature = (slopes[1] - slopes[0]) / (2 * _STEP)
+        leniency = self.leniency.clone()
+
+        def loss() -> Tensor:
+            return -self.log_likelihood(self.discrimination, leniency)
+
+        curvature = curvatures(loss, leniency, _STEP)
         precision = curvature.clamp(min=0) + _LARGEST_LENIENCY_SD**-2
         return precision.rsqrt()
 

@@ -218,3 +218,28 @@ class JudgeEstimates:
         effects.leniency.data.copy_(self.leniency)
         effects.leniency_sd = self.leniency_sd
         effects.leniency.requires_grad_(self.leniency_sd > 0)
+
+
+def judge_rows(
+    judges: JudgeEstimates | None, comparing: ComparisonEffects | None
+) -> dict[str, dict[str, Any]]:
+    """Return what was learned about each named judge; {} where judges were not told apart."""
+    if judges is None:
+        return {}
+    rows = judges.as_dict()
+    if comparing is None:
+        return rows
+    for number, row in enumerate(rows.values()):
+        row["position_bias"] = float(comparing.position[number])
+        row["tie_width"] = float(comparing.tie_width[number])
+    return rows
+
+
+def judge_summary(
+    judges: JudgeEstimates | None, comparing: ComparisonEffects | None
+) -> dict[str, Any]:
+    """Return the model of judges, why it was chosen, and the mean position bias."""
+    summary = {} if judges is None else judges.summary()
+    if comparing is not None and comparing.ordered:
+        summary["position_bias"] = comparing.as_dict()
+    return summary

@@ -6,18 +6,15 @@ parameters (intercepts, thresholds, ties). PyTorch differentiates the log-likeli
 for any mixture of judgements; the chain rule through the sparse X is one product. The backbone
 needs no intercept here: each link has its own.
 
-`cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts. A fit has more
-weights than texts. If it learned these beside its weights, it would explain careless judges as well
-as careful ones. So the backbone is fitted on two thirds of the units and scores the last third, for
-each third. Links and judges are then fitted to those scores (`judge_fit.py`). A second round starts
-from the estimates of the first. The final fit holds the estimates: the discriminations of judges,
-or without judges the relative slopes of the links and the noise of ratings.
+`cross_fit` estimates how judges differ, or the scales of kinds, on unseen texts: a fit of more
+weights than texts would explain careless judges as well as careful ones. The backbone is fitted on
+two thirds of the units and scores the last third, for each third. Links and judges are fitted to
+those scores (`judge_fit.py`), again in further rounds. The final fit holds what was estimated.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,7 +25,7 @@ from torch import Tensor, nn
 from tastemaker.data.judgements import Judgement, joined, lot
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
-from tastemaker.maths.minimising import minimise
+from tastemaker.maths.likelihoods import minimise
 from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
 from tastemaker.reward.backbones.linear import (
@@ -40,13 +37,15 @@ from tastemaker.reward.backbones.linear import (
     counts,
     features,
     inverse_document_frequencies,
+    log_count_ratios,
     vocabulary,
 )
 from tastemaker.reward.comparison_effects import (
     ComparisonEffects,
     estimate_comparison_effects,
 )
-from tastemaker.reward.corpus import Corpus, Division, Links, Unit
+from tastemaker.reward.corpus import Corpus, Links, Unit
+from tastemaker.reward.division import Division
 from tastemaker.reward.judge_fit import estimate_judges
 from tastemaker.reward.judges import JudgeEstimates
 from tastemaker.reward.observation import ObservationModel
@@ -61,9 +60,8 @@ FOLDS = 3
 # for calibration; more folds are nearer to the whole fit, which matters where data is small
 _MANY_FOLDS, _SOME_FOLDS = 10, 5
 _FEW_JUDGEMENTS = 400
-_ROUNDS = 2  # of scores from other folds, and of estimates from these scores
-# texts that are cross-fitted; more would take longer than the fit, and tell no more
-_MOST_TEXTS = 10_000
+_ROUNDS = 3  # of scores from other folds, and of estimates from these scores
+_MOST_TEXTS = 10_000  # that are cross-fitted; more would take longer, and tell no more
 _FEWEST_UNITS = 60  # needed to compare kinds
 _MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
 
@@ -75,11 +73,13 @@ def fit_linear(
     seed: int = 0,
     *,
     tolerance: float = _TOLERANCE,
+    start: LinearBackbone | None = None,
 ) -> LinearBackbone:
     """Return the most probable linear backbone, and update the observation model in place.
 
     seed: accepted like any backbone's; nothing here is random. tolerance: the fit ends when a step
-    gains less than this per text. Raises DataError when no n-gram occurs in `min_count` texts,
+    gains less than this per text. start: the result of another fit to the same texts, where the
+    search starts; None: at 0. Raises DataError when no n-gram occurs in `min_count` texts,
     TrainingError when the fit does not converge to finite weights.
     """
     names, occurrences = _read(corpus, settings)
@@ -90,10 +90,12 @@ def fit_linear(
         )
     else:
         scales = inverse_document_frequencies(occurrences)
-    weights = _maximise(
-        Objective(features(occurrences, settings, scales), corpus, model, strength),
-        tolerance,
+    objective = Objective(
+        features(occurrences, settings, scales), corpus, model, strength
     )
+    if start is not None and np.array_equal(start.names, names):
+        objective.begin_at(start.weights.astype(np.float64) * start.scales, scales)
+    weights = _maximise(objective, tolerance)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
     return LinearBackbone(
@@ -137,23 +139,6 @@ def positivity(corpus: Corpus, model: ObservationModel) -> Floats:
     return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
 
 
-def log_count_ratios(
-    occurrences: sp.csr_matrix, positive: Floats, smoothing: float
-) -> Floats:
-    """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
-
-    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
-    `positive`.
-    """
-    holds = sp.csr_matrix(
-        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
-        occurrences.shape,
-    )
-    p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
-    ratios: Floats = np.log(p / p.sum()) - np.log(q / q.sum())
-    return ratios
-
-
 class Objective:
     """The objective per text, and its gradient, at one vector: weights, then other parameters.
 
@@ -176,11 +161,19 @@ class Objective:
             rows.indices, weights=rows.data**2, minlength=rows.shape[1]
         )
         self.unit = max(float(np.sqrt(squares.max() / rows.shape[0])), 1e-3)
+        self.first_weights = np.zeros(rows.shape[1])
+
+    def begin_at(self, weights: Floats, scales: Floats) -> None:
+        """Let the search begin at weights of n-grams; scales: what features are multiplied with."""
+        large = np.abs(scales) > 1e-3
+        self.first_weights = np.divide(
+            weights, scales, out=np.zeros(len(scales)), where=large
+        )
 
     def start(self) -> Floats:
-        """Return weights of 0 and the other parameters as they are."""
+        """Return the first weights and the other parameters as they are."""
         flat = [p.detach().double().numpy().ravel() / self.unit for p in self.learned]
-        return np.concatenate([np.zeros(self.rows.shape[1]), *flat])
+        return np.concatenate([self.first_weights, *flat])
 
     def put(self, values: Floats) -> None:
         """Set the observation model's parameters, given one after the other in units of `unit`."""
@@ -296,29 +289,6 @@ class CrossFit:
     judges: JudgeEstimates | None = None
     comparing: ComparisonEffects | None = None
 
-    def judge_rows(self) -> dict[str, dict[str, Any]]:
-        """Return what was learned about each named judge; {} where judges were not told apart."""
-        if self.judges is None:
-            return {}
-        rows = self.judges.as_dict()
-        if self.comparing is not None:
-            places = zip(
-                rows.values(),
-                self.comparing.position.tolist(),
-                self.comparing.tie_width.tolist(),
-                strict=False,
-            )
-            for row, position, width in places:
-                row |= {"position_bias": position, "tie_width": width}
-        return rows
-
-    def judge_summary(self) -> dict[str, Any]:
-        """Return the model of judges, why it was chosen, and the mean position bias."""
-        summary = self.judges.summary() if self.judges is not None else {}
-        if self.comparing is not None and self.comparing.ordered:
-            summary["position_bias"] = self.comparing.as_dict()
-        return summary
-
     def prepared(self, model: ObservationModel) -> ObservationModel:
         """Return the observation model with these scales and judges, for the kinds it has."""
         for kind, values in self.scales.items():
@@ -351,8 +321,9 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
         return CrossFit({}, comparing=_comparing(part, fresh_model().links, scores))
     pair: Tensor | None = None
+    starts: dict[int, LinearBackbone] = {}
     for number in range(_ROUNDS):
-        scores = cross_fitted_scores(part, fresh_model, estimates, seed)
+        scores = cross_fitted_scores(part, fresh_model, estimates, seed, starts=starts)
         links = fresh_model().links
         comparing = _comparing(part, links, scores)
         if corpus.judges:
@@ -415,11 +386,14 @@ def cross_fitted_scores(
     *,
     count: int = FOLDS,
     settings: Linear | None = None,
+    starts: dict[int, LinearBackbone] | None = None,
 ) -> Tensor:
     """Return the score of every text [n] from a fit on the other folds.
 
-    The fits use the scales and judges estimated so far. count: of folds.
+    The fits use the estimates so far. count: of folds. starts: by fold, the backbone of an earlier
+    call, where the search starts; it is replaced by the new one.
     """
+    starts = starts if starts is not None else {}
     folds = _folds(corpus, seed, count)
     scores = torch.zeros(len(corpus), dtype=torch.float64)
     for number, fold in enumerate(folds):
@@ -429,7 +403,15 @@ def cross_fitted_scores(
         if not fold or not others:
             continue
         model = estimates.prepared(fresh_model())
-        texts, values = _scored_after(corpus, others, fold, model, settings or Linear())
+        backbone = fit_linear(
+            corpus.subset(others),
+            model,
+            settings or Linear(),
+            tolerance=_CROSS_TOLERANCE,
+            start=starts.get(number),
+        )
+        starts[number] = backbone
+        texts, values = _scored(corpus, fold, backbone)
         scores[texts] = values
     return scores
 
@@ -453,7 +435,10 @@ def independent_scores(
         if not fold or not rest:
             continue
         model = estimates.prepared(fresh_model())
-        texts, values = _scored_after(corpus, fold, rest, model, Linear())
+        backbone = fit_linear(
+            corpus.subset(fold), model, Linear(), tolerance=_CROSS_TOLERANCE
+        )
+        texts, values = _scored(corpus, rest, backbone)
         scores[is_scored[texts].clamp(max=1), texts] = values
         is_scored[texts] += 1
     return scores
@@ -468,20 +453,11 @@ def _folds(corpus: Corpus, seed: int, count: int = FOLDS) -> list[list[Unit]]:
     return folds
 
 
-def _scored_after(
-    corpus: Corpus,
-    learned: Sequence[Unit],
-    scored: Sequence[Unit],
-    model: ObservationModel,
-    settings: Linear,
+def _scored(
+    corpus: Corpus, units: Sequence[Unit], backbone: LinearBackbone
 ) -> tuple[list[int], Tensor]:
-    """Return the texts of some units, and their scores after a fit on other units.
-
-    model: the fresh observation model of that fit.
-    """
-    part = corpus.subset(learned)
-    backbone = fit_linear(part, model, settings, tolerance=_CROSS_TOLERANCE)
-    texts = sorted({text for unit in scored for text in unit.texts})
+    """Return the texts of some units, and their scores."""
+    texts = sorted({text for unit in units for text in unit.texts})
     values = backbone.score([corpus.examples[text] for text in texts]).values
     return texts, torch.from_numpy(values)
 

@@ -17,7 +17,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
@@ -26,6 +26,7 @@ from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
+from tastemaker.near_copies import Sketches
 from tastemaker.reward.backbones import Backbone, load_backbone
 from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import LinearBackbone
@@ -222,10 +223,12 @@ class RewardModel:
         *,
         baseline: "RewardModel | None" = None,
         training_fingerprints: NDArray[np.uint64] | None = None,
+        training_sketches: Sketches | None = None,
     ) -> None:
         self.backbone, self.links, self.contract = backbone, links, contract
         self.baseline = baseline
         self.training_fingerprints = training_fingerprints
+        self.training_sketches = training_sketches
 
     @overload
     def score(  # type: ignore[overload-overlap]
@@ -249,9 +252,9 @@ class RewardModel:
         """Return the score of a text, or the scores of several, in order.
 
         precision: "float32" is what the roundtrip check holds for; "fast" is the quickest that this
-        processor has. caution: of an ensemble, λ of mean − λ · standard deviation, or "minimum",
-        its lowest member. Raises DataError for an empty text and ModelError for a model that was
-        never trained.
+        processor has. caution: of an ensemble, λ of mean − λ · standard deviation, "minimum",
+        its lowest member, or "pessimistic=β" (see `Caution`). Raises DataError for an empty text
+        and ModelError for a model that was never trained.
         """
         return self._answer(text, lambda values: values, precision, caution)
 
@@ -366,8 +369,10 @@ class RewardModel:
             files = [path.relative_to(temporary).as_posix() for path in paths]
             weights = digests_of(temporary, files)
             if self.training_fingerprints is not None:
-                tensors = {"fingerprints": self.training_fingerprints}
-                save_file(tensors, temporary / TRAINING_TEXTS)
+                tensors: dict[str, Any] = {"fingerprints": self.training_fingerprints}
+                if self.training_sketches is not None:
+                    tensors["sketches"] = self.training_sketches
+                (temporary / TRAINING_TEXTS).write_bytes(save(tensors))
             if self.baseline is not None:
                 self.baseline.save(temporary / BASELINE)
             contract = replace(
@@ -395,17 +400,19 @@ class RewardModel:
                     "registered. Import the module that defines it first."
                 )
             links[RECORDS[kind]] = LINKS[RECORDS[kind]].from_dict(values)
-        baseline = training_fingerprints = None
+        baseline = None
+        training_texts: dict[str, Any] = {}
         if (folder / BASELINE).is_dir():
             baseline = RewardModel.load(folder / BASELINE)
         if (folder / TRAINING_TEXTS).is_file():
-            training_fingerprints = load_file(folder / TRAINING_TEXTS)["fingerprints"]
+            training_texts = load_file(folder / TRAINING_TEXTS)
         return RewardModel(
             backbone,
             links,
             contract,
             baseline=baseline,
-            training_fingerprints=training_fingerprints,
+            training_fingerprints=training_texts.get("fingerprints"),
+            training_sketches=training_texts.get("sketches"),
         )
 
     def __repr__(self) -> str:

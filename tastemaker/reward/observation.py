@@ -20,8 +20,9 @@ from tastemaker.data.judgements import Judgement
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
-from tastemaker.maths.minimising import minimise
-from tastemaker.reward.corpus import AllEvidence, Corpus, Division, Evidence, Links
+from tastemaker.maths.likelihoods import minimise
+from tastemaker.reward.corpus import AllEvidence, Corpus, Evidence, Links
+from tastemaker.reward.division import Division
 from tastemaker.reward.judges import JudgeEffects, log_likelihood_by_judges
 from tastemaker.scores import Scores
 

@@ -103,18 +103,26 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
     ),
     "hh": ("hh", HH, [Comparison("a", "b", prompt="\n\nHuman: Q\n\nAssistant:")]),
     "helpsteer": ("helpsteer", HELPSTEER, [Grade("a", 3, 0, 4, prompt="Q")]),
-    "helpsteer3": ("helpsteer3", HELPSTEER3, [Comparison("a", "b", 2, prompt=CHAT)]),
+    "helpsteer3": (
+        "helpsteer3",
+        HELPSTEER3,
+        [Comparison("a", "b", 2, prompt=CHAT, chosen_first=True)],
+    ),
     "helpsteer3, second": (
         "helpsteer3",
         {**HELPSTEER3, "overall_preference": 3},
-        [Comparison("b", "a", 3, prompt=CHAT)],
+        [Comparison("b", "a", 3, prompt=CHAT, chosen_first=False)],
     ),
     "helpsteer3, tie": (
         "helpsteer3",
         {**HELPSTEER3, "overall_preference": 0},
-        [Comparison("a", "b", tie=True, prompt=CHAT)],
+        [Comparison("a", "b", tie=True, prompt=CHAT, chosen_first=True)],
     ),
-    "webgpt": ("webgpt", WEBGPT, [Comparison("a", "b", 1, prompt="Q")]),
+    "webgpt": (
+        "webgpt",
+        WEBGPT,
+        [Comparison("a", "b", 1, prompt="Q", chosen_first=True)],
+    ),
     "webgpt, flat": (
         "webgpt",
         {
@@ -122,29 +130,29 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
             "question.full_text": "Q",
             "score_0": -1,
         },
-        [Comparison("b", "a", 0.5, prompt="Q")],
+        [Comparison("b", "a", 0.5, prompt="Q", chosen_first=False)],
     ),
     "webgpt, tie": (
         "webgpt",
         {**WEBGPT, "score_0": -0.5},
-        [Comparison("a", "b", tie=True, prompt="Q")],
+        [Comparison("a", "b", tie=True, prompt="Q", chosen_first=True)],
     ),
     "shp": ("shp", SHP, [A_OVER_B]),
     "shp, second": ("shp", {**SHP, "labels": 0}, [Comparison("b", "a", prompt="Q")]),
     "arena": (
         "arena",
         {**ARENA, "judge": "arena_user_7"},
-        [Comparison("b", "a", prompt="Q", judge="arena_user_7")],
+        [Comparison("b", "a", prompt="Q", judge="arena_user_7", chosen_first=False)],
     ),
     "arena, tie": (
         "arena",
         {**ARENA, "winner_model_b": 0, "winner_tie": 1},
-        [Comparison("a", "b", tie=True, prompt="Q")],
+        [Comparison("a", "b", tie=True, prompt="Q", chosen_first=True)],
     ),
     "arena, one turn": (
         "arena",
         {**ARENA, "prompt": '["Q"]', "response_a": '["a"]', "response_b": "[null]"},
-        [Comparison("", "a", prompt=CHAT)],
+        [Comparison("", "a", prompt=CHAT, chosen_first=False)],
     ),
     "arena, two turns": (
         "arena",
@@ -154,14 +162,23 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
             "response_a": ["z", "a"],
             "response_b": ["z", "b"],
         },
-        [Comparison("b", "a", prompt=chat("Q", "z", "R"))],
+        [Comparison("b", "a", prompt=chat("Q", "z", "R"), chosen_first=False)],
     ),
     "pandalm": (
         "pandalm",
         {**PANDALM, "input": "I"},
         [
-            Comparison("b", "a", prompt="Q\n\nI", judge="annotator1"),
-            Comparison("a", "b", tie=True, prompt="Q\n\nI", judge="annotator2"),
+            Comparison(
+                "b", "a", prompt="Q\n\nI", judge="annotator1", chosen_first=False
+            ),
+            Comparison(
+                "a",
+                "b",
+                tie=True,
+                prompt="Q\n\nI",
+                judge="annotator2",
+                chosen_first=True,
+            ),
         ],
     ),
     "nemo": ("nemo", NEMO, [Ranking(("a", "b"), prompt=CHAT)]),  # type: ignore[arg-type]
@@ -202,7 +219,11 @@ GOOD: dict[str, tuple[str, Row, list[Judgement]]] = {
         {**ALPACA, "history": [], "system": "S"},
         [Ranking((("a",), ("b",), ("c",)), prompt=(Message("system", "S"), *CHAT))],
     ),
-    "best of k": ("best-of-k", BEST, [Ranking((("b",),), ("a", "c"), prompt="Q")]),
+    "best of k": (
+        "best-of-k",
+        BEST,
+        [Ranking((("b",),), ("a", "c"), shown=("a", "b", "c"), prompt="Q")],
+    ),
     "mqm": ("mqm", MQM, [Ranking((("a",), ("b", "c")), prompt="Q")]),
     "rewardbench": (
         "rewardbench",

@@ -422,3 +422,42 @@ def test_real_annotators(shared_data):
     assert len(problems_by_name(diagnosis)["odd_rows"].where) == 6
     assert set(diagnosis.judges) == {"annotator1", "annotator2", "annotator3"}
     assert diagnosis.agreements["comparison"].alpha == pytest.approx(0.861, abs=5e-4)
+
+
+REVIEW = (
+    "The actors were wonderful and the story kept me guessing until the last scene of"
+)
+
+
+def test_near_copies_are_counted_and_shown():
+    rows = [*healthy(), Label(f"{REVIEW} it.", True), Label(f"{REVIEW} ot!", False)]
+    rows.append(Label(f"{REVIEW} IT", True))  # the same but for case and punctuation
+    problem = problems_by_name(doctor(rows))["near_copies"]
+    assert (problem.count, problem.severity) == (2, "warning")
+    assert all(" | …" in example for example in problem.examples)
+
+
+def test_near_copies_across_a_split_are_leakage():
+    test = [Label(f"{REVIEW} ut.", True, where="t.csv:2"), Label("new", False)]
+    train = [*healthy(), Label(f"{REVIEW} it.", True)]
+    problem = problems_by_name(doctor(train, test=test))["leaked_near_copies"]
+    assert (problem.count, problem.severity) == (1, "error")
+    assert problem.where == ["t.csv:2"]
+    assert "leaked_near_copies" not in problems_by_name(doctor(healthy(), test=test))
+
+
+def test_conversations_that_begin_alike_are_noted_and_leak():
+    start = (Message("user", "Which film?"),)
+    later = (*start, Message("assistant", "This."), Message("user", "Why?"))
+    first, second = (
+        Label(f"A {n}", True, prompt=p) for n, p in enumerate((start, later))
+    )
+    chats = [
+        Label(f"B {n}", n % 2 == 0, prompt=(Message("user", f"q{n}"),))
+        for n in range(4)
+    ]
+    problem = problems_by_name(doctor([*chats, first, second]))["shared_beginnings"]
+    assert (problem.count, problem.severity) == (1, "note")
+    leak = problems_by_name(doctor([*chats, first], test=[second]))["leaked_beginnings"]
+    assert (leak.count, leak.severity) == (1, "warning")
+    assert "leaked_beginnings" not in problems_by_name(doctor(chats, test=[second]))

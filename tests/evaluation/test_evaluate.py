@@ -12,6 +12,7 @@ from tastemaker.data import Grade, Label, Rating, fingerprints
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.evaluate import evaluate
 from tastemaker.kinds import GradeLink, LabelLink, RatingLink
+from tastemaker.near_copies import STORED, sketches
 
 # Four labelled texts. With slope ln 3 a score of 1 promises σ(ln 3) = 3/4, a score of −1 promises
 # 1/4.
@@ -328,6 +329,35 @@ def test_no_duplicates_are_said_to_be_none(four):
     assert evaluation.as_dict()["duplicates"]["texts"] == 0
     assert evaluation.as_dict()["duplicates"]["accuracy_without"] == 0.75
     assert "No evaluated text occurs in the training data." in evaluation.verdicts()
+
+
+def test_near_copies_of_training_texts_are_said_in_one_line(table_model):
+    text = (
+        "I have seen this film three times, and each time I found something new in it."
+    )
+    judged = [
+        Label(text, True),
+        Label("awful, from the first scene to the last one", False),
+    ]
+    model = table_model({Label: LabelLink(1.0, 0.0)}, {j.text: 1.0 for j in judged})
+    equal, copy = (
+        sketches([text])[:, :STORED],
+        sketches([text.replace("x", "X") + " ok"]),
+    )
+    assert evaluate(model, judged).duplicates.near_copies is None
+    for stored, count in ((copy[:, :STORED], 1), (sketches(["other"])[:, :STORED], 0)):
+        evaluation = evaluate(model, judged, training_sketches=stored)
+        assert evaluation.as_dict()["duplicates"]["near_copies"] == count
+        line = "1 other evaluated texts are near-copies of training texts"
+        assert any(v.startswith(line) for v in evaluation.verdicts()) == bool(count)
+    # an equal text is a duplicate and not a near-copy
+    evaluation = evaluate(
+        model,
+        judged,
+        training_fingerprints=fingerprints([text]),
+        training_sketches=equal,
+    )
+    assert (evaluation.duplicates.texts, evaluation.duplicates.near_copies) == (1, 0)
 
 
 def test_repeats_within_count_the_same_judge_only(four):

@@ -339,7 +339,7 @@ def _steps(out: Path) -> int:
 
 
 def _kill_points() -> Iterator[int]:
-    yield from (5, 30, 75)
+    yield from (5, 25, 50)
 
 
 @pytest.mark.slow

@@ -206,4 +206,5 @@ def test_a_saved_model_keeps_its_judges(tmp_path: Path) -> None:
         "spread",
         "leniency_sd",
         "always_the_same_answer",
+        "fewer_than_four_judgements",
     }

@@ -314,8 +314,8 @@ def _with_judges(names: list[str], **more: Any) -> Contract:
 def test_judges_are_listed_the_busiest_first() -> None:
     rows = rows_of(card(_with_judges(["Ada", "Bo"]), "bert"), "## The judges")
     assert rows[2:] == [
-        ["Bo", r"0.500 \[0.250, 0.750\]", "-0.25", "101"],
-        ["Ada", r"0.500 \[0.250, 0.750\]", "-0.25", "100"],
+        ["Bo", r"0.500 \[0.250, 0.750\]", "-0.25", "", "101"],
+        ["Ada", r"0.500 \[0.250, 0.750\]", "-0.25", "", "100"],
     ]
     crowd = card(_with_judges([f"J{n}" for n in range(60)]), "bert")
     assert len(rows_of(crowd, "## The judges")) == 52

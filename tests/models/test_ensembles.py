@@ -1,5 +1,6 @@
 """Ensembles: the mean of members apart or of heads on one network, and how far they disagree."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 import tastemaker as tm
 from tastemaker.playground import judgements
 from tastemaker.reward import Ensemble, FitTask
-from tastemaker.scores import Scores
+from tastemaker.scores import Scores, with_beta
 
 TINY = tm.Tiny(vocabulary=400, max_length=48)
 QUICK = tm.Training(epochs=1, lr=1e-3, evaluations=2)
@@ -48,6 +49,47 @@ def test_uncertainty_and_caution_by_hand() -> None:
     assert Scores.cat([scores, scores]).uncertainty.tolist() == pytest.approx(
         [2, 3**0.5] * 2
     )  # type: ignore[union-attr]
+
+
+def test_the_pessimistic_score_by_hand() -> None:
+    # members 0 and ln 3, β = 1: −ln (1/2 · 1 + 1/2 · 1/3) = ln 3/2
+    # the same halved, β = 1/2: half of that; equal members have no doubt
+    members = np.array([[0.0, 0.0, 2.0], [math.log(3), math.log(3) / 2, 2.0]])
+    scores = Scores(members.mean(0), np.zeros(3, dtype=bool), members)
+    at_one = scores.cautious("pessimistic=1").values
+    assert at_one[[0, 2]].tolist() == pytest.approx([math.log(1.5), 2])
+    at_half = scores.cautious("pessimistic=0.5").values
+    assert at_half[1] == pytest.approx(math.log(1.5) / 2)
+
+
+def test_the_pessimistic_score_lies_between_the_minimum_and_the_mean() -> None:
+    members = np.random.default_rng(0).normal(size=(5, 40)) * 3
+    scores = Scores(members.mean(0), np.zeros(40, dtype=bool), members)
+    at = {
+        beta: scores.cautious(f"pessimistic={beta}").values
+        for beta in (1e-300, 1e-3, 1.0, 1e3, 1e9)
+    }
+    np.testing.assert_allclose(at[1e-300], members.min(0))
+    np.testing.assert_allclose(
+        at[1e-3], members.min(0), atol=1e-3 * math.log(5) + 1e-12
+    )
+    np.testing.assert_allclose(at[1e9], members.mean(0), atol=1e-6)
+    assert (at[1e-3] < at[1.0]).all()
+    assert (at[1.0] < at[1e3]).all()
+    # for a large β: mean − variance / 2β
+    expected = members.mean(0) - members.var(0) / 2e3
+    np.testing.assert_allclose(at[1e3], expected, atol=1e-4)
+
+
+def test_beta_is_the_price_of_kl_unless_given() -> None:
+    assert with_beta("pessimistic", 0.25) == "pessimistic=0.25"
+    assert with_beta("pessimistic", 0.0) == "minimum"
+    assert with_beta("pessimistic=2", 0.25) == "pessimistic=2"
+    assert with_beta(1.0, 0.25) == 1.0
+    members = Scores(np.zeros(1), np.zeros(1, dtype=bool), np.zeros((2, 1)))
+    for wrong in ("pessimistic", "pessimistic=0", "pessimistic=nan", "brave=1"):
+        with pytest.raises(tm.UsageError, match=r"pessimistic=0\.1"):
+            members.cautious(wrong)
 
 
 def test_a_single_model_has_no_doubts_to_ask_for() -> None:

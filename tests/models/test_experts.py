@@ -133,7 +133,7 @@ def test_each_expert_is_a_network_that_transformers_opens(tmp_path: Path) -> Non
         tm.Training(epochs=1, lr=1e-3, evaluations=2),
     )
     model = tm.fit(
-        both(60, 0), backbone=tiny, training=quick, experts=True, out=tmp_path / "taste"
+        both(80, 0), backbone=tiny, training=quick, experts=True, out=tmp_path / "taste"
     )
     for number in range(2):
         AutoModelForSequenceClassification.from_pretrained(
@@ -172,7 +172,7 @@ def test_experts_have_no_members() -> None:
 
 
 def test_a_damaged_router_is_named(tmp_path: Path) -> None:
-    tm.fit(both(60, 0), backbone="linear", experts=True, out=tmp_path / "taste")
+    tm.fit(both(80, 0), backbone="linear", experts=True, out=tmp_path / "taste")
     (tmp_path / "taste" / "router.safetensors").write_bytes(b"changed")
     with pytest.raises(tm.ModelError, match=r"router\.safetensors"):
         tm.load(tmp_path / "taste")

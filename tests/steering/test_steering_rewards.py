@@ -308,6 +308,9 @@ def test_a_reward_model_scores_texts_with_a_word() -> None:
         4 - 0.5 * math.sqrt(2)
     )
     assert reward_of([judged, "length=2"], caution="minimum").score(three) == [9, 1, 3]
+    # with members at L and L + 2, −β ln ½(1 + exp(−2/β)) is added to L
+    pessimistic = reward_of(judged, caution="pessimistic=2").score(three)
+    assert pessimistic[0] == pytest.approx(3 - 2 * math.log((1 + math.exp(-1)) / 2))
     assert reward_of(judged).score([wrote(" ")]) == [-3]
 
 

@@ -1,10 +1,12 @@
 """A whole run: it resumes bit for bit, keeps its steps when a reward fails, and stops in time."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from nano import nano
@@ -29,6 +31,7 @@ from tastemaker.rl import (
     Winners,
     steer,
 )
+from tastemaker.scores import Scores
 
 QUICK = Steering(steps=6, batch=16, measured=8, windows=6)
 NEVER = Limits(kl=1e9, distinct=0.0, pairs=0.0, held_out=1e9)
@@ -59,6 +62,31 @@ def steered(algorithm: Any = None, reward: Any = share, **changes: Any) -> Steer
     return steer(
         nano(), reward, ["A", "The"], algorithm=algorithm, **settings | changes
     )
+
+
+class Doubtful:
+    """An ensemble of two: the share of the letter e, and 1 more."""
+
+    def score_all(self, examples: Sequence[Any]) -> Scores:
+        texts = [example.text for example in examples]
+        one = np.array(share(texts, texts))
+        members = np.stack([one, one + 1])
+        return Scores(members.mean(0), np.zeros(len(one), dtype=bool), members)
+
+
+def test_the_pessimistic_reward_has_the_price_of_kl() -> None:
+    """Of members at s and s + 1, the mean is s + ½ and the pessimistic score with β = ½ is
+    s − ½ ln ½(1 + e⁻²). A text without a word scores −3 in both.
+    """
+    kl = KL(0.5)
+    mean = steered(reward=Doubtful(), kl=kl)
+    wary = steered(reward=Doubtful(), kl=kl, caution="pessimistic")
+    assert wary.figures["settings"]["caution"] == "pessimistic=0.5"
+    difference = 0.5 + 0.5 * math.log((1 + math.exp(-2)) / 2)
+    lower = mean.figures["score_before"] - wary.figures["score_before"]
+    assert 0 < lower <= difference + 1e-6
+    free = steered(reward=Doubtful(), kl=KL(0.0), caution="pessimistic")
+    assert free.figures["settings"]["caution"] == "minimum"
 
 
 def weights(policy: Policy) -> bytes:

@@ -123,7 +123,7 @@ def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
     chosen = texts.pop(int(best))
     others = tuple(texts.values())
     prompt = prompt_from(row["query"], where, "query")
-    return [Ranking(((chosen,),), others, shown, prompt=prompt, **metadata)]
+    return [Ranking(((chosen,),), others, shown=shown, prompt=prompt, **metadata)]
 
 
 def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:

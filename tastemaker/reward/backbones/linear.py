@@ -260,6 +260,23 @@ class Linear:
         joined(Example("text", "prompt"), self.template)
 
 
+def log_count_ratios(
+    occurrences: sp.csr_matrix, positive: NDArray[np.float64], smoothing: float
+) -> NDArray[np.float64]:
+    """Return each n-gram's r = ln (p/|p|₁)/(q/|q|₁) (Wang & Manning 2012), from soft classes.
+
+    p = smoothing + Σ over the texts that hold the n-gram of `positive`; q the same of 1 −
+    `positive`.
+    """
+    holds = sp.csr_matrix(
+        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
+        occurrences.shape,
+    )
+    p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
+    ratios: NDArray[np.float64] = np.log(p / p.sum()) - np.log(q / q.sum())
+    return ratios
+
+
 def inverse_document_frequencies(occurrences: sp.csr_matrix) -> Floats:
     """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
     texts_with = np.bincount(occurrences.indices, minlength=occurrences.shape[1])

@@ -83,7 +83,7 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class ModelReward:
-    """A reward model's score. caution: λ of mean − λ · sd of an ensemble, or "minimum"."""
+    """A reward model's score. caution: of an ensemble, see `Scores.cautious`."""
 
     model: Scorer
     name: str = "the reward model"

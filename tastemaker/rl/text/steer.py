@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Judgement, Prompt
+from tastemaker.data.related_texts import related
 from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import DeviceChoice
@@ -21,7 +22,7 @@ from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.reward.corpus import MOST_HELD_OUT, digest_of_items
+from tastemaker.reward.division import MOST_HELD_OUT, digest_of_items
 from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
@@ -29,7 +30,7 @@ from tastemaker.rl.text.rewards import Reward, identity, reward_of
 from tastemaker.rl.text.settings import KL, Limits, Scale, Scaling, Steering, Watch
 from tastemaker.rl.text.steer_task import SteerTask, in_words, sample_pairs
 from tastemaker.rl.text.world import Teacher, TextWorld
-from tastemaker.scores import Caution
+from tastemaker.scores import Caution, with_beta
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, train
 from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
@@ -119,16 +120,17 @@ def steer(
     where no others are given. algorithm: an object such as `PPO(clip=0.2)`, or its name. kl: the
     penalty on the KL from the start. held_out, gold: rewards that only measure; the first decides
     which policy is best, or held-out judgements do. caution: of an ensemble, λ of mean − λ ·
-    standard deviation, or "minimum". Returns the best policy of the run with its figures. Raises
-    RewardError for a reward that fails, with all finished steps kept, UsageError for settings that
-    contradict, DataError for judgements that compare nothing, StorageError for a folder that
-    cannot be written.
+    standard deviation, "minimum", or "pessimistic" with the KL coefficient as β. Returns the best
+    policy of the run with its figures. Raises RewardError for a reward that fails, with all
+    finished steps kept, UsageError for settings that contradict, DataError for judgements that
+    compare nothing, StorageError for a folder that cannot be written.
     """
     began = time.monotonic()
     _check_parts(reward, judgements, kl, scaling)
     parts = {"kl": kl, "sampling": sampling, "scaling": scaling, "limits": limits}
     given = {name: part for name, part in parts.items() if part is not None}
     plan = _plan(algorithm, steering, prompts, judgements, seed, **given)
+    caution = with_beta(caution, plan.kl.coef)
     main_reward = None if reward is None else reward_of(reward, caution=caution)
     watched: dict[str, Reward] = {}
     for name, watching in (("held_out", held_out), ("gold", gold)):
@@ -225,7 +227,7 @@ class SteerPlan:
         teacher: Teacher[Any]
         if self.judgements:
             train, measured = _split(
-                self.judgements, self.steering.held_out_share, self.seed
+                self.judgements, self.steering.held_out_share, self.seed, say
             )
             world = self._world(
                 start, policy, self.prompts or _prompts_of(measured, start), None
@@ -389,13 +391,16 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
 
 
 def _split(
-    judgements: Sequence[Judgement], share: float, seed: int
+    judgements: Sequence[Judgement], share: float, seed: int, say: Say
 ) -> tuple[list[Judgement], list[Judgement]]:
     """Split judgements by prompt; at least 1 and at most about 1,000 are held out."""
     ranked = [judgement for judgement in judgements if judgement.ranks]
     share = min(share, MOST_HELD_OUT / len(ranked))
     share = min(max(share, 1 / len(ranked)), 0.5)
-    return split(ranked, held_out=share, seed=seed)
+    relatives = related(ranked)
+    if str(relatives):
+        say(str(relatives))
+    return split(ranked, held_out=share, seed=seed, relatives=relatives)
 
 
 def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
