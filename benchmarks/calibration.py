@@ -147,7 +147,11 @@ def main() -> None:
         for count in options.counts:
             results[kind][str(count)] = calibration(kind, count, options.seeds, options)
     results["noise"] = noise(max(options.counts), options.seeds, options)
-    print(json.dumps({"noise_of_judges": options.noise, **results}))
+    print(
+        json.dumps(
+            {"benchmark": "calibration", "noise_of_judges": options.noise, **results}
+        )
+    )
 
 
 if __name__ == "__main__":

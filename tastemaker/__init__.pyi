@@ -68,8 +68,8 @@ from .rl.text.settings import KL as KL
 from .rl.text.settings import Limits as Limits
 from .rl.text.settings import Scaling as Scaling
 from .rl.text.settings import Steering as Steering
-from .rl.text.steer import Steered as Steered
 from .rl.text.steer import steer as steer
+from .rl.text.steer_task import Steered as Steered
 
 __version__: str
 __all__: list[str]

@@ -239,7 +239,7 @@ def test_settings_on_the_command_line_reach_the_fit(run: Any, tmp_path: Path) ->
     source = write_rows(tmp_path / "films.jsonl", film_rows(60))
     config = tmp_path / "fit.yaml"
     config.write_text(
-        "ngrams: 2\nweight: label=2\nrating_loss: huber\nlength-control: true\n"
+        "ngrams: 2\nweight: label=2\nrating_loss: huber\ncontrol: length,lists\n"
     )
     code, _, err = run(
         "fit", source, "--out", tmp_path / "t", "--config", config, "--repeats"
@@ -250,7 +250,11 @@ def test_settings_on_the_command_line_reach_the_fit(run: Any, tmp_path: Path) ->
         settings["backbone"][1] | {"ngrams": 2, "repeats": True}
         == settings["backbone"][1]
     )
-    likelihood = {"weights": {"label": 2.0}, "rating": "huber", "length_control": True}
+    likelihood = {
+        "weights": {"label": 2.0},
+        "rating": "huber",
+        "control": "length,lists",
+    }
     assert settings["likelihood"] | likelihood == settings["likelihood"]
 
 

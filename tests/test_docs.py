@@ -211,7 +211,10 @@ def _commands() -> list[list[str]]:
     ]
 
 
-_SHORTER = {"steer": ["--steps", "2", "--batch", "8"], "play": ["--steps", "4000"]}
+_SHORTER = {
+    "steer": ["--steps", "2", "--batch", "8", "--measured", "16"],
+    "play": ["--steps", "2000"],
+}
 """Options that make a command's run short."""
 
 

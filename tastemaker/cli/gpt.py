@@ -328,3 +328,50 @@ def _note_unended(endings: Sequence[str], sampling: Any, *, quiet: bool) -> None
             "See --max-tokens.",
             quiet=quiet,
         )
+
+
+def is_policy(folder: Path) -> bool:
+    """Return whether a folder holds a language model that is not a reward model."""
+    if not (folder / "config.json").is_file() or (folder / "tastemaker.json").is_file():
+        return False
+    from tastemaker.gpt.networks import is_causal
+
+    return is_causal(folder)
+
+
+def evaluate_policy(
+    model: Path,
+    source: str,
+    reading: o.Reading,
+    report: Path | None,
+    *,
+    skip_bad: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Print the perplexity of a GPT."""
+    import tastemaker as tm
+    from tastemaker.errors import UsageError
+
+    if report is not None:
+        raise UsageError(
+            "--report is for a reward model; a GPT has one figure. Leave it out."
+        )
+    has_columns = reading.text_column or reading.prompt_column
+    documents = tm.Documents(
+        [source],
+        reading.split,
+        reading.columns if has_columns else None,
+        reading.format,
+        leave_out_bad=skip_bad,
+        limit=reading.limit,
+    )
+    policy = tm.Policy.load(model)
+    for line in policy.notes:
+        o.note(line, quiet=quiet)
+    measured = tm.perplexity(policy, documents)
+    o.note_skipped(documents.bad, quiet=quiet)
+    if json:
+        o.say_json(measured.as_dict())
+    else:
+        o.say(str(measured))

@@ -4,12 +4,13 @@ import functools
 import json as json_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from tastemaker.cli.parsers import numbers_of, scale_of, weight_of
 from tastemaker.errors import UsageError
 from tastemaker.settings import MAIN, nearest
 
@@ -86,78 +87,6 @@ def option(*names: str, **more: Any) -> Callable[[F], F]:
 def flag(name: str, help: str, panel: str = MAIN) -> Callable[[F], F]:
     """Give a verb an option without a value."""
     return option(name, is_flag=True, help=help, panel=panel)
-
-
-def two_numbers(text: str) -> tuple[int, int]:
-    """Return two whole numbers with a comma between. Raises UsageError for anything else."""
-    try:
-        first, second = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{text!r}: two whole numbers with a comma between, such as 1,5."
-        ) from None
-    return first, second
-
-
-def scale_of(text: str) -> tuple[int, int]:
-    """Return the lowest and the highest grade. Raises UsageError unless they rise."""
-    lowest, highest = two_numbers(text)
-    if lowest >= highest:
-        raise UsageError(f"--scale {text!r}: the lowest must be below the highest.")
-    return lowest, highest
-
-
-def caution_of(text: str) -> Any:
-    """Return a caution: a number, `minimum`, `pessimistic` or `pessimistic=NUMBER`.
-
-    Raises UsageError for anything else.
-    """
-    if text == "minimum" or text.partition("=")[0] == "pessimistic":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(
-            f"--caution {text!r}: a number such as 1, minimum, or pessimistic=0.1."
-        ) from None
-
-
-def numbers_of(value: Any) -> tuple[int, ...]:
-    """Return whole numbers, from `64,64` or a list of `--config`. Raises UsageError."""
-    parts = value.split(",") if isinstance(value, str) else value
-    try:
-        return tuple(int(part) for part in parts)
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{value!r}: whole numbers with commas between, such as 64,64."
-        ) from None
-
-
-def weight_of(text: str) -> tuple[str, float]:
-    """Return a kind of judgements and its weight. Raises UsageError for anything else."""
-    kind, _, number = str(text).partition("=")
-    try:
-        return kind, float(number)
-    except ValueError:
-        raise UsageError(
-            f"--weight {text!r}: a kind and a number, such as comparison=2."
-        ) from None
-
-
-def pairs_of(option: str, given: Sequence[str]) -> dict[str, Any]:
-    """Return NAME=VALUE pairs; a value that is no JSON is a word. Raises UsageError."""
-    pairs: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(
-                f"{option} {text}: write NAME=VALUE, such as continuous=true."
-            )
-        try:
-            pairs[name] = json_module.loads(value)
-        except ValueError:
-            pairs[name] = value
-    return pairs
 
 
 # --- settings objects as options ------------------------------------------------------------------
@@ -479,3 +408,33 @@ def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
             f"{len(skipped):,} rows were left out because they cannot be read{more}.",
             quiet=quiet,
         )
+
+
+def comparisons(
+    sources: tuple[str, ...],
+    reading: Reading,
+    *,
+    chat: bool,
+    skip_bad: bool,
+    quiet: bool,
+) -> list[Any]:
+    """Return the judgements of all sources. chat: prompts of text are what a user says.
+
+    Raises DataError for a source that compares nothing.
+    """
+    from tastemaker.data.texts import as_chat
+    from tastemaker.rl.text.judged import check_compares
+
+    judgements: list[Any] = []
+    skipped: list[Any] = []
+    for source in sources:
+        rows = reading.judgements([source], skipped if skip_bad else None)
+        check_compares(rows, source)
+        judgements += rows
+    note_skipped(skipped, quiet=quiet)
+    if not chat:
+        return judgements
+    return [
+        replace(one, prompt=as_chat(one.prompt)) if isinstance(one.prompt, str) else one
+        for one in judgements
+    ]

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.parsers import caution_of
 
 FIT = """Learn a reward model from judged texts.
 
@@ -152,7 +154,7 @@ def fit(
 
 
 def _describe_fit(model: Any, out: Path, seconds: float) -> None:
-    from tastemaker.data.related_texts import in_words
+    from tastemaker.data.splitting import in_words
 
     contract = model.contract
     o.say(f"{model!r}")
@@ -163,20 +165,28 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
         o.say(f"  {together}")
     for line in contract.judges_in_words():
         o.say(f"  {line}")
-    control = contract.evaluation.get("length_control")
+    control = contract.evaluation.get("control")
     if control:
         changes = _changes(control["before"], contract.evaluation)
-        o.say(f"  length control: {'; '.join(changes)}")
+        for name, figures in control["features"].items():
+            ends = figures["correlation_before"], figures["correlation"]
+            if None not in ends:
+                changes.append(
+                    f"correlation with {name} {ends[0]:+.2f} → {ends[1]:+.2f}"
+                )
+        features = ", ".join(control["features"])
+        o.say(f"  control of {features}, held-out texts: {'; '.join(changes)}")
     o.say(f"saved in {out} after {seconds:.0f} s.")
     o.say(f'Score a text:  tastemaker score {out} "What a film!"')
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return "figure before → after" for each figure that both evaluations have."""
     names = {
         "accuracy": "accuracy",
         "pearson": "Pearson",
         "kendall_tau": "Kendall's τ",
-        "score_length_correlation": "correlation of score and length",
+        "log_loss": "log-loss",
     }
     return [
         f"{words} {before[name]:.3f} → {after[name]:.3f}"
@@ -200,7 +210,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
 @o.option(
     "--caution",
-    type=o.caution_of,
+    type=caution_of,
     metavar="NUMBER|minimum|pessimistic=NUMBER",
     default="0",
     help="Of an ensemble: λ of mean − λ·standard deviation; minimum for its lowest member; or "
@@ -378,8 +388,8 @@ def evaluate(
     import tastemaker as tm
     from tastemaker.evaluate.rewardbench import evaluate_rewardbench
 
-    if _is_policy(model):
-        _evaluate_policy(
+    if is_policy(model):
+        evaluate_policy(
             model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet
         )
         return
@@ -411,53 +421,6 @@ def evaluate(
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
-
-
-def _is_policy(folder: Path) -> bool:
-    """Return whether a folder holds a language model that is not a reward model."""
-    if not (folder / "config.json").is_file() or (folder / "tastemaker.json").is_file():
-        return False
-    from tastemaker.gpt.networks import is_causal
-
-    return is_causal(folder)
-
-
-def _evaluate_policy(
-    model: Path,
-    source: str,
-    reading: o.Reading,
-    report: Path | None,
-    *,
-    skip_bad: bool,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """Print the perplexity of a GPT."""
-    import tastemaker as tm
-    from tastemaker.errors import UsageError
-
-    if report is not None:
-        raise UsageError(
-            "--report is for a reward model; a GPT has one figure. Leave it out."
-        )
-    has_columns = reading.text_column or reading.prompt_column
-    documents = tm.Documents(
-        [source],
-        reading.split,
-        reading.columns if has_columns else None,
-        reading.format,
-        leave_out_bad=skip_bad,
-        limit=reading.limit,
-    )
-    policy = tm.Policy.load(model)
-    for line in policy.notes:
-        o.note(line, quiet=quiet)
-    measured = tm.perplexity(policy, documents)
-    o.note_skipped(documents.bad, quiet=quiet)
-    if json:
-        o.say_json(measured.as_dict())
-    else:
-        o.say(str(measured))
 
 
 def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:

@@ -1,12 +1,12 @@
 """The verbs about reinforcement learning: `steer`, `frontier`, `play` and `watch`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli.parsers import caution_of, pairs_of, two_numbers
 from tastemaker.rl.algorithms import ALGORITHMS
 
 STEER = """Teach a GPT to write what scores well, or what people preferred.
@@ -97,7 +97,7 @@ Examples:
 )
 @o.option(
     "--caution",
-    type=o.caution_of,
+    type=caution_of,
     metavar="NUMBER|minimum|pessimistic[=NUMBER]",
     default="0",
     help="Of an ensemble: λ of mean − λ·standard deviation; minimum; or pessimistic, which is "
@@ -111,7 +111,7 @@ Examples:
 @o.settings("sampling")
 @o.option(
     "--opening",
-    type=o.two_numbers,
+    type=two_numbers,
     metavar="LEAST,MOST",
     help="Continue the first so many tokens of what pretrain reads from --prompts.",
     panel=o.DATA,
@@ -185,7 +185,7 @@ def steer(
     judged = None
     if judgements:
         reading = o.Reading(split=split, seed=seed, format=format)
-        judged = _comparisons(
+        judged = o.comparisons(
             judgements, reading, chat=chat, skip_bad=skip_bad, quiet=quiet
         )
     steered = tm.steer(
@@ -232,36 +232,6 @@ def _prompts(
     return list(
         openings_from(source, reader, opening, limit=limit, seed=seed, split=split)
     )
-
-
-def _comparisons(
-    sources: tuple[str, ...],
-    reading: o.Reading,
-    *,
-    chat: bool,
-    skip_bad: bool,
-    quiet: bool,
-) -> list[Any]:
-    """Return the judgements of all sources. chat: prompts of text are what a user says.
-
-    Raises DataError for a source that compares nothing.
-    """
-    from tastemaker.data.texts import as_chat
-    from tastemaker.rl.text.judged import check_compares
-
-    judgements: list[Any] = []
-    skipped: list[Any] = []
-    for source in sources:
-        rows = reading.judgements([source], skipped if skip_bad else None)
-        check_compares(rows, source)
-        judgements += rows
-    o.note_skipped(skipped, quiet=quiet)
-    if not chat:
-        return judgements
-    return [
-        replace(one, prompt=as_chat(one.prompt)) if isinstance(one.prompt, str) else one
-        for one in judgements
-    ]
 
 
 def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
@@ -428,7 +398,7 @@ def play(
     played = tm.play(
         env,
         algorithm=default_algorithm(env, algorithm, algorithm_settings),
-        options=o.pairs_of("--option", option),
+        options=pairs_of("--option", option),
         out=out,
         say=lambda line: o.note(line, quiet=quiet),
         **settings,

@@ -19,7 +19,7 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data.columns import RECOGNISED, Columns, Target, plan
-from tastemaker.data.formats import TABLE, rewardbench
+from tastemaker.data.formats import TABLE, ranked
 from tastemaker.data.judgements import (
     Example,
     Grade,
@@ -128,7 +128,7 @@ def read_examples(
 
 def rewardbench_items(
     source: str | Path, *, split: str | None = None, format: str | None = None
-) -> list[rewardbench.Item] | None:
+) -> list[ranked.Item] | None:
     """Return the rows of a source in the format of RewardBench 2; None for another format."""
     if format not in (None, "rewardbench"):
         return None
@@ -138,7 +138,7 @@ def rewardbench_items(
     reading = recognise(opened, format, past_bad=True)
     if reading is None or reading.format.name != "rewardbench":
         return None
-    return list(rewardbench.items(opened))
+    return list(ranked.items(opened))
 
 
 def has_splits(source: str | Path) -> bool:

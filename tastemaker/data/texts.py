@@ -1,4 +1,4 @@
-"""Files of texts without judgements: documents, and prompts.
+"""Texts without judgements: files of documents and of prompts, and features of the writing.
 
 A plain text file is read as documents, in memory that does not grow with the file. Files are UTF-8,
 with or without a byte order mark, and may be gzipped. A line ends at \\n alone. A document is a
@@ -7,15 +7,23 @@ its last line end before that, or within a line that is longer itself. White spa
 document.
 
 Prompts come from a text file with one prompt a line, or from a table with a column of prompts.
+
+A feature is one line of `FEATURES`: a name, and a function of a text. It is what a judge may like
+about a text whatever it says. A fit can control for features by name (`--control length,lists`):
+the score then does not carry them.
 """
 
 import codecs
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
@@ -27,7 +35,7 @@ from tastemaker.data.tables import (
     rows,
 )
 from tastemaker.data.values import prompt_of
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, UsageError
 
 Each = Literal["file", "paragraph", "line"]
 """What is one document."""
@@ -231,3 +239,51 @@ def _prompt_column(path: Path, row: Row) -> str:
     raise DataError(
         f"{path.name}: no column of prompts among {listed}. Name it: --prompt-column."
     )
+
+
+# --- features of how a text is written ---
+
+
+def _count(pattern: str) -> Callable[[str], float]:
+    """Return the feature ln(1 + how often a pattern occurs); lines are its units for ^ and $."""
+    compiled = re.compile(pattern, re.MULTILINE)
+    return lambda text: math.log1p(sum(1 for _ in compiled.finditer(text)))
+
+
+FEATURES: dict[str, Callable[[str], float]] = {
+    "length": lambda text: math.log1p(len(text)),
+    "lists": _count(r"^[ \t]*(?:[-*+•]|\d+[.)])[ \t]+\S"),
+    "headings": _count(r"^[ \t]*#{1,6}[ \t]+\S"),
+    "bold": _count(r"\*\*[^*\n]+\*\*|__[^_\n]+__"),
+    "code": _count(r"^[ \t]*```|`[^`\n]+`"),
+    "links": _count(r"https?://"),
+    "paragraphs": _count(r"\n[ \t]*\n"),
+    "exclamations": _count(r"[!！]"),
+    "questions": _count(r"[?？]"),
+    "digits": _count(r"\d"),
+    "capitals": _count(r"\b[A-Z]{2,}\b"),
+    "emoji": _count("[\U0001f300-\U0001faff\u2600-\u27bf]"),
+}
+"""Features of how a text is written, by name. Counts are taken as ln(1 + count)."""
+
+
+def names_of(control: str) -> tuple[str, ...]:
+    """Return the names in a list with commas. Raises UsageError for an unknown or repeated one."""
+    names = tuple(name.strip() for name in control.split(",") if name.strip())
+    for name in names:
+        if name not in FEATURES:
+            raise UsageError(
+                f"control {name!r}: no such feature. Choose among {', '.join(FEATURES)}."
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"control: {name} stands there twice. Name it once.")
+    return names
+
+
+def features_of(texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the features of n texts [n, features]."""
+    values = np.zeros((len(texts), len(names)))
+    for column, name in enumerate(names):
+        feature = FEATURES[name]
+        values[:, column] = [feature(text) for text in texts]
+    return values

@@ -202,6 +202,7 @@ class Catalogue:
         return list(places)
 
     def _verdicts(self, rows: Ints) -> Verdicts:
+        """Return the verdicts of some judgements, all of one kind."""
         if self.judgements[rows[0]].ranks:
             return self._pairs(rows)
         values, texts = [], []

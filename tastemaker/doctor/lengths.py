@@ -168,7 +168,7 @@ def length_problems(
             f"length bias: the {side} text won {share:.0%} of {bias.pairs:,} pairs without ties",
             won,
             "warning" if share > _STRONG_BIAS else "note",
-            'Compare every model with "always the longer text", and fit with length control.',
+            'Compare every model with "always the longer text", and fit with --control length.',
         )
     for kind, value in length_correlations(catalogue).items():
         n = len(catalogue.verdicts[kind])
@@ -181,7 +181,7 @@ def length_problems(
                 f"length bias: the Spearman correlation of {kind}s with length is {value:+.2f}",
                 n,
                 "warning" if abs(value) > _STRONG_CORRELATION else "note",
-                "A model may learn length instead of quality: fit with length control.",
+                "A model may learn length instead of quality: fit with --control length.",
             )
     if lengths.cut:
         share = lengths.cut / lengths.texts

@@ -6,7 +6,7 @@ from itertools import takewhile
 import numpy as np
 
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.related_texts import first_turn
+from tastemaker.data.splitting import first_turn
 from tastemaker.doctor.catalogue import (
     NOBODY,
     Catalogue,

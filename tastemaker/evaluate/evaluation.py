@@ -320,9 +320,9 @@ def _slice_p(kinds: Sequence[KindFindings], name: str) -> float:
 def _near_copies(
     examples: Sequence[Example], in_training: Bools, training_sketches: Sketches | None
 ) -> int | None:
-    """Return how many texts are near-copies of training texts without being equal to one.
+    """Return how many texts are near-copies of training texts, but not equal to one.
 
-    None where those are unknown.
+    Returns None without sketches of the training texts.
     """
     if training_sketches is None:
         return None

@@ -158,8 +158,8 @@ class LengthSlice:
 class Duplicates:
     """Exact duplicates, where white space around a text does not count, and near-copies.
 
-    texts: evaluated texts that occur in the training data; None if those are unknown.
-    near_copies: other texts that are near-copies of training texts; None if those are unknown.
+    texts: evaluated texts that occur in the training data; None if the training texts are unknown.
+    near_copies: other evaluated texts that are near-copies of training texts; None likewise.
     within: judgements that repeat one of the same judge about the same texts.
     without: the headline measures over texts that do not occur in the training data.
     in_training: [n], True for the examples that do.

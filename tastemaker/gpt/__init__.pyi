@@ -16,6 +16,7 @@ from .networks import matrices_of as matrices_of
 from .networks import open_causal as open_causal
 from .networks import parameters_of as parameters_of
 from .networks import policy_card as policy_card
+from .networks import recommended as recommended
 from .networks import size_named as size_named
 from .policy import FIGURES as FIGURES
 from .policy import Completion as Completion
@@ -36,7 +37,6 @@ from .sampling import before_stop as before_stop
 from .sampling import choose as choose
 from .sampling import filtered as filtered
 from .sampling import penalised as penalised
-from .sampling import recommended as recommended
 from .sampling import uniforms as uniforms
 from .text_sources import PLAYGROUND_REVIEWS as PLAYGROUND_REVIEWS
 from .text_sources import Documents as Documents

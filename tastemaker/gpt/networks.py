@@ -26,6 +26,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.gpt.sampling import Sampling
 from tastemaker.huggingface import (
     align,
     is_path,
@@ -336,3 +337,26 @@ def policy_card(
         start=None if start is None else Path(start).name,
         figures=figures if "corpus" in figures else {},
     )
+
+
+_RECOMMENDED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+
+
+def recommended(config: Any) -> Sampling:
+    """Return the sampling that a model's transformers GenerationConfig recommends.
+
+    Draws are plain, at temperature 1, if it recommends nothing or does not sample. Raises
+    ModelError for values that are out of range.
+    """
+    settings = {}
+    if config.do_sample:
+        for name in _RECOMMENDED:
+            value = getattr(config, name, None)
+            if value is not None:
+                settings[name] = value
+    try:
+        return Sampling(**settings)
+    except UsageError as error:
+        raise ModelError(
+            f"generation_config.json: {error} Mend it, or remove it for plain draws."
+        ) from error

@@ -35,6 +35,7 @@ from tastemaker.gpt.networks import (
     open_causal,
     parameters_of,
     policy_card,
+    recommended,
     sharing_copy,
 )
 from tastemaker.gpt.sampling import (
@@ -46,7 +47,6 @@ from tastemaker.gpt.sampling import (
     ValueHead,
     Writing,
     before_stop,
-    recommended,
 )
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.huggingface import quiet_transformers

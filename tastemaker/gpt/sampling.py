@@ -25,7 +25,6 @@ from tastemaker.settings import POSITIVE, SHARE, Check, at_least, check, setting
 _NEVER = float("-inf")
 _BELOW_ONE = 1 - 2.0**-50
 _COLDEST = 1e-6  # logits over less are no longer finite in float32
-_RECOMMENDED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -93,26 +92,6 @@ class Sampling:
     def is_filtered(self) -> bool:
         """Whether some tokens are never chosen."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
-
-
-def recommended(config: Any) -> Sampling:
-    """Return the sampling that a model's transformers GenerationConfig recommends.
-
-    Draws are plain, at temperature 1, if it recommends nothing or does not sample. Raises
-    ModelError for values that are out of range.
-    """
-    settings = {}
-    if config.do_sample:
-        for name in _RECOMMENDED:
-            value = getattr(config, name, None)
-            if value is not None:
-                settings[name] = value
-    try:
-        return Sampling(**settings)
-    except UsageError as error:
-        raise ModelError(
-            f"generation_config.json: {error} Mend it, or remove it for plain draws."
-        ) from error
 
 
 def uniforms(seed: int, rows: Sequence[tuple[int, int]], tokens: int) -> Tensor:

@@ -82,6 +82,10 @@ def documents(
 def _never_empty(
     examples: Iterator[Example], name: str, skipped: _Skipped, before: int
 ) -> Iterator[Example]:
+    """Yield the examples. Raises DataError at the end if there was none.
+
+    before: the length of `skipped` when the source was opened.
+    """
     has_any = False
     for example in examples:
         has_any = True

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tastemaker.data.judgements import RECORDS, Judgement
+from tastemaker.data.texts import FEATURES, names_of
 from tastemaker.errors import UsageError
 from tastemaker.kinds.metrics import KindMetrics
 from tastemaker.settings import NOT_NEGATIVE, Check, check, setting
@@ -67,14 +68,17 @@ class Likelihood:
         "Pull towards 0 of the mean score of texts judged together (Eisenstein et al. 2023).",
         NOT_NEGATIVE,
     )
-    length_control: bool = setting(
-        False,
-        "Explain by length what length explains, so that the score does not carry it. Where longer "
-        "texts are better, this costs accuracy.",
+    control: str = setting(
+        "",
+        "Features that the score must not carry, such as length,lists: what they explain is "
+        f"explained by them. Of {', '.join(FEATURES)}. "
+        "Costs accuracy where they are part of what is good.",
+        shown="none",
     )
 
     def __post_init__(self) -> None:
         check(self)
+        names_of(self.control)
         weights: Mapping[str, Any] = (
             self.weights
         )  # a configuration file may hold anything
@@ -87,6 +91,11 @@ class Likelihood:
                 raise UsageError(
                     f"the weight of {kind}s is {weight}; a weight is a finite number of 0 or more."
                 )
+
+    @property
+    def controlled(self) -> tuple[str, ...]:
+        """The names of the features that the score must not carry."""
+        return names_of(self.control)
 
 
 NO_AIDS = Likelihood(margin=0.0)

@@ -346,9 +346,9 @@ def _judge(judgement: Any) -> str:
 
 
 def _by_name(judged: Judged, name_of: Callable[[Any], str]) -> list[NamedMask]:
-    """Return a part for each of the most frequent names, and one for all others.
+    """Return a mask for each of the most frequent names, and one for all others.
 
-    Returns nothing for a single name.
+    Returns [] if all judgements have the same name.
     """
     names = [name_of(judgement) for judgement in judged.judgements]
     counts = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
@@ -357,8 +357,8 @@ def _by_name(judged: Judged, name_of: Callable[[Any], str]) -> list[NamedMask]:
     shown = counts if len(counts) <= _MOST_NAMES + 1 else counts[:_MOST_NAMES]
     numbers = {name: number for number, (name, _) in enumerate(shown)}
     group = np.array([numbers.get(name, -1) for name in names])
-    parts = [(name, group == number) for name, number in numbers.items()]
+    masks = [(name, group == number) for name, number in numbers.items()]
     others = len(counts) - len(shown)
     if others:
-        parts.append((f"{others} others", group == -1))
-    return parts
+        masks.append((f"{others} others", group == -1))
+    return masks

@@ -27,6 +27,7 @@ _TENTHS = 10
 _HEXBIN_CELLS = 40
 _CURVE_POINTS = 400
 _DARK = "#333333"
+_WHISKERS: Any = {"color": _DARK, "ls": "none", "capsize": 2, "lw": 1.1}
 _LINE: Any = {"linestyle": ":", "linewidth": 1.2}
 
 
@@ -386,8 +387,7 @@ def draw_bars(axes: Axes, bars: Bars, label: str, *, half: bool = False) -> None
     values = [estimate.value for estimate in estimates]
     places = np.arange(len(bars))[::-1]
     axes.barh(places, values, color=colours, alpha=0.8, height=0.62)
-    look: Any = {"color": _DARK, "linestyle": "none", "capsize": 3, "linewidth": 1.3}
-    axes.errorbar(values, places, xerr=_whiskers(estimates), **look)
+    axes.errorbar(values, places, xerr=_whiskers(estimates), **_WHISKERS)
     for place, estimate in zip(places, estimates, strict=True):
         end = estimate.high if estimate.has_interval else estimate.value
         axes.text(
@@ -426,13 +426,7 @@ def draw_columns(axes: Axes, columns: Mapping[str, Bars]) -> None:
             alpha=0.8,
             label=title,
         )
-        look: Any = {
-            "color": _DARK,
-            "linestyle": "none",
-            "capsize": 2,
-            "linewidth": 1.1,
-        }
-        axes.errorbar(places, values, yerr=_whiskers(estimates), **look)
+        axes.errorbar(places, values, yerr=_whiskers(estimates), **_WHISKERS)
     axes.axhline(0, color="#666666", linewidth=0.8)
     axes.set_xticks(range(len(columns)), [NAMES[name] for name in columns])
     low, high = axes.get_ylim()

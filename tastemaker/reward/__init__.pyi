@@ -55,7 +55,7 @@ from .linear_fits import positivity as positivity
 from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel
 from .model import load as load
-from .observation import LengthEffect as LengthEffect
+from .observation import FeatureEffects as FeatureEffects
 from .observation import ObservationModel as ObservationModel
 from .observation import calibrated as calibrated
 from .observation import links_alone as links_alone

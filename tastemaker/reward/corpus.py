@@ -3,7 +3,6 @@
 A corpus holds each text once, so that it is encoded once, however many judgements it has.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.texts import features_of
 from tastemaker.kinds.base import Link
 
 Links = Mapping[type[Judgement], Link]
@@ -168,11 +168,10 @@ class Corpus:
         """Whether it is known of some judgement in which order its texts were shown."""
         return any(bool((e.order != 0).any()) for e in self.evidence.values())
 
-    @cached_property
-    def log_lengths(self) -> Tensor:
-        """ln(1 + characters) of every text, its prompt not counted [n]."""
-        logs = [math.log1p(len(example.text)) for example in self.examples]
-        return torch.tensor(logs)
+    def features(self, names: Sequence[str]) -> Tensor:
+        """Return features of every text by name, those of its prompt not counted [n, features]."""
+        texts = [example.text for example in self.examples]
+        return torch.from_numpy(features_of(texts, names)).float()
 
     @cached_property
     def units(self) -> list[Unit]:

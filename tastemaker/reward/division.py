@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tastemaker.data.judgements import Example, Judgement, fingerprint
-from tastemaker.data.related_texts import Related, related
-from tastemaker.data.splitting import split, split_for_a_fit
+from tastemaker.data.splitting import Related, related, split, split_for_a_fit
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import Likelihood
 from tastemaker.kinds.registry import links_from

@@ -66,6 +66,7 @@ class FitTask(Task):
         self.ids = network.encode(train.examples).ids
         self.lengths = [len(ids) for ids in self.ids]
         self.held_out_ids = network.encode(held_out.examples).ids
+        self.features = train.features(model.likelihood.controlled)
         self.units = train.units
         self.corpora = [train]
         if network.heads > 1:
@@ -155,14 +156,14 @@ class FitTask(Task):
         """
         texts, _ = self.train.part(units)
         by_head, places = self._scores([self.ids[text] for text in texts])
-        log_lengths = self.train.log_lengths[texts].to(self.device)
+        features = self.features[texts].to(self.device)
         losses = []
         for corpus, scores in zip(self.corpora, by_head.T, strict=True):
             evidence = {}
             for kind, of_kind in corpus.part(units)[1].items():
                 evidence[kind] = of_kind.to(self.device)
-            penalty = self.model.penalty(scores, evidence, log_lengths, whole=False)
-            likelihood = self.model.log_likelihood(scores, evidence, log_lengths)
+            penalty = self.model.penalty(scores, evidence, features, whole=False)
+            likelihood = self.model.log_likelihood(scores, evidence, features)
             losses.append(penalty - likelihood)
         return texts, torch.stack(losses).mean(), places
 

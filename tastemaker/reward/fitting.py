@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tastemaker.data.judgements import (
     TEMPLATE,
@@ -50,8 +51,12 @@ from tastemaker.reward.linear_fits import (
     fit_linear,
     scores_for_calibration,
 )
-from tastemaker.reward.model import RewardModel, WithLength, link_values
-from tastemaker.reward.observation import ObservationModel, calibrated
+from tastemaker.reward.model import RewardModel, link_values
+from tastemaker.reward.observation import (
+    ObservationModel,
+    Uncontrolled,
+    calibrated,
+)
 from tastemaker.scores import Scores
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
@@ -61,10 +66,10 @@ _NOTHING = 1e-6  # standard deviations: members of an ensemble round their offse
 
 
 class _Member(NamedTuple):
-    """A standardised backbone, the length effect in units of its score, and its steps."""
+    """A standardised backbone, the effects of features in units of its score, and its steps."""
 
     backbone: Backbone
-    length_effect: float
+    effects: Tensor | None
     steps: int
 
 
@@ -198,19 +203,19 @@ class Learner:
         values = backbone.score(self.division.validation.examples).values
         sd = max(float(np.std(values)), 1e-8)
         backbone.rescale(float(np.mean(values)), sd)
-        effect = 0.0
-        if model.length is not None:
-            effect = float(model.length.effect) / sd
-        return _Member(backbone, effect, steps)
+        effects = None
+        if model.control is not None:
+            effects = model.control.effects.detach() / sd
+        return _Member(backbone, effects, steps)
 
     def _combined(
         self, trained: Sequence[_Member]
     ) -> tuple[list[Backbone], ObservationModel, int]:
         """Return the backbones of members, their common observation model, and all their steps."""
         model = self._observation()
-        if model.length is not None:
-            effects = [member.length_effect for member in trained]
-            model.length.effect.data.fill_(float(np.mean(effects)))
+        effects = [member.effects for member in trained if member.effects is not None]
+        if model.control is not None:
+            model.control.effects.data.copy_(torch.stack(effects).mean(0))
         backbones = [member.backbone for member in trained]
         return backbones, model, sum(member.steps for member in trained)
 
@@ -259,8 +264,8 @@ class Learner:
         by_head = network.score(self.division.validation.examples).members
         means, deviations = by_head.mean(1), by_head.std(1)
         standardise_heads(network.module, means.tolist(), deviations.tolist())
-        if model.length is not None:
-            model.length.effect.data.div_(max(float(deviations.mean()), 1e-8))
+        if model.control is not None:
+            model.control.effects.data.div_(max(float(deviations.mean()), 1e-8))
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""
@@ -366,14 +371,17 @@ def finish(
         training_fingerprints=training_fingerprints,
         training_sketches=training_sketches,
     ).as_dict()
-    if observation.length is not None:
-        with_length = WithLength(model, observation.length, sd)
+    if observation.control is not None:
+        uncontrolled = Uncontrolled(model, observation.control, sd)
         before = evaluate(
-            with_length,
+            uncontrolled,
             division.held_out_judgements,
             training_fingerprints=training_fingerprints,
         ).as_dict()
-        measured["length_control"] = {"effect": with_length.effect, "before": before}
+        measured["control"] = {
+            "features": uncontrolled.figures(division.held_out.examples),
+            "before": before,
+        }
     model.contract = replace(contract, evaluation=measured)
     return model
 

@@ -21,7 +21,6 @@ from tastemaker.maths.likelihoods import (
     Grid,
     Population,
     curvatures,
-    expected_scores,
     learned_population,
     minimise,
     posterior_on,
@@ -33,6 +32,7 @@ from tastemaker.reward.judges import (
     Effects,
     JudgeEstimates,
     JudgeModel,
+    expected_scores,
     log_likelihood_by_judges,
 )
 

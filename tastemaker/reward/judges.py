@@ -243,3 +243,83 @@ def judge_summary(
     if comparing is not None and comparing.ordered:
         summary["position_bias"] = comparing.as_dict()
     return summary
+
+
+# --- scores, corrected for which texts a judge was given ---
+
+_PRIOR_TEXTS = 10.0  # that the mean of all texts is worth, beside the texts of a judge
+
+
+def expected_scores(
+    judged: Tensor, pair: Tensor, is_text: Tensor | None, judge: Tensor, judges: int
+) -> Tensor:
+    """Return the scores of judged texts, corrected for which texts each judge was given.
+
+    A score is the true one with an error, so on average the truth lies nearer to the mean, by the
+    share of the scores' variance that is not error. For a judge who was given only easy texts,
+    whose scores vary more, that share is larger. Without this correction such a judge would seem
+    more reliable than the others (regression dilution; Fuller 1987, section 1.1).
+
+    judged: the scores of m judgements, [m] or [m, K]. pair: the same from two fits that share no
+    judgement, [2, m] or [2, m, K]. is_text: bool [m, K]; None for judgements about one text.
+    judge: [m], −1 for nobody. The result is in the unit of the scores, [m] or [m, K].
+    """
+    mean = _list_means(judged, is_text)
+    distance = _distances(judged, is_text)
+    squares, numbers = distance**2, torch.ones_like(judged)
+    if is_text is not None:
+        squares = squares.sum(1)
+        numbers = (is_text.sum(1) - 1).clamp(min=1).double()
+    share = _true_share(_distances(pair[0], is_text), _distances(pair[1], is_text))
+    variance = float(squares.sum() / numbers.sum())
+    error = (1 - share) * variance
+    is_named = judge >= 0
+    number = judge.clamp(min=0)
+
+    def by_judge(values: Tensor) -> Tensor:
+        sums = torch.zeros(judges, dtype=torch.float64)
+        return sums.index_add_(0, judge[is_named], values[is_named])
+
+    count = by_judge(numbers)
+    centre = torch.zeros(judges, dtype=torch.float64)
+    if is_text is None:
+        centre = by_judge(distance) / (count + _PRIOR_TEXTS)
+    spread = by_judge(squares) / count.clamp(min=1) - centre**2
+    # a judge's spread is itself uncertain: its excess counts by how much of it is not chance
+    unlikeness = (0.5 * share) ** 2
+    trust = unlikeness / (unlikeness + 2 / count.clamp(min=1))
+    true_spread = share * variance + trust * (spread - variance)
+    true_spread = true_spread.clamp(min=0.1 * share * variance)
+    shares = true_spread / (true_spread + error)
+    of_judge = torch.where(is_named, shares[number], share)
+    if is_text is not None:
+        return mean + (of_judge / share)[:, None] * (judged - mean)
+    of_centre = torch.where(is_named, centre[number], 0.0)
+    expected = of_centre + of_judge * (distance - of_centre)
+    return mean + expected / share
+
+
+def _list_means(values: Tensor, is_text: Tensor | None) -> Tensor:
+    """Return the mean of each list [m, 1]; of judgements about one text, the mean of all."""
+    if is_text is None:
+        return values.mean()
+    means: Tensor = (values * is_text).sum(1) / is_text.sum(1)
+    return means[:, None]
+
+
+def _distances(values: Tensor, is_text: Tensor | None) -> Tensor:
+    """Return the distances from these means; 0 where there is no text."""
+    distances = values - _list_means(values, is_text)
+    return distances if is_text is None else distances * is_text
+
+
+def _true_share(first: Tensor, second: Tensor) -> float:
+    """Return the share of the scores' variance that is not error.
+
+    first, second: distances of two fits to a third of the judgements each. The scores are of two
+    thirds (Spearman 1910, Brown 1910).
+    """
+    lengths = (first**2).sum() * (second**2).sum()
+    agreement = (first * second).sum() / lengths.sqrt().clamp(min=1e-12)
+    limited = float(agreement.clamp(0.01, 1.0))
+    return 2 * limited / (1 + limited)

@@ -156,6 +156,7 @@ class Objective:
     ) -> None:
         self.rows, self.corpus = rows, corpus
         self.model, self.strength = model, strength
+        self.features = corpus.features(model.likelihood.controlled)
         self.learned = learned_parameters(model)
         squares = np.bincount(
             rows.indices, weights=rows.data**2, minlength=rows.shape[1]
@@ -189,9 +190,8 @@ class Objective:
         weights = point[:ngrams]
         self.put(point[ngrams:])
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
-        evidence, log_lengths = self.corpus.evidence, self.corpus.log_lengths
-        penalty = self.model.penalty(scores, evidence, log_lengths)
-        loss = penalty - self.model.log_likelihood(scores, evidence, log_lengths)
+        judged = scores, self.corpus.evidence, self.features
+        loss = self.model.penalty(*judged) - self.model.log_likelihood(*judged)
         by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
         parts = [by_weights]
@@ -203,7 +203,7 @@ class Objective:
 
 
 def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
-    """Return the parameters that the fit may move: intercepts, thresholds, ties, the length effect.
+    """Return the parameters that the fit may move: intercepts, thresholds, ties, features' effects.
 
     Slopes stay, for a growing slope would stand in for growing weights and evade the penalty. So
     does the ratings' noise: weights outnumber texts, so it would shrink to nothing. Calibration

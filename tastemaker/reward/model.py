@@ -1,14 +1,5 @@
-"""The reward model: a backbone, the links that give its score a meaning, and their contract.
+"""The reward model: a backbone, the links that give its score a meaning, and their contract."""
 
-Saving checks the roundtrip. The model in memory scores sample texts (short, long, too long, odd
-characters). The saved folder is then opened in every way that users have, and the contract records
-the largest difference of each way. A way that an architecture does not support (left padding where
-the score is read at the first place) is recorded with the reason. A model that reloads to other
-scores is not saved.
-"""
-
-import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,186 +12,16 @@ from safetensors.numpy import load_file, save
 
 from tastemaker.data.judgements import RECORDS, Example, Judgement
 from tastemaker.errors import DataError, ModelError, UsageError
-from tastemaker.fast.batching import collate
 from tastemaker.fast.processor import ScoringChoice
 from tastemaker.files import filling_folder
 from tastemaker.kinds.base import Link
 from tastemaker.kinds.registry import LINKS
 from tastemaker.near_copies import Sketches
 from tastemaker.reward.backbones import Backbone, load_backbone
-from tastemaker.reward.backbones.ensembles import Ensemble
-from tastemaker.reward.backbones.linear import LinearBackbone
 from tastemaker.reward.contract import Contract, digests_of, write_card
-from tastemaker.reward.observation import LengthEffect
+from tastemaker.reward.roundtrip import check_roundtrip
 from tastemaker.scores import Caution, Scores
 from tastemaker.train.run import CONTRACT, versions
-
-TOLERANCE = 1e-3
-"""The largest difference that two loaders may show, in units of the score (1 = one sd of the
-reference texts).
-"""
-
-SAMPLES = (
-    "Wonderful.",
-    "I walked out after twenty minutes; my aunt stayed, and regrets it.",
-    "The acting is fine, but the story goes nowhere <br /> and the ending is worse.",
-    "剧情很精彩，但是结尾让人失望。",
-    "5/10 — not bad… not good, either!!! 🙂 \t ñandú",
-    "A film about a lighthouse. " * 12,
-    "It starts slowly and badly. " * 150
-    + "And then it turns into the best film of the year.",
-)
-
-
-def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
-    """Reload `folder` in every way and return the largest difference of each.
-
-    Raises ModelError for a difference over the tolerance.
-    """
-    if isinstance(backbone, Ensemble):
-        return _check_members(backbone, folder)
-    examples = [Example(text) for text in SAMPLES]
-    expected = backbone.score(examples, precision="float32").values
-    if backbone.kind == "linear":
-        ways = _linear_ways(folder, examples)
-    else:
-        ways = _network_ways(folder, examples)
-    differences: dict[str, float | str] = {}
-    for way, answer in ways.items():
-        if isinstance(answer, str):
-            differences[way] = answer
-            continue
-        reloaded = np.asarray(answer, dtype=np.float64)
-        difference = float(np.abs(reloaded - expected).max())
-        if not difference <= TOLERANCE:
-            raise ModelError(
-                f"the saved model scores differently through {way}: by "
-                f"{difference:.2g}, over the tolerance of "
-                f"{TOLERANCE:g}. Nothing was saved; please report the architecture and versions."
-            )
-        differences[way] = difference
-    return {"tolerance": TOLERANCE, "texts": len(SAMPLES), "differences": differences}
-
-
-def _check_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
-    """Check each member on its own; return the largest difference of each way."""
-    roundtrips = []
-    folders = ensemble.folders(folder)
-    for member, member_folder in zip(ensemble.members, folders, strict=True):
-        roundtrips.append(check_roundtrip(member, member_folder))
-    worst: dict[str, float | str] = {}
-    for way in roundtrips[0]["differences"]:
-        differences = [roundtrip["differences"][way] for roundtrip in roundtrips]
-        numbers = [number for number in differences if not isinstance(number, str)]
-        worst[way] = max(numbers) if numbers else differences[0]
-    return {**roundtrips[0], "members": len(roundtrips), "differences": worst}
-
-
-def _linear_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
-    reloaded = LinearBackbone.load(folder)
-    return {
-        "tastemaker, batched": reloaded.score(examples).values,
-        "tastemaker, alone": _alone(reloaded, examples),
-    }
-
-
-def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
-    """Score each example in a call of its own."""
-    scores = []
-    for example in examples:
-        scores.append(float(backbone.score([example]).values[0]))
-    return scores
-
-
-def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
-    """Score the samples through every loader of a network's folder, on the CPU in float32."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
-
-    from tastemaker.huggingface import quiet_transformers
-    from tastemaker.reward.backbones.network import Network
-
-    with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
-        # the loaders' warnings are not about this model
-        warnings.simplefilter("ignore")
-        reloaded = Network.load(folder)
-        texts = [reloaded.join(example) for example in examples]
-        module = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32
-        ).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        ids = reloaded.encode(examples).ids
-        left_padded = collate(ids, reloaded.pad_id, "left")
-        one_by_one = []
-        for text in texts:
-            one_by_one += _through(module, tokenizer, [text], "right")
-        classify = pipeline("text-classification", model=str(folder), device="cpu")
-        return {
-            "tastemaker, batched": reloaded.score(examples).values,
-            "tastemaker, alone": _alone(reloaded, examples),
-            "tastemaker, left-padded": reloaded.forward(left_padded).tolist(),
-            "transformers, alone": one_by_one,
-            "transformers, right-padded": _through(module, tokenizer, texts, "right"),
-            "transformers, left-padded": _left_padded(module, tokenizer, texts),
-            "pipeline, alone": _through_pipeline(classify, texts),
-            "pipeline, batched": _through_pipeline(
-                classify, texts, batch_size=len(texts)
-            ),
-            "sentence_transformers.CrossEncoder": _through_cross_encoder(folder, texts),
-        }
-
-
-def _through_pipeline(classify: Any, texts: list[str], **options: Any) -> list[float]:
-    answers = classify(texts, truncation=True, **options)
-    return [answer["score"] for answer in answers]
-
-
-def _through(
-    module: Any, tokenizer: Any, texts: list[str], side: str, **more: torch.Tensor
-) -> list[float]:
-    encoded = tokenizer(
-        texts, truncation=True, padding=True, padding_side=side, return_tensors="pt"
-    )
-    scores: list[float] = module(**encoded, **more).logits[:, 0].tolist()
-    return scores
-
-
-def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] | str:
-    """Score left-padded texts; positions count from the first real token."""
-    # `score` is the head of a decoder; an encoder reads its score at the first place
-    if not hasattr(module, "score"):
-        return (
-            "not possible: transformers reads this encoder's score at the first "
-            "place, which would be padding"
-        )
-    if "position_ids" not in inspect.signature(module.forward).parameters:
-        return (
-            "not possible: this architecture counts positions from the left and "
-            "takes none; pad right"
-        )
-    encoded = tokenizer(
-        texts, padding=True, truncation=True, padding_side="left", return_tensors="pt"
-    )
-    positions = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    return _through(module, tokenizer, texts, "left", position_ids=positions)
-
-
-def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
-    """Score texts with CrossEncoder's tokenizer, network and activation.
-
-    Its `predict` takes pairs only.
-    """
-    from sentence_transformers import CrossEncoder
-
-    encoder = CrossEncoder(str(folder), device="cpu")
-    if encoder.tokenizer.chat_template is not None:
-        return (
-            "not possible: it puts plain texts through the chat template; render the "
-            "chat and use transformers"
-        )
-    scores = encoder.activation_fn(encoder(encoder.preprocess(texts))["scores"])
-    values: list[float] = scores.reshape(len(texts)).float().tolist()
-    return values
-
 
 TRAINING_TEXTS = "training_texts.safetensors"
 BASELINE = "baseline"
@@ -475,20 +296,3 @@ def _example(text: Scorable) -> Example:
 def link_values(links: dict[type[Judgement], Link]) -> dict[str, dict[str, object]]:
     """Return the links as the contract stores them."""
     return {link.kind: link.as_dict() for link in links.values()}
-
-
-class WithLength:
-    """A model before length control: the length effect is added back to its score."""
-
-    def __init__(self, model: RewardModel, length: LengthEffect, unit: float) -> None:
-        self.model, self.length, self.links = model, length, model.links
-        self.effect = float(length.effect.detach()) / unit
-
-    def score_all(self, examples: Sequence[Example]) -> Scores:
-        """Score the examples, in their order."""
-        scores = self.model.score_all(examples)
-        lengths = torch.tensor(
-            [len(e.text) for e in examples], dtype=torch.float64
-        ).log1p()
-        more = self.effect * self.length.standardised(lengths).numpy()
-        return Scores(scores.values + more, scores.truncated)

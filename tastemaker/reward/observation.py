@@ -1,8 +1,9 @@
 """The observation model: the probability of judgements given scores.
 
 It holds all that is learned besides the backbone. Links map a score to a judgement. Judge effects
-say how each judge differs from the typical one. A length effect absorbs what judgements owe to the
-length of texts. A backbone is fitted by maximising this model's log-likelihood.
+say how each judge differs from the typical one. Feature effects absorb what judgements owe to the
+length of texts, or to other features of how these are written. A backbone is fitted by maximising
+this model's log-likelihood.
 
 A fitted backbone is overconfident on its training texts. So `calibrated` fits the links again to
 scores of texts that no fit has seen: temperature scaling (Guo et al. 2017) for labels, the same
@@ -11,16 +12,24 @@ idea for other kinds.
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tastemaker.data.judgements import Judgement
+from tastemaker.data.judgements import Example, Judgement
+from tastemaker.data.texts import features_of
+from tastemaker.evaluate.evaluation import Scorer
+from tastemaker.evaluate.findings import json_number
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from
 from tastemaker.maths.likelihoods import minimise
+from tastemaker.maths.statistics import spearman
 from tastemaker.reward.corpus import AllEvidence, Corpus, Evidence, Links
 from tastemaker.reward.division import Division
 from tastemaker.reward.judges import JudgeEffects, log_likelihood_by_judges
@@ -38,32 +47,42 @@ _WHOLE_FIT = (
 _LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
 _HOLD = 0.005  # precision of intercepts and thresholds around their start
 
-_LENGTH_PULL = 30.0
-"""How strongly score and length are held uncorrelated, per text; large enough to leave little,
+_CONTROL_PULL = 30.0
+"""How strongly score and features are held uncorrelated, per text; large enough to leave little,
 small enough to fit.
 """
 
-_MEMORY = 0.95  # of the covariance of score and length, from step to step
+_MEMORY = 0.95  # of the covariances of score and features, from step to step
 
 
-class LengthEffect(nn.Module):
-    """The effect of length alone on judgements.
+class FeatureEffects(nn.Module):
+    """The effects of features of texts on judgements, such as length alone.
 
-    effect: units of score for one standard deviation of ln(1 + characters).
+    names: of the features. effects: units of score for one standard deviation of each [features].
     """
 
     covariance: Tensor
 
-    def __init__(self, log_lengths: Tensor) -> None:
+    def __init__(self, names: Sequence[str], features: Tensor) -> None:
+        """Set up for the features of the training texts [n, features]."""
         super().__init__()
-        self.centre = float(log_lengths.mean())
-        self.spread = max(float(log_lengths.std(unbiased=False)), 1e-6)
-        self.effect = nn.Parameter(torch.zeros(()))
-        self.register_buffer("covariance", torch.zeros(()))
+        self.names = tuple(names)
+        self.centre = features.double().mean(0)
+        spread = features.double().std(0, unbiased=False)
+        # what is the same in all training texts has no effect, whatever it is in another text
+        self.spread = torch.where(spread > 1e-6, spread, torch.inf)
+        self.effects = nn.Parameter(torch.zeros(len(self.names)))
+        self.register_buffer("covariance", torch.zeros(len(self.names)))
 
-    def standardised(self, log_lengths: Tensor) -> Tensor:
-        """Return lengths as distances from the mean in standard deviations."""
-        return (log_lengths - self.centre) / self.spread
+    def standardised(self, features: Tensor) -> Tensor:
+        """Return features as distances from the mean in standard deviations."""
+        centre, spread = self.centre.to(features), self.spread.to(features)
+        return (features - centre) / spread
+
+    def total(self, features: Tensor) -> Tensor:
+        """Return what the features of texts [n, features] add to their scores [n]."""
+        z = self.standardised(features)
+        return z @ self.effects.to(z.dtype)
 
 
 class ObservationModel(nn.Module):
@@ -84,10 +103,10 @@ class ObservationModel(nn.Module):
         self.texts = len(corpus) if corpus is not None else 0
         has_order = corpus is not None and corpus.has_order
         self.judges = JudgeEffects(tuple(judges)) if judges or has_order else None
-        control = likelihood.length_control and corpus is not None
-        self.length = (
-            LengthEffect(corpus.log_lengths) if control and corpus is not None else None
-        )
+        self.control: FeatureEffects | None = None
+        names = likelihood.controlled
+        if names and corpus is not None:
+            self.control = FeatureEffects(names, corpus.features(names))
 
     @classmethod
     def untrained(cls, division: Division) -> "ObservationModel":
@@ -99,15 +118,14 @@ class ObservationModel(nn.Module):
         self,
         scores: Tensor,
         evidence: AllEvidence,
-        log_lengths: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
         """Return the summed log-likelihood of the evidence.
 
-        scores, log_lengths: those of the texts [n].
+        scores: of the texts [n]. features: the controlled ones of the texts [n, features].
         """
-        if self.length is not None and log_lengths is not None:
-            z = self.length.standardised(log_lengths).to(scores.dtype)
-            scores = scores + self.length.effect * z
+        if self.control is not None and features is not None:
+            scores = scores + self.control.total(features.to(scores.dtype))
         parts = []
         for kind, of_kind in evidence.items():
             if len(of_kind):
@@ -133,14 +151,15 @@ class ObservationModel(nn.Module):
         self,
         scores: Tensor,
         evidence: AllEvidence,
-        log_lengths: Tensor,
+        features: Tensor | None = None,
         *,
         whole: bool = True,
     ) -> Tensor:
-        """Return the penalties of the settings: for centring and for length control.
+        """Return the penalties of the settings: for centring and for controlled features.
 
-        whole: these are all texts. Otherwise the covariance of score and length is averaged over
-        steps: that of a few texts is mostly noise, and its square would pull all scores towards 0.
+        features: the controlled ones of the texts [n, features]. whole: these are all texts.
+        Otherwise the covariances of score and features are averaged over steps: those of a few
+        texts are mostly noise, and their squares would pull all scores towards 0.
         """
         cost = scores.sum() * 0
         if self.likelihood.centring:
@@ -148,22 +167,22 @@ class ObservationModel(nn.Module):
                 if of_kind.index.ndim == 2:
                     squares = _row_means(scores, of_kind) ** 2
                     cost = cost + self.likelihood.centring * squares.sum()
-        if self.length is not None:
-            z = self.length.standardised(log_lengths).to(scores.dtype)
+        if self.control is not None and features is not None:
+            z = self.control.standardised(features.to(scores.dtype))
             covariance = _covariance(scores, z, evidence)
-            squared = self._squared(covariance, whole=whole)
-            cost = cost + _LENGTH_PULL * len(scores) * squared
+            squared = self._squared(covariance, whole=whole).sum()
+            cost = cost + _CONTROL_PULL * len(scores) * squared
         if self.judges is not None:
             share = 1.0 if whole else len(scores) / self.texts
             cost = cost - share * self.judges.log_prior()
         return cost
 
     def _squared(self, covariance: Tensor, *, whole: bool) -> Tensor:
-        """Return the squared covariance, or a value with its gradient on average over steps."""
-        assert self.length is not None
+        """Return squared covariances, or values with their gradients on average over steps."""
+        assert self.control is not None
         if whole:
             return covariance**2
-        average = self.length.covariance
+        average = self.control.covariance
         average.mul_(_MEMORY).add_((1 - _MEMORY) * covariance.detach())
         return 2 * average.clone() * covariance
 
@@ -186,24 +205,67 @@ def _row_means(values: Tensor, evidence: Evidence) -> Tensor:
 
 
 def _covariance(scores: Tensor, z: Tensor, evidence: AllEvidence) -> Tensor:
-    """Return the covariance of score and length.
+    """Return the covariance of the score and each standardised feature z [n, features].
 
     It is within each comparison or ranking, and across the other texts.
     """
-    total, count = scores.sum() * 0, 0
+    total, count = scores.sum() * z[:0].sum(0), 0
     for of_kind in evidence.values():
         if not len(of_kind):
             continue
-        s, length = scores[of_kind.index], z[of_kind.index]
+        s, feature = scores[of_kind.index], z[of_kind.index]
         if of_kind.index.ndim == 2:
             is_text = of_kind.is_text
             ds = s - _row_means(scores, of_kind)[:, None]
-            total = total + (ds * length * is_text).sum()
+            total = total + ((ds * is_text)[:, :, None] * feature).sum((0, 1))
             count += int(is_text.sum())
         else:
-            total = total + ((s - s.mean()) * length).sum()
+            total = total + (s - s.mean()) @ feature
             count += len(of_kind)
     return total / max(count, 1)
+
+
+# --- what control costs ---
+
+
+class Uncontrolled:
+    """A model before control: the effects of the features are added back to its score.
+
+    It measures what control costs. unit: the standard deviation of the score by which the finished
+    model was divided.
+    """
+
+    def __init__(self, model: Scorer, control: FeatureEffects, unit: float) -> None:
+        self.model, self.control, self.links = model, control, model.links
+        self.effects: NDArray[np.float64] = (
+            control.effects.detach().double().numpy() / unit
+        )
+
+    def score_all(self, examples: Sequence[Example]) -> Scores:
+        """Score the examples, in their order."""
+        scores = self.model.score_all(examples)
+        features = features_of([e.text for e in examples], self.control.names)
+        z = (features - self.control.centre.numpy()) / self.control.spread.numpy()
+        return Scores(scores.values + z @ self.effects, scores.truncated)
+
+    def figures(self, examples: Sequence[Example]) -> dict[str, dict[str, Any]]:
+        """Return by feature: its effect, and Spearman's correlation with the score.
+
+        effect: units of the controlled score for one standard deviation of the feature. The
+        correlations are over the examples, before control and after.
+        """
+        features = features_of([e.text for e in examples], self.control.names)
+        before = self.score_all(examples).values
+        after = self.model.score_all(examples).values
+        figures = {}
+        for column, name in enumerate(self.control.names):
+            values = features[:, column]
+            figures[name] = {
+                "effect": float(self.effects[column]),
+                "correlation_before": json_number(spearman(before, values)),
+                "correlation": json_number(spearman(after, values)),
+            }
+        return figures
 
 
 # --- calibration ---
@@ -256,6 +318,7 @@ class _Calibration:
     def __init__(
         self, link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
     ) -> None:
+        """Set the prior from the spread of the judged scores, and the start of the search."""
         targets = evidence.targets
         if targets.is_floating_point():
             targets = targets.double()
@@ -266,27 +329,28 @@ class _Calibration:
             distances = (judged - _row_means(scores, evidence)[:, None])[
                 evidence.is_text
             ]
+            # of a pair, the mean squared distance from its mean is half of the variance
             self.sd = max(float((2 * distances**2).mean().sqrt()), 1e-9)
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
         growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25
         self.prior_sd: float = min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
-        self.trained = link
-        self.fresh = copy.deepcopy(link).double()
+        self.fallback = link
+        self.fitted = copy.deepcopy(link).double()
         with torch.no_grad():  # where the search starts, about the right size
-            self.fresh.slope.copy_(torch.tensor(1 / self.sd))
-        self.start = [p.detach().clone() for p in self.fresh.parameters()]
+            self.fitted.slope.copy_(torch.tensor(1 / self.sd))
+        self.start = [p.detach().clone() for p in self.fitted.parameters()]
 
     def link(self, factor: float) -> Link:
-        """Return the calibrated link; the trained one where no parameters are finite.
+        """Return the calibrated link; the given one where the fit is not finite.
 
         factor: what its slope is multiplied with.
         """
         self._climb(move_slope=True)
-        best = float(self.fresh.slope.detach())
+        best = float(self.fitted.slope.detach())
         deviation = self._deviation(best)
         if not (math.isfinite(best) and math.isfinite(deviation)):
-            return self.trained
+            return self.fallback
         largest = max(best, 0.0) + _REACH * deviation
         smallest = max(best - _REACH * deviation, 0.0)
         slopes = torch.linspace(smallest, largest, _SLOPES, dtype=torch.float64)
@@ -304,23 +368,23 @@ class _Calibration:
         mean = float(torch.trapezoid(density * slopes, slopes))
         slope = mean / (mass + math.exp(at_zero - top))
         self._height(factor * slope)
-        if not all(bool(torch.isfinite(p).all()) for p in self.fresh.parameters()):
-            return self.trained
-        return type(self.fresh).from_dict(self.fresh.float().as_dict())
+        if not all(bool(torch.isfinite(p).all()) for p in self.fitted.parameters()):
+            return self.fallback
+        return type(self.fitted).from_dict(self.fitted.float().as_dict())
 
     def _height(self, slope: float) -> float:
         """Return the highest log-likelihood with this slope, and leave the link there."""
         with torch.no_grad():
-            self.fresh.slope.fill_(max(slope, _LEAST_SLOPE / self.sd))
+            self.fitted.slope.fill_(max(slope, _LEAST_SLOPE / self.sd))
         return self._climb(move_slope=False)
 
     def _climb(self, *, move_slope: bool) -> float:
         """Move the parameters to the highest posterior; return the log-likelihood there."""
-        slope = self.fresh.slope
-        learned = [p for p in self.fresh.parameters() if p.numel()]
+        slope = self.fitted.slope
+        learned = [p for p in self.fitted.parameters() if p.numel()]
         if not move_slope:
             learned = [p for p in learned if p is not slope]
-        for parameter in self.fresh.parameters():
+        for parameter in self.fitted.parameters():
             parameter.requires_grad_(any(parameter is p for p in learned))
         if learned:
             minimise(self._loss, learned, iterations=100)
@@ -333,14 +397,14 @@ class _Calibration:
     def _prior(self) -> Tensor:
         """Return what holds thresholds and intercepts where nothing else does: a weak prior."""
         # separable judgements have no likeliest slope, so the search for the peak needs the prior
-        cost = 0.5 * (self.fresh.slope / self.prior_sd) ** 2
-        for parameter, start in zip(self.fresh.parameters(), self.start, strict=True):
-            if parameter is not self.fresh.slope:
+        cost = 0.5 * (self.fitted.slope / self.prior_sd) ** 2
+        for parameter, start in zip(self.fitted.parameters(), self.start, strict=True):
+            if parameter is not self.fitted.slope:
                 cost = cost + _HOLD * ((parameter - start) ** 2).sum()
         return cost
 
     def _log_likelihood(self) -> Tensor:
-        return self.model.of_kind(self.fresh, self.scores, self.evidence)
+        return self.model.of_kind(self.fitted, self.scores, self.evidence)
 
     def _deviation(self, best: float) -> float:
         """Return the standard deviation of the slope from the curvature at its peak."""
@@ -348,7 +412,7 @@ class _Calibration:
         heights = []
         for slope in (best - step, best, best + step):
             with torch.no_grad():
-                self.fresh.slope.fill_(slope)
+                self.fitted.slope.fill_(slope)
                 heights.append(float(self._log_likelihood()))
         curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
         precision = max(curvature, 0.0) + self.prior_sd**-2

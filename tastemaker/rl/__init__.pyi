@@ -68,8 +68,8 @@ from .text.settings import Steering as Steering
 from .text.settings import Watch as Watch
 from .text.settings import distinct as distinct
 from .text.settings import distinct_pairs as distinct_pairs
-from .text.steer import Steered as Steered
 from .text.steer import steer as steer
+from .text.steer_task import Steered as Steered
 from .text.steer_task import SteerTask as SteerTask
 from .text.world import Answers as Answers
 from .text.world import TextActor as TextActor

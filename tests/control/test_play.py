@@ -50,7 +50,7 @@ def test_the_algorithms_are_the_ones_that_steer_a_gpt() -> None:
 def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
     """One of four actions, told outright: 1 is perfect, ¼ chance."""
     playing = {
-        "steps": 30_000,
+        "steps": {"trpo": 3_000, "ppo": 2_000}.get(name, 6_000),
         "envs": 16,
         "rollout": 16,
         "hidden": [32],
@@ -66,7 +66,7 @@ def test_each_algorithm_learns_which_action_is_wanted(name: str) -> None:
 def test_amounts_are_learned() -> None:
     """−(action − number)² of numbers within ±1 is −⅓ for always 0, 0 for the number itself."""
     playing = {
-        "steps": 60_000,
+        "steps": 30_000,
         "envs": 16,
         "rollout": 32,
         "hidden": [32],
@@ -124,6 +124,7 @@ def test_figures_and_what_is_logged(tmp_path: Path) -> None:
 def test_saved_and_loaded_it_does_the_same(environment: str, tmp_path: Path) -> None:
     played = play(
         environment,
+        algorithm=PPO(),
         playing=SHORT | {"normalise_observations": True},
         episodes=3,
         out=tmp_path / "saved",
@@ -215,16 +216,23 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PlayTask, "checkpoint_seconds", 0.0)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """The folder of a run that nothing stopped, and its weights."""
+    folder = tmp_path_factory.mktemp("play") / "whole"
+    return folder, run_of(folder)
+
+
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("dies_at", [3, 5, 17, 23])
 def test_a_run_that_stopped_goes_on_to_the_same_bits(
-    tmp_path: Path, dies_at: int
+    tmp_path: Path, whole: tuple[Path, dict[str, bytes]], dies_at: int
 ) -> None:
-    whole = run_of(tmp_path / "whole")
+    folder, learned = whole
     with pytest.raises(KeyboardInterrupt):
         run_of(tmp_path / "stopped", dies_at=dies_at)
-    assert run_of(tmp_path / "stopped") == whole
-    assert logged(tmp_path / "stopped") == logged(tmp_path / "whole")
+    assert run_of(tmp_path / "stopped") == learned
+    assert logged(tmp_path / "stopped") == logged(folder)
 
 
 @pytest.mark.usefixtures("often")
@@ -241,64 +249,67 @@ def test_the_algorithm_does_not_matter_to_that(tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from tastemaker.rl import PlayTask, play
 from tastemaker.train import Run
 
-kept, save, left = [], Run.save, int(sys.argv[2])
+checkpoints, save = [], Run.save
 
 def dying(run, checkpoint):
     save(run, checkpoint)
-    kept.append(checkpoint.step)
-    if len(kept) == left:
+    checkpoints.append(checkpoint.step)
+    if len(checkpoints) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 Run.save = dying
-
 PlayTask.checkpoint_seconds = 0.0
-playing = {"steps": 6000, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
-play("CartPole-v1", playing=playing, seed=5, episodes=2, out=sys.argv[1], resume=True)
+play(out=sys.argv[1], **json.loads(sys.argv[2]))
 """
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("often")
 def test_killed_by_the_system_and_resumed_it_ends_in_the_same_bits(
     tmp_path: Path,
 ) -> None:
-    def ended(name: str, dies_after: int) -> int:
-        """Play in a process of its own, which kills itself once it has so many checkpoints; return
-        its exit status.
-        """
-        command = [sys.executable, "-c", KILLED, str(tmp_path / name), str(dies_after)]
-        return subprocess.run(command, check=False, timeout=300).returncode
-
-    assert ended("whole", 0) == 0
-    assert ended("killed", 2) == -signal.SIGKILL
-    assert list((tmp_path / "killed").glob("run/checkpoint-*"))
-    assert ended("killed", 0) == 0
-    assert weights(Player.load(tmp_path / "killed")) == weights(
-        Player.load(tmp_path / "whole")
+    """A process of its own kills itself once it has two checkpoints; this one goes on."""
+    playing = {"steps": 2400, "anew": 4, "rollout": 16, "envs": 4, "hidden": [8]}
+    settings: dict[str, Any] = {
+        "environment": "CartPole-v1",
+        "playing": playing,
+        "seed": 5,
+        "episodes": 2,
+    }
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(out), json.dumps(settings)]
+    assert subprocess.run(command, check=False, timeout=300).returncode == (
+        -signal.SIGKILL
     )
-    assert logged(tmp_path / "killed" / "run") == logged(tmp_path / "whole" / "run")
+    assert len(list(out.glob("run/checkpoint-*"))) == 2
+    play(**settings, out=out, resume=True)
+    play(**settings, out=tmp_path / "whole")
+    assert weights(Player.load(out)) == weights(Player.load(tmp_path / "whole"))
+    assert logged(out / "run") == logged(tmp_path / "whole" / "run")
 
 
 def test_what_was_learned_before_an_environment_failed_is_kept(tmp_path: Path) -> None:
     options = {"failure": "raises", "at": 100}
     playing = {"steps": 800, "envs": 2, "rollout": 16, "hidden": [4], "windows": 50}
+    failing: dict[str, Any] = {
+        "environment": "test/Failing-v0",
+        "algorithm": PPO(),
+        "playing": playing,
+        "options": options,
+        "out": tmp_path / "out",
+    }
     with pytest.raises(TrainingError, match="no more apples"):
-        play("test/Failing-v0", playing=playing, options=options, out=tmp_path / "out")
+        play(**failing)
     assert len(list((tmp_path / "out" / "run").glob("checkpoint-*"))) == 1
     before = logged(tmp_path / "out" / "run")
     with pytest.raises(
         TrainingError
     ):  # its life begins anew with each command, and ends again
-        play(
-            "test/Failing-v0",
-            playing=playing,
-            options=options,
-            out=tmp_path / "out",
-            resume=True,
-        )
+        play(**failing, resume=True)
     after = logged(tmp_path / "out" / "run")
     assert after[: len(before)] == before
     assert len(after) > len(before) > 0

@@ -338,4 +338,3 @@ def test_the_real_archive(shared_data: Path) -> None:
     assert Counter(r.folder for r in test) == {"test/neg": 6_312, "test/pos": 6_267}
     assert {r.rating for r in train} == {1, 2, 3, 4, 7, 8, 9, 10}
     assert all((r.rating > 5) == r.folder.endswith("/pos") for r in train + test)
-    assert len(reviews(path, "unsup")) == 50_000

@@ -263,7 +263,7 @@ def test_arrays_are_lists() -> None:
         ),
     }
     for one, expected in (
-        (row, Ranking((("b",),), ("a",), prompt="Q")),
+        (row, Ranking((("b",),), ("a",), shown=("a", "b"), prompt="Q")),
         (lists, Ranking((("a",), ("b",)), prompt="Q")),
     ):
         reading = recognise(Table("t", lambda one=one: iter([(1, one)])))  # type: ignore[misc]

@@ -99,10 +99,10 @@ def test_the_digest_knows_every_judgement_and_side() -> None:
 
 
 def test_every_fresh_model_starts_alike() -> None:
-    divided = divide(LABELS, None, Likelihood(length_control=True), 0)
+    divided = divide(LABELS, None, Likelihood(control="length"), 0)
     first = ObservationModel.untrained(divided)
     second = ObservationModel.untrained(divided)
-    assert first.length is not None
+    assert first.control is not None
     assert first.judges is None
     assert [p.tolist() for p in first.parameters()] == [
         p.tolist() for p in second.parameters()

@@ -93,7 +93,7 @@ def test_the_token_budget_changes_memory_and_nothing_else_with_rankings() -> Non
 
 
 def test_the_order_of_the_judgements_changes_no_linear_score() -> None:
-    mixed = judgements(120, kind="mixed", seed=2)
+    mixed = judgements(60, kind="mixed", seed=2)
     train, held_out = tm.split(mixed, held_out=0.2)
     texts = [text for j in held_out for text in j.texts]
     there = tm.fit(train, held_out=held_out).score(texts)
@@ -136,18 +136,51 @@ def test_length_control_takes_the_length_out_of_the_score() -> None:
     train, held_out = tm.split(judgements, held_out=0.3)
     plain = tm.evaluate(tm.fit(train, held_out=held_out), held_out).as_dict()
     controlled = tm.fit(
-        train, held_out=held_out, likelihood=tm.Likelihood(length_control=True)
+        train, held_out=held_out, likelihood=tm.Likelihood(control="length")
     )
     after = controlled.contract.evaluation
-    before = after["length_control"]["before"]
+    before = after["control"]["before"]
     assert plain["score_length_correlation"] > 0.4
     assert (
         abs(after["score_length_correlation"])
         < 0.25
         < before["score_length_correlation"]
     )
-    assert after["length_control"]["effect"] > 0.1
+    assert after["control"]["features"]["length"]["effect"] > 0.1
     assert before["accuracy"] > after["accuracy"] > 0.6
+
+
+def test_a_feature_by_name_is_taken_out_of_the_score() -> None:
+    """Judges who like lists as much as good films, and exclamation marks a little."""
+    draw = np.random.default_rng(5)
+    judgements: list[tm.Judgement] = []
+    for _ in range(400):
+        texts, worth = [], []
+        for _ in range(2):
+            good, items = int(draw.integers(0, 6)), int(draw.integers(0, 4))
+            texts.append(
+                film(good, draw) + "".join(f"\n- item {i}" for i in range(items))
+            )
+            worth.append(good + 1.5 * items + draw.normal(scale=0.5))
+        best = int(worth[1] > worth[0])
+        judgements.append(tm.Comparison(texts[best], texts[1 - best]))
+    model = tm.fit(judgements, likelihood=tm.Likelihood(control="lists,exclamations"))
+    control = model.contract.evaluation["control"]
+    lists = control["features"]["lists"]
+    assert lists["correlation_before"] > 0.4
+    assert abs(lists["correlation"]) < 0.25
+    assert lists["effect"] > 0.1
+    assert control["features"]["exclamations"]["effect"] == 0
+    assert control["before"]["accuracy"] > model.contract.evaluation["accuracy"]
+
+
+def test_an_unknown_feature_is_refused() -> None:
+    with pytest.raises(
+        tm.UsageError, match=r"no such feature\. Choose among length, lists"
+    ):
+        tm.Likelihood(control="length,colour")
+    with pytest.raises(tm.UsageError, match="twice"):
+        tm.Likelihood(control="length,length")
 
 
 @pytest.mark.parametrize("backbone", ["linear", "tiny"])

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,11 +17,13 @@ from tastemaker.kinds import (
 )
 from tastemaker.reward import (
     Corpus,
+    FeatureEffects,
     JudgeEffects,
-    LengthEffect,
     ObservationModel,
     links_alone,
 )
+
+LENGTH = ("length",)
 
 
 def links() -> dict[type[Judgement], Link]:
@@ -194,7 +197,7 @@ def test_centring_draws_the_mean_of_each_comparison_to_zero() -> None:
     model = ObservationModel(its, Likelihood(centring=0.1))
     scores = torch.tensor([2.0, 0, 3, 2, 1, 0, -1])
     assert model.penalty(
-        scores, corpus.evidence, corpus.log_lengths
+        scores, corpus.evidence, corpus.features(LENGTH)
     ).item() == pytest.approx(0.1 * (1 + 6.25))
 
 
@@ -202,24 +205,24 @@ def test_length_is_held_uncorrelated_within_comparisons() -> None:
     # z of lengths 3 and 1, and a score that goes with them: covariance of (½, −½)·gap with z
     its = {Comparison: ComparisonLink()}
     corpus = Corpus.of([Comparison("aaa", "b")], its)
-    model = ObservationModel(its, Likelihood(length_control=True), corpus)
-    assert isinstance(model.length, LengthEffect)
-    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(
-        [1, -1], abs=1e-5
-    )
+    model = ObservationModel(its, Likelihood(control="length"), corpus)
+    assert isinstance(model.control, FeatureEffects)
+    assert model.control.standardised(corpus.features(LENGTH))[
+        :, 0
+    ].tolist() == pytest.approx([1, -1], abs=1e-5)
     penalty = model.penalty(
-        torch.tensor([3.0, 2.0]), corpus.evidence, corpus.log_lengths
+        torch.tensor([3.0, 2.0]), corpus.evidence, corpus.features(LENGTH)
     )
     assert penalty.item() == pytest.approx(30.0 * 2 * 0.5**2, rel=1e-4)
     assert (
         model.penalty(
-            torch.tensor([3.0, 3.0]), corpus.evidence, corpus.log_lengths
+            torch.tensor([3.0, 3.0]), corpus.evidence, corpus.features(LENGTH)
         ).item()
         == 0
     )
-    model.length.effect.data.fill_(2.0)  # the longer text is ahead by 2 · 2 units
+    model.control.effects.data.fill_(2.0)  # the longer text is ahead by 2 · 2 units
     log_likelihood = model.log_likelihood(
-        torch.zeros(2), corpus.evidence, corpus.log_lengths
+        torch.zeros(2), corpus.evidence, corpus.features(LENGTH)
     )
     assert log_likelihood.item() == pytest.approx(-math.log1p(math.exp(-4)), abs=1e-5)
 
@@ -235,12 +238,12 @@ def controlled(
     }
     its = {kinds[link.kind]: link for link in links}
     corpus = Corpus.of(judgements, its)
-    model = ObservationModel(its, Likelihood(length_control=True), corpus)
-    assert model.length is not None
+    model = ObservationModel(its, Likelihood(control="length"), corpus)
+    assert model.control is not None
     z = [1.0 if len(example.text) > 1 else -1.0 for example in corpus.examples]
-    assert model.length.standardised(corpus.log_lengths).tolist() == pytest.approx(
-        z, abs=1e-5
-    )
+    assert model.control.standardised(corpus.features(LENGTH))[
+        :, 0
+    ].tolist() == pytest.approx(z, abs=1e-5)
     return model, corpus
 
 
@@ -251,7 +254,7 @@ def test_length_is_held_uncorrelated_across_single_texts() -> None:
         [Label("aaa", True), Label("aaa", True), Label("b", False)], LabelLink()
     )
     penalty = model.penalty(
-        torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths
+        torch.tensor([5.0, 3.0]), corpus.evidence, corpus.features(LENGTH)
     )
     assert penalty.item() == pytest.approx(30 * 2 * (8 / 9) ** 2, rel=1e-4)
 
@@ -266,7 +269,7 @@ def test_length_is_held_uncorrelated_within_rankings_of_unlike_length() -> None:
     ]
     model, corpus = controlled(rankings, RankingLink())
     penalty = model.penalty(
-        torch.tensor([3.0, 1, 0, 0]), corpus.evidence, corpus.log_lengths
+        torch.tensor([3.0, 1, 0, 0]), corpus.evidence, corpus.features(LENGTH)
     )
     assert penalty.item() == pytest.approx(30 * 4 * (4 / 6) ** 2, rel=1e-4)
 
@@ -284,7 +287,7 @@ def test_kinds_count_by_how_many_texts_they_judge(turned: bool) -> None:
     links: list[Link] = [LabelLink(), ComparisonLink()]
     model, corpus = controlled(judgements, *(links[::-1] if turned else links))
     penalty = model.penalty(
-        torch.tensor([5.0, 3.0]), corpus.evidence, corpus.log_lengths
+        torch.tensor([5.0, 3.0]), corpus.evidence, corpus.features(LENGTH)
     )
     assert penalty.item() == pytest.approx(30 * 2 * (14 / 15) ** 2, rel=1e-4)
 
@@ -296,7 +299,7 @@ def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
     scores = torch.tensor([3.0, 2.0], requires_grad=True)
     for remembered in (0.05 * 0.5, (0.95 * 0.05 + 0.05) * 0.5):
         penalty = model.penalty(
-            scores, corpus.evidence, corpus.log_lengths, whole=False
+            scores, corpus.evidence, corpus.features(LENGTH), whole=False
         )
         assert penalty.item() == pytest.approx(30 * 2 * 2 * remembered * 0.5, rel=1e-4)
         (gradient,) = torch.autograd.grad(penalty, scores)
@@ -306,9 +309,9 @@ def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
         )
     for _ in range(300):
         penalty = model.penalty(
-            scores, corpus.evidence, corpus.log_lengths, whole=False
+            scores, corpus.evidence, corpus.features(LENGTH), whole=False
         )
-    whole = model.penalty(scores, corpus.evidence, corpus.log_lengths)
+    whole = model.penalty(scores, corpus.evidence, corpus.features(LENGTH))
     (last,), (all_at_once,) = (
         torch.autograd.grad(penalty, scores),
         torch.autograd.grad(whole, scores),
@@ -316,3 +319,26 @@ def test_a_step_pulls_by_what_earlier_steps_remember() -> None:
     assert last.tolist() == pytest.approx(
         all_at_once.tolist(), rel=1e-4
     )  # the gradient of the square, in the end
+
+
+def test_each_feature_has_its_effect_and_its_covariance() -> None:
+    # z of the lengths is 1, −1, and of the exclamation marks −1, 1; nothing has a heading
+    names = ("length", "exclamations", "headings")
+    its = {Comparison: ComparisonLink()}
+    corpus = Corpus.of([Comparison("aaa", "!")], its)
+    model = ObservationModel(
+        its, Likelihood(control="length, exclamations,headings"), corpus
+    )
+    assert model.control is not None
+    features = corpus.features(names)
+    z = model.control.standardised(features)
+    np.testing.assert_allclose(z, [[1, -1, 0], [-1, 1, 0]], atol=1e-5)
+    # a heading in a new text has no effect, for none has been learned
+    new = torch.cat([features, torch.tensor([[0.0, 0.0, 5.0]])])
+    assert model.control.standardised(new)[2, 2] == 0
+    penalty = model.penalty(torch.tensor([3.0, 2.0]), corpus.evidence, features)
+    assert penalty.item() == pytest.approx(30 * 2 * (0.5**2 + 0.5**2), rel=1e-4)
+    model.control.effects.data.copy_(torch.tensor([2.0, 1.5, 9.0]))
+    log_likelihood = model.log_likelihood(torch.zeros(2), corpus.evidence, features)
+    # the first text is ahead by 2 · 2 and behind by 2 · 1.5
+    assert log_likelihood.item() == pytest.approx(-math.log1p(math.exp(-1)), abs=1e-5)

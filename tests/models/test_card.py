@@ -215,15 +215,22 @@ def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None
     assert "\n\npeople prefer longer: 0.510 \\[0.500, 0.520\\].\n" in text
     assert "human ceiling" not in text
     lengths = {
-        "length_control": {
-            "effect": 0.1,
-            "before": {"score_length_correlation": 0.3127},
-        }
+        "control": {
+            "features": {
+                "length": {
+                    "effect": 0.1,
+                    "correlation": 0.0214,
+                    "correlation_before": 0.3127,
+                }
+            },
+            "before": {"accuracy": 0.8712},
+        },
+        "accuracy": 0.8473,
     }
-    assert "the correlation was\n  0.3127." in card(
-        replace(CONTRACT, evaluation=EVALUATION | lengths), "bert"
-    )
-    assert "length control" not in text
+    controlled = card(replace(CONTRACT, evaluation=EVALUATION | lengths), "bert")
+    assert "length: correlation 0.0214 (0.3127)." in controlled
+    assert "accuracy: 0.8473 (0.8712)." in controlled
+    assert "without control" not in text
     assert "they taught, calibrated and chose nothing" in text
     assert "independent groups" not in text
     assert "calibration slope" not in text

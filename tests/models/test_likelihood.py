@@ -79,9 +79,9 @@ def test_the_ends_of_every_range_are_fine() -> None:
 def test_the_defaults_believe_every_kind_as_it_is() -> None:
     default = Likelihood()
     assert (dict(default.weights), default.judges, default.ties) == ({}, None, True)
-    assert (default.smoothing, default.centring, default.length_control) == (
+    assert (default.smoothing, default.centring, default.control) == (
         0,
         0,
-        False,
+        "",
     )
     assert Likelihood(margin=0.0) == NO_AIDS

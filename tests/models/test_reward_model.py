@@ -138,7 +138,7 @@ def test_a_loader_that_disagrees_stops_the_save(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tm.load(saved)
-    monkeypatch.setattr("tastemaker.reward.model.TOLERANCE", -1.0)
+    monkeypatch.setattr("tastemaker.reward.roundtrip.TOLERANCE", -1.0)
     with pytest.raises(tm.ModelError, match=r"differently.*-1\b"):
         model.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

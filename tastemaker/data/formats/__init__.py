@@ -69,16 +69,16 @@ def instruction_of(row: Row, where: str) -> str:
 
 
 def list_of(value: Any, where: str, column: str) -> list[Any]:
-    """Return the cell as a list. Raises DataError when it is none."""
+    """Return the cell as a list. Raises DataError for any other value."""
     if not isinstance(value, list):
         raise bad_cell(value, where, column, " where a list belongs.")
     return value
 
 
 def records_of(value: Any, where: str, column: str) -> list[dict[str, Any]]:
-    """Return the cell as a list of objects. Raises DataError when it is none.
+    """Return the cell as a list of objects. Raises DataError for any other value.
 
-    The library `datasets` gives an object of equally long lists instead, which is taken as well.
+    The library `datasets` gives one object of equally long lists instead; it is transposed.
     """
     if isinstance(value, dict) and value:
         columns = list(value.values())
@@ -106,4 +106,4 @@ def tiers_of(
 
 
 # At the end, because these files import what is above; each registers its formats.
-from tastemaker.data.formats import pairs, ranked, rewardbench, single  # noqa: E402, F401
+from tastemaker.data.formats import pairs, ranked, single  # noqa: E402, F401

@@ -1,10 +1,13 @@
-"""Formats of several ranked answers: NeMo-RL, Nectar, Alpaca lists, best of k, WMT's MQM."""
+"""Formats of several ranked answers.
+
+NeMo-RL, Nectar, Alpaca lists, best of k, WMT's MQM and RewardBench 2.
+"""
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tastemaker.data.formats import (
     Format,
@@ -15,11 +18,13 @@ from tastemaker.data.formats import (
     tiers_of,
 )
 from tastemaker.data.judgements import Judgement, Message, Prompt, Ranking
-from tastemaker.data.tables import Metadata, Row
+from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import (
     answer_of,
     bad_cell,
     completion_from,
+    empty_cell,
+    is_messages,
     is_missing,
     number_of,
     parse_number,
@@ -161,3 +166,67 @@ register_format(
     Format("best-of-k", ("query", "sample0", "sample1", "best"), _best_of_k, (Ranking,))
 )
 register_format(Format("mqm", ("source", "candidates"), _mqm, (Ranking,)))
+
+
+# --- RewardBench 2: for every prompt, right completions and wrong ones
+
+
+class Item(NamedTuple):
+    """One row. chosen: right completions; rejected: wrong ones. subset, id: may be ""."""
+
+    prompt: Prompt
+    chosen: tuple[str, ...]
+    rejected: tuple[str, ...]
+    subset: str
+    id: str
+
+
+def items(table: Table) -> Iterator[Item]:
+    """Yield the rows of a table as items. Raises DataError at the first bad row."""
+    for number, row in table.rows():
+        yield _item(row, table.place(number))
+
+
+def _item(row: Row, where: str) -> Item:
+    prompt = prompt_from(row.get("prompt"), where, "prompt")
+    if prompt is None:
+        raise empty_cell(where, "prompt", "text")
+    chosen = _completions(row, "chosen", where)
+    rejected = _completions(row, "rejected", where)
+    subset = identity = ""
+    if not is_missing(row.get("subset")):
+        subset = text_of(row["subset"], where, "subset")
+    if not is_missing(row.get("id")):
+        identity = str(row["id"])
+    return Item(prompt, chosen, rejected, subset, identity)
+
+
+def _completions(row: Row, column: str, where: str) -> tuple[str, ...]:
+    cells = list_of(row.get(column), where, column)
+    if not cells:
+        raise empty_cell(where, column, "completion")
+    return tuple(completion_from(cell, where, column) for cell in cells)
+
+
+def _matches_rewardbench(row: Row) -> bool:
+    """Return whether both columns hold lists of completions, not the turns of one dialogue."""
+    sides = (row["chosen"], row["rejected"])
+    return all(isinstance(side, list) and not is_messages(side) for side in sides)
+
+
+def _rewardbench(row: Row, metadata: Metadata) -> list[Judgement]:
+    item = _item(row, metadata["where"])
+    of_subset: Metadata = {**metadata, "source": item.subset or metadata["source"]}
+    return [Ranking((item.chosen,), item.rejected, prompt=item.prompt, **of_subset)]
+
+
+register_format(
+    Format(
+        "rewardbench",
+        ("prompt", "chosen", "rejected"),
+        _rewardbench,
+        (Ranking,),
+        optional=("subset", "id"),
+        matches=_matches_rewardbench,
+    )
+)

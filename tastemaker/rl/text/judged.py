@@ -16,11 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tastemaker.data.judgements import Judgement
+from tastemaker.data.judgements import Judgement, Prompt
+from tastemaker.data.splitting import related, split
 from tastemaker.errors import DataError
 from tastemaker.fast.batching import by_length
+from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.tokenise import Reader
 from tastemaker.progress import progress
+from tastemaker.reward.division import MOST_HELD_OUT
 from tastemaker.rl.algorithms.base import (
     Actor,
     Algorithm,
@@ -36,6 +39,7 @@ from tastemaker.rl.text.world import (
     TextWorld,
     in_random_order,
 )
+from tastemaker.train.run import Say
 
 _READ = 1024
 """Judgements that are tokenized together."""
@@ -248,3 +252,34 @@ def _store_references(
 def _is_action(lengths: Sequence[int]) -> Tensor:
     """Return which places of rows of these lengths hold a token, bool [B, T]."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def pairs_in_words(judgements: Sequence[Judged]) -> str:
+    """Return how many pairs some judgements have."""
+    pairs = sum(judged.pairs for judged in judgements)
+    return f"{pairs:,} pairs of {len(judgements):,} judgements"
+
+
+def split_by_prompt(
+    judgements: Sequence[Judgement], share: float, seed: int, say: Say
+) -> tuple[list[Judgement], list[Judgement]]:
+    """Split judgements by prompt; at least 1 and at most about 1,000 are held out."""
+    ranked = [judgement for judgement in judgements if judgement.ranks]
+    share = min(share, MOST_HELD_OUT / len(ranked))
+    share = min(max(share, 1 / len(ranked)), 0.5)
+    relatives = related(ranked)
+    if str(relatives):
+        say(str(relatives))
+    return split(ranked, held_out=share, seed=seed, relatives=relatives)
+
+
+def prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
+    """Return the judgements' prompts that leave room for an answer; "" where none does."""
+    prompts = list(
+        dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements)
+    )
+    chosen: list[Prompt] = []
+    for prompt, ids in zip(prompts, policy.reader.prompts(prompts), strict=True):
+        if len(ids) < policy.context:
+            chosen.append(prompt)
+    return chosen or [""]

@@ -14,21 +14,26 @@ import torch
 from torch import Tensor
 
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.related_texts import related
-from tastemaker.data.splitting import split
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import DeviceChoice
 from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
-from tastemaker.reward.division import MOST_HELD_OUT, digest_of_items
+from tastemaker.reward.division import digest_of_items
 from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
-from tastemaker.rl.text.judged import Judged, JudgedTexts, check_compares, read_judged
+from tastemaker.rl.text.judged import (
+    JudgedTexts,
+    check_compares,
+    pairs_in_words,
+    prompts_of,
+    read_judged,
+    split_by_prompt,
+)
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
 from tastemaker.rl.text.settings import KL, Limits, Scale, Scaling, Steering, Watch
-from tastemaker.rl.text.steer_task import SteerTask, in_words, sample_pairs
+from tastemaker.rl.text.steer_task import Steered, SteerTask, in_words, sample_pairs
 from tastemaker.rl.text.world import Teacher, TextWorld
 from tastemaker.scores import Caution, with_beta
 from tastemaker.settings import settings_from
@@ -42,50 +47,6 @@ ALWAYS = ("score", "held_out", "held_out_preference_accuracy")
 """Figures that every run has before and after; null where they were not measured."""
 LAST = "last"
 """The subfolder of the policy as it was after the last step."""
-_FORMS = {
-    "score": "score {:.2f} → {:.2f}",
-    "held_out": "held-out score {:.2f} → {:.2f}",
-    "gold": "gold {:.2f} → {:.2f}",
-    "held_out_preference_loss": "held-out loss {:.3f} → {:.3f}",
-    "held_out_preference_accuracy": "held-out pairs right {:.0%} → {:.0%}",
-}
-
-
-@dataclass(frozen=True)
-class Steered:
-    """A steered policy, and what happened.
-
-    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a
-    few prompts before and after, with scores where a reward measured them.
-    """
-
-    policy: Policy
-    figures: dict[str, Any]
-    samples: list[dict[str, Any]]
-
-    @property
-    def kl(self) -> float:
-        """The KL of the policy from where it started, nats a text."""
-        return float(self.figures["kl"])
-
-    @property
-    def stopped_because(self) -> str:
-        """Why the run ended, with advice where it stopped by itself."""
-        return str(self.figures["stopped_because"])
-
-    def __str__(self) -> str:
-        figures = self.figures
-        parts = []
-        for name, form in _FORMS.items():
-            before = figures.get(f"{name}_before")
-            after = figures.get(f"{name}_after")
-            if before is not None:
-                parts.append(form.format(before, after))
-        parts.append(
-            f"KL {figures['kl']:.1f} nats a text, {figures['distinct']:.0%} of the texts distinct"
-        )
-        parts.append(f"stopped because {self.stopped_because}")
-        return "; ".join(parts)
 
 
 def steer(
@@ -226,11 +187,11 @@ class SteerPlan:
         policy = _learner(start, self, say)
         teacher: Teacher[Any]
         if self.judgements:
-            train, measured = _split(
+            train, measured = split_by_prompt(
                 self.judgements, self.steering.held_out_share, self.seed, say
             )
             world = self._world(
-                start, policy, self.prompts or _prompts_of(measured, start), None
+                start, policy, self.prompts or prompts_of(measured, start), None
             )
             teacher = self._judged(world, train, measured, say)
             if reward is not None:
@@ -299,18 +260,13 @@ class SteerPlan:
             )
         teacher = JudgedTexts.of(world, learned, held_out, at_once=at_once)
         say(
-            f"{_pairs_in_words(learned)} to learn from, "
-            f"{_pairs_in_words(held_out)} to measure; {left_out_line}"
+            f"{pairs_in_words(learned)} to learn from, "
+            f"{pairs_in_words(held_out)} to measure; {left_out_line}"
         )
         steps = self.steering.steps
         epochs = steps * teacher.count / len(teacher.train)
         say(f"{steps:,} steps of {teacher.count:,} judgements: {epochs:.1f} epochs")
         return teacher
-
-
-def _pairs_in_words(judgements: Sequence[Judged]) -> str:
-    pairs = sum(judged.pairs for judged in judgements)
-    return f"{pairs:,} pairs of {len(judgements):,} judgements"
 
 
 def _plan(
@@ -388,31 +344,6 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
         f"Choose one that can ({', '.join(able)}), or fit a reward model on the judgements "
         "and steer by that."
     )
-
-
-def _split(
-    judgements: Sequence[Judgement], share: float, seed: int, say: Say
-) -> tuple[list[Judgement], list[Judgement]]:
-    """Split judgements by prompt; at least 1 and at most about 1,000 are held out."""
-    ranked = [judgement for judgement in judgements if judgement.ranks]
-    share = min(share, MOST_HELD_OUT / len(ranked))
-    share = min(max(share, 1 / len(ranked)), 0.5)
-    relatives = related(ranked)
-    if str(relatives):
-        say(str(relatives))
-    return split(ranked, held_out=share, seed=seed, relatives=relatives)
-
-
-def _prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
-    """Return the judgements' prompts that leave room for an answer; "" where none does."""
-    prompts = list(
-        dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements)
-    )
-    chosen: list[Prompt] = []
-    for prompt, ids in zip(prompts, policy.reader.prompts(prompts), strict=True):
-        if len(ids) < policy.context:
-            chosen.append(prompt)
-    return chosen or [""]
 
 
 def _learner(start: Policy, plan: SteerPlan, say: Say) -> Policy:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -53,6 +54,52 @@ def in_words(figures: Mapping[str, float], *names: str) -> str:
     """Return figures of these names as text; without names, all that a line has room for."""
     chosen = [name for name in names or _FORMS if name in figures]
     return ", ".join(_FORMS[name].format(figures[name]) for name in chosen)
+
+
+_CHANGES = {
+    "score": "score {:.2f} → {:.2f}",
+    "held_out": "held-out score {:.2f} → {:.2f}",
+    "gold": "gold {:.2f} → {:.2f}",
+    "held_out_preference_loss": "held-out loss {:.3f} → {:.3f}",
+    "held_out_preference_accuracy": "held-out pairs right {:.0%} → {:.0%}",
+}
+
+
+@dataclass(frozen=True)
+class Steered:
+    """A steered policy, and what happened.
+
+    policy: the best of the run. figures: the JSON of the verb, and more. samples: completions of a
+    few prompts before and after, with scores where a reward measured them.
+    """
+
+    policy: Policy
+    figures: dict[str, Any]
+    samples: list[dict[str, Any]]
+
+    @property
+    def kl(self) -> float:
+        """The KL of the policy from where it started, nats a text."""
+        return float(self.figures["kl"])
+
+    @property
+    def stopped_because(self) -> str:
+        """Why the run ended, with advice where it stopped by itself."""
+        return str(self.figures["stopped_because"])
+
+    def __str__(self) -> str:
+        figures = self.figures
+        parts = []
+        for name, form in _CHANGES.items():
+            before = figures.get(f"{name}_before")
+            after = figures.get(f"{name}_after")
+            if before is not None:
+                parts.append(form.format(before, after))
+        parts.append(
+            f"KL {figures['kl']:.1f} nats a text, {figures['distinct']:.0%} of the texts distinct"
+        )
+        parts.append(f"stopped because {self.stopped_because}")
+        return "; ".join(parts)
 
 
 class SteerTask(Task):
