@@ -195,7 +195,7 @@ def test_calibration_is_measured(bench: Bench) -> None:
 
 
 def test_coverage_is_measured() -> None:
-    line = _run("coverage.py", "--repeats", "3", "--prompts", "8", "--large", "60")
+    line = _run("coverage", "--repeats", "3", "--prompts", "8", "--large", "60")
     assert 0 <= line["label"]["auroc"]["8"]["coverage"] <= 1
     assert set(line["ranking"]) >= {"kendall_tau", "difference", "truth"}
     assert set(line["false_findings"]["8 prompts of 5"]) == {"coin", "rival", "judges"}
