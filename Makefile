@@ -51,6 +51,7 @@ bench: install  ## every benchmark; each ends in one JSON line (several hours on
 	# lenient and severe judges, good and bad ones, many judges of few judgements; 5 seeds
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/coverage.py
 	# 500 rankings of 9 answers, one pass: 4,500 texts, against 36,000 as pairs
 	$(BIN)/python benchmarks/rankings_speed.py
 	# 4,664 pairs of HH, 3 seeds; 904 segments of WMT-MQM, 4 fits, 3 seeds

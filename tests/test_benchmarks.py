@@ -194,6 +194,13 @@ def test_calibration_is_measured(bench: Bench) -> None:
     assert line["noise"]["of"] == 1
 
 
+def test_coverage_is_measured() -> None:
+    line = _run("coverage", "--repeats", "3", "--prompts", "8", "--large", "60")
+    assert 0 <= line["label"]["auroc"]["8"]["coverage"] <= 1
+    assert set(line["ranking"]) >= {"kendall_tau", "difference", "truth"}
+    assert set(line["false_findings"]["8 prompts of 5"]) == {"coin", "rival", "judges"}
+
+
 @pytest.mark.slow
 def test_the_benchmarks_of_real_pairs_and_lists(
     bench: Bench, shared_data: Path

@@ -4,11 +4,12 @@ The model is measured beside the linear baseline and rivals that learn nothing, 
 `KindMetrics` of a kind (`tastemaker/kinds`) define its figures.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,27 +25,18 @@ from tastemaker.data.judgements import (
     plain,
 )
 from tastemaker.errors import DataError, ModelError, UsageError
+from tastemaker.evaluate.estimates import Estimate, Measures
+from tastemaker.evaluate.figures import Bools, measure
 from tastemaker.evaluate.findings import (
     Duplicates,
-    Estimate,
     Evaluation,
     KindFindings,
     LengthSlice,
-    Measured,
-    MeasuredPart,
-    Measures,
 )
 from tastemaker.kinds.base import NO_AIDS, Link
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
-from tastemaker.maths.statistics import (
-    Floats,
-    Statistic,
-    bootstrap,
-    percentile_interval,
-    restricted,
-    spearman,
-    value_of,
-)
+from tastemaker.maths.resampling import Clusters
+from tastemaker.maths.statistics import Floats, spearman
 from tastemaker.near_copies import STORED, Sketches, have_copy, sketches
 from tastemaker.readable import listed
 from tastemaker.scores import Scores
@@ -52,10 +44,8 @@ from tastemaker.scores import Scores
 _SLICES = 4
 _NEW = "new"  # the judgements about texts that are not in the training data
 _LARGEST_CLUSTER = (
-    0.5  # share of the judgements; beyond it the bootstrap has nothing to draw
+    0.5  # share of the judgements; beyond it there is nothing to tell the error from
 )
-
-Bools = NDArray[np.bool_]
 
 
 class Scorer(Protocol):
@@ -86,9 +76,13 @@ def evaluate(
     baseline: the linear model fitted on the same training data.
     training_fingerprints, training_sketches: of the training texts, to find duplicates and
     near-copies of them.
-    seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`).
+    seed, resamples: of the bootstrap, which draws clusters of judgements (see `clusters`) if there
+    are many.
 
-    Raises DataError if the model learned none of these kinds, or grades on another scale.
+    A judgement of weight 2 counts as two, one of weight 0 is left out.
+
+    Raises DataError if the model learned none of these kinds, grades on another scale, or if all
+    weights are 0.
     Raises ModelError if a score is not finite.
     """
     if resamples < 1:
@@ -126,14 +120,6 @@ def evaluate(
             )
         )
 
-    length_slices = []
-    for name, is_in_slice in slices.items():
-        part, values = lengths[is_in_slice], scores.values[is_in_slice]
-        ends = int(part.min()), int(part.max())
-        mean = float(values.mean())
-        length_slices.append(
-            LengthSlice(*ends, len(part), mean, _of_subset(kinds, name))
-        )
     near_copies = _near_copies(examples, in_training, training_sketches)
     duplicates = Duplicates(None, _repeated(judged), {}, in_training, near_copies)
     if training_fingerprints is not None:
@@ -142,7 +128,7 @@ def evaluate(
         duplicates = replace(duplicates, texts=count, without=new)
     return Evaluation(
         kinds=tuple(kinds),
-        slices=tuple(length_slices),
+        slices=tuple(_measured_slices(kinds, slices, lengths, scores.values)),
         duplicates=duplicates,
         score_length_correlation=spearman(scores.values, lengths),
         truncated=int(scores.truncated.sum()),
@@ -160,6 +146,11 @@ def _covered(
         raise DataError(
             "there are no judgements to evaluate on: the source or the chosen split of it is empty."
         )
+    if not any(judgement.weight for judgement in judgements):
+        raise DataError(
+            f"all {len(judgements):,} judgements have weight 0: nothing to evaluate on."
+        )
+    judgements = [judgement for judgement in judgements if judgement.weight]
     counts = Counter(type(judgement) for judgement in judgements)
     links = {kind: link for kind, link in model.links.items() if counts[kind]}
     others = {kind.kind: count for kind, count in counts.items() if kind not in links}
@@ -208,7 +199,9 @@ def _judged(
     for row, judgement in zip(rows, judgements, strict=True):
         examples = [numbers[example] for example in judgement.examples]
         row[: len(examples)] = examples
-    return Judged(judgements, answers, text, lengths[text].astype(np.float64))
+    weights = np.array([judgement.weight for judgement in judgements])
+    characters = lengths[text].astype(np.float64)
+    return Judged(judgements, answers, text, characters, weights)
 
 
 def _findings(
@@ -232,19 +225,21 @@ def _findings(
             predictions.append(_predictions(scorer.links[kind], judged, values))
     model = predictions[0]
     linear = predictions[1] if len(predictions) > 1 else None
-    groups = clusters(judged.judgements)
+    groups = Clusters.of(clusters(judged.judgements), judged.weights)
     measured = measure(
         kind_metrics,
         judged,
         model,
         linear,
-        groups=groups,
+        clusters=groups,
         subsets=subsets,
+        slices=[name for name in subsets if name != _NEW],
         seed=seed,
         resamples=resamples,
     )
-    count = len(np.unique(groups))
-    return KindFindings(kind.kind, kind_metrics, measured, judged, model, linear, count)
+    return KindFindings(
+        kind.kind, kind_metrics, measured, judged, model, linear, groups.count
+    )
 
 
 def _predictions(link: Link, judged: Judged, scores: Floats) -> Predictions:
@@ -286,6 +281,23 @@ def _length_slices(lengths: NDArray[np.int_]) -> dict[str, Bools]:
     return {f"quarter {i + 1}": quarter == i for i in np.unique(quarter)}
 
 
+def _measured_slices(
+    kinds: Sequence[KindFindings],
+    slices: Mapping[str, Bools],
+    lengths: NDArray[np.int_],
+    scores: Floats,
+) -> list[LengthSlice]:
+    """Return the figures of the texts of each length slice."""
+    measured = []
+    for name, is_in_slice in slices.items():
+        part = lengths[is_in_slice]
+        ends = int(part.min()), int(part.max())
+        mean = float(scores[is_in_slice].mean())
+        measures, p = _of_subset(kinds, name), _slice_p(kinds, name)
+        measured.append(LengthSlice(*ends, len(part), mean, measures, p))
+    return measured
+
+
 def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
     """Return the headline measures over a subset; the first kind's where two share a name."""
     measures: dict[str, Estimate] = {}
@@ -294,6 +306,15 @@ def _of_subset(kinds: Sequence[KindFindings], name: str) -> Measures:
         if name in subsets:
             measures.setdefault(findings.kind_metrics.headline, subsets[name])
     return measures
+
+
+def _slice_p(kinds: Sequence[KindFindings], name: str) -> float:
+    """Return the p of a slice's accuracy being that of the others; NaN where it has none."""
+    for findings in kinds:
+        p = findings.measured.subset_p.get(name, math.nan)
+        if not math.isnan(p):
+            return p
+    return math.nan
 
 
 def _near_copies(
@@ -323,135 +344,13 @@ def _repeated(judgements: Sequence[Judgement]) -> int:
     return len(judgements) - len(unique)
 
 
-# --- the figures of one kind, with intervals ---------------------------------------------------
-
-
-def measure(
-    kind_metrics: KindMetrics,
-    judged: Judged,
-    model: Predictions,
-    linear: Predictions | None,
-    *,
-    groups: NDArray[Any],
-    subsets: Mapping[str, NDArray[np.bool_]],
-    seed: int,
-    resamples: int,
-) -> Measured:
-    """Measure m judgements of one kind.
-
-    groups: [m], the cluster of each; the bootstrap draws clusters. subsets: by name, True [m] where
-    a judgement belongs to it.
-    """
-    sources: dict[str, Mapping[str, Statistic]] = {
-        "model": kind_metrics.statistics(judged, model)
-    }
-    if linear is not None:
-        sources["linear"] = kind_metrics.statistics(judged, linear)
-    sources["longer"] = kind_metrics.longer(judged)
-    sources["people"] = kind_metrics.people(judged)
-    sources["subsets"] = {
-        name: _within(kind_metrics, judged, model, where)
-        for name, where in subsets.items()
-    }
-    tables = kind_metrics.parts(judged, model)
-    for table, parts in tables.items():
-        for number, part in enumerate(parts):
-            sources[f"{table} {number}"] = part.statistics
-    figures = _Figures(sources, groups, len(judged), seed, resamples)
-
-    model_measures = figures.of("model")
-    model_measures.update(_points(kind_metrics.points(judged, model)))
-    linear_measures = difference = None
-    if linear is not None:
-        linear_measures = figures.of("linear")
-        linear_measures.update(_points(kind_metrics.points(judged, linear)))
-        difference = figures.difference("linear")
-    measured_parts: dict[str, list[MeasuredPart]] = {}
-    for table, parts in tables.items():
-        measured_parts[table] = []
-        for number, part in enumerate(parts):
-            measures = figures.of(f"{table} {number}")
-            measured_parts[table].append(MeasuredPart(part.name, part.n, measures))
-    return Measured(
-        model=model_measures,
-        linear=linear_measures,
-        longer=figures.of("longer"),
-        constant=_points(kind_metrics.constant(judged)),
-        difference=difference,
-        over_longer=figures.difference("longer"),
-        people=figures.of("people"),
-        counts=kind_metrics.counts(judged),
-        subsets=figures.of("subsets"),
-        parts=measured_parts,
-    )
-
-
-def _points(values: Mapping[str, float]) -> dict[str, Estimate]:
-    """Return figures without intervals."""
-    return {name: Estimate(value) for name, value in values.items()}
-
-
-class _Figures:
-    """Statistics by source and name: their values, and samples from shared resamples."""
-
-    def __init__(
-        self,
-        sources: Mapping[str, Mapping[str, Statistic]],
-        groups: NDArray[Any],
-        n: int,
-        seed: int,
-        resamples: int,
-    ) -> None:
-        self.sources = sources
-        everything = {}
-        for source, statistics in sources.items():
-            for name, statistic in statistics.items():
-                everything[f"{source}.{name}"] = statistic
-        self.samples = bootstrap(everything, groups, seed=seed, resamples=resamples)
-        self.values = {
-            name: value_of(statistic, n) for name, statistic in everything.items()
-        }
-
-    def of(self, source: str) -> dict[str, Estimate]:
-        """Return a source's figures with their intervals."""
-        estimates = {}
-        for name in self.sources[source]:
-            key = f"{source}.{name}"
-            interval = percentile_interval(self.samples[key])
-            estimates[name] = Estimate(self.values[key], *interval)
-        return estimates
-
-    def difference(self, rival: str) -> dict[str, Estimate]:
-        """Return model − rival for each figure that both have, from the same resamples."""
-        estimates = {}
-        for name in self.sources["model"]:
-            if name not in self.sources[rival]:
-                continue
-            ours, theirs = f"model.{name}", f"{rival}.{name}"
-            value = self.values[ours] - self.values[theirs]
-            interval = percentile_interval(self.samples[ours] - self.samples[theirs])
-            estimates[name] = Estimate(value, *interval)
-        return estimates
-
-
-def _within(
-    kind_metrics: KindMetrics,
-    judged: Judged,
-    predictions: Predictions,
-    where: NDArray[np.bool_],
-) -> Statistic:
-    """Return the headline figure of a subset, as a statistic of all the judgements."""
-    statistics = kind_metrics.statistics(judged.only(where), predictions.only(where))
-    return restricted(statistics[kind_metrics.headline], where)
-
-
 # --- clusters ---------------------------------------------------------------------------------
 
 
 def clusters(judgements: Sequence[Judgement]) -> NDArray[np.uint64]:
     """Return the cluster of each judgement, uint64 [m]. The order of judgements does not matter.
 
-    Judgements in a cluster are not independent: the bootstrap draws all of them or none.
+    Judgements in a cluster are not independent: an interval draws or leaves out all of them.
     Judgements with the same prompt are a cluster. Without a prompt, they are a cluster if
     their texts are connected: the same text, or compared with the same one, also through others.
     If that puts more than half of the judgements into one cluster (one prompt for all, a

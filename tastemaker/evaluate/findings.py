@@ -9,77 +9,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
-from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions, amount
+from tastemaker.evaluate.estimates import (
+    NAMES,
+    PARTS,
+    Measures,
+    flat,
+    json_number,
+    shown,
+)
+from tastemaker.evaluate.verdicts import FEW_GROUPS, verdicts
+from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats
-from tastemaker.readable import aligned, listed
-
-FIGURES: Mapping[str, str] = {
-    "accuracy": "accuracy",
-    "auroc": "AUROC",
-    "log_loss": "log-loss",
-    "ece": "ECE",
-    "mae": "MAE",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "kendall_tau": "Kendall's τ",
-    "ndcg": "NDCG",
-    "top1": "top-1",
-    "prefers_longer": "prefers longer",
-}
-"""The measures of a model by key, and their names on screen."""
-
-NAMES = {**FIGURES, "longer_baseline": "longer text"}
-"""All measures that tables show, and their names on screen."""
-
-PARTS = {
-    "by_margin": "margin",
-    "by_length_difference": "difference in characters",
-    "by_distance": "tiers apart",
-    "by_source": "source",
-    "by_judge": "judge",
-}
-"""The tables over parts of the judgements, and what a part is."""
-
+from tastemaker.readable import aligned
 
 # --- records ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure and its 95 % interval; NaN where undefined or not computed."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def has_interval(self) -> bool:
-        """Whether both ends are known."""
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-
-Measures = Mapping[str, Estimate]
-"""Figures by name."""
-
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "mae"})
-
-
 @dataclass(frozen=True, eq=False)
 class MeasuredPart:
-    """The figures of a part of the judgements."""
+    """The figures of a part of the judgements.
+
+    p: that its accuracy is that of all other judgements, after Holm's correction for the parts of
+    its table.
+    """
 
     name: str
     n: int
     measures: Measures
+    p: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the results, JSON-ready."""
+        return {
+            "part": self.name,
+            "n": self.n,
+            **flat(self.measures),
+            "p_holm": json_number(self.p),
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
     """The figures of one kind, by who made the predictions, and of the people who judged.
 
-    longer: of a score that is the text's length; empty for kinds that do not compare. difference,
-    over_longer: the model's minus the linear baseline's or the length's, intervals from paired
-    resamples. subsets: the headline figure of each subset of the judgements that was asked for.
+    longer: of a score that is the text's length; empty for kinds that do not compare.
+    difference, over_longer, over_constant: the model's minus the linear baseline's, the length's or
+    the constant's, with intervals and tests of the pairs.
+    subsets: the headline figure of each subset of the judgements that was asked for.
+    subset_p: that the accuracy of a length slice is that of all others, after Holm's correction.
     parts: tables of figures over parts of the judgements.
     """
 
@@ -89,9 +66,11 @@ class Measured:
     constant: Measures
     difference: Measures | None
     over_longer: Measures
+    over_constant: Measures
     people: Measures
     counts: Mapping[str, int]
     subsets: Measures
+    subset_p: Mapping[str, float]
     parts: Mapping[str, Sequence[MeasuredPart]]
 
 
@@ -99,7 +78,7 @@ class Measured:
 class KindFindings:
     """The results for one kind of judgement, with the m judgements that the figures draw.
 
-    clusters: the number of groups of dependent judgements; the bootstrap draws groups.
+    clusters: the number of groups of dependent judgements.
     """
 
     kind: str
@@ -126,25 +105,25 @@ class KindFindings:
         numbers: dict[str, Any] = {
             "n": self.n,
             "clusters": self.clusters,
+            "few_clusters": self.clusters < FEW_GROUPS,
             **measured.counts,
         }
-        numbers.update(_flat(measured.model))
-        numbers.update(_flat(measured.people))
-        numbers.update(_flat(measured.constant, before="constant_"))
+        numbers.update(flat(measured.model))
+        numbers.update(flat(measured.people))
+        numbers.update(flat(measured.constant, before="constant_"))
         for name, estimate in measured.longer.items():
             key = "baseline" if name == "accuracy" else name
-            numbers.update(_flat({key: estimate}, before="longer_"))
+            numbers.update(flat({key: estimate}, before="longer_"))
         for key, measures in (
             ("linear_baseline", measured.linear),
             ("difference_to_linear", measured.difference),
         ):
-            numbers[key] = None if measures is None else _flat(measures)
+            numbers[key] = None if measures is None else flat(measures)
         if measured.longer:
-            numbers["difference_to_longer"] = _flat(measured.over_longer)
+            numbers["difference_to_longer"] = flat(measured.over_longer)
+        numbers["difference_to_constant"] = flat(measured.over_constant)
         for table, parts in measured.parts.items():
-            numbers[table] = [
-                {"part": p.name, "n": p.n, **_flat(p.measures)} for p in parts
-            ]
+            numbers[table] = [part.as_dict() for part in parts]
         return numbers
 
 
@@ -153,6 +132,7 @@ class LengthSlice:
     """The n texts of `shortest` to `longest` characters.
 
     measures: the headline measure of each kind of judgement about one text.
+    p: that the accuracy is that of the other slices, after Holm's correction; NaN for other kinds.
     """
 
     shortest: int
@@ -160,6 +140,7 @@ class LengthSlice:
     n: int
     mean_score: float
     measures: Measures
+    p: float = math.nan
 
     def as_dict(self) -> dict[str, Any]:
         """Return the results, JSON-ready."""
@@ -167,8 +148,9 @@ class LengthSlice:
             "shortest": self.shortest,
             "longest": self.longest,
             "n": self.n,
-            **_flat(self.measures),
+            **flat(self.measures),
             "mean_score": json_number(self.mean_score),
+            "p_holm": json_number(self.p),
         }
 
 
@@ -197,7 +179,7 @@ class Duplicates:
             "within": self.within,
             "accuracy_without": None,
             "pearson_without": None,
-            **_flat(self.without, after="_without"),
+            **flat(self.without, after="_without"),
         }
 
 
@@ -249,28 +231,9 @@ class Evaluation:
 
     def verdicts(self) -> list[str]:
         """Return what the results mean, one plain sentence each."""
-        return list(_verdicts(self))
+        return list(verdicts(self))
 
     __str__ = table
-
-
-def json_number(value: float) -> float | None:
-    """Return a number for JSON, None for one that is not finite."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _flat(measures: Measures, *, before: str = "", after: str = "") -> dict[str, Any]:
-    """Return {name: value, name_interval: [low, high]} of each measure."""
-    flat: dict[str, Any] = {}
-    for name, estimate in measures.items():
-        key = before + name + after
-        flat[key] = json_number(estimate.value)
-        if estimate.has_interval:
-            flat[f"{key}_interval"] = [
-                json_number(estimate.low),
-                json_number(estimate.high),
-            ]
-    return flat
 
 
 def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -285,17 +248,6 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 merged.setdefault(name, value)
     return merged
-
-
-def shown(name: str, estimate: Estimate | None) -> str:
-    """Return a measure as text: "0.931 [0.927, 0.935]", or a dash where it is undefined."""
-    if estimate is None or math.isnan(estimate.value):
-        return "–"
-    form = amount if name == "mae" else "{:.3f}".format
-    text = form(estimate.value)
-    if estimate.has_interval:
-        text += f" [{form(estimate.low)}, {form(estimate.high)}]"
-    return text
 
 
 # --- tables -----------------------------------------------------------------------------------
@@ -345,130 +297,3 @@ def slice_rows(evaluation: Evaluation) -> list[list[str]]:
         lengths = f"{part.shortest:,}–{part.longest:,}"
         rows.append([lengths, f"{part.n:,}", *cells, f"{part.mean_score:+.2f}"])
     return rows
-
-
-# --- sentences --------------------------------------------------------------------------------
-
-
-def _verdicts(evaluation: Evaluation) -> Iterator[str]:
-    kinds = evaluation.kinds
-    for findings in kinds:
-        start = f"{findings.kind.capitalize()}s: " if len(kinds) > 1 else ""
-        for verdict in _of_kind(findings):
-            yield start + verdict
-    yield _on_length(evaluation.score_length_correlation)
-    yield from _on_duplicates(evaluation.duplicates)
-    if evaluation.truncated:
-        share = evaluation.truncated / len(evaluation.examples)
-        yield (
-            f"{evaluation.truncated:,} texts ({share:.1%}) were longer than the model's limit "
-            "and were cut."
-        )
-    learned = listed(f"{findings.kind}s" for findings in kinds)
-    for kind, count in evaluation.not_evaluated.items():
-        yield f"{count:,} {kind}s were not evaluated: the model learned {learned}."
-
-
-def _of_kind(findings: KindFindings) -> Iterator[str]:
-    """Yield the verdicts on one kind: the model against each baseline, then the people."""
-    measured, kind_metrics = findings.measured, findings.kind_metrics
-    name = kind_metrics.headline
-    if measured.difference is not None:
-        yield _against(name, measured.difference[name], "the linear baseline")
-    if name in measured.over_longer:
-        rival = f"always the longer text ({shown(name, measured.longer[name])})"
-        yield _against(name, measured.over_longer[name], rival)
-    name = kind_metrics.against_constant
-    model, constant = measured.model[name], measured.constant[name]
-    if name in LOWER_IS_BETTER:
-        is_better = model.high < constant.value
-    else:
-        is_better = model.low > constant.value
-    verb = "beats" if is_better else "does not clearly beat"
-    figure = f"{NAMES[name]} {shown(name, constant)}"
-    yield f"The model {verb} {kind_metrics.constant_in_words} ({figure})."
-    yield from _on_people(measured, findings.kind)
-
-
-def _against(name: str, difference: Estimate, rival: str) -> str:
-    """Compare the model with a baseline, by the paired interval of their difference."""
-    if math.isnan(difference.value):
-        return (
-            f"{NAMES[name]} is undefined, so the model cannot be compared with {rival}."
-        )
-    scale, unit, form = 1, NAMES[name], "{:.3f}"
-    if name == "accuracy":
-        scale, unit, form = 100, "points of accuracy", "{:.1f}"
-    value = scale * difference.value
-    low, high = scale * difference.low, scale * difference.high
-    if low > 0 or high < 0:
-        verb = "beats" if value > 0 else "loses to"
-        size = form.format(abs(value))
-        sign = math.copysign(1, value)
-        low, high = sorted([sign * low, sign * high])
-        verdict = f"The model {verb} {rival} by {size} {unit}"
-    else:  # also where the interval is undefined
-        size = form.replace(":", ":+").format(value)
-        verdict = f"No clear difference between the model and {rival}: {size} {unit}"
-    return f"{verdict} (95 % interval [{form.format(low)}, {form.format(high)}])."
-
-
-def _on_people(measured: Measured, kind: str) -> Iterator[str]:
-    """Yield facts about the people who judged: preference for length, agreement, ties."""
-    people, counts = measured.people, measured.counts
-    longer = people.get("people_prefer_longer")
-    if longer is not None and not math.isnan(longer.value):
-        ours = measured.model["prefers_longer"].value
-        yield (
-            f"People prefer the longer of two texts in {longer.value:.1%} of pairs; "
-            f"the model in {ours:.1%}."
-        )
-    ceiling = people.get("human_ceiling")
-    if ceiling is not None and not math.isnan(ceiling.value):
-        yield (
-            f"A judge agrees with the majority of the other judges with accuracy "
-            f"{shown('human_ceiling', ceiling)}, on {counts['human_ceiling_n']:,} comparisons: "
-            "about the best that a model can reach."
-        )
-    if counts.get("ties"):
-        yield f"{counts['ties']:,} ties: accuracy leaves them out, log-loss counts them."
-    if counts.get("unordered_lists"):
-        yield f"{counts['unordered_lists']:,} {kind}s are all ties: they are left out."
-
-
-def _on_length(correlation: float) -> str:
-    if math.isnan(correlation):
-        return "Score and length cannot be correlated: one of them does not vary."
-    towards = "longer" if correlation > 0 else "shorter"
-    if abs(correlation) < 0.1:
-        verdict = "The score hardly depends on length"
-    elif abs(correlation) < 0.3:
-        verdict = f"The score slightly favours {towards} texts"
-    else:
-        verdict = f"The score favours {towards} texts: see the table by length"
-    return f"{verdict} (Spearman {correlation:+.2f})."
-
-
-def _on_duplicates(duplicates: Duplicates) -> Iterator[str]:
-    if duplicates.texts is None:
-        yield "The training texts are unknown, so duplicates of them were not checked."
-    elif duplicates.texts == 0:
-        yield "No evaluated text occurs in the training data."
-    else:
-        figures = [
-            f"{NAMES[name]} {shown(name, e)}" for name, e in duplicates.without.items()
-        ]
-        yield (
-            f"{duplicates.texts:,} evaluated texts also occur in the training data; "
-            f"without them: {', '.join(figures)}."
-        )
-    if duplicates.near_copies:
-        yield (
-            f"{duplicates.near_copies:,} other evaluated texts are near-copies of training texts: "
-            "they differ from one in a few characters."
-        )
-    if duplicates.within:
-        yield (
-            f"{duplicates.within:,} judgements repeat another one of the same judge "
-            "about the same text, within the evaluated data."
-        )

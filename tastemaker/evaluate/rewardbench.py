@@ -17,8 +17,8 @@ import numpy as np
 
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.errors import DataError, ModelError
+from tastemaker.evaluate.estimates import json_number
 from tastemaker.evaluate.evaluation import Scorer
-from tastemaker.evaluate.findings import json_number
 
 TIES = "Ties"
 """The subset with its own rule."""

@@ -25,7 +25,7 @@ from tastemaker.maths.likelihoods import comparison_log_likelihood
 from tastemaker.maths.statistics import (
     Floats,
     Statistic,
-    ece,
+    Transformed,
     is_ordered,
     mean_of_defined,
 )
@@ -46,13 +46,16 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
         is_unknown = ~is_ordered(judged.answers) & (predictions.loss == 0)
         return replace(predictions, loss=np.where(is_unknown, np.nan, predictions.loss))
 
-    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
-        """Return the expected calibration error of the win probabilities."""
-        return {"ece": ece(*favourites(judged, predictions))}
+    def chances(
+        self, judged: Judged, predictions: Predictions
+    ) -> tuple[Floats, Floats]:
+        """Return the favourites' predicted and earned credits."""
+        return favourites(judged, predictions)
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return a coin's figures; its log-loss is that of knowing the share of ties."""
-        ties = 1 - float(is_ordered(judged.answers).mean())
+        is_decided = is_ordered(judged.answers)
+        ties = 1 - float(np.average(is_decided, weights=judged.weights))
         entropy = 0.0
         for share in np.array([1 - ties, ties]):
             if share > 0:
@@ -61,18 +64,26 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
         return {**super().constant(judged), "log_loss": float(entropy) + coin}
 
     def people(self, judged: Judged) -> dict[str, Statistic]:
-        """Add the human ceiling: how often a judge agrees with the majority of the others."""
+        """Add how often two judges agree, and what a perfect score could reach for that.
+
+        Judges are taken to err independently of each other. If a share q of judges prefers one of
+        two texts, two of them agree with a chance of ½ + 2 (q − ½)², and a perfect score agrees
+        with one of them with a chance of ½ + |q − ½|. Over pairs of any q, the mean of the latter
+        is at most the ceiling here, which is reached if all pairs are equally clear.
+        """
+        agreement = mean_of_defined(agreement_with_others(judged.judgements))
         return {
             **super().people(judged),
-            "human_ceiling": mean_of_defined(agreement_with_others(judged.judgements)),
+            "human_agreement": agreement,
+            "human_ceiling": Transformed(agreement, _ceiling),
         }
 
     def counts(self, judged: Judged) -> dict[str, int]:
-        """Return how many are ties, and how many the human ceiling rests on."""
+        """Return how many are ties, and on how many the agreement of judges rests."""
         rests_on = int((~np.isnan(agreement_with_others(judged.judgements))).sum())
         return {
             "ties": int((~is_ordered(judged.answers)).sum()),
-            "human_ceiling_n": rests_on,
+            "human_agreement_n": rests_on,
         }
 
     def more_parts(self, judged: Judged) -> dict[str, list[NamedMask]]:
@@ -225,11 +236,17 @@ def favourites(judged: Judged, predictions: Predictions) -> tuple[Floats, Floats
     return predicted, np.where(predictions.predicted == 0.5, 0.5, earned)
 
 
-def agreement_with_others(judgements: Sequence[Any]) -> Floats:
-    """Return how far the judge of each comparison agrees with the majority of the others [m].
+def _ceiling(agreement: Floats) -> Floats:
+    """Return the largest accuracy of a perfect score where two judges agree so often."""
+    return 0.5 + np.sqrt(np.maximum(agreement - 0.5, 0) / 2)
 
-    1 where they agree, 0 where not, ½ where the others are divided. NaN for ties, for judges
-    without a name, and where nobody else judged the same two texts as answers to the same prompt.
+
+def agreement_with_others(judgements: Sequence[Any]) -> Floats:
+    """Return the share of the others' answers that agree with each comparison's judge [m].
+
+    The others are other judges with a name who compared the same two texts as answers to the same
+    prompt. Ties are left out: NaN for a tie, for a judge without a name, and where there are no
+    others.
     """
     votes: Counter[Any] = Counter()
     voters: Counter[Any] = Counter()
@@ -239,17 +256,18 @@ def agreement_with_others(judgements: Sequence[Any]) -> Floats:
         vote = 0 if j.tie else 1 if j.chosen == first else -1
         item = (j.prompt, first, second)
         keys.append((item, (item, j.judge), vote))
-        if j.judge is None:
+        if j.judge is None or not vote:
             continue
         for key in keys[-1][:2]:
-            votes[key] += vote
-            voters[key] += 1
-    credit = np.full(len(keys), np.nan)
+            votes[key] += vote * j.weight
+            voters[key] += j.weight
+    shares = np.full(len(keys), np.nan)
     for i, (item, by_judge, vote) in enumerate(keys):
-        if vote and voters[by_judge] and voters[item] > voters[by_judge]:
-            others = vote * (votes[item] - votes[by_judge])
-            credit[i] = 0.5 + 0.5 * np.sign(others)
-    return credit
+        others = voters[item] - voters[by_judge]
+        if vote and voters[by_judge] and others > 1e-9:
+            balance = vote * (votes[item] - votes[by_judge])
+            shares[i] = 0.5 + 0.5 * balance / others
+    return shares
 
 
 def _by_margin(margins: Floats, decided: Mask) -> Iterator[NamedMask]:

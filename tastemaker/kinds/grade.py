@@ -28,7 +28,9 @@ def share_of_ranks(targets: Tensor) -> Tensor:
 
 
 def correlation(predicted: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return Pearson's correlation of predictions with targets."""
+    """Return Pearson's correlation of predictions with targets; nothing for fewer than two."""
+    if len(targets) < 2:
+        return {}
     both = torch.stack([predicted, targets.to(predicted.dtype)])
     return {"correlation": float(torch.corrcoef(both)[0, 1])}
 

@@ -17,8 +17,6 @@ from tastemaker.maths.statistics import (
     Floats,
     Statistic,
     auroc_of,
-    ece,
-    log_loss,
     mean_of,
 )
 
@@ -30,6 +28,7 @@ class LabelMetrics(MetricsOfOneText):
     against_constant = "accuracy"
     constant_in_words = "always giving the more frequent label"
     drawn_as = "label"
+    has_base_rate = True
 
     def is_mistake(self, answers: Floats, predicted: Floats) -> Mask:
         """Return True [m] where P(positive) lies on the other side of ½."""
@@ -51,18 +50,26 @@ class LabelMetrics(MetricsOfOneText):
             "log_loss": mean_of(predictions.loss),
         }
 
-    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
-        """Return the expected calibration error."""
-        return {"ece": ece(predictions.predicted, judged.answers)}
+    def chances(
+        self, judged: Judged, predictions: Predictions
+    ) -> tuple[Floats, Floats]:
+        """Return P(positive) and the labels."""
+        return predictions.predicted, judged.answers
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the figures of always giving the share of positives, known in hindsight."""
-        share = float(judged.answers.mean())
+        share = float(np.average(judged.answers, weights=judged.weights))
+        chance = np.where(judged.answers > 0.5, share, 1 - share)
         return {
             "accuracy": max(share, 1 - share),
             "auroc": 0.5 if 0 < share < 1 else math.nan,
-            "log_loss": log_loss(np.full(len(judged), share), judged.answers > 0.5),
+            "log_loss": float(np.average(-np.log(chance), weights=judged.weights)),
         }
+
+    def of_constant(self, judged: Judged) -> Statistic:
+        """Return the accuracy of the more frequent label."""
+        share = float(np.average(judged.answers, weights=judged.weights))
+        return mean_of((judged.answers > 0.5) == (share >= 0.5))
 
 
 class LabelLink(Link):

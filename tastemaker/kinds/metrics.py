@@ -25,7 +25,8 @@ from tastemaker.maths.statistics import (
     pearson_of,
     ratio_of,
     spearman_of,
-    value_of,
+    weighted_median,
+    weighted_value,
 )
 
 if TYPE_CHECKING:
@@ -44,12 +45,14 @@ class Judged:
 
     answers: the value of each; or the rank of each text, 0 the best, NaN for no text.
     text: which of the evaluation's examples; 0 where there is none. lengths: their characters.
+    weights: [m]; a judgement of weight 2 counts as two.
     """
 
     judgements: Sequence[Any]
     answers: Floats
     text: NDArray[np.intp]
     lengths: Floats
+    weights: Floats
 
     def __len__(self) -> int:
         return len(self.judgements)
@@ -63,6 +66,7 @@ class Judged:
             self.answers[is_chosen],
             self.text[is_chosen],
             self.lengths[is_chosen],
+            self.weights[is_chosen],
         )
 
 
@@ -110,7 +114,8 @@ class KindMetrics(ABC):
 
     headline: the figure that verdicts and slices quote. against_constant: the figure by which the
     model is compared with the best constant; constant_title and constant_in_words name that.
-    drawn_as: which panels and mistakes a report shows.
+    drawn_as: which panels and mistakes a report shows. has_base_rate: whether probabilities have a
+    base rate that may be wrong; those of favourites have none.
     """
 
     headline: ClassVar[str]
@@ -119,6 +124,7 @@ class KindMetrics(ABC):
     constant_in_words: ClassVar[str]
     of_one_text: ClassVar[bool]
     drawn_as: ClassVar[DrawnAs]
+    has_base_rate: ClassVar[bool] = False
 
     @abstractmethod
     def answers(self, judgements: Sequence[Any]) -> Floats:
@@ -141,9 +147,19 @@ class KindMetrics(ABC):
         """Return the figures without an interval."""
         return {}
 
+    def chances(
+        self, judged: Judged, predictions: Predictions
+    ) -> tuple[Floats, Floats] | None:
+        """Return probabilities [m] and what came true [m], 1, 0 or ½; None for other kinds."""
+        return None
+
     @abstractmethod
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the figures of the best constant score, known in hindsight."""
+
+    @abstractmethod
+    def of_constant(self, judged: Judged) -> Statistic:
+        """Return the constant's figure that the model is compared with (`against_constant`)."""
 
     def longer(self, judged: Judged) -> dict[str, Statistic]:
         """Return the figures of a score that is the text's length; nothing where it is no rival."""
@@ -158,7 +174,10 @@ class KindMetrics(ABC):
         return {}
 
     def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
-        """Return tables, by name, of figures over parts of the judgements."""
+        """Return tables, by name, of figures over parts of the judgements.
+
+        A part's accuracy is that of some of the pairs that count in the model's accuracy.
+        """
         return {}
 
 
@@ -200,12 +219,17 @@ class NumberMetrics(MetricsOfOneText):
 
     def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
         """Return Kendall's τ."""
-        return {"kendall_tau": kendall(predictions.predicted, judged.answers)}
+        tau = kendall(predictions.predicted, judged.answers, judged.weights)
+        return {"kendall_tau": tau}
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the error of the median: no other constant has a smaller absolute error."""
-        error = np.abs(judged.answers - np.median(judged.answers))
-        return {"mae": float(error.mean())}
+        return {"mae": weighted_value(self.of_constant(judged), judged.weights)}
+
+    def of_constant(self, judged: Judged) -> Statistic:
+        """Return the error of the median."""
+        median = weighted_median(judged.answers, judged.weights)
+        return mean_of(np.abs(judged.answers - median))
 
 
 class MetricsOfSeveralTexts(KindMetrics):
@@ -259,8 +283,13 @@ class MetricsOfSeveralTexts(KindMetrics):
         """Return the figures of equal scores: their ties count as the mean of all orders."""
         orders = self.orders(judged, np.zeros_like(judged.answers))
         return {
-            name: value_of(statistic, len(judged)) for name, statistic in orders.items()
+            name: weighted_value(statistic, judged.weights)
+            for name, statistic in orders.items()
         }
+
+    def of_constant(self, judged: Judged) -> Statistic:
+        """Return the accuracy of equal scores: half of the pairs."""
+        return self.orders(judged, np.zeros_like(judged.answers))["accuracy"]
 
     def longer(self, judged: Judged) -> dict[str, Statistic]:
         """Return the figures of always preferring the longer text; equal lengths are ties."""

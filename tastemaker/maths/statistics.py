@@ -1,9 +1,9 @@
-"""Measures of predictions, their bootstrap intervals, and measures of order in lists.
+"""Measures of predictions, and measures of order in lists.
 
 A *statistic* is a function of weights: float64 [r, n] (r weightings of the same n observations) →
 float64 [r]. All ones give the plain figure, the counts of a bootstrap resample give that resample's
-figure, zeros and ones the figure of a slice. So one definition serves the figure, its interval and
-its slices. Undefined figures are NaN, never an exception.
+figure, zeros and ones the figure of a slice. So one definition serves the figure, its interval
+(`resampling`) and its slices. Undefined figures are NaN, never an exception.
 
 The measures of order are pairwise agreement, Kendall's τ-b, NDCG and top-1. m lists of up to K
 answers are arrays [m, K]. Tiers are the order that people gave: 0 for the best, equal numbers for
@@ -12,17 +12,14 @@ without an answer are not read. A figure is one number a list. It is NaN for a l
 are all equally good, because such a list has no order.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
-
-_CHUNK = 1_000_000  # weights held at once by the bootstrap: 8 MB an array
 
 
 def _floats(values: ArrayLike) -> Floats:
@@ -41,22 +38,59 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 # --- statistics: functions of weights ---
 
 
-def mean_of(values: ArrayLike) -> Statistic:
+@dataclass(frozen=True, eq=False, slots=True)
+class Ratio:
+    """The statistic Σ w·a / Σ w·b of numerators a [n] and denominators b [n], b ≥ 0."""
+
+    numerators: Floats
+    denominators: Floats
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Return the ratio of each weighting [r, n]: [r]."""
+        return _ratio(weights @ self.numerators, weights @ self.denominators)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Restricted:
+    """A statistic of those of the n observations where `where` [n] is True."""
+
+    statistic: Statistic
+    where: NDArray[np.bool_]
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Return the figure of each weighting [r, n] of all observations: [r]."""
+        if not self.where.any():
+            return np.full(len(weights), np.nan)
+        return self.statistic(weights[:, self.where])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Transformed:
+    """An increasing function of a statistic; its interval is that of the statistic, transformed."""
+
+    statistic: Statistic
+    function: Statistic
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Return the figure of each weighting [r, n]: [r]."""
+        return self.function(self.statistic(weights))
+
+
+def mean_of(values: ArrayLike) -> Ratio:
     """Return the statistic Σ w·v / Σ w of values [n].
 
     With 1 for right and 0 for wrong it is the accuracy.
     """
     column = _floats(values)
-    return lambda weights: _ratio(weights @ column, weights.sum(axis=1))
+    return Ratio(column, np.ones_like(column))
 
 
-def ratio_of(numerators: ArrayLike, denominators: ArrayLike) -> Statistic:
+def ratio_of(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:
     """Return the statistic Σ w·a / Σ w·b of a [n] and b [n], such as a share of pairs."""
-    above, below = _floats(numerators), _floats(denominators)
-    return lambda weights: _ratio(weights @ above, weights @ below)
+    return Ratio(_floats(numerators), _floats(denominators))
 
 
-def mean_of_defined(values: ArrayLike) -> Statistic:
+def mean_of_defined(values: ArrayLike) -> Ratio:
     """Return the mean of those of the values [n] that are not NaN."""
     column = _floats(values)
     defined = ~np.isnan(column)
@@ -102,15 +136,32 @@ def spearman_of(x: ArrayLike, y: ArrayLike) -> Statistic:
 
 def restricted(statistic: Statistic, where: NDArray[np.bool_]) -> Statistic:
     """Return, as a statistic of all n observations, one of only those where `where` [n] is True."""
-    index = np.flatnonzero(where)
-    if not len(index):
-        return lambda weights: np.full(len(weights), np.nan)
-    return lambda weights: statistic(weights[:, index])
+    if not isinstance(statistic, Ratio):
+        return Restricted(statistic, where)
+    above, below = np.zeros(len(where)), np.zeros(len(where))
+    above[where], below[where] = statistic.numerators, statistic.denominators
+    return Ratio(above, below)
+
+
+def support(statistic: Statistic, n: int) -> NDArray[np.bool_]:
+    """Return which of the n observations a statistic rests on, True [n] for each."""
+    if isinstance(statistic, Ratio):
+        return np.greater(statistic.denominators, 0)
+    if isinstance(statistic, Restricted):
+        return statistic.where
+    if isinstance(statistic, Transformed):
+        return support(statistic.statistic, n)
+    return np.ones(n, dtype=bool)
 
 
 def value_of(statistic: Statistic, n: int) -> float:
     """Return the statistic's plain figure over all n observations; NaN for none."""
-    return float(statistic(np.ones((1, n)))[0]) if n else float("nan")
+    return weighted_value(statistic, np.ones(n))
+
+
+def weighted_value(statistic: Statistic, weights: Floats) -> float:
+    """Return the statistic's figure for weights [n]; NaN for no observations."""
+    return float(statistic(weights[None])[0]) if len(weights) else float("nan")
 
 
 def _to_unit_range(values: Floats) -> Floats:
@@ -212,59 +263,45 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     return value_of(spearman_of(x, y), np.size(x))
 
 
-def kendall(x: ArrayLike, y: ArrayLike) -> float:
-    """Return Kendall's τ_b, which allows for ties; NaN when x or y does not vary."""
+def kendall(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Return Kendall's τ_b, which allows for ties; NaN when x or y does not vary.
+
+    weights: [n]; an observation of weight 2 counts as two.
+    """
     from scipy.stats import kendalltau
 
     a, b = _floats(x), _floats(y)
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
+    w = np.ones(len(a)) if weights is None else _floats(weights)
+    if np.ptp(w) > 0:
+        return _weighted_kendall(a, b, w)
     return float(kendalltau(a, b).statistic)
 
 
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """Predicted and observed probabilities of the bins that are not empty.
-
-    predicted: mean P(positive) of a bin [k]. observed: its share of positives [k]. count: its
-    number of observations [k].
-    """
-
-    predicted: Floats
-    observed: Floats
-    count: NDArray[np.intp]
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error: Σ count/n · |observed − predicted| (Guo et al. 2017)."""
-        gaps = np.abs(self.observed - self.predicted)
-        return (
-            float(np.average(gaps, weights=self.count)) if len(gaps) else float("nan")
-        )
+def _weighted_kendall(a: Floats, b: Floats, weights: Floats) -> float:
+    """Return τ_b over pairs that weigh the product of their observations' weights."""
+    agreed = ordered_a = ordered_b = 0.0
+    for part in _chunks(len(a), len(a)):
+        w = weights[part, None] * weights
+        signs_a = np.sign(a[part, None] - a)
+        signs_b = np.sign(b[part, None] - b)
+        agreed += float((w * signs_a * signs_b).sum())
+        ordered_a += float((w * np.abs(signs_a)).sum())
+        ordered_b += float((w * np.abs(signs_b)).sum())
+    spread = np.sqrt(ordered_a * ordered_b)
+    return agreed / float(spread) if spread > 0 else float("nan")
 
 
-def reliability(
-    probability: ArrayLike, positive: ArrayLike, bins: int = 15
-) -> Reliability:
-    """Sort P(positive) [n] into `bins` bins of equal width.
-
-    Bin k is [k/bins, (k+1)/bins); the last one is closed.
-
-    positive: [n], what came true: 1 or 0, or ½ for a tie.
-    """
-    p, came_true = _floats(probability), _floats(positive)
-    index = np.minimum((p * bins).astype(int), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    is_used = count > 0
-    count = count[is_used]
-    predicted = np.bincount(index, p, minlength=bins)[is_used]
-    observed = np.bincount(index, came_true, minlength=bins)[is_used]
-    return Reliability(predicted / count, observed / count, count)
-
-
-def ece(probability: ArrayLike, positive: ArrayLike, bins: int = 15) -> float:
-    """Return the expected calibration error over bins of equal width (see `reliability`)."""
-    return reliability(probability, positive, bins).ece
+def weighted_median(values: ArrayLike, weights: ArrayLike) -> float:
+    """Return the median of values [n], each repeated as often as its weight [n] says."""
+    x, w = _floats(values), _floats(weights)
+    order = np.argsort(x, kind="stable")
+    x, below = x[order], np.cumsum(w[order])
+    half = below[-1] / 2
+    lower = int(np.searchsorted(below, half * (1 - 1e-12)))
+    upper = int(np.searchsorted(below, half * (1 + 1e-12), side="right"))
+    return float(x[lower] + x[upper]) / 2
 
 
 def wilson_interval(
@@ -277,61 +314,21 @@ def wilson_interval(
     return centre - half, centre + half
 
 
-def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the false- and true-positive rates [t] of every threshold, from (0, 0) to (1, 1)."""
+def roc_curve(
+    scores: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[Floats, Floats]:
+    """Return the false- and true-positive rates [t] of every threshold, from (0, 0) to (1, 1).
+
+    weights: [n], of the observations; 1 each by default.
+    """
     is_positive = np.asarray(positive, dtype=bool)
     order, starts, _ = _tied_groups(-_floats(scores))
-    right = np.cumsum(np.add.reduceat(is_positive[order].astype(float), starts))
-    wrong = np.cumsum(np.add.reduceat((~is_positive[order]).astype(float), starts))
+    w = np.ones(len(order)) if weights is None else _floats(weights)
+    right = np.cumsum(np.add.reduceat((w * is_positive)[order], starts))
+    wrong = np.cumsum(np.add.reduceat((w * ~is_positive)[order], starts))
     false_positive_rate = np.append(0.0, _ratio(wrong, wrong[-1:]))
     true_positive_rate = np.append(0.0, _ratio(right, right[-1:]))
     return false_positive_rate, true_positive_rate
-
-
-# --- the bootstrap ---
-
-
-def _resamples(groups: NDArray[Any], seed: int, resamples: int) -> Iterator[Floats]:
-    """Yield weights [r, n] in chunks: how often each observation is drawn with its group."""
-    names, group = np.unique(groups, return_inverse=True)
-    m, generator = len(names), np.random.default_rng(seed)
-    chunk = max(1, _CHUNK // max(m, len(group), 1))
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        drawn = generator.integers(m, size=(rows, m))
-        flat = (drawn + m * np.arange(rows)[:, None]).ravel()
-        counts = np.bincount(flat, minlength=rows * m).reshape(rows, m)  # of groups
-        yield counts[:, group].astype(np.float64)
-
-
-def bootstrap(
-    statistics: Mapping[str, Statistic],
-    groups: NDArray[Any],
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> dict[str, Floats]:
-    """Return each statistic over bootstrap resamples, [resamples] each.
-
-    groups: [n], which text each observation is about. Whole groups are drawn with replacement,
-    because two judgements of one text are not independent. All statistics see the same resamples,
-    so that the difference of two of them is a paired bootstrap. The same seed gives the same
-    numbers, in whatever order the observations come.
-    """
-    parts: dict[str, list[Floats]] = {name: [] for name in statistics}
-    for weights in _resamples(groups, seed, resamples):
-        for name, statistic in statistics.items():
-            parts[name].append(statistic(weights))
-    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
-
-
-def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return the middle `level` of bootstrap samples without NaN; (NaN, NaN) if all are NaN."""
-    defined = samples[~np.isnan(samples)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 _RANKS_CHUNK = 2_000_000  # pairs held at once

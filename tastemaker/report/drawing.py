@@ -9,23 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from tastemaker.evaluate.findings import (
-    NAMES,
-    Estimate,
-    Evaluation,
-    KindFindings,
-    MeasuredPart,
-    Measures,
-)
+from tastemaker.evaluate.estimates import NAMES, Estimate, Measures
+from tastemaker.evaluate.findings import Evaluation, KindFindings, MeasuredPart
 from tastemaker.kinds.metrics import Predictions
-from tastemaker.maths.statistics import Floats, reliability, roc_curve, wilson_interval
+from tastemaker.maths.calibration import reliability
+from tastemaker.maths.statistics import Floats, roc_curve, wilson_interval
 from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE
 
 Bars = Mapping[str, tuple[Estimate, str]]
 """By title, a measure and its colour."""
 
-Outcomes = tuple[Floats, Floats]
-"""Predicted probabilities [n] and outcomes [n]: 1, 0, or ½ for a tie."""
+Outcomes = tuple[Floats, Floats, Floats]
+"""Predicted probabilities [n], outcomes [n] (1, 0, or ½ for a tie), and weights [n]."""
 
 _FEW_VALUES = 21  # up to so many distinct judgements get a box each
 _TENTHS = 10
@@ -45,7 +40,8 @@ def draw_reliability(
     """Draw the share of outcomes against the predicted probability, by bin."""
     axes.plot([0, 1], [0, 1], color=CONSTANT, **_LINE, label="calibrated")
     if linear is not None:
-        bins = reliability(*linear)
+        predicted, outcomes, weights = linear
+        bins = reliability(predicted, outcomes, weights=weights)
         label = "linear baseline"
         axes.plot(
             bins.predicted,
@@ -54,7 +50,8 @@ def draw_reliability(
             linewidth=1.3,
             label=label,
         )
-    bins = reliability(*model)
+    predicted, outcomes, weights = model
+    bins = reliability(predicted, outcomes, weights=weights)
     heights = 0.25 * bins.count / bins.count.max()
     axes.bar(
         bins.predicted,
@@ -76,7 +73,7 @@ def draw_reliability(
         label="model",
     )
     # the win probability of a favourite is at least one half
-    lowest = 0.0 if model[0].min(initial=1.0) < 0.5 else 0.5
+    lowest = 0.0 if predicted.min(initial=1.0) < 0.5 else 0.5
     axes.set(xlim=(lowest - 0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set(xlabel=f"predicted P({event})", ylabel=f"observed share: {event}")
     _percent(axes)
@@ -101,7 +98,9 @@ def draw_roc(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) ->
     def draw(
         name: str, predictions: Predictions, measures: Measures, **look: Any
     ) -> None:
-        false, true = _thinned(*roc_curve(predictions.scores, positive))
+        false, true = _thinned(
+            *roc_curve(predictions.scores, positive, findings.judged.weights)
+        )
         axes.plot(
             false,
             true,

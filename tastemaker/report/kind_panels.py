@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from matplotlib.axes import Axes
 
-from tastemaker.evaluate.findings import (
+from tastemaker.evaluate.estimates import (
     NAMES,
     PARTS,
+    SIGNIFICANT,
     Estimate,
-    Evaluation,
-    KindFindings,
     Measures,
 )
+from tastemaker.evaluate.findings import Evaluation, KindFindings
 from tastemaker.kinds.comparison import favourites
 from tastemaker.kinds.metrics import amount
 from tastemaker.maths.statistics import Floats, kendall_by_list
@@ -53,14 +53,15 @@ def _label_panels(findings: KindFindings) -> Iterator[Panel]:
     """Yield calibration, the ROC curve if there are both labels, and the scores."""
     positive = findings.answers > 0.5
     model, linear = findings.measured.model, findings.linear_predictions
-    predicted = (findings.predictions.predicted, findings.answers)
-    linear_predicted = None if linear is None else (linear.predicted, findings.answers)
+    outcomes = findings.answers, findings.judged.weights
+    predicted = (findings.predictions.predicted, *outcomes)
+    linear_predicted = None if linear is None else (linear.predicted, *outcomes)
     yield Panel(
         "reliability",
-        f"Calibration error (ECE): {100 * model['ece'].value:.1f} points",
+        f"Calibration error (ECE): {_ece_in_points(model)}",
         "Of the texts with a predicted probability of about 80 %, are 80 % positive? "
         f"{_CALIBRATION}{_INTERVALS} ECE is the mean distance from the diagonal, over 15 bins of "
-        "equal width.",
+        f"equal width. {_noise(model)}",
         lambda axes: drawing.draw_reliability(
             axes, predicted, linear_predicted, "positive"
         ),
@@ -80,6 +81,23 @@ def _label_panels(findings: KindFindings) -> Iterator[Panel]:
         "The distribution of the scores of positive and of negative texts. The less they overlap "
         "the better. At the dashed line the predicted probability is one half.",
         lambda axes: drawing.draw_scores(axes, findings, positive),
+    )
+
+
+def _ece_in_points(model: Measures) -> str:
+    """Return the calibration error with its interval: "4.1 [1.0, 6.2] points"."""
+    error = model["ece"]
+    interval = ""
+    if error.has_interval:
+        interval = f" [{100 * error.low:.1f}, {100 * error.high:.1f}]"
+    return f"{100 * error.value:.1f}{interval} points"
+
+
+def _noise(model: Measures) -> str:
+    """Return how large the calibration error of a calibrated model would be."""
+    noise = 100 * model["ece_if_calibrated"].value
+    return (
+        f"A perfectly calibrated model would show {noise:.1f} points here, by chance."
     )
 
 
@@ -125,10 +143,12 @@ def _slices_panel(evaluation: Evaluation, findings: KindFindings) -> Panel:
     if not values:
         title += " by length: undefined"
     else:
-        highest_low = max(estimate.low for estimate in defined)
-        lowest_high = min(estimate.high for estimate in defined)
-        differs = highest_low > lowest_high
-        verb = "differs by length" if differs else "is similar at every length"
+        p_values = [part.p for part in evaluation.slices if name == "accuracy"]
+        verb = "by length"
+        if any(p <= SIGNIFICANT for p in p_values):
+            verb = "differs by length"
+        elif p_values:
+            verb = "by length: no clear difference"
         title += f" {verb} ({min(values):.3f}–{max(values):.3f})"
     return Panel(
         "slices",
@@ -142,15 +162,18 @@ def _slices_panel(evaluation: Evaluation, findings: KindFindings) -> Panel:
 
 def _comparison_panels(findings: KindFindings) -> Iterator[Panel]:
     """Yield calibration, baselines, accuracy by part, and the preference for length."""
-    model, linear = favourites(findings.judged, findings.predictions), None
+    weights, linear = findings.judged.weights, None
+    model = (*favourites(findings.judged, findings.predictions), weights)
     if findings.linear_predictions is not None:
-        linear = favourites(findings.judged, findings.linear_predictions)
+        credits = favourites(findings.judged, findings.linear_predictions)
+        linear = (*credits, weights)
     yield Panel(
         "reliability",
         "Calibration error (ECE) of the win probabilities: "
-        f"{100 * findings.measured.model['ece'].value:.1f} points",
+        f"{_ece_in_points(findings.measured.model)}",
         "Of the pairs whose favourite has a win probability of about 80 %, did 80 % win? "
-        f"{_CALIBRATION}A tie counts as half a win. {_INTERVALS}",
+        f"{_CALIBRATION}A tie counts as half a win. {_INTERVALS} "
+        f"{_noise(findings.measured.model)}",
         lambda axes: drawing.draw_reliability(axes, model, linear, "favourite wins"),
     )
     bars = _bars(findings, "accuracy")
@@ -159,8 +182,9 @@ def _comparison_panels(findings: KindFindings) -> Iterator[Panel]:
             "baselines",
             _against_longer(findings),
             "Accuracy on pairs: how often the text that people chose has the higher score. Beside "
-            "it a coin, and always the longer text. The human ceiling is the accuracy of one "
-            f"judge against the majority of the others on the same pair. {_INTERVALS}",
+            "it a coin, and always the longer text. The human ceiling is the most that a perfect "
+            "score could reach, given how often two judges agree, if they err independently of "
+            f"each other. {_INTERVALS}",
             lambda axes: drawing.draw_bars(axes, bars, "accuracy on pairs"),
         )
     yield from _part_panel(
@@ -236,10 +260,10 @@ def _bars(findings: KindFindings, name: str) -> Bars:
 
 def _against_longer(findings: KindFindings) -> str:
     difference = findings.measured.over_longer["accuracy"]
-    if difference.low > 0 or difference.high < 0:
+    if difference.differs:
         word = "better" if difference.value > 0 else "worse"
         return f"{abs(100 * difference.value):.1f} points {word} than always the longer text"
-    return "No clear difference from always the longer text"
+    return "It cannot be told apart from always the longer text"
 
 
 def _part_panel(

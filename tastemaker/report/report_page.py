@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example, plain
+from tastemaker.evaluate.estimates import NAMES, shown
 from tastemaker.evaluate.findings import (
-    NAMES,
     Duplicates,
     Evaluation,
     KindFindings,
     measure_rows,
     part_rows,
-    shown,
     slice_rows,
 )
 from tastemaker.kinds.metrics import MetricsOfOneText

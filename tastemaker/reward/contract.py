@@ -22,7 +22,7 @@ import yaml
 
 from tastemaker.data.judgements import RECORDS
 from tastemaker.errors import ModelError
-from tastemaker.evaluate.findings import FIGURES
+from tastemaker.evaluate.estimates import FIGURES
 from tastemaker.kinds.metrics import amount
 from tastemaker.kinds.registry import LINKS
 from tastemaker.readable import Markdown, escaped, filled_in, write_as_card
@@ -304,6 +304,8 @@ def _figures(kind: str, results: Mapping[str, Any]) -> dict[str, Any]:
         "title": ", ".join(counts),
         "columns": list(columns),
         "rows": rows,
+        "few": results.get("clusters") if results.get("few_clusters") else None,
+        "has_calibration": results.get("calibration_slope") is not None,
         "people": people,
     }
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.texts import features_of
+from tastemaker.evaluate.estimates import json_number
 from tastemaker.evaluate.evaluation import Scorer
-from tastemaker.evaluate.findings import json_number
 from tastemaker.fast.processor import one_thread
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.kinds.registry import links_from

@@ -190,11 +190,11 @@ def test_many_margins_fall_into_quarters(table_model):
 
 def test_agreement_with_others_by_hand():
     judged = [
-        Comparison("a", "b", judge="Ann"),  # others: Ben for b, Cho for a → divided
-        Comparison("b", "a", judge="Ben"),  # others: both for a → alone
-        Comparison("a", "b", judge="Cho"),  # others: divided
+        Comparison("a", "b", judge="Ann"),  # others: Ben for b, Cho for a
+        Comparison("b", "a", judge="Ben"),  # others: both for a
+        Comparison("a", "b", judge="Cho"),
         Comparison("b", "a", judge="Ann", prompt="another"),  # nobody else judged it
-        Comparison("c", "d", judge="Ann"),  # the other one found a tie
+        Comparison("c", "d", judge="Ann"),  # the other one found a tie: no answer
         Comparison("d", "c", judge="Ben", tie=True),  # a tie has no right side
         Comparison("e", "f", judge="Ann"),  # the same judge again, and nobody else
         Comparison("e", "f", judge="Ann"),
@@ -206,7 +206,7 @@ def test_agreement_with_others_by_hand():
         0,
         0.5,
         math.nan,
-        0.5,
+        math.nan,
         math.nan,
         math.nan,
         math.nan,
@@ -216,7 +216,7 @@ def test_agreement_with_others_by_hand():
     np.testing.assert_array_equal(agreement_with_others(judged), expected)
 
 
-def test_a_judge_does_not_outvote_others_by_repeating(pairs):
+def test_a_judge_does_not_agree_with_their_own_repeats(pairs):
     judged = [
         Comparison("a", "b", judge="Ann"),
         Comparison("a", "b", judge="Ann"),
@@ -225,15 +225,14 @@ def test_a_judge_does_not_outvote_others_by_repeating(pairs):
     assert agreement_with_others(judged).tolist() == [0, 0, 0]
 
 
-def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
-    # people err with probability 0.2, so the truth agrees with 80 % of them. Of 8 others, 5 or more
-    # are right with
-    # probability 0.944 and 4 with 0.046: a judge agrees with their majority in 0.8·0.944 +
-    # 0.2·0.010 + ½·0.046 = 0.780
+@pytest.mark.parametrize("judges", [2, 3, 9])
+def test_a_perfect_score_reaches_the_human_ceiling(table_model, judges):
+    # people err with probability 0.2, so the truth agrees with 80 % of them, and two of them agree
+    # with a chance of 0.8² + 0.2² = 0.68, however many judge a pair
     generator = np.random.default_rng(2)
     judged = []
-    for i in range(300):
-        for judge in range(9):
+    for i in range(2700 // judges):
+        for judge in range(judges):
             right, wrong = f"right {i}", f"wrong {i}"
             first, second = (
                 (right, wrong) if generator.random() < 0.8 else (wrong, right)
@@ -247,19 +246,45 @@ def test_a_perfect_score_reaches_about_the_human_ceiling(table_model):
     )
     values = evaluate(model, judged, resamples=200).as_dict()
     assert values["accuracy"] == pytest.approx(0.8, abs=0.02)
-    assert values["human_ceiling"] == pytest.approx(0.78, abs=0.02)
-    assert values["human_ceiling_n"] == 2700
-    assert values["clusters"] == 300
+    assert values["human_agreement"] == pytest.approx(0.68, abs=0.02)
+    assert values["human_ceiling"] == pytest.approx(0.8, abs=0.02)
+    assert values["human_agreement_n"] == 2700
     low, high = values["human_ceiling_interval"]
-    assert low < values["human_ceiling"] < high
+    assert low < 0.8 < high
+
+
+def test_of_plain_pairs_and_toss_ups_a_perfect_score_reaches_the_agreement(table_model):
+    # half of the pairs are plain, and judges of the others are divided
+    judged = []
+    for i in range(40):
+        pair = (f"right {i}", f"wrong {i}")
+        answers = [pair, pair, pair, pair]
+        if i % 2:
+            answers = [pair, pair, pair[::-1], pair[::-1]]
+        for judge, (first, second) in enumerate(answers):
+            judged.append(
+                Comparison(first, second, judge=f"judge {judge}", prompt=f"p{i}")
+            )
+    model = table_model(
+        {Comparison: ComparisonLink()},
+        {t: float(t[0] == "r") for j in judged for t in j.texts},
+    )
+    values = evaluate(model, judged).as_dict()
+    assert values["accuracy"] == 0.75
+    # of two and two, one of the three others agrees
+    assert values["human_agreement"] == pytest.approx((1 + 1 / 3) / 2)
+    agreement = values["human_agreement"]
+    ceiling = 0.5 + math.sqrt((agreement - 0.5) / 2)
+    assert values["human_ceiling"] == pytest.approx(ceiling)
+    assert values["accuracy"] < ceiling
 
 
 def test_the_ceiling_is_quoted_only_where_it_is_known(pairs, order_world):
-    assert "majority of the other judges" in str(
+    assert "Two judges of the same texts" in str(
         order_world(Comparison, 20).evaluated()
     )
     evaluation = evaluate(pairs, compared((D, C), (A, B)))
-    assert "majority of the other judges" not in str(evaluation)
+    assert "Two judges of the same texts" not in str(evaluation)
     assert evaluation.as_dict()["human_ceiling"] is None
 
 
@@ -305,7 +330,9 @@ def test_the_linear_baseline_is_compared_by_pairs(order_world):
         values["accuracy"] - alone["accuracy"]
     )
     itself = evaluate(w.model, w.judgements, baseline=w.model, resamples=50).as_dict()
-    assert itself["difference_to_linear"]["accuracy_interval"] == [0, 0]
+    low, high = itself["difference_to_linear"]["accuracy_interval"]
+    assert low < 0 < high
+    assert -low == pytest.approx(high)
 
 
 def test_a_score_that_is_length_ties_with_always_the_longer(order_world):
@@ -315,7 +342,7 @@ def test_a_score_that_is_length_ties_with_always_the_longer(order_world):
     values = evaluation.as_dict()
     assert values["accuracy"] == values["longer_baseline"]
     assert values["prefers_longer"] == 1
-    start = "No clear difference between the model and always the longer text"
+    start = "The model cannot be told apart from always the longer text"
     assert any(
         v.startswith(start) and "+0.0 points" in v for v in evaluation.verdicts()
     )

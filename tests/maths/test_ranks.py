@@ -210,7 +210,7 @@ def test_in_chunks_is_the_same_as_at_once(monkeypatch):
     ]
     at_once = [figure(scores, tiers) for figure in figures]
     for numbers in (70, 1):  # a few lists at a time, and one that does not fit
-        monkeypatch.setattr(ranks, "_CHUNK", numbers)
+        monkeypatch.setattr(ranks, "_RANKS_CHUNK", numbers)
         for figure, expected in zip(figures, at_once, strict=True):
             np.testing.assert_array_equal(figure(scores, tiers), expected)
 

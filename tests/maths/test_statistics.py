@@ -360,7 +360,7 @@ def test_bootstrap_in_chunks_is_the_same_as_at_once(monkeypatch):
     x = np.random.default_rng(6).normal(size=30)
     at_once = bootstrap({"mean": mean_of(x)}, np.arange(30), resamples=40)["mean"]
     monkeypatch.setattr(
-        "tastemaker.maths.statistics._CHUNK", 100
+        "tastemaker.maths.resampling._CHUNK", 100
     )  # 3 resamples a chunk
     in_chunks = bootstrap({"mean": mean_of(x)}, np.arange(30), resamples=40)["mean"]
     np.testing.assert_allclose(in_chunks, at_once, rtol=0, atol=1e-14)

@@ -45,7 +45,7 @@ EVALUATION: dict[str, Any] = {
             "people_prefer_longer": 0.51,
             "people_prefer_longer_interval": [0.5, 0.52],
             "human_ceiling": None,
-            "human_ceiling_n": 3,
+            "human_agreement_n": 3,
             "constant_accuracy": 0.5,
             "longer_baseline": 0.625,
             "longer_baseline_interval": [0.6, 0.65],
@@ -230,11 +230,18 @@ def test_the_evaluation_is_a_table_with_intervals_beside_the_baselines() -> None
     controlled = card(replace(CONTRACT, evaluation=EVALUATION | lengths), "bert")
     assert "length: correlation 0.0214 (0.3127)." in controlled
     assert "accuracy: 0.8473 (0.8712)." in controlled
-    assert "control" not in text
-    assert "fitted the numbers\nabove and chose its best step: for" in text
-    assert "fitted the numbers\nabove: for" in card(
-        replace(CONTRACT, backbone="linear"), "linear"
-    )
+    assert "without control" not in text
+    assert "they taught, calibrated and chose nothing" in text
+    assert "independent groups" not in text
+    assert "calibration slope" not in text
+    few = {"clusters": 7, "few_clusters": True, "calibration_slope": 0.712}
+    few |= {"ece": 0.12, "ece_interval": [0.0, 0.2], "ece_if_calibrated": 0.11, "n": 9}
+    text = card(replace(CONTRACT, evaluation={"by_kind": {"label": few}}), "bert")
+    assert "only 7 independent groups" in text
+    assert r"| ECE | 0.120 \[0.00, 0.200\] |" in text
+    assert "| ECE if calibrated | 0.110 |" in text
+    assert "| calibration slope | 0.712 |" in text
+    assert "A calibration slope of 1 is right" in text
     assert "It has not been evaluated." in card(
         replace(CONTRACT, evaluation={}), "bert"
     )

@@ -19,8 +19,9 @@ from torch import Tensor
 from tastemaker.errors import MissingExtra, UsageError
 from tastemaker.fast.processor import one_thread
 from tastemaker.files import writing_file
+from tastemaker.maths.resampling import bootstrap, percentile_interval
 from tastemaker.maths.rl import explained_variance
-from tastemaker.maths.statistics import bootstrap, mean_of, percentile_interval
+from tastemaker.maths.statistics import mean_of
 from tastemaker.rl.algorithms.base import Algorithm, Stepper, ValuedExperience
 from tastemaker.rl.gym.environment import (
     Environments,
