@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tastemaker.data.json_rows import to_row
+from tastemaker.data.formats.single import to_row
 from tastemaker.data.judgements import Judgement
 from tastemaker.doctor.diagnosis import doctor
 from tastemaker.evaluate.evaluation import evaluate

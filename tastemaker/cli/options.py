@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from tastemaker.cli.parsers import numbers_of, scale_of, weight_of
 from tastemaker.errors import UsageError
-from tastemaker.settings import MAIN, nearest
+from tastemaker.settings import MAIN, nearest, numbers_of, scale_of, weight_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Settings = dict[str, Any]

@@ -10,7 +10,7 @@ import click
 
 from tastemaker.cli import options as o
 from tastemaker.cli.gpt import evaluate_policy, is_policy
-from tastemaker.cli.parsers import caution_of
+from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
 

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
-from tastemaker.cli.parsers import caution_of, pairs_of, two_numbers
 from tastemaker.rl.algorithms import ALGORITHMS
+from tastemaker.settings import caution_of, pairs_of, two_numbers
 
 STEER = """Teach a GPT to write what scores well, or what people preferred.
 

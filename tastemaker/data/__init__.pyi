@@ -6,13 +6,14 @@ from .downloading import Source as Source
 from .downloading import fetch as fetch
 from .formats import FORMATS as FORMATS
 from .formats import Format as Format
+from .formats import recognise as recognise
 from .formats import register_format as register_format
 from .formats.pairs import ASSISTANT as ASSISTANT
 from .formats.pairs import split_dialogues as split_dialogues
 from .formats.ranked import Item as Item
 from .formats.ranked import items as items
-from .json_rows import from_row as from_row
-from .json_rows import to_row as to_row
+from .formats.single import from_row as from_row
+from .formats.single import to_row as to_row
 from .judgements import Comparison as Comparison
 from .judgements import Example as Example
 from .judgements import Grade as Grade
@@ -32,7 +33,6 @@ from .reading import has_splits as has_splits
 from .reading import open_source as open_source
 from .reading import read as read
 from .reading import read_examples as read_examples
-from .recognition import recognise as recognise
 from .sources import is_aclimdb as is_aclimdb
 from .sources import is_hub_name as is_hub_name
 from .sources import reviews as reviews

@@ -19,7 +19,7 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data.columns import RECOGNISED, Columns, Target, plan
-from tastemaker.data.formats import TABLE, ranked
+from tastemaker.data.formats import TABLE, Reading, ranked, recognise
 from tastemaker.data.judgements import (
     Example,
     Grade,
@@ -30,7 +30,6 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
-from tastemaker.data.recognition import Reading, recognise
 from tastemaker.data.tables import column_for
 from tastemaker.errors import DataError, UsageError
 from tastemaker.progress import progress

@@ -24,7 +24,7 @@ from tastemaker.doctor.catalogue import (
     excerpt,
     numbered,
 )
-from tastemaker.doctor.relatives import folded
+from tastemaker.doctor.texts import folded
 
 _SHOWN_TEXTS = 3
 _SMALLEST_CYCLE = 3  # texts; a cycle of two is a contradiction

@@ -26,15 +26,16 @@ from tastemaker.doctor.judges import (
     balance_problems,
     judge_problems,
 )
-from tastemaker.doctor.lengths import (
+from tastemaker.doctor.texts import (
     LengthBias,
     Lengths,
     length_bias,
     length_correlations,
     length_problems,
     lengths_of,
+    related_leaks,
+    relatives,
 )
-from tastemaker.doctor.relatives import related_leaks, relatives
 from tastemaker.errors import DataError, UsageError
 
 _SHOWN_JUDGES = 8

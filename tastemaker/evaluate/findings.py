@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from tastemaker.data.judgements import Example
 from tastemaker.evaluate.estimates import (
+    FEW_GROUPS,
     NAMES,
     PARTS,
     Measures,
     flat,
     json_number,
     shown,
+    verdicts,
 )
-from tastemaker.evaluate.verdicts import FEW_GROUPS, verdicts
 from tastemaker.kinds.metrics import Judged, KindMetrics, Predictions
 from tastemaker.maths.statistics import Floats
 from tastemaker.readable import aligned

@@ -23,9 +23,9 @@ from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data import texts as plain
 from tastemaker.data.columns import RECOGNISED, Columns, plan
+from tastemaker.data.formats import Reading, recognise
 from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.reading import check_no_format, open_source, table_format
-from tastemaker.data.recognition import Reading, recognise
 from tastemaker.data.tables import Row, Table, column_for
 from tastemaker.data.texts import Each
 from tastemaker.data.values import completion_from, messages_of, prompt_from, text_of

@@ -1,15 +1,20 @@
 """Published formats of judgements: one file a family, each of which registers its formats.
 
+`recognise` finds the format of a table by its columns. A table that has no format is read column by
+column (`tastemaker.data.columns`).
+
 To add a format, write a file here that ends in `register_format(Format(…))`, and name the file in
 the last line of this one. A program can register a format of its own in the same way.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from tastemaker.data.judgements import Judgement
-from tastemaker.data.tables import Metadata, Row
+from tastemaker.data.columns import RECOGNISED
+from tastemaker.data.judgements import Judgement, Prompt
+from tastemaker.data.tables import Metadata, Row, Table, column_for, metadata_columns
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
 
@@ -103,6 +108,148 @@ def tiers_of(
     for rank, text in zip(ranks, texts, strict=True):
         tiers.setdefault(rank, []).append(text)
     return tuple(tuple(tiers[rank]) for rank in sorted(tiers))
+
+
+_FIRST_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a table that has a format.
+
+    also: the formats that the first rows fit. A row that fits another one is an error.
+    columns: those of the first rows. A row that lacks an optional one has an empty cell there.
+    """
+
+    table: Table
+    format: Format
+    also: frozenset[str]
+    columns: tuple[str, ...]
+
+    def judgements(self, skipped: list[DataError] | None = None) -> Iterator[Judgement]:
+        """Yield the judgements of every row. Raises DataError at the first row that is bad.
+
+        skipped: a list that takes the errors of such rows instead.
+        """
+        with_prompt: list[Judgement] = []  # the first judgement that has a prompt
+        return self.table.read_rows(
+            lambda number, row: self._row(number, row, with_prompt), skipped
+        )
+
+    def _row(
+        self, number: int, row: Row, with_prompt: list[Judgement]
+    ) -> list[Judgement]:
+        row = _with_lists(row)
+        self._check_format(row, self.table.place(number))
+        for name in self.format.optional:
+            if name in self.columns:
+                row.setdefault(name, None)
+        used = frozenset((*self.format.columns, *self.format.optional))
+        metadata = metadata_columns(tuple(row), used).read(row, self.table, number)
+        judgements = self.format.read(row, metadata)
+        for judgement in judgements:
+            if judgement.prompt is not None:
+                if not with_prompt:
+                    with_prompt.append(judgement)
+                _check_prompts(with_prompt[0], judgement)
+        return judgements
+
+    def _check_format(self, row: Row, where: str) -> None:
+        """Raise DataError for a row of another format, and for one that lacks a column."""
+        name = repr(self.format.name)
+        others = (
+            {format.name for format in _fitting(row)} - {self.format.name} - self.also
+        )
+        if others:
+            raise DataError(
+                f"{where}: a row of the format {min(others)!r} in a file of the format {name}. "
+                "Keep one format a file."
+            )
+        for column in self.format.columns:
+            if column not in row:
+                raise DataError(
+                    f"{where}: no column {column!r}, which every row of the format {name} has. "
+                    "Keep one format a file."
+                )
+
+
+def recognise(
+    table: Table, format: str | None = None, *, past_bad: bool = False
+) -> Reading | None:
+    """Return how to read a table that has a format; None for one to be read column by column.
+
+    format: the format's name, or "table"; None: recognised by the columns of the first rows.
+    past_bad: go past rows that are not well formed. Raises UsageError for an unknown name, and
+    DataError where the columns are those of several formats.
+    """
+    if format is not None and format not in (*FORMATS, TABLE):
+        raise UsageError(f"format {format!r}: choose {', '.join([*FORMATS, TABLE])}.")
+    if format == TABLE:
+        return None
+    numbered = table.rows_past([] if past_bad else None)
+    first_rows = [_with_lists(row) for _, row in islice(numbered, _FIRST_ROWS)]
+    names = tuple(dict.fromkeys(name for row in first_rows for name in row))
+    row = next((row for row in first_rows if _fitting(row)), None)
+    fitting = [] if row is None else _fitting(row)
+    also = frozenset(each.name for each in fitting)
+    if format is not None:
+        return Reading(table, FORMATS[format], also, names)
+    if row is None:
+        return None
+    _check_only_one(table, fitting, row)
+    return Reading(table, fitting[0], also, names)
+
+
+def _fitting(row: Row) -> list[Format]:
+    """Return the formats that a row fits."""
+    fitting = [format for format in FORMATS.values() if format.fits(row)]
+    exclusive = [format for format in fitting if format.excludes_others]
+    return exclusive or fitting
+
+
+def _check_only_one(table: Table, fitting: list[Format], row: Row) -> None:
+    """Raise DataError where a row fits several formats, or also a table read column by column."""
+    format, names = fitting[0], [each.name for each in fitting]
+    used = (*format.columns, *format.optional)
+    has = {}
+    for kind, recognised in RECOGNISED.items():
+        has[kind] = column_for(recognised, list(row), used)
+    is_judged = has["label"] or has["grade"] or has["rating"]
+    if has["text"] and is_judged and not format.excludes_others:
+        names.append(TABLE)
+    if len(names) > 1:
+        listed = " and ".join(repr(name) for name in names)
+        raise DataError(
+            f"{table.name}: the columns are those of the formats {listed}. Name one (--format)."
+        )
+
+
+def _check_prompts(first: Judgement, judgement: Judgement) -> None:
+    """Raise DataError where one prompt is a chat and the other a plain text."""
+    this, that = _kind_of(judgement.prompt), _kind_of(first.prompt)
+    if this != that:
+        raise judgement.wrong(
+            f"the prompt is {this}, but that of {first.where} is {that}. Keep one kind a file."
+        )
+
+
+def _kind_of(prompt: Prompt | None) -> str:
+    return "a chat" if isinstance(prompt, tuple) else "a plain text"
+
+
+def _with_lists(value: Any) -> Any:
+    """Return the value with lists in the place of arrays and tuples, however deep."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, dict):
+        return {name: _with_lists(cell) for name, cell in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return (
+        [_with_lists(cell) for cell in value]
+        if isinstance(value, list | tuple)
+        else value
+    )
 
 
 # At the end, because these files import what is above; each registers its formats.
