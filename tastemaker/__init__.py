@@ -29,7 +29,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 # torch's wheels bring libgomp on Linux, libomp elsewhere.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # libgomp
-os.environ.setdefault("KMP_BLOCKTIME", "1")  # libomp and MKL's libiomp5; milliseconds
+# libomp and MKL's libiomp5; milliseconds
+os.environ.setdefault("KMP_BLOCKTIME", "1")
 
 _attribute, _names, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

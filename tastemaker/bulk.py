@@ -46,7 +46,10 @@ class Scorer(Protocol):
     """Anything that scores: a reward model, or a stand-in for one."""
 
     def score_all(
-        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return the scores of the examples, in order."""
         ...
@@ -125,7 +128,9 @@ def score_file(
         progress(f"scoring {source.name}", table.rows) as advance,
     ):
         for examples, content in read(table, chunk):
-            scores = model.score_all(examples, precision=precision).cautious(caution)
+            scores = model.score_all(examples, precision=precision).cautious(
+                caution
+            )
             last = done + len(scores)
             try:
                 write(_with_scores(content, scores, new))
@@ -165,9 +170,13 @@ def score_lines(
             error = bad_line
         if not examples:
             break
-        scores = model.score_all(examples, precision=precision).cautious(caution)
+        scores = model.score_all(examples, precision=precision).cautious(
+            caution
+        )
         deviations = (
-            _uncertainty_of(scores).tolist() if uncertainty else [None] * len(scores)
+            _uncertainty_of(scores).tolist()
+            if uncertainty
+            else [None] * len(scores)
         )
         is_cut = scores.truncated.tolist()
         for place, value in enumerate(scores.as_list()):
@@ -202,7 +211,11 @@ def complete_file(
             f"{target}: completions are written as JSONL, CSV or TSV. "
             "Choose another name for --out."
         )
-    new = (*COMPLETION_COLUMNS, SCORE_COLUMN) if is_scored else COMPLETION_COLUMNS
+    new = (
+        (*COMPLETION_COLUMNS, SCORE_COLUMN)
+        if is_scored
+        else COMPLETION_COLUMNS
+    )
     prompts = open_prompts(source, prompt_column)
     for name in new:
         if name in prompts.columns:
@@ -238,7 +251,11 @@ def _writing(
     with (
         writing_file(target) as temporary,
         writing_rows(
-            temporary, format_of(target), columns, schema=schema, is_packed=is_packed
+            temporary,
+            format_of(target),
+            columns,
+            schema=schema,
+            is_packed=is_packed,
         ) as write,
     ):
         yield write
@@ -250,7 +267,8 @@ def _cells(written: Written) -> dict[str, Any]:
         "ended": written.ended,
         "log_prob": written.log_prob,
     }
-    if written.score is not None and math.isfinite(written.score):  # JSON has no −∞
+    # JSON has no −∞
+    if written.score is not None and math.isfinite(written.score):
         cells[SCORE_COLUMN] = written.score
     return cells
 
@@ -298,7 +316,9 @@ class _Source:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
         where = f"{self.path.name}:{number}"
         prompt = (
-            prompt_of(row.get(self.prompt), where, self.prompt) if self.prompt else None
+            prompt_of(row.get(self.prompt), where, self.prompt)
+            if self.prompt
+            else None
         )
         return Example(text_of(row.get(self.text), where, self.text), prompt)
 
@@ -306,11 +326,12 @@ class _Source:
 def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:
     """Find the columns of a source, and check the text of every row."""
     kind = format_of(path)
-    most = (
-        None if kind == "jsonl" else 1
-    )  # in the other formats every row has the same columns
+    # in the other formats every row has the same columns
+    most = None if kind == "jsonl" else 1
     chosen = plan(
-        Table(path.name, lambda: islice(rows(path), most)), columns, judged=False
+        Table(path.name, lambda: islice(rows(path), most)),
+        columns,
+        judged=False,
     )
     source = _Source(path, chosen.text, chosen.prompt)
     if kind == "parquet":
@@ -323,7 +344,9 @@ def _look_at_parquet(source: _Source) -> _Source:
         schema = file.schema_arrow
     parts = _batches(source, _FIRST_PASS_ROWS, is_text_only=True)
     count = sum(len(examples) for examples, _ in parts)
-    return replace(source, columns=tuple(schema.names), rows=count, schema=schema)
+    return replace(
+        source, columns=tuple(schema.names), rows=count, schema=schema
+    )
 
 
 def _look_at_rows(source: _Source, *, is_typed: bool) -> _Source:
@@ -342,7 +365,10 @@ def _look_at_rows(source: _Source, *, is_typed: bool) -> _Source:
                 ) from error
     columns = tuple(names)
     return replace(
-        source, columns=columns, rows=count, schema=schema if is_typed else None
+        source,
+        columns=columns,
+        rows=count,
+        schema=schema if is_typed else None,
     )
 
 
@@ -369,11 +395,15 @@ def _new_columns(
 def _with_fields(schema: pa.Schema, new: Sequence[str]) -> pa.Schema:
     """Return a schema with the new columns."""
     types = (pa.float64(), pa.bool_(), pa.float64())
-    fields = [pa.field(name, kind) for name, kind in zip(new, types, strict=False)]
+    fields = [
+        pa.field(name, kind) for name, kind in zip(new, types, strict=False)
+    ]
     return pa.schema([*schema, *fields], schema.metadata)
 
 
-def _with_scores(content: Content, scores: Scores, new: Sequence[str]) -> Content:
+def _with_scores(
+    content: Content, scores: Scores, new: Sequence[str]
+) -> Content:
     """Return rows with their new columns. Raises UsageError for uncertainty of a single model."""
     columns: list[NDArray[Any]] = [scores.values, scores.truncated]
     if len(new) > len(columns):
@@ -396,7 +426,9 @@ def _uncertainty_of(scores: Scores) -> NDArray[Any]:
     return scores.uncertainty
 
 
-def _rows(source: _Source, size: int) -> Iterator[tuple[list[Example], list[Row]]]:
+def _rows(
+    source: _Source, size: int
+) -> Iterator[tuple[list[Example], list[Row]]]:
     """Yield (examples, rows) of any table, `size` rows at a time."""
     numbered = rows(source.path)
     while part := list(islice(numbered, size)):
@@ -411,7 +443,11 @@ def _batches(
 ) -> Iterator[tuple[list[Example], pa.RecordBatch]]:
     """Yield (examples, record batch) of a Parquet file, `size` rows at a time."""
     number = 0
-    needed = [source.text] if source.prompt is None else [source.text, source.prompt]
+    needed = (
+        [source.text]
+        if source.prompt is None
+        else [source.text, source.prompt]
+    )
     columns = needed if is_text_only else None
     try:
         # pre_buffer, pyarrow's default, would take the whole file into memory

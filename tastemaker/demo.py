@@ -66,7 +66,9 @@ _NS, _POOL = (1, 2, 4, 8, 16), 256
 _SHOWN_CHARACTERS = 150
 
 
-def run_demo(folder: Path, *, texts: int, seed: int, say: Say) -> dict[str, Any]:
+def run_demo(
+    folder: Path, *, texts: int, seed: int, say: Say
+) -> dict[str, Any]:
     """Run all stages and write data, models and reports.
 
     folder: for all files. texts: judgements to learn from, for each language. say: prints a line.
@@ -83,9 +85,13 @@ def run_demo(folder: Path, *, texts: int, seed: int, say: Say) -> dict[str, Any]
     results["gpt"] = _gpt(folder, say, texts=texts, seed=seed)
     results["steered"] = steer_demo(folder, say, steps=_STEPS, seed=seed)
     results["seconds"] = round(time.monotonic() - started, 1)
-    pages = [folder / language / "report" / "report.html" for language in LANGUAGES]
+    pages = [
+        folder / language / "report" / "report.html" for language in LANGUAGES
+    ]
     pages.append(folder / "steered" / "frontier" / "frontier.html")
-    say(f"\n{results['seconds']:.0f} s in all. Reports: {', '.join(map(str, pages))}")
+    say(
+        f"\n{results['seconds']:.0f} s in all. Reports: {', '.join(map(str, pages))}"
+    )
     say(
         f"Generate with the steered GPT: tastemaker write {folder / 'steered/ppo'} -n 3"
     )
@@ -104,7 +110,9 @@ def _learn(
     Returns Kendall's τ with gold of each.
     """
     judges = troubled(n=10, seed=seed)
-    train = judgements(texts, kind="mixed", judges=judges, language=language, seed=seed)
+    train = judgements(
+        texts, kind="mixed", judges=judges, language=language, seed=seed
+    )
     test = judgements(500, kind="mixed", language=language, seed=seed + 1)
     counts = Counter(judgement.kind for judgement in train)
     kinds = ", ".join(f"{count:,} {kind}s" for kind, count in counts.items())
@@ -116,14 +124,23 @@ def _learn(
     for problem in diagnosis.problems[:2]:
         say(f"  doctor: {problem.what}")
     models = {}
-    for name, backbone in (("linear", "linear"), ("tiny", Tiny(vocabulary=2000))):
+    for name, backbone in (
+        ("linear", "linear"),
+        ("tiny", Tiny(vocabulary=2000)),
+    ):
         out = folder / name
-        models[name] = fit(train, backbone=backbone, seed=seed, out=out, overwrite=True)
+        models[name] = fit(
+            train, backbone=backbone, seed=seed, out=out, overwrite=True
+        )
     _say_judges(models["linear"], judges, say)
     _say_scores(models, SENTENCES[language], say)
-    recovered = {name: _tau_with_gold(model, test) for name, model in models.items()}
+    recovered = {
+        name: _tau_with_gold(model, test) for name, model in models.items()
+    }
     for name, tau in recovered.items():
-        say(f"  {name:8} Kendall's τ with the gold score, held-out texts: {tau:.3f}")
+        say(
+            f"  {name:8} Kendall's τ with the gold score, held-out texts: {tau:.3f}"
+        )
     network = models["tiny"]
     evaluation = evaluate(
         network,
@@ -139,14 +156,23 @@ def _learn(
 
 def _write_judgements(path: Path, train: Sequence[Judgement]) -> None:
     """Write the judgements as JSON lines."""
-    with writing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        writing_file(path) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for judgement in train:
-            file.write(json.dumps(to_row(judgement), ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps(to_row(judgement), ensure_ascii=False) + "\n"
+            )
 
 
 def _say_judges(model: RewardModel, judges: Sequence[Judge], say: Say) -> None:
     """Say the learned reliability of each kind of judge."""
-    kinds: dict[str, list[float]] = {"careful": [], "random": [], "reversed": []}
+    kinds: dict[str, list[float]] = {
+        "careful": [],
+        "random": [],
+        "reversed": [],
+    }
     learned = model.contract.judges
     for judge in judges:
         kind = "random" if judge.carelessness else "careful"
@@ -154,7 +180,11 @@ def _say_judges(model: RewardModel, judges: Sequence[Judge], say: Say) -> None:
             kind = "reversed"
         if judge.name in learned:  # judges with few judgements have none
             kinds[kind].append(learned[judge.name]["reliability"])
-    parts = [f"{kind} {min(r):+.2f} … {max(r):+.2f}" for kind, r in kinds.items() if r]
+    parts = [
+        f"{kind} {min(r):+.2f} … {max(r):+.2f}"
+        for kind, r in kinds.items()
+        if r
+    ]
     say(
         "  learned reliability of the judges (1 follows the score, 0 is random, −1 is reversed):"
     )
@@ -175,7 +205,9 @@ def _say_scores(
 
 def _tau_with_gold(model: RewardModel, test: Sequence[Judgement]) -> float:
     """Return Kendall's τ between the model's scores and the gold scores."""
-    examples = [example for judgement in test for example in judgement.examples]
+    examples = [
+        example for judgement in test for example in judgement.examples
+    ]
     gold = np.array([gold_score(example.text) for example in examples])
     return float(kendall(model.score_all(examples).values, gold))
 
@@ -195,10 +227,17 @@ def _gpt(folder: Path, say: Say, *, texts: int, seed: int) -> dict[str, float]:
     )
     model = RewardModel.load(folder / "en" / "linear")
     best = best_of_n(
-        policy, model, [""] * _PROMPTS, n=_CHOSEN_OF, sampling=_SHORT, seed=seed
+        policy,
+        model,
+        [""] * _PROMPTS,
+        n=_CHOSEN_OF,
+        sampling=_SHORT,
+        seed=seed,
     )
     chosen = [result.completion for result in best]
-    plain = policy.complete("", samples=_PROMPTS, sampling=_SHORT, seed=seed + 1)
+    plain = policy.complete(
+        "", samples=_PROMPTS, sampling=_SHORT, seed=seed + 1
+    )
     gold, best_gold = _mean_gold(plain), _mean_gold(chosen)
     say(
         f"  gold score of its completions: {gold:.1f} of 10; "
@@ -214,10 +253,14 @@ def _gpt(folder: Path, say: Say, *, texts: int, seed: int) -> dict[str, float]:
 
 
 def _mean_gold(completions: Sequence[Completion]) -> float:
-    return statistics.fmean(gold_score(completion.text) for completion in completions)
+    return statistics.fmean(
+        gold_score(completion.text) for completion in completions
+    )
 
 
-def steer_demo(folder: Path, say: Say, *, steps: int, seed: int) -> dict[str, Any]:
+def steer_demo(
+    folder: Path, say: Say, *, steps: int, seed: int
+) -> dict[str, Any]:
     """Steer the demo's GPT by its linear reward model, and write the frontier page.
 
     folder: the demo's. Returns the results, JSON-ready.
@@ -230,7 +273,9 @@ def steer_demo(folder: Path, say: Say, *, steps: int, seed: int) -> dict[str, An
     results: dict[str, Any] = {}
     for name in ALGORITHMS:
         say(f"\nSteering by {name.upper()}: the linear model is the reward;")
-        say("the network (held-out) and the gold score show whether the gain is real")
+        say(
+            "the network (held-out) and the gold score show whether the gain is real"
+        )
         steered = steer(
             policy,
             model,
@@ -256,7 +301,9 @@ def steer_demo(folder: Path, say: Say, *, steps: int, seed: int) -> dict[str, An
         f"\n  for comparison, best of {_NS[-1]}: gold score {gold[0]:.1f} → {gold[-1]:.1f} "
         f"at {curve.kl[-1]:.1f} nats"
     )
-    page = frontier([folder / "steered" / name for name in ALGORITHMS], best_of=curve)
+    page = frontier(
+        [folder / "steered" / name for name in ALGORITHMS], best_of=curve
+    )
     write_frontier(page, folder / "steered" / "frontier")
     for course in page.courses:
         say(f"  {course.label}: {course.verdict}")

@@ -74,9 +74,8 @@ def writing_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _storage_error(path, error) from error
     finally:
-        if (
-            previous.exists() and not path.exists()
-        ):  # also when interrupted between the two renames
+        # also when interrupted between the two renames
+        if previous.exists() and not path.exists():
             previous.replace(path)
         _remove(temporary)
         _remove(previous)
@@ -98,7 +97,9 @@ def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
         yield temporary
         path.mkdir(exist_ok=True)
         (path / last).unlink(missing_ok=True)
-        for entry in sorted(temporary.iterdir(), key=lambda entry: entry.name == last):
+        for entry in sorted(
+            temporary.iterdir(), key=lambda entry: entry.name == last
+        ):
             _remove(path / entry.name)
             entry.replace(path / entry.name)
     except OSError as error:

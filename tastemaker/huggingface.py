@@ -37,7 +37,11 @@ def quiet_transformers() -> Iterator[None]:
 
 def is_path(source: str) -> bool:
     """Return whether a source is a path and not a hub name (`name` or `owner/name`)."""
-    return source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source
+    return (
+        source.startswith((".", "/", "~"))
+        or source.count("/") > 1
+        or "\\" in source
+    )
 
 
 @contextmanager
@@ -52,7 +56,10 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         raise
     # a hub, a file system and dozens of model classes: any error of theirs is a failed load
     except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        reason = (
+            str(error).strip().split("\n")[0].rstrip(".")
+            or type(error).__name__
+        )
         advice = (
             ""
             if Path(source).is_dir()

@@ -36,11 +36,11 @@ _FEWEST = 24  # shingles; a shorter text is compared whole
 _ALIKE = 0.7
 _RUN = 3  # neighbouring values that make two texts candidates
 _NEIGHBOURS = 4  # candidates of a text for each of its runs
-_BLOCK = (
-    2**18
-)  # bytes that are hashed at once, so that they stay in the processor's cache
+# bytes that are hashed at once, so that they stay in the processor's cache
+_BLOCK = 2**18
 _PAIRS = 2**13  # pairs that are compared at once
-_SAMPLED = 96  # shingles of a long text that are hashed into its sketch, at least
+# shingles of a long text that are hashed into its sketch, at least
+_SAMPLED = 96
 
 _LEFT_OUT = (string.punctuation + string.whitespace).encode()
 _LOWER = bytes.maketrans(
@@ -56,7 +56,9 @@ def sketches(texts: Sequence[str]) -> Sketches:
     start = size = 0
     for number, text in enumerate(texts):
         folded = text if text.isascii() else text.casefold()
-        letters = folded.encode("utf-8", "surrogatepass").translate(_LOWER, _LEFT_OUT)
+        letters = folded.encode("utf-8", "surrogatepass").translate(
+            _LOWER, _LEFT_OUT
+        )
         block.append(letters)
         size += len(letters)
         if size >= _BLOCK or number == len(texts) - 1:
@@ -101,7 +103,8 @@ def _sketch(block: Sequence[bytes], sketches: Sketches) -> NDArray[np.intp]:
     halvings = np.log2(np.maximum(shingles / _SAMPLED, 1)).astype(np.uint64)
     thresholds = np.uint64(2**64 - 2**32) >> halvings
     is_sampled = values < np.repeat(thresholds, lengths)
-    for back in range(1, _SHINGLE):  # a shingle does not reach into the next text
+    # a shingle does not reach into the next text
+    for back in range(1, _SHINGLE):
         is_sampled[np.maximum(ends - back, 0)] = False
     places = np.flatnonzero(is_sampled)
     counts = np.diff(np.searchsorted(places, ends), prepend=0)
@@ -114,7 +117,9 @@ def _sketch(block: Sequence[bytes], sketches: Sketches) -> NDArray[np.intp]:
     first = np.searchsorted(number, np.arange(len(block)))
     rank = np.arange(len(keys)) - first[number]
     is_small = rank < sketches.shape[1]
-    sketches[number[is_small], rank[is_small]] = keys[is_small].astype(np.uint32)
+    sketches[number[is_small], rank[is_small]] = keys[is_small].astype(
+        np.uint32
+    )
     return np.flatnonzero(shingles < _FEWEST)
 
 
@@ -142,7 +147,9 @@ def _of_whole(text: str) -> Sketches:
 # --- candidates and their similarity ----------------------------------------------------------
 
 
-def _candidates(sketches: Sketches, others: Sketches | None) -> NDArray[np.intp]:
+def _candidates(
+    sketches: Sketches, others: Sketches | None
+) -> NDArray[np.intp]:
     """Return pairs (sketch, other) that share a run of values, each once, int [p, 2].
 
     others: None for the sketches themselves; then the smaller number is first. Of many texts that

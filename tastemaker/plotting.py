@@ -75,9 +75,13 @@ def rendered(
             axes.set_title(textwrap.fill(panel.title, _TITLE_WIDTH))
         if heading:
             above = textwrap.fill(heading, _HEADING_WIDTH)
-            figure.suptitle(above, fontsize=14, fontweight="bold", x=0.012, ha="left")
+            figure.suptitle(
+                above, fontsize=14, fontweight="bold", x=0.012, ha="left"
+            )
         figure.savefig(
-            file, format=form, metadata={"Date": None} if form == "svg" else None
+            file,
+            format=form,
+            metadata={"Date": None} if form == "svg" else None,
         )
     return file.getvalue()
 
@@ -88,7 +92,10 @@ def panel_svg(panel: Panel) -> bytes:
 
 
 def learning_curve_png(
-    curve: Sequence[Sequence[float]], title: str, mean: float, interval: Sequence[float]
+    curve: Sequence[Sequence[float]],
+    title: str,
+    mean: float,
+    interval: Sequence[float],
 ) -> bytes:
     """Return the learning curve of `play` as a PNG file.
 
@@ -100,8 +107,12 @@ def learning_curve_png(
         returns = [point[1] for point in curve]
         evaluation = f"evaluation, {mean:.1f}"
         axes.axhspan(*interval, color=MODEL, alpha=0.15, linewidth=0)
-        axes.axhline(mean, color=CONSTANT, linewidth=1, linestyle=":", label=evaluation)
-        axes.plot(steps, returns, color=MODEL, linewidth=1.6, label="during training")
+        axes.axhline(
+            mean, color=CONSTANT, linewidth=1, linestyle=":", label=evaluation
+        )
+        axes.plot(
+            steps, returns, color=MODEL, linewidth=1.6, label="during training"
+        )
         axes.set(xlabel="environment steps", ylabel="mean return per episode")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.legend(loc="lower right")

@@ -45,7 +45,9 @@ def progress(title: str, total: float | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task(title, total=total, note="")
 
         def advance(amount: float, note: str) -> None:

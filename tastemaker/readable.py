@@ -43,7 +43,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ]
         lines.append("  ".join(cells).rstrip())
     rule = "─" * (sum(widths) + 2 * len(widths) - 2)
     return "\n".join([lines[0], rule, *lines[1:]])
@@ -90,7 +92,9 @@ def filled_in(template: Path, /, **values: Any) -> str:
 
     A template may also use number (four digits) and count (with thousands separators).
     """
-    return _compiled(template).render(number=number, count="{:,}".format, **values)
+    return _compiled(template).render(
+        number=number, count="{:,}".format, **values
+    )
 
 
 @cache

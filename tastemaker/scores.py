@@ -53,7 +53,9 @@ class Scores:
     @property
     def uncertainty(self) -> NDArray[np.float64] | None:
         """The sample standard deviation of the members [n]; None for a single model."""
-        return None if self.members is None else self.members.std(axis=0, ddof=1)
+        return (
+            None if self.members is None else self.members.std(axis=0, ddof=1)
+        )
 
     def cautious(self, caution: Caution) -> "Scores":
         """Return the scores, lower where the members disagree (see `Caution`).
@@ -80,7 +82,9 @@ class Scores:
         return [float(v) for v in self.values]
 
 
-def soft_minimum(members: NDArray[np.float64], beta: float) -> NDArray[np.float64]:
+def soft_minimum(
+    members: NDArray[np.float64], beta: float
+) -> NDArray[np.float64]:
     """Return −β ln E[exp(−score/β)] of the members [M, n] of an ensemble; the minimum for β = 0."""
     lowest: NDArray[np.float64] = members.min(axis=0)
     if beta == 0:

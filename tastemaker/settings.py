@@ -44,7 +44,9 @@ def at_least(least: int) -> Check:
 
 POSITIVE = Check(lambda value: 0 < value < math.inf, "a positive number")
 LIMIT = Check(lambda value: value > 0, "a positive number, infinite for none")
-NOT_NEGATIVE = Check(lambda value: 0 <= value < math.inf, "a number, at least 0")
+NOT_NEGATIVE = Check(
+    lambda value: 0 <= value < math.inf, "a number, at least 0"
+)
 FINITE = Check(math.isfinite, "a finite number")
 SHARE = Check(lambda value: 0 <= value <= 1, "from 0 to 1")
 POSITIVE_SHARE = Check(lambda value: 0 < value <= 1, "above 0, at most 1")
@@ -79,19 +81,22 @@ def setting(
 
 def check(settings: Any) -> None:
     """Raise UsageError for a setting whose type or value is wrong."""
-    prefix = getattr(
-        type(settings), "name", ""
-    )  # an algorithm's errors start with its name
+    # an algorithm's errors start with its name
+    prefix = getattr(type(settings), "name", "")
     prefix = f"{prefix}: " if isinstance(prefix, str) and prefix else ""
     hints = type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        _check_type(f"{prefix}{field.name}", hints[field.name], value, field.default)
+        _check_type(
+            f"{prefix}{field.name}", hints[field.name], value, field.default
+        )
         condition = field.metadata.get("check")
         if condition is None or value is None:
             continue
         if not condition.is_valid(value):
-            raise UsageError(f"{prefix}{field.name} {value}: must be {condition.text}.")
+            raise UsageError(
+                f"{prefix}{field.name} {value}: must be {condition.text}."
+            )
 
 
 def settings_from(kind: type[T], settings: Mapping[str, Any], name: str) -> T:
@@ -106,9 +111,13 @@ def settings_from(kind: type[T], settings: Mapping[str, Any], name: str) -> T:
     values = {}
     for key, value in settings.items():
         if key not in fields:
-            raise UsageError(f"{name} has no setting {key!r}: {nearest(key, fields)}.")
+            raise UsageError(
+                f"{name} has no setting {key!r}: {nearest(key, fields)}."
+            )
         is_tuple = typing.get_origin(hints[key]) is tuple
-        values[key] = tuple(value) if is_tuple and isinstance(value, list) else value
+        values[key] = (
+            tuple(value) if is_tuple and isinstance(value, list) else value
+        )
     try:
         return kind(**values)
     except UsageError as error:
@@ -154,7 +163,9 @@ def _check_type(name: str, hint: Any, value: Any, default: Any) -> None:
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
-            raise UsageError(f"{name} {value!r}: must be one of {', '.join(choices)}.")
+            raise UsageError(
+                f"{name} {value!r}: must be one of {', '.join(choices)}."
+            )
     elif typing.get_origin(kind) is tuple:
         is_tuple = isinstance(value, (tuple, list))
         if not is_tuple or any(
@@ -170,7 +181,9 @@ def _check_type(name: str, hint: Any, value: Any, default: Any) -> None:
         is_number_from_bool = isinstance(value, bool) and kind is not bool
         if not isinstance(value, accepted) or is_number_from_bool:
             example = (
-                "" if default in (None, dataclasses.MISSING) else f", such as {default}"
+                ""
+                if default in (None, dataclasses.MISSING)
+                else f", such as {default}"
             )
             raise UsageError(f"{name} {value!r}: must be {words}{example}.")
 
@@ -190,7 +203,9 @@ def scale_of(text: str) -> tuple[int, int]:
     """Return the lowest and the highest grade. Raises UsageError unless they rise."""
     lowest, highest = two_numbers(text)
     if lowest >= highest:
-        raise UsageError(f"--scale {text!r}: the lowest must be below the highest.")
+        raise UsageError(
+            f"--scale {text!r}: the lowest must be below the highest."
+        )
     return lowest, highest
 
 

@@ -51,7 +51,9 @@ for _verb in _VERBS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    words = list(sys.argv[1:] if arguments is None else arguments) or [
+        "--help"
+    ]
     if "--debug" in words:
         words.remove("--debug")
         words.insert(0, "--debug")
@@ -60,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         set_quiet(True)
     try:
-        code: Any = app.main(args=words, prog_name="tastemaker", standalone_mode=False)
+        code: Any = app.main(
+            args=words, prog_name="tastemaker", standalone_mode=False
+        )
     except TastemakerError as error:
         if words[0] == "--debug":
             raise

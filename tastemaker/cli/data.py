@@ -34,14 +34,22 @@ Example:
 
 @o.verb(FETCH)
 @click.argument(
-    "name", help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB."
+    "name",
+    help="imdb: the Large Movie Review Dataset (Maas et al. 2011), 80 MiB.",
 )
 @o.option("--out", type=o.PATH, default=Path(), help="Folder for the archive.")
 @o.option("--url", help="Another address of the same archive.")
-@o.option("--sha256", help="Digest that it must have, in place of the published one.")
+@o.option(
+    "--sha256", help="Digest that it must have, in place of the published one."
+)
 @o.output
 def fetch(
-    name: str, out: Path, url: str | None, sha256: str | None, json: bool, quiet: bool
+    name: str,
+    out: Path,
+    url: str | None,
+    sha256: str | None,
+    json: bool,
+    quiet: bool,
 ) -> None:
     """Download a data set."""
     import tastemaker as tm
@@ -57,8 +65,13 @@ def fetch(
 
 @o.verb(DOCTOR)
 @click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
-@o.option("--test", help="The data that a model will be tested on, to look for leaks.")
-@o.option("--report", type=o.PATH, help="Write doctor.html and doctor.json there.")
+@o.option(
+    "--test",
+    help="The data that a model will be tested on, to look for leaks.",
+)
+@o.option(
+    "--report", type=o.PATH, help="Write doctor.html and doctor.json there."
+)
 @o.flag("--strict", "Exit code 1 for a problem worse than a note.")
 @o.option("--max-length", type=int, help="Tokens that will be read of a text.")
 @o.option(
@@ -111,7 +124,9 @@ def doctor(
     return int(strict and not diagnosis.is_healthy)
 
 
-def _readable(source: str, reading: o.Reading, odd_rows: list[Any]) -> list[Any]:
+def _readable(
+    source: str, reading: o.Reading, odd_rows: list[Any]
+) -> list[Any]:
     """Return what can be read; the other rows go to `odd_rows`.
 
     A source without a readable row is a finding too. Raises DataError for a source that is missing.

@@ -40,7 +40,13 @@ Examples:
   tastemaker write gpt --file prompts.txt --out written.jsonl --stop "."
 """
 
-_FIGURES = ("parameters", "tokens", "perplexity", "ngram_perplexity", "seconds")
+_FIGURES = (
+    "parameters",
+    "tokens",
+    "perplexity",
+    "ngram_perplexity",
+    "seconds",
+)
 
 
 @o.verb(PRETRAIN)
@@ -57,7 +63,9 @@ _FIGURES = ("parameters", "tokens", "perplexity", "ngram_perplexity", "seconds")
     help="Size of a new GPT; the other settings follow from it.",
     shown="tiny, or that of --from",
 )
-@o.option("start", "--from", help="Go on with this folder or hub name instead.")
+@o.option(
+    "start", "--from", help="Go on with this folder or hub name instead."
+)
 @o.settings("training", "pretraining")
 @o.seed
 @o.option(
@@ -67,7 +75,9 @@ _FIGURES = ("parameters", "tokens", "perplexity", "ngram_perplexity", "seconds")
     help="One document of a text file.",
     panel=o.DATA,
 )
-@o.option("--limit", type=int, help="Only the first so many documents.", panel=o.DATA)
+@o.option(
+    "--limit", type=int, help="Only the first so many documents.", panel=o.DATA
+)
 @o.split
 @o.format
 @o.text_column
@@ -110,12 +120,16 @@ def pretrain(
         limit=limit,
     )
     policy = tm.pretrain(
-        documents, out=out, say=lambda line: o.note(line, quiet=quiet), **settings
+        documents,
+        out=out,
+        say=lambda line: o.note(line, quiet=quiet),
+        **settings,
     )
     o.note_skipped(documents.bad, quiet=quiet)
     if json:
         o.say_json(
-            {"model": str(out)} | {name: policy.figures[name] for name in _FIGURES}
+            {"model": str(out)}
+            | {name: policy.figures[name] for name in _FIGURES}
         )
     else:
         o.say(f"{policy}")
@@ -135,10 +149,17 @@ def pretrain(
     help="What is continued; none: begin a text.",
 )
 @o.option(
-    "n", "-n", "--samples", type=int, default=1, help="Completions of each prompt."
+    "n",
+    "-n",
+    "--samples",
+    type=int,
+    default=1,
+    help="Completions of each prompt.",
 )
 @o.option(
-    "--file", type=o.PATH, help="Prompts: a text file with one a line, or a table."
+    "--file",
+    type=o.PATH,
+    help="Prompts: a text file with one a line, or a table.",
 )
 @o.option(
     "--out",
@@ -150,9 +171,13 @@ def pretrain(
     type=int,
     help="Write so many for each one; keep what --reward scores highest.",
 )
-@o.option("--reward", type=o.PATH, help="A reward model, saved by `tastemaker fit`.")
+@o.option(
+    "--reward", type=o.PATH, help="A reward model, saved by `tastemaker fit`."
+)
 @o.seed
-@o.settings("sampling", shown="as the folder recommends", defaults={"max_tokens": 200})
+@o.settings(
+    "sampling", shown="as the folder recommends", defaults={"max_tokens": 200}
+)
 @o.prompt_column
 @o.chat
 @o.device
@@ -190,7 +215,9 @@ def write(
     if file is not None and prompts:
         raise UsageError("give either prompts or --file, one of the two.")
     if n < 1:
-        raise UsageError(f"-n {n}: ask for 1 completion of each prompt, or more.")
+        raise UsageError(
+            f"-n {n}: ask for 1 completion of each prompt, or more."
+        )
     policy = tm.Policy.load(model).to(device)
     for line in policy.notes:
         o.note(line, quiet=quiet)
@@ -208,8 +235,12 @@ def write(
         )
         endings = [row.ended for row in rows]
         if json:
-            counts = {name: endings.count(name) for name in ("end", "stop", "length")}
-            o.say_json({"out": str(out), "completions": len(rows), "ended": counts})
+            counts = {
+                name: endings.count(name) for name in ("end", "stop", "length")
+            }
+            o.say_json(
+                {"out": str(out), "completions": len(rows), "ended": counts}
+            )
         else:
             o.say(f"{len(rows):,} completions written into {out}")
         _note_unended(endings, draw, quiet=quiet)
@@ -242,7 +273,9 @@ class _Writer:
     reward: Any
     seed: int
 
-    def complete(self, prompts: Sequence[Any], first: int) -> list[list[Scored]]:
+    def complete(
+        self, prompts: Sequence[Any], first: int
+    ) -> list[list[Scored]]:
         """Return the n completions of each prompt. first: number of the first prompt."""
         from tastemaker.gpt.policy import best_of_n
 
@@ -285,7 +318,9 @@ def _print_all(completions: Sequence[Scored], *, json: bool) -> None:
     if not json:
         for completion, score in completions:
             start = "" if score is None else f"{score:+.3f}  "
-            prompt = completion.prompt if isinstance(completion.prompt, str) else ""
+            prompt = (
+                completion.prompt if isinstance(completion.prompt, str) else ""
+            )
             o.say(f"{start}{prompt}{completion.text}\n")
         return
     result = {
@@ -296,18 +331,24 @@ def _print_all(completions: Sequence[Scored], *, json: bool) -> None:
     scores = [score for _, score in completions if score is not None]
     if scores:
         # a completion without a word has no score
-        result["scores"] = [score if math.isfinite(score) else None for score in scores]
+        result["scores"] = [
+            score if math.isfinite(score) else None for score in scores
+        ]
     o.say_json(result)
 
 
-def _stream(policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool) -> None:
+def _stream(
+    policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool
+) -> None:
     """Write one completion to the terminal as it comes, the prompt before it."""
     from tastemaker.gpt.policy import shown_so_far
 
     # shown with the first token: until then the prompt may be refused
     start = prompt if isinstance(prompt, str) else ""
     shown, row = "", None
-    for rows in policy.stream([prompt], samples=1, sampling=sampling, seed=seed):
+    for rows in policy.stream(
+        [prompt], samples=1, sampling=sampling, seed=seed
+    ):
         row = rows[0]
         text = start + shown_so_far(policy, row, sampling)
         sys.stdout.write(text[len(shown) :])
@@ -315,14 +356,20 @@ def _stream(policy: Any, prompt: Any, sampling: Any, seed: int, *, quiet: bool) 
         shown = text
     text = start + policy.completion(prompt, row, sampling).text
     sys.stdout.write(text[len(shown) :] + "\n")
-    _note_unended([row.ended] if row is not None else [], sampling, quiet=quiet)
+    _note_unended(
+        [row.ended] if row is not None else [], sampling, quiet=quiet
+    )
 
 
-def _note_unended(endings: Sequence[str], sampling: Any, *, quiet: bool) -> None:
+def _note_unended(
+    endings: Sequence[str], sampling: Any, *, quiet: bool
+) -> None:
     """Note how many completions were cut at the most tokens."""
     cut = endings.count("length")
     if cut:
-        reason = "no stop text and no end came" if sampling.stop else "no end came"
+        reason = (
+            "no stop text and no end came" if sampling.stop else "no end came"
+        )
         o.note(
             f"{cut:,} of {len(endings):,} were cut at their most tokens: {reason}. "
             "See --max-tokens.",
@@ -332,7 +379,10 @@ def _note_unended(endings: Sequence[str], sampling: Any, *, quiet: bool) -> None
 
 def is_policy(folder: Path) -> bool:
     """Return whether a folder holds a language model that is not a reward model."""
-    if not (folder / "config.json").is_file() or (folder / "tastemaker.json").is_file():
+    if (
+        not (folder / "config.json").is_file()
+        or (folder / "tastemaker.json").is_file()
+    ):
         return False
     from tastemaker.gpt.networks import is_causal
 

@@ -38,7 +38,11 @@ class Option(click.Option):
         default = more.get("default")
         if shown is None and default is not None:
             shown = str(default)
-        self.panel, self.meaning, self.shown = panel, self.help or "", shown or ""
+        self.panel, self.meaning, self.shown = (
+            panel,
+            self.help or "",
+            shown or "",
+        )
         if self.shown:
             self.help = f"{self.meaning} [default: {self.shown}]"
 
@@ -50,7 +54,9 @@ class Verb(click.Command):
         more["context_settings"] = {"max_content_width": 100}
         super().__init__(*arguments, **more)
 
-    def panels(self, context: click.Context) -> dict[str, list[click.Parameter]]:
+    def panels(
+        self, context: click.Context
+    ) -> dict[str, list[click.Parameter]]:
         """Return the parameters by panel, in the order in which they are shown."""
         panels: dict[str, list[click.Parameter]] = {MAIN: []}
         for parameter in self.get_params(context):
@@ -66,7 +72,9 @@ class Verb(click.Command):
     ) -> None:
         """Write each panel as a section."""
         for title, parameters in self.panels(ctx).items():
-            records = [parameter.get_help_record(ctx) for parameter in parameters]
+            records = [
+                parameter.get_help_record(ctx) for parameter in parameters
+            ]
             rows = [record for record in records if record is not None]
             if rows:
                 with formatter.section(title):
@@ -108,7 +116,9 @@ def settings_table() -> dict[str, list[Any]]:
     `scripts/option_tables.py` writes the file from the settings classes, because importing those
     imports torch, and `--help` should not wait for it. A test fails when the file is stale.
     """
-    text = Path(__file__).with_name("settings.json").read_text(encoding="utf-8")
+    text = (
+        Path(__file__).with_name("settings.json").read_text(encoding="utf-8")
+    )
     table: dict[str, list[Any]] = json_module.loads(text)
     return table
 
@@ -158,7 +168,9 @@ def _option_of(
         more["type"] = click.Choice(row["choices"])
     if default is not None:
         more["default"] = default
-    return option(name, help=row["help"], panel=row["group"], shown=shown, **more)
+    return option(
+        name, help=row["help"], panel=row["group"], shown=shown, **more
+    )
 
 
 # --- options that several verbs share -------------------------------------------------------------
@@ -176,13 +188,17 @@ def _read_config(
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = " ".join(str(error).split())
-        raise UsageError(f"{path}: cannot be read as YAML ({message}).") from error
+        raise UsageError(
+            f"{path}: cannot be read as YAML ({message})."
+        ) from error
     if not isinstance(values, dict):
         raise UsageError(
             f"{path}: must hold `option: value` lines, not {type(values).__name__}."
         )
     parameters = {
-        p.name: p for p in context.command.params if p.name and p.name != "config"
+        p.name: p
+        for p in context.command.params
+        if p.name and p.name != "config"
     }
     names = {_key_of(p): name for name, p in parameters.items()}
     settings = {}
@@ -214,7 +230,9 @@ def _several(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
-seed = option("--seed", type=int, default=0, help="Same seed, same bits on one CPU.")
+seed = option(
+    "--seed", type=int, default=0, help="Same seed, same bits on one CPU."
+)
 device = option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -243,8 +261,18 @@ output = _several(
         help="A YAML file with this verb's options; the command line wins.",
         panel=RUN,
     ),
-    flag("--json", "Print one JSON object on stdout and nothing else there.", RUN),
-    option("--quiet", "-q", is_flag=True, help="No progress and no notes.", panel=RUN),
+    flag(
+        "--json",
+        "Print one JSON object on stdout and nothing else there.",
+        RUN,
+    ),
+    option(
+        "--quiet",
+        "-q",
+        is_flag=True,
+        help="No progress and no notes.",
+        panel=RUN,
+    ),
 )
 split = option(
     "--split",
@@ -257,15 +285,22 @@ format = option(
     panel=DATA,
 )
 skip_bad = flag(
-    "--skip-bad", "Leave out rows that cannot be read; count and list them.", DATA
+    "--skip-bad",
+    "Leave out rows that cannot be read; count and list them.",
+    DATA,
 )
 text_column = option(
     "--text-column", help="Column of the text.", shown="recognised", panel=DATA
 )
 prompt_column = option(
-    "--prompt-column", help="Column of the prompt.", shown="recognised", panel=DATA
+    "--prompt-column",
+    help="Column of the prompt.",
+    shown="recognised",
+    panel=DATA,
 )
-chat = flag("--chat", "The prompts are what a user says, to be answered.", DATA)
+chat = flag(
+    "--chat", "The prompts are what a user says, to be answered.", DATA
+)
 
 
 @dataclass(frozen=True)
@@ -329,7 +364,10 @@ _reading_options = _several(
     ),
     seed,
     option(
-        "--limit", type=int, help="Only so many texts, drawn by --seed.", panel=DATA
+        "--limit",
+        type=int,
+        help="Only so many texts, drawn by --seed.",
+        panel=DATA,
     ),
     split,
     format,
@@ -348,7 +386,10 @@ _reading_options = _several(
         panel=DATA,
     ),
     option(
-        "--rating-column", help="Column of any number.", shown="recognised", panel=DATA
+        "--rating-column",
+        help="Column of any number.",
+        shown="recognised",
+        panel=DATA,
     ),
     option(
         "--positive",
@@ -370,7 +411,9 @@ def reading(function: F) -> F:
 
     @functools.wraps(function)
     def call(**options: Any) -> Any:
-        values = {field.name: options.pop(field.name) for field in fields(Reading)}
+        values = {
+            field.name: options.pop(field.name) for field in fields(Reading)
+        }
         return function(**options, reading=Reading(**values))
 
     return _reading_options(call)  # type: ignore[return-value]
@@ -402,7 +445,11 @@ def note_skipped(skipped: Sequence[Any], *, quiet: bool) -> None:
     for error in skipped[:_LISTED]:
         note(f"left out: {error}", quiet=quiet)
     if skipped:
-        more = f", {_LISTED} of them listed above" if len(skipped) > _LISTED else ""
+        more = (
+            f", {_LISTED} of them listed above"
+            if len(skipped) > _LISTED
+            else ""
+        )
         note(
             f"{len(skipped):,} rows were left out because they cannot be read{more}.",
             quiet=quiet,
@@ -434,6 +481,8 @@ def comparisons(
     if not chat:
         return judgements
     return [
-        replace(one, prompt=as_chat(one.prompt)) if isinstance(one.prompt, str) else one
+        replace(one, prompt=as_chat(one.prompt))
+        if isinstance(one.prompt, str)
+        else one
         for one in judgements
     ]

@@ -64,7 +64,9 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
 
 @o.verb(FIT)
 @click.argument("sources", nargs=-1, required=True, help=o.SOURCES)
-@o.option("--out", type=o.PATH, required=True, help="Folder for the reward model.")
+@o.option(
+    "--out", type=o.PATH, required=True, help="Folder for the reward model."
+)
 @o.option(
     "--backbone",
     default="linear",
@@ -93,7 +95,11 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
     help="Models of an ensemble, which tells what it is unsure of.",
     panel="Ensembles",
 )
-@o.flag("--shared", "The members are heads of one network: much cheaper.", "Ensembles")
+@o.flag(
+    "--shared",
+    "The members are heads of one network: much cheaper.",
+    "Ensembles",
+)
 @o.flag(
     "--experts",
     "A model for each source, mixed by whose prompt a prompt seems to be.",
@@ -160,7 +166,9 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
     o.say(f"{model!r}")
     o.say(f"  {contract.parts()}")
     data = contract.data
-    together = in_words(data.get("near_copies", 0), data.get("shared_beginnings", 0))
+    together = in_words(
+        data.get("near_copies", 0), data.get("shared_beginnings", 0)
+    )
     if together:
         o.say(f"  {together}")
     for line in contract.judges_in_words():
@@ -197,15 +205,22 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 @o.verb(SCORE)
 @click.argument(
-    "model", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker fit`."
+    "model",
+    metavar="DIR",
+    type=o.PATH,
+    help="A folder saved by `tastemaker fit`.",
 )
 @click.argument(
     "texts", metavar="[TEXT]...", nargs=-1, help="Texts; `-` reads one a line."
 )
 @o.option(
-    "--file", type=o.PATH, help="JSONL, CSV, TSV or Parquet file whose rows are scored."
+    "--file",
+    type=o.PATH,
+    help="JSONL, CSV, TSV or Parquet file whose rows are scored.",
 )
-@o.option("--out", type=o.PATH, help="Scores: a file with the columns of --file.")
+@o.option(
+    "--out", type=o.PATH, help="Scores: a file with the columns of --file."
+)
 @o.option("--prompt", help="What the texts answer.")
 @o.flag("--uncertainty", "Show how far the members of an ensemble disagree.")
 @o.option(
@@ -273,17 +288,25 @@ def score(
         )
         if json:
             o.say_json(
-                {"out": str(out), "rows": counts.rows, "truncated": counts.truncated}
+                {
+                    "out": str(out),
+                    "rows": counts.rows,
+                    "truncated": counts.truncated,
+                }
             )
         else:
             o.say(f"{counts.rows:,} rows scored into {out}")
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
-        rows, truncated = _score_lines(taste, precision, caution, uncertainty, json)
+        rows, truncated = _score_lines(
+            taste, precision, caution, uncertainty, json
+        )
     else:
         examples = [tm.Example(text, prompt) for text in texts]
         rows = len(examples)
-        truncated = _score_texts(taste, examples, precision, caution, uncertainty, json)
+        truncated = _score_texts(
+            taste, examples, precision, caution, uncertainty, json
+        )
     if truncated:
         contract = taste.contract
         side = "start" if contract.cut == "left" else "end"
@@ -315,7 +338,11 @@ def _score_texts(
     scores = scores.cautious(caution)
     truncated = int(scores.truncated.sum())
     if json:
-        result = {"scores": scores.as_list(), **meanings, "truncated": truncated}
+        result = {
+            "scores": scores.as_list(),
+            **meanings,
+            "truncated": truncated,
+        }
         if deviations is not None:
             result["uncertainty"] = deviations
         o.say_json(result)
@@ -344,7 +371,9 @@ def _score_lines(
     deviations: list[float] = []
     rows = truncated = 0
     settings: dict[str, Any] = {"precision": precision, "caution": caution}
-    for line in score_lines(taste, sys.stdin, uncertainty=uncertainty, **settings):
+    for line in score_lines(
+        taste, sys.stdin, uncertainty=uncertainty, **settings
+    ):
         rows += 1
         truncated += int(line.truncated)
         if json:
@@ -352,7 +381,9 @@ def _score_lines(
             if line.uncertainty is not None:
                 deviations.append(line.uncertainty)
             continue
-        deviation = "" if line.uncertainty is None else f" ± {line.uncertainty:.4f}"
+        deviation = (
+            "" if line.uncertainty is None else f" ± {line.uncertainty:.4f}"
+        )
         o.say(f"{line.score:+.4f}{deviation}\t{line.text}")
     if json:
         result: dict[str, Any] = {"scores": scores, "truncated": truncated}
@@ -364,7 +395,10 @@ def _score_lines(
 
 @o.verb(EVALUATE)
 @click.argument(
-    "model", metavar="DIR", type=o.PATH, help="A folder saved by `fit` or `pretrain`."
+    "model",
+    metavar="DIR",
+    type=o.PATH,
+    help="A folder saved by `fit` or `pretrain`.",
 )
 @click.argument("source", help=f"{o.SOURCES} For a GPT also text files.")
 @o.option(
@@ -390,7 +424,13 @@ def evaluate(
 
     if is_policy(model):
         evaluate_policy(
-            model, source, reading, report, skip_bad=skip_bad, json=json, quiet=quiet
+            model,
+            source,
+            reading,
+            report,
+            skip_bad=skip_bad,
+            json=json,
+            quiet=quiet,
         )
         return
     taste = tm.load(model)
@@ -401,7 +441,9 @@ def evaluate(
         measured: Any = evaluate_rewardbench(taste, items)
         report, skip_bad = None, False
     else:
-        judgements = reading.judgements([source], skipped if skip_bad else None)
+        judgements = reading.judgements(
+            [source], skipped if skip_bad else None
+        )
         o.note_skipped(skipped, quiet=quiet)
         measured = tm.evaluate(
             taste,
@@ -445,4 +487,6 @@ def _rewardbench_items(source: str, reading: o.Reading) -> Any:
     columns = reading.columns
     if columns.text or columns.label or columns.grade or columns.rating:
         return None
-    return rewardbench_items(source, split=reading.split, format=reading.format)
+    return rewardbench_items(
+        source, split=reading.split, format=reading.format
+    )

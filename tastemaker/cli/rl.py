@@ -75,8 +75,12 @@ Examples:
     metavar="POLICY",
     help="A folder saved by `pretrain`, any other, a hub name.",
 )
-@o.option("--reward", multiple=True, help="What raises the reward. May be repeated.")
-@o.option("--out", type=o.PATH, required=True, help="Folder for the steered GPT.")
+@o.option(
+    "--reward", multiple=True, help="What raises the reward. May be repeated."
+)
+@o.option(
+    "--out", type=o.PATH, required=True, help="Folder for the steered GPT."
+)
 @o.option(
     "--algorithm",
     default="ppo",
@@ -117,7 +121,11 @@ Examples:
     panel=o.DATA,
 )
 @o.option(
-    "--limit", type=int, default=2000, help="At most so many prompts.", panel=o.DATA
+    "--limit",
+    type=int,
+    default=2000,
+    help="At most so many prompts.",
+    panel=o.DATA,
 )
 @o.option(
     "--judgements",
@@ -158,7 +166,7 @@ def steer(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Teach a GPT to write what scores well. settings: those of `tm.steer`, by its names."""
+    """Teach a GPT to write what scores well. settings: those of `tm.steer`."""
     import tastemaker as tm
     from tastemaker.errors import UsageError
     from tastemaker.rl.algorithms import algorithm_named
@@ -178,9 +186,8 @@ def steer(
     if opening is not None and prompts is None:
         raise UsageError("--opening is about --prompts: name a source.")
     if kl.get("where") == "loss":
-        kl.setdefault(
-            "estimator", "k2"
-        )  # the one whose gradient in the loss is that of the KL
+        # the one whose gradient in the loss is that of the KL
+        kl.setdefault("estimator", "k2")
     learner = algorithm_named(algorithm, **algorithm_settings)
     judged = None
     if judgements:
@@ -192,7 +199,14 @@ def steer(
         model,
         list(reward) or None,
         _prompts(
-            prompts, opening, model, limit, split, prompt_column, chat=chat, seed=seed
+            prompts,
+            opening,
+            model,
+            limit,
+            split,
+            prompt_column,
+            chat=chat,
+            seed=seed,
         ),
         judgements=judged,
         algorithm=learner,
@@ -227,10 +241,14 @@ def _prompts(
     if source is None:
         return None
     if opening is None:
-        return prompts_from(Path(source), limit=limit, prompt_column=column, chat=chat)
+        return prompts_from(
+            Path(source), limit=limit, prompt_column=column, chat=chat
+        )
     reader = Policy.load(model).reader
     return list(
-        openings_from(source, reader, opening, limit=limit, seed=seed, split=split)
+        openings_from(
+            source, reader, opening, limit=limit, seed=seed, split=split
+        )
     )
 
 
@@ -242,13 +260,16 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
         for name in ALWAYS:
             names += [f"{name}_before", f"{name}_after"]
         o.say_json(
-            {"policy": str(out)} | {name: steered.figures[name] for name in names}
+            {"policy": str(out)}
+            | {name: steered.figures[name] for name in names}
         )
         return
     for sample in steered.samples[:3]:
         for when in ("before", "after"):
             score = (
-                f"{sample[f'score_{when}']:+.2f}  " if f"score_{when}" in sample else ""
+                f"{sample[f'score_{when}']:+.2f}  "
+                if f"score_{when}" in sample
+                else ""
             )
             title = f"{when}:"
             o.say(f"{score}{title:8}{sample['prompt']}{sample[when]}")
@@ -267,7 +288,9 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     help="Folders of `steer`.",
 )
 @o.option(
-    "--out", type=o.PATH, help="Write frontier.html, frontier.png, frontier.json there."
+    "--out",
+    type=o.PATH,
+    help="Write frontier.html, frontier.png, frontier.json there.",
 )
 @o.option(
     "--best-of",
@@ -275,7 +298,10 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     help="Also measure the best of 1, 2, 4 and so on, up to so many.",
 )
 @o.option(
-    "--policy", help="GPT that writes these.", shown="as the first run", panel=o.BEST_OF
+    "--policy",
+    help="GPT that writes these.",
+    shown="as the first run",
+    panel=o.BEST_OF,
 )
 @o.option(
     "--reward",
@@ -285,10 +311,15 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     panel=o.BEST_OF,
 )
 @o.option(
-    "--gold", help="True reward of the chosen, where there is one.", panel=o.BEST_OF
+    "--gold",
+    help="True reward of the chosen, where there is one.",
+    panel=o.BEST_OF,
 )
 @o.option(
-    "--held-out", multiple=True, help="Held-out reward of the chosen.", panel=o.BEST_OF
+    "--held-out",
+    multiple=True,
+    help="Held-out reward of the chosen.",
+    panel=o.BEST_OF,
 )
 @o.option(
     "--completions",
@@ -315,7 +346,9 @@ def frontier(
 
     curves = frontier_of(runs)
     if best_of is not None:
-        curve = _best_of(curves.courses[0].run, best_of, policy, reward, **settings)
+        curve = _best_of(
+            curves.courses[0].run, best_of, policy, reward, **settings
+        )
         curves = frontier_of(runs, best_of=curve)
     if out is not None:
         write_frontier(curves, out)
@@ -340,7 +373,9 @@ def _best_of(
     from tastemaker.report.steered_runs import best_of_curve, powers_of_two
 
     def from_run(option: str, name: Any) -> str:
-        is_here = isinstance(name, str) and (Path(name).is_dir() or name == "gold")
+        is_here = isinstance(name, str) and (
+            Path(name).is_dir() or name == "gold"
+        )
         if not is_here:
             raise UsageError(
                 f"--best-of needs --{option}: {run.folder} names {name!r}, which is not here."
@@ -371,7 +406,12 @@ def _best_of(
     help="Learning algorithm: reinforce, a2c, trpo or ppo.",
 )
 @o.settings("playing")
-@o.option("--episodes", type=int, default=100, help="Episodes at the end that measure.")
+@o.option(
+    "--episodes",
+    type=int,
+    default=100,
+    help="Episodes at the end that measure.",
+)
 @o.option(
     "--option",
     multiple=True,
@@ -413,14 +453,22 @@ def play(
 
 @o.verb(WATCH)
 @click.argument(
-    "player", metavar="DIR", type=o.PATH, help="A folder saved by `tastemaker play`."
+    "player",
+    metavar="DIR",
+    type=o.PATH,
+    help="A folder saved by `tastemaker play`.",
 )
 @o.option("--episodes", type=int, default=1, help="Episodes that are played.")
 @o.option("--gif", type=o.PATH, help="Draw the first episode into this file.")
 @o.option("--seed", type=int, default=0, help="Same seed, same episodes.")
 @o.output
 def watch(
-    player: Path, episodes: int, gif: Path | None, seed: int, json: bool, quiet: bool
+    player: Path,
+    episodes: int,
+    gif: Path | None,
+    seed: int,
+    json: bool,
+    quiet: bool,
 ) -> None:
     """Watch a saved player play."""
     import tastemaker as tm
@@ -428,9 +476,13 @@ def watch(
     games = tm.watch(player, count=episodes, picture=gif, seed=seed)
     if json:
         returns = [game.score for game in games]
-        o.say_json({"returns": returns, "lengths": [game.length for game in games]})
+        o.say_json(
+            {"returns": returns, "lengths": [game.length for game in games]}
+        )
         return
     for number, game in enumerate(games, 1):
-        o.say(f"episode {number}: return {game.score:.1f} in {game.length:,} steps")
+        o.say(
+            f"episode {number}: return {game.score:.1f} in {game.length:,} steps"
+        )
     if gif is not None:
         o.note(f"the first episode is drawn in {gif}", quiet=quiet)

@@ -36,7 +36,9 @@ Target = Literal["label", "rating"]
 MOST_STEPS = 20
 """Whole numbers on at most so many steps are grades; on more steps they are ratings."""
 
-_TEXT_COLUMNS = "text review sentence content completion response comment body document"
+_TEXT_COLUMNS = (
+    "text review sentence content completion response comment body document"
+)
 _LABEL_COLUMNS = "label labels sentiment class polarity is_positive positive"
 
 RECOGNISED: dict[str, tuple[str, ...]] = {
@@ -107,16 +109,23 @@ class LabelCells:
     column: str
     meanings: Mapping[str, bool]
 
-    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Label:
+    def judgement(
+        self, value: Any, example: Example, metadata: Metadata
+    ) -> Label:
         """Return the cell's label. Raises DataError for an empty cell and for an unknown value."""
         word, where = word_of(value), metadata["where"]
         if word is None:
             raise empty_cell(where, self.column)
         if word not in self.meanings:
             labels = " and ".join(self.meanings)
-            raise bad_cell(value, where, self.column, f"; the labels are {labels}.")
+            raise bad_cell(
+                value, where, self.column, f"; the labels are {labels}."
+            )
         return Label(
-            example.text, self.meanings[word], prompt=example.prompt, **metadata
+            example.text,
+            self.meanings[word],
+            prompt=example.prompt,
+            **metadata,
         )
 
 
@@ -128,19 +137,23 @@ class GradeCells:
     lowest: int
     highest: int
 
-    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Grade:
+    def judgement(
+        self, value: Any, example: Example, metadata: Metadata
+    ) -> Grade:
         """Return the cell's grade. Raises DataError unless it is a whole number on the scale."""
         where = metadata["where"]
         number = number_of(value, where, self.column)
         if not number.is_integer():
-            problem = (
-                ", which is not a whole grade. Name it with --rating-column instead."
-            )
+            problem = ", which is not a whole grade. Name it with --rating-column instead."
             raise bad_cell(value, where, self.column, problem)
         scale = (self.lowest, self.highest)
         _check_scale(number, scale, where, self.column)
         return Grade(
-            example.text, int(number), *scale, prompt=example.prompt, **metadata
+            example.text,
+            int(number),
+            *scale,
+            prompt=example.prompt,
+            **metadata,
         )
 
 
@@ -151,7 +164,9 @@ class RatingCells:
     column: str
     scale: tuple[int, int] | None = None
 
-    def judgement(self, value: Any, example: Example, metadata: Metadata) -> Rating:
+    def judgement(
+        self, value: Any, example: Example, metadata: Metadata
+    ) -> Rating:
         """Return the cell's rating. Raises DataError unless it is a finite number on the scale."""
         where = metadata["where"]
         number = number_of(value, where, self.column)
@@ -169,7 +184,9 @@ def _check_scale(
     lowest, highest = scale
     if not lowest <= number <= highest:
         beyond = f"outside the scale of {lowest} to {highest}"
-        raise DataError(f"{where}: column {column!r} holds {number:g}, {beyond}.")
+        raise DataError(
+            f"{where}: column {column!r} holds {number:g}, {beyond}."
+        )
 
 
 @dataclass
@@ -225,7 +242,9 @@ class Plan:
         for number, row in self.table.rows():
             yield self._example(row, self.table.place(number))
 
-    def judgements(self, skipped: list[DataError] | None = None) -> Iterator[Judgement]:
+    def judgements(
+        self, skipped: list[DataError] | None = None
+    ) -> Iterator[Judgement]:
         """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
         skipped: a list that takes the errors of such rows instead.
@@ -262,7 +281,9 @@ def plan(
             raise DataError(
                 f"{table.name}: no column {name!r}. The columns are {_listed(names)}."
             )
-    text = columns.text or column_for(RECOGNISED["text"], names, columns.named())
+    text = columns.text or column_for(
+        RECOGNISED["text"], names, columns.named()
+    )
     if text is None:
         listed = _listed(names)
         raise DataError(
@@ -271,7 +292,11 @@ def plan(
     used = [*columns.named(), text]
     prompt = columns.prompt or column_for(RECOGNISED["prompt"], names, used)
     metadata = metadata_columns(tuple(names), frozenset(used))
-    cells = _Cells(table, columns, surveys).for_target(target, used) if judged else ()
+    cells = (
+        _Cells(table, columns, surveys).for_target(target, used)
+        if judged
+        else ()
+    )
     if judged and not cells:
         missing = {
             None: "a judgement",
@@ -358,7 +383,9 @@ class _Cells:
             return self._of_grades(column)
         where = f"{self.table.name}: column {column!r}"
         if len(words) > 2:
-            places = ", ".join(f"{word!r} ({survey.words[word]})" for word in words[:4])
+            places = ", ".join(
+                f"{word!r} ({survey.words[word]})" for word in words[:4]
+            )
             raise DataError(
                 f"{where} holds more than two labels: {places}. Keep two, or name another column "
                 f"with {_OPTIONS}."
@@ -375,7 +402,9 @@ class _Cells:
             )
         for pair in PAIRS:
             if set(words) <= set(pair):
-                return LabelCells(column, dict(zip(pair, (False, True), strict=True)))
+                return LabelCells(
+                    column, dict(zip(pair, (False, True), strict=True))
+                )
         either = " or ".join(repr(word) for word in words)
         raise DataError(
             f"{self.table.name}: which label of column {column!r} is positive, {either}? "
@@ -386,7 +415,8 @@ class _Cells:
         survey = self.surveys[column]
         if self.columns.scale:
             return GradeCells(column, *self.columns.scale)
-        if not math.isfinite(survey.lowest):  # not one number: let the first row say so
+        # not one number: let the first row say so
+        if not math.isfinite(survey.lowest):
             return GradeCells(column, 1, 10)
         lowest, highest = math.floor(survey.lowest), math.ceil(survey.highest)
         if highest - lowest >= MOST_STEPS:

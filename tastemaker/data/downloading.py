@@ -83,7 +83,9 @@ def fetch(
             _download(source, part, advance, pauses)
         _check_part(part, source)
         part.replace(target)
-    except OSError as error:  # of the disk: those of the network are caught before
+    except (
+        OSError
+    ) as error:  # of the disk: those of the network are caught before
         raise StorageError(
             f"{target}: cannot write ({error.strerror or error}). What has arrived is kept beside "
             "it: free some room or choose another folder, and run it again."
@@ -128,7 +130,9 @@ def _digest(path: Path, source: Source) -> str:
     """Return the file's checksum, written as in the source."""
     algorithm = source.digest.partition(":")[0]
     with path.open("rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+        return (
+            f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+        )
 
 
 def _check_target(target: Path, source: Source) -> None:
@@ -186,13 +190,16 @@ def _receive(source: Source, part: Path, advance: Advance) -> None:
     """Open one connection and read it to its end. Raises _BrokenError where it ends too early."""
     start = _size(part)
     with _connect(source.url, part, start) as answer:
-        if (
-            answer.status != HTTPStatus.PARTIAL_CONTENT
-        ):  # the server begins at the beginning
+        # the server begins at the beginning
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:
             advance(-start, "")
             start = 0
-        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise _BrokenError(f"the server sent other bytes than from {start:,} on")
+        elif not answer.headers.get("Content-Range", "").startswith(
+            f"bytes {start}-"
+        ):
+            raise _BrokenError(
+                f"the server sent other bytes than from {start:,} on"
+            )
         length = answer.headers.get("Content-Length", "")
         expected = start + int(length) if length.isdigit() else source.size
         if source.size is not None and expected != source.size:
@@ -221,21 +228,25 @@ def _connect(url: str, part: Path, start: int) -> http.client.HTTPResponse:
         error.close()
         reason = f"the server says {error.code} {error.reason}"
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.unlink(
-                missing_ok=True
-            )  # longer than the server's file, so no piece of it
+            # longer than the server's file, so no piece of it
+            part.unlink(missing_ok=True)
         elif error.code not in _BUSY:
-            raise DataError(f"{url}: {reason}. Name another address.") from error
+            raise DataError(
+                f"{url}: {reason}. Name another address."
+            ) from error
         raise _BrokenError(reason) from error
     except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        cause = (
+            error.reason if isinstance(error, urllib.error.URLError) else error
+        )
         if isinstance(cause, ssl.SSLCertVerificationError):
-            message = f"the certificate is not trusted ({cause.verify_message})"
+            message = (
+                f"the certificate is not trusted ({cause.verify_message})"
+            )
             raise DataError(f"{url}: {message}.") from error
         raise _BrokenError(f"no connection ({cause})") from error
-    assert isinstance(
-        answer, http.client.HTTPResponse
-    )  # as for any http and https address
+    # as for any http and https address
+    assert isinstance(answer, http.client.HTTPResponse)
     return answer
 
 

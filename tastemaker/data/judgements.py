@@ -89,7 +89,9 @@ class Judgement(ABC):
     @property
     def value(self) -> float:
         """The judgement of a single text as a number, higher is better."""
-        raise NotImplementedError(f"{type(self).__name__} judges no single text.")
+        raise NotImplementedError(
+            f"{type(self).__name__} judges no single text."
+        )
 
     @property
     def middle(self) -> float:
@@ -224,7 +226,10 @@ class Grade(_OfOneText):
     def spread(values: NDArray[np.float64]) -> dict[str, float]:
         """Return how often each grade was given."""
         grades, counts = np.unique(values, return_counts=True)
-        return {f"{grade:g}": int(n) for grade, n in zip(grades, counts, strict=True)}
+        return {
+            f"{grade:g}": int(n)
+            for grade, n in zip(grades, counts, strict=True)
+        }
 
     @property
     def details(self) -> tuple[Any, ...]:
@@ -236,7 +241,9 @@ class Grade(_OfOneText):
         if self.lowest <= self.grade <= self.highest:
             return None
         scale = f"{self.lowest} to {self.highest}"
-        return f"column 'grade' holds {self.grade}, outside the scale of {scale}."
+        return (
+            f"column 'grade' holds {self.grade}, outside the scale of {scale}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +268,11 @@ class Rating(_OfOneText):
     def spread(values: NDArray[np.float64]) -> dict[str, float]:
         """Return the lowest rating, the mean and the highest."""
         ends = float(values.min()), float(values.max())
-        return {"lowest": ends[0], "mean": float(values.mean()), "highest": ends[1]}
+        return {
+            "lowest": ends[0],
+            "mean": float(values.mean()),
+            "highest": ends[1],
+        }
 
     @property
     def details(self) -> tuple[Any, ...]:
@@ -346,7 +357,9 @@ class Ranking(Judgement):
             raise self.wrong(
                 "the tiers are one text. Give a list of texts, the best first."
             )
-        object.__setattr__(self, "tiers", tuple(_tier(tier) for tier in self.tiers))
+        object.__setattr__(
+            self, "tiers", tuple(_tier(tier) for tier in self.tiers)
+        )
         object.__setattr__(self, "rest", _tier(self.rest))
         object.__setattr__(self, "shown", _tier(self.shown))
         texts = self.texts
@@ -377,7 +390,9 @@ class Ranking(Judgement):
     @property
     def ranks(self) -> tuple[int, ...]:
         """The tier of each text; the rest share the number after the last tier."""
-        numbered = [number for number, tier in enumerate(self.tiers) for _ in tier]
+        numbered = [
+            number for number, tier in enumerate(self.tiers) for _ in tier
+        ]
         return (*numbered, *(len(self.tiers) for _ in self.rest))
 
     @property
@@ -398,7 +413,8 @@ def _tier(tier: str | Sequence[str]) -> tuple[str, ...]:
 
 
 RECORDS: dict[str, type[Judgement]] = {
-    record.kind: record for record in (Label, Grade, Rating, Comparison, Ranking)
+    record.kind: record
+    for record in (Label, Grade, Rating, Comparison, Ranking)
 }
 """The kinds of judgement by name. `tastemaker.kinds.register` adds to it."""
 
@@ -446,11 +462,14 @@ def joined(example: Example, template: str = TEMPLATE) -> str:
     Raises UsageError for a template without its two places {prompt} and {text}.
     """
     if "{prompt}" not in template or "{text}" not in template:
-        raise UsageError(f"template {template!r}: must hold {{prompt}} and {{text}}.")
+        raise UsageError(
+            f"template {template!r}: must hold {{prompt}} and {{text}}."
+        )
     if example.prompt is None:
         return example.text
     prompt = plain(example.prompt)
-    before, after = template.split("{prompt}", 1)  # a template may hold other braces
+    # a template may hold other braces
+    before, after = template.split("{prompt}", 1)
     return (
         before.replace("{text}", example.text)
         + prompt

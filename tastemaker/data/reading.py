@@ -121,7 +121,9 @@ def read_examples(
     path, name = opened
     check_no_format(path, format)
     return _limited(
-        (review.example() for review in aclimdb.reviews(path, name)), limit, seed
+        (review.example() for review in aclimdb.reviews(path, name)),
+        limit,
+        seed,
     )
 
 
@@ -201,7 +203,9 @@ def _check_limit(limit: int | None) -> None:
         raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
 
 
-def _of_aclimdb(path: Path, split: str, target: Target | None) -> Iterator[Judgement]:
+def _of_aclimdb(
+    path: Path, split: str, target: Target | None
+) -> Iterator[Judgement]:
     for review in aclimdb.reviews(path, split):
         for judgement in review.judgements():
             if isinstance(judgement, _KINDS[target]):
@@ -245,7 +249,9 @@ def _of_table(
 def _check_target(reading: Reading, target: Target | None) -> None:
     """Raise UsageError for a format that never has the kinds of judgement of the target."""
     kinds = reading.format.kinds
-    if Judgement in kinds or any(issubclass(kind, _KINDS[target]) for kind in kinds):
+    if Judgement in kinds or any(
+        issubclass(kind, _KINDS[target]) for kind in kinds
+    ):
         return
     names = " and ".join(f"{kind.__name__.lower()}s" for kind in kinds)
     raise UsageError(
@@ -279,7 +285,9 @@ def _texts_of(
                 yield example
 
 
-def _open_folder(path: Path, split: str | None) -> tables.Table | tuple[Path, str]:
+def _open_folder(
+    path: Path, split: str | None
+) -> tables.Table | tuple[Path, str]:
     for folder in (path, path / "aclImdb"):
         if aclimdb.is_aclimdb(folder):
             return folder, split or "train"
@@ -302,7 +310,9 @@ def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
             advance(1, "")
 
 
-def _limited(items: Iterable[_Item], limit: int | None, seed: int) -> list[_Item]:
+def _limited(
+    items: Iterable[_Item], limit: int | None, seed: int
+) -> list[_Item]:
     """Return the items about the `limit` texts with the smallest lots, in order.
 
     Only these are kept in memory.

@@ -56,8 +56,12 @@ class Review(NamedTuple):
 
     def judgements(self) -> tuple[Judgement, ...]:
         """Return two judgements on the text: the label (its folder) and the grade (its name)."""
-        label = Label(self.text, self.folder.endswith("/pos"), where=self.where)
-        return label, Grade(self.text, self.rating, LOWEST, HIGHEST, where=self.where)
+        label = Label(
+            self.text, self.folder.endswith("/pos"), where=self.where
+        )
+        return label, Grade(
+            self.text, self.rating, LOWEST, HIGHEST, where=self.where
+        )
 
     def example(self) -> Example:
         """Return the text alone."""
@@ -81,10 +85,14 @@ def reviews(path: Path, split: str) -> list[Review]:
     that differs from the dataset's layout.
     """
     if split not in SPLITS:
-        raise DataError(f"{path}: no split {split!r}; aclImdb has {', '.join(SPLITS)}.")
+        raise DataError(
+            f"{path}: no split {split!r}; aclImdb has {', '.join(SPLITS)}."
+        )
     folders = _CLASSES[split]
     unordered = (
-        _from_folder(path, folders) if path.is_dir() else _from_archive(path, folders)
+        _from_folder(path, folders)
+        if path.is_dir()
+        else _from_archive(path, folders)
     )
     return sorted(unordered, key=lambda review: review[:3])
 
@@ -113,7 +121,9 @@ def _review(folder: str, name: str, data: bytes, where: str) -> Review:
 
 
 def _from_folder(path: Path, folders: tuple[str, ...]) -> list[Review]:
-    files = [(folder, file) for folder in folders for file in _files(path / folder)]
+    files = [
+        (folder, file) for folder in folders for file in _files(path / folder)
+    ]
     reviews = []
     with progress(f"reading {path.name}", len(files)) as advance:
         for folder, file in files:
@@ -139,7 +149,9 @@ def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: the class folder is missing. {_LAYOUT}.")
     # without .DS_Store and its like
-    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    files = [
+        file for file in folder.iterdir() if not file.name.startswith(".")
+    ]
     if not files:
         raise DataError(f"{folder}: the class folder is empty. {_LAYOUT}.")
     return files
@@ -188,9 +200,8 @@ class _Stream:
                 f"{self._name}: more than {most} MiB unpacked. "
                 "If it should be, unpack it and name the folder."
             )
-        if (
-            self._start - self._mark > LARGEST_MEMBER + 2**20
-        ):  # a name can be as long as a file
+        # a name can be as long as a file
+        if self._start - self._mark > LARGEST_MEMBER + 2**20:
             most = LARGEST_MEMBER >> 20
             raise DataError(
                 f"{self._name}: a header of more than {most} MiB. Nothing was unpacked."
@@ -209,15 +220,22 @@ class _Stream:
         )
 
 
-def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _members(
+    path: Path, folders: tuple[str, ...]
+) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of every file in the folders, in the archive's order.
 
     Raises DataError for a member that points outside or is too large, and for a damaged archive.
     """
     try:
-        with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacked:
+        with (
+            path.open("rb") as packed,
+            gzip.GzipFile(fileobj=packed) as unpacked,
+        ):
             stream = _Stream(unpacked, path.name)
-            with progress(f"reading {path.name}", path.stat().st_size) as advance:
+            with progress(
+                f"reading {path.name}", path.stat().st_size
+            ) as advance:
                 done = 0
                 for member, archive in _walk(path, stream):
                     advance(packed.tell() - done, "")
@@ -230,9 +248,12 @@ def _members(path: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]
                     ):
                         yield (
                             member.name,
-                            cast(IO[bytes], archive.extractfile(member)).read(),
+                            cast(
+                                IO[bytes], archive.extractfile(member)
+                            ).read(),
                         )
-            while stream.read(2**20):  # to the end, so that gzip compares its checksum
+            # to the end, so that gzip compares its checksum
+            while stream.read(2**20):
                 stream.mark()
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
         reason = str(error).rstrip(".")
@@ -275,7 +296,9 @@ def _check_member(path: Path, member: tarfile.TarInfo) -> None:
         problem = f"is larger than {LARGEST_MEMBER >> 20} MiB"
     if problem is not None:
         member_name = f"the member {member.name!r}"
-        raise DataError(f"{path.name}: {member_name} {problem}. Nothing was unpacked.")
+        raise DataError(
+            f"{path.name}: {member_name} {problem}. Nothing was unpacked."
+        )
 
 
 if TYPE_CHECKING:
@@ -375,7 +398,8 @@ def _plain_errors(source: str) -> Iterator[None]:
         raise
     except Exception as error:
         parts = [str(error)]
-        if error.__cause__ is not None:  # names the row of a table that cannot be read
+        # names the row of a table that cannot be read
+        if error.__cause__ is not None:
             parts.append(str(error.__cause__))
         reason = " ".join(": ".join(part for part in parts if part).split())
         here = (
@@ -383,7 +407,9 @@ def _plain_errors(source: str) -> Iterator[None]:
             if Path(source).exists()
             else "no such file or folder here, and not on the hub: "
         )
-        raise DataError(f"{source}: {here}{reason or type(error).__name__}") from error
+        raise DataError(
+            f"{source}: {here}{reason or type(error).__name__}"
+        ) from error
 
 
 def _rows(dataset: "Dataset") -> Rows:
@@ -395,7 +421,10 @@ def _rows(dataset: "Dataset") -> Rows:
 
     names: dict[str, Callable[[int], str]] = {}
     for column, feature in dataset.features.items():
-        if isinstance(feature, datasets.ClassLabel) and feature.num_classes == 2:
+        if (
+            isinstance(feature, datasets.ClassLabel)
+            and feature.num_classes == 2
+        ):
             names[column] = feature.int2str
     for number, row in enumerate(dataset, 1):
         for column, name_of in names.items():

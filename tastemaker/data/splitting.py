@@ -58,7 +58,9 @@ class Related:
     beginnings: int = 0
     common: int = 0
     texts: Sequence[str] = field(default=(), repr=False)
-    sketches: Sketches = field(default_factory=lambda: sketches([]), repr=False)
+    sketches: Sketches = field(
+        default_factory=lambda: sketches([]), repr=False
+    )
 
     def name(self, print: int) -> int:
         """Return the name of the group of a text or prompt, by its fingerprint."""
@@ -84,7 +86,9 @@ def in_words(near_copies: int, beginnings: int) -> str:
     if near_copies:
         parts.append(f"{near_copies:,} near-copies")
     if beginnings:
-        parts.append(f"{beginnings:,} texts or prompts with a shared beginning")
+        parts.append(
+            f"{beginnings:,} texts or prompts with a shared beginning"
+        )
     return f"{' and '.join(parts)} kept on one side" if parts else ""
 
 
@@ -152,7 +156,9 @@ def related(judgements: Sequence[Judgement]) -> Related:
         key = ("turn", turn) if turn else ("prompt", beginning(plain(prompt)))
         beginnings.setdefault(key, []).append(one)
     shared = [
-        prints for key, prints in beginnings.items() if key[1] and len(prints) > 1
+        prints
+        for key, prints in beginnings.items()
+        if key[1] and len(prints) > 1
     ]
 
     union = Union()
@@ -166,7 +172,9 @@ def related(judgements: Sequence[Judgement]) -> Related:
             else:
                 common += len(group) - 1
         joined.append(union.merges - before)
-    return Related(union.names(), joined[0], joined[1], common, texts, text_sketches)
+    return Related(
+        union.names(), joined[0], joined[1], common, texts, text_sketches
+    )
 
 
 class _Nodes:
@@ -259,7 +267,11 @@ def split(
     limits_judgements = has_divided and isinstance(held_out, float)
     most = held_out * len(judgements) if limits_judgements else None
     return _sides(
-        judgements, groups, _first(order, count, groups, most), len(order), held_out
+        judgements,
+        groups,
+        _first(order, count, groups, most),
+        len(order),
+        held_out,
     )
 
 
@@ -280,11 +292,17 @@ def split_for_a_fit(
     count = max(1, min(most, len(order) // 5))
     limit = _SHARE_OF_A_FIT * len(judgements) if has_divided else None
     return _sides(
-        judgements, groups, _first(order, count, groups, limit), len(order), count
+        judgements,
+        groups,
+        _first(order, count, groups, limit),
+        len(order),
+        count,
     )
 
 
-def overlap(train: NDArray[np.uint64], texts: Iterable[str]) -> NDArray[np.bool_]:
+def overlap(
+    train: NDArray[np.uint64], texts: Iterable[str]
+) -> NDArray[np.bool_]:
     """Return for each text whether its fingerprint is among the training texts; bool [n]."""
     return np.isin(fingerprints(texts), train)
 
@@ -319,7 +337,10 @@ def _order(groups: Sequence[set[int]], seed: int) -> list[int]:
 
 
 def _first(
-    order: Sequence[int], count: int, groups: Sequence[set[int]], most: float | None
+    order: Sequence[int],
+    count: int,
+    groups: Sequence[set[int]],
+    most: float | None,
 ) -> set[int]:
     """Return the first `count` groups; fewer once `most` judgements belong to them."""
     if most is None:

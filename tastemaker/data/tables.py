@@ -21,7 +21,13 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, TypedDict, TypeVar, cast
 
-from tastemaker.data.values import bad_cell, is_missing, number_of, parse_number, show
+from tastemaker.data.values import (
+    bad_cell,
+    is_missing,
+    number_of,
+    parse_number,
+    show,
+)
 from tastemaker.errors import DataError
 
 Row = dict[str, Any]
@@ -67,7 +73,9 @@ class Table:
     def rows_past(self, skipped: list[DataError] | None) -> Rows:
         """Yield (number, row) for every row. skipped: takes the errors of bad rows, if given."""
         return (
-            self.rows() if skipped is None or self.past is None else self.past(skipped)
+            self.rows()
+            if skipped is None or self.past is None
+            else self.past(skipped)
         )
 
     def read_rows(
@@ -124,18 +132,25 @@ def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
         return _parquet_rows(path)
     if kind == "jsonl":
         return _well_formed(_json_rows(path), skipped)
-    return _well_formed(_csv_rows(path, "\t" if kind == "tsv" else ","), skipped)
+    return _well_formed(
+        _csv_rows(path, "\t" if kind == "tsv" else ","), skipped
+    )
 
 
 def table(path: Path) -> Table:
     """Return the file as a table that can be read more than once."""
     is_text = format_of(path) in ("csv", "tsv")
     return Table(
-        path.name, lambda: rows(path), lambda skipped: rows(path, skipped), is_text
+        path.name,
+        lambda: rows(path),
+        lambda skipped: rows(path, skipped),
+        is_text,
     )
 
 
-def _well_formed(numbered: _RowsOrErrors, skipped: list[DataError] | None) -> Rows:
+def _well_formed(
+    numbered: _RowsOrErrors, skipped: list[DataError] | None
+) -> Rows:
     for number, row in numbered:
         if not isinstance(row, DataError):
             yield number, row
@@ -237,7 +252,9 @@ def _object(line: str, where: str) -> Row | DataError:
 def _row(value: Any, where: str) -> Row | DataError:
     if isinstance(value, dict):
         return value
-    return DataError(f"{where}: a row must be a JSON object {{…}}, not {show(value)}.")
+    return DataError(
+        f"{where}: a row must be a JSON object {{…}}, not {show(value)}."
+    )
 
 
 def _array_rows(path: Path, lines: Iterator[str]) -> _RowsOrErrors:
@@ -256,9 +273,13 @@ def _array_rows(path: Path, lines: Iterator[str]) -> _RowsOrErrors:
         values = json.loads("".join(parts))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, character {error.colno}"
-        raise DataError(f"{path.name}: not JSON: {error.msg} at {place}.") from error
+        raise DataError(
+            f"{path.name}: not JSON: {error.msg} at {place}."
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path.name}: JSON that cannot be read: {error}.") from error
+        raise DataError(
+            f"{path.name}: JSON that cannot be read: {error}."
+        ) from error
     for number, value in enumerate(values, 1):
         yield number, _row(value, f"{path.name}:{number}")
 
@@ -276,10 +297,17 @@ def _csv_rows(path: Path, delimiter: str) -> _RowsOrErrors:
                 _check_header(fields, path)
                 header = fields
             elif fields:
-                yield start, _csv_row(header, fields, f"{path.name}:{start}", delimiter)
+                yield (
+                    start,
+                    _csv_row(
+                        header, fields, f"{path.name}:{start}", delimiter
+                    ),
+                )
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path.name}:{start}: not well-formed: {error}.") from error
+        raise DataError(
+            f"{path.name}:{start}: not well-formed: {error}."
+        ) from error
 
 
 def _csv_row(
@@ -367,7 +395,11 @@ class MetadataColumns:
         if self.weight:
             weight = weight_of(row.get(self.weight), where, self.weight)
         return Metadata(
-            judge=judge, time=time, weight=weight, where=where, source=table.name
+            judge=judge,
+            time=time,
+            weight=weight,
+            where=where,
+            source=table.name,
         )
 
 
@@ -412,7 +444,8 @@ def judge_of(value: object, *, is_cell: bool = False) -> str | None:
     """
     if value is None or (is_cell and value == ""):
         return None
-    if not isinstance(value, str) and is_missing(value):  # the NaN of data frames
+    # the NaN of data frames
+    if not isinstance(value, str) and is_missing(value):
         return None
     return str(value)
 
@@ -430,15 +463,15 @@ def time_of(value: object, where: str, column: str) -> datetime | None:
     is_date = isinstance(value, str) and len(value.strip()) == _DATE_LENGTH
     try:
         if number is not None and not is_date:
-            seconds = number / 1000 if abs(number) > _LARGEST_SECONDS else number
+            seconds = (
+                number / 1000 if abs(number) > _LARGEST_SECONDS else number
+            )
             return datetime.fromtimestamp(seconds, UTC)
         if isinstance(value, str):
             return datetime.fromisoformat(value.strip())
     except (ValueError, OverflowError, OSError):
         pass
-    problem = (
-        ", which is not a time. Write it as 2026-01-31T12:00:00, or rename the column."
-    )
+    problem = ", which is not a time. Write it as 2026-01-31T12:00:00, or rename the column."
     raise bad_cell(value, where, column, problem)
 
 

@@ -98,7 +98,8 @@ def _decoded(path: Path) -> Iterator[str]:
                 text = decoder.decode(data)
                 yield text
                 line += text.count("\n")
-            decoder.decode(b"", final=True)  # a character that the file's end cuts
+            # a character that the file's end cuts
+            decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         line += error.object.count(b"\n", 0, error.start)
         raise DataError(
@@ -138,7 +139,8 @@ def _files(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _paragraphs(pieces: Iterator[str]) -> Iterator[str]:
-    ended = chain(pieces, ["\n"])  # a last line of white space is a blank line too
+    # a last line of white space is a blank line too
+    ended = chain(pieces, ["\n"])
     return map(_without_end, _divided(ended, _BLANK_LINES.split))
 
 
@@ -178,7 +180,9 @@ class PromptFile:
         for number, row in _numbered_rows(self.path):
             text = (
                 prompt_of(
-                    row.get(self.column), f"{self.path.name}:{number}", self.column
+                    row.get(self.column),
+                    f"{self.path.name}:{number}",
+                    self.column,
                 )
                 or ""
             )
@@ -276,11 +280,15 @@ def names_of(control: str) -> tuple[str, ...]:
                 f"control {name!r}: no such feature. Choose among {', '.join(FEATURES)}."
             )
         if names.count(name) > 1:
-            raise UsageError(f"control: {name} stands there twice. Name it once.")
+            raise UsageError(
+                f"control: {name} stands there twice. Name it once."
+            )
     return names
 
 
-def features_of(texts: Sequence[str], names: Sequence[str]) -> NDArray[np.float64]:
+def features_of(
+    texts: Sequence[str], names: Sequence[str]
+) -> NDArray[np.float64]:
     """Return the features of n texts [n, features]."""
     values = np.zeros((len(texts), len(names)))
     for column, name in enumerate(names):

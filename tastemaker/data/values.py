@@ -21,9 +21,13 @@ def show(value: object) -> str:
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
-def bad_cell(value: object, where: str, column: str, problem: str) -> DataError:
+def bad_cell(
+    value: object, where: str, column: str, problem: str
+) -> DataError:
     """Return the error of a cell: what it holds, and what is wrong with that."""
-    return DataError(f"{where}: column {column!r} holds {show(value)}{problem}")
+    return DataError(
+        f"{where}: column {column!r} holds {show(value)}{problem}"
+    )
 
 
 def empty_cell(where: str, column: str, missing: str = "value") -> DataError:
@@ -59,7 +63,9 @@ def answer_of(value: object, where: str, column: str) -> str:
         raise empty_cell(where, column, "text")
     if not isinstance(value, str):
         kind = type(value).__name__
-        raise bad_cell(value, where, column, f" ({kind}) where a text belongs.")
+        raise bad_cell(
+            value, where, column, f" ({kind}) where a text belongs."
+        )
     if not value.isascii():
         _check_unicode(value, where, column)
     return value
@@ -83,9 +89,12 @@ def prompt_of(value: object, where: str, column: str) -> str | None:
 
 def parse_number(value: object) -> float | None:
     """Return the cell as a number, perhaps not finite; None when it is not one (a bool is not)."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    if isinstance(value, bool) or not isinstance(
+        value, str | int | float | Decimal
+    ):
         return None
-    if isinstance(value, str) and "_" in value:  # Python reads 1_000; no table means it
+    # Python reads 1_000; no table means it
+    if isinstance(value, str) and "_" in value:
         return None
     try:
         return float(value)
@@ -138,7 +147,9 @@ def is_messages(value: object) -> bool:
 def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
     """Return a list of messages. Raises DataError unless roles and contents are all texts."""
     if not isinstance(value, list) or not value:
-        raise bad_cell(value, where, column, " where a list of messages belongs.")
+        raise bad_cell(
+            value, where, column, " where a list of messages belongs."
+        )
     messages = []
     for number, turn in enumerate(value, 1):
         if not isinstance(turn, dict):

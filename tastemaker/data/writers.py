@@ -44,7 +44,9 @@ def writing_rows(
     return _csv(path, is_packed, columns, "\t" if kind == "tsv" else ",")
 
 
-def widened(schema: pa.Schema, rows: list[Row], columns: list[str]) -> pa.Schema:
+def widened(
+    schema: pa.Schema, rows: list[Row], columns: list[str]
+) -> pa.Schema:
     """Return the schema widened so that it holds these rows too.
 
     Raises DataError where a column's values have no common type.
@@ -96,8 +98,11 @@ def _jsonl(path: Path, is_packed: bool) -> Iterator[Write]:
 
 def _json(row: Row) -> bytes:
     try:
-        return (json.dumps(row, ensure_ascii=False, default=_plain) + "\n").encode()
-    except UnicodeEncodeError:  # half a surrogate pair: JSON can spell it, UTF-8 cannot
+        return (
+            json.dumps(row, ensure_ascii=False, default=_plain) + "\n"
+        ).encode()
+    # half a surrogate pair: JSON can spell it, UTF-8 cannot
+    except UnicodeEncodeError:
         return (json.dumps(row, default=_plain) + "\n").encode()
 
 
@@ -124,7 +129,9 @@ def _csv(
         def write(rows: list[Row]) -> None:
             with _data_errors("TSV" if delimiter == "\t" else "CSV"):
                 for row in rows:
-                    writer.writerow([_cell(row.get(column)) for column in columns])
+                    writer.writerow(
+                        [_cell(row.get(column)) for column in columns]
+                    )
             file.writelines(lines)
             lines.clear()
 

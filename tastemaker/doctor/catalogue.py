@@ -51,14 +51,20 @@ def ranked(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems, worst first: by severity, then by count."""
 
     def key(problem: Problem) -> tuple[int, int, str]:
-        return _SEVERITIES.index(problem.severity), -problem.count, problem.name
+        return (
+            _SEVERITIES.index(problem.severity),
+            -problem.count,
+            problem.name,
+        )
 
     return sorted(problems, key=key)
 
 
 def excerpt(text: str) -> str:
     """Return the beginning of a text as one line that is safe in a terminal."""
-    return readable.excerpt(text, _SHOWN_CHARACTERS, replaced=readable.INVISIBLE)
+    return readable.excerpt(
+        text, _SHOWN_CHARACTERS, replaced=readable.INVISIBLE
+    )
 
 
 Ints = NDArray[np.intp]
@@ -67,7 +73,8 @@ NOBODY = -1
 """The number of a missing prompt or judge."""
 
 _SHOWN_PLACES = 10
-_NEAR = 20  # only pairs of a ranking at most so many places apart are looked at
+# only pairs of a ranking at most so many places apart are looked at
+_NEAR = 20
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,9 @@ class Catalogue:
     @cached_property
     def lengths(self) -> Ints:
         """The characters of each text [T], without white space around it."""
-        return np.array([len(text.strip()) for text in self.texts], dtype=np.intp)
+        return np.array(
+            [len(text.strip()) for text in self.texts], dtype=np.intp
+        )
 
     @cached_property
     def kinds(self) -> dict[str, int]:
@@ -274,7 +283,9 @@ def catalogue_of(judgements: Sequence[Judgement]) -> Catalogue:
     for judgement in judgements:
         text_names.append([texts.name(text) for text in judgement.texts])
         prompt = judgement.prompt
-        prompt_names.append(NOBODY if prompt is None else prompts.name(plain(prompt)))
+        prompt_names.append(
+            NOBODY if prompt is None else prompts.name(plain(prompt))
+        )
     text_number = texts.numbers()
     prompt_number = prompts.numbers()
     judges = sorted({j.judge for j in judgements if j.judge is not None})

@@ -95,7 +95,9 @@ def _verdict(judgement: Judgement, texts: tuple[int, ...]) -> tuple[Any, ...]:
     )
 
 
-def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem]:
+def _near_copies(
+    catalogue: Catalogue, identical: list[int]
+) -> Iterator[Problem]:
     """Yield texts that equal another text of the same prompt but for white space and case.
 
     identical: the rows of identical pairs, whose texts are left out.
@@ -123,7 +125,8 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
                 new.append((row, text))
         new.sort()
         is_reported = len(new) < len(items)
-        repeated += new if is_reported else new[1:]  # the first one is the original
+        # the first one is the original
+        repeated += new if is_reported else new[1:]
     if repeated:
         examples = []
         for _, text in sorted(repeated)[:_SHOWN_TEXTS]:
@@ -139,13 +142,19 @@ def _near_copies(catalogue: Catalogue, identical: list[int]) -> Iterator[Problem
         )
 
 
-def leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[Problem]:
+def leaks(
+    catalogue: Catalogue, test: Sequence[Judgement]
+) -> Iterator[Problem]:
     """Yield the texts and prompts of the test judgements that are in the catalogue too."""
     other = catalogue_of(test)
     shared = _shared(catalogue.texts, other.texts)
     if shared:
         leaked = set(shared)
-        rows = [row for row, texts in enumerate(other.texts_of) if leaked & set(texts)]
+        rows = [
+            row
+            for row, texts in enumerate(other.texts_of)
+            if leaked & set(texts)
+        ]
         yield Problem(
             "leaked_texts",
             "leakage between splits: texts of the test data are in the training data too",
@@ -164,15 +173,24 @@ def leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[Problem]:
             "warning",
             "Split by prompt, not by pair (tastemaker.split). "
             "This is harmless if all texts share a few prompts.",
-            other.places(np.flatnonzero(np.isin(other.prompt, shared)).tolist()),
-            [excerpt(other.prompts[number]) for number in shared[:_SHOWN_TEXTS]],
+            other.places(
+                np.flatnonzero(np.isin(other.prompt, shared)).tolist()
+            ),
+            [
+                excerpt(other.prompts[number])
+                for number in shared[:_SHOWN_TEXTS]
+            ],
         )
 
 
 def _shared(names: Sequence[str], others: Sequence[str]) -> list[int]:
     """Return the numbers of the others that are among the names, white space around aside."""
     stripped = {name.strip() for name in names}
-    return [number for number, name in enumerate(others) if name.strip() in stripped]
+    return [
+        number
+        for number, name in enumerate(others)
+        if name.strip() in stripped
+    ]
 
 
 # --- contradiction ----------------------------------------------------------------------------
@@ -226,7 +244,9 @@ def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
         if not len(table):
             continue
         group = numbered(table.unit, table.judge)
-        is_opposite = _is_opposite(table.value, group, is_signed=table.is_of_pairs)
+        is_opposite = _is_opposite(
+            table.value, group, is_signed=table.is_of_pairs
+        )
         named.add(table, group, is_opposite & (table.judge != NOBODY))
         anonymous.add(table, group, is_opposite & (table.judge == NOBODY))
         side = np.sign(table.value - _middle(catalogue, table))
@@ -247,7 +267,9 @@ def contradictions(catalogue: Catalogue) -> Iterator[Problem]:
             )
 
 
-def _is_opposite(value: NDArray[np.float64], group: Ints, *, is_signed: bool) -> Bools:
+def _is_opposite(
+    value: NDArray[np.float64], group: Ints, *, is_signed: bool
+) -> Bools:
     """Return True [n] for verdicts in a group with unequal values.
 
     is_signed: the group must hold values of both signs.
@@ -266,7 +288,9 @@ def _middle(catalogue: Catalogue, table: Verdicts) -> NDArray[np.float64]:
     """Return the value [n] that divides low from high; 0 for verdicts on pairs."""
     if table.is_of_pairs:
         return np.zeros(len(table))
-    return np.array([catalogue.judgements[row].middle for row in table.row.tolist()])
+    return np.array(
+        [catalogue.judgements[row].middle for row in table.row.tolist()]
+    )
 
 
 def cycles(catalogue: Catalogue) -> Iterator[Problem]:
@@ -282,7 +306,9 @@ def cycles(catalogue: Catalogue) -> Iterator[Problem]:
             "No score can satisfy them all: ask again about the closest texts, or allow ties.",
             catalogue.places(of_one),
         )
-    count, of_all = _in_cycles(catalogue, np.full_like(catalogue.judge, NOBODY))
+    count, of_all = _in_cycles(
+        catalogue, np.full_like(catalogue.judge, NOBODY)
+    )
     only_together = sorted(set(of_all) - set(of_one))
     if only_together:
         yield Problem(
@@ -319,7 +345,9 @@ def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
     n = graph.count
     links = (np.ones(len(graph.tails), np.int8), (graph.tails, graph.heads))
     edges = coo_array(links, shape=(n, n))
-    _, component = connected_components(edges, directed=True, connection="strong")
+    _, component = connected_components(
+        edges, directed=True, connection="strong"
+    )
     nodes = list(graph.nodes.values())
     size = np.bincount(component[nodes], minlength=n)
     is_cycle = size >= _SMALLEST_CYCLE
@@ -330,7 +358,9 @@ def _in_cycles(catalogue: Catalogue, judge: Ints) -> tuple[int, list[int]]:
     return int(is_cycle.sum()), inside
 
 
-def _is_inside(tiers: list[list[int]], component: Ints, is_cycle: Bools) -> bool:
+def _is_inside(
+    tiers: list[list[int]], component: Ints, is_cycle: Bools
+) -> bool:
     """Return whether two texts that a judgement puts in order are in one cycle."""
     better: set[int] = set()
     for tier in tiers:

@@ -174,7 +174,9 @@ class Diagnosis:
         yield "Problems, worst first:"
         for problem in self.problems:
             yield f"  {problem.severity:<8} {problem.count:>7,}  {problem.what}"
-            places = [_one_line(place) for place in problem.where[:_SHOWN_PLACES]]
+            places = [
+                _one_line(place) for place in problem.where[:_SHOWN_PLACES]
+            ]
             if places:
                 more = " …" if len(problem.where) > _SHOWN_PLACES else ""
                 yield f"{_INDENT}at {', '.join(places)}{more}"
@@ -227,7 +229,9 @@ def doctor(
     ]
     judges = Counter(judgement.judge for judgement in judgements)
     names = sorted(judges, key=lambda name: (name is None, name or ""))
-    ties = Counter(judgement.kind for judgement in judgements if judgement.has_tie)
+    ties = Counter(
+        judgement.kind for judgement in judgements if judgement.has_tie
+    )
     return Diagnosis(
         rows=len(judgements) + len(odd_rows),
         odd_rows=len(odd_rows),
@@ -250,7 +254,9 @@ def _unreadable(odd_rows: Sequence[DataError]) -> Iterator[Problem]:
     groups: dict[str, list[str]] = {"odd_rows": [], "self_comparisons": []}
     for error in odd_rows:
         message = str(error)
-        name = "self_comparisons" if _WITH_ITSELF.search(message) else "odd_rows"
+        name = (
+            "self_comparisons" if _WITH_ITSELF.search(message) else "odd_rows"
+        )
         groups[name].append(message)
     sentences = {
         "odd_rows": "odd rows: they cannot be read as judgements",
@@ -259,7 +265,9 @@ def _unreadable(odd_rows: Sequence[DataError]) -> Iterator[Problem]:
     for name, messages in groups.items():
         if messages:
             matches = [_PLACE.match(message) for message in messages]
-            places = list(dict.fromkeys(match[1] for match in matches if match))
+            places = list(
+                dict.fromkeys(match[1] for match in matches if match)
+            )
             yield Problem(
                 name,
                 sentences[name],
@@ -281,7 +289,9 @@ def _mixtures(catalogue: Catalogue) -> Iterator[Problem]:
         if judgement.prompt is not None:
             forms.setdefault(type(judgement.prompt), row)
     if len(scales) > 1:
-        shown = " and ".join(f"{low}–{high}" for low, high in sorted(scales)[:5])
+        shown = " and ".join(
+            f"{low}–{high}" for low, high in sorted(scales)[:5]
+        )
         yield Problem(
             "mixed_scales",
             f"grades on several scales: {shown}",

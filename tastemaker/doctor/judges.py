@@ -31,7 +31,9 @@ Level = Literal["nominal", "ordinal", "interval"]
 """The distance δ: unequal or equal; the number of judgements between; the difference."""
 
 
-def krippendorff_alpha(values: ArrayLike, units: ArrayLike, level: Level) -> float:
+def krippendorff_alpha(
+    values: ArrayLike, units: ArrayLike, level: Level
+) -> float:
     """Return Krippendorff's α: 1 is agreement, 0 is chance, below 0 is worse than chance.
 
     NaN where no unit has two values, or where all values are equal: nothing varies, so nothing can
@@ -40,10 +42,14 @@ def krippendorff_alpha(values: ArrayLike, units: ArrayLike, level: Level) -> flo
     expected = expected_distance(values, units, level)
     if not expected > 0:
         return float("nan")
-    return float(1 - np.nanmean(distances_to_others(values, units, level)) / expected)
+    return float(
+        1 - np.nanmean(distances_to_others(values, units, level)) / expected
+    )
 
 
-def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Floats:
+def distances_to_others(
+    values: ArrayLike, units: ArrayLike, level: Level
+) -> Floats:
     """Return each value's mean δ² to the other values of its unit, float64 [n]; NaN if none.
 
     Their mean is α's observed disagreement D_o; the mean over one judge's values is how far that
@@ -57,7 +63,9 @@ def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Fl
     others = size[unit] - 1.0
     if level == "nominal":
         pairs = _within(unit, answers)
-        _, pair, count = np.unique(pairs, return_inverse=True, return_counts=True)
+        _, pair, count = np.unique(
+            pairs, return_inverse=True, return_counts=True
+        )
         distances[is_paired] = 1 - (count[pair] - 1) / others
         return distances
     place = _places(answers, level)
@@ -70,7 +78,9 @@ def distances_to_others(values: ArrayLike, units: ArrayLike, level: Level) -> Fl
     return distances
 
 
-def expected_distance(values: ArrayLike, units: ArrayLike, level: Level) -> float:
+def expected_distance(
+    values: ArrayLike, units: ArrayLike, level: Level
+) -> float:
     """Return α's expected disagreement D_e: the mean δ² between all values; NaN for none."""
     answers, _, _ = _pairable(values, units)
     n = len(answers)
@@ -103,7 +113,9 @@ class PairwiseAgreement:
     units: int
 
 
-def pairwise_agreement(values: ArrayLike, units: ArrayLike) -> PairwiseAgreement:
+def pairwise_agreement(
+    values: ArrayLike, units: ArrayLike
+) -> PairwiseAgreement:
     """Return how often two judgements of the same unit are equal, with Wilson's interval.
 
     The pairs of a unit are not independent: for the interval, m judgements of a unit count as m − 1
@@ -134,7 +146,9 @@ def _pairable(
     answers = np.asarray(values, dtype=np.float64)
     has_value = ~np.isnan(answers)
     units_with_value = np.asarray(units)[has_value]
-    _, unit, size = np.unique(units_with_value, return_inverse=True, return_counts=True)
+    _, unit, size = np.unique(
+        units_with_value, return_inverse=True, return_counts=True
+    )
     has_others = size[unit] > 1
     is_paired = has_value.copy()
     is_paired[has_value] = has_others
@@ -162,7 +176,9 @@ def _places(values: Floats, level: Level) -> Floats:
     """
     if level == "interval":
         return values - float(values.mean())
-    _, number, count = np.unique(values, return_inverse=True, return_counts=True)
+    _, number, count = np.unique(
+        values, return_inverse=True, return_counts=True
+    )
     middle: Floats = np.cumsum(count) - count / 2
     places: Floats = middle[number]
     return places
@@ -173,7 +189,8 @@ _LOW = 0.333
 _FEWEST_UNITS = 10
 _FEWEST_OF_JUDGE = 5
 _UNLIKELY = math.log(1e-3)
-_SHARED = 30  # shared verdicts from which on "not better than chance" is reported
+# shared verdicts from which on "not better than chance" is reported
+_SHARED = 30
 _RARE = 0.1  # share of the rarer label
 _SHOWN_NAMES = 10
 
@@ -243,7 +260,10 @@ def judge_problems(
 ) -> Iterator[Problem]:
     """Yield low agreement, and judges who stand out."""
     for kind, agreement in by_kind.items():
-        if agreement.alpha < _TENTATIVE and agreement.pairwise.units >= _FEWEST_UNITS:
+        if (
+            agreement.alpha < _TENTATIVE
+            and agreement.pairwise.units >= _FEWEST_UNITS
+        ):
             yield Problem(
                 f"low_agreement_{kind}",
                 f"low agreement between judges on {kind}s: Krippendorff's alpha is "
@@ -276,7 +296,9 @@ def judge_problems(
             "or learn the reliability of judges.",
         )
     is_named = catalogue.judge != NOBODY
-    count = np.bincount(catalogue.judge[is_named], minlength=len(catalogue.judges))
+    count = np.bincount(
+        catalogue.judge[is_named], minlength=len(catalogue.judges)
+    )
     few = np.flatnonzero(count < _FEWEST_OF_JUDGE).tolist()
     if few and len(count) > 1:
         yield _about_judges(
@@ -296,21 +318,29 @@ def _at_chance(catalogue: Catalogue) -> list[int]:
     suspects: set[int] = set()
     for kind, table in catalogue.verdicts.items():
         rows = one_each(table)
-        value, unit, judge = table.value[rows], table.unit[rows], table.judge[rows]
+        value, unit, judge = (
+            table.value[rows],
+            table.unit[rows],
+            table.judge[rows],
+        )
         level = catalogue.example_of[kind].level
         distance = distances_to_others(value, unit, level)
         expected = expected_distance(value, unit, level)
         if not expected > 0:
             continue
         is_shared = ~np.isnan(distance)
-        n, mean, error = _by_judge(judge[is_shared], distance[is_shared], judges)
+        n, mean, error = _by_judge(
+            judge[is_shared], distance[is_shared], judges
+        )
         is_worse = (n >= _FEWEST_UNITS) & (mean >= expected)
         is_no_better = (n >= _SHARED) & (mean + error >= expected)
         suspects.update(np.flatnonzero(is_worse | is_no_better).tolist())
     return sorted(suspects)
 
 
-def _by_judge(judge: Ints, values: Floats, judges: int) -> tuple[Ints, Floats, Floats]:
+def _by_judge(
+    judge: Ints, values: Floats, judges: int
+) -> tuple[Ints, Floats, Floats]:
     """Return for each judge: how many values, at least 1; their mean; half its 95 % interval."""
     n = np.maximum(np.bincount(judge, minlength=judges), 1)
     mean = np.bincount(judge, values, minlength=judges) / n
@@ -332,7 +362,9 @@ def _monotonous(catalogue: Catalogue) -> list[int]:
         named = np.flatnonzero(judge != NOBODY)
         if not len(named):
             continue
-        _, number, count = np.unique(value, return_inverse=True, return_counts=True)
+        _, number, count = np.unique(
+            value, return_inverse=True, return_counts=True
+        )
         log_share = np.log(count / len(value))
         order = named[np.argsort(judge[named], kind="stable")]
         ends = np.flatnonzero(np.diff(judge[order])) + 1
@@ -350,7 +382,9 @@ def _answers(table: Verdicts) -> tuple[Ints, NDArray[np.float64]]:
 
     The pairs of a ranking are one answer: 0 if all of them tie, else 1.
     """
-    _, start, count = np.unique(table.row, return_index=True, return_counts=True)
+    _, start, count = np.unique(
+        table.row, return_index=True, return_counts=True
+    )
     if (count == 1).all():
         return table.judge, table.value
     total = np.add.reduceat(np.abs(table.value), start)
@@ -370,7 +404,13 @@ def _about_judges(
     names = [catalogue.judges[judge] for judge in judges[:_SHOWN_NAMES]]
     examples = [" ".join(name.split())[:80] for name in names]
     return Problem(
-        name, what, len(judges), severity, advice, catalogue.places(rows), examples
+        name,
+        what,
+        len(judges),
+        severity,
+        advice,
+        catalogue.places(rows),
+        examples,
     )
 
 
@@ -404,7 +444,8 @@ def balance_problems(catalogue: Catalogue) -> Iterator[Problem]:
         mean = value.mean()
         share = min(mean, 1 - mean)
         is_binary = (
-            not table.is_of_pairs and catalogue.example_of[kind].level == "nominal"
+            not table.is_of_pairs
+            and catalogue.example_of[kind].level == "nominal"
         )
         if is_binary and share < _RARE:
             is_rare = value == float(mean < 0.5)

@@ -28,7 +28,11 @@ _STRONG_BIAS = 0.6  # share of pairs that the longer (or the shorter) text wins
 _STRONG_CORRELATION = 0.3
 _WEAK_CORRELATION = 0.1
 _CERTAIN = 3.0  # standard errors
-_LONG = (20_000, 10)  # characters, and times the median; a very long text exceeds both
+# characters, and times the median; a very long text exceeds both
+_LONG = (
+    20_000,
+    10,
+)
 _SHOWN_TEXTS = 3
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
@@ -57,9 +61,7 @@ class LengthBias:
         if self.low <= 0.5 <= self.high:
             return "no sign of length bias"
         side = "longer" if self.share > 0.5 else "shorter"
-        return (
-            f"the {side} text wins more often than chance, so a model may learn length"
-        )
+        return f"the {side} text wins more often than chance, so a model may learn length"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for JSON."""
@@ -117,7 +119,9 @@ def length_bias(catalogue: Catalogue) -> LengthBias | None:
     return LengthBias(n, won, float(low), float(high))
 
 
-def _independence(catalogue: Catalogue, pairs: Verdicts) -> NDArray[np.float64]:
+def _independence(
+    catalogue: Catalogue, pairs: Verdicts
+) -> NDArray[np.float64]:
     """Return how many independent observations each pair counts for (see `LengthBias`)."""
     size = np.array([len(texts) for texts in catalogue.texts_of])
     all_pairs = np.bincount(pairs.row, minlength=len(size))
@@ -154,8 +158,14 @@ def lengths_of(
         length = np.array(counts, dtype=np.intp)
         if limit is not None:
             cut = int((length > limit).sum())
-    at = np.quantile(length, QUANTILES) if len(length) else np.zeros(len(QUANTILES))
-    quantiles = {f"{q:g}": float(value) for q, value in zip(QUANTILES, at, strict=True)}
+    at = (
+        np.quantile(length, QUANTILES)
+        if len(length)
+        else np.zeros(len(QUANTILES))
+    )
+    quantiles = {
+        f"{q:g}": float(value) for q, value in zip(QUANTILES, at, strict=True)
+    }
     return Lengths(unit, len(length), quantiles, limit, cut)
 
 
@@ -163,7 +173,11 @@ def length_problems(
     catalogue: Catalogue, bias: LengthBias | None, lengths: Lengths
 ) -> Iterator[Problem]:
     """Yield the problems of length."""
-    if bias is not None and bias.pairs >= _FEWEST and not bias.low <= 0.5 <= bias.high:
+    if (
+        bias is not None
+        and bias.pairs >= _FEWEST
+        and not bias.low <= 0.5 <= bias.high
+    ):
         side, won = "longer", bias.longer_won
         if bias.share <= 0.5:
             side, won = "shorter", bias.pairs - won
@@ -206,7 +220,9 @@ def length_problems(
         severity="warning",
         advice="Look at them: an answer may have been lost.",
     )
-    median = float(np.median(catalogue.lengths)) if len(catalogue.lengths) else 0.0
+    median = (
+        float(np.median(catalogue.lengths)) if len(catalogue.lengths) else 0.0
+    )
     longest = int(catalogue.lengths.max(initial=0))
     yield from _about_texts(
         catalogue,
@@ -238,7 +254,13 @@ def _about_texts(
         for number in np.flatnonzero(is_problem)[:_SHOWN_TEXTS]:
             examples.append(repr(excerpt(catalogue.texts[number])))
         yield Problem(
-            name, what, len(rows), severity, advice, catalogue.places(rows), examples
+            name,
+            what,
+            len(rows),
+            severity,
+            advice,
+            catalogue.places(rows),
+            examples,
         )
 
 
@@ -289,21 +311,30 @@ def relatives(catalogue: Catalogue) -> Iterator[Problem]:
             "tastemaker.split and fit keep such conversations on one side; "
             "a split of your own must too.",
             catalogue.places(rows),
-            [excerpt(catalogue.prompts[numbers[0]]) for numbers in shared[:_SHOWN]],
+            [
+                excerpt(catalogue.prompts[numbers[0]])
+                for numbers in shared[:_SHOWN]
+            ],
         )
 
 
-def related_leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[Problem]:
+def related_leaks(
+    catalogue: Catalogue, test: Sequence[Judgement]
+) -> Iterator[Problem]:
     """Yield texts and prompts of the test judgements that are related to ones of the catalogue.
 
     Equal texts and prompts are left to `copies.leaks`.
     """
     other = catalogue_of(test)
     equal = {text.strip() for text in catalogue.texts}
-    numbers = [n for n, text in enumerate(other.texts) if text.strip() not in equal]
+    numbers = [
+        n for n, text in enumerate(other.texts) if text.strip() not in equal
+    ]
     of_test = sketches([other.texts[number] for number in numbers])
     is_copy = have_copy(of_test, sketches(catalogue.texts))
-    crossing = [n for n, is_one in zip(numbers, is_copy, strict=True) if is_one]
+    crossing = [
+        n for n, is_one in zip(numbers, is_copy, strict=True) if is_one
+    ]
     if crossing:
         yield Problem(
             "leaked_near_copies",
@@ -315,10 +346,15 @@ def related_leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[P
             [excerpt(other.texts[number]) for number in crossing[:_SHOWN]],
         )
     prompts = set(catalogue.prompts)
-    turns = {first_turn(prompt) for prompt in _prompts(catalogue).values()} - {""}
+    turns = {first_turn(prompt) for prompt in _prompts(catalogue).values()} - {
+        ""
+    }
     crossing = []
     for number, prompt in _prompts(other).items():
-        if first_turn(prompt) in turns and other.prompts[number] not in prompts:
+        if (
+            first_turn(prompt) in turns
+            and other.prompts[number] not in prompts
+        ):
             crossing.append(number)
     if crossing:
         yield Problem(
@@ -327,7 +363,9 @@ def related_leaks(catalogue: Catalogue, test: Sequence[Judgement]) -> Iterator[P
             len(crossing),
             "warning",
             "Split with tastemaker.split, or remove them from one side.",
-            other.places(np.flatnonzero(np.isin(other.prompt, crossing)).tolist()),
+            other.places(
+                np.flatnonzero(np.isin(other.prompt, crossing)).tolist()
+            ),
             [excerpt(other.prompts[number]) for number in crossing[:_SHOWN]],
         )
 
@@ -340,7 +378,9 @@ def folded(text: str) -> str:
 def _difference(first: str, second: str) -> str:
     """Return two texts around the first character in which they differ."""
     first, second = " ".join(first.split()), " ".join(second.split())
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    same = takewhile(
+        lambda pair: pair[0] == pair[1], zip(first, second, strict=False)
+    )
     place = sum(1 for _ in same)
     start = max(0, place - _BEFORE)
     sides = [excerpt(text[start : place + _AFTER]) for text in (first, second)]
@@ -351,7 +391,9 @@ def _difference(first: str, second: str) -> str:
 def _rows_of(catalogue: Catalogue, texts: Sequence[int]) -> list[int]:
     """Return the first judgement about each text under each prompt."""
     chosen = set(texts)
-    return [row for (_, text), row in catalogue.items.items() if text in chosen]
+    return [
+        row for (_, text), row in catalogue.items.items() if text in chosen
+    ]
 
 
 def _prompts(catalogue: Catalogue) -> dict[int, Prompt]:

@@ -85,7 +85,9 @@ def json_number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def flat(measures: Measures, *, before: str = "", after: str = "") -> dict[str, Any]:
+def flat(
+    measures: Measures, *, before: str = "", after: str = ""
+) -> dict[str, Any]:
     """Return {name: value, name_interval: [low, high]} of each measure.
 
     A difference has name_p and name_detectable too.
@@ -156,7 +158,9 @@ def _of_kind(findings: "KindFindings") -> Iterator[str]:
     if measured.difference is not None:
         yield against(name, measured.difference[name], "the linear baseline")
     if name in measured.over_longer:
-        rival = f"always the longer text ({shown(name, measured.longer[name])})"
+        rival = (
+            f"always the longer text ({shown(name, measured.longer[name])})"
+        )
         yield against(name, measured.over_longer[name], rival)
     name = kind_metrics.against_constant
     figure = f"{NAMES[name]} {shown(name, measured.constant[name])}"
@@ -170,9 +174,7 @@ def _of_kind(findings: "KindFindings") -> Iterator[str]:
 def against(name: str, difference: Estimate, rival: str) -> str:
     """Compare the model with a rival, by the paired interval and test of their difference."""
     if math.isnan(difference.value):
-        return (
-            f"{NAMES[name]} is undefined, so the model cannot be compared with {rival}."
-        )
+        return f"{NAMES[name]} is undefined, so the model cannot be compared with {rival}."
     scale, unit, form = 1, NAMES[name], "{:.3f}"
     if name == "accuracy":
         scale, unit, form = 100, "points of accuracy", "{:.1f}"
@@ -186,14 +188,14 @@ def against(name: str, difference: Estimate, rival: str) -> str:
             low, high = -high, -low
         size = form.format(abs(value))
         interval = f"[{form.format(low)}, {form.format(high)}]"
-        return (
-            f"The model {verb} {rival} by {size} {unit} (95 % interval {interval}{p})."
-        )
+        return f"The model {verb} {rival} by {size} {unit} (95 % interval {interval}{p})."
     size = form.replace(":", ":+").format(value)
     verdict = f"The model cannot be told apart from {rival}: {size} {unit}"
     if not difference.has_interval:
         return f"{verdict} (no interval)."
-    verdict += f" (95 % interval [{form.format(low)}, {form.format(high)}]{p})."
+    verdict += (
+        f" (95 % interval [{form.format(low)}, {form.format(high)}]{p})."
+    )
     if math.isnan(difference.detectable):
         return f"{verdict} So few groups could show no difference."
     least = form.format(scale * difference.detectable)
@@ -294,7 +296,9 @@ def _on_people(measured: "Measured", kind: str) -> Iterator[str]:
 
 def _on_length(correlation: float) -> str:
     if math.isnan(correlation):
-        return "Score and length cannot be correlated: one of them does not vary."
+        return (
+            "Score and length cannot be correlated: one of them does not vary."
+        )
     towards = "longer" if correlation > 0 else "shorter"
     if abs(correlation) < 0.1:
         verdict = "The score hardly depends on length"
@@ -312,7 +316,8 @@ def _on_duplicates(duplicates: "Duplicates") -> Iterator[str]:
         yield "No evaluated text occurs in the training data."
     else:
         figures = [
-            f"{NAMES[name]} {shown(name, e)}" for name, e in duplicates.without.items()
+            f"{NAMES[name]} {shown(name, e)}"
+            for name, e in duplicates.without.items()
         ]
         yield (
             f"{duplicates.texts:,} evaluated texts also occur in the training data; "

@@ -43,9 +43,7 @@ from tastemaker.scores import Scores
 
 _SLICES = 4
 _NEW = "new"  # the judgements about texts that are not in the training data
-_LARGEST_CLUSTER = (
-    0.5  # share of the judgements; beyond it there is nothing to tell the error from
-)
+_LARGEST_CLUSTER = 0.5  # share of the judgements; beyond it there is nothing to tell the error from
 
 
 class Scorer(Protocol):
@@ -92,16 +90,15 @@ def evaluate(
     links, judged, not_evaluated = _covered(model, judgements)
     by_kind = {}
     for kind, link in links.items():
-        by_kind[kind] = [judgement for judgement in judged if type(judgement) is kind]
-        link.targets(by_kind[kind])  # raises for another scale, before the slow scoring
+        by_kind[kind] = [j for j in judged if type(j) is kind]
+        link.targets(by_kind[kind])  # raises for another scale
 
-    examples = list(dict.fromkeys(example for j in judged for example in j.examples))
+    examples = list(dict.fromkeys(e for j in judged for e in j.examples))
     scores = _scored(model, examples, "the model")
     scorers = [(model, scores.values)]
     if baseline is not None:
-        scorers.append(
-            (baseline, _scored(baseline, examples, "the linear baseline").values)
-        )
+        others = _scored(baseline, examples, "the linear baseline")
+        scorers.append((baseline, others.values))
 
     names = fingerprints([example.text for example in examples])
     in_training = np.zeros(len(names), dtype=bool)
@@ -114,14 +111,20 @@ def evaluate(
     for kind, link in links.items():
         of_kind = _judged(link.kind_metrics, by_kind[kind], numbers, lengths)
         subsets = _subsets(link.kind_metrics, of_kind, slices, in_training)
-        kinds.append(
-            _findings(
-                kind, of_kind, scorers, subsets=subsets, seed=seed, resamples=resamples
-            )
+        findings = _findings(
+            kind,
+            of_kind,
+            scorers,
+            subsets=subsets,
+            seed=seed,
+            resamples=resamples,
         )
+        kinds.append(findings)
 
     near_copies = _near_copies(examples, in_training, training_sketches)
-    duplicates = Duplicates(None, _repeated(judged), {}, in_training, near_copies)
+    duplicates = Duplicates(
+        None, _repeated(judged), {}, in_training, near_copies
+    )
     if training_fingerprints is not None:
         count = len(np.unique(names[in_training]))
         new = _of_subset(kinds, _NEW)
@@ -153,9 +156,14 @@ def _covered(
     judgements = [judgement for judgement in judgements if judgement.weight]
     counts = Counter(type(judgement) for judgement in judgements)
     links = {kind: link for kind, link in model.links.items() if counts[kind]}
-    others = {kind.kind: count for kind, count in counts.items() if kind not in links}
+    others = {
+        kind.kind: count for kind, count in counts.items() if kind not in links
+    }
     if not links:
-        learned = listed(f"{link.kind}s" for link in model.links.values()) or "nothing"
+        learned = (
+            listed(f"{link.kind}s" for link in model.links.values())
+            or "nothing"
+        )
         judged = listed(f"{count:,} {kind}s" for kind, count in others.items())
         raise DataError(
             f"the model learned {learned}, but the source holds {judged}: nothing to compare. "
@@ -222,7 +230,9 @@ def _findings(
     for scorer, scores in scorers:
         if kind in scorer.links:
             values = scores[judged.text]
-            predictions.append(_predictions(scorer.links[kind], judged, values))
+            predictions.append(
+                _predictions(scorer.links[kind], judged, values)
+            )
     model = predictions[0]
     linear = predictions[1] if len(predictions) > 1 else None
     groups = Clusters.of(clusters(judged.judgements), judged.weights)
@@ -318,7 +328,9 @@ def _slice_p(kinds: Sequence[KindFindings], name: str) -> float:
 
 
 def _near_copies(
-    examples: Sequence[Example], in_training: Bools, training_sketches: Sketches | None
+    examples: Sequence[Example],
+    in_training: Bools,
+    training_sketches: Sketches | None,
 ) -> int | None:
     """Return how many texts are near-copies of training texts, but not equal to one.
 

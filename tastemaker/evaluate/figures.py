@@ -73,14 +73,14 @@ def measure(
     subsets: by name, True [m] where a judgement belongs to it. slices: the names of those that are
     compared with each other.
     """
-    headline, constant = kind_metrics.headline, kind_metrics.against_constant
-    sources: dict[str, Mapping[str, Statistic]] = {
-        "model": kind_metrics.statistics(judged, model)
-    }
+    headline = kind_metrics.headline
+    sources: dict[str, Mapping[str, Statistic]] = {}
+    sources["model"] = kind_metrics.statistics(judged, model)
     if linear is not None:
         sources["linear"] = kind_metrics.statistics(judged, linear)
     sources["longer"] = kind_metrics.longer(judged)
-    sources["constant"] = {constant: kind_metrics.of_constant(judged)}
+    of_constant = kind_metrics.of_constant(judged)
+    sources["constant"] = {kind_metrics.against_constant: of_constant}
     sources["people"] = kind_metrics.people(judged)
     of_subsets = {}
     for name, where in subsets.items():
@@ -91,9 +91,12 @@ def measure(
     for table, parts in tables.items():
         for number, part in enumerate(parts):
             sources[f"{table} {number}"] = part.statistics
-    scorers = {"model": model} if linear is None else {"model": model, "linear": linear}
-    for source, predictions in scorers.items():
-        sources[f"{source}'s slope"] = _slope(kind_metrics, judged, predictions)
+    scorers = {"model": model}
+    if linear is not None:
+        scorers["linear"] = linear
+    for name, predictions in scorers.items():
+        slope = _slope(kind_metrics, judged, predictions)
+        sources[f"{name}'s slope"] = slope
     figures = _Figures(sources, clusters, headline, seed, resamples)
 
     by_scorer, measured_parts = {}, {}
@@ -101,21 +104,21 @@ def measure(
         measures = figures.of(source)
         for name, value in kind_metrics.points(judged, predictions).items():
             measures[name] = Estimate(value)
-        measures.update(_calibration(kind_metrics, judged, predictions, clusters, seed))
-        measures.update(figures.of(f"{source}'s slope"))
+        measures |= _calibration(
+            kind_metrics, judged, predictions, clusters, seed
+        )
+        measures |= figures.of(f"{source}'s slope")
         by_scorer[source] = measures
     whole = sources["model"].get("accuracy")
     for table, parts in tables.items():
         p_values = _part_p_values(parts, whole, clusters)
-        measured_parts[table] = [
-            MeasuredPart(part.name, part.n, figures.of(f"{table} {number}"), p)
-            for number, (part, p) in enumerate(zip(parts, p_values, strict=True))
-        ]
+        measured_parts[table] = figures.of_parts(table, parts, p_values)
     compared = [Part(name, 0, {headline: of_subsets[name]}) for name in slices]
     subset_p = _part_p_values(compared, whole, clusters)
-    best_constant = {}
-    for name, value in kind_metrics.constant(judged).items():
-        best_constant[name] = Estimate(value)
+    is_fixed = not kind_metrics.of_one_text
+    over_constant = figures.difference("constant", is_fixed=is_fixed)
+    of_best = kind_metrics.constant(judged)
+    best_constant = {name: Estimate(value) for name, value in of_best.items()}
     return Measured(
         model=by_scorer["model"],
         linear=by_scorer.get("linear"),
@@ -123,9 +126,7 @@ def measure(
         constant=best_constant,
         difference=None if linear is None else figures.difference("linear"),
         over_longer=figures.difference("longer"),
-        over_constant=figures.difference(
-            "constant", is_fixed=not kind_metrics.of_one_text
-        ),
+        over_constant=over_constant,
         people=figures.of("people"),
         counts=kind_metrics.counts(judged),
         subsets=figures.of("subsets"),
@@ -161,7 +162,10 @@ def _calibration(
     error = ece(*chances, weights=judged.weights)
     ends = ece_interval(*chances, clusters, seed=seed)
     noise = ece_if_calibrated(chances[0], clusters, seed=seed)
-    return {"ece": Estimate(error, *ends), "ece_if_calibrated": Estimate(noise)}
+    return {
+        "ece": Estimate(error, *ends),
+        "ece_if_calibrated": Estimate(noise),
+    }
 
 
 def _part_p_values(
@@ -209,13 +213,26 @@ class _Figures:
         estimates = {}
         for name, statistic in self.sources[source].items():
             replicates = self.replicates[f"{source}.{name}"]
-            bounds = _BOUNDS.get(self.headline if source == "subsets" else name)
+            bounds = _BOUNDS.get(
+                self.headline if source == "subsets" else name
+            )
             ends = replicates.interval(bounds)
             numbers = np.array([replicates.value, *ends])
             if isinstance(statistic, Transformed):
                 numbers = statistic.function(numbers)
             estimates[name] = Estimate(*numbers.tolist())
         return estimates
+
+    def of_parts(
+        self, table: str, parts: Sequence[Part], p_values: Sequence[float]
+    ) -> list[MeasuredPart]:
+        """Return the figures of the parts of a table."""
+        rows = []
+        for number, part in enumerate(parts):
+            measures = self.of(f"{table} {number}")
+            row = MeasuredPart(part.name, part.n, measures, p_values[number])
+            rows.append(row)
+        return rows
 
     def difference(self, rival: str, *, is_fixed: bool = False) -> Measures:
         """Return model − rival for each figure that both have, from the same replicates.
@@ -269,4 +286,6 @@ def _difference(replicates: Replicates, bounds: Bounds | None) -> Estimate:
     """Return a difference with its interval, a p of the replicates, and what it could detect."""
     low, high = replicates.interval(bounds)
     detectable = detectable_difference(low, high, replicates.clusters)
-    return Estimate(replicates.value, low, high, replicates.p_value(), detectable)
+    return Estimate(
+        replicates.value, low, high, replicates.p_value(), detectable
+    )

@@ -209,12 +209,16 @@ class Evaluation:
         `by_kind` holds the results of each kind. They also stand at the top level; where two
         kinds have a measure of the same name, the first kind's stands there.
         """
-        by_kind = {findings.kind: findings.as_dict() for findings in self.kinds}
+        by_kind = {
+            findings.kind: findings.as_dict() for findings in self.kinds
+        }
         return {
             **_merged(list(by_kind.values())),
             "texts": len(self.examples),
             "truncated": self.truncated,
-            "score_length_correlation": json_number(self.score_length_correlation),
+            "score_length_correlation": json_number(
+                self.score_length_correlation
+            ),
             "slices": [part.as_dict() for part in self.slices],
             "duplicates": self.duplicates.as_dict(),
             "not_evaluated": dict(self.not_evaluated),
@@ -265,7 +269,9 @@ def measure_rows(findings: KindFindings) -> list[list[str]]:
     columns[findings.kind_metrics.constant_title] = measured.constant
     rows = [[f"{findings.n:,} {findings.kind}s", *columns]]
     for name in measured.model:
-        cells = [shown(name, measures.get(name)) for measures in columns.values()]
+        cells = [
+            shown(name, measures.get(name)) for measures in columns.values()
+        ]
         rows.append([NAMES[name], *cells])
     return rows
 
@@ -296,5 +302,7 @@ def slice_rows(evaluation: Evaluation) -> list[list[str]]:
     for part in evaluation.slices:
         cells = [shown(name, part.measures.get(name)) for name in names]
         lengths = f"{part.shortest:,}–{part.longest:,}"
-        rows.append([lengths, f"{part.n:,}", *cells, f"{part.mean_score:+.2f}"])
+        rows.append(
+            [lengths, f"{part.n:,}", *cells, f"{part.mean_score:+.2f}"]
+        )
     return rows

@@ -104,7 +104,9 @@ class RewardBench:
             "score": json_number(self.score),
             "n": sum(self.counts.values()),
             "subsets": _json_numbers(self.subsets),
-            "ties": None if self.ties is None else _json_numbers(asdict(self.ties)),
+            "ties": None
+            if self.ties is None
+            else _json_numbers(asdict(self.ties)),
         }
 
     def __str__(self) -> str:
@@ -156,18 +158,24 @@ def score_rewardbench(
     if TIES in subsets:
         ties = _ties(subsets[TIES])
         means[TIES] = ties.score
-    return RewardBench(means, {name: len(subsets[name]) for name in means}, ties)
+    return RewardBench(
+        means, {name: len(subsets[name]) for name in means}, ties
+    )
 
 
 def _check(item: Item, scores: Sequence[float]) -> None:
     where = f"RewardBench 2, row {item.id!r}"
     answers = len(item.chosen) + len(item.rejected)
     if not (item.chosen and item.rejected):
-        raise DataError(f"{where}: needs at least one chosen and one rejected answer.")
+        raise DataError(
+            f"{where}: needs at least one chosen and one rejected answer."
+        )
     if len(scores) != answers:
         raise DataError(f"{where}: {len(scores)} scores of {answers} answers.")
     if not all(map(math.isfinite, scores)):
-        raise ModelError(f"{where}: a score is not finite. The model's fit diverged.")
+        raise ModelError(
+            f"{where}: a score is not finite. The model's fit diverged."
+        )
 
 
 def _credit(item: Item, scores: Sequence[float]) -> float:
@@ -189,14 +197,19 @@ def _ties(rows: Sequence[tuple[Item, Sequence[float]]]) -> TiesScore:
         else:
             tied_gaps[question] = gap
             differences[question] = max(correct) - min(correct)
-    in_both_forms = [question for question in tied_gaps if question in ref_gaps]
+    in_both_forms = [
+        question for question in tied_gaps if question in ref_gaps
+    ]
     tied = np.array([tied_gaps[question] for question in in_both_forms])
     ref = np.array([ref_gaps[question] for question in in_both_forms])
-    difference = np.array([differences[question] for question in in_both_forms])
+    difference = np.array(
+        [differences[question] for question in in_both_forms]
+    )
     smaller = np.minimum(tied, ref)
     with np.errstate(divide="ignore", invalid="ignore"):
         margins = np.tanh(smaller / difference - 1)
-    margins = np.nan_to_num(margins, nan=0.0)  # 0/0 is 0 in the benchmark's own code
+    # 0/0 is 0 in the benchmark's own code
+    margins = np.nan_to_num(margins, nan=0.0)
     return TiesScore(
         ref_accuracy=_share([gap > 0 for gap in ref_gaps.values()]),
         tied_accuracy=_share([gap > 0 for gap in tied_gaps.values()]),

@@ -66,15 +66,22 @@ def collate(
     longest = max(lengths)
     ids = np.full((len(lengths), longest), pad_id, dtype=np.int64)
     is_text = np.zeros(ids.shape, dtype=bool)
-    for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+    for row, (sequence, length) in enumerate(
+        zip(sequences, lengths, strict=True)
+    ):
         start = 0 if side == "right" else longest - length
         ids[row, start : start + length] = sequence
         is_text[row, start : start + length] = True
-    return Batch(torch.from_numpy(ids), torch.from_numpy(is_text), lengths, side)
+    return Batch(
+        torch.from_numpy(ids), torch.from_numpy(is_text), lengths, side
+    )
 
 
 def by_length(
-    lengths: Sequence[int], batch_tokens: int, *, most_padding: float | None = None
+    lengths: Sequence[int],
+    batch_tokens: int,
+    *,
+    most_padding: float | None = None,
 ) -> list[list[int]]:
     """Cut texts into batches of similar lengths; return their indices, longest first.
 
@@ -124,7 +131,11 @@ def training_steps(
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))
     longest = np.asarray(lengths)
-    texts = np.ones(len(lengths), dtype=int) if sizes is None else np.asarray(sizes)
+    texts = (
+        np.ones(len(lengths), dtype=int)
+        if sizes is None
+        else np.asarray(sizes)
+    )
     steps: list[list[int]] = []
     for pooled in _cut(order.tolist(), texts, batch_size * pool):
         ordered = np.array(pooled)[np.argsort(longest[pooled], kind="stable")]
@@ -132,7 +143,9 @@ def training_steps(
     return [steps[i] for i in random.permutation(len(steps))]
 
 
-def _cut(units: Sequence[int], sizes: NDArray[np.int_], most: int) -> list[list[int]]:
+def _cut(
+    units: Sequence[int], sizes: NDArray[np.int_], most: int
+) -> list[list[int]]:
     """Cut units, in their order, into parts of at most `most` texts."""
     parts: list[list[int]] = []
     room = 0

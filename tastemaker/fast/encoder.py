@@ -70,14 +70,20 @@ class Layer:
     output_norm: Part
     enter: Part = same
 
-    def __call__(self, states: Tensor, attend: Attend, pick: Part = same) -> Tensor:
+    def __call__(
+        self, states: Tensor, attend: Attend, pick: Part = same
+    ) -> Tensor:
         """Return the layer's output for the tokens that `pick` selects. All are attended to."""
         entering = self.enter(states)
         mixed = attend(
-            self.query(pick(entering)), self.key(entering), self.value(entering)
+            self.query(pick(entering)),
+            self.key(entering),
+            self.value(entering),
         )
         attended = self.attention_norm(self.out(mixed) + pick(states))
-        output: Tensor = self.output_norm(self.feed_forward(attended) + attended)
+        output: Tensor = self.output_norm(
+            self.feed_forward(attended) + attended
+        )
         return output
 
 
@@ -133,7 +139,9 @@ def _roberta(module: Any) -> Encoder:
         # side the padding is.
         if positions is not None:
             positions = positions + base.embeddings.padding_idx + 1
-        embedded: Tensor = base.embeddings(input_ids=ids, position_ids=positions)
+        embedded: Tensor = base.embeddings(
+            input_ids=ids, position_ids=positions
+        )
         return embedded
 
     return Encoder(
@@ -151,7 +159,9 @@ def _distilbert_layer(layer: Any) -> Layer:
         value=layer.attention.v_lin,
         out=layer.attention.out_lin,
         attention_norm=layer.sa_layer_norm,
-        feed_forward=FeedForward(layer.ffn.lin1, layer.ffn.activation, layer.ffn.lin2),
+        feed_forward=FeedForward(
+            layer.ffn.lin1, layer.ffn.activation, layer.ffn.lin2
+        ),
         output_norm=layer.output_layer_norm,
     )
 
@@ -159,10 +169,16 @@ def _distilbert_layer(layer: Any) -> Layer:
 def _distilbert(module: Any) -> Encoder:
     base = module.distilbert
     return Encoder(
-        embed=lambda ids, positions: base.embeddings(ids, position_ids=positions),
-        layers=tuple(_distilbert_layer(layer) for layer in base.transformer.layer),
+        embed=lambda ids, positions: base.embeddings(
+            ids, position_ids=positions
+        ),
+        layers=tuple(
+            _distilbert_layer(layer) for layer in base.transformer.layer
+        ),
         heads=module.config.n_heads,
-        head=lambda first: module.classifier(relu(module.pre_classifier(first[:, 0]))),
+        head=lambda first: module.classifier(
+            relu(module.pre_classifier(first[:, 0]))
+        ),
     )
 
 
@@ -188,7 +204,11 @@ def scores(module: nn.Module, batch: Batch) -> Tensor:
     read column 0.
     """
     encoder = parts_of(module)
-    return _own_forward(module, batch) if encoder is None else encode(encoder, batch)
+    return (
+        _own_forward(module, batch)
+        if encoder is None
+        else encode(encoder, batch)
+    )
 
 
 def encode(encoder: Encoder, batch: Batch) -> Tensor:
@@ -207,7 +227,9 @@ def encode(encoder: Encoder, batch: Batch) -> Tensor:
     )
     for layer in encoder.layers[:-1]:
         states = layer(states, attend)
-    first = encoder.layers[-1](states, attend, lambda x: _first_tokens(batch, x))
+    first = encoder.layers[-1](
+        states, attend, lambda x: _first_tokens(batch, x)
+    )
     return encoder.head(first).float()
 
 
@@ -216,11 +238,15 @@ def _first_tokens(batch: Batch, states: Tensor) -> Tensor:
     if batch.side == "right" or batch.is_full:
         return states[:, :1]
     starts = batch.is_text.int().argmax(1)
-    return states[torch.arange(len(starts), device=starts.device), starts].unsqueeze(1)
+    return states[
+        torch.arange(len(starts), device=starts.device), starts
+    ].unsqueeze(1)
 
 
 def _own_forward(module: nn.Module, batch: Batch) -> Tensor:
-    positions = {} if batch.side == "right" else {"position_ids": batch.positions}
+    positions = (
+        {} if batch.side == "right" else {"position_ids": batch.positions}
+    )
     logits: Tensor = module(
         input_ids=batch.ids, attention_mask=batch.is_text.long(), **positions
     ).logits
@@ -256,7 +282,11 @@ def encode_packed(encoder: Encoder, texts: Sequence[TokenIds]) -> Tensor:
 
 
 def _attend(
-    heads: int, runs: list[tuple[int, int]], query: Tensor, key: Tensor, value: Tensor
+    heads: int,
+    runs: list[tuple[int, int]],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
 ) -> Tensor:
     """Attend within each text. runs: length and number of the texts. query: of all tokens, or of
     the first ones.
@@ -271,9 +301,12 @@ def _attend(
     mixed = []
     for count, *run in zip(counts, *parts, strict=True):
         q, k, v = (
-            x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in run
+            x.view(count, -1, heads, x.shape[-1] // heads).transpose(1, 2)
+            for x in run
         )
-        mixed.append(attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1]))
+        mixed.append(
+            attention(q, k, v).transpose(1, 2).reshape(-1, query.shape[-1])
+        )
     return torch.cat(mixed)[None]
 
 

@@ -16,7 +16,13 @@ from transformers.cache_utils import DynamicLayer
 
 from tastemaker.errors import ModelError
 from tastemaker.fast.batching import Batch, collate
-from tastemaker.fast.gpt_layers import Layer, Network, most_tokens, network_of, rotate
+from tastemaker.fast.gpt_layers import (
+    Layer,
+    Network,
+    most_tokens,
+    network_of,
+    rotate,
+)
 
 
 class Decoder(Protocol):
@@ -28,7 +34,10 @@ class Decoder(Protocol):
     hidden: Tensor
 
     def read(
-        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        copies: Sequence[int],
+        tokens: int,
     ) -> Tensor:
         """Read each prompt once and make `copies` rows of it; return logits [rows, v].
 
@@ -42,7 +51,9 @@ class Decoder(Protocol):
         """Drop all rows but these."""
 
 
-def decoder_for(module: Any, pad_id: int, *, keeps_hidden: bool = False) -> Decoder:
+def decoder_for(
+    module: Any, pad_id: int, *, keeps_hidden: bool = False
+) -> Decoder:
     """Return a network's decoder: our own pass if it supports the network, else transformers'.
 
     keeps_hidden: whether `hidden` will be read. Our own pass always has it.
@@ -74,7 +85,10 @@ class OwnDecoder:
         self.padding = self.hidden = torch.zeros(0)
 
     def read(
-        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        copies: Sequence[int],
+        tokens: int,
     ) -> Tensor:
         """Read each prompt once and make `copies` rows of it; return logits [rows, v].
 
@@ -83,7 +97,9 @@ class OwnDecoder:
         batch = collate(prompts, self.pad_id, "left").to(self.device)
         rows = torch.tensor(copies, device=self.device)
         self.length = batch.ids.shape[1]
-        self.padding = (self.length - batch.is_text.sum(1)).repeat_interleave(rows)
+        self.padding = (self.length - batch.is_text.sum(1)).repeat_interleave(
+            rows
+        )
         room = self.length + tokens
         total = int(rows.sum())
         keys_values: list[Tensor] = []
@@ -92,7 +108,9 @@ class OwnDecoder:
         self.keys_values = []
         for of_prompts in keys_values:
             of_rows = hidden.new_empty(shape)
-            of_rows[:, :, :, : self.length] = of_prompts.repeat_interleave(rows, 1)
+            of_rows[:, :, :, : self.length] = of_prompts.repeat_interleave(
+                rows, 1
+            )
             self.keys_values.append(of_rows)
         self.blocked = None
         if not batch.is_full:
@@ -117,7 +135,9 @@ class OwnDecoder:
             parts = self._parts(layer, x)
             rotate(parts, rotations)
             cache[:, :, :, at] = parts[1:]
-            attended = self._attended(parts[0], cache[..., : at + 1, :], blocked)
+            attended = self._attended(
+                parts[0], cache[..., : at + 1, :], blocked
+            )
             x = self._rest(layer, x, attended)
         self.length += 1
         self.hidden = network.last(x)
@@ -132,10 +152,14 @@ class OwnDecoder:
         """
         rows, heads, dim = query.shape
         keys, values = keys_values.flatten(1, 2)
-        scores = torch.bmm((query * dim**-0.5).view(-1, 1, dim), keys.transpose(1, 2))
+        scores = torch.bmm(
+            (query * dim**-0.5).view(-1, 1, dim), keys.transpose(1, 2)
+        )
         if blocked is not None:
             scores.view(rows, heads, 1, -1).add_(blocked)
-        return torch.bmm(torch.softmax(scores, -1), values).view(rows, heads * dim)
+        return torch.bmm(torch.softmax(scores, -1), values).view(
+            rows, heads * dim
+        )
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these."""
@@ -161,7 +185,9 @@ class OwnDecoder:
         for number, layer in enumerate(network.layers):
             parts = self._parts(layer, x)
             rotate(parts, rotations)
-            parts = parts.reshape(3, rows, length, self.heads, -1).transpose(2, 3)
+            parts = parts.reshape(3, rows, length, self.heads, -1).transpose(
+                2, 3
+            )
             query, keys, values = parts
             keys_values.append(parts[1:])
             attended = functional.scaled_dot_product_attention(
@@ -211,7 +237,11 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         self.used = 0
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        *_args: Any,
+        **_kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
         """Add keys and values [rows, heads, t, d]; return all so far."""
         rows, heads, length, _ = key_states.shape
@@ -251,7 +281,11 @@ class _Room(DynamicLayer):  # type: ignore[no-untyped-call]
         self.values = self.all_values[:, :, : self.used]
 
 
-_CACHE_NAMES = ("cache", "past_key_values")  # since transformers 5.24, and before
+# since transformers 5.24, and before
+_CACHE_NAMES = (
+    "cache",
+    "past_key_values",
+)
 
 
 class AnyDecoder:
@@ -260,7 +294,9 @@ class AnyDecoder:
     Layers that keep keys and values in a way of their own (sliding windows, states) still do.
     """
 
-    def __init__(self, module: Any, pad_id: int, *, keeps_hidden: bool = False) -> None:
+    def __init__(
+        self, module: Any, pad_id: int, *, keeps_hidden: bool = False
+    ) -> None:
         self.module = module
         self.pad_id = pad_id
         self.keeps_hidden = keeps_hidden
@@ -280,7 +316,10 @@ class AnyDecoder:
         self.positions = self.hidden = torch.zeros(0)
 
     def read(
-        self, prompts: Sequence[Sequence[int]], copies: Sequence[int], tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        copies: Sequence[int],
+        tokens: int,
     ) -> Tensor:
         """Read each prompt once and make `copies` rows of it; return logits [rows, v].
 
@@ -326,7 +365,9 @@ class AnyDecoder:
         mask = None if self.is_text is None else self.is_text.long()
         optional = {"position_ids": positions, "logits_to_keep": 1}
         arguments: dict[str, Any] = {
-            name: value for name, value in optional.items() if name in self.accepted
+            name: value
+            for name, value in optional.items()
+            if name in self.accepted
         }
         arguments[self.cache_name] = self.cache
         if self.keeps_hidden:

@@ -27,7 +27,8 @@ from tastemaker.huggingface import quiet_transformers
 _MOST_PADDING = 0.1
 # pairs of places: what attention reads in the time of one more group
 _WORTH_A_GROUP = 4096
-_HEAD_ROWS = 256  # tokens whose logits are held at once while the loss is computed
+# tokens whose logits are held at once while the loss is computed
+_HEAD_ROWS = 256
 
 
 class _Group(NamedTuple):
@@ -75,8 +76,12 @@ class Texts:
         device: torch.device | str,
     ) -> "Texts":
         """Return token sequences, none of them empty, as one on a device."""
-        ids = np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences])
-        return Texts(torch.from_numpy(ids).to(device), tuple(len(s) for s in sequences))
+        ids = np.concatenate(
+            [np.asarray(s, dtype=np.int64) for s in sequences]
+        )
+        return Texts(
+            torch.from_numpy(ids).to(device), tuple(len(s) for s in sequences)
+        )
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
@@ -86,7 +91,9 @@ class Texts:
     @cached_property
     def positions(self) -> Tensor:
         """Each token's place in its own text, int64 [n]."""
-        positions = np.arange(sum(self.lengths)) - np.repeat(self.starts, self.lengths)
+        positions = np.arange(sum(self.lengths)) - np.repeat(
+            self.starts, self.lengths
+        )
         return torch.from_numpy(positions).to(self.ids.device)
 
     @cached_property
@@ -97,7 +104,9 @@ class Texts:
     @cached_property
     def for_network(self) -> _Padded:
         """The texts as a whole network reads them: a pass for each group, with little padding."""
-        return self._padded(by_length(self.lengths, 2**62, most_padding=_MOST_PADDING))
+        return self._padded(
+            by_length(self.lengths, 2**62, most_padding=_MOST_PADDING)
+        )
 
     def _padded(self, groups: list[list[int]]) -> _Padded:
         starts = np.array(self.starts)
@@ -110,7 +119,9 @@ class Texts:
             row_lengths = lengths[members, None]  # [rows, 1]
             column = np.arange(row_lengths.max())  # [longest]
             is_text = column < row_lengths  # [rows, longest]
-            source = starts[members, None] + np.minimum(column, row_lengths - 1)
+            source = starts[members, None] + np.minimum(
+                column, row_lengths - 1
+            )
             back[source[is_text]] = start + np.flatnonzero(is_text)
             shapes.append(_Group(len(members), len(column)))
             sources.append(source.ravel())
@@ -172,7 +183,9 @@ def forward(module: Any, texts: Texts, places: Tensor | None = None) -> Pass:
                 use_cache=False,
                 output_hidden_states=True,
             )
-        outputs.append((out.logits.flatten(0, 1), out.hidden_states[-1].flatten(0, 1)))
+        outputs.append(
+            (out.logits.flatten(0, 1), out.hidden_states[-1].flatten(0, 1))
+        )
     back = padded.back if places is None else padded.back[places]
     logits, hidden = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     return Pass(logits.index_select(0, back), hidden.index_select(0, back))
@@ -214,7 +227,9 @@ def _hidden(network: Network, texts: Texts, places: Tensor | None) -> Tensor:
     """Return the last hidden states [m, d]."""
     padded = texts.for_attention
     rotations = network.rotations(texts.positions)
-    of_both = None if rotations is None else (rotations, rotations[padded.source])
+    of_both = (
+        None if rotations is None else (rotations, rotations[padded.source])
+    )
     x = network.embedded(texts.ids, texts.positions)
     for layer in network.layers:
         projected = layer.projection(layer.first(x))
@@ -250,7 +265,8 @@ def _attended(
         # [rows, heads, longest, d / heads]
         attended = attention(query, key, value, is_causal=True)
         by_group.append(attended.transpose(1, 2).reshape(rows * longest, -1))
-    together = by_group[0] if len(by_group) == 1 else torch.cat(by_group)  # [p, d]
+    # [p, d]
+    together = by_group[0] if len(by_group) == 1 else torch.cat(by_group)
     unpadded: Tensor = _apply(_Unpad, together, padded.back)
     return unpadded
 
@@ -279,11 +295,17 @@ class _Pad(torch.autograd.Function):
         return query, key, value
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor, None, None, None]:
         """Copy the gradients of the text's places back."""
-        of_text = [gradient.index_select(0, ctx.padded.back) for gradient in gradients]
+        of_text = [
+            gradient.index_select(0, ctx.padded.back) for gradient in gradients
+        ]
         projected = torch.stack(of_text, 1).flatten(1)  # [n, 3 · d]
-        rotations_back = None if ctx.rotations is None else ctx.rotations[0].conj()
+        rotations_back = (
+            None if ctx.rotations is None else ctx.rotations[0].conj()
+        )
         rotate(ctx.network.parts(projected), rotations_back)
         return projected, None, None, None
 
@@ -324,7 +346,9 @@ class _HeadNats(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor
+    ) -> Tensor:
         """Return the sum; save its gradients."""
         learns = any(ctx.needs_input_grad)
         total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
@@ -341,10 +365,14 @@ class _HeadNats(torch.autograd.Function):
             # The largest probability is never 0, while that of the target may be.
             total -= (below + probabilities.amax(1, keepdim=True).log()).sum()
             if learns:
-                minus_one = probabilities.new_full((1, 1), -1.0).expand_as(row_targets)
+                minus_one = probabilities.new_full((1, 1), -1.0).expand_as(
+                    row_targets
+                )
                 slopes = probabilities.scatter_add_(1, row_targets, minus_one)
                 slopes = slopes.to(hidden.dtype)
-                torch.mm(slopes, weight, out=by_hidden[start : start + _HEAD_ROWS])
+                torch.mm(
+                    slopes, weight, out=by_hidden[start : start + _HEAD_ROWS]
+                )
                 if is_exact:
                     by_weight.addmm_(slopes.T, rows)
                 else:

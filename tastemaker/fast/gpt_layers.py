@@ -86,7 +86,11 @@ class Network:
 
     def first(self, layers: int | None) -> "Network":
         """Return a network of the first layers only; None: of all. The last norm and head stay."""
-        return self if layers is None else replace(self, layers=self.layers[:layers])
+        return (
+            self
+            if layers is None
+            else replace(self, layers=self.layers[:layers])
+        )
 
     def embedded(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Return the input of the first layer [n, d] for tokens [n] at positions [n]."""
@@ -102,12 +106,17 @@ class Network:
         """
         if self.frequencies is None:
             return None
-        angles = positions.view(-1, 1, 1).to(self.frequencies.dtype) * self.frequencies
+        angles = (
+            positions.view(-1, 1, 1).to(self.frequencies.dtype)
+            * self.frequencies
+        )
         return torch.complex(angles.cos(), angles.sin())
 
     def parts(self, projected: Tensor) -> Tensor:
         """Return queries, keys and values [3, n, heads, d / heads] of a projection [n, 3 · d]."""
-        return projected.view(len(projected), 3, self.heads, -1).transpose(0, 1)
+        return projected.view(len(projected), 3, self.heads, -1).transpose(
+            0, 1
+        )
 
     def inner(self, layer: Layer, x: Tensor) -> Tensor:
         """Return the hidden units of a layer's MLP [n, 4 · d] for its input [n, d]."""
@@ -242,8 +251,14 @@ def _order(heads: int, width: int, rotary: int) -> Tensor:
     return rows.flatten()
 
 
-_NO_LIMIT = 10**6  # networks without learned positions and tokenizers without a limit
-_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+# networks without learned positions and tokenizers without a limit
+_NO_LIMIT = 10**6
+_POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+)
 
 
 def most_tokens(module: Any) -> int:

@@ -52,7 +52,10 @@ class Range:
     def of(self, channels: Tensor) -> "Range":
         """Return the range of some channels."""
         return Range(
-            self.low[channels], self.high[channels], self.mean[channels], self.count
+            self.low[channels],
+            self.high[channels],
+            self.mean[channels],
+            self.count,
         )
 
 
@@ -70,7 +73,9 @@ class Ranges:
     wide: Range = field(default_factory=Range)
 
 
-def watch(encoder: Encoder, read: Callable[[Encoder], object]) -> tuple[Ranges, ...]:
+def watch(
+    encoder: Encoder, read: Callable[[Encoder], object]
+) -> tuple[Ranges, ...]:
     """Return the ranges of each layer. `read` gets an encoder and reads unpadded texts with it."""
     ranges = tuple(Ranges() for _ in encoder.layers)
     pairs = zip(encoder.layers, ranges, strict=True)
@@ -114,7 +119,9 @@ def read_ranges(path: Path) -> tuple[Ranges, ...]:
     tensors = load_file(path)
     ranges = []
     for number in range(len(tensors) // len(_PLACES)):
-        layer = {place: _range(tensors[f"{number}.{place}"]) for place in _PLACES}
+        layer = {
+            place: _range(tensors[f"{number}.{place}"]) for place in _PLACES
+        }
         ranges.append(Ranges(**layer))
     return tuple(ranges)
 
@@ -148,10 +155,15 @@ def in_int8(encoder: Encoder, ranges: Sequence[Ranges]) -> Encoder:
 
 
 def _small(layer: Layer, ranges: Ranges) -> Layer:
-    reading = [_weights(part) for part in (layer.query, layer.key, layer.value)]
-    enter = _Codes.of(ranges.states, torch.cat([weight for weight, _ in reading]))
+    reading = [
+        _weights(part) for part in (layer.query, layer.key, layer.value)
+    ]
+    enter = _Codes.of(
+        ranges.states, torch.cat([weight for weight, _ in reading])
+    )
     query, key, value = (
-        _Product.of(weight, bias, enter, ranges.states.mean) for weight, bias in reading
+        _Product.of(weight, bias, enter, ranges.states.mean)
+        for weight, bias in reading
     )
     weight, bias = _weights(layer.out)
     mixed = _Codes.of(ranges.mixed, weight)
@@ -261,9 +273,12 @@ def _feed_forward(wide: Part, ranges: Ranges) -> Part:
         first = _Product.of(widen, widen_bias, attended, ranges.attended.mean)
         widened = _Codes.of(ranges.wide, narrow)
         second = _Product.of(narrow, narrow_bias, widened, ranges.wide.mean)
-        return lambda values: second(widened(wide.activation(first(attended(values)))))
+        return lambda values: second(
+            widened(wide.activation(first(attended(values))))
+        )
     groups = [
-        _Units.of(wide, ranges, attended, units) for units in _groups(ranges.wide)
+        _Units.of(wide, ranges, attended, units)
+        for units in _groups(ranges.wide)
     ]
 
     def feed_forward(values: Tensor) -> Tensor:
@@ -300,7 +315,10 @@ class _Units:
             widen[units], widen_bias[units], attended, ranges.attended.mean
         )
         second = _Product.of(
-            narrow[:, units], torch.zeros_like(narrow_bias), leaving, hidden.mean
+            narrow[:, units],
+            torch.zeros_like(narrow_bias),
+            leaving,
+            hidden.mean,
         )
         return cls(first, leaving, second)
 
@@ -314,5 +332,7 @@ def _groups(wide: Range) -> list[Tensor]:
     counts = [max(1, len(by_width) // share) for share in _GROUPS]
     counts.append(len(by_width) - sum(counts))
     return [
-        units.sort().values for units in torch.split(by_width, counts) if len(units)
+        units.sort().values
+        for units in torch.split(by_width, counts)
+        if len(units)
     ]

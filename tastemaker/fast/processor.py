@@ -39,7 +39,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def side_by_side(calls: Sequence[Callable[[], T]], threads: int) -> Iterator[T]:
+def side_by_side(
+    calls: Sequence[Callable[[], T]], threads: int
+) -> Iterator[T]:
     """Call functions, `threads` at a time, one thread each. Yield their results in order.
 
     With one thread, or one call, they run here one after the other, with all of torch's threads.
@@ -67,11 +69,14 @@ def like_parts(sizes: Tensor, most: int, threads: int) -> list[Tensor]:
     computed at the same time hold similar rows. If there is one part only, its rows keep their
     order.
     """
-    parts = max(1, math.ceil(int(sizes.sum()) / (threads * most)))  # of each thread
+    # of each thread
+    parts = max(1, math.ceil(int(sizes.sum()) / (threads * most)))
     if parts * threads == 1:
         return [torch.arange(len(sizes))]
     order = torch.argsort(sizes, descending=True, stable=True)
-    by_thread = [_cut(order[first::threads], sizes, parts) for first in range(threads)]
+    by_thread = [
+        _cut(order[first::threads], sizes, parts) for first in range(threads)
+    ]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*by_thread))
     return [part for part in in_turn if part is not None]
 
@@ -112,7 +117,9 @@ def gains_by_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         cpu = torch.cpu
-        return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
+        return bool(
+            cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
+        )
     return False
 
 
@@ -139,7 +146,10 @@ def choose_precision(
 
 
 def choose_scoring_precision(
-    device: torch.device, choice: ScoringChoice = "float32", *, has_int8: bool = True
+    device: torch.device,
+    choice: ScoringChoice = "float32",
+    *,
+    has_int8: bool = True,
 ) -> ScoringPrecision:
     """Return the number format of scoring.
 
@@ -156,7 +166,9 @@ def choose_scoring_precision(
         )
     if choice != "fast":
         return choice
-    has_matrix_unit = device.type != "cpu" or torch.cpu._is_amx_tile_supported()
+    has_matrix_unit = (
+        device.type != "cpu" or torch.cpu._is_amx_tile_supported()
+    )
     if has_int8 and gains_by_int8(device) and not has_matrix_unit:
         return "int8"
     return "bfloat16" if gains_by_bfloat16(device) else "float32"
@@ -213,7 +225,9 @@ def attention(
     logits = query @ key.transpose(-1, -2)
     if is_causal:
         size = key.shape[-2]
-        is_key = torch.ones(size, size, dtype=torch.bool, device=key.device).tril()
+        is_key = torch.ones(
+            size, size, dtype=torch.bool, device=key.device
+        ).tril()
     if is_key is not None:
         bias = torch.zeros_like(is_key, dtype=logits.dtype)
         logits = logits + bias.masked_fill(~is_key, float("-inf"))

@@ -61,7 +61,8 @@ Output dense:Linear LayerNorm:LayerNorm dropout:Dropout
 Pooler dense:Linear activation:Tanh
 """
 _BERT = (
-    _ENCODER + "ForSequenceClassification bert:Model dropout:Dropout classifier:Linear"
+    _ENCODER
+    + "ForSequenceClassification bert:Model dropout:Dropout classifier:Linear"
 )
 _ROBERTA = f"""{_ENCODER}
 ForSequenceClassification roberta:Model classifier:ClassificationHead
@@ -87,7 +88,10 @@ _FAMILIES = {
         _DISTILBERT,
     ),
     "bert.modeling_bert.BertForSequenceClassification": ("Bert", _BERT),
-    "roberta.modeling_roberta.RobertaForSequenceClassification": ("Roberta", _ROBERTA),
+    "roberta.modeling_roberta.RobertaForSequenceClassification": (
+        "Roberta",
+        _ROBERTA,
+    ),
     "xlm_roberta.modeling_xlm_roberta.XLMRobertaForSequenceClassification": (
         "XLMRoberta",
         _ROBERTA,
@@ -131,7 +135,9 @@ def supports(module: nn.Module) -> bool:
     slots = _slots(kind)
     if slots is None or not _has_usual_settings(module) or _has_global_hook():
         return False
-    is_patched = any(kind.forward.__module__ != kind.__module__ for kind in slots)
+    is_patched = any(
+        kind.forward.__module__ != kind.__module__ for kind in slots
+    )
     return not is_patched and _is_plain(module, slots)
 
 
@@ -205,16 +211,27 @@ def _has_usual_settings(module: Any) -> bool:
     if config.model_type == "gpt_neox":
         rotary = module.gpt_neox.rotary_emb
         is_rotary = rotary.rope_type == "default" and len(rotary.inv_freq) > 0
-        return is_rotary and bool(config.attention_bias) and module.lm_head.bias is None
+        return (
+            is_rotary
+            and bool(config.attention_bias)
+            and module.lm_head.bias is None
+        )
     return not getattr(config, "is_decoder", False)
 
 
 def _is_changed(part: nn.Module, config: Any) -> bool:
     """Return whether a part computes something else than its class does, or has dropout."""
     attributes = part.__dict__
-    if "forward" in attributes or attributes.get("config", config) is not config:
+    if (
+        "forward" in attributes
+        or attributes.get("config", config) is not config
+    ):
         return True  # patched, or with settings of its own
-    if part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+    if (
+        part._forward_pre_hooks
+        or part._backward_hooks
+        or part._backward_pre_hooks
+    ):
         return True
     hooks = part._forward_hooks
     if hooks and not all(map(_only_records, hooks.values())):

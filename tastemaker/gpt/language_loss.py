@@ -67,7 +67,12 @@ class NGrams:
 
     @classmethod
     def fit(
-        cls, tokens: ArrayLike, starts: ArrayLike, *, vocabulary: int, order: int = 4
+        cls,
+        tokens: ArrayLike,
+        starts: ArrayLike,
+        *,
+        vocabulary: int,
+        order: int = 4,
     ) -> "NGrams":
         """Count the n-grams of documents that stand end to end.
 
@@ -92,14 +97,17 @@ class NGrams:
         for n in range(order, 0, -1):
             grams = _grams(ids, places, n, vocabulary)
             if not levels:
-                keys, counts = np.unique(grams[places >= n - 2], return_counts=True)
+                keys, counts = np.unique(
+                    grams[places >= n - 2], return_counts=True
+                )
             else:  # a boundary stands only at the front, so no key is in both
                 after = np.unique(
                     levels[-1].keys % _power(vocabulary, n), return_counts=True
                 )
                 first = np.unique(grams[places == n - 2], return_counts=True)
                 keys, counts = (
-                    np.concatenate(pair) for pair in zip(after, first, strict=True)
+                    np.concatenate(pair)
+                    for pair in zip(after, first, strict=True)
                 )
                 ascending = np.argsort(keys, kind="stable")
                 keys = keys[ascending]
@@ -160,7 +168,9 @@ def _power(vocabulary: int, n: int) -> np.uint64:
     return np.uint64((vocabulary + 1) ** n)
 
 
-def _grams(ids: Keys, places: NDArray[np.int64], n: int, vocabulary: int) -> Keys:
+def _grams(
+    ids: Keys, places: NDArray[np.int64], n: int, vocabulary: int
+) -> Keys:
     """Return the key of the n symbols up to each token, oldest first [n].
 
     A key has no meaning where places < n − 2.
@@ -181,12 +191,18 @@ def _level(keys: Keys, counts: NDArray[np.int64], vocabulary: int) -> _Level:
     n₁ and n₂: how many n-grams are counted once and twice. If either is 0, the discount would be 0,
     which makes unseen tokens impossible, or 1, which ignores n-grams seen once; then it is 0.5.
     """
-    contexts, first = np.unique(keys // _power(vocabulary, 1), return_index=True)
+    contexts, first = np.unique(
+        keys // _power(vocabulary, 1), return_index=True
+    )
     totals = np.add.reduceat(counts, first) if len(first) else np.zeros(0)
     followers = np.diff(first, append=len(keys))
     once = np.count_nonzero(counts == 1)
     twice = np.count_nonzero(counts == 2)
-    discount = float(once / (once + 2 * twice)) if once and twice else _UNKNOWN_DISCOUNT
+    discount = (
+        float(once / (once + 2 * twice))
+        if once and twice
+        else _UNKNOWN_DISCOUNT
+    )
     counted, total, following = (
         column.astype(np.float64) for column in (counts, totals, followers)
     )
@@ -241,7 +257,9 @@ class Perplexity:
     @property
     def bits_per_byte(self) -> float:
         """nats / (bytes · ln 2)."""
-        return self.nats / (self.bytes * math.log(2)) if self.bytes else math.nan
+        return (
+            self.nats / (self.bytes * math.log(2)) if self.bytes else math.nan
+        )
 
     def as_dict(self) -> dict[str, float]:
         """Return the figures, JSON-ready."""
@@ -272,7 +290,9 @@ def perplexity(policy: Policy, examples: Iterable[Example]) -> Perplexity:
     pieces = pieces_of(examples, policy.reader, policy.context)
     with progress("reading", None) as advance:
         while chunk := list(islice(pieces, _AT_ONCE)):
-            losses = _nats(policy, [(piece.ids, piece.before) for piece in chunk])
+            losses = _nats(
+                policy, [(piece.ids, piece.before) for piece in chunk]
+            )
             nats += math.fsum(float(loss.sum()) for loss in losses)
             tokens += sum(len(loss) for loss in losses)
             size += sum(piece.bytes for piece in chunk)
@@ -318,7 +338,9 @@ def ngram_loss(
         total += len(counted[-1])
         if total >= _COUNTED:
             break
-    model = NGrams.fit(*_end_to_end(counted), vocabulary=vocabulary, order=_ORDER)
+    model = NGrams.fit(
+        *_end_to_end(counted), vocabulary=vocabulary, order=_ORDER
+    )
     pieces = [held_out.piece(number) for number in _measured(held_out, seed)]
     tokens, starts = _end_to_end([ids for ids, _ in pieces])
     log_probs = model.log_probs(tokens, starts)
@@ -344,7 +366,9 @@ def _nats(policy: Policy, pieces: list[Any]) -> list[NDArray[np.float32]]:
 
 
 def _order(corpus: TokenFile, seed: int) -> Iterator[np.int64]:
-    return iter(Shuffled(len(corpus), seed=seed, epoch=0).at(np.arange(len(corpus))))
+    return iter(
+        Shuffled(len(corpus), seed=seed, epoch=0).at(np.arange(len(corpus)))
+    )
 
 
 def _measured(corpus: TokenFile, seed: int) -> list[int]:

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -23,7 +30,9 @@ from transformers import (
     GPTNeoXForCausalLM,
     PreTrainedTokenizerFast,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from tastemaker.errors import DataError, ModelError, UsageError
 from tastemaker.gpt.sampling import Sampling
@@ -43,7 +52,9 @@ TURN = "<|turn|>"
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
-    "{{ '" + TURN + "' + message['role'] + '\\n' + message['content'] + eos_token }}"
+    "{{ '"
+    + TURN
+    + "' + message['role'] + '\\n' + message['content'] + eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '"
     + TURN
     + "assistant\\n' }}{% endif %}"
@@ -134,7 +145,9 @@ def make_gpt(size: Size, tokenizer: Any, *, seed: int) -> Any:
     module.generation_config.min_p = _MIN_P
     with torch.no_grad():
         for name, weight in module.named_parameters():
-            if name.endswith(("attention.dense.weight", "mlp.dense_4h_to_h.weight")):
+            if name.endswith(
+                ("attention.dense.weight", "mlp.dense_4h_to_h.weight")
+            ):
                 weight.zero_()
         module.lm_head.weight.copy_(module.gpt_neox.embed_in.weight)
     return module
@@ -191,7 +204,8 @@ def make_tokenizer(
             "no two characters stand together twice."
         )
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
+        single=f"{BEGIN} $A",
+        special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))],
     )
     made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
@@ -268,7 +282,9 @@ def is_causal(folder: Path) -> bool:
 def _is_causal(config: Any) -> bool:
     architectures = getattr(config, "architectures", None) or []
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
-    return causal is not None and (not architectures or architectures[0] == causal)
+    return causal is not None and (
+        not architectures or architectures[0] == causal
+    )
 
 
 def _check_causal(config: Any, source: str) -> None:

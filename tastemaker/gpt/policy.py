@@ -88,7 +88,11 @@ class Policy:
     """A language model that writes. Make one with `pretrain`, or open one with `Policy.load`."""
 
     def __init__(
-        self, module: Any, tokenizer: Any, *, value_head: ValueHead | None = None
+        self,
+        module: Any,
+        tokenizer: Any,
+        *,
+        value_head: ValueHead | None = None,
     ) -> None:
         self.module = module.eval()
         self.tokenizer = tokenizer
@@ -189,12 +193,17 @@ class Policy:
         )
         yield from job.steps()
 
-    def completion(self, prompt: Prompt, row: Row, sampling: Sampling) -> Completion:
+    def completion(
+        self, prompt: Prompt, row: Row, sampling: Sampling
+    ) -> Completion:
         """Return a finished row as a completion."""
         return self._completions([prompt], [row], sampling)[0]
 
     def _completions(
-        self, prompts: Sequence[Prompt], rows: Sequence[Row], sampling: Sampling
+        self,
+        prompts: Sequence[Prompt],
+        rows: Sequence[Row],
+        sampling: Sampling,
     ) -> list[Completion]:
         texts = self.reader.texts([row.ids for row in rows])
         completions = []
@@ -251,7 +260,9 @@ class Policy:
 
         Raises UsageError for a prompt and answer longer than the context.
         """
-        lengths = [len(p) + len(a) for p, a in zip(prompts, answers, strict=True)]
+        lengths = [
+            len(p) + len(a) for p, a in zip(prompts, answers, strict=True)
+        ]
         for number, length in enumerate(lengths, 1):
             if length > self.context:
                 raise UsageError(
@@ -263,7 +274,9 @@ class Policy:
             sequences = [[*prompts[i], *answers[i]] for i in part]
             values = self.batch_log_probs(sequences, temperature).cpu().numpy()
             for row, i in enumerate(part):
-                log_probs[i] = values[row, len(prompts[i]) - 1 : lengths[i] - 1]
+                log_probs[i] = values[
+                    row, len(prompts[i]) - 1 : lengths[i] - 1
+                ]
         return log_probs
 
     def batch_log_probs(
@@ -435,10 +448,16 @@ def best_of_n(
     if n < 1:
         raise UsageError(f"best of {n}: ask for 1 or more.")
     written = policy.complete(
-        as_prompts(prompts), samples=n, sampling=sampling, seed=seed, first=first
+        as_prompts(prompts),
+        samples=n,
+        sampling=sampling,
+        seed=seed,
+        first=first,
     )
     scores = [float("-inf")] * len(written)
-    scorable = [i for i, completion in enumerate(written) if completion.text.strip()]
+    scorable = [
+        i for i, completion in enumerate(written) if completion.text.strip()
+    ]
     if scorable:
         examples = [to_be_scored(written[i]) for i in scorable]
         values = reward.score_all(examples).as_list()
@@ -447,7 +466,9 @@ def best_of_n(
     best = []
     for start in range(0, len(written), n):
         top = max(range(start, start + n), key=scores.__getitem__)
-        best.append(Best(written[top], scores[top], tuple(scores[start : start + n])))
+        best.append(
+            Best(written[top], scores[top], tuple(scores[start : start + n]))
+        )
     return best
 
 

@@ -37,7 +37,13 @@ from tastemaker.settings import (
 )
 from tastemaker.train.loop import Task
 from tastemaker.train.run import Run, Say
-from tastemaker.train.step import Metrics, Muon, TrainStep, adamw, gradient_strategy
+from tastemaker.train.step import (
+    Metrics,
+    Muon,
+    TrainStep,
+    adamw,
+    gradient_strategy,
+)
 
 Piece = tuple[NDArray[np.int32], int]
 """Tokens, and how many of them are only context for those that are learned."""
@@ -54,7 +60,10 @@ class Pretraining:
     group: ClassVar[str] = "Training"
 
     epochs: float = setting(
-        1.0, "Passes over the corpus; 0.5 is half of one.", POSITIVE, group=MAIN
+        1.0,
+        "Passes over the corpus; 0.5 is half of one.",
+        POSITIVE,
+        group=MAIN,
     )
     lr: float | None = setting(
         None,
@@ -72,7 +81,9 @@ class Pretraining:
     clip: float = setting(
         1.0, "Largest gradient norm.", POSITIVE, option="--gradient-clip"
     )
-    held_out: float = setting(0.02, "Share of the corpus that only measures.", PART)
+    held_out: float = setting(
+        0.02, "Share of the corpus that only measures.", PART
+    )
     evaluations: int = setting(
         4, "Held-out evaluations in the run, with samples.", at_least(1)
     )
@@ -106,9 +117,8 @@ class PretrainTask(Task):
     name = "pretraining"
     total: int
     at_once: ClassVar[int] = 16384
-    at_once_cpu: ClassVar[int] = (
-        4096  # less, because glibc asks the system anew for blocks above 32 MiB
-    )
+    # less, because glibc asks the system anew for blocks above 32 MiB
+    at_once_cpu: ClassVar[int] = 4096
 
     def __init__(
         self,
@@ -135,7 +145,9 @@ class PretrainTask(Task):
         self.lr = training.lr or size.lr
         self.batch_tokens = training.batch_tokens or size.batch_tokens
         self.muon = size.muon
-        self.grow_at = size.grow_at if training.grow_at is None else training.grow_at
+        self.grow_at = (
+            size.grow_at if training.grow_at is None else training.grow_at
+        )
         self.module = policy.module.to(self.device)
         self.total = max(1, round(training.epochs * self.train.counts.tokens))
         self.tokens = 0  # learned so far
@@ -185,7 +197,8 @@ class PretrainTask(Task):
         tokens = self.count_tokens(numbers)
         layers = self.layers
         parts = [
-            partial(self._compute, part, tokens, layers) for part in self.parts(numbers)
+            partial(self._compute, part, tokens, layers)
+            for part in self.parts(numbers)
         ]
         rate = self._learning_rate(tokens)
         metrics = self.train_step.take(parts, rate=rate)
@@ -228,8 +241,12 @@ class PretrainTask(Task):
         if self.device.type == "cpu":
             threads = passes_at_once(self.module)
             # deal the pieces out, so that each thread gets as many long and short ones
-            order = np.concatenate([order[turn::threads] for turn in range(threads)])
-            most = min(self.at_once_cpu, math.ceil(int(lengths.sum()) / threads))
+            order = np.concatenate(
+                [order[turn::threads] for turn in range(threads)]
+            )
+            most = min(
+                self.at_once_cpu, math.ceil(int(lengths.sum()) / threads)
+            )
         for part in even_parts(chosen[order], lengths[order], most):
             yield [self.train.piece(number) for number in part]
 
@@ -263,16 +280,23 @@ class PretrainTask(Task):
             places.append(np.arange(start + context, start + len(ids)) - 1)
         predicted = torch.from_numpy(np.concatenate(places)).to(self.device)
         is_mixed = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=is_mixed):
+        with torch.autocast(
+            self.device.type, self.precision, enabled=is_mixed
+        ):
             cost = nats(
-                self.module, texts, predicted, texts.ids[predicted + 1], layers=layers
+                self.module,
+                texts,
+                predicted,
+                texts.ids[predicted + 1],
+                layers=layers,
             )
         return cost, texts
 
     def evaluate(self) -> Metrics | None:
         """Measure the held-out pieces and write samples, if an evaluation is due."""
         due = self.tokens * self.training.evaluations // self.total
-        is_over = self.tokens >= self.total  # `pretrain` itself measures the end
+        # `pretrain` itself measures the end
+        is_over = self.tokens >= self.total
         if due <= self.evaluations or is_over:
             return None
         self.evaluations = due
@@ -283,7 +307,10 @@ class PretrainTask(Task):
             f"{share:4.0%} of {self.total:,} tokens: held-out perplexity {math.exp(loss):.2f}"
         )
         self._write_samples()
-        return {"held_out_loss": float(loss), "held_out_perplexity": math.exp(loss)}
+        return {
+            "held_out_loss": float(loss),
+            "held_out_perplexity": math.exp(loss),
+        }
 
     def _write_samples(self) -> None:
         sampling = replace(self.policy.sampling, max_tokens=_SAMPLE_TOKENS)
@@ -293,7 +320,9 @@ class PretrainTask(Task):
         for sample in samples:
             end = "" if sample.ended == "end" else " …"
             self.say(f"      {' '.join(sample.text.split())}{end}")
-        self.run.keep_samples(self.progress.step, [sample.text for sample in samples])
+        self.run.keep_samples(
+            self.progress.step, [sample.text for sample in samples]
+        )
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW or Muon. Biases, norms and embeddings have no weight decay."""
@@ -311,7 +340,9 @@ class PretrainTask(Task):
                     "weight_decay": decay,
                 }
             )
-        embeddings = {id(p) for p in self.module.get_input_embeddings().parameters()}
+        embeddings = {
+            id(p) for p in self.module.get_input_embeddings().parameters()
+        }
         decayed: list[torch.nn.Parameter] = []
         others: list[torch.nn.Parameter] = []
         for parameter in self.module.parameters():
@@ -337,10 +368,14 @@ class PretrainTask(Task):
         """Return where the next step is in the corpus, and the weights."""
         names = ("tokens", "epoch", "step_of_epoch", "evaluations")
         values = {name: getattr(self, name) for name in names}
-        weights = {f"policy.{name}": t for name, t in self.module.state_dict().items()}
+        weights = {
+            f"policy.{name}": t for name, t in self.module.state_dict().items()
+        }
         return values, weights
 
-    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def load(
+        self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Take over what `state` returned."""
         for name, value in values.items():
             setattr(self, name, value)

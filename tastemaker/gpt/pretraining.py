@@ -33,7 +33,15 @@ from tastemaker.gpt.text_sources import Documents
 from tastemaker.gpt.tokenise import HELD_OUT, TRAIN, TokenFile, tokenized
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
-from tastemaker.train.run import RUN, Run, Say, check_same, open_run, silent, versions
+from tastemaker.train.run import (
+    RUN,
+    Run,
+    Say,
+    check_same,
+    open_run,
+    silent,
+    versions,
+)
 
 _TOKENIZER_CHARACTERS = 2**25
 """Characters that a tokenizer is learned from at most."""
@@ -102,7 +110,13 @@ def pretrain(
             check_same(policy.figures.get("settings", {}), settings)
             return policy
         return _trained(
-            texts, defaults, run, folder, start=start, training=training, say=say
+            texts,
+            defaults,
+            run,
+            folder,
+            start=start,
+            training=training,
+            say=say,
         )
 
 
@@ -211,7 +225,9 @@ def _examples(texts: Iterable[str | Example]) -> Iterator[Example]:
 
 
 def _check_start(
-    start: Policy | str | Path | None, training: Pretraining, folder: Path | None
+    start: Policy | str | Path | None,
+    training: Pretraining,
+    folder: Path | None,
 ) -> None:
     """Raise UsageError for settings of new models, and for replacing the given one."""
     if start is None:
@@ -233,7 +249,9 @@ def _check_start(
 
 
 @contextmanager
-def _tokens_folder(folder: Path | None, settings: Mapping[str, Any]) -> Iterator[Path]:
+def _tokens_folder(
+    folder: Path | None, settings: Mapping[str, Any]
+) -> Iterator[Path]:
     """Yield the folder of the tokenized corpus.
 
     It is in the run folder; it is removed when the run is done, and kept when it is killed. Its
@@ -286,7 +304,9 @@ def _fresh(
 
 def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
     """Return random texts to learn a tokenizer from, and whether any has a prompt."""
-    drawn: list[tuple[int, str]] = []  # a heap of lots, negated: the largest lot first
+    drawn: list[
+        tuple[int, str]
+    ] = []  # a heap of lots, negated: the largest lot first
     characters = 0
     has_prompts = False
     for example in examples:
@@ -300,13 +320,19 @@ def _sample(examples: Iterable[Example], seed: int) -> tuple[list[str], bool]:
         while characters > _TOKENIZER_CHARACTERS and len(drawn) > 1:
             characters -= len(heapq.heappop(drawn)[1])
     if not drawn:
-        raise DataError("the corpus holds no text. Give a source with documents in it.")
+        raise DataError(
+            "the corpus holds no text. Give a source with documents in it."
+        )
     return [text for _, text in sorted(drawn, reverse=True)], has_prompts
 
 
 def _opened(start: Policy | str | Path) -> Policy:
     """Return the policy to train further: a copy, or a loaded one."""
-    return start.trainable_copy() if isinstance(start, Policy) else Policy.load(start)
+    return (
+        start.trainable_copy()
+        if isinstance(start, Policy)
+        else Policy.load(start)
+    )
 
 
 def _context(policy: Policy, size: Size, training: Pretraining) -> int:
@@ -325,18 +351,25 @@ def _figures(
     """Return held-out perplexity, per token and per byte, of the policy and of n-grams."""
     train, held_out = corpora
     losses = held_out_loss(policy, held_out, seed=seed)
-    ngram_losses = ngram_loss(train, held_out, len(policy.tokenizer), seed=seed)
+    ngram_losses = ngram_loss(
+        train, held_out, len(policy.tokenizer), seed=seed
+    )
     tokens_per_byte = held_out.counts.tokens / max(1, held_out.counts.bytes)
     figures: dict[str, Any] = {"parameters": policy.parameters}
     for prefix, nats in (("", losses.mean()), ("ngram_", ngram_losses.mean())):
         figures[f"{prefix}perplexity"] = math.exp(nats)
         figures[f"{prefix}byte_perplexity"] = math.exp(nats * tokens_per_byte)
     figures["measured_tokens"] = len(losses)
-    figures["corpus"] = {TRAIN: asdict(train.counts), HELD_OUT: asdict(held_out.counts)}
+    figures["corpus"] = {
+        TRAIN: asdict(train.counts),
+        HELD_OUT: asdict(held_out.counts),
+    }
     return figures
 
 
-def _say_corpus(corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say) -> None:
+def _say_corpus(
+    corpora: tuple[TokenFile, TokenFile], policy: Policy, say: Say
+) -> None:
     for note in policy.notes:
         say(note)
     train, held_out = (corpus.counts for corpus in corpora)

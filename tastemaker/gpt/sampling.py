@@ -20,7 +20,14 @@ from torch.nn import functional
 from tastemaker.errors import ModelError, UsageError
 from tastemaker.fast.gpt_decode import decoder_for
 from tastemaker.gpt.tokenise import Reader
-from tastemaker.settings import POSITIVE, SHARE, Check, at_least, check, setting
+from tastemaker.settings import (
+    POSITIVE,
+    SHARE,
+    Check,
+    at_least,
+    check,
+    setting,
+)
 
 _NEVER = float("-inf")
 _BELOW_ONE = 1 - 2.0**-50
@@ -73,7 +80,8 @@ class Sampling:
     )
     max_tokens: int = setting(64, "Most tokens of a completion.", at_least(1))
     stop: Sequence[str] = setting(
-        (), "A text that ends a completion and is not part of it. May be repeated."
+        (),
+        "A text that ends a completion and is not part of it. May be repeated.",
     )
 
     def __post_init__(self) -> None:
@@ -94,7 +102,9 @@ class Sampling:
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
 
 
-def uniforms(seed: int, rows: Sequence[tuple[int, int]], tokens: int) -> Tensor:
+def uniforms(
+    seed: int, rows: Sequence[tuple[int, int]], tokens: int
+) -> Tensor:
     """Return the uniform numbers, float64 [rows, tokens] in [0, 1), that choose each row's tokens.
 
     rows: the number of each row's prompt and of its sample. A row's numbers depend on these and the
@@ -121,7 +131,9 @@ def choose(
     what the filters leave passes the number. The log-probability is that of the policy at this
     temperature, without filters and penalty: log π(token).
     """
-    scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
+    scaled = (
+        logits if sampling.temperature == 1 else logits / sampling.temperature
+    )
     log_probs = torch.log_softmax(scaled, -1)
     to_filter = log_probs
     if is_used is not None and sampling.repetition_penalty != 1:
@@ -148,12 +160,16 @@ def _inverse_cdf(weights: Tensor, numbers: Tensor) -> Tensor:
     blocks = functional.pad(weights, (0, -size % width)).view(rows, -1, width)
     sums = blocks.sum(-1, dtype=torch.float32).double()
     block, share = _inverse_cdf_and_rest(sums, numbers)
-    inside = blocks.gather(1, block[:, :, None].expand(rows, 1, width))[:, 0].double()
+    inside = blocks.gather(1, block[:, :, None].expand(rows, 1, width))[
+        :, 0
+    ].double()
     place, _ = _inverse_cdf_and_rest(inside, share)
     return block * width + place
 
 
-def _inverse_cdf_and_rest(weights: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+def _inverse_cdf_and_rest(
+    weights: Tensor, numbers: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return where the running sum passes a share of the total, and how far into that weight.
 
     Both are [b, 1]; the second is a share of the weight, 0 … 1.
@@ -183,7 +199,8 @@ def filtered(log_probs: Tensor, sampling: Sampling) -> Tensor:
     """
     if not sampling.is_filtered:
         return log_probs
-    if not sampling.top_k and sampling.top_p == 1:  # what is left needs no order
+    # what is left needs no order
+    if not sampling.top_k and sampling.top_p == 1:
         least = log_probs.amax(-1, keepdim=True) + math.log(sampling.min_p)
         return log_probs.masked_fill(log_probs < least, _NEVER)
     size = log_probs.shape[-1]
@@ -333,7 +350,9 @@ class Writing:
         most = self._rows_that_fit()
         group: list[tuple[int, range]] = []
         lengths = [len(prompt) for prompt in self.prompts]
-        for prompt in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        for prompt in sorted(
+            range(len(lengths)), key=lambda i: (lengths[i], i)
+        ):
             for start in range(0, self.samples, most):
                 samples = range(start, min(start + most, self.samples))
                 rows = sum(len(s) for _, s in group)
@@ -347,11 +366,17 @@ class Writing:
             yield group
 
     @torch.inference_mode()
-    def _together(self, group: Sequence[tuple[int, range]]) -> Iterator[list[Row]]:
+    def _together(
+        self, group: Sequence[tuple[int, range]]
+    ) -> Iterator[list[Row]]:
         """Write some samples of some prompts, all at once."""
         sampling = self.sampling
-        places = [(prompt, sample) for prompt, samples in group for sample in samples]
-        rows = [Row((self.first + prompt, sample)) for prompt, sample in places]
+        places = [
+            (prompt, sample) for prompt, samples in group for sample in samples
+        ]
+        rows = [
+            Row((self.first + prompt, sample)) for prompt, sample in places
+        ]
         limits = [
             min(sampling.max_tokens, self.room - len(self.prompts[prompt]))
             for prompt, _ in places
@@ -371,14 +396,16 @@ class Writing:
             is_used = self._used_by_prompts(places, logits)
         stops = _Stops(self.reader, sampling.stop)
         end = self.reader.end
-        held = list(range(len(rows)))  # the numbers of the rows that the decoder holds
+        held = list(range(len(rows)))  # numbers of the rows in the decoder
         is_done = [False] * len(rows)  # the decoder may still hold them
         for step in range(longest):
             tokens, chosen_log_probs = choose(
                 logits, numbers[held, step], sampling, is_used
             )
             if is_used is not None:
-                is_used[torch.arange(len(held), device=is_used.device), tokens] = True
+                is_used[
+                    torch.arange(len(held), device=is_used.device), tokens
+                ] = True
             log_probs: list[float] = chosen_log_probs.tolist()
             values: list[float] = []
             if self.critic is not None:
@@ -389,9 +416,8 @@ class Writing:
                     "or a step went too far."
                 )
             written = []
-            for index, (number, token) in enumerate(
-                zip(held, tokens.tolist(), strict=True)
-            ):
+            pairs = zip(held, tokens.tolist(), strict=True)
+            for index, (number, token) in enumerate(pairs):
                 if is_done[number]:
                     continue
                 row = rows[number]
@@ -402,10 +428,11 @@ class Writing:
                     row.ended = "end"
                 elif stops.reached(row):
                     row.ended = "stop"
-                is_done[number] = row.ended != "length" or step + 1 == limits[number]
+                is_last = step + 1 == limits[number]
+                is_done[number] = is_last or row.ended != "length"
                 written.append(row)
             yield written
-            unfinished = [i for i, number in enumerate(held) if not is_done[number]]
+            unfinished = [i for i, n in enumerate(held) if not is_done[n]]
             if not unfinished:
                 return
             if len(unfinished) < _WORTH_MOVING * len(held):
@@ -421,14 +448,18 @@ class Writing:
         config = self.module.config.get_text_config()
         longest_prompt = max(map(len, self.prompts), default=0)
         longest = min(self.room, longest_prompt + self.sampling.max_tokens)
-        per_row = longest * config.num_hidden_layers * config.hidden_size * 2 * 4
+        per_row = (
+            longest * config.num_hidden_layers * config.hidden_size * 2 * 4
+        )
         return max(1, min(self.most_rows, _MOST_BYTES // int(per_row)))
 
     def _used_by_prompts(
         self, places: Sequence[tuple[int, int]], logits: Tensor
     ) -> Tensor:
         """Return which tokens each row's prompt holds: bool [rows, v]."""
-        is_used = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+        is_used = torch.zeros(
+            logits.shape, dtype=torch.bool, device=logits.device
+        )
         for row, (prompt, _) in enumerate(places):
             ids = torch.tensor(self.prompts[prompt], device=logits.device)
             is_used[row, ids] = True
@@ -441,7 +472,9 @@ class _Stops:
     def __init__(self, reader: Reader, texts: Sequence[str]) -> None:
         self.reader = reader
         self.texts = texts
-        self.window = max((len(text.encode()) for text in texts), default=0) + 4
+        self.window = (
+            max((len(text.encode()) for text in texts), default=0) + 4
+        )
 
     def reached(self, row: Row) -> bool:
         """Return whether the newest token completed a stop text.
@@ -456,5 +489,8 @@ class _Stops:
 
 def before_stop(text: str, stops: Sequence[str]) -> str:
     """Return the text up to the first stop text in it."""
-    starts = [text.find(stop) for stop in stops]  # −1 for a stop text that is not there
-    return text[: min((start for start in starts if start >= 0), default=len(text))]
+    # −1 for a stop text that is not there
+    starts = [text.find(stop) for stop in stops]
+    return text[
+        : min((start for start in starts if start >= 0), default=len(text))
+    ]

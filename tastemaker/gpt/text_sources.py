@@ -28,7 +28,12 @@ from tastemaker.data.judgements import Example, Message, Prompt
 from tastemaker.data.reading import check_no_format, open_source, table_format
 from tastemaker.data.tables import Row, Table, column_for
 from tastemaker.data.texts import Each
-from tastemaker.data.values import completion_from, messages_of, prompt_from, text_of
+from tastemaker.data.values import (
+    completion_from,
+    messages_of,
+    prompt_from,
+    text_of,
+)
 from tastemaker.errors import DataError, UsageError
 from tastemaker.playground.writing import Language, reviews
 
@@ -66,7 +71,9 @@ def documents(
     unknown split, format or `each`.
     """
     if each not in plain.EACH:
-        raise UsageError(f"each {each!r}: one document is a {', a '.join(plain.EACH)}.")
+        raise UsageError(
+            f"each {each!r}: one document is a {', a '.join(plain.EACH)}."
+        )
     format_of_table = table_format(columns, format)
     before = len(skip_bad or ())
     examples = _without_splits(source, split, format, each)
@@ -144,20 +151,23 @@ def _written(name: str) -> Iterator[str]:
     # `reviews` says which languages there are
     return iter(
         reviews(
-            int(number or PLAYGROUND_REVIEWS), language=cast(Language, language or "en")
+            int(number or PLAYGROUND_REVIEWS),
+            language=cast(Language, language or "en"),
         )
     )
 
 
 def _is_table(path: Path) -> bool:
-    return Path(path.name.lower().removesuffix(".gz")).suffix in tables.SUFFIXES
+    return (
+        Path(path.name.lower().removesuffix(".gz")).suffix in tables.SUFFIXES
+    )
 
 
 def _is_folder_of_texts(folder: Path) -> bool:
     """Return whether a folder holds text files. Raises DataError for tables too, or neither."""
-    if any(map(aclimdb.is_aclimdb, (folder, folder / "aclImdb"))) or hub.is_saved(
-        folder
-    ):
+    if any(
+        map(aclimdb.is_aclimdb, (folder, folder / "aclImdb"))
+    ) or hub.is_saved(folder):
         return False
     table = next(filter(_is_table, plain.files(folder)), None)
     texts = (
@@ -237,19 +247,27 @@ def _of_part(
 def _best_of(reading: Reading, skipped: _Skipped) -> Iterator[Example]:
     """Yield the texts of each row that are best by all of its judgements together."""
     judged = reading.judgements(skipped)
-    for _, judgements in groupby(judged, key=lambda judgement: judgement.where):
+    for _, judgements in groupby(
+        judged, key=lambda judgement: judgement.where
+    ):
         # A text's lead: the judgements that it is best by, less those that it is not.
         lead: dict[Example, int] = {}
         for judgement in judgements:
             best = judgement.best
             for text in judgement.texts:
                 example = Example(text, judgement.prompt)
-                lead[example] = lead.get(example, 0) + (1 if text in best else -1)
+                lead[example] = lead.get(example, 0) + (
+                    1 if text in best else -1
+                )
         furthest = max(lead.values())
-        yield from (example for example, led in lead.items() if led == furthest)
+        yield from (
+            example for example, led in lead.items() if led == furthest
+        )
 
 
-def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Example]:
+def _of_rows(
+    table: Table, columns: Columns, skipped: _Skipped
+) -> Iterator[Example]:
     """Yield the texts of a table with a text column, or of chats."""
     past_bad = skipped is not None
     first_rows = islice(table.rows_past([] if past_bad else None), _FIRST_ROWS)
@@ -275,7 +293,9 @@ def _of_rows(table: Table, columns: Columns, skipped: _Skipped) -> Iterator[Exam
             yield from examples
 
 
-def _of_row(row: Row, text: str, prompt: str | None, where: str) -> list[Example]:
+def _of_row(
+    row: Row, text: str, prompt: str | None, where: str
+) -> list[Example]:
     """Return the texts of a row. text, prompt: the names of its columns."""
     question = prompt_from(row.get(prompt), where, prompt) if prompt else None
     if isinstance(row.get(text), list) and not isinstance(question, str):
@@ -286,14 +306,19 @@ def _of_row(row: Row, text: str, prompt: str | None, where: str) -> list[Example
 
 
 def _answers(
-    before: tuple[Message, ...], turns: tuple[Message, ...], where: str, column: str
+    before: tuple[Message, ...],
+    turns: tuple[Message, ...],
+    where: str,
+    column: str,
 ) -> list[Example]:
     """Return the assistant's turns, each with all turns before it as its prompt."""
     examples = []
     for place, turn in enumerate(turns):
         if turn.role == "assistant":
             prompt: Prompt | None = (*before, *turns[:place]) or None
-            text = text_of(turn.content, where, f"{column}, message {place + 1}")
+            text = text_of(
+                turn.content, where, f"{column}, message {place + 1}"
+            )
             examples.append(Example(text, prompt))
     if not examples:
         raise DataError(
@@ -332,7 +357,8 @@ class Documents:
     def __iter__(self) -> Iterator[Example]:
         self.bad.clear()
         return islice(
-            chain.from_iterable(self._of(source) for source in self.sources), self.limit
+            chain.from_iterable(self._of(source) for source in self.sources),
+            self.limit,
         )
 
     def _of(self, source: str | Path) -> Iterator[Example]:
@@ -351,16 +377,22 @@ class Documents:
 
         Two readings with the same description are of the same documents.
         """
-        description = {field.name: getattr(self, field.name) for field in fields(self)}
+        description = {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
         del description["bad"], description["sources"]
         if self.columns is not None:
             description["columns"] = asdict(self.columns)
-        description["sources"] = [[str(s), _size(Path(s))] for s in self.sources]
+        description["sources"] = [
+            [str(s), _size(Path(s))] for s in self.sources
+        ]
         return description
 
 
 def _size(path: Path) -> int | None:
     """Return the bytes of a file, or of all files of a folder; None for another source."""
     if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return sum(
+            file.stat().st_size for file in path.rglob("*") if file.is_file()
+        )
     return path.stat().st_size if path.is_file() else None

@@ -76,19 +76,25 @@ class Reader:
                 rows.append(self._chat(prompt) or self.start)
         return rows
 
-    def completions(self, texts: Sequence[str], *, ended: bool) -> list[list[int]]:
+    def completions(
+        self, texts: Sequence[str], *, ended: bool
+    ) -> list[list[int]]:
         """Return the tokens of completions; ended: with the end token behind them."""
         rows = self._plain(texts)
         return [[*ids, self.end] for ids in rows] if ended else rows
 
-    def examples(self, examples: Sequence[Example]) -> list[tuple[list[int], int]]:
+    def examples(
+        self, examples: Sequence[Example]
+    ) -> list[tuple[list[int], int]]:
         """Return each text's tokens behind its prompt's, and the number of the prompt's tokens.
 
         A text without a prompt has the start token before it. If the tokenizer has a chat template,
         a prompt of text is a user's message.
         """
         prompts = self.prompts([self._before(example) for example in examples])
-        texts = self.completions([example.text for example in examples], ended=True)
+        texts = self.completions(
+            [example.text for example in examples], ended=True
+        )
         return [
             (prompt + text, len(prompt))
             for prompt, text in zip(prompts, texts, strict=True)
@@ -97,7 +103,9 @@ class Reader:
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
         text: str = self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(ids),
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
         return text
 
@@ -123,7 +131,9 @@ class Reader:
                 "the prompt is a chat, and this policy's tokenizer has no chat template. "
                 "Give the prompt as a text."
             )
-        turns = [{"role": role, "content": content} for role, content in messages]
+        turns = [
+            {"role": role, "content": content} for role, content in messages
+        ]
         self._check_free_of_special(messages)
         rendered: str = self.tokenizer.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=True
@@ -163,7 +173,9 @@ class Reader:
                     list(texts), add_special_tokens=False
                 )
                 return [encoding.ids for encoding in encodings]
-        except TypeError as error:  # the tokenizer's error for half a surrogate pair
+        except (
+            TypeError
+        ) as error:  # the tokenizer's error for half a surrogate pair
             raise DataError(
                 "a text is not valid Unicode: it holds half a surrogate pair. Repair it."
             ) from error
@@ -214,7 +226,9 @@ class TokenFile:
         self.pieces: NDArray[np.int64] = np.zeros(shape, np.int64)
         if self.counts.pieces:  # an empty file cannot be mapped
             self.ids = np.memmap(folder / "ids.bin", np.int32, "r")
-            self.pieces = np.memmap(folder / "pieces.bin", np.int64, "r", 0, shape)
+            self.pieces = np.memmap(
+                folder / "pieces.bin", np.int64, "r", 0, shape
+            )
 
     def __len__(self) -> int:
         return self.counts.pieces
@@ -237,7 +251,9 @@ class _Side:
         self.folder = folder
         self.ids = (folder / "ids.bin").open("wb")
         self.pieces = (folder / "pieces.bin").open("wb")
-        self.written = self.documents = self.count = self.tokens = self.bytes = 0
+        self.written = self.documents = self.count = self.tokens = (
+            self.bytes
+        ) = 0
 
     def add(self, piece: "Piece") -> None:
         """Append a piece."""
@@ -255,7 +271,9 @@ class _Side:
         self.ids.close()
         self.pieces.close()
         counts = Counts(self.documents, self.count, self.tokens, self.bytes)
-        (self.folder / _COUNTS).write_text(json.dumps(asdict(counts)), encoding="utf-8")
+        (self.folder / _COUNTS).write_text(
+            json.dumps(asdict(counts)), encoding="utf-8"
+        )
 
 
 def tokenized(
@@ -308,7 +326,9 @@ def _write(
     pieces = train.count + measured.count
     total = train.tokens + measured.tokens
     if not pieces:
-        raise DataError("the corpus holds no text. Give a source with documents in it.")
+        raise DataError(
+            "the corpus holds no text. Give a source with documents in it."
+        )
     if total < context:
         raise DataError(
             f"the corpus is {total:,} tokens long, less than one context of {context:,}. "
@@ -343,7 +363,9 @@ def pieces_of(
     remaining = iter(examples)
     while chunk := list(islice(remaining, _AT_ONCE)):
         tokenized = reader.examples(chunk)
-        for example, (ids, prompt_tokens) in zip(chunk, tokenized, strict=True):
+        for example, (ids, prompt_tokens) in zip(
+            chunk, tokenized, strict=True
+        ):
             yield from _pieces_of_one(example, ids, prompt_tokens, context)
 
 
@@ -364,7 +386,9 @@ def _pieces_of_one(
         bytes_so_far = size * tokens_so_far // text_tokens
         prompt = example.prompt
         group = piece.tobytes().hex() if prompt is None else plain(prompt)
-        yield Piece(piece, before, bytes_so_far - bytes_before, is_first, group)
+        yield Piece(
+            piece, before, bytes_so_far - bytes_before, is_first, group
+        )
         bytes_before = bytes_so_far
         is_first = False
 
@@ -403,7 +427,12 @@ class Shuffled:
 
 
 def steps_of(
-    corpus: TokenFile, *, batch_tokens: int, seed: int, epoch: int, pool: int = 32
+    corpus: TokenFile,
+    *,
+    batch_tokens: int,
+    seed: int,
+    epoch: int,
+    pool: int = 32,
 ) -> Iterator[list[int]]:
     """Yield one epoch's optimiser steps: each piece once, in random order, as lists of numbers.
 

@@ -39,7 +39,8 @@ class Likelihood:
         shown="where two or more judges are named",
     )
     ties: bool = setting(
-        True, "Whether two texts can be equally good. If not, a tie is an error."
+        True,
+        "Whether two texts can be equally good. If not, a tie is an error.",
     )
     ranking: Literal["plackett-luce", "pairs"] = setting(
         "plackett-luce",
@@ -79,15 +80,17 @@ class Likelihood:
     def __post_init__(self) -> None:
         check(self)
         names_of(self.control)
-        weights: Mapping[str, Any] = (
-            self.weights
-        )  # a configuration file may hold anything
+        # a configuration file may hold anything
+        weights: Mapping[str, Any] = self.weights
         for kind, weight in weights.items():
             if kind not in RECORDS:
                 raise UsageError(
                     f"a weight for {kind!r}: the kinds of judgements are {', '.join(RECORDS)}."
                 )
-            if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+            if (
+                not isinstance(weight, Real)
+                or not 0 <= float(weight) < math.inf
+            ):
                 raise UsageError(
                     f"the weight of {kind}s is {weight}; a weight is a finite number of 0 or more."
                 )
@@ -214,7 +217,9 @@ class Link(nn.Module, ABC):
 
     def formula(self) -> str:
         """Return what a score s means, as a line of Markdown for the model card."""
-        return f"{self.kind.capitalize()}: slope {four_digits(self.slope.item())}"
+        return (
+            f"{self.kind.capitalize()}: slope {four_digits(self.slope.item())}"
+        )
 
 
 def four_digits(value: float) -> str:

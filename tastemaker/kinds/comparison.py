@@ -12,7 +12,13 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Comparison, Judgement
 from tastemaker.errors import DataError
-from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
+from tastemaker.kinds.base import (
+    NO_AIDS,
+    Likelihood,
+    Link,
+    four_digits,
+    scalar,
+)
 from tastemaker.kinds.metrics import (
     Judged,
     KindMetrics,
@@ -40,11 +46,15 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
     constant_in_words = "tossing a coin"
     drawn_as = "pair"
 
-    def predictions(self, link: Link, judged: Judged, scores: Floats) -> Predictions:
+    def predictions(
+        self, link: Link, judged: Judged, scores: Floats
+    ) -> Predictions:
         """Return the predictions; the loss of a tie is NaN for a link that knows no ties."""
         predictions = KindMetrics.predictions(self, link, judged, scores)
         is_unknown = ~is_ordered(judged.answers) & (predictions.loss == 0)
-        return replace(predictions, loss=np.where(is_unknown, np.nan, predictions.loss))
+        return replace(
+            predictions, loss=np.where(is_unknown, np.nan, predictions.loss)
+        )
 
     def chances(
         self, judged: Judged, predictions: Predictions
@@ -80,7 +90,9 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
 
     def counts(self, judged: Judged) -> dict[str, int]:
         """Return how many are ties, and on how many the agreement of judges rests."""
-        rests_on = int((~np.isnan(agreement_with_others(judged.judgements))).sum())
+        rests_on = int(
+            (~np.isnan(agreement_with_others(judged.judgements))).sum()
+        )
         return {
             "ties": int((~is_ordered(judged.answers)).sum()),
             "human_agreement_n": rests_on,
@@ -90,12 +102,15 @@ class ComparisonMetrics(MetricsOfSeveralTexts):
         """Return accuracy by margin and by the difference of the lengths."""
         decided = is_ordered(judged.answers)
         margins = np.array(
-            [judgement.margin for judgement in judged.judgements], dtype=np.float64
+            [judgement.margin for judgement in judged.judgements],
+            dtype=np.float64,
         )
         difference = np.abs(judged.lengths[:, 0] - judged.lengths[:, 1])
         return {
             "by_margin": list(_by_margin(margins, decided)),
-            "by_length_difference": list(_by_quarter(difference, decided, ",.0f")),
+            "by_length_difference": list(
+                _by_quarter(difference, decided, ",.0f")
+            ),
         }
 
 
@@ -111,7 +126,9 @@ class ComparisonLink(Link):
     kind_metrics = ComparisonMetrics()
     is_of_one_text = False
 
-    def __init__(self, slope: float = 1.0, log_ties: float | None = None) -> None:
+    def __init__(
+        self, slope: float = 1.0, log_ties: float | None = None
+    ) -> None:
         super().__init__()
         self.slope = scalar(slope)
         self.log_ties = None if log_ties is None else scalar(log_ties)
@@ -160,7 +177,9 @@ class ComparisonLink(Link):
         likelihood = comparison_log_likelihood(difference, is_tie, log_ties)
         slips = self.aids.smoothing
         if slips:
-            reversed_ = comparison_log_likelihood(-difference, is_tie, log_ties)
+            reversed_ = comparison_log_likelihood(
+                -difference, is_tie, log_ties
+            )
             likelihood = (1 - slips) * likelihood
             likelihood = likelihood + slips * reversed_
         if log_ties is None:
@@ -188,7 +207,9 @@ class ComparisonLink(Link):
         """
         decided = targets[:, 1] == 0
         right = 0.5 + 0.5 * torch.sign(scores[:, 0] - scores[:, 1])[decided]
-        return {"comparison_accuracy": float(right.mean())} if len(right) else {}
+        return (
+            {"comparison_accuracy": float(right.mean())} if len(right) else {}
+        )
 
     def leaning(self, targets: Tensor) -> Tensor:
         """Return [m, 2]: 1 for the chosen text, 0 for the rejected, ½ for both of a tie."""
@@ -196,7 +217,9 @@ class ComparisonLink(Link):
         return torch.stack([1 - half, half], dim=1)
 
     def rescaled(self, offset: float, scale: float) -> Self:
-        return type(self)(**{**self.as_dict(), "slope": self.slope.item() * scale})
+        return type(self)(
+            **{**self.as_dict(), "slope": self.slope.item() * scale}
+        )
 
     def as_dict(self) -> dict[str, Any]:
         log_ties = None if self.log_ties is None else self.log_ties.item()
@@ -214,7 +237,9 @@ class ComparisonLink(Link):
         )
 
 
-def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
+def check_ties(
+    judgements: Sequence[Judgement], likelihood: Likelihood
+) -> None:
     """Raise DataError for a tie where the likelihood allows none."""
     if likelihood.ties:
         return
@@ -225,7 +250,9 @@ def check_ties(judgements: Sequence[Judgement], likelihood: Likelihood) -> None:
             )
 
 
-def favourites(judged: Judged, predictions: Predictions) -> tuple[Floats, Floats]:
+def favourites(
+    judged: Judged, predictions: Predictions
+) -> tuple[Floats, Floats]:
     """Return two credits of each comparison's favourite [m].
 
     The predicted one is ½ to 1, the earned one 1, ½ or 0.
@@ -286,11 +313,15 @@ def _by_margin(margins: Floats, decided: Mask) -> Iterator[NamedMask]:
         yield f"{value:g}", has_margin & (margins == value)
 
 
-def _by_quarter(values: Floats, is_counted: Mask, form: str) -> Iterator[NamedMask]:
+def _by_quarter(
+    values: Floats, is_counted: Mask, form: str
+) -> Iterator[NamedMask]:
     """Yield four parts of about equal size by value, the smallest first; equal values share one."""
     if not is_counted.any():
         return
-    edges = np.quantile(values[is_counted], np.arange(1, _QUARTERS) / _QUARTERS)
+    edges = np.quantile(
+        values[is_counted], np.arange(1, _QUARTERS) / _QUARTERS
+    )
     quarter = np.searchsorted(edges, values, side="left")
     for i in np.unique(quarter[is_counted]):
         in_quarter = is_counted & (quarter == i)

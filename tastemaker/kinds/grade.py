@@ -10,7 +10,13 @@ from torch.nn.functional import softplus
 
 from tastemaker.data.judgements import Grade
 from tastemaker.errors import DataError
-from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
+from tastemaker.kinds.base import (
+    NO_AIDS,
+    Likelihood,
+    Link,
+    four_digits,
+    scalar,
+)
 from tastemaker.kinds.metrics import NumberMetrics
 from tastemaker.maths.likelihoods import (
     grade_information,
@@ -43,7 +49,11 @@ class GradeLink(Link):
     predicts = "ratings"
 
     def __init__(
-        self, lowest: int, highest: int, slope: float, thresholds: Sequence[float]
+        self,
+        lowest: int,
+        highest: int,
+        slope: float,
+        thresholds: Sequence[float],
     ) -> None:
         super().__init__()
         self.lowest, self.highest = lowest, highest
@@ -51,9 +61,10 @@ class GradeLink(Link):
         ordered = torch.tensor(list(thresholds), dtype=torch.float64)
         gaps = (ordered[1:] - ordered[:-1]).clamp(min=1e-6)
         self.first = nn.Parameter(ordered[0].float())
+        # softplus⁻¹
         self.raw_gaps = nn.Parameter(
             (gaps + torch.log(-torch.expm1(-gaps))).float()
-        )  # softplus⁻¹
+        )
 
     @property
     def thresholds(self) -> Tensor:
@@ -104,7 +115,9 @@ class GradeLink(Link):
         )
 
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return grade_log_likelihood(self.slope * scores, targets, self.thresholds)
+        return grade_log_likelihood(
+            self.slope * scores, targets, self.thresholds
+        )
 
     def neutral(self) -> Tensor:
         return self.thresholds.median() / self.slope
@@ -123,13 +136,18 @@ class GradeLink(Link):
         """Return the expected grade."""
         shares = grade_probabilities(self.slope * scores, self.thresholds)
         grades = torch.arange(
-            self.lowest, self.highest + 1, dtype=shares.dtype, device=shares.device
+            self.lowest,
+            self.highest + 1,
+            dtype=shares.dtype,
+            device=shares.device,
         )
         return shares @ grades
 
     def rescaled(self, offset: float, scale: float) -> Self:
         slope = self.slope.item()
-        thresholds = (self.thresholds.detach().double() - slope * offset).tolist()
+        thresholds = (
+            self.thresholds.detach().double() - slope * offset
+        ).tolist()
         return type(self)(self.lowest, self.highest, slope * scale, thresholds)
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,7 +160,9 @@ class GradeLink(Link):
 
     def formula(self) -> str:
         slope = four_digits(self.slope.item())
-        thresholds = ", ".join(four_digits(float(t)) for t in self.thresholds.detach())
+        thresholds = ", ".join(
+            four_digits(float(t)) for t in self.thresholds.detach()
+        )
         steps = f"{self.lowest} … {self.highest - 1}"
         return (
             f"Grade, {self.lowest} to {self.highest}: `P(grade > j) = σ({slope} · s − θ_j)` "

@@ -10,8 +10,20 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Label
 from tastemaker.errors import DataError
-from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar, signed
-from tastemaker.kinds.metrics import Judged, Mask, MetricsOfOneText, Predictions
+from tastemaker.kinds.base import (
+    NO_AIDS,
+    Likelihood,
+    Link,
+    four_digits,
+    scalar,
+    signed,
+)
+from tastemaker.kinds.metrics import (
+    Judged,
+    Mask,
+    MetricsOfOneText,
+    Predictions,
+)
 from tastemaker.maths.likelihoods import label_log_likelihood
 from tastemaker.maths.statistics import (
     Floats,
@@ -36,7 +48,9 @@ class LabelMetrics(MetricsOfOneText):
 
     def in_words(self, value: float) -> str:
         """Return "positive", "negative", or a probability."""
-        return {1.0: "positive", 0.0: "negative"}.get(value, f"{value:.1%} positive")
+        return {1.0: "positive", 0.0: "negative"}.get(
+            value, f"{value:.1%} positive"
+        )
 
     def statistics(
         self, judged: Judged, predictions: Predictions
@@ -63,7 +77,9 @@ class LabelMetrics(MetricsOfOneText):
         return {
             "accuracy": max(share, 1 - share),
             "auroc": 0.5 if 0 < share < 1 else math.nan,
-            "log_loss": float(np.average(-np.log(chance), weights=judged.weights)),
+            "log_loss": float(
+                np.average(-np.log(chance), weights=judged.weights)
+            ),
         }
 
     def of_constant(self, judged: Judged) -> Statistic:
@@ -105,7 +121,9 @@ class LabelLink(Link):
         slips = self.aids.smoothing
         likelihood = (1 - slips) * label_log_likelihood(logit, targets)
         if slips:
-            likelihood = likelihood + slips * label_log_likelihood(logit, ~targets)
+            likelihood = likelihood + slips * label_log_likelihood(
+                logit, ~targets
+            )
         return likelihood
 
     def predict(self, scores: Tensor) -> Tensor:
@@ -128,11 +146,16 @@ class LabelLink(Link):
 
     def rescaled(self, offset: float, scale: float) -> Self:
         slope = self.slope.item()
-        return type(self)(slope * scale, self.intercept.item() + slope * offset)
+        return type(self)(
+            slope * scale, self.intercept.item() + slope * offset
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {"slope": self.slope.item(), "intercept": self.intercept.item()}
 
     def formula(self) -> str:
-        slope, intercept = four_digits(self.slope.item()), signed(self.intercept.item())
+        slope, intercept = (
+            four_digits(self.slope.item()),
+            signed(self.intercept.item()),
+        )
         return f"Label: `P(positive) = σ({slope} · s {intercept})`"

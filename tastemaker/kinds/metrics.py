@@ -36,7 +36,8 @@ Mask = NDArray[np.bool_]
 NamedMask = tuple[str, Mask]
 """The name of a part of the judgements, and True [m] for those in it."""
 
-_MOST_NAMES = 20  # judges or sources that get a part each; all others share one
+# judges or sources that get a part each; all others share one
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,7 +88,9 @@ class Predictions:
     def only(self, is_chosen: Mask) -> "Predictions":
         """Return those of the judgements where `is_chosen` [m] is True."""
         return Predictions(
-            self.scores[is_chosen], self.predicted[is_chosen], self.loss[is_chosen]
+            self.scores[is_chosen],
+            self.predicted[is_chosen],
+            self.loss[is_chosen],
         )
 
 
@@ -130,7 +133,9 @@ class KindMetrics(ABC):
     def answers(self, judgements: Sequence[Any]) -> Floats:
         """Return the answers of people, [m] or [m, K]."""
 
-    def predictions(self, link: "Link", judged: Judged, scores: Floats) -> Predictions:
+    def predictions(
+        self, link: "Link", judged: Judged, scores: Floats
+    ) -> Predictions:
         """Return what the link predicts from scores [m] or [m, K], in float64."""
         s = torch.from_numpy(scores)
         with torch.no_grad():
@@ -143,7 +148,9 @@ class KindMetrics(ABC):
     ) -> dict[str, Statistic]:
         """Return the figures that have an interval."""
 
-    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
+    def points(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, float]:
         """Return the figures without an interval."""
         return {}
 
@@ -173,7 +180,9 @@ class KindMetrics(ABC):
         """Return what was counted besides the judgements themselves."""
         return {}
 
-    def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
+    def parts(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, list[Part]]:
         """Return tables, by name, of figures over parts of the judgements.
 
         A part's accuracy is that of some of the pairs that count in the model's accuracy.
@@ -188,7 +197,9 @@ class MetricsOfOneText(KindMetrics):
 
     def answers(self, judgements: Sequence[Any]) -> Floats:
         """Return the value of each judgement [m]."""
-        return np.array([judgement.value for judgement in judgements], dtype=np.float64)
+        return np.array(
+            [judgement.value for judgement in judgements], dtype=np.float64
+        )
 
     def is_mistake(self, answers: Floats, predicted: Floats) -> Mask:
         """Return True [m] where the prediction [m] is not the answer [m]."""
@@ -217,14 +228,18 @@ class NumberMetrics(MetricsOfOneText):
             "spearman": spearman_of(predictions.predicted, judged.answers),
         }
 
-    def points(self, judged: Judged, predictions: Predictions) -> dict[str, float]:
+    def points(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, float]:
         """Return Kendall's τ."""
         tau = kendall(predictions.predicted, judged.answers, judged.weights)
         return {"kendall_tau": tau}
 
     def constant(self, judged: Judged) -> dict[str, float]:
         """Return the error of the median: no other constant has a smaller absolute error."""
-        return {"mae": weighted_value(self.of_constant(judged), judged.weights)}
+        return {
+            "mae": weighted_value(self.of_constant(judged), judged.weights)
+        }
 
     def of_constant(self, judged: Judged) -> Statistic:
         """Return the error of the median."""
@@ -247,13 +262,17 @@ class MetricsOfSeveralTexts(KindMetrics):
 
     def answers(self, judgements: Sequence[Any]) -> Floats:
         """Return the rank of each text, NaN where a judgement has none [m, K]."""
-        longest = max((len(judgement.texts) for judgement in judgements), default=2)
+        longest = max(
+            (len(judgement.texts) for judgement in judgements), default=2
+        )
         ranks = np.full((len(judgements), longest), np.nan)
         for row, judgement in zip(ranks, judgements, strict=True):
             row[: len(judgement.texts)] = judgement.ranks
         return ranks
 
-    def predictions(self, link: "Link", judged: Judged, scores: Floats) -> Predictions:
+    def predictions(
+        self, link: "Link", judged: Judged, scores: Floats
+    ) -> Predictions:
         """Return the predictions: P(best) of the text that scores highest."""
         present = np.where(np.isnan(judged.answers), -np.inf, scores)
         with torch.no_grad():
@@ -303,7 +322,9 @@ class MetricsOfSeveralTexts(KindMetrics):
             )
         }
 
-    def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
+    def parts(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, list[Part]]:
         """Return accuracy by source and by judge; nothing where all are alike."""
         right, pairs = agreement(predictions.scores, -judged.answers)
         longer_right, longer_pairs = agreement(judged.lengths, -judged.answers)
@@ -324,7 +345,9 @@ class MetricsOfSeveralTexts(KindMetrics):
         }
         tables = {}
         for table, masks in named_masks.items():
-            tables[table] = [part(name, is_chosen) for name, is_chosen in masks]
+            tables[table] = [
+                part(name, is_chosen) for name, is_chosen in masks
+            ]
         return tables
 
     def more_parts(self, judged: Judged) -> dict[str, list[NamedMask]]:
@@ -338,7 +361,9 @@ def _lengths(judged: Judged) -> Floats:
 
 
 def _source(judgement: Any) -> str:
-    return judgement.source or judgement.where.rpartition(":")[0] or "not known"
+    return (
+        judgement.source or judgement.where.rpartition(":")[0] or "not known"
+    )
 
 
 def _judge(judgement: Any) -> str:
@@ -351,7 +376,9 @@ def _by_name(judged: Judged, name_of: Callable[[Any], str]) -> list[NamedMask]:
     Returns [] if all judgements have the same name.
     """
     names = [name_of(judgement) for judgement in judged.judgements]
-    counts = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+    counts = sorted(
+        Counter(names).items(), key=lambda item: (-item[1], item[0])
+    )
     if len(counts) < 2:
         return []
     shown = counts if len(counts) <= _MOST_NAMES + 1 else counts[:_MOST_NAMES]

@@ -11,9 +11,20 @@ from torch import Tensor, nn
 
 from tastemaker.data.judgements import Ranking
 from tastemaker.errors import DataError
-from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar
+from tastemaker.kinds.base import (
+    NO_AIDS,
+    Likelihood,
+    Link,
+    four_digits,
+    scalar,
+)
 from tastemaker.kinds.comparison import check_ties
-from tastemaker.kinds.metrics import Judged, MetricsOfSeveralTexts, Part, Predictions
+from tastemaker.kinds.metrics import (
+    Judged,
+    MetricsOfSeveralTexts,
+    Part,
+    Predictions,
+)
 from tastemaker.maths.likelihoods import (
     pairs_log_likelihood,
     plackett_luce_log_likelihood,
@@ -42,7 +53,9 @@ class RankingMetrics(MetricsOfSeveralTexts):
     def orders(self, judged: Judged, scores: Floats) -> dict[str, Statistic]:
         """Return τ, NDCG and top-1, means over lists, and the share of pairs in right order."""
         return {
-            "kendall_tau": mean_of_defined(kendall_by_list(scores, judged.answers)),
+            "kendall_tau": mean_of_defined(
+                kendall_by_list(scores, judged.answers)
+            ),
             "ndcg": mean_of_defined(ndcg_by_list(scores, judged.answers)),
             "top1": mean_of_defined(top_one_by_list(scores, judged.answers)),
             **super().orders(judged, scores),
@@ -52,9 +65,14 @@ class RankingMetrics(MetricsOfSeveralTexts):
         """Return how many lists people did not order, and how many pairs they did."""
         _, pairs = agreement(judged.answers, judged.answers)
         unordered = ~is_ordered(judged.answers)
-        return {"unordered_lists": int(unordered.sum()), "pairs": int(pairs.sum())}
+        return {
+            "unordered_lists": int(unordered.sum()),
+            "pairs": int(pairs.sum()),
+        }
 
-    def parts(self, judged: Judged, predictions: Predictions) -> dict[str, list[Part]]:
+    def parts(
+        self, judged: Judged, predictions: Predictions
+    ) -> dict[str, list[Part]]:
         """Add accuracy by how many tiers apart two answers are."""
         last = np.nanmax(judged.answers, initial=0.0)
         furthest = int(min(_FURTHEST, max(1.0, last)))
@@ -78,7 +96,10 @@ class RankingMetrics(MetricsOfSeveralTexts):
                 ),
             }
             by_distance.append(Part(name, int(count.sum()), statistics))
-        return {"by_distance": by_distance, **super().parts(judged, predictions)}
+        return {
+            "by_distance": by_distance,
+            **super().parts(judged, predictions),
+        }
 
 
 class RankingLink(Link):
@@ -100,7 +121,9 @@ class RankingLink(Link):
     ) -> None:
         super().__init__()
         self.slope = scalar(slope)
-        self.log_ties = nn.Parameter(torch.tensor(list(log_ties), dtype=torch.float32))
+        self.log_ties = nn.Parameter(
+            torch.tensor(list(log_ties), dtype=torch.float32)
+        )
         self.by = by
 
     @classmethod
@@ -117,11 +140,15 @@ class RankingLink(Link):
         largest = max(sizes)
         if likelihood.ranking == "pairs":
             return cls(1.0, [0.0] if largest > 1 else [], "pairs")
-        typical = sum(len(j.texts) for j in judgements) / len(judgements) / 2 + 0.5
+        typical = (
+            sum(len(j.texts) for j in judgements) / len(judgements) / 2 + 0.5
+        )
         starts = []
         for size in range(2, largest + 1):
             log_share = math.log((sizes[size] + 0.5) / (sizes[1] + 0.5))
-            starts.append(log_share + math.log(typical) - _log_sets(typical, size))
+            starts.append(
+                log_share + math.log(typical) - _log_sets(typical, size)
+            )
         return cls(1.0, starts)
 
     def targets(self, judgements: Sequence[Ranking]) -> Tensor:
@@ -161,7 +188,8 @@ class RankingLink(Link):
             return pairs_log_likelihood(s, tier, stages, log_ties)
         is_chosen = (tier >= 0) & (tier < stages[:, None])
         is_same_tier = tier[:, :, None] == tier[:, None, :]
-        sizes = (is_same_tier & is_chosen[:, :, None]).sum(2)  # of each text's tier
+        # of each text's tier
+        sizes = (is_same_tier & is_chosen[:, :, None]).sum(2)
         learned = stages.new_full((len(stages), 1), len(self.log_ties) + 1)
         largest = torch.cat([sizes, learned], dim=1).amax(1)
         all_ties = self._log_ties(largest)  # [m, D]
@@ -193,7 +221,9 @@ class RankingLink(Link):
         return torch.where(tier < 0, torch.nan, leaning)
 
     def rescaled(self, offset: float, scale: float) -> Self:
-        return type(self)(self.slope.item() * scale, self.log_ties.tolist(), self.by)
+        return type(self)(
+            self.slope.item() * scale, self.log_ties.tolist(), self.by
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -216,7 +246,11 @@ class RankingLink(Link):
         return torch.where(sizes <= largest[:, None], all_ties, -math.inf)
 
     def formula(self) -> str:
-        model = "the mean over its pairs" if self.by == "pairs" else "Plackett–Luce"
+        model = (
+            "the mean over its pairs"
+            if self.by == "pairs"
+            else "Plackett–Luce"
+        )
         slope = four_digits(self.slope.item())
         chance = "P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)"
         return f"Ranking ({model}): `{chance}`, a = {slope}"
@@ -227,5 +261,7 @@ def _log_sets(texts: float, size: int) -> float:
     if size > texts:
         return 0.0
     return (
-        math.lgamma(texts + 1) - math.lgamma(size + 1) - math.lgamma(texts - size + 1)
+        math.lgamma(texts + 1)
+        - math.lgamma(size + 1)
+        - math.lgamma(texts - size + 1)
     )

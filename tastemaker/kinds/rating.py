@@ -9,10 +9,20 @@ from torch import Tensor
 
 from tastemaker.data.judgements import Rating
 from tastemaker.errors import DataError
-from tastemaker.kinds.base import NO_AIDS, Likelihood, Link, four_digits, scalar, signed
+from tastemaker.kinds.base import (
+    NO_AIDS,
+    Likelihood,
+    Link,
+    four_digits,
+    scalar,
+    signed,
+)
 from tastemaker.kinds.grade import correlation, share_of_ranks
 from tastemaker.kinds.metrics import NumberMetrics
-from tastemaker.maths.likelihoods import huber_log_likelihood, rating_log_likelihood
+from tastemaker.maths.likelihoods import (
+    huber_log_likelihood,
+    rating_log_likelihood,
+)
 
 
 def _ratings(judgements: Sequence[Rating]) -> Tensor:
@@ -76,9 +86,13 @@ class RatingLink(Link):
     def log_likelihood(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return ln p(standardised rating | score)."""
         likelihood = (
-            huber_log_likelihood if self.tails == "huber" else rating_log_likelihood
+            huber_log_likelihood
+            if self.tails == "huber"
+            else rating_log_likelihood
         )
-        return likelihood(self.slope * scores + self.intercept, targets, self.log_sd)
+        return likelihood(
+            self.slope * scores + self.intercept, targets, self.log_sd
+        )
 
     def neutral(self) -> Tensor:
         return -self.intercept / self.slope
@@ -91,7 +105,9 @@ class RatingLink(Link):
 
     def predict(self, scores: Tensor) -> Tensor:
         """Return the expected rating in the unit that people used."""
-        return self.centre + self.spread * (self.slope * scores + self.intercept)
+        return self.centre + self.spread * (
+            self.slope * scores + self.intercept
+        )
 
     def rescaled(self, offset: float, scale: float) -> Self:
         slope = self.slope.item()

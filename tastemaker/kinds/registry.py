@@ -41,7 +41,9 @@ def links_from(
     """
     links: dict[type[Judgement], Link] = {}
     for record, link_class in LINKS.items():
-        of_kind = [judgement for judgement in judgements if type(judgement) is record]
+        of_kind = [
+            judgement for judgement in judgements if type(judgement) is record
+        ]
         if not of_kind:
             continue
         link = link_class.from_judgements(of_kind, likelihood)

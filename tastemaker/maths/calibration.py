@@ -18,12 +18,9 @@ BINS = 15
 _DRAWS = 1000  # of the noise, for an interval
 _CALIBRATED_DRAWS = 200
 _MOST_NUMBERS = 5_000_000  # drawn for the noise of a calibrated model
-_TIMES = np.arange(
-    0, 3.001, 0.05
-)  # the observed gaps times these are tried as the truth
-_EDGE = (
-    1e-9  # probabilities are kept this far from 0 and 1 before their log-odds are taken
-)
+# the observed gaps times these are tried as the truth
+_TIMES = np.arange(0, 3.001, 0.05)
+_EDGE = 1e-9  # probabilities are kept this far from 0 and 1 before their log-odds are taken
 _MOST_STEPS = 30
 _ROUNDING = 1e-9
 _SEPARATED = 30.0  # log-odds beyond any that data without separation reach
@@ -47,7 +44,9 @@ class Reliability:
         """Expected calibration error: Σ share of the bin · |observed − predicted| (Guo 2017)."""
         gaps = np.abs(self.observed - self.predicted)
         return (
-            float(np.average(gaps, weights=self.weight)) if len(gaps) else float("nan")
+            float(np.average(gaps, weights=self.weight))
+            if len(gaps)
+            else float("nan")
         )
 
 
@@ -91,7 +90,11 @@ def ece(
 
 
 def ece_interval(
-    probability: Floats, came_true: Floats, clusters: Clusters, *, seed: int = 0
+    probability: Floats,
+    came_true: Floats,
+    clusters: Clusters,
+    *,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Return the 95 % interval of the expected calibration error; (NaN, NaN) for one cluster.
 
@@ -130,7 +133,9 @@ def ece_interval(
     return float(low) * observed, min(float(high) * observed, 1.0)
 
 
-def _gaps(probability: Floats, came_true: Floats, clusters: Clusters) -> Floats:
+def _gaps(
+    probability: Floats, came_true: Floats, clusters: Clusters
+) -> Floats:
     """Return each cluster's part of each bin's gap [G, bins]: their sum is that of the data."""
     cell = clusters.number * BINS + _bin_of(probability, BINS)
     differences = clusters.weights * (came_true - probability)
@@ -192,16 +197,22 @@ class CalibrationSlope:
     ) -> None:
         p = np.clip(probability, _EDGE, 1 - _EDGE)
         odds = np.log(p / (1 - p))
-        self._unit = max(float(np.sqrt(np.mean(odds**2))), _EDGE) if len(p) else 1.0
+        self._unit = (
+            max(float(np.sqrt(np.mean(odds**2))), _EDGE) if len(p) else 1.0
+        )
         columns = [odds / self._unit]
         if has_intercept:
             columns.append(np.ones(len(p)))
         x = np.array(columns).T  # [n, k]
         self._point = _logistic_fit(x, came_true, weights)
-        chance = 1 / (1 + np.exp(-np.clip(x @ self._point, -_SEPARATED, _SEPARATED)))
+        chance = 1 / (
+            1 + np.exp(-np.clip(x @ self._point, -_SEPARATED, _SEPARATED))
+        )
         first, second = np.triu_indices(x.shape[1])
         slopes = x * (came_true - chance)[:, None]
-        curvatures = (chance * (1 - chance))[:, None] * x[:, first] * x[:, second]
+        curvatures = (
+            (chance * (1 - chance))[:, None] * x[:, first] * x[:, second]
+        )
         self._terms = np.hstack([slopes, curvatures])
 
     def __call__(self, weights: Floats) -> Floats:
@@ -211,13 +222,17 @@ class CalibrationSlope:
         sums = weights @ self._terms
         if len(self._point) == 1:
             gradient, a = sums.T
-            step = np.divide(gradient, a, out=np.full(len(a), np.nan), where=a > 0)
+            step = np.divide(
+                gradient, a, out=np.full(len(a), np.nan), where=a > 0
+            )
         else:
             first, second, a, b, c = sums.T
             determinant = a * c - b * b
             step = np.full(len(a), np.nan)
             is_regular = determinant > 1e-9 * a * c
-            np.divide(c * first - b * second, determinant, out=step, where=is_regular)
+            np.divide(
+                c * first - b * second, determinant, out=step, where=is_regular
+            )
         slopes: Floats = (self._point[0] + step) / self._unit
         return slopes
 
@@ -228,7 +243,9 @@ def _logistic_fit(x: Floats, came_true: Floats, weights: Floats) -> Floats:
     nothing = np.full(x.shape[1], np.nan)
     for _ in range(_MOST_STEPS):
         logits = x @ point
-        if not len(x) or np.abs(logits).max() > _SEPARATED * max(1, np.abs(x).max()):
+        if not len(x) or np.abs(logits).max() > _SEPARATED * max(
+            1, np.abs(x).max()
+        ):
             return nothing
         chance = 1 / (1 + np.exp(-logits))
         gradient = x.T @ (weights * (came_true - chance))

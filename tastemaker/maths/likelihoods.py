@@ -31,7 +31,9 @@ def label_log_likelihood(
 
 
 def grade_log_likelihood(
-    logit: Float[Tensor, " n"], step: Int[Tensor, " n"], thresholds: Float[Tensor, " k"]
+    logit: Float[Tensor, " n"],
+    step: Int[Tensor, " n"],
+    thresholds: Float[Tensor, " k"],
 ) -> Float[Tensor, " n"]:
     """Return ln P(step), P(step > j) = σ(logit − thresholds[j]): cumulative logit (McCullagh 1980).
 
@@ -43,7 +45,9 @@ def grade_log_likelihood(
     bounds = torch.cat([-infinity, thresholds, infinity])
     above, below = logit - bounds[step], logit - bounds[step + 1]
     gap = (bounds[step + 1] - bounds[step]).clamp(min=1e-12)
-    return logsigmoid(above) + logsigmoid(-below) + torch.log(-torch.expm1(-gap))
+    return (
+        logsigmoid(above) + logsigmoid(-below) + torch.log(-torch.expm1(-gap))
+    )
 
 
 def grade_probabilities(
@@ -63,12 +67,16 @@ def grade_information(
     beyond = torch.sigmoid(logit[:, None] - thresholds)
     slopes = beyond * (1 - beyond)  # of P(step > j)
     zero = torch.zeros_like(slopes[:, :1])
-    changes = torch.cat([zero, slopes], dim=1) - torch.cat([slopes, zero], dim=1)
+    changes = torch.cat([zero, slopes], dim=1) - torch.cat(
+        [slopes, zero], dim=1
+    )
     return (changes**2 / shares.clamp(min=1e-12)).sum(1)
 
 
 def rating_log_likelihood(
-    mean: Float[Tensor, " n"], rating: Float[Tensor, " n"], log_sd: Float[Tensor, ""]
+    mean: Float[Tensor, " n"],
+    rating: Float[Tensor, " n"],
+    log_sd: Float[Tensor, ""],
 ) -> Float[Tensor, " n"]:
     """Return ln N(rating; mean, sd²): squared error whose weight is learned."""
     return (
@@ -90,7 +98,9 @@ _HUBER_MASS = _HUBER_MIDDLE + _HUBER_TAILS
 
 
 def huber_log_likelihood(
-    mean: Float[Tensor, " n"], rating: Float[Tensor, " n"], log_sd: Float[Tensor, ""]
+    mean: Float[Tensor, " n"],
+    rating: Float[Tensor, " n"],
+    log_sd: Float[Tensor, ""],
 ) -> Float[Tensor, " n"]:
     """Return ln of Huber's density (Huber 1964): Normal near the mean, exponential tails."""
     distance = ((rating - mean) / log_sd.exp()).abs()
@@ -139,7 +149,9 @@ def plackett_luce_log_likelihood(
     D must be at least the largest chosen tier. `log_ties` is one row for all rankings, or one for
     each; −inf stands for a size that is never chosen.
     """
-    order = tier.masked_fill(tier < 0, -1).argsort(dim=1, descending=True, stable=True)
+    order = tier.masked_fill(tier < 0, -1).argsort(
+        dim=1, descending=True, stable=True
+    )
     tier, s = tier.gather(1, order), scores.gather(1, order)
     is_text = tier >= 0
     log_ties = log_ties.expand(len(s), -1)  # [m, D]
@@ -148,7 +160,8 @@ def plackett_luce_log_likelihood(
     best = s.masked_fill(~is_text, -math.inf).amax(1, keepdim=True).detach()
     reach = _FURTHEST_FLOAT64 if s.dtype == torch.float64 else _FURTHEST
     s = (s - best).masked_fill(~is_text, 0.0).clamp(min=-reach)
-    powers = torch.exp(s[:, :, None] / sizes) * is_text[:, :, None]  # π^(1/d) [m, K, D]
+    # π^(1/d) [m, K, D]
+    powers = torch.exp(s[:, :, None] / sizes) * is_text[:, :, None]
     e = _symmetric_polynomials(powers)  # [m, K, D]
     log_ways = torch.log((log_ties.exp()[:, None] * e).sum(2))  # [m, K]
     is_same = tier[:, :, None] == tier[:, None, :]
@@ -163,13 +176,16 @@ def plackett_luce_log_likelihood(
     return torch.where(is_choice, log_chosen - log_ways, 0.0).sum(1)
 
 
-def _symmetric_polynomials(powers: Float[Tensor, "m K D"]) -> Float[Tensor, "m K D"]:
+def _symmetric_polynomials(
+    powers: Float[Tensor, "m K D"],
+) -> Float[Tensor, "m K D"]:
     """Return e_d of the d-th powers of the first k texts, for each k and d.
 
     All terms are positive, so nothing cancels.
     """
     rows, texts, largest = powers.shape
-    table = powers.new_zeros((rows, largest, largest + 1))  # e_0 … e_D for each d
+    # e_0 … e_D for each d
+    table = powers.new_zeros((rows, largest, largest + 1))
     table[:, :, 0] = 1.0
     result = []
     for k in range(texts):
@@ -198,7 +214,8 @@ def pairs_log_likelihood(
     is_tie = a == b
     is_left_out = is_tie & ((a == stages[:, None]) | (log_ties is None))
     is_pair = (a >= 0) & (b >= 0) & ~is_left_out
-    sign = torch.where(a < b, 1.0, -1.0).to(scores.dtype)  # the better text first
+    # the better text first
+    sign = torch.where(a < b, 1.0, -1.0).to(scores.dtype)
     difference = (scores[:, first] - scores[:, second]) * sign
     if log_ties is not None:
         log_ties = log_ties.expand_as(difference).flatten()
@@ -268,7 +285,9 @@ class Grid:
     log_likelihood: Tensor
 
 
-def learned_population(grid: Grid, total: Tensor, start: Population) -> Population:
+def learned_population(
+    grid: Grid, total: Tensor, start: Population
+) -> Population:
     """Return the population that makes the judgements likeliest (EM), with a weak prior.
 
     total: the log-likelihood of all judgements [J, D, B].
@@ -281,18 +300,23 @@ def learned_population(grid: Grid, total: Tensor, start: Population) -> Populati
         of_leniency = posterior.sum(1)  # [J, B]
         squares = (of_leniency * grid.leniency**2).sum()
         squares = squares + _LENIENCY_JUDGES * _LENIENCY_SD**2
-        leniency_sd = math.sqrt(float(squares) / (len(total) + _LENIENCY_JUDGES))
+        leniency_sd = math.sqrt(
+            float(squares) / (len(total) + _LENIENCY_JUDGES)
+        )
         if fixed:
             population = replace(population, leniency_sd=leniency_sd)
             continue
         of_discrimination = posterior.sum(2)  # [J, D]
-        groups = population.log_groups(grid.discrimination).softmax(-1)  # [J, D, 3]
+        # [J, D, 3]
+        groups = population.log_groups(grid.discrimination).softmax(-1)
         members = of_discrimination[:, :, None] * groups
         shares = (members.sum((0, 1)) + prior) / (len(total) + prior.sum())
         follow, turned = members[..., 0], members[..., 2]
         d = grid.discrimination
         weight = float(follow.sum() + turned.sum())
-        centre = float((follow * d).sum() - (turned * d).sum() + _CENTRE_JUDGES)
+        centre = float(
+            (follow * d).sum() - (turned * d).sum() + _CENTRE_JUDGES
+        )
         centre = max(centre / (weight + _CENTRE_JUDGES), _SMALLEST_CENTRE)
         distances = follow * (d - centre) ** 2 + turned * (d + centre) ** 2
         spread = float(distances.sum()) + _SPREAD_JUDGES * _SPREAD**2
@@ -302,10 +326,14 @@ def learned_population(grid: Grid, total: Tensor, start: Population) -> Populati
     return population
 
 
-def posterior_on(grid: Grid, log_likelihood: Tensor, population: Population) -> Tensor:
+def posterior_on(
+    grid: Grid, log_likelihood: Tensor, population: Population
+) -> Tensor:
     """Return each judge's posterior on the grid [J, D, B]; sums to 1."""
     if grid.discrimination.shape[1] == 1:
-        prior = _log_normal(grid.leniency, 0.0, population.leniency_sd)[:, None, :]
+        prior = _log_normal(grid.leniency, 0.0, population.leniency_sd)[
+            :, None, :
+        ]
     else:
         prior = population.log_density(grid.discrimination, grid.leniency)
     flat = (log_likelihood + prior).flatten(1)
@@ -342,7 +370,10 @@ _GRADIENT = 1e-7  # the search ends where no slope is steeper
 
 
 def minimise(
-    loss: Callable[[], Tensor], parameters: Sequence[Tensor], *, iterations: int
+    loss: Callable[[], Tensor],
+    parameters: Sequence[Tensor],
+    *,
+    iterations: int,
 ) -> None:
     """Move float64 parameters to where a loss is lowest, in at most so many steps of L-BFGS.
 
@@ -384,7 +415,9 @@ def minimise(
     put(result.x if np.isfinite(result.x).all() else start)
 
 
-def curvatures(loss: Callable[[], Tensor], values: Tensor, step: float) -> Tensor:
+def curvatures(
+    loss: Callable[[], Tensor], values: Tensor, step: float
+) -> Tensor:
     """Return the second derivative of a loss by each value, all others given.
 
     The values must not meet in the loss (each judge's touch that judge's judgements alone), so one

@@ -42,7 +42,9 @@ def _turn_of_learned(alpha: float, beta: float) -> float:
 
 
 LEARNED = Form("d(α − β ln d)", _log, _turn_of_learned)
-BEST_OF = Form("d(α − β d)", lambda d: d, lambda alpha, beta: alpha / (2 * beta))
+BEST_OF = Form(
+    "d(α − β d)", lambda d: d, lambda alpha, beta: alpha / (2 * beta)
+)
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,12 @@ Bounds = tuple[float, float]
 Mask = NDArray[np.bool_]
 
 _CHUNK = 1_000_000  # weights held at once: 8 MB an array
-_EXACT_FLIPS = 12  # up to so many clusters that are not 0, all 2^12 flips are counted
+# up to so many clusters that are not 0, all 2^12 flips are counted
+_EXACT_FLIPS = 12
 _RANDOM_FLIPS = 5_000
 _LARGEST_POWER = 100.0  # of e; beyond, a figure is unknown anyway
-_FEWEST_TO_DIFFER = (
-    6  # of 5 clusters, 2 of 32 flips are as extreme as all alike: p = 0.06
-)
+# of 5 clusters, 2 of 32 flips are as extreme as all alike: p = 0.06
+_FEWEST_TO_DIFFER = 6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,7 +51,9 @@ class Clusters:
     weights: Floats
 
     @classmethod
-    def of(cls, groups: NDArray[Any], weights: Floats | None = None) -> "Clusters":
+    def of(
+        cls, groups: NDArray[Any], weights: Floats | None = None
+    ) -> "Clusters":
         """Return the clusters of observations by the name of each one's group, [n]."""
         names, number = np.unique(groups, return_inverse=True)
         if weights is None:
@@ -64,7 +66,9 @@ class Clusters:
     def sums(self, values: Floats) -> Floats:
         """Return the weighted sum of values [n] in each cluster [G]."""
         weighted = self.weights * values
-        sums: Floats = np.bincount(self.number, weighted, self.count).astype(np.float64)
+        sums: Floats = np.bincount(self.number, weighted, self.count).astype(
+            np.float64
+        )
         return sums
 
     def holding(self, is_counted: Mask) -> Mask:
@@ -107,7 +111,9 @@ class Replicates:
     def interval(self, bounds: Bounds | None = None) -> tuple[float, float]:
         """Return the 95 % interval; (NaN, NaN) where the replicates tell of no error."""
         if self.are_few:
-            return jackknife_interval(self.value, self.samples[self.rests_on], bounds)
+            return jackknife_interval(
+                self.value, self.samples[self.rests_on], bounds
+            )
         defined = self.samples[~np.isnan(self.samples)]
         if math.isnan(self.value) or not len(defined):
             return math.nan, math.nan
@@ -121,7 +127,9 @@ class Replicates:
         samples = samples[~np.isnan(samples)]
         if len(samples) < 2 or math.isnan(self.value):
             return math.nan
-        error = _jackknife_error(samples) if self.are_few else float(samples.std())
+        error = (
+            _jackknife_error(samples) if self.are_few else float(samples.std())
+        )
         if error <= _ROUNDING:
             return 1.0
         size = abs(self.value) / error
@@ -152,8 +160,12 @@ def replicated(
         value = weighted_value(statistic, clusters.weights)
         are_few = name not in many
         if are_few:
-            samples[name] = _without_each(statistic, clusters, rests_on[name], value)
-        answers[name] = Replicates(value, samples[name], rests_on[name], are_few)
+            samples[name] = _without_each(
+                statistic, clusters, rests_on[name], value
+            )
+        answers[name] = Replicates(
+            value, samples[name], rests_on[name], are_few
+        )
     return answers
 
 
@@ -178,7 +190,10 @@ def bootstrap(
 
 
 def _bootstrap(
-    statistics: Mapping[str, Statistic], clusters: Clusters, seed: int, resamples: int
+    statistics: Mapping[str, Statistic],
+    clusters: Clusters,
+    seed: int,
+    resamples: int,
 ) -> dict[str, Floats]:
     ratios, columns = [], []
     for name, statistic in statistics.items():
@@ -225,7 +240,8 @@ def _without_each(
         above = clusters.sums(statistic.numerators)
         below = clusters.sums(statistic.denominators)
         left = below.sum() - below
-        left[left <= _ROUNDING * below.sum()] = 0  # nothing is left but rounding
+        # nothing is left but rounding
+        left[left <= _ROUNDING * below.sum()] = 0
         samples[left_out] = _ratio(above.sum() - above, left)[left_out]
         return samples
     step = max(1, _CHUNK // max(len(clusters), 1))
@@ -245,7 +261,9 @@ def _ratio(numerators: Floats, denominators: Floats) -> Floats:
 # --- intervals ---
 
 
-def percentile_interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
+def percentile_interval(
+    samples: Floats, level: float = 0.95
+) -> tuple[float, float]:
     """Return the middle `level` of bootstrap samples without NaN; (NaN, NaN) if all are NaN."""
     defined = samples[~np.isnan(samples)]
     if not len(defined):
@@ -282,7 +300,9 @@ def jackknife_interval(
         half = quantile * _jackknife_error(np.log(replicates - low))
         half = min(half, _LARGEST_POWER)
         distance = value - low
-        return low + distance * math.exp(-half), low + distance * math.exp(half)
+        return low + distance * math.exp(-half), low + distance * math.exp(
+            half
+        )
 
     def log_odds(figures: Floats) -> Floats:
         shares = np.clip((figures - low) / (high - low), 0.0, 1.0)
@@ -351,7 +371,9 @@ def sign_flip_p_values(sums: Floats, seed: int = 0) -> Floats:
         elif len(flipped) > _EXACT_FLIPS:
             is_drawn[number] = True
         elif len(flipped):
-            bits = np.arange(2 ** len(flipped))[:, None] >> np.arange(len(flipped))
+            bits = np.arange(2 ** len(flipped))[:, None] >> np.arange(
+                len(flipped)
+            )
             totals = (2.0 * (bits & 1) - 1) @ flipped
             p_values[number] = _at_least(totals, flipped.sum()).mean()
     if is_drawn.any():
@@ -366,7 +388,9 @@ def sign_flip_p_values(sums: Floats, seed: int = 0) -> Floats:
 
 def _at_least(totals: Floats, total: Floats) -> Mask:
     """Return which totals are as far from 0 as `total`, up to rounding."""
-    return np.greater_equal(np.abs(totals), np.abs(total) * (1 - 1e-9) - _ROUNDING)
+    return np.greater_equal(
+        np.abs(totals), np.abs(total) * (1 - 1e-9) - _ROUNDING
+    )
 
 
 def rest_p_value(part: Ratio, whole: Ratio, clusters: Clusters) -> float:
@@ -378,7 +402,10 @@ def rest_p_value(part: Ratio, whole: Ratio, clusters: Clusters) -> float:
     """
     rest_above = whole.numerators - part.numerators
     rest_below = whole.denominators - part.denominators
-    total, of_rest = clusters.sums(part.denominators).sum(), clusters.sums(rest_below)
+    total, of_rest = (
+        clusters.sums(part.denominators).sum(),
+        clusters.sums(rest_below),
+    )
     sides = (clusters.holding(part.denominators > 0), of_rest > _ROUNDING)
     freedom = int(min(side.sum() for side in sides)) - 1
     if freedom < 1:

@@ -25,13 +25,17 @@ _NOISE = 1e-6
 """A standard deviation below this is rounding error: such values become 0, not ±1."""
 
 
-def masked_sum(values: Tensor, is_counted: Tensor, dim: int | None = None) -> Tensor:
+def masked_sum(
+    values: Tensor, is_counted: Tensor, dim: int | None = None
+) -> Tensor:
     """Return the sum of the values that count: a scalar, or one for each slice along `dim`."""
     counted = values.where(is_counted, torch.zeros_like(values))
     return counted.sum() if dim is None else counted.sum(dim)
 
 
-def masked_mean(values: Tensor, is_counted: Tensor, dim: int | None = None) -> Tensor:
+def masked_mean(
+    values: Tensor, is_counted: Tensor, dim: int | None = None
+) -> Tensor:
     """Return the mean of the values that count; 0 where none does."""
     count = is_counted.sum() if dim is None else is_counted.sum(dim)
     return masked_sum(values, is_counted, dim) / count.clamp(min=1)
@@ -88,7 +92,10 @@ ESTIMATORS = {"k1": k1, "k2": k2, "k3": k3}
 
 
 def returns_to_go(
-    rewards: Tensor, is_action: Tensor, gamma: float, after: Tensor | None = None
+    rewards: Tensor,
+    is_action: Tensor,
+    gamma: float,
+    after: Tensor | None = None,
 ) -> Tensor:
     """Return R_t = r_t + γ R_{t+1} [B, T], 0 after a row's end.
 
@@ -121,7 +128,9 @@ def gae(
     for t in range(rewards.shape[1] - 1, -1, -1):
         here = is_action[:, t]
         error = rewards[:, t] + gamma * following - values[:, t]
-        advantage = torch.where(here, error + gamma * lam * advantage, advantage)
+        advantage = torch.where(
+            here, error + gamma * lam * advantage, advantage
+        )
         following = torch.where(here, values[:, t], following)
         advantages[:, t] = advantage.where(here, torch.zeros_like(advantage))
     return advantages
@@ -160,9 +169,9 @@ def _group_means(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """Return for each row its group's mean and size [B]."""
     _, places = torch.unique(groups, return_inverse=True)
     size = int(places.max()) + 1
-    counts = torch.zeros(size, dtype=scores.dtype, device=scores.device).index_add_(
-        0, places, torch.ones_like(scores)
-    )
+    counts = torch.zeros(
+        size, dtype=scores.dtype, device=scores.device
+    ).index_add_(0, places, torch.ones_like(scores))
     sums = torch.zeros_like(counts).index_add_(0, places, scores)
     return (sums / counts)[places], counts[places]
 
@@ -205,13 +214,17 @@ def value_error(
     return torch.maximum(plain, (near - returns) ** 2 / 2)
 
 
-def explained_variance(values: Tensor, returns: Tensor, is_counted: Tensor) -> Tensor:
+def explained_variance(
+    values: Tensor, returns: Tensor, is_counted: Tensor
+) -> Tensor:
     """Return 1 − Var(R − V)/Var(R); 0 where R is constant.
 
     1: the critic predicts every return. 0: it is no better than a constant.
     """
     variance = _variance(returns, is_counted)
-    share = 1 - _variance(returns - values, is_counted) / variance.clamp(min=1e-12)
+    share = 1 - _variance(returns - values, is_counted) / variance.clamp(
+        min=1e-12
+    )
     return torch.where(variance > 1e-12, share, torch.zeros_like(share))
 
 
@@ -235,4 +248,6 @@ def dpo(
 
 
 def _variance(values: Tensor, is_counted: Tensor) -> Tensor:
-    return masked_mean((values - masked_mean(values, is_counted)) ** 2, is_counted)
+    return masked_mean(
+        (values - masked_mean(values, is_counted)) ** 2, is_counted
+    )

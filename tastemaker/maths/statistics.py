@@ -131,7 +131,9 @@ def spearman_of(x: ArrayLike, y: ArrayLike) -> Statistic:
     observation twice.
     """
     ranks_x, ranks_y = _ranks_of(_floats(x)), _ranks_of(_floats(y))
-    return lambda weights: _correlation(ranks_x(weights), ranks_y(weights), weights)
+    return lambda weights: _correlation(
+        ranks_x(weights), ranks_y(weights), weights
+    )
 
 
 def restricted(statistic: Statistic, where: NDArray[np.bool_]) -> Statistic:
@@ -169,7 +171,9 @@ def _to_unit_range(values: Floats) -> Floats:
     if not len(values):
         return values
     low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return (
+        (values - low) / (high - low) if high > low else np.zeros_like(values)
+    )
 
 
 def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
@@ -203,7 +207,9 @@ def _tied_groups(
     """Return the sorting order [n], the starts of runs of equal values, and the runs [n]."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    is_start = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(values)]
+    is_start = np.concatenate([[True], ordered[1:] != ordered[:-1]])[
+        : len(values)
+    ]
     run = np.empty(len(values), dtype=np.intp)
     run[order] = np.cumsum(is_start) - 1
     return order, np.flatnonzero(is_start), run
@@ -263,7 +269,9 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     return value_of(spearman_of(x, y), np.size(x))
 
 
-def kendall(x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> float:
+def kendall(
+    x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None
+) -> float:
     """Return Kendall's τ_b, which allows for ties; NaN when x or y does not vary.
 
     weights: [n]; an observation of weight 2 counts as two.
@@ -345,7 +353,9 @@ def _signs(values: Floats) -> Floats:
     i, j = np.triu_indices(values.shape[1], 1)
     # compared, not subtracted: the difference of two unlike numbers may round to 0
     first, second = values[:, i], values[:, j]
-    signs = np.greater(first, second).astype(np.float64) - np.less(first, second)
+    signs = np.greater(first, second).astype(np.float64) - np.less(
+        first, second
+    )
     signs[np.isnan(first) | np.isnan(second)] = np.nan
     return signs
 
@@ -375,7 +385,10 @@ def agreement_by_distance(
 
     Column d − 1 holds pairs d tiers apart, the last column those `furthest` or more apart.
     """
-    a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
+    a, b = (
+        np.asarray(scores, dtype=np.float64),
+        np.asarray(tiers, dtype=np.float64),
+    )
     won, pairs = np.zeros((len(b), furthest)), np.zeros((len(b), furthest))
     i, j = np.triu_indices(b.shape[1], 1)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
@@ -387,13 +400,18 @@ def agreement_by_distance(
         for d in range(1, furthest + 1):
             is_at_distance = distance == d
             pairs[part, d - 1] = is_at_distance.sum(axis=1)
-            won[part, d - 1] = np.where(is_at_distance, credit, 0.0).sum(axis=1)
+            won[part, d - 1] = np.where(is_at_distance, credit, 0.0).sum(
+                axis=1
+            )
     return won, pairs
 
 
 def kendall_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
     """Return Kendall's τ-b of each list [m]; 0 where all its scores are equal."""
-    a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
+    a, b = (
+        np.asarray(scores, dtype=np.float64),
+        np.asarray(tiers, dtype=np.float64),
+    )
     tau = np.full(len(b), np.nan)
     for part in _chunks(len(b), b.shape[1] ** 2 // 2):
         tier_signs = -_signs(b[part])
@@ -415,7 +433,10 @@ def ndcg_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
     Equal scores share the mean discount of their places (McSherry and Najork 2008), so the order of
     the data does not matter.
     """
-    a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
+    a, b = (
+        np.asarray(scores, dtype=np.float64),
+        np.asarray(tiers, dtype=np.float64),
+    )
     places = np.arange(b.shape[1])
     discounts = np.append(0.0, np.cumsum(1 / np.log2(places + 2.0)))
     answers = np.full(len(b), np.nan)
@@ -439,7 +460,10 @@ def ndcg_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
 
 def top_one_by_list(scores: ArrayLike, tiers: ArrayLike) -> Floats:
     """Return whether the top-scored answer is in the best tier [m]; n ties at the top: 1/n."""
-    a, b = np.asarray(scores, dtype=np.float64), np.asarray(tiers, dtype=np.float64)
+    a, b = (
+        np.asarray(scores, dtype=np.float64),
+        np.asarray(tiers, dtype=np.float64),
+    )
     present = ~np.isnan(b)
     s = np.where(present, a, -np.inf)
     at_top = present & (s == s.max(axis=1, keepdims=True, initial=-np.inf))
@@ -455,5 +479,7 @@ def is_ordered(tiers: Floats) -> NDArray[np.bool_]:
 
 def _largest(tiers: Floats) -> Floats:
     """Return the number of each list's last tier [m]; −1 for no answers."""
-    last: Floats = np.where(np.isnan(tiers), -1.0, tiers).max(axis=1, initial=-1.0)
+    last: Floats = np.where(np.isnan(tiers), -1.0, tiers).max(
+        axis=1, initial=-1.0
+    )
     return last

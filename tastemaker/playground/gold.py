@@ -72,7 +72,9 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._single: dict[str, Tagged] = {}
-        self._phrases: dict[tuple[str, str], list[tuple[list[str], Tagged]]] = {}
+        self._phrases: dict[
+            tuple[str, str], list[tuple[list[str], Tagged]]
+        ] = {}
         for grammar in GRAMMARS.values():
             for word in grammar.words:
                 tag = grammar.tags[word.kind]
@@ -111,7 +113,9 @@ def _vocabulary() -> Vocabulary:
 
 @cache
 def _readable() -> re.Pattern[str]:
-    return re.compile("|".join(grammar.pattern for grammar in GRAMMARS.values()))
+    return re.compile(
+        "|".join(grammar.pattern for grammar in GRAMMARS.values())
+    )
 
 
 def sentences(text: str) -> Iterator[Sentence]:
@@ -192,7 +196,9 @@ class _ClauseReader:
     def turn(self, before: float, after: float) -> None:
         """Set the emphasis of the clauses before this word, and of those after it."""
         self.close()
-        self.clauses = [clause._replace(emphasis=before) for clause in self.clauses]
+        self.clauses = [
+            clause._replace(emphasis=before) for clause in self.clauses
+        ]
         self.emphasis = after
 
     def concede(self) -> None:
@@ -224,7 +230,9 @@ def gold_score(text: str) -> float:
             fluent += len(words)
             clauses += clauses_of(words)
         elif len(words) > 1:
-            vocabulary_words = sum(word is not _UNKNOWN[0] for word in words[:-1])
+            vocabulary_words = sum(
+                word is not _UNKNOWN[0] for word in words[:-1]
+            )
             fluent += UNREADABLE_WORD_SHARE * vocabulary_words
     if not total:
         return 0.0

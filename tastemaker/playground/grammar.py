@@ -168,12 +168,16 @@ class Grammar:
         self._plans: dict[Key, tuple[list[float], list[Body]]] = {}
         literals: set[str] = set()
         for body in self._bodies():
-            literals.update(step for step in body.steps if isinstance(step, str))
+            literals.update(
+                step for step in body.steps if isinstance(step, str)
+            )
         self.words = list(listed)
         for text in sorted(literals):
             self.words.append(Word(text, "=" + text.lower()))
         kinds = sorted({word.kind for word in self.words})
-        self.tags = {kind: chr(first_tag + number) for number, kind in enumerate(kinds)}
+        self.tags = {
+            kind: chr(first_tag + number) for number, kind in enumerate(kinds)
+        }
         for mark in MARKS:  # the same in both languages
             self.tags[f"={mark}"] = "." if mark == "!" else mark
         self._pools = _pools(listed)
@@ -203,22 +207,33 @@ class Grammar:
 
     def _bodies_of(self, line: _Line, sign: int, number: int) -> list[Body]:
         """Return a line's body; two, singular and plural, where its aspect may be either."""
-        aspect = next((token for token in line.tokens if token in _ASPECTS), None)
+        aspect = next(
+            (token for token in line.tokens if token in _ASPECTS), None
+        )
         if aspect is None:
             return [self._body(line, line.weight, None, sign, number)]
         if aspect == "<whole>" or not self.spaced:
             return [self._body(line, line.weight, aspect, sign, _SINGULAR)]
         bodies = []
         for each, share in enumerate(_NUMBER_SHARES):
-            bodies.append(self._body(line, line.weight * share, aspect, sign, each))
+            bodies.append(
+                self._body(line, line.weight * share, aspect, sign, each)
+            )
         return bodies
 
     def _body(
-        self, line: _Line, weight: float, aspect: str | None, sign: int, number: int
+        self,
+        line: _Line,
+        weight: float,
+        aspect: str | None,
+        sign: int,
+        number: int,
     ) -> Body:
         steps: list[str | Key | None] = []
         for token in line.tokens:
-            steps.append(None if token == aspect else _step(token, sign, number))
+            steps.append(
+                None if token == aspect else _step(token, sign, number)
+            )
         kind = None if aspect is None else _ASPECTS[aspect][number]
         return Body(weight, kind, tuple(steps))
 
@@ -235,10 +250,17 @@ class Grammar:
 
     def contradicts_itself(self, used: set[str]) -> bool:
         """Return whether the words of a review hold verdicts of both signs."""
-        return {PRAISE, BLAME} <= {self._verdicts.get(word, 0) for word in used}
+        return {PRAISE, BLAME} <= {
+            self._verdicts.get(word, 0) for word in used
+        }
 
     def _write(
-        self, key: Key, group: str, rng: random.Random, used: set[str], out: list[str]
+        self,
+        key: Key,
+        group: str,
+        rng: random.Random,
+        used: set[str],
+        out: list[str],
     ) -> None:
         name, sign, _ = key
         if name not in self._names:
@@ -283,9 +305,13 @@ class Grammar:
         """The regular expression over tags that matches exactly one sentence."""
         patterns: dict[tuple[str, int], str] = {}
         roots = [
-            f"{voice}{part}" for voice in VOICES for part in ("", "-turn", "-detail")
+            f"{voice}{part}"
+            for voice in VOICES
+            for part in ("", "-turn", "-detail")
         ]
-        alternatives = [self._pattern_of(root, _SINGULAR, patterns) for root in roots]
+        alternatives = [
+            self._pattern_of(root, _SINGULAR, patterns) for root in roots
+        ]
         return f"(?:{'|'.join(alternatives)})"
 
     def _pattern_of(
@@ -303,7 +329,9 @@ class Grammar:
             patterns[name, number] = f"(?:{'|'.join(alternatives)})"
         return patterns[name, number]
 
-    def _pattern_of_body(self, body: Body, patterns: dict[tuple[str, int], str]) -> str:
+    def _pattern_of_body(
+        self, body: Body, patterns: dict[tuple[str, int], str]
+    ) -> str:
         parts = []
         for step in body.steps:
             if isinstance(step, tuple):

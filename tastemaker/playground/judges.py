@@ -71,7 +71,9 @@ class Judge:
         """
         draw, careless_answer = rng.random(), rng.uniform(0, 10)
         attentive_answer = self._attentive(text, rng)
-        return careless_answer if draw < self.carelessness else attentive_answer
+        return (
+            careless_answer if draw < self.carelessness else attentive_answer
+        )
 
     def _attentive(self, text: str, rng: random.Random) -> float:
         gold, error = gold_score(text), rng.normalvariate(0, 1)
@@ -106,14 +108,21 @@ class Judge:
 
         margins: add by how much, in whole points of the gold scale, at least one.
         """
-        is_careless, coin = rng.random() < self.carelessness, rng.random() < 0.5
+        is_careless, coin = (
+            rng.random() < self.carelessness,
+            rng.random() < 0.5,
+        )
         difference = self._attentive(first, rng) - self._attentive(second, rng)
         if abs(difference) < self.tie_width:
-            return Comparison(first, second, tie=True, prompt=prompt, judge=self.name)
+            return Comparison(
+                first, second, tie=True, prompt=prompt, judge=self.name
+            )
         first_wins = coin if is_careless or difference == 0 else difference > 0
         chosen, rejected = (first, second) if first_wins else (second, first)
         margin = max(1.0, float(round(abs(difference)))) if margins else 0.0
-        return Comparison(chosen, rejected, margin, prompt=prompt, judge=self.name)
+        return Comparison(
+            chosen, rejected, margin, prompt=prompt, judge=self.name
+        )
 
     def ranking(
         self,
@@ -138,7 +147,8 @@ class Judge:
         judged = list(texts)
         if partial and len(judged) > 2:
             judged = rng.sample(judged, rng.randint(2, len(judged)))
-        rng.shuffle(judged)  # which of two equal texts comes first is left to chance
+        # which of two equal texts comes first is left to chance
+        rng.shuffle(judged)
         perceived = {text: self._attentive(text, rng) for text in judged}
         ordered = sorted(judged, key=perceived.__getitem__, reverse=True)
         sizes: list[int] = []
@@ -176,7 +186,9 @@ def troubled(
     """
     _check_judges(judges)
     if n < 1:
-        raise UsageError(f"{n} judges were asked of the playground: ask for 1 or more")
+        raise UsageError(
+            f"{n} judges were asked of the playground: ask for 1 or more"
+        )
     if not (careless >= 0 and reversed >= 0 and careless + reversed <= 1):
         raise UsageError(
             f"careless is {careless} and reversed {reversed}: shares of the judges, "
@@ -188,7 +200,9 @@ def troubled(
     crowd = []
     for number in range(n):
         model, place = judges[number % len(judges)], order.index(number)
-        judge = replace(model, name=f"{model.name} {1 + number // len(judges)}")
+        judge = replace(
+            model, name=f"{model.name} {1 + number // len(judges)}"
+        )
         if place < careless_count:
             judge = replace(judge, carelessness=1.0)
         elif place < careless_count + reversed_count:
@@ -249,7 +263,9 @@ def judgements(
                 judged[0], judged[1], rng, prompt, margins=margins
             )
         elif kinds[number] == "ranking":
-            judgement = judge.ranking(judged, rng, prompt, top=top, partial=partial)
+            judgement = judge.ranking(
+                judged, rng, prompt, top=top, partial=partial
+            )
         else:  # label, grade or rating
             judgement = getattr(judge, kinds[number])(judged[0], rng)
         results.append(replace(judgement, where=f"playground:{number}"))

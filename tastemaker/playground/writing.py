@@ -45,11 +45,15 @@ def _review(language: str, rng: random.Random) -> str | None:
     _, fewest, most = _VOICES[voice]
     count = rng.randint(fewest, most)
     quality = rng.betavariate(_SPREAD, _SPREAD)
-    detail_place = rng.randrange(count) if rng.random() < _DETAIL_SHARE * count else -1
+    detail_place = (
+        rng.randrange(count) if rng.random() < _DETAIL_SHARE * count else -1
+    )
     used: set[str] = set()
     sentences: list[list[str]] = []
     length = last_sign = 0
-    while len(sentences) < count or (length < shortest and len(sentences) < most):
+    while len(sentences) < count or (
+        length < shortest and len(sentences) < most
+    ):
         name = voice
         sign = PRAISE if rng.random() < quality else BLAME
         is_detail = len(sentences) == detail_place
@@ -64,7 +68,9 @@ def _review(language: str, rng: random.Random) -> str | None:
         sentences.append(sentence)
         if not is_detail:
             last_sign = sign
-    return None if grammar.contradicts_itself(used) else grammar.render(sentences)
+    return (
+        None if grammar.contradicts_itself(used) else grammar.render(sentences)
+    )
 
 
 def reviews(n: int, *, language: Language = "en", seed: int = 0) -> list[str]:
@@ -79,11 +85,15 @@ def reviews(n: int, *, language: Language = "en", seed: int = 0) -> list[str]:
             f"the playground has no language {language!r}: choose one of {languages}"
         )
     if n < 0:
-        raise UsageError(f"{n} reviews were asked of the playground: ask for 0 or more")
+        raise UsageError(
+            f"{n} reviews were asked of the playground: ask for 0 or more"
+        )
     rng = random.Random(seed)
     distinct: dict[str, None] = {}
     while len(distinct) < n:
-        chosen = rng.choice(list(GRAMMARS)) if language == "mixed" else language
+        chosen = (
+            rng.choice(list(GRAMMARS)) if language == "mixed" else language
+        )
         review = _review(chosen, rng)
         if review is not None:
             distinct[review] = None
@@ -110,7 +120,9 @@ _SECOND = {
 _YEARS = tuple(map(str, range(1950, 2025)))
 
 
-def prompts(n: int, *, language: Language = "en", seed: int = 0) -> Iterator[str]:
+def prompts(
+    n: int, *, language: Language = "en", seed: int = 0
+) -> Iterator[str]:
     """Yield n distinct prompts, the same for the same seed; a larger n begins with the same ones.
 
     Their words are worth nothing to the gold score. Raises UsageError for more prompts than there

@@ -85,7 +85,9 @@ def _percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def draw_roc(axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]) -> None:
+def draw_roc(
+    axes: Axes, findings: KindFindings, positive: NDArray[np.bool_]
+) -> None:
     """Draw the ROC curves. There must be both labels."""
     axes.plot(
         [0, 1],
@@ -176,7 +178,9 @@ def draw_scores(
             linewidth=1.2,
             label="P(positive) = 50 %",
         )
-    axes.set_xlabel("score (0: mean of the reference texts, 1: one standard deviation)")
+    axes.set_xlabel(
+        "score (0: mean of the reference texts, 1: one standard deviation)"
+    )
     axes.set_ylabel("number of texts")
     axes.grid(axis="x", visible=False)
     axes.legend()
@@ -219,8 +223,12 @@ def draw_predictions(axes: Axes, findings: KindFindings) -> None:
             bins="log",
             linewidths=0,
         )
-        axes.figure.colorbar(cells, ax=axes, label="number of texts (log scale)")
-    axes.set(xlabel=f"{findings.kind} given", ylabel=f"{findings.kind} predicted")
+        axes.figure.colorbar(
+            cells, ax=axes, label="number of texts (log scale)"
+        )
+    axes.set(
+        xlabel=f"{findings.kind} given", ylabel=f"{findings.kind} predicted"
+    )
     axes.legend(loc="upper left")
 
 
@@ -233,10 +241,17 @@ def draw_errors(axes: Axes, findings: KindFindings) -> None:
     edges = list(np.histogram_bin_edges(np.append(errors, linear), bins=41))
     axes.hist(errors, bins=edges, color=MODEL, alpha=0.5, label="model")
     if len(linear):
-        look: dict[str, Any] = {"histtype": "step", "color": LINEAR, "linewidth": 1.6}
+        look: dict[str, Any] = {
+            "histtype": "step",
+            "color": LINEAR,
+            "linewidth": 1.6,
+        }
         axes.hist(linear, bins=edges, label="linear baseline", **look)
     axes.axvline(0, color=_DARK, linestyle="--", linewidth=1.2)
-    axes.set(xlabel=f"{findings.kind}: predicted minus given", ylabel="number of texts")
+    axes.set(
+        xlabel=f"{findings.kind}: predicted minus given",
+        ylabel="number of texts",
+    )
     axes.grid(axis="x", visible=False)
     axes.legend()
 
@@ -276,7 +291,8 @@ def draw_tenths(axes: Axes, findings: KindFindings) -> None:
                 label=name,
             )
     axes.set(
-        xlabel=f"mean {findings.kind} predicted", ylabel=f"mean {findings.kind} given"
+        xlabel=f"mean {findings.kind} predicted",
+        ylabel=f"mean {findings.kind} given",
     )
     axes.legend(loc="upper left")
 
@@ -284,7 +300,9 @@ def draw_tenths(axes: Axes, findings: KindFindings) -> None:
 # --- parts ------------------------------------------------------------------------------------
 
 
-def draw_slices(axes: Axes, evaluation: Evaluation, findings: KindFindings) -> None:
+def draw_slices(
+    axes: Axes, evaluation: Evaluation, findings: KindFindings
+) -> None:
     """Draw the headline measure by quarter of text length."""
     name = findings.kind_metrics.headline
     estimates = [part.measures[name] for part in evaluation.slices]
@@ -317,7 +335,10 @@ def draw_slices(axes: Axes, evaluation: Evaluation, findings: KindFindings) -> N
         capsize=4,
         label="model",
     )
-    ticks = [f"{s.shortest:,}–{s.longest:,}\n{s.n:,} texts" for s in evaluation.slices]
+    ticks = [
+        f"{s.shortest:,}–{s.longest:,}\n{s.n:,} texts"
+        for s in evaluation.slices
+    ]
     axes.set_xticks(places, ticks)
     axes.set(
         xlabel="length in characters",
@@ -380,7 +401,9 @@ def _whiskers(estimates: Sequence[Estimate]) -> Floats:
     return whiskers
 
 
-def draw_bars(axes: Axes, bars: Bars, label: str, *, half: bool = False) -> None:
+def draw_bars(
+    axes: Axes, bars: Bars, label: str, *, half: bool = False
+) -> None:
     """Draw one measure as bars. half: with a line at one half."""
     estimates = [estimate for estimate, _ in bars.values()]
     colours = [colour for _, colour in bars.values()]
@@ -407,7 +430,9 @@ def draw_bars(axes: Axes, bars: Bars, label: str, *, half: bool = False) -> None
 
 def draw_columns(axes: Axes, columns: Mapping[str, Bars]) -> None:
     """Draw a group of columns for each measure, with a column for each model."""
-    titles = list(dict.fromkeys(title for bars in columns.values() for title in bars))
+    titles = list(
+        dict.fromkeys(title for bars in columns.values() for title in bars)
+    )
     width = 0.8 / max(len(titles), 1)
     for i, title in enumerate(titles):
         shift = (i - (len(titles) - 1) / 2) * width
@@ -454,7 +479,9 @@ def draw_tau(axes: Axes, tau: Floats) -> None:
     )
     axes.axvline(0, color=CONSTANT, **_LINE, label="chance")
     axes.set(
-        xlim=(-1.03, 1.03), xlabel="Kendall's τ of a list", ylabel="number of lists"
+        xlim=(-1.03, 1.03),
+        xlabel="Kendall's τ of a list",
+        ylabel="number of lists",
     )
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper left")

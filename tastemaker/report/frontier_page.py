@@ -53,11 +53,18 @@ def write_frontier(
     Other files there stay as they are. All three are made before the first is written. Raises
     StorageError for a full disk or an unwritable folder.
     """
-    html, picture = frontier_html(frontier, title=title), frontier_png(frontier)
+    html, picture = (
+        frontier_html(frontier, title=title),
+        frontier_png(frontier),
+    )
     figures = frontier.as_dict()
     write_together(
         folder,
-        {"frontier.html": html, "frontier.png": picture, "frontier.json": figures},
+        {
+            "frontier.html": html,
+            "frontier.png": picture,
+            "frontier.json": figures,
+        },
     )
 
 
@@ -77,7 +84,10 @@ def frontier_html(frontier: Frontier, *, title: str) -> str:
     """Return the frontier as one HTML page with its figures inside."""
     pool = None
     if frontier.best_of is not None:
-        pool = f"{frontier.best_of.completions:,}", f"{frontier.best_of.prompts:,}"
+        pool = (
+            f"{frontier.best_of.completions:,}",
+            f"{frontier.best_of.prompts:,}",
+        )
     samples = []
     for course in frontier.courses:
         samples.append({"label": course.label, "rows": _sample_rows(course)})
@@ -121,7 +131,16 @@ def _verdict(course: Course) -> dict[str, str]:
 
 def _fit_rows(frontier: Frontier) -> Iterator[list[str]]:
     """Yield a heading, and a row for each fitted curve."""
-    yield ["run", "gain in", "curve", "α", "β", "R²", "peak, nats", "gain at the peak"]
+    yield [
+        "run",
+        "gain in",
+        "curve",
+        "α",
+        "β",
+        "R²",
+        "peak, nats",
+        "gain at the peak",
+    ]
     curves = [(course.label, course.fits) for course in frontier.courses]
     if frontier.best_of is not None:
         curves.append(("best of n", frontier.best_of.fits))
@@ -131,7 +150,9 @@ def _fit_rows(frontier: Frontier) -> Iterator[list[str]]:
                 yield [label, TITLES[name], "too few points", *["–"] * 5]
                 continue
             parameters = [f"{fit.alpha:.3f}", f"{fit.beta:.3f}"]
-            r_squared = "–" if math.isnan(fit.r_squared) else f"{fit.r_squared:.2f}"
+            r_squared = (
+                "–" if math.isnan(fit.r_squared) else f"{fit.r_squared:.2f}"
+            )
             yield [
                 label,
                 TITLES[name],
@@ -157,7 +178,9 @@ def _peak(fit: Fitted) -> tuple[str, str]:
 def _sample_rows(course: Course) -> list[dict[str, str]]:
     rows = []
     for sample in course.run.samples:
-        row = {name: str(sample[name]) for name in ("prompt", "before", "after")}
+        row = {
+            name: str(sample[name]) for name in ("prompt", "before", "after")
+        }
         for name in ("score_before", "score_after"):
             row[name] = _number(sample[name])
         rows.append(row)
@@ -198,13 +221,9 @@ def frontier_panels(frontier: Frontier) -> Iterator[Panel]:
 
 def _against_kl(frontier: Frontier, name: str) -> Panel:
     title = TITLES[name]
-    caption = (
-        "Means of consecutive steps. A ring is the saved policy, on held-out samples."
-    )
+    caption = "Means of consecutive steps. A ring is the saved policy, on held-out samples."
     if frontier.best_of is not None:
-        caption += (
-            " Numbered dots are best of n, at a KL of at most ln n − (n − 1)/n nats."
-        )
+        caption += " Numbered dots are best of n, at a KL of at most ln n − (n − 1)/n nats."
     return Panel(
         name,
         f"{title[:1].upper()}{title[1:]} against KL",
@@ -269,7 +288,10 @@ def _draw_series(axes: Axes, frontier: Frontier, name: str) -> None:
         )
         after = course.run.after  # figures of the saved policy
         if name in after:
-            ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.8}
+            ring: dict[str, Any] = {
+                "markerfacecolor": "none",
+                "markeredgewidth": 1.8,
+            }
             kl = max(after["kl"], 0)
             axes.plot(
                 kl,
@@ -309,7 +331,9 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
                 linestyle="",
                 **look,
             )
-            _draw_fit(axes, course.fits[name], course.label, look["color"], "-")
+            _draw_fit(
+                axes, course.fits[name], course.label, look["color"], "-"
+            )
     curve = frontier.best_of
     if curve is not None and name in curve.series:
         gains = curve.series[name] - curve.series[name][0]
@@ -318,7 +342,8 @@ def _draw_fits(axes: Axes, frontier: Frontier, name: str) -> None:
     axes.axhline(0, color=CONSTANT, linewidth=0.8)
     axes.set_ylabel(f"gain in {TITLES[name]} over the start")
     _kl_axis(axes, frontier)
-    if axes.get_legend_handles_labels()[0]:  # runs of a few steps have no curves
+    # runs of a few steps have no curves
+    if axes.get_legend_handles_labels()[0]:
         axes.legend()
 
 
@@ -379,4 +404,6 @@ def _kl_axis(axes: Axes, frontier: Frontier) -> None:
             ticks.append(tick)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("KL from the start (nats per completion, square-root scale)")
+    axes.set_xlabel(
+        "KL from the start (nats per completion, square-root scale)"
+    )

@@ -20,7 +20,14 @@ from tastemaker.evaluate.findings import Evaluation, KindFindings
 from tastemaker.kinds.comparison import favourites
 from tastemaker.kinds.metrics import amount
 from tastemaker.maths.statistics import Floats, kendall_by_list
-from tastemaker.plotting import CONSTANT, LINEAR, MODEL, NEGATIVE, POSITIVE, Panel
+from tastemaker.plotting import (
+    CONSTANT,
+    LINEAR,
+    MODEL,
+    NEGATIVE,
+    POSITIVE,
+    Panel,
+)
 from tastemaker.report import drawing
 from tastemaker.report.drawing import Bars
 
@@ -55,7 +62,9 @@ def _label_panels(findings: KindFindings) -> Iterator[Panel]:
     model, linear = findings.measured.model, findings.linear_predictions
     outcomes = findings.answers, findings.judged.weights
     predicted = (findings.predictions.predicted, *outcomes)
-    linear_predicted = None if linear is None else (linear.predicted, *outcomes)
+    linear_predicted = (
+        None if linear is None else (linear.predicted, *outcomes)
+    )
     yield Panel(
         "reliability",
         f"Calibration error (ECE): {_ece_in_points(model)}",
@@ -96,9 +105,7 @@ def _ece_in_points(model: Measures) -> str:
 def _noise(model: Measures) -> str:
     """Return how large the calibration error of a calibrated model would be."""
     noise = 100 * model["ece_if_calibrated"].value
-    return (
-        f"A perfectly calibrated model would show {noise:.1f} points here, by chance."
-    )
+    return f"A perfectly calibrated model would show {noise:.1f} points here, by chance."
 
 
 def _number_panels(findings: KindFindings) -> Iterator[Panel]:
@@ -121,7 +128,9 @@ def _number_panels(findings: KindFindings) -> Iterator[Panel]:
         "too high. The narrower and the closer to zero the better.",
         lambda axes: drawing.draw_errors(axes, findings),
     )
-    predicted, judged, _ = drawing.by_tenth(findings.predictions, findings.answers)
+    predicted, judged, _ = drawing.by_tenth(
+        findings.predictions, findings.answers
+    )
     gap = float(np.abs(predicted - judged).max())
     yield Panel(
         "tenths",
@@ -137,7 +146,9 @@ def _slices_panel(evaluation: Evaluation, findings: KindFindings) -> Panel:
     """Return the headline measure by length of the text."""
     name = findings.kind_metrics.headline
     estimates = [part.measures[name] for part in evaluation.slices]
-    defined = [estimate for estimate in estimates if not math.isnan(estimate.value)]
+    defined = [
+        estimate for estimate in estimates if not math.isnan(estimate.value)
+    ]
     values = [estimate.value for estimate in defined]
     title = NAMES[name][:1].upper() + NAMES[name][1:]
     if not values:
@@ -174,7 +185,9 @@ def _comparison_panels(findings: KindFindings) -> Iterator[Panel]:
         "Of the pairs whose favourite has a win probability of about 80 %, did 80 % win? "
         f"{_CALIBRATION}A tie counts as half a win. {_INTERVALS} "
         f"{_noise(findings.measured.model)}",
-        lambda axes: drawing.draw_reliability(axes, model, linear, "favourite wins"),
+        lambda axes: drawing.draw_reliability(
+            axes, model, linear, "favourite wins"
+        ),
     )
     bars = _bars(findings, "accuracy")
     if bars:
@@ -255,7 +268,11 @@ def _bars(findings: KindFindings, name: str) -> Bars:
             bars[title] = (measures[name], colour)
     if name == "accuracy" and "human_ceiling" in measured.people:
         bars["human ceiling"] = (measured.people["human_ceiling"], PEOPLE)
-    return {title: bar for title, bar in bars.items() if not math.isnan(bar[0].value)}
+    return {
+        title: bar
+        for title, bar in bars.items()
+        if not math.isnan(bar[0].value)
+    }
 
 
 def _against_longer(findings: KindFindings) -> str:

@@ -15,7 +15,12 @@ from tastemaker.errors import UsageError
 from tastemaker.maths.overoptimisation import LEARNED, Fitted, fitted
 from tastemaker.maths.statistics import Floats
 from tastemaker.readable import aligned, listed
-from tastemaker.report.steered_runs import SERIES, BestOfCurve, SteeredRun, read_run
+from tastemaker.report.steered_runs import (
+    SERIES,
+    BestOfCurve,
+    SteeredRun,
+    read_run,
+)
 
 TITLES = {"score": "score", "held_out": "held-out score", "gold": "gold score"}
 """The names of the series on screen."""
@@ -24,7 +29,11 @@ _WINDOWS = 10
 _FEWEST_STEPS = 8  # no verdict on fewer
 _CLEAR = 3.0  # standard errors; less is noise, as the best of ten windows is chosen by chance too
 _MIN_R_SQUARED = 0.5  # of a fitted curve whose peak is reported
-_FEW_STEPS, _LOW_KL = 20, 1.0  # steps and nats under which a verdict is doubtful
+# steps and nats under which a verdict is doubtful
+_FEW_STEPS, _LOW_KL = (
+    20,
+    1.0,
+)
 # the median absolute second difference of noise with standard deviation 1
 _NORMAL = 0.6745 * math.sqrt(6)
 
@@ -250,10 +259,16 @@ class Course:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready."""
         run = self.run
-        columns = {"step": run.smoothed(run.steps), "kl": self.kl, **self.series}
+        columns = {
+            "step": run.smoothed(run.steps),
+            "kl": self.kl,
+            **self.series,
+        }
         points = []
         for i in range(len(self.kl)):
-            points.append({name: float(values[i]) for name, values in columns.items()})
+            points.append(
+                {name: float(values[i]) for name, values in columns.items()}
+            )
         return {
             "name": run.name,
             "folder": str(run.folder),
@@ -274,7 +289,9 @@ class Course:
 def course_of(run: SteeredRun) -> Course:
     """Smooth, fit and judge a run."""
     kl = run.smoothed(run.kl)
-    series = {name: run.smoothed(values) for name, values in run.series.items()}
+    series = {
+        name: run.smoothed(values) for name, values in run.series.items()
+    }
     fits = {}
     for name, values in series.items():
         fits[name] = fitted(LEARNED, kl, values - run.before[name])
@@ -310,18 +327,35 @@ class Frontier:
     def rows(self) -> list[list[str]]:
         """The table: a heading, a row for each run, and one for each best of n."""
         titles = [TITLES[name] for name in self.names]
-        rows = [["run", "steps", "KL", *titles, "peak of the fitted curve", "verdict"]]
+        rows = [
+            [
+                "run",
+                "steps",
+                "KL",
+                *titles,
+                "peak of the fitted curve",
+                "verdict",
+            ]
+        ]
         for course in self.courses:
             run = course.run
             changes = []
             for name in self.names:
                 has_both = name in run.before and name in run.after
-                change = (run.before[name], run.after[name]) if has_both else None
+                change = (
+                    (run.before[name], run.after[name]) if has_both else None
+                )
                 changes.append(_change(change))
-            peak = "–" if run.truth is None else peak_in_words(course.fits[run.truth])
+            peak = (
+                "–"
+                if run.truth is None
+                else peak_in_words(course.fits[run.truth])
+            )
             kl = f"{run.after['kl']:.1f}"
             steps = f"{run.steps[-1]:.0f}"
-            rows.append([course.label, steps, kl, *changes, peak, course.verdict.name])
+            rows.append(
+                [course.label, steps, kl, *changes, peak, course.verdict.name]
+            )
         if self.best_of is not None:
             rows += self._best_of_rows(self.best_of)
         return rows
@@ -342,7 +376,10 @@ class Frontier:
         """Return everything, JSON-ready: plain numbers, null for what is undefined."""
         best_of = None
         if self.best_of is not None:
-            best_of = {**self.best_of.as_dict(), "fits": _fits(self.best_of.fits)}
+            best_of = {
+                **self.best_of.as_dict(),
+                "fits": _fits(self.best_of.fits),
+            }
         runs = [course.as_dict() for course in self.courses]
         plain: dict[str, Any] = _without_nan(
             {"runs": runs, "best_of": best_of, "notes": list(self.notes)}
@@ -350,7 +387,9 @@ class Frontier:
         return plain
 
     def __str__(self) -> str:
-        verdicts = [f"{course.label}: {course.verdict}" for course in self.courses]
+        verdicts = [
+            f"{course.label}: {course.verdict}" for course in self.courses
+        ]
         notes = [f"Note: {note}" for note in self.notes]
         return "\n".join([aligned(self.rows), "", *verdicts, *notes])
 
@@ -408,7 +447,9 @@ def _change(values: tuple[float, float] | None) -> str:
 
 
 def _fits(fits: Mapping[str, Fitted | None]) -> dict[str, Any]:
-    return {name: None if fit is None else _fit(fit) for name, fit in fits.items()}
+    return {
+        name: None if fit is None else _fit(fit) for name, fit in fits.items()
+    }
 
 
 def _fit(fit: Fitted) -> dict[str, Any]:

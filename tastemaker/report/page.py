@@ -40,7 +40,9 @@ def page_figures(panels: Iterable["Panel"]) -> list[dict[str, str]]:
     figures = []
     for panel in panels:
         data = base64.b64encode(panel_svg(panel)).decode()
-        figures.append({"title": panel.title, "caption": panel.caption, "data": data})
+        figures.append(
+            {"title": panel.title, "caption": panel.caption, "data": data}
+        )
     return figures
 
 
@@ -65,7 +67,9 @@ def _encoded(content: Content) -> bytes:
     if isinstance(content, bytes):
         return content
     if not isinstance(content, str):
-        line = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        line = json.dumps(
+            content, indent=2, ensure_ascii=False, allow_nan=False
+        )
         content = line + "\n"
     return content.encode("utf-8", "replace")
 
@@ -77,7 +81,10 @@ _SHOWN_PLACES = 10
 
 
 def write_doctor_page(
-    diagnosis: Diagnosis, folder: Path, *, title: str = "What is wrong with this data"
+    diagnosis: Diagnosis,
+    folder: Path,
+    *,
+    title: str = "What is wrong with this data",
 ) -> None:
     """Write `doctor.html` and `doctor.json` into the folder; other files there stay as they are.
 
@@ -85,7 +92,9 @@ def write_doctor_page(
     unwritable folder.
     """
     html = doctor_html(diagnosis, title=title)
-    write_together(folder, {"doctor.html": html, "doctor.json": diagnosis.as_dict()})
+    write_together(
+        folder, {"doctor.html": html, "doctor.json": diagnosis.as_dict()}
+    )
 
 
 def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
@@ -114,7 +123,9 @@ def doctor_html(diagnosis: Diagnosis, *, title: str) -> str:
 def _verdict(diagnosis: Diagnosis) -> str:
     counts = []
     for severity in ("error", "warning", "note"):
-        count = sum(problem.severity == severity for problem in diagnosis.problems)
+        count = sum(
+            problem.severity == severity for problem in diagnosis.problems
+        )
         if count:
             counts.append(f"{count} {severity}{'s' if count > 1 else ''}")
     return listed(counts) or "No problems were found"
@@ -123,14 +134,20 @@ def _verdict(diagnosis: Diagnosis) -> str:
 def _tiles(diagnosis: Diagnosis) -> Iterator[tuple[str, str, str]]:
     """Yield name, value and remark of the figures at the top of the page."""
     unreadable = (
-        f"{diagnosis.odd_rows:,} unreadable" if diagnosis.odd_rows else "all readable"
+        f"{diagnosis.odd_rows:,} unreadable"
+        if diagnosis.odd_rows
+        else "all readable"
     )
     yield "rows", f"{diagnosis.rows:,}", unreadable
     prompts = f"of {diagnosis.prompts:,} prompts" if diagnosis.prompts else ""
     yield "different texts", f"{diagnosis.texts:,}", prompts
     names = [name for name in diagnosis.judges if name is not None]
     anonymous = diagnosis.judges.get(None, 0)
-    yield "judges", f"{len(names):,}", f"{anonymous:,} judgements without a name"
+    yield (
+        "judges",
+        f"{len(names):,}",
+        f"{anonymous:,} judgements without a name",
+    )
     if diagnosis.kinds.keys() & {"comparison", "ranking"}:
         yield (
             "ties",
@@ -160,7 +177,9 @@ def _judges(diagnosis: Diagnosis) -> dict[str, int]:
     rows = dict(busiest[:_SHOWN_JUDGES])
     others = busiest[_SHOWN_JUDGES:]
     if others:
-        rows[f"{len(others):,} other judges"] = sum(count for _, count in others)
+        rows[f"{len(others):,} other judges"] = sum(
+            count for _, count in others
+        )
     if None in diagnosis.judges:
         rows["without a name"] = diagnosis.judges[None]
     return rows
@@ -169,20 +188,34 @@ def _judges(diagnosis: Diagnosis) -> dict[str, int]:
 def _bars(counts: dict[str, int]) -> list[tuple[str, str, float]]:
     """Return name, count and length in per cent of each bar."""
     most = max(counts.values(), default=1)
-    return [(name, f"{count:,}", 100 * count / most) for name, count in counts.items()]
+    return [
+        (name, f"{count:,}", 100 * count / most)
+        for name, count in counts.items()
+    ]
 
 
 def _agreement_rows(diagnosis: Diagnosis) -> list[list[str]]:
     """Return the table of the agreement between judges, a heading first; empty without any."""
     if not diagnosis.agreements:
         return []
-    rows = [["kind", "alpha", "level", "two judges agree", "judges", "shared units"]]
+    rows = [
+        [
+            "kind",
+            "alpha",
+            "level",
+            "two judges agree",
+            "judges",
+            "shared units",
+        ]
+    ]
     for kind, agreement in diagnosis.agreements.items():
         pairwise = agreement.pairwise
         alpha = f"{agreement.alpha:.3f}"
         if math.isnan(agreement.alpha):
             alpha = "no variation"
-        share = f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]"
+        share = (
+            f"{pairwise.share:.1%} [{pairwise.low:.1%}, {pairwise.high:.1%}]"
+        )
         counts = [f"{agreement.judges:,}", f"{pairwise.units:,}"]
         rows.append([f"{kind}s", alpha, agreement.level, share, *counts])
     return rows

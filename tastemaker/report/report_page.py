@@ -55,7 +55,11 @@ def write_report(
     figures = evaluation.as_dict()
     write_together(
         folder,
-        {"report.html": html, "report.png": picture, "evaluation.json": figures},
+        {
+            "report.html": html,
+            "report.png": picture,
+            "evaluation.json": figures,
+        },
     )
 
 
@@ -65,7 +69,9 @@ def overview_png(evaluation: Evaluation) -> bytes:
     for findings in evaluation.kinds:
         name = findings.kind_metrics.headline
         value = shown(name, findings.measured.model[name])
-        parts.append(f"{NAMES[name]} {value} on {findings.n:,} {findings.kind}s")
+        parts.append(
+            f"{NAMES[name]} {value} on {findings.n:,} {findings.kind}s"
+        )
     heading = " · ".join(parts)
     heading = heading[:1].upper() + heading[1:]
     return rendered(panels(evaluation), columns=2, heading=heading, form="png")
@@ -79,7 +85,9 @@ def html_of(evaluation: Evaluation, *, title: str) -> str:
     return page(
         "report.html.j2",
         title=title,
-        judgements=listed(f"{findings.n:,} {findings.kind}s" for findings in kinds),
+        judgements=listed(
+            f"{findings.n:,} {findings.kind}s" for findings in kinds
+        ),
         texts=f"{len(evaluation.examples):,}",
         tile_rows=list(_tiles(evaluation)),
         verdicts=evaluation.verdicts(),
@@ -128,7 +136,10 @@ def _duplicate_rows(duplicates: Duplicates) -> list[list[str]]:
     rows = [
         ["exact duplicates", "count"],
         ["evaluated texts that are in the training data", count],
-        ["judgements that repeat another evaluated one", f"{duplicates.within:,}"],
+        [
+            "judgements that repeat another evaluated one",
+            f"{duplicates.within:,}",
+        ],
     ]
     for name, estimate in duplicates.without.items():
         title = f"{NAMES[name]} without texts of the training data"
@@ -153,11 +164,15 @@ def _mistakes(evaluation: Evaluation) -> list[_Mistakes]:
     """Return the most confident mistakes of each kind, each text once."""
     groups: list[_Mistakes] = []
     for findings in evaluation.kinds:
-        groups += _MISTAKES[findings.kind_metrics.drawn_as](evaluation, findings)
+        groups += _MISTAKES[findings.kind_metrics.drawn_as](
+            evaluation, findings
+        )
     return [group for group in groups if group.rows]
 
 
-def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
+def _of_one_text(
+    evaluation: Evaluation, findings: KindFindings
+) -> Iterator[_Mistakes]:
     """Yield the worst mistakes in either direction, the worst first."""
     kind_metrics, judged = findings.kind_metrics, findings.judged
     assert isinstance(kind_metrics, MetricsOfOneText)
@@ -184,7 +199,9 @@ def _of_one_text(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mi
         yield _Mistakes(title, headings, frozenset({3}), rows)
 
 
-def _of_pairs(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
+def _of_pairs(
+    evaluation: Evaluation, findings: KindFindings
+) -> Iterator[_Mistakes]:
     """Yield the pairs in which the rejected text scores highest above the chosen one."""
     scores, judged = findings.predictions.scores, findings.judged
     difference = scores[:, 0] - scores[:, 1]
@@ -214,7 +231,9 @@ def _of_pairs(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mista
     yield _Mistakes(title, headings, frozenset({2, 3, 4}), rows)
 
 
-def _of_lists(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mistakes]:
+def _of_lists(
+    evaluation: Evaluation, findings: KindFindings
+) -> Iterator[_Mistakes]:
     """Yield the lists that the scores order least like people."""
     scores, judged = findings.predictions.scores, findings.judged
     tau = kendall_by_list(scores, findings.answers)
@@ -235,11 +254,20 @@ def _of_lists(evaluation: Evaluation, findings: KindFindings) -> Iterator[_Mista
         )
         rows.append(row)
     title = f"The {len(rows)} rankings with the lowest Kendall's τ"
-    headings = ("τ", "its tier", "prompt", "people's best", "highest score", "source")
+    headings = (
+        "τ",
+        "its tier",
+        "prompt",
+        "people's best",
+        "highest score",
+        "source",
+    )
     yield _Mistakes(title, headings, frozenset({2, 3, 4}), rows)
 
 
-_MISTAKES: dict[str, Callable[[Evaluation, KindFindings], Iterator[_Mistakes]]] = {
+_MISTAKES: dict[
+    str, Callable[[Evaluation, KindFindings], Iterator[_Mistakes]]
+] = {
     "label": _of_one_text,
     "number": _of_one_text,
     "pair": _of_pairs,

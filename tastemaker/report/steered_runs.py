@@ -91,7 +91,9 @@ class SteeredRun:
         prompts: list[Prompt] = []
         for sample in self.samples:
             if "messages" in sample:
-                prompts.append(messages_of(sample["messages"], where, "messages"))
+                prompts.append(
+                    messages_of(sample["messages"], where, "messages")
+                )
             else:
                 prompts.append(sample["prompt"])
         return list(dict.fromkeys(prompts))
@@ -128,11 +130,17 @@ def read_run(folder: str | Path, *, name: str | None = None) -> SteeredRun:
             after=_figures(results, "_after"),
             best_step=int(results["best_step"]),
             stopped_because=str(results["stopped_because"]),
-            samples=[{**_NO_SAMPLE, **sample} for sample in results["samples"]],
+            samples=[
+                {**_NO_SAMPLE, **sample} for sample in results["samples"]
+            ],
             settings=dict(results["settings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        reason = (
+            f"{error} is missing"
+            if isinstance(error, KeyError)
+            else str(error)
+        )
         raise DataError(
             f"{folder}: not what `tastemaker steer` writes ({reason}). Steer it again."
         ) from error
@@ -172,7 +180,9 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
             f"{path}: cannot be read ({error}). Without it the run cannot be drawn: steer it again."
         ) from error
     if not lines:
-        raise DataError(f"{path}: is empty: the run took no step. Steer it again.")
+        raise DataError(
+            f"{path}: is empty: the run took no step. Steer it again."
+        )
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -190,7 +200,9 @@ def _column(rows: list[dict[str, Any]], name: str, path: Path) -> Floats:
     """Return one figure of all lines [T]. Raises DataError where it is no finite number."""
     for number, row in enumerate(rows, 1):
         value = row.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float) and not isinstance(
+            value, bool
+        )
         if value is None or not is_number or not math.isfinite(value):
             raise DataError(
                 f"{path}:{number}: {name} is {value!r}, not a finite number. "
@@ -214,7 +226,8 @@ def _figures(results: Mapping[str, Any], ending: str) -> dict[str, float]:
 # --- best of n --------------------------------------------------------------------------------
 
 NS = (1, 2, 4, 8, 16, 32, 64)
-_POOL = 16  # completions of all prompts together, as a multiple of the largest n
+# completions of all prompts together, as a multiple of the largest n
+_POOL = 16
 
 
 def powers_of_two(most: int) -> tuple[int, ...]:
@@ -255,7 +268,9 @@ class BestOfCurve:
         """Return the points, JSON-ready."""
         points = []
         for i, n in enumerate(self.ns):
-            values = {name: float(series[i]) for name, series in self.series.items()}
+            values = {
+                name: float(series[i]) for name, series in self.series.items()
+            }
             points.append({"n": n, "kl": float(self.kl[i]), **values})
         return {
             "prompts": self.prompts,
@@ -290,10 +305,14 @@ def best_of_curve(
 
     prompt_list = as_prompts(prompts)
     if not prompt_list:
-        raise UsageError("no prompts: give some texts to continue, or leave them out.")
+        raise UsageError(
+            "no prompts: give some texts to continue, or leave them out."
+        )
     sizes = tuple(sorted({1, *ns}))
     smallest, largest = sizes[0], sizes[-1]
-    pool = completions or max(largest, math.ceil(_POOL * largest / len(prompt_list)))
+    pool = completions or max(
+        largest, math.ceil(_POOL * largest / len(prompt_list))
+    )
     if smallest < 1 or largest > pool:
         raise UsageError(
             f"best of {smallest} to {largest} among {pool} completions: n must be 1 to {pool}."
@@ -302,7 +321,9 @@ def best_of_curve(
     for name, spec in (("held_out", held_out), ("gold", gold)):
         if spec is not None:
             rewards[name] = reward_of(spec)
-    written = policy.complete(prompt_list, samples=pool, sampling=sampling, seed=seed)
+    written = policy.complete(
+        prompt_list, samples=pool, sampling=sampling, seed=seed
+    )
     shape = (len(prompt_list), pool)
     values = {}
     for name, reward_function in rewards.items():

@@ -48,14 +48,14 @@ from .linear_fits import Objective as Objective
 from .linear_fits import cross_fit as cross_fit
 from .linear_fits import cross_fitted_scores as cross_fitted_scores
 from .linear_fits import fit_linear as fit_linear
-from .linear_fits import fitted_to_scores as fitted_to_scores
 from .linear_fits import independent_scores as independent_scores
 from .linear_fits import learned_parameters as learned_parameters
-from .linear_fits import positivity as positivity
 from .linear_fits import relative_scales as relative_scales
 from .model import RewardModel as RewardModel
 from .model import load as load
 from .observation import FeatureEffects as FeatureEffects
 from .observation import ObservationModel as ObservationModel
 from .observation import calibrated as calibrated
+from .observation import fitted_to_scores as fitted_to_scores
 from .observation import links_alone as links_alone
+from .observation import positivity as positivity

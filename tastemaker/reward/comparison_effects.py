@@ -29,10 +29,11 @@ from tastemaker.reward.corpus import Evidence
 
 _MEAN_SD = 1.0  # prior standard deviation of the mean position bias
 _FIRST_SD = 0.3  # of the deviations, before any is known
+# what their learned variance is pulled to, and how strongly
 _PRIOR_SD, _PRIOR_JUDGES = (
     0.2,
     1.0,
-)  # what their learned variance is pulled to, and how strongly
+)
 _ROUNDS = 4  # of estimates and of their standard deviations, in turns
 _FIRST_ITERATIONS, _MORE_ITERATIONS = 30, 10
 _HALF_95 = 1.96  # half of a 95 % interval, in standard errors
@@ -57,8 +58,12 @@ class ComparisonEffects:
 
     def repeated(self, count: int) -> "ComparisonEffects":
         """Return the effects of so many copies of the judges, one after the other."""
-        position = torch.cat([self.position[:-1].repeat(count), self.position[-1:]])
-        width = torch.cat([self.tie_width[:-1].repeat(count), self.tie_width[-1:]])
+        position = torch.cat(
+            [self.position[:-1].repeat(count), self.position[-1:]]
+        )
+        width = torch.cat(
+            [self.tie_width[:-1].repeat(count), self.tie_width[-1:]]
+        )
         return replace(self, position=position, tie_width=width)
 
     def as_dict(self) -> dict[str, float]:
@@ -91,7 +96,9 @@ def estimate_comparison_effects(
     has_ties = judges > 0 and any(fit.link.has_ties for fit in fits)
     if not ordered and not has_ties:
         return None
-    search = _Search(fits, judges, moves_position=ordered > 0, moves_ties=has_ties)
+    search = _Search(
+        fits, judges, moves_position=ordered > 0, moves_ties=has_ties
+    )
     with one_thread():
         search.run()
     return search.result(ordered)
@@ -107,13 +114,16 @@ class _OfKind:
         self.order = evidence.order.double()
         self.judged = scores[evidence.index].double()
         targets = evidence.targets
-        self.targets = targets.double() if targets.is_floating_point() else targets
+        self.targets = (
+            targets.double() if targets.is_floating_point() else targets
+        )
         for parameter in link.parameters():
             parameter.requires_grad_(True)
 
     def log_likelihood(self, position: Tensor, width: Tensor) -> Tensor:
         """position, width: [judges + 1]."""
-        bias = position[self.judge][:, None] * self.order  # [m, K], in log-odds
+        # [m, K], in log-odds
+        bias = position[self.judge][:, None] * self.order
         judged = self.judged + bias / self.link.slope
         if self.link.has_ties:
             rows = self.link.log_likelihood_with_ties(
@@ -179,9 +189,12 @@ class _Search:
         zero = torch.zeros(1, dtype=torch.float64)
         position = torch.cat([self.mean + self.deviation, self.mean])
         width = torch.cat([self.ties, zero])
-        likelihoods = [fit.log_likelihood(position, width) for fit in self.fits]
+        likelihoods = [
+            fit.log_likelihood(position, width) for fit in self.fits
+        ]
         loss = (
-            0.5 * (self.mean / _MEAN_SD).square().sum() - torch.stack(likelihoods).sum()
+            0.5 * (self.mean / _MEAN_SD).square().sum()
+            - torch.stack(likelihoods).sum()
         )
         if self.sd > 0:
             loss = loss + 0.5 * (self.deviation / self.sd).square().sum()
@@ -190,10 +203,18 @@ class _Search:
         return loss
 
     def _climb(self, iterations: int) -> None:
-        links = [p for fit in self.fits for p in fit.link.parameters() if p.numel()]
-        moved = [tensor.requires_grad_(True) for tensor in self.moved if tensor.numel()]
+        links = [
+            p for fit in self.fits for p in fit.link.parameters() if p.numel()
+        ]
+        moved = [
+            tensor.requires_grad_(True)
+            for tensor in self.moved
+            if tensor.numel()
+        ]
         rows = sum(len(fit.judge) for fit in self.fits)
-        minimise(lambda: self._loss() / rows, links + moved, iterations=iterations)
+        minimise(
+            lambda: self._loss() / rows, links + moved, iterations=iterations
+        )
         for tensor in moved:
             tensor.requires_grad_(False)
 
@@ -204,5 +225,7 @@ class _Search:
 
 def _learned_sd(values: Tensor, variances: Tensor) -> float:
     """Return the standard deviation over judges (EM), with a weak prior."""
-    squares = float((values**2 + variances).sum()) + _PRIOR_JUDGES * _PRIOR_SD**2
+    squares = (
+        float((values**2 + variances).sum()) + _PRIOR_JUDGES * _PRIOR_SD**2
+    )
     return math.sqrt(squares / (len(values) + _PRIOR_JUDGES))

@@ -51,7 +51,9 @@ def anchor_of(scores: Scores) -> Anchor:
     """Return the mean and standard deviation of reference scores: what becomes 0 and 1."""
     sd = float(np.std(scores.values))
     usable = np.isfinite(sd) and sd > 1e-8
-    return Anchor(float(np.mean(scores.values)), sd if usable else 1.0, len(scores))
+    return Anchor(
+        float(np.mean(scores.values)), sd if usable else 1.0, len(scores)
+    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ class Contract:
 
     def write(self, folder: Path) -> None:
         """Write `tastemaker.json` into a folder that is being made."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(
+            asdict(self), indent=2, ensure_ascii=False, allow_nan=False
+        )
         (folder / CONTRACT).write_text(text + "\n", encoding="utf-8")
 
     @staticmethod
@@ -206,7 +210,9 @@ def write_card(folder: Path, contract: Contract, description: str) -> None:
 
     Raises StorageError for a full disk or an unwritable folder.
     """
-    write_as_card(folder, card(contract, description, base_model=hub_name_of(contract)))
+    write_as_card(
+        folder, card(contract, description, base_model=hub_name_of(contract))
+    )
 
 
 def hub_name_of(contract: Contract) -> str | None:
@@ -215,19 +221,25 @@ def hub_name_of(contract: Contract) -> str | None:
         case ["Encoder", {"name": str(name)}]:
             name = _HUB_NAMES.get(name, name)
             return (
-                name if _HUB_NAME.fullmatch(name) and not Path(name).exists() else None
+                name
+                if _HUB_NAME.fullmatch(name) and not Path(name).exists()
+                else None
             )
     return None
 
 
-def card(contract: Contract, description: str, *, base_model: str | None = None) -> str:
+def card(
+    contract: Contract, description: str, *, base_model: str | None = None
+) -> str:
     """Return the card: YAML front matter, then Markdown.
 
     base_model: the hub name of what was fine-tuned, if it has one.
     """
     evaluation = contract.evaluation
     front = yaml.safe_dump(
-        _front_matter(contract, base_model), sort_keys=False, allow_unicode=True
+        _front_matter(contract, base_model),
+        sort_keys=False,
+        allow_unicode=True,
     )
     return filled_in(
         _TEMPLATE,
@@ -236,7 +248,9 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
         description=description,
         base_model=base_model,
         template=json.dumps(contract.template, ensure_ascii=False),
-        meanings=[_meaning(kind, values) for kind, values in contract.links.items()],
+        meanings=[
+            _meaning(kind, values) for kind, values in contract.links.items()
+        ],
         figures=[
             _figures(kind, results)
             for kind, results in evaluation.get("by_kind", {}).items()
@@ -248,7 +262,9 @@ def card(contract: Contract, description: str, *, base_model: str | None = None)
     )
 
 
-def _front_matter(contract: Contract, base_model: str | None) -> dict[str, Any]:
+def _front_matter(
+    contract: Contract, base_model: str | None
+) -> dict[str, Any]:
     """Return what the model hub reads."""
     is_network = contract.backbone == "network"
     front: dict[str, Any] = {
@@ -304,7 +320,9 @@ def _figures(kind: str, results: Mapping[str, Any]) -> dict[str, Any]:
         "title": ", ".join(counts),
         "columns": list(columns),
         "rows": rows,
-        "few": results.get("clusters") if results.get("few_clusters") else None,
+        "few": results.get("clusters")
+        if results.get("few_clusters")
+        else None,
         "has_calibration": results.get("calibration_slope") is not None,
         "people": people,
     }

@@ -130,7 +130,9 @@ class Corpus:
 
     @staticmethod
     def of(
-        judgements: Sequence[Judgement], links: Links, judges: Sequence[str] = ()
+        judgements: Sequence[Judgement],
+        links: Links,
+        judges: Sequence[str] = (),
     ) -> "Corpus":
         """Gather judgements by text. Raises DataError where a judgement does not fit its link."""
         numbers: dict[Example, int] = {}
@@ -181,7 +183,9 @@ class Corpus:
         directly or through others, are one unit, so that each is encoded once.
         """
         of_several = list(self._of_several_texts())
-        component = _components(len(self), [texts for _, _, texts in of_several])
+        component = _components(
+            len(self), [texts for _, _, texts in of_several]
+        )
         sizes = Counter(component)
         growing: dict[object, _GrowingUnit] = defaultdict(_GrowingUnit)
         unit_of: dict[int, object] = {}  # the first unit of each text
@@ -198,7 +202,9 @@ class Corpus:
             for row, text in enumerate(evidence.index.tolist()):
                 name = unit_of.setdefault(text, component[text])
                 growing[name].add(kind, row, [text])
-        units = [Unit(tuple(unit.texts), unit.rows) for unit in growing.values()]
+        units = [
+            Unit(tuple(unit.texts), unit.rows) for unit in growing.values()
+        ]
         return sorted(units, key=lambda unit: unit.texts)
 
     def part(self, units: Sequence[Unit]) -> tuple[list[int], AllEvidence]:
@@ -206,7 +212,9 @@ class Corpus:
 
         The index of the evidence is a place in the returned texts.
         """
-        texts = list(dict.fromkeys(chain.from_iterable(unit.texts for unit in units)))
+        texts = list(
+            dict.fromkeys(chain.from_iterable(unit.texts for unit in units))
+        )
         place = torch.zeros(len(self), dtype=torch.long)
         place[texts] = torch.arange(len(texts))
         rows: Rows = {}
@@ -237,7 +245,9 @@ class Corpus:
 
         This is one draw of the Bayesian bootstrap (Rubin 1981).
         """
-        generator = np.random.Generator(np.random.PCG64([seed, len(self.units)]))
+        generator = np.random.Generator(
+            np.random.PCG64([seed, len(self.units)])
+        )
         drawn = generator.exponential(size=len(self.units))
         evidence = {}
         for kind, of_kind in self.evidence.items():
@@ -247,7 +257,9 @@ class Corpus:
                 evidence[kind].weight[rows] *= weight
         return Corpus(self.examples, evidence, self.judges)
 
-    def _of_several_texts(self) -> Iterator[tuple[type[Judgement], int, list[int]]]:
+    def _of_several_texts(
+        self,
+    ) -> Iterator[tuple[type[Judgement], int, list[int]]]:
         """Yield kind, row and texts of every judgement about several texts."""
         for kind, evidence in self.evidence.items():
             if evidence.index.ndim == 1:
@@ -264,7 +276,9 @@ class _GrowingUnit:
         self.texts: dict[int, None] = {}
         self.rows: Rows = {}
 
-    def add(self, kind: type[Judgement], row: int, texts: Sequence[int]) -> None:
+    def add(
+        self, kind: type[Judgement], row: int, texts: Sequence[int]
+    ) -> None:
         """Add one judgement about some texts."""
         self.rows.setdefault(kind, []).append(row)
         for text in texts:

@@ -97,8 +97,12 @@ class Division:
             measured = [j for j in learned if j.source == source] or learned
             train = Corpus.of(of_source, links, self.train.judges)
             held_out = Corpus.of(measured, links, self.train.judges)
-            validated = [j for j in self.validation_judgements if type(j) in links]
-            validated = [j for j in validated if j.source == source] or validated
+            validated = [
+                j for j in self.validation_judgements if type(j) in links
+            ]
+            validated = [
+                j for j in validated if j.source == source
+            ] or validated
             divisions[source] = replace(
                 self,
                 train=train,
@@ -136,8 +140,12 @@ def divide(
     measured: Sequence[Judgement]
     relatives = related(judgements)
     if held_out is None:
-        texts = len({fingerprint(text) for j in judgements for text in j.texts})
-        groups = len({j.texts if j.prompt is None else j.prompt for j in judgements})
+        texts = len(
+            {fingerprint(text) for j in judgements for text in j.texts}
+        )
+        groups = len(
+            {j.texts if j.prompt is None else j.prompt for j in judgements}
+        )
         most = min(MOST_HELD_OUT, texts // 10, groups // 5)
         train, measured = split_for_a_fit(
             judgements, most=most, seed=seed, relatives=relatives
@@ -183,7 +191,9 @@ def _validation(
     if groups < _FEWEST_TO_VALIDATE:
         return train, measured
     most = min(MOST_HELD_OUT, max(texts // 10, min(_FEW_VALIDATE, texts // 5)))
-    return split_for_a_fit(train, most=most, seed=seed + 1, relatives=relatives)
+    return split_for_a_fit(
+        train, most=most, seed=seed + 1, relatives=relatives
+    )
 
 
 def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
@@ -192,7 +202,9 @@ def digest_of_items(items: Iterable[Judgement | Example | None]) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def _judges(judgements: Sequence[Judgement], likelihood: Likelihood) -> list[str]:
+def _judges(
+    judgements: Sequence[Judgement], likelihood: Likelihood
+) -> list[str]:
     """Return the judges whose reliability is learned: all named ones, or none.
 
     They are learned if `likelihood.judges` is set, or by default from enough judgements.
@@ -222,4 +234,16 @@ def _check_prompts(judgements: Sequence[Judgement]) -> None:
             f"answers a chat, but {text.where or 'another judgement'} answers a plain text. "
             "Give all prompts as chats (lists of messages with a role and a content) "
             "or all as texts."
+        )
+
+
+def check_there_is_something(
+    judgements: Sequence[Judgement], anchor: Sequence[Example] | None
+) -> None:
+    """Raise DataError where there is nothing to learn from, or an anchor without texts."""
+    if not judgements:
+        raise DataError("no judgements to learn from: the source is empty.")
+    if anchor is not None and not anchor:
+        raise DataError(
+            "the anchor holds no texts. Give some, or leave it out."
         )

@@ -21,7 +21,11 @@ from tastemaker.fast.batching import by_length, training_steps, whole_units
 from tastemaker.reward.backbones import Training
 from tastemaker.reward.backbones.network import Network
 from tastemaker.reward.corpus import Corpus, Unit
-from tastemaker.reward.observation import ObservationModel, calibrated, links_alone
+from tastemaker.reward.observation import (
+    ObservationModel,
+    calibrated,
+    links_alone,
+)
 from tastemaker.scores import Scores
 from tastemaker.train.loop import Task
 from tastemaker.train.step import (
@@ -72,7 +76,8 @@ class FitTask(Task):
         if network.heads > 1:
             # each head learns from judgements with weights of its own
             self.corpora = [
-                train.resampled(seed + number) for number in range(network.heads)
+                train.resampled(seed + number)
+                for number in range(network.heads)
             ]
         self.steps = self._steps()
         self.total = len(self.steps)
@@ -134,7 +139,9 @@ class FitTask(Task):
         metrics["texts_per_second"] = texts / (time.monotonic() - started)
         return metrics
 
-    def _compute(self, units: list[Unit], count: int) -> tuple[Tensor, Metrics]:
+    def _compute(
+        self, units: list[Unit], count: int
+    ) -> tuple[Tensor, Metrics]:
         """Return the loss of some units, as a share of a step of so many, and its numbers.
 
         places: tokens that were computed, padding included.
@@ -162,7 +169,9 @@ class FitTask(Task):
             evidence = {}
             for kind, of_kind in corpus.part(units)[1].items():
                 evidence[kind] = of_kind.to(self.device)
-            penalty = self.model.penalty(scores, evidence, features, whole=False)
+            penalty = self.model.penalty(
+                scores, evidence, features, whole=False
+            )
             likelihood = self.model.log_likelihood(scores, evidence, features)
             losses.append(penalty - likelihood)
         return texts, torch.stack(losses).mean(), places
@@ -170,7 +179,9 @@ class FitTask(Task):
     def _scores(self, ids: list[Tokens]) -> tuple[Tensor, int]:
         """Return the scores of some texts [b, heads], and the places computed, with padding."""
         is_mixed = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=is_mixed):
+        with torch.autocast(
+            self.device.type, self.precision, enabled=is_mixed
+        ):
             return self.network.forward_texts(ids, self.training.batch_tokens)
 
     def evaluate(self) -> Metrics | None:
@@ -190,7 +201,9 @@ class FitTask(Task):
         scores = torch.zeros(len(self.held_out))
         lengths = [len(ids) for ids in self.held_out_ids]
         for part in by_length(lengths, self.training.batch_tokens):
-            by_head, _ = self._scores([self.held_out_ids[text] for text in part])
+            by_head, _ = self._scores(
+                [self.held_out_ids[text] for text in part]
+            )
             scores[part] = by_head.mean(1).cpu()
         is_cut = np.zeros(len(scores), dtype=bool)
         held_out_scores = Scores(scores.double().numpy(), is_cut)
@@ -224,7 +237,10 @@ class FitTask(Task):
                 undecayed.append(parameter)
         head += self.model.parameters()
         groups = [
-            {"params": trainable(decayed), "weight_decay": training.weight_decay},
+            {
+                "params": trainable(decayed),
+                "weight_decay": training.weight_decay,
+            },
             {"params": trainable(undecayed), "weight_decay": 0.0},
             {
                 "params": trainable(head),
@@ -262,7 +278,9 @@ class FitTask(Task):
             tensors[f"best.{name}"] = tensor
         return {"tokens": self.tokens}, tensors
 
-    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def load(
+        self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Take over what `state` returned."""
         self.tokens = values["tokens"]
         self._put(tensors)

@@ -21,7 +21,7 @@ from tastemaker.data.judgements import (
     fingerprints,
     joined,
 )
-from tastemaker.errors import DataError, UsageError
+from tastemaker.errors import DataError
 from tastemaker.evaluate.evaluation import evaluate
 from tastemaker.fast.processor import (
     DeviceChoice,
@@ -32,18 +32,23 @@ from tastemaker.fast.processor import (
 from tastemaker.kinds.base import Likelihood, Link
 from tastemaker.reward.backbones import (
     Backbone,
-    Chosen,
     Composition,
     Encoder,
     Linear,
     Tiny,
     Training,
     choose_backbone,
+    chosen_training,
 )
 from tastemaker.reward.backbones.ensembles import Ensemble, Experts, fit_router
 from tastemaker.reward.contract import Contract, anchor_of
 from tastemaker.reward.corpus import Corpus
-from tastemaker.reward.division import Division, digest_of_items, divide
+from tastemaker.reward.division import (
+    Division,
+    check_there_is_something,
+    digest_of_items,
+    divide,
+)
 from tastemaker.reward.judges import judge_rows, judge_summary
 from tastemaker.reward.linear_fits import (
     CrossFit,
@@ -58,11 +63,11 @@ from tastemaker.reward.observation import (
     calibrated,
 )
 from tastemaker.scores import Scores
-from tastemaker.settings import settings_from
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
 
-_NOTHING = 1e-6  # standard deviations: members of an ensemble round their offsets
+# standard deviations: members of an ensemble round their offsets
+_NOTHING = 1e-6
 
 
 class _Member(NamedTuple):
@@ -75,35 +80,6 @@ class _Member(NamedTuple):
 
 Learned = tuple[Backbone, ObservationModel, int]
 """A backbone, the observation model learned beside it, and how many steps that took."""
-
-
-def chosen_training(
-    chosen: Chosen,
-    training: Training | Mapping[str, Any] | None,
-    epochs: int | None,
-    *,
-    texts: int,
-) -> Training | None:
-    """Return the training settings, completed by the recipe; None for a linear backbone."""
-    if isinstance(chosen.settings, Linear):
-        names = list(training) if isinstance(training, Mapping) else []
-        if epochs is not None:
-            names.append("epochs")
-        if names:
-            option = "--" + names[0].replace("_", "-")
-            raise UsageError(
-                f"{option}: the backbone 'linear' is fitted to the end, without steps or epochs. "
-                "Leave it out."
-            )
-        return None
-    if isinstance(training, Training):
-        return training if epochs is None else replace(training, epochs=epochs)
-    recipe = chosen.recipe
-    settings = {"lr": recipe.lr, "batch_size": recipe.batch_size, **(training or {})}
-    if epochs is not None:
-        settings["epochs"] = epochs
-    settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
-    return settings_from(Training, settings, "training")
 
 
 @dataclass(frozen=True)
@@ -124,7 +100,6 @@ class Learner:
         self,
         run: Run,
         run_settings: Mapping[str, Any],
-        *,
         seed: int,
         composition: Composition,
         anchor: Sequence[Example] | None,
@@ -146,7 +121,9 @@ class Learner:
         if composition.experts:
             learned, model, steps = self._experts(run, run_settings, seed)
         elif composition.members == heads:
-            learned, model, steps = self._learn(self.division.train, run, seed, heads)
+            learned, model, steps = self._learn(
+                self.division.train, run, seed, heads
+            )
         else:
             learned, model, steps = self._ensemble(
                 run, run_settings, seed, composition.members
@@ -165,24 +142,33 @@ class Learner:
         """Return cross-fitted scores of the training texts, where no part is for validation."""
         if len(self.division.validation):
             return None
-        assert isinstance(self.settings, Linear)  # `fit` gives every other one a part
+        # `fit` gives every other one a part
+        assert isinstance(self.settings, Linear)
         return scores_for_calibration(
             self.division, self.estimates, self.settings, seed
         )
 
     def _ensemble(
-        self, run: Run, run_settings: Mapping[str, Any], seed: int, members: int
+        self,
+        run: Run,
+        run_settings: Mapping[str, Any],
+        seed: int,
+        members: int,
     ) -> Learned:
         """Learn the members separately, each from newly weighted judgements."""
         trained = []
         for number in range(members):
             corpus = self.division.train.resampled(seed + number)
             member_run = run.member(number, {**run_settings, "member": number})
-            trained.append(self._standardised_member(corpus, member_run, seed + number))
+            trained.append(
+                self._standardised_member(corpus, member_run, seed + number)
+            )
         backbones, model, steps = self._combined(trained)
         return Ensemble(backbones), model, steps
 
-    def _experts(self, run: Run, run_settings: Mapping[str, Any], seed: int) -> Learned:
+    def _experts(
+        self, run: Run, run_settings: Mapping[str, Any], seed: int
+    ) -> Learned:
         """Learn a backbone for each source, and the router that tells a prompt's source."""
         divisions = self.division.by_source()
         trained = []
@@ -193,11 +179,15 @@ class Learner:
             trained.append(
                 learner._standardised_member(division.train, member_run, seed)
             )
-            prompts[source] = [example.prompt for example in division.train.examples]
+            prompts[source] = [
+                example.prompt for example in division.train.examples
+            ]
         backbones, model, steps = self._combined(trained)
         return Experts(backbones, fit_router(prompts)), model, steps
 
-    def _standardised_member(self, corpus: Corpus, run: Run, seed: int) -> _Member:
+    def _standardised_member(
+        self, corpus: Corpus, run: Run, seed: int
+    ) -> _Member:
         """Learn a backbone, rescaled by the mean and standard deviation of its held-out scores."""
         backbone, model, steps = self._learn(corpus, run, seed, 1)
         values = backbone.score(self.division.validation.examples).values
@@ -213,14 +203,18 @@ class Learner:
     ) -> tuple[list[Backbone], ObservationModel, int]:
         """Return the backbones of members, their common observation model, and all their steps."""
         model = self._observation()
-        effects = [member.effects for member in trained if member.effects is not None]
+        effects = [
+            member.effects for member in trained if member.effects is not None
+        ]
         if model.control is not None:
             model.control.effects.data.copy_(torch.stack(effects).mean(0))
         backbones = [member.backbone for member in trained]
         return backbones, model, sum(member.steps for member in trained)
 
     def _observation(self) -> ObservationModel:
-        return self.estimates.prepared(ObservationModel.untrained(self.division))
+        return self.estimates.prepared(
+            ObservationModel.untrained(self.division)
+        )
 
     def _linear(
         self, corpus: Corpus, settings: Linear, seed: int
@@ -228,14 +222,17 @@ class Learner:
         model = self._observation()
         return fit_linear(corpus, model, settings, seed=seed), model
 
-    def _learn(self, corpus: Corpus, run: Run, seed: int, heads: int) -> Learned:
+    def _learn(
+        self, corpus: Corpus, run: Run, seed: int, heads: int
+    ) -> Learned:
         """Learn one backbone from a corpus."""
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
         # a linear fit must not wait for transformers to be imported
         from tastemaker.reward.fit_network import FitTask
 
-        assert self.training is not None  # `chosen_training` gives every network one
+        # `chosen_training` gives every network one
+        assert self.training is not None
         network = self._network(self.settings, seed)
         model = self._observation()
         if heads > 1:
@@ -265,7 +262,9 @@ class Learner:
         means, deviations = by_head.mean(1), by_head.std(1)
         standardise_heads(network.module, means.tolist(), deviations.tolist())
         if model.control is not None:
-            model.control.effects.data.div_(max(float(deviations.mean()), 1e-8))
+            model.control.effects.data.div_(
+                max(float(deviations.mean()), 1e-8)
+            )
 
     def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
         """Open the network that is to be trained, or make it."""
@@ -282,11 +281,18 @@ class Learner:
             texts = [joined(example) for example in examples]
             length = settings.max_length or DEFAULT_MAX_LENGTH
             return make_tiny(
-                texts, vocabulary=settings.vocabulary, max_length=length, **limits
+                texts,
+                vocabulary=settings.vocabulary,
+                max_length=length,
+                **limits,
             )
-        is_chat = any(isinstance(example.prompt, tuple) for example in examples)
+        is_chat = any(
+            isinstance(example.prompt, tuple) for example in examples
+        )
         template = settings.template or ("chat" if is_chat else None)
-        network = Network.open(settings.name, max_length=settings.max_length, **limits)
+        network = Network.open(
+            settings.name, max_length=settings.max_length, **limits
+        )
         network.use_template(template, wanted=settings.template is not None)
         return network
 
@@ -336,7 +342,9 @@ def finish(
     reference = anchor_of(scores if anchor is None else backbone.score(anchor))
     sd = reference.sd
     folded = backbone.rescale(reference.mean, sd)
-    is_centred = math.isclose(folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd)
+    is_centred = math.isclose(
+        folded, reference.mean, rel_tol=0, abs_tol=_NOTHING * sd
+    )
     reference = replace(reference, centred=is_centred)
     links = {kind: link.rescaled(folded, sd) for kind, link in links.items()}
     contract = Contract(
@@ -420,7 +428,8 @@ def fit(
     held_out: judgements that only measure, or their share; None: a tenth, at most 1,000 texts.
     anchor: texts whose mean score becomes 0 and standard deviation 1; None: the held-out ones.
     members: more than one make an ensemble, each learned from newly weighted judgements (Bayesian
-        bootstrap, Rubin 1981). shared: the members are heads of one network.
+        bootstrap, Rubin 1981).
+    shared: the members are heads of one network.
     experts: a backbone for each source of judgements, mixed by the likely source of the prompt.
     labels: the names of the label values, for the contract.
     out: where to save; None keeps the model in memory.
@@ -432,11 +441,14 @@ def fit(
     chosen = choose_backbone(backbone)
     composition = Composition(members, shared, experts)
     composition.check(chosen.settings)
-    _check_there_is_something(judgements, anchor)
+    check_there_is_something(judgements, anchor)
     likelihood = likelihood or Likelihood()
     validates = composition.needs_validation(chosen.settings, len(judgements))
-    division = divide(judgements, held_out, likelihood, seed, validates=validates)
-    training = chosen_training(chosen, training, epochs, texts=len(division.train))
+    division = divide(
+        judgements, held_out, likelihood, seed, validates=validates
+    )
+    texts = len(division.train)
+    training = chosen_training(chosen, training, epochs, texts=texts)
     run_settings = {
         "backbone": [type(chosen.settings).__name__, asdict(chosen.settings)],
         "likelihood": asdict(likelihood),
@@ -447,8 +459,8 @@ def fit(
         run_settings["training"] = asdict(training)
         run_settings["device"] = device
         run_settings["precision"] = precision
-    run_settings.update(composition.settings(judgements))
-    run_settings.update(_optional_settings(anchor, labels))
+    run_settings |= composition.settings(judgements)
+    run_settings |= _optional_settings(anchor, labels)
     with open_run(
         out, run_settings, whole=CONTRACT, resume=resume, overwrite=overwrite
     ) as run:
@@ -456,31 +468,17 @@ def fit(
             model = RewardModel.load(out)
             check_same(model.contract.settings, run_settings)
             return model
+        estimates = cross_fit(division, seed)
         learner = Learner(
-            chosen.settings,
-            division,
-            training,
-            device,
-            precision,
-            cross_fit(division, seed),
+            chosen.settings, division, training, device, precision, estimates
         )
         model = learner.reward_model(
-            run, run_settings, seed=seed, composition=composition, anchor=anchor
+            run, run_settings, seed, composition, anchor
         )
         model.contract = replace(model.contract, labels=dict(labels or {}))
         if out is not None:
             model.save(Path(out))
     return model
-
-
-def _check_there_is_something(
-    judgements: Sequence[Judgement], anchor: Sequence[Example] | None
-) -> None:
-    """Raise DataError where there is nothing to learn from, or an anchor without texts."""
-    if not judgements:
-        raise DataError("no judgements to learn from: the source is empty.")
-    if anchor is not None and not anchor:
-        raise DataError("the anchor holds no texts. Give some, or leave it out.")
 
 
 def _optional_settings(

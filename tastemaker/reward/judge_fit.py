@@ -38,7 +38,11 @@ from tastemaker.reward.judges import (
 
 _POINTS = 25  # of the grid of discriminations
 _LENIENCY_POINTS = 13
-_COARSE = (-2.0, 3.0)  # the first grid of discriminations, the same for all judges
+# the first grid of discriminations, the same for all judges
+_COARSE = (
+    -2.0,
+    3.0,
+)
 _SMALLEST_SD = 0.03  # a grid would miss what is narrower
 _WIDTH = 4.5  # half of the grid, in standard deviations
 _LARGEST_LENIENCY_SD = 2.0
@@ -47,7 +51,11 @@ _SCORES = 64  # quantiles of the scores, over which informations are averaged
 _SLIM_GAIN = 1.0  # standard errors that a richer model must gain to be chosen
 _FOLDS = 4
 _MOST_ITERATIONS = 60  # of the first search
-_SOME_ITERATIONS, _FEW_ITERATIONS = 20, 8  # of those that start where another one ended
+# of those that start where another one ended
+_SOME_ITERATIONS, _FEW_ITERATIONS = (
+    20,
+    8,
+)
 _STEP = 1e-3  # of the difference that measures curvature
 _SMALLEST_SLOPE = 1e-3
 
@@ -166,7 +174,9 @@ class _Fit:
         """Whether judges differ in leniency under this model."""
         return self.has_leniency and self.model != "none"
 
-    def log_likelihood(self, discrimination: Tensor, leniency: Tensor) -> Tensor:
+    def log_likelihood(
+        self, discrimination: Tensor, leniency: Tensor
+    ) -> Tensor:
         """Return the summed log-likelihood of the judgements with these judges [J]."""
         effects = Effects.of(discrimination, leniency, self.data.comparing)
         parts = []
@@ -251,7 +261,9 @@ class _Fit:
         named = torch.nonzero(evidence.judge >= 0).squeeze(1)
         # judgements are dealt to the parts in turns
         part = (torch.arange(len(evidence)) % _FOLDS)[named]
-        columns = leniency.T if self.links[kind].is_of_one_text else leniency.T[:1]
+        columns = (
+            leniency.T if self.links[kind].is_of_one_text else leniency.T[:1]
+        )
         count = len(columns)
         # each leniency of the grid gets judges of its own, so that one call gives all of them
         copies = evidence.repeated(named, count, judges)
@@ -264,9 +276,13 @@ class _Fit:
         result = []
         with torch.no_grad():
             for d in discrimination.T:
-                effects = Effects.of(d.repeat(count), columns.flatten(), comparing)
+                effects = Effects.of(
+                    d.repeat(count), columns.flatten(), comparing
+                )
                 rows = self._rows(kind, judged, copies, effects)
-                sums = torch.zeros(_FOLDS * count * judges, dtype=torch.float64)
+                sums = torch.zeros(
+                    _FOLDS * count * judges, dtype=torch.float64
+                )
                 sums.index_add_(0, cell, copies.weight * rows)
                 result.append(sums.reshape(_FOLDS, count, judges))
         table = torch.stack(result, dim=-1)  # [F, B, J, D]
@@ -327,12 +343,18 @@ class _Fit:
                 if not len(answers):
                     continue
                 is_different = bool((answers != answers[0]).any())
-                varies[number] |= is_different or not self.links[kind].is_of_one_text
+                varies[number] |= (
+                    is_different or not self.links[kind].is_of_one_text
+                )
         return varies
 
     def _kept_information(self, grid: Grid) -> Tensor:
         """Return the root of the share of information that leniency leaves [J, D, B]."""
-        shape = (self.data.judges, grid.discrimination.shape[1], grid.leniency.shape[1])
+        shape = (
+            self.data.judges,
+            grid.discrimination.shape[1],
+            grid.leniency.shape[1],
+        )
         total = torch.zeros(shape, dtype=torch.float64)
         number = torch.zeros(self.data.judges, dtype=torch.float64)
         unit = next(iter(self.links.values())).slope.detach()
@@ -370,7 +392,11 @@ def _gain(fit: _Fit, none: _Fit) -> tuple[float, float, Tensor]:
     # what a part of the judgements tells can only help where the judge has other parts
     cells = cells[:, counts >= _FOLDS]
     count = max(int(counts[counts >= _FOLDS].sum()), 1)
-    error = float(cells.std()) * math.sqrt(cells.numel()) if cells.numel() > 1 else 0.0
+    error = (
+        float(cells.std()) * math.sqrt(cells.numel())
+        if cells.numel() > 1
+        else 0.0
+    )
     return float(cells.sum()) / count, error / count, cells
 
 
@@ -395,7 +421,9 @@ def _predicted(fit: _Fit) -> Tensor:
     return torch.stack(cells)
 
 
-def _choose(gains: Mapping[JudgeModel, tuple[float, float, Tensor]]) -> JudgeModel:
+def _choose(
+    gains: Mapping[JudgeModel, tuple[float, float, Tensor]],
+) -> JudgeModel:
     """Return the simplest model that none other beats by more than its standard error."""
     chosen: JudgeModel = "none"
     rivals: tuple[JudgeModel, ...] = ("leniency", "full")

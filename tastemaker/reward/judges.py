@@ -71,7 +71,11 @@ class Effects(NamedTuple):
 
 
 def log_likelihood_by_judges(
-    link: Link, judged: Tensor, evidence: Evidence, effects: Effects, unit: Tensor
+    link: Link,
+    judged: Tensor,
+    evidence: Evidence,
+    effects: Effects,
+    unit: Tensor,
 ) -> Tensor:
     """Return the log-likelihood of judgements [m], each judge seeing the scores in their own way.
 
@@ -84,7 +88,11 @@ def log_likelihood_by_judges(
         read = neutral + discrimination * (judged - neutral) + leniency
         return link.log_likelihood(read, evidence.targets)
     bias = effects.position[judge][:, None] * evidence.order
-    read = neutral + discrimination[:, None] * (judged - neutral) + bias / link.slope
+    read = (
+        neutral
+        + discrimination[:, None] * (judged - neutral)
+        + bias / link.slope
+    )
     width = effects.tie_width[judge]
     if link.has_ties and bool((width != 0).any()):
         return link.log_likelihood_with_ties(read, evidence.targets, width)
@@ -105,7 +113,9 @@ class JudgeEffects(nn.Module):
         # estimated on unseen texts: a fit that learned them would trust all judges
         self.register_buffer("discrimination", torch.ones(len(names)))
         # one number a judge cannot explain texts, so the final fit may learn it
-        self.leniency = nn.Parameter(torch.zeros(len(names)), requires_grad=False)
+        self.leniency = nn.Parameter(
+            torch.zeros(len(names)), requires_grad=False
+        )
         self.register_buffer("unseen_leniency", torch.zeros(len(names)))
         self.register_buffer("position", torch.zeros(len(names) + 1))
         self.register_buffer("tie_width", torch.zeros(len(names) + 1))
@@ -135,7 +145,9 @@ class JudgeEffects(nn.Module):
             return fair.clamp(0.0, 1.0)
         if self.leniency_sd > 0:
             everybody = leaning.mean()
-            counts = torch.bincount(number[is_named], minlength=len(self.names))
+            counts = torch.bincount(
+                number[is_named], minlength=len(self.names)
+            )
             sums = torch.zeros(len(self.names), dtype=leaning.dtype)
             sums.index_add_(0, number[is_named], leaning[is_named] - everybody)
             excess = sums / (counts + _PULL)
@@ -194,7 +206,10 @@ class JudgeEstimates:
                 gains[model] = {"gain": gain, "standard_error": error}
         silent, few = [], 0
         rows = zip(
-            self.names, self.varies.tolist(), self.judgements.tolist(), strict=True
+            self.names,
+            self.varies.tolist(),
+            self.judgements.tolist(),
+            strict=True,
         )
         for name, varies, count in rows:
             if count < _FEW:
@@ -247,11 +262,16 @@ def judge_summary(
 
 # --- scores, corrected for which texts a judge was given ---
 
-_PRIOR_TEXTS = 10.0  # that the mean of all texts is worth, beside the texts of a judge
+# that the mean of all texts is worth, beside the texts of a judge
+_PRIOR_TEXTS = 10.0
 
 
 def expected_scores(
-    judged: Tensor, pair: Tensor, is_text: Tensor | None, judge: Tensor, judges: int
+    judged: Tensor,
+    pair: Tensor,
+    is_text: Tensor | None,
+    judge: Tensor,
+    judges: int,
 ) -> Tensor:
     """Return the scores of judged texts, corrected for which texts each judge was given.
 
@@ -270,7 +290,9 @@ def expected_scores(
     if is_text is not None:
         squares = squares.sum(1)
         numbers = (is_text.sum(1) - 1).clamp(min=1).double()
-    share = _true_share(_distances(pair[0], is_text), _distances(pair[1], is_text))
+    share = _true_share(
+        _distances(pair[0], is_text), _distances(pair[1], is_text)
+    )
     variance = float(squares.sum() / numbers.sum())
     error = (1 - share) * variance
     is_named = judge >= 0

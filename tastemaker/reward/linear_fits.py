@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from tastemaker.data.judgements import Judgement, joined, lot
 from tastemaker.errors import DataError, TrainingError
 from tastemaker.fast.processor import one_thread
-from tastemaker.maths.likelihoods import minimise
 from tastemaker.maths.statistics import Floats
 from tastemaker.progress import progress
 from tastemaker.reward.backbones.linear import (
@@ -48,7 +47,11 @@ from tastemaker.reward.corpus import Corpus, Links, Unit
 from tastemaker.reward.division import Division
 from tastemaker.reward.judge_fit import estimate_judges
 from tastemaker.reward.judges import JudgeEstimates
-from tastemaker.reward.observation import ObservationModel
+from tastemaker.reward.observation import (
+    ObservationModel,
+    fitted_to_scores,
+    positivity,
+)
 from tastemaker.scores import Scores
 
 _MOST_ITERATIONS = 500
@@ -61,7 +64,8 @@ FOLDS = 3
 _MANY_FOLDS, _SOME_FOLDS = 10, 5
 _FEW_JUDGEMENTS = 400
 _ROUNDS = 3  # of scores from other folds, and of estimates from these scores
-_MOST_TEXTS = 10_000  # that are cross-fitted; more would take longer, and tell no more
+# that are cross-fitted; more would take longer, and tell no more
+_MOST_TEXTS = 10_000
 _FEWEST_UNITS = 60  # needed to compare kinds
 _MOST_UNLIKE = 10.0  # largest ratio of the slopes of two kinds
 
@@ -94,7 +98,9 @@ def fit_linear(
         features(occurrences, settings, scales), corpus, model, strength
     )
     if start is not None and np.array_equal(start.names, names):
-        objective.begin_at(start.weights.astype(np.float64) * start.scales, scales)
+        objective.begin_at(
+            start.weights.astype(np.float64) * start.scales, scales
+        )
     weights = _maximise(objective, tolerance)
     if settings.weighting == "nb":
         weights, scales = weights * scales, np.ones_like(scales)
@@ -112,31 +118,6 @@ def _evidence_amount(corpus: Corpus) -> float:
             width = max(1, evidence.index.shape[1] - 1)
         parts.append(width * float(evidence.weight.sum()))
     return sum(parts)
-
-
-def positivity(corpus: Corpus, model: ObservationModel) -> Floats:
-    """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
-
-    The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
-    text 1, a tie ½. A careless judge's leaning is drawn towards ½, a lenient judge's is lowered. A
-    text without judgements is 0.5.
-    """
-    total = torch.zeros(len(corpus), dtype=torch.float64)
-    number = torch.zeros(len(corpus), dtype=torch.float64)
-    for kind, evidence in corpus.evidence.items():
-        if not len(evidence):
-            continue
-        leaning = model.links[kind].leaning(evidence.targets)  # [m] or [m, K]
-        weight = evidence.weight.double()
-        if model.judges is not None:
-            leaning = model.judges.fair(leaning, evidence.judge)
-        if leaning.ndim == 2:
-            weight = weight[:, None].expand_as(leaning)
-        is_text = ~leaning.isnan()
-        index = (evidence.index[is_text],)
-        total.index_put_(index, (weight * leaning)[is_text], accumulate=True)
-        number.index_put_(index, weight[is_text], accumulate=True)
-    return torch.where(number > 0, total / number.clamp(min=1e-12), 0.5).numpy()
 
 
 class Objective:
@@ -173,7 +154,10 @@ class Objective:
 
     def start(self) -> Floats:
         """Return the first weights and the other parameters as they are."""
-        flat = [p.detach().double().numpy().ravel() / self.unit for p in self.learned]
+        flat = [
+            p.detach().double().numpy().ravel() / self.unit
+            for p in self.learned
+        ]
         return np.concatenate([self.first_weights, *flat])
 
     def put(self, values: Floats) -> None:
@@ -181,7 +165,9 @@ class Objective:
         start = 0
         for parameter in self.learned:
             part = values[start : start + parameter.numel()] * self.unit
-            parameter.data.copy_(torch.from_numpy(part).reshape(parameter.shape))
+            parameter.data.copy_(
+                torch.from_numpy(part).reshape(parameter.shape)
+            )
             start += parameter.numel()
 
     def __call__(self, point: Floats) -> tuple[float, Floats]:
@@ -192,7 +178,9 @@ class Objective:
         scores = torch.from_numpy(self.rows @ weights).requires_grad_()
         judged = scores, self.corpus.evidence, self.features
         loss = self.model.penalty(*judged) - self.model.log_likelihood(*judged)
-        by_scores, *by_links = torch.autograd.grad(loss, [scores, *self.learned])
+        by_scores, *by_links = torch.autograd.grad(
+            loss, [scores, *self.learned]
+        )
         by_weights = self.rows.T @ by_scores.numpy() + self.strength * weights
         parts = [by_weights]
         for by_link in by_links:
@@ -220,7 +208,9 @@ def learned_parameters(model: ObservationModel) -> list[nn.Parameter]:
     return learned
 
 
-def _read(corpus: Corpus, settings: Linear) -> tuple[NgramNames, sp.csr_matrix]:
+def _read(
+    corpus: Corpus, settings: Linear
+) -> tuple[NgramNames, sp.csr_matrix]:
     """Return the names of the frequent n-grams, and their counts in each text."""
     texts = [joined(example, settings.template) for example in corpus.examples]
     token_chunks = []
@@ -229,7 +219,9 @@ def _read(corpus: Corpus, settings: Linear) -> tuple[NgramNames, sp.csr_matrix]:
             token_chunks.append(TokenNames.of(chunk))
             advance(len(chunk), "")
     longest, repeats = settings.ngrams, settings.repeats
-    names = vocabulary(token_chunks, longest, settings.min_count, repeats=repeats)
+    names = vocabulary(
+        token_chunks, longest, settings.min_count, repeats=repeats
+    )
     blocks = []
     for tokens in token_chunks:
         blocks.append(counts(tokens, longest, names, repeats=repeats))
@@ -310,7 +302,9 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     """
     corpus = division.train
     estimates = CrossFit({})
-    kinds = [kind for kind, evidence in corpus.evidence.items() if len(evidence)]
+    kinds = [
+        kind for kind, evidence in corpus.evidence.items() if len(evidence)
+    ]
     units = corpus.units[:: -(-len(corpus) // _MOST_TEXTS)]
     has_more = len(kinds) > 1 or corpus.has_order
     if not corpus.judges and (not has_more or len(units) < _FEWEST_UNITS):
@@ -319,11 +313,15 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
     fresh_model = partial(ObservationModel.untrained, division)
     if not corpus.judges and len(kinds) == 1:
         scores = cross_fitted_scores(part, fresh_model, estimates, seed)
-        return CrossFit({}, comparing=_comparing(part, fresh_model().links, scores))
+        return CrossFit(
+            {}, comparing=_comparing(part, fresh_model().links, scores)
+        )
     pair: Tensor | None = None
     starts: dict[int, LinearBackbone] = {}
     for number in range(_ROUNDS):
-        scores = cross_fitted_scores(part, fresh_model, estimates, seed, starts=starts)
+        scores = cross_fitted_scores(
+            part, fresh_model, estimates, seed, starts=starts
+        )
         links = fresh_model().links
         comparing = _comparing(part, links, scores)
         if corpus.judges:
@@ -342,8 +340,12 @@ def cross_fit(division: Division, seed: int = 0) -> CrossFit:
             # than it is meant for: measured worse
             estimates = CrossFit({}, judges, comparing)
         else:
-            model = fitted_to_scores(part, estimates.prepared(fresh_model()), scores)
-            estimates = CrossFit(relative_scales(model, kinds), comparing=comparing)
+            model = fitted_to_scores(
+                part, estimates.prepared(fresh_model()), scores
+            )
+            estimates = CrossFit(
+                relative_scales(model, kinds), comparing=comparing
+            )
     return estimates
 
 
@@ -368,12 +370,18 @@ def relative_scales(
     if min(slopes) <= 0:
         return {}
     unit = next(
-        slope for link, slope in zip(links, slopes, strict=True) if link.is_logit
+        slope
+        for link, slope in zip(links, slopes, strict=True)
+        if link.is_logit
     )
     scales = {}
     for kind, link, slope in zip(kinds, links, slopes, strict=True):
-        values = {name: getattr(link, name).item() for name in link.scale_parameters}
-        values["slope"] = min(max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE)
+        values = {
+            name: getattr(link, name).item() for name in link.scale_parameters
+        }
+        values["slope"] = min(
+            max(slope / unit, 1 / _MOST_UNLIKE), _MOST_UNLIKE
+        )
         scales[kind] = values
     return scales
 
@@ -398,7 +406,9 @@ def cross_fitted_scores(
     scores = torch.zeros(len(corpus), dtype=torch.float64)
     for number, fold in enumerate(folds):
         others = [
-            unit for other in folds[:number] + folds[number + 1 :] for unit in other
+            unit
+            for other in folds[:number] + folds[number + 1 :]
+            for unit in other
         ]
         if not fold or not others:
             continue
@@ -475,26 +485,13 @@ def scores_for_calibration(
     fresh_model = partial(ObservationModel.untrained, division)
     try:
         values = cross_fitted_scores(
-            corpus, fresh_model, estimates, seed, count=count, settings=settings
+            corpus,
+            fresh_model,
+            estimates,
+            seed,
+            count=count,
+            settings=settings,
         )
     except DataError:
         values = torch.zeros(len(corpus), dtype=torch.float64)
     return Scores(values.numpy(), np.zeros(len(corpus), dtype=bool))
-
-
-def fitted_to_scores(
-    corpus: Corpus, model: ObservationModel, scores: Tensor
-) -> ObservationModel:
-    """Return the observation model fitted to scores.
-
-    The search is in float64 and starts at the model's parameters.
-    """
-    model = model.double().requires_grad_(True)
-
-    def loss() -> Tensor:
-        # no lengths: the scores of a controlled fit carry none, and the rest is noise
-        return -model.log_likelihood(scores, corpus.evidence) / len(corpus)
-
-    with one_thread():
-        minimise(loss, list(model.parameters()), iterations=200)
-    return model.float()

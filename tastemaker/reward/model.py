@@ -53,7 +53,11 @@ class RewardModel:
 
     @overload
     def score(  # type: ignore[overload-overlap]
-        self, text: Scorable, *, precision: ScoringChoice = ..., caution: Caution = ...
+        self,
+        text: Scorable,
+        *,
+        precision: ScoringChoice = ...,
+        caution: Caution = ...,
     ) -> float: ...
     @overload
     def score(
@@ -129,7 +133,9 @@ class RewardModel:
         return self._answer(text, link.predict, precision)
 
     @overload
-    def rating(self, text: Scorable, *, precision: ScoringChoice = ...) -> float: ...  # type: ignore[overload-overlap]
+    def rating(  # type: ignore[overload-overlap]
+        self, text: Scorable, *, precision: ScoringChoice = ...
+    ) -> float: ...
     @overload
     def rating(
         self, text: Sequence[Scorable], *, precision: ScoringChoice = ...
@@ -148,7 +154,10 @@ class RewardModel:
         return self._answer(text, link.predict, precision)
 
     def score_all(
-        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return scores and truncation of examples, in order."""
         if self.contract.trained_steps < 1:
@@ -190,7 +199,9 @@ class RewardModel:
             files = [path.relative_to(temporary).as_posix() for path in paths]
             weights = digests_of(temporary, files)
             if self.training_fingerprints is not None:
-                tensors: dict[str, Any] = {"fingerprints": self.training_fingerprints}
+                tensors: dict[str, Any] = {
+                    "fingerprints": self.training_fingerprints
+                }
                 if self.training_sketches is not None:
                     tensors["sketches"] = self.training_sketches
                 (temporary / TRAINING_TEXTS).write_bytes(save(tensors))
@@ -251,7 +262,9 @@ class RewardModel:
         for link in reversed(self.links.values()):
             if link.predicts == predicts:
                 return link
-        learned = ", ".join(sorted(link.kind + "s" for link in self.links.values()))
+        learned = ", ".join(
+            sorted(link.kind + "s" for link in self.links.values())
+        )
         raise ModelError(
             f"this model learned from {learned}, not from {kinds}: it cannot answer "
             "that. Use `score`."
@@ -267,7 +280,9 @@ class RewardModel:
         one, texts = _as_list(text)
         scores = self.score_all(texts, precision=precision).cautious(caution)
         with torch.no_grad():
-            values: list[float] = meaning(torch.from_numpy(scores.values)).tolist()
+            values: list[float] = meaning(
+                torch.from_numpy(scores.values)
+            ).tolist()
         return values[0] if one else values
 
 
@@ -276,7 +291,9 @@ def load(folder: str | Path) -> RewardModel:
     return RewardModel.load(folder)
 
 
-def _as_list(text: Scorable | Sequence[Scorable]) -> tuple[bool, list[Example]]:
+def _as_list(
+    text: Scorable | Sequence[Scorable],
+) -> tuple[bool, list[Example]]:
     """Return whether it is one text, and what to score as a list."""
     if isinstance(text, str | Example):
         return True, [_example(text)]
@@ -293,6 +310,8 @@ def _example(text: Scorable) -> Example:
     )
 
 
-def link_values(links: dict[type[Judgement], Link]) -> dict[str, dict[str, object]]:
+def link_values(
+    links: dict[type[Judgement], Link],
+) -> dict[str, dict[str, object]]:
     """Return the links as the contract stores them."""
     return {link.kind: link.as_dict() for link in links.values()}

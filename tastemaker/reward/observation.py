@@ -41,9 +41,7 @@ _REACH = 5.0  # standard deviations of the slope, on both sides
 # grows with the fourth root of their number: the more there are, the more a score can tell.
 _PRIOR_SD, _PRIOR_JUDGEMENTS, _LARGEST_PRIOR_SD = 0.5, 60, 2.0
 _NOTHING = 0.1  # prior probability that the score tells nothing
-_WHOLE_FIT = (
-    1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
-)
+_WHOLE_FIT = 1.08  # slope of a fit to all texts, relative to that of fits to nine tenths of them
 _LEAST_SLOPE = 1e-4  # in the same unit: a link divides by its slope
 _HOLD = 0.005  # precision of intercepts and thresholds around their start
 
@@ -102,7 +100,9 @@ class ObservationModel(nn.Module):
         judges = corpus.judges if corpus is not None else ()
         self.texts = len(corpus) if corpus is not None else 0
         has_order = corpus is not None and corpus.has_order
-        self.judges = JudgeEffects(tuple(judges)) if judges or has_order else None
+        self.judges = (
+            JudgeEffects(tuple(judges)) if judges or has_order else None
+        )
         self.control: FeatureEffects | None = None
         names = likelihood.controlled
         if names and corpus is not None:
@@ -132,7 +132,9 @@ class ObservationModel(nn.Module):
                 parts.append(self.of_kind(self.links[kind], scores, of_kind))
         return torch.stack(parts).sum() if parts else scores.sum() * 0
 
-    def of_kind(self, link: Link, scores: Tensor, evidence: Evidence) -> Tensor:
+    def of_kind(
+        self, link: Link, scores: Tensor, evidence: Evidence
+    ) -> Tensor:
         """Return the summed log-likelihood of one kind's evidence under a link.
 
         Each judge sees the scores in their own way (`JudgeEffects`).
@@ -140,11 +142,15 @@ class ObservationModel(nn.Module):
         judged = scores[evidence.index]  # [m] or [m, K]
         weight = evidence.weight.to(scores.dtype)
         if self.judges is None:
-            return (weight * link.log_likelihood(judged, evidence.targets)).sum()
+            return (
+                weight * link.log_likelihood(judged, evidence.targets)
+            ).sum()
         first = next(iter(self.links.values()))
         unit = link if link.record is first.record else first
         effects = self.judges.effects()
-        rows = log_likelihood_by_judges(link, judged, evidence, effects, unit.slope)
+        rows = log_likelihood_by_judges(
+            link, judged, evidence, effects, unit.slope
+        )
         return (weight * rows).sum()
 
     def penalty(
@@ -235,7 +241,9 @@ class Uncontrolled:
     model was divided.
     """
 
-    def __init__(self, model: Scorer, control: FeatureEffects, unit: float) -> None:
+    def __init__(
+        self, model: Scorer, control: FeatureEffects, unit: float
+    ) -> None:
         self.model, self.control, self.links = model, control, model.links
         self.effects: NDArray[np.float64] = (
             control.effects.detach().double().numpy() / unit
@@ -245,10 +253,14 @@ class Uncontrolled:
         """Score the examples, in their order."""
         scores = self.model.score_all(examples)
         features = features_of([e.text for e in examples], self.control.names)
-        z = (features - self.control.centre.numpy()) / self.control.spread.numpy()
+        z = (
+            features - self.control.centre.numpy()
+        ) / self.control.spread.numpy()
         return Scores(scores.values + z @ self.effects, scores.truncated)
 
-    def figures(self, examples: Sequence[Example]) -> dict[str, dict[str, Any]]:
+    def figures(
+        self, examples: Sequence[Example]
+    ) -> dict[str, dict[str, Any]]:
         """Return by feature: its effect, and Spearman's correlation with the score.
 
         effect: units of the controlled score for one standard deviation of the feature. The
@@ -290,7 +302,9 @@ def calibrated(
     # the scores are on the CPU, wherever the model was learned
     model_copy = copy.deepcopy(model).cpu().double()
     if model_copy.judges is not None:
-        model_copy.judges.leniency.data.copy_(model_copy.judges.unseen_leniency)
+        model_copy.judges.leniency.data.copy_(
+            model_copy.judges.unseen_leniency
+        )
     links = {}
     for kind, link in model.links.items():
         of_kind = evidence.get(kind)
@@ -301,7 +315,9 @@ def calibrated(
                 of_kind = replace(of_kind, weight=0.5 * of_kind.weight)
                 factor = _WHOLE_FIT
             with one_thread():
-                calibration = _Calibration(links[kind], model_copy, values, of_kind)
+                calibration = _Calibration(
+                    links[kind], model_copy, values, of_kind
+                )
                 links[kind] = calibration.link(factor)
     return links
 
@@ -316,7 +332,11 @@ class _Calibration:
     """
 
     def __init__(
-        self, link: Link, model: ObservationModel, scores: Tensor, evidence: Evidence
+        self,
+        link: Link,
+        model: ObservationModel,
+        scores: Tensor,
+        evidence: Evidence,
     ) -> None:
         """Set the prior from the spread of the judged scores, and the start of the search."""
         targets = evidence.targets
@@ -334,7 +354,9 @@ class _Calibration:
         else:
             self.sd = max(float(judged.std(unbiased=False)), 1e-9)
         growth = (len(evidence) / _PRIOR_JUDGEMENTS) ** 0.25
-        self.prior_sd: float = min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
+        self.prior_sd: float = (
+            min(_PRIOR_SD * growth, _LARGEST_PRIOR_SD) / self.sd
+        )
         self.fallback = link
         self.fitted = copy.deepcopy(link).double()
         with torch.no_grad():  # where the search starts, about the right size
@@ -353,8 +375,12 @@ class _Calibration:
             return self.fallback
         largest = max(best, 0.0) + _REACH * deviation
         smallest = max(best - _REACH * deviation, 0.0)
-        slopes = torch.linspace(smallest, largest, _SLOPES, dtype=torch.float64)
-        heights = torch.tensor([self._height(float(slope)) for slope in slopes])
+        slopes = torch.linspace(
+            smallest, largest, _SLOPES, dtype=torch.float64
+        )
+        heights = torch.tensor(
+            [self._height(float(slope)) for slope in slopes]
+        )
         at_zero = self._height(0.0)
         unit = self.prior_sd
         log_prior = -0.5 * (slopes / unit) ** 2 + math.log(
@@ -368,7 +394,9 @@ class _Calibration:
         mean = float(torch.trapezoid(density * slopes, slopes))
         slope = mean / (mass + math.exp(at_zero - top))
         self._height(factor * slope)
-        if not all(bool(torch.isfinite(p).all()) for p in self.fitted.parameters()):
+        if not all(
+            bool(torch.isfinite(p).all()) for p in self.fitted.parameters()
+        ):
             return self.fallback
         return type(self.fitted).from_dict(self.fitted.float().as_dict())
 
@@ -398,7 +426,9 @@ class _Calibration:
         """Return what holds thresholds and intercepts where nothing else does: a weak prior."""
         # separable judgements have no likeliest slope, so the search for the peak needs the prior
         cost = 0.5 * (self.fitted.slope / self.prior_sd) ** 2
-        for parameter, start in zip(self.fitted.parameters(), self.start, strict=True):
+        for parameter, start in zip(
+            self.fitted.parameters(), self.start, strict=True
+        ):
             if parameter is not self.fitted.slope:
                 cost = cost + _HOLD * ((parameter - start) ** 2).sum()
         return cost
@@ -417,3 +447,48 @@ class _Calibration:
         curvature = (2 * heights[1] - heights[0] - heights[2]) / step**2
         precision = max(curvature, 0.0) + self.prior_sd**-2
         return 1 / math.sqrt(precision)
+
+
+def positivity(corpus: Corpus, model: ObservationModel) -> NDArray[np.float64]:
+    """Return how favourably each text was judged, 0 … 1 [texts]: a weighted mean.
+
+    The link of a kind gives each judgement's leaning: a label 0 or 1, a grade its rank, a chosen
+    text 1, a tie ½. A careless judge's leaning is drawn towards ½, a lenient judge's is lowered. A
+    text without judgements is 0.5.
+    """
+    total = torch.zeros(len(corpus), dtype=torch.float64)
+    number = torch.zeros(len(corpus), dtype=torch.float64)
+    for kind, evidence in corpus.evidence.items():
+        if not len(evidence):
+            continue
+        leaning = model.links[kind].leaning(evidence.targets)  # [m] or [m, K]
+        weight = evidence.weight.double()
+        if model.judges is not None:
+            leaning = model.judges.fair(leaning, evidence.judge)
+        if leaning.ndim == 2:
+            weight = weight[:, None].expand_as(leaning)
+        is_text = ~leaning.isnan()
+        index = (evidence.index[is_text],)
+        total.index_put_(index, (weight * leaning)[is_text], accumulate=True)
+        number.index_put_(index, weight[is_text], accumulate=True)
+    return torch.where(
+        number > 0, total / number.clamp(min=1e-12), 0.5
+    ).numpy()
+
+
+def fitted_to_scores(
+    corpus: Corpus, model: ObservationModel, scores: Tensor
+) -> ObservationModel:
+    """Return the observation model fitted to scores.
+
+    The search is in float64 and starts at the model's parameters.
+    """
+    model = model.double().requires_grad_(True)
+
+    def loss() -> Tensor:
+        # no lengths: the scores of a controlled fit carry none, and the rest is noise
+        return -model.log_likelihood(scores, corpus.evidence) / len(corpus)
+
+    with one_thread():
+        minimise(loss, list(model.parameters()), iterations=200)
+    return model.float()

@@ -66,7 +66,11 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
                 f"{TOLERANCE:g}. Nothing was saved; please report the architecture and versions."
             )
         differences[way] = difference
-    return {"tolerance": TOLERANCE, "texts": len(SAMPLES), "differences": differences}
+    return {
+        "tolerance": TOLERANCE,
+        "texts": len(SAMPLES),
+        "differences": differences,
+    }
 
 
 def _check_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
@@ -77,8 +81,12 @@ def _check_members(ensemble: Ensemble, folder: Path) -> dict[str, Any]:
         roundtrips.append(check_roundtrip(member, member_folder))
     worst: dict[str, float | str] = {}
     for way in roundtrips[0]["differences"]:
-        differences = [roundtrip["differences"][way] for roundtrip in roundtrips]
-        numbers = [number for number in differences if not isinstance(number, str)]
+        differences = [
+            roundtrip["differences"][way] for roundtrip in roundtrips
+        ]
+        numbers = [
+            number for number in differences if not isinstance(number, str)
+        ]
         worst[way] = max(numbers) if numbers else differences[0]
     return {**roundtrips[0], "members": len(roundtrips), "differences": worst}
 
@@ -101,12 +109,20 @@ def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
 
 def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     """Score the samples through every loader of a network's folder, on the CPU in float32."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        pipeline,
+    )
 
     from tastemaker.huggingface import quiet_transformers
     from tastemaker.reward.backbones.network import Network
 
-    with quiet_transformers(), warnings.catch_warnings(), torch.inference_mode():
+    with (
+        quiet_transformers(),
+        warnings.catch_warnings(),
+        torch.inference_mode(),
+    ):
         # the loaders' warnings are not about this model
         warnings.simplefilter("ignore")
         reloaded = Network.load(folder)
@@ -120,38 +136,58 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
         one_by_one = []
         for text in texts:
             one_by_one += _through(module, tokenizer, [text], "right")
-        classify = pipeline("text-classification", model=str(folder), device="cpu")
+        classify = pipeline(
+            "text-classification", model=str(folder), device="cpu"
+        )
         return {
             "tastemaker, batched": reloaded.score(examples).values,
             "tastemaker, alone": _alone(reloaded, examples),
             "tastemaker, left-padded": reloaded.forward(left_padded).tolist(),
             "transformers, alone": one_by_one,
-            "transformers, right-padded": _through(module, tokenizer, texts, "right"),
-            "transformers, left-padded": _left_padded(module, tokenizer, texts),
+            "transformers, right-padded": _through(
+                module, tokenizer, texts, "right"
+            ),
+            "transformers, left-padded": _left_padded(
+                module, tokenizer, texts
+            ),
             "pipeline, alone": _through_pipeline(classify, texts),
             "pipeline, batched": _through_pipeline(
                 classify, texts, batch_size=len(texts)
             ),
-            "sentence_transformers.CrossEncoder": _through_cross_encoder(folder, texts),
+            "sentence_transformers.CrossEncoder": _through_cross_encoder(
+                folder, texts
+            ),
         }
 
 
-def _through_pipeline(classify: Any, texts: list[str], **options: Any) -> list[float]:
+def _through_pipeline(
+    classify: Any, texts: list[str], **options: Any
+) -> list[float]:
     answers = classify(texts, truncation=True, **options)
     return [answer["score"] for answer in answers]
 
 
 def _through(
-    module: Any, tokenizer: Any, texts: list[str], side: str, **more: torch.Tensor
+    module: Any,
+    tokenizer: Any,
+    texts: list[str],
+    side: str,
+    **more: torch.Tensor,
 ) -> list[float]:
     encoded = tokenizer(
-        texts, truncation=True, padding=True, padding_side=side, return_tensors="pt"
+        texts,
+        truncation=True,
+        padding=True,
+        padding_side=side,
+        return_tensors="pt",
     )
     scores: list[float] = module(**encoded, **more).logits[:, 0].tolist()
     return scores
 
 
-def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] | str:
+def _left_padded(
+    module: Any, tokenizer: Any, texts: list[str]
+) -> list[float] | str:
     """Score left-padded texts; positions count from the first real token."""
     # `score` is the head of a decoder; an encoder reads its score at the first place
     if not hasattr(module, "score"):
@@ -165,13 +201,19 @@ def _left_padded(module: Any, tokenizer: Any, texts: list[str]) -> list[float] |
             "takes none; pad right"
         )
     encoded = tokenizer(
-        texts, padding=True, truncation=True, padding_side="left", return_tensors="pt"
+        texts,
+        padding=True,
+        truncation=True,
+        padding_side="left",
+        return_tensors="pt",
     )
     positions = (encoded["attention_mask"].cumsum(1) - 1).clamp(min=0)
     return _through(module, tokenizer, texts, "left", position_ids=positions)
 
 
-def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
+def _through_cross_encoder(
+    folder: Path, texts: list[str]
+) -> list[float] | str:
     """Score texts with CrossEncoder's tokenizer, network and activation.
 
     Its `predict` takes pairs only.
@@ -184,6 +226,8 @@ def _through_cross_encoder(folder: Path, texts: list[str]) -> list[float] | str:
             "not possible: it puts plain texts through the chat template; render the "
             "chat and use transformers"
         )
-    scores = encoder.activation_fn(encoder(encoder.preprocess(texts))["scores"])
+    scores = encoder.activation_fn(
+        encoder(encoder.preprocess(texts))["scores"]
+    )
     values: list[float] = scores.reshape(len(texts)).float().tolist()
     return values

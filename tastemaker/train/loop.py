@@ -100,7 +100,9 @@ class Task:
         """Return what a checkpoint holds of the task: JSON-ready values, and tensors by name."""
         raise NotImplementedError
 
-    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def load(
+        self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Take over what `state` returned."""
         raise NotImplementedError
 
@@ -137,7 +139,11 @@ def train(task: Task, run: Run, *, seed: int) -> Progress:
                 run.log(progress.step, metrics)
             is_due = time.monotonic() - saved_at >= task.checkpoint_seconds
             is_due |= evaluation is not None and task.saves_after_evaluation
-            if is_due and progress.stopped_because is None and task.can_resume_here():
+            if (
+                is_due
+                and progress.stopped_because is None
+                and task.can_resume_here()
+            ):
                 run.save(_checkpoint(task))
                 saved_at = time.monotonic()
                 is_saved = True
@@ -157,14 +163,19 @@ def _step(task: Task, run: Run) -> Metrics | None:
         return None
     except NotFinite as error:
         run.log(
-            progress.step, {"loss": error.loss, "gradient_norm": error.gradient_norm}
+            progress.step,
+            {"loss": error.loss, "gradient_norm": error.gradient_norm},
         )
         raise TrainingError(
             f"step {progress.step + 1}: the loss is {error.loss} and "
             f"the gradient norm {error.gradient_norm}. "
             f"Start again with --overwrite and a lower --lr (the rate was {error.rate:.3g})."
         ) from error
-    except (RewardError, TrainingError):  # from outside: a reward, an environment
+    # from outside: a reward, an environment
+    except (
+        RewardError,
+        TrainingError,
+    ):
         run.save(_checkpoint(task))
         raise
 
@@ -192,7 +203,9 @@ def _checkpoint(task: Task) -> Checkpoint:
     values, tensors = task.state()
     tensors = on_host(tensors | state_tensors(task.optimizer, task.device))
     return Checkpoint(
-        task.progress.step, {"progress": asdict(task.progress), "task": values}, tensors
+        task.progress.step,
+        {"progress": asdict(task.progress), "task": values},
+        tensors,
     )
 
 

@@ -130,7 +130,9 @@ class Run:
             return
         content = {"format": FORMAT, "settings": self.settings}
         with writing_file(folder / _SETTINGS) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(content, indent=2) + "\n", encoding="utf-8"
+            )
 
     def latest(self) -> Checkpoint | None:
         """Return the newest whole checkpoint, None if there is none; cut the metrics back to it.
@@ -170,21 +172,32 @@ class Run:
                 "tensors": digest,
                 **checkpoint.state,
             }
-            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            (temporary / "state.json").write_text(
+                json.dumps(state), encoding="utf-8"
+            )
         for folder in [f for f in self._checkpoints() if f.name != name][:-1]:
             shutil.rmtree(folder)
 
     def _read(self, folder: Path) -> Checkpoint | None:
         """Return a checkpoint, None where it is damaged."""
         try:
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            state = json.loads(
+                (folder / "state.json").read_text(encoding="utf-8")
+            )
             if _digest(folder / "tensors.safetensors") != state.pop("tensors"):
                 return None
             self._lines = state.pop("metric_lines")
             return Checkpoint(
-                state.pop("step"), state, load_file(folder / "tensors.safetensors")
+                state.pop("step"),
+                state,
+                load_file(folder / "tensors.safetensors"),
             )
-        except (OSError, ValueError, KeyError):  # no file, no JSON, an incomplete one
+        # no file, no JSON, an incomplete one
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ):
             return None
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -192,7 +205,9 @@ class Run:
         if self.folder is None:
             return
         self._begin(self.folder)
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.folder / "metrics.jsonl").open(
+            "a", encoding="utf-8"
+        ) as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._lines += 1
         for name, value in metrics.items():
@@ -203,9 +218,12 @@ class Run:
         if self.folder is None:
             return
         self._begin(self.folder)
-        with writing_file(self.folder / "samples" / f"{step:08d}.jsonl") as temporary:
+        with writing_file(
+            self.folder / "samples" / f"{step:08d}.jsonl"
+        ) as temporary:
             lines = [
-                json.dumps({"step": step, "text": text}, ensure_ascii=False) + "\n"
+                json.dumps({"step": step, "text": text}, ensure_ascii=False)
+                + "\n"
                 for text in samples
             ]
             temporary.write_text("".join(lines), encoding="utf-8")
@@ -235,7 +253,9 @@ class Run:
         if self.folder is None:
             return []
         folders = sorted(self.folder.glob("checkpoint-*"))
-        return [folder for folder in folders if (folder / "state.json").is_file()]
+        return [
+            folder for folder in folders if (folder / "state.json").is_file()
+        ]
 
     def _cut_metrics(self, lines: int) -> None:
         """Drop the log lines after the checkpoint; the same values will be measured again."""
@@ -333,11 +353,19 @@ def _prepared(
         _restore(old, folder)
     if resume and is_whole:
         return True
-    if _holds_model(folder) and not overwrite and not (resume and _has_begun(folder)):
+    if (
+        _holds_model(folder)
+        and not overwrite
+        and not (resume and _has_begun(folder))
+    ):
         raise StorageError(
             f"{folder}: holds a model already. Choose another --out, or add --overwrite."
         )
-    if overwrite and not resume and (_holds_model(folder) or (folder / RUN).is_dir()):
+    if (
+        overwrite
+        and not resume
+        and (_holds_model(folder) or (folder / RUN).is_dir())
+    ):
         if old.is_dir():  # keep the old model, drop the unfinished run
             shutil.rmtree(folder)
         else:

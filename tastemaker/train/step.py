@@ -40,7 +40,9 @@ def adamw(
     where there is none.
     """
     is_fused = device.type != "mps"
-    return torch.optim.AdamW(_filled(groups), lr=lr, fused=is_fused, **settings)
+    return torch.optim.AdamW(
+        _filled(groups), lr=lr, fused=is_fused, **settings
+    )
 
 
 def _filled(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -67,15 +69,21 @@ class Muon(torch.optim.Optimizer):
         **settings: Any,
     ) -> None:
         super().__init__(_filled(groups), {"lr": lr})
-        self.matrices = [group for group in self.param_groups if "heads" in group]
-        self.others = [group for group in self.param_groups if "heads" not in group]
+        self.matrices = [
+            group for group in self.param_groups if "heads" in group
+        ]
+        self.others = [
+            group for group in self.param_groups if "heads" not in group
+        ]
         self.adam = adamw(self.others, lr, device, **settings)
         self.adam.state = self.state
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Step along the gradients; a parameter without one stays as it is."""
-        for adam_group, group in zip(self.adam.param_groups, self.others, strict=True):
+        for adam_group, group in zip(
+            self.adam.param_groups, self.others, strict=True
+        ):
             adam_group["lr"] = group["lr"]
         self.adam.step()
         trained: list[tuple[dict[str, Any], Tensor]] = []
@@ -107,7 +115,11 @@ class Muon(torch.optim.Optimizer):
 
 def _parts(matrix: Tensor, heads: int) -> Sequence[Tensor]:
     """Return views of the matrices in one: itself [out, in], or three [heads, out / heads, in]."""
-    return matrix.view(heads, 3, -1, matrix.shape[1]).unbind(1) if heads else (matrix,)
+    return (
+        matrix.view(heads, 3, -1, matrix.shape[1]).unbind(1)
+        if heads
+        else (matrix,)
+    )
 
 
 def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
@@ -122,7 +134,10 @@ def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
         for _ in range(_ITERATIONS):
             square = x @ x.mT
             x = torch.baddbmm(
-                x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a
+                x,
+                torch.baddbmm(square, square, square, beta=b, alpha=c),
+                x,
+                beta=a,
             )
         for number, matrix in zip(numbers, x, strict=True):
             turned[number] = matrix
@@ -167,7 +182,9 @@ def restore_state(
 
 def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return copies on the CPU, each with memory of its own, for a checkpoint."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    return {
+        name: tensor.detach().cpu().clone() for name, tensor in tensors.items()
+    }
 
 
 Metrics = dict[str, float]
@@ -234,7 +251,10 @@ class ThreadedBackward:
     ) -> Metrics:
         """Add the gradients to `.grad`; return the parts' numbers, summed by name."""
         is_learning = torch.is_grad_enabled()  # a new thread does not know
-        calls = [partial(_gradients, part, parameters, is_learning) for part in parts]
+        calls = [
+            partial(_gradients, part, parameters, is_learning)
+            for part in parts
+        ]
         sums: Metrics = {}
         for gradients, numbers in side_by_side(calls, self.threads):
             for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -282,13 +302,17 @@ class TrainStep:
         self.strategy = strategy
 
     def add_gradients(
-        self, parts: Sequence[Part], parameters: Sequence[nn.Parameter] | None = None
+        self,
+        parts: Sequence[Part],
+        parameters: Sequence[nn.Parameter] | None = None,
     ) -> Metrics:
         """Add the parts' gradients to `.grad`; return the parts' numbers, summed by name.
 
         parameters: what gets gradients; None: all that is trained.
         """
-        chosen = self.parameters if parameters is None else trainable(parameters)
+        chosen = (
+            self.parameters if parameters is None else trainable(parameters)
+        )
         return self.strategy.add_gradients(parts, chosen)
 
     def take(
@@ -307,7 +331,9 @@ class TrainStep:
         """
         self.optimizer.zero_grad(set_to_none=True)
         metrics = self.add_gradients(parts, parameters)
-        norm = float(nn.utils.clip_grad_norm_(parameters_of(self.optimizer), self.clip))
+        norm = float(
+            nn.utils.clip_grad_norm_(parameters_of(self.optimizer), self.clip)
+        )
         if not (math.isfinite(metrics["loss"]) and math.isfinite(norm)):
             raise NotFinite(metrics["loss"], norm, rate)
         for group in self.optimizer.param_groups:
@@ -320,7 +346,9 @@ class TrainStep:
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """Return the parameters that an optimiser trains, in its order."""
     return [
-        parameter for group in optimizer.param_groups for parameter in group["params"]
+        parameter
+        for group in optimizer.param_groups
+        for parameter in group["params"]
     ]
 
 

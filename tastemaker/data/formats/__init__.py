@@ -14,7 +14,13 @@ from typing import Any
 
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Judgement, Prompt
-from tastemaker.data.tables import Metadata, Row, Table, column_for, metadata_columns
+from tastemaker.data.tables import (
+    Metadata,
+    Row,
+    Table,
+    column_for,
+    metadata_columns,
+)
 from tastemaker.data.values import answer_of, bad_cell, show, text_of
 from tastemaker.errors import DataError, UsageError
 
@@ -66,10 +72,13 @@ def register_format(format: Format) -> None:
 def instruction_of(row: Row, where: str) -> str:
     """Return `instruction` with `input` under it, as one text. One of them may be empty."""
     parts = [
-        answer_of(row.get(name) or "", where, name) for name in ("instruction", "input")
+        answer_of(row.get(name) or "", where, name)
+        for name in ("instruction", "input")
     ]
     return text_of(
-        "\n\n".join(part for part in parts if part.strip()), where, "instruction"
+        "\n\n".join(part for part in parts if part.strip()),
+        where,
+        "instruction",
     )
 
 
@@ -126,12 +135,16 @@ class Reading:
     also: frozenset[str]
     columns: tuple[str, ...]
 
-    def judgements(self, skipped: list[DataError] | None = None) -> Iterator[Judgement]:
+    def judgements(
+        self, skipped: list[DataError] | None = None
+    ) -> Iterator[Judgement]:
         """Yield the judgements of every row. Raises DataError at the first row that is bad.
 
         skipped: a list that takes the errors of such rows instead.
         """
-        with_prompt: list[Judgement] = []  # the first judgement that has a prompt
+        with_prompt: list[
+            Judgement
+        ] = []  # the first judgement that has a prompt
         return self.table.read_rows(
             lambda number, row: self._row(number, row, with_prompt), skipped
         )
@@ -145,7 +158,9 @@ class Reading:
             if name in self.columns:
                 row.setdefault(name, None)
         used = frozenset((*self.format.columns, *self.format.optional))
-        metadata = metadata_columns(tuple(row), used).read(row, self.table, number)
+        metadata = metadata_columns(tuple(row), used).read(
+            row, self.table, number
+        )
         judgements = self.format.read(row, metadata)
         for judgement in judgements:
             if judgement.prompt is not None:
@@ -158,7 +173,9 @@ class Reading:
         """Raise DataError for a row of another format, and for one that lacks a column."""
         name = repr(self.format.name)
         others = (
-            {format.name for format in _fitting(row)} - {self.format.name} - self.also
+            {format.name for format in _fitting(row)}
+            - {self.format.name}
+            - self.also
         )
         if others:
             raise DataError(
@@ -183,7 +200,9 @@ def recognise(
     DataError where the columns are those of several formats.
     """
     if format is not None and format not in (*FORMATS, TABLE):
-        raise UsageError(f"format {format!r}: choose {', '.join([*FORMATS, TABLE])}.")
+        raise UsageError(
+            f"format {format!r}: choose {', '.join([*FORMATS, TABLE])}."
+        )
     if format == TABLE:
         return None
     numbered = table.rows_past([] if past_bad else None)

@@ -5,7 +5,12 @@ import os.path
 import re
 from typing import Any
 
-from tastemaker.data.formats import Format, instruction_of, list_of, register_format
+from tastemaker.data.formats import (
+    Format,
+    instruction_of,
+    list_of,
+    register_format,
+)
 from tastemaker.data.judgements import Comparison, Judgement, Message, Prompt
 from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import (
@@ -76,13 +81,17 @@ def _matches_hh(row: Row) -> bool:
 def _matches_trl(row: Row) -> bool:
     if all(is_messages(row[side]) for side in _SIDES):
         return True
-    return all(isinstance(row[side], str) for side in _SIDES) and not _matches_hh(row)
+    return all(
+        isinstance(row[side], str) for side in _SIDES
+    ) and not _matches_hh(row)
 
 
 def _hh(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     dialogues = [text_of(row[side], where, side) for side in _SIDES]
-    prompt, chosen, rejected = split_dialogues(dialogues[0], dialogues[1], where)
+    prompt, chosen, rejected = split_dialogues(
+        dialogues[0], dialogues[1], where
+    )
     return [Comparison(chosen, rejected, prompt=prompt, **metadata)]
 
 
@@ -123,7 +132,11 @@ def _joined_prompt(
 
 
 def _comparison(
-    first: str, second: str, lead: float, prompt: Prompt | None, metadata: Metadata
+    first: str,
+    second: str,
+    lead: float,
+    prompt: Prompt | None,
+    metadata: Metadata,
 ) -> list[Judgement]:
     """Return the comparison in which the first text leads by `lead`.
 
@@ -150,11 +163,11 @@ def _answers(row: Row, where: str, *columns: str) -> list[str]:
 
 def _helpsteer3(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
-    preference = number_of(row["overall_preference"], where, "overall_preference")
+    preference = number_of(
+        row["overall_preference"], where, "overall_preference"
+    )
     if abs(preference) > HELPSTEER3_STRONGEST:
-        scale = (
-            f"outside the scale of -{HELPSTEER3_STRONGEST} to {HELPSTEER3_STRONGEST}"
-        )
+        scale = f"outside the scale of -{HELPSTEER3_STRONGEST} to {HELPSTEER3_STRONGEST}"
         raise DataError(
             f"{where}: column 'overall_preference' holds {preference:g}, {scale}."
         )
@@ -176,12 +189,17 @@ def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
     where = metadata["where"]
     prompt = text_of(_webgpt_question(row), where, "question.full_text")
     first, second = _answers(row, where, "answer_0", "answer_1")
-    scores = [number_of(row[name], where, name) for name in ("score_0", "score_1")]
+    scores = [
+        number_of(row[name], where, name) for name in ("score_0", "score_1")
+    ]
     return _comparison(first, second, scores[0] - scores[1], prompt, metadata)
 
 
 def _matches_webgpt(row: Row) -> bool:
-    return row.get("question") is not None or row.get("question.full_text") is not None
+    return (
+        row.get("question") is not None
+        or row.get("question.full_text") is not None
+    )
 
 
 def _shp(row: Row, metadata: Metadata) -> list[Judgement]:
@@ -230,8 +248,13 @@ def _arena(row: Row, metadata: Metadata) -> list[Judgement]:
 def _arena_texts(row: Row, where: str) -> tuple[Prompt, str, str]:
     """Return (prompt, answer a, answer b). Lists of turns, or JSON of them, make a chat."""
     questions = _parsed(row["prompt"])
-    answers_a, answers_b = _parsed(row["response_a"]), _parsed(row["response_b"])
-    if all(isinstance(cell, str) for cell in (questions, answers_a, answers_b)):
+    answers_a, answers_b = (
+        _parsed(row["response_a"]),
+        _parsed(row["response_b"]),
+    )
+    if all(
+        isinstance(cell, str) for cell in (questions, answers_a, answers_b)
+    ):
         first = answer_of(answers_a, where, "response_a")
         second = answer_of(answers_b, where, "response_b")
         return text_of(questions, where, "prompt"), first, second
@@ -241,7 +264,8 @@ def _arena_texts(row: Row, where: str) -> tuple[Prompt, str, str]:
         questions = [turn.content for turn in turns]
     one = _dialogue(questions, answers_a, where, "response_a")
     other = _dialogue(questions, answers_b, where, "response_b")
-    if one == other:  # an error of the comparison, whose message shows the text
+    # an error of the comparison, whose message shows the text
+    if one == other:
         return one[:1], one[-1].content, other[-1].content
     return divided(one, other, where)
 
@@ -289,7 +313,10 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
         vote = whole_of(row[judge], where, judge)
         if vote not in (0, 1, 2):
             raise bad_cell(
-                vote, where, judge, "; 1 and 2 say which is better, 0: neither."
+                vote,
+                where,
+                judge,
+                "; 1 and 2 say which is better, 0: neither.",
             )
         second_won = vote == 2
         chosen, rejected = (second, first) if second_won else (first, second)
@@ -309,7 +336,12 @@ def _pandalm(row: Row, metadata: Metadata) -> list[Judgement]:
 
 register_format(
     Format(
-        "preference", _SIDES, _trl, (Comparison,), ("prompt", "margin"), _matches_trl
+        "preference",
+        _SIDES,
+        _trl,
+        (Comparison,),
+        ("prompt", "margin"),
+        _matches_trl,
     )
 )
 register_format(Format("hh", _SIDES, _hh, (Comparison,), matches=_matches_hh))
@@ -333,7 +365,10 @@ register_format(
 )
 register_format(
     Format(
-        "shp", ("history", "human_ref_A", "human_ref_B", "labels"), _shp, (Comparison,)
+        "shp",
+        ("history", "human_ref_A", "human_ref_B", "labels"),
+        _shp,
+        (Comparison,),
     )
 )
 register_format(

@@ -73,13 +73,20 @@ class _RankedRecords:
         records = records_of(row[self.records], where, self.records)
         texts = []
         for record in records:
-            texts.append(self.text_from(record.get(self.text), where, self.text))
-        ranks = [_rank_of(record.get("rank"), where, self.best) for record in records]
+            texts.append(
+                self.text_from(record.get(self.text), where, self.text)
+            )
+        ranks = [
+            _rank_of(record.get("rank"), where, self.best)
+            for record in records
+        ]
         prompt = prompt_from(row[self.prompt], where, self.prompt)
         return [Ranking(tiers_of(ranks, texts), prompt=prompt, **metadata)]
 
 
-_NEMO = _RankedRecords("context", "completions", "completion", completion_from, best=0)
+_NEMO = _RankedRecords(
+    "context", "completions", "completion", completion_from, best=0
+)
 _NECTAR = _RankedRecords("prompt", "answers", "answer", answer_of, best=1)
 
 
@@ -97,15 +104,21 @@ def _alpaca_prompt(row: Row, where: str) -> Prompt:
         return instruction
     turns = []
     if not is_missing(row.get("system")):
-        turns.append(Message("system", text_of(row["system"], where, "system")))
+        turns.append(
+            Message("system", text_of(row["system"], where, "system"))
+        )
     history = []
     if row.get("history") is not None:
         history = list_of(row["history"], where, "history")
     for pair in history:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise bad_cell(pair, where, "history", " where [question, answer] belongs.")
+            raise bad_cell(
+                pair, where, "history", " where [question, answer] belongs."
+            )
         turns.append(Message("user", answer_of(pair[0], where, "history")))
-        turns.append(Message("assistant", answer_of(pair[1], where, "history")))
+        turns.append(
+            Message("assistant", answer_of(pair[1], where, "history"))
+        )
     return (*turns, Message("user", instruction))
 
 
@@ -123,12 +136,16 @@ def _best_of_k(row: Row, metadata: Metadata) -> list[Judgement]:
     best = parse_number(row["best"])
     if best is None or best not in texts:
         samples = ", ".join(map(str, texts))
-        raise bad_cell(row["best"], where, "best", f"; the samples are {samples}.")
+        raise bad_cell(
+            row["best"], where, "best", f"; the samples are {samples}."
+        )
     shown = tuple(texts.values())
     chosen = texts.pop(int(best))
     others = tuple(texts.values())
     prompt = prompt_from(row["query"], where, "query")
-    return [Ranking(((chosen,),), others, shown=shown, prompt=prompt, **metadata)]
+    return [
+        Ranking(((chosen,),), others, shown=shown, prompt=prompt, **metadata)
+    ]
 
 
 def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
@@ -150,8 +167,12 @@ def _mqm(row: Row, metadata: Metadata) -> list[Judgement]:
     return [Ranking(tiers_of(ranks, penalties), prompt=prompt, **metadata)]
 
 
-register_format(Format("nemo", ("context", "completions"), _NEMO.read, (Ranking,)))
-register_format(Format("nectar", ("prompt", "answers"), _NECTAR.read, (Ranking,)))
+register_format(
+    Format("nemo", ("context", "completions"), _NEMO.read, (Ranking,))
+)
+register_format(
+    Format("nectar", ("prompt", "answers"), _NECTAR.read, (Ranking,))
+)
 register_format(
     Format(
         "alpaca",
@@ -163,7 +184,12 @@ register_format(
     )
 )
 register_format(
-    Format("best-of-k", ("query", "sample0", "sample1", "best"), _best_of_k, (Ranking,))
+    Format(
+        "best-of-k",
+        ("query", "sample0", "sample1", "best"),
+        _best_of_k,
+        (Ranking,),
+    )
 )
 register_format(Format("mqm", ("source", "candidates"), _mqm, (Ranking,)))
 
@@ -211,13 +237,20 @@ def _completions(row: Row, column: str, where: str) -> tuple[str, ...]:
 def _matches_rewardbench(row: Row) -> bool:
     """Return whether both columns hold lists of completions, not the turns of one dialogue."""
     sides = (row["chosen"], row["rejected"])
-    return all(isinstance(side, list) and not is_messages(side) for side in sides)
+    return all(
+        isinstance(side, list) and not is_messages(side) for side in sides
+    )
 
 
 def _rewardbench(row: Row, metadata: Metadata) -> list[Judgement]:
     item = _item(row, metadata["where"])
-    of_subset: Metadata = {**metadata, "source": item.subset or metadata["source"]}
-    return [Ranking((item.chosen,), item.rejected, prompt=item.prompt, **of_subset)]
+    of_subset: Metadata = {
+        **metadata,
+        "source": item.subset or metadata["source"],
+    }
+    return [
+        Ranking((item.chosen,), item.rejected, prompt=item.prompt, **of_subset)
+    ]
 
 
 register_format(

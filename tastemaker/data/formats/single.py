@@ -13,7 +13,14 @@ from typing import Any, get_type_hints
 
 from tastemaker.data.columns import RECOGNISED, GradeCells, LabelCells
 from tastemaker.data.formats import Format, register_format
-from tastemaker.data.judgements import RECORDS, Example, Grade, Judgement, Label, Prompt
+from tastemaker.data.judgements import (
+    RECORDS,
+    Example,
+    Grade,
+    Judgement,
+    Label,
+    Prompt,
+)
 from tastemaker.data.tables import (
     Metadata,
     Row,
@@ -32,7 +39,9 @@ from tastemaker.data.values import (
 )
 
 _OTHER_JUDGEMENTS = {*RECOGNISED["grade"], *RECOGNISED["rating"]}
-_KTO = LabelCells("label", {"false": False, "true": True, "0": False, "1": True})
+_KTO = LabelCells(
+    "label", {"false": False, "true": True, "0": False, "1": True}
+)
 _HELPSTEER = GradeCells("helpfulness", 0, 4)
 
 
@@ -105,7 +114,9 @@ def from_row(row: Row, where: str = "", source: str = "") -> Judgement:
         "time": time_of(row.get("time"), where, "time"),
         "weight": weight_of(row.get("weight"), where, "weight"),
         "where": where,
-        "source": source if named is None else answer_of(named, where, "source"),
+        "source": source
+        if named is None
+        else answer_of(named, where, "source"),
     }
     prompt = prompt_from(row.get("prompt"), where, "prompt")
     record = RECORDS[kind]
@@ -126,18 +137,26 @@ def _columns(record: type[Judgement]) -> dict[str, tuple[Any, bool]]:
     columns = {}
     for field in fields(record):
         if field.name not in _SHARED:
-            is_needed = field.default is MISSING and field.default_factory is MISSING
+            is_needed = (
+                field.default is MISSING and field.default_factory is MISSING
+            )
             columns[field.name] = (types[field.name], is_needed)
     return columns
 
 
 def _plain(value: Any) -> Any:
     """Return a value with lists in the place of tuples."""
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return (
+        [_plain(item) for item in value] if isinstance(value, tuple) else value
+    )
 
 
 def _prompt_row(prompt: Prompt) -> str | list[dict[str, str]]:
-    return prompt if isinstance(prompt, str) else [turn._asdict() for turn in prompt]
+    return (
+        prompt
+        if isinstance(prompt, str)
+        else [turn._asdict() for turn in prompt]
+    )
 
 
 def _texts_of(value: object, where: str, column: str) -> tuple[str, ...]:
@@ -146,7 +165,9 @@ def _texts_of(value: object, where: str, column: str) -> tuple[str, ...]:
     return tuple(answer_of(text, where, column) for text in value)
 
 
-def _tiers_of(value: object, where: str, column: str) -> tuple[tuple[str, ...], ...]:
+def _tiers_of(
+    value: object, where: str, column: str
+) -> tuple[tuple[str, ...], ...]:
     """Return a list of lists of texts; a text alone is a tier of one."""
     if not isinstance(value, list):
         raise bad_cell(value, where, column, " where a list of tiers belongs.")
@@ -174,7 +195,11 @@ _READERS = {
 
 register_format(
     Format(
-        "kto", ("prompt", "completion", "label"), _kto, (Label,), matches=_matches_kto
+        "kto",
+        ("prompt", "completion", "label"),
+        _kto,
+        (Label,),
+        matches=_matches_kto,
     )
 )
 register_format(

@@ -7,8 +7,8 @@ All other code uses only the protocol `Backbone`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -45,7 +45,10 @@ class Backbone(Protocol):
         """`linear`, `network`, `ensemble` or `experts`; the contract holds it."""
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return the scores of examples, in order, whatever is scored beside them."""
 
@@ -71,7 +74,10 @@ class Encoder:
 
     name: str
     max_length: int | None = setting(
-        None, _TOKENS, at_least(8), shown="what the network can read, at most 512"
+        None,
+        _TOKENS,
+        at_least(8),
+        shown="what the network can read, at most 512",
     )
     cut: Cut = setting("left", _CUT)
     dropout: float = setting(0.0, _DROPOUT, PART)
@@ -94,7 +100,8 @@ class Tiny:
         8000,
         "Tokens of the tokenizer.",
         Check(
-            lambda value: value >= 300, "at least 300 (256 bytes and special tokens)"
+            lambda value: value >= 300,
+            "at least 300 (256 bytes and special tokens)",
         ),
     )
     max_length: int | None = setting(256, _TOKENS, at_least(8))
@@ -115,12 +122,20 @@ class Training:
     group: ClassVar[str] = "Network training"
 
     epochs: int = setting(
-        2, "Passes over the training texts.", at_least(1), group=MAIN, shown=RECIPE
+        2,
+        "Passes over the training texts.",
+        at_least(1),
+        group=MAIN,
+        shown=RECIPE,
     )
-    lr: float = setting(5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE)
+    lr: float = setting(
+        5e-5, "Peak learning rate of AdamW.", POSITIVE, shown=RECIPE
+    )
     batch_size: int = setting(32, "Texts a step.", at_least(1), shown=RECIPE)
     batch_tokens: int = setting(
-        8192, "Most tokens through the network at once, padding included.", at_least(1)
+        8192,
+        "Most tokens through the network at once, padding included.",
+        at_least(1),
     )
     warmup: float = setting(
         0.06, "Share of the steps in which the learning rate rises.", PART
@@ -132,7 +147,9 @@ class Training:
     head_lr: float = setting(
         10.0, "Learning rate of the head, as a multiple of --lr.", POSITIVE
     )
-    evaluations: int = setting(5, "Held-out evaluations in the run.", at_least(1))
+    evaluations: int = setting(
+        5, "Held-out evaluations in the run.", at_least(1)
+    )
     patience: int = setting(
         3, "Evaluations without a gain that end the run.", at_least(1)
     )
@@ -143,9 +160,8 @@ class Training:
 
 _MOST_PASSES = 10
 _MOST_MEMBERS = 64
-_MOST_CROSS_FITTED = (
-    10_000  # judgements; with more, a part of them calibrates well enough
-)
+# judgements; with more, a part of them calibrates well enough
+_MOST_CROSS_FITTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -165,7 +181,10 @@ class Recipe:
         """Return how often so many texts are read, in batches of `batch_size`."""
         return max(
             self.epochs,
-            min(_MOST_PASSES, -(-self.least_steps * batch_size // max(texts, 1))),
+            min(
+                _MOST_PASSES,
+                -(-self.least_steps * batch_size // max(texts, 1)),
+            ),
         )
 
 
@@ -180,7 +199,9 @@ class Chosen:
 _NAMED: dict[str, Chosen] = {
     "linear": Chosen(Linear()),
     "tiny": Chosen(Tiny(), Recipe(epochs=8, lr=1e-3)),
-    "minilm": Chosen(Encoder("minilm", max_length=256), Recipe(epochs=1, lr=1e-4)),
+    "minilm": Chosen(
+        Encoder("minilm", max_length=256), Recipe(epochs=1, lr=1e-4)
+    ),
 }
 
 
@@ -249,14 +270,20 @@ class Composition:
         return settings
 
 
-_KINDS: dict[str, type[Any]] = {"linear": Linear, "tiny": Tiny, "a network": Encoder}
+_KINDS: dict[str, type[Any]] = {
+    "linear": Linear,
+    "tiny": Tiny,
+    "a network": Encoder,
+}
 
 
 def backbone_named(name: str, **settings: Any) -> Linear | Encoder | Tiny:
     """Return the settings that a name stands for, some replaced. Raises UsageError."""
     defaults = choose_backbone(name).settings
     for key in settings:
-        owners = [other for other, kind in _KINDS.items() if hasattr(kind, key)]
+        owners = [
+            other for other, kind in _KINDS.items() if hasattr(kind, key)
+        ]
         if owners and not hasattr(defaults, key):
             option = "--" + key.replace("_", "-")
             raise UsageError(
@@ -271,7 +298,9 @@ def load_backbone(folder: Path, contract: Contract) -> Backbone:
     if contract.backbone == Experts.kind:
         return Experts.open(folder, load_member)
     if contract.backbone == Ensemble.kind:
-        return Ensemble.load(folder, int(contract.settings["members"]), load_member)
+        return Ensemble.load(
+            folder, int(contract.settings["members"]), load_member
+        )
     return load_member(folder)
 
 
@@ -282,3 +311,36 @@ def _load_one(folder: Path, template: str) -> Backbone:
 
     network: Backbone = Network.load(folder, template=template)
     return network
+
+
+def chosen_training(
+    chosen: Chosen,
+    training: Training | Mapping[str, Any] | None,
+    epochs: int | None,
+    *,
+    texts: int,
+) -> Training | None:
+    """Return the training settings, completed by the recipe; None for a linear backbone."""
+    if isinstance(chosen.settings, Linear):
+        names = list(training) if isinstance(training, Mapping) else []
+        if epochs is not None:
+            names.append("epochs")
+        if names:
+            option = "--" + names[0].replace("_", "-")
+            raise UsageError(
+                f"{option}: the backbone 'linear' is fitted to the end, without steps or epochs. "
+                "Leave it out."
+            )
+        return None
+    if isinstance(training, Training):
+        return training if epochs is None else replace(training, epochs=epochs)
+    recipe = chosen.recipe
+    settings = {
+        "lr": recipe.lr,
+        "batch_size": recipe.batch_size,
+        **(training or {}),
+    }
+    if epochs is not None:
+        settings["epochs"] = epochs
+    settings.setdefault("epochs", recipe.passes(texts, settings["batch_size"]))
+    return settings_from(Training, settings, "training")

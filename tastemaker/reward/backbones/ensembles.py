@@ -56,11 +56,15 @@ class Ensemble:
         self.template: str = first.template
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return the mean scores, and those of each member."""
         by_member = [
-            member.score(examples, precision=precision) for member in self.members
+            member.score(examples, precision=precision)
+            for member in self.members
         ]
         values = np.stack([scores.values for scores in by_member])
         return Scores(values.mean(0), by_member[0].truncated, values)
@@ -79,25 +83,34 @@ class Ensemble:
 
     def folders(self, folder: Path) -> list[Path]:
         """Return the folder of each member."""
-        return [folder / _FOLDER.format(number) for number in range(len(self.members))]
+        return [
+            folder / _FOLDER.format(number)
+            for number in range(len(self.members))
+        ]
 
     @staticmethod
     def load(
         folder: Path, members: int, load_member: Callable[[Path], Any]
     ) -> "Ensemble":
         """Return the ensemble that `save` wrote. Raises ModelError for a missing member."""
-        folders = [folder / _FOLDER.format(number) for number in range(members)]
+        folders = [
+            folder / _FOLDER.format(number) for number in range(members)
+        ]
         for member_folder in folders:
             if not member_folder.is_dir():
                 raise ModelError(
                     f"{member_folder}: this member of the ensemble is missing. "
                     "Copy the folder whole again."
                 )
-        return Ensemble([load_member(member_folder) for member_folder in folders])
+        return Ensemble(
+            [load_member(member_folder) for member_folder in folders]
+        )
 
     def describe(self) -> str:
         """Return how many members there are, and of what."""
-        return f"{len(self.members)} members, each {self.members[0].describe()}"
+        return (
+            f"{len(self.members)} members, each {self.members[0].describe()}"
+        )
 
 
 ROUTER = "router.safetensors"
@@ -137,7 +150,9 @@ class Router:
         texts = [read_prompt(prompt) for prompt in unique]
         parts = [np.zeros((0, len(self.sources)))]
         for chunk in chunks(texts):
-            occurrences = counts(TokenNames.of(chunk), READING.ngrams, self.names)
+            occurrences = counts(
+                TokenNames.of(chunk), READING.ngrams, self.names
+            )
             inputs = features(occurrences, READING, scales)
             logits = inputs @ weights + self.intercepts
             raised = np.exp(logits - logits.max(1, keepdims=True))
@@ -149,9 +164,13 @@ class Router:
     def save(self, path: Path) -> None:
         """Write everything, the sources as JSON in the head."""
         names = ("names", "idf", "weights", "intercepts")
-        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+        tensors = {
+            name: np.ascontiguousarray(getattr(self, name)) for name in names
+        }
         with writing_file(path) as temporary:
-            temporary.write_bytes(save(tensors, {"sources": json.dumps(self.sources)}))
+            temporary.write_bytes(
+                save(tensors, {"sources": json.dumps(self.sources)})
+            )
 
     @staticmethod
     def load(path: Path) -> "Router":
@@ -170,7 +189,13 @@ class Router:
                 raise ModelError(
                     f"{path}: its parts do not belong together. Fit again, or restore the file."
                 )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (
+            SafetensorError,
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ModelError(
                 f"{path}: not a router of experts ({error}). Copy the folder whole again."
             ) from error
@@ -207,7 +232,9 @@ def fit_router(prompts: Mapping[str, Sequence[Prompt | None]]) -> Router:
     weights, intercepts = regression.coef_.T, regression.intercept_
     if len(sources) == 2:  # scikit-learn gives the second one's log-odds alone
         weights = np.concatenate([np.zeros_like(weights), weights], axis=-1)
-        intercepts = np.concatenate([np.zeros_like(intercepts), intercepts], axis=-1)
+        intercepts = np.concatenate(
+            [np.zeros_like(intercepts), intercepts], axis=-1
+        )
     return Router(
         sources,
         names,
@@ -227,7 +254,10 @@ class Experts(Ensemble):
         self.router = router
 
     def score(
-        self, examples: Sequence[Example], *, precision: ScoringChoice = "float32"
+        self,
+        examples: Sequence[Example],
+        *,
+        precision: ScoringChoice = "float32",
     ) -> Scores:
         """Return the mixed scores, without those of the experts.
 

@@ -80,7 +80,9 @@ class _Names(dict[str, int]):
     def __missing__(self, token: str) -> int:
         if len(self) >= _REMEMBERED_TOKENS:
             self.clear()
-        digest = blake2b(token.encode(errors="replace"), digest_size=8).digest()
+        digest = blake2b(
+            token.encode(errors="replace"), digest_size=8
+        ).digest()
         self[token] = int.from_bytes(digest, "little")
         return self[token]
 
@@ -103,7 +105,9 @@ class TokenNames:
         by_text = [tokens(text) for text in texts]
         lengths = np.fromiter(map(len, by_text), np.int64, len(by_text))
         names = map(_names.__getitem__, chain.from_iterable(by_text))
-        return TokenNames(np.fromiter(names, np.uint64, int(lengths.sum())), lengths)
+        return TokenNames(
+            np.fromiter(names, np.uint64, int(lengths.sum())), lengths
+        )
 
     def ngrams(
         self, longest: int, *, repeats: bool = False
@@ -143,14 +147,19 @@ class TokenNames:
         document: the text of each repetition. salt: added to the names.
         """
         each = np.minimum(
-            np.bincount(document, minlength=len(self.lengths)), _MOST_REPETITIONS
+            np.bincount(document, minlength=len(self.lengths)),
+            _MOST_REPETITIONS,
         )
         documents = np.repeat(np.arange(len(each), dtype=np.int32), each)
-        number = np.arange(len(documents)) - np.repeat(np.cumsum(each) - each, each)
+        number = np.arange(len(documents)) - np.repeat(
+            np.cumsum(each) - each, each
+        )
         return number.astype(np.uint64) * _MULTIPLIER + salt, documents
 
 
-def _repetitions(names: Hashes, document: TextNumbers) -> tuple[Hashes, TextNumbers]:
+def _repetitions(
+    names: Hashes, document: TextNumbers
+) -> tuple[Hashes, TextNumbers]:
     """Return the names that stand earlier in their text too, with the numbers of the texts."""
     order = np.lexsort((names, document))
     names, document = names[order], document[order]
@@ -192,7 +201,11 @@ def vocabulary(
 
 
 def counts(
-    chunk: TokenNames, longest: int, ngrams: NgramNames, *, repeats: bool = False
+    chunk: TokenNames,
+    longest: int,
+    ngrams: NgramNames,
+    *,
+    repeats: bool = False,
 ) -> sp.csr_matrix:
     """Return how often some n-grams occur in each text: float64 [texts, n-grams].
 
@@ -229,7 +242,8 @@ class Linear:
         3,
         "The longest word n-gram.",
         Check(
-            lambda value: 1 <= value <= _MOST_NGRAMS, f"1 to {_MOST_NGRAMS}; 3 is usual"
+            lambda value: 1 <= value <= _MOST_NGRAMS,
+            f"1 to {_MOST_NGRAMS}; 3 is usual",
         ),
     )
     min_count: int = setting(
@@ -242,7 +256,9 @@ class Linear:
     )
     # for each judgement that a text has on average: saying everything twice must not change the fit
     strength: float = setting(
-        0.04, "Precision of the weights' Gaussian prior (scikit-learn's 1/C).", POSITIVE
+        0.04,
+        "Precision of the weights' Gaussian prior (scikit-learn's 1/C).",
+        POSITIVE,
     )
     smoothing: float = setting(
         1.0, "Added to every count of the log-count ratio.", POSITIVE
@@ -269,7 +285,11 @@ def log_count_ratios(
     `positive`.
     """
     holds = sp.csr_matrix(
-        (np.ones_like(occurrences.data), occurrences.indices, occurrences.indptr),
+        (
+            np.ones_like(occurrences.data),
+            occurrences.indices,
+            occurrences.indptr,
+        ),
         occurrences.shape,
     )
     p, q = smoothing + holds.T @ positive, smoothing + holds.T @ (1 - positive)
@@ -279,8 +299,12 @@ def log_count_ratios(
 
 def inverse_document_frequencies(occurrences: sp.csr_matrix) -> Floats:
     """Return scikit-learn's smoothed idf: ln((1 + texts)/(1 + texts with the n-gram)) + 1."""
-    texts_with = np.bincount(occurrences.indices, minlength=occurrences.shape[1])
-    return np.asarray(np.log((1 + occurrences.shape[0]) / (1 + texts_with)) + 1)
+    texts_with = np.bincount(
+        occurrences.indices, minlength=occurrences.shape[1]
+    )
+    return np.asarray(
+        np.log((1 + occurrences.shape[0]) / (1 + texts_with)) + 1
+    )
 
 
 def features(
@@ -335,7 +359,9 @@ class LinearBackbone:
         """
         weights = self.weights.astype(np.float64)
         scales = self.scales.astype(np.float64)
-        texts = [joined(example, self.settings.template) for example in examples]
+        texts = [
+            joined(example, self.settings.template) for example in examples
+        ]
         values = [np.zeros(0)]
         for chunk in chunks(texts):
             occurrences = counts(
@@ -365,7 +391,9 @@ class LinearBackbone:
             "intercept": np.array([self.intercept]),
         }
         # one entry: several have no order
-        head = {"linear": json.dumps({"format": FORMAT, **asdict(self.settings)})}
+        head = {
+            "linear": json.dumps({"format": FORMAT, **asdict(self.settings)})
+        }
         with writing_file(Path(folder) / WEIGHTS) as temporary:
             temporary.write_bytes(save(tensors, head))
 

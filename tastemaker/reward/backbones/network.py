@@ -39,7 +39,13 @@ from tastemaker.fast.encoder import (
     scores_together,
 )
 from tastemaker.fast.encoder import encode as encode_parts
-from tastemaker.fast.int8 import Ranges, in_int8, read_ranges, watch, write_ranges
+from tastemaker.fast.int8 import (
+    Ranges,
+    in_int8,
+    read_ranges,
+    watch,
+    write_ranges,
+)
 from tastemaker.fast.processor import (
     ScoringChoice,
     choose_scoring_precision,
@@ -138,7 +144,9 @@ class Network:
         """Return the network that `save` wrote. Raises ModelError when it does not load whole."""
         folder = Path(folder)
         module, tokenizer = read_parts(folder)
-        max_length = choose_max_length(module, tokenizer, tokenizer.model_max_length)
+        max_length = choose_max_length(
+            module, tokenizer, tokenizer.model_max_length
+        )
         network = cls(
             module,
             tokenizer,
@@ -172,7 +180,9 @@ class Network:
                 if self._ranges is not None:
                     write_ranges(self._ranges, folder / _RANGES)
                 _share_weights(folder)
-            except SafetensorError as error:  # safetensors' error for a full disk
+            except (
+                SafetensorError
+            ) as error:  # safetensors' error for a full disk
                 raise StorageError(
                     f"{folder}: cannot write the weights ({error}); nothing was kept."
                 ) from error
@@ -198,7 +208,9 @@ class Network:
         config = self.module.config
         millions = sum(p.numel() for p in self.module.parameters()) / 1e6
         layers = config.get_text_config().num_hidden_layers
-        return f"{config.model_type}, {layers} layers, {millions:.1f}M parameters"
+        return (
+            f"{config.model_type}, {layers} layers, {millions:.1f}M parameters"
+        )
 
     @property
     def heads(self) -> int:
@@ -209,7 +221,9 @@ class Network:
         """Give the network so many fresh heads: members of an ensemble that share the body."""
         widen_head(self.module, heads, seed)
 
-    def use_template(self, template: str | None, *, wanted: bool = True) -> None:
+    def use_template(
+        self, template: str | None, *, wanted: bool = True
+    ) -> None:
         """Choose how prompt and text are joined.
 
         template: a text with two places, "chat" for the tokenizer's own template, or None for the
@@ -273,7 +287,9 @@ class Network:
                 batches.append(collate([ids], self.pad_id).to(self.device))
             self._ranges = watch(
                 encoder,
-                lambda watched: [encode_parts(watched, batch) for batch in batches],
+                lambda watched: [
+                    encode_parts(watched, batch) for batch in batches
+                ],
             )
             self._small = None
         self.module.train(was_training)
@@ -310,7 +326,10 @@ class Network:
 
     @torch.inference_mode()
     def _score(
-        self, examples: Sequence[Example], score_texts: _ScoreTexts, batch_tokens: int
+        self,
+        examples: Sequence[Example],
+        score_texts: _ScoreTexts,
+        batch_tokens: int,
     ) -> Scores:
         encoded = self.encode(examples)
         values = torch.empty(len(encoded), self.heads, device=self.device)
@@ -348,7 +367,11 @@ class Network:
     def _in_int8(self) -> Encoder | None:
         """Return the encoder with 8-bit products; it is converted again when weights change."""
         encoder = parts_of(self.module)
-        if encoder is None or self._ranges is None or not gains_by_int8(self.device):
+        if (
+            encoder is None
+            or self._ranges is None
+            or not gains_by_int8(self.device)
+        ):
             return None
         weights = self._fingerprint()
         if self._small is None or self._small[0] != weights:
@@ -396,7 +419,13 @@ def _share_weights(folder: Path) -> None:
 
 # --- a network made from the texts at hand ---
 
-_SPECIAL_NAMES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+_SPECIAL_NAMES = (
+    "pad_token",
+    "unk_token",
+    "cls_token",
+    "sep_token",
+    "mask_token",
+)
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LAYERS, _WIDTH, _ATTENTION_HEADS = 2, 128, 4
 
@@ -417,7 +446,9 @@ def make_tiny(
     are no texts.
     """
     tokenizer = _tokenizer(texts, vocabulary)
-    if len(tokenizer) == len(_SPECIAL) + len(pre_tokenizers.ByteLevel.alphabet()):
+    if len(tokenizer) == len(_SPECIAL) + len(
+        pre_tokenizers.ByteLevel.alphabet()
+    ):
         raise DataError("there are no texts to make a tokenizer from.")
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -454,7 +485,9 @@ def _tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     tokenizer.train_from_iterator(texts, trainer)
     ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=ids,
     )
     names = dict(zip(_SPECIAL_NAMES, _SPECIAL, strict=True))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]

@@ -18,7 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import MissingExtra, ModelError, UsageError
@@ -42,9 +46,8 @@ def source_of(name_or_path: str) -> str:
     """Return the folder or hub name of a backbone. Raises MissingExtra where `minilm` is absent."""
     if name_or_path != "minilm":
         return name_or_path
-    package = find_spec(
-        _MINILM_PACKAGE
-    )  # importing the package could import sentence_transformers
+    # importing the package could import sentence_transformers
+    package = find_spec(_MINILM_PACKAGE)
     if package is None or package.origin is None:
         raise MissingExtra("the backbone `minilm`", "minilm")
     return str(Path(package.origin).parent / "model")
@@ -75,7 +78,10 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
         set_dropout(config, dropout)
         tokenizer = AutoTokenizer.from_pretrained(source)
         module = AutoModelForSequenceClassification.from_pretrained(
-            source, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+            source,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
         )
         make_ready(module, tokenizer, source)
         draw_head(head_of(module))
@@ -92,9 +98,14 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
             f"{folder}: there is no such folder. Give the folder that `fit --out` wrote."
         )
     with quiet_transformers(), one_line_errors(str(folder), "backbone"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True
+        )
         module, report = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
         )
     missing = sorted(report["missing_keys"])
     if missing:
@@ -167,7 +178,10 @@ def _give_padding_token(module: Any, tokenizer: Any) -> None:
 
     Decoders look for the last token that is not padding.
     """
-    if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+    if (
+        tokenizer.pad_token is None
+        or tokenizer.pad_token_id == tokenizer.eos_token_id
+    ):
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     embeddings = module.get_input_embeddings()
     if len(tokenizer) > embeddings.num_embeddings:
@@ -176,7 +190,9 @@ def _give_padding_token(module: Any, tokenizer: Any) -> None:
     module.config.pad_token_id = tokenizer.pad_token_id
 
 
-def choose_max_length(module: Any, tokenizer: Any, max_length: int | None) -> int:
+def choose_max_length(
+    module: Any, tokenizer: Any, max_length: int | None
+) -> int:
     """Return how many tokens the network reads: `max_length`, or 512 if it has so many positions.
 
     Raises UsageError for more than the network has positions for, or too few to hold a text.
@@ -195,11 +211,15 @@ def choose_max_length(module: Any, tokenizer: Any, max_length: int | None) -> in
 
 def _most_tokens(module: Any, tokenizer: Any) -> int:
     positions = (
-        getattr(module.config.get_text_config(), "max_position_embeddings", None)
+        getattr(
+            module.config.get_text_config(), "max_position_embeddings", None
+        )
         or _NO_LIMIT
     )
     table = getattr(
-        getattr(module.base_model, "embeddings", None), "position_embeddings", None
+        getattr(module.base_model, "embeddings", None),
+        "position_embeddings",
+        None,
     )
     padding = getattr(table, "padding_idx", None)
     if padding is not None:  # RoBERTa counts positions from the padding id + 1
@@ -307,7 +327,8 @@ def rendered(tokenizer: Any, example: Example) -> str:
     text: str = tokenizer.apply_chat_template(messages, tokenize=False)
     start = tokenizer.bos_token
     adds_start = (
-        start is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+        start is not None
+        and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     )
     return text.removeprefix(start) if adds_start else text
 
@@ -336,7 +357,10 @@ def token_counter(backbone: str) -> Callable[[str], int]:
         backend = tokenizer.backend_tokenizer
     # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
     except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        reason = (
+            str(error).strip().split("\n")[0].rstrip(".")
+            or type(error).__name__
+        )
         raise ModelError(
             f"the tokenizer of {backbone!r} cannot be opened: {reason}. Give a model folder."
         ) from error
@@ -403,7 +427,9 @@ def one_head(module: Any) -> Iterator[Heads | None]:
     if head.out_features == 1:
         yield None
         return
-    heads = {name: p.detach().cpu().clone() for name, p in head.named_parameters()}
+    heads = {
+        name: p.detach().cpu().clone() for name, p in head.named_parameters()
+    }
     _put(
         head,
         {

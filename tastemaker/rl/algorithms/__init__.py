@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tastemaker.errors import UsageError
 from tastemaker.settings import nearest, settings_from
 
-if TYPE_CHECKING:  # the names alone must not load torch: the command line lists them
+# the names alone must not load torch: the command line lists them
+if TYPE_CHECKING:
     from tastemaker.rl.algorithms.base import Algorithm
 
 ALGORITHMS: dict[str, str] = {
@@ -33,7 +34,9 @@ def algorithm_class(name: str) -> "type[Algorithm[Any]]":
             f"there is no algorithm {name!r}: {nearest(name, ALGORITHMS)}."
         )
     module, _, class_name = ALGORITHMS[name].partition(":")
-    algorithm: type[Algorithm[Any]] = getattr(import_module(module), class_name)
+    algorithm: type[Algorithm[Any]] = getattr(
+        import_module(module), class_name
+    )
     return algorithm
 
 
@@ -41,7 +44,9 @@ def algorithm_named(name: str, **settings: Any) -> "Algorithm[Any]":
     """Return an algorithm with some settings. Raises UsageError for an unknown name or setting."""
     kind = algorithm_class(name)
     for setting in settings:
-        owners = [other for other in ALGORITHMS if setting in setting_names(other)]
+        owners = [
+            other for other in ALGORITHMS if setting in setting_names(other)
+        ]
         if owners and name not in owners:
             raise UsageError(
                 f"{name} has no setting {setting!r}: it belongs to {', '.join(owners)}."

@@ -72,7 +72,9 @@ class Rows:
         for field in fields(self):
             value = getattr(self, field.name)
             is_tensor = isinstance(value, Tensor)
-            selected[field.name] = value[rows] if is_tensor else value.select(rows)
+            selected[field.name] = (
+                value[rows] if is_tensor else value.select(rows)
+            )
         return replace(self, **selected)
 
 
@@ -101,7 +103,9 @@ class Rollout(Rows):
     @property
     def scores(self) -> Tensor:
         """The sum of each row's rewards [B]."""
-        return self.rewards.where(self.is_action, torch.zeros_like(self.rewards)).sum(1)
+        return self.rewards.where(
+            self.is_action, torch.zeros_like(self.rewards)
+        ).sum(1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,11 @@ class Experience(Rows):
 
     @classmethod
     def of(
-        cls, rollout: Rollout, advantages: Tensor, weights: Tensor, **more: Tensor
+        cls,
+        rollout: Rollout,
+        advantages: Tensor,
+        weights: Tensor,
+        **more: Tensor,
     ) -> Self:
         """Return a rollout with advantages and weights. more: the other fields of a subclass."""
         return cls(
@@ -207,7 +215,9 @@ def single_actions(experience: E) -> E:
     columns = {}
     for field in fields(experience):
         if field.name != "trajectories":
-            columns[field.name] = getattr(experience, field.name)[is_action][:, None]
+            columns[field.name] = getattr(experience, field.name)[is_action][
+                :, None
+            ]
     return replace(experience, trajectories=trajectories, **columns)
 
 
@@ -224,7 +234,9 @@ def per_row(is_action: Tensor) -> Tensor:
 def per_row_mean(is_action: Tensor) -> Tensor:
     """Return weights for a mean over rows of the mean over their actions, float [B, T]."""
     return (
-        is_action.float() / is_action.sum(1, keepdim=True).clamp(min=1) / len(is_action)
+        is_action.float()
+        / is_action.sum(1, keepdim=True).clamp(min=1)
+        / len(is_action)
     )
 
 
@@ -273,7 +285,9 @@ class Algorithm(Generic[E]):
         """Return the advantage of each action."""
         raise NotImplementedError
 
-    def update(self, actor: Actor, experience: E, stepper: "Stepper") -> Metrics:
+    def update(
+        self, actor: Actor, experience: E, stepper: "Stepper"
+    ) -> Metrics:
         """Change the policy so that actions with a high advantage become likelier."""
         raise NotImplementedError
 
@@ -328,9 +342,14 @@ class Stepper:
 
     def _train_step(self) -> TrainStep:
         """Return what takes the step; made anew, because dropout allows one thread only."""
-        parameters = [*self.actor.policy_parameters(), *self.actor.critic_parameters()]
+        parameters = [
+            *self.actor.policy_parameters(),
+            *self.actor.critic_parameters(),
+        ]
         strategy = gradient_strategy(self.actor.threads)
-        return TrainStep(self.optimizer, parameters, clip=self.clip, strategy=strategy)
+        return TrainStep(
+            self.optimizer, parameters, clip=self.clip, strategy=strategy
+        )
 
     def step(
         self,
@@ -362,10 +381,15 @@ class Stepper:
     ) -> Metrics:
         """Add the gradient of an objective to `.grad`; return its cost and measurements."""
         parts = self._computations(experience, objective, share)
-        return _means(self._train_step().add_gradients(parts), experience, share)
+        return _means(
+            self._train_step().add_gradients(parts), experience, share
+        )
 
     def _computations(
-        self, experience: E, objective: Callable[[E, Evaluation], Costs], share: float
+        self,
+        experience: E,
+        objective: Callable[[E, Evaluation], Costs],
+        share: float,
     ) -> list[Callable[[], tuple[Tensor, Mapping[str, float]]]]:
         """Return what computes each part of the rows."""
         return [
@@ -374,7 +398,10 @@ class Stepper:
         ]
 
     def _compute(
-        self, objective: Callable[[E, Evaluation], Costs], share: float, part: E
+        self,
+        objective: Callable[[E, Evaluation], Costs],
+        share: float,
+        part: E,
     ) -> tuple[Tensor, Metrics]:
         """Return the weighted cost of some rows, and the weighted sums of its measurements."""
         now = self.actor.evaluate(part.trajectories, part.is_action)
@@ -385,7 +412,9 @@ class Stepper:
             for name, values in costs.items()
         }
         cost = weighted.pop("cost")
-        numbers = {name: float(value.detach()) for name, value in weighted.items()}
+        numbers = {
+            name: float(value.detach()) for name, value in weighted.items()
+        }
         numbers["loss"] = float(cost.detach())
         return cost, numbers
 
@@ -404,7 +433,9 @@ class Stepper:
             experience.trajectories.sizes(), self.at_once, self.actor.threads
         )
 
-    def minibatches(self, experience: E, parts: int) -> Iterator[tuple[E, float]]:
+    def minibatches(
+        self, experience: E, parts: int
+    ) -> Iterator[tuple[E, float]]:
         """Yield the rows in random minibatches, each with its share of all rows."""
         count = len(experience.is_action)
         if parts == 1:
@@ -415,9 +446,13 @@ class Stepper:
             yield experience.select(rows), len(rows) / count
 
 
-def _means(sums: Mapping[str, float], experience: Experience, share: float) -> Metrics:
+def _means(
+    sums: Mapping[str, float], experience: Experience, share: float
+) -> Metrics:
     """Return the cost as it is, and of every measurement the mean over the rows' weights."""
     total = float(experience.weights.sum()) / share
-    metrics = {name: value / total for name, value in sums.items() if name != "loss"}
+    metrics = {
+        name: value / total for name, value in sums.items() if name != "loss"
+    }
     metrics["cost"] = sums["loss"]
     return metrics

@@ -79,12 +79,18 @@ def advantages_of(
     """
     is_action = rollout.is_action
     values, after = critic_values(actor, rollout)
-    advantages = gae(rollout.rewards, values, after, is_action, gamma=gamma, lam=lam)
+    advantages = gae(
+        rollout.rewards, values, after, is_action, gamma=gamma, lam=lam
+    )
     returns = torch.where(is_action, advantages + values, 0)
     if whiten:
         advantages = standardise(advantages, is_action)
     return ValuedExperience.of(
-        rollout, advantages, per_action(is_action), values=values, returns=returns
+        rollout,
+        advantages,
+        per_action(is_action),
+        values=values,
+        returns=returns,
     )
 
 
@@ -162,7 +168,9 @@ def minibatch_epochs(
     while epochs < algorithm.epochs and means["moved"] <= algorithm.target_kl:
         epochs = epochs + 1
         means = {}
-        for part, share in stepper.minibatches(experience, algorithm.minibatches):
+        for part, share in stepper.minibatches(
+            experience, algorithm.minibatches
+        ):
             for name, value in stepper.step(part, costs, share=share).items():
                 means[name] = means.get(name, 0.0) + share * value
     return means | {"epochs": float(epochs)}
@@ -176,7 +184,9 @@ def clipped_costs(
     entropy: the weight of the bonus.
     """
     before = experience.log_probs
-    policy_cost = clipped(now.log_probs, before, experience.advantages, clip=clip)
+    policy_cost = clipped(
+        now.log_probs, before, experience.advantages, clip=clip
+    )
     return {
         "cost": policy_cost - entropy * now.entropy,
         "policy_loss": policy_cost,
@@ -250,7 +260,9 @@ def pairs_of(groups: Tensor, tiers: Tensor) -> Pairs:
 
     The shares of a group's pairs sum to 1.
     """
-    is_pair = (groups[:, None] == groups[None]) & (tiers[:, None] < tiers[None])
+    is_pair = (groups[:, None] == groups[None]) & (
+        tiers[:, None] < tiers[None]
+    )
     better, worse = is_pair.nonzero(as_tuple=True)
     _, group, counts = torch.unique(
         groups[better], return_inverse=True, return_counts=True

@@ -75,7 +75,9 @@ class DPO(Algorithm[Compared]):
             tiers=numbers % 2,
         )
 
-    def update(self, actor: Actor, experience: Compared, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: Compared, stepper: Stepper
+    ) -> Metrics:
         """Sweep over the groups."""
         pairs = pairs_of(experience.groups, experience.tiers)
         metrics: Metrics = {"pairs_told": float(len(pairs.better))}
@@ -100,7 +102,11 @@ class DPO(Algorithm[Compared]):
         pairs, now, reference = _row_log_probs(compared, log_probs)
         better, worse, shares = pairs
         loss = dpo(
-            now[better], now[worse], reference[better], reference[worse], beta=self.beta
+            now[better],
+            now[worse],
+            reference[better],
+            reference[worse],
+            beta=self.beta,
         )
         margin = _margins(pairs, now - reference)
         values = {
@@ -110,7 +116,10 @@ class DPO(Algorithm[Compared]):
         }
         weights = shares * compared.weights.amax(1)[better]
         total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
-        return {name: float((weights * x).sum() / total) for name, x in values.items()}
+        return {
+            name: float((weights * x).sum() / total)
+            for name, x in values.items()
+        }
 
     def _step(self, part: Compared, stepper: Stepper, share: float) -> Metrics:
         """Take one step along the gradient of the mean loss of some groups.
@@ -136,7 +145,9 @@ class DPO(Algorithm[Compared]):
             metrics[name] = step_metrics[name]
         return metrics
 
-    def _with_advantages(self, compared: Compared, log_probs: Tensor) -> Compared:
+    def _with_advantages(
+        self, compared: Compared, log_probs: Tensor
+    ) -> Compared:
         """Return the rows with advantages: the sum of ±βσ(−βm) over a row's pairs."""
         pairs, now, reference = _row_log_probs(compared, log_probs)
         margins = _margins(pairs, now - reference)
@@ -196,7 +207,9 @@ def _current_log_probs(stepper: Stepper, experience: Compared) -> Tensor:
     @torch.no_grad()
     def compute(rows: Tensor) -> Tensor:
         part = experience.select(rows)
-        return stepper.actor.evaluate(part.trajectories, part.is_action).log_probs
+        return stepper.actor.evaluate(
+            part.trajectories, part.is_action
+        ).log_probs
 
     log_probs = torch.zeros_like(experience.log_probs)
     parts = stepper.row_parts(experience)

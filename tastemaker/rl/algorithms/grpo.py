@@ -63,8 +63,12 @@ class GRPO(Algorithm[Experience]):
                 rollout, group_centred(rollout.scores, rollout.groups), weights
             )
         advantages = group_standardised(rollout.scores, rollout.groups)
-        return group_experience(rollout, advantages, per_row_mean(rollout.is_action))
+        return group_experience(
+            rollout, advantages, per_row_mean(rollout.is_action)
+        )
 
-    def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: Experience, stepper: Stepper
+    ) -> Metrics:
         """Sweep over the experience."""
         return clipped_epochs(self, stepper, experience)

@@ -53,11 +53,23 @@ class PPO(Algorithm[ValuedExperience]):
     needs_critic: ClassVar[bool] = True
     play_settings: ClassVar[PlaySettings] = {
         ANY: (
-            {"lr": 1e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 8},
+            {
+                "lr": 1e-3,
+                "gamma": 0.99,
+                "lam": 0.95,
+                "epochs": 10,
+                "minibatches": 8,
+            },
             {"steps": 1_000_000, "envs": 16, "rollout": 128},
         ),
         "CartPole-v1": (
-            {"lr": 2e-3, "gamma": 0.99, "lam": 0.95, "epochs": 10, "minibatches": 1},
+            {
+                "lr": 2e-3,
+                "gamma": 0.99,
+                "lam": 0.95,
+                "epochs": 10,
+                "minibatches": 1,
+            },
             {
                 "steps": 100_000,
                 "envs": 16,
@@ -66,7 +78,13 @@ class PPO(Algorithm[ValuedExperience]):
             },
         ),
         "Acrobot-v1": (
-            {"lr": 1e-3, "gamma": 0.99, "lam": 0.94, "epochs": 4, "minibatches": 4},
+            {
+                "lr": 1e-3,
+                "gamma": 0.99,
+                "lam": 0.94,
+                "epochs": 4,
+                "minibatches": 4,
+            },
             {"steps": 400_000, "envs": 16, "rollout": 256},
         ),
         "LunarLander-v3": (
@@ -81,11 +99,23 @@ class PPO(Algorithm[ValuedExperience]):
             {"steps": 500_000, "envs": 16, "rollout": 512},
         ),
         "Pendulum-v1": (
-            {"lr": 1e-3, "gamma": 0.9, "lam": 0.95, "epochs": 10, "minibatches": 16},
+            {
+                "lr": 1e-3,
+                "gamma": 0.9,
+                "lam": 0.95,
+                "epochs": 10,
+                "minibatches": 16,
+            },
             {"steps": 200_000, "envs": 8, "rollout": 512},
         ),
         "MountainCarContinuous-v0": (
-            {"lr": 3e-4, "gamma": 0.9999, "lam": 0.9, "epochs": 10, "minibatches": 8},
+            {
+                "lr": 3e-4,
+                "gamma": 0.9999,
+                "lam": 0.9,
+                "epochs": 10,
+                "minibatches": 8,
+            },
             {"steps": 100_000, "envs": 8, "rollout": 256, "log_sd": 1.0},
         ),
     }

@@ -13,7 +13,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tastemaker.maths.rl import masked_mean, policy_gradient, returns_to_go, standardise
+from tastemaker.maths.rl import (
+    masked_mean,
+    policy_gradient,
+    returns_to_go,
+    standardise,
+)
 from tastemaker.rl.algorithms.base import (
     ANY,
     Actor,
@@ -95,7 +100,11 @@ class Reinforce(Algorithm[ValuedExperience]):
         if self.whiten:
             advantages = standardise(advantages, is_action)
         return ValuedExperience.of(
-            rollout, advantages, per_action(is_action), values=values, returns=returns
+            rollout,
+            advantages,
+            per_action(is_action),
+            values=values,
+            returns=returns,
         )
 
     def update(
@@ -110,10 +119,14 @@ class Reinforce(Algorithm[ValuedExperience]):
     def _costs(
         self, bonus: float, experience: ValuedExperience, now: Evaluation
     ) -> Costs:
-        policy_cost: Tensor = policy_gradient(now.log_probs, experience.advantages)
+        policy_cost: Tensor = policy_gradient(
+            now.log_probs, experience.advantages
+        )
         costs = {"policy_loss": policy_cost, "entropy": now.entropy}
         costs["cost"] = policy_cost - bonus * now.entropy
         if self.needs_critic:
             costs.update(critic_costs(experience, now))
-            costs["cost"] = costs["cost"] + self.value_weight * costs["value_loss"]
+            costs["cost"] = (
+                costs["cost"] + self.value_weight * costs["value_loss"]
+            )
         return costs

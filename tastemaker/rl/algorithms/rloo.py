@@ -56,6 +56,8 @@ class RLOO(Algorithm[Experience]):
             per_row(rollout.is_action),
         )
 
-    def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: Experience, stepper: Stepper
+    ) -> Metrics:
         """Sweep over the experience; one pass in one step is REINFORCE."""
         return clipped_epochs(self, stepper, experience)

@@ -33,7 +33,13 @@ from tastemaker.rl.algorithms.base import (
     ValuedExperience,
     single_actions,
 )
-from tastemaker.rl.algorithms.common import GAMMA, LAM, LR, advantages_of, critic_costs
+from tastemaker.rl.algorithms.common import (
+    GAMMA,
+    LAM,
+    LR,
+    advantages_of,
+    critic_costs,
+)
 from tastemaker.settings import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -55,7 +61,12 @@ class TRPO(Algorithm[ValuedExperience]):
     takes_kl_in_loss: ClassVar[bool] = False
     play_settings: ClassVar[PlaySettings] = {
         ANY: (
-            {"lr": 1e-3, "gamma": 0.99, "critic_epochs": 10, "critic_minibatches": 4},
+            {
+                "lr": 1e-3,
+                "gamma": 0.99,
+                "critic_epochs": 10,
+                "critic_minibatches": 4,
+            },
             {"steps": 500_000, "envs": 16, "rollout": 128},
         ),
         "CartPole-v1": (
@@ -85,7 +96,9 @@ class TRPO(Algorithm[ValuedExperience]):
         POSITIVE_SHARE,
     )
     lr: float = setting(1e-3, *LR)
-    critic_epochs: int = setting(5, "Sweeps of the critic over a rollout.", at_least(1))
+    critic_epochs: int = setting(
+        5, "Sweeps of the critic over a rollout.", at_least(1)
+    )
     critic_minibatches: int = setting(
         4, "Optimiser steps of the critic in a sweep.", at_least(1)
     )
@@ -106,10 +119,14 @@ class TRPO(Algorithm[ValuedExperience]):
         parameters = actor.policy_parameters()
         # the only attention that can be differentiated twice
         with sdpa_kernel(SDPBackend.MATH):
-            before, gradient = self._cost_and_gradient(experience, stepper, parameters)
+            before, gradient = self._cost_and_gradient(
+                experience, stepper, parameters
+            )
             fisher_rows = self._fisher_rows(experience, stepper)
             fisher = self._fisher(actor, fisher_rows, stepper, parameters)
-            direction = conjugate_gradient(fisher, -gradient, self.cg_iterations)
+            direction = conjugate_gradient(
+                fisher, -gradient, self.cg_iterations
+            )
             curvature = float(direction @ fisher(direction))
         if curvature > 0:
             step = direction * (2 * self.target_kl / curvature) ** 0.5
@@ -147,7 +164,9 @@ class TRPO(Algorithm[ValuedExperience]):
         """Take the critic's steps; return the metrics of the last one, without the cost."""
         metrics: Metrics = {}
         for _ in range(self.critic_epochs):
-            for part, share in stepper.minibatches(experience, self.critic_minibatches):
+            for part, share in stepper.minibatches(
+                experience, self.critic_minibatches
+            ):
                 metrics |= stepper.step(
                     part,
                     _value_costs,
@@ -181,7 +200,9 @@ class TRPO(Algorithm[ValuedExperience]):
 
         def kl_gradient(part: ValuedExperience) -> Tensor:
             now = actor.evaluate(part.trajectories, part.is_action)
-            kl = (part.weights * k2(now.log_probs, now.log_probs.detach())).sum()
+            kl = (
+                part.weights * k2(now.log_probs, now.log_probs.detach())
+            ).sum()
             gradients = torch.autograd.grad(
                 kl, list(parameters), create_graph=True, materialize_grads=True
             )
@@ -196,12 +217,16 @@ class TRPO(Algorithm[ValuedExperience]):
             )
             return _flat(products)
 
-        calls = [partial(kl_gradient, part) for part in stepper.parts(experience)]
+        calls = [
+            partial(kl_gradient, part) for part in stepper.parts(experience)
+        ]
         gradients = list(side_by_side(calls, actor.threads))
 
         def product(v: Tensor) -> Tensor:
             total = self.damping * v
-            calls = [partial(hessian_product, gradient, v) for gradient in gradients]
+            calls = [
+                partial(hessian_product, gradient, v) for gradient in gradients
+            ]
             for part in side_by_side(calls, actor.threads):
                 total = total + part
             return total
@@ -223,7 +248,10 @@ class TRPO(Algorithm[ValuedExperience]):
             length = _SHORTER**number
             nn.utils.vector_to_parameters(start + length * step, parameters)
             metrics = stepper.gradients(experience, _surrogate_costs)
-            if metrics["cost"] < cost_before and metrics["moved"] <= self.target_kl:
+            if (
+                metrics["cost"] < cost_before
+                and metrics["moved"] <= self.target_kl
+            ):
                 return {"moved": metrics["moved"], "step_length": length}
         nn.utils.vector_to_parameters(start, parameters)
         return {"moved": 0.0, "step_length": 0.0}
@@ -251,7 +279,9 @@ def conjugate_gradient(
 
 def _surrogate_costs(experience: ValuedExperience, now: Evaluation) -> Costs:
     return {
-        "cost": surrogate(now.log_probs, experience.log_probs, experience.advantages),
+        "cost": surrogate(
+            now.log_probs, experience.log_probs, experience.advantages
+        ),
         "entropy": now.entropy,
         "moved": k3(experience.log_probs, now.log_probs),
     }

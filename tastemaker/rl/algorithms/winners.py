@@ -51,9 +51,13 @@ class Winners(Algorithm[Experience]):
         winners = rollout.select(is_best.nonzero()[:, 0])
         ones = torch.ones_like(winners.scores)
         advantages = torch.where(winners.is_action, ones[:, None], 0)
-        return Experience.of(winners, advantages, per_action(winners.is_action))
+        return Experience.of(
+            winners, advantages, per_action(winners.is_action)
+        )
 
-    def update(self, actor: Actor, experience: Experience, stepper: Stepper) -> Metrics:
+    def update(
+        self, actor: Actor, experience: Experience, stepper: Stepper
+    ) -> Metrics:
         """Make the winners likelier."""
         return minibatch_epochs(self, stepper, experience, self._costs)
 

@@ -33,7 +33,9 @@ class Actions(Protocol):
         """How many standard deviations are learned beside the network."""
         ...
 
-    def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
+    def noise(
+        self, generator: np.random.Generator, steps: int, envs: int
+    ) -> Tensor:
         """Return the random numbers that choose the actions of a rollout, float32 [T, N, width]."""
         ...
 
@@ -77,11 +79,12 @@ class Choices:
         """None."""
         return 0
 
-    def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
+    def noise(
+        self, generator: np.random.Generator, steps: int, envs: int
+    ) -> Tensor:
         """Return Gumbel noise: the argmax of logits + noise is a draw from their softmax."""
-        uniform = generator.random((steps, envs, self.count)).clip(
-            1e-300
-        )  # 0 has no logarithm
+        # 0 has no logarithm
+        uniform = generator.random((steps, envs, self.count)).clip(1e-300)
         return torch.from_numpy((-np.log(-np.log(uniform))).astype(np.float32))
 
     def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
@@ -136,10 +139,14 @@ class Amounts:
         """One standard deviation an amount, the same whatever is observed."""
         return len(self.low)
 
-    def noise(self, generator: np.random.Generator, steps: int, envs: int) -> Tensor:
+    def noise(
+        self, generator: np.random.Generator, steps: int, envs: int
+    ) -> Tensor:
         """Return standard normal numbers."""
         return torch.from_numpy(
-            generator.standard_normal((steps, envs, self.width), dtype=np.float32)
+            generator.standard_normal(
+                (steps, envs, self.width), dtype=np.float32
+            )
         )
 
     def drawn(self, outputs: Tensor, log_sd: Tensor, noise: Tensor) -> Tensor:
@@ -156,7 +163,9 @@ class Amounts:
         """Return the log-density of amounts before they are clipped, and Σ(log σ + ½ ln 2πe)."""
         distance = (actions - outputs) * torch.exp(-log_sd)
         log_probs = -(0.5 * distance**2 + log_sd + 0.5 * _LOG_TAU).sum(-1)
-        return log_probs, (log_sd + 0.5 * (_LOG_TAU + 1)).sum().expand_as(log_probs)
+        return log_probs, (log_sd + 0.5 * (_LOG_TAU + 1)).sum().expand_as(
+            log_probs
+        )
 
     def for_environment(self, actions: Array) -> Array:
         """Return the amounts in the environment's unit, within its bounds."""
@@ -167,7 +176,9 @@ class Amounts:
     def described(self) -> dict[str, Any]:
         """Return a JSON-ready description, which `actions_from` reads."""
         return {
-            "amounts": {name: list(values) for name, values in asdict(self).items()}
+            "amounts": {
+                name: list(values) for name, values in asdict(self).items()
+            }
         }
 
     @property
@@ -223,7 +234,8 @@ class Steps(Rows):
     def single_actions(self, is_action: Tensor) -> Single:
         """Return each action as its own row: the policy sees only the current observation."""
         return Single(
-            self.observations[is_action][:, None], self.actions[is_action][:, None]
+            self.observations[is_action][:, None],
+            self.actions[is_action][:, None],
         )
 
 
@@ -290,7 +302,9 @@ class PlayingActor:
         """Return the critic's values [B, T], and of the observation after each row [B]."""
         critic = self.networks.critic
         values = critic(trajectories.observations)[..., 0]
-        return torch.where(is_action, values, 0), critic(trajectories.after)[..., 0]
+        return torch.where(is_action, values, 0), critic(trajectories.after)[
+            ..., 0
+        ]
 
     @torch.no_grad()
     def log_probs(self, trajectories: Any, is_action: Tensor) -> Tensor:

@@ -46,16 +46,24 @@ class Playing:
     group: ClassVar[str] = "Playing"
 
     steps: int = setting(
-        300_000, "Environment steps in all.", at_least(1), group=MAIN, shown=MEASURED
+        300_000,
+        "Environment steps in all.",
+        at_least(1),
+        group=MAIN,
+        shown=MEASURED,
     )
     envs: int = setting(
-        16, "Environments that are played at once.", at_least(1), shown=MEASURED
+        16,
+        "Environments that are played at once.",
+        at_least(1),
+        shown=MEASURED,
     )
     rollout: int = setting(
         128,
         "Steps of each environment between two updates.",
         Check(
-            lambda value: value >= 2, "at least 2, for a step may only begin an episode"
+            lambda value: value >= 2,
+            "at least 2, for a step may only begin an episode",
         ),
         shown=MEASURED,
     )
@@ -89,7 +97,8 @@ class Playing:
         shown=MEASURED,
     )
     normalise_returns: bool = setting(
-        True, "Divide rewards by the standard deviation of their discounted sums."
+        True,
+        "Divide rewards by the standard deviation of their discounted sums.",
     )
     # a killed run can go on where all episodes begin
     anew: int = setting(
@@ -114,7 +123,11 @@ def play_defaults(
     A name stands for the algorithm with its settings for the environment; an object stays as it is.
     Raises UsageError for a name that does not exist and for an algorithm that compares completions.
     """
-    kind = algorithm_class(algorithm) if isinstance(algorithm, str) else type(algorithm)
+    kind = (
+        algorithm_class(algorithm)
+        if isinstance(algorithm, str)
+        else type(algorithm)
+    )
     defaults = kind.play_settings.get(ANY, ({}, {}))
     of_algorithm, of_playing = kind.play_settings.get(environment, defaults)
     chosen = kind(**of_algorithm) if isinstance(algorithm, str) else algorithm
@@ -201,7 +214,9 @@ class Environments:
         """
         taken = self.actions.for_environment(actions)
         try:
-            observations, rewards, terminated, truncated, _ = self._vector.step(taken)
+            observations, rewards, terminated, truncated, _ = (
+                self._vector.step(taken)
+            )
         except Exception as error:  # an environment is anyone's code
             raise TrainingError(
                 f"{self.name}: step {self.steps + 1:,} of each of the {self.count} "
@@ -248,16 +263,23 @@ def pictured(name: str, options: Mapping[str, Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pygame's own, of what it imports
             env = gymnasium.make(
-                name, render_mode="rgb_array", disable_env_checker=True, **options
+                name,
+                render_mode="rgb_array",
+                disable_env_checker=True,
+                **options,
             )
             env.reset(seed=0)
             frame = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtra(f"drawing {name}", "pictures") from error
     except Exception as error:
-        raise UsageError(f"{name}: cannot be drawn ({_described(error)}).") from error
+        raise UsageError(
+            f"{name}: cannot be drawn ({_described(error)})."
+        ) from error
     if not isinstance(frame, np.ndarray):
-        raise UsageError(f"{name}: cannot be drawn: it has no render mode rgb_array.")
+        raise UsageError(
+            f"{name}: cannot be drawn: it has no render mode rgb_array."
+        )
     return env
 
 
@@ -271,7 +293,9 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
             importlib.import_module(module)
         spec = gymnasium.spec(registered_name)
     except (gymnasium.error.Error, ImportError) as error:
-        reason = f" ({_described(error)})" if isinstance(error, ImportError) else ""
+        reason = (
+            f" ({_described(error)})" if isinstance(error, ImportError) else ""
+        )
         raise UsageError(
             f"there is no environment {name!r}{reason}{_suggestion(registered_name)}"
         ) from error
@@ -301,7 +325,9 @@ def _opened(name: str, count: int, options: Mapping[str, Any]) -> Any:
             ) from error
         raise MissingExtra(name, extra) from error
     except Exception as error:
-        raise UsageError(f"{name}: cannot be made ({_described(error)}).") from error
+        raise UsageError(
+            f"{name}: cannot be made ({_described(error)})."
+        ) from error
 
 
 def _size_and_actions(name: str, vector: Any) -> tuple[int, Actions]:
@@ -331,7 +357,9 @@ def _is_vector(space: Any) -> bool:
     """Return whether a space holds one or more numbers in a row."""
     from gymnasium.spaces import Box
 
-    return isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
+    return (
+        isinstance(space, Box) and len(space.shape) == 1 and space.shape[0] > 0
+    )
 
 
 def _space(space: Any) -> str:
@@ -343,7 +371,9 @@ def _suggestion(name: str) -> str:
     """Return a sentence with the names of similar environments."""
     import gymnasium
 
-    lowered = {registered.lower(): registered for registered in gymnasium.registry}
+    lowered = {
+        registered.lower(): registered for registered in gymnasium.registry
+    }
     keys = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
     names = [lowered[key] for key in keys] or ["CartPole-v1", "LunarLander-v3"]
     return f". Perhaps: {', '.join(names)}. One of your own is written module:Name-v0."

@@ -30,9 +30,23 @@ from tastemaker.rl.gym.environment import (
     with_settings,
 )
 from tastemaker.rl.gym.player import PLAYER, Player, Shapes
-from tastemaker.rl.gym.world import Batch, Episode, World, episodes, gif, seed_of
+from tastemaker.rl.gym.world import (
+    Batch,
+    Episode,
+    World,
+    episodes,
+    gif,
+    seed_of,
+)
 from tastemaker.train.loop import DONE, StopTraining, Task, train
-from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
+from tastemaker.train.run import (
+    Run,
+    Say,
+    check_same,
+    open_run,
+    silent,
+    versions,
+)
 from tastemaker.train.step import Metrics, NotFinite, adamw
 
 CURVE = "curve.png"
@@ -163,7 +177,9 @@ class PlayPlan:
     def task(self, say: Say = silent) -> "PlayTask":
         """Return the task with a fresh player."""
         playing = self.playing
-        environments = Environments(self.environment, playing.envs, self.options)
+        environments = Environments(
+            self.environment, playing.envs, self.options
+        )
         shapes = Shapes(
             environments.size,
             environments.actions,
@@ -199,7 +215,12 @@ class PlayTask(Task):
     device = torch.device("cpu")
 
     def __init__(
-        self, world: World, algorithm: Algorithm[Any], playing: Playing, *, say: Say
+        self,
+        world: World,
+        algorithm: Algorithm[Any],
+        playing: Playing,
+        *,
+        say: Say,
     ) -> None:
         super().__init__()
         self.world = world
@@ -212,14 +233,19 @@ class PlayTask(Task):
         self.rollout = 0
         # measured since the last line of the log
         self.window: dict[str, list[float]] = {}
-        self.curve: list[Sequence[float]] = []  # environment steps, mean return
+        self.curve: list[
+            Sequence[float]
+        ] = []  # environment steps, mean return
         self._has_begun = False
         longest = _EPISODES_BETWEEN_RESETS * world.environments.longest
         self.anew = playing.anew or max(1, -(-longest // playing.rollout))
         actor = self.player.actor
         groups: list[dict[str, Any]] = [
             {"params": actor.policy_parameters()},
-            {"params": actor.critic_parameters(), "factor": playing.critic_factor},
+            {
+                "params": actor.critic_parameters(),
+                "factor": playing.critic_factor,
+            },
         ]
         self.optimizer = adamw(
             groups,
@@ -289,7 +315,9 @@ class PlayTask(Task):
         """Return the window's means for the log; at some windows say a progress line."""
         window = self.window
         self.window = {}
-        line = {name: fmean(values) for name, values in window.items() if values}
+        line = {
+            name: fmean(values) for name, values in window.items() if values
+        }
         count = len(window["return"])
         line["episodes_ended"] = count
         if count:
@@ -318,10 +346,18 @@ class PlayTask(Task):
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the numbers of the log and the curve; the player and the scale of returns."""
-        values = {"rollout": self.rollout, "window": self.window, "curve": self.curve}
-        return values, self.player.tensors() | self.world.returns.tensors("returns")
+        values = {
+            "rollout": self.rollout,
+            "window": self.window,
+            "curve": self.curve,
+        }
+        return values, self.player.tensors() | self.world.returns.tensors(
+            "returns"
+        )
 
-    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def load(
+        self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Take over what `state` returned."""
         self.rollout = values["rollout"]
         self.window = values["window"]
@@ -365,7 +401,9 @@ def _train_and_measure(task: PlayTask, plan: PlayPlan, run: Run) -> Played:
     finally:
         task.world.environments.close()
     seconds = time.monotonic() - began
-    figures = measured(episodes(task.player, plan.episodes, seed=seed_of(plan.seed, 1)))
+    figures = measured(
+        episodes(task.player, plan.episodes, seed=seed_of(plan.seed, 1))
+    )
     figures["steps"] = progress.step
     figures["steps_per_second"] = round(progress.step / seconds, 1)
     figures["stopped_because"] = progress.stopped_because or DONE
@@ -377,7 +415,9 @@ def _train_and_measure(task: PlayTask, plan: PlayPlan, run: Run) -> Played:
 def measured(played: list[Episode]) -> dict[str, Any]:
     """Return the mean return of episodes with a 95 % bootstrap interval, and their mean length."""
     scores = np.array([episode.score for episode in played])
-    samples = bootstrap({"return": mean_of(scores)}, np.arange(len(scores)))["return"]
+    samples = bootstrap({"return": mean_of(scores)}, np.arange(len(scores)))[
+        "return"
+    ]
     return {
         "mean_return": float(scores.mean()),
         "return_interval": list(percentile_interval(samples)),
@@ -395,7 +435,10 @@ def _save(played: Played, folder: Path, seed: int, say: Say) -> None:
     title = f"{player.environment}, {figures['algorithm']}"
     with writing_file(folder / CURVE) as temporary:
         curve = learning_curve_png(
-            figures["curve"], title, figures["mean_return"], figures["return_interval"]
+            figures["curve"],
+            title,
+            figures["mean_return"],
+            figures["return_interval"],
         )
         temporary.write_bytes(curve)
     try:

@@ -23,7 +23,13 @@ from torch import Tensor
 
 from tastemaker.errors import ModelError
 from tastemaker.files import writing_file
-from tastemaker.rl.gym.actor import Actions, Array, Networks, PlayingActor, actions_from
+from tastemaker.rl.gym.actor import (
+    Actions,
+    Array,
+    Networks,
+    PlayingActor,
+    actions_from,
+)
 from tastemaker.rl.gym.environment import Environments
 
 Floats = NDArray[np.float64]
@@ -172,7 +178,9 @@ class Player:
     def __post_init__(self) -> None:
         size = self.shapes.size
         is_normalised = self.shapes.is_normalised
-        self.normaliser: Normaliser = Moments(size) if is_normalised else Unchanged()
+        self.normaliser: Normaliser = (
+            Moments(size) if is_normalised else Unchanged()
+        )
         self.actor = PlayingActor(self.networks)
 
     @classmethod
@@ -216,7 +224,8 @@ class Player:
 
     def act(self, observation: Array) -> Array:
         """Return the likeliest action for one observation [d], as the environment takes it."""
-        actions = self.likeliest(np.asarray(observation)[None])  # [1] or [1, a]
+        # [1] or [1, a]
+        actions = self.likeliest(np.asarray(observation)[None])
         action: Array = self.shapes.actions.for_environment(actions)[0]
         return action
 
@@ -226,7 +235,10 @@ class Player:
         Raises ModelError where its spaces are not those that the policy learned with.
         """
         opened = Environments(self.environment, count, self.options)
-        if (opened.size, opened.actions) != (self.shapes.size, self.shapes.actions):
+        if (opened.size, opened.actions) != (
+            self.shapes.size,
+            self.shapes.actions,
+        ):
             raise ModelError(
                 f"{self.environment}: shows {opened.size} numbers and takes {opened.actions}, "
                 f"and this policy learned to play with {self.shapes.size} and "
@@ -237,7 +249,9 @@ class Player:
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights and the statistics of observations, by name."""
         weights = self.networks.state_dict()
-        tensors = {f"networks.{name}": tensor for name, tensor in weights.items()}
+        tensors = {
+            f"networks.{name}": tensor for name, tensor in weights.items()
+        }
         return tensors | self.normaliser.tensors(_STATISTICS)
 
     @torch.no_grad()
@@ -279,7 +293,9 @@ class Player:
             content = json.loads((path / PLAYER).read_text(encoding="utf-8"))
             environment = content.pop("environment")
             options = content.pop("options")
-            player = cls.fresh(environment, options, Shapes.of(content.pop("shapes")))
+            player = cls.fresh(
+                environment, options, Shapes.of(content.pop("shapes"))
+            )
             player.restore(load_file(path / _WEIGHTS))
         except (
             OSError,

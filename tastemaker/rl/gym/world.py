@@ -122,7 +122,9 @@ class World:
 
     def begin(self, number: int) -> None:
         """Begin all episodes anew, before the rollout of that number."""
-        self._observations = self.environments.reset(seed_of(self.seed, 0, number))
+        self._observations = self.environments.reset(
+            seed_of(self.seed, 0, number)
+        )
         for running in (self._discounted, self._score, self._length):
             running[:] = 0
 
@@ -240,7 +242,9 @@ def episodes(player: Player, count: int, *, seed: int) -> list[Episode]:
     played: list[Episode] = []
     while len(played) < count:
         remaining = count - len(played)
-        played += _side_by_side(player, min(_AT_ONCE, remaining), seed + len(played))
+        played += _side_by_side(
+            player, min(_AT_ONCE, remaining), seed + len(played)
+        )
     return played
 
 
@@ -292,7 +296,9 @@ def _animated(frames: list[Any], per_second: float) -> bytes:
     from PIL import Image
 
     every = max(1, round(per_second / 25), -(-len(frames) // _FRAMES))
-    images = [Image.fromarray(frame) for frame in [*frames[:-1:every], frames[-1]]]
+    images = [
+        Image.fromarray(frame) for frame in [*frames[:-1:every], frames[-1]]
+    ]
     width = min(_WIDTH, images[0].width)
     size = (width, round(images[0].height * width / images[0].width))
     small = [image.resize(size).quantize(64) for image in images]

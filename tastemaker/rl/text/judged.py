@@ -91,7 +91,10 @@ def read_judged(
     fitting = []
     for start in range(0, len(weighted), _READ):
         for judged in _tokenized(weighted[start : start + _READ], reader):
-            fits = [len(judged.prompt) + len(text) <= context for text in judged.texts]
+            fits = [
+                len(judged.prompt) + len(text) <= context
+                for text in judged.texts
+            ]
             too_long += fits.count(False)
             texts = list(compress(judged.texts, fits))
             tiers = list(compress(judged.tiers, fits))
@@ -104,17 +107,27 @@ def read_judged(
         f"texts longer than the {context:,} tokens that the policy reads": too_long,
         "pairs that nobody ordered (ties)": ties,
     }
-    return fitting, {words: count for words, count in left_out.items() if count}
+    return fitting, {
+        words: count for words, count in left_out.items() if count
+    }
 
 
-def _tokenized(judgements: Sequence[Judgement], reader: Reader) -> Iterator[Judged]:
+def _tokenized(
+    judgements: Sequence[Judgement], reader: Reader
+) -> Iterator[Judged]:
     """Yield judgements as tokens, whatever their length."""
-    prompts = reader.prompts(["" if j.prompt is None else j.prompt for j in judgements])
+    prompts = reader.prompts(
+        ["" if j.prompt is None else j.prompt for j in judgements]
+    )
     texts = iter(
-        reader.completions([text for j in judgements for text in j.texts], ended=True)
+        reader.completions(
+            [text for j in judgements for text in j.texts], ended=True
+        )
     )
     for judgement, prompt in zip(judgements, prompts, strict=True):
-        tokens = [np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts]
+        tokens = [
+            np.asarray(next(texts), dtype=np.int32) for _ in judgement.texts
+        ]
         yield Judged(prompt, tokens, list(judgement.ranks), judgement.weight)
 
 
@@ -137,7 +150,11 @@ class JudgedTexts:
 
     @staticmethod
     def of(
-        world: TextWorld, train: list[Judged], measured: list[Judged], *, at_once: int
+        world: TextWorld,
+        train: list[Judged],
+        measured: list[Judged],
+        *,
+        at_once: int,
     ) -> "JudgedTexts":
         """Return the teacher; a step has about as many texts as the world's batch.
 
@@ -147,7 +164,9 @@ class JudgedTexts:
         mean = sum(judged.weight for judged in train) / len(train)
         for judged in train:
             judged.weight /= mean
-        actor = TextActor(world.reference, temperature=world.sampling.temperature)
+        actor = TextActor(
+            world.reference, temperature=world.sampling.temperature
+        )
         _store_references([*train, *measured], actor, at_once)
         texts = sum(len(judged.texts) for judged in train)
         count = max(1, round(world.batch * len(train) / texts))
@@ -171,7 +190,8 @@ class JudgedTexts:
 
     def held_out(self, algorithm: Algorithm[Any]) -> Metrics:
         """Return how well the policy agrees with the held-out judgements."""
-        assert isinstance(algorithm, LearnsFromJudgements)  # as the plan checked
+        # as the plan checked
+        assert isinstance(algorithm, LearnsFromJudgements)
         world = self.world
         actor = TextActor(world.policy, temperature=world.sampling.temperature)
         sums: dict[str, float] = {}
@@ -183,10 +203,14 @@ class JudgedTexts:
             assert isinstance(answers, Answers)  # as `compared` makes them
             log_probs = actor.log_probs(answers, compared.is_action)
             weight = sum(judged.weight for judged in part)
-            for name, value in algorithm.agreement(compared, log_probs).items():
+            for name, value in algorithm.agreement(
+                compared, log_probs
+            ).items():
                 sums[name] = sums.get(name, 0.0) + weight * value
             total += weight
-        return {f"held_out_{name}": value / total for name, value in sums.items()}
+        return {
+            f"held_out_{name}": value / total for name, value in sums.items()
+        }
 
     def compared(self, judgements: Sequence[Judged]) -> Compared:
         """Return judgements as rows, those of one judgement in one group."""
@@ -231,7 +255,9 @@ def _store_references(
     lengths = [len(p) + len(t) for p, t in zip(prompts, texts, strict=True)]
     references: dict[int, NDArray[np.float32]] = {}
     device = actor.policy.module.device
-    with progress("the reference reads the judged texts", len(texts)) as advance:
+    with progress(
+        "the reference reads the judged texts", len(texts)
+    ) as advance:
         for part in by_length(lengths, at_once):
             answers = Answers(
                 tuple(tuple(prompts[i]) for i in part),
@@ -273,13 +299,17 @@ def split_by_prompt(
     return split(ranked, held_out=share, seed=seed, relatives=relatives)
 
 
-def prompts_of(judgements: Sequence[Judgement], policy: Policy) -> list[Prompt]:
+def prompts_of(
+    judgements: Sequence[Judgement], policy: Policy
+) -> list[Prompt]:
     """Return the judgements' prompts that leave room for an answer; "" where none does."""
     prompts = list(
         dict.fromkeys("" if j.prompt is None else j.prompt for j in judgements)
     )
     chosen: list[Prompt] = []
-    for prompt, ids in zip(prompts, policy.reader.prompts(prompts), strict=True):
+    for prompt, ids in zip(
+        prompts, policy.reader.prompts(prompts), strict=True
+    ):
         if len(ids) < policy.context:
             chosen.append(prompt)
     return chosen or [""]

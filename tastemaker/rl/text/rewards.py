@@ -96,7 +96,9 @@ class ModelReward:
         if not places:
             return scores
         texts = [to_be_scored(completions[i]) for i in places]
-        model_scores = self.model.score_all(texts).cautious(self.caution).as_list()
+        model_scores = (
+            self.model.score_all(texts).cautious(self.caution).as_list()
+        )
         for i, score in zip(places, model_scores, strict=True):
             scores[i] = score
         return scores
@@ -153,7 +155,9 @@ class HttpReward:
         query = []
         for prompt, completion in zip(prompts, completions, strict=True):
             is_text = isinstance(prompt, str)
-            query.append(prompt + completion.text if is_text else completion.text)
+            query.append(
+                prompt + completion.text if is_text else completion.text
+            )
         body = json.dumps({"query": query, "prompts": prompts}).encode()
         request = urllib.request.Request(
             self.address, body, {"Content-Type": "application/json"}
@@ -183,7 +187,9 @@ class HttpReward:
         The time limit here is for each read: `_within` limits the whole answer.
         """
         try:
-            with urllib.request.urlopen(request, timeout=self.seconds) as answer:
+            with urllib.request.urlopen(
+                request, timeout=self.seconds
+            ) as answer:
                 return json.loads(answer.read(_MOST_BYTES))
         except urllib.error.HTTPError as error:
             error.close()
@@ -211,7 +217,9 @@ class SumReward:
     @property
     def name(self) -> str:
         """The weights and names of the parts."""
-        return " + ".join(f"{weight:g} × {part.name}" for weight, part in self.parts)
+        return " + ".join(
+            f"{weight:g} × {part.name}" for weight, part in self.parts
+        )
 
     def score(self, completions: Sequence[Completion]) -> list[float]:
         """Return the weighted sums."""
@@ -236,7 +244,8 @@ def checked(reward: Reward, completions: Sequence[Completion]) -> list[float]:
             f"{reward.name} returned {len(scores)} scores for {len(completions)} completions."
         )
     for number, value in enumerate(scores):
-        is_scalar = getattr(value, "ndim", 1) == 0  # a tensor or array of one number
+        # a tensor or array of one number
+        is_scalar = getattr(value, "ndim", 1) == 0
         is_number = isinstance(value, Real) or is_scalar
         if not is_number or isinstance(value, bool):
             raise RewardError(
@@ -254,7 +263,9 @@ def identity(reward: Reward) -> Any:
     """Return the identity of a reward, JSON-ready: its name and the digest of its weights."""
     if isinstance(reward, SumReward):
         return [[weight, identity(part)] for weight, part in reward.parts]
-    if isinstance(reward, ModelReward) and isinstance(reward.model, RewardModel):
+    if isinstance(reward, ModelReward) and isinstance(
+        reward.model, RewardModel
+    ):
         return [reward.name, reward.model.contract.weights]
     return reward.name
 
@@ -297,7 +308,9 @@ def reward_of(spec: Any, *, caution: Caution = 0.0) -> Reward:
         reward: Reward = spec
         return reward
     if callable(spec):
-        return FunctionReward(spec, getattr(spec, "__name__", "the reward function"))
+        return FunctionReward(
+            spec, getattr(spec, "__name__", "the reward function")
+        )
     raise UsageError(
         f"{spec!r} is no reward: give a reward model, a function, an address or a list of these."
     )

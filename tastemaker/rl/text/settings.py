@@ -69,10 +69,13 @@ class Steering:
         True, "Lower the learning rate in a line to 0 over the steps."
     )
     critic_factor: float = setting(
-        10.0, "Learning rate of the value head, as a multiple of --lr.", POSITIVE
+        10.0,
+        "Learning rate of the value head, as a multiple of --lr.",
+        POSITIVE,
     )
     zero_critic: bool = setting(
-        True, "A new value head begins at 0, otherwise at small random weights."
+        True,
+        "A new value head begins at 0, otherwise at small random weights.",
     )
     whiten_rewards: bool = setting(
         False,
@@ -91,7 +94,9 @@ class Steering:
     measured: int = setting(
         256, "Completions that are measured before and after.", at_least(1)
     )
-    at_once: int = setting(8192, "Most tokens that are computed at once.", at_least(1))
+    at_once: int = setting(
+        8192, "Most tokens that are computed at once.", at_least(1)
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -374,7 +379,9 @@ class Watch:
         if window["distinct"] < limits.distinct:
             return _advice("collapse", window["distinct"], limits.distinct)
         if window["pairs"] < limits.pairs * self.pairs:
-            return _advice("repetition", window["pairs"] / self.pairs, limits.pairs)
+            return _advice(
+                "repetition", window["pairs"] / self.pairs, limits.pairs
+            )
         aim = self.aim
         best = self.windows[self.best]
         if aim.held_out not in window:
@@ -382,7 +389,9 @@ class Watch:
         loss = aim.worth(best) - aim.worth(window)
         is_better = aim.sign * (window[aim.learned] - best[aim.learned]) >= 0
         if is_better and loss > limits.held_out * self.spread:
-            return _advice(aim.advice, window[aim.held_out], best[aim.held_out])
+            return _advice(
+                aim.advice, window[aim.held_out], best[aim.held_out]
+            )
         return None
 
     def state(self) -> dict[str, Any]:

@@ -21,7 +21,11 @@ from tastemaker.gpt.policy import Policy, as_prompts
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
 from tastemaker.reward.division import digest_of_items
-from tastemaker.rl.algorithms import ALGORITHMS, algorithm_class, algorithm_named
+from tastemaker.rl.algorithms import (
+    ALGORITHMS,
+    algorithm_class,
+    algorithm_named,
+)
 from tastemaker.rl.algorithms.base import Algorithm, LearnsFromJudgements
 from tastemaker.rl.text.judged import (
     JudgedTexts,
@@ -32,13 +36,32 @@ from tastemaker.rl.text.judged import (
     split_by_prompt,
 )
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
-from tastemaker.rl.text.settings import KL, Limits, Scale, Scaling, Steering, Watch
-from tastemaker.rl.text.steer_task import Steered, SteerTask, in_words, sample_pairs
+from tastemaker.rl.text.settings import (
+    KL,
+    Limits,
+    Scale,
+    Scaling,
+    Steering,
+    Watch,
+)
+from tastemaker.rl.text.steer_task import (
+    Steered,
+    SteerTask,
+    in_words,
+    sample_pairs,
+)
 from tastemaker.rl.text.world import Teacher, TextWorld
 from tastemaker.scores import Caution, with_beta
 from tastemaker.settings import settings_from
 from tastemaker.train.loop import DONE, train
-from tastemaker.train.run import Run, Say, check_same, open_run, silent, versions
+from tastemaker.train.run import (
+    Run,
+    Say,
+    check_same,
+    open_run,
+    silent,
+    versions,
+)
 from tastemaker.train.step import on_host
 
 STEERING = "steering.json"
@@ -88,18 +111,25 @@ def steer(
     """
     began = time.monotonic()
     _check_parts(reward, judgements, kl, scaling)
-    parts = {"kl": kl, "sampling": sampling, "scaling": scaling, "limits": limits}
+    parts = {
+        "kl": kl,
+        "sampling": sampling,
+        "scaling": scaling,
+        "limits": limits,
+    }
     given = {name: part for name, part in parts.items() if part is not None}
     plan = _plan(algorithm, steering, prompts, judgements, seed, **given)
     caution = with_beta(caution, plan.kl.coef)
-    main_reward = None if reward is None else reward_of(reward, caution=caution)
+    main_reward = (
+        None if reward is None else reward_of(reward, caution=caution)
+    )
     watched: dict[str, Reward] = {}
     for name, watching in (("held_out", held_out), ("gold", gold)):
         if watching is not None:
             watched[name] = reward_of(watching)
-    start = (Policy.load(policy) if isinstance(policy, (str, Path)) else policy).to(
-        device
-    )
+    start = (
+        Policy.load(policy) if isinstance(policy, (str, Path)) else policy
+    ).to(device)
     settings = plan.settings()
     settings["start"] = str(policy)
     settings["start_weights"] = weights_digest(start)
@@ -164,7 +194,9 @@ class SteerPlan:
         prompts = repr(self.prompts).encode("utf-8", "surrogatepass")
         settings: dict[str, Any] = {
             "prompts": hashlib.blake2b(prompts, digest_size=16).hexdigest(),
-            "judgements": digest_of_items(self.judgements) if self.judgements else None,
+            "judgements": digest_of_items(self.judgements)
+            if self.judgements
+            else None,
             "algorithm_name": self.algorithm.name,
         }
         for field in fields(self):
@@ -191,7 +223,10 @@ class SteerPlan:
                 self.judgements, self.steering.held_out_share, self.seed, say
             )
             world = self._world(
-                start, policy, self.prompts or prompts_of(measured, start), None
+                start,
+                policy,
+                self.prompts or prompts_of(measured, start),
+                None,
             )
             teacher = self._judged(world, train, measured, say)
             if reward is not None:
@@ -250,7 +285,9 @@ class SteerPlan:
         left_out.update(held_out_too_long)
         unordered = sum(not judgement.ranks for judgement in self.judgements)
         if unordered:
-            left_out["labels, grades or ratings, which compare nothing"] = unordered
+            left_out["labels, grades or ratings, which compare nothing"] = (
+                unordered
+            )
         reasons = [f"{count:,} {words}" for words, count in left_out.items()]
         left_out_line = f"left out: {'; '.join(reasons) or 'nothing'}"
         if not (learned and held_out):
@@ -265,7 +302,9 @@ class SteerPlan:
         )
         steps = self.steering.steps
         epochs = steps * teacher.count / len(teacher.train)
-        say(f"{steps:,} steps of {teacher.count:,} judgements: {epochs:.1f} epochs")
+        say(
+            f"{steps:,} steps of {teacher.count:,} judgements: {epochs:.1f} epochs"
+        )
         return teacher
 
 
@@ -304,9 +343,14 @@ def _reward_names(
     reward: Reward | None, watched: Mapping[str, Reward]
 ) -> dict[str, Any]:
     """Return the names and identities of a run's rewards, JSON-ready."""
-    rewards = dict(watched) if reward is None else {"reward": reward, **watched}
+    rewards = (
+        dict(watched) if reward is None else {"reward": reward, **watched}
+    )
     identities = {name: identity(one) for name, one in rewards.items()}
-    return {"reward": None if reward is None else reward.name, "rewards": identities}
+    return {
+        "reward": None if reward is None else reward.name,
+        "rewards": identities,
+    }
 
 
 def _check_parts(
@@ -337,7 +381,9 @@ def _check_learns(algorithm: Algorithm[Any]) -> None:
         return
     classes = {name: algorithm_class(name) for name in ALGORITHMS}
     able = [
-        name for name, kind in classes.items() if issubclass(kind, LearnsFromJudgements)
+        name
+        for name, kind in classes.items()
+        if issubclass(kind, LearnsFromJudgements)
     ]
     raise UsageError(
         f"{algorithm.name} learns from what it writes, not from judgements. "
@@ -370,12 +416,16 @@ def _draw(policy: Policy, seed: int) -> None:
     """Draw a value head's weights with standard deviation 1/√(width + 1) (Stiennon et al. 2020)."""
     assert policy.value_head is not None
     weight = policy.value_head.linear.weight
-    drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+    drawn = torch.randn(
+        weight.shape, generator=torch.Generator().manual_seed(seed)
+    )
     with torch.no_grad():
         weight.copy_(drawn * (weight.shape[1] + 1) ** -0.5)
 
 
-def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, Tensor]]:
+def _train_and_measure(
+    task: SteerTask, seed: int
+) -> tuple[Steered, dict[str, Tensor]]:
     """Measure, train, measure; return the best policy with its figures, and the last weights."""
     world = task.world
     count = task.steering.measured
@@ -404,7 +454,9 @@ def _train_and_measure(task: SteerTask, seed: int) -> tuple[Steered, dict[str, T
     figures["kl"] = figures["kl_after"]
     figures["distinct"] = figures["distinct_after"]
     figures["algorithm"] = task.algorithm.name
-    return Steered(world.policy, figures, sample_pairs(task, before, after)), last
+    return Steered(
+        world.policy, figures, sample_pairs(task, before, after)
+    ), last
 
 
 def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:

@@ -139,12 +139,16 @@ class SteerTask(Task):
         self.name = f"steering by {algorithm.name}"
         self.total = steering.steps
         self.device = self.policy.module.device
-        self.actor = TextActor(self.policy, temperature=world.sampling.temperature)
+        self.actor = TextActor(
+            self.policy, temperature=world.sampling.temperature
+        )
         self.optimizer = self._optimizer()
         self.kl_coef = world.kl.coef
         # measured since the last line of the log
         self.line: dict[str, list[float]] = {}
-        self.window: dict[str, list[float]] = {}  # the lines since the last window
+        self.window: dict[
+            str, list[float]
+        ] = {}  # the lines since the last window
         self.metrics: Metrics = {}  # of the last step
         # the completions that the last step measured, if there were any
         self.written: Batch | None = None
@@ -157,7 +161,9 @@ class SteerTask(Task):
         try:
             self.metrics = self._update()
         except (NotFinite, NoNumberError) as error:
-            raise StopTraining(ADVICE["not finite"].format(reason=error)) from error
+            raise StopTraining(
+                ADVICE["not finite"].format(reason=error)
+            ) from error
         except RewardError:  # no step was taken along the scores that failed
             vars(self.world.scale).update(scale_before)
             raise
@@ -195,9 +201,16 @@ class SteerTask(Task):
             penalty=self.world.kl.penalty(self.kl_coef),
         )
         experience = self.teacher.credit(self.algorithm, self.actor, batch)
-        with dropping_out(self.policy, seed) if steering.dropout else nullcontext():
+        with (
+            dropping_out(self.policy, seed)
+            if steering.dropout
+            else nullcontext()
+        ):
             metrics |= self.algorithm.update(self.actor, experience, stepper)
-        if isinstance(experience, ValuedExperience) and self.algorithm.needs_critic:
+        if (
+            isinstance(experience, ValuedExperience)
+            and self.algorithm.needs_critic
+        ):
             explained = explained_variance(
                 experience.values, experience.returns, experience.is_action
             )
@@ -207,7 +220,9 @@ class SteerTask(Task):
         self.progress.step += 1
         if self.written is not None:
             count = len(self.written.texts)
-            self.kl_coef = self.world.kl.adapted(self.kl_coef, metrics["kl"], count)
+            self.kl_coef = self.world.kl.adapted(
+                self.kl_coef, metrics["kl"], count
+            )
         metrics["seconds"] = time.monotonic() - began
         return metrics
 
@@ -218,7 +233,8 @@ class SteerTask(Task):
         metrics = {
             "kl": float(batch.kl.mean()),
             "length": sum(lengths) / count,
-            "ended": sum(c.ended != "length" for c in batch.completions) / count,
+            "ended": sum(c.ended != "length" for c in batch.completions)
+            / count,
             "distinct": distinct(batch.texts),
             "pairs": distinct_pairs(batch.texts),
         }
@@ -227,7 +243,9 @@ class SteerTask(Task):
             metrics["reward"] = float(batch.rollout.scores.mean())
         metrics |= self.teacher.held_out(self.algorithm)
         for name, reward in self.watched.items():
-            metrics[name] = math.fsum(checked(reward, batch.completions)) / count
+            metrics[name] = (
+                math.fsum(checked(reward, batch.completions)) / count
+            )
         return metrics
 
     def evaluate(self) -> Metrics | None:
@@ -243,7 +261,10 @@ class SteerTask(Task):
             self.best = self.newest
             self.progress.best_step = step
         self.say(f"step {step:4}: {in_words(window)}")
-        texts = [completion.text for completion in self.written.completions[:_SAMPLES]]
+        texts = [
+            completion.text
+            for completion in self.written.completions[:_SAMPLES]
+        ]
         self.say(f"      {' '.join(texts[0].split())[:150]}")
         self.run.keep_samples(step, texts)
         return {}
@@ -305,7 +326,9 @@ class SteerTask(Task):
             tensors[f"best.{name}"] = tensor
         return values, tensors
 
-    def load(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def load(
+        self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Take over what `state` returned."""
         self.kl_coef = values["kl_coef"]
         self.line = values["line"]
@@ -321,7 +344,9 @@ class SteerTask(Task):
                 self.best[name.removeprefix("best.")] = tensor
 
 
-def _append(lists: dict[str, list[float]], metrics: Mapping[str, float]) -> None:
+def _append(
+    lists: dict[str, list[float]], metrics: Mapping[str, float]
+) -> None:
     """Add each metric to the list of its name."""
     for name, value in metrics.items():
         lists.setdefault(name, []).append(value)
@@ -335,7 +360,9 @@ def sample_pairs(
     task: SteerTask, before: Batch, after: Batch, count: int = 8
 ) -> list[dict[str, Any]]:
     """Return completions of the same prompts before and after, with scores where there are any."""
-    pairs = zip(before.completions[:count], after.completions[:count], strict=True)
+    pairs = zip(
+        before.completions[:count], after.completions[:count], strict=True
+    )
     samples: list[dict[str, Any]] = []
     for old, new in pairs:
         sample: dict[str, Any] = {"prompt": plain(old.prompt)}

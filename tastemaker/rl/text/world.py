@@ -70,7 +70,10 @@ class Answers:
     def sizes(self) -> Tensor:
         """Return the number of tokens of each row."""
         return torch.tensor(
-            [len(p) + len(t) for p, t in zip(self.prompts, self.tokens, strict=True)]
+            [
+                len(p) + len(t)
+                for p, t in zip(self.prompts, self.tokens, strict=True)
+            ]
         )
 
     def single_actions(self, is_action: Tensor) -> None:
@@ -79,7 +82,10 @@ class Answers:
     @cached_property
     def inputs(self) -> list[list[int]]:
         """The tokens of each row that the network reads: all but the last."""
-        return [[*p, *t[:-1]] for p, t in zip(self.prompts, self.tokens, strict=True)]
+        return [
+            [*p, *t[:-1]]
+            for p, t in zip(self.prompts, self.tokens, strict=True)
+        ]
 
     @cached_property
     def positions(self) -> Tensor:
@@ -98,7 +104,9 @@ class Answers:
     @cached_property
     def targets(self) -> Tensor:
         """The tokens of the completions, end to end, int64 [n]."""
-        return torch.tensor([token for tokens in self.tokens for token in tokens])
+        return torch.tensor(
+            [token for tokens in self.tokens for token in tokens]
+        )
 
 
 class TextActor:
@@ -120,7 +128,11 @@ class TextActor:
     @property
     def threads(self) -> int:
         """The number of parallel passes; 1 with dropout, whose random numbers all threads share."""
-        return 1 if self.policy.module.training else passes_at_once(self.policy.module)
+        return (
+            1
+            if self.policy.module.training
+            else passes_at_once(self.policy.module)
+        )
 
     def evaluate(self, trajectories: Answers, is_action: Tensor) -> Evaluation:
         """Return log-probabilities, entropies and values of the tokens [b, T], with gradients."""
@@ -143,7 +155,11 @@ class TextActor:
         """Return the log-probabilities of the tokens [b, T], without gradients."""
         parts = like_parts(trajectories.sizes(), _AT_ONCE, self.threads)
         calls = [
-            partial(self._part_log_probs, trajectories.select(rows), is_action[rows])
+            partial(
+                self._part_log_probs,
+                trajectories.select(rows),
+                is_action[rows],
+            )
             for rows in parts
         ]
         log_probs = torch.cat(list(side_by_side(calls, self.threads)))
@@ -179,7 +195,9 @@ class TextActor:
 def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
     """Switch the policy's dropout on, drawn by a seed, until the block ends."""
     device = policy.module.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(
+        devices=[device] if device.type == "cuda" else []
+    ):
         torch.manual_seed(seed)
         policy.module.train()
         try:
@@ -190,7 +208,9 @@ def dropping_out(policy: Policy, seed: int) -> Iterator[None]:
 
 def unpacked(values: Tensor, is_action: Tensor) -> Tensor:
     """Return numbers of actions [n], end to end, at their actions' places [B, T]; 0 elsewhere."""
-    zeros = torch.zeros(is_action.shape, dtype=values.dtype, device=values.device)
+    zeros = torch.zeros(
+        is_action.shape, dtype=values.dtype, device=values.device
+    )
     return zeros.masked_scatter(is_action, values)
 
 
@@ -283,16 +303,24 @@ class TextWorld:
 
         weight: the coefficient of the KL cost.
         """
-        scores = checked(self.reward, completions) if self.reward is not None else []
+        scores = (
+            checked(self.reward, completions)
+            if self.reward is not None
+            else []
+        )
         count = len(completions)
         lengths = torch.tensor([len(c.ids) for c in completions])
         is_action = torch.arange(self.sampling.max_tokens) < lengths[:, None]
-        log_probs = _unpacked_rows((c.log_probs for c in completions), is_action)
+        log_probs = _unpacked_rows(
+            (c.log_probs for c in completions), is_action
+        )
         values = _unpacked_rows(
             (c.values or (0.0,) * len(c.ids) for c in completions), is_action
         )
         prompts = self.policy.reader.prompts([c.prompt for c in completions])
-        answers = Answers(tuple(map(tuple, prompts)), tuple(c.ids for c in completions))
+        answers = Answers(
+            tuple(map(tuple, prompts)), tuple(c.ids for c in completions)
+        )
         reference = self._reference_log_probs(answers, is_action)
         rewards = torch.zeros(is_action.shape)
         if scores:
@@ -319,9 +347,13 @@ class TextWorld:
         kl = masked_sum(k1(log_probs, reference), is_action, 1)
         return Batch(completions, rollout, scores, kl)
 
-    def _reference_log_probs(self, answers: Answers, is_action: Tensor) -> Tensor:
+    def _reference_log_probs(
+        self, answers: Answers, is_action: Tensor
+    ) -> Tensor:
         """Return the reference's log-probabilities of the tokens [B, T], on the CPU."""
-        actor = TextActor(self.reference, temperature=self.sampling.temperature)
+        actor = TextActor(
+            self.reference, temperature=self.sampling.temperature
+        )
         is_action = is_action.to(self.reference.module.device)
         return actor.log_probs(answers, is_action).cpu()
 
@@ -331,13 +363,17 @@ class TextWorld:
         return [self.prompts[number] for number in order]
 
 
-def _unpacked_rows(rows: Iterable[Sequence[float]], is_action: Tensor) -> Tensor:
+def _unpacked_rows(
+    rows: Iterable[Sequence[float]], is_action: Tensor
+) -> Tensor:
     """Return the numbers of each row at their actions' places, float32 [B, T]; 0 elsewhere."""
     numbers = np.concatenate([np.array(row, dtype=np.float32) for row in rows])
     return unpacked(torch.from_numpy(numbers), is_action)
 
 
-def in_random_order(numbers: Iterable[int], count: int, seed: int) -> list[int]:
+def in_random_order(
+    numbers: Iterable[int], count: int, seed: int
+) -> list[int]:
     """Return the items at some numbers of an endless sequence of shuffles of `count` items."""
     epochs, places = np.divmod(np.fromiter(numbers, np.int64), count)
     items = np.empty_like(places)
@@ -380,14 +416,20 @@ class Teacher(Protocol[G]):
 
 
 def prompts_from(
-    source: Path, *, limit: int, prompt_column: str | None = None, chat: bool = False
+    source: Path,
+    *,
+    limit: int,
+    prompt_column: str | None = None,
+    chat: bool = False,
 ) -> list[Prompt]:
     """Return the first prompts of a file: one a line or in a column; with chat, messages.
 
     Raises DataError for a file without prompts.
     """
     return list(
-        islice(read_prompts(source, prompt_column=prompt_column, chat=chat), limit)
+        islice(
+            read_prompts(source, prompt_column=prompt_column, chat=chat), limit
+        )
     )
 
 
