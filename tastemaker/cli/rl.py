@@ -236,7 +236,7 @@ def _prompts(
 ) -> list[Any] | None:
     """Return the prompts, or None if none are named. Openings are counted in the model's tokens."""
     from tastemaker.gpt.policy import Policy
-    from tastemaker.rl.text.world import openings_from, prompts_from
+    from tastemaker.rl.text.prompts import openings_from, prompts_from
 
     if source is None:
         return None
@@ -256,7 +256,14 @@ def _print_steered(steered: Any, out: Path, *, json: bool) -> None:
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 
-        names = ["steps", "kl", "distinct", "stopped_because", "seconds"]
+        names = [
+            "steps",
+            "kl",
+            "most_kl",
+            "distinct",
+            "stopped_because",
+            "seconds",
+        ]
         for name in ALWAYS:
             names += [f"{name}_before", f"{name}_after"]
         o.say_json(

@@ -30,6 +30,7 @@ KEYS = {
     "held_out_before",
     "held_out_after",
     "kl",
+    "most_kl",
     "distinct",
 }
 KEYS |= {
