@@ -71,6 +71,14 @@ class KL:
         """Return the estimated KL of each token, nats [B, T]."""
         return ESTIMATORS[self.estimator](log_probs, reference)
 
+    def share_of_rewards(self, coef: float) -> float:
+        """Return what rewards are multiplied by, KL included: 1 where the cost is not adapted.
+
+        A cost that grows must not make rewards large: a critic's loss would grow with their square,
+        and its gradient through the shared network would move the policy.
+        """
+        return 1.0 if self.target is None else 1 / (1 + coef * self.target)
+
     def penalty(self, coef: float) -> "Penalty":
         """Return what KL in the loss costs each action; nothing where it is in the reward."""
         return Penalty(self, coef if self.where == "loss" else 0.0)

@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from tastemaker.data.judgements import Prompt
 from tastemaker.errors import RewardError
 from tastemaker.gpt.policy import Completion
@@ -39,8 +41,14 @@ def called(
         result = function(prompts, texts)
     if inspect.isawaitable(result):
         result = asyncio.run(_awaited(result))
-    # TRL leaves such a text out of the sum of rewards
-    return [0.0 if value is None else value for value in result]
+    return [_score(value) for value in result]
+
+
+def _score(value: Any) -> Any:
+    """Return a score without its gradient; None is 0, as TRL leaves it out of the sum."""
+    if value is None:
+        return 0.0
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 async def _awaited(result: Any) -> Any:

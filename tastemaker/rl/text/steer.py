@@ -16,6 +16,7 @@ from tastemaker.files import writing_file
 from tastemaker.gpt.policy import Policy
 from tastemaker.gpt.pretraining import weights_digest
 from tastemaker.gpt.sampling import Sampling
+from tastemaker.readable import excerpt, filled_in, write_as_card
 from tastemaker.rl.algorithms.base import Algorithm
 from tastemaker.rl.text.kl import KL
 from tastemaker.rl.text.rewards import Reward, identity, reward_of
@@ -30,7 +31,7 @@ from tastemaker.rl.text.steer_task import (
 )
 from tastemaker.rl.text.world import Batch
 from tastemaker.scores import Caution, with_beta
-from tastemaker.train.loop import DONE, train
+from tastemaker.train.loop import DONE, Interrupted, train
 from tastemaker.train.run import (
     Say,
     check_same,
@@ -44,6 +45,17 @@ STEERING = "steering.json"
 """The file of a steered policy's folder that says how it was steered."""
 ALWAYS = ("score", "held_out", "held_out_preference_accuracy")
 """Figures that every run has before and after; null where they were not measured."""
+_TEMPLATE = Path(__file__).with_name("card.md.j2")
+_CARD_FIGURES = {
+    "score": "score",
+    "held_out": "held-out score",
+    "gold": "gold score",
+    "held_out_preference_accuracy": "held-out pairs right",
+    "kl": "KL from the base, nats a text",
+    "distinct": "share of distinct texts",
+    "length": "tokens a text",
+}
+_CARD_SAMPLES = 5
 LAST = "last"
 """The subfolder of the policy as it was after the last step."""
 
@@ -119,7 +131,14 @@ def steer(
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
         task = plan.task(start, main_reward, watched, run, say)
-        steered, last = _train_and_measure(task, plan.seed)
+        try:
+            steered, last = _train_and_measure(task, plan.seed)
+        except Interrupted as stop:
+            if out is not None:
+                task.put(task.best)
+                task.policy.save(out)
+                stop.args = (f"{stop} The best policy so far is in {out}.",)
+            raise
         steered.figures["seconds"] = round(time.monotonic() - began, 1)
         steered.figures["settings"] = settings
         steered.figures["versions"] = versions()
@@ -228,13 +247,43 @@ def _load_finished(folder: Path, settings: Mapping[str, Any]) -> Steered:
 def _save(
     steered: Steered, folder: Path, task: SteerTask, last: Mapping[str, Tensor]
 ) -> None:
-    """Save the best policy, the last one in a subfolder, and the figures."""
+    """Save the best policy, the last one in a subfolder, the figures and a card."""
     policy = steered.policy
     task.put(last)
     policy.save(folder / LAST)
+    _write_card(steered, folder / LAST, is_last=True)
     task.put(task.best)
     content = steered.figures | {"samples": steered.samples}
     with writing_file(folder / STEERING) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False)
         temporary.write_text(f"{text}\n", encoding="utf-8")
     policy.save(folder)
+    _write_card(steered, folder, is_last=False)
+
+
+def _write_card(steered: Steered, folder: Path, *, is_last: bool) -> None:
+    """Write the card of a steered policy's folder."""
+    figures = steered.figures
+    settings = figures["settings"]
+    changes = []
+    for name, title in _CARD_FIGURES.items():
+        before = figures.get(f"{name}_before")
+        if before is not None:
+            changes.append((title, before, figures[f"{name}_after"]))
+    samples = []
+    for sample in steered.samples[:_CARD_SAMPLES]:
+        texts = [excerpt(sample[when], 200) for when in ("before", "after")]
+        samples.append((excerpt(str(sample["prompt"]), 80), *texts))
+    card = filled_in(
+        _TEMPLATE,
+        base=str(settings["start"]),
+        reward=settings["reward"],
+        figures=figures,
+        kl_cost=settings["kl"],
+        changes=changes,
+        samples=samples,
+        is_last=is_last,
+        kind=type(steered.policy.module).__name__,
+        parameters=steered.policy.parameters,
+    )
+    write_as_card(folder, card)

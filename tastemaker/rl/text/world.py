@@ -388,6 +388,7 @@ class TextWorld:
             )
         if self.kl.where == "reward":
             rewards -= weight * self.kl.costs(log_probs, reference)
+            rewards *= self.kl.share_of_rewards(weight)
         if self.whiten_rewards:
             rewards = rescale_keeping_mean(rewards, is_action)
         device = self.policy.module.device
