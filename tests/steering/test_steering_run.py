@@ -160,7 +160,7 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
 
 
 class Failing:
-    """The share of the letter e, until it was asked so many times; then it fails once."""
+    """The share of ASCII characters, until it was asked so many times; then it fails once."""
 
     name = "share"
 
@@ -171,7 +171,7 @@ class Failing:
         self.asked += 1
         if self.asked == self.at:
             raise RewardError("share has no more answers.")
-        return share([], [c.text for c in completions])
+        return whole([], [c.text for c in completions])
 
 
 @pytest.mark.parametrize("where", ["reward", "held_out", "gold"])

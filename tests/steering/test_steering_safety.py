@@ -1,12 +1,14 @@
 """Steering that is safe by default: what is saved is within --most-kl, whatever the reward."""
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cards import front_matter, html_of
 from judged_texts import compared
 from nano import nano
 
@@ -197,3 +199,63 @@ def test_one_huge_score_does_not_set_the_scale_alone() -> None:
     mixed = Scale(Scaling())
     mixed.include([0.0] * 80 + [1e6] * 20)
     assert mixed.unit == pytest.approx(4e5), "a fifth of the scores are no outliers"
+
+
+def test_ctrl_c_leaves_a_policy_and_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Pressed in step 3, it ends the run after it; resumed, the run ends in the same bits."""
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
+    few = Steering(steps=5, batch=8, measured=8, windows=5)
+    settings: dict[str, Any] = {"steering": few, "most": 60.0}
+    expected = steered(out=tmp_path / "whole", **settings)
+    asked: list[int] = []
+
+    def pressing(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+        asked.append(1)
+        if len(asked) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return letters(prompts, completions)
+
+    pressing.__name__ = letters.__name__
+    with pytest.raises(KeyboardInterrupt, match=r"after step 3; .*--resume") as stopped:
+        steered(pressing, out=tmp_path / "torn", **settings)
+    assert "The best policy so far is in" in str(stopped.value)
+    assert "stopping after this step" in capsys.readouterr().err
+    assert Policy.load(tmp_path / "torn").complete("A", samples=1)
+    result = steered(out=tmp_path / "torn", resume=True, **settings)
+    best, other = (
+        run.policy.module.state_dict().values() for run in (expected, result)
+    )
+    assert all(one.equal(two) for one, two in zip(best, other, strict=True))
+
+
+def test_the_card_says_what_was_done(tmp_path: Path) -> None:
+    few = Steering(steps=2, batch=16, measured=8, windows=2)
+    nano().save(tmp_path / "base")
+    steer(
+        tmp_path / "base",
+        letters,
+        ["A | <b>", "The"],
+        algorithm="rloo",
+        steering=few,
+        held_out="length",
+        sampling=Sampling(max_tokens=6),
+        out=tmp_path / "run",
+    )
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert front_matter(card)["pipeline_tag"] == "text-generation"
+    for words in (
+        "| base | base |",
+        "the reward letters",
+        "| algorithm | rloo, 2 steps",
+        "nats a text, limit 60",
+        "| held-out score |",
+        "| KL from the base, nats a text | 0 |",
+    ):
+        assert words in card, words
+    assert "<b>" not in html_of(card)
+    assert str(tmp_path) not in card
+    last = (tmp_path / "run" / "last" / "README.md").read_text()
+    assert "the policy after the last step" in last
+    assert "not its result" in last

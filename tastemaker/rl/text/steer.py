@@ -276,7 +276,7 @@ def _write_card(steered: Steered, folder: Path, *, is_last: bool) -> None:
         samples.append((excerpt(str(sample["prompt"]), 80), *texts))
     card = filled_in(
         _TEMPLATE,
-        base=str(settings["start"]),
+        base=Path(settings["start"]).name,
         reward=settings["reward"],
         figures=figures,
         kl_cost=settings["kl"],

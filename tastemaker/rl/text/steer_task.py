@@ -183,7 +183,6 @@ class SteerTask(Task):
     def _update(self) -> Metrics:
         """Gather completions or judgements and learn from them; return the metrics."""
         step = self.progress.step
-        steering = self.steering
         began = time.monotonic()
         ends_window = self._ends_window(step + 1)
         batch = self.teacher.gather(step, self.controller.coef)
@@ -196,6 +195,32 @@ class SteerTask(Task):
         if ends_window:
             self.newest = on_host(self.weights())
         gathered_at = time.monotonic()
+        if self._has_lesson(batch, metrics):
+            metrics |= self._learn(batch)
+        metrics["gathering_seconds"] = gathered_at - began
+        metrics["learning_seconds"] = time.monotonic() - gathered_at
+        self.progress.step += 1
+        if self.written is not None:
+            self.controller.observe(metrics["kl"])
+        metrics["seconds"] = time.monotonic() - began
+        return metrics
+
+    def _has_lesson(self, gathered: Any, metrics: Mapping[str, float]) -> bool:
+        """Return whether something is learned from a step.
+
+        Equal scores teach nothing. All that would be left is the bonus for entropy, by which a
+        policy only drifts, and the KL cost, which is of use where the KL is above its target.
+        """
+        if not isinstance(gathered, Batch) or not gathered.scores:
+            return True
+        target = self.world.kl.target
+        is_above = target is not None and metrics["kl"] > target
+        return is_above or len(set(gathered.scores)) > 1
+
+    def _learn(self, batch: Any) -> Metrics:
+        """Take the algorithm's update; return its metrics."""
+        step = self.progress.step
+        steering = self.steering
         seed = self.world.seed * 1_000_003 + step
         share = self.rate_share
         if steering.decay:
@@ -215,7 +240,9 @@ class SteerTask(Task):
             if steering.dropout
             else nullcontext()
         ):
-            metrics |= self.algorithm.update(self.actor, experience, stepper)
+            metrics: Metrics = self.algorithm.update(
+                self.actor, experience, stepper
+            )
         if (
             isinstance(experience, ValuedExperience)
             and self.algorithm.needs_critic
@@ -224,12 +251,6 @@ class SteerTask(Task):
                 experience.values, experience.returns, experience.is_action
             )
             metrics["explained_variance"] = float(explained)
-        metrics["gathering_seconds"] = gathered_at - began
-        metrics["learning_seconds"] = time.monotonic() - gathered_at
-        self.progress.step += 1
-        if self.written is not None:
-            self.controller.observe(metrics["kl"])
-        metrics["seconds"] = time.monotonic() - began
         return metrics
 
     def is_too_far(self, metrics: Mapping[str, float]) -> bool:
