@@ -1,7 +1,7 @@
 """Opening Hugging Face folders and hub names in silence, with errors of one line."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from tastemaker.errors import ModelError, UsageError
+from tastemaker.errors import DataError, ModelError, UsageError
+
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+"""For every `from_pretrained`: left out, transformers asks on the terminal whether to run code."""
 
 _ALIGNED = 64  # bytes
 
@@ -56,6 +59,7 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         raise
     # a hub, a file system and dozens of model classes: any error of theirs is a failed load
     except Exception as error:
+        message = " ".join(str(error).split())
         reason = (
             str(error).strip().split("\n")[0].rstrip(".")
             or type(error).__name__
@@ -65,9 +69,47 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             if Path(source).is_dir()
             else " Give a folder, or a hub name while the hub can be reached."
         )
+        if "trust_remote_code" in message:
+            reason = "it needs code of its own (auto_map), which is never run"
+            advice = " Give a model of a class that transformers has."
+        elif Path(source).is_dir() and part != "model":
+            advice = _missing_tokenizer(Path(source))
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
+
+
+_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "merges.txt")
+
+
+def _missing_tokenizer(folder: Path) -> str:
+    """Return a sentence about a folder without a file of a tokenizer; "" for other folders."""
+    if any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+        return ""
+    return " There is no tokenizer in the folder: copy tokenizer.json there."
+
+
+def chat_text(
+    tokenizer: Any, messages: Sequence[tuple[str, str]], **more: Any
+) -> str:
+    """Return messages (role, content) as the tokenizer's chat template writes them.
+
+    Raises DataError for messages that the template refuses.
+    """
+    turns = [{"role": role, "content": content} for role, content in messages]
+    try:
+        text: str = tokenizer.apply_chat_template(
+            turns, tokenize=False, **more
+        )
+    # a template is a program of the model's authors: any error of it is a refusal
+    except Exception as error:
+        roles = ", ".join(role for role, _ in messages[:8])
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"the model's chat template refuses a chat of {roles}: "
+            f"{reason or type(error).__name__}."
+        ) from error
+    return text
 
 
 def set_dropout(config: Any, dropout: float) -> None:

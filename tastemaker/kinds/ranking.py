@@ -42,6 +42,10 @@ from tastemaker.maths.statistics import (
     top_one_by_list,
 )
 
+# numbers in one table of a fit; more would take gigabytes
+_MOST_PAIRS, _MOST_SETS = 2 * 10**8, 3 * 10**8
+_LONG = 100  # texts of a ranking
+_MOST_FILLED = 4  # times the pairs that there are
 _FURTHEST = 8  # tiers apart; the last part holds all beyond
 
 
@@ -132,6 +136,7 @@ class RankingLink(Link):
     ) -> Self:
         """Start at the shares of tiers of 1, 2 … texts. Raises DataError for ties alone."""
         check_ties(judgements, likelihood)
+        _check_size(judgements, by=likelihood.ranking)
         if all(len(j.tiers) == 1 and not j.rest for j in judgements):
             raise DataError(
                 f"all {len(judgements)} rankings hold one tier only: nothing to learn from."
@@ -154,6 +159,7 @@ class RankingLink(Link):
     def targets(self, judgements: Sequence[Ranking]) -> Tensor:
         """Return [m, K + 1]: the number of tiers, then each text's tier, −1 for no text."""
         check_ties(judgements, self.aids)
+        _check_size(judgements, by=self.by)
         longest = max((len(j.texts) for j in judgements), default=0)
         rows = [
             [len(j.tiers), *j.ranks, *[-1] * (longest - len(j.texts))]
@@ -254,6 +260,37 @@ class RankingLink(Link):
         slope = four_digits(self.slope.item())
         chance = "P(the text is the best of a list) = e^(a·s) / Σ e^(a·s)"
         return f"Ranking ({model}): `{chance}`, a = {slope}"
+
+
+def _check_size(judgements: Sequence[Ranking], *, by: str) -> None:
+    """Raise DataError for rankings that would fill the memory.
+
+    All rankings are one table, as wide as the longest one: with the pairs of its texts, and, where
+    texts tie, with the sets of up to as many texts as tie.
+    """
+    if not judgements:
+        return
+    lengths = [len(judgement.texts) for judgement in judgements]
+    longest, largest = max(lengths), 1
+    for judgement in judgements:
+        largest = max(largest, *(len(tier) for tier in judgement.tiers))
+    pairs = len(lengths) * longest**2
+    is_long = longest > _LONG
+    is_mostly_filling = pairs > _MOST_FILLED * sum(n**2 for n in lengths)
+    sets = len(lengths) * longest * largest**2
+    too_many_pairs = pairs > _MOST_PAIRS and (is_long or is_mostly_filling)
+    too_many_sets = by != "pairs" and largest > 1 and sets > _MOST_SETS
+    if not (too_many_pairs or too_many_sets):
+        return
+    where = judgements[lengths.index(longest)].where
+    place = f"{where}: " if where else ""
+    advice = "Divide the long rankings, or leave them out."
+    if too_many_sets and not too_many_pairs:
+        advice = "Divide the large ties, or choose --ranking pairs."
+    raise DataError(
+        f"{place}{len(lengths):,} rankings of up to {longest:,} answers, of which up to "
+        f"{largest:,} tie, would fill the memory. {advice}"
+    )
 
 
 def _log_sets(texts: float, size: int) -> float:
