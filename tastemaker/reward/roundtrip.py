@@ -23,7 +23,7 @@ from tastemaker.data.judgements import (
     Example,
     Message,
 )
-from tastemaker.errors import DataError, ModelError
+from tastemaker.errors import DataError, ModelError, TastemakerError
 from tastemaker.fast.batching import collate
 from tastemaker.files import scratch_folder
 from tastemaker.reward.backbones import Backbone
@@ -71,7 +71,16 @@ def check_untrained(network: Any, division: Division, folder: Path) -> None:
     # transformers draws random numbers while it loads
     with torch.random.fork_rng(devices=[]), scratch_folder(folder) as scratch:
         network.save(scratch)
-        check_roundtrip(network, scratch)
+        try:
+            check_roundtrip(network, scratch)
+        except TastemakerError:
+            raise
+        # dozens of model classes: any error of theirs says that they do not fit
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise ModelError(
+                f"{network.describe()}: cannot score texts ({reason}). Choose another backbone."
+            ) from error
 
 
 def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:

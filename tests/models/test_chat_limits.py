@@ -120,13 +120,23 @@ def test_a_chat_that_the_template_refuses_is_one_line(tmp_path: Path) -> None:
     template = NO_SYSTEM + TURNS
     source = make_model(tmp_path / "base", adds_start=True, template=template)
     chats = comparisons(8, Message("system", "Be brief."))
-    with pytest.raises(DataError, match="system, user.*no system turns") as refused:
+    with pytest.raises(DataError, match=r"system, user.*no system turns") as refused:
         tm.fit(chats, backbone=source, epochs=1, out=tmp_path / "model")
     assert "Be brief." in str(refused.value)
 
 
-def test_what_cannot_be_saved_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("adds_end", "problem"),
+    [(True, "scores differently"), (False, "cannot score texts")],
+)
+def test_what_cannot_be_saved_is_refused_before_it_is_trained(
+    adds_end: bool, problem: str, tmp_path: Path
+) -> None:
     tokenizer = make_tokenizer(adds_start=False)
+    if adds_end:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+        )
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=16,
@@ -141,7 +151,7 @@ def test_what_cannot_be_saved_is_refused_before_it_is_trained(tmp_path: Path) ->
     T5ForConditionalGeneration(config).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
     out = tmp_path / "model"
-    with pytest.raises(ModelError, match="scores differently"):
+    with pytest.raises(ModelError, match=problem):
         tm.fit(comparisons(12), backbone=str(tmp_path / "base"), epochs=1, out=out)
     assert not list(tmp_path.rglob("metrics.jsonl"))
     assert [path.name for path in tmp_path.iterdir() if path.name != "model"] == [
