@@ -105,6 +105,7 @@ class Learner:
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
+        self._check(run, seed)
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,
@@ -266,7 +267,7 @@ class Learner:
                 max(float(deviations.mean()), 1e-8)
             )
 
-    def check(self, run: Run, seed: int) -> None:
+    def _check(self, run: Run, seed: int) -> None:
         """Raise what would stop the trained model from being saved, before it is trained."""
         if run.folder is None or run.has_checkpoint:
             return
@@ -453,7 +454,6 @@ def fit(
         learner = Learner(
             chosen.settings, division, training, device, precision, estimates
         )
-        learner.check(run, seed)
         model = learner.reward_model(
             run, run_settings, seed, composition, anchor
         )
