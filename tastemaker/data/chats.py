@@ -145,22 +145,31 @@ def message_of(turn: dict[str, Any], where: str, place: str) -> Message:
         if name == "function_call":
             content = f"<tool_call>\n{content}\n</tool_call>"
         return Message(_SHAREGPT_ROLES.get(name, name), content)
-    role = text_of(turn.get("role"), where, f"{place}, role")
-    content_place = f"{place}, content"
+    role_place, content_place = f"{place}, role", f"{place}, content"
+    role = text_of(turn.get("role"), where, role_place)
     calls = _tool_calls(turn, where, place)
     content = turn.get("content")
+    if content is None and calls:
+        content = ""
     if isinstance(content, list):
         content = _joined_parts(content, where, content_place)
-    if calls and content is None:
-        content = ""
-    parts = [answer_of(content, where, content_place), *calls]
+    content = answer_of(content, where, content_place)
+    if calls:
+        filled = [part for part in (content, *calls) if part]
+        content = "\n".join(filled)
+    thought = _thought(turn)
+    if thought:
+        content = f"<think>\n{thought}\n</think>\n\n{content}"
+    return Message(role, content)
+
+
+def _thought(turn: dict[str, Any]) -> str:
+    """Return the reasoning that stands beside the content of a message."""
     for name in _REASONING:
-        if isinstance(turn.get(name), str) and turn[name].strip():
-            thought = f"<think>\n{turn[name].strip()}\n</think>\n"
-            return Message(role, "\n".join([thought, *filter(None, parts)]))
-    if not calls:
-        return Message(role, parts[0])
-    return Message(role, "\n".join(filter(None, parts)))
+        value = turn.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
 
 
 def _joined_parts(parts: list[Any], where: str, place: str) -> str:
@@ -181,17 +190,18 @@ def _joined_parts(parts: list[Any], where: str, place: str) -> str:
 
 def _tool_calls(turn: dict[str, Any], where: str, place: str) -> list[str]:
     """Return the tool calls of a message as texts, as chat templates write them."""
-    calls = turn.get("tool_calls")
-    if is_missing(calls):
-        calls = []
-    if not is_missing(turn.get("function_call")):
-        calls = [*calls, turn["function_call"]]
+    calls = []
+    if turn.get("tool_calls"):
+        calls += turn["tool_calls"]
+    if turn.get("function_call"):
+        calls.append(turn["function_call"])
     texts = []
     for call in calls:
         function = call
-        if isinstance(call, dict) and isinstance(call.get("function"), dict):
-            function = call["function"]
-        if not isinstance(function, dict) or "name" not in function:
+        if isinstance(call, dict):
+            function = call.get("function") or call
+        is_named = isinstance(function, dict) and "name" in function
+        if not is_named:
             raise bad_cell(
                 call,
                 f"{where}",
