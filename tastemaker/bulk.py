@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tastemaker.data.chats import example_from, prompt_from
 from tastemaker.data.columns import Columns, plan
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.parquet_values import cells_of
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
-from tastemaker.data.values import prompt_of, text_of
 from tastemaker.data.writers import (
     Content,
     Say,
@@ -306,12 +306,10 @@ class _Source:
     def example(self, row: Row, number: int) -> Example:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
         where = f"{self.path.name}:{number}"
-        prompt = (
-            prompt_of(row.get(self.prompt), where, self.prompt)
-            if self.prompt
-            else None
-        )
-        return Example(text_of(row.get(self.text), where, self.text), prompt)
+        prompt = None
+        if self.prompt:
+            prompt = prompt_from(row.get(self.prompt), where, self.prompt)
+        return example_from(row.get(self.text), prompt, where, self.text)
 
 
 def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import logging as hub_logging
+from jinja2 import TemplateError
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
@@ -89,29 +90,6 @@ def _missing_tokenizer(folder: Path) -> str:
     return " There is no tokenizer in the folder: copy tokenizer.json there."
 
 
-def chat_text(
-    tokenizer: Any, messages: Sequence[tuple[str, str]], **more: Any
-) -> str:
-    """Return messages (role, content) as the tokenizer's chat template writes them.
-
-    Raises DataError for messages that the template refuses.
-    """
-    turns = [{"role": role, "content": content} for role, content in messages]
-    try:
-        text: str = tokenizer.apply_chat_template(
-            turns, tokenize=False, **more
-        )
-    # a template is a program of the model's authors: any error of it is a refusal
-    except Exception as error:
-        roles = ", ".join(role for role, _ in messages[:8])
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(
-            f"the model's chat template refuses a chat of {roles}: "
-            f"{reason or type(error).__name__}."
-        ) from error
-    return text
-
-
 def set_dropout(config: Any, dropout: float) -> None:
     """Set every dropout of a model's configuration."""
     for name, value in config.to_dict().items():
@@ -132,3 +110,32 @@ def align(module: nn.Module) -> None:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % _ALIGNED:
             tensor.data = tensor.detach().clone()
+
+
+def render_chat(
+    tokenizer: Any,
+    turns: Sequence[tuple[str, str]],
+    *,
+    add_generation_prompt: bool = False,
+) -> str:
+    """Return (role, content) turns as one text, as the tokenizer's chat template writes them.
+
+    add_generation_prompt: end with what comes before an answer. Raises DataError for a chat that
+    the template refuses, such as a system turn for some families.
+    """
+    messages = [{"role": role, "content": content} for role, content in turns]
+    try:
+        text: str = tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
+    # a template is a program of whoever made the model
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        roles = ", ".join(role for role, _ in turns)
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"the chat template refuses a chat of the roles {roles} that begins with "
+            f"{turns[0][1][:40]!r}: {reason}. Choose another --template, or change the chat."
+        ) from error
+    return text

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tastemaker.data.judgements import Example, Message, Prompt, lot, plain
 from tastemaker.errors import DataError, ModelError
 from tastemaker.files import writing_folder
-from tastemaker.huggingface import chat_text
+from tastemaker.huggingface import render_chat
 from tastemaker.progress import progress
 
 _BETWEEN = "\n\n"
@@ -133,7 +133,7 @@ class Reader:
                 "Give the prompt as a text."
             )
         self._check_free_of_special(messages)
-        rendered = chat_text(
+        rendered = render_chat(
             self.tokenizer, messages, add_generation_prompt=True
         )
         backend = self.tokenizer.backend_tokenizer
