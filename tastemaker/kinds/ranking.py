@@ -268,29 +268,38 @@ def _check_size(judgements: Sequence[Ranking], *, by: str) -> None:
     All rankings are one table, as wide as the longest one: with the pairs of its texts, and, where
     texts tie, with the sets of up to as many texts as tie.
     """
-    if not judgements:
-        return
-    lengths = [len(judgement.texts) for judgement in judgements]
-    longest, largest = max(lengths), 1
+    count = len(judgements)
+    longest = 0
+    largest = 1
+    pairs_needed = 0
+    where = ""
     for judgement in judgements:
-        largest = max(largest, *(len(tier) for tier in judgement.tiers))
-    pairs = len(lengths) * longest**2
-    is_long = longest > _LONG
-    is_mostly_filling = pairs > _MOST_FILLED * sum(n**2 for n in lengths)
-    sets = len(lengths) * longest * largest**2
-    too_many_pairs = pairs > _MOST_PAIRS and (is_long or is_mostly_filling)
-    too_many_sets = by != "pairs" and largest > 1 and sets > _MOST_SETS
-    if not (too_many_pairs or too_many_sets):
-        return
-    where = judgements[lengths.index(longest)].where
-    place = f"{where}: " if where else ""
-    advice = "Divide the long rankings, or leave them out."
-    if too_many_sets and not too_many_pairs:
+        length = len(judgement.texts)
+        pairs_needed += length**2
+        if length > longest:
+            longest = length
+            where = judgement.where
+        for tier in judgement.tiers:
+            largest = max(largest, len(tier))
+    pairs = count * longest**2
+    sets = 0
+    if largest > 1 and by != "pairs":
+        sets = count * longest * largest**2
+    advice = ""
+    if sets > _MOST_SETS:
         advice = "Divide the large ties, or choose --ranking pairs."
-    raise DataError(
-        f"{place}{len(lengths):,} rankings of up to {longest:,} answers, of which up to "
+    is_mostly_filling = pairs > _MOST_FILLED * pairs_needed
+    if pairs > _MOST_PAIRS and (longest > _LONG or is_mostly_filling):
+        advice = "Divide the long rankings, or leave them out."
+    if not advice:
+        return
+    message = (
+        f"{count:,} rankings of up to {longest:,} answers, of which up to "
         f"{largest:,} tie, would fill the memory. {advice}"
     )
+    if where:
+        message = f"{where}: {message}"
+    raise DataError(message)
 
 
 def _log_sets(texts: float, size: int) -> float:
