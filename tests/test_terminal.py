@@ -10,7 +10,6 @@ import pytest
 
 import tastemaker as tm
 from tastemaker.cli import main
-from tastemaker.cli import options as o
 from tastemaker.progress import progress
 from tastemaker.readable import visible
 
@@ -74,11 +73,14 @@ def test_messages_show_control_characters(
         assert not OBEYED & set(out + err)
 
 
-def test_json_spells_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    o.say_json({"text": TITLE + "Ä"})
-    out = capsys.readouterr().out
+def test_json_spells_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"text": "good", "label": 1, "judge": TITLE}
+    (tmp_path / "r.jsonl").write_text(json.dumps(row))
+    _, out, _ = shell(capsys, "doctor", tmp_path / "r.jsonl", "--json")
     assert not OBEYED & set(out)
-    assert json.loads(out) == {"text": TITLE + "Ä"}
+    assert json.loads(out)["judges"] == {TITLE: 1}
 
 
 def test_progress_shows_control_characters(
