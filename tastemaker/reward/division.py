@@ -170,7 +170,7 @@ def divide(
     judges, why_none = _judges(train, likelihood)
     if why_none:
         not_learned.append(why_none)
-    corpus = Corpus.of(train, links, judges)
+    corpus = replace(Corpus.of(train, links, judges), groups=relatives.names)
     digest = digest_of_items([*train, None, *validated, None, *measured])
     return Division(
         train=corpus,
