@@ -6,12 +6,17 @@
 Kendall's τ is that of the score with gold, on unseen texts, with the linear backbone.
 
 lenient: two judges read 3 points above gold, two read gold, two read 3 points below. τ by default,
-with everybody believed alike (`--no-judges`), and of a default fit to unbiased judges.
+with everybody believed alike (`--no-judges`), and of a default fit to unbiased judges. A label near
+the end of the scale tells less than one in its middle, so the share is also given of unbiased
+judges with as much Fisher information about a score of their own τ (see `information`).
 crowds: good and bad judges. `always_yes`: two of six say yes to every text. `guessers`: nine in ten
 labels are positive, and two of six judges guess. `easy_pairs`: all six are equally good, and one
 compares easy pairs only. The share of (good, bad) pairs in which the good judge has the higher
 reliability, and the share of equally good judges whose interval holds their mean.
 few: many judges of three judgements each. τ less that of a fit that believes everybody alike.
+intervals: six judges of three levels of noise, labels and comparisons. The share of their 95 %
+intervals that hold what 9,000 further judgements tell about scores of the same quality.
+`reliability` is how closely a judge follows the learned score, so it depends on that score.
 troubled: 30 % of 20 judges guess and 10 % are reversed, judgements of all kinds. τ as a share of
 the τ of the same judges without these faults.
 
@@ -20,18 +25,25 @@ The last line is one JSON object.
 
 import argparse
 import json
+import math
 import random
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
 from common import UNSEEN_SEED, spread
+from scipy.stats import norm
 
 import tastemaker as tm
 from tastemaker.data import Judgement
+from tastemaker.kinds import links_from
 from tastemaker.maths import kendall
 from tastemaker.playground import Judge, gold_score, judgements, reviews, troubled
+from tastemaker.reward import Corpus, estimate_judges
 
 NOISE = 0.7
 BIAS = 3.0
@@ -39,6 +51,10 @@ FAR = 3.5
 """The difference in gold from which a pair is easy: five standard deviations of a judge's noise."""
 JUDGEMENTS_EACH = 3
 GOOD = [Judge(f"judge {number}", noise=NOISE) for number in range(6)]
+UNLIKE = [
+    Judge(f"judge {number}", noise=noise)
+    for number, noise in enumerate((0.7, 0.7, 1.5, 1.5, 3.0, 3.0))
+]
 BAD = {GOOD[4].name, GOOD[5].name}
 
 
@@ -74,7 +90,8 @@ def lenient(options: argparse.Namespace) -> dict[str, Any]:
     """Return τ by kind of judgement."""
     line: dict[str, Any] = {}
     for kind in ("label", "grade", "rating"):
-        taus: dict[str, list[float]] = {"default": [], "no_judges": [], "unbiased": []}
+        names = ("default", "no_judges", "unbiased", "same_information")
+        taus: dict[str, list[float]] = {name: [] for name in names}
         for seed in options.seeds:
             unseen = Unseen(options.unseen, seed)
             biased, unbiased = (
@@ -84,12 +101,40 @@ def lenient(options: argparse.Namespace) -> dict[str, Any]:
             taus["default"].append(unseen.tau(biased, seed))
             taus["no_judges"].append(unseen.tau(biased, seed, judges=False))
             taus["unbiased"].append(unseen.tau(unbiased, seed))
+            share = 1.0
+            if kind == "label":
+                share = information(unseen.gold, taus["unbiased"][-1])
+            fewer = unbiased[: round(share * len(unbiased))]
+            taus["same_information"].append(unseen.tau(fewer, seed))
             latest = {name: round(values[-1], 3) for name, values in taus.items()}
             _log(f"lenient and severe, {kind}, seed {seed}: {latest}")
-        shares = _ratios(taus["default"], taus["unbiased"])
         line[kind] = {name: spread(values) for name, values in taus.items()}
-        line[kind]["share_of_unbiased"] = spread(shares)
+        for name in ("unbiased", "same_information"):
+            shares = _ratios(taus["default"], taus[name])
+            line[kind][f"share_of_{name}"] = spread(shares)
     return line
+
+
+def information(gold: Sequence[float], tau: float) -> float:
+    """Return the Fisher information of a label about the score, as a share of unbiased judges'.
+
+    The score has this τ with gold. Score, gold and noise are taken as jointly Normal, so τ is
+    2/π · arcsin of their correlation, and a label is a probit of the score whose noise is what the
+    score leaves of gold and the judge's own.
+    """
+    correlation = math.sin(math.pi * tau / 2)
+    spread_of_gold = statistics.pstdev(gold)
+    left = (1 - correlation**2) * spread_of_gold**2
+    noise = math.sqrt(left + NOISE**2)
+    scores = norm.ppf((np.arange(2000) + 0.5) / 2000) * correlation * spread_of_gold
+
+    def of_bias(bias: float) -> float:
+        z = (scores + bias) / noise
+        chance = np.clip(norm.cdf(z), 1e-12, 1 - 1e-12)
+        return float(np.mean(norm.pdf(z) ** 2 / (chance * (1 - chance))))
+
+    biased = [of_bias(bias) for bias in (BIAS, 0.0, -BIAS)]
+    return statistics.fmean(biased) / of_bias(0.0)
 
 
 def _ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
@@ -209,6 +254,61 @@ def few(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+# --- intervals of reliabilities ---
+
+
+def true_reliabilities(kind: str, options: argparse.Namespace) -> np.ndarray:
+    """Return the reliabilities [judges] from many judgements, under scores of fits to few.
+
+    As in a fit, the scores are those of a fit to two thirds of the judgements, and their error is
+    estimated from two fits to a third each.
+    """
+    names = tuple(judge.name for judge in UNLIKE)
+    count, results = options.interval_count, []
+    for seed in range(options.truths):
+        given = judgements(count, kind=kind, judges=UNLIKE, seed=500 + seed)
+        fresh = judgements(options.fresh, kind=kind, judges=UNLIKE, seed=7000 + seed)
+        third = count // 3
+        parts = (given[: 2 * third], given[:third], given[third : 2 * third])
+        links = links_from(fresh, tm.Likelihood())
+        corpus = Corpus.of(fresh, links, list(names))
+        scores = []
+        for part in parts:
+            model = tm.fit(part, likelihood=tm.Likelihood(judges=False), seed=seed)
+            values = model.score_all(list(corpus.examples)).values
+            scores.append(torch.from_numpy(values))
+        estimates = estimate_judges(
+            links, corpus.evidence, scores[0], torch.stack(scores[1:]), names
+        )
+        results.append(estimates.reliability.numpy())
+    return np.mean(results, axis=0)
+
+
+def intervals(options: argparse.Namespace) -> dict[str, Any]:
+    """Return by kind how many intervals hold the reliability, and of how many."""
+    line: dict[str, Any] = {}
+    for kind in ("label", "comparison"):
+        truth = true_reliabilities(kind, options)
+        held = np.zeros(len(UNLIKE), dtype=int)
+        for seed in range(options.interval_runs):
+            given = judgements(
+                options.interval_count, kind=kind, judges=UNLIKE, seed=seed
+            )
+            likelihood = tm.Likelihood(judges=True)
+            model = tm.fit(given, likelihood=likelihood, seed=seed)
+            rows = model.contract.judges
+            ends = np.array([rows[judge.name]["interval"] for judge in UNLIKE])
+            held += (ends[:, 0] <= truth) & (truth <= ends[:, 1])
+        line[kind] = {
+            "reliability": [round(float(value), 2) for value in truth],
+            "held": held.tolist(),
+            "of_each": options.interval_runs,
+            "coverage": round(float(held.mean()) / options.interval_runs, 3),
+        }
+        _log(f"intervals, {kind}: {line[kind]}")
+    return line
+
+
 # --- careless and reversed judges ---
 
 
@@ -242,6 +342,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "lenient": lenient,
     "crowds": crowds,
     "few": few,
+    "intervals": intervals,
     "troubled": trouble,
 }
 
@@ -261,6 +362,15 @@ def main() -> None:
         default=2000,
         help="judgements with --parts troubled",
     )
+    parser.add_argument(
+        "--interval-count",
+        type=int,
+        default=900,
+        help="judgements with --parts intervals",
+    )
+    parser.add_argument("--fresh", type=int, default=9000)
+    parser.add_argument("--truths", type=int, default=3)
+    parser.add_argument("--interval-runs", type=int, default=20)
     parser.add_argument("--unseen", type=int, default=800)
     options = parser.parse_args()
     line: dict[str, Any] = {

@@ -1,16 +1,20 @@
 """Opening Hugging Face folders and hub names in silence, with errors of one line."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import logging as hub_logging
+from jinja2 import TemplateError
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from tastemaker.errors import ModelError, UsageError
+from tastemaker.errors import DataError, ModelError, UsageError
+
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+"""For every `from_pretrained`: left out, transformers asks on the terminal whether to run code."""
 
 _ALIGNED = 64  # bytes
 
@@ -56,6 +60,7 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
         raise
     # a hub, a file system and dozens of model classes: any error of theirs is a failed load
     except Exception as error:
+        message = " ".join(str(error).split())
         reason = (
             str(error).strip().split("\n")[0].rstrip(".")
             or type(error).__name__
@@ -65,9 +70,24 @@ def one_line_errors(source: str, part: str) -> Iterator[None]:
             if Path(source).is_dir()
             else " Give a folder, or a hub name while the hub can be reached."
         )
+        if "trust_remote_code" in message:
+            reason = "it needs code of its own (auto_map), which is never run"
+            advice = " Give a model of a class that transformers has."
+        elif Path(source).is_dir() and part != "model":
+            advice = _missing_tokenizer(Path(source))
         raise ModelError(
             f"the {part} {source!r} cannot be opened: {reason}.{advice}"
         ) from error
+
+
+_TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "merges.txt")
+
+
+def _missing_tokenizer(folder: Path) -> str:
+    """Return a sentence about a folder without a file of a tokenizer; "" for other folders."""
+    if any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+        return ""
+    return " There is no tokenizer in the folder: copy tokenizer.json there."
 
 
 def set_dropout(config: Any, dropout: float) -> None:
@@ -90,3 +110,32 @@ def align(module: nn.Module) -> None:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % _ALIGNED:
             tensor.data = tensor.detach().clone()
+
+
+def render_chat(
+    tokenizer: Any,
+    turns: Sequence[tuple[str, str]],
+    *,
+    add_generation_prompt: bool = False,
+) -> str:
+    """Return (role, content) turns as one text, as the tokenizer's chat template writes them.
+
+    add_generation_prompt: end with what comes before an answer. Raises DataError for a chat that
+    the template refuses, such as a system turn for some families.
+    """
+    messages = [{"role": role, "content": content} for role, content in turns]
+    try:
+        text: str = tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
+    # a template is a program of whoever made the model
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        roles = ", ".join(role for role, _ in turns)
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"the chat template refuses a chat of the roles {roles} that begins with "
+            f"{turns[0][1][:40]!r}: {reason}. Choose another --template, or change the chat."
+        ) from error
+    return text

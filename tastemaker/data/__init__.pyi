@@ -1,3 +1,4 @@
+from .chats import prompt_from as prompt_from
 from .columns import Columns as Columns
 from .columns import Target as Target
 from .columns import plan as plan
@@ -61,7 +62,6 @@ from .texts import features_of as features_of
 from .values import answer_of as answer_of
 from .values import number_of as number_of
 from .values import parse_number as parse_number
-from .values import prompt_of as prompt_of
 from .values import show as show
 from .values import text_of as text_of
 from .values import whole_of as whole_of

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tastemaker.data.chats import example_from, prompt_from
 from tastemaker.data.judgements import Example, Grade, Judgement, Label, Rating
 from tastemaker.data.tables import (
     Metadata,
@@ -25,8 +26,6 @@ from tastemaker.data.values import (
     empty_cell,
     number_of,
     parse_number,
-    prompt_of,
-    text_of,
     word_of,
 )
 from tastemaker.errors import DataError, UsageError
@@ -234,8 +233,8 @@ class Plan:
     def _example(self, row: Row, where: str) -> Example:
         prompt = None
         if self.prompt:
-            prompt = prompt_of(row.get(self.prompt), where, self.prompt)
-        return Example(text_of(row.get(self.text), where, self.text), prompt)
+            prompt = prompt_from(row.get(self.prompt), where, self.prompt)
+        return example_from(row.get(self.text), prompt, where, self.text)
 
     def examples(self) -> Iterator[Example]:
         """Yield the text of every row. Raises DataError at the first row that cannot be read."""

@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, get_type_hints
 
+from tastemaker.data.chats import completion_from, prompt_from
 from tastemaker.data.columns import RECOGNISED, GradeCells, LabelCells
 from tastemaker.data.formats import Format, register_format
 from tastemaker.data.judgements import (
@@ -29,14 +30,7 @@ from tastemaker.data.tables import (
     time_of,
     weight_of,
 )
-from tastemaker.data.values import (
-    answer_of,
-    bad_cell,
-    completion_from,
-    number_of,
-    prompt_from,
-    whole_of,
-)
+from tastemaker.data.values import answer_of, bad_cell, number_of, whole_of
 
 _OTHER_JUDGEMENTS = {*RECOGNISED["grade"], *RECOGNISED["rating"]}
 _KTO = LabelCells(

@@ -27,10 +27,12 @@ from transformers import (
 from tastemaker.data.judgements import Example, Message
 from tastemaker.errors import MissingExtra, ModelError, UsageError
 from tastemaker.huggingface import (
+    NO_CODE,
     align,
     is_path,
     one_line_errors,
     quiet_transformers,
+    render_chat,
     set_dropout,
 )
 from tastemaker.reward.backbones.linear import tokens
@@ -74,14 +76,15 @@ def open_parts(source: str, *, dropout: float, seed: int) -> tuple[Any, Any]:
         one_line_errors(source, "backbone"),
     ):
         torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(source, num_labels=1)
+        config = AutoConfig.from_pretrained(source, num_labels=1, **NO_CODE)
         set_dropout(config, dropout)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, **NO_CODE)
         module = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
+            **NO_CODE,
         )
         make_ready(module, tokenizer, source)
         draw_head(head_of(module))
@@ -99,13 +102,14 @@ def read_parts(folder: Path) -> tuple[Any, Any]:
         )
     with quiet_transformers(), one_line_errors(str(folder), "backbone"):
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True
+            folder, local_files_only=True, **NO_CODE
         )
         module, report = AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,
+            **NO_CODE,
         )
     missing = sorted(report["missing_keys"])
     if missing:
@@ -165,6 +169,10 @@ def make_ready(module: Any, tokenizer: Any, source: str) -> None:
         "version": _sentence_transformers_version(),
     }
     config.use_cache = False
+    # a name of code that is not there, and would be asked for
+    if hasattr(config, "auto_map"):
+        del config.auto_map
+    tokenizer.init_kwargs.pop("auto_map", None)
 
 
 def _sentence_transformers_version() -> str:
@@ -311,7 +319,8 @@ def rendered(tokenizer: Any, example: Example) -> str:
     """Return a chat as the tokenizer's template writes it, the text as the assistant's last turn.
 
     A text without a prompt is no chat and stays as it is. A start of text that the template writes
-    and the tokenizer adds once more is taken away: a model should see one.
+    and the tokenizer adds once more is taken away: a model should see one. Raises DataError for a
+    chat that the template refuses.
     """
     if example.prompt is None:
         return example.text
@@ -320,17 +329,19 @@ def rendered(tokenizer: Any, example: Example) -> str:
         if isinstance(example.prompt, str)
         else example.prompt
     )
-    messages = [
-        {"role": role, "content": content}
-        for role, content in (*turns, Message("assistant", example.text))
-    ]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    answered = (*turns, Message("assistant", example.text))
+    text = render_chat(tokenizer, answered)
     start = tokenizer.bos_token
-    adds_start = (
-        start is not None
-        and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    )
-    return text.removeprefix(start) if adds_start else text
+    return text.removeprefix(start) if _adds_start(tokenizer) else text
+
+
+def _adds_start(tokenizer: Any) -> bool:
+    """Return whether the tokenizer puts a start of text before every text."""
+    if tokenizer.bos_token is None:
+        return False
+    # not `tokenizer("a")`: that call would switch off the cut
+    ids = tokenizer.backend_tokenizer.encode("a").ids
+    return bool(ids[:1] == [tokenizer.bos_token_id])
 
 
 _LINEAR_WEIGHTS = "linear.safetensors"
@@ -353,7 +364,7 @@ def token_counter(backbone: str) -> Callable[[str], int]:
     source = source_of(backbone)
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source, **NO_CODE)
         backend = tokenizer.backend_tokenizer
     # a hub, a file system and dozens of tokenizers: any error of theirs is a failed load
     except Exception as error:
