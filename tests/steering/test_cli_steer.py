@@ -174,7 +174,7 @@ def test_from_a_reward(run: Any, folder: Path, tmp_path: Path) -> None:
         "where": "reward",
         "estimator": "k1",
         "target": None,
-        "horizon": 10.0,
+        "horizon": 5.0,
     }
     assert (
         settings["steering"] | {"steps": 2, "batch": 8, "measured": 8, "windows": 2}

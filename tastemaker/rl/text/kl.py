@@ -50,7 +50,7 @@ class KL:
         option="--kl-target",
     )
     horizon: float = setting(
-        10.0,
+        5.0,
         "Steps in which the cost grows e-fold where the KL is e times the target.",
         POSITIVE,
         option="--kl-horizon",
@@ -109,7 +109,9 @@ class Controller:
 
     It is a proportional–integral controller of the logarithms: after a step with the error e =
     ln(KL / target), ln coef changes by e / horizon and by the change of e since the step before, so
-    that it already resists a KL on its way up (as Stooke et al. 2020 do for a constraint).
+    that it already resists a KL on its way up (as Stooke et al. 2020 do for a constraint). Below
+    the target it falls half as fast, and a quarter as fast while the KL rises: the policy is slow,
+    and a cost that fell too far would let the KL go far beyond the target.
 
     error: of the last step; None before the first.
     """
@@ -126,8 +128,11 @@ class Controller:
         ratio = max(kl / target, math.exp(_LEAST_ERROR))
         error = min(math.log(ratio), _MOST_ERROR)
         before = error if self.error is None else self.error
-        change = error / self.kl.horizon + error - before
-        self.coef *= math.exp(change)
+        rise = error - before
+        change = error / self.kl.horizon
+        if error < 0:
+            change /= 4 if rise > 0 else 2
+        self.coef *= math.exp(change + rise)
         self.error = error
 
     def state(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,20 +132,27 @@ def steer(
         if out is not None and run.is_finished:
             return _load_finished(Path(out), settings)
         task = plan.task(start, main_reward, watched, run, say)
-        try:
+        with _keeping_best(task, out):
             steered, last = _train_and_measure(task, plan.seed)
-        except Interrupted as stop:
-            if out is not None:
-                task.put(task.best)
-                task.policy.save(out)
-                stop.args = (f"{stop} The best policy so far is in {out}.",)
-            raise
         steered.figures["seconds"] = round(time.monotonic() - began, 1)
         steered.figures["settings"] = settings
         steered.figures["versions"] = versions()
         if out is not None:
             _save(steered, Path(out), task, last)
     return steered
+
+
+@contextmanager
+def _keeping_best(task: SteerTask, out: str | Path | None) -> Iterator[None]:
+    """Save the best policy so far where Ctrl-C ends the run."""
+    try:
+        yield
+    except Interrupted as stop:
+        if out is not None:
+            task.put(task.best)
+            task.policy.save(out)
+            stop.args = (f"{stop} The best policy so far is in {out}.",)
+        raise
 
 
 def _reward_names(
