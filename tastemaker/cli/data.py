@@ -100,10 +100,13 @@ def doctor(
     judgements: list[Any] = []
     for source in sources:
         judgements += _readable(source, reading, odd_rows)
+    reading.say(json=json, quiet=quiet)
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
-        tested = _readable(test, replace(reading, split=split, limit=None), [])
+        tested = _readable(
+            test, replace(reading, split=split, limit=None, read_as=[]), []
+        )
     if backbone is None and max_length is not None:
         backbone = "linear"
     count = None if backbone is None else token_counter(backbone)
@@ -118,7 +121,7 @@ def doctor(
         tm.write_doctor_page(diagnosis, report)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)
     if json:
-        o.say_json(diagnosis.as_dict())
+        o.say_json(diagnosis.as_dict() | {"read_as": reading.as_list()})
     else:
         o.say(str(diagnosis))
     return int(strict and not diagnosis.is_healthy)
