@@ -2,6 +2,8 @@ from .bulk import score_file as score_file
 from .data.downloading import fetch as fetch
 from .data.formats.single import from_row as from_row
 from .data.formats.single import to_row as to_row
+from .data.inspecting import Inspection as Inspection
+from .data.inspecting import inspect as inspect
 from .data.judgements import Comparison as Comparison
 from .data.judgements import Example as Example
 from .data.judgements import Grade as Grade

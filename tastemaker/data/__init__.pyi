@@ -13,6 +13,8 @@ from .formats.ranked import Item as Item
 from .formats.ranked import items as items
 from .formats.single import from_row as from_row
 from .formats.single import to_row as to_row
+from .inspecting import Inspection as Inspection
+from .inspecting import inspect as inspect
 from .judgements import Comparison as Comparison
 from .judgements import Example as Example
 from .judgements import Grade as Grade

@@ -54,6 +54,7 @@ class ReadAs:
     source: its name. format: "table", or the name of a published format. roles: role → column.
     details: more about a role, such as its scale. unused: columns that nothing was read from.
     judgements: how many. kinds: how many of each kind. notes: what a reader should know.
+    cells: the first filled cell of each unused column.
     """
 
     source: str
@@ -64,6 +65,7 @@ class ReadAs:
     judgements: int
     kinds: dict[str, int]
     notes: tuple[str, ...] = ()
+    cells: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
@@ -110,7 +112,9 @@ def read_as(
         notes.append(
             f"{count:,} rows are not labelled in column {column!r} and were left out."
         )
-    notes += leftovers(unused, layout.head, layout.left_out, roles)
+    told = " ".join(notes)
+    silent = [name for name in unused if repr(name) not in told]
+    notes += leftovers(silent, layout.head, roles)
     return ReadAs(
         source,
         layout.format,
@@ -120,20 +124,20 @@ def read_as(
         sum(kinds.values()),
         dict(kinds),
         tuple(notes[: _MOST_NOTES + len(layout.notes)]),
+        {name: shown_cell(name, layout.head) for name in unused},
     )
 
 
 def leftovers(
     unused: Collection[str],
     head: Sequence[dict[str, Any]],
-    left_out: Collection[str],
     roles: Collection[str],
 ) -> list[str]:
     """Return a note for each column that is not used but looks as if it should be."""
     notes = []
     for name in unused:
         role = likely_role(name, head)
-        if role is None or role in left_out:
+        if role is None:
             continue
         if role == "prompt" and "prompt" in roles:
             continue

@@ -11,7 +11,7 @@ labels, grades or ratings (`data.columns`).
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
@@ -101,7 +101,7 @@ def read(
     )
     format = settings.get("format", format)
     in_format = table_format(columns, format)
-    opened = open_source(source, settings.get("split", split))
+    opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
         past_bad = skip_bad is not None
         planned = _planned(opened, columns, target, in_format, past_bad)
@@ -164,7 +164,7 @@ def read_examples(
     source, columns, settings = described_source(source, columns)
     format = settings.get("format", format)
     in_format = table_format(columns, format)
-    opened = open_source(source, settings.get("split", split))
+    opened = open_source(source, settings.get("split", split), columns.header)
     if isinstance(opened, tables.Table):
         texts = _texts_of(opened, columns, in_format)
         return _limited(_with_progress(texts, opened.name), limit, seed)
@@ -185,7 +185,7 @@ def rewardbench_items(
     format = settings.get("format", format)
     if format not in (None, "rewardbench") or columns.describes_a_table:
         return None
-    opened = open_source(source, settings.get("split", split))
+    opened = open_source(source, settings.get("split", split), columns.header)
     if not isinstance(opened, tables.Table):
         return None
     reading = recognise(opened, format, past_bad=True)
@@ -203,7 +203,7 @@ def has_splits(source: str | Path) -> bool:
 
 
 def open_source(
-    source: str | Path, split: str | None
+    source: str | Path, split: str | None, header: Sequence[str] = ()
 ) -> tables.Table | tuple[Path, str]:
     """Return the source as a table, or the path of aclImdb and its split ("train" by default).
 
@@ -223,7 +223,7 @@ def open_source(
             f"{source}: one table has no splits, so there is no {split!r} in it. "
             "Leave out the split."
         )
-    return tables.table(path)
+    return tables.table(path, header)
 
 
 def table_format(columns: Columns | None, format: str | None) -> str | None:

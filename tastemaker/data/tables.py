@@ -12,7 +12,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,9 +110,14 @@ def format_of(path: Path) -> Format:
     return format
 
 
-def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
+def rows(
+    path: Path,
+    skipped: list[DataError] | None = None,
+    header: Sequence[str] = (),
+) -> Rows:
     """Yield (line or row number from 1, row) for every row of a table.
 
+    header: the names of the columns of a CSV or TSV file that has none.
     skipped: a list that takes the errors of rows that are not well formed; reading goes on.
     Raises DataError, with the file and the row, for a file that is missing, cut short, not UTF-8,
     or not well formed.
@@ -127,18 +132,17 @@ def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
         return _parquet_rows(path)
     if kind == "jsonl":
         return _well_formed(_json_rows(path), skipped)
-    return _well_formed(
-        _csv_rows(path, "\t" if kind == "tsv" else ","), skipped
-    )
+    delimiter = "\t" if kind == "tsv" else ","
+    return _well_formed(_csv_rows(path, delimiter, header), skipped)
 
 
-def table(path: Path) -> Table:
-    """Return the file as a table that can be read more than once."""
+def table(path: Path, header: Sequence[str] = ()) -> Table:
+    """Return the file as a table that can be read more than once. header: see `rows`."""
     is_text = format_of(path) in ("csv", "tsv")
     return Table(
         path.name,
-        lambda: rows(path),
-        lambda skipped: rows(path, skipped),
+        lambda: rows(path, None, header),
+        lambda skipped: rows(path, skipped, header),
         is_text,
     )
 
@@ -279,12 +283,15 @@ def _array_rows(path: Path, lines: Iterator[str]) -> _RowsOrErrors:
         yield number, _row(value, f"{path.name}:{number}")
 
 
-def _csv_rows(path: Path, delimiter: str) -> _RowsOrErrors:
+def _csv_rows(
+    path: Path, delimiter: str, names: Sequence[str] = ()
+) -> _RowsOrErrors:
     # the limit is the whole process's, and 128 KiB by default: less than a long text
     csv.field_size_limit(LONGEST_LINE)
     # strict: a quote left open is an error
     reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
-    header: list[str] = []
+    header = list(names)
+    _check_header(header, path)
     start = 1
     try:
         for fields in reader:

@@ -139,7 +139,7 @@ def test_what_nobody_named_and_does_not_fit_is_left_out(
         assert any(name in note for note in report[0].notes)
         role = "judge" if name == "annotator" else name.rpartition("_")[2]
         if name in {"time", "sample_weight"} and value != 225:
-            with pytest.raises(DataError, match="weight|time"):
+            with pytest.raises(DataError, match=r"weight|time"):
                 read(path, **{role: name})
 
 
