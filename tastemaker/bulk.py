@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tastemaker.data.chats import example_from
 from tastemaker.data.columns import HEAD, plan
 from tastemaker.data.judgements import Example, Prompt
 from tastemaker.data.prompts import PromptColumns
 from tastemaker.data.roles import Columns
 from tastemaker.data.tables import Row, Table, format_of, rows
 from tastemaker.data.texts import open_prompts
-from tastemaker.data.values import text_of
 from tastemaker.data.writers import Content, Write, widened, writing_rows
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import ScoringChoice
@@ -318,7 +318,7 @@ class _Source:
         """Return the text and prompt of a row. Raises DataError for a missing or empty text."""
         where = f"{self.path.name}:{number}"
         prompt = self.prompts.read(row, where) if self.prompts.names else None
-        return Example(text_of(row.get(self.text), where, self.text), prompt)
+        return example_from(row.get(self.text), prompt, where, self.text)
 
 
 def _look(path: Path, columns: Columns, *, is_typed: bool) -> _Source:

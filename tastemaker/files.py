@@ -106,3 +106,20 @@ def filling_folder(path: Path, *, last: str) -> Iterator[Path]:
         raise _storage_error(path, error) from error
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, and remove it when the block ends.
+
+    Raises StorageError for a full disk or a folder that cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _remove(temporary)
+        temporary.mkdir(parents=True)
+        yield temporary
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        _remove(temporary)

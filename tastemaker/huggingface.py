@@ -1,16 +1,17 @@
 """Opening Hugging Face folders and hub names in silence, with errors of one line."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import logging as hub_logging
+from jinja2 import TemplateError
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from tastemaker.errors import ModelError, UsageError
+from tastemaker.errors import DataError, ModelError, UsageError
 
 _ALIGNED = 64  # bytes
 
@@ -90,3 +91,32 @@ def align(module: nn.Module) -> None:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.data_ptr() % _ALIGNED:
             tensor.data = tensor.detach().clone()
+
+
+def render_chat(
+    tokenizer: Any,
+    turns: Sequence[tuple[str, str]],
+    *,
+    add_generation_prompt: bool = False,
+) -> str:
+    """Return (role, content) turns as one text, as the tokenizer's chat template writes them.
+
+    add_generation_prompt: end with what comes before an answer. Raises DataError for a chat that
+    the template refuses, such as a system turn for some families.
+    """
+    messages = [{"role": role, "content": content} for role, content in turns]
+    try:
+        text: str = tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
+    # a template is a program of whoever made the model
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        roles = ", ".join(role for role, _ in turns)
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"the chat template refuses a chat of the roles {roles} that begins with "
+            f"{turns[0][1][:40]!r}: {reason}. Choose another --template, or change the chat."
+        ) from error
+    return text

@@ -1,4 +1,5 @@
 from .cells import Target as Target
+from .chats import prompt_from as prompt_from
 from .columns import plan as plan
 from .downloading import SOURCES as SOURCES
 from .downloading import Source as Source
@@ -64,7 +65,6 @@ from .texts import features_of as features_of
 from .values import answer_of as answer_of
 from .values import number_of as number_of
 from .values import parse_number as parse_number
-from .values import prompt_of as prompt_of
 from .values import show as show
 from .values import text_of as text_of
 from .values import whole_of as whole_of

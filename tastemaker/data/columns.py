@@ -17,6 +17,7 @@ from tastemaker.data.cells import (
     Target,
     listed,
 )
+from tastemaker.data.chats import example_from
 from tastemaker.data.judgements import Example, Judgement
 from tastemaker.data.metadata import MetadataColumns, metadata_columns
 from tastemaker.data.prompts import RECOGNISED as PROMPTS
@@ -31,7 +32,6 @@ from tastemaker.data.roles import (
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.values import (
     is_missing,
-    text_of,
     word_of,
 )
 from tastemaker.errors import DataError
@@ -88,7 +88,7 @@ class Plan:
 
     def _example(self, row: Row, where: str) -> Example:
         prompt = self.prompts.read(row, where) if self.prompts.names else None
-        return Example(text_of(row.get(self.text), where, self.text), prompt)
+        return example_from(row.get(self.text), prompt, where, self.text)
 
     def examples(self) -> Iterator[Example]:
         """Yield the text of every row. Raises DataError at the first row that cannot be read."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tastemaker.data.chats import prompt_from, with_chat
 from tastemaker.data.judgements import Message, Prompt, plain
 from tastemaker.data.roles import (
     TOGETHER,
@@ -15,7 +16,7 @@ from tastemaker.data.roles import (
     column_for,
     plain_name,
 )
-from tastemaker.data.values import is_missing, prompt_from
+from tastemaker.data.values import is_missing
 
 RECOGNISED = (
     "prompt",
@@ -136,7 +137,7 @@ def _may_prompt(column: str, rows: Sequence[dict[str, Any]]) -> bool:
     cells = [row.get(column) for row in rows]
     filled = [cell for cell in cells if not is_missing(cell)]
     are_texts = all(isinstance(cell, str) for cell in filled)
-    are_turns = all(_is_turns(cell) for cell in filled)
+    are_turns = all(_is_turns(with_chat(cell)) for cell in filled)
     return are_texts or are_turns
 
 

@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tastemaker.data.chats import prompt_from
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.judgements import Message, Prompt
 from tastemaker.data.roles import column_for
@@ -34,7 +35,6 @@ from tastemaker.data.tables import (
     opened,
     rows,
 )
-from tastemaker.data.values import prompt_of
 from tastemaker.errors import DataError, UsageError
 
 Each = Literal["file", "paragraph", "line"]
@@ -175,18 +175,15 @@ class PromptFile:
     def rows(self, *, chat: bool = False) -> Iterator[tuple[Row, Prompt]]:
         """Yield every row with its prompt; an empty cell is the prompt "".
 
-        chat: each prompt is a message of a user, to be answered instead of continued.
+        chat: each prompt is a message of a user, to be answered instead of continued. A prompt
+        that is a list of messages is answered too.
         """
         for number, row in _numbered_rows(self.path):
-            text = (
-                prompt_of(
-                    row.get(self.column),
-                    f"{self.path.name}:{number}",
-                    self.column,
-                )
-                or ""
-            )
-            yield row, as_chat(text) if chat else text
+            where = f"{self.path.name}:{number}"
+            prompt = prompt_from(row.get(self.column), where, self.column)
+            if chat and not isinstance(prompt, tuple):
+                prompt = as_chat(prompt or "")
+            yield row, prompt or ""
 
 
 def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
@@ -201,7 +198,7 @@ def open_prompts(path: Path, prompt_column: str | None = None) -> PromptFile:
     for number, row in _numbered_rows(path):
         names.update(dict.fromkeys(row))
         column = column or _prompt_column(path, row)
-        prompt_of(row.get(column), f"{path.name}:{number}", column)
+        prompt_from(row.get(column), f"{path.name}:{number}", column)
         count += 1
     if not count or column is None:
         raise DataError(f"{path}: no prompts in it.")

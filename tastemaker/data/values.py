@@ -1,15 +1,12 @@
-"""Cells of a table as texts, numbers, labels and chat messages.
+"""Cells of a table as texts, numbers and labels (`chats` reads chat messages).
 
 Every function takes `where`, the place of the row (`reviews.csv:17`), and `column`, the name of the
 cell's column, and raises DataError with one line that names both for a cell that is wrong.
-A list of messages is `[{"role": "user", "content": "Hi"}, …]`.
 """
 
 import math
 from decimal import Decimal
-from typing import Any
 
-from tastemaker.data.judgements import Message, Prompt, plain
 from tastemaker.errors import DataError
 
 _SHOWN = 40
@@ -82,11 +79,6 @@ def _check_unicode(text: str, where: str, column: str) -> None:
         ) from error
 
 
-def prompt_of(value: object, where: str, column: str) -> str | None:
-    """Return the prompt, None for an empty cell. Raises DataError when it is not a text."""
-    return None if is_missing(value) else text_of(value, where, column)
-
-
 def parse_number(value: object) -> float | None:
     """Return the cell as a number, perhaps not finite; None when it is not one (a bool is not)."""
     if isinstance(value, bool) or not isinstance(
@@ -135,87 +127,3 @@ def word_of(value: object) -> str | None:
     if number is not None and math.isfinite(number) and number.is_integer():
         return str(int(number))
     return str(value).strip().casefold()
-
-
-def is_messages(value: object) -> bool:
-    """Return whether the cell looks like a list of messages, valid or not."""
-    if not isinstance(value, list) or not value:
-        return False
-    return all(isinstance(turn, dict) and "role" in turn for turn in value)
-
-
-def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
-    """Return a list of messages. Raises DataError unless roles and contents are all texts."""
-    if not isinstance(value, list) or not value:
-        raise bad_cell(
-            value, where, column, " where a list of messages belongs."
-        )
-    messages = []
-    for number, turn in enumerate(value, 1):
-        if not isinstance(turn, dict):
-            message = f"message {number} in column {column!r} is {show(turn)}"
-            raise DataError(f"{where}: {message}, not {{role, content}}.")
-        messages.append(_message(turn, where, f"{column}, message {number}"))
-    return tuple(messages)
-
-
-def _message(turn: dict[str, Any], where: str, place: str) -> Message:
-    role = text_of(turn.get("role"), where, f"{place}, role")
-    content = answer_of(turn.get("content"), where, f"{place}, content")
-    return Message(role, content)
-
-
-def prompt_from(value: Any, where: str, column: str) -> Prompt | None:
-    """Return a prompt, a text or messages; None for an empty cell. Raises DataError otherwise."""
-    if is_missing(value):
-        return None
-    if isinstance(value, list):
-        return messages_of(value, where, column)
-    return text_of(value, where, column)
-
-
-def completion_from(value: Any, where: str, column: str) -> str:
-    """Return a completion, which may be a text or messages. Raises DataError otherwise."""
-    if isinstance(value, list):
-        return _completion(messages_of(value, where, column))
-    return answer_of(value, where, column)
-
-
-def _completion(turns: tuple[Message, ...]) -> str:
-    """Return the turns after a prompt as one text.
-
-    That is the assistant's answer alone, and any later turns as `role: content`.
-    """
-    if not turns or turns[0].role != "assistant":
-        return plain(turns)
-    parts = (turns[0].content, plain(turns[1:]))
-    return "\n\n".join(part for part in parts if part)
-
-
-def divided(
-    one: tuple[Message, ...], other: tuple[Message, ...], where: str
-) -> tuple[tuple[Message, ...], str, str]:
-    """Return (the prompt that two dialogues share, the completion in one, the one in the other).
-
-    An assistant's turn follows the prompt. Where the dialogues part at a user's turn, the prompt
-    ends before the last answer they share. Raises DataError for dialogues without such a prompt.
-    """
-    shared = 0
-    while shared < min(len(one), len(other)) and one[shared] == other[shared]:
-        shared += 1
-    if shared == len(one) == len(other):
-        shared -= 1  # the same dialogue twice is an error of the comparison
-    while shared > 0 and not (
-        _is_answered(one, shared) and _is_answered(other, shared)
-    ):
-        shared -= 1
-    if not (_is_answered(one, shared) and _is_answered(other, shared)):
-        raise DataError(
-            f"{where}: the two dialogues share no turns that an assistant's turn follows."
-        )
-    return one[:shared], _completion(one[shared:]), _completion(other[shared:])
-
-
-def _is_answered(turns: tuple[Message, ...], count: int) -> bool:
-    """Return whether an assistant's turn follows the first turns."""
-    return len(turns) > count and turns[count].role == "assistant"

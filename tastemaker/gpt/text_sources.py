@@ -22,6 +22,7 @@ from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
 from tastemaker.data import texts as plain
+from tastemaker.data.chats import completion_from, messages_of, with_chat
 from tastemaker.data.columns import RECOGNISED, plan
 from tastemaker.data.formats import Reading, recognise
 from tastemaker.data.judgements import Example, Message, Prompt
@@ -30,11 +31,7 @@ from tastemaker.data.reading import check_no_format, open_source, table_format
 from tastemaker.data.roles import Columns, column_for
 from tastemaker.data.tables import Row, Table
 from tastemaker.data.texts import Each
-from tastemaker.data.values import (
-    completion_from,
-    messages_of,
-    text_of,
-)
+from tastemaker.data.values import text_of
 from tastemaker.errors import DataError, UsageError
 from tastemaker.playground.writing import Language, reviews
 
@@ -300,10 +297,11 @@ def _of_row(
 ) -> list[Example]:
     """Return the texts of a row. text, prompts: its columns."""
     question = prompts.read(row, where) if prompts.names else None
-    if isinstance(row.get(text), list) and not isinstance(question, str):
-        turns = messages_of(row[text], where, text)
+    answer = with_chat(row.get(text))
+    if isinstance(answer, list) and not isinstance(question, str):
+        turns = messages_of(answer, where, text)
         return _answers(question or (), turns, where, text)
-    completion = completion_from(row.get(text), where, text)
+    completion = completion_from(answer, where, text)
     return [Example(text_of(completion, where, text), question)]
 
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from tastemaker.data.judgements import Example, Message, Prompt, lot, plain
 from tastemaker.errors import DataError, ModelError
 from tastemaker.files import writing_folder
+from tastemaker.huggingface import render_chat
 from tastemaker.progress import progress
 
 _BETWEEN = "\n\n"
@@ -131,12 +132,9 @@ class Reader:
                 "the prompt is a chat, and this policy's tokenizer has no chat template. "
                 "Give the prompt as a text."
             )
-        turns = [
-            {"role": role, "content": content} for role, content in messages
-        ]
         self._check_free_of_special(messages)
-        rendered: str = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True
+        rendered = render_chat(
+            self.tokenizer, messages, add_generation_prompt=True
         )
         backend = self.tokenizer.backend_tokenizer
         ids: list[int] = backend.encode(rendered, add_special_tokens=False).ids

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tastemaker.data.chats import messages_of
 from tastemaker.data.judgements import Prompt
-from tastemaker.data.values import messages_of
 from tastemaker.errors import DataError, UsageError
 from tastemaker.maths.overoptimisation import (
     BEST_OF,

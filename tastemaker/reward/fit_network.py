@@ -17,10 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tastemaker.data.judgements import joined
 from tastemaker.fast.batching import by_length, training_steps, whole_units
-from tastemaker.reward.backbones import Training
-from tastemaker.reward.backbones.network import Network
+from tastemaker.reward.backbones import Encoder, Tiny, Training
+from tastemaker.reward.backbones.network import Network, make_tiny
+from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
 from tastemaker.reward.corpus import Corpus, Unit
+from tastemaker.reward.division import Division
 from tastemaker.reward.observation import (
     ObservationModel,
     calibrated,
@@ -305,3 +308,31 @@ def _held_out_metrics(
             for name, value in values.items():
                 metrics[f"held_out_{name}"] = value
     return metrics
+
+
+def open_network(
+    settings: Encoder | Tiny, division: Division, seed: int
+) -> Network:
+    """Open the network that is to be trained, or make it."""
+    limits: dict[str, Any] = {
+        "cut": settings.cut,
+        "dropout": settings.dropout,
+        "seed": seed,
+    }
+    examples = division.train.examples
+    if isinstance(settings, Tiny):
+        texts = [joined(example) for example in examples]
+        length = settings.max_length or DEFAULT_MAX_LENGTH
+        return make_tiny(
+            texts,
+            vocabulary=settings.vocabulary,
+            max_length=length,
+            **limits,
+        )
+    is_chat = any(isinstance(example.prompt, tuple) for example in examples)
+    template = settings.template or ("chat" if is_chat else None)
+    network = Network.open(
+        settings.name, max_length=settings.max_length, **limits
+    )
+    network.use_template(template, wanted=settings.template is not None)
+    return network

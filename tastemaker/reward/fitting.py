@@ -19,7 +19,6 @@ from tastemaker.data.judgements import (
     Example,
     Judgement,
     fingerprints,
-    joined,
 )
 from tastemaker.errors import DataError
 from tastemaker.evaluate.evaluation import evaluate
@@ -62,6 +61,7 @@ from tastemaker.reward.observation import (
     Uncontrolled,
     calibrated,
 )
+from tastemaker.reward.roundtrip import check_untrained
 from tastemaker.scores import Scores
 from tastemaker.train.loop import train
 from tastemaker.train.run import CONTRACT, Run, check_same, open_run
@@ -105,6 +105,7 @@ class Learner:
         anchor: Sequence[Example] | None,
     ) -> RewardModel:
         """Train the linear model and the network, if there is one; return the finished model."""
+        self._check(run, seed)
         finishing: dict[str, Any] = {
             "estimates": self.estimates,
             "anchor": anchor,
@@ -229,11 +230,11 @@ class Learner:
         if isinstance(self.settings, Linear):
             return *self._linear(corpus, self.settings, seed), 1
         # a linear fit must not wait for transformers to be imported
-        from tastemaker.reward.fit_network import FitTask
+        from tastemaker.reward.fit_network import FitTask, open_network
 
         # `chosen_training` gives every network one
         assert self.training is not None
-        network = self._network(self.settings, seed)
+        network = open_network(self.settings, self.division, seed)
         model = self._observation()
         if heads > 1:
             network.widen(heads, seed)
@@ -266,35 +267,16 @@ class Learner:
                 max(float(deviations.mean()), 1e-8)
             )
 
-    def _network(self, settings: Encoder | Tiny, seed: int) -> Any:
-        """Open the network that is to be trained, or make it."""
-        from tastemaker.reward.backbones.network import Network, make_tiny
-        from tastemaker.reward.backbones.opening import DEFAULT_MAX_LENGTH
+    def _check(self, run: Run, seed: int) -> None:
+        """Raise what would stop the trained model from being saved, before it is trained."""
+        if run.folder is None or run.has_checkpoint:
+            return
+        if not isinstance(self.settings, Encoder):
+            return
+        from tastemaker.reward.fit_network import open_network
 
-        limits: dict[str, Any] = {
-            "cut": settings.cut,
-            "dropout": settings.dropout,
-            "seed": seed,
-        }
-        examples = self.division.train.examples
-        if isinstance(settings, Tiny):
-            texts = [joined(example) for example in examples]
-            length = settings.max_length or DEFAULT_MAX_LENGTH
-            return make_tiny(
-                texts,
-                vocabulary=settings.vocabulary,
-                max_length=length,
-                **limits,
-            )
-        is_chat = any(
-            isinstance(example.prompt, tuple) for example in examples
-        )
-        template = settings.template or ("chat" if is_chat else None)
-        network = Network.open(
-            settings.name, max_length=settings.max_length, **limits
-        )
-        network.use_template(template, wanted=settings.template is not None)
-        return network
+        network = open_network(self.settings, self.division, seed)
+        check_untrained(network, self.division, run.folder.parent.resolve())
 
 
 # --- the last steps: calibrate the links, anchor the score, measure ---

@@ -3,24 +3,33 @@
 The model in memory scores sample texts (short, long, too long, odd characters). The saved folder is
 then opened in every way that users have, and the contract records the largest difference of each
 way. A way that an architecture does not support (left padding where the score is read at the first
-place) is recorded with the reason. A model that reloads to other scores is not saved.
+place) is recorded with the reason. A model that reloads to other scores is not saved. The same
+check runs on the untrained network, before the hours that training may take.
 """
 
 import inspect
 import warnings
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tastemaker.data.judgements import Example
-from tastemaker.errors import ModelError
+from tastemaker.data.judgements import (
+    CHAT,
+    TEMPLATE,
+    Example,
+    Message,
+)
+from tastemaker.errors import DataError, ModelError, TastemakerError
 from tastemaker.fast.batching import collate
+from tastemaker.files import scratch_folder
 from tastemaker.reward.backbones import Backbone
 from tastemaker.reward.backbones.ensembles import Ensemble
 from tastemaker.reward.backbones.linear import LinearBackbone
+from tastemaker.reward.division import Division
 
 TOLERANCE = 1e-3
 """The largest difference that two loaders may show, in units of the score (1 = one sd of the
@@ -38,6 +47,41 @@ SAMPLES = (
     + "And then it turns into the best film of the year.",
 )
 
+_CHAT = (Message("user", "How was the film?"),)
+
+
+def check_untrained(network: Any, division: Division, folder: Path) -> None:
+    """Check before training what would stop the trained network from being saved.
+
+    division: its judgements; a chat template may refuse some of their chats. folder: where the
+    model will be; a temporary folder beside it is written and removed. Raises DataError, naming the
+    row, for such a chat, and ModelError as `check_roundtrip` does.
+    """
+    if network.template == CHAT:
+        parts = (
+            division.train_judgements,
+            division.validation_judgements,
+            division.held_out_judgements,
+        )
+        for judgement in chain(*parts):
+            try:
+                network.join(judgement.examples[0])
+            except DataError as error:
+                raise judgement.wrong(str(error)) from error
+    # transformers draws random numbers while it loads
+    with torch.random.fork_rng(devices=[]), scratch_folder(folder) as scratch:
+        network.save(scratch)
+        try:
+            check_roundtrip(network, scratch)
+        except TastemakerError:
+            raise
+        # dozens of model classes: any error of theirs says that they do not fit
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise ModelError(
+                f"{network.describe()}: cannot score texts ({reason}). Choose another backbone."
+            ) from error
+
 
 def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
     """Reload `folder` in every way and return the largest difference of each.
@@ -47,11 +91,14 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
     if isinstance(backbone, Ensemble):
         return _check_members(backbone, folder)
     examples = [Example(text) for text in SAMPLES]
+    template = getattr(backbone, "template", TEMPLATE)
+    if template == CHAT:
+        examples += [Example(text, _CHAT) for text in SAMPLES]
     expected = backbone.score(examples, precision="float32").values
     if backbone.kind == "linear":
         ways = _linear_ways(folder, examples)
     else:
-        ways = _network_ways(folder, examples)
+        ways = _network_ways(folder, examples, template)
     differences: dict[str, float | str] = {}
     for way, answer in ways.items():
         if isinstance(answer, str):
@@ -68,7 +115,7 @@ def check_roundtrip(backbone: Backbone, folder: Path) -> dict[str, Any]:
         differences[way] = difference
     return {
         "tolerance": TOLERANCE,
-        "texts": len(SAMPLES),
+        "texts": len(examples),
         "differences": differences,
     }
 
@@ -107,7 +154,9 @@ def _alone(backbone: Backbone, examples: Sequence[Example]) -> list[float]:
     return scores
 
 
-def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
+def _network_ways(
+    folder: Path, examples: Sequence[Example], template: str
+) -> dict[str, Any]:
     """Score the samples through every loader of a network's folder, on the CPU in float32."""
     from transformers import (
         AutoModelForSequenceClassification,
@@ -125,7 +174,7 @@ def _network_ways(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     ):
         # the loaders' warnings are not about this model
         warnings.simplefilter("ignore")
-        reloaded = Network.load(folder)
+        reloaded = Network.load(folder, template=template)
         texts = [reloaded.join(example) for example in examples]
         module = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32

@@ -157,6 +157,13 @@ class Run:
         self._cut_metrics(self._lines if checkpoint is not None else 0)
         return checkpoint
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether this run, or that of a member, left a checkpoint to go on from."""
+        if self.folder is None:
+            return False
+        return any(self.folder.glob("**/checkpoint-*"))
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, and the one before it. Raises StorageError when the disk is full."""
         if self.folder is None:

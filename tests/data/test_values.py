@@ -10,7 +10,7 @@ from tastemaker.data import (
     answer_of,
     number_of,
     parse_number,
-    prompt_of,
+    prompt_from,
     show,
     text_of,
     whole_of,
@@ -51,11 +51,11 @@ def test_what_is_no_text_is_refused_in_one_line(value: Any, problem: str) -> Non
 
 
 def test_an_empty_prompt_is_none_and_a_bool_is_refused() -> None:
-    assert prompt_of("", WHERE, "prompt") is None
-    assert prompt_of(None, WHERE, "prompt") is None
-    assert prompt_of("Say.", WHERE, "prompt") == "Say."
+    assert prompt_from("", WHERE, "prompt") is None
+    assert prompt_from(None, WHERE, "prompt") is None
+    assert prompt_from("Say.", WHERE, "prompt") == "Say."
     with pytest.raises(DataError, match=r"'prompt' holds False \(bool\)"):
-        prompt_of(False, WHERE, "prompt")
+        prompt_from(False, WHERE, "prompt")
 
 
 @pytest.mark.parametrize(

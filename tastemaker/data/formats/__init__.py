@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from tastemaker.data.chats import check_spelling, with_chat
 from tastemaker.data.columns import RECOGNISED, check_named
 from tastemaker.data.judgements import (
     Comparison,
@@ -182,7 +183,7 @@ class Reading:
     def _row(
         self, number: int, row: Row, with_prompt: list[Judgement]
     ) -> list[Judgement]:
-        row = _with_lists(row)
+        row = _plain_row(row)
         where = self.table.place(number)
         self._check_format(row, where)
         for name in self.format.optional:
@@ -221,7 +222,7 @@ class Reading:
         return [replace(each, prompt=prompt) for each in judgements]
 
     def _check_format(self, row: Row, where: str) -> None:
-        """Raise DataError for a row of another format, and for one that lacks a column."""
+        """Raise DataError for a row of another format, a missing column and a broken chat."""
         name = repr(self.format.name)
         others = (
             {format.name for format in _fitting(row)}
@@ -239,6 +240,8 @@ class Reading:
                     f"{where}: no column {column!r}, which every row of the format {name} has. "
                     "Keep one format a file."
                 )
+        for column in (*self.format.columns, *self.format.optional):
+            check_spelling(row.get(column), where, column)
 
 
 def recognise(
@@ -261,7 +264,7 @@ def recognise(
     if format == TABLE:
         return None
     numbered = table.rows_past([] if past_bad else None)
-    first_rows = [_with_lists(row) for _, row in islice(numbered, _FIRST_ROWS)]
+    first_rows = [_plain_row(row) for _, row in islice(numbered, _FIRST_ROWS)]
     names = tuple(dict.fromkeys(name for row in first_rows for name in row))
     row = next((row for row in first_rows if _fitting(row)), None)
     fitting = [] if row is None else _fitting(row)
@@ -384,6 +387,11 @@ def _check_prompts(first: Judgement, judgement: Judgement) -> None:
 
 def _kind_of(prompt: Prompt | None) -> str:
     return "a chat" if isinstance(prompt, tuple) else "a plain text"
+
+
+def _plain_row(row: Row) -> Row:
+    """Return the row with lists in the place of arrays, tuples and texts that spell chats."""
+    return {name: _with_lists(with_chat(cell)) for name, cell in row.items()}
 
 
 def _with_lists(value: Any) -> Any:

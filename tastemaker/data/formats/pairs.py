@@ -5,6 +5,16 @@ import os.path
 import re
 from typing import Any
 
+from tastemaker.data.chats import (
+    completion_from,
+    divided,
+    is_message,
+    is_messages,
+    joined_prompt,
+    message_of,
+    messages_of,
+    prompt_from,
+)
 from tastemaker.data.formats import (
     Format,
     instruction_of,
@@ -16,13 +26,8 @@ from tastemaker.data.tables import Metadata, Row
 from tastemaker.data.values import (
     answer_of,
     bad_cell,
-    completion_from,
-    divided,
-    is_messages,
     is_missing,
-    messages_of,
     number_of,
-    prompt_from,
     show,
     text_of,
     whole_of,
@@ -79,7 +84,7 @@ def _matches_hh(row: Row) -> bool:
 
 
 def _matches_trl(row: Row) -> bool:
-    if all(is_messages(row[side]) for side in _SIDES):
+    if all(is_messages(row[side]) or is_message(row[side]) for side in _SIDES):
         return True
     return all(
         isinstance(row[side], str) for side in _SIDES
@@ -101,31 +106,18 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
     if not is_missing(row.get("margin")):
         margin = number_of(row["margin"], where, "margin")
     prompt = prompt_from(row.get("prompt"), where, "prompt")
-    if isinstance(row["chosen"], list) or isinstance(row["rejected"], list):
+    if is_message(row["chosen"]) and is_message(row["rejected"]):
+        chosen, rejected = [
+            message_of(row[side], where, side).content for side in _SIDES
+        ]
+    elif isinstance(row["chosen"], list) or isinstance(row["rejected"], list):
         chats = [messages_of(row[side], where, side) for side in _SIDES]
         shared, chosen, rejected = divided(chats[0], chats[1], where)
-        prompt = _joined_prompt(prompt, shared, where)
+        prompt = joined_prompt(prompt, shared, where, "both dialogues begin")
     else:
         read = text_of if prompt is None else answer_of
         chosen, rejected = [read(row[side], where, side) for side in _SIDES]
     return [Comparison(chosen, rejected, margin, prompt=prompt, **metadata)]
-
-
-def _joined_prompt(
-    prompt: Prompt | None, shared: tuple[Message, ...], where: str
-) -> Prompt | None:
-    """Return as one prompt: the `prompt` column, and the turns that both dialogues begin with."""
-    if not shared or prompt is None:
-        return shared or prompt
-    if isinstance(prompt, tuple):
-        is_repeated = shared[: len(prompt)] == prompt
-        return shared if is_repeated else prompt + shared
-    if any(turn.content.strip() == prompt.strip() for turn in shared):
-        return shared
-    raise DataError(
-        f"{where}: the text in column 'prompt' is in none of the turns that both dialogues "
-        "begin with."
-    )
 
 
 # --- a number says which is better: HelpSteer3, WebGPT, SHP

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tastemaker.data.chats import completion_from, is_messages, prompt_from
 from tastemaker.data.formats import (
     Format,
     instruction_of,
@@ -22,13 +23,10 @@ from tastemaker.data.tables import Metadata, Row, Table
 from tastemaker.data.values import (
     answer_of,
     bad_cell,
-    completion_from,
     empty_cell,
-    is_messages,
     is_missing,
     number_of,
     parse_number,
-    prompt_from,
     show,
     text_of,
 )

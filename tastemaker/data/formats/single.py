@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from tastemaker.data.cells import GradeCells, LabelCells
+from tastemaker.data.chats import completion_from, prompt_from
 from tastemaker.data.columns import RECOGNISED
 from tastemaker.data.formats import Format, register_format
 from tastemaker.data.judgements import (
@@ -25,14 +26,7 @@ from tastemaker.data.judgements import (
 from tastemaker.data.metadata import judge_of, time_of, weight_of
 from tastemaker.data.roles import plain_name
 from tastemaker.data.tables import Metadata, Row
-from tastemaker.data.values import (
-    answer_of,
-    bad_cell,
-    completion_from,
-    number_of,
-    prompt_from,
-    whole_of,
-)
+from tastemaker.data.values import answer_of, bad_cell, number_of, whole_of
 
 _OTHER_JUDGEMENTS = {*RECOGNISED["grade"], *RECOGNISED["rating"]}
 _KTO = LabelCells(

@@ -31,6 +31,7 @@ from tastemaker.huggingface import (
     is_path,
     one_line_errors,
     quiet_transformers,
+    render_chat,
     set_dropout,
 )
 from tastemaker.reward.backbones.linear import tokens
@@ -311,7 +312,8 @@ def rendered(tokenizer: Any, example: Example) -> str:
     """Return a chat as the tokenizer's template writes it, the text as the assistant's last turn.
 
     A text without a prompt is no chat and stays as it is. A start of text that the template writes
-    and the tokenizer adds once more is taken away: a model should see one.
+    and the tokenizer adds once more is taken away: a model should see one. Raises DataError for a
+    chat that the template refuses.
     """
     if example.prompt is None:
         return example.text
@@ -320,17 +322,19 @@ def rendered(tokenizer: Any, example: Example) -> str:
         if isinstance(example.prompt, str)
         else example.prompt
     )
-    messages = [
-        {"role": role, "content": content}
-        for role, content in (*turns, Message("assistant", example.text))
-    ]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    answered = (*turns, Message("assistant", example.text))
+    text = render_chat(tokenizer, answered)
     start = tokenizer.bos_token
-    adds_start = (
-        start is not None
-        and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    )
-    return text.removeprefix(start) if adds_start else text
+    return text.removeprefix(start) if _adds_start(tokenizer) else text
+
+
+def _adds_start(tokenizer: Any) -> bool:
+    """Return whether the tokenizer puts a start of text before every text."""
+    if tokenizer.bos_token is None:
+        return False
+    # not `tokenizer("a")`: that call would switch off the cut
+    ids = tokenizer.backend_tokenizer.encode("a").ids
+    return bool(ids[:1] == [tokenizer.bos_token_id])
 
 
 _LINEAR_WEIGHTS = "linear.safetensors"

@@ -1,0 +1,328 @@
+"""Chats in the cells of a table: lists of messages in every published spelling.
+
+| spelling | example |
+|---|---|
+| messages | `[{"role": "user", "content": "Hi"}, …]` |
+| ShareGPT | `[{"from": "human", "value": "Hi"}, …]` |
+| content parts | `{"role": "user", "content": [{"type": "text", "text": "Hi"}]}` |
+| as text | the same in JSON, or as Python prints lists, in a cell of text |
+| columns | `{"role": ["user", …], "content": ["Hi", …]}` |
+
+Reasoning that stands beside the answer comes before it as `<think>…</think>`, and a tool call is
+written as `<tool_call>{…}</tool_call>`: the forms in which chat templates write them. Parts that
+are no text, such as images, are refused.
+"""
+
+import ast
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+from tastemaker.data.judgements import Example, Message, Prompt, plain
+from tastemaker.data.values import (
+    answer_of,
+    bad_cell,
+    is_missing,
+    show,
+    text_of,
+)
+from tastemaker.errors import DataError
+
+_SPELLED = re.compile(
+    r"""\s*(?:array\()?\[\s*\{\s*(['"])(?:role|content|from|value)\1\s*:"""
+)
+"""How a text begins that spells a list of messages."""
+
+_LONGEST_SPELLED = 16 * 2**20
+"""Characters. Python's parser needs many times the size of a text."""
+
+_SHAREGPT_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+}
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+
+
+def is_messages(value: object) -> bool:
+    """Return whether the cell looks like a list of messages, valid or not."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(is_message(turn) for turn in value)
+
+
+def is_message(value: object) -> bool:
+    """Return whether the cell looks like one message, valid or not."""
+    if not isinstance(value, dict):
+        return False
+    return "role" in value or {"from", "value"} <= value.keys()
+
+
+def with_chat(value: Any) -> Any:
+    """Return the list of messages that a cell spells in another way; anything else as it is.
+
+    A text that begins like one and cannot be parsed stays too: `check_spelling` refuses it. The
+    library `datasets` gives one object of equally long lists; it is transposed.
+    """
+    if isinstance(value, dict) and value:
+        is_chat = is_message(value) and all(
+            isinstance(cells, list) for cells in value.values()
+        )
+        if is_chat:
+            turns = zip(*value.values(), strict=False)
+            return [dict(zip(value, turn, strict=True)) for turn in turns]
+    if isinstance(value, str) and _is_spelled(value):
+        messages = _parsed(value)
+        if is_messages(messages):
+            return messages
+    return value
+
+
+def _is_spelled(text: str) -> bool:
+    return text[:1] in ("[", "a", " ", "\n") and bool(_SPELLED.match(text))
+
+
+def _parsed(text: str) -> Any:
+    """Return the value that a text spells in JSON or as a Python literal; None where it fails."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    if len(text) > _LONGEST_SPELLED:
+        return None
+    text = text.strip()
+    if text.startswith("array("):
+        text = (
+            text[text.index("[") : text.rindex("]") + 1] if "]" in text else ""
+        )
+    # numpy prints the items of an array without commas, one a line
+    for spelling in (text, re.sub(r"\}\s*\n\s*\{", "}, {", text)):
+        try:
+            return ast.literal_eval(spelling)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
+
+
+def check_spelling(value: object, where: str, column: str) -> None:
+    """Raise DataError for a text that begins like a list of messages but is not one."""
+    if isinstance(value, str) and _is_spelled(value):
+        problem = (
+            ", which looks like a list of messages but cannot be parsed as one. "
+            "Write it as JSON."
+        )
+        raise bad_cell(value, where, column, problem)
+
+
+def messages_of(value: Any, where: str, column: str) -> tuple[Message, ...]:
+    """Return a list of messages. Raises DataError unless roles and contents are all texts."""
+    value = with_chat(value)
+    check_spelling(value, where, column)
+    if not isinstance(value, list) or not value:
+        raise bad_cell(
+            value, where, column, " where a list of messages belongs."
+        )
+    messages = []
+    for number, turn in enumerate(value, 1):
+        if not isinstance(turn, dict):
+            message = f"message {number} in column {column!r} is {show(turn)}"
+            raise DataError(f"{where}: {message}, not {{role, content}}.")
+        messages.append(message_of(turn, where, f"{column}, message {number}"))
+    return tuple(messages)
+
+
+def message_of(turn: dict[str, Any], where: str, place: str) -> Message:
+    """Return one message. place: its place, for messages of errors."""
+    if "role" not in turn and "from" in turn:
+        name = text_of(turn["from"], where, f"{place}, from")
+        content = answer_of(turn.get("value"), where, f"{place}, value")
+        if name == "function_call":
+            content = f"<tool_call>\n{content}\n</tool_call>"
+        return Message(_SHAREGPT_ROLES.get(name, name), content)
+    role_place, content_place = f"{place}, role", f"{place}, content"
+    role = text_of(turn.get("role"), where, role_place)
+    calls = _tool_calls(turn, where, place)
+    content = turn.get("content")
+    if content is None and calls:
+        content = ""
+    if isinstance(content, list):
+        content = _joined_parts(content, where, content_place)
+    content = answer_of(content, where, content_place)
+    if calls:
+        filled = [part for part in (content, *calls) if part]
+        content = "\n".join(filled)
+    thought = _thought(turn)
+    if thought:
+        content = f"<think>\n{thought}\n</think>\n\n{content}"
+    return Message(role, content)
+
+
+def _thought(turn: dict[str, Any]) -> str:
+    """Return the reasoning that stands beside the content of a message."""
+    for name in _REASONING:
+        value = turn.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+def _joined_parts(parts: list[Any], where: str, place: str) -> str:
+    """Return the content parts of a message as one text. Raises DataError for other parts."""
+    texts = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        kind = part.get("type", "text") if isinstance(part, dict) else None
+        if kind not in ("text", "input_text", "output_text"):
+            raise bad_cell(
+                part, where, place, ", and only parts of text can be judged."
+            )
+        texts.append(answer_of(part.get("text"), where, place))
+    return "\n".join(texts)
+
+
+def _tool_calls(turn: dict[str, Any], where: str, place: str) -> list[str]:
+    """Return the tool calls of a message as texts, as chat templates write them."""
+    calls = []
+    if turn.get("tool_calls"):
+        calls += turn["tool_calls"]
+    if turn.get("function_call"):
+        calls.append(turn["function_call"])
+    texts = []
+    for call in calls:
+        function = call
+        if isinstance(call, dict):
+            function = call.get("function") or call
+        is_named = isinstance(function, dict) and "name" in function
+        if not is_named:
+            raise bad_cell(
+                call,
+                f"{where}",
+                f"{place}, tool_calls",
+                ", which names no tool.",
+            )
+        arguments = function.get("arguments")
+        if isinstance(arguments, str):
+            # what is not JSON is shown as it is
+            with suppress(ValueError, RecursionError):
+                arguments = json.loads(arguments)
+        spelled = {"name": function["name"], "arguments": arguments}
+        line = json.dumps(spelled, ensure_ascii=False, default=str)
+        texts.append(f"<tool_call>\n{line}\n</tool_call>")
+    return texts
+
+
+def prompt_from(value: Any, where: str, column: str) -> Prompt | None:
+    """Return a prompt, a text or messages; None for an empty cell. Raises DataError otherwise."""
+    value = with_chat(value)
+    if is_missing(value):
+        return None
+    if isinstance(value, list):
+        return messages_of(value, where, column)
+    if is_message(value):
+        return (message_of(value, where, column),)
+    check_spelling(value, where, column)
+    return text_of(value, where, column)
+
+
+def completion_from(value: Any, where: str, column: str) -> str:
+    """Return a completion: a text, a message or messages. Raises DataError otherwise."""
+    value = with_chat(value)
+    if isinstance(value, list):
+        return completion_of(messages_of(value, where, column))
+    if is_message(value):
+        return message_of(value, where, column).content
+    check_spelling(value, where, column)
+    return answer_of(value, where, column)
+
+
+def completion_of(turns: tuple[Message, ...]) -> str:
+    """Return the turns after a prompt as one text.
+
+    That is the assistant's answer alone, and any later turns as `role: content`.
+    """
+    if not turns or turns[0].role != "assistant":
+        return plain(turns)
+    parts = (turns[0].content, plain(turns[1:]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def joined_prompt(
+    prompt: Prompt | None, turns: tuple[Message, ...], where: str, column: str
+) -> Prompt | None:
+    """Return as one prompt: that of a column, and the turns before an answer.
+
+    Raises DataError for a text that none of the turns holds.
+    """
+    if not turns or prompt is None:
+        return turns or prompt
+    if isinstance(prompt, tuple):
+        is_repeated = turns[: len(prompt)] == prompt
+        return turns if is_repeated else prompt + turns
+    if any(turn.content.strip() == prompt.strip() for turn in turns):
+        return turns
+    raise DataError(
+        f"{where}: the text in column 'prompt' is in none of the turns that {column} "
+        "with."
+    )
+
+
+def example_from(
+    value: Any, prompt: Prompt | None, where: str, column: str
+) -> Example:
+    """Return the text of a cell, to be judged, and its prompt.
+
+    prompt: what other columns say. The text of a chat is its last message; the messages before it
+    are of the prompt. Raises DataError for an empty text.
+    """
+    value = with_chat(value)
+    if isinstance(value, list):
+        turns = messages_of(value, where, column)
+        begins = f"column {column!r} begins"
+        prompt = joined_prompt(prompt, turns[:-1], where, begins)
+        value = turns[-1].content
+    elif is_message(value):
+        value = message_of(value, where, column).content
+    else:
+        check_spelling(value, where, column)
+    return Example(text_of(value, where, column), prompt)
+
+
+def divided(
+    one: tuple[Message, ...], other: tuple[Message, ...], where: str
+) -> tuple[tuple[Message, ...], str, str]:
+    """Return (the prompt that two dialogues share, the completion in one, the one in the other).
+
+    An assistant's turn follows the prompt. Where the dialogues part at a user's turn, the prompt
+    ends before the last answer they share. Raises DataError for dialogues without such a prompt.
+    """
+    shared = 0
+    while shared < min(len(one), len(other)) and one[shared] == other[shared]:
+        shared += 1
+    if shared == len(one) == len(other):
+        shared -= 1  # the same dialogue twice is an error of the comparison
+    while shared > 0 and not (
+        _is_answered(one, shared) and _is_answered(other, shared)
+    ):
+        shared -= 1
+    if not (_is_answered(one, shared) and _is_answered(other, shared)):
+        raise DataError(
+            f"{where}: the two dialogues share no turns that an assistant's turn follows."
+        )
+    return (
+        one[:shared],
+        completion_of(one[shared:]),
+        completion_of(other[shared:]),
+    )
+
+
+def _is_answered(turns: tuple[Message, ...], count: int) -> bool:
+    """Return whether an assistant's turn follows the first turns."""
+    return len(turns) > count and turns[count].role == "assistant"

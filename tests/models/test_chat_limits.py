@@ -1,0 +1,159 @@
+"""Chats and the length limit, and what is refused before it is trained.
+
+A start of text is added by the tokenizer, by the chat template, by both or by neither.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+import tastemaker as tm
+from tastemaker.data import Example, Message
+from tastemaker.errors import DataError, ModelError
+from tastemaker.reward import Network
+
+TURNS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
+START = "{{ bos_token }}"
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}"
+    "{% endif %}"
+)
+ASKED = (Message("user", "How was it?"),)
+LIMIT = 100
+CORPUS = [f"a {word} film with a {word} end" for word in ("good", "bad", "long")]
+
+
+def make_tokenizer(*, adds_start: bool) -> PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(CORPUS, trainer)
+    if adds_start:
+        made.post_processor = processors.TemplateProcessing(
+            single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 0)]
+        )
+    ends = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=made, **ends)
+
+
+def make_model(folder: Path, *, adds_start: bool, template: str) -> str:
+    """Write a Llama of two layers; return its folder."""
+    tokenizer = make_tokenizer(adds_start=adds_start)
+    tokenizer.chat_template = template
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+TRAITS = pytest.mark.parametrize("adds_start", [True, False])
+TEMPLATES = pytest.mark.parametrize("template", [START + TURNS, TURNS])
+
+
+@TRAITS
+@TEMPLATES
+def test_a_chat_is_cut_at_the_limit(
+    adds_start: bool, template: str, tmp_path: Path
+) -> None:
+    source = make_model(tmp_path, adds_start=adds_start, template=template)
+    network = Network.open(source, max_length=LIMIT)
+    network.use_template("chat")
+    long, short = Example("good film " * 200, ASKED), Example("good", ASKED)
+    encoded = network.encode([short, long, short])
+    assert encoded.truncated.tolist() == [False, True, False]
+    assert encoded.lengths[1] == LIMIT
+    has_start = adds_start or template.startswith(START)
+    assert encoded.ids[0].tolist().count(0) == int(has_start)
+    assert network.tokenizer.backend_tokenizer.truncation["max_length"] == LIMIT
+
+
+@TRAITS
+@TEMPLATES
+def test_a_model_of_chats_is_saved_and_scores_the_same(
+    adds_start: bool, template: str, tmp_path: Path
+) -> None:
+    source = make_model(tmp_path / "base", adds_start=adds_start, template=template)
+    chats = comparisons(12)
+    model = tm.fit(chats, backbone=source, epochs=1, out=tmp_path / "model")
+    texts = [Example("good film " * 200, ASKED), Example("bad", ASKED)]
+    again = tm.load(tmp_path / "model")
+    assert again.backbone.template == "chat"
+    expected = model.backbone.score(texts).values
+    assert again.backbone.score(texts).values == pytest.approx(expected, abs=1e-4)
+
+
+def comparisons(count: int, *turns: Message) -> list[Any]:
+    return [
+        tm.Comparison(
+            f"good film {number}", f"bad film {number}", prompt=(*turns, *ASKED)
+        )
+        for number in range(count)
+    ]
+
+
+def test_a_chat_that_the_template_refuses_is_one_line(tmp_path: Path) -> None:
+    template = NO_SYSTEM + TURNS
+    source = make_model(tmp_path / "base", adds_start=True, template=template)
+    chats = comparisons(8, Message("system", "Be brief."))
+    with pytest.raises(DataError, match=r"system, user.*no system turns") as refused:
+        tm.fit(chats, backbone=source, epochs=1, out=tmp_path / "model")
+    assert "Be brief." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("adds_end", "problem"),
+    [(True, "scores differently"), (False, "cannot score texts")],
+)
+def test_what_cannot_be_saved_is_refused_before_it_is_trained(
+    adds_end: bool, problem: str, tmp_path: Path
+) -> None:
+    tokenizer = make_tokenizer(adds_start=False)
+    if adds_end:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+        )
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    out = tmp_path / "model"
+    with pytest.raises(ModelError, match=problem):
+        tm.fit(comparisons(12), backbone=str(tmp_path / "base"), epochs=1, out=out)
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+    assert [path.name for path in tmp_path.iterdir() if path.name != "model"] == [
+        "base"
+    ]
