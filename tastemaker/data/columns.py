@@ -142,7 +142,7 @@ def plan(
     if text is None:
         raise DataError(
             f"{table.name}: no column with a text among {listed(names)}. "
-            "Name it with --text-column."
+            "Name it with --text-column; texts that are compared with --answers and --better."
         )
     used = [*columns.named(), text]
     prompts = prompt_columns(names, used, head, columns)

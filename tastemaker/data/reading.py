@@ -19,6 +19,7 @@ from typing import Any, TypeVar, Unpack
 from tastemaker.data import sources as aclimdb
 from tastemaker.data import sources as hub
 from tastemaker.data import tables
+from tastemaker.data.answers import Answers, answers_plan
 from tastemaker.data.cells import Target
 from tastemaker.data.columns import RECOGNISED, Plan, plan
 from tastemaker.data.formats import TABLE, Reading, ranked, recognise
@@ -270,17 +271,20 @@ def _planned(
     target: Target | None,
     format: str | None,
     past_bad: bool,
-) -> Reading | Plan:
+) -> Reading | Plan | Answers:
     """Return how to read a table."""
     reading = recognise(table, format, columns, past_bad=past_bad)
-    if reading is None:
-        return plan(table, columns, target=target, past_bad=past_bad)
-    _check_target(reading, target)
-    return reading
+    if reading is not None:
+        _check_target(reading, target)
+        return reading
+    answers = answers_plan(table, columns, past_bad=past_bad)
+    if answers is not None:
+        return answers
+    return plan(table, columns, target=target, past_bad=past_bad)
 
 
 def _of_table(
-    source: Reading | Plan,
+    source: Reading | Plan | Answers,
     target: Target | None,
     skip_bad: list[DataError] | None,
 ) -> Iterator[Judgement]:
