@@ -101,9 +101,9 @@ def better_column(
             isinstance(row.get(name), list | dict) for row in head
         )
         are_short = all(len((word or "").split()) <= _WORDS for word in words)
-        if name not in used and is_scalar and 0 < len(words) <= _FEW:
-            if are_short:
-                few.append(name)
+        is_few = 0 < len(words) <= _FEW and are_short
+        if name not in used and is_scalar and is_few:
+            few.append(name)
     likely = [
         name for name in few if _BETTER & set(plain_name(name).split("_"))
     ]
