@@ -183,7 +183,6 @@ def doctor(
     judgements: list[Any] = []
     for source in sources:
         judgements += _readable(source, reading, odd_rows)
-    reading.say(json=json, quiet=quiet)
     tested: list[Any] = []
     if test is not None:
         split = "test" if has_splits(test) else None
@@ -200,6 +199,7 @@ def doctor(
         max_length=max_length,
         count_tokens=count,
     )
+    reading.say(json=json, quiet=quiet)
     if report is not None:
         tm.write_doctor_page(diagnosis, report)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)

@@ -134,7 +134,9 @@ def fit(
         settings["labels"] = {"positive": reading.positive}
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
-    reading.say(json=json, quiet=quiet)
+    # before the training where somebody watches, else with the result: an error is one line
+    is_watched = sys.stderr.isatty()
+    reading.say(json=json, quiet=quiet or not is_watched)
     o.note_skipped(skipped, quiet=quiet)
     if anchor is not None:
         settings["anchor"] = tm.read_examples(
@@ -142,6 +144,7 @@ def fit(
         )
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
+    reading.say(json=json, quiet=quiet or is_watched)
     if not json:
         _describe_fit(model, out, seconds)
         return
@@ -446,7 +449,6 @@ def evaluate(
         judgements = reading.judgements(
             [source], skipped if skip_bad else None
         )
-        reading.say(json=json, quiet=quiet)
         o.note_skipped(skipped, quiet=quiet)
         measured = tm.evaluate(
             taste,
@@ -456,6 +458,7 @@ def evaluate(
             training_fingerprints=taste.training_fingerprints,
             training_sketches=taste.training_sketches,
         )
+    reading.say(json=json, quiet=quiet)
     if report is not None:
         tm.write_report(measured, report)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)

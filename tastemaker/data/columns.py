@@ -112,7 +112,8 @@ class Plan:
         judgements: list[Judgement] = []
         for cells in self.cells:
             value = row.get(cells.column)
-            if is_missing(value) or (
+            is_empty = is_missing(value) and cells.column in row
+            if is_empty or (
                 cells.unlabelled and word_of(value) in cells.unlabelled
             ):
                 self.layout.unlabelled[cells.column] += 1

@@ -33,6 +33,7 @@ from tastemaker.data.judgements import (
     lot,
     plain,
 )
+from tastemaker.data.objects import table_in_memory
 from tastemaker.data.read_as import Layout, ReadAs, read_as
 from tastemaker.data.roles import (
     Columns,
@@ -53,7 +54,7 @@ _Item = TypeVar("_Item", Judgement, Example)
 
 
 def read(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     target: Target | None = None,
@@ -77,7 +78,9 @@ def read(
     order of the source.
 
     source: a .jsonl, .json, .csv, .tsv or .parquet file (text files also .gz), a folder of them, a
-        folder that `datasets` saved, a hub name, or aclImdb.
+        folder that `datasets` saved, a hub name, or aclImdb; a DataFrame (pandas, polars), an Arrow
+        table, a datasets.Dataset, a list of dicts. Columns may follow a path:
+        `reviews.csv:text=words,grade=stars`.
     split: "train" by default, where the source has splits.
     target: "label" keeps only labels; "rating" keeps only grades and ratings.
     limit: read only so many texts (or sets of texts that were judged together), chosen at random,
@@ -148,7 +151,7 @@ def _without(
 
 
 def read_examples(
-    source: str | Path,
+    source: Any,
     *,
     split: str | None = None,
     limit: int | None = None,
@@ -195,8 +198,10 @@ def rewardbench_items(
     return list(ranked.items(opened))
 
 
-def has_splits(source: str | Path) -> bool:
+def has_splits(source: Any) -> bool:
     """Return whether the source has named splits ("train", "test" …). Opens nothing."""
+    if not isinstance(source, str | Path):
+        return False
     path = Path(described_source(source)[0])
     if path.is_dir() or not path.exists():
         return hub.has_splits(path)
@@ -204,12 +209,14 @@ def has_splits(source: str | Path) -> bool:
 
 
 def open_source(
-    source: str | Path, split: str | None, header: Sequence[str] = ()
+    source: Any, split: str | None, header: Sequence[str] = ()
 ) -> tables.Table | tuple[Path, str]:
     """Return the source as a table, or the path of aclImdb and its split ("train" by default).
 
     Raises DataError for a source that cannot be read, and UsageError for a split of one table.
     """
+    if not isinstance(source, str | Path):
+        return table_in_memory(source, split)
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, split)
