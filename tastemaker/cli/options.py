@@ -539,7 +539,7 @@ def comparisons(
         rows = reading.judgements([source], skipped if skip_bad else None)
         check_compares(rows, source)
         judgements += rows
-    reading.say(json=json, quiet=quiet or not sys.stderr.isatty())
+    reading.say(json=json, quiet=quiet)
     note_skipped(skipped, quiet=quiet)
     if not chat:
         return judgements

@@ -4,6 +4,7 @@ The libraries are not imported here: an object of theirs shows that they are the
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from tastemaker.data.sources import dataset_rows
@@ -52,23 +53,12 @@ def table_in_memory(source: Any, split: str | None) -> Table:
 
 def _reader_of(source: Any) -> Callable[[], Iterable[Any]] | None:
     """Return a function that yields the rows of an object; None for an unknown type."""
-    if hasattr(source, "collect") and hasattr(source, "lazy"):
-        source = source.collect()  # a LazyFrame of polars
-    if hasattr(source, "iter_rows"):
-        return lambda: source.iter_rows(named=True)
-    if hasattr(source, "itertuples"):
-        return lambda: _frame_rows(source)
-    if hasattr(source, "to_batches"):
-        return lambda: _batch_rows(source.to_batches())
-    if hasattr(source, "to_pylist"):
-        return lambda: _batch_rows([source])
-    if hasattr(source, "features") and hasattr(source, "__getitem__"):
-        return lambda: (row for _, row in dataset_rows(source))
+    for attribute, read in _READERS.items():
+        if hasattr(source, attribute):
+            return partial(read, source)
     if isinstance(source, Mapping):
-        return lambda: _column_rows(source)
-    if isinstance(source, list | tuple):
-        return lambda: source
-    return None
+        return partial(_column_rows, source)
+    return partial(iter, source) if isinstance(source, list | tuple) else None
 
 
 def _frame_rows(frame: Any) -> Iterator[Row]:
@@ -95,3 +85,19 @@ def _column_rows(columns: Mapping[Any, Any]) -> Iterator[Row]:
         raise DataError("dict: its columns are not equally long.")
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(names, values, strict=True))
+
+
+def _dataset_rows(dataset: Any) -> Iterator[Row]:
+    for _, row in dataset_rows(dataset):
+        yield row
+
+
+_READERS: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "iter_rows": lambda frame: frame.iter_rows(named=True),
+    "collect_schema": lambda lazy: lazy.collect().iter_rows(named=True),
+    "itertuples": _frame_rows,
+    "features": _dataset_rows,
+    "to_batches": lambda table: _batch_rows(table.to_batches()),
+    "to_pylist": lambda batch: batch.to_pylist(),
+}
+"""How rows are read, by an attribute of the object: polars, pandas, datasets, Arrow."""
