@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 
 FETCH = """Download a data set from its authors' address. A broken download is continued.
 
@@ -81,9 +82,9 @@ def fetch(
 
 @o.verb(INSPECT)
 @click.argument("source", help=o.SOURCES)
-@o.reading
+@r.reading
 @o.output
-def inspect(source: str, reading: o.Reading, json: bool, quiet: bool) -> None:
+def inspect(source: str, reading: r.Reading, json: bool, quiet: bool) -> None:
     """Show what a source is read as."""
     import tastemaker as tm
 
@@ -110,14 +111,14 @@ def inspect(source: str, reading: o.Reading, json: bool, quiet: bool) -> None:
     default=0.1,
     help="Share of the texts and prompts that is for testing.",
 )
-@o.reading
+@r.reading
 @o.skip_bad
 @o.output
 def split(
     source: str,
     out: Path,
     held_out: float,
-    reading: o.Reading,
+    reading: r.Reading,
     skip_bad: bool,
     json: bool,
     quiet: bool,
@@ -161,11 +162,11 @@ def split(
     "--backbone",
     help="Whose tokens: linear (words), minilm, a model folder, a hub name.",
 )
-@o.reading
+@r.reading
 @o.output
 def doctor(
     sources: tuple[str, ...],
-    reading: o.Reading,
+    reading: r.Reading,
     test: str | None,
     max_length: int | None,
     backbone: str | None,
@@ -211,7 +212,7 @@ def doctor(
 
 
 def _readable(
-    source: str, reading: o.Reading, odd_rows: list[Any]
+    source: str, reading: r.Reading, odd_rows: list[Any]
 ) -> list[Any]:
     """Return what can be read; the other rows go to `odd_rows`.
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
 from tastemaker.settings import caution_of
 
@@ -78,7 +79,7 @@ _UNITS = {"probabilities": "P(positive)", "ratings": "rating"}
     help="Share of the texts that only measures.",
     shown="0.1, at most 1,000 texts",
 )
-@o.reading
+@r.reading
 @o.settings("training")
 @o.settings("backbone_settings", "backbone")
 @o.settings("likelihood")
@@ -114,7 +115,7 @@ def fit(
     sources: tuple[str, ...],
     out: Path,
     backbone: str,
-    reading: o.Reading,
+    reading: r.Reading,
     backbone_settings: o.Settings,
     likelihood: o.Settings,
     anchor: str | None,
@@ -411,13 +412,13 @@ def _score_lines(
     type=o.PATH,
     help="Write report.html, report.png, evaluation.json there.",
 )
-@o.reading
+@r.reading
 @o.skip_bad
 @o.output
 def evaluate(
     model: Path,
     source: str,
-    reading: o.Reading,
+    reading: r.Reading,
     report: Path | None,
     skip_bad: bool,
     json: bool,
@@ -473,7 +474,7 @@ def evaluate(
     o.say_json(result)
 
 
-def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
+def _as_trained(reading: r.Reading, contract: Any, source: str) -> r.Reading:
     """Return how to read as the model's training data was read, where no option differs."""
     from tastemaker.data.reading import has_splits
 
@@ -488,7 +489,7 @@ def _as_trained(reading: o.Reading, contract: Any, source: str) -> o.Reading:
     )
 
 
-def _rewardbench_items(source: str, reading: o.Reading) -> Any:
+def _rewardbench_items(source: str, reading: r.Reading) -> Any:
     """Return RewardBench 2's rows; None for another source, and where a column was named."""
     from tastemaker.data.reading import rewardbench_items
 
