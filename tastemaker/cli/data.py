@@ -130,15 +130,20 @@ def split(
     skipped: list[Any] = []
     judgements = reading.judgements([source], skipped if skip_bad else None)
     parts = tm.split(judgements, held_out=held_out, seed=reading.seed)
-    reading.say(json=json, quiet=quiet)
+    reading.say(
+        json=json,
+        quiet=quiet,
+    )
     o.note_skipped(skipped, quiet=quiet)
     paths = write_split(source, out, parts, header=reading.columns.header)
     if json:
         result: dict[str, Any] = {"read_as": reading.as_list()}
-        for name, path, part in zip(
-            ("train", "test"), paths, parts, strict=True
-        ):
-            result[name] = {"path": str(path), "judgements": len(part)}
+        for path, part in zip(paths, parts, strict=True):
+            name = path.name.partition(".")[0]
+            result[name] = {
+                "path": str(path),
+                "judgements": len(part),
+            }
         if skip_bad:
             result["skipped"] = len(skipped)
         o.say_json(result)
@@ -200,7 +205,10 @@ def doctor(
         max_length=max_length,
         count_tokens=count,
     )
-    reading.say(json=json, quiet=quiet)
+    reading.say(
+        json=json,
+        quiet=quiet,
+    )
     if report is not None:
         tm.write_doctor_page(diagnosis, report)
         o.note(f"report: {report / 'doctor.html'}", quiet=quiet)

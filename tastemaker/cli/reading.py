@@ -115,13 +115,34 @@ _reading_options = o.several(
     o.format,
     o.text_column,
     o.prompt_column,
-    _column("system", "the system prompt"),
-    _column("label", "a yes-or-no label"),
-    _column("grade", "a whole number"),
-    _column("rating", "any number"),
-    _column("judge", "who judged"),
-    _column("time", "when it was judged"),
-    _column("weight", "how many judgements a row counts for"),
+    _column(
+        "system",
+        "the system prompt",
+    ),
+    _column(
+        "label",
+        "a yes-or-no label",
+    ),
+    _column(
+        "grade",
+        "a whole number",
+    ),
+    _column(
+        "rating",
+        "any number",
+    ),
+    _column(
+        "judge",
+        "who judged",
+    ),
+    _column(
+        "time",
+        "when it was judged",
+    ),
+    _column(
+        "weight",
+        "how many judgements a row counts for",
+    ),
     o.option(
         "--positive",
         help="Label that means positive, where it is not obvious.",

@@ -145,8 +145,8 @@ def fit(
         )
     model = tm.fit(judgements, out=out, seed=reading.seed, **settings)
     seconds = time.monotonic() - started
-    reading.say(json=json, quiet=quiet or is_watched)
     if not json:
+        reading.say(json=False, quiet=quiet or is_watched)
         _describe_fit(model, out, seconds)
         return
     contract = model.contract
@@ -156,10 +156,9 @@ def fit(
         "evaluation": contract.evaluation,
         "read_as": reading.as_list(),
     }
-    if contract.judges:
-        result["judges"] = contract.judges
-    if contract.judge_model:
-        result["judge_model"] = contract.judge_model
+    for name in ("judges", "judge_model"):
+        if value := getattr(contract, name):
+            result[name] = value
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
@@ -291,6 +290,7 @@ def score(
             uncertainty=uncertainty,
             precision=precision,
             caution=caution,
+            say=lambda line: o.note(line, quiet=quiet),
         )
         if json:
             o.say_json(

@@ -17,7 +17,10 @@ _KINDS = (
 )
 
 
-def table_in_memory(source: Any, split: str | None) -> Table:
+def table_in_memory(
+    source: Any,
+    split: str | None,
+) -> Table:
     """Return an object's rows as a table that is called after its type.
 
     Raises UsageError for an object of another type, and DataError for a list of something else.
@@ -51,7 +54,9 @@ def table_in_memory(source: Any, split: str | None) -> Table:
     return Table(name, rows)
 
 
-def _reader_of(source: Any) -> Callable[[], Iterable[Any]] | None:
+def _reader_of(
+    source: Any,
+) -> Callable[[], Iterable[Any]] | None:
     """Return a function that yields the rows of an object; None for an unknown type."""
     for attribute, read in _READERS.items():
         if hasattr(source, attribute):
@@ -61,7 +66,9 @@ def _reader_of(source: Any) -> Callable[[], Iterable[Any]] | None:
     return partial(iter, source) if isinstance(source, list | tuple) else None
 
 
-def _frame_rows(frame: Any) -> Iterator[Row]:
+def _frame_rows(
+    frame: Any,
+) -> Iterator[Row]:
     """Yield the rows of a pandas frame, with None in the place of what is missing."""
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
@@ -73,12 +80,16 @@ def _frame_rows(frame: Any) -> Iterator[Row]:
         yield dict(zip(names, values, strict=True))
 
 
-def _batch_rows(batches: Iterable[Any]) -> Iterator[Row]:
+def _batch_rows(
+    batches: Iterable[Any],
+) -> Iterator[Row]:
     for batch in batches:
         yield from batch.to_pylist()
 
 
-def _column_rows(columns: Mapping[Any, Any]) -> Iterator[Row]:
+def _column_rows(
+    columns: Mapping[Any, Any],
+) -> Iterator[Row]:
     names = [str(name) for name in columns]
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
@@ -87,7 +98,9 @@ def _column_rows(columns: Mapping[Any, Any]) -> Iterator[Row]:
         yield dict(zip(names, values, strict=True))
 
 
-def _dataset_rows(dataset: Any) -> Iterator[Row]:
+def _dataset_rows(
+    dataset: Any,
+) -> Iterator[Row]:
     for _, row in dataset_rows(dataset):
         yield row
 

@@ -140,7 +140,8 @@ _ACLIMDB = Layout(
 
 
 def _without(
-    judgements: list[Judgement], left_out: dict[str, str]
+    judgements: list[Judgement],
+    left_out: dict[str, str],
 ) -> list[Judgement]:
     """Return the judgements without the judge, time or weight of a column that is left out."""
     if not left_out:
@@ -182,7 +183,10 @@ def read_examples(
 
 
 def rewardbench_items(
-    source: str | Path, *, split: str | None = None, format: str | None = None
+    source: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
 ) -> list[ranked.Item] | None:
     """Return the rows of a source in the format of RewardBench 2; None for another format."""
     source, columns, settings = described_source(source)
@@ -198,7 +202,9 @@ def rewardbench_items(
     return list(ranked.items(opened))
 
 
-def has_splits(source: Any) -> bool:
+def has_splits(
+    source: Any,
+) -> bool:
     """Return whether the source has named splits ("train", "test" …). Opens nothing."""
     if not isinstance(source, str | Path):
         return False
@@ -234,7 +240,10 @@ def open_source(
     return tables.table(path, header)
 
 
-def table_format(columns: Columns | None, format: str | None) -> str | None:
+def table_format(
+    columns: Columns | None,
+    format: str | None,
+) -> str | None:
     """Return the format to read a table in: with named columns it is read column by column.
 
     Raises UsageError where both a format and columns are named.
@@ -249,7 +258,10 @@ def table_format(columns: Columns | None, format: str | None) -> str | None:
     return TABLE
 
 
-def check_no_format(path: Path, format: str | None) -> None:
+def check_no_format(
+    path: Path,
+    format: str | None,
+) -> None:
     """Raise UsageError where a format is named for aclImdb."""
     if format is not None:
         raise UsageError(
@@ -258,13 +270,17 @@ def check_no_format(path: Path, format: str | None) -> None:
         )
 
 
-def _check_limit(limit: int | None) -> None:
+def _check_limit(
+    limit: int | None,
+) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: it is a number of texts, 1 or more.")
 
 
 def _of_aclimdb(
-    path: Path, split: str, target: Target | None
+    path: Path,
+    split: str,
+    target: Target | None,
 ) -> Iterator[Judgement]:
     for review in aclimdb.reviews(path, split):
         for judgement in review.judgements():
@@ -323,7 +339,10 @@ def _of_table(
     raise DataError(f"{name}: no rows in it.")
 
 
-def _check_target(reading: Reading, target: Target | None) -> None:
+def _check_target(
+    reading: Reading,
+    target: Target | None,
+) -> None:
     """Raise UsageError for a format that never has the kinds of judgement of the target."""
     kinds = reading.format.kinds
     if Judgement in kinds or any(
@@ -338,7 +357,9 @@ def _check_target(reading: Reading, target: Target | None) -> None:
 
 
 def _texts_of(
-    table: tables.Table, columns: Columns, format: str | None
+    table: tables.Table,
+    columns: Columns,
+    format: str | None,
 ) -> Iterator[Example]:
     """Yield the texts of every row, each once a row.
 
@@ -363,7 +384,8 @@ def _texts_of(
 
 
 def _open_folder(
-    path: Path, split: str | None
+    path: Path,
+    split: str | None,
 ) -> tables.Table | tuple[Path, str]:
     for folder in (path, path / "aclImdb"):
         if aclimdb.is_aclimdb(folder):
@@ -379,7 +401,10 @@ def _open_folder(
     )
 
 
-def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
+def _with_progress(
+    items: Iterable[_Item],
+    name: str,
+) -> Iterator[_Item]:
     """Pass the items on, and show how many there are."""
     with progress(f"reading {name}", None) as advance:
         for item in items:
@@ -388,7 +413,9 @@ def _with_progress(items: Iterable[_Item], name: str) -> Iterator[_Item]:
 
 
 def _limited(
-    items: Iterable[_Item], limit: int | None, seed: int
+    items: Iterable[_Item],
+    limit: int | None,
+    seed: int,
 ) -> list[_Item]:
     """Return the items about the `limit` texts with the smallest lots, in order.
 
@@ -411,7 +438,9 @@ def _limited(
     return [item for _, item in numbered]
 
 
-def _unit(item: _Item) -> str:
+def _unit(
+    item: _Item,
+) -> str:
     """Return the name of what a limit counts: the texts judged together, and their prompt."""
     examples: tuple[Example, ...] = examples_of(item)
     texts: list[str] = sorted(example.text for example in examples)
