@@ -261,14 +261,8 @@ def _print_steered(
     if json:
         from tastemaker.rl.text.steer import ALWAYS
 
-        names = [
-            "steps",
-            "kl",
-            "most_kl",
-            "distinct",
-            "stopped_because",
-            "seconds",
-        ]
+        names = ["steps", "kl", "most_kl", "distinct"]
+        names += ["stopped_because", "seconds"]
         for name in ALWAYS:
             names += [f"{name}_before", f"{name}_after"]
         o.say_json(
