@@ -399,3 +399,13 @@ def test_imdb_is_steered_and_judged(bench: Bench, gpt: str, tmp_path: Path) -> N
     assert set(line["before"]) == set(line["after"])
     share = line["after"]["distinct_bigrams"] / line["before"]["distinct_bigrams"]
     assert line["bigrams_kept"] == pytest.approx(share, abs=0.001)
+
+
+def test_a_kl_target_and_tempting_rewards_are_measured(bench: Bench) -> None:
+    few = ("--algorithms", "grpo", "--seeds", "0", "--steps", "2", "--batch", "8")
+    printed = bench("kl_target", *few, "--targets", "4", small_gpt=nano)
+    assert printed["runs"] == 1
+    assert set(printed["shares"]) == {"grpo 4 0"}
+    printed = bench("steer_safety", *few, "--rewards", "shorter", small_gpt=nano)
+    assert printed["runs"] == printed["within"] == 1
+    assert list(printed["gains"]) == ["grpo shorter"]
