@@ -71,13 +71,17 @@ class KL:
         """Return the estimated KL of each token, nats [B, T]."""
         return ESTIMATORS[self.estimator](log_probs, reference)
 
-    def share_of_rewards(self, coef: float) -> float:
+    def share_of_rewards(self, coef: float, kl: float) -> float:
         """Return what rewards are multiplied by, KL included: 1 where the cost is not adapted.
+
+        kl: of the completions that are rewarded, nats each.
 
         A cost that grows must not make rewards large: a critic's loss would grow with their square,
         and its gradient through the shared network would move the policy.
         """
-        return 1.0 if self.target is None else 1 / (1 + coef * self.target)
+        if self.target is None:
+            return 1.0
+        return 1 / (1 + coef * max(self.target, kl))
 
     def penalty(self, coef: float) -> "Penalty":
         """Return what KL in the loss costs each action; nothing where it is in the reward."""
@@ -110,8 +114,8 @@ class Controller:
     It is a proportional–integral controller of the logarithms: after a step with the error e =
     ln(KL / target), ln coef changes by e / horizon and by the change of e since the step before, so
     that it already resists a KL on its way up (as Stooke et al. 2020 do for a constraint). Below
-    the target it falls half as fast, and a quarter as fast while the KL rises: the policy is slow,
-    and a cost that fell too far would let the KL go far beyond the target.
+    the target it falls a quarter as fast while the KL rises: the policy is slow, and a cost that
+    fell too far would let the KL go far beyond the target.
 
     error: of the last step; None before the first.
     """
@@ -130,8 +134,8 @@ class Controller:
         before = error if self.error is None else self.error
         rise = error - before
         change = error / self.kl.horizon
-        if error < 0:
-            change /= 4 if rise > 0 else 2
+        if error < 0 < rise:
+            change /= 4
         self.coef *= math.exp(change + rise)
         self.error = error
 

@@ -380,6 +380,7 @@ class TextWorld:
             (c.values or (0.0,) * len(c.ids) for c in completions), is_action
         )
         reference = self._reference_log_probs(answers, is_action)
+        kl = masked_sum(k1(log_probs, reference), is_action, 1)
         rewards = torch.zeros(is_action.shape)
         if scores:
             last_tokens = torch.arange(count), is_action.sum(1) - 1
@@ -388,7 +389,7 @@ class TextWorld:
             )
         if self.kl.where == "reward":
             rewards -= weight * self.kl.costs(log_probs, reference)
-            rewards *= self.kl.share_of_rewards(weight)
+            rewards *= self.kl.share_of_rewards(weight, float(kl.mean()))
         if self.whiten_rewards:
             rewards = rescale_keeping_mean(rewards, is_action)
         device = self.policy.module.device
@@ -403,7 +404,6 @@ class TextWorld:
             values=values.to(device),
             after=torch.zeros(count, device=device),
         )
-        kl = masked_sum(k1(log_probs, reference), is_action, 1)
         return Batch(completions, rollout, scores, kl)
 
     def _reference_log_probs(
