@@ -318,7 +318,7 @@ def test_a_killed_process_leaves_the_old_one_and_nothing_in_the_way(
 
 # --- what killed processes leave
 
-KILLED = """
+KILLED_MIDWAY = """
 import os, signal, sys
 from pathlib import Path
 from tastemaker.files import writing_file, writing_folder
@@ -337,9 +337,9 @@ with (writing_file if sys.argv[2] == "file" else writing_folder)(target) as path
 """
 
 
-def killed(target: Path, moment: str) -> None:
+def kill_midway(target: Path, moment: str) -> None:
     """Let a process begin to write, and kill it."""
-    words = [sys.executable, "-c", KILLED, str(target), moment]
+    words = [sys.executable, "-c", KILLED_MIDWAY, str(target), moment]
     assert subprocess.run(words, check=False).returncode == -9
 
 
@@ -347,7 +347,7 @@ def killed(target: Path, moment: str) -> None:
 def test_the_next_writer_removes_what_a_killed_one_left(
     tmp_path: Path, moment: str
 ) -> None:
-    killed(tmp_path / "torn", moment)
+    kill_midway(tmp_path / "torn", moment)
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".torn.")
     with writing_file(tmp_path / "other") as temporary:
@@ -357,7 +357,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(
 
 def test_a_folder_that_was_moved_aside_comes_back(tmp_path: Path) -> None:
     folder_of(tmp_path / "torn", older="1")
-    killed(tmp_path / "torn", "between renames")
+    kill_midway(tmp_path / "torn", "between renames")
     assert not (tmp_path / "torn").exists()
     sweep(tmp_path)
     assert holds(tmp_path) == {"torn/older": "1"}

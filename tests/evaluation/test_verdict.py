@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 import tastemaker as tm
-from tastemaker.data import Comparison, Example, Grade, Judgement, Label
-from tastemaker.data.judgements import fingerprints
+from tastemaker.data import (
+    Comparison,
+    Example,
+    Grade,
+    Judgement,
+    Label,
+    fingerprints,
+)
 from tastemaker.evaluate import evaluate
 from tastemaker.kinds import ComparisonLink, GradeLink, LabelLink
 from tastemaker.reward import check_judges
@@ -109,7 +115,7 @@ def test_doctor_finds_the_judges_that_a_fit_finds(tmp_path: Path) -> None:
         is_good = bool(rng.random() < 0.5)
         word = "brilliant" if is_good else "awful"
         judge = f"judge {number % 6}"
-        answer = is_good if number % 10 else not is_good
+        answer = is_good if rng.random() < 0.9 else not is_good
         if number % 6 == 0:
             answer = bool(rng.random() < 0.5)
         elif number % 6 == 1:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_explain_prints_what_scripts_rely_on(
 def test_parts_of_the_data_are_nested() -> None:
     rows = judged(400)
     parts = [nested_part(rows, share, 0) for share in (0.25, 0.5, 1.0)]
-    for fewer, more in zip(parts, parts[1:], strict=False):
+    for fewer, more in pairwise(parts):
         assert set(fewer) < set(more)
     assert parts[-1] == rows
     assert 70 < len(parts[0]) < 130
