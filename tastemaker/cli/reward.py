@@ -10,6 +10,7 @@ import click
 
 from tastemaker.cli import options as o
 from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.trust import explanations
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -148,6 +149,7 @@ def fit(
     result: dict[str, Any] = {
         "model": str(out),
         "seconds": round(seconds, 3),
+        "verdict": contract.evaluation.get("verdict"),
         "evaluation": contract.evaluation,
     }
     if contract.judges:
@@ -163,6 +165,8 @@ def _describe_fit(model: Any, out: Path, seconds: float) -> None:
     from tastemaker.data.splitting import in_words
 
     contract = model.contract
+    if "verdict" in contract.evaluation:
+        o.say(contract.evaluation["verdict"])
     o.say(f"{model!r}")
     o.say(f"  {contract.parts()}")
     data = contract.data
@@ -455,9 +459,12 @@ def evaluate(
             training_sketches=taste.training_sketches,
         )
     if report is not None:
-        tm.write_report(measured, report)
+        parts = explanations(taste, measured)
+        tm.write_report(measured, report, explanations=parts)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if not json:
+        if items is None:
+            o.say(f"{measured.verdict()}\n")
         o.say(str(measured))
         return
     result = measured.as_dict()
