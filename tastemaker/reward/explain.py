@@ -108,10 +108,11 @@ def explain(
     example = text if isinstance(text, Example) else Example(text, prompt)
     score = float(model.score_all([example]).values[0])
     backbone = model.backbone
-    is_exact = isinstance(backbone, LinearBackbone) and by != "sentences"
-    if is_exact:
+    if isinstance(backbone, LinearBackbone) and by != "sentences":
+        is_exact = True
         parts = _of_words(backbone, example, score)
     else:
+        is_exact = False
         parts = _left_out(model, example, score, by)
     return Explanation(score, parts, is_exact)
 
