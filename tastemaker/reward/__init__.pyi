@@ -56,7 +56,6 @@ from .learning_curve import LearningCurve as LearningCurve
 from .learning_curve import Point as Point
 from .learning_curve import learning_curve as learning_curve
 from .learning_curve import nested_part as nested_part
-from .linear_fits import CrossFit as CrossFit
 from .linear_fits import Objective as Objective
 from .linear_fits import fit_linear as fit_linear
 from .linear_fits import learned_parameters as learned_parameters
