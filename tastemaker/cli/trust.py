@@ -1,4 +1,4 @@
-"""The verbs that say what to make of a model: `explain` and `learning-curve`."""
+"""What to make of a model: the verbs `explain` and `learning-curve`, and what `fit` prints."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tastemaker.cli import options as o
+from tastemaker.cli import reading as r
 
 EXPLAIN = """Show which words or sentences made the score of a text.
 
@@ -34,6 +35,53 @@ def explanations(taste: Any, measured: Any) -> list[Any]:
     for example in measured.extremes(_EXPLAINED):
         explained.append(tm.explain(taste, example))
     return explained
+
+
+def describe_fit(model: Any, out: Path, seconds: float) -> None:
+    """Print the verdict on a fitted model, and what was learned."""
+    from tastemaker.data.splitting import in_words
+
+    contract = model.contract
+    if "verdict" in contract.evaluation:
+        o.say(contract.evaluation["verdict"])
+    o.say(f"{model!r}")
+    o.say(f"  {contract.parts()}")
+    data = contract.data
+    together = in_words(
+        data.get("near_copies", 0), data.get("shared_beginnings", 0)
+    )
+    if together:
+        o.say(f"  {together}")
+    for line in contract.judges_in_words():
+        o.say(f"  {line}")
+    control = contract.evaluation.get("control")
+    if control:
+        changes = _changes(control["before"], contract.evaluation)
+        for name, figures in control["features"].items():
+            ends = figures["correlation_before"], figures["correlation"]
+            if None not in ends:
+                changes.append(
+                    f"correlation with {name} {ends[0]:+.2f} → {ends[1]:+.2f}"
+                )
+        features = ", ".join(control["features"])
+        o.say(f"  control of {features}, held-out texts: {'; '.join(changes)}")
+    o.say(f"saved in {out} after {seconds:.0f} s.")
+    o.say(f'Score a text:  tastemaker score {out} "What a film!"')
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return "figure before → after" for each figure that both evaluations have."""
+    names = {
+        "accuracy": "accuracy",
+        "pearson": "Pearson",
+        "kendall_tau": "Kendall's τ",
+        "log_loss": "log-loss",
+    }
+    return [
+        f"{words} {before[name]:.3f} → {after[name]:.3f}"
+        for name, words in names.items()
+        if before.get(name) is not None and after.get(name) is not None
+    ]
 
 
 @o.verb(EXPLAIN)
@@ -84,14 +132,14 @@ def explain(
     default=3,
     help="How often the data is doubled; 3 begin with an eighth.",
 )
-@o.reading
+@r.reading
 @o.skip_bad
 @o.output
 def learning_curve(
     sources: tuple[str, ...],
     backbone: str,
     doublings: int,
-    reading: o.Reading,
+    reading: r.Reading,
     skip_bad: bool,
     json: bool,
     quiet: bool,
@@ -101,6 +149,7 @@ def learning_curve(
 
     skipped: list[Any] = []
     judgements = reading.judgements(sources, skipped if skip_bad else None)
+    reading.say(json=json, quiet=quiet)
     o.note_skipped(skipped, quiet=quiet)
     curve = tm.learning_curve(
         judgements,
@@ -109,6 +158,8 @@ def learning_curve(
         seed=reading.seed,
     )
     if json:
-        o.say_json(curve.as_dict())
+        result = curve.as_dict()
+        result["read_as"] = reading.as_list()
+        o.say_json(result)
     else:
         o.say(str(curve))

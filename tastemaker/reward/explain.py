@@ -109,8 +109,12 @@ def explain(
     score = float(model.score_all([example]).values[0])
     backbone = model.backbone
     if isinstance(backbone, LinearBackbone) and by != "sentences":
-        return Explanation(score, _of_words(backbone, example, score), True)
-    return Explanation(score, _left_out(model, example, score, by), False)
+        is_exact = True
+        parts = _of_words(backbone, example, score)
+    else:
+        is_exact = False
+        parts = _left_out(model, example, score, by)
+    return Explanation(score, parts, is_exact)
 
 
 def _of_words(
@@ -118,13 +122,10 @@ def _of_words(
 ) -> tuple[Part, ...]:
     """Return the words of a text with their shares of a linear score."""
     text = joined(example, backbone.template)
-    words = tokens(text)
-    effects = word_effects(backbone, text)
-    parts = []
-    for word, effect in zip(words, effects.tolist(), strict=True):
-        parts.append(Part(word, effect))
-    rest = score - float(effects.sum())
-    return (*parts, Part("", rest))
+    effects = word_effects(backbone, text).tolist()
+    rest = score - sum(effects)
+    words = [*tokens(text), ""]
+    return tuple(map(Part, words, [*effects, rest]))
 
 
 def word_effects(backbone: LinearBackbone, text: str) -> Floats:
@@ -147,7 +148,7 @@ def word_effects(backbone: LinearBackbone, text: str) -> Floats:
         column = np.searchsorted(backbone.names, names)
         column = np.minimum(column, len(weights) - 1)
         is_counted = backbone.names[column] == names
-        part = np.where(is_counted, share[column], 0.0) / n
+        part = share[column] * is_counted / n
         for place in range(n):
             effects[place : place + len(part)] += part
     return effects
@@ -156,11 +157,11 @@ def word_effects(backbone: LinearBackbone, text: str) -> Floats:
 def _ngrams_of(named: TokenNames, n: int) -> NgramNames:
     """Return the names of the n-grams of one text, in its order."""
     names, _ = named.ngrams(n)
+    if n == 1:
+        return names
     # those of fewer tokens come first
-    shorter = 0
-    for length in range(1, n):
-        shorter += max(0, len(named.names) - length + 1)
-    return names[shorter:]
+    shorter, _ = named.ngrams(n - 1)
+    return names[len(shorter) :]
 
 
 def _left_out(
@@ -168,18 +169,16 @@ def _left_out(
 ) -> tuple[Part, ...]:
     """Return the parts of a text with the score that is lost without each."""
     pieces = pieces_of(example.text, by)
-    without = []
-    for number in range(len(pieces)):
-        rest = "".join(pieces[:number] + pieces[number + 1 :])
-        without.append(Example(rest, example.prompt))
     if len(pieces) == 1 and example.prompt is None:
         # without it there is no text, and the mean text scores 0
-        return (Part(pieces[0], score),)
-    values = model.score_all(without).values
-    parts = []
-    for piece, value in zip(pieces, values.tolist(), strict=True):
-        parts.append(Part(piece, score - value))
-    return tuple(parts)
+        return (Part(example.text, score),)
+    without = []
+    for number in range(len(pieces)):
+        rest = list(pieces)
+        del rest[number]
+        without.append(Example("".join(rest), example.prompt))
+    effects = score - model.score_all(without).values
+    return tuple(map(Part, pieces, effects.tolist()))
 
 
 def pieces_of(text: str, by: By) -> list[str]:

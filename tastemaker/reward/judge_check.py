@@ -6,9 +6,9 @@ from typing import Any
 from tastemaker.data.judgements import Judgement
 from tastemaker.errors import DataError
 from tastemaker.kinds.base import Likelihood
+from tastemaker.reward.cross_fitting import cross_fit
 from tastemaker.reward.division import divide
 from tastemaker.reward.judges import judge_rows
-from tastemaker.reward.linear_fits import cross_fit
 
 
 def check_judges(
