@@ -213,7 +213,13 @@ class Reading:
         for name in self.format.optional:
             if name in self.columns:
                 row.setdefault(name, None)
-        columns = metadata_columns(tuple(row), self._own_columns(), self.named)
+        row_names = tuple(row)
+        columns = self.layout.metadata.get(row_names)
+        if columns is None:
+            columns = metadata_columns(
+                row_names, self._own_columns(), self.named
+            )
+            self.layout.metadata[row_names] = columns
         metadata = columns.read(row, self.table, number, self.layout.left_out)
         judgements = self._read(row, metadata, where)
         for judgement in judgements:
