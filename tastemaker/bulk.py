@@ -37,7 +37,6 @@ from tastemaker.data.writers import (
 )
 from tastemaker.errors import DataError, UsageError
 from tastemaker.fast.processor import ScoringChoice
-from tastemaker.files import check_not_itself
 from tastemaker.progress import progress
 from tastemaker.scores import Caution, Scores
 
@@ -129,12 +128,10 @@ def score_file(
     caution: see `Scores.cautious`. chunk: how many rows the model is given at a time. say: takes a
     remark.
 
-    Raises UsageError where the source has a column of a new name already, and where it is the
-    target. Raises DataError, with the row, for a file or text that cannot be read, or cannot be
-    written in the target's format. Raises StorageError for a full disk. On any error `target` is as
-    it was before.
+    Raises UsageError where the source has a column of a new name already. Raises DataError, with
+    the row, for a file or text that cannot be read, or cannot be written in the target's format.
+    Raises StorageError for a full disk. On any error `target` is as it was before.
     """
-    check_not_itself(source, target)
     kind = format_of(target)
     columns = Columns(text=text_column, prompt=prompt_column)
     table = _look(source, columns, is_typed=kind == "parquet")
@@ -232,7 +229,6 @@ def complete_file(
     and where the source has a column of a new name already. Raises StorageError for a full disk.
     On any error `target` is as it was before.
     """
-    check_not_itself(source, target)
     if format_of(target) == "parquet":
         raise UsageError(
             f"{target}: completions are written as JSONL, CSV or TSV. "

@@ -268,6 +268,7 @@ def score(
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
     from tastemaker.errors import UsageError
+    from tastemaker.files import check_not_itself
 
     if (file is None) == (not texts):
         raise UsageError(
@@ -277,6 +278,8 @@ def score(
         raise UsageError(
             "--file and --out belong together: rows in, rows and scores out."
         )
+    if file is not None and out is not None:
+        check_not_itself(file, out)
     taste = tm.load(model)
     if file is not None and out is not None:
         counts = tm.score_file(

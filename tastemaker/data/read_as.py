@@ -36,7 +36,7 @@ class Layout:
 
     roles: role → column, or columns with + between them. details: more about a role, such as its
     scale. names: all columns. head: the first rows. notes: what a reader should know.
-    metadata: the columns of the judge, the time and the weight, by the names of a row's columns.
+    by_names: what follows from the names of a row's columns alone, by these.
     left_out: role → why its column was left out. unlabelled: rows without a judgement, by column.
     """
 
@@ -47,7 +47,7 @@ class Layout:
     used: frozenset[str] = frozenset()
     head: Head = ()
     notes: list[str] = field(default_factory=list)
-    metadata: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    by_names: dict[tuple[str, ...], Any] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     unlabelled: Counter[str] = field(default_factory=Counter)
 
