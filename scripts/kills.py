@@ -165,7 +165,7 @@ def campaign(verb: str, moments: int, folder: Path) -> list[str]:
     expected = contents(whole)
     problems = []
     for number in range(moments):
-        at = 1 + number * max(count - 1, 1) // max(moments - 1, 1)
+        at = 1 + (number + 1) * count // (moments + 1)
         root = folder / f"killed-{at}"
         words = [*command, "--out", str(root / name)]
         code, _ = run(root, at, words)
