@@ -51,7 +51,8 @@ def test_fit_prints_one_json_object(run: Any, tmp_path: Path) -> None:
     code, out, err = run("fit", source, "--out", tmp_path / "taste", "--json")
     assert (code, err) == (0, "")
     printed = json.loads(out)
-    assert set(printed) == {"model", "seconds", "evaluation"}
+    names = {"model", "seconds", "evaluation", "verdict", "read_as"}
+    assert set(printed) == names
     assert printed["model"] == str(tmp_path / "taste")
     assert printed["evaluation"]["accuracy"] > 0.9
 
@@ -122,7 +123,13 @@ def test_score_a_file(run: Any, taste: Path, tmp_path: Path) -> None:
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
     ]
     assert [row["id"] for row in rows] == list(range(6))
-    assert rows[0]["score"] > rows[5]["score"]
+    assert rows[0]["tastemaker_score"] > rows[5]["tastemaker_score"]
+    again = ("score", taste, "--file", tmp_path / "out.jsonl", "--out")
+    fails(
+        run(*again, tmp_path / "out.jsonl"), "out.jsonl: --out is the file that is read"
+    )
+    code, out, _ = run("inspect", tmp_path / "out.jsonl", "--label-column", "none")
+    assert code == 2 or "tastemaker_" not in out.partition("not used")[0]
 
 
 def test_a_config_file_gives_options_and_the_command_line_wins(
@@ -145,7 +152,9 @@ VERBS = [
     "doctor",
     "fit",
     "score",
+    "explain",
     "evaluate",
+    "learning-curve",
     "pretrain",
     "write",
     "steer",

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from tastemaker.cli import options as o
 from tastemaker.cli import reading as r
 from tastemaker.cli.gpt import evaluate_policy, is_policy
+from tastemaker.cli.trust import describe_fit, explanations
 from tastemaker.settings import caution_of
 
 FIT = """Learn a reward model from judged texts.
@@ -147,12 +147,13 @@ def fit(
     seconds = time.monotonic() - started
     if not json:
         reading.say(json=False, quiet=quiet or is_watched)
-        _describe_fit(model, out, seconds)
+        describe_fit(model, out, seconds)
         return
     contract = model.contract
     result: dict[str, Any] = {
         "model": str(out),
         "seconds": round(seconds, 3),
+        "verdict": contract.evaluation.get("verdict"),
         "evaluation": contract.evaluation,
         "read_as": reading.as_list(),
     }
@@ -162,50 +163,6 @@ def fit(
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
-
-
-def _describe_fit(model: Any, out: Path, seconds: float) -> None:
-    from tastemaker.data.splitting import in_words
-
-    contract = model.contract
-    o.say(f"{model!r}")
-    o.say(f"  {contract.parts()}")
-    data = contract.data
-    together = in_words(
-        data.get("near_copies", 0), data.get("shared_beginnings", 0)
-    )
-    if together:
-        o.say(f"  {together}")
-    for line in contract.judges_in_words():
-        o.say(f"  {line}")
-    control = contract.evaluation.get("control")
-    if control:
-        changes = _changes(control["before"], contract.evaluation)
-        for name, figures in control["features"].items():
-            ends = figures["correlation_before"], figures["correlation"]
-            if None not in ends:
-                changes.append(
-                    f"correlation with {name} {ends[0]:+.2f} → {ends[1]:+.2f}"
-                )
-        features = ", ".join(control["features"])
-        o.say(f"  control of {features}, held-out texts: {'; '.join(changes)}")
-    o.say(f"saved in {out} after {seconds:.0f} s.")
-    o.say(f'Score a text:  tastemaker score {out} "What a film!"')
-
-
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return "figure before → after" for each figure that both evaluations have."""
-    names = {
-        "accuracy": "accuracy",
-        "pearson": "Pearson",
-        "kendall_tau": "Kendall's τ",
-        "log_loss": "log-loss",
-    }
-    return [
-        f"{words} {before[name]:.3f} → {after[name]:.3f}"
-        for name, words in names.items()
-        if before.get(name) is not None and after.get(name) is not None
-    ]
 
 
 @o.verb(SCORE)
@@ -246,8 +203,8 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 @o.prompt_column
 @o.option(
     "--score-column",
-    default="score",
-    help="Name of the column that is added.",
+    default="tastemaker_score",
+    help="Name of the column that is added; those beside it begin with tastemaker_ or NAME_.",
     panel=o.DATA,
 )
 @o.output
@@ -269,6 +226,7 @@ def score(
     """Score texts, lines of standard input, or a file."""
     import tastemaker as tm
     from tastemaker.errors import UsageError
+    from tastemaker.files import check_not_itself
 
     if (file is None) == (not texts):
         raise UsageError(
@@ -278,6 +236,8 @@ def score(
         raise UsageError(
             "--file and --out belong together: rows in, rows and scores out."
         )
+    if file is not None and out is not None:
+        check_not_itself(file, out)
     taste = tm.load(model)
     if file is not None and out is not None:
         counts = tm.score_file(
@@ -288,6 +248,7 @@ def score(
             prompt_column=prompt_column,
             score_column=score_column,
             uncertainty=uncertainty,
+            has_meanings=True,
             precision=precision,
             caution=caution,
             say=lambda line: o.note(line, quiet=quiet),
@@ -302,6 +263,7 @@ def score(
             )
         else:
             o.say(f"{counts.rows:,} rows scored into {out}")
+        r.say_roles(counts.roles, json=json, quiet=quiet)
         rows, truncated = counts.rows, counts.truncated
     elif texts == ("-",):
         rows, truncated = _score_lines(
@@ -440,8 +402,8 @@ def evaluate(
         )
         return
     taste = tm.load(model)
-    reading = _as_trained(reading, taste.contract, source)
-    items = _rewardbench_items(source, reading)
+    reading = r.as_trained(reading, taste.contract, source)
+    items = r.rewardbench_items(source, reading)
     skipped: list[Any] = []
     if items is not None:
         measured: Any = evaluate_rewardbench(taste, items)
@@ -461,9 +423,12 @@ def evaluate(
         )
     reading.say(json=json, quiet=quiet)
     if report is not None:
-        tm.write_report(measured, report)
+        parts = explanations(taste, measured)
+        tm.write_report(measured, report, explanations=parts)
         o.note(f"report: {report / 'report.html'}", quiet=quiet)
     if not json:
+        if items is None:
+            o.say(f"{measured.verdict()}\n")
         o.say(str(measured))
         return
     result = measured.as_dict()
@@ -472,29 +437,3 @@ def evaluate(
     if skip_bad:
         result["skipped"] = len(skipped)
     o.say_json(result)
-
-
-def _as_trained(reading: r.Reading, contract: Any, source: str) -> r.Reading:
-    """Return how to read as the model's training data was read, where no option differs."""
-    from tastemaker.data.reading import has_splits
-
-    grades = contract.links.get("grade")
-    scale = (grades["lowest"], grades["highest"]) if grades else None
-    split = "test" if has_splits(source) else None
-    return replace(
-        reading,
-        positive=reading.positive or contract.labels.get("positive"),
-        scale=reading.scale or scale,
-        split=reading.split or split,
-    )
-
-
-def _rewardbench_items(source: str, reading: r.Reading) -> Any:
-    """Return RewardBench 2's rows; None for another source, and where a column was named."""
-    from tastemaker.data.reading import rewardbench_items
-
-    if reading.columns.describes_a_table:
-        return None
-    return rewardbench_items(
-        source, split=reading.split, format=reading.format
-    )

@@ -1,12 +1,12 @@
 """`doctor` runs all checks of a data set and returns its `Diagnosis`.
 
 Every check takes the judgements as tables of numbers (`catalogue`), costs O(n log n) and yields
-problems. The checks are in `copies`, `relatives`, `lengths` and `judges`.
+problems. The checks are in `copies`, `disagreements`, `texts` and `judges`.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ from tastemaker.doctor.catalogue import (
     ranked,
 )
 from tastemaker.doctor.copies import contradictions, copies, cycles, leaks
+from tastemaker.doctor.disagreements import disagreements
 from tastemaker.doctor.judges import (
     Agreement,
     agreements,
     balance,
     balance_problems,
     judge_problems,
+    unreliable_judges,
 )
 from tastemaker.doctor.texts import (
     LengthBias,
@@ -198,12 +200,14 @@ def doctor(
     odd_rows: Sequence[DataError] = (),
     max_length: int | None = None,
     count_tokens: Callable[[str], int] | None = None,
+    judges: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Diagnosis:
     """Return what is wrong with the judgements, worst first, and what they consist of.
 
     test: judgements of another split, which should share no text or prompt with these.
     odd_rows: the errors of unreadable rows.
     max_length, count_tokens: the token limit of a text with its prompt, and what counts tokens.
+    judges: by name, what a fit learned about the judges (`check_judges`, or a model's contract).
     Raises UsageError for a max_length below 1.
     """
     if max_length is not None and max_length < 1:
@@ -220,15 +224,17 @@ def doctor(
         *copies(catalogue),
         *contradictions(catalogue),
         *cycles(catalogue),
+        *disagreements(catalogue),
         *relatives(catalogue),
         *(leaks(catalogue, test) if test else ()),
         *(related_leaks(catalogue, test) if test else ()),
         *length_problems(catalogue, bias, lengths),
         *balance_problems(catalogue),
         *judge_problems(catalogue, by_kind),
+        *unreliable_judges(catalogue, judges or {}),
     ]
-    judges = Counter(judgement.judge for judgement in judgements)
-    names = sorted(judges, key=lambda name: (name is None, name or ""))
+    by_judge = Counter(judgement.judge for judgement in judgements)
+    names = sorted(by_judge, key=lambda name: (name is None, name or ""))
     ties = Counter(
         judgement.kind for judgement in judgements if judgement.has_tie
     )
@@ -236,7 +242,7 @@ def doctor(
         rows=len(judgements) + len(odd_rows),
         odd_rows=len(odd_rows),
         kinds=catalogue.kinds,
-        judges={name: judges[name] for name in names},
+        judges={name: by_judge[name] for name in names},
         ties=ties["comparison"],
         tied_rankings=ties["ranking"],
         texts=len(catalogue.texts),
