@@ -79,7 +79,7 @@ def test_from_judgements(run: Any, folder: Path, tmp_path: Path) -> None:
     code, out, err = run(*command, "--out", tmp_path / "a", "--json", "--quiet")
     assert (code, err) == (0, "")
     printed = json.loads(out)
-    assert set(printed) == KEYS
+    assert set(printed) == KEYS | {"read_as"}
     assert (
         printed["score_before"]
         is printed["score_after"]
