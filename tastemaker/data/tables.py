@@ -8,9 +8,9 @@ in a text file (the line that the row begins on) and `name:row` in a Parquet fil
 Here are also the columns of metadata, which any table may have: judge, time and weight.
 """
 
-import csv
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal, TypedDict, TypeVar, cast
 
+from tastemaker.data.delimited import TAB, check_header, delimited_rows
 from tastemaker.data.values import (
     bad_cell,
     is_missing,
@@ -28,7 +29,7 @@ from tastemaker.data.values import (
     parse_number,
     show,
 )
-from tastemaker.errors import DataError
+from tastemaker.errors import DataError, SaysNothing
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
@@ -85,17 +86,35 @@ class Table:
     ) -> Iterator[_Item]:
         """Yield what `read(number, row)` returns for every row. Raises its first DataError.
 
-        skipped: a list that takes the errors of bad rows instead.
+        skipped: a list that takes the errors of bad rows instead. Without one, rows that say
+        nothing are left out and counted on standard error.
         """
+        silent: list[DataError] = []
+        count = 0
         for number, row in self.rows_past(skipped):
             try:
                 items = read(number, row)
             except DataError as error:
-                if skipped is None:
+                if skipped is not None:
+                    skipped.append(error)
+                elif isinstance(error, SaysNothing):
+                    silent.append(error)
+                else:
                     raise
-                skipped.append(error)
             else:
+                count += 1
                 yield from items
+        if silent:
+            self._report(silent, count)
+
+    def _report(self, silent: list[DataError], count: int) -> None:
+        """Say how many rows were left out. Raises DataError where no other row was read."""
+        if not count:
+            raise DataError(f"{self.name}: no row says anything; {silent[0]}")
+        left_out = "1 row says nothing and was left out"
+        if len(silent) > 1:
+            left_out = f"{len(silent)} rows say nothing and were left out"
+        sys.stderr.write(f"{self.name}: {left_out}; the first: {silent[0]}\n")
 
     def place(self, number: int) -> str:
         """Return where a row is, for messages and for `where`."""
@@ -132,9 +151,9 @@ def rows(path: Path, skipped: list[DataError] | None = None) -> Rows:
         return _parquet_rows(path)
     if kind == "jsonl":
         return _well_formed(_json_rows(path), skipped)
-    return _well_formed(
-        _csv_rows(path, "\t" if kind == "tsv" else ","), skipped
-    )
+    delimiter = TAB if kind == "tsv" else ","
+    numbered = delimited_rows(path, lambda: _lines(path), delimiter)
+    return _well_formed(numbered, skipped)
 
 
 def table(path: Path) -> Table:
@@ -284,52 +303,6 @@ def _array_rows(path: Path, lines: Iterator[str]) -> _RowsOrErrors:
         yield number, _row(value, f"{path.name}:{number}")
 
 
-def _csv_rows(path: Path, delimiter: str) -> _RowsOrErrors:
-    # the limit is the whole process's, and 128 KiB by default: less than a long text
-    csv.field_size_limit(LONGEST_LINE)
-    # strict: a quote left open is an error
-    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    start = 1
-    try:
-        for fields in reader:
-            if not header:
-                _check_header(fields, path)
-                header = fields
-            elif fields:
-                yield (
-                    start,
-                    _csv_row(
-                        header, fields, f"{path.name}:{start}", delimiter
-                    ),
-                )
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{path.name}:{start}: not well-formed: {error}."
-        ) from error
-
-
-def _csv_row(
-    header: list[str], fields: list[str], where: str, delimiter: str
-) -> Row | DataError:
-    if len(fields) == len(header):
-        return dict(zip(header, fields, strict=True))
-    return DataError(
-        f"{where}: {len(fields)} fields, but the header has {len(header)}. "
-        f"Quote the fields that hold a {delimiter!r}, a quote or a line break."
-    )
-
-
-def _check_header(names: list[str], path: Path) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        listed = ", ".join(repr(name) for name in repeated)
-        raise DataError(
-            f"{path.name}: two columns have the same name: {listed}. Rename one."
-        )
-
-
 def _parquet_rows(path: Path) -> Rows:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -337,7 +310,7 @@ def _parquet_rows(path: Path) -> Rows:
     number = 0
     try:
         with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
-            _check_header(file.schema_arrow.names, path)
+            check_header(file.schema_arrow.names, path.name)
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
                     number += 1

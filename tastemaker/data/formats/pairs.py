@@ -123,7 +123,7 @@ def _trl(row: Row, metadata: Metadata) -> list[Judgement]:
 # --- a number says which is better: HelpSteer3, WebGPT, SHP
 
 
-def _comparison(
+def comparison(
     first: str,
     second: str,
     lead: float,
@@ -166,7 +166,7 @@ def _helpsteer3(row: Row, metadata: Metadata) -> list[Judgement]:
     prompt = prompt_from(row["context"], where, "context")
     first = completion_from(row["response1"], where, "response1")
     second = completion_from(row["response2"], where, "response2")
-    return _comparison(first, second, -preference, prompt, metadata)
+    return comparison(first, second, -preference, prompt, metadata)
 
 
 def _webgpt_question(row: Row) -> Any:
@@ -184,7 +184,7 @@ def _webgpt(row: Row, metadata: Metadata) -> list[Judgement]:
     scores = [
         number_of(row[name], where, name) for name in ("score_0", "score_1")
     ]
-    return _comparison(first, second, scores[0] - scores[1], prompt, metadata)
+    return comparison(first, second, scores[0] - scores[1], prompt, metadata)
 
 
 def _matches_webgpt(row: Row) -> bool:
